@@ -1,0 +1,1 @@
+//! A durable log of frames with named cursors.
