@@ -22,6 +22,7 @@ use wal::{LogId, Lsn};
 
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, TableChange};
+use crate::error::Failure;
 use crate::model::{Origin, SchemaId, TableSchema};
 
 /// How a sink's cursor and rows come to agree after a crash.
@@ -47,53 +48,6 @@ pub enum TargetState {
     },
 }
 
-/// What to do about a sink's error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// Try again with backoff, without end.
-    Retry,
-    /// One row or one table cannot be applied; the sink stops unless told otherwise.
-    Row,
-    /// The sink stops; others go on.
-    Fatal,
-}
-
-/// An error of a sink: a fact, what to do about it, and what the operator can change.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct SinkError {
-    /// What the delivery loop does.
-    pub class: ErrorClass,
-    /// The fact, without any row value.
-    pub message: String,
-    /// What the operator can do, when there is something.
-    pub hint: Option<String>,
-    /// The cause.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl SinkError {
-    /// An error of a class, from a fact.
-    pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), hint: None, source: None }
-    }
-
-    /// With its cause.
-    #[must_use]
-    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
-    /// With what the operator can do.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
 /// Schemas for the frames of a round.
 #[derive(Debug)]
 pub struct Schemas<'a> {
@@ -109,11 +63,11 @@ impl<'a> Schemas<'a> {
     /// The schema of `id`.
     ///
     /// # Errors
-    /// A fatal [`SinkError`] when the log does not hold it.
-    pub fn get(&mut self, id: SchemaId) -> Result<Arc<TableSchema>, SinkError> {
-        self.catalog.get(id).map_err(|error| {
-            SinkError::new(ErrorClass::Fatal, format!("schema {id} of a frame is not in the log")).caused_by(error)
-        })
+    /// A fatal [`Failure`] when the log does not hold it.
+    pub fn get(&mut self, id: SchemaId) -> Result<Arc<TableSchema>, Failure> {
+        self.catalog
+            .get(id)
+            .map_err(|error| Failure::fatal(format!("schema {id} of a frame is not in the log")).caused_by(error))
     }
 }
 
@@ -124,17 +78,17 @@ pub trait Sink: Send {
     fn hand_over(&self) -> HandOver;
 
     /// Connects, creates what the sink needs of its own, and says what the target holds.
-    async fn open(&mut self, log: LogId) -> Result<TargetState, SinkError>;
+    async fn open(&mut self, log: LogId) -> Result<TargetState, Failure>;
 
     /// Takes the rows of one frame ([`FrameHeader::Rows`](crate::codec::frame::FrameHeader::Rows)).
-    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), SinkError>;
+    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure>;
 
     /// Bytes held in memory by [`Sink::write`] since the last commit or spill.
     fn pending_bytes(&self) -> usize;
 
     /// Called inside a source transaction that is larger than a batch: brings `pending_bytes` down, without showing anything
     /// if the target has transactions.
-    async fn spill(&mut self) -> Result<(), SinkError>;
+    async fn spill(&mut self) -> Result<(), Failure>;
 
     /// Applies a change of a table's definition or whole content. A sink without transactions is committed before and after it.
     async fn change(
@@ -143,14 +97,14 @@ pub trait Sink: Send {
         origin: &Origin,
         change: &TableChange,
         schemas: &mut Schemas<'_>,
-    ) -> Result<(), SinkError>;
+    ) -> Result<(), Failure>;
 
     /// Makes the round durable and visible, with `end` as the cursor.
-    async fn commit(&mut self, end: Lsn) -> Result<(), SinkError>;
+    async fn commit(&mut self, end: Lsn) -> Result<(), Failure>;
 
     /// Forgets the round.
     async fn rollback(&mut self);
 
     /// Lets go of the target.
-    async fn close(&mut self) -> Result<(), SinkError>;
+    async fn close(&mut self) -> Result<(), Failure>;
 }
