@@ -1,0 +1,1 @@
+//! Row images: the only place that knows their bits.

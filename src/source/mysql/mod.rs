@@ -1,0 +1,3 @@
+//! MySQL and MariaDB: the binlog stream and the snapshot that runs beside it.
+
+pub mod snapshot;
