@@ -81,10 +81,7 @@ async fn two_servers_of_one_template_have_different_identities_on_mysql() {
     let (one, other) = tokio::join!(Server::start(Kind::MySql), Server::start(Kind::MySql));
 
     let identity = "SELECT @@server_uuid";
-    assert_ne!(
-        one.query_one::<String>(identity).await,
-        other.query_one::<String>(identity).await
-    );
+    assert_ne!(one.query_one::<String>(identity).await, other.query_one::<String>(identity).await);
 }
 
 #[tokio::test]
@@ -96,9 +93,8 @@ async fn gtids_and_full_metadata_can_be_turned_off_on_mysql() {
         .start()
         .await;
 
-    let settings: (String, String, u64) = server
-        .query_one("SELECT @@gtid_mode, @@binlog_row_metadata, @@max_binlog_size")
-        .await;
+    let settings: (String, String, u64) =
+        server.query_one("SELECT @@gtid_mode, @@binlog_row_metadata, @@max_binlog_size").await;
 
     assert_eq!(settings, ("OFF".into(), "MINIMAL".into(), 4096));
 }
@@ -106,8 +102,5 @@ async fn gtids_and_full_metadata_can_be_turned_off_on_mysql() {
 #[tokio::test]
 #[should_panic(expected = "unknown variable 'no-such-option=1'")]
 async fn a_server_that_cannot_start_fails_the_test_with_its_own_log_on_mariadb() {
-    ServerOptions::new(Kind::MariaDb)
-        .argument("--no-such-option=1")
-        .start()
-        .await;
+    ServerOptions::new(Kind::MariaDb).argument("--no-such-option=1").start().await;
 }

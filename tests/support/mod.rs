@@ -2,14 +2,13 @@
 //!
 //! A test reads arrange, act, assert; whatever takes more than a line of that lives here. Nothing here sleeps to
 //! wait for something to be true: every wait polls a condition up to a deadline and then fails with what it saw.
-#![allow(
-    dead_code,
-    reason = "support offers more than the tests of a moment use"
-)]
+#![allow(dead_code, reason = "support offers more than the tests of a moment use")]
 
 #[macro_use]
 mod both_servers;
+pub mod daemon;
 pub mod process;
 pub mod programs;
+pub mod sandbox;
 pub mod server;
 pub mod template;

@@ -35,18 +35,8 @@ impl Process {
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .spawn()
-            .unwrap_or_else(|error| {
-                panic!(
-                    "start {name} ({}): {error}",
-                    command.get_program().display()
-                )
-            });
-        Self {
-            name: name.to_owned(),
-            child,
-            log: log.to_owned(),
-            ended: None,
-        }
+            .unwrap_or_else(|error| panic!("start {name} ({}): {error}", command.get_program().display()));
+        Self { name: name.to_owned(), child, log: log.to_owned(), ended: None }
     }
 
     pub fn id(&self) -> u32 {
@@ -65,8 +55,7 @@ impl Process {
     pub fn signal(&mut self, signal: Signal) {
         if self.poll().is_none() {
             let id = Pid::from_child(&self.child);
-            kill_process(id, signal)
-                .unwrap_or_else(|error| panic!("signal {}: {error}", self.name));
+            kill_process(id, signal).unwrap_or_else(|error| panic!("signal {}: {error}", self.name));
         }
     }
 

@@ -20,36 +20,20 @@ pub fn cache_directory() -> PathBuf {
 /// The server program of a kind.
 pub fn server(kind: Kind) -> PathBuf {
     match kind {
-        Kind::MariaDb => find(
-            "REPLICATOR_MARIADBD",
-            "mariadbd",
-            Path::new("/usr/sbin/mariadbd"),
-        ),
-        Kind::MySql => find(
-            "REPLICATOR_MYSQLD",
-            "mysqld",
-            &cache_directory().join("bin/mysqld"),
-        ),
+        Kind::MariaDb => find("REPLICATOR_MARIADBD", "mariadbd", Path::new("/usr/sbin/mariadbd")),
+        Kind::MySql => find("REPLICATOR_MYSQLD", "mysqld", &cache_directory().join("bin/mysqld")),
     }
 }
 
 /// The program that makes a new MariaDB data directory (MySQL's server does that itself).
 pub fn mariadb_install_db() -> PathBuf {
-    find(
-        "REPLICATOR_MARIADB_INSTALL_DB",
-        "mariadb-install-db",
-        Path::new("/usr/bin/mariadb-install-db"),
-    )
+    find("REPLICATOR_MARIADB_INSTALL_DB", "mariadb-install-db", Path::new("/usr/bin/mariadb-install-db"))
 }
 
 fn find(variable: &str, name: &str, installed: &Path) -> PathBuf {
     if let Some(own) = env::var_os(variable) {
         let own = PathBuf::from(own);
-        assert!(
-            own.is_file(),
-            "{variable} is '{}', which is no file",
-            own.display()
-        );
+        assert!(own.is_file(), "{variable} is '{}', which is no file", own.display());
         return own;
     }
     assert!(

@@ -63,12 +63,7 @@ pub struct ServerOptions {
 
 impl ServerOptions {
     pub fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            gtid: true,
-            full_row_metadata: true,
-            arguments: Vec::new(),
-        }
+        Self { kind, gtid: true, full_row_metadata: true, arguments: Vec::new() }
     }
 
     /// Turns GTIDs off. MariaDB cannot: there it changes nothing.
@@ -112,17 +107,9 @@ impl Server {
     }
 
     async fn start_with(options: ServerOptions) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("replicator-server.")
-            .tempdir()
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("replicator-server.").tempdir().unwrap();
         template::copy(options.kind, &directory.path().join("data")).await;
-        let mut server = Self {
-            options,
-            directory,
-            port: 0,
-            process: None,
-        };
+        let mut server = Self { options, directory, port: 0, process: None };
         // Between finding a free port and the server's taking it, another process may take it.
         for _ in 0..5 {
             server.port = free_port();
@@ -132,10 +119,7 @@ impl Server {
                 Err(failure) => panic!("{failure}"),
             }
         }
-        panic!(
-            "every free port was taken before {} could bind it",
-            server.kind()
-        );
+        panic!("every free port was taken before {} could bind it", server.kind());
     }
 
     pub fn kind(&self) -> Kind {
@@ -162,11 +146,7 @@ impl Server {
 
     /// Connection options of the all-powerful account, over TCP, without TLS.
     pub fn root(&self) -> OptsBuilder {
-        OptsBuilder::default()
-            .ip_or_hostname("127.0.0.1")
-            .tcp_port(self.port)
-            .prefer_socket(false)
-            .user(Some("root"))
+        OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(self.port).prefer_socket(false).user(Some("root"))
     }
 
     /// Connection options of the product's own account.
@@ -182,10 +162,7 @@ impl Server {
     pub async fn exec(&self, sql: impl AsRef<str>) {
         let sql = sql.as_ref();
         let mut connection = self.connect().await;
-        connection
-            .query_drop(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{}: {error}\n{sql}", self.kind()));
+        connection.query_drop(sql).await.unwrap_or_else(|error| panic!("{}: {error}\n{sql}", self.kind()));
         connection.disconnect().await.unwrap();
     }
 
@@ -193,10 +170,7 @@ impl Server {
     pub async fn query<T: FromRow + Send + 'static>(&self, sql: impl AsRef<str>) -> Vec<T> {
         let sql = sql.as_ref();
         let mut connection = self.connect().await;
-        let rows = connection
-            .query(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{}: {error}\n{sql}", self.kind()));
+        let rows = connection.query(sql).await.unwrap_or_else(|error| panic!("{}: {error}\n{sql}", self.kind()));
         connection.disconnect().await.unwrap();
         rows
     }
@@ -235,12 +209,7 @@ impl Server {
         let process = self.process.as_mut().expect("the server runs");
         process.signal(Signal::TERM);
         let status = process.wait(Duration::from_mins(1));
-        assert!(
-            status.success(),
-            "{} did not shut down cleanly:\n{}",
-            self.options.kind,
-            process.log_end(40)
-        );
+        assert!(status.success(), "{} did not shut down cleanly:\n{}", self.options.kind, process.log_end(40));
         self.process = None;
     }
 
@@ -279,16 +248,9 @@ impl Server {
 
     async fn try_start_again(&mut self) -> Result<(), String> {
         assert!(self.process.is_none(), "the server runs already");
-        let mut process = Process::spawn(
-            &self.kind().to_string(),
-            &mut self.command(),
-            &self.log_file(),
-        );
+        let mut process = Process::spawn(&self.kind().to_string(), &mut self.command(), &self.log_file());
         let connection = connect_when_ready(&self.root().into(), &mut process, READY).await?;
-        connection
-            .disconnect()
-            .await
-            .map_err(|error| error.to_string())?;
+        connection.disconnect().await.map_err(|error| error.to_string())?;
         self.process = Some(process);
         Ok(())
     }
@@ -311,9 +273,7 @@ impl Server {
         }
         if self.kind() == Kind::MySql {
             let gtid = if self.options.gtid { "ON" } else { "OFF" };
-            command
-                .arg(format!("--gtid-mode={gtid}"))
-                .arg(format!("--enforce-gtid-consistency={gtid}"));
+            command.arg(format!("--gtid-mode={gtid}")).arg(format!("--enforce-gtid-consistency={gtid}"));
         }
         command.args(&self.options.arguments);
         command
@@ -325,11 +285,7 @@ impl Drop for Server {
         if thread::panicking()
             && let Some(process) = &self.process
         {
-            eprintln!(
-                "--- the end of {}'s log\n{}",
-                self.kind(),
-                process.log_end(15)
-            );
+            eprintln!("--- the end of {}'s log\n{}", self.kind(), process.log_end(15));
         }
     }
 }
@@ -338,11 +294,7 @@ impl Drop for Server {
 ///
 /// # Errors
 /// The server ended, or `limit` passed: with the end of the server's log and the last refusal.
-pub async fn connect_when_ready(
-    options: &Opts,
-    process: &mut Process,
-    limit: Duration,
-) -> Result<Conn, String> {
+pub async fn connect_when_ready(options: &Opts, process: &mut Process, limit: Duration) -> Result<Conn, String> {
     let deadline = Instant::now() + limit;
     loop {
         let refusal = match Conn::new(options.clone()).await {
@@ -366,11 +318,7 @@ pub async fn connect_when_ready(
 
 /// A TCP port of 127.0.0.1 that nobody listens on at this moment.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Both servers refuse to run as root unless told so.

@@ -34,10 +34,7 @@ fn accounts() -> String {
 pub async fn copy(kind: Kind, to: &Path) {
     let template = find_or_make(kind).await;
     // cp, because it keeps holes: MariaDB's redo log is 96 MB of them.
-    run(Command::new("cp")
-        .args(["-R", "--sparse=always"])
-        .arg(&template)
-        .arg(to));
+    run(Command::new("cp").args(["-R", "--sparse=always"]).arg(&template).arg(to));
 }
 
 async fn find_or_make(kind: Kind) -> PathBuf {
@@ -51,10 +48,7 @@ async fn find_or_make(kind: Kind) -> PathBuf {
     let turn = File::create(templates.join("making.lock")).unwrap();
     turn.lock().unwrap();
     if !template.is_dir() {
-        let making = tempfile::Builder::new()
-            .prefix("making.")
-            .tempdir_in(&templates)
-            .unwrap();
+        let making = tempfile::Builder::new().prefix("making.").tempdir_in(&templates).unwrap();
         let directory = make(kind, &making).await;
         fs::rename(directory, &template).unwrap();
     }
@@ -77,11 +71,7 @@ async fn make(kind: Kind, within: &TempDir) -> PathBuf {
             .arg(format!("--datadir={}", directory.display()))
             .args(as_root_argument())),
         Kind::MariaDb => run(Command::new(programs::mariadb_install_db())
-            .args([
-                "--no-defaults",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-            ])
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", directory.display()))
             .args(as_root_argument())),
     };
@@ -93,28 +83,18 @@ async fn make(kind: Kind, within: &TempDir) -> PathBuf {
         .args(["--no-defaults", "--skip-networking", "--skip-log-bin"])
         .arg(format!("--datadir={}", directory.display()))
         .arg(format!("--socket={}", socket.display()))
-        .arg(format!(
-            "--pid-file={}",
-            within.path().join("pid").display()
-        ))
+        .arg(format!("--pid-file={}", within.path().join("pid").display()))
         .args(kind.own_arguments())
         .args(as_root_argument());
     let mut process = Process::spawn(&kind.to_string(), &mut command, &within.path().join("log"));
-    let options = OptsBuilder::default()
-        .user(Some("root"))
-        .socket(Some(socket.to_str().unwrap()));
-    let mut connection: Conn = connect_when_ready(&options.into(), &mut process, READY)
-        .await
-        .unwrap_or_else(|failure| panic!("{failure}"));
+    let options = OptsBuilder::default().user(Some("root")).socket(Some(socket.to_str().unwrap()));
+    let mut connection: Conn =
+        connect_when_ready(&options.into(), &mut process, READY).await.unwrap_or_else(|failure| panic!("{failure}"));
     connection.query_drop(accounts()).await.unwrap();
     connection.disconnect().await.unwrap();
     process.signal(Signal::TERM);
     let status = process.wait(Duration::from_mins(1));
-    assert!(
-        status.success(),
-        "{kind} did not shut down cleanly:\n{}",
-        process.log_end(40)
-    );
+    assert!(status.success(), "{kind} did not shut down cleanly:\n{}", process.log_end(40));
 
     let identity = directory.join("auto.cnf");
     if identity.exists() {
@@ -125,9 +105,7 @@ async fn make(kind: Kind, within: &TempDir) -> PathBuf {
 
 /// Runs a command to its end and returns its stdout; failing fails the test with its output.
 fn run(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("start {}: {error}", command.get_program().display()));
+    let output = command.output().unwrap_or_else(|error| panic!("start {}: {error}", command.get_program().display()));
     assert!(
         output.status.success(),
         "{command:?} failed:\n{}{}",
