@@ -6,7 +6,10 @@
 
 #[macro_use]
 mod both_servers;
+pub mod cells;
+pub mod compare;
 pub mod daemon;
+pub mod history;
 pub mod process;
 pub mod programs;
 pub mod sandbox;
