@@ -15,3 +15,4 @@ pub mod programs;
 pub mod sandbox;
 pub mod server;
 pub mod template;
+pub mod workload;
