@@ -8,6 +8,7 @@
 //! - [`codec`]: what the log's payload bytes mean.
 //! - [`sink`]: where the changes go.
 
+pub mod backoff;
 pub mod codec;
 pub mod config;
 pub mod deliver;
