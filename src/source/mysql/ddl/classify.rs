@@ -6,6 +6,7 @@ use super::cursor::Cursor;
 use super::names;
 use super::statement::{Statement, XaStep};
 use super::tokens::{SqlMode, Token};
+use super::writes;
 use crate::model::TableName;
 
 /// What the first word of a statement says.
@@ -26,6 +27,9 @@ enum Verb {
     Set,
     Analyze,
     Load,
+    Insert,
+    Update,
+    Delete,
     /// Changes rows of tables it names.
     Write,
     /// Changes rows, if at all, in a routine.
@@ -45,10 +49,10 @@ const VERBS: &[(&str, Verb)] = &[
     ("TRUNCATE", Verb::Truncate),
     ("RENAME", Verb::Rename),
     ("XA", Verb::Xa),
-    ("INSERT", Verb::Write),
-    ("UPDATE", Verb::Write),
-    ("DELETE", Verb::Write),
-    ("REPLACE", Verb::Write),
+    ("INSERT", Verb::Insert),
+    ("UPDATE", Verb::Update),
+    ("DELETE", Verb::Delete),
+    ("REPLACE", Verb::Insert),
     ("LOAD", Verb::Load),
     ("WITH", Verb::Write),
     ("START", Verb::Start),
@@ -183,8 +187,11 @@ impl Reader<'_> {
             Token::Symbol(b'(') => Verb::Routine,
             _ => return None,
         };
-        let rest = self.cursor;
-        let dml = |opaque| Statement::Dml { tables: names::mentioned(rest, self.default_database), opaque };
+        let (rest, database) = (self.cursor, self.default_database);
+        let dml = |table: Option<TableName>| {
+            let tables = table.map_or_else(|| names::mentioned(rest, database), |table| vec![table]);
+            Statement::Dml { tables, opaque: false }
+        };
         match verb {
             Verb::Begin => self.begin(),
             Verb::Start => self.start(),
@@ -202,8 +209,12 @@ impl Reader<'_> {
             // `ANALYZE TABLE` is upkeep; MariaDB's `ANALYZE statement` runs the statement.
             Verb::Analyze if self.is_table_upkeep() => Some(Statement::Irrelevant),
             Verb::Load if self.cursor.is("INDEX") => Some(Statement::Irrelevant),
-            Verb::Analyze | Verb::Load | Verb::Write => Some(dml(false)),
-            Verb::Routine => Some(dml(true)),
+            Verb::Load => Some(dml(writes::load(rest, database))),
+            Verb::Insert => Some(dml(writes::insert(rest, database))),
+            Verb::Update => Some(dml(writes::update(rest, database))),
+            Verb::Delete => Some(dml(writes::delete(rest, database))),
+            Verb::Analyze | Verb::Write => Some(dml(None)),
+            Verb::Routine => Some(Statement::Dml { tables: names::mentioned(rest, database), opaque: true }),
         }
     }
 

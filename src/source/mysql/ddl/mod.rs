@@ -26,6 +26,7 @@ mod cursor;
 mod names;
 mod statement;
 mod tokens;
+mod writes;
 
 pub use alter_op::{AlterOp, AlterOps, UnseenChange};
 pub use classify::parse;

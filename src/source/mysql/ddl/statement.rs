@@ -106,7 +106,8 @@ pub enum Statement {
     },
     /// A statement that changes rows, or may: statement format, whose rows nobody sees.
     Dml {
-        /// Every table it may name; more than the truth, never less.
+        /// The tables it writes to; when it may write to several, every table it may name: more than the truth, never less.
+        /// What triggers, cascades and views behind these tables touch is not told.
         tables: Vec<TableName>,
         /// Whether rows change only inside a stored routine (`CALL`, `DO`, a `SELECT` of a function), whose tables it does not name.
         opaque: bool,
