@@ -17,3 +17,6 @@ mod run;
 pub use applied::applied_rows;
 pub use backoff::Backoff;
 pub use run::{Delivery, Goal};
+
+#[cfg(test)]
+mod tests;
