@@ -7,6 +7,7 @@
 //! - [`source`]: where the changes come from.
 //! - [`codec`]: what the log's payload bytes mean.
 //! - [`sink`]: where the changes go.
+//! - [`telemetry`]: what the daemon says about itself.
 
 pub mod codec;
 pub mod config;
@@ -14,3 +15,4 @@ pub mod error;
 pub mod model;
 pub mod sink;
 pub mod source;
+pub mod telemetry;

@@ -52,7 +52,7 @@ pub(super) fn read(section: Section<'_>, password: Option<String>, problems: &Pr
         server_id: server_id?,
         startup: startup?,
         filter: filter?,
-        snapshot: snapshot?,
+        snapshot,
         tls: tls?,
     })
 }
@@ -158,7 +158,7 @@ fn read_globs(list: &Node<'_>) -> Option<GlobSet> {
     set.filter(|_| all_right)
 }
 
-fn read_snapshot(section: Section<'_>) -> Option<SnapshotPlan> {
+fn read_snapshot(section: Section<'_>) -> SnapshotPlan {
     let (chunk_rows, parallel) = (section.key("chunk_rows"), section.key("parallel"));
     let limit = section.key("max_rows_per_second");
     let plan = SnapshotPlan {
@@ -167,7 +167,7 @@ fn read_snapshot(section: Section<'_>) -> Option<SnapshotPlan> {
         max_rows_per_second: limit.integer(0..=u64::MAX).unwrap_or(0),
     };
     section.finish();
-    Some(plan)
+    plan
 }
 
 fn read_tls(section: Section<'_>, url: Option<&SourceUrl>) -> Option<TlsPlan> {

@@ -19,16 +19,9 @@ pub(crate) const MIN_MAX_SIZE: u64 = 16 * MIB;
 /// Stored bytes of blocks that a log with this `max_size` may hold.
 pub(crate) fn capacity(max_size: u64) -> Result<u64, Error> {
     if max_size < MIN_MAX_SIZE {
-        return Err(Error::MaxSizeTooSmall {
-            given: max_size,
-            least: MIN_MAX_SIZE,
-        });
+        return Err(Error::MaxSizeTooSmall { given: max_size, least: MIN_MAX_SIZE });
     }
-    let before_growth = if max_size <= 2 * REGION {
-        max_size / 2
-    } else {
-        max_size - REGION
-    };
+    let before_growth = if max_size <= 2 * REGION { max_size / 2 } else { max_size - REGION };
     Ok(before_growth - HEADROOM)
 }
 
@@ -39,10 +32,7 @@ mod tests {
     #[test]
     fn a_max_size_without_room_is_refused_by_name() {
         let error = capacity(MIN_MAX_SIZE - 1).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "wal.max_size is 16777215 bytes, the least is 16777216"
-        );
+        assert_eq!(error.to_string(), "wal.max_size is 16777215 bytes, the least is 16777216");
     }
 
     #[test]

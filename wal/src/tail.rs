@@ -46,9 +46,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn begin_read(&self) -> Result<redb::ReadTransaction, Error> {
-        self.database
-            .begin_read()
-            .map_err(storage("begin reading the log"))
+        self.database.begin_read().map_err(storage("begin reading the log"))
     }
 }
 
@@ -80,12 +78,7 @@ pub(crate) struct Published {
 
 impl Published {
     fn positions(&self) -> Positions {
-        Positions {
-            first: self.tail.first,
-            durable: self.tail.end,
-            trimmed: self.tail.first.prev(),
-            full: self.full,
-        }
+        Positions { first: self.tail.first, durable: self.tail.end, trimmed: self.tail.first.prev(), full: self.full }
     }
 }
 
@@ -95,13 +88,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        id: LogId,
-        max_size: u64,
-        capacity: u64,
-        store: Store,
-        published: Published,
-    ) -> Self {
+    pub(crate) fn new(id: LogId, max_size: u64, capacity: u64, store: Store, published: Published) -> Self {
         let queue = usize::try_from(QUEUE_BYTES).unwrap_or(usize::MAX);
         Self {
             id,
@@ -182,17 +169,11 @@ impl Shared {
 
     pub(crate) fn cursors(&self) -> Vec<CursorInfo> {
         let published = lock(&self.published);
-        published
-            .cursors
-            .iter()
-            .map(|(name, cursor)| cursor.info(name, &published.tail))
-            .collect()
+        published.cursors.iter().map(|(name, cursor)| cursor.info(name, &published.tail)).collect()
     }
 
     pub(crate) fn stats(&self) -> Result<Stats, Error> {
-        let path = lock(&self.store)
-            .as_ref()
-            .and_then(|store| store.path.clone());
+        let path = lock(&self.store).as_ref().and_then(|store| store.path.clone());
         let (file_bytes, disk_bytes) = path.as_deref().map_or(Ok((0, 0)), file_sizes)?;
         let published = lock(&self.published);
         Ok(Stats {
