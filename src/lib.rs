@@ -11,6 +11,7 @@
 
 pub mod codec;
 pub mod config;
+pub mod deliver;
 pub mod error;
 pub mod model;
 pub mod sink;

@@ -42,6 +42,11 @@ impl Applied {
         Ok(Self { prefix: prefix(sink), totals, round: HashMap::new() })
     }
 
+    /// Rows applied so far, by table.
+    pub(super) fn totals(&self) -> HashMap<TableName, u64> {
+        self.totals.clone()
+    }
+
     /// Counts the rows of a frame.
     pub(super) fn count(&mut self, frame: &Frame<'_>) {
         if let FrameHeader::Rows(rows) = &frame.header {
@@ -49,11 +54,6 @@ impl Applied {
                 *self.round.entry(section.schema).or_default() += u64::from(section.rows);
             }
         }
-    }
-
-    /// Forgets the open round.
-    pub(super) fn forget_round(&mut self) {
-        self.round.clear();
     }
 
     /// Adds the round; gives the rows by table, and the state to store with the cursor.
@@ -89,7 +89,8 @@ impl Applied {
             }
             for block in &blocks {
                 for frame in block.frames() {
-                    let frame = frame.map_err(damaged)?;
+                    let frame =
+                        frame.map_err(|source| damaged(wal::Error::Damaged { block: block.first_lsn(), source }))?;
                     if frame.lsn > at && frame.lsn <= to {
                         let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
                         self.count(&decoded);
@@ -106,4 +107,3 @@ impl Applied {
 pub(super) fn damaged_frame(lsn: Lsn, error: crate::codec::frame::FrameError) -> Failure {
     Failure::fatal(format!("frame {lsn} of the log is damaged")).caused_by(error).hint("see replicator wal verify")
 }
-

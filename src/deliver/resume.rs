@@ -64,11 +64,11 @@ mod tests {
     use super::*;
 
     fn log(first: u64, durable: u64, cursor: u64) -> LogView {
-        LogView { id: LogId::from_raw(1), first: Lsn::new(first), durable: Lsn::new(durable), cursor: Lsn::new(cursor) }
+        LogView { id: LogId::new(1), first: Lsn::new(first), durable: Lsn::new(durable), cursor: Lsn::new(cursor) }
     }
 
     fn at(applied: u64) -> TargetState {
-        TargetState::At { log: LogId::from_raw(1), applied: Lsn::new(applied) }
+        TargetState::At { log: LogId::new(1), applied: Lsn::new(applied) }
     }
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_target_of_another_log_or_beyond_this_one_is_not_written_to() {
-        let other = TargetState::At { log: LogId::from_raw(2), applied: Lsn::new(4) };
+        let other = TargetState::At { log: LogId::new(2), applied: Lsn::new(4) };
         assert!(resume("s", other, log(1, 12, 4)).unwrap_err().message.contains("belongs to log"));
         assert!(resume("s", at(13), log(1, 12, 4)).unwrap_err().message.contains("older copy"));
     }

@@ -34,11 +34,13 @@ pub(super) struct Round {
     end: Option<Lsn>,
     /// Commit time of that transaction.
     commit_micros: i64,
+    /// The round was sent before, with this end: it must have the same end again.
+    fixed: Option<Lsn>,
 }
 
 impl Round {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, bytes: 0, rows: 0, began: None, end: None, commit_micros: 0 }
+        Self { limits, bytes: 0, rows: 0, began: None, end: None, commit_micros: 0, fixed: None }
     }
 
     /// A frame went in.
@@ -56,12 +58,18 @@ impl Round {
 
     /// The end to commit at, if the round stands at the end of a transaction.
     pub(super) fn end(&self) -> Option<(Lsn, i64)> {
-        self.end.map(|end| (end, self.commit_micros))
+        self.end.filter(|end| self.fixed.is_none_or(|fixed| fixed == *end)).map(|end| (end, self.commit_micros))
+    }
+
+    /// The round has to end here and nowhere else.
+    pub(super) fn ends_at(&mut self, end: Option<Lsn>) {
+        self.fixed = end;
     }
 
     /// Whether it is due before more is read.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= self.limits.bytes
+        self.fixed.is_some()
+            || self.bytes >= self.limits.bytes
             || self.rows >= self.limits.rows
             || self.began.is_some_and(|began| began.elapsed() >= self.limits.age)
     }
@@ -87,5 +95,15 @@ mod tests {
         assert_eq!(round.end(), Some((Lsn::new(3), 6)));
         round.clear();
         assert_eq!((round.end(), round.is_full()), (None, false));
+    }
+
+    #[test]
+    fn a_round_that_was_sent_before_has_the_same_end_again() {
+        let mut round = Round::new(Limits { bytes: 1, rows: 1, age: Duration::ZERO });
+        round.ends_at(Some(Lsn::new(2)));
+        round.add(Lsn::new(1), 4, 1, true, 5);
+        assert_eq!(round.end(), None);
+        round.add(Lsn::new(2), 4, 1, true, 6);
+        assert_eq!(round.end(), Some((Lsn::new(2), 6)));
     }
 }

@@ -14,6 +14,7 @@ use super::resume::{LogView, resume};
 use super::round::{Limits, Round};
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, FrameHeader};
+use crate::codec::state::{encode, get};
 use crate::error::{ErrorClass, Failure};
 use crate::sink::{HandOver, Schemas, Sink};
 use crate::telemetry::{SinkLive, SinkPhase};
@@ -48,6 +49,8 @@ pub struct Delivery {
     pub shutdown: CancellationToken,
     /// Until when; set to [`Goal::Reach`] once the source has ended.
     pub goal: watch::Receiver<Goal>,
+    /// Where the log's cursor is. A target restored from an older copy is behind it for a while; a cursor never goes back.
+    pub acknowledged: Lsn,
 }
 
 enum Served {
@@ -102,7 +105,11 @@ impl Delivery {
         self.live.phase(SinkPhase::Running, None);
 
         let mut durable = self.wal.positions();
+        self.live.load_rows(applied.totals());
         let mut round = Round::new(Limits::default());
+        if self.sink.hand_over() == HandOver::RecordedBatches {
+            round.ends_at(self.recorded_bounds(&reader)?.filter(|end| *end > at));
+        }
         let mut stopping: Option<tokio::time::Instant> = None;
         loop {
             // Marked as seen before the read, so that what becomes durable during it wakes the wait below.
@@ -111,7 +118,8 @@ impl Delivery {
             let drained = blocks.is_empty();
             for block in &blocks {
                 for frame in block.frames() {
-                    let frame = frame.map_err(unreadable)?;
+                    let frame =
+                        frame.map_err(|source| unreadable(wal::Error::Damaged { block: block.first_lsn(), source }))?;
                     if frame.lsn <= at {
                         continue;
                     }
@@ -161,7 +169,7 @@ impl Delivery {
 
     /// Finds where to go on, and counts what the target applied without the log knowing.
     async fn resume_at(
-        &self,
+        &mut self,
         reader: &Reader,
         target: crate::sink::TargetState,
         applied: &mut Applied,
@@ -174,8 +182,10 @@ impl Delivery {
             .find(|cursor| cursor.name == self.name)
             .ok_or_else(|| Failure::fatal(format!("the log has no cursor for sink '{}'", self.name)))?;
         let positions = *self.wal.positions().borrow();
-        let view = LogView { id: self.wal.id(), first: positions.first, durable: positions.durable, cursor: cursor.lsn };
+        let view =
+            LogView { id: self.wal.id(), first: positions.first, durable: positions.durable, cursor: cursor.lsn };
         let at = resume(&self.name, target, view)?;
+        self.acknowledged = at.max(cursor.lsn);
         if at > cursor.lsn {
             applied.count_gap(reader, cursor.lsn, at)?;
             let (_, state) = applied.end_round(catalog)?;
@@ -219,19 +229,17 @@ impl Delivery {
         Ok(())
     }
 
-    async fn commit(
-        &mut self,
-        round: &mut Round,
-        applied: &mut Applied,
-        catalog: &mut Catalog,
-    ) -> Result<(), Failure> {
+    async fn commit(&mut self, round: &mut Round, applied: &mut Applied, catalog: &mut Catalog) -> Result<(), Failure> {
         let Some((end, commit_micros)) = round.end() else { return Ok(()) };
         if self.sink.hand_over() == HandOver::RecordedBatches {
             self.record_bounds(end).await?;
         }
         self.sink.commit(end).await?;
         let (rows, state) = applied.end_round(catalog)?;
-        self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
+        if end > self.acknowledged {
+            self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
+            self.acknowledged = end;
+        }
         for (table, count) in rows {
             self.live.rows(&table, count);
         }
@@ -240,12 +248,20 @@ impl Delivery {
         Ok(())
     }
 
+    /// Where the round ends that may have been sent before a crash.
+    fn recorded_bounds(&self, reader: &Reader) -> Result<Option<Lsn>, Failure> {
+        get(reader, &round_key(&self.name), "a round's bounds")
+    }
+
     /// Writes down where the round ends before it is sent.
     async fn record_bounds(&self, end: Lsn) -> Result<(), Failure> {
-        let key = [b"round/", self.name.as_bytes()].concat();
-        let value = end.raw().to_le_bytes().to_vec();
-        self.wal.put_state(vec![(key, Some(value))]).await.map_err(unwritable)
+        let value = encode("a round's bounds", &end)?;
+        self.wal.put_state(vec![(round_key(&self.name), Some(value))]).await.map_err(unwritable)
     }
+}
+
+fn round_key(sink: &str) -> Vec<u8> {
+    [b"round/", sink.as_bytes()].concat()
 }
 
 fn unreadable(error: wal::Error) -> Failure {

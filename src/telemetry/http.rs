@@ -144,12 +144,12 @@ impl Health {
         let source = &status.source;
         match source.state {
             SourcePhase::Stopped | SourcePhase::Failed => {
-                health.stopped.push(format!("source {}{}", source.state.word(), because(&source.error)));
+                health.stopped.push(format!("source {}{}", source.state.as_str(), because(&source.error)));
             }
-            SourcePhase::Retrying | SourcePhase::Blocked => {
-                health.retrying.push(format!("source {}{}", source.state.word(), because(&source.error)));
+            SourcePhase::Reconnecting | SourcePhase::LogFull => {
+                health.retrying.push(format!("source {}{}", source.state.as_str(), because(&source.error)));
             }
-            SourcePhase::Connecting | SourcePhase::Streaming => {}
+            SourcePhase::Connecting | SourcePhase::Streaming | SourcePhase::ReadingTable => {}
         }
         for table in &status.snapshot.tables {
             if table.state == SnapshotPhase::Failed {
@@ -157,7 +157,7 @@ impl Health {
             }
         }
         for sink in &status.sinks {
-            let reason = format!("sink {} {}{}", sink.name, sink.state.word(), because(&sink.error));
+            let reason = format!("sink {} {}{}", sink.name, sink.state.as_str(), because(&sink.error));
             match sink.state {
                 SinkPhase::Stopped | SinkPhase::Failed | SinkPhase::Detached => health.stopped.push(reason),
                 SinkPhase::Retrying => health.retrying.push(reason),
@@ -193,7 +193,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::telemetry::Live;
+    use crate::telemetry::{Live, SinkLive};
 
     async fn get(address: SocketAddr, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -209,7 +209,9 @@ mod tests {
     async fn health_and_metrics_are_answered_and_tell_of_a_stopped_sink() {
         let directory = tempfile::tempdir().unwrap();
         let (wal, _appender) = wal::Wal::open(directory.path(), wal::Options::new(64 << 20)).unwrap();
-        let live = Live::new([("local", "sqlite")]);
+        let live = Arc::new(Live::default());
+        let sink = Arc::new(SinkLive::new("local", "sqlite"));
+        live.add_sink(Arc::clone(&sink));
         let server = HttpServer::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = server.address();
         let shutdown = CancellationToken::new();
@@ -217,10 +219,10 @@ mod tests {
         let task = tokio::spawn(server.serve(reporter, shutdown.clone()));
 
         assert_eq!(get(address, "/health").await, (200, "{\"status\":\"ok\",\"reasons\":[]}\n".to_owned()));
-        live.sink("local").unwrap().phase(SinkPhase::Retrying, Some("disk slow".into()));
+        sink.phase(SinkPhase::Retrying, Some("disk slow".into()));
         let degraded = "{\"status\":\"degraded\",\"reasons\":[\"sink local retrying: disk slow\"]}\n".to_owned();
         assert_eq!(get(address, "/health").await, (200, degraded));
-        live.sink("local").unwrap().phase(SinkPhase::Failed, Some("disk gone".into()));
+        sink.phase(SinkPhase::Failed, Some("disk gone".into()));
         let failed = "{\"status\":\"failed\",\"reasons\":[\"sink local failed: disk gone\"]}\n".to_owned();
         assert_eq!(get(address, "/health").await, (503, failed));
         let (code, text) = get(address, "/metrics").await;

@@ -54,8 +54,8 @@ metrics_table! {
         "How late is the log behind the server?";
     SOURCE_EVENTS = "replicator_source_events_total", Counter, [],
         "Events read from the source since the start", "Does the source send anything?";
-    SOURCE_BYTES = "replicator_source_bytes_total", Counter, [],
-        "Bytes of the source's stream read since the start", "How fast is the source read?";
+    SOURCE_FILTERED = "replicator_source_events_filtered_total", Counter, [],
+        "Events read since the start that are of tables which are not captured", "How much of the stream is for nothing?";
     SOURCE_RECONNECTS = "replicator_source_reconnects_total", Counter, [],
         "Connections to the source made anew since the start", "Is the connection stable?";
     ROWS_READ = "replicator_rows_read_total", Counter, ["table"],
@@ -97,8 +97,6 @@ metrics_table! {
         "How late is the sink behind the server?";
     APPLIED = "replicator_sink_applied_lsn", Gauge, ["sink"],
         "Last frame that is durable at the sink", "Does the sink get on?";
-    BATCHES = "replicator_batches_written_total", Counter, ["sink"],
-        "Commits at the sink since the start", "How large are batches? rows by batches";
     ERRORS = "replicator_batch_write_errors_total", Counter, ["sink"],
         "Failed opens, writes and commits of the sink since the start", "Is the target healthy?";
     BACKLOG_BYTES = "replicator_cursor_backlog_bytes", Gauge, ["sink"],
@@ -169,18 +167,18 @@ fn publish(status: &Status) {
 
 fn publish_source(status: &Status) {
     for state in SourcePhase::ALL {
-        gauge!(SOURCE_STATE, "state" => state.word()).set(flag(status.source.state == state));
+        gauge!(SOURCE_STATE, "state" => state.as_str()).set(flag(status.source.state == state));
     }
     if let Some(lag) = status.source.lag_seconds {
         gauge!(SOURCE_LAG).set(lag);
     }
     counter!(SOURCE_EVENTS).absolute(status.source.events);
-    counter!(SOURCE_BYTES).absolute(status.source.bytes);
+    counter!(SOURCE_FILTERED).absolute(status.source.filtered_events);
     counter!(SOURCE_RECONNECTS).absolute(status.source.reconnects);
     let tables = &status.snapshot.tables;
     for state in SnapshotPhase::ALL {
         let count = tables.iter().filter(|table| table.state == state).count();
-        gauge!(SNAPSHOT_TABLES, "state" => state.word()).set(number(u64::try_from(count).unwrap_or(u64::MAX)));
+        gauge!(SNAPSHOT_TABLES, "state" => state.as_str()).set(number(u64::try_from(count).unwrap_or(u64::MAX)));
     }
     for table in tables {
         gauge!(SNAPSHOT_ROWS, "table" => table.table.clone()).set(number(table.rows));
@@ -204,13 +202,12 @@ fn publish_sinks(status: &Status) {
     for sink in &status.sinks {
         let name = || sink.name.clone();
         for state in SinkPhase::ALL {
-            gauge!(SINK_STATE, "sink" => name(), "state" => state.word()).set(flag(sink.state == state));
+            gauge!(SINK_STATE, "sink" => name(), "state" => state.as_str()).set(flag(sink.state == state));
         }
         if let Some(lag) = sink.lag_seconds {
             gauge!(LAG, "sink" => name()).set(lag);
         }
         gauge!(APPLIED, "sink" => name()).set(number(sink.applied_lsn));
-        counter!(BATCHES, "sink" => name()).absolute(sink.batches);
         counter!(ERRORS, "sink" => name()).absolute(sink.errors);
         gauge!(BACKLOG_BYTES, "sink" => name()).set(number(sink.backlog_bytes));
         gauge!(BACKLOG_TRANSACTIONS, "sink" => name()).set(number(sink.backlog_transactions));
@@ -272,7 +269,7 @@ mod tests {
                 lag_seconds: Some(1.5),
                 error: None,
                 events: 11,
-                bytes: 12,
+                filtered_events: 12,
                 reconnects: 13,
             },
             wal: WalStatus { bytes: 14, max_bytes: 15, durable_lsn: 16, full: true, ..WalStatus::default() },
@@ -297,7 +294,6 @@ mod tests {
                 backlog_transactions: 20,
                 lag_seconds: Some(21.0),
                 error: None,
-                batches: 22,
                 errors: 23,
             }],
             tables: vec![TableStatus {

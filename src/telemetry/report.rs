@@ -3,16 +3,18 @@
 //! What is behind is read before what is ahead (applied before durable, the source's position before the log's end), so that
 //! progress in between never shows a position beyond the one that bounds it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wal::{CursorInfo, Lsn, Wal};
 
 use super::status::{
     Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, TableStatus, WalStatus,
 };
-use super::{Live, SinkLive, SinkPhase, now_micros};
+use super::{Live, SinkLive, SinkPhase, now_micros, seconds_between};
+use crate::model::TableName;
 
 /// Reports on the daemon.
 #[derive(Clone, Debug)]
@@ -20,35 +22,38 @@ pub struct Reporter {
     live: Arc<Live>,
     wal: Wal,
     path: String,
+    started: Instant,
+    started_micros: i64,
 }
 
 impl Reporter {
-    /// Over the live numbers and the log in directory `path`.
+    /// Over the live numbers and the log in directory `path`; uptime counts from here.
     pub fn new(live: Arc<Live>, wal: Wal, path: &Path) -> Self {
-        Self { live, wal, path: path.display().to_string() }
+        let path = path.display().to_string();
+        Self { live, wal, path, started: Instant::now(), started_micros: now_micros() }
     }
 
     /// The daemon now.
     pub fn status(&self) -> Status {
         let now = now_micros();
-        let applied: Vec<Lsn> = self.live.sinks().iter().map(|sink| sink.applied_lsn()).collect();
-        let mut tables = self.tables();
+        let sinks: Vec<(Arc<SinkLive>, Lsn)> =
+            self.live.sinks().into_iter().map(|sink| (Arc::clone(&sink), sink.applied_lsn())).collect();
+        let tables = self.tables();
         let source = self.source(now);
         let cursors = self.wal.cursors();
         let wal = self.log();
-        let sinks = self.live.sinks().iter().zip(applied);
         let sinks = sinks
+            .iter()
             .map(|(sink, applied)| {
-                let cursor = cursors.iter().find(|cursor| cursor.name == sink.name());
-                self.sink(sink, applied, cursor, wal.durable_lsn, now)
+                let cursor = cursors.iter().find(|cursor| cursor.name == sink.name);
+                self.sink(sink, *applied, cursor, wal.durable_lsn, now)
             })
             .collect();
-        tables.sort_by(|a, b| a.table.cmp(&b.table));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             running: true,
             pid: Some(std::process::id()),
-            uptime_seconds: self.live.uptime().as_secs(),
+            uptime_seconds: self.started.elapsed().as_secs(),
             source,
             wal,
             snapshot: self.snapshot(),
@@ -58,18 +63,27 @@ impl Reporter {
     }
 
     fn source(&self, now: i64) -> SourceStatus {
-        let source = self.live.source();
-        let (state, error) = source.phase();
-        let (events, bytes) = source.totals();
+        let source = &self.live.source;
+        let (events, filtered_events, reconnects) = source.counts();
+        let seldom = source.snapshot();
         SourceStatus {
-            state,
-            server: source.server(),
-            position: source.position().map(|at| Position { file: at.file, pos: at.pos, gtid: at.gtid }),
-            lag_seconds: Some(lag_seconds(now, source.complete_until())),
-            error,
+            state: seldom.phase,
+            server: Some(seldom.server).filter(|server| !server.is_empty()),
+            position: seldom.position.map(|at| Position { file: at.file, pos: at.pos, gtid: at.gtid }),
+            lag_seconds: Some(seconds_between(self.source_until(), now)),
+            error: seldom.error,
             events,
-            bytes,
-            reconnects: source.reconnects(),
+            filtered_events,
+            reconnects,
+        }
+    }
+
+    /// Everything that the source committed before this is in the log. Before the first word from the server it is the start
+    /// of this process: a lag that is at least so long, and grows.
+    fn source_until(&self) -> i64 {
+        match self.live.source.current_as_of() {
+            0 => self.started_micros,
+            micros => micros,
         }
     }
 
@@ -95,7 +109,7 @@ impl Reporter {
     }
 
     fn snapshot(&self) -> SnapshotStatus {
-        let tables = self.live.snapshot().into_iter().map(|table| SnapshotTableStatus {
+        let tables = self.live.snapshot.tables().into_iter().map(|table| SnapshotTableStatus {
             table: table.table.to_string(),
             state: table.phase,
             rows: table.rows,
@@ -108,64 +122,55 @@ impl Reporter {
     }
 
     fn sink(&self, sink: &SinkLive, applied: Lsn, cursor: Option<&CursorInfo>, durable: u64, now: i64) -> SinkStatus {
-        let (state, error) = sink.current_phase();
+        let (state, error) = sink.state();
         // Before the sink was opened, only the log knows how far it is.
         let applied = if applied == Lsn::ZERO { cursor.map_or(applied, |cursor| cursor.lsn) } else { applied };
         let complete = applied.raw() >= durable;
         // A sink that has everything is as late as the source itself.
-        let source_until = self.live.source().complete_until();
-        let until = if complete { sink.complete_until().max(source_until) } else { sink.complete_until() };
+        let applied_until = match sink.applied_commit_micros() {
+            0 => self.started_micros,
+            micros => micros,
+        };
+        let until = if complete { applied_until.max(self.source_until()) } else { applied_until };
         // The cursor follows the target within moments; what the target has is no backlog.
         let backlog = cursor.filter(|_| !complete);
         SinkStatus {
-            name: sink.name().to_owned(),
-            kind: sink.kind().to_owned(),
+            name: sink.name.clone(),
+            kind: sink.kind.to_owned(),
             state: if cursor.is_some_and(|cursor| cursor.detached) { SinkPhase::Detached } else { state },
             delivered_lsn: sink.delivered_lsn().max(applied).raw(),
             applied_lsn: applied.raw(),
             backlog_bytes: backlog.map_or(0, |cursor| cursor.backlog_bytes),
             backlog_transactions: backlog.map_or(0, |cursor| cursor.backlog_groups),
-            lag_seconds: Some(lag_seconds(now, until)),
+            lag_seconds: Some(seconds_between(until, now)),
             error,
-            batches: sink.batches(),
             errors: sink.errors(),
         }
     }
 
     fn tables(&self) -> Vec<TableStatus> {
-        let sinks = self.live.sinks();
-        // Rows of a table may be on their way that this process has not read any of.
-        let delivered: BTreeSet<_> = sinks.iter().flat_map(|sink| sink.tables()).collect();
-        for table in &delivered {
-            self.live.source().table(table);
+        // Behind before ahead: rows applied are read before rows appended.
+        let sinks: Vec<_> = self.live.sinks().iter().map(|sink| (sink.name.clone(), sink.applied_rows())).collect();
+        let mut tables: BTreeMap<TableName, TableStatus> = BTreeMap::new();
+        for (name, counts) in self.live.tables() {
+            let (read, appended, filtered) = counts.get();
+            tables.insert(name, TableStatus { read, appended, filtered, ..TableStatus::default() });
         }
-        let names = self.live.source().tables();
-        let mut tables = Vec::with_capacity(names.len());
-        for (name, counts) in names {
-            // Behind before ahead: rows applied are read before rows appended.
-            let rows: Vec<_> = sinks.iter().map(|sink| (sink.name().to_owned(), sink.table(&name))).collect();
-            let (read, appended, filtered) = counts.totals();
-            let by_sink = |value: &dyn Fn(u64, u64) -> u64| -> BTreeMap<String, u64> {
-                rows.iter().map(|(sink, rows)| (sink.clone(), value(rows.applied, rows.dead_lettered))).collect()
-            };
-            tables.push(TableStatus {
-                table: name.to_string(),
-                read,
-                appended,
-                filtered,
-                applied: by_sink(&|applied, _| applied),
-                dead_lettered: by_sink(&|_, dead| dead),
-                pending: by_sink(&|applied, dead| appended.saturating_sub(applied).saturating_sub(dead)),
-            });
+        // A table of which this process has read nothing may still have rows on their way.
+        for name in sinks.iter().flat_map(|(_, rows)| rows.keys()) {
+            tables.entry(name.clone()).or_default();
         }
-        tables
+        for (name, table) in &mut tables {
+            table.table = name.to_string();
+            for (sink, rows) in &sinks {
+                let applied = rows.get(name).copied().unwrap_or(0);
+                table.applied.insert(sink.clone(), applied);
+                table.dead_lettered.insert(sink.clone(), 0);
+                table.pending.insert(sink.clone(), table.appended.saturating_sub(applied));
+            }
+        }
+        tables.into_values().collect()
     }
-}
-
-/// Seconds between an instant and now; a source whose clock is ahead is not late.
-fn lag_seconds(now: i64, until: i64) -> f64 {
-    let micros = u64::try_from(now.saturating_sub(until)).unwrap_or(0);
-    std::time::Duration::from_micros(micros).as_secs_f64()
 }
 
 fn error_chain(error: &wal::Error) -> String {
@@ -182,9 +187,16 @@ fn error_chain(error: &wal::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ServerIdentity, SourcePosition, TableName};
+    use crate::model::{ServerIdentity, SourcePosition};
     use crate::telemetry::{SnapshotPhase, SnapshotTable, SourcePhase};
     use wal::{GroupEnd, Options};
+
+    fn live_with_one_sink() -> (Arc<Live>, Arc<SinkLive>) {
+        let live = Arc::new(Live::default());
+        let sink = Arc::new(SinkLive::new("local", "sqlite"));
+        live.add_sink(Arc::clone(&sink));
+        (live, sink)
+    }
 
     #[tokio::test]
     async fn a_status_holds_what_the_loops_and_the_log_say() {
@@ -195,26 +207,25 @@ mod tests {
             appender.append(&[b"frame"], GroupEnd::Ends).unwrap();
         }
         appender.flush_durable().await.unwrap();
-        let live = Live::new([("local", "sqlite")]);
+        let (live, sink) = live_with_one_sink();
         let users = TableName::new("shop", "users");
-        live.source().set_phase(SourcePhase::Streaming, None);
-        live.source().set_server("MySQL 9.7.0");
-        live.source().set_position(&SourcePosition {
+        live.source.phase(SourcePhase::Streaming, None);
+        live.source.server("MySQL 9.7.0".into());
+        live.source.position(&SourcePosition {
             server: ServerIdentity::MySql { server_uuid: "u".into() },
             file: "binlog.000002".into(),
             pos: 99,
             file_created: 0,
             gtid: "u:1-3".into(),
         });
-        live.source().table(&users).set(10, 9, 1);
-        let sink = live.sink("local").unwrap();
+        live.table(&users).set(10, 9, 1);
         sink.phase(SinkPhase::Running, None);
         sink.delivered(Lsn::new(2));
         sink.applied(Lsn::new(1), Some(now_micros() - 5_000_000));
-        sink.restore(&users, 3, 0);
+        sink.load_rows([(users.clone(), 3)]);
         sink.rows(&users, 1);
         wal.ack("local", Lsn::new(1), b"", Vec::new()).await.unwrap();
-        live.set_snapshot(vec![SnapshotTable {
+        live.snapshot.set(vec![SnapshotTable {
             table: users,
             phase: SnapshotPhase::Running,
             rows: 5,
@@ -259,29 +270,35 @@ mod tests {
         wal.create_cursor("local", Lsn::ZERO).await.unwrap();
         appender.append(&[b"frame"], GroupEnd::Ends).unwrap();
         appender.flush_durable().await.unwrap();
-        let live = Live::new([("local", "sqlite")]);
-        let sink = live.sink("local").unwrap();
+        let (live, sink) = live_with_one_sink();
         let reporter = Reporter::new(Arc::clone(&live), wal.clone(), directory.path());
         let hour_ago = now_micros() - 3_600_000_000;
         // The last transaction is an hour old, and the source has said since that there is nothing newer.
         sink.applied(Lsn::new(1), Some(hour_ago));
-        live.source().set_complete_until(now_micros());
+        live.source.caught_up(now_micros());
         assert!(reporter.status().sinks[0].lag_seconds.unwrap() < 60.0);
         assert_eq!(reporter.status().sinks[0].backlog_bytes, 0);
         // The source stalls: the sink is as late, although it has all there is.
-        live.source().set_complete_until(hour_ago);
+        live.source.caught_up(hour_ago);
         assert!(reporter.status().sinks[0].lag_seconds.unwrap() >= 3600.0);
         // More stands in the log: what the source has said since says nothing about the sink.
-        live.source().set_complete_until(now_micros());
+        live.source.caught_up(now_micros());
         appender.append(&[b"frame"], GroupEnd::Ends).unwrap();
         appender.flush_durable().await.unwrap();
         assert!(reporter.status().sinks[0].lag_seconds.unwrap() >= 3600.0);
         wal.shutdown().await.unwrap();
     }
 
-    #[test]
-    fn a_clock_that_is_ahead_gives_no_negative_lag() {
-        assert!(lag_seconds(1_000_000, 2_000_000).abs() < f64::EPSILON);
-        assert!((lag_seconds(3_500_000, 1_000_000) - 2.5).abs() < 1e-9);
+    #[tokio::test]
+    async fn lag_grows_from_the_start_of_the_process_while_the_source_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let (wal, _appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
+        let (live, _) = live_with_one_sink();
+        let mut reporter = Reporter::new(live, wal.clone(), directory.path());
+        reporter.started_micros -= 7_000_000;
+        let status = reporter.status();
+        assert!(status.source.lag_seconds.unwrap() >= 7.0);
+        assert!(status.sinks[0].lag_seconds.unwrap() >= 7.0);
+        wal.shutdown().await.unwrap();
     }
 }

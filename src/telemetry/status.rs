@@ -44,8 +44,8 @@ pub struct SourceStatus {
     pub error: Option<String>,
     /// Events read since the start.
     pub events: u64,
-    /// Bytes of the stream read since the start.
-    pub bytes: u64,
+    /// Events among them that are of tables which are not captured.
+    pub filtered_events: u64,
     /// Connections made anew since the start.
     pub reconnects: u64,
 }
@@ -136,8 +136,6 @@ pub struct SinkStatus {
     pub lag_seconds: Option<f64>,
     /// Why it is in its state.
     pub error: Option<String>,
-    /// Commits at the target since the start.
-    pub batches: u64,
     /// Failed writes and commits since the start.
     pub errors: u64,
 }
