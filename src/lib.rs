@@ -10,7 +10,9 @@
 
 pub mod codec;
 pub mod config;
+pub mod deliver;
 pub mod error;
 pub mod model;
 pub mod sink;
 pub mod source;
+pub mod telemetry;

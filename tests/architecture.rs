@@ -1,0 +1,1 @@
+//! The import rules between the modules of `src/` and `wal/`.
