@@ -6,6 +6,7 @@
 //!
 //! - [`run`]: the loop, its reconnects, and when it hands frames to the log's writer.
 //! - `writer`: frames out of rows; fragments of large transactions.
+//! - `session`: what an item of the decoder does to the log.
 //! - `registry`: which schema each table has at this place of the log.
 //! - `ddl`: what a statement changes.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
@@ -16,9 +17,10 @@ mod ddl;
 mod place;
 mod registry;
 mod run;
+mod session;
 mod state;
 mod windows;
 mod writer;
 
 pub use run::{Ingest, Until};
-pub use state::{Counts, counts, stored_position};
+pub use state::{Counts, Reread, counts, rereads, stored_position};

@@ -5,6 +5,7 @@
 //! | `source/position` | [`SourcePosition`]: everything before it is in the log |
 //! | `table/<database>\0<table>` | [`TableRecord`] |
 //! | `count/<database>\0<table>` | [`Counts`] |
+//! | `reread/<database>\0<table>` | [`Reread`]: a table to be read again, until its snapshot's own progress stands in the log |
 //! | `schema/<id>` | see [`crate::codec::catalog`] |
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::model::{SchemaId, SourcePosition, TableName};
 pub(super) const POSITION: &[u8] = b"source/position";
 const TABLES: &[u8] = b"table/";
 const COUNTS: &[u8] = b"count/";
+const REREADS: &[u8] = b"reread/";
 
 /// Row changes of one table, counted once per source transaction that is in the log.
 ///
@@ -38,6 +40,17 @@ impl Counts {
     }
 }
 
+/// How a table has to be read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reread {
+    /// The table.
+    pub table: TableName,
+    /// Whether rows that the source no longer has must go: the sinks' rows are replaced as a whole.
+    pub replace: bool,
+    /// Why, for the log.
+    pub why: String,
+}
+
 /// What is known of a table at the end of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TableRecord {
@@ -55,6 +68,18 @@ pub(super) fn table_key(table: &TableName) -> Vec<u8> {
 
 pub(super) fn count_key(table: &TableName) -> Vec<u8> {
     name_key(COUNTS, table)
+}
+
+pub(super) fn reread_key(table: &TableName) -> Vec<u8> {
+    name_key(REREADS, table)
+}
+
+/// Tables that have to be read again and whose snapshot has not begun.
+///
+/// # Errors
+/// When the log cannot be read or an entry is damaged.
+pub fn rereads(reader: &wal::Reader) -> Result<Vec<Reread>, Failure> {
+    Ok(named(reader, REREADS, "a re-read")?.into_iter().map(|(_, reread)| reread).collect())
 }
 
 pub(super) fn tables(reader: &wal::Reader) -> Result<Vec<(TableName, TableRecord)>, Failure> {

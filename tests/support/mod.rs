@@ -6,9 +6,13 @@
 
 #[macro_use]
 mod both_servers;
+pub mod cells;
+pub mod compare;
 pub mod daemon;
+pub mod history;
 pub mod process;
 pub mod programs;
 pub mod sandbox;
 pub mod server;
 pub mod template;
+pub mod workload;

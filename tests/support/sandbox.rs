@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::compare::{self, Compared};
 use super::daemon::{self, Daemon, LIMIT};
 use super::process::describe;
 use super::server::{Kind, Server, free_port};
@@ -149,6 +150,11 @@ impl Sandbox {
                 sinks.iter().all(|sink| sink["applied_lsn"].as_u64().is_some_and(|applied| applied >= durable))
             })
             .await
+    }
+
+    /// Asserts that the SQLite file mirrors all of `shop`.
+    pub async fn assert_mirrored(&self) -> Compared {
+        compare::assert_mirrored(&self.server, DATABASE, &self.sqlite()).await
     }
 
     fn write_config(&self) -> PathBuf {

@@ -282,10 +282,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if thread::panicking()
-            && let Some(process) = &self.process
-        {
-            eprintln!("--- the end of {}'s log\n{}", self.kind(), process.log_end(15));
+        // A failed test wants to see what the server complained about, not how it started.
+        let log = self.log();
+        let complaints = log.rsplit_once("ready for connections").map_or("", |(_, after)| after);
+        if thread::panicking() && complaints.lines().count() > 3 {
+            eprintln!("--- {}'s log since it was ready{complaints}", self.kind());
         }
     }
 }

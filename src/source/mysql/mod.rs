@@ -1,4 +1,5 @@
 //! MySQL and MariaDB: the binlog stream and the snapshot that runs beside it.
 
+pub mod ddl;
 pub mod schema;
 pub mod snapshot;
