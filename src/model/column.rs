@@ -42,11 +42,7 @@ impl Charset {
     /// Takes a name as the server spells it; `utf8` becomes `utf8mb3`.
     pub fn new(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
-        Self(if name == "utf8" {
-            "utf8mb3".to_owned()
-        } else {
-            name
-        })
+        Self(if name == "utf8" { "utf8mb3".to_owned() } else { name })
     }
 
     /// The name.

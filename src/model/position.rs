@@ -25,10 +25,7 @@ impl fmt::Display for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MySql { server_uuid } => write!(f, "mysql {server_uuid}"),
-            Self::MariaDb {
-                server_id,
-                domain_id,
-            } => write!(f, "mariadb server_id={server_id} domain={domain_id}"),
+            Self::MariaDb { server_id, domain_id } => write!(f, "mariadb server_id={server_id} domain={domain_id}"),
         }
     }
 }
@@ -89,11 +86,7 @@ impl fmt::Display for Gtid {
                 }
                 write!(f, ":{number}")
             }
-            Self::MariaDb {
-                domain,
-                server,
-                sequence,
-            } => write!(f, "{domain}-{server}-{sequence}"),
+            Self::MariaDb { domain, server, sequence } => write!(f, "{domain}-{server}-{sequence}"),
         }
     }
 }

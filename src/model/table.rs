@@ -18,10 +18,7 @@ pub struct TableName {
 impl TableName {
     /// From its two parts.
     pub fn new(database: impl Into<String>, table: impl Into<String>) -> Self {
-        Self {
-            database: database.into(),
-            table: table.into(),
-        }
+        Self { database: database.into(), table: table.into() }
     }
 }
 
@@ -74,20 +71,13 @@ pub struct TableSchema {
 impl TableSchema {
     /// Place of a column by name; MySQL compares column names without case.
     pub fn column_index(&self, name: &str) -> Option<usize> {
-        self.columns
-            .iter()
-            .position(|column| column.name.eq_ignore_ascii_case(name))
+        self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
     }
 
     /// Whether a row image written under `self` means the same under `other`: names, types and nullability in order, and the
     /// primary key. Defaults are left out, and so is a unique key, which a `TABLE_MAP` does not tell.
     pub fn same_image(&self, other: &Self) -> bool {
-        let primary = |schema: &Self| {
-            schema
-                .key
-                .clone()
-                .filter(|key| key.kind == KeyKind::Primary)
-        };
+        let primary = |schema: &Self| schema.key.clone().filter(|key| key.kind == KeyKind::Primary);
         self.name == other.name
             && self.columns.len() == other.columns.len()
             && self

@@ -1,0 +1,3 @@
+//! Snapshots without locks, beside the stream.
+
+pub mod handoff;
