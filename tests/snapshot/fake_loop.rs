@@ -143,7 +143,7 @@ async fn serve(options: Opts, kind: Kind, mut requests: mpsc::Receiver<Request>,
                 let mut log = log.lock().unwrap();
                 if log.discard > 0 {
                     log.discard -= 1;
-                    drop(reply.send(Placed::Discarded));
+                    reply.send(Placed::Discarded).ok();
                     continue;
                 }
                 if log.chunks_to_live == Some(0) {
@@ -153,13 +153,13 @@ async fn serve(options: Opts, kind: Kind, mut requests: mpsc::Receiver<Request>,
                 let kept = images.rows;
                 log.state.insert(progress.0, progress.1);
                 log.chunks.push((TableSchema::clone(&schema), images));
-                drop(reply.send(Placed::Appended { kept, superseded: 0 }));
+                reply.send(Placed::Appended { kept, superseded: 0 }).ok();
             }
             Request::Mark { mark, progress, reply } => {
                 let mut log = log.lock().unwrap();
                 log.state.insert(progress.0, progress.1);
                 log.marks.push(mark);
-                drop(reply.send(()));
+                reply.send(()).ok();
             }
             Request::Pause { reply } => {
                 let at = position(&mut connection, kind).await;
@@ -174,7 +174,7 @@ async fn serve(options: Opts, kind: Kind, mut requests: mpsc::Receiver<Request>,
                 let kept = pieces.iter().map(|piece| piece.rows).sum();
                 log.state.insert(read.progress.0, read.progress.1);
                 log.whole.push((TableSchema::clone(&read.schema), pieces, read.replace));
-                drop(read.reply.send(Placed::Appended { kept, superseded: 0 }));
+                read.reply.send(Placed::Appended { kept, superseded: 0 }).ok();
             }
         }
     }
