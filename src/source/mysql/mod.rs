@@ -1,3 +1,9 @@
 //! MySQL and MariaDB: the binlog stream and the snapshot that runs beside it.
 
+pub mod binlog;
+pub mod connect;
+pub mod gtid;
+pub mod preflight;
+pub mod server;
 pub mod snapshot;
+pub mod start;
