@@ -19,7 +19,7 @@ use redb::{
 };
 
 use crate::append::Appender;
-use crate::capacity::capacity;
+use crate::capacity::Limits;
 use crate::commit::{Batch, LogState};
 use crate::cursor::CursorRecord;
 use crate::error::{Error, storage};
@@ -39,9 +39,8 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// How to open a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The most that the file may take on disk, in bytes; at least 16 MiB. What the log holds before it is full is about
-    /// half of it up to 8 GiB, and 4 GiB less than it above, because of the steps in which the file grows:
-    /// [`Stats::capacity_bytes`](crate::Stats::capacity_bytes) tells. A log opened with a lower limit than before keeps its file.
+    /// The most that the file may take on disk, in bytes; at least 16 MiB. The log is full when it holds three quarters of
+    /// that, because the rest goes to fragmentation, and one group may take three eighths. A log opened with a lower limit than before keeps its file.
     pub max_size: u64,
     /// Memory for redb's cache, in bytes. Less makes commits of more than half of it slower.
     pub cache_bytes: usize,
@@ -58,7 +57,7 @@ impl Options {
 }
 
 pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, Appender), Error> {
-    let capacity = capacity(options.max_size)?;
+    let limits = Limits::new(options.max_size)?;
     std::fs::create_dir_all(directory).map_err(io("create", directory))?;
     let lock = take_lock(&directory.join(LOCK_FILE))?;
     let path = directory.join(LOG_FILE);
@@ -70,14 +69,14 @@ pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, A
         path: Some(path),
         _lock: Some(lock),
     };
-    start(store, options.max_size, capacity)
+    start(store, limits)
 }
 
 pub(crate) fn open_with_backend(
     backend: impl StorageBackend,
     options: Options,
 ) -> Result<(Arc<Handle>, Appender), Error> {
-    let capacity = capacity(options.max_size)?;
+    let limits = Limits::new(options.max_size)?;
     let database = builder(options.cache_bytes)
         .create_with_backend(backend)
         .map_err(storage("open the log file"))?;
@@ -86,7 +85,7 @@ pub(crate) fn open_with_backend(
         path: None,
         _lock: None,
     };
-    start(store, options.max_size, capacity)
+    start(store, limits)
 }
 
 pub(crate) fn builder(cache_bytes: usize) -> Builder {
@@ -102,7 +101,7 @@ pub(crate) fn builder(cache_bytes: usize) -> Builder {
 }
 
 /// Recovers the log and starts its writer thread.
-fn start(store: Store, max_size: u64, capacity: u64) -> Result<(Arc<Handle>, Appender), Error> {
+fn start(store: Store, limits: Limits) -> Result<(Arc<Handle>, Appender), Error> {
     if is_new(&store.database)? {
         create(&store.database)?;
     }
@@ -114,7 +113,7 @@ fn start(store: Store, max_size: u64, capacity: u64) -> Result<(Arc<Handle>, App
         ..Published::default()
     };
     let tail = log.tail;
-    let shared = Arc::new(Shared::new(id, max_size, capacity, store, published));
+    let shared = Arc::new(Shared::new(id, limits, store, published));
     let (sender, commands) = mpsc::channel();
     let for_writer = Arc::clone(&shared);
     let store = shared.store()?;

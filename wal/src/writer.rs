@@ -66,6 +66,8 @@ struct Writer {
     /// There is more to trim than one commit does.
     trim_more: bool,
     full: bool,
+    /// What the file took on disk after the last commit.
+    disk: u64,
     commits: u64,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -76,6 +78,8 @@ struct Answers {
     done: Vec<Reply<()>>,
     created: Vec<(Reply<CursorInfo>, CursorInfo)>,
     permits: usize,
+    /// Stored bytes that the commit appends.
+    stored: u64,
     buffers: Vec<Vec<u8>>,
 }
 
@@ -98,12 +102,14 @@ impl Writer {
             // What was left to trim when the log was closed.
             trim_more: true,
             full: false,
+            disk: 0,
             commits: 0,
             stop: None,
         }
     }
 
     fn serve(&mut self, commands: &Receiver<Command>) -> Result<(), Error> {
+        self.disk = self.store.sizes()?.1;
         loop {
             let (first, gone) = match self.next(commands)? {
                 Next::Do(command) => (Some(command), false),
@@ -144,7 +150,9 @@ impl Writer {
     }
 
     fn fits(&self, append: &Append) -> bool {
-        self.log.tail.live_bytes.saturating_add(append.stored) <= self.shared.capacity
+        self.shared
+            .limits
+            .fits(self.log.tail.live_bytes, self.disk, append.stored)
     }
 
     /// Replaces the cursor's waiting acknowledgement. State of the earlier one is kept unless the later one changes it too.
@@ -197,6 +205,7 @@ impl Writer {
         if changed {
             transaction.commit().map_err(storage("commit"))?;
             self.commits += 1;
+            self.disk = store.sizes()?.1;
         } else {
             transaction
                 .abort()
@@ -259,9 +268,13 @@ impl Writer {
     /// Appends what was held back, as far as it fits.
     fn admit(&mut self, batch: &mut Batch<'_>, answers: &mut Answers) -> Result<(), Error> {
         while let Some(append) = self.held.pop_front_if(|append| {
-            batch.tail().live_bytes.saturating_add(append.stored) <= self.shared.capacity
+            let disk = self.disk.saturating_add(answers.stored);
+            self.shared
+                .limits
+                .fits(batch.tail().live_bytes, disk, append.stored)
         }) {
             batch.append(&append)?;
+            answers.stored += append.stored;
             answers.permits += usize::try_from(append.permits).unwrap_or(0);
             answers.done.extend(append.reply);
             answers
