@@ -43,6 +43,15 @@ impl Limits {
         })
     }
 
+    /// Those of a log that is only read.
+    pub(crate) fn none() -> Self {
+        Self {
+            max_size: 0,
+            capacity: 0,
+            group: 0,
+        }
+    }
+
     /// Whether a log that holds `live` bytes, in a file that takes `disk` bytes, has room for `more`.
     pub(crate) fn fits(&self, live: u64, disk: u64, more: u64) -> bool {
         let then = live.saturating_add(more);

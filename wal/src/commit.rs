@@ -166,10 +166,7 @@ impl<'t> Batch<'t> {
             });
         }
         let at = if ack.lsn == cursor.lsn {
-            Counters {
-                bytes: cursor.bytes,
-                groups: cursor.groups,
-            }
+            cursor.counters()
         } else {
             self.counters_at(ack.lsn)?
         };

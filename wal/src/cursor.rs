@@ -41,6 +41,13 @@ impl CursorRecord {
         }
     }
 
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            bytes: self.bytes,
+            groups: self.groups,
+        }
+    }
+
     pub(crate) fn info(&self, name: &str, tail: &Tail) -> CursorInfo {
         CursorInfo {
             name: name.to_owned(),

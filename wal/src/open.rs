@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use redb::{
-    Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableError, TableHandle,
+    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
+    TableError, TableHandle,
 };
 
 use crate::append::Appender;
@@ -67,6 +68,7 @@ pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, A
     let store = Store {
         database,
         path: Some(path),
+        read_only: false,
         _lock: Some(lock),
     };
     start(store, limits)
@@ -83,6 +85,7 @@ pub(crate) fn open_with_backend(
     let store = Store {
         database,
         path: None,
+        read_only: false,
         _lock: None,
     };
     start(store, limits)
@@ -175,7 +178,11 @@ fn create(database: &Database) -> Result<(), Error> {
 
 /// Reads identity, tail and cursors.
 pub(crate) fn load(store: &Store) -> Result<(LogId, LogState), Error> {
-    let transaction = store.begin_read()?;
+    load_from(&store.begin_read()?)
+}
+
+/// As [`load`], as of this transaction.
+pub(crate) fn load_from(transaction: &ReadTransaction) -> Result<(LogId, LogState), Error> {
     let log = transaction.open_table(LOG).map_err(not_a_log)?;
     let identity = log
         .get(IDENTITY)

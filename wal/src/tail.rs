@@ -42,6 +42,8 @@ pub(crate) struct Store {
     pub(crate) database: Database,
     /// The file, if the log is in one.
     pub(crate) path: Option<PathBuf>,
+    /// Nobody writes the file, this process included.
+    pub(crate) read_only: bool,
     pub(crate) _lock: Option<std::fs::File>,
 }
 
