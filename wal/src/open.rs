@@ -32,6 +32,8 @@ use crate::writer;
 
 /// The file with the log, in the directory of the log.
 pub(crate) const LOG_FILE: &str = "log.redb";
+/// The file with a log that is being created.
+const UNFINISHED_FILE: &str = "log.redb.new";
 /// The file that is locked by whoever has the log open.
 const LOCK_FILE: &str = "lock";
 /// redb's cache: half of it collects what a commit writes, the rest serves readers near the end of the log.
@@ -62,8 +64,11 @@ pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, A
     std::fs::create_dir_all(directory).map_err(io("create", directory))?;
     let lock = take_lock(&directory.join(LOCK_FILE))?;
     let path = directory.join(LOG_FILE);
+    if !path.try_exists().map_err(io("look for", &path))? {
+        create_file(directory, &path)?;
+    }
     let database = builder(options.cache_bytes)
-        .create(&path)
+        .open(&path)
         .map_err(storage("open the log file"))?;
     let store = Store {
         database,
@@ -72,6 +77,36 @@ pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, A
         _lock: Some(lock),
     };
     start(store, limits)
+}
+
+/// Creates the file under another name and renames it when it is whole, so that the loss of power leaves a log or none. What
+/// an earlier attempt left under the other name is not a log yet.
+fn create_file(directory: &Path, path: &Path) -> Result<(), Error> {
+    let unfinished = directory.join(UNFINISHED_FILE);
+    match std::fs::remove_file(&unfinished) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io("remove", &unfinished)(source));
+        }
+        _ => {}
+    }
+    let database = builder(CACHE_BYTES)
+        .create(&unfinished)
+        .map_err(storage("create the log file"))?;
+    create(&database)?;
+    drop(database);
+    std::fs::rename(&unfinished, path).map_err(io("rename", &unfinished))?;
+    let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
+    sync(path).map_err(io("sync", path))?;
+    sync(directory).map_err(io("sync", directory))?;
+    // The directory may be new as well.
+    match directory
+        .canonicalize()
+        .map_err(io("find", directory))?
+        .parent()
+    {
+        Some(parent) => sync(parent).map_err(io("sync", parent)),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn open_with_backend(
