@@ -9,9 +9,9 @@ use tracing::{error, info, warn};
 use wal::{Lsn, Reader, Wal};
 
 use super::applied::{Applied, damaged_frame};
-use super::backoff::Backoff;
 use super::resume::{LogView, resume};
 use super::round::{Limits, Round};
+use crate::backoff::Backoff;
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, FrameHeader};
 use crate::codec::state::{encode, get};
@@ -37,20 +37,14 @@ pub enum Goal {
 
 /// One sink and what serving it needs.
 pub struct Delivery {
-    /// Name of the sink and of its cursor.
-    pub name: String,
-    /// The sink.
-    pub sink: Box<dyn Sink>,
-    /// The log.
-    pub wal: Wal,
-    /// Where its state is shown.
-    pub live: Arc<SinkLive>,
-    /// Told to stop: what is in the log by then is still applied if that takes only a moment.
-    pub shutdown: CancellationToken,
-    /// Until when; set to [`Goal::Reach`] once the source has ended.
-    pub goal: watch::Receiver<Goal>,
+    name: String,
+    sink: Box<dyn Sink>,
+    wal: Wal,
+    live: Arc<SinkLive>,
+    shutdown: CancellationToken,
+    goal: watch::Receiver<Goal>,
     /// Where the log's cursor is. A target restored from an older copy is behind it for a while; a cursor never goes back.
-    pub acknowledged: Lsn,
+    acknowledged: Lsn,
 }
 
 enum Served {
@@ -59,6 +53,18 @@ enum Served {
 }
 
 impl Delivery {
+    /// A loop for `sink`, whose cursor has the name in `live` and exists. When `shutdown` is told, what is in the log by
+    /// then is still applied if that takes only a moment. `goal` becomes [`Goal::Reach`] once the source has ended.
+    pub fn new(
+        sink: Box<dyn Sink>,
+        wal: Wal,
+        live: Arc<SinkLive>,
+        shutdown: CancellationToken,
+        goal: watch::Receiver<Goal>,
+    ) -> Self {
+        Self { name: live.name.clone(), sink, wal, live, shutdown, goal, acknowledged: Lsn::ZERO }
+    }
+
     /// Serves the sink until its goal is reached, it is told to stop, or it fails for good.
     ///
     /// # Errors

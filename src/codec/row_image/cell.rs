@@ -8,18 +8,13 @@ pub(super) const SHORT: Problem = "it is shorter than its type";
 /// A big-endian number of at most eight bytes.
 #[inline]
 pub(super) fn big_endian(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A little-endian number of at most eight bytes.
 #[inline]
 pub(super) fn little_endian(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The lowest `bits` (at most 16) of a number.
@@ -53,12 +48,7 @@ pub(super) fn year(byte: u8) -> u16 {
 #[inline]
 pub(super) fn date(bytes: &[u8]) -> Result<Date, Problem> {
     let packed = little_endian(bytes);
-    Date {
-        year: low_bits(packed >> 9, 15),
-        month: low_byte(packed >> 5, 4),
-        day: low_byte(packed, 5),
-    }
-    .check()
+    Date { year: low_bits(packed >> 9, 15), month: low_byte(packed >> 5, 4), day: low_byte(packed, 5) }.check()
 }
 
 /// Sign 1 bit, unused 1, hours 10, minutes 6, seconds 6, then the fraction; below zero the whole is the complement.
@@ -72,10 +62,8 @@ pub(super) fn time(bytes: &[u8], fsp: u8) -> Result<Time, Problem> {
     let zero = 0x80_0000_u64 << (8 * (len - 3));
     let negative = whole < zero;
     let magnitude = whole.abs_diff(zero).to_be_bytes();
-    let (clock, fraction) = magnitude
-        .get(8 - bytes.len()..)
-        .and_then(|bytes| bytes.split_at_checked(3))
-        .ok_or(SHORT)?;
+    let (clock, fraction) =
+        magnitude.get(8 - bytes.len()..).and_then(|bytes| bytes.split_at_checked(3)).ok_or(SHORT)?;
     let clock = big_endian(clock);
     if clock >> 22 != 0 {
         return Err("more than 838 hours");
@@ -95,16 +83,10 @@ pub(super) fn time(bytes: &[u8], fsp: u8) -> Result<Time, Problem> {
 #[inline]
 pub(super) fn datetime(bytes: &[u8], fsp: u8) -> Result<DateTime, Problem> {
     let (packed, fraction) = bytes.split_at_checked(5).ok_or(SHORT)?;
-    let packed = big_endian(packed)
-        .checked_sub(1 << 39)
-        .ok_or("a date below zero")?;
+    let packed = big_endian(packed).checked_sub(1 << 39).ok_or("a date below zero")?;
     let months = packed >> 22;
     DateTime {
-        date: Date {
-            year: low_bits(months / 13, 16),
-            month: low_byte(months % 13, 8),
-            day: low_byte(packed >> 17, 5),
-        },
+        date: Date { year: low_bits(months / 13, 16), month: low_byte(months % 13, 8), day: low_byte(packed >> 17, 5) },
         hour: low_byte(packed >> 12, 5),
         minute: low_byte(packed >> 6, 6),
         second: low_byte(packed, 6),
@@ -117,10 +99,5 @@ pub(super) fn datetime(bytes: &[u8], fsp: u8) -> Result<DateTime, Problem> {
 #[inline]
 pub(super) fn timestamp(bytes: &[u8], fsp: u8) -> Result<Timestamp, Problem> {
     let (seconds, fraction) = bytes.split_first_chunk().ok_or(SHORT)?;
-    Timestamp {
-        seconds: u32::from_be_bytes(*seconds),
-        micros: micros(fraction),
-        fsp,
-    }
-    .check()
+    Timestamp { seconds: u32::from_be_bytes(*seconds), micros: micros(fraction), fsp }.check()
 }

@@ -49,26 +49,11 @@ static GB18030_SET: Multi = multi("gb18030", GB18030, &tables::GB18030_CHANGES);
 static GB2312_SET: Multi = multi("gb2312", GBK, &tables::GB2312_CHANGES);
 static GBK_SET: Multi = multi("gbk", GBK, &[]);
 static SJIS_SET: Multi = multi("sjis", SHIFT_JIS, &tables::SJIS_CHANGES);
-static EUCJPMS_SET: Multi = Multi {
-    euc_user_rows: true,
-    ..multi("eucjpms", EUC_JP, &tables::EUCJPMS_CHANGES)
-};
-static UJIS_SET: Multi = Multi {
-    euc_user_rows: true,
-    ..multi("ujis", EUC_JP, &tables::UJIS_CHANGES)
-};
+static EUCJPMS_SET: Multi = Multi { euc_user_rows: true, ..multi("eucjpms", EUC_JP, &tables::EUCJPMS_CHANGES) };
+static UJIS_SET: Multi = Multi { euc_user_rows: true, ..multi("ujis", EUC_JP, &tables::UJIS_CHANGES) };
 
-const fn multi(
-    name: &'static str,
-    whatwg: &'static encoding_rs::Encoding,
-    changes: &'static [(u32, u16)],
-) -> Multi {
-    Multi {
-        name,
-        whatwg,
-        changes,
-        euc_user_rows: false,
-    }
+const fn multi(name: &'static str, whatwg: &'static encoding_rs::Encoding, changes: &'static [(u32, u16)]) -> Multi {
+    Multi { name, whatwg, changes, euc_user_rows: false }
 }
 
 /// What `swe7` has in place of ASCII's character. Its 0x7f stands for nothing.
@@ -315,9 +300,7 @@ impl Multi {
         if code.len() > 3 {
             return Special::No;
         }
-        let code = code
-            .iter()
-            .fold(0, |code, byte| code << 8 | u32::from(*byte));
+        let code = code.iter().fold(0, |code, byte| code << 8 | u32::from(*byte));
         let change = self.changes.binary_search_by_key(&code, |(code, _)| *code);
         match change.ok().and_then(|index| self.changes.get(index)) {
             Some((_, character)) => Special::of(u32::from(*character)),
@@ -326,21 +309,13 @@ impl Multi {
     }
 
     /// Decodes `bytes[from..to]`, which begin and end between characters if the text is well-formed.
-    fn decode_stretch(
-        &self,
-        bytes: &[u8],
-        from: usize,
-        to: usize,
-        out: &mut String,
-    ) -> Result<(), usize> {
+    fn decode_stretch(&self, bytes: &[u8], from: usize, to: usize, out: &mut String) -> Result<(), usize> {
         let stretch = bytes.get(from..to).unwrap_or_default();
         if stretch.is_empty() {
             return Ok(());
         }
         let mut decoder = self.whatwg.new_decoder_without_bom_handling();
-        let room = decoder
-            .max_utf8_buffer_length_without_replacement(stretch.len())
-            .ok_or(from)?;
+        let room = decoder.max_utf8_buffer_length_without_replacement(stretch.len()).ok_or(from)?;
         out.reserve(room);
         match decoder.decode_to_string_without_replacement(stretch, out, true) {
             (DecoderResult::InputEmpty, _) => Ok(()),
@@ -376,29 +351,17 @@ impl Multi {
             out.push(u8::try_from(0xa1 + place % 94).ok()?);
             return Some(());
         }
-        let changed = self
-            .changes
-            .iter()
-            .find(|(_, to)| u32::from(*to) == code)
-            .map(|(from, _)| *from);
+        let changed = self.changes.iter().find(|(_, to)| u32::from(*to) == code).map(|(from, _)| *from);
         if let Some(changed) = changed {
-            out.extend(
-                changed
-                    .to_be_bytes()
-                    .into_iter()
-                    .skip_while(|byte| *byte == 0),
-            );
+            out.extend(changed.to_be_bytes().into_iter().skip_while(|byte| *byte == 0));
             return Some(());
         }
         let mut bytes = [0; 16];
-        let (result, _, written) = self
-            .whatwg
-            .new_encoder()
-            .encode_from_utf8_without_replacement(
-                character.encode_utf8(&mut [0; 4]),
-                &mut bytes,
-                true,
-            );
+        let (result, _, written) = self.whatwg.new_encoder().encode_from_utf8_without_replacement(
+            character.encode_utf8(&mut [0; 4]),
+            &mut bytes,
+            true,
+        );
         if result != EncoderResult::InputEmpty {
             return None;
         }
@@ -414,10 +377,9 @@ fn ascii(byte: u8) -> Option<char> {
 fn single(byte: u8, table: &[u16; 128]) -> Option<char> {
     match byte.checked_sub(0x80) {
         None => Some(char::from(byte)),
-        Some(high) => table
-            .get(usize::from(high))
-            .filter(|code| **code != 0)
-            .and_then(|code| char::from_u32(u32::from(*code))),
+        Some(high) => {
+            table.get(usize::from(high)).filter(|code| **code != 0).and_then(|code| char::from_u32(u32::from(*code)))
+        }
     }
 }
 

@@ -22,18 +22,7 @@ pub(super) const fn outer_group_bytes(digits: u8) -> u8 {
     digits.div_ceil(2)
 }
 
-const POWERS: [u32; 10] = [
-    1,
-    10,
-    100,
-    1_000,
-    10_000,
-    100_000,
-    1_000_000,
-    10_000_000,
-    100_000_000,
-    1_000_000_000,
-];
+const POWERS: [u32; 10] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
 
 fn power(digits: u8) -> u32 {
     POWERS.get(usize::from(digits)).copied().unwrap_or(u32::MAX)
@@ -84,10 +73,7 @@ impl Iterator for Groups<'_> {
         } else {
             return None;
         };
-        let len = GROUP_BYTES
-            .get(usize::from(digits))
-            .copied()
-            .unwrap_or_default();
+        let len = GROUP_BYTES.get(usize::from(digits)).copied().unwrap_or_default();
         let (group, rest) = self.bytes.split_at_checked(usize::from(len))?;
         self.bytes = rest;
         let mut value = 0;
@@ -106,15 +92,8 @@ impl<'v> Decimal<'v> {
         if bytes.len() != usize::from(packed_len(precision, scale)) {
             return None;
         }
-        let decimal = Self {
-            bytes,
-            precision,
-            scale,
-        };
-        decimal
-            .groups()
-            .all(|group| group.value < power(group.digits))
-            .then_some(decimal)
+        let decimal = Self { bytes, precision, scale };
+        decimal.groups().all(|group| group.value < power(group.digits)).then_some(decimal)
     }
 
     /// Digits in all.
@@ -182,14 +161,9 @@ impl<'v> Decimal<'v> {
         if self.precision > 38 {
             return None;
         }
-        let magnitude = self.groups().fold(0_i128, |sum, group| {
-            sum * i128::from(power(group.digits)) + i128::from(group.value)
-        });
-        Some(if self.sign_bit_clear() {
-            -magnitude
-        } else {
-            magnitude
-        })
+        let magnitude =
+            self.groups().fold(0_i128, |sum, group| sum * i128::from(power(group.digits)) + i128::from(group.value));
+        Some(if self.sign_bit_clear() { -magnitude } else { magnitude })
     }
 
     /// The number times ten to the scale as a 256-bit integer: little-endian, two's complement. Every decimal fits: 65 digits
@@ -228,11 +202,7 @@ fn multiply_add(limbs: &mut [u64; 4], factor: u32, addend: u32) {
 fn halves(wide: u128) -> (u64, u64) {
     let bytes = wide.to_le_bytes();
     let (low, high) = bytes.split_at(8);
-    let half = |bytes: &[u8]| {
-        bytes
-            .first_chunk()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
-    };
+    let half = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     (half(low), half(high))
 }
 

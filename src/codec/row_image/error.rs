@@ -49,9 +49,7 @@ pub enum PlanError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ImageError {
     /// The bytes end before the null bitmap does.
-    #[error(
-        "the row image at offset {offset} ends inside its null bitmap of {needed} bytes, {left} are left"
-    )]
+    #[error("the row image at offset {offset} ends inside its null bitmap of {needed} bytes, {left} are left")]
     TruncatedBitmap {
         /// Where the image begins.
         offset: usize,
@@ -61,9 +59,7 @@ pub enum ImageError {
         left: usize,
     },
     /// The bytes end inside a value.
-    #[error(
-        "the row image ends inside column \"{column}\": {needed} bytes at offset {offset}, {left} are left"
-    )]
+    #[error("the row image ends inside column \"{column}\": {needed} bytes at offset {offset}, {left} are left")]
     Truncated {
         /// The column.
         column: String,
@@ -142,9 +138,7 @@ pub enum ValueError {
         at: usize,
     },
     /// A binary JSON document that does not follow its format.
-    #[error(
-        "column \"{column}\" holds a malformed json document at byte {at} of the value: {problem}"
-    )]
+    #[error("column \"{column}\" holds a malformed json document at byte {at} of the value: {problem}")]
     Json {
         /// The column.
         column: String,

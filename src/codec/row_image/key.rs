@@ -29,13 +29,7 @@ pub(super) struct Places<'p, 'a> {
 
 impl Plan {
     pub(super) fn places<'p, 'a>(&'p self, image: &'a [u8]) -> Places<'p, 'a> {
-        Places {
-            plan: self,
-            image,
-            at: self.bitmap_len,
-            column: 0,
-            nulls: 0,
-        }
+        Places { plan: self, image, at: self.bitmap_len, column: 0, nulls: 0 }
     }
 
     /// The bytes of one column's value, without their length prefix; `None` if it is NULL.
@@ -77,12 +71,7 @@ impl Plan {
     }
 
     /// Whether two images hold the same key, byte for byte.
-    pub fn same_key(
-        &self,
-        key_columns: &[u16],
-        before: &[u8],
-        after: &[u8],
-    ) -> Result<bool, ImageError> {
+    pub fn same_key(&self, key_columns: &[u16], before: &[u8], after: &[u8]) -> Result<bool, ImageError> {
         for column in key_columns {
             if self.value(*column, before)? != self.value(*column, after)? {
                 return Ok(false);
@@ -96,12 +85,7 @@ impl Plan {
 fn framed(value: Option<&[u8]>) -> ([u8; 8], &[u8]) {
     match value {
         None => (NULL_LENGTH.to_le_bytes(), &[]),
-        Some(bytes) => (
-            u64::try_from(bytes.len())
-                .unwrap_or(NULL_LENGTH - 1)
-                .to_le_bytes(),
-            bytes,
-        ),
+        Some(bytes) => (u64::try_from(bytes.len()).unwrap_or(NULL_LENGTH - 1).to_le_bytes(), bytes),
     }
 }
 
@@ -126,14 +110,12 @@ impl<'a> Places<'_, 'a> {
             },
         };
         let needed = prefix.saturating_add(len);
-        let value = tail
-            .get(prefix..needed)
-            .ok_or_else(|| ImageError::Truncated {
-                column: self.plan.name(self.column).to_owned(),
-                offset: self.at,
-                needed,
-                left: tail.len(),
-            })?;
+        let value = tail.get(prefix..needed).ok_or_else(|| ImageError::Truncated {
+            column: self.plan.name(self.column).to_owned(),
+            offset: self.at,
+            needed,
+            left: tail.len(),
+        })?;
         self.at += needed;
         Ok(value)
     }
@@ -156,11 +138,7 @@ impl<'a> Iterator for Places<'_, 'a> {
             }
             self.nulls = null_word(self.image, self.column / 64);
         }
-        let place = if self.nulls >> bit & 1 == 1 {
-            Ok(None)
-        } else {
-            self.take(layout).map(Some)
-        };
+        let place = if self.nulls >> bit & 1 == 1 { Ok(None) } else { self.take(layout).map(Some) };
         self.column += 1;
         Some(place)
     }

@@ -21,34 +21,19 @@ impl Layout {
     /// The layout of a column's values.
     pub(super) fn of(column: &Column) -> Result<Self, PlanError> {
         let shape = |ok: bool, problem: &'static str| {
-            if ok {
-                Ok(())
-            } else {
-                Err(PlanError::Shape {
-                    column: column.name.clone(),
-                    problem,
-                })
-            }
+            if ok { Ok(()) } else { Err(PlanError::Shape { column: column.name.clone(), problem }) }
         };
         let fraction = |fsp: u8| {
             shape(fsp <= 6, "more than 6 digits of a second's fraction")?;
             Ok(fsp.div_ceil(2))
         };
         Ok(match &column.ty {
-            ColumnType::Int { width, .. } => {
-                Self::Fixed(u8::try_from(width.bytes()).unwrap_or(u8::MAX))
-            }
+            ColumnType::Int { width, .. } => Self::Fixed(u8::try_from(width.bytes()).unwrap_or(u8::MAX)),
             ColumnType::Float => Self::Fixed(4),
             ColumnType::Double => Self::Fixed(8),
             ColumnType::Decimal { precision, scale } => {
-                shape(
-                    (1..=65).contains(precision),
-                    "a decimal's precision is 1 to 65",
-                )?;
-                shape(
-                    *scale <= 38 && scale <= precision,
-                    "a decimal's scale is at most 38 and its precision",
-                )?;
+                shape((1..=65).contains(precision), "a decimal's precision is 1 to 65")?;
+                shape(*scale <= 38 && scale <= precision, "a decimal's scale is at most 38 and its precision")?;
                 Self::Fixed(super::decimal::packed_len(*precision, *scale))
             }
             ColumnType::Year => Self::Fixed(1),
@@ -63,28 +48,17 @@ impl Layout {
             ColumnType::Char { max_bytes, .. }
             | ColumnType::VarChar { max_bytes, .. }
             | ColumnType::VarBinary { max_bytes }
-            | ColumnType::Binary { length: max_bytes } => {
-                Self::Prefixed(if *max_bytes > 255 { 2 } else { 1 })
-            }
+            | ColumnType::Binary { length: max_bytes } => Self::Prefixed(if *max_bytes > 255 { 2 } else { 1 }),
             ColumnType::Text { length_bytes, .. } | ColumnType::Blob { length_bytes } => {
-                shape(
-                    (1..=4).contains(length_bytes),
-                    "a length prefix has 1 to 4 bytes",
-                )?;
+                shape((1..=4).contains(length_bytes), "a length prefix has 1 to 4 bytes")?;
                 Self::Prefixed(*length_bytes)
             }
             ColumnType::Enum { members } => {
-                shape(
-                    (1..=65535).contains(&members.len()),
-                    "an enum has 1 to 65535 members",
-                )?;
+                shape((1..=65535).contains(&members.len()), "an enum has 1 to 65535 members")?;
                 Self::Fixed(if members.len() > 255 { 2 } else { 1 })
             }
             ColumnType::Set { members } => {
-                shape(
-                    (1..=64).contains(&members.len()),
-                    "a set has 1 to 64 members",
-                )?;
+                shape((1..=64).contains(&members.len()), "a set has 1 to 64 members")?;
                 Self::Fixed(match members.len().div_ceil(8) {
                     1 => 1,
                     2 => 2,
@@ -95,10 +69,7 @@ impl Layout {
             }
             ColumnType::Json | ColumnType::Geometry | ColumnType::Vector => Self::Prefixed(4),
             ColumnType::Unsupported { name, .. } => {
-                return Err(PlanError::Unsupported {
-                    column: column.name.clone(),
-                    type_name: name.clone(),
-                });
+                return Err(PlanError::Unsupported { column: column.name.clone(), type_name: name.clone() });
             }
         })
     }
@@ -122,9 +93,6 @@ pub(super) fn null_word(image: &[u8], word: usize) -> u64 {
     let tail = image.get(word * 8..).unwrap_or_default();
     match tail.first_chunk::<8>() {
         Some(bytes) => u64::from_le_bytes(*bytes),
-        None => tail
-            .iter()
-            .rev()
-            .fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
+        None => tail.iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
     }
 }

@@ -23,11 +23,7 @@ pub(super) fn decimal(text: &[u8]) -> Option<DecimalLiteral<'_>> {
         return None;
     }
     let leading = whole.iter().take_while(|byte| **byte == b'0').count();
-    let trailing = fraction
-        .iter()
-        .rev()
-        .take_while(|byte| **byte == b'0')
-        .count();
+    let trailing = fraction.iter().rev().take_while(|byte| **byte == b'0').count();
     Some(DecimalLiteral {
         negative,
         whole: whole.get(leading..)?,
@@ -124,10 +120,7 @@ pub(super) fn hex(text: &[u8]) -> Option<Vec<u8>> {
     if !odd.is_empty() {
         return None;
     }
-    pairs
-        .iter()
-        .map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?))
-        .collect()
+    pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect()
 }
 
 fn nibble(digit: u8) -> Option<u8> {

@@ -52,21 +52,14 @@ impl Plan {
             return Err(PlanError::Columns { columns });
         }
         if wanted.len() != columns {
-            return Err(PlanError::Wanted {
-                given: wanted.len(),
-                columns,
-            });
+            return Err(PlanError::Wanted { given: wanted.len(), columns });
         }
         let mut ops = Vec::with_capacity(columns);
         let mut layouts = Vec::with_capacity(columns);
         for (column, wanted) in schema.columns.iter().zip(wanted) {
             let layout = Layout::of(column)?;
             layouts.push(layout);
-            ops.push(if *wanted {
-                Op::of(&column.name, &column.ty, layout)?
-            } else {
-                Op::Skip
-            });
+            ops.push(if *wanted { Op::of(&column.name, &column.ty, layout)? } else { Op::Skip });
         }
         Ok(Self {
             bitmap_len: bitmap_len(columns),
@@ -92,17 +85,10 @@ impl Op {
     fn of(column: &str, ty: &ColumnType, layout: Layout) -> Result<Self, PlanError> {
         let (Layout::Fixed(len) | Layout::Prefixed(len)) = layout;
         Ok(match ty {
-            ColumnType::Int { width, unsigned } => Self::Int {
-                width: *width,
-                unsigned: *unsigned,
-            },
+            ColumnType::Int { width, unsigned } => Self::Int { width: *width, unsigned: *unsigned },
             ColumnType::Float => Self::Float,
             ColumnType::Double => Self::Double,
-            ColumnType::Decimal { precision, scale } => Self::Decimal {
-                precision: *precision,
-                scale: *scale,
-                len,
-            },
+            ColumnType::Decimal { precision, scale } => Self::Decimal { precision: *precision, scale: *scale, len },
             ColumnType::Year => Self::Year,
             ColumnType::Date => Self::Date,
             ColumnType::Time { fsp } => Self::Time { fsp: *fsp },
@@ -118,27 +104,15 @@ impl Op {
                     charset: charset.as_str().to_owned(),
                 })?,
             },
-            ColumnType::Binary { length } => Self::Binary {
-                prefix: len,
-                length: *length,
-            },
+            ColumnType::Binary { length } => Self::Binary { prefix: len, length: *length },
             ColumnType::VarBinary { .. } | ColumnType::Blob { .. } => Self::Bytes { prefix: len },
-            ColumnType::Enum { members } => Self::Enum {
-                len,
-                members: members.clone().into(),
-            },
-            ColumnType::Set { members } => Self::Set {
-                len,
-                members: members.clone().into(),
-            },
+            ColumnType::Enum { members } => Self::Enum { len, members: members.clone().into() },
+            ColumnType::Set { members } => Self::Set { len, members: members.clone().into() },
             ColumnType::Json => Self::Json,
             ColumnType::Geometry => Self::Geometry,
             ColumnType::Vector => Self::Vector,
             ColumnType::Unsupported { name, .. } => {
-                return Err(PlanError::Unsupported {
-                    column: column.to_owned(),
-                    type_name: name.clone(),
-                });
+                return Err(PlanError::Unsupported { column: column.to_owned(), type_name: name.clone() });
             }
         })
     }

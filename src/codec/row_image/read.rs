@@ -29,18 +29,9 @@ impl<E> From<Problem> for Stop<E> {
 impl Plan {
     /// Visits the wanted columns of the first image in `bytes`; returns the image's length.
     #[inline]
-    pub fn read<V: RowVisitor>(
-        &self,
-        bytes: &[u8],
-        visitor: &mut V,
-    ) -> Result<usize, ReadError<V::Error>> {
+    pub fn read<V: RowVisitor>(&self, bytes: &[u8], visitor: &mut V) -> Result<usize, ReadError<V::Error>> {
         let Some(mut rest) = bytes.get(self.bitmap_len..) else {
-            return Err(ImageError::TruncatedBitmap {
-                offset: 0,
-                needed: self.bitmap_len,
-                left: bytes.len(),
-            }
-            .into());
+            return Err(ImageError::TruncatedBitmap { offset: 0, needed: self.bitmap_len, left: bytes.len() }.into());
         };
         for (word, ops) in self.ops.chunks(64).enumerate() {
             let mut nulls = null_word(bytes, word);
@@ -64,12 +55,7 @@ impl Plan {
     }
 
     /// Visits one value, given as its bytes in an image: a [`ColumnDefault::Value`](crate::model::ColumnDefault::Value).
-    pub fn cell<V: RowVisitor>(
-        &self,
-        column: usize,
-        cell: &[u8],
-        visitor: &mut V,
-    ) -> Result<(), ReadError<V::Error>> {
+    pub fn cell<V: RowVisitor>(&self, column: usize, cell: &[u8], visitor: &mut V) -> Result<(), ReadError<V::Error>> {
         let op = match self.ops.get(column) {
             None | Some(Op::Skip) => return Err(ImageError::NoColumn { column }.into()),
             Some(op) => op,
@@ -77,15 +63,10 @@ impl Plan {
         // Measured before it is visited, so that the visitor is not called for a value that turns out to have a tail.
         let mut after = cell;
         if self.skip_one(column, &mut after).is_some() && !after.is_empty() {
-            return Err(ImageError::Trailing {
-                column: self.name(column).to_owned(),
-                left: after.len(),
-            }
-            .into());
+            return Err(ImageError::Trailing { column: self.name(column).to_owned(), left: after.len() }.into());
         }
         let mut rest = cell;
-        self.visit(column, op, &mut rest, visitor)
-            .map_err(|stop| self.stopped(column, 0, cell, stop))
+        self.visit(column, op, &mut rest, visitor).map_err(|stop| self.stopped(column, 0, cell, stop))
     }
 
     #[inline]
@@ -110,13 +91,9 @@ impl Plan {
             }
             Op::Float => visitor.float(column, f32::from_le_bytes(array(rest)?)),
             Op::Double => visitor.double(column, f64::from_le_bytes(array(rest)?)),
-            Op::Decimal {
-                precision,
-                scale,
-                len,
-            } => {
-                let value = Decimal::new(fixed(rest, *len)?, *precision, *scale)
-                    .ok_or("its groups are not decimal digits")?;
+            Op::Decimal { precision, scale, len } => {
+                let value =
+                    Decimal::new(fixed(rest, *len)?, *precision, *scale).ok_or("its groups are not decimal digits")?;
                 visitor.decimal(column, value)
             }
             Op::Year => {
@@ -149,9 +126,7 @@ impl Plan {
             }
             Op::Binary { prefix, length } => {
                 let bytes = prefixed(rest, *prefix)?;
-                let padding = usize::from(*length)
-                    .checked_sub(bytes.len())
-                    .ok_or("it is longer than its column")?;
+                let padding = usize::from(*length).checked_sub(bytes.len()).ok_or("it is longer than its column")?;
                 visitor.bytes(column, Bytes::new(bytes, padding))
             }
             Op::Bytes { prefix } => visitor.bytes(column, Bytes::new(prefixed(rest, *prefix)?, 0)),
@@ -160,9 +135,9 @@ impl Plan {
                     .map_err(|_| "its ordinal is above the number of members")?;
                 let label = match ordinal.checked_sub(1) {
                     None => "",
-                    Some(index) => members
-                        .get(usize::from(index))
-                        .ok_or("its ordinal is above the number of members")?,
+                    Some(index) => {
+                        members.get(usize::from(index)).ok_or("its ordinal is above the number of members")?
+                    }
                 };
                 visitor.enumeration(column, ordinal, label)
             }
@@ -194,9 +169,7 @@ impl Plan {
     fn skip_one(&self, column: usize, rest: &mut &[u8]) -> Option<()> {
         let len = match *self.layouts.get(column)? {
             Layout::Fixed(len) => usize::from(len),
-            Layout::Prefixed(prefix) => {
-                usize::from(prefix).checked_add(size(prefix_at(rest, prefix)?))?
-            }
+            Layout::Prefixed(prefix) => usize::from(prefix).checked_add(size(prefix_at(rest, prefix)?))?,
         };
         *rest = rest.get(len..)?;
         Some(())
@@ -207,17 +180,14 @@ impl Plan {
         let name = self.name(column).to_owned();
         ReadError::Image(match stop {
             Stop::Visitor(error) => return ReadError::Visitor(error),
-            Stop::Bad(problem) => ImageError::Malformed {
-                column: name,
-                offset,
-                problem,
-            },
+            Stop::Bad(problem) => ImageError::Malformed { column: name, offset, problem },
             Stop::Short => ImageError::Truncated {
                 column: name,
                 offset,
                 needed: match self.layouts.get(column) {
-                    Some(Layout::Prefixed(prefix)) => usize::from(*prefix)
-                        .saturating_add(size(prefix_at(rest, *prefix).unwrap_or_default())),
+                    Some(Layout::Prefixed(prefix)) => {
+                        usize::from(*prefix).saturating_add(size(prefix_at(rest, *prefix).unwrap_or_default()))
+                    }
                     Some(Layout::Fixed(len)) => usize::from(*len),
                     None => 0,
                 },

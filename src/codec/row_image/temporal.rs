@@ -69,11 +69,7 @@ const ERA_DAYS: u32 = 146_097;
 
 impl Date {
     /// `0000-00-00`.
-    pub const ZERO: Self = Self {
-        year: 0,
-        month: 0,
-        day: 0,
-    };
+    pub const ZERO: Self = Self { year: 0, month: 0, day: 0 };
 
     /// Whether a server can hold it.
     pub(super) fn check(self) -> Result<Self, Problem> {
@@ -159,30 +155,21 @@ impl DateTime {
         let day_of_year = (153 * month + 2) / 5 + u32::from(day) - 1;
         let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
         let days = (year / 400 * ERA_DAYS + day_of_era).checked_sub(EPOCH_DAYS)?;
-        days.checked_mul(SECONDS_A_DAY)?.checked_add(
-            u32::from(self.hour) * 3600 + u32::from(self.minute) * 60 + u32::from(self.second),
-        )
+        days.checked_mul(SECONDS_A_DAY)?
+            .checked_add(u32::from(self.hour) * 3600 + u32::from(self.minute) * 60 + u32::from(self.second))
     }
 }
 
 impl Timestamp {
     pub(super) fn check(self) -> Result<Self, Problem> {
-        if self.micros > 999_999 {
-            Err("a fraction of a second or more")
-        } else {
-            Ok(self)
-        }
+        if self.micros > 999_999 { Err("a fraction of a second or more") } else { Ok(self) }
     }
 
     /// The instant of fields in UTC; `None` if there is none, or none that the type holds. All zero is the zero timestamp.
     pub(super) fn from_utc(fields: DateTime) -> Option<Self> {
         let fields = fields.check().ok()?;
         let DateTime { micros, fsp, .. } = fields;
-        let zero = Self {
-            seconds: 0,
-            micros,
-            fsp,
-        };
+        let zero = Self { seconds: 0, micros, fsp };
         if fields == zero.utc() {
             return Some(zero);
         }
@@ -192,20 +179,9 @@ impl Timestamp {
 
     /// The fields in UTC.
     pub fn utc(&self) -> DateTime {
-        let &Self {
-            seconds,
-            micros,
-            fsp,
-        } = self;
+        let &Self { seconds, micros, fsp } = self;
         if seconds == 0 {
-            return DateTime {
-                date: Date::ZERO,
-                hour: 0,
-                minute: 0,
-                second: 0,
-                micros,
-                fsp,
-            };
+            return DateTime { date: Date::ZERO, hour: 0, minute: 0, second: 0, micros, fsp };
         }
         let clock = seconds % SECONDS_A_DAY;
         DateTime {
@@ -241,15 +217,10 @@ fn civil(days: u32) -> Date {
     let days = days + EPOCH_DAYS;
     let era = days / ERA_DAYS;
     let day_of_era = days % ERA_DAYS;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = era * 400 + year_of_era + u32::from(month < 3);
     Date {
         year: u16::try_from(year).unwrap_or(u16::MAX),

@@ -15,11 +15,7 @@ pub struct Text<'v> {
 
 impl<'v> Text<'v> {
     pub(super) fn new(bytes: &'v [u8], encoding: Encoding, column: &'v str) -> Self {
-        Self {
-            bytes,
-            encoding,
-            column,
-        }
+        Self { bytes, encoding, column }
     }
 
     /// The bytes in the column's own character set.
@@ -35,9 +31,7 @@ impl<'v> Text<'v> {
             Ok(Some(text)) => Ok(Cow::Borrowed(text)),
             Ok(None) => {
                 let mut out = String::with_capacity(self.bytes.len());
-                self.encoding
-                    .decode(self.bytes, &mut out)
-                    .map_err(|at| self.malformed(at))?;
+                self.encoding.decode(self.bytes, &mut out).map_err(|at| self.malformed(at))?;
                 Ok(Cow::Owned(out))
             }
             Err(at) => Err(self.malformed(at)),
@@ -80,10 +74,6 @@ impl<'v> Text<'v> {
 
     #[cold]
     fn malformed(&self, at: usize) -> ValueError {
-        ValueError::Text {
-            column: self.column.to_owned(),
-            charset: self.encoding.name(),
-            at,
-        }
+        ValueError::Text { column: self.column.to_owned(), charset: self.encoding.name(), at }
     }
 }

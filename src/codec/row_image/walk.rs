@@ -27,13 +27,7 @@ impl Segment {
     pub(super) fn split(layouts: &[Layout]) -> Box<[Self]> {
         let mut segments = Vec::new();
         for (word, layouts) in layouts.chunks(64).enumerate() {
-            let empty = || Self {
-                word,
-                fixed_bits: 0,
-                fixed_len: 0,
-                prefix_bit: 0,
-                prefix: 0,
-            };
+            let empty = || Self { word, fixed_bits: 0, fixed_len: 0, prefix_bit: 0, prefix: 0 };
             let mut segment = empty();
             for (bit, layout) in layouts.iter().enumerate() {
                 match *layout {
@@ -79,10 +73,7 @@ impl Plan {
         }
         let per_row = u64::from(images_per_row.max(1));
         if !images.is_multiple_of(per_row) {
-            return Err(ImageError::HalfRow {
-                images,
-                images_per_row,
-            });
+            return Err(ImageError::HalfRow { images, images_per_row });
         }
         u32::try_from(images / per_row).map_err(|_| ImageError::TooManyRows)
     }
@@ -130,11 +121,7 @@ impl Plan {
                 Some(Err(error)) => return error,
                 // Unreachable while both walks agree; still an error and not a panic.
                 None => {
-                    return ImageError::TruncatedBitmap {
-                        offset: 0,
-                        needed: self.bitmap_len,
-                        left: bytes.len(),
-                    };
+                    return ImageError::TruncatedBitmap { offset: 0, needed: self.bitmap_len, left: bytes.len() };
                 }
             }
         }
@@ -146,12 +133,8 @@ impl Plan {
 pub(super) fn prefix_at(bytes: &[u8], prefix: u8) -> Option<u32> {
     match prefix {
         1 => bytes.first().map(|byte| u32::from(*byte)),
-        2 => bytes
-            .first_chunk()
-            .map(|bytes| u32::from(u16::from_le_bytes(*bytes))),
-        3 => bytes
-            .first_chunk::<3>()
-            .map(|[a, b, c]| u32::from_le_bytes([*a, *b, *c, 0])),
+        2 => bytes.first_chunk().map(|bytes| u32::from(u16::from_le_bytes(*bytes))),
+        3 => bytes.first_chunk::<3>().map(|[a, b, c]| u32::from_le_bytes([*a, *b, *c, 0])),
         _ => bytes.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)),
     }
 }
@@ -160,13 +143,10 @@ impl ImageError {
     /// The same error of an image that begins `by` bytes into what the caller handed in.
     pub(super) fn shifted(mut self, by: usize) -> Self {
         match &mut self {
-            Self::TruncatedBitmap { offset, .. }
-            | Self::Truncated { offset, .. }
-            | Self::Malformed { offset, .. } => *offset += by,
-            Self::Trailing { .. }
-            | Self::HalfRow { .. }
-            | Self::TooManyRows
-            | Self::NoColumn { .. } => {}
+            Self::TruncatedBitmap { offset, .. } | Self::Truncated { offset, .. } | Self::Malformed { offset, .. } => {
+                *offset += by
+            }
+            Self::Trailing { .. } | Self::HalfRow { .. } | Self::TooManyRows | Self::NoColumn { .. } => {}
         }
         self
     }

@@ -40,16 +40,8 @@ const MAX_DEPTH: u32 = 100;
 
 /// Appends the document; on an error `out` is in part written.
 pub(super) fn write(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let (kind, rest) = bytes.split_first().ok_or(Malformed {
-        at: 0,
-        problem: "it is empty",
-    })?;
-    Walk {
-        whole: bytes,
-        budget: bytes.len(),
-        out,
-    }
-    .value(*kind, rest, 0)
+    let (kind, rest) = bytes.split_first().ok_or(Malformed { at: 0, problem: "it is empty" })?;
+    Walk { whole: bytes, budget: bytes.len(), out }.value(*kind, rest, 0)
 }
 
 struct Walk<'v, 'o> {
@@ -80,13 +72,9 @@ impl Sizes {
 
     fn read(self, bytes: &[u8]) -> Option<usize> {
         if self.large {
-            bytes
-                .first_chunk()
-                .map(|bytes| size(u32::from_le_bytes(*bytes)))
+            bytes.first_chunk().map(|bytes| size(u32::from_le_bytes(*bytes)))
         } else {
-            bytes
-                .first_chunk()
-                .map(|bytes| usize::from(u16::from_le_bytes(*bytes)))
+            bytes.first_chunk().map(|bytes| usize::from(u16::from_le_bytes(*bytes)))
         }
     }
 
@@ -103,11 +91,7 @@ impl Sizes {
 impl<'v> Walk<'v, '_> {
     fn malformed(&self, here: &[u8], problem: &'static str) -> Malformed {
         // `here` is a tail or a part of the whole; where it begins tells the offset as nearly as an error needs.
-        let at = here
-            .as_ptr()
-            .addr()
-            .saturating_sub(self.whole.as_ptr().addr())
-            .min(self.whole.len());
+        let at = here.as_ptr().addr().saturating_sub(self.whole.as_ptr().addr()).min(self.whole.len());
         Malformed { at, problem }
     }
 
@@ -155,9 +139,8 @@ impl<'v> Walk<'v, '_> {
                 self.string(text)
             }
             TYPE_OPAQUE => {
-                let (code, rest) = bytes
-                    .split_first()
-                    .ok_or_else(|| self.malformed(bytes, "it ends inside an opaque value"))?;
+                let (code, rest) =
+                    bytes.split_first().ok_or_else(|| self.malformed(bytes, "it ends inside an opaque value"))?;
                 let value = self.sized(rest)?;
                 self.spend(value.len(), value)?;
                 opaque(self.out, *code, value).map_err(|problem| self.malformed(value, problem))
@@ -205,21 +188,13 @@ impl<'v> Walk<'v, '_> {
         Err(self.malformed(bytes, "a length without an end"))
     }
 
-    fn container(
-        &mut self,
-        bytes: &'v [u8],
-        sizes: Sizes,
-        object: bool,
-        depth: u32,
-    ) -> Result<(), Malformed> {
+    fn container(&mut self, bytes: &'v [u8], sizes: Sizes, object: bool, depth: u32) -> Result<(), Malformed> {
         if depth >= MAX_DEPTH {
             return Err(self.malformed(bytes, "it nests deeper than 100 levels"));
         }
         let short = "a container reaches past its end";
         let count = sizes.read(bytes);
-        let len = bytes
-            .get(sizes.number()..)
-            .and_then(|bytes| sizes.read(bytes));
+        let len = bytes.get(sizes.number()..).and_then(|bytes| sizes.read(bytes));
         let (Some(count), Some(len)) = (count, len) else {
             return Err(self.malformed(bytes, "it ends inside a container's header"));
         };
@@ -227,16 +202,12 @@ impl<'v> Walk<'v, '_> {
             return Err(self.malformed(bytes, short));
         };
         let key_bytes = if object { sizes.key_entry() } else { 0 };
-        let entries = body
-            .get(2 * sizes.number()..)
-            .and_then(|entries| entries.split_at_checked(count.checked_mul(key_bytes)?));
+        let entries =
+            body.get(2 * sizes.number()..).and_then(|entries| entries.split_at_checked(count.checked_mul(key_bytes)?));
         let Some((mut keys, values)) = entries else {
             return Err(self.malformed(bytes, short));
         };
-        let Some(values) = count
-            .checked_mul(sizes.value_entry())
-            .and_then(|len| values.get(..len))
-        else {
+        let Some(values) = count.checked_mul(sizes.value_entry()).and_then(|len| values.get(..len)) else {
             return Err(self.malformed(bytes, short));
         };
         self.out.push(if object { b'{' } else { b'[' });
@@ -269,8 +240,7 @@ impl<'v> Walk<'v, '_> {
     fn key(&mut self, body: &'v [u8], entry: &[u8], sizes: Sizes) -> Result<(), Malformed> {
         let key = sizes.read(entry).and_then(|offset| {
             let len = entry.get(sizes.number()..)?.first_chunk()?;
-            body.get(offset..)?
-                .get(..usize::from(u16::from_le_bytes(*len)))
+            body.get(offset..)?.get(..usize::from(u16::from_le_bytes(*len)))
         });
         match key {
             Some(key) => self.string(key),

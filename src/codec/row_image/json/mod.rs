@@ -51,20 +51,13 @@ impl<'v> Json<'v> {
                     out.extend_from_slice(text);
                     Ok(())
                 }
-                Err(error) => Err(Malformed {
-                    at: 1 + error.valid_up_to(),
-                    problem: "the text is not UTF-8",
-                }),
+                Err(error) => Err(Malformed { at: 1 + error.valid_up_to(), problem: "the text is not UTF-8" }),
             },
             Some(_) => document::write(self.bytes, out),
         };
         written.map_err(|Malformed { at, problem }| {
             out.truncate(before);
-            ValueError::Json {
-                column: self.column.to_owned(),
-                at,
-                problem,
-            }
+            ValueError::Json { column: self.column.to_owned(), at, problem }
         })
     }
 }

@@ -62,11 +62,7 @@ fn escape(byte: u8) -> Option<u8> {
 }
 
 fn hex(nibble: u8) -> u8 {
-    if nibble < 10 {
-        b'0' + nibble
-    } else {
-        b'a' + nibble - 10
-    }
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
 /// Appends a double: the fewest digits that read back as the same number; plain where the point falls within 15 places of the
@@ -144,9 +140,7 @@ pub(super) fn opaque(out: &mut Vec<u8>, code: u8, value: &[u8]) -> Result<(), &'
             if precision > 65 || scale > precision {
                 return Err(problem);
             }
-            Decimal::new(digits, precision, scale)
-                .ok_or(problem)?
-                .write_text(out);
+            Decimal::new(digits, precision, scale).ok_or(problem)?.write_text(out);
         }
         CODE_DATE | CODE_DATETIME | CODE_TIMESTAMP => {
             let packed = packed(value).ok_or("a malformed date")?;
@@ -243,11 +237,7 @@ fn base64(out: &mut Vec<u8>, value: &[u8]) {
         }
         let bits = u32::from_be_bytes(padded);
         for (place, shift) in [18_u32, 12, 6, 0].into_iter().enumerate() {
-            out.push(if place > group.len() {
-                b'='
-            } else {
-                base64_digit(bits >> shift & 0x3f)
-            });
+            out.push(if place > group.len() { b'=' } else { base64_digit(bits >> shift & 0x3f) });
         }
     }
 }

@@ -34,22 +34,14 @@ impl ImageWriter {
             return Err(PlanError::Columns { columns });
         }
         let slots = schema.columns.iter().map(Slot::new);
-        Ok(Self {
-            slots: slots.collect::<Result<_, _>>()?,
-        })
+        Ok(Self { slots: slots.collect::<Result<_, _>>()? })
     }
 
     /// Begins a row at the end of `out`.
     pub fn row<'w>(&'w self, out: &'w mut Vec<u8>) -> RowBuilder<'w> {
         let start = out.len();
         out.resize(start + bitmap_len(self.slots.len()), 0);
-        RowBuilder {
-            slots: &self.slots,
-            out,
-            start,
-            column: 0,
-            finished: false,
-        }
+        RowBuilder { slots: &self.slots, out, start, column: 0, finished: false }
     }
 
     /// The bytes of a column's value for its literal in `information_schema.COLUMN_DEFAULT`: `5`, `1.50`, `2020-01-01 00:00:00`
@@ -57,10 +49,7 @@ impl ImageWriter {
     /// column, `0x` and hex digits, as MySQL writes it. MariaDB writes string literals in quotes: the caller takes them off, and
     /// writes those of binary columns in hex.
     pub fn from_text(&self, column: usize, text: &[u8]) -> Result<Vec<u8>, WriteError> {
-        let slot = self.slots.get(column).ok_or(WriteError::Count {
-            given: column + 1,
-            columns: self.slots.len(),
-        })?;
+        let slot = self.slots.get(column).ok_or(WriteError::Count { given: column + 1, columns: self.slots.len() })?;
         let mut cell = Vec::new();
         slot.default_literal(&mut cell, text)?;
         Ok(cell)
@@ -68,24 +57,15 @@ impl ImageWriter {
 }
 
 impl RowBuilder<'_> {
-    fn with(
-        &mut self,
-        write: impl FnOnce(&Slot, &mut Vec<u8>) -> Result<(), WriteError>,
-    ) -> Result<(), WriteError> {
-        let slot = self
-            .slots
-            .get(self.column)
-            .ok_or_else(|| self.count(self.column + 1))?;
+    fn with(&mut self, write: impl FnOnce(&Slot, &mut Vec<u8>) -> Result<(), WriteError>) -> Result<(), WriteError> {
+        let slot = self.slots.get(self.column).ok_or_else(|| self.count(self.column + 1))?;
         write(slot, self.out)?;
         self.column += 1;
         Ok(())
     }
 
     fn count(&self, given: usize) -> WriteError {
-        WriteError::Count {
-            given,
-            columns: self.slots.len(),
-        }
+        WriteError::Count { given, columns: self.slots.len() }
     }
 
     /// The type of the column that is next; `None` behind the last.

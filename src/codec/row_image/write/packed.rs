@@ -5,12 +5,7 @@ use crate::codec::row_image::parse::DecimalLiteral;
 use crate::codec::row_image::temporal::{Date, DateTime, Time, Timestamp};
 
 /// `None` if the literal has more digits on a side of the point than the column.
-pub(super) fn decimal(
-    out: &mut Vec<u8>,
-    literal: &DecimalLiteral<'_>,
-    precision: u8,
-    scale: u8,
-) -> Option<()> {
+pub(super) fn decimal(out: &mut Vec<u8>, literal: &DecimalLiteral<'_>, precision: u8, scale: u8) -> Option<()> {
     let whole = usize::from(precision.checked_sub(scale)?);
     let missing = whole.checked_sub(literal.whole.len())?;
     let short = usize::from(scale).checked_sub(literal.fraction.len())?;
@@ -50,24 +45,18 @@ pub(super) fn date(out: &mut Vec<u8>, value: Date) {
 }
 
 pub(super) fn time(out: &mut Vec<u8>, value: Time, fsp: u8) {
-    let clock =
-        u64::from(value.hours) << 12 | u64::from(value.minutes) << 6 | u64::from(value.seconds);
+    let clock = u64::from(value.hours) << 12 | u64::from(value.minutes) << 6 | u64::from(value.seconds);
     let (units, len) = units(value.micros, fsp);
     let magnitude = clock << (8 * len) | units;
     let zero = 0x80_0000 << (8 * len);
-    let biased = if value.negative {
-        zero - magnitude
-    } else {
-        zero + magnitude
-    };
+    let biased = if value.negative { zero - magnitude } else { zero + magnitude };
     push_big_endian(out, biased, 3 + len);
 }
 
 pub(super) fn datetime(out: &mut Vec<u8>, value: DateTime, fsp: u8) {
     let months = u64::from(value.date.year) * 13 + u64::from(value.date.month);
     let days = months << 5 | u64::from(value.date.day);
-    let clock =
-        u64::from(value.hour) << 12 | u64::from(value.minute) << 6 | u64::from(value.second);
+    let clock = u64::from(value.hour) << 12 | u64::from(value.minute) << 6 | u64::from(value.second);
     push_big_endian(out, 1 << 39 | days << 17 | clock, 5);
     let (units, len) = units(value.micros, fsp);
     push_big_endian(out, units, len);

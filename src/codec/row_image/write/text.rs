@@ -12,13 +12,11 @@ impl Slot {
             ColumnType::Char { .. } | ColumnType::VarChar { .. } | ColumnType::Text { .. } => {
                 let utf8 = std::str::from_utf8(text).map_err(|_| self.literal("UTF-8"))?;
                 let encoded = self.encoding.and_then(|encoding| encoding.encode(utf8));
-                let encoded =
-                    encoded.ok_or_else(|| self.literal("within the column's character set"))?;
+                let encoded = encoded.ok_or_else(|| self.literal("within the column's character set"))?;
                 self.bytes(out, &encoded)
             }
             ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob { .. } => {
-                let bytes =
-                    parse::hex(text).ok_or_else(|| self.literal("0x and pairs of hex digits"))?;
+                let bytes = parse::hex(text).ok_or_else(|| self.literal("0x and pairs of hex digits"))?;
                 self.bytes(out, &bytes)
             }
             ColumnType::Bit { .. } => {
@@ -33,11 +31,8 @@ impl Slot {
     pub(super) fn text_protocol(&self, out: &mut Vec<u8>, text: &[u8]) -> Result<(), WriteError> {
         match &self.column_type {
             ColumnType::Int { unsigned, .. } => {
-                let number = if *unsigned {
-                    parse::unsigned(text).map(i128::from)
-                } else {
-                    parse::signed(text).map(i128::from)
-                };
+                let number =
+                    if *unsigned { parse::unsigned(text).map(i128::from) } else { parse::signed(text).map(i128::from) };
                 self.int(out, number.ok_or_else(|| self.literal("an integer"))?)
             }
             ColumnType::Float => {
@@ -54,13 +49,11 @@ impl Slot {
                 self.year(out, year)
             }
             ColumnType::Date => {
-                let date =
-                    parse::date(text).ok_or_else(|| self.literal("a date like 2020-01-31"))?;
+                let date = parse::date(text).ok_or_else(|| self.literal("a date like 2020-01-31"))?;
                 self.date(out, date)
             }
             ColumnType::Time { fsp } => {
-                let time = parse::time(text, *fsp)
-                    .ok_or_else(|| self.literal("a time like -12:34:56.789"))?;
+                let time = parse::time(text, *fsp).ok_or_else(|| self.literal("a time like -12:34:56.789"))?;
                 self.time(out, time)
             }
             ColumnType::DateTime { fsp } => {
@@ -76,9 +69,7 @@ impl Slot {
             ColumnType::Bit { .. } => {
                 let mut bits = 0_u64;
                 for byte in text {
-                    bits = bits
-                        .checked_mul(256)
-                        .ok_or_else(|| self.range("more bits are set than the column has"))?
+                    bits = bits.checked_mul(256).ok_or_else(|| self.range("more bits are set than the column has"))?
                         | u64::from(*byte);
                 }
                 self.bit(out, bits)
@@ -95,17 +86,13 @@ impl Slot {
                 } else {
                     member(members, text).and_then(|index| u16::try_from(index + 1).ok())
                 };
-                self.enumeration(
-                    out,
-                    ordinal.ok_or_else(|| self.literal("one of the members"))?,
-                )
+                self.enumeration(out, ordinal.ok_or_else(|| self.literal("one of the members"))?)
             }
             ColumnType::Set { members } => {
                 let mut mask = 0_u64;
                 if !text.is_empty() {
                     for label in text.split(|byte| *byte == b',') {
-                        let index = member(members, label)
-                            .ok_or_else(|| self.literal("a list of members"))?;
+                        let index = member(members, label).ok_or_else(|| self.literal("a list of members"))?;
                         mask |= 1 << index;
                     }
                 }

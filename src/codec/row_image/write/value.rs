@@ -26,12 +26,10 @@ impl Slot {
         let encoding = match &column.ty {
             ColumnType::Char { charset, .. }
             | ColumnType::VarChar { charset, .. }
-            | ColumnType::Text { charset, .. } => {
-                Some(Encoding::of(charset).ok_or_else(|| PlanError::Charset {
-                    column: column.name.clone(),
-                    charset: charset.as_str().to_owned(),
-                })?)
-            }
+            | ColumnType::Text { charset, .. } => Some(Encoding::of(charset).ok_or_else(|| PlanError::Charset {
+                column: column.name.clone(),
+                charset: charset.as_str().to_owned(),
+            })?),
             _ => None,
         };
         Ok(Self {
@@ -48,40 +46,23 @@ impl Slot {
     }
 
     pub(super) fn kind(&self, given: &'static str) -> WriteError {
-        WriteError::Kind {
-            column: self.name.clone(),
-            given,
-        }
+        WriteError::Kind { column: self.name.clone(), given }
     }
 
     pub(super) fn range(&self, problem: &'static str) -> WriteError {
-        WriteError::Range {
-            column: self.name.clone(),
-            problem,
-        }
+        WriteError::Range { column: self.name.clone(), problem }
     }
 
     pub(super) fn literal(&self, expected: &'static str) -> WriteError {
-        WriteError::Literal {
-            column: self.name.clone(),
-            expected,
-        }
+        WriteError::Literal { column: self.name.clone(), expected }
     }
 
     fn too_long(&self, len: usize, max: usize) -> WriteError {
-        WriteError::TooLong {
-            column: self.name.clone(),
-            len,
-            max,
-        }
+        WriteError::TooLong { column: self.name.clone(), len, max }
     }
 
     pub(super) fn nullable(&self) -> Result<(), WriteError> {
-        if self.nullable {
-            Ok(())
-        } else {
-            Err(self.range("it does not allow NULL"))
-        }
+        if self.nullable { Ok(()) } else { Err(self.range("it does not allow NULL")) }
     }
 
     /// Takes every `i64` and `u64`.
@@ -90,11 +71,8 @@ impl Slot {
             return Err(self.kind("an integer"));
         };
         let bits = width.bytes() * 8;
-        let (least, most) = if unsigned {
-            (0, (1_i128 << bits) - 1)
-        } else {
-            (-(1_i128 << (bits - 1)), (1_i128 << (bits - 1)) - 1)
-        };
+        let (least, most) =
+            if unsigned { (0, (1_i128 << bits) - 1) } else { (-(1_i128 << (bits - 1)), (1_i128 << (bits - 1)) - 1) };
         if value < least || value > most {
             return Err(self.range("the integer is outside the column's range"));
         }
@@ -140,10 +118,7 @@ impl Slot {
         }
         let byte = match value {
             0 => Some(0),
-            _ => value
-                .checked_sub(1900)
-                .and_then(|years| u8::try_from(years).ok())
-                .filter(|years| *years > 0),
+            _ => value.checked_sub(1900).and_then(|years| u8::try_from(years).ok()).filter(|years| *years > 0),
         };
         out.push(byte.ok_or_else(|| self.range("a year is 0, or 1901 to 2155"))?);
         Ok(())
@@ -187,13 +162,9 @@ impl Slot {
         Ok(())
     }
 
-    pub(super) fn timestamp_utc(
-        &self,
-        out: &mut Vec<u8>,
-        value: DateTime,
-    ) -> Result<(), WriteError> {
-        let instant = Timestamp::from_utc(value)
-            .ok_or_else(|| self.range("the instant is outside 1970-01-01 to 2106-02-07"))?;
+    pub(super) fn timestamp_utc(&self, out: &mut Vec<u8>, value: DateTime) -> Result<(), WriteError> {
+        let instant =
+            Timestamp::from_utc(value).ok_or_else(|| self.range("the instant is outside 1970-01-01 to 2106-02-07"))?;
         self.timestamp(out, instant)
     }
 
@@ -214,20 +185,15 @@ impl Slot {
             return Err(self.range("more bits are set than the column has"));
         }
         let bytes = value.to_be_bytes();
-        out.extend_from_slice(
-            bytes
-                .get(8 - usize::from(bits.div_ceil(8))..)
-                .unwrap_or(&bytes),
-        );
+        out.extend_from_slice(bytes.get(8 - usize::from(bits.div_ceil(8))..).unwrap_or(&bytes));
         Ok(())
     }
 
     pub(super) fn bytes(&self, out: &mut Vec<u8>, value: &[u8]) -> Result<(), WriteError> {
         let (value, max) = match self.column_type {
-            ColumnType::Char { max_bytes, .. } => (
-                without_trailing(value, self.encoding.map_or(b" ", Encoding::space)),
-                usize::from(max_bytes),
-            ),
+            ColumnType::Char { max_bytes, .. } => {
+                (without_trailing(value, self.encoding.map_or(b" ", Encoding::space)), usize::from(max_bytes))
+            }
             ColumnType::Binary { length } => (without_trailing(value, b"\0"), usize::from(length)),
             ColumnType::VarChar { max_bytes, .. } | ColumnType::VarBinary { max_bytes } => {
                 (value, usize::from(max_bytes))
