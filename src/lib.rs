@@ -7,7 +7,9 @@
 //! - [`source`]: where the changes come from.
 //! - [`codec`]: what the log's payload bytes mean.
 //! - [`sink`]: where the changes go.
+//! - [`telemetry`]: what the daemon says about itself.
 
+pub mod backoff;
 pub mod codec;
 pub mod config;
 pub mod deliver;

@@ -9,9 +9,9 @@ use tracing::{error, info, warn};
 use wal::{Lsn, Reader, Wal};
 
 use super::applied::{Applied, damaged_frame};
-use super::backoff::Backoff;
 use super::resume::{LogView, resume};
 use super::round::{Limits, Round};
+use crate::backoff::Backoff;
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, FrameHeader};
 use crate::codec::state::{encode, get};

@@ -84,6 +84,7 @@ impl Session<'_> {
         while let Some(chunk) = self.ctx.waiting.get(index) {
             if reaches(at, &chunk.high)? {
                 let chunk = self.ctx.waiting.swap_remove(index);
+                self.save_position(at)?;
                 self.place_chunk(chunk, origin).await?;
             } else {
                 index += 1;
@@ -222,6 +223,7 @@ impl Session<'_> {
     async fn append_exact(&mut self, read: ExactRead, at: &SourcePosition, origin: &Origin) -> Result<(), Failure> {
         let ExactRead { table, schema, replace, mut pieces, progress, reply, .. } = read;
         self.reading_table(true);
+        self.save_position(at)?;
         self.adopt(TableSchema::clone(&schema), Vec::new(), origin)?;
         let Some(current) = self.ctx.registry.current(&table).cloned() else {
             return Err(Failure::fatal(format!("table '{table}' lost its schema while it was read whole")));

@@ -196,6 +196,15 @@ impl Registry {
         }
     }
 
+    /// The open group never was: its counts do not stand.
+    pub(super) fn drop_open(&mut self, touched: &mut Vec<usize>) {
+        for index in touched.drain(..) {
+            if let Some(table) = self.tables.get_mut(index) {
+                table.open = Counts::default();
+            }
+        }
+    }
+
     /// Stores the counters that have changed since the last checkpoint, with the groups that have ended.
     pub(super) fn checkpoint(&mut self, writer: &mut LogWriter) -> Result<(), Failure> {
         for index in self.dirty.drain(..) {

@@ -18,11 +18,12 @@ use super::session::Session;
 use super::state::{Reread, stored_position};
 use super::windows::Windows;
 use super::writer::LogWriter;
+use crate::backoff::Backoff;
 use crate::config::SourcePlan;
-use crate::deliver::Backoff;
 use crate::error::{ErrorClass, Failure};
-use crate::model::SourcePosition;
-use crate::source::mysql::binlog::{BinlogStream, Decoder, Item};
+use crate::model::{Origin, SourcePosition};
+use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableSlot};
+use crate::source::mysql::ddl::SqlMode;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::snapshot::handoff::{ExactRead, FilePos, Request};
 use crate::source::mysql::{connect, start};
@@ -158,7 +159,7 @@ impl Ingest {
     async fn forget_open_work(&mut self) -> Result<(), Failure> {
         self.writer.abort().await?;
         self.writer.flush_durable().await?;
-        self.registry = Registry::load(&self.reader)?;
+        self.reload_registry()?;
         self.rereads.clear();
         self.windows.invalidate_all();
         self.exact = None;
@@ -199,37 +200,69 @@ impl Ingest {
         }
     }
 
+    /// What is known of the tables, as of the last durable group.
+    pub(super) fn reload_registry(&mut self) -> Result<(), Failure> {
+        self.registry = Registry::load(&self.reader)?;
+        Ok(())
+    }
+
+    fn snapshot_is_done(&self) -> bool {
+        match &self.until {
+            Until::Stopped => false,
+            Until::CaughtUp { snapshot_done } => *snapshot_done.borrow(),
+        }
+    }
+
+    /// Returns when the snapshot may have been done; never when that does not matter.
+    async fn snapshot_changed(until: &mut Until) {
+        match until {
+            Until::Stopped => std::future::pending().await,
+            Until::CaughtUp { snapshot_done } => {
+                if *snapshot_done.borrow_and_update() || snapshot_done.changed().await.is_err() {
+                    std::future::pending().await
+                }
+            }
+        }
+    }
+
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended, Failure> {
         let mut conn = connect::connect(&self.plan).await?;
         let server = ServerInfo::probe(&mut conn).await?;
         server.require_usable()?;
         self.live.source.server(server.to_string());
         let stored = stored_position(&self.reader)?;
-        let from = start::start_point(&mut conn, &server, &self.plan, stored.as_ref()).await?;
+        let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
+        let from = start::start_point(&mut conn, &server, &self.plan, Some(&stored)).await?;
         let target = match self.until {
             Until::Stopped => None,
             Until::CaughtUp { .. } => Some(server.current_position(&mut conn).await?),
         };
-        if stored.is_none() {
-            // The first position becomes durable before anything is read, so that a crash cannot move the start.
-            self.store_first(from.position()).await?;
-        }
+        let collations = Arc::new(server.collations(&mut conn).await?);
+        // It has answered; a goodbye it does not hear changes nothing.
         drop(conn.disconnect().await);
-        let mut decoder = Decoder::new(&server, &self.plan, &from);
+        let mut decoder = Decoder::new(from.position(), self.plan.filter.clone(), collations)
+            .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
         let mut stream = BinlogStream::open(&self.plan, &server, &from).await?;
-        info!(server = %server, position = %from, "reading the binlog");
+        info!(server = %server, from = %from, "reading the binlog");
         self.live.source.phase(SourcePhase::Streaming, None);
         let mut session = Session::new(self, server);
-        let ended = session.read(&mut stream, &mut decoder, target, backoff).await;
+        let mut reading = Reading { target, slots: Vec::new(), flushed: Instant::now(), dirty: true };
+        let ended = session.read(&mut stream, &mut decoder, &mut reading, backoff).await;
         session.close().await;
         ended
     }
+}
 
-    async fn store_first(&mut self, position: &SourcePosition) -> Result<(), Failure> {
-        let value = crate::codec::state::encode("the source position", position)?;
-        self.writer.checkpoint(super::state::POSITION, &value);
-        self.writer.flush_durable().await
-    }
+/// What the loop keeps between events.
+struct Reading {
+    /// Where `CaughtUp` ends.
+    target: Option<SourcePosition>,
+    /// Registry index of each of the decoder's slots.
+    slots: Vec<Option<usize>>,
+    /// When it was last handed over.
+    flushed: Instant,
+    /// Something was read since.
+    dirty: bool,
 }
 
 impl Session<'_> {
@@ -237,41 +270,29 @@ impl Session<'_> {
         &mut self,
         stream: &mut BinlogStream,
         decoder: &mut Decoder,
-        target: Option<SourcePosition>,
+        reading: &mut Reading,
         backoff: &mut Backoff,
     ) -> Result<Ended, Failure> {
-        let mut slots: Vec<usize> = Vec::new();
         let mut since_look = 0_u32;
-        let mut flushed = Instant::now();
-        let mut dirty = true;
+        let mut filtered = 0_u64;
+        let mut events = 0_u64;
         loop {
             let event = match stream.try_next()? {
                 Some(event) => event,
                 None => {
-                    // Dry: everything read becomes durable, then whoever speaks first is heard.
+                    self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
                     if decoder.at_boundary() {
-                        if dirty {
-                            self.checkpoint_and_flush(&decoder.position()).await?;
-                            dirty = false;
-                            flushed = Instant::now();
-                        }
-                        self.ctx.live.source.caught_up(now_micros());
-                        if self.is_done(decoder, target.as_ref()) {
-                            return Ok(Ended::CaughtUp);
-                        }
-                        if self.ctx.shutdown.is_cancelled() {
-                            return Ok(Ended::Stopped);
+                        if let Some(ended) = self.settle(decoder, reading).await? {
+                            return Ok(ended);
                         }
                         tokio::select! {
                             event = stream.next() => event?,
                             Some(request) = self.ctx.requests.recv() => {
-                                self.serve(request, &decoder.position(), &decoder.origin()).await?;
-                                dirty = true;
-                                self.tell_forgotten(decoder);
+                                self.serve_one(request, decoder, reading).await?;
                                 continue;
                             }
                             () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
-                            () = self.ctx.snapshot_done() => continue,
+                            () = Ingest::snapshot_changed(&mut self.ctx.until) => continue,
                         }
                     } else {
                         tokio::select! {
@@ -281,35 +302,153 @@ impl Session<'_> {
                     }
                 }
             };
-            backoff.reset();
+            events += 1;
             since_look += 1;
-            let boundary = self.event(&event, decoder, &mut slots).await?;
-            dirty = true;
-            if boundary {
-                self.tell_forgotten(decoder);
-                if !self.ctx.waiting.is_empty() || self.ctx.exact.is_some() {
-                    self.place(decoder).await?;
+            reading.dirty = true;
+            filtered += u64::from(self.event(&event, decoder, reading).await?);
+            if !decoder.at_boundary() {
+                continue;
+            }
+            if since_look >= LOOK_EVERY {
+                since_look = 0;
+                backoff.reset();
+                while let Ok(request) = self.ctx.requests.try_recv() {
+                    self.serve_one(request, decoder, reading).await?;
                 }
-                if since_look >= LOOK_EVERY {
-                    since_look = 0;
-                    while let Ok(request) = self.ctx.requests.try_recv() {
-                        self.serve(request, &decoder.position(), &decoder.origin()).await?;
-                        self.tell_forgotten(decoder);
-                    }
-                    if flushed.elapsed() >= FLUSH_EVERY || self.ctx.writer.wants_flush() {
-                        self.checkpoint_and_flush(&decoder.position()).await?;
-                        flushed = Instant::now();
-                        dirty = false;
-                        self.ctx.live.source.read(decoder.origin().commit_micros, now_micros());
-                        if self.is_done(decoder, target.as_ref()) {
-                            return Ok(Ended::CaughtUp);
-                        }
-                    }
-                    if self.ctx.shutdown.is_cancelled() {
-                        return Ok(Ended::Stopped);
-                    }
+                if (reading.flushed.elapsed() >= FLUSH_EVERY || self.ctx.writer.wants_flush())
+                    && let Some(ended) = self.settle(decoder, reading).await?
+                {
+                    return Ok(ended);
                 }
             }
         }
     }
+
+    /// At a boundary: what was read is handed over; says whether that was all there is to do.
+    async fn settle(&mut self, decoder: &Decoder, reading: &mut Reading) -> Result<Option<Ended>, Failure> {
+        if reading.dirty {
+            self.checkpoint_and_flush(&decoder.position()).await?;
+            reading.dirty = false;
+            reading.flushed = Instant::now();
+        }
+        self.ctx.live.source.read(decoder.origin().commit_micros, now_micros());
+        if self.ctx.shutdown.is_cancelled() {
+            return Ok(Some(Ended::Stopped));
+        }
+        let idle = self.ctx.waiting.is_empty() && self.ctx.exact.is_none() && self.ctx.snapshot_is_done();
+        if let Some(target) = reading.target.as_ref().filter(|_| idle) {
+            let (file, pos) = decoder.boundary();
+            let at = FilePos { file: file.to_owned(), pos };
+            if at.reaches(&FilePos { file: target.file.clone(), pos: target.pos }) != Some(false) {
+                return Ok(Some(Ended::CaughtUp));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn serve_one(&mut self, request: Request, decoder: &mut Decoder, reading: &mut Reading) -> Result<(), Failure> {
+        self.serve(request, &decoder.position(), &placed(decoder)).await?;
+        reading.dirty = true;
+        self.tell_forgotten(decoder);
+        Ok(())
+    }
+
+    /// Takes one event; true if it was rows of a table that is not captured.
+    async fn event(&mut self, event: &RawEvent<'_>, decoder: &mut Decoder, reading: &mut Reading) -> Result<bool, Failure> {
+        match decoder.decode(event)? {
+            Item::Nothing | Item::Begin | Item::Heartbeat => {
+                // A position can pass a chunk's without a transaction: rotation, heartbeats.
+                if decoder.at_boundary() {
+                    self.place(decoder, false).await?;
+                }
+            }
+            Item::Rows { slot, op, images } => {
+                let slot_index = usize::try_from(slot.0).unwrap_or(usize::MAX);
+                let index = match reading.slots.get(slot_index).copied().flatten() {
+                    Some(index) => index,
+                    None => self.bind(slot, slot_index, decoder, reading)?,
+                };
+                if self.must_save_position(images.len()) {
+                    self.save_position(&decoder.position())?;
+                }
+                self.stream_rows(index, op, &images, &decoder.origin()).await?;
+            }
+            Item::Schema { slot, schema } => {
+                if self.must_save_position(usize::MAX / 2) {
+                    self.save_position(&decoder.position())?;
+                }
+                self.schema(&schema, &decoder.origin()).await?;
+                let slot_index = usize::try_from(slot.0).unwrap_or(usize::MAX);
+                self.bind(slot, slot_index, decoder, reading)?;
+            }
+            Item::Filtered { .. } => return Ok(true),
+            Item::Statement(statement) => {
+                let mode = SqlMode::from_bits(statement.sql_mode);
+                let origin = decoder.origin();
+                self.statement(&statement.sql, &statement.database, mode, &origin).await?;
+                if !statement.in_transaction {
+                    self.end_of_group(decoder, reading).await?;
+                }
+            }
+            Item::Commit => self.end_of_group(decoder, reading).await?,
+            Item::Rollback => {
+                self.roll_back(&decoder.position()).await?;
+                reading.slots.clear();
+                self.tell_forgotten(decoder);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn end_of_group(&mut self, decoder: &mut Decoder, reading: &mut Reading) -> Result<(), Failure> {
+        let exact = self.ctx.exact.as_ref().map(|read| read.table.clone());
+        let touched = exact.is_some_and(|table| self.touches(&table));
+        self.end_group(&decoder.origin())?;
+        if !self.forgotten.is_empty() {
+            self.tell_forgotten(decoder);
+            reading.slots.clear();
+        }
+        self.place(decoder, touched).await
+    }
+
+    /// Places what waits for the stream to come here.
+    async fn place(&mut self, decoder: &mut Decoder, touched: bool) -> Result<(), Failure> {
+        if self.ctx.waiting.is_empty() && self.ctx.exact.is_none() {
+            return Ok(());
+        }
+        let (at, origin) = (decoder.position(), placed(decoder));
+        self.place_exact(&at, touched, &origin).await?;
+        self.place_waiting(&at, &origin).await?;
+        self.tell_forgotten(decoder);
+        Ok(())
+    }
+
+    fn tell_forgotten(&mut self, decoder: &mut Decoder) {
+        for table in self.forgotten.drain(..) {
+            decoder.forget(&table);
+        }
+    }
+
+    fn bind(
+        &mut self,
+        slot: TableSlot,
+        slot_index: usize,
+        decoder: &Decoder,
+        reading: &mut Reading,
+    ) -> Result<usize, Failure> {
+        let name = decoder.table(slot).ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))?;
+        let index = self.ctx.registry.index(name);
+        if reading.slots.len() <= slot_index {
+            reading.slots.resize(slot_index + 1, None);
+        }
+        if let Some(bound) = reading.slots.get_mut(slot_index) {
+            *bound = Some(index);
+        }
+        Ok(index)
+    }
+}
+
+/// Origin of frames that a snapshot places here: the stream's position, and the time of ours.
+fn placed(decoder: &Decoder) -> Origin {
+    Origin { commit_micros: now_micros(), ..decoder.origin() }
 }

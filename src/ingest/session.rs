@@ -28,11 +28,13 @@ pub(super) struct Session<'a> {
     touched: Vec<usize>,
     /// The open group has rows.
     has_rows: bool,
+    /// Tables whose schema changed inside the open group.
+    schemas: Vec<TableName>,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(ctx: &'a mut Ingest, server: ServerInfo) -> Self {
-        Self { ctx, server, control: None, forgotten: Vec::new(), touched: Vec::new(), has_rows: false }
+        Self { ctx, server, control: None, forgotten: Vec::new(), touched: Vec::new(), has_rows: false, schemas: Vec::new() }
     }
 
     pub(super) fn captures(&self, table: &TableName) -> bool {
@@ -79,6 +81,7 @@ impl<'a> Session<'a> {
             }
             schema
         });
+        self.schemas.push(table.clone());
         self.adopt(adopted, Vec::new(), origin)
     }
 
@@ -91,9 +94,6 @@ impl<'a> Session<'a> {
         body: &[u8],
         origin: &Origin,
     ) -> Result<(), Failure> {
-        if self.ctx.writer.fragments_with(body.len()) {
-            self.before_fragment()?;
-        }
         self.has_rows = true;
         self.ctx.writer.rows(current.id, op, rows, body, || origin.clone()).await
     }
@@ -152,22 +152,36 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn single(&mut self, header: FrameHeader) -> Result<(), Failure> {
-        self.before_fragment()?;
         self.ctx.writer.single(header)
     }
 
-    /// Puts the position behind the groups before the open one, before a frame of the open one leaves.
-    fn before_fragment(&mut self) -> Result<(), Failure> {
-        if self.ctx.writer.is_fragmented() {
-            return Ok(());
-        }
-        let Some(boundary) = self.ctx.boundary.take() else { return Ok(()) };
-        self.put_position(&boundary)
-    }
-
-    fn put_position(&mut self, at: &SourcePosition) -> Result<(), Failure> {
+    /// Puts the position behind the groups that have ended. It has to be done before a frame of the open group leaves for the
+    /// appender: from then on what is put belongs to the open group, and a flush inside it would make the groups
+    /// before it durable without their position.
+    pub(super) fn save_position(&mut self, at: &SourcePosition) -> Result<(), Failure> {
         self.ctx.writer.checkpoint(state::POSITION, &encode("the source position", at)?);
         self.ctx.registry.checkpoint(&mut self.ctx.writer)
+    }
+
+    /// Whether taking `bytes` of rows needs [`Session::save_position`] first.
+    pub(super) fn must_save_position(&self, bytes: usize) -> bool {
+        !self.ctx.writer.is_fragmented() && self.ctx.writer.fragments_with(bytes)
+    }
+
+    /// The source took the transaction back: nothing of the open group counts.
+    pub(super) async fn roll_back(&mut self, at: &SourcePosition) -> Result<(), Failure> {
+        self.ctx.writer.abort().await?;
+        self.ctx.rereads.clear();
+        self.ctx.registry.drop_open(&mut self.touched);
+        self.has_rows = false;
+        if !self.schemas.is_empty() {
+            // The schemas told inside it were stored with it; what is known goes back to the last finished group.
+            self.save_position(at)?;
+            self.ctx.writer.flush_durable().await?;
+            self.ctx.reload_registry()?;
+            self.forgotten.append(&mut self.schemas);
+        }
+        Ok(())
     }
 
     /// Ends the open group.
@@ -180,12 +194,13 @@ impl<'a> Session<'a> {
         self.ctx.writer.end(|| origin.clone())?;
         self.ctx.registry.end_group(&mut self.touched);
         self.has_rows = false;
+        self.schemas.clear();
         Ok(())
     }
 
     /// Makes everything up to the boundary `at` ready to become durable and hands it over.
     pub(super) async fn checkpoint_and_flush(&mut self, at: &SourcePosition) -> Result<(), Failure> {
-        self.put_position(at)?;
+        self.save_position(at)?;
         self.ctx.flush().await?;
         self.ctx.live.source.position(at);
         for table in self.ctx.registry.iter() {

@@ -6,17 +6,20 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
+use super::SnapshotLive;
 use crate::model::{SourcePosition, TableName};
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere must not take the status down with it; every value is whole at every moment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the source is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SourcePhase {
     /// Connecting for the first time, checking the server.
     Connecting,
@@ -35,6 +38,17 @@ pub enum SourcePhase {
 }
 
 impl SourcePhase {
+    /// Every phase.
+    pub const ALL: [Self; 7] = [
+        Self::Connecting,
+        Self::Streaming,
+        Self::LogFull,
+        Self::ReadingTable,
+        Self::Reconnecting,
+        Self::Stopped,
+        Self::Failed,
+    ];
+
     /// The word used in `status`, metrics and docs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +64,8 @@ impl SourcePhase {
 }
 
 /// What a sink is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SinkPhase {
     /// Opening the target.
     Opening,
@@ -62,9 +77,15 @@ pub enum SinkPhase {
     Stopped,
     /// Stopped by an error.
     Failed,
+    /// It lost its claim on a full log and needs a new snapshot.
+    Detached,
 }
 
 impl SinkPhase {
+    /// Every phase.
+    pub const ALL: [Self; 6] =
+        [Self::Opening, Self::Running, Self::Retrying, Self::Stopped, Self::Failed, Self::Detached];
+
     /// The word used in `status`, metrics and docs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -73,6 +94,7 @@ impl SinkPhase {
             Self::Retrying => "retrying",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
+            Self::Detached => "detached",
         }
     }
 }
@@ -189,7 +211,7 @@ impl SourceLive {
 }
 
 /// Seconds from one time in microseconds to another, never negative: clocks of two machines may disagree.
-pub(crate) fn seconds_between(from_micros: i64, to_micros: i64) -> f64 {
+pub(super) fn seconds_between(from_micros: i64, to_micros: i64) -> f64 {
     let micros = u64::try_from(to_micros.saturating_sub(from_micros)).unwrap_or(0);
     std::time::Duration::from_micros(micros).as_secs_f64()
 }
@@ -321,6 +343,8 @@ impl TableLive {
 pub struct Live {
     /// The source.
     pub source: SourceLive,
+    /// The snapshot.
+    pub snapshot: SnapshotLive,
     sinks: Mutex<Vec<Arc<SinkLive>>>,
     tables: Mutex<BTreeMap<TableName, Arc<TableLive>>>,
 }
