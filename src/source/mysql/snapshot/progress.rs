@@ -120,8 +120,16 @@ pub fn initial_progress(tables: &[TableName]) -> Result<Vec<(Vec<u8>, Vec<u8>)>,
     tables.iter().map(|table| TableProgress::initial(table.clone()).entry()).collect()
 }
 
+/// Whether a table's snapshot has begun, or been asked for, and is not done. `value`: its entry in the log's state.
+///
+/// # Errors
+/// An entry that cannot be read.
+pub fn is_unfinished(table: &TableName, value: &[u8]) -> Result<bool, Failure> {
+    Ok(TableProgress::read(&state_key(table), value)?.stage != Stage::Done)
+}
+
 /// `snapshot/<database>.<table>`; dots and percent signs inside the names are escaped, so that no two tables share a key.
-fn state_key(table: &TableName) -> Vec<u8> {
+pub fn state_key(table: &TableName) -> Vec<u8> {
     let escape = |name: &str| name.replace('%', "%25").replace('.', "%2E");
     [STATE_PREFIX, escape(&table.database).as_bytes(), b".", escape(&table.table).as_bytes()].concat()
 }
@@ -147,7 +155,11 @@ mod tests {
         };
         let pending = vec![Range { after: None, upto: bound(5) }, Range { after: Some(bound(5)), upto: bound(9) }];
         let ranges = Ranges { key, last: bound(99), frontier: Some(bound(9)), pending };
-        TableProgress { stage: Stage::Ranges(ranges), rows: 7, ..TableProgress::new(Backfill::whole(TableName::new("a.b", "c%"))) }
+        TableProgress {
+            stage: Stage::Ranges(ranges),
+            rows: 7,
+            ..TableProgress::new(Backfill::whole(TableName::new("a.b", "c%")))
+        }
     }
 
     #[test]
