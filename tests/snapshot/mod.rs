@@ -87,13 +87,13 @@ both_servers! {
     async fn tables_without_a_key_for_chunks_are_read_whole(kind: Kind) {
         let server = Server::start(kind).await;
         let tables = [
-            ("none", "a INT, b VARCHAR(5)", "SELECT n % 10, 'x' FROM n"),
-            ("nullable", "a INT, UNIQUE (a)", "SELECT n FROM n"),
-            ("prefix", "a TEXT NOT NULL, PRIMARY KEY (a(4))", "SELECT LPAD(n, 4, '0') FROM n"),
-            ("real", "a FLOAT PRIMARY KEY", "SELECT n / 7 FROM n"),
+            ("no_key", "a INT, b VARCHAR(5)", "SELECT n % 10, 'x' FROM n"),
+            ("null_key", "a INT, UNIQUE (a)", "SELECT n FROM n"),
+            ("prefixed", "a TEXT NOT NULL, PRIMARY KEY (a(4))", "SELECT LPAD(n, 4, '0') FROM n"),
+            ("reals", "a FLOAT PRIMARY KEY", "SELECT n / 7 FROM n"),
             ("bits", "a BIT(20) PRIMARY KEY", "SELECT n FROM n"),
             ("isam", "a INT) ENGINE=MyISAM", "SELECT n FROM n"),
-            ("nothing", "a INT", "SELECT n FROM n WHERE n < 0"),
+            ("no_rows", "a INT", "SELECT n FROM n WHERE n < 0"),
         ];
         for (name, create, insert) in &tables {
             let create = if create.ends_with("MyISAM") { (*create).to_owned() } else { format!("{create})") };
@@ -239,11 +239,11 @@ both_servers! {
 }
 
 const KEYS: [(&str, &str, &str); 17] = [
-    ("int", "a INT PRIMARY KEY, v TEXT", "SELECT n * 1000 - 50000, n FROM n"),
-    ("big", "a BIGINT UNSIGNED PRIMARY KEY", "SELECT 18446744073709551615 - n * 3 FROM n"),
-    ("tiny", "a TINYINT PRIMARY KEY", "SELECT n - 50 FROM n"),
-    ("dec", "a DECIMAL(30,10) PRIMARY KEY", "SELECT (n - 50) / 7 FROM n"),
-    ("utf", "a VARCHAR(40) CHARACTER SET utf8mb4 PRIMARY KEY", "SELECT CONCAT(ELT(n % 4 + 1, 'a', 'B', CHAR(0xC389 USING utf8mb4), CHAR(0xF09F9880 USING utf8mb4)), n) FROM n"),
+    ("ints", "a INT PRIMARY KEY, v TEXT", "SELECT n * 1000 - 50000, n FROM n"),
+    ("bigs", "a BIGINT UNSIGNED PRIMARY KEY", "SELECT 18446744073709551615 - n * 3 FROM n"),
+    ("tinies", "a TINYINT PRIMARY KEY", "SELECT n - 50 FROM n"),
+    ("decs", "a DECIMAL(30,10) PRIMARY KEY", "SELECT (n - 50) / 7 FROM n"),
+    ("utfs", "a VARCHAR(40) CHARACTER SET utf8mb4 PRIMARY KEY", "SELECT CONCAT(ELT(n % 4 + 1, 'a', 'B', CHAR(0xC389 USING utf8mb4), CHAR(0xF09F9880 USING utf8mb4)), n) FROM n"),
     ("latin", "a CHAR(20) CHARACTER SET latin1 COLLATE latin1_swedish_ci PRIMARY KEY", "SELECT CONCAT(_latin1 x'E9', CHAR(96 + n % 26 + 1), n, \"'\") FROM n"),
     ("wide", "a VARCHAR(40) CHARACTER SET utf16 PRIMARY KEY", "SELECT CONCAT('k', n) FROM n"),
     ("bin", "a BINARY(8) PRIMARY KEY", "SELECT UNHEX(LPAD(HEX(n * 7919), 8, '0')) FROM n"),
@@ -259,7 +259,7 @@ const KEYS: [(&str, &str, &str); 17] = [
         "SELECT n % 3 + 1, n % 8, n FROM n",
     ),
     (
-        "both",
+        "several",
         "a VARCHAR(10) CHARACTER SET latin1, b INT, c DATETIME, v INT, PRIMARY KEY (a, b, c)",
         "SELECT ELT(n % 3 + 1, 'a', 'B', 'c'), n % 5, DATE '2020-01-01' + INTERVAL n DAY, n FROM n",
     ),

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use super::compare::{self, Compared};
 use super::daemon::{self, Daemon, LIMIT};
 use super::process::describe;
-use super::server::{Kind, Server, free_port};
+use super::proxy::Proxy;
+use super::server::{self, Kind, Server, free_port};
 
 /// The database that [`Sandbox`] captures unless told otherwise.
 pub const DATABASE: &str = "shop";
@@ -63,6 +64,13 @@ impl Sandbox {
             _ => panic!("{pointer} is inside a plain value"),
         }
         self
+    }
+
+    /// Puts a proxy between the daemon and the server, from the next start on.
+    pub async fn behind_proxy(&mut self) -> Proxy {
+        let proxy = Proxy::to(self.server.port()).await;
+        self.set("/source/url", json!(server::url(proxy.port())));
+        proxy
     }
 
     pub fn config(&self) -> &Value {

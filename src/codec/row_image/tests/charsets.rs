@@ -44,10 +44,7 @@ fn text_encodes_back_to_a_code_of_the_same_character() {
             if let Some(bytes) = encoding.encode(&character) {
                 assert_eq!(decode(charset, &bytes).unwrap(), character, "{charset}");
             } else {
-                assert!(
-                    matches!(encoding, Encoding::Multi(_)),
-                    "{charset} {character}"
-                );
+                assert!(matches!(encoding, Encoding::Multi(_)), "{charset} {character}");
             }
         }
     }
@@ -82,10 +79,7 @@ fn malformed_bytes_are_an_error_with_the_column_and_never_replaced() {
 #[test]
 fn an_unknown_character_set_is_refused_with_its_column() {
     let schema = table(vec![int(IntWidth::W1), varchar(10, "klingon")]);
-    let refused = PlanError::Charset {
-        column: "c1".to_owned(),
-        charset: "klingon".to_owned(),
-    };
+    let refused = PlanError::Charset { column: "c1".to_owned(), charset: "klingon".to_owned() };
     assert_eq!(Plan::all(&schema).unwrap_err(), refused);
     assert_eq!(ImageWriter::new(&schema).unwrap_err(), refused);
     // A column that is not read may have any.

@@ -8,13 +8,7 @@ const MYSQL: &str = include_str!("../golden/mysql_9_7.txt");
 const MARIADB: &str = include_str!("../golden/mariadb_10_11.txt");
 
 fn schema() -> TableSchema {
-    let ints = [
-        IntWidth::W1,
-        IntWidth::W2,
-        IntWidth::W3,
-        IntWidth::W4,
-        IntWidth::W8,
-    ];
+    let ints = [IntWidth::W1, IntWidth::W2, IntWidth::W3, IntWidth::W4, IntWidth::W8];
     let mut columns = vec![("id".to_owned(), int(IntWidth::W4))];
     for width in ints {
         for (letter, unsigned) in [('i', false), ('u', true)] {
@@ -23,22 +17,13 @@ fn schema() -> TableSchema {
         }
     }
     let mut add = |name: &str, ty: ColumnType| columns.push((name.to_owned(), ty));
-    let char_of = |max_bytes, charset| ColumnType::Char {
-        max_bytes,
-        charset: Charset::new(charset),
-    };
-    let text = |length_bytes, charset| ColumnType::Text {
-        length_bytes,
-        charset: Charset::new(charset),
-    };
+    let char_of = |max_bytes, charset| ColumnType::Char { max_bytes, charset: Charset::new(charset) };
+    let text = |length_bytes, charset| ColumnType::Text { length_bytes, charset: Charset::new(charset) };
     add("f", ColumnType::Float);
     add("d", ColumnType::Double);
     let decimals = [(12, 2), (65, 30), (9, 9), (10, 0), (38, 10), (1, 1)];
     for (index, (precision, scale)) in decimals.into_iter().enumerate() {
-        add(
-            &format!("n{}", index + 1),
-            ColumnType::Decimal { precision, scale },
-        );
+        add(&format!("n{}", index + 1), ColumnType::Decimal { precision, scale });
     }
     add("y", ColumnType::Year);
     add("da", ColumnType::Date);
@@ -69,25 +54,12 @@ fn schema() -> TableSchema {
     add("vb1", ColumnType::VarBinary { max_bytes: 10 });
     add("vb2", ColumnType::VarBinary { max_bytes: 400 });
     for length_bytes in 1..=4 {
-        add(
-            &format!("bl{length_bytes}"),
-            ColumnType::Blob { length_bytes },
-        );
+        add(&format!("bl{length_bytes}"), ColumnType::Blob { length_bytes });
     }
     let numbered = |count: u8| (1..=count).map(|n| n.to_string()).collect::<Vec<_>>();
-    add(
-        "e1",
-        ColumnType::Enum {
-            members: numbered(3),
-        },
-    );
+    add("e1", ColumnType::Enum { members: numbered(3) });
     for (name, count) in [("s1", 3), ("s9", 9), ("s40", 40)] {
-        add(
-            name,
-            ColumnType::Set {
-                members: numbered(count),
-            },
-        );
+        add(name, ColumnType::Set { members: numbered(count) });
     }
     add("g", ColumnType::Geometry);
     named(columns)
@@ -116,12 +88,8 @@ fn reads_as_printed(file: &str) {
     let mut body = Vec::new();
     for (image, expected) in &rows {
         let values = read_all(&plan, image);
-        let printed: Vec<_> = schema
-            .columns
-            .iter()
-            .zip(&values)
-            .map(|(column, value)| (column.name.clone(), value.printed()))
-            .collect();
+        let printed: Vec<_> =
+            schema.columns.iter().zip(&values).map(|(column, value)| (column.name.clone(), value.printed())).collect();
         assert_eq!(&printed, expected);
         assert_eq!(plan.image_len(image), Ok(image.len()));
         body.extend_from_slice(image);
@@ -162,9 +130,7 @@ fn writes_the_same_bytes_from_text(file: &str) {
         for ((_, text), value) in printed.iter().zip(&stored) {
             match value {
                 Value::Null => row.null(),
-                Value::Text(_, bytes) | Value::Bytes(bytes) | Value::Geometry(bytes) => {
-                    row.text_protocol(bytes)
-                }
+                Value::Text(_, bytes) | Value::Bytes(bytes) | Value::Geometry(bytes) => row.text_protocol(bytes),
                 Value::Bit(bits) => row.text_protocol(&bits.to_be_bytes()),
                 Value::Enum(_, label) => row.text_protocol(label.as_bytes()),
                 Value::Set(mask) => row.set(*mask),

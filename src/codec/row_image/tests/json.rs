@@ -7,10 +7,7 @@ const MYSQL: &str = include_str!("../golden/json_mysql_9_7.txt");
 
 fn print(document: &[u8]) -> Result<String, ReadError<ValueError>> {
     let plan = Plan::all(&table(vec![ColumnType::Json])).unwrap();
-    let mut cell = u32::try_from(document.len())
-        .unwrap()
-        .to_le_bytes()
-        .to_vec();
+    let mut cell = u32::try_from(document.len()).unwrap().to_le_bytes().to_vec();
     cell.extend_from_slice(document);
     let mut collect = Collect::default();
     plan.cell(0, &cell, &mut collect)?;
@@ -22,11 +19,7 @@ fn print(document: &[u8]) -> Result<String, ReadError<ValueError>> {
 
 fn problem(document: &[u8]) -> &'static str {
     match print(document) {
-        Err(ReadError::Visitor(ValueError::Json {
-            column,
-            problem,
-            at,
-        })) => {
+        Err(ReadError::Visitor(ValueError::Json { column, problem, at })) => {
             assert_eq!(column, "c0");
             assert!(at <= document.len());
             problem
@@ -94,10 +87,7 @@ fn large_containers_count_in_four_bytes() {
 
 #[test]
 fn control_characters_are_escaped_as_the_server_does() {
-    assert_eq!(
-        print(b"\x0c\x09\x00\x08\t\n\x0c\r\x1f\"\\").unwrap(),
-        r#""\u0000\b\t\n\f\r\u001f\"\\""#
-    );
+    assert_eq!(print(b"\x0c\x09\x00\x08\t\n\x0c\r\x1f\"\\").unwrap(), r#""\u0000\b\t\n\f\r\u001f\"\\""#);
 }
 
 #[test]
@@ -112,10 +102,7 @@ fn nesting_stops_at_the_servers_limit() {
         document.append(&mut value);
         document
     };
-    assert_eq!(
-        print(&deep(100)).unwrap(),
-        "[".repeat(100) + &"]".repeat(100)
-    );
+    assert_eq!(print(&deep(100)).unwrap(), "[".repeat(100) + &"]".repeat(100));
     assert_eq!(problem(&deep(101)), "it nests deeper than 100 levels");
 }
 
@@ -147,24 +134,12 @@ fn malformed_documents_are_errors() {
     assert_eq!(problem(b"\x05\x01"), "it ends inside a number");
     assert_eq!(problem(b"\x0d"), "an unknown type");
     assert_eq!(problem(b"\x0c\x05abc"), "a string reaches past its end");
-    assert_eq!(
-        problem(b"\x0c\xff\xff\xff\xff\xff\x01"),
-        "a length without an end"
-    );
+    assert_eq!(problem(b"\x0c\xff\xff\xff\xff\xff\x01"), "a length without an end");
     assert_eq!(problem(b"\x0c\x01\xff"), "a string that is not UTF-8");
     assert_eq!(problem(b"\x00\x01"), "it ends inside a container's header");
-    assert_eq!(
-        problem(b"\x00\xff\xff\x04\x00"),
-        "a container reaches past its end"
-    );
-    assert_eq!(
-        problem(b"\x02\x01\x00\x07\x00\x0c\x63\x00"),
-        "a value past its container"
-    );
-    assert_eq!(
-        problem(b"\x0b\x00\x00\x00\x00\x00\x00\xf0\x7f"),
-        "a number that is not finite"
-    );
+    assert_eq!(problem(b"\x00\xff\xff\x04\x00"), "a container reaches past its end");
+    assert_eq!(problem(b"\x02\x01\x00\x07\x00\x0c\x63\x00"), "a value past its container");
+    assert_eq!(problem(b"\x0b\x00\x00\x00\x00\x00\x00\xf0\x7f"), "a number that is not finite");
     assert_eq!(problem(b"\x0f\xf6\x02\x42\x01"), "a malformed decimal");
     assert_eq!(problem(b"\x0f\x0a\x01\x00"), "a malformed date");
 }
@@ -174,11 +149,6 @@ fn a_length_that_does_not_fit_the_cell_is_an_error_of_the_image() {
     let plan = Plan::all(&table(vec![ColumnType::Json])).unwrap();
     assert_eq!(
         plan.cell(0, b"\x02\0\0\0\x04", &mut Collect::default()),
-        Err(ReadError::Image(ImageError::Truncated {
-            column: "c0".to_owned(),
-            offset: 0,
-            needed: 6,
-            left: 5
-        }))
+        Err(ReadError::Image(ImageError::Truncated { column: "c0".to_owned(), offset: 0, needed: 6, left: 5 }))
     );
 }

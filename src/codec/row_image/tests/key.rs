@@ -34,16 +34,12 @@ fn the_borders_between_key_columns_count() {
     let images: Vec<_> = rows.iter().map(|row| image(&writer, row)).collect();
     for (a, left) in images.iter().enumerate() {
         for (b, right) in images.iter().enumerate() {
-            let hashes_agree =
-                plan.key_hash(&[0, 1], left).unwrap() == plan.key_hash(&[0, 1], right).unwrap();
+            let hashes_agree = plan.key_hash(&[0, 1], left).unwrap() == plan.key_hash(&[0, 1], right).unwrap();
             assert_eq!(hashes_agree, a == b, "{a} {b}");
             assert_eq!(plan.same_key(&[0, 1], left, right).unwrap(), a == b);
         }
     }
-    assert_ne!(
-        plan.key_hash(&[0, 1], &images[0]).unwrap(),
-        plan.key_hash(&[1, 0], &images[0]).unwrap()
-    );
+    assert_ne!(plan.key_hash(&[0, 1], &images[0]).unwrap(), plan.key_hash(&[1, 0], &images[0]).unwrap());
 }
 
 #[test]
@@ -54,10 +50,7 @@ fn columns_outside_the_key_do_not_count() {
     let before = image(&writer, &[Some(b"x"), Some(b"k")]);
     let after = image(&writer, &[None, Some(b"k")]);
     assert!(plan.same_key(&[1], &before, &after).unwrap());
-    assert_eq!(
-        plan.key_hash(&[1], &before).unwrap(),
-        plan.key_hash(&[1], &after).unwrap()
-    );
+    assert_eq!(plan.key_hash(&[1], &before).unwrap(), plan.key_hash(&[1], &after).unwrap());
     assert!(!plan.same_key(&[0], &before, &after).unwrap());
 }
 
@@ -71,8 +64,7 @@ fn a_key_longer_than_the_stack_buffer_hashes_the_same_bytes() {
         let mut framed = u64::try_from(len).unwrap().to_le_bytes().to_vec();
         framed.extend_from_slice(&value);
         assert_eq!(
-            plan.key_hash(&[0], &image(&writer, &[Some(&value)]))
-                .unwrap(),
+            plan.key_hash(&[0], &image(&writer, &[Some(&value)])).unwrap(),
             xxhash_rust::xxh3::xxh3_128(&framed)
         );
     }
@@ -80,19 +72,13 @@ fn a_key_longer_than_the_stack_buffer_hashes_the_same_bytes() {
 
 #[test]
 fn a_padded_key_from_a_select_is_the_key_in_the_binlog() {
-    let char_type = ColumnType::Char {
-        max_bytes: 10,
-        charset: Charset::new("latin1"),
-    };
+    let char_type = ColumnType::Char { max_bytes: 10, charset: Charset::new("latin1") };
     let schema = table(vec![char_type, ColumnType::Binary { length: 4 }]);
     let plan = Plan::all(&schema).unwrap();
     let writer = ImageWriter::new(&schema).unwrap();
     let selected = image(&writer, &[Some(b"ab   "), Some(b"k\0\0\0")]);
     assert_eq!(selected, b"\0\x02ab\x01k");
-    assert!(
-        plan.same_key(&[0, 1], &selected, b"\xfc\x02ab\x01k")
-            .unwrap()
-    );
+    assert!(plan.same_key(&[0, 1], &selected, b"\xfc\x02ab\x01k").unwrap());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The format against real servers' bytes, against itself, and against hostile bytes.
 
+mod allocation;
 mod charsets;
 mod golden;
 mod hostile;
@@ -17,13 +18,7 @@ use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, TableNa
 
 /// A table of nullable columns named `c0`, `c1` and so on.
 fn table(types: Vec<ColumnType>) -> TableSchema {
-    named(
-        types
-            .into_iter()
-            .enumerate()
-            .map(|(index, ty)| (format!("c{index}"), ty))
-            .collect(),
-    )
+    named(types.into_iter().enumerate().map(|(index, ty)| (format!("c{index}"), ty)).collect())
 }
 
 fn named(columns: Vec<(String, ColumnType)>) -> TableSchema {
@@ -31,29 +26,18 @@ fn named(columns: Vec<(String, ColumnType)>) -> TableSchema {
         name: TableName::new("shop", "t"),
         columns: columns
             .into_iter()
-            .map(|(name, ty)| Column {
-                name,
-                ty,
-                nullable: true,
-                default: ColumnDefault::Unknown,
-            })
+            .map(|(name, ty)| Column { name, ty, nullable: true, default: ColumnDefault::Unknown })
             .collect(),
         key: None,
     }
 }
 
 fn int(width: IntWidth) -> ColumnType {
-    ColumnType::Int {
-        width,
-        unsigned: false,
-    }
+    ColumnType::Int { width, unsigned: false }
 }
 
 fn varchar(max_bytes: u16, charset: &str) -> ColumnType {
-    ColumnType::VarChar {
-        max_bytes,
-        charset: Charset::new(charset),
-    }
+    ColumnType::VarChar { max_bytes, charset: Charset::new(charset) }
 }
 
 fn members(labels: &[&str]) -> Vec<String> {
@@ -70,7 +54,5 @@ fn read_all(plan: &Plan, image: &[u8]) -> Vec<Value> {
 
 fn hex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2), "{text}");
-    (0..text.len() / 2)
-        .map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap())
-        .collect()
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
 }

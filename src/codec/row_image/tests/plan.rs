@@ -5,11 +5,7 @@ use super::*;
 
 #[test]
 fn a_skipped_column_is_not_visited_and_the_others_keep_their_places() {
-    let schema = table(vec![
-        int(IntWidth::W2),
-        varchar(300, "latin1"),
-        int(IntWidth::W1),
-    ]);
+    let schema = table(vec![int(IntWidth::W2), varchar(300, "latin1"), int(IntWidth::W1)]);
     let plan = Plan::compile(&schema, &[false, false, true]).unwrap();
     let mut collect = Collect::default();
     let image = b"\0\x01\x02\x02\0ab\x05";
@@ -82,21 +78,10 @@ fn a_body_must_end_where_its_last_row_ends() {
     assert_eq!(plan.count_rows(b"", 1), Ok(0));
     assert_eq!(plan.count_rows(b"\0\x01a\x01\0\0", 1), Ok(3));
     assert_eq!(plan.count_rows(b"\0\x01a\x01", 2), Ok(1));
-    assert_eq!(
-        plan.count_rows(b"\0\x01a\x01\0\0", 2),
-        Err(ImageError::HalfRow {
-            images: 3,
-            images_per_row: 2
-        })
-    );
+    assert_eq!(plan.count_rows(b"\0\x01a\x01\0\0", 2), Err(ImageError::HalfRow { images: 3, images_per_row: 2 }));
     assert_eq!(
         plan.count_rows(b"\0\x01a\0\x05ab", 1),
-        Err(ImageError::Truncated {
-            column: "c0".to_owned(),
-            offset: 4,
-            needed: 6,
-            left: 3
-        })
+        Err(ImageError::Truncated { column: "c0".to_owned(), offset: 4, needed: 6, left: 3 })
     );
 }
 
@@ -114,72 +99,35 @@ fn a_cell_is_exactly_one_value() {
         assert_eq!(collect.values, []);
         error
     };
-    assert_eq!(
-        error(1, b"\x02abc"),
-        ReadError::Image(ImageError::Trailing {
-            column: "c1".to_owned(),
-            left: 1
-        })
-    );
+    assert_eq!(error(1, b"\x02abc"), ReadError::Image(ImageError::Trailing { column: "c1".to_owned(), left: 1 }));
     assert_eq!(
         error(1, b"\x02a"),
-        ReadError::Image(ImageError::Truncated {
-            column: "c1".to_owned(),
-            offset: 0,
-            needed: 3,
-            left: 2
-        })
+        ReadError::Image(ImageError::Truncated { column: "c1".to_owned(), offset: 0, needed: 3, left: 2 })
     );
-    assert_eq!(
-        error(0, b"\x02"),
-        ReadError::Image(ImageError::NoColumn { column: 0 })
-    );
-    assert_eq!(
-        error(2, b"\x02"),
-        ReadError::Image(ImageError::NoColumn { column: 2 })
-    );
+    assert_eq!(error(0, b"\x02"), ReadError::Image(ImageError::NoColumn { column: 0 }));
+    assert_eq!(error(2, b"\x02"), ReadError::Image(ImageError::NoColumn { column: 2 }));
 }
 
 #[test]
 fn impossible_schemas_are_refused() {
     let refused = |ty| Plan::all(&table(vec![ty])).unwrap_err();
-    assert_eq!(
-        Plan::all(&table(vec![])).unwrap_err(),
-        PlanError::Columns { columns: 0 }
-    );
+    assert_eq!(Plan::all(&table(vec![])).unwrap_err(), PlanError::Columns { columns: 0 });
     assert_eq!(
         Plan::compile(&table(vec![ColumnType::Year]), &[]).unwrap_err(),
-        PlanError::Wanted {
-            given: 0,
-            columns: 1
-        }
+        PlanError::Wanted { given: 0, columns: 1 }
     );
     assert_eq!(
-        refused(ColumnType::Unsupported {
-            code: 200,
-            name: "inet6".to_owned()
-        }),
-        PlanError::Unsupported {
-            column: "c0".to_owned(),
-            type_name: "inet6".to_owned()
-        }
+        refused(ColumnType::Unsupported { code: 200, name: "inet6".to_owned() }),
+        PlanError::Unsupported { column: "c0".to_owned(), type_name: "inet6".to_owned() }
     );
     let impossible = [
-        ColumnType::Decimal {
-            precision: 66,
-            scale: 0,
-        },
-        ColumnType::Decimal {
-            precision: 5,
-            scale: 6,
-        },
+        ColumnType::Decimal { precision: 66, scale: 0 },
+        ColumnType::Decimal { precision: 5, scale: 6 },
         ColumnType::Time { fsp: 7 },
         ColumnType::Bit { bits: 0 },
         ColumnType::Blob { length_bytes: 5 },
         ColumnType::Enum { members: vec![] },
-        ColumnType::Set {
-            members: vec![String::new(); 65],
-        },
+        ColumnType::Set { members: vec![String::new(); 65] },
     ];
     for ty in impossible {
         assert!(matches!(refused(ty), PlanError::Shape { column, .. } if column == "c0"));
@@ -190,68 +138,17 @@ fn impossible_schemas_are_refused() {
 fn values_that_no_server_stores_are_refused_with_their_column() {
     let cases: [(ColumnType, &[u8], &str); 12] = [
         (ColumnType::Date, b"\xa0\x01\0", "a month above 12"),
-        (
-            ColumnType::Time { fsp: 0 },
-            b"\xff\xff\xff",
-            "more than 838 hours",
-        ),
-        (
-            ColumnType::Time { fsp: 0 },
-            b"\x80\x0f\0",
-            "a minute above 59",
-        ),
-        (
-            ColumnType::Time { fsp: 6 },
-            b"\x80\0\0\xff\xff\xff",
-            "a fraction of a second or more",
-        ),
-        (
-            ColumnType::DateTime { fsp: 0 },
-            b"\0\0\0\0\0",
-            "a date below zero",
-        ),
-        (
-            ColumnType::DateTime { fsp: 0 },
-            b"\xff\xff\xff\xff\xff",
-            "a year above 9999",
-        ),
-        (
-            ColumnType::Timestamp { fsp: 2 },
-            b"\0\0\0\x01\x64",
-            "a fraction of a second or more",
-        ),
-        (
-            ColumnType::Bit { bits: 3 },
-            b"\x08",
-            "more bits are set than the column has",
-        ),
-        (
-            ColumnType::Decimal {
-                precision: 2,
-                scale: 0,
-            },
-            b"\xff",
-            "its groups are not decimal digits",
-        ),
-        (
-            ColumnType::Enum {
-                members: members(&["a"]),
-            },
-            b"\x02",
-            "its ordinal is above the number of members",
-        ),
-        (
-            ColumnType::Set {
-                members: members(&["a"]),
-            },
-            b"\x02",
-            "a bit is set that has no member",
-        ),
-        (
-            ColumnType::Binary { length: 1 },
-            b"\x02ab",
-            "it is longer than its column",
-        ),
+        (ColumnType::Time { fsp: 0 }, b"\xff\xff\xff", "more than 838 hours"),
+        (ColumnType::Time { fsp: 0 }, b"\x80\x0f\0", "a minute above 59"),
+        (ColumnType::Time { fsp: 6 }, b"\x80\0\0\xff\xff\xff", "a fraction of a second or more"),
+        (ColumnType::DateTime { fsp: 0 }, b"\0\0\0\0\0", "a date below zero"),
+        (ColumnType::DateTime { fsp: 0 }, b"\xff\xff\xff\xff\xff", "a year above 9999"),
+        (ColumnType::Timestamp { fsp: 2 }, b"\0\0\0\x01\x64", "a fraction of a second or more"),
+        (ColumnType::Bit { bits: 3 }, b"\x08", "more bits are set than the column has"),
+        (ColumnType::Decimal { precision: 2, scale: 0 }, b"\xff", "its groups are not decimal digits"),
+        (ColumnType::Enum { members: members(&["a"]) }, b"\x02", "its ordinal is above the number of members"),
+        (ColumnType::Set { members: members(&["a"]) }, b"\x02", "a bit is set that has no member"),
+        (ColumnType::Binary { length: 1 }, b"\x02ab", "it is longer than its column"),
     ];
     for (ty, value, expected) in cases {
         let plan = Plan::all(&table(vec![int(IntWidth::W1), ty])).unwrap();
@@ -259,11 +156,7 @@ fn values_that_no_server_stores_are_refused_with_their_column() {
         image.extend_from_slice(value);
         assert_eq!(
             plan.read(&image, &mut Collect::default()),
-            Err(ReadError::Image(ImageError::Malformed {
-                column: "c1".to_owned(),
-                offset: 2,
-                problem: expected
-            }))
+            Err(ReadError::Image(ImageError::Malformed { column: "c1".to_owned(), offset: 2, problem: expected }))
         );
     }
 }

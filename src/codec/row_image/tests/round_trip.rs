@@ -21,59 +21,38 @@ fn one<V: std::fmt::Debug + Clone + 'static>(
     values: impl Strategy<Value = V> + 'static,
     wrap: fn(V) -> Value,
 ) -> BoxedStrategy<(ColumnType, Value)> {
-    values
-        .prop_map(move |value| (ty.clone(), wrap(value)))
-        .boxed()
+    values.prop_map(move |value| (ty.clone(), wrap(value))).boxed()
 }
 
 fn integer(width: IntWidth) -> BoxedStrategy<(ColumnType, Value)> {
     let spare = 64 - 8 * u32::try_from(width.bytes()).unwrap();
     prop_oneof![
-        one(
-            ColumnType::Int {
-                width,
-                unsigned: false
-            },
-            any::<i64>().prop_map(move |value| value >> spare),
-            Value::Int
-        ),
-        one(
-            ColumnType::Int {
-                width,
-                unsigned: true
-            },
-            any::<u64>().prop_map(move |value| value >> spare),
-            Value::Uint
-        ),
+        one(ColumnType::Int { width, unsigned: false }, any::<i64>().prop_map(move |value| value >> spare), Value::Int),
+        one(ColumnType::Int { width, unsigned: true }, any::<u64>().prop_map(move |value| value >> spare), Value::Uint),
     ]
     .boxed()
 }
 
 fn decimal() -> impl Strategy<Value = (ColumnType, Value)> {
-    (1..=65_u8, 0..=38_u8, any::<bool>(), vec(0..10_u8, 65)).prop_map(
-        |(precision, scale, negative, digits)| {
-            let scale = scale.min(precision);
-            let digit = |digit: &u8| char::from(b'0' + digit);
-            let (whole, rest) = digits.split_at(usize::from(precision - scale));
-            let whole: String = whole.iter().map(digit).collect();
-            let whole = match whole.trim_start_matches('0') {
-                "" => "0",
-                whole => whole,
-            };
-            let mut text = whole.to_owned();
-            if scale > 0 {
-                text.push('.');
-                text.extend(rest[..usize::from(scale)].iter().map(digit));
-            }
-            if negative && text.contains(|c: char| c.is_ascii_digit() && c != '0') {
-                text.insert(0, '-');
-            }
-            (
-                ColumnType::Decimal { precision, scale },
-                Value::Decimal(text),
-            )
-        },
-    )
+    (1..=65_u8, 0..=38_u8, any::<bool>(), vec(0..10_u8, 65)).prop_map(|(precision, scale, negative, digits)| {
+        let scale = scale.min(precision);
+        let digit = |digit: &u8| char::from(b'0' + digit);
+        let (whole, rest) = digits.split_at(usize::from(precision - scale));
+        let whole: String = whole.iter().map(digit).collect();
+        let whole = match whole.trim_start_matches('0') {
+            "" => "0",
+            whole => whole,
+        };
+        let mut text = whole.to_owned();
+        if scale > 0 {
+            text.push('.');
+            text.extend(rest[..usize::from(scale)].iter().map(digit));
+        }
+        if negative && text.contains(|c: char| c.is_ascii_digit() && c != '0') {
+            text.insert(0, '-');
+        }
+        (ColumnType::Decimal { precision, scale }, Value::Decimal(text))
+    })
 }
 
 fn temporal(fsp: u8) -> BoxedStrategy<(ColumnType, Value)> {
@@ -81,39 +60,26 @@ fn temporal(fsp: u8) -> BoxedStrategy<(ColumnType, Value)> {
     prop_oneof![
         one(
             ColumnType::Time { fsp },
-            (any::<bool>(), 0..=838_u16, clock()).prop_map(
-                move |(negative, hours, (minutes, seconds, micros))| Time {
-                    negative: negative && (hours, minutes, seconds, micros) != (0, 0, 0, 0),
-                    hours,
-                    minutes,
-                    seconds,
-                    micros,
-                    fsp
-                }
-            ),
+            (any::<bool>(), 0..=838_u16, clock()).prop_map(move |(negative, hours, (minutes, seconds, micros))| Time {
+                negative: negative && (hours, minutes, seconds, micros) != (0, 0, 0, 0),
+                hours,
+                minutes,
+                seconds,
+                micros,
+                fsp
+            }),
             Value::Time
         ),
         one(
             ColumnType::DateTime { fsp },
             (date(), 0..24_u8, clock()).prop_map(move |(date, hour, (minute, second, micros))| {
-                DateTime {
-                    date,
-                    hour,
-                    minute,
-                    second,
-                    micros,
-                    fsp,
-                }
+                DateTime { date, hour, minute, second, micros, fsp }
             }),
             Value::DateTime
         ),
         one(
             ColumnType::Timestamp { fsp },
-            (any::<u32>(), micros(fsp)).prop_map(move |(seconds, micros)| Timestamp {
-                seconds,
-                micros,
-                fsp
-            }),
+            (any::<u32>(), micros(fsp)).prop_map(move |(seconds, micros)| Timestamp { seconds, micros, fsp }),
             Value::Timestamp
         ),
     ]
@@ -132,18 +98,12 @@ fn string() -> BoxedStrategy<(ColumnType, Value)> {
         one(varchar(80, "utf8mb4"), short, text),
         one(varchar(700, "utf8mb4"), "[a-z ]{0,600}", text),
         one(
-            ColumnType::Char {
-                max_bytes: 80,
-                charset: utf8()
-            },
+            ColumnType::Char { max_bytes: 80, charset: utf8() },
             short.prop_map(|value| value.trim_end_matches(' ').to_owned()),
             text
         ),
         (1..=4_u8).prop_flat_map(move |length_bytes| one(
-            ColumnType::Text {
-                length_bytes,
-                charset: utf8()
-            },
+            ColumnType::Text { length_bytes, charset: utf8() },
             short,
             text
         )),
@@ -152,26 +112,14 @@ fn string() -> BoxedStrategy<(ColumnType, Value)> {
             vec(any::<u8>(), 0..200),
             Value::Bytes
         )),
-        one(
-            ColumnType::VarBinary { max_bytes: 300 },
-            vec(any::<u8>(), 0..300),
-            Value::Bytes
-        ),
+        one(ColumnType::VarBinary { max_bytes: 300 }, vec(any::<u8>(), 0..300), Value::Bytes),
         (1..400_u16).prop_flat_map(|length| one(
             ColumnType::Binary { length },
             vec(prop_oneof![Just(0), any::<u8>()], usize::from(length)),
             Value::Bytes
         )),
-        one(
-            ColumnType::Geometry,
-            vec(any::<u8>(), 0..40),
-            Value::Geometry
-        ),
-        one(
-            ColumnType::Vector,
-            vec(any::<[u8; 4]>(), 0..9).prop_map(|floats| floats.concat()),
-            Value::Vector
-        ),
+        one(ColumnType::Geometry, vec(any::<u8>(), 0..40), Value::Geometry),
+        one(ColumnType::Vector, vec(any::<[u8; 4]>(), 0..9).prop_map(|floats| floats.concat()), Value::Vector),
         one(ColumnType::Json, "[ -~]{0,40}", Value::Json),
     ]
     .boxed()
@@ -180,24 +128,19 @@ fn string() -> BoxedStrategy<(ColumnType, Value)> {
 fn labelled() -> BoxedStrategy<(ColumnType, Value)> {
     let labels = |count: usize| (1..=count).map(|n| format!("m{n}")).collect::<Vec<_>>();
     prop_oneof![
-        (1..=300_u16)
-            .prop_flat_map(|count| (Just(count), 0..=count))
-            .prop_map(move |(count, ordinal)| {
-                let members = labels(count.into());
-                let label = match ordinal.checked_sub(1) {
-                    Some(index) => members[usize::from(index)].clone(),
-                    None => String::new(),
-                };
-                (ColumnType::Enum { members }, Value::Enum(ordinal, label))
-            }),
+        (1..=300_u16).prop_flat_map(|count| (Just(count), 0..=count)).prop_map(move |(count, ordinal)| {
+            let members = labels(count.into());
+            let label = match ordinal.checked_sub(1) {
+                Some(index) => members[usize::from(index)].clone(),
+                None => String::new(),
+            };
+            (ColumnType::Enum { members }, Value::Enum(ordinal, label))
+        }),
         (1..=64_usize, any::<u64>()).prop_map(move |(count, mask)| (
-            ColumnType::Set {
-                members: labels(count)
-            },
+            ColumnType::Set { members: labels(count) },
             Value::Set(mask >> (64 - count))
         )),
-        (1..=64_u8, any::<u64>())
-            .prop_map(|(bits, mask)| (ColumnType::Bit { bits }, Value::Bit(mask >> (64 - bits)))),
+        (1..=64_u8, any::<u64>()).prop_map(|(bits, mask)| (ColumnType::Bit { bits }, Value::Bit(mask >> (64 - bits)))),
     ]
     .boxed()
 }
@@ -211,22 +154,10 @@ fn cell() -> impl Strategy<Value = (ColumnType, Value)> {
             integer(IntWidth::W4),
             integer(IntWidth::W8)
         ],
-        one(
-            ColumnType::Float,
-            proptest::num::f32::NORMAL.prop_map(f32::to_bits),
-            Value::Float
-        ),
-        one(
-            ColumnType::Double,
-            proptest::num::f64::NORMAL.prop_map(f64::to_bits),
-            Value::Double
-        ),
+        one(ColumnType::Float, proptest::num::f32::NORMAL.prop_map(f32::to_bits), Value::Float),
+        one(ColumnType::Double, proptest::num::f64::NORMAL.prop_map(f64::to_bits), Value::Double),
         decimal(),
-        one(
-            ColumnType::Year,
-            prop_oneof![Just(0), 1901..=2155_u16],
-            Value::Year
-        ),
+        one(ColumnType::Year, prop_oneof![Just(0), 1901..=2155_u16], Value::Year),
         one(ColumnType::Date, date(), Value::Date),
         (0..=6_u8).prop_flat_map(temporal),
         string(),

@@ -1,8 +1,7 @@
 //! Values of any type, owned: what a read found, and what a write is given.
 
 use super::super::{
-    Bytes, Date, DateTime, Decimal, Json, RowBuilder, RowVisitor, Text, Time, Timestamp,
-    ValueError, WriteError,
+    Bytes, Date, DateTime, Decimal, Json, RowBuilder, RowVisitor, Text, Time, Timestamp, ValueError, WriteError,
 };
 
 /// One value. Numbers with fractions are compared by their bits.

@@ -90,7 +90,7 @@ impl TableProgress {
         bincode::serde::encode_into_std_write(self, &mut value, config()).map_err(|error| {
             Failure::fatal(format!("cannot write down the snapshot of table \"{}\"", self.table())).caused_by(error)
         })?;
-        Ok((name_key(STATE_PREFIX, self.table()), value))
+        Ok((state_key(self.table()), value))
     }
 
     /// From a state entry.
@@ -105,7 +105,7 @@ impl TableProgress {
         }
         let (progress, read): (Self, usize) =
             bincode::serde::decode_from_slice(value, config()).map_err(|error| damaged().caused_by(error))?;
-        if read != value.len() || name_key(STATE_PREFIX, progress.table()) != key {
+        if read != value.len() || state_key(progress.table()) != key {
             return Err(damaged());
         }
         Ok(progress)
@@ -119,6 +119,19 @@ impl TableProgress {
 /// A name beyond any server's limit.
 pub fn initial_progress(table: &TableName) -> Result<(Vec<u8>, Vec<u8>), Failure> {
     TableProgress::initial(table.clone()).entry()
+}
+
+/// Whether a table's snapshot has begun, or been asked for, and is not done. `value`: its entry in the log's state.
+///
+/// # Errors
+/// An entry that cannot be read.
+pub fn is_unfinished(table: &TableName, value: &[u8]) -> Result<bool, Failure> {
+    Ok(TableProgress::read(&state_key(table), value)?.stage != Stage::Done)
+}
+
+/// The key of a table's entry.
+pub fn state_key(table: &TableName) -> Vec<u8> {
+    name_key(STATE_PREFIX, table)
 }
 
 fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<LIMIT>> {
