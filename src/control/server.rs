@@ -168,16 +168,17 @@ async fn stream_items<T: Serialize + 'static>(
 ) -> io::Result<()> {
     let (sender, mut items) = mpsc::channel(QUEUE);
     let producer = tokio::task::spawn_blocking(move || {
+        let mut unwritable = None;
         let mut take = |item: &T| match serde_json::to_value(item) {
             // A send fails only when whoever asked has gone.
             Ok(item) => sender.blocking_send(Reply::Item(item)).is_ok(),
             Err(error) => {
-                let failed = Failure::fatal("an item cannot be written as JSON").caused_by(error);
-                debug_assert!(sender.blocking_send(failed.into()).is_ok(), "the receiver waits for the end");
+                unwritable = Some(Failure::fatal("an item cannot be written as JSON").caused_by(error));
                 false
             }
         };
-        produce(&mut take)
+        produce(&mut take)?;
+        unwritable.map_or(Ok(()), Err)
     });
     while let Some(item) = items.recv().await {
         send(write, &item).await?;
