@@ -88,8 +88,11 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Conta
         .state_prefix(STATE_PREFIX)
         .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
     let wanted = plan.source.startup == Startup::Initial;
-    let seen: HashSet<TableName> =
-        progress.iter().filter_map(|(key, _)| name_of_key(STATE_PREFIX, key)).chain(ingest::known_tables(&reader)?).collect();
+    let seen: HashSet<TableName> = progress
+        .iter()
+        .filter_map(|(key, _)| name_of_key(STATE_PREFIX, key))
+        .chain(ingest::known_tables(&reader)?)
+        .collect();
     let initial: Vec<TableName> =
         if wanted { tables.iter().filter(|table| !seen.contains(table)).cloned().collect() } else { Vec::new() };
     if stored.is_none() {
@@ -112,8 +115,10 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Conta
 fn refuse_clashes(plan: &Plan, tables: &[TableName]) -> Result<(), Failure> {
     for sink in &plan.sinks {
         if let Some(clash) = clashes(tables, sink).into_iter().next() {
-            return Err(Failure::fatal(clash.to_string())
-                .hint(format!("put {{database}} into table_name of sink '{}', or exclude one of the tables", sink.name)));
+            return Err(Failure::fatal(clash.to_string()).hint(format!(
+                "put {{database}} into table_name of sink '{}', or exclude one of the tables",
+                sink.name
+            )));
         }
     }
     Ok(())

@@ -27,7 +27,8 @@ pub(super) fn jobs(arguments: &BackfillArgs) -> anyhow::Result<Vec<BackfillJob>>
 
 fn read_file(file: &Path) -> anyhow::Result<Vec<BackfillJob>> {
     let misuse = |error: String| Misuse(format!("\"{}\" is not a list of tables: {error}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| Misuse(format!("cannot read \"{}\": {error}", file.display())))?;
+    let text =
+        fs::read_to_string(file).map_err(|error| Misuse(format!("cannot read \"{}\": {error}", file.display())))?;
     let jobs: Vec<BackfillJob> = serde_norway::from_str(&text).map_err(|error| misuse(error.to_string()))?;
     if jobs.is_empty() {
         return Err(misuse("it is empty".to_owned()).into());
@@ -46,7 +47,9 @@ pub(super) fn run(plan: Plan, jobs: Vec<BackfillJob>) -> anyhow::Result<()> {
     let tables = if count == 1 { "1 table".to_owned() } else { format!("{count} tables") };
     if let Some(client) = log_access::daemon(&plan.wal.path)? {
         client.ask(&Request::Backfill { jobs }, |_| true).context("the daemon did not take the tables")?;
-        return Output::new().line(&format!("{tables} handed to the daemon; replicator status shows the progress")).map(drop);
+        return Output::new()
+            .line(&format!("{tables} handed to the daemon; replicator status shows the progress"))
+            .map(drop);
     }
     let bars = start::start_logs(&LogArgs { log_format: Format::Text, log_level: None })?;
     let options = StartOptions { resume: true, once: true, backfills: jobs, ..StartOptions::default() };
@@ -68,7 +71,9 @@ mod tests {
 
     #[test]
     fn a_file_lists_tables_with_their_conditions() {
-        let jobs = from_file("- { database: shop, table: users }\n- { database: shop, table: orders, where: 'id > 5', batch_size: 7 }");
+        let jobs = from_file(
+            "- { database: shop, table: users }\n- { database: shop, table: orders, where: 'id > 5', batch_size: 7 }",
+        );
         let job = |table: &str, condition: Option<&str>, batch_size| BackfillJob {
             database: "shop".into(),
             table: table.into(),

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, StdoutLock, Write};
 
 use anyhow::Context;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 /// Stdout. A reader that has had enough (`| head`) ends the output, not the program.
@@ -49,7 +49,7 @@ impl Output {
 /// An empty table with headings; the columns in `right` hold numbers.
 pub(super) fn table(headings: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings.iter().copied());
     for column in right {
         if let Some(column) = table.column_mut(*column) {

@@ -67,7 +67,8 @@ fn bottleneck(status: &Status) -> String {
     if status.wal.error.is_some() {
         return "the log is out of service".to_owned();
     }
-    let stopped = |sink: &&SinkStatus| matches!(sink.state, SinkPhase::Failed | SinkPhase::Detached | SinkPhase::Stopped);
+    let stopped =
+        |sink: &&SinkStatus| matches!(sink.state, SinkPhase::Failed | SinkPhase::Detached | SinkPhase::Stopped);
     if let Some(sink) = status.sinks.iter().find(stopped) {
         return format!("sink {} has stopped", sink.name);
     }
@@ -89,7 +90,9 @@ fn bottleneck(status: &Status) -> String {
     if matches!(status.source.state, SourcePhase::Connecting | SourcePhase::Reconnecting) {
         return "waiting for the source".to_owned();
     }
-    if let Some(sink) = slowest.filter(|sink| sink.backlog_bytes > 0 && sink.lag_seconds.is_some_and(|lag| lag > CURRENT)) {
+    if let Some(sink) =
+        slowest.filter(|sink| sink.backlog_bytes > 0 && sink.lag_seconds.is_some_and(|lag| lag > CURRENT))
+    {
         return format!("sink {} is behind the log by {}", sink.name, bytes(sink.backlog_bytes));
     }
     if status.source.lag_seconds.is_some_and(|lag| lag > CURRENT) {
@@ -99,8 +102,7 @@ fn bottleneck(status: &Status) -> String {
 }
 
 fn snapshot(status: &Status, lines: &mut Vec<String>) {
-    let unfinished: Vec<_> =
-        status.snapshot.tables.iter().filter(|table| table.state != SnapshotPhase::Done).collect();
+    let unfinished: Vec<_> = status.snapshot.tables.iter().filter(|table| table.state != SnapshotPhase::Done).collect();
     if unfinished.is_empty() {
         return;
     }

@@ -30,8 +30,7 @@ pub(super) fn run(plan: &Plan, arguments: &DropCursorArgs) -> anyhow::Result<()>
 }
 
 async fn drop_in_stopped(plan: &Plan, name: &str) -> anyhow::Result<()> {
-    let (wal, _appender) =
-        Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).context("cannot open the log")?;
+    let (wal, _appender) = Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).context("cannot open the log")?;
     let dropped = wal.drop_cursor(name).await;
     wal.shutdown().await.context("cannot close the log")?;
     dropped.with_context(|| format!("cannot drop cursor \"{name}\""))

@@ -25,7 +25,9 @@ pub(super) fn run(config: &Path, arguments: &InspectArgs) -> anyhow::Result<()> 
     // The first error of the printer ends the walk; it is kept here because the walk only knows "enough".
     let mut printed: anyhow::Result<()> = Ok(());
     match log_access::open(config, arguments.path.as_ref())? {
-        LogAccess::Direct(reader) => inspect::inspect(&reader, &query, &mut |item| go_on(printer.item(item), &mut printed))?,
+        LogAccess::Direct(reader) => {
+            inspect::inspect(&reader, &query, &mut |item| go_on(printer.item(item), &mut printed))?
+        }
         LogAccess::Daemon(client) => client.ask(&Request::Inspect { query }, |item| {
             let item = serde_json::from_value(item).context("the daemon sent an item that this version does not know");
             go_on(item.and_then(|item| printer.item(&item)), &mut printed)
@@ -166,8 +168,9 @@ fn content(frame: &FrameItem) -> String {
         return [change.what.as_str(), &change.table, &change.detail].join(" ").trim_end().to_owned();
     }
     let sections = frame.sections.iter();
-    let words: Vec<_> =
-        sections.map(|section| format!("{} {} {} rows", section.op, section.table, count(section.rows.into()))).collect();
+    let words: Vec<_> = sections
+        .map(|section| format!("{} {} {} rows", section.op, section.table, count(section.rows.into())))
+        .collect();
     words.join(", ")
 }
 

@@ -346,7 +346,12 @@ impl Session<'_> {
         Ok(None)
     }
 
-    async fn serve_one(&mut self, request: Request, decoder: &mut Decoder, reading: &mut Reading) -> Result<(), Failure> {
+    async fn serve_one(
+        &mut self,
+        request: Request,
+        decoder: &mut Decoder,
+        reading: &mut Reading,
+    ) -> Result<(), Failure> {
         self.serve(request, &decoder.position(), &placed(decoder)).await?;
         reading.dirty = true;
         self.tell_forgotten(decoder);
@@ -354,7 +359,12 @@ impl Session<'_> {
     }
 
     /// Takes one event; true if it was rows of a table that is not captured.
-    async fn event(&mut self, event: &RawEvent<'_>, decoder: &mut Decoder, reading: &mut Reading) -> Result<bool, Failure> {
+    async fn event(
+        &mut self,
+        event: &RawEvent<'_>,
+        decoder: &mut Decoder,
+        reading: &mut Reading,
+    ) -> Result<bool, Failure> {
         match decoder.decode(event)? {
             Item::Nothing | Item::Begin | Item::Heartbeat => {
                 // A position can pass a chunk's without a transaction: rotation, heartbeats.
@@ -436,7 +446,8 @@ impl Session<'_> {
         decoder: &Decoder,
         reading: &mut Reading,
     ) -> Result<usize, Failure> {
-        let name = decoder.table(slot).ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))?;
+        let name =
+            decoder.table(slot).ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))?;
         let index = self.ctx.registry.index(name);
         if reading.slots.len() <= slot_index {
             reading.slots.resize(slot_index + 1, None);

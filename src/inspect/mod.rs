@@ -4,8 +4,8 @@
 //! Reads only. Row values are shown where a query asks for rows, and nowhere else.
 
 mod item;
-mod verdict;
 mod values;
+mod verdict;
 mod walk;
 
 #[cfg(test)]

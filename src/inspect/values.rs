@@ -122,8 +122,13 @@ impl RowVisitor for RowValues<'_> {
         self.put(column, label)
     }
     fn set(&mut self, column: usize, mask: u64, members: &[String]) -> Result<(), ValueError> {
-        let chosen: Vec<&str> =
-            members.iter().take(64).enumerate().filter(|(i, _)| mask >> i & 1 == 1).map(|(_, name)| name.as_str()).collect();
+        let chosen: Vec<&str> = members
+            .iter()
+            .take(64)
+            .enumerate()
+            .filter(|(i, _)| mask >> i & 1 == 1)
+            .map(|(_, name)| name.as_str())
+            .collect();
         self.put(column, chosen.join(","))
     }
     fn json(&mut self, column: usize, value: Json<'_>) -> Result<(), ValueError> {

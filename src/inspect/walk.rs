@@ -68,9 +68,8 @@ fn heads(reader: &Reader, wanted: &dyn Fn(&TableName) -> bool) -> Result<Vec<Ite
         applied.push((cursor.name, rows));
     }
     for (name, counts) in counts(reader)?.into_iter().filter(|(name, _)| wanted(name)) {
-        let rows_at = |(sink, rows): &(String, HashMap<TableName, u64>)| {
-            (sink.clone(), rows.get(&name).copied().unwrap_or(0))
-        };
+        let rows_at =
+            |(sink, rows): &(String, HashMap<TableName, u64>)| (sink.clone(), rows.get(&name).copied().unwrap_or(0));
         items.push(Item::Table(TableItem {
             table: name.to_string(),
             read: counts.read,

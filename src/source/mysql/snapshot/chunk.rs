@@ -62,12 +62,7 @@ enum Attempt {
 }
 
 impl RangedTable {
-    pub(super) fn new(
-        context: Arc<Context>,
-        progress: TableProgress,
-        key: ChunkKey,
-        row_bytes: u64,
-    ) -> Self {
+    pub(super) fn new(context: Arc<Context>, progress: TableProgress, key: ChunkKey, row_bytes: u64) -> Self {
         Self {
             context,
             table: progress.table().clone(),

@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use mysql_async::prelude::Queryable as _;
 use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::consistency;

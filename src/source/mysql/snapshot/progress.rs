@@ -147,7 +147,11 @@ mod tests {
         };
         let pending = vec![Range { after: None, upto: bound(5) }, Range { after: Some(bound(5)), upto: bound(9) }];
         let ranges = Ranges { key, last: bound(99), frontier: Some(bound(9)), pending };
-        TableProgress { stage: Stage::Ranges(ranges), rows: 7, ..TableProgress::new(Backfill::whole(TableName::new("a.b", "c%"))) }
+        TableProgress {
+            stage: Stage::Ranges(ranges),
+            rows: 7,
+            ..TableProgress::new(Backfill::whole(TableName::new("a.b", "c%")))
+        }
     }
 
     #[test]

@@ -56,9 +56,7 @@ impl Sessions {
             "SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00', lock_wait_timeout = {LOCK_WAIT_SECONDS}, \
              net_write_timeout = 600, net_read_timeout = 600, wait_timeout = 28800{own}{more}"
         );
-        for statement in
-            ["SET NAMES utf8mb4", &settings, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
-        {
+        for statement in ["SET NAMES utf8mb4", &settings, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"] {
             conn.query_drop(statement)
                 .await
                 .map_err(|error| query_failure("cannot prepare a session for the snapshot", error))?;

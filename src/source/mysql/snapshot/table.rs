@@ -78,8 +78,10 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
     };
     if let Some((column, ty)) = described.schema.first_unsupported() {
         let name = &column.name;
-        return Err(Failure::fatal(format!("column \"{name}\" of table \"{table}\" has type {ty}, which is not supported"))
-            .hint("leave the table out by source.exclude"));
+        return Err(Failure::fatal(format!(
+            "column \"{name}\" of table \"{table}\" has type {ty}, which is not supported"
+        ))
+        .hint("leave the table out by source.exclude"));
     }
     size(context, &mut conn, progress).await?;
     let stage = match described.chunk_key {
@@ -171,8 +173,11 @@ async fn read_ranges(
             Some(Ok(Ok(Outcome::Dropped))) => return Ok(End::Dropped),
             Some(Ok(Err(failure))) => return Err(failure),
             Some(Err(error)) => {
-                return Err(Failure::fatal(format!("a reader of table \"{}\" ended by a fault of its own", table.table))
-                    .caused_by(error));
+                return Err(Failure::fatal(format!(
+                    "a reader of table \"{}\" ended by a fault of its own",
+                    table.table
+                ))
+                .caused_by(error));
             }
         }
     }
