@@ -41,7 +41,12 @@ fn reaches(at: &SourcePosition, other: &FilePos) -> Result<bool, Failure> {
 
 impl Session<'_> {
     /// Serves one request of the snapshot readers. Only at a boundary.
-    pub(super) async fn serve(&mut self, request: Request, at: &SourcePosition, origin: &Origin) -> Result<(), Failure> {
+    pub(super) async fn serve(
+        &mut self,
+        request: Request,
+        at: &SourcePosition,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
         match request {
             Request::OpenWindow { table, window, reply } => {
                 self.ctx.windows.open(window, table);
@@ -101,9 +106,11 @@ impl Session<'_> {
         };
         let known = self.ctx.registry.current(&schema.name).is_some_and(|current| *current.schema == *schema);
         if !known {
-            let same_key = self.ctx.registry.current(&schema.name).is_none_or(|current| {
-                current.schema.same_image(&schema) && current.schema.key == schema.key
-            });
+            let same_key = self
+                .ctx
+                .registry
+                .current(&schema.name)
+                .is_none_or(|current| current.schema.same_image(&schema) && current.schema.key == schema.key);
             if !same_key {
                 // No statement of the window made this difference, so the log's schema is what is old.
                 self.adopt(TableSchema::clone(&schema), Vec::new(), origin)?;
@@ -117,15 +124,17 @@ impl Session<'_> {
             }
         }
         let Some(current) = self.ctx.registry.current(&schema.name).cloned() else {
-            return Err(Failure::fatal(format!("table '{}' lost its schema while a chunk of it was placed", schema.name)));
+            return Err(Failure::fatal(format!(
+                "table '{}' lost its schema while a chunk of it was placed",
+                schema.name
+            )));
         };
         let kept = self.append_images(&current, &images, |hash| !window.keys.contains(&hash), origin).await?;
         let superseded = images.rows - kept;
-        self.count(&current, Counts {
-            read: u64::from(images.rows),
-            appended: u64::from(kept),
-            filtered: u64::from(superseded),
-        });
+        self.count(
+            &current,
+            Counts { read: u64::from(images.rows), appended: u64::from(kept), filtered: u64::from(superseded) },
+        );
         self.ctx.writer.put(&progress.0, &progress.1);
         self.end_group(origin)?;
         debug!(table = %schema.name, kept, superseded, "snapshot chunk placed");
@@ -194,10 +203,10 @@ impl Session<'_> {
             () = self.ctx.shutdown.cancelled() => None,
         };
         let Some(read) = read else { return Ok(()) };
-        if !reaches(&SourcePosition { file: read.at.file.clone(), pos: read.at.pos, ..at.clone() }, &FilePos {
-            file: at.file.clone(),
-            pos: at.pos,
-        })? {
+        if !reaches(
+            &SourcePosition { file: read.at.file.clone(), pos: read.at.pos, ..at.clone() },
+            &FilePos { file: at.file.clone(), pos: at.pos },
+        )? {
             drop(read.reply.send(Placed::Discarded));
             return Ok(());
         }
@@ -206,7 +215,12 @@ impl Session<'_> {
     }
 
     /// Places the whole-table read if the stream stands at its position. `touched`: the group that just ended changed its table.
-    pub(super) async fn place_exact(&mut self, at: &SourcePosition, touched: bool, origin: &Origin) -> Result<(), Failure> {
+    pub(super) async fn place_exact(
+        &mut self,
+        at: &SourcePosition,
+        touched: bool,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
         let Some(read) = &self.ctx.exact else { return Ok(()) };
         if !reaches(at, &read.at)? {
             return Ok(());

@@ -89,10 +89,13 @@ impl LogWriter {
             }
         }
         if rows >= MAX_ROWS {
-            return Err(Failure::fatal(format!("one rows event holds {rows} rows, more than a frame can hold ({MAX_ROWS})")));
+            return Err(Failure::fatal(format!(
+                "one rows event holds {rows} rows, more than a frame can hold ({MAX_ROWS})"
+            )));
         }
-        let bytes = u32::try_from(body.len())
-            .map_err(|_| Failure::fatal(format!("one rows event has {} bytes, more than a frame can hold", body.len())))?;
+        let bytes = u32::try_from(body.len()).map_err(|_| {
+            Failure::fatal(format!("one rows event has {} bytes, more than a frame can hold", body.len()))
+        })?;
         self.bodies.extend_from_slice(body);
         self.rows += rows;
         match self.sections.last_mut() {
