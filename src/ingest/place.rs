@@ -39,6 +39,13 @@ fn reaches(at: &SourcePosition, other: &FilePos) -> Result<bool, Failure> {
     })
 }
 
+/// Tells a reader what became of its request. A reader that is gone, because it was stopped, does not need to know.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    if reply.send(value).is_err() {
+        debug!("a snapshot reader was gone before it was answered");
+    }
+}
+
 impl Session<'_> {
     /// Serves one request of the snapshot readers. Only at a boundary.
     pub(super) async fn serve(
@@ -77,7 +84,7 @@ impl Session<'_> {
                 self.single(FrameHeader::Mark { origin: origin.clone(), mark })?;
                 self.end_group(origin)?;
                 // The reader may have gone; the mark stands all the same.
-                drop(reply.send(()));
+                answer(reply, ());
                 Ok(())
             }
         }
@@ -101,7 +108,7 @@ impl Session<'_> {
     async fn place_chunk(&mut self, chunk: WaitingChunk, origin: &Origin) -> Result<(), Failure> {
         let WaitingChunk { window, schema, images, progress, reply, .. } = chunk;
         let Some(window) = self.ctx.windows.close(window).filter(|window| window.valid) else {
-            drop(reply.send(Placed::Discarded));
+            answer(reply, Placed::Discarded);
             return Ok(());
         };
         let known = self.ctx.registry.current(&schema.name).is_some_and(|current| *current.schema == *schema);
@@ -116,7 +123,7 @@ impl Session<'_> {
                 self.adopt(TableSchema::clone(&schema), Vec::new(), origin)?;
                 if !window.keys.is_empty() {
                     self.end_group(origin)?;
-                    drop(reply.send(Placed::Discarded));
+                    answer(reply, Placed::Discarded);
                     return Ok(());
                 }
             } else if self.ctx.registry.current(&schema.name).is_none() {
@@ -138,7 +145,7 @@ impl Session<'_> {
         self.ctx.writer.put(&progress.0, &progress.1);
         self.end_group(origin)?;
         debug!(table = %schema.name, kept, superseded, "snapshot chunk placed");
-        drop(reply.send(Placed::Appended { kept, superseded }));
+        answer(reply, Placed::Appended { kept, superseded });
         Ok(())
     }
 
@@ -207,7 +214,7 @@ impl Session<'_> {
             &SourcePosition { file: read.at.file.clone(), pos: read.at.pos, ..at.clone() },
             &FilePos { file: at.file.clone(), pos: at.pos },
         )? {
-            drop(read.reply.send(Placed::Discarded));
+            answer(read.reply, Placed::Discarded);
             return Ok(());
         }
         self.ctx.exact = Some(read);
@@ -228,7 +235,7 @@ impl Session<'_> {
         let there = at.file == read.at.file && at.pos == read.at.pos;
         let Some(read) = self.ctx.exact.take() else { return Ok(()) };
         if !there && touched {
-            drop(read.reply.send(Placed::Discarded));
+            answer(read.reply, Placed::Discarded);
             return Ok(());
         }
         self.append_exact(read, at, origin).await
@@ -253,7 +260,7 @@ impl Session<'_> {
                 piece = pieces.recv() => piece,
                 () = self.ctx.shutdown.cancelled() => {
                     // Not finished: the next start replaces what came so far.
-                    drop(reply.send(Placed::Discarded));
+                    answer(reply, Placed::Discarded);
                     self.reading_table(false);
                     return Ok(());
                 }
@@ -270,7 +277,7 @@ impl Session<'_> {
                 }
                 Some(Err(failure)) => {
                     info!(%table, error = %failure.chain(), "whole-table read broke off, it is read again");
-                    drop(reply.send(Placed::Discarded));
+                    answer(reply, Placed::Discarded);
                     self.reading_table(false);
                     return Ok(());
                 }
@@ -279,7 +286,7 @@ impl Session<'_> {
         self.ctx.writer.put(&progress.0, &progress.1);
         self.end_group(origin)?;
         self.reading_table(false);
-        drop(reply.send(Placed::Appended { kept: total, superseded: 0 }));
+        answer(reply, Placed::Appended { kept: total, superseded: 0 });
         Ok(())
     }
 }

@@ -69,7 +69,7 @@ async fn step(context: &Arc<Context>, progress: &mut TableProgress) -> Result<()
 async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
     let table = progress.table().clone();
     let mut conn = context.sessions.control().await?;
-    let Some(described) = schema::describe(&mut conn, context.sessions.server.flavour, &table).await? else {
+    let Some(described) = schema::describe(&mut conn, context.sessions.server()?.flavour, &table).await? else {
         if progress.initial {
             // Dropped since; the stream tells of that.
             return end(context, progress).await;
@@ -84,7 +84,7 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
         .hint("leave the table out by source.exclude"));
     }
     size(context, &mut conn, progress).await?;
-    let stage = match described.chunk_key {
+    let stage = match described.chunk_key.filter(|_| !progress.job.replace) {
         None => Stage::Whole,
         Some(key) => match planner::last_key(&mut conn, &table, &key).await? {
             // Rows that come from now on are told by the stream.
