@@ -4,6 +4,7 @@
 //! when [`FLUSH_EVERY`] has passed, or when the stream runs dry, whichever is first. So a burst shares commits and a single
 //! transaction is durable a moment after it was read.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use wal::{Appender, Lsn, Reader, Wal};
 use super::place::WaitingChunk;
 use super::registry::Registry;
 use super::session::Session;
-use super::state::{Reread, stored_position};
+use super::state::{Reread, rereads, stored_position};
 use super::windows::Windows;
 use super::writer::LogWriter;
 use crate::backoff::Backoff;
@@ -62,6 +63,8 @@ pub struct Ingest {
     pub(super) rereads: Vec<Reread>,
     /// Re-reads of finished groups, started once these are durable.
     pub(super) jobs: Vec<Reread>,
+    /// Tables to be read again whose snapshot has not begun.
+    pub(super) outstanding: HashSet<TableName>,
     pub(super) live: Arc<Live>,
     pub(super) shutdown: CancellationToken,
     until: Until,
@@ -109,6 +112,7 @@ impl Ingest {
             jobs_out: wiring.jobs,
             rereads: Vec::new(),
             jobs: Vec::new(),
+            outstanding: rereads(&reader)?.into_iter().map(|reread| reread.table).collect(),
             live: wiring.live,
             shutdown: wiring.shutdown,
             until: wiring.until,
@@ -343,7 +347,10 @@ impl Session<'_> {
         if self.ctx.shutdown.is_cancelled() {
             return Ok(Some(Ended::Stopped));
         }
-        let idle = self.ctx.waiting.is_empty() && self.ctx.exact.is_none() && self.ctx.snapshot_is_done();
+        let idle = self.ctx.waiting.is_empty()
+            && self.ctx.exact.is_none()
+            && self.ctx.outstanding.is_empty()
+            && self.ctx.snapshot_is_done();
         if let Some(target) = reading.target.as_ref().filter(|_| idle) {
             let (file, pos) = decoder.boundary();
             let at = FilePos { file: file.to_owned(), pos };
