@@ -27,7 +27,7 @@ use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableS
 use crate::source::mysql::ddl::SqlMode;
 use crate::source::mysql::server::{ServerInfo, current_position};
 use crate::source::mysql::snapshot::handoff::{ExactRead, FilePos, Request};
-use crate::source::mysql::snapshot::{is_unfinished, state_key};
+use crate::source::mysql::snapshot::{SnapshotStatus, is_unfinished, state_key};
 use crate::source::mysql::{connect, start};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
@@ -43,8 +43,8 @@ pub enum Until {
     Stopped,
     /// Until everything that the server had at the start is in the log, and the snapshot is done.
     CaughtUp {
-        /// Whether every snapshot is done.
-        snapshot_done: watch::Receiver<bool>,
+        /// How far the snapshots are.
+        snapshot: watch::Receiver<SnapshotStatus>,
     },
 }
 
@@ -223,7 +223,7 @@ impl Ingest {
     fn snapshot_is_done(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
-            Until::CaughtUp { snapshot_done } => *snapshot_done.borrow(),
+            Until::CaughtUp { snapshot } => snapshot.borrow().is_settled(),
         }
     }
 
@@ -231,9 +231,9 @@ impl Ingest {
     async fn snapshot_changed(until: &mut Until) {
         match until {
             Until::Stopped => std::future::pending().await,
-            Until::CaughtUp { snapshot_done } => {
-                if *snapshot_done.borrow_and_update() || snapshot_done.changed().await.is_err() {
-                    std::future::pending().await
+            Until::CaughtUp { snapshot } => {
+                if snapshot.borrow_and_update().is_settled() || snapshot.changed().await.is_err() {
+                    std::future::pending::<()>().await;
                 }
             }
         }
