@@ -109,7 +109,7 @@ impl StorageBackend for Overlay {
             {
                 Some(from) => to.copy_from_slice(from),
                 None if check_range(at, piece, changed.cut).is_ok() => {
-                    self.file.read_exact_at(to, at)?
+                    self.file.read_exact_at(to, at)?;
                 }
                 None => {
                     let page = self.original(index, changed.cut)?;
