@@ -2,6 +2,11 @@
 //!
 //! A fixture is a log file, compressed with gzip because redb's files are mostly empty. It is never made again: a new format gets a new
 //! one, by `WRITE_FIXTURE=v2.redb.gz cargo test -p replicator-wal --test format -- the_fixture_is_written --nocapture`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on panics with the place"
+)]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
