@@ -89,11 +89,7 @@ impl Appender {
 
     /// Bytes that were appended and not yet sent. They are in memory.
     pub fn pending_bytes(&self) -> usize {
-        let open = if self.block.is_empty() {
-            0
-        } else {
-            self.block.len()
-        };
+        let open = if self.block.is_empty() { 0 } else { self.block.len() };
         self.sealed_bytes + open
     }
 
@@ -102,16 +98,11 @@ impl Appender {
     /// # Errors
     /// [`Error::FrameTooLarge`] for a payload of more than 1 GiB; the log is unchanged.
     pub fn append(&mut self, parts: &[&[u8]], end: GroupEnd) -> Result<Lsn, Error> {
-        let bytes = parts
-            .iter()
-            .fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        let bytes = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
         let length = match u32::try_from(bytes) {
             Ok(length) if bytes <= MAX_PAYLOAD => length,
             _ => {
-                return Err(Error::FrameTooLarge {
-                    bytes,
-                    most: MAX_PAYLOAD,
-                });
+                return Err(Error::FrameTooLarge { bytes, most: MAX_PAYLOAD });
             }
         };
         let begins_open_group = self.open.is_none() && end == GroupEnd::More;
@@ -119,19 +110,13 @@ impl Appender {
             self.seal();
         }
         if begins_open_group {
-            self.open = Some(OpenGroup {
-                first: self.next,
-                before: self.block.counters(),
-            });
+            self.open = Some(OpenGroup { first: self.next, before: self.block.counters() });
         }
         self.block.push(parts, length, end == GroupEnd::Ends);
         let lsn = self.next;
         self.next = lsn.next();
         if end == GroupEnd::Ends {
-            self.end = Some(GroupsEnd {
-                lsn,
-                counters: self.block.counters(),
-            });
+            self.end = Some(GroupsEnd { lsn, counters: self.block.counters() });
             if self.open.take().is_some() {
                 self.ready.append(&mut self.staged);
             }
@@ -143,11 +128,7 @@ impl Appender {
     /// is open, of the group that ended last: so put it before the frame that ends a group of fragments, or right after the end of any
     /// group. Of several values for a key between two flushes the last is kept.
     pub fn put_state(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let state = if self.open.is_some() {
-            &mut self.staged
-        } else {
-            &mut self.ready
-        };
+        let state = if self.open.is_some() { &mut self.staged } else { &mut self.ready };
         match (state.get_mut(key), value) {
             // The usual case, once per transaction: no allocation.
             (Some(Some(old)), Some(new)) => {
@@ -173,9 +154,7 @@ impl Appender {
             return self.shared().check();
         }
         let append = self.prepare().await?;
-        self.sender()?
-            .send(Command::Append(append))
-            .map_err(|_| self.shared().gone())
+        self.sender()?.send(Command::Append(append)).map_err(|_| self.shared().gone())
     }
 
     /// As [`Appender::flush`], and waits until everything sent is durable.
@@ -205,9 +184,7 @@ impl Appender {
             return self.shared().check();
         };
         let after = open.first.prev();
-        self.sender()?
-            .send(Command::Abort { after })
-            .map_err(|_| self.shared().gone())?;
+        self.sender()?.send(Command::Abort { after }).map_err(|_| self.shared().gone())?;
         // All frames of the open group are in blocks of their own.
         while let Some(block) = self.sealed.pop_if(|block| block.first > after) {
             self.sealed_bytes -= block.bytes.len();
@@ -236,14 +213,8 @@ impl Appender {
                 max_size: shared.limits.max_size,
             });
         }
-        let permits = u32::try_from(self.sealed_bytes)
-            .unwrap_or(QUEUE_BYTES)
-            .min(QUEUE_BYTES);
-        let permit = shared
-            .queue
-            .acquire_many(permits)
-            .await
-            .map_err(|_| shared.gone())?;
+        let permits = u32::try_from(self.sealed_bytes).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES);
+        let permit = shared.queue.acquire_many(permits).await.map_err(|_| shared.gone())?;
         permit.forget();
         let end = self.end.take();
         self.unseen = match end {
@@ -254,14 +225,7 @@ impl Appender {
         self.sealed_bytes = 0;
         self.sealed_stored = 0;
         let state: StateChanges = std::mem::take(&mut self.ready).into_iter().collect();
-        Ok(Append {
-            blocks,
-            stored,
-            permits,
-            end,
-            state,
-            reply: None,
-        })
+        Ok(Append { blocks, stored, permits, end, state, reply: None })
     }
 
     fn seal_if_any(&mut self) {
@@ -282,18 +246,11 @@ impl Appender {
 
     fn start_block(&mut self, first: Lsn, before: Counters, continues: bool) -> BlockWriter {
         let buffer = self.shared().take_buffer();
-        std::mem::replace(
-            &mut self.block,
-            BlockWriter::new(buffer, first, before, continues),
-        )
+        std::mem::replace(&mut self.block, BlockWriter::new(buffer, first, before, continues))
     }
 }
 
 /// Stored bytes of the blocks that begin after `end`.
 fn stored_after(blocks: &[SealedBlock], end: Lsn) -> u64 {
-    blocks
-        .iter()
-        .filter(|block| block.first > end)
-        .map(|block| stored_bytes(block.bytes.len()))
-        .sum()
+    blocks.iter().filter(|block| block.first > end).map(|block| stored_bytes(block.bytes.len())).sum()
 }

@@ -32,20 +32,11 @@ pub(crate) struct CursorRecord {
 
 impl CursorRecord {
     pub(crate) fn new(lsn: Lsn, at: Counters) -> Self {
-        Self {
-            lsn,
-            bytes: at.bytes,
-            groups: at.groups,
-            detached: false,
-            token: Vec::new(),
-        }
+        Self { lsn, bytes: at.bytes, groups: at.groups, detached: false, token: Vec::new() }
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        Counters {
-            bytes: self.bytes,
-            groups: self.groups,
-        }
+        Counters { bytes: self.bytes, groups: self.groups }
     }
 
     pub(crate) fn info(&self, name: &str, tail: &Tail) -> CursorInfo {
@@ -79,21 +70,14 @@ pub struct CursorInfo {
 
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > MAX_NAME {
-        return Err(Error::BadCursorName {
-            bytes: name.len(),
-            most: MAX_NAME,
-        });
+        return Err(Error::BadCursorName { bytes: name.len(), most: MAX_NAME });
     }
     Ok(())
 }
 
 pub(crate) fn check_token(cursor: &str, token: &[u8]) -> Result<(), Error> {
     if token.len() > MAX_TOKEN {
-        return Err(Error::TokenTooLarge {
-            cursor: cursor.to_owned(),
-            bytes: token.len(),
-            most: MAX_TOKEN,
-        });
+        return Err(Error::TokenTooLarge { cursor: cursor.to_owned(), bytes: token.len(), most: MAX_TOKEN });
     }
     Ok(())
 }
@@ -104,11 +88,7 @@ pub(crate) fn trim_floor(cursors: &BTreeMap<String, CursorRecord>, end: Lsn) -> 
     if cursors.is_empty() {
         return None;
     }
-    let slowest = cursors
-        .values()
-        .filter(|cursor| !cursor.detached)
-        .map(|cursor| cursor.lsn)
-        .min();
+    let slowest = cursors.values().filter(|cursor| !cursor.detached).map(|cursor| cursor.lsn).min();
     Some(slowest.unwrap_or(end))
 }
 
@@ -117,10 +97,7 @@ mod tests {
     use super::*;
 
     fn cursor(lsn: u64, detached: bool) -> CursorRecord {
-        CursorRecord {
-            detached,
-            ..CursorRecord::new(Lsn::new(lsn), Counters::default())
-        }
+        CursorRecord { detached, ..CursorRecord::new(Lsn::new(lsn), Counters::default()) }
     }
 
     #[test]

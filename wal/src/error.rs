@@ -173,8 +173,5 @@ fn holder(pid: Option<u32>) -> String {
 
 /// Turns a failure of redb into [`Error::Storage`], with what was being attempted.
 pub(crate) fn storage<E: Into<redb::Error>>(action: &'static str) -> impl FnOnce(E) -> Error {
-    move |source| Error::Storage {
-        action,
-        source: Box::new(source.into()),
-    }
+    move |source| Error::Storage { action, source: Box::new(source.into()) }
 }

@@ -28,10 +28,7 @@ struct Thread {
 
 impl Handle {
     pub(crate) fn new(shared: Arc<Shared>, sender: Sender<Command>, join: JoinHandle<()>) -> Self {
-        Self {
-            shared,
-            thread: Mutex::new(Some(Thread { sender, join })),
-        }
+        Self { shared, thread: Mutex::new(Some(Thread { sender, join })) }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -41,17 +38,11 @@ impl Handle {
     pub(crate) fn sender(&self) -> Result<Sender<Command>, Error> {
         self.shared.check()?;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread
-            .as_ref()
-            .map(|thread| thread.sender.clone())
-            .ok_or_else(|| self.shared.gone())
+        thread.as_ref().map(|thread| thread.sender.clone()).ok_or_else(|| self.shared.gone())
     }
 
     fn take(&self) -> Option<Thread> {
-        self.thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Stops the thread after it has committed what it was sent.

@@ -40,10 +40,7 @@ impl Wal {
     /// # Errors
     /// As [`Wal::open`].
     #[doc(hidden)]
-    pub fn open_with_backend(
-        backend: impl redb::StorageBackend,
-        options: Options,
-    ) -> Result<(Self, Appender), Error> {
+    pub fn open_with_backend(backend: impl redb::StorageBackend, options: Options) -> Result<(Self, Appender), Error> {
         let (handle, appender) = open::open_with_backend(backend, options)?;
         Ok((Self { handle }, appender))
     }
@@ -92,8 +89,7 @@ impl Wal {
     /// [`Error::BadCursorName`]. [`Error::Poisoned`] or [`Error::Closed`] if the log is out of service.
     pub async fn create_cursor(&self, name: &str, at: Lsn) -> Result<CursorInfo, Error> {
         let name = name.to_owned();
-        self.ask(|reply| Command::CreateCursor { name, at, reply })
-            .await
+        self.ask(|reply| Command::CreateCursor { name, at, reply }).await
     }
 
     /// Removes the cursor `name` and its claim on the log.
@@ -112,8 +108,7 @@ impl Wal {
     /// As [`Wal::drop_cursor`].
     pub async fn detach_cursor(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
-        self.ask(|reply| Command::DetachCursor { name, reply })
-            .await
+        self.ask(|reply| Command::DetachCursor { name, reply }).await
     }
 
     /// Moves the cursor `name` to `lsn`, with `token` and the state changes, in one transaction. Durable on return.
@@ -147,10 +142,7 @@ impl Wal {
         state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     ) -> Result<(), Error> {
         let ack = step(name, lsn, token, state);
-        self.handle
-            .sender()?
-            .send(Command::Ack(ack, None))
-            .map_err(|_| self.handle.shared().gone())
+        self.handle.sender()?.send(Command::Ack(ack, None)).map_err(|_| self.handle.shared().gone())
     }
 
     /// Changes state outside of any group. Durable on return.
@@ -170,20 +162,12 @@ impl Wal {
         self.handle.shutdown().await
     }
 
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(crate::command::Reply<T>) -> Command,
-    ) -> Result<T, Error> {
+    async fn ask<T>(&self, command: impl FnOnce(crate::command::Reply<T>) -> Command) -> Result<T, Error> {
         let sender = self.handle.sender()?;
         ask(self.handle.shared(), &sender, command).await
     }
 }
 
 fn step(name: &str, lsn: Lsn, token: &[u8], state: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Ack {
-    Ack {
-        cursor: name.to_owned(),
-        lsn,
-        token: token.to_vec(),
-        state,
-    }
+    Ack { cursor: name.to_owned(), lsn, token: token.to_vec(), state }
 }

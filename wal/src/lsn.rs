@@ -11,9 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// The place of one frame in a log.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Lsn(u64);
 

@@ -96,19 +96,13 @@ impl Reader {
     pub fn read(&self, after: Lsn, max_bytes: usize) -> Result<Vec<Block>, Error> {
         let transaction = self.shared.store()?.begin_read()?;
         let log = transaction.open_table(LOG).map_err(not_a_log)?;
-        let tail = log
-            .get(TAIL)
-            .map_err(storage("read the tail"))?
-            .ok_or(Error::NotALog("it has no tail"))?;
+        let tail = log.get(TAIL).map_err(storage("read the tail"))?.ok_or(Error::NotALog("it has no tail"))?;
         let tail: Tail = tables::decode("log", TAIL, tail.value())?;
         if after >= tail.end {
             return Ok(Vec::new());
         }
         if after.next() < tail.first {
-            return Err(Error::Trimmed {
-                first: tail.first,
-                wanted: after.next(),
-            });
+            return Err(Error::Trimmed { first: tail.first, wanted: after.next() });
         }
         let table = transaction.open_table(BLOCKS).map_err(not_a_log)?;
         collect(&table, after, tail.end, max_bytes)
@@ -133,16 +127,11 @@ fn collect(
     let mut blocks = Vec::new();
     let mut bytes = 0_usize;
     let mut expected = wanted;
-    for entry in table
-        .range(from..=end.raw())
-        .map_err(storage("read blocks"))?
-    {
+    for entry in table.range(from..=end.raw()).map_err(storage("read blocks"))? {
         let (key, value) = entry.map_err(storage("read a block"))?;
         let key = Lsn::new(key.value());
-        let block = Block::decode(value.value().to_vec())
-            .map_err(|source| Error::Damaged { block: key, source })?;
-        let lies_right =
-            block.header().first == key && key <= expected && block.last_lsn() >= expected;
+        let block = Block::decode(value.value().to_vec()).map_err(|source| Error::Damaged { block: key, source })?;
+        let lies_right = block.header().first == key && key <= expected && block.last_lsn() >= expected;
         if !lies_right || (key < expected && !blocks.is_empty()) {
             return Err(Error::Missing(expected));
         }

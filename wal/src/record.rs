@@ -175,9 +175,7 @@ impl BlockHeader {
             Some(last) if first > 0 => last,
             _ => return Err(damage(FIRST_LSN_AT, DamageKind::FirstLsn(first))),
         };
-        let fits = usize::try_from(frame_bytes)
-            .ok()
-            .and_then(|n| n.checked_add(FRAMES_AT + CHECKSUM_BYTES))
+        let fits = usize::try_from(frame_bytes).ok().and_then(|n| n.checked_add(FRAMES_AT + CHECKSUM_BYTES))
             == Some(bytes.len());
         if !fits {
             return Err(damage(FRAME_BYTES_AT, DamageKind::Length(frame_bytes)));
@@ -219,16 +217,9 @@ impl Block {
         let found = u32::from_le_bytes(field(&bytes, checksum_at)?);
         let expected = crc32fast::hash(slice(&bytes, 0, checksum_at)?);
         if found != expected {
-            return Err(damage(
-                checksum_at,
-                DamageKind::Checksum { found, expected },
-            ));
+            return Err(damage(checksum_at, DamageKind::Checksum { found, expected }));
         }
-        Ok(Self {
-            header,
-            bytes,
-            after: Lsn::ZERO,
-        })
+        Ok(Self { header, bytes, after: Lsn::ZERO })
     }
 
     #[must_use]
@@ -334,10 +325,7 @@ impl<'a> Frames<'a> {
         let length = u32::from_le_bytes(field(frames, offset + FRAME_LEN_AT)?);
         let [flags] = field(frames, offset + FRAME_FLAGS_AT)?;
         if flags & !ENDS_GROUP != 0 {
-            return Err(damage(
-                offset + FRAME_FLAGS_AT,
-                DamageKind::Flags(u16::from(flags)),
-            ));
+            return Err(damage(offset + FRAME_FLAGS_AT, DamageKind::Flags(u16::from(flags))));
         }
         let payload_at = offset + FRAME_HEADER_BYTES;
         let length = usize::try_from(length).map_err(|_| damage(offset, DamageKind::CutShort))?;
@@ -349,21 +337,13 @@ impl<'a> Frames<'a> {
         self.left -= 1;
         if self.left == 0 {
             if self.offset != end {
-                return Err(damage(
-                    self.offset,
-                    DamageKind::FrameCount(self.block.header.frames),
-                ));
+                return Err(damage(self.offset, DamageKind::FrameCount(self.block.header.frames)));
             }
             if self.ended == self.block.header.open_end {
                 return Err(damage(offset + FRAME_FLAGS_AT, DamageKind::GroupEnd));
             }
         }
-        Ok(FrameRef {
-            lsn,
-            payload,
-            end_of_group: self.ended,
-            offset,
-        })
+        Ok(FrameRef { lsn, payload, end_of_group: self.ended, offset })
     }
 }
 
@@ -403,15 +383,7 @@ impl BlockWriter {
     pub(crate) fn new(mut buffer: Vec<u8>, first: Lsn, before: Counters, continues: bool) -> Self {
         buffer.clear();
         buffer.resize(FRAMES_AT, 0);
-        Self {
-            bytes: buffer,
-            first,
-            frames: 0,
-            before,
-            counters: before,
-            continues,
-            open_end: false,
-        }
+        Self { bytes: buffer, first, frames: 0, before, counters: before, continues, open_end: false }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -430,12 +402,7 @@ impl BlockWriter {
 
     /// Whether a frame with this payload keeps the block within its size, or is its only one.
     pub(crate) fn has_room(&self, payload: usize) -> bool {
-        self.frames == 0
-            || self
-                .len()
-                .saturating_add(FRAME_HEADER_BYTES)
-                .saturating_add(payload)
-                <= BLOCK_BYTES
+        self.frames == 0 || self.len().saturating_add(FRAME_HEADER_BYTES).saturating_add(payload) <= BLOCK_BYTES
     }
 
     /// Appends a frame. The caller has checked [`MAX_PAYLOAD`] and [`BlockWriter::has_room`]; `length` is the payload's.
@@ -462,21 +429,13 @@ impl BlockWriter {
         if self.open_end {
             flags |= OPEN_END;
         }
-        let header = HeaderBytes {
-            flags,
-            first: self.first.raw(),
-            frames: self.frames,
-            frame_bytes,
-            before: self.before,
-        }
-        .encode();
+        let header =
+            HeaderBytes { flags, first: self.first.raw(), frames: self.frames, frame_bytes, before: self.before }
+                .encode();
         for (to, from) in self.bytes.iter_mut().zip(header) {
             *to = from;
         }
-        SealedBlock {
-            first: self.first,
-            bytes: with_checksum(self.bytes),
-        }
+        SealedBlock { first: self.first, bytes: with_checksum(self.bytes) }
     }
 
     /// Gives the buffer back, forgetting its frames.
@@ -521,11 +480,7 @@ pub(crate) struct SealedBlock {
 /// a page, twice its length, because a page that was split is half empty.
 pub(crate) fn stored_bytes(length: usize) -> u64 {
     let length = u64::try_from(length.saturating_add(PAGE_OVERHEAD)).unwrap_or(u64::MAX);
-    if length <= PAGE {
-        length.saturating_mul(2)
-    } else {
-        length.checked_next_power_of_two().unwrap_or(u64::MAX)
-    }
+    if length <= PAGE { length.saturating_mul(2) } else { length.checked_next_power_of_two().unwrap_or(u64::MAX) }
 }
 
 /// `bytes` and the checksum that makes them a block, if they are one otherwise. For the fuzzer, which cannot guess it.

@@ -40,10 +40,7 @@ pub struct Stats {
 
 /// The length of the file at `path` and what it takes on disk.
 pub(crate) fn file_sizes(path: &Path) -> Result<(u64, u64), Error> {
-    let metadata = path.metadata().map_err(|source| Error::Io {
-        action: "read the size of",
-        path: path.to_owned(),
-        source,
-    })?;
+    let metadata =
+        path.metadata().map_err(|source| Error::Io { action: "read the size of", path: path.to_owned(), source })?;
     Ok((metadata.len(), metadata.blocks().saturating_mul(STAT_BLOCK)))
 }

@@ -51,17 +51,11 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn of_a_new_log() -> Self {
-        Self {
-            first: Lsn::FIRST,
-            ..Self::default()
-        }
+        Self { first: Lsn::FIRST, ..Self::default() }
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        Counters {
-            bytes: self.bytes,
-            groups: self.groups,
-        }
+        Counters { bytes: self.bytes, groups: self.groups }
     }
 }
 
@@ -73,54 +67,32 @@ pub(crate) fn encode_identity(id: LogId) -> Vec<u8> {
 }
 
 pub(crate) fn decode_identity(bytes: &[u8]) -> Result<LogId, Error> {
-    let (magic, rest) = bytes
-        .split_first_chunk::<8>()
-        .ok_or(Error::NotALog("its identity is cut short"))?;
+    let (magic, rest) = bytes.split_first_chunk::<8>().ok_or(Error::NotALog("its identity is cut short"))?;
     if *magic != IDENTITY_MAGIC {
         return Err(Error::NotALog("its identity has another magic"));
     }
-    let (version, rest) = rest
-        .split_first_chunk::<4>()
-        .ok_or(Error::NotALog("its identity is cut short"))?;
+    let (version, rest) = rest.split_first_chunk::<4>().ok_or(Error::NotALog("its identity is cut short"))?;
     let found = u32::from_le_bytes(*version);
     if found != FORMAT_VERSION {
-        return Err(Error::UnknownFormat {
-            found,
-            supported: FORMAT_VERSION,
-        });
+        return Err(Error::UnknownFormat { found, supported: FORMAT_VERSION });
     }
-    let id = <[u8; 16]>::try_from(rest)
-        .map_err(|_| Error::NotALog("its identity has another length"))?;
+    let id = <[u8; 16]>::try_from(rest).map_err(|_| Error::NotALog("its identity has another length"))?;
     Ok(LogId::new(u128::from_le_bytes(id)))
 }
 
-pub(crate) fn encode<T: Serialize>(
-    table: &'static str,
-    key: &str,
-    record: &T,
-) -> Result<Vec<u8>, Error> {
-    bincode::serde::encode_to_vec(record, bincode::config::standard()).map_err(|cause| {
-        Error::DamagedRecord {
-            table,
-            key: key.to_owned(),
-            reason: cause.to_string(),
-        }
+pub(crate) fn encode<T: Serialize>(table: &'static str, key: &str, record: &T) -> Result<Vec<u8>, Error> {
+    bincode::serde::encode_to_vec(record, bincode::config::standard()).map_err(|cause| Error::DamagedRecord {
+        table,
+        key: key.to_owned(),
+        reason: cause.to_string(),
     })
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(
-    table: &'static str,
-    key: &str,
-    bytes: &[u8],
-) -> Result<T, Error> {
-    let damaged = |reason: String| Error::DamagedRecord {
-        table,
-        key: key.to_owned(),
-        reason,
-    };
+pub(crate) fn decode<T: DeserializeOwned>(table: &'static str, key: &str, bytes: &[u8]) -> Result<T, Error> {
+    let damaged = |reason: String| Error::DamagedRecord { table, key: key.to_owned(), reason };
     let config = bincode::config::standard().with_limit::<RECORD_LIMIT>();
-    let (record, used) = bincode::serde::decode_from_slice(bytes, config)
-        .map_err(|cause| damaged(cause.to_string()))?;
+    let (record, used) =
+        bincode::serde::decode_from_slice(bytes, config).map_err(|cause| damaged(cause.to_string()))?;
     if used != bytes.len() {
         return Err(damaged(format!("{} bytes follow it", bytes.len() - used)));
     }
@@ -137,33 +109,21 @@ mod tests {
         assert_eq!(decode_identity(&bytes).unwrap(), LogId::new(7));
         bytes[8] = 9;
         let error = decode_identity(&bytes).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the log has format version 9, this program reads version 1"
-        );
+        assert_eq!(error.to_string(), "the log has format version 9, this program reads version 1");
     }
 
     #[test]
     fn an_identity_of_another_program_is_refused() {
-        assert!(matches!(
-            decode_identity(b"whatever else"),
-            Err(Error::NotALog(_))
-        ));
+        assert!(matches!(decode_identity(b"whatever else"), Err(Error::NotALog(_))));
         assert!(matches!(decode_identity(b""), Err(Error::NotALog(_))));
     }
 
     #[test]
     fn a_record_with_bytes_behind_it_is_refused() {
         let mut bytes = encode("log", TAIL, &Tail::of_a_new_log()).unwrap();
-        assert_eq!(
-            decode::<Tail>("log", TAIL, &bytes).unwrap(),
-            Tail::of_a_new_log()
-        );
+        assert_eq!(decode::<Tail>("log", TAIL, &bytes).unwrap(), Tail::of_a_new_log());
         bytes.push(0);
         let error = decode::<Tail>("log", TAIL, &bytes).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the record \"tail\" in table \"log\" is damaged: 1 bytes follow it"
-        );
+        assert_eq!(error.to_string(), "the record \"tail\" in table \"log\" is damaged: 1 bytes follow it");
     }
 }

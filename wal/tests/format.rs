@@ -2,11 +2,7 @@
 //!
 //! A fixture is a log file, compressed with gzip because redb's files are mostly empty. It is never made again: a new format gets a new
 //! one, by `WRITE_FIXTURE=v2.redb.gz cargo test -p replicator-wal --test format -- the_fixture_is_written --nocapture`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on panics with the place"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,9 +17,7 @@ use wal::{CursorInfo, GroupEnd, LogId, Lsn, Options, Reader, Wal};
 const V1_ID: &str = "24a9121c9f8a1ed83c963328d2fcbb23";
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 /// What is in the fixture of version 1.
@@ -35,20 +29,14 @@ async fn fill(directory: &Path) -> LogId {
     appender.put_state(b"position", Some(b"after one"));
     appender.flush_durable().await.unwrap();
     appender.append(&[b"two, "], GroupEnd::More).unwrap();
-    appender
-        .append(&[b"and more of it"], GroupEnd::Ends)
-        .unwrap();
+    appender.append(&[b"and more of it"], GroupEnd::Ends).unwrap();
     appender.append(&[b""], GroupEnd::Ends).unwrap();
     appender.put_state(b"position", Some(b"after two"));
     appender.flush_durable().await.unwrap();
-    appender
-        .append(&[b"never finished"], GroupEnd::More)
-        .unwrap();
+    appender.append(&[b"never finished"], GroupEnd::More).unwrap();
     appender.flush_durable().await.unwrap();
     let state = vec![(b"sink".to_vec(), Some(b"local".to_vec()))];
-    wal.ack("local", Lsn::new(3), b"token", state)
-        .await
-        .unwrap();
+    wal.ack("local", Lsn::new(3), b"token", state).await.unwrap();
     wal.detach_cursor("gone").await.unwrap();
     wal.shutdown().await.unwrap();
     wal.id()
@@ -94,21 +82,11 @@ async fn a_log_of_version_1_opens_and_gives_what_was_put_in() {
         .map(|frame| frame.unwrap())
         .map(|frame| (frame.lsn.raw(), frame.payload, frame.end_of_group))
         .collect();
-    let expected: [(u64, &[u8], bool); 4] = [
-        (2, b"two, ", false),
-        (3, b"and more of it", true),
-        (4, b"", true),
-        (5, b"new", true),
-    ];
+    let expected: [(u64, &[u8], bool); 4] =
+        [(2, b"two, ", false), (3, b"and more of it", true), (4, b"", true), (5, b"new", true)];
     assert_eq!(frames, expected);
     let state = reader.state_prefix(b"").unwrap();
-    assert_eq!(
-        state,
-        [
-            (b"position".to_vec(), b"after two".to_vec()),
-            (b"sink".to_vec(), b"local".to_vec())
-        ]
-    );
+    assert_eq!(state, [(b"position".to_vec(), b"after two".to_vec()), (b"sink".to_vec(), b"local".to_vec())]);
     let gone = CursorInfo {
         name: "gone".to_owned(),
         lsn: Lsn::ZERO,

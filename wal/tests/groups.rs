@@ -1,9 +1,5 @@
 //! What readers see of groups, state and cursors, and when.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on panics with the place"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
 use wal::{Appender, Error, GroupEnd, Lsn, Options, Reader, Wal};
 
@@ -51,10 +47,7 @@ async fn a_group_of_fragments_is_seen_only_when_its_end_is_durable() {
     appender.append(&[b"b2"], GroupEnd::Ends).unwrap();
     appender.append(&[b"c"], GroupEnd::Ends).unwrap();
     appender.flush_durable().await.unwrap();
-    assert_eq!(
-        frames(&reader, Lsn::ZERO),
-        [one(1, b"a"), part(2, b"b1"), one(3, b"b2"), one(4, b"c")]
-    );
+    assert_eq!(frames(&reader, Lsn::ZERO), [one(1, b"a"), part(2, b"b1"), one(3, b"b2"), one(4, b"c")]);
     assert_eq!(frames(&reader, Lsn::new(3)), [one(4, b"c")]);
     assert_eq!(reader.state(b"position").unwrap().unwrap(), b"in b");
     assert_eq!(reader.positions().durable, Lsn::new(4));
@@ -91,14 +84,7 @@ async fn opening_again_discards_an_unfinished_group_and_keeps_the_rest() {
     appender.append(&[b"unfinished"], GroupEnd::More).unwrap();
     appender.put_state(b"position", Some(b"unfinished"));
     appender.flush_durable().await.unwrap();
-    wal.ack(
-        "c",
-        Lsn::new(1),
-        b"token",
-        vec![(b"k".to_vec(), Some(b"v".to_vec()))],
-    )
-    .await
-    .unwrap();
+    wal.ack("c", Lsn::new(1), b"token", vec![(b"k".to_vec(), Some(b"v".to_vec()))]).await.unwrap();
     drop((wal, appender));
 
     let (wal, appender) = open(&directory);
@@ -107,19 +93,10 @@ async fn opening_again_discards_an_unfinished_group_and_keeps_the_rest() {
     let reader = wal.reader();
     assert_eq!(frames(&reader, Lsn::new(1)), []);
     let all = reader.state_prefix(b"").unwrap();
-    assert_eq!(
-        all,
-        [
-            (b"k".to_vec(), b"v".to_vec()),
-            (b"position".to_vec(), b"a".to_vec())
-        ]
-    );
+    assert_eq!(all, [(b"k".to_vec(), b"v".to_vec()), (b"position".to_vec(), b"a".to_vec())]);
     let cursors = wal.cursors();
     assert_eq!(cursors.len(), 1);
-    assert_eq!(
-        (cursors[0].lsn, cursors[0].token.as_slice()),
-        (Lsn::new(1), &b"token"[..])
-    );
+    assert_eq!((cursors[0].lsn, cursors[0].token.as_slice()), (Lsn::new(1), &b"token"[..]));
     assert_eq!(wal.stats().unwrap().live_bytes, 0);
 }
 
@@ -134,11 +111,7 @@ async fn the_backlog_of_a_cursor_is_exact_inside_a_block() {
     appender.flush_durable().await.unwrap();
     let backlog = |wal: &Wal| {
         let cursor = wal.cursors().remove(0);
-        (
-            cursor.lsn.raw(),
-            cursor.backlog_bytes,
-            cursor.backlog_groups,
-        )
+        (cursor.lsn.raw(), cursor.backlog_bytes, cursor.backlog_groups)
     };
     assert_eq!(backlog(&wal), (0, 1000, 10));
     wal.ack("c", Lsn::new(4), b"", Vec::new()).await.unwrap();
@@ -147,10 +120,7 @@ async fn the_backlog_of_a_cursor_is_exact_inside_a_block() {
     wal.ack("c", Lsn::new(10), b"", Vec::new()).await.unwrap();
     assert_eq!(backlog(&wal), (10, 0, 0));
     let positions = *wal.positions().borrow();
-    assert_eq!(
-        (positions.first, positions.trimmed),
-        (Lsn::new(11), Lsn::new(10))
-    );
+    assert_eq!((positions.first, positions.trimmed), (Lsn::new(11), Lsn::new(10)));
     assert!(matches!(
         wal.reader().read(Lsn::new(4), 1),
         Err(Error::Trimmed { first, wanted }) if first == Lsn::new(11) && wanted == Lsn::new(5)
@@ -167,21 +137,12 @@ async fn a_cursor_stands_only_at_the_end_of_a_visible_group_and_never_goes_back(
     appender.flush_durable().await.unwrap();
     wal.create_cursor("c", Lsn::new(1)).await.unwrap();
 
-    let ack = async |lsn| {
-        wal.ack("c", Lsn::new(lsn), b"", vec![(b"k".to_vec(), None)])
-            .await
-    };
+    let ack = async |lsn| wal.ack("c", Lsn::new(lsn), b"", vec![(b"k".to_vec(), None)]).await;
     assert!(matches!(ack(2).await, Err(Error::NotGroupEnd(lsn)) if lsn == Lsn::new(2)));
     assert!(matches!(ack(4).await, Err(Error::BeyondDurable { .. })));
     assert!(matches!(ack(0).await, Err(Error::AckBackwards { .. })));
-    assert!(matches!(
-        wal.create_cursor("d", Lsn::new(2)).await,
-        Err(Error::NotGroupEnd(_))
-    ));
-    assert!(matches!(
-        wal.create_cursor("", Lsn::new(1)).await,
-        Err(Error::BadCursorName { .. })
-    ));
+    assert!(matches!(wal.create_cursor("d", Lsn::new(2)).await, Err(Error::NotGroupEnd(_))));
+    assert!(matches!(wal.create_cursor("", Lsn::new(1)).await, Err(Error::BadCursorName { .. })));
     ack(1).await.unwrap();
     ack(3).await.unwrap();
     wal.detach_cursor("c").await.unwrap();
@@ -200,34 +161,13 @@ async fn a_lazy_acknowledgement_is_committed_even_when_nothing_else_is() {
     appender.flush_durable().await.unwrap();
     let mut positions = wal.positions();
 
-    wal.ack_lazily(
-        "c",
-        Lsn::new(1),
-        b"1",
-        vec![(b"k".to_vec(), Some(b"1".to_vec()))],
-    )
-    .unwrap();
-    wal.ack_lazily(
-        "c",
-        Lsn::new(2),
-        b"2",
-        vec![(b"l".to_vec(), Some(b"2".to_vec()))],
-    )
-    .unwrap();
-    positions
-        .wait_for(|positions| positions.trimmed == Lsn::new(2))
-        .await
-        .unwrap();
+    wal.ack_lazily("c", Lsn::new(1), b"1", vec![(b"k".to_vec(), Some(b"1".to_vec()))]).unwrap();
+    wal.ack_lazily("c", Lsn::new(2), b"2", vec![(b"l".to_vec(), Some(b"2".to_vec()))]).unwrap();
+    positions.wait_for(|positions| positions.trimmed == Lsn::new(2)).await.unwrap();
 
     assert_eq!(wal.cursors()[0].token, b"2");
     let state = wal.reader().state_prefix(b"").unwrap();
-    assert_eq!(
-        state,
-        [
-            (b"k".to_vec(), b"1".to_vec()),
-            (b"l".to_vec(), b"2".to_vec())
-        ]
-    );
+    assert_eq!(state, [(b"k".to_vec(), b"1".to_vec()), (b"l".to_vec(), b"2".to_vec())]);
 }
 
 #[tokio::test]
@@ -236,21 +176,12 @@ async fn a_lazy_acknowledgement_that_is_refused_puts_the_log_out_of_service() {
     let (wal, mut appender) = open(&directory);
     wal.create_cursor("c", Lsn::ZERO).await.unwrap();
     wal.ack_lazily("c", Lsn::new(5), b"", Vec::new()).unwrap();
-    let error = wal
-        .put_state(Vec::new())
-        .await
-        .and(wal.put_state(Vec::new()).await)
-        .unwrap_err();
-    let Error::Poisoned(cause) = error else {
-        panic!("{error}")
-    };
+    let error = wal.put_state(Vec::new()).await.and(wal.put_state(Vec::new()).await).unwrap_err();
+    let Error::Poisoned(cause) = error else { panic!("{error}") };
     assert!(matches!(*cause, Error::BeyondDurable { .. }), "{cause}");
     appender.append(&[b"a"], GroupEnd::Ends).unwrap();
     assert!(matches!(appender.flush().await, Err(Error::Poisoned(_))));
-    assert!(matches!(
-        wal.reader().read(Lsn::ZERO, 1),
-        Err(Error::Poisoned(_))
-    ));
+    assert!(matches!(wal.reader().read(Lsn::ZERO, 1), Err(Error::Poisoned(_))));
     assert!(matches!(wal.shutdown().await, Err(Error::Poisoned(_))));
 }
 
@@ -259,9 +190,7 @@ async fn a_second_open_is_refused_and_names_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let (wal, appender) = open(&directory);
     let error = Wal::open(directory.path(), options()).unwrap_err();
-    let Error::Locked { path, pid } = error else {
-        panic!("{error}")
-    };
+    let Error::Locked { path, pid } = error else { panic!("{error}") };
     assert_eq!(path, directory.path().join("lock"));
     assert_eq!(pid, Some(std::process::id()));
     wal.shutdown().await.unwrap();
@@ -280,10 +209,7 @@ async fn after_shutdown_every_call_says_so() {
     wal.shutdown().await.unwrap();
     appender.append(&[b"b"], GroupEnd::Ends).unwrap();
     assert!(matches!(appender.flush().await, Err(Error::Closed)));
-    assert!(matches!(
-        wal.put_state(Vec::new()).await,
-        Err(Error::Closed)
-    ));
+    assert!(matches!(wal.put_state(Vec::new()).await, Err(Error::Closed)));
     assert!(matches!(reader.read(Lsn::ZERO, 1), Err(Error::Closed)));
     drop((wal, appender));
     let (wal, _appender) = open(&directory);
@@ -294,9 +220,7 @@ async fn after_shutdown_every_call_says_so() {
 async fn frames_of_every_size_come_back_as_they_went_in() {
     let directory = tempfile::tempdir().unwrap();
     let (wal, mut appender) = open(&directory);
-    let sizes = [
-        0, 1, 131_000, 131_007, 131_008, 300_000, 5, 131_056, 2_000_000, 0,
-    ];
+    let sizes = [0, 1, 131_000, 131_007, 131_008, 300_000, 5, 131_056, 2_000_000, 0];
     let mut expected = Vec::new();
     for (lsn, size) in (1..).zip(sizes) {
         let payload = vec![u8::try_from(lsn).unwrap(); size];

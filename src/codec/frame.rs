@@ -1,0 +1,360 @@
+//! The payload of one log frame: a header, and for rows the bodies behind it.
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 1 | [`FORMAT`] |
+//! | 4 | header length, little-endian |
+//! | n | header: [`FrameHeader`] in bincode |
+//! | rest | rows frames only: the section bodies in the order of [`RowsHeader::sections`] |
+//!
+//! A section body is row images back to back ([`crate::codec::row_image`]): one per row for inserts and deletes, before
+//! and after for updates. A frame holds fewer than 2^24 rows, so that `lsn << 24 | ordinal` is a row's version.
+
+use bincode::config::{Configuration, Limit};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Origin, SchemaId, TableName};
+
+/// Version of this format; a reader refuses any other.
+pub const FORMAT: u8 = 1;
+
+/// Rows a frame must stay below.
+pub const MAX_ROWS: u32 = 1 << 24;
+
+const PREFIX: usize = 5;
+const HEADER_LIMIT: usize = 16 << 20;
+
+fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<HEADER_LIMIT>> {
+    bincode::config::standard().with_limit::<HEADER_LIMIT>()
+}
+
+/// What happened to the rows of a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RowOp {
+    /// New rows.
+    Insert,
+    /// Pairs of before and after.
+    Update,
+    /// Rows gone.
+    Delete,
+    /// Rows read by a snapshot: present at the source, perhaps already at the sink.
+    Snapshot,
+}
+
+impl RowOp {
+    /// Images each row takes in the body.
+    pub const fn images_per_row(self) -> u32 {
+        match self {
+            Self::Update => 2,
+            Self::Insert | Self::Delete | Self::Snapshot => 1,
+        }
+    }
+}
+
+/// A run of rows of one table and one kind, in source order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// Schema of its images.
+    pub schema: SchemaId,
+    /// What happened.
+    pub op: RowOp,
+    /// Row changes; an update counts once.
+    pub rows: u32,
+    /// Bytes of the body.
+    pub bytes: u32,
+}
+
+/// Header of a rows frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowsHeader {
+    /// The source transaction; for snapshot rows, the stream position they were placed at.
+    pub origin: Origin,
+    /// Sections in source order.
+    pub sections: Vec<Section>,
+}
+
+/// A change of a table's definition or whole content. A barrier: rows before it are of the old state, rows after it of the new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableChange {
+    /// The table exists from here with schema `to`; `from` is its schema until here, `None` for a table not seen before.
+    Schema {
+        /// The table.
+        table: TableName,
+        /// Schema until here.
+        from: Option<SchemaId>,
+        /// Schema from here on.
+        to: SchemaId,
+        /// Columns that kept their values under a new name: (old, new).
+        renamed: Vec<(String, String)>,
+    },
+    /// All rows gone.
+    Truncate {
+        /// The table.
+        table: TableName,
+    },
+    /// The table is gone.
+    Drop {
+        /// The table.
+        table: TableName,
+    },
+    /// The table has a new name.
+    Rename {
+        /// Old name.
+        from: TableName,
+        /// New name.
+        to: TableName,
+        /// Schema under the new name.
+        schema: SchemaId,
+    },
+    /// A snapshot that replaces the table's whole content starts: a mirror empties the table, the rows follow.
+    Replace {
+        /// The table.
+        table: TableName,
+        /// Schema of the rows.
+        schema: SchemaId,
+    },
+}
+
+impl TableChange {
+    /// The table it is about; for a rename, the old name.
+    pub fn table(&self) -> &TableName {
+        match self {
+            Self::Schema { table, .. }
+            | Self::Truncate { table }
+            | Self::Drop { table }
+            | Self::Replace { table, .. } => table,
+            Self::Rename { from, .. } => from,
+        }
+    }
+
+    /// What it is in one word, for logs and `wal inspect`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Schema { from: None, .. } => "create",
+            Self::Schema { from: Some(_), .. } => "alter",
+            Self::Truncate { .. } => "truncate",
+            Self::Drop { .. } => "drop",
+            Self::Rename { .. } => "rename",
+            Self::Replace { .. } => "replace",
+        }
+    }
+}
+
+/// A mark that changes no row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mark {
+    /// The source was here at this time and had nothing to say; keeps positions and lag true on an idle server.
+    Heartbeat,
+    /// A snapshot of the table starts.
+    SnapshotBegun {
+        /// The table.
+        table: TableName,
+    },
+    /// Every chunk of the table's snapshot stands before this.
+    SnapshotFinished {
+        /// The table.
+        table: TableName,
+        /// Rows read.
+        rows: u64,
+    },
+}
+
+/// What a frame is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FrameHeader {
+    /// Row changes of one source transaction, or of a part of it, or of a snapshot chunk.
+    Rows(RowsHeader),
+    /// A table's definition or whole content changes.
+    Change {
+        /// Where.
+        origin: Origin,
+        /// What.
+        change: TableChange,
+    },
+    /// A mark.
+    Mark {
+        /// Where.
+        origin: Origin,
+        /// What.
+        mark: Mark,
+    },
+}
+
+impl FrameHeader {
+    /// Where the frame comes from.
+    pub fn origin(&self) -> &Origin {
+        match self {
+            Self::Rows(RowsHeader { origin, .. }) | Self::Change { origin, .. } | Self::Mark { origin, .. } => origin,
+        }
+    }
+}
+
+/// A frame that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// Cut short.
+    #[error("frame of {len} bytes ends inside its {part}")]
+    Short {
+        /// Bytes there are.
+        len: usize,
+        /// What is cut.
+        part: &'static str,
+    },
+    /// Written by another version.
+    #[error("frame has format {found}, this version reads {FORMAT}")]
+    Format {
+        /// The byte found.
+        found: u8,
+    },
+    /// The header is not what bincode wrote.
+    #[error("frame header is damaged")]
+    Header(#[source] bincode::error::DecodeError),
+    /// Header too large to write.
+    #[error("frame header cannot be written")]
+    Encode(#[source] bincode::error::EncodeError),
+    /// The sections do not fill the body.
+    #[error("frame sections take {sections} bytes, its body has {body}")]
+    Body {
+        /// Sum of the sections.
+        sections: u64,
+        /// Bytes there are.
+        body: usize,
+    },
+}
+
+/// Writes prefix and header into `out`, which is cleared first; the caller appends the bodies.
+///
+/// # Errors
+/// [`FrameError::Encode`] when the header is beyond the limit.
+pub fn encode_header(header: &FrameHeader, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    out.clear();
+    out.extend_from_slice(&[FORMAT, 0, 0, 0, 0]);
+    let len = bincode::serde::encode_into_std_write(header, out, config()).map_err(FrameError::Encode)?;
+    let len = u32::try_from(len).map_err(|_| FrameError::Short { len, part: "header length" })?;
+    for (slot, byte) in out.iter_mut().skip(1).zip(len.to_le_bytes()) {
+        *slot = byte;
+    }
+    Ok(())
+}
+
+/// A frame as read: the header owned, the bodies borrowed from the block.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    /// What it is.
+    pub header: FrameHeader,
+    body: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Reads a frame's payload.
+    ///
+    /// # Errors
+    /// [`FrameError`] when the bytes are not a frame of this version.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, FrameError> {
+        let Some((prefix, rest)) = payload.split_first_chunk::<PREFIX>() else {
+            return Err(FrameError::Short { len: payload.len(), part: "prefix" });
+        };
+        let [format, length @ ..] = *prefix;
+        if format != FORMAT {
+            return Err(FrameError::Format { found: format });
+        }
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        let Some((header, body)) = rest.split_at_checked(length) else {
+            return Err(FrameError::Short { len: payload.len(), part: "header" });
+        };
+        let (header, used): (FrameHeader, usize) =
+            bincode::serde::decode_from_slice(header, config()).map_err(FrameError::Header)?;
+        if used != length {
+            return Err(FrameError::Short { len: payload.len(), part: "header" });
+        }
+        let sections = match &header {
+            FrameHeader::Rows(rows) => rows.sections.iter().map(|section| u64::from(section.bytes)).sum(),
+            FrameHeader::Change { .. } | FrameHeader::Mark { .. } => 0,
+        };
+        if u64::try_from(body.len()).ok() != Some(sections) {
+            return Err(FrameError::Body { sections, body: body.len() });
+        }
+        Ok(Self { header, body })
+    }
+
+    /// The sections with their bodies, in source order; empty for a frame without rows.
+    pub fn sections(&self) -> Sections<'_, 'a> {
+        let sections = match &self.header {
+            FrameHeader::Rows(rows) => rows.sections.iter(),
+            FrameHeader::Change { .. } | FrameHeader::Mark { .. } => [].iter(),
+        };
+        Sections { sections, rest: self.body }
+    }
+}
+
+/// Iterator of [`Frame::sections`].
+#[derive(Debug)]
+pub struct Sections<'h, 'a> {
+    sections: std::slice::Iter<'h, Section>,
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Sections<'_, 'a> {
+    type Item = (Section, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let section = *self.sections.next()?;
+        // `decode` has checked that the lengths add up to the body.
+        let (body, rest) = self.rest.split_at_checked(usize::try_from(section.bytes).ok()?)?;
+        self.rest = rest;
+        Some((section, body))
+    }
+}
+
+/// A row's version: grows with log order, never with a clock.
+///
+/// `ordinal` counts the rows of the frame from 0 across its sections.
+pub fn row_version(lsn: wal::Lsn, ordinal: u32) -> u64 {
+    debug_assert!(ordinal < MAX_ROWS, "a frame holds fewer than 2^24 rows");
+    (lsn.raw() << 24) | u64::from(ordinal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Gtid;
+
+    fn rows_header(sections: Vec<Section>) -> FrameHeader {
+        let gtid = Gtid::MySql { uuid: [7; 16], tag: "t".into(), number: 9 };
+        FrameHeader::Rows(RowsHeader { origin: Origin { commit_micros: 5, file_number: 3, pos: 1234, gtid }, sections })
+    }
+
+    #[test]
+    fn a_rows_frame_reads_back_as_written() {
+        let sections = vec![
+            Section { schema: SchemaId(1), op: RowOp::Insert, rows: 2, bytes: 3 },
+            Section { schema: SchemaId(2), op: RowOp::Update, rows: 1, bytes: 4 },
+        ];
+        let header = rows_header(sections.clone());
+        let mut bytes = Vec::new();
+        encode_header(&header, &mut bytes).unwrap();
+        bytes.extend_from_slice(b"abcdefg");
+        let frame = Frame::decode(&bytes).unwrap();
+        assert_eq!(frame.header, header);
+        let read: Vec<_> = frame.sections().collect();
+        assert_eq!(read, vec![(sections[0], &b"abc"[..]), (sections[1], &b"defg"[..])]);
+    }
+
+    #[test]
+    fn a_cut_or_altered_frame_is_an_error_and_never_a_panic() {
+        let mut bytes = Vec::new();
+        encode_header(
+            &rows_header(vec![Section { schema: SchemaId(1), op: RowOp::Delete, rows: 1, bytes: 2 }]),
+            &mut bytes,
+        )
+        .unwrap();
+        bytes.extend_from_slice(b"xy");
+        for cut in 0..bytes.len() {
+            assert!(Frame::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        bytes[0] = 9;
+        assert!(matches!(Frame::decode(&bytes), Err(FrameError::Format { found: 9 })));
+        let huge = [FORMAT, 255, 255, 255, 255, 1, 2, 3];
+        assert!(matches!(Frame::decode(&huge), Err(FrameError::Short { part: "header", .. })));
+    }
+}

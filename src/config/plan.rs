@@ -1,0 +1,262 @@
+//! The checked configuration: every value is valid, every default filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use globset::GlobSet;
+
+use super::Secret;
+use crate::model::TableName;
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where rows come from.
+    pub source: SourcePlan,
+    /// The log.
+    pub wal: WalPlan,
+    /// Where rows go; may be empty, then the daemon only fills the log.
+    pub sinks: Vec<SinkPlan>,
+    /// The HTTP listener.
+    pub http: HttpPlan,
+}
+
+/// The `source` section.
+#[derive(Clone, Debug)]
+pub struct SourcePlan {
+    /// Host name or address.
+    pub host: String,
+    /// Port, 3306 by default.
+    pub port: u16,
+    /// User.
+    pub user: String,
+    /// Password, from `REPLICATOR_SOURCE_PASSWORD` or `source.password_file`; may be empty.
+    pub password: Secret,
+    /// Server id under which the dump is asked for; unique among the source's replicas.
+    pub server_id: u32,
+    /// Where a log without a position starts.
+    pub startup: Startup,
+    /// Which tables are captured.
+    pub filter: TableFilter,
+    /// Snapshot settings.
+    pub snapshot: SnapshotPlan,
+    /// TLS settings.
+    pub tls: TlsPlan,
+}
+
+/// Where a log without a position starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Startup {
+    /// A snapshot of every captured table, and the stream from its start on.
+    Initial,
+    /// The stream from now on.
+    Latest,
+    /// The stream from a given position.
+    Specific(SpecificStart),
+}
+
+/// A position as a user writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpecificStart {
+    /// Binlog file and offset.
+    FilePos {
+        /// File name.
+        file: String,
+        /// Offset of an event's start.
+        pos: u64,
+    },
+    /// Executed GTID set, in the server's own text form.
+    Gtid(String),
+}
+
+/// Which tables are captured: matched by an `include` glob and by no `exclude` glob, both over `database.table`.
+/// The server's own databases (`mysql`, `sys`, `information_schema`, `performance_schema`) never are.
+#[derive(Clone, Debug)]
+pub struct TableFilter {
+    include: GlobSet,
+    exclude: GlobSet,
+}
+
+impl TableFilter {
+    /// From compiled globs.
+    pub fn new(include: GlobSet, exclude: GlobSet) -> Self {
+        Self { include, exclude }
+    }
+
+    /// Whether the table is captured.
+    pub fn captures(&self, database: &str, table: &str) -> bool {
+        if matches!(database, "mysql" | "sys" | "information_schema" | "performance_schema") {
+            return false;
+        }
+        let name = format!("{database}.{table}");
+        self.include.is_match(&name) && !self.exclude.is_match(&name)
+    }
+}
+
+/// The `source.snapshot` section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPlan {
+    /// Rows a chunk has at most.
+    pub chunk_rows: u32,
+    /// Chunks read at once.
+    pub parallel: u16,
+    /// Rows read per second over all tables; 0: no limit.
+    pub max_rows_per_second: u64,
+}
+
+/// How much of the server's certificate is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// No TLS.
+    Disabled,
+    /// TLS without any check of the certificate.
+    Required,
+    /// The certificate is signed by a known authority.
+    VerifyCa,
+    /// That, and it names the host.
+    VerifyIdentity,
+}
+
+/// A `tls` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPlan {
+    /// What is checked.
+    pub mode: TlsMode,
+    /// Authorities to trust besides the public ones, in PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The `wal` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalPlan {
+    /// Directory of the log.
+    pub path: PathBuf,
+    /// Size limit of the log in bytes.
+    pub max_size: u64,
+}
+
+/// One sink.
+#[derive(Clone, Debug)]
+pub struct SinkPlan {
+    /// Its name: the name of its cursor.
+    pub name: String,
+    /// Template of the target's table names: `{table}` and `{database}` stand for the source's.
+    pub table_name: String,
+    /// What tables without a rule of their own get.
+    pub defaults: TableOptions,
+    /// The `tables` section.
+    pub rules: Vec<TableRule>,
+    /// What is particular to its type.
+    pub kind: SinkKind,
+}
+
+/// What is particular to a type of sink.
+#[derive(Clone, Debug)]
+pub enum SinkKind {
+    /// `type: sqlite`.
+    Sqlite {
+        /// The database file.
+        path: PathBuf,
+    },
+}
+
+impl SinkKind {
+    /// The type as the configuration spells it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+        }
+    }
+}
+
+/// What a sink keeps of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Its current state.
+    Mirror,
+    /// Every change, appended.
+    History,
+}
+
+/// What a mirror does with a deleted row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Removes it.
+    Hard,
+    /// Keeps it and sets the soft-delete column to 1.
+    Soft,
+}
+
+/// How one table is written to one sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableOptions {
+    /// State or changelog.
+    pub mode: Mode,
+    /// What a delete does in a mirror.
+    pub deletion: Deletion,
+    /// Column that marks a softly deleted row.
+    pub soft_delete_column: String,
+    /// Column renames, (source, target).
+    pub rename: Vec<(String, String)>,
+    /// Source columns that are left out.
+    pub drop: Vec<String>,
+}
+
+/// An entry of the `tables` section; what it leaves out comes from the sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRule {
+    /// The table.
+    pub table: TableName,
+    /// Column renames, (source, target).
+    pub rename: Vec<(String, String)>,
+    /// Source columns that are left out.
+    pub drop: Vec<String>,
+    /// State or changelog.
+    pub mode: Option<Mode>,
+    /// What a delete does.
+    pub deletion: Option<Deletion>,
+}
+
+impl SinkPlan {
+    /// The options of one table.
+    pub fn options_for(&self, table: &TableName) -> TableOptions {
+        let mut options = self.defaults.clone();
+        if let Some(rule) = self.rules.iter().find(|rule| rule.table == *table) {
+            options.mode = rule.mode.unwrap_or(options.mode);
+            options.deletion = rule.deletion.unwrap_or(options.deletion);
+            options.rename.clone_from(&rule.rename);
+            options.drop.clone_from(&rule.drop);
+        }
+        options
+    }
+
+    /// The target's name for a table.
+    pub fn target_name(&self, table: &TableName) -> String {
+        // One pass, so that a table named "{database}" is not expanded again.
+        let mut name = String::with_capacity(self.table_name.len() + table.table.len());
+        let mut rest = self.table_name.as_str();
+        while let Some(open) = rest.find('{') {
+            let (before, tail) = rest.split_at(open);
+            name.push_str(before);
+            if let Some(after) = tail.strip_prefix("{table}") {
+                name.push_str(&table.table);
+                rest = after;
+            } else if let Some(after) = tail.strip_prefix("{database}") {
+                name.push_str(&table.database);
+                rest = after;
+            } else {
+                name.push('{');
+                rest = tail.strip_prefix('{').unwrap_or_default();
+            }
+        }
+        name.push_str(rest);
+        name
+    }
+}
+
+/// The `http` section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpPlan {
+    /// Where `/metrics` and `/health` are served; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+}

@@ -1,0 +1,78 @@
+//! The error that crosses the program's inner borders: a fact, what to do about it, and what the operator can change.
+//!
+//! Sources and sinks make it where the fact is known. The loops decide by [`ErrorClass`] alone; the edge prints the
+//! message, its chain of causes, and the hint. No message holds a row value or a secret.
+
+/// What a loop does about an error. Whoever does not know says [`ErrorClass::Fatal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Try again with backoff, without end; the state is visible in `status`.
+    Retry,
+    /// One row or one table cannot be handled; the sink stops unless told otherwise.
+    Row,
+    /// Stop: the source's error stops the stream, a sink's error stops that sink and the others go on.
+    Fatal,
+}
+
+/// An error with its class and its way out.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What the loop does.
+    pub class: ErrorClass,
+    /// The fact: lower case, no full stop, names quoted, without any row value.
+    pub message: String,
+    /// What the operator can do.
+    pub hint: Option<String>,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// Worth trying again.
+    pub fn retry(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Retry, message: message.into(), hint: None, source: None }
+    }
+
+    /// About one row or one table.
+    pub fn row(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Row, message: message.into(), hint: None, source: None }
+    }
+
+    /// Stops the loop.
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Fatal, message: message.into(), hint: None, source: None }
+    }
+
+    /// With its cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// With what the operator can do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Message, causes and hint on one line, for `status` and logs.
+    pub fn chain(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(" (");
+            text.push_str(hint);
+            text.push(')');
+        }
+        text
+    }
+}

@@ -1,0 +1,163 @@
+//! What the snapshot readers and the ingest loop say to each other.
+//!
+//! # Why a chunk is exact where it is placed
+//! A chunk that contains every change up to *low* may stand in the log at any stream position *Q* that has passed *high*,
+//! the last position its SELECT can have seen, less the rows whose key changed in (low, Q]: a row whose key did not change
+//! in there is the same at low, at the read, and at Q; a row whose key did is told by the stream itself.
+//! The reader opens a window ([`Request::OpenWindow`]): from then on the ingest loop notes the keys that the stream changes in
+//! the table. The answer says where the stream was. The reader makes sure that low is not before that position, so that
+//! every change in (low, Q] is noted, then reads, takes high, and hands the chunk over ([`Request::PlaceChunk`]). The loop
+//! places it at the first transaction boundary at or after high, without the noted keys. A change of the table's
+//! definition or content (DDL, TRUNCATE) inside the window makes the chunk worthless: [`Placed::Discarded`], read again.
+//!
+//! A table without a key that chunks can be made of is read whole, at one exact position *P*: the loop stands still at a
+//! boundary ([`Request::Pause`]) until it is told P, runs on to P, and places the rows there as they come, before
+//! anything after P. That stalls the stream for as long as the read takes.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::{SourcePosition, TableName, TableSchema};
+
+/// Names a window between the reader and the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WindowId(pub u64);
+
+/// A place in the binlog; compares only against places of the same server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePos {
+    /// Binlog file name.
+    pub file: String,
+    /// Offset.
+    pub pos: u64,
+}
+
+impl FilePos {
+    /// Number at the end of the file's name; files of one server are ordered by it.
+    pub fn file_number(&self) -> Option<u64> {
+        self.file.rsplit_once('.')?.1.parse().ok()
+    }
+
+    /// Whether `self` is at or after `other`; `None` when a file name has no number.
+    pub fn reaches(&self, other: &Self) -> Option<bool> {
+        let (mine, its) = (self.file_number()?, other.file_number()?);
+        Some((mine, self.pos) >= (its, other.pos))
+    }
+}
+
+/// Rows as row images back to back.
+#[derive(Debug, Default)]
+pub struct Images {
+    /// The images.
+    pub bytes: Vec<u8>,
+    /// How many.
+    pub rows: u32,
+}
+
+/// What a reader asks of the ingest loop. Served at transaction boundaries only.
+#[derive(Debug)]
+pub enum Request {
+    /// Start noting the keys the stream changes in `table`.
+    OpenWindow {
+        /// The table.
+        table: TableName,
+        /// Name of the window, chosen by the reader, never used twice.
+        window: WindowId,
+        /// Where the stream is.
+        reply: oneshot::Sender<SourcePosition>,
+    },
+    /// Place a chunk and close its window.
+    PlaceChunk {
+        /// The window.
+        window: WindowId,
+        /// Schema of the images, read inside the window.
+        schema: Arc<TableSchema>,
+        /// The rows.
+        images: Images,
+        /// Last position the SELECT can have seen.
+        high: FilePos,
+        /// State to store in the same commit: (key, value).
+        progress: (Vec<u8>, Vec<u8>),
+        /// What became of it; sent once the chunk is appended.
+        reply: oneshot::Sender<Placed>,
+    },
+    /// Forget a window.
+    CloseWindow {
+        /// The window.
+        window: WindowId,
+    },
+    /// Stand still at the next boundary until told where to place an exact read.
+    Pause {
+        /// Where the stream stands, and how to let it go on.
+        reply: oneshot::Sender<Paused>,
+    },
+    /// Append a mark that the table's snapshot starts or ended, with state in the same commit.
+    Mark {
+        /// The mark.
+        mark: SnapshotMark,
+        /// State to store in the same commit: (key, value).
+        progress: (Vec<u8>, Vec<u8>),
+        /// Sent once appended.
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// Start or end of a table's snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotMark {
+    /// It starts.
+    Begun {
+        /// The table.
+        table: TableName,
+    },
+    /// It ended.
+    Finished {
+        /// The table.
+        table: TableName,
+        /// Rows read.
+        rows: u64,
+    },
+}
+
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// It stands in the log.
+    Appended {
+        /// Rows that went in.
+        kept: u32,
+        /// Rows left out because the stream changed them.
+        superseded: u32,
+    },
+    /// The table changed under it, or the stream was re-opened: read it again in a new window.
+    Discarded,
+}
+
+/// The stream stands still.
+#[derive(Debug)]
+pub struct Paused {
+    /// At this boundary.
+    pub at: SourcePosition,
+    /// Send where to go on to; dropping it lets the stream go on without a read.
+    pub exact: oneshot::Sender<ExactRead>,
+}
+
+/// A whole-table read at one position.
+#[derive(Debug)]
+pub struct ExactRead {
+    /// The table.
+    pub table: TableName,
+    /// Its schema, read under the same view.
+    pub schema: Arc<TableSchema>,
+    /// The position of the read view; at or after [`Paused::at`].
+    pub at: FilePos,
+    /// Whether the table's rows at the sinks are replaced (a whole read) or added to (a filtered one).
+    pub replace: bool,
+    /// The rows, piece by piece; its end is the end of the read. An error drops what came and re-reads later.
+    pub pieces: mpsc::Receiver<Result<Images, crate::error::Failure>>,
+    /// State to store with the last piece: (key, value).
+    pub progress: (Vec<u8>, Vec<u8>),
+    /// What became of it.
+    pub reply: oneshot::Sender<Placed>,
+}

@@ -1,0 +1,20 @@
+//! Every integration test, in one binary: one link, and one place that lists what is proven.
+//!
+//! A test that needs a database server starts its own (see [`support::server`]); `scripts/install-servers.sh` installs them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a test fails by panicking, and clippy's exemption for tests does not reach the helpers beside them"
+)]
+
+#[macro_use]
+mod support; // servers, the daemon, comparing both sides, random writers: no test of the product itself
+
+mod architecture; // the import rules between the modules of src/
+mod comparison; // the comparison of both sides sees every difference
+mod connections; // the proxy of the test support cuts what it says
+mod servers; // the servers of the test support start, restart, die and leave nothing behind
+mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
+mod writers; // the random writers write what they say, and the same again from the same seed

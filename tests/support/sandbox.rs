@@ -1,0 +1,185 @@
+//! One test's whole world: a server, a configuration, a log directory, a SQLite file, and the daemon between them.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::compare::{self, Compared};
+use super::daemon::{self, Daemon, LIMIT};
+use super::process::describe;
+use super::proxy::Proxy;
+use super::server::{self, Kind, Server, free_port};
+
+/// The database that [`Sandbox`] captures unless told otherwise.
+pub const DATABASE: &str = "shop";
+
+/// A server with an empty database `shop`, and a configuration that mirrors all of it into one SQLite file.
+pub struct Sandbox {
+    pub server: Server,
+    directory: TempDir,
+    config: Value,
+}
+
+impl Sandbox {
+    pub async fn new(kind: Kind) -> Self {
+        Self::on(Server::start(kind).await).await
+    }
+
+    /// Around a server with options of its own.
+    pub async fn on(server: Server) -> Self {
+        server.exec(format!("CREATE DATABASE {DATABASE}")).await;
+        let directory = tempfile::Builder::new().prefix("replicator-test.").tempdir().unwrap();
+        let config = json!({
+            "source": {
+                "url": server.url(),
+                "server_id": 5400,
+                "startup_mode": "initial",
+                "include": [format!("{DATABASE}.*")],
+                "tls": { "mode": "disabled" },
+            },
+            "wal": { "path": directory.path().join("wal"), "max_size": "4GiB" },
+            "sinks": [{
+                "name": "local",
+                "type": "sqlite",
+                "path": directory.path().join("replica.db"),
+                "table_name": "{table}",
+            }],
+            "http": { "listen": format!("127.0.0.1:{}", free_port()) },
+        });
+        Self { server, directory, config }
+    }
+
+    /// Sets one value of the configuration by its JSON pointer (`/sinks/0/mode`), for the next start. Its parent exists.
+    pub fn set(&mut self, pointer: &str, value: Value) -> &mut Self {
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer has a slash");
+        let parent = self.config.pointer_mut(parent).unwrap_or_else(|| panic!("the configuration has no {parent}"));
+        match parent {
+            Value::Object(map) => {
+                map.insert(key.to_owned(), value);
+            }
+            Value::Array(list) => list[key.parse::<usize>().unwrap()] = value,
+            _ => panic!("{pointer} is inside a plain value"),
+        }
+        self
+    }
+
+    /// Puts a proxy between the daemon and the server, from the next start on.
+    pub async fn behind_proxy(&mut self) -> Proxy {
+        let proxy = Proxy::to(self.server.port()).await;
+        self.set("/source/url", json!(server::url(proxy.port())));
+        proxy
+    }
+
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn wal_directory(&self) -> PathBuf {
+        self.path("wal")
+    }
+
+    pub fn sqlite(&self) -> PathBuf {
+        self.path("replica.db")
+    }
+
+    /// Address of `/metrics` and `/health`.
+    pub fn http(&self) -> String {
+        self.config["http"]["listen"].as_str().unwrap().to_owned()
+    }
+
+    /// Starts the daemon.
+    pub fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// Starts the daemon with more arguments (`--resume`).
+    pub fn start_with(&self, arguments: &[&str]) -> Daemon {
+        Daemon::start(&self.written_config(), arguments, &self.path("replicator.log"))
+    }
+
+    /// Runs another command of the program to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.run_within(LIMIT, arguments)
+    }
+
+    pub fn run_within(&self, limit: Duration, arguments: &[&str]) -> Output {
+        daemon::run(&self.written_config(), arguments, limit)
+    }
+
+    /// Runs `start --once`: everything up to the source's position of now reaches every sink, and the exit code is 0.
+    pub fn run_once(&self) {
+        self.run_once_within(2 * LIMIT);
+    }
+
+    pub fn run_once_within(&self, limit: Duration) {
+        let output = self.run_within(limit, &["start", "--once"]);
+        assert!(
+            output.status.success(),
+            "start --once: {}\n{}{}",
+            describe(output.status),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Waits until everything that the server has committed by now is applied by every sink, and returns that status.
+    ///
+    /// It stands on two facts of `status`: `source.position` is what is durable in the log, filtered transactions
+    /// included, and `wal.durable_lsn` is at least as new as that position.
+    pub async fn caught_up(&self, daemon: &mut Daemon) -> Value {
+        self.caught_up_within(2 * LIMIT, daemon).await
+    }
+
+    pub async fn caught_up_within(&self, limit: Duration, daemon: &mut Daemon) -> Value {
+        let (file, pos) = self.server.position().await;
+        let deadline = Instant::now() + limit;
+        let logged = daemon
+            .wait_until_within(limit, &format!("the log has {file}:{pos} and no snapshot runs"), |status| {
+                let position = &status["source"]["position"];
+                let reached = match (position["file"].as_str(), position["pos"].as_u64()) {
+                    (Some(at_file), Some(at_pos)) => (file_number(at_file), at_pos) >= (file_number(&file), pos),
+                    _ => false,
+                };
+                reached && snapshot_done(status)
+            })
+            .await;
+        let durable = logged["wal"]["durable_lsn"].as_u64().expect("status has wal.durable_lsn");
+        let left = deadline.saturating_duration_since(Instant::now());
+        daemon
+            .wait_until_within(left, &format!("every sink has applied LSN {durable}"), |status| {
+                let sinks = status["sinks"].as_array().expect("status has sinks");
+                sinks.iter().all(|sink| sink["applied_lsn"].as_u64().is_some_and(|applied| applied >= durable))
+            })
+            .await
+    }
+
+    /// Asserts that the SQLite file mirrors all of `shop`.
+    pub async fn assert_mirrored(&self) -> Compared {
+        compare::assert_mirrored(&self.server, DATABASE, &self.sqlite()).await
+    }
+
+    /// Writes the configuration as it stands, and returns its path.
+    pub fn written_config(&self) -> PathBuf {
+        let path = self.path("replicator.yaml");
+        // JSON is YAML, and it cannot be mis-indented.
+        std::fs::write(&path, serde_json::to_string_pretty(&self.config).unwrap()).unwrap();
+        path
+    }
+}
+
+fn snapshot_done(status: &Value) -> bool {
+    status["snapshot"]["tables"].as_array().is_none_or(|tables| tables.iter().all(|table| table["state"] == "done"))
+}
+
+/// Binlog files compare by their number: `binlog.1000000` comes after `binlog.999999`.
+fn file_number(file: &str) -> u64 {
+    let (_, number) = file.rsplit_once('.').expect("a binlog file's name ends in a number");
+    number.parse().expect("a binlog file's name ends in a number")
+}
