@@ -15,11 +15,10 @@ use wal::{Appender, Lsn, Reader, Wal};
 use super::place::WaitingChunk;
 use super::registry::Registry;
 use super::session::Session;
-use super::state::{POSITION, Reread, stored_position};
+use super::state::{Reread, stored_position};
 use super::windows::Windows;
 use super::writer::LogWriter;
 use crate::backoff::Backoff;
-use crate::codec::state::encode;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{Origin, SourcePosition};
@@ -232,15 +231,12 @@ impl Ingest {
         server.require_usable()?;
         self.live.source.server(server.to_string());
         let stored = stored_position(&self.reader)?;
-        let from = start::start_point(&mut conn, &server, &self.plan, stored.as_ref()).await?;
+        let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
+        let from = start::start_point(&mut conn, &server, &self.plan, Some(&stored)).await?;
         let target = match self.until {
             Until::Stopped => None,
             Until::CaughtUp { .. } => Some(server.current_position(&mut conn).await?),
         };
-        if stored.is_none() {
-            // The first position becomes durable before anything is read, so that a crash cannot move the start.
-            self.store_first(from.position()).await?;
-        }
         let collations = Arc::new(server.collations(&mut conn).await?);
         // It has answered; a goodbye it does not hear changes nothing.
         drop(conn.disconnect().await);
@@ -254,12 +250,6 @@ impl Ingest {
         let ended = session.read(&mut stream, &mut decoder, &mut reading, backoff).await;
         session.close().await;
         ended
-    }
-
-    async fn store_first(&mut self, position: &SourcePosition) -> Result<(), Failure> {
-        let value = encode("the source position", position)?;
-        self.writer.checkpoint(POSITION, &value);
-        self.writer.flush_durable().await
     }
 }
 
@@ -287,29 +277,31 @@ impl Session<'_> {
         let mut filtered = 0_u64;
         let mut events = 0_u64;
         loop {
-            if !stream.has_ready() {
-                self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
-                if decoder.at_boundary() {
-                    if let Some(ended) = self.settle(decoder, reading).await? {
-                        return Ok(ended);
-                    }
-                    tokio::select! {
-                        ready = stream.wait() => ready?,
-                        Some(request) = self.ctx.requests.recv() => {
-                            self.serve_one(request, decoder, reading).await?;
-                            continue;
+            let event = match stream.try_next()? {
+                Some(event) => event,
+                None => {
+                    self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
+                    if decoder.at_boundary() {
+                        if let Some(ended) = self.settle(decoder, reading).await? {
+                            return Ok(ended);
                         }
-                        () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
-                        () = Ingest::snapshot_changed(&mut self.ctx.until) => continue,
-                    }
-                } else {
-                    tokio::select! {
-                        ready = stream.wait() => ready?,
-                        () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
+                        tokio::select! {
+                            event = stream.next() => event?,
+                            Some(request) = self.ctx.requests.recv() => {
+                                self.serve_one(request, decoder, reading).await?;
+                                continue;
+                            }
+                            () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
+                            () = Ingest::snapshot_changed(&mut self.ctx.until) => continue,
+                        }
+                    } else {
+                        tokio::select! {
+                            event = stream.next() => event?,
+                            () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
+                        }
                     }
                 }
-            }
-            let Some(event) = stream.take()? else { continue };
+            };
             events += 1;
             since_look += 1;
             reading.dirty = true;

@@ -12,6 +12,10 @@ const CODE_TIME: u8 = 11;
 const CODE_DATETIME: u8 = 12;
 const CODE_DECIMAL: u8 = 246;
 
+/// Digits the server's decimal buffer holds: nine groups. The precision that stands before a decimal counts whole groups, so
+/// it can be above the 65 digits of a column.
+const MAX_DECIMAL_DIGITS: u8 = 81;
+
 /// Decimal point positions up to which the server prints a double without an exponent: `DBL_DIG`.
 const MAX_PLAIN_POINT: i32 = 15;
 
@@ -137,7 +141,7 @@ pub(super) fn opaque(out: &mut Vec<u8>, code: u8, value: &[u8]) -> Result<(), &'
         CODE_DECIMAL => {
             let problem = "a malformed decimal";
             let (&[precision, scale], digits) = value.split_first_chunk().ok_or(problem)?;
-            if precision > 65 || scale > precision {
+            if precision > MAX_DECIMAL_DIGITS || scale > precision {
                 return Err(problem);
             }
             Decimal::new(digits, precision, scale).ok_or(problem)?.write_text(out);
