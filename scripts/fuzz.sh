@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
 shift || true
 
-scripts/install-tools.sh fuzz
+scripts/install-tools.sh compiler fuzz
 export RUSTC_BOOTSTRAP=1
 
 if [ $# -gt 0 ]; then

@@ -7,10 +7,14 @@
 //! - [`source`]: where the changes come from.
 //! - [`codec`]: what the log's payload bytes mean.
 //! - [`sink`]: where the changes go.
+//! - [`telemetry`]: what the daemon says about itself.
 
+pub mod backoff;
 pub mod codec;
 pub mod config;
+pub mod deliver;
 pub mod error;
 pub mod model;
 pub mod sink;
 pub mod source;
+pub mod telemetry;

@@ -1,1 +1,218 @@
-//! The import rules between the modules of `src/` and `wal/`.
+//! The import rules between the modules of `src/`: arrows point one way, and source and sink never meet.
+//!
+//! The rules are read off the text: every `crate::module` outside comments and `#[cfg(test)] mod`. Cargo itself holds
+//! the rest: the log is a crate of its own that names none of ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each module may import besides itself. `error`, `backoff` and `telemetry` (names and counters) are open to
+/// everything that does I/O; `wal` is the log's crate.
+const ALLOWED: [(&str, &[&str]); 14] = [
+    ("model", &[]),
+    ("error", &[]),
+    ("backoff", &[]),
+    ("config", &["model", "error"]),
+    ("codec", &["model", "error", "wal"]),
+    ("telemetry", &["model", "error", "config", "wal"]),
+    ("source", &["model", "error", "backoff", "telemetry", "codec", "config"]),
+    ("sink", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
+    ("ingest", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "wal"]),
+    ("deliver", &["model", "error", "backoff", "telemetry", "codec", "config", "sink", "wal"]),
+    ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
+    ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
+    (
+        "pipeline",
+        &[
+            "model",
+            "error",
+            "backoff",
+            "telemetry",
+            "codec",
+            "config",
+            "source",
+            "sink",
+            "ingest",
+            "deliver",
+            "control",
+            "verify",
+            "wal",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "model",
+            "error",
+            "backoff",
+            "telemetry",
+            "codec",
+            "config",
+            "source",
+            "sink",
+            "control",
+            "verify",
+            "pipeline",
+            "wal",
+        ],
+    ),
+];
+
+#[test]
+fn modules_import_only_what_the_rules_allow() {
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut checked = BTreeSet::new();
+    let mut violations = Vec::new();
+    for file in rust_files(&source) {
+        let path = file.strip_prefix(&source).unwrap();
+        let module = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        if matches!(module, "main" | "lib") {
+            continue; // They name every module: that is what they are for.
+        }
+        let Some(rules) = allowed.get(module) else {
+            violations.push(format!("src/{module} has no rule: give it one in tests/architecture.rs"));
+            continue;
+        };
+        checked.insert(module.to_owned());
+        let text = fs::read_to_string(&file).unwrap();
+        for (line, imported) in imports(&text) {
+            if imported != module && !rules.contains(&imported.as_str()) {
+                violations.push(format!("src/{}:{line}: '{module}' must not import '{imported}'", path.display()));
+            }
+        }
+    }
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    assert!(checked.contains("source") && checked.contains("sink"), "only these were found: {checked:?}");
+}
+
+#[test]
+fn the_reader_of_imports_sees_every_form() {
+    let text = "\
+//! See [`crate::cli`].
+use crate::{model::Table, error::{Failure, crate_name}};
+use crate::{
+    codec::frame,
+    sink::Sink,
+};
+pub(crate) use crate::source::mysql; // crate::cli
+fn f() { wal::Lsn::ZERO; crate::ingest::run(); let wall = firewal::x; }
+#[cfg(test)]
+mod tests {
+    use crate::deliver;
+}
+";
+
+    let found: Vec<(usize, String)> = imports(text);
+
+    let expected = [(2, "model"), (2, "error"), (3, "codec"), (3, "sink"), (7, "source"), (8, "ingest"), (8, "wal")];
+    assert_eq!(found, expected.map(|(line, name)| (line, name.to_owned())));
+}
+
+#[test]
+fn every_direct_dependency_is_explained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let explained = fs::read_to_string(root.join("docs/dependencies.md")).unwrap();
+    let mut checked = 0;
+    for manifest in ["Cargo.toml", "wal/Cargo.toml"] {
+        let text = fs::read_to_string(root.join(manifest)).unwrap();
+        let mut in_dependencies = false;
+        for line in text.lines() {
+            if line.starts_with('[') {
+                in_dependencies = matches!(line, "[dependencies]" | "[dev-dependencies]");
+            } else if in_dependencies && let Some((key, _)) = line.split_once('=') {
+                let crate_name = key.trim().trim_end_matches(".workspace");
+                assert!(
+                    explained.contains(&format!("| {crate_name} | ")),
+                    "docs/dependencies.md does not say why {manifest} has {crate_name}"
+                );
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 30, "only {checked} dependencies were found");
+}
+
+#[test]
+fn sources_are_ascii_and_no_file_is_named_after_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<PathBuf> =
+        ["src", "wal/src", "tests"].iter().flat_map(|part| rust_files(&root.join(part))).collect();
+    files.push(root.join("Makefile"));
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        let foreign = text.lines().position(|line| !line.is_ascii());
+        assert_eq!(foreign.map(|line| line + 1), None, "a line that is not ASCII in {}", file.display());
+        let stem = file.file_stem().unwrap().to_str().unwrap();
+        let empty = ["util", "utils", "common", "core", "base", "manager", "helper", "helpers", "misc"];
+        assert!(!empty.contains(&stem), "{}: a name that says nothing of what is in it", file.display());
+    }
+    assert!(files.len() > 20);
+}
+
+/// The modules named after `crate::`, and the log's crate, each with its line.
+fn imports(text: &str) -> Vec<(usize, String)> {
+    let lines: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let tests =
+        lines.windows(2).position(|two| two[0].trim() == "#[cfg(test)]" && two[1].trim_start().starts_with("mod "));
+    let code = lines[..tests.unwrap_or(lines.len())].join("\n");
+
+    let mut found = Vec::new();
+    for (start, _) in code.match_indices("crate::") {
+        let line = code[..start].matches('\n').count() + 1;
+        let rest = &code[start + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            None => found.push((line, name(rest).to_owned())),
+            Some(list) => found.extend(top_level_names(list).into_iter().map(|name| (line, name))),
+        }
+    }
+    for (start, _) in code.match_indices("wal::") {
+        let before = code[..start].chars().next_back();
+        if !before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_' || letter == ':') {
+            found.push((code[..start].matches('\n').count() + 1, "wal".to_owned()));
+        }
+    }
+    found.sort_by_key(|(line, _)| *line);
+    found
+}
+
+/// The identifier at the start of a text.
+fn name(text: &str) -> &str {
+    let end = text.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+/// The first identifiers of a use list's entries, up to its closing brace.
+fn top_level_names(list: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let (mut depth, mut at_entry) = (0, true);
+    for (position, letter) in list.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => at_entry = true,
+            _ if at_entry && !letter.is_whitespace() => {
+                names.push(name(&list[position..]).to_owned());
+                at_entry = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}

@@ -126,6 +126,18 @@ impl TableChange {
             Self::Rename { from, .. } => from,
         }
     }
+
+    /// What it is in one word, for logs and `wal inspect`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Schema { from: None, .. } => "create",
+            Self::Schema { from: Some(_), .. } => "alter",
+            Self::Truncate { .. } => "truncate",
+            Self::Drop { .. } => "drop",
+            Self::Rename { .. } => "rename",
+            Self::Replace { .. } => "replace",
+        }
+    }
 }
 
 /// A mark that changes no row.

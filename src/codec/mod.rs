@@ -3,3 +3,4 @@
 pub mod catalog;
 pub mod frame;
 pub mod row_image;
+pub mod state;

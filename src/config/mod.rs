@@ -1,12 +1,25 @@
 //! Configuration: as written in the file, then checked into a plan. After that no code validates again.
 
+mod clash;
+mod file;
 mod plan;
+mod problem;
+mod secret;
+mod sinks;
+mod source;
+mod tree;
+mod units;
 
+#[cfg(test)]
+mod tests;
+
+pub use clash::{CLASH_HINT, Clash, clashes};
+pub use file::{load, parse};
 pub use plan::{
     Deletion, HttpPlan, Mode, Plan, SinkKind, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter,
     TableOptions, TableRule, TlsMode, TlsPlan, WalPlan,
 };
-
-mod secret;
-
+pub use problem::{ConfigError, Problem};
 pub use secret::Secret;
+pub use source::PASSWORD_VARIABLE;
+pub use units::show_size;

@@ -6,9 +6,14 @@
 
 #[macro_use]
 mod both_servers;
+pub mod cells;
+pub mod compare;
 pub mod daemon;
+pub mod history;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod sandbox;
 pub mod server;
 pub mod template;
+pub mod workload;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::compare::{self, Compared};
 use super::daemon::{self, Daemon, LIMIT};
 use super::process::describe;
-use super::server::{Kind, Server, free_port};
+use super::proxy::Proxy;
+use super::server::{self, Kind, Server, free_port};
 
 /// The database that [`Sandbox`] captures unless told otherwise.
 pub const DATABASE: &str = "shop";
@@ -64,6 +66,13 @@ impl Sandbox {
         self
     }
 
+    /// Puts a proxy between the daemon and the server, from the next start on.
+    pub async fn behind_proxy(&mut self) -> Proxy {
+        let proxy = Proxy::to(self.server.port()).await;
+        self.set("/source/url", json!(server::url(proxy.port())));
+        proxy
+    }
+
     pub fn config(&self) -> &Value {
         &self.config
     }
@@ -92,7 +101,7 @@ impl Sandbox {
 
     /// Starts the daemon with more arguments (`--resume`).
     pub fn start_with(&self, arguments: &[&str]) -> Daemon {
-        Daemon::start(&self.write_config(), arguments, &self.path("replicator.log"))
+        Daemon::start(&self.written_config(), arguments, &self.path("replicator.log"))
     }
 
     /// Runs another command of the program to its end.
@@ -101,7 +110,7 @@ impl Sandbox {
     }
 
     pub fn run_within(&self, limit: Duration, arguments: &[&str]) -> Output {
-        daemon::run(&self.write_config(), arguments, limit)
+        daemon::run(&self.written_config(), arguments, limit)
     }
 
     /// Runs `start --once`: everything up to the source's position of now reaches every sink, and the exit code is 0.
@@ -151,7 +160,13 @@ impl Sandbox {
             .await
     }
 
-    fn write_config(&self) -> PathBuf {
+    /// Asserts that the SQLite file mirrors all of `shop`.
+    pub async fn assert_mirrored(&self) -> Compared {
+        compare::assert_mirrored(&self.server, DATABASE, &self.sqlite()).await
+    }
+
+    /// Writes the configuration as it stands, and returns its path.
+    pub fn written_config(&self) -> PathBuf {
         let path = self.path("replicator.yaml");
         // JSON is YAML, and it cannot be mis-indented.
         std::fs::write(&path, serde_json::to_string_pretty(&self.config).unwrap()).unwrap();

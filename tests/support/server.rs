@@ -137,7 +137,7 @@ impl Server {
 
     /// The address for the product's configuration, without the password.
     pub fn url(&self) -> String {
-        format!("mysql://{USER}@127.0.0.1:{}", self.port)
+        url(self.port)
     }
 
     pub fn data_directory(&self) -> PathBuf {
@@ -282,10 +282,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if thread::panicking()
-            && let Some(process) = &self.process
-        {
-            eprintln!("--- the end of {}'s log\n{}", self.kind(), process.log_end(15));
+        // A failed test wants to see what the server complained about, not how it started.
+        let log = self.log();
+        let complaints = log.rsplit_once("ready for connections").map_or("", |(_, after)| after);
+        if thread::panicking() && complaints.lines().count() > 3 {
+            eprintln!("--- {}'s log since it was ready{complaints}", self.kind());
         }
     }
 }
@@ -314,6 +315,11 @@ pub async fn connect_when_ready(options: &Opts, process: &mut Process, limit: Du
             process.log_end(40)
         ));
     }
+}
+
+/// The address of a server, or of a proxy before it, for the product's configuration; without the password.
+pub fn url(port: u16) -> String {
+    format!("mysql://{USER}@127.0.0.1:{port}")
 }
 
 /// A TCP port of 127.0.0.1 that nobody listens on at this moment.

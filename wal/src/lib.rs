@@ -1,57 +1,81 @@
-//! A durable log of frames with named cursors.
-use serde::{Deserialize, Serialize};
+//! A durable log of frames with named cursors, on redb.
+//!
+//! # Promises
+//! - A **frame** is bytes with a place, its [`Lsn`]: dense, from 1. Frames form **groups**, which readers see as a whole or not at
+//!   all; a group becomes visible when the frame that ends it is durable.
+//! - State (opaque keys and values) that is put with a group becomes durable in the same transaction as the end of that group; a
+//!   cursor's token and state, in the same transaction as the cursor.
+//! - What was acknowledged as durable survives the loss of power. What was not is gone as a whole: opening the log discards an
+//!   unfinished group.
+//! - A log takes at most `max_size` on disk. A full log makes the appender wait; it neither fails nor drops anything.
+//! - After a failed write nothing works until the log is opened again: see [`Error::Poisoned`].
+//!
+//! It knows bytes, positions and cursors; not where frames come from, where they go, or what they mean.
+//!
+//! # Positions
+//! *appended* >= *durable* >= *applied* (a cursor) >= *trimmed*. [`Appender::next_lsn`] is one past what is appended; [`Positions`]
+//! has the others.
+//!
+//! # The files
+//! In the order in which a frame passes them: `append` packs frames into blocks (`record`), `command` carries them
+//! to the `writer` thread, which puts what has queued into one `commit`, publishes it (`tail`), and trims behind the slowest `cursor`; `read` gives
+//! blocks back. `tables` names what is stored, `open` locks and recovers, `read_only` and its `overlay` do without changing the file, `verify` checks everything, `handle` owns the thread, `capacity` keeps the file within its limit.
+//!
+//! # Example
+//! ```
+//! use wal::{GroupEnd, Lsn, Options, Wal};
+//!
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+//! # runtime.block_on(async {
+//! let (wal, mut appender) = Wal::open(directory.path(), Options::new(64 << 20))?;
+//! wal.create_cursor("local", Lsn::ZERO).await?;
+//!
+//! appender.append(&[b"hello ", b"world"], GroupEnd::Ends)?;
+//! appender.put_state(b"position", Some(b"binlog.000001:157"));
+//! appender.flush_durable().await?;
+//!
+//! for block in wal.reader().read(Lsn::ZERO, 1 << 20)? {
+//!     for frame in block.frames() {
+//!         let frame = frame.map_err(|source| wal::Error::Damaged { block: block.first_lsn(), source })?;
+//!         assert_eq!(frame.payload, b"hello world");
+//!         wal.ack("local", frame.lsn, b"token", Vec::new()).await?;
+//!     }
+//! }
+//! wal.shutdown().await?;
+//! # Ok::<(), wal::Error>(())
+//! # }).unwrap();
+//! ```
+#![warn(clippy::missing_errors_doc)]
 
-/// Place of a frame in the log: dense, the first is 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Lsn(u64);
-impl Lsn {
-    /// Before the first frame.
-    pub const ZERO: Self = Self(0);
-    /// From its number.
-    pub const fn new(raw: u64) -> Self {
-        Self(raw)
-    }
-    /// As a number.
-    pub const fn raw(self) -> u64 {
-        self.0
-    }
-    /// The one after.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
-impl std::fmt::Display for Lsn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-/// Identity of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LogId(pub u128);
-/// Error.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Placeholder.
-    #[error("placeholder")]
-    Placeholder,
-}
-/// Reader.
-#[derive(Debug, Clone)]
-pub struct Reader;
-impl Reader {
-    /// State.
-    ///
-    /// # Errors
-    /// Never.
-    pub fn state(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        Err(Error::Placeholder)
-    }
-    /// States.
-    ///
-    /// # Errors
-    /// Never.
-    pub fn state_prefix(&self, _key: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
-        Err(Error::Placeholder)
-    }
-}
+mod append;
+mod capacity;
+mod command;
+mod commit;
+mod cursor;
+mod error;
+mod handle;
+mod log;
+mod lsn;
+mod open;
+mod overlay;
+mod read;
+mod read_only;
+pub mod record;
+mod stats;
+mod tables;
+mod tail;
+mod verify;
+mod writer;
+
+pub use append::{Appender, GroupEnd};
+pub use cursor::CursorInfo;
+pub use error::Error;
+pub use log::Wal;
+pub use lsn::{LogId, Lsn};
+pub use open::Options;
+pub use read::Reader;
+pub use record::{Block, FrameRef, Frames};
+pub use stats::Stats;
+pub use tail::Positions;
+pub use verify::{Finding, VerifyReport};

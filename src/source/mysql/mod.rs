@@ -2,8 +2,10 @@
 
 pub mod binlog;
 pub mod connect;
+pub mod ddl;
 pub mod gtid;
 pub mod preflight;
+pub mod schema;
 pub mod server;
 pub mod snapshot;
 pub mod start;

@@ -1,0 +1,96 @@
+//! The configuration file: read, walked to its end, and turned into a [`Plan`] or into the list of all that is wrong.
+//!
+//! Nothing is corrected: a value is taken as written or is a problem. Relative paths are relative to the working
+//! directory, like those of the command line.
+
+use std::env::VarError;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_norway::Value;
+
+use super::problem::{ConfigError, Problem, Problems};
+use super::tree::{Node, Section};
+use super::units;
+use super::{HttpPlan, Plan, WalPlan, sinks, source};
+
+/// Where `/metrics` and `/health` are served: on this machine only.
+pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9180";
+/// Directory of the log.
+pub(super) const DEFAULT_WAL_PATH: &str = "./replicator-wal";
+/// Size limit of the log: hours of a busy server, and small beside a database's own disk.
+pub(super) const DEFAULT_MAX_SIZE: u64 = 20 << 30;
+/// Below this the log spends its time waiting for sinks.
+const MIN_MAX_SIZE: u64 = 64 << 20;
+
+/// Reads a configuration file; the source's password comes from the environment variable or from the file it names.
+///
+/// # Errors
+/// [`ConfigError`] with everything that is wrong.
+pub fn load(path: &Path) -> Result<Plan, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    // A variable that is set to nothing says that there is no password.
+    let password = match std::env::var(source::PASSWORD_VARIABLE) {
+        Ok(password) => Some(password),
+        Err(VarError::NotPresent) => None,
+        Err(VarError::NotUnicode(_)) => {
+            let message = "the environment variable is not UTF-8".to_owned();
+            let problem = Problem { path: source::PASSWORD_VARIABLE.to_owned(), message };
+            return Err(ConfigError::Invalid { path: path.to_owned(), problems: vec![problem] });
+        }
+    };
+    parse(path, &text, password)
+}
+
+/// The plan that `text` describes; `path` is only named in errors.
+///
+/// # Errors
+/// [`ConfigError`] with everything that is wrong.
+pub fn parse(path: &Path, text: &str, password: Option<String>) -> Result<Plan, ConfigError> {
+    let value: Value =
+        serde_norway::from_str(text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
+    let problems = Problems::default();
+    let plan = read(&value, password, &problems);
+    match (plan, problems.into_vec()) {
+        (Some(plan), problems) if problems.is_empty() => Ok(plan),
+        (_, problems) => Err(ConfigError::Invalid { path: path.to_owned(), problems }),
+    }
+}
+
+fn read(value: &Value, password: Option<String>, problems: &Problems) -> Option<Plan> {
+    let root = Section::root(value, problems);
+    let source = source::read(root.key("source").required("the server to copy from").section(), password, problems);
+    let wal = read_wal(root.key("wal").section());
+    let sink_list = root.key("sinks").required("a list of targets; [] only fills the log");
+    let filter = source.as_ref().map(|source| &source.filter);
+    let rules = sinks::read_rules(&root.key("tables"), filter, problems);
+    let sinks = sinks::read(&sink_list, &rules, problems);
+    let http = read_http(root.key("http").section());
+    root.finish();
+    Some(Plan { source: source?, wal, sinks, http })
+}
+
+fn read_wal(section: Section<'_>) -> WalPlan {
+    let path = section.key("path").name().unwrap_or(DEFAULT_WAL_PATH);
+    let size = section.key("max_size");
+    let max_size = size.parsed(units::size).unwrap_or(DEFAULT_MAX_SIZE);
+    if max_size < MIN_MAX_SIZE {
+        size.problem(format!("must be at least {}", units::show_size(MIN_MAX_SIZE)));
+    }
+    section.finish();
+    WalPlan { path: PathBuf::from(path), max_size }
+}
+
+fn read_http(section: Section<'_>) -> HttpPlan {
+    let key = section.key("listen");
+    let listen = if key.is_null() { None } else { read_listen(&key) };
+    section.finish();
+    HttpPlan { listen }
+}
+
+fn read_listen(key: &Node<'_>) -> Option<std::net::SocketAddr> {
+    if key.is_absent() {
+        return DEFAULT_LISTEN.parse().ok();
+    }
+    key.parsed(units::listen).flatten()
+}

@@ -1,0 +1,207 @@
+//! The `source` section.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use globset::{GlobSet, GlobSetBuilder};
+
+use super::problem::Problems;
+use super::tree::{Node, Section};
+use super::units::{self, SourceUrl};
+use super::{Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter, TlsMode, TlsPlan};
+
+/// Environment variable that holds the source's password.
+pub const PASSWORD_VARIABLE: &str = "REPLICATOR_SOURCE_PASSWORD";
+
+/// Rows of a snapshot chunk: a chunk is cut at about 8 MiB anyway, so that this decides only for narrow rows.
+pub(super) const DEFAULT_CHUNK_ROWS: u32 = 50_000;
+/// A frame of the log holds fewer than 2^24 rows.
+const MAX_CHUNK_ROWS: u32 = 16_000_000;
+/// Two readers keep a small source busy without occupying it.
+pub(super) const DEFAULT_PARALLEL: u16 = 2;
+/// Each reader is a connection and up to 8 MiB of memory.
+const MAX_PARALLEL: u16 = 64;
+
+pub(super) fn read(section: Section<'_>, password: Option<String>, problems: &Problems) -> Option<SourcePlan> {
+    let url = section.key("url").required("the server as mysql://user@host:3306").parsed(SourceUrl::parse);
+    let password = read_password(&section.key("password_file"), password);
+    let server_id = section
+        .key("server_id")
+        .required("a number that no other replica of this server uses, such as 5400")
+        .integer(1..=u32::MAX);
+    let startup = read_startup(&section);
+    let include = section.key("include").required("the tables to copy as database.table globs, such as [\"shop.*\"]");
+    let filter = read_filter(&include, &section.key("exclude"));
+    let snapshot = read_snapshot(section.key("snapshot").section());
+    let tls = read_tls(section.key("tls").section(), url.as_ref());
+    section.finish_with(|key| match key {
+        "password" => Some("a password has no place in this file: set REPLICATOR_SOURCE_PASSWORD, or password_file"),
+        "host" | "port" | "user" | "username" => Some("host, port and user stand in url: mysql://user@host:3306"),
+        "tables" | "databases" => Some("include lists what to copy as database.table globs, such as \"shop.*\""),
+        _ => None,
+    });
+    let url = url?;
+    if url.user.chars().any(char::is_control) {
+        problems.add("source.url", "has a user name with control characters");
+    }
+    Some(SourcePlan {
+        host: url.host,
+        port: url.port,
+        user: url.user,
+        password: password?,
+        server_id: server_id?,
+        startup: startup?,
+        filter: filter?,
+        snapshot,
+        tls: tls?,
+    })
+}
+
+/// From the environment or a file; neither is an empty password.
+fn read_password(file: &Node<'_>, variable: Option<String>) -> Option<Secret> {
+    if file.is_absent() {
+        return Some(variable.map(Secret::new).unwrap_or_default());
+    }
+    let path = file.name()?;
+    if variable.is_some() {
+        file.problem(format!("and the environment variable {PASSWORD_VARIABLE} are both set; keep one"));
+        return None;
+    }
+    let text =
+        fs::read_to_string(path).map_err(|error| file.problem(format!("cannot read \"{path}\": {error}"))).ok()?;
+    // Editors and `echo` end a file with one newline that is not part of the password.
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    if text.is_empty() {
+        file.problem(format!("\"{path}\" holds no password"));
+        return None;
+    }
+    Some(Secret::new(text))
+}
+
+fn read_startup(section: &Section<'_>) -> Option<Startup> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Word {
+        Initial,
+        Latest,
+        Specific,
+    }
+    let mode = section.key("startup_mode");
+    let words = [("initial", Word::Initial), ("latest", Word::Latest), ("specific", Word::Specific)];
+    let word = if mode.is_absent() { Some(Word::Initial) } else { mode.choice(&words) };
+    let specific = section.key("specific");
+    let given = !specific.is_absent();
+    if given && word.is_some_and(|word| word != Word::Specific) {
+        specific.problem("has a meaning only with startup_mode: specific");
+    }
+    if !given && word == Some(Word::Specific) {
+        mode.problem("\"specific\" needs source.specific with file and pos, or gtid");
+    }
+    let start = given.then(|| read_specific(specific)).flatten();
+    match word? {
+        Word::Initial => Some(Startup::Initial),
+        Word::Latest => Some(Startup::Latest),
+        Word::Specific => start.map(Startup::Specific),
+    }
+}
+
+fn read_specific(node: Node<'_>) -> Option<SpecificStart> {
+    /// Every binlog file starts with a magic of 4 bytes; an event before that cannot be.
+    const FIRST_EVENT: u64 = 4;
+    let section = node.section();
+    let (file, pos, gtid) = (section.key("file"), section.key("pos"), section.key("gtid"));
+    let (by_file, by_gtid) = (!file.is_absent() || !pos.is_absent(), !gtid.is_absent());
+    let start = match (by_file, by_gtid) {
+        (true, true) => {
+            gtid.problem("cannot stand beside file and pos; keep one of the two");
+            None
+        }
+        (false, false) => {
+            file.problem("required with pos; or gtid in their place");
+            None
+        }
+        (false, true) => gtid.name().map(|gtid| SpecificStart::Gtid(gtid.to_owned())),
+        (true, false) => {
+            let file = file.required("the binlog file that pos is in").name();
+            let pos = pos.required("the offset in the file").integer(FIRST_EVENT..=u64::MAX);
+            file.zip(pos).map(|(file, pos)| SpecificStart::FilePos { file: file.to_owned(), pos })
+        }
+    };
+    section.finish();
+    start
+}
+
+fn read_filter(include: &Node<'_>, exclude: &Node<'_>) -> Option<TableFilter> {
+    let include_set = read_globs(include);
+    let exclude_set = read_globs(exclude);
+    if include_set.as_ref().is_some_and(GlobSet::is_empty) && !include.is_absent() {
+        include.problem("must name at least one table, such as [\"shop.*\"]");
+    }
+    Some(TableFilter::new(include_set?, exclude_set?))
+}
+
+fn read_globs(list: &Node<'_>) -> Option<GlobSet> {
+    let mut builder = GlobSetBuilder::new();
+    let mut all_right = true;
+    for item in list.list()? {
+        match item.text().map(units::table_glob) {
+            Some(Ok(glob)) => {
+                builder.add(glob);
+            }
+            Some(Err(message)) => {
+                item.problem(message);
+                all_right = false;
+            }
+            None => all_right = false,
+        }
+    }
+    let set = builder.build().map_err(|error| list.problem(format!("cannot be compiled: {error}"))).ok();
+    set.filter(|_| all_right)
+}
+
+fn read_snapshot(section: Section<'_>) -> SnapshotPlan {
+    let (chunk_rows, parallel) = (section.key("chunk_rows"), section.key("parallel"));
+    let limit = section.key("max_rows_per_second");
+    let plan = SnapshotPlan {
+        chunk_rows: chunk_rows.integer(1..=MAX_CHUNK_ROWS).unwrap_or(DEFAULT_CHUNK_ROWS),
+        parallel: parallel.integer(1..=MAX_PARALLEL).unwrap_or(DEFAULT_PARALLEL),
+        max_rows_per_second: limit.integer(0..=u64::MAX).unwrap_or(0),
+    };
+    section.finish();
+    plan
+}
+
+fn read_tls(section: Section<'_>, url: Option<&SourceUrl>) -> Option<TlsPlan> {
+    let words = [
+        ("disabled", TlsMode::Disabled),
+        ("required", TlsMode::Required),
+        ("verify_ca", TlsMode::VerifyCa),
+        ("verify_identity", TlsMode::VerifyIdentity),
+    ];
+    let mode_key = section.key("mode");
+    let mode = if mode_key.is_absent() {
+        // Full checks unless told otherwise, except where nobody else can listen and servers rarely have certificates.
+        Some(if url.is_some_and(SourceUrl::is_loopback) { TlsMode::Disabled } else { TlsMode::VerifyIdentity })
+    } else {
+        mode_key.choice(&words)
+    };
+    let ca_key = section.key("ca_file");
+    let ca_file = ca_key.name().map(PathBuf::from);
+    if let Some(path) = &ca_file {
+        if let Err(error) = readable(path) {
+            ca_key.problem(format!("cannot read \"{}\": {error}", path.display()));
+        }
+        match mode {
+            Some(TlsMode::Disabled) => ca_key.problem("has no meaning without TLS; set mode: verify_identity"),
+            Some(TlsMode::Required) => {
+                ca_key.problem("is not used by mode: required, which checks no certificate; set mode: verify_ca");
+            }
+            Some(TlsMode::VerifyCa | TlsMode::VerifyIdentity) | None => {}
+        }
+    }
+    section.finish();
+    Some(TlsPlan { mode: mode?, ca_file })
+}
+
+fn readable(path: &Path) -> std::io::Result<()> {
+    fs::read(path).map(drop)
+}

@@ -1,0 +1,367 @@
+//! The configuration as a whole: what is taken, what is refused, and that nothing is refused alone.
+
+use std::path::Path;
+
+use super::*;
+use crate::model::TableName;
+
+const SMALL: &str = "
+source: { url: 'mysql://repl@db.example', server_id: 5400, include: ['shop.*'] }
+sinks: [{ name: local, type: sqlite, path: replica.db }]
+";
+
+fn plan(text: &str) -> Plan {
+    parse(Path::new("replicator.yaml"), text, None).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let error = parse(Path::new("replicator.yaml"), text, None).expect_err("the configuration is wrong");
+    error.problems().iter().map(ToString::to_string).collect()
+}
+
+/// The only problem of [`SMALL`] with `to` in the place of `from`.
+fn problem_of(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "{from}");
+    let found = problems(&SMALL.replace(from, to));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.into_iter().next().unwrap()
+}
+
+#[test]
+fn what_is_left_out_has_its_documented_default() {
+    let plan = plan(SMALL);
+    assert_eq!((plan.source.host.as_str(), plan.source.port, plan.source.user.as_str()), ("db.example", 3306, "repl"));
+    assert_eq!(plan.source.startup, Startup::Initial);
+    assert_eq!(plan.source.snapshot, SnapshotPlan { chunk_rows: 50_000, parallel: 2, max_rows_per_second: 0 });
+    assert_eq!(plan.source.tls, TlsPlan { mode: TlsMode::VerifyIdentity, ca_file: None });
+    assert!(plan.source.password.is_empty());
+    assert_eq!(plan.wal, WalPlan { path: "./replicator-wal".into(), max_size: 20 << 30 });
+    assert_eq!(plan.http, HttpPlan { listen: Some("127.0.0.1:9180".parse().unwrap()) });
+    let [sink] = &plan.sinks[..] else { panic!("one sink") };
+    assert_eq!((sink.name.as_str(), sink.table_name.as_str()), ("local", "{table}"));
+    assert!(sink.rules.is_empty());
+    let expected = TableOptions {
+        mode: Mode::Mirror,
+        deletion: Deletion::Hard,
+        soft_delete_column: "is_deleted".into(),
+        rename: vec![],
+        drop: vec![],
+    };
+    assert_eq!(sink.defaults, expected);
+}
+
+#[test]
+fn the_example_file_holds_the_defaults() {
+    let text = include_str!("../../config.example.yaml");
+    let example = plan(text);
+    // The same with every key that has a default left out.
+    let small = plan(
+        "
+source: { url: 'mysql://replicator@127.0.0.1:3306', server_id: 5400, include: ['shop.*'] }
+sinks: [{ name: local, type: sqlite, path: ./replica.db }]
+",
+    );
+    assert_eq!(format!("{example:#?}"), format!("{small:#?}"));
+    for key in ["chunk_rows", "parallel", "max_rows_per_second", "mode", "path", "max_size", "table_name", "deletion"] {
+        assert!(text.contains(&format!("\n  {key}:")) || text.contains(&format!("    {key}:")), "{key}");
+    }
+}
+
+#[test]
+fn every_key_of_the_issue_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, "").unwrap();
+    let text = r#"
+source:
+  url: mysql://replicator@127.0.0.1:3306
+  server_id: 5400
+  startup_mode: specific
+  specific: { file: binlog.000003, pos: 157 }
+  include: ["shop.*"]
+  exclude: ["shop.tmp_*"]
+  snapshot: { chunk_rows: 1000, parallel: 3, max_rows_per_second: 7 }
+  tls: { mode: verify_identity, ca_file: CA }
+wal:
+  path: ./log
+  max_size: 1GiB
+sinks:
+  - name: local
+    type: sqlite
+    path: ./replica.db
+    table_name: "{database}_{table}"
+    mode: history
+    deletion: soft
+    soft_delete_column: gone
+tables:
+  - { database: shop, table: users, rename: { created_at: createdAt }, drop: [internal_flag], mode: mirror, deletion: hard }
+http:
+  listen: "[::1]:9999"
+"#;
+    let plan = plan(&text.replace("CA", ca.to_str().unwrap()));
+    assert_eq!(
+        plan.source.startup,
+        Startup::Specific(SpecificStart::FilePos { file: "binlog.000003".into(), pos: 157 })
+    );
+    assert!(plan.source.filter.captures("shop", "users"));
+    assert!(!plan.source.filter.captures("shop", "tmp_1"));
+    assert!(!plan.source.filter.captures("mysql", "user"));
+    assert_eq!(plan.source.snapshot, SnapshotPlan { chunk_rows: 1000, parallel: 3, max_rows_per_second: 7 });
+    assert_eq!(plan.source.tls, TlsPlan { mode: TlsMode::VerifyIdentity, ca_file: Some(ca) });
+    assert_eq!(plan.wal, WalPlan { path: "./log".into(), max_size: 1 << 30 });
+    assert_eq!(plan.http.listen, Some("[::1]:9999".parse().unwrap()));
+    let [sink] = &plan.sinks[..] else { panic!("one sink") };
+    assert_eq!(sink.target_name(&TableName::new("shop", "orders")), "shop_orders");
+    let users = TableOptions {
+        mode: Mode::Mirror,
+        deletion: Deletion::Hard,
+        soft_delete_column: "gone".into(),
+        rename: vec![("created_at".into(), "createdAt".into())],
+        drop: vec!["internal_flag".into()],
+    };
+    assert_eq!(sink.options_for(&TableName::new("shop", "users")), users);
+    assert_eq!(sink.options_for(&TableName::new("shop", "orders")), sink.defaults);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_with_its_path() {
+    let text = "
+source:
+  url: mysql://repl:secret@db:3306
+  server_id: 0
+  startup_mode: latest
+  specific: { file: binlog.1, pos: 2, gtid: x }
+  include: [shop, '{']
+  exclude: ['a.[']
+  pasword_file: x
+  snapshot: { chunk_rows: 0, parallel: many }
+  tls: { mode: verify-ca }
+wal: { max_size: 1MiB, size: 3 }
+sinks:
+  - { name: a, type: sqlite, path: one.db, mode: mirorr }
+  - { name: a, type: sqlite, path: ./one.db, table_name: '{tabel}' }
+  - { name: 'b c', type: mysql }
+tables:
+  - { database: shop, table: users, rename: { a: x, b: x }, drop: [A], colour: red }
+http: { listen: 9180 }
+metrics: {}
+";
+    let expected = [
+        "source.url: must not hold a password; set REPLICATOR_SOURCE_PASSWORD, or name a file in source.password_file",
+        "source.server_id: must be a whole number from 1 to 4294967295",
+        "source.specific: has a meaning only with startup_mode: specific",
+        "source.specific.gtid: cannot stand beside file and pos; keep one of the two",
+        "source.include[0]: \"shop\" has no dot and matches no table; write database.table, such as \"shop.*\"",
+        "source.include[1]: \"{\" has no dot and matches no table; write database.table, such as \"{.*\"",
+        "source.exclude[0]: \"a.[\" is not a glob: unclosed character class; missing ']'",
+        "source.snapshot.chunk_rows: must be a whole number from 1 to 16000000",
+        "source.snapshot.parallel: expected a whole number, found text",
+        "source.tls.mode: \"verify-ca\" is not one of disabled, required, verify_ca, verify_identity; did you mean \"verify_ca\"?",
+        "source.pasword_file: unknown key; did you mean \"password_file\"?",
+        "wal.max_size: must be at least 64MiB",
+        "wal.size: unknown key; the keys here are path, max_size",
+        "tables[0].colour: unknown key; the keys here are database, table, rename, drop, mode, deletion",
+        "tables[0].rename.b: \"x\" is also the new name of \"a\"",
+        "tables[0].drop[0]: \"A\" is also renamed",
+        "sinks[0].mode: \"mirorr\" is not one of mirror, history; did you mean \"mirror\"?",
+        "sinks[1].table_name: \"{tabel}\" has the unknown placeholder {tabel}; did you mean {table}?",
+        "sinks[2].name: \"b c\" must be up to 64 letters, digits, \"_\", \"-\" or \".\"",
+        "sinks[2].type: \"mysql\" is not one of sqlite",
+        "sinks[2].path: required; the database file",
+        "sinks[1].name: \"a\" is also the name of sinks[0]",
+        "sinks[1].path: \"./one.db\" is also the file of sinks[0]",
+        "http.listen: \"9180\" is not an address and port such as 127.0.0.1:9180 or [::1]:9180; \"none\" turns it off",
+        "metrics: unknown key; the keys here are source, wal, sinks, tables, http",
+    ];
+    assert_eq!(problems(text), expected);
+    let shown = parse(Path::new("r.yaml"), text, None).unwrap_err().to_string();
+    assert!(shown.starts_with("the configuration \"r.yaml\" has 25 problems\n  source.url: "), "{shown}");
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn an_empty_file_lists_what_is_required() {
+    let expected = [
+        "source: required; the server to copy from",
+        "source.url: required; the server as mysql://user@host:3306",
+        "source.server_id: required; a number that no other replica of this server uses, such as 5400",
+        "source.include: required; the tables to copy as database.table globs, such as [\"shop.*\"]",
+        "sinks: required; a list of targets; [] only fills the log",
+    ];
+    assert_eq!(problems(""), expected);
+}
+
+#[test]
+fn a_key_with_nothing_after_it_is_a_problem_and_not_a_default() {
+    assert_eq!(
+        problem_of("server_id: 5400", "server_id: "),
+        "source.server_id: expected a whole number, found nothing"
+    );
+    assert_eq!(
+        problem_of("include: ['shop.*']", "include: []"),
+        "source.include: must name at least one table, such as [\"shop.*\"]"
+    );
+    assert_eq!(
+        problems(&SMALL.replace("sinks: [{ name: local, type: sqlite, path: replica.db }]", "sinks:")),
+        ["sinks: expected a list, found nothing"]
+    );
+    assert_eq!(problem_of("name: local", "name: ''"), "sinks[0].name: must not be empty");
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_named_and_not_converted() {
+    assert_eq!(problem_of("5400", "'5400'"), "source.server_id: expected a whole number, found text");
+    assert_eq!(problem_of("5400", "5400.5"), "source.server_id: must be a whole number from 1 to 4294967295");
+    assert_eq!(problem_of("5400", "-1"), "source.server_id: must be a whole number from 1 to 4294967295");
+    assert_eq!(problem_of("path: replica.db", "path: [replica.db]"), "sinks[0].path: expected text, found a list");
+    assert_eq!(problem_of("['shop.*']", "'shop.*'"), "source.include: expected a list, found text");
+    assert_eq!(problem_of("['shop.*']", "[3]"), "source.include[0]: expected text, found a number");
+    assert_eq!(problems("3")[0], "expected a section of keys, found a number");
+}
+
+#[test]
+fn specific_and_its_startup_mode_belong_together() {
+    let with = |more: &str| SMALL.replace("server_id: 5400", &format!("server_id: 5400, {more}"));
+    assert_eq!(
+        plan(&with("startup_mode: specific, specific: { gtid: '0-1-5' }")).source.startup,
+        Startup::Specific(SpecificStart::Gtid("0-1-5".into()))
+    );
+    let cases = [
+        (
+            "startup_mode: specific",
+            "source.startup_mode: \"specific\" needs source.specific with file and pos, or gtid",
+        ),
+        ("specific: { gtid: x }", "source.specific: has a meaning only with startup_mode: specific"),
+        ("startup_mode: specific, specific: {}", "source.specific.file: required with pos; or gtid in their place"),
+        ("startup_mode: specific, specific: { file: b.1 }", "source.specific.pos: required; the offset in the file"),
+        (
+            "startup_mode: specific, specific: { pos: 4 }",
+            "source.specific.file: required; the binlog file that pos is in",
+        ),
+        (
+            "startup_mode: specific, specific: { file: b.1, pos: 3 }",
+            "source.specific.pos: must be a whole number from 4 to 18446744073709551615",
+        ),
+        (
+            "startup_mode: specific, specific: { file: b.1, pos: 4, gtid: x }",
+            "source.specific.gtid: cannot stand beside file and pos; keep one of the two",
+        ),
+        (
+            "startup_mode: initail",
+            "source.startup_mode: \"initail\" is not one of initial, latest, specific; did you mean \"initial\"?",
+        ),
+    ];
+    for (more, expected) in cases {
+        assert_eq!(problems(&with(more)), [expected], "{more}");
+    }
+}
+
+#[test]
+fn a_rule_for_a_table_that_is_not_copied_is_a_problem() {
+    let text = format!(
+        "{SMALL}\ntables: [{{ database: crm, table: users }}, {{ database: shop, table: a }}, {{ database: shop, table: a }}]"
+    );
+    assert_eq!(
+        problems(&text),
+        [
+            "tables[0]: \"crm.users\" is not copied: source.include and source.exclude leave it out",
+            "tables[2]: is about \"shop.a\", and so is tables[1]",
+        ]
+    );
+}
+
+#[test]
+fn an_authority_without_certificate_checks_is_a_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, "").unwrap();
+    let with = |mode: &str, ca: &Path| {
+        let tls = format!("server_id: 5400, tls: {{ mode: {mode}, ca_file: '{}' }}", ca.display());
+        SMALL.replace("server_id: 5400", &tls)
+    };
+    assert_eq!(
+        problems(&with("disabled", &ca)),
+        ["source.tls.ca_file: has no meaning without TLS; set mode: verify_identity"]
+    );
+    assert_eq!(
+        problems(&with("required", &ca)),
+        ["source.tls.ca_file: is not used by mode: required, which checks no certificate; set mode: verify_ca"]
+    );
+    assert_eq!(plan(&with("verify_ca", &ca)).source.tls.mode, TlsMode::VerifyCa);
+    let missing = problems(&with("verify_ca", Path::new("/nonexistent/ca.pem")));
+    assert!(missing[0].starts_with("source.tls.ca_file: cannot read \"/nonexistent/ca.pem\": "), "{missing:?}");
+}
+
+#[test]
+fn the_password_comes_from_the_environment_or_a_file_and_never_from_both() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "hunter2 \n").unwrap();
+    let text = SMALL.replace("server_id: 5400", &format!("server_id: 5400, password_file: '{}'", file.display()));
+    assert_eq!(plan(&text).source.password.reveal(), "hunter2 ");
+    let from_environment = parse(Path::new("r.yaml"), SMALL, Some("hunter3".into())).unwrap();
+    assert_eq!(from_environment.source.password.reveal(), "hunter3");
+    assert!(!format!("{from_environment:?}").contains("hunter3"));
+    let both = parse(Path::new("r.yaml"), &text, Some("hunter3".into())).unwrap_err().to_string();
+    assert!(both.contains("source.password_file: and the environment variable REPLICATOR_SOURCE_PASSWORD"), "{both}");
+    assert!(!both.contains("hunter"), "{both}");
+    std::fs::write(&file, "\n").unwrap();
+    assert!(problems(&text)[0].ends_with("holds no password"));
+    let missing = problems(&text.replace(file.to_str().unwrap(), "/nonexistent/password"));
+    assert!(missing[0].starts_with("source.password_file: cannot read \"/nonexistent/password\""), "{missing:?}");
+    let written = problems(&SMALL.replace("server_id: 5400", "server_id: 5400, password: hunter2"));
+    assert!(written[0].starts_with("source.password: unknown key; a password has no place"), "{written:?}");
+    assert!(!written[0].contains("hunter2"));
+}
+
+#[test]
+fn a_server_on_this_machine_is_reached_without_tls_unless_told_otherwise() {
+    let local = SMALL.replace("db.example", "127.0.0.1");
+    assert_eq!(plan(&local).source.tls.mode, TlsMode::Disabled);
+    let told = local.replace("server_id: 5400", "server_id: 5400, tls: { mode: verify_identity }");
+    assert_eq!(plan(&told).source.tls.mode, TlsMode::VerifyIdentity);
+}
+
+#[test]
+fn the_listener_can_be_turned_off() {
+    for off in ["none", "null", "~", ""] {
+        assert_eq!(plan(&format!("{SMALL}http: {{ listen: {off} }}")).http.listen, None, "{off:?}");
+    }
+    assert!(plan(&format!("{SMALL}http:")).http.listen.is_some());
+}
+
+#[test]
+fn a_log_without_sinks_is_valid() {
+    assert!(plan(&SMALL.replace("[{ name: local, type: sqlite, path: replica.db }]", "[]")).sinks.is_empty());
+}
+
+#[test]
+fn broken_yaml_and_a_missing_file_are_told_apart() {
+    let syntax = parse(Path::new("r.yaml"), "source: [", None).unwrap_err();
+    assert!(matches!(syntax, ConfigError::Syntax { .. }), "{syntax}");
+    let twice = parse(Path::new("r.yaml"), "wal: {}\nwal: {}", None).unwrap_err();
+    assert!(matches!(twice, ConfigError::Syntax { .. }), "{twice}");
+    let missing = load(Path::new("/nonexistent/replicator.yaml")).unwrap_err();
+    assert_eq!(missing.to_string(), "cannot read the configuration \"/nonexistent/replicator.yaml\"");
+}
+
+#[test]
+fn tables_that_would_share_a_target_are_found() {
+    let plan = plan(SMALL);
+    let sink = &plan.sinks[0];
+    let name = TableName::new;
+    let tables = [name("shop", "users"), name("crm", "Users"), name("shop", "orders"), name("shop", "users")];
+    let expected = vec![Clash {
+        sink: "local".into(),
+        target: "Users".into(),
+        tables: vec![name("crm", "Users"), name("shop", "users")],
+    }];
+    assert_eq!(clashes(&tables, sink), expected);
+    assert_eq!(
+        expected[0].to_string(),
+        "sink \"local\" would write \"crm.Users\" and \"shop.users\" to one table \"Users\""
+    );
+    let mut apart = sink.clone();
+    apart.table_name = "{database}_{table}".into();
+    assert_eq!(clashes(&tables, &apart), vec![]);
+}

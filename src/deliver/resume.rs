@@ -1,0 +1,99 @@
+//! Where a sink goes on.
+//!
+//! The target's own cursor is the truth about what is applied; the log's cursor is the promise not to trim. They differ after
+//! a crash between the two commits, and after somebody has restored, emptied or exchanged one of them. Every case that would
+//! lose or repeat a row silently stops the sink and says so.
+
+use wal::{LogId, Lsn};
+
+use crate::error::Failure;
+use crate::sink::TargetState;
+
+/// What the log says when a sink is opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogView {
+    /// This log.
+    pub(super) id: LogId,
+    /// First LSN it still holds.
+    pub(super) first: Lsn,
+    /// Last LSN that is durable.
+    pub(super) durable: Lsn,
+    /// The sink's cursor.
+    pub(super) cursor: Lsn,
+}
+
+/// The last LSN the sink has applied: it goes on behind it.
+pub(super) fn resume(sink: &str, target: TargetState, log: LogView) -> Result<Lsn, Failure> {
+    let applied = match target {
+        TargetState::Fresh if log.cursor == Lsn::ZERO || log.cursor.next() == log.first => log.cursor,
+        TargetState::Fresh => {
+            return Err(Failure::fatal(format!(
+                "the target of sink '{sink}' is empty, but lsn {} has been applied to it: it was emptied or exchanged",
+                log.cursor
+            ))
+            .hint("restore the target, or give the sink a new name: it then starts afresh, with a new snapshot"));
+        }
+        TargetState::At { log: other, .. } if other != log.id => {
+            return Err(Failure::fatal(format!(
+                "the target of sink '{sink}' belongs to log {other}, this is log {}",
+                log.id
+            ))
+            .hint("point wal.path to the log it belongs to, or the sink to a new target"));
+        }
+        TargetState::At { applied, .. } => applied,
+    };
+    if applied > log.durable {
+        return Err(Failure::fatal(format!(
+            "the target of sink '{sink}' has applied lsn {applied}, but the log ends at {}: the log was restored from an older copy",
+            log.durable
+        ))
+        .hint("restore the newer log, or start with a new log and a new target"));
+    }
+    if applied.next() < log.first {
+        return Err(Failure::fatal(format!(
+            "the target of sink '{sink}' has applied lsn {applied}, but the log begins at {}: the target was restored from an older copy",
+            log.first
+        ))
+        .hint("restore the newer target, or give the sink a new name and target: it then starts with a new snapshot"));
+    }
+    Ok(applied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(first: u64, durable: u64, cursor: u64) -> LogView {
+        LogView { id: LogId::new(1), first: Lsn::new(first), durable: Lsn::new(durable), cursor: Lsn::new(cursor) }
+    }
+
+    fn at(applied: u64) -> TargetState {
+        TargetState::At { log: LogId::new(1), applied: Lsn::new(applied) }
+    }
+
+    #[test]
+    fn a_target_ahead_of_the_cursor_is_believed() {
+        assert_eq!(resume("s", at(9), log(3, 12, 7)).unwrap(), Lsn::new(9));
+    }
+
+    #[test]
+    fn a_target_behind_the_cursor_goes_on_while_the_log_still_holds_what_it_misses() {
+        assert_eq!(resume("s", at(5), log(3, 12, 7)).unwrap(), Lsn::new(5));
+        let error = resume("s", at(1), log(3, 12, 7)).unwrap_err();
+        assert!(error.message.contains("restored from an older copy"), "{error}");
+    }
+
+    #[test]
+    fn an_emptied_target_is_not_written_to() {
+        assert_eq!(resume("s", TargetState::Fresh, log(1, 12, 0)).unwrap(), Lsn::ZERO);
+        assert_eq!(resume("s", TargetState::Fresh, log(8, 12, 7)).unwrap(), Lsn::new(7), "a new sink on a trimmed log");
+        assert!(resume("s", TargetState::Fresh, log(3, 12, 7)).unwrap_err().message.contains("emptied"));
+    }
+
+    #[test]
+    fn a_target_of_another_log_or_beyond_this_one_is_not_written_to() {
+        let other = TargetState::At { log: LogId::new(2), applied: Lsn::new(4) };
+        assert!(resume("s", other, log(1, 12, 4)).unwrap_err().message.contains("belongs to log"));
+        assert!(resume("s", at(13), log(1, 12, 4)).unwrap_err().message.contains("older copy"));
+    }
+}

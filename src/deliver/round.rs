@@ -1,0 +1,109 @@
+//! What is written between two commits of a sink.
+
+use std::time::{Duration, Instant};
+
+use wal::Lsn;
+
+/// When a round is closed although more could be read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Bytes of the log.
+    pub(super) bytes: usize,
+    /// Rows.
+    pub(super) rows: u64,
+    /// Time since its first frame.
+    pub(super) age: Duration,
+}
+
+impl Default for Limits {
+    /// Large enough that a catch-up pays one sync for tens of thousands of rows, small enough that a reader of the target
+    /// sees progress several times a second and a crash repeats little.
+    fn default() -> Self {
+        Self { bytes: 8 << 20, rows: 100_000, age: Duration::from_millis(500) }
+    }
+}
+
+/// The open round.
+#[derive(Debug)]
+pub(super) struct Round {
+    limits: Limits,
+    bytes: usize,
+    rows: u64,
+    began: Option<Instant>,
+    /// End of the last whole transaction in it.
+    end: Option<Lsn>,
+    /// Commit time of that transaction.
+    commit_micros: i64,
+    /// The round was sent before, with this end: it must have the same end again.
+    fixed: Option<Lsn>,
+}
+
+impl Round {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, bytes: 0, rows: 0, began: None, end: None, commit_micros: 0, fixed: None }
+    }
+
+    /// A frame went in.
+    pub(super) fn add(&mut self, lsn: Lsn, bytes: usize, rows: u64, ends_group: bool, commit_micros: i64) {
+        self.bytes += bytes;
+        self.rows += rows;
+        self.began.get_or_insert_with(Instant::now);
+        if ends_group {
+            self.end = Some(lsn);
+            self.commit_micros = commit_micros;
+        } else {
+            self.end = None;
+        }
+    }
+
+    /// The end to commit at, if the round stands at the end of a transaction.
+    pub(super) fn end(&self) -> Option<(Lsn, i64)> {
+        self.end.filter(|end| self.fixed.is_none_or(|fixed| fixed == *end)).map(|end| (end, self.commit_micros))
+    }
+
+    /// The round has to end here and nowhere else.
+    pub(super) fn ends_at(&mut self, end: Option<Lsn>) {
+        self.fixed = end;
+    }
+
+    /// Whether it is due before more is read.
+    pub(super) fn is_full(&self) -> bool {
+        self.fixed.is_some()
+            || self.bytes >= self.limits.bytes
+            || self.rows >= self.limits.rows
+            || self.began.is_some_and(|began| began.elapsed() >= self.limits.age)
+    }
+
+    /// A new round begins.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.limits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_can_end_only_where_a_transaction_ends() {
+        let mut round = Round::new(Limits { bytes: 10, rows: 100, age: Duration::from_secs(60) });
+        round.add(Lsn::new(1), 4, 1, true, 5);
+        assert_eq!((round.end(), round.is_full()), (Some((Lsn::new(1), 5)), false));
+        round.add(Lsn::new(2), 7, 1, false, 6);
+        assert_eq!((round.end(), round.is_full()), (None, true));
+        round.add(Lsn::new(3), 1, 1, true, 6);
+        assert_eq!(round.end(), Some((Lsn::new(3), 6)));
+        round.clear();
+        assert_eq!((round.end(), round.is_full()), (None, false));
+    }
+
+    #[test]
+    fn a_round_that_was_sent_before_has_the_same_end_again() {
+        let mut round = Round::new(Limits { bytes: 1, rows: 1, age: Duration::ZERO });
+        round.ends_at(Some(Lsn::new(2)));
+        round.add(Lsn::new(1), 4, 1, true, 5);
+        assert_eq!(round.end(), None);
+        round.add(Lsn::new(2), 4, 1, true, 6);
+        assert_eq!(round.end(), Some((Lsn::new(2), 6)));
+    }
+}

@@ -1,0 +1,279 @@
+//! The delivery loop of one sink.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use wal::{Lsn, Reader, Wal};
+
+use super::applied::{Applied, damaged_frame};
+use super::resume::{LogView, resume};
+use super::round::{Limits, Round};
+use crate::backoff::Backoff;
+use crate::codec::catalog::Catalog;
+use crate::codec::frame::{Frame, FrameHeader};
+use crate::codec::state::{encode, get};
+use crate::error::{ErrorClass, Failure};
+use crate::sink::{HandOver, Schemas, Sink};
+use crate::telemetry::{SinkLive, SinkPhase};
+
+/// Bytes of the log read at once.
+const READ_BYTES: usize = 2 << 20;
+/// Bytes a sink may hold of a source transaction that is larger than a round.
+const SPILL_BYTES: usize = 32 << 20;
+/// How long a shutdown waits for what is already in the log to reach the sink.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Until when a sink is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Until told to stop.
+    Forever,
+    /// Until everything up to this LSN is applied.
+    Reach(Lsn),
+}
+
+/// One sink and what serving it needs.
+pub struct Delivery {
+    name: String,
+    sink: Box<dyn Sink>,
+    wal: Wal,
+    live: Arc<SinkLive>,
+    shutdown: CancellationToken,
+    goal: watch::Receiver<Goal>,
+    /// Where the log's cursor is. A target restored from an older copy is behind it for a while; a cursor never goes back.
+    acknowledged: Lsn,
+}
+
+enum Served {
+    /// The goal is reached, or the shutdown is over.
+    Done,
+}
+
+impl Delivery {
+    /// A loop for `sink`, whose cursor has the name in `live` and exists. When `shutdown` is told, what is in the log by
+    /// then is still applied if that takes only a moment. `goal` becomes [`Goal::Reach`] once the source has ended.
+    pub fn new(
+        sink: Box<dyn Sink>,
+        wal: Wal,
+        live: Arc<SinkLive>,
+        shutdown: CancellationToken,
+        goal: watch::Receiver<Goal>,
+    ) -> Self {
+        Self { name: live.name.clone(), sink, wal, live, shutdown, goal, acknowledged: Lsn::ZERO }
+    }
+
+    /// Serves the sink until its goal is reached, it is told to stop, or it fails for good.
+    ///
+    /// # Errors
+    /// The failure that stopped the sink. Failures worth a retry are retried without end.
+    pub async fn run(mut self) -> Result<(), Failure> {
+        let mut backoff = Backoff::default();
+        loop {
+            self.live.phase(SinkPhase::Opening, None);
+            let failure = match self.serve(&mut backoff).await {
+                Ok(Served::Done) => {
+                    self.live.phase(SinkPhase::Stopped, None);
+                    return self.sink.close().await;
+                }
+                Err(failure) => failure,
+            };
+            self.sink.rollback().await;
+            self.live.failed();
+            if failure.class != ErrorClass::Retry {
+                error!(sink = %self.name, error = %failure.chain(), "sink stopped");
+                self.live.phase(SinkPhase::Failed, Some(failure.chain()));
+                return Err(failure);
+            }
+            let wait = backoff.next_wait();
+            warn!(sink = %self.name, error = %failure.chain(), attempt = backoff.attempts(), ?wait, "sink failed, trying again");
+            self.live.phase(SinkPhase::Retrying, Some(failure.chain()));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.shutdown.cancelled() => {
+                    self.live.phase(SinkPhase::Stopped, Some(failure.chain()));
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self, backoff: &mut Backoff) -> Result<Served, Failure> {
+        let reader = self.wal.reader();
+        let target = self.sink.open(self.wal.id()).await?;
+        let mut applied = Applied::load(&reader, &self.name)?;
+        let mut catalog = Catalog::new(reader.clone());
+        let mut at = self.resume_at(&reader, target, &mut applied, &mut catalog).await?;
+        info!(sink = %self.name, lsn = %at, "sink opened");
+        self.live.applied(at, None);
+        self.live.phase(SinkPhase::Running, None);
+
+        let mut durable = self.wal.positions();
+        self.live.load_rows(applied.totals());
+        let mut round = Round::new(Limits::default());
+        if self.sink.hand_over() == HandOver::RecordedBatches {
+            round.ends_at(self.recorded_bounds(&reader)?.filter(|end| *end > at));
+        }
+        let mut stopping: Option<tokio::time::Instant> = None;
+        loop {
+            // Marked as seen before the read, so that what becomes durable during it wakes the wait below.
+            durable.borrow_and_update();
+            let blocks = reader.read(at, READ_BYTES).map_err(unreadable)?;
+            let drained = blocks.is_empty();
+            for block in &blocks {
+                for frame in block.frames() {
+                    let frame =
+                        frame.map_err(|source| unreadable(wal::Error::Damaged { block: block.first_lsn(), source }))?;
+                    if frame.lsn <= at {
+                        continue;
+                    }
+                    self.take(&frame, &mut round, &mut applied, &mut catalog).await?;
+                    at = frame.lsn;
+                    if round.is_full() && round.end().is_some() {
+                        self.commit(&mut round, &mut applied, &mut catalog).await?;
+                    }
+                }
+            }
+            if round.end().is_some() && (drained || self.nothing_more(&durable, at)) {
+                self.commit(&mut round, &mut applied, &mut catalog).await?;
+                backoff.reset();
+            }
+            if let Goal::Reach(end) = *self.goal.borrow()
+                && at >= end
+                && round.end().is_none()
+            {
+                return Ok(Served::Done);
+            }
+            if self.shutdown.is_cancelled() {
+                let until = *stopping.get_or_insert_with(|| tokio::time::Instant::now() + DRAIN);
+                if drained || tokio::time::Instant::now() >= until {
+                    return Ok(Served::Done);
+                }
+            }
+            if drained {
+                tokio::select! {
+                    changed = durable.changed() => {
+                        // The log's writer is gone only after a shutdown or a poisoned log.
+                        if changed.is_err() {
+                            return Err(Failure::fatal("the log was closed"));
+                        }
+                    }
+                    changed = self.goal.changed() => {
+                        if changed.is_err() { self.shutdown.cancelled().await; }
+                    }
+                    () = self.shutdown.cancelled(), if stopping.is_none() => {}
+                }
+            }
+        }
+    }
+
+    fn nothing_more(&self, durable: &watch::Receiver<wal::Positions>, at: Lsn) -> bool {
+        durable.borrow().durable <= at
+    }
+
+    /// Finds where to go on, and counts what the target applied without the log knowing.
+    async fn resume_at(
+        &mut self,
+        reader: &Reader,
+        target: crate::sink::TargetState,
+        applied: &mut Applied,
+        catalog: &mut Catalog,
+    ) -> Result<Lsn, Failure> {
+        let cursor = self
+            .wal
+            .cursors()
+            .into_iter()
+            .find(|cursor| cursor.name == self.name)
+            .ok_or_else(|| Failure::fatal(format!("the log has no cursor for sink '{}'", self.name)))?;
+        let positions = *self.wal.positions().borrow();
+        let view =
+            LogView { id: self.wal.id(), first: positions.first, durable: positions.durable, cursor: cursor.lsn };
+        let at = resume(&self.name, target, view)?;
+        self.acknowledged = at.max(cursor.lsn);
+        if at > cursor.lsn {
+            applied.count_gap(reader, cursor.lsn, at)?;
+            let (_, state) = applied.end_round(catalog)?;
+            self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
+        } else if at < cursor.lsn {
+            warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "target is older than the cursor, applying again from it");
+        }
+        Ok(at)
+    }
+
+    /// Gives one frame to the sink.
+    async fn take(
+        &mut self,
+        frame: &wal::FrameRef<'_>,
+        round: &mut Round,
+        applied: &mut Applied,
+        catalog: &mut Catalog,
+    ) -> Result<(), Failure> {
+        let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
+        let mut rows = 0;
+        match &decoded.header {
+            FrameHeader::Rows(header) => {
+                rows = header.sections.iter().map(|section| u64::from(section.rows)).sum();
+                self.sink.write(frame.lsn, &decoded, &mut Schemas::new(catalog))?;
+                applied.count(&decoded);
+                if self.sink.pending_bytes() > SPILL_BYTES {
+                    self.sink.spill().await?;
+                }
+            }
+            FrameHeader::Change { origin, change } => {
+                let barrier = self.sink.hand_over() == HandOver::RecordedBatches;
+                if barrier && round.end().is_some() {
+                    self.commit(round, applied, catalog).await?;
+                }
+                self.sink.change(frame.lsn, origin, change, &mut Schemas::new(catalog)).await?;
+            }
+            FrameHeader::Mark { .. } => {}
+        }
+        round.add(frame.lsn, frame.payload.len(), rows, frame.end_of_group, decoded.header.origin().commit_micros);
+        self.live.delivered(frame.lsn);
+        Ok(())
+    }
+
+    async fn commit(&mut self, round: &mut Round, applied: &mut Applied, catalog: &mut Catalog) -> Result<(), Failure> {
+        let Some((end, commit_micros)) = round.end() else { return Ok(()) };
+        if self.sink.hand_over() == HandOver::RecordedBatches {
+            self.record_bounds(end).await?;
+        }
+        self.sink.commit(end).await?;
+        let (rows, state) = applied.end_round(catalog)?;
+        if end > self.acknowledged {
+            self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
+            self.acknowledged = end;
+        }
+        for (table, count) in rows {
+            self.live.rows(&table, count);
+        }
+        self.live.applied(end, Some(commit_micros));
+        round.clear();
+        Ok(())
+    }
+
+    /// Where the round ends that may have been sent before a crash.
+    fn recorded_bounds(&self, reader: &Reader) -> Result<Option<Lsn>, Failure> {
+        get(reader, &round_key(&self.name), "a round's bounds")
+    }
+
+    /// Writes down where the round ends before it is sent.
+    async fn record_bounds(&self, end: Lsn) -> Result<(), Failure> {
+        let value = encode("a round's bounds", &end)?;
+        self.wal.put_state(vec![(round_key(&self.name), Some(value))]).await.map_err(unwritable)
+    }
+}
+
+fn round_key(sink: &str) -> Vec<u8> {
+    [b"round/", sink.as_bytes()].concat()
+}
+
+fn unreadable(error: wal::Error) -> Failure {
+    Failure::fatal("cannot read the log").caused_by(error)
+}
+
+fn unwritable(error: wal::Error) -> Failure {
+    Failure::fatal("the log cannot be written").caused_by(error)
+}

@@ -1,0 +1,219 @@
+//! The delivery loop over a real log and a target in memory whose failures are scripted.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wal::{Appender, GroupEnd, LogId, Lsn, Options, Wal};
+
+use super::*;
+use crate::codec::catalog::{encode_schema, state_key};
+use crate::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
+use crate::error::Failure;
+use crate::model::{Gtid, Origin, SchemaId, TableName, TableSchema};
+use crate::sink::{HandOver, Schemas, Sink, TargetState};
+use crate::telemetry::{SinkLive, SinkPhase};
+
+/// What a scripted sink does instead of succeeding.
+enum Fault {
+    /// Refuses the write of this LSN once.
+    Write(Lsn, Failure),
+    /// Commits at the target, then loses the answer.
+    AfterCommit(Failure),
+}
+
+#[derive(Default)]
+struct Target {
+    rows: Vec<(Lsn, Vec<u8>)>,
+    commits: Vec<Lsn>,
+    cursor: Option<(LogId, Lsn)>,
+    opened: usize,
+}
+
+struct Memory {
+    target: Arc<Mutex<Target>>,
+    faults: VecDeque<Fault>,
+    round: Vec<(Lsn, Vec<u8>)>,
+    log: Option<LogId>,
+}
+
+#[async_trait]
+impl Sink for Memory {
+    fn hand_over(&self) -> HandOver {
+        HandOver::TargetTransaction
+    }
+
+    async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
+        self.log = Some(log);
+        let mut target = self.target.lock().unwrap();
+        target.opened += 1;
+        Ok(target.cursor.map_or(TargetState::Fresh, |(log, applied)| TargetState::At { log, applied }))
+    }
+
+    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        if matches!(self.faults.front(), Some(Fault::Write(at, _)) if *at == lsn)
+            && let Some(Fault::Write(_, failure)) = self.faults.pop_front()
+        {
+            return Err(failure);
+        }
+        for (section, body) in frame.sections() {
+            schemas.get(section.schema)?;
+            self.round.push((lsn, body.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn pending_bytes(&self) -> usize {
+        0
+    }
+
+    async fn spill(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn change(&mut self, _: Lsn, _: &Origin, _: &TableChange, _: &mut Schemas<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
+        let mut target = self.target.lock().unwrap();
+        target.rows.append(&mut self.round);
+        target.commits.push(end);
+        target.cursor = self.log.map(|log| (log, end));
+        if matches!(self.faults.front(), Some(Fault::AfterCommit(_)))
+            && let Some(Fault::AfterCommit(failure)) = self.faults.pop_front()
+        {
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    async fn rollback(&mut self) {
+        self.round.clear();
+    }
+
+    async fn close(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+fn table() -> TableName {
+    TableName::new("d", "t")
+}
+
+/// A log with one-frame groups of the given bodies, one row each, and a group of three fragments at the end.
+async fn log(directory: &std::path::Path, bodies: &[&[u8]]) -> (Wal, Appender, Lsn) {
+    let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20)).unwrap();
+    let schema = TableSchema { name: table(), columns: Vec::new(), key: None };
+    let mut put = |body: &[u8], end| {
+        let section =
+            Section { schema: SchemaId(1), op: RowOp::Insert, rows: 1, bytes: body.len().try_into().unwrap() };
+        let origin = Origin { commit_micros: 7, file_number: 1, pos: 4, gtid: Gtid::Anonymous };
+        let mut header = Vec::new();
+        encode_header(&FrameHeader::Rows(RowsHeader { origin, sections: vec![section] }), &mut header).unwrap();
+        appender.append(&[&header, body], end).unwrap()
+    };
+    for body in bodies {
+        put(body, GroupEnd::Ends);
+    }
+    put(b"f1", GroupEnd::More);
+    put(b"f2", GroupEnd::More);
+    let last = put(b"f3", GroupEnd::Ends);
+    appender.put_state(&state_key(SchemaId(1)), Some(&encode_schema(&schema).unwrap()));
+    appender.flush_durable().await.unwrap();
+    (wal, appender, last)
+}
+
+struct Run {
+    target: Arc<Mutex<Target>>,
+    live: Arc<SinkLive>,
+    result: Result<(), Failure>,
+}
+
+async fn deliver(wal: &Wal, target: &Arc<Mutex<Target>>, faults: Vec<Fault>, goal: Lsn) -> Run {
+    wal.create_cursor("m", Lsn::ZERO).await.unwrap();
+    let live = Arc::new(SinkLive::new("m", "memory"));
+    let sink = Memory { target: Arc::clone(target), faults: faults.into(), round: Vec::new(), log: None };
+    let (_keep, goal) = watch::channel(Goal::Reach(goal));
+    let delivery = Delivery::new(Box::new(sink), wal.clone(), Arc::clone(&live), CancellationToken::new(), goal);
+    let result = delivery.run().await;
+    Run { target: Arc::clone(target), live, result }
+}
+
+fn expected(bodies: &[&[u8]]) -> Vec<(Lsn, Vec<u8>)> {
+    let all = bodies.iter().copied().chain([&b"f1"[..], b"f2", b"f3"]);
+    (1..).zip(all).map(|(lsn, body)| (Lsn::new(lsn), body.to_vec())).collect()
+}
+
+#[tokio::test]
+async fn every_frame_is_applied_once_in_order_and_the_cursor_follows() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a", b"b"]).await;
+    let run = deliver(&wal, &Arc::default(), vec![], last).await;
+    run.result.unwrap();
+    assert_eq!(run.target.lock().unwrap().rows, expected(&[b"a", b"b"]));
+    assert_eq!(run.live.applied_lsn(), last);
+    assert_eq!(run.live.state().0, SinkPhase::Stopped);
+    wal.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_round_that_failed_is_applied_again_from_its_start_and_nothing_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a", b"b"]).await;
+    let faults = vec![Fault::Write(Lsn::new(4), Failure::retry("try later"))];
+    let run = deliver(&wal, &Arc::default(), faults, last).await;
+    run.result.unwrap();
+    let target = run.target.lock().unwrap();
+    assert_eq!(target.rows, expected(&[b"a", b"b"]));
+    assert_eq!((target.opened, run.live.errors()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_not_repeated_and_still_counted_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a", b"b"]).await;
+    let faults = vec![Fault::AfterCommit(Failure::retry("answer lost"))];
+    let run = deliver(&wal, &Arc::default(), faults, last).await;
+    run.result.unwrap();
+    assert_eq!(run.target.lock().unwrap().rows, expected(&[b"a", b"b"]));
+    assert_eq!(applied_rows(&wal.reader(), "m").unwrap(), vec![(table(), 5)]);
+    let cursor = wal.cursors().into_iter().find(|cursor| cursor.name == "m").unwrap();
+    assert_eq!(cursor.lsn, last);
+}
+
+#[tokio::test]
+async fn a_transaction_in_fragments_is_never_committed_in_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a"]).await;
+    let run = deliver(&wal, &Arc::default(), vec![], last).await;
+    run.result.unwrap();
+    let inside = [Lsn::new(2), Lsn::new(3)];
+    assert!(run.target.lock().unwrap().commits.iter().all(|end| !inside.contains(end)));
+}
+
+#[tokio::test]
+async fn a_fatal_failure_stops_the_sink_and_leaves_the_cursor_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a"]).await;
+    let faults = vec![Fault::Write(Lsn::new(1), Failure::fatal("no such type").hint("exclude it"))];
+    let run = deliver(&wal, &Arc::default(), faults, last).await;
+    assert_eq!(run.result.unwrap_err().message, "no such type");
+    let (phase, error) = run.live.state();
+    assert_eq!(phase, SinkPhase::Failed);
+    assert_eq!(error.unwrap(), "no such type (exclude it)");
+    assert!(run.target.lock().unwrap().rows.is_empty());
+    assert_eq!(wal.cursors().first().unwrap().lsn, Lsn::ZERO);
+}
+
+#[tokio::test]
+async fn a_second_run_goes_on_where_the_target_stands() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a", b"b"]).await;
+    let first = deliver(&wal, &Arc::default(), vec![], last).await;
+    let second = deliver(&wal, &first.target, vec![], last).await;
+    second.result.unwrap();
+    assert_eq!(second.target.lock().unwrap().rows, expected(&[b"a", b"b"]));
+}

@@ -1,0 +1,438 @@
+//! What a statement of the binlog changes, and how its resulting schema is found.
+//!
+//! The text tells which table, which columns came, went or changed their names; the exact schema comes from the server's
+//! `information_schema`, if that already, and still, shows the state right behind the statement. While the stream is
+//! behind, it shows a later state: then the statement is remembered ([`Registry::pend`]), and the schema comes with the next
+//! `TABLE_MAP` of the table, or with the last of its DDL statements, whichever is first.
+//!
+//! Whenever rows of before the statement may not be derivable from what the sinks hold (a default that is no constant, a
+//! change of type, partitions exchanged), the table is read again in chunks, beside the stream.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::registry::Registry;
+use super::session::Session;
+use super::state::Reread;
+use crate::codec::frame::{FrameHeader, TableChange};
+use crate::error::Failure;
+use crate::model::{ColumnDefault, ColumnType, Origin, TableName, TableSchema};
+use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
+
+impl Session<'_> {
+    /// Follows a statement that stands in the binlog as a text. Frames it needs are put into the open group.
+    pub(super) async fn statement(
+        &mut self,
+        sql: &str,
+        database: &str,
+        mode: SqlMode,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        match ddl::parse(sql, database, mode) {
+            Statement::CreateTable(create) if !create.temporary => self.create_table(create, origin).await,
+            Statement::AlterTable { table, ops } => self.alter_table(table, ops, origin).await,
+            Statement::RenameTable(pairs) => {
+                for (from, to) in pairs {
+                    self.rename_table(&from, &to, origin).await?;
+                }
+                Ok(())
+            }
+            Statement::DropTable { tables, temporary: false } => {
+                for table in tables {
+                    self.drop_table(&table, origin)?;
+                }
+                Ok(())
+            }
+            Statement::DropDatabase(name) | Statement::CreateDatabase { name, or_replace: true } => {
+                for table in self.ctx.registry.in_database(&name) {
+                    self.drop_table(&table, origin)?;
+                }
+                Ok(())
+            }
+            Statement::Truncate(table) if self.captures(&table) => {
+                self.ctx.windows.invalidate(&table);
+                self.change(origin, TableChange::Truncate { table })
+            }
+            Statement::IndexChange { table } if self.captures(&table) => {
+                self.alter_table(table, AlterOps::Known(vec![AlterOp::IndexChanged]), origin).await
+            }
+            Statement::Dml { tables, opaque } => self.statement_format(tables, opaque),
+            Statement::Unknown { first_words, mentioned } => match mentioned.into_iter().find(|table| self.captures(table)) {
+                Some(table) => Err(Failure::fatal(format!(
+                    "a statement that begins with '{first_words}' mentions captured table '{table}' and is not understood"
+                ))
+                .hint("leave the table out with source.exclude, or start behind the statement with startup_mode: specific and a new log")),
+                None => Ok(()),
+            },
+            Statement::Xa { .. } => Err(Failure::fatal(
+                "the binlog holds a distributed transaction (XA), whose rows become true only with a later XA COMMIT",
+            )
+            .hint("distributed transactions on captured tables are not supported")),
+            Statement::RollbackToSavepoint(_) if self.group_has_rows() => Err(Failure::fatal(
+                "the binlog rolls back to a savepoint inside a transaction that changed captured rows; only tables without transactions are written so",
+            )
+            .hint("use ENGINE=InnoDB for the captured tables")),
+            Statement::Begin
+            | Statement::Commit
+            | Statement::Rollback
+            | Statement::Savepoint(_)
+            | Statement::ReleaseSavepoint(_)
+            | Statement::RollbackToSavepoint(_)
+            | Statement::CreateTable(_)
+            | Statement::DropTable { .. }
+            | Statement::CreateDatabase { .. }
+            | Statement::Truncate(_)
+            | Statement::IndexChange { .. }
+            | Statement::Irrelevant => Ok(()),
+        }
+    }
+
+    fn statement_format(&self, tables: Vec<TableName>, opaque: bool) -> Result<(), Failure> {
+        let Some(table) = tables.into_iter().find(|table| self.captures(table)) else {
+            if opaque {
+                warn!("the binlog holds a routine call in statement format; rows it changed in captured tables would be unseen");
+            }
+            return Ok(());
+        };
+        Err(Failure::fatal(format!("rows of captured table '{table}' were changed in statement format: the binlog holds no rows for it"))
+            .hint("set binlog_format=ROW for every session that writes to captured tables, then read the table again with a new log"))
+    }
+
+    async fn create_table(&mut self, create: CreateTable, origin: &Origin) -> Result<(), Failure> {
+        let table = create.table;
+        if !self.captures(&table) {
+            return Ok(());
+        }
+        let known = self.ctx.registry.current(&table).is_some();
+        if known && create.if_not_exists && !create.or_replace {
+            return Ok(());
+        }
+        if known {
+            self.drop_table(&table, origin)?;
+        }
+        self.forget(&table);
+        let Some(found) = self.describe(&table).await? else { return Ok(()) };
+        let now = column_names(&found);
+        if create.columns.as_ref().is_some_and(|columns| !same_names(columns, &now)) {
+            // Altered since: the schema of here comes with its first rows, or with the last ALTER.
+            return Ok(());
+        }
+        self.adopt(found, Vec::new(), origin)
+    }
+
+    async fn alter_table(&mut self, table: TableName, ops: AlterOps, origin: &Origin) -> Result<(), Failure> {
+        let ops_list = match &ops {
+            AlterOps::Known(list) => list.clone(),
+            AlterOps::Unreadable => Vec::new(),
+        };
+        for op in &ops_list {
+            if let AlterOp::RowsChangedUnseen { other: Some(other), .. } = op
+                && self.captures(other)
+            {
+                self.ctx.windows.invalidate(other);
+                self.reread(other, true, "its rows were exchanged without row events");
+            }
+        }
+        if self.captures(&table) {
+            self.alter_captured(&table, &ops, &ops_list, origin).await?;
+        }
+        for op in &ops_list {
+            if let AlterOp::RenameTo(to) = op {
+                self.rename_table(&table, to, origin).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn alter_captured(
+        &mut self,
+        table: &TableName,
+        ops: &AlterOps,
+        list: &[AlterOp],
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        self.ctx.windows.invalidate(table);
+        self.forget(table);
+        if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
+            self.reread(table, true, "its rows were changed without row events");
+        }
+        let renamed: Vec<(String, String)> = list.iter().filter_map(rename_of).collect();
+        // After RENAME TO in the same statement the server knows the table by its new name.
+        let asked = list.iter().rev().find_map(|op| match op {
+            AlterOp::RenameTo(to) => Some(to.clone()),
+            _ => None,
+        });
+        let found = self.describe(asked.as_ref().unwrap_or(table)).await?.map(|found| TableSchema { name: table.clone(), ..found });
+        let before = self.ctx.registry.current(table).map(|current| Arc::clone(&current.schema));
+        let (Some(found), Some(before)) = (found, before) else {
+            return self.ctx.registry.pend(table, renamed, *ops == AlterOps::Unreadable, &mut self.ctx.writer);
+        };
+        let expected = ops.column_names_after(&column_names(&before));
+        if expected.is_some_and(|expected| same_names(&expected, &column_names(&found))) {
+            return self.adopt(found, renamed, origin);
+        }
+        info!(%table, "the server already shows a later schema, or one that could not be foretold; it follows with the next rows");
+        self.ctx.registry.pend(table, renamed, *ops == AlterOps::Unreadable, &mut self.ctx.writer)
+    }
+
+    async fn rename_table(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
+        let (from_captured, to_captured) = (self.captures(from), self.captures(to));
+        self.ctx.windows.invalidate(from);
+        self.ctx.windows.invalidate(to);
+        self.forget(from);
+        self.forget(to);
+        match (from_captured, to_captured) {
+            (false, false) => Ok(()),
+            (true, false) => self.drop_table(from, origin),
+            (false, true) => {
+                if let Some(found) = self.describe(to).await? {
+                    self.adopt(found, Vec::new(), origin)?;
+                }
+                self.reread(to, true, "it was renamed from a table that is not captured");
+                Ok(())
+            }
+            (true, true) => {
+                let Some(schema) = self.ctx.registry.current(from).map(|current| Arc::clone(&current.schema)) else {
+                    self.ctx.registry.forget(from, &mut self.ctx.writer);
+                    self.reread(to, true, "it was renamed before its schema was known");
+                    return Ok(());
+                };
+                let (renamed, reread) = self.ctx.registry.pending(from);
+                self.ctx.registry.forget(from, &mut self.ctx.writer);
+                let schema = Arc::new(TableSchema { name: to.clone(), ..TableSchema::clone(&schema) });
+                let (_, id) = self.ctx.registry.set_schema(schema, &mut self.ctx.writer)?;
+                self.ctx.registry.pend(to, renamed, reread, &mut self.ctx.writer)?;
+                self.ctx.renamed_table(from, to);
+                self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })
+            }
+        }
+    }
+
+    fn drop_table(&mut self, table: &TableName, origin: &Origin) -> Result<(), Failure> {
+        if !self.captures(table) {
+            return Ok(());
+        }
+        self.ctx.windows.invalidate(table);
+        self.forget(table);
+        let known = self.ctx.registry.current(table).is_some();
+        self.ctx.registry.forget(table, &mut self.ctx.writer);
+        if known { self.change(origin, TableChange::Drop { table: table.clone() }) } else { Ok(()) }
+    }
+
+    /// Makes `found` the table's schema from here on. `renamed` are the renames of the statement at hand.
+    pub(super) fn adopt(
+        &mut self,
+        mut found: TableSchema,
+        renamed: Vec<(String, String)>,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        let table = found.name.clone();
+        let (mut all, mut why) = (Vec::new(), None);
+        if let Some(before) = self.ctx.registry.current(&table).map(|current| Arc::clone(&current.schema)) {
+            let (pending, unreadable) = self.ctx.registry.pending(&table);
+            all = compose(pending.into_iter().chain(renamed), &before, &found);
+            if before.same_image(&found) && before.key == found.key {
+                return Ok(());
+            }
+            why = if unreadable { Some("a DDL statement of it could not be read") } else { reread_reason(&before, &found, &all) };
+        } else {
+            // No rows of before: no default is ever needed.
+            for column in &mut found.columns {
+                column.default = ColumnDefault::Unknown;
+            }
+        }
+        self.ctx.windows.invalidate(&table);
+        let (from, to) = self.ctx.registry.set_schema(Arc::new(found), &mut self.ctx.writer)?;
+        self.change(origin, TableChange::Schema { table: table.clone(), from, to, renamed: all })?;
+        if let Some(why) = why {
+            self.reread(&table, false, why);
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, origin: &Origin, change: TableChange) -> Result<(), Failure> {
+        info!(table = %change.table(), change = change.kind(), "table changed");
+        self.single(FrameHeader::Change { origin: origin.clone(), change })
+    }
+
+    fn reread(&mut self, table: &TableName, replace: bool, why: &str) {
+        self.ctx.rereads.push(Reread { table: table.clone(), replace, why: why.to_owned() });
+    }
+}
+
+fn column_names(schema: &TableSchema) -> Vec<String> {
+    schema.columns.iter().map(|column| column.name.clone()).collect()
+}
+
+fn rename_of(op: &AlterOp) -> Option<(String, String)> {
+    match op {
+        AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to } if from != to => {
+            Some((from.clone(), to.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn same_names(a: &[String], b: &[String]) -> bool {
+    let sorted = |names: &[String]| {
+        let mut names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        names.sort();
+        names
+    };
+    sorted(a) == sorted(b)
+}
+
+/// Renames of several statements as one step, as far as both ends exist: (name in `before`, name in `after`).
+fn compose(
+    steps: impl Iterator<Item = (String, String)>,
+    before: &TableSchema,
+    after: &TableSchema,
+) -> Vec<(String, String)> {
+    let mut moved: Vec<(String, String)> = Vec::new();
+    for (from, to) in steps {
+        match moved.iter_mut().find(|(_, now)| now.eq_ignore_ascii_case(&from)) {
+            Some((_, now)) => *now = to,
+            None => moved.push((from, to)),
+        }
+    }
+    moved
+        .into_iter()
+        .filter_map(|(from, to)| {
+            let old = before.columns.get(before.column_index(&from)?)?;
+            let new = after.columns.get(after.column_index(&to)?)?;
+            (old.name != new.name).then(|| (old.name.clone(), new.name.clone()))
+        })
+        .collect()
+}
+
+/// Why rows of before the change cannot be derived at a sink, if they cannot.
+fn reread_reason(before: &TableSchema, after: &TableSchema, renamed: &[(String, String)]) -> Option<&'static str> {
+    let old_name = |name: &str| {
+        let hit = renamed.iter().find(|(_, to)| to.eq_ignore_ascii_case(name));
+        hit.map_or_else(|| name.to_owned(), |(from, _)| from.clone())
+    };
+    let mut kept = 0;
+    let mut added = false;
+    for column in &after.columns {
+        let old = before.column_index(&old_name(&column.name)).and_then(|index| before.columns.get(index));
+        match old {
+            None => {
+                added = true;
+                if column.default == ColumnDefault::Unknown {
+                    return Some("a column was added whose value in older rows is not a constant");
+                }
+            }
+            Some(old) => {
+                kept += 1;
+                if !keeps_values(&old.ty, &column.ty) {
+                    return Some("a column changed its type");
+                }
+                if old.nullable && !column.nullable {
+                    return Some("a column became NOT NULL");
+                }
+            }
+        }
+    }
+    (added && kept < before.columns.len() && renamed.is_empty())
+        .then_some("columns came and went, and one of them may have been renamed")
+}
+
+/// Whether every value of `old` is the same value under `new`, for every sink.
+fn keeps_values(old: &ColumnType, new: &ColumnType) -> bool {
+    use ColumnType as T;
+    match (old, new) {
+        (T::Int { width: a, unsigned: false }, T::Int { width: b, unsigned: false })
+        | (T::Int { width: a, unsigned: true }, T::Int { width: b, unsigned: true }) => a.bytes() <= b.bytes(),
+        (T::Char { .. } | T::VarChar { .. }, T::VarChar { .. } | T::Text { .. })
+        | (T::VarChar { .. } | T::Char { .. }, T::Char { .. })
+        | (T::Text { .. }, T::Text { .. }) => charset(old) == charset(new) && longest(old) <= longest(new),
+        (T::VarBinary { .. } | T::Blob { .. }, T::VarBinary { .. } | T::Blob { .. }) => longest(old) <= longest(new),
+        (T::Enum { members: a }, T::Enum { members: b }) | (T::Set { members: a }, T::Set { members: b }) => {
+            b.len() >= a.len() && a.iter().zip(b).all(|(a, b)| a == b)
+        }
+        (a, b) => a == b,
+    }
+}
+
+fn charset(ty: &ColumnType) -> Option<&crate::model::Charset> {
+    match ty {
+        ColumnType::Char { charset, .. } | ColumnType::VarChar { charset, .. } | ColumnType::Text { charset, .. } => {
+            Some(charset)
+        }
+        _ => None,
+    }
+}
+
+fn longest(ty: &ColumnType) -> u64 {
+    match ty {
+        ColumnType::Char { max_bytes, .. } | ColumnType::VarChar { max_bytes, .. } | ColumnType::VarBinary { max_bytes } => {
+            u64::from(*max_bytes)
+        }
+        ColumnType::Text { length_bytes, .. } | ColumnType::Blob { length_bytes } => {
+            (1_u64 << (8 * u32::from(*length_bytes).min(4))) - 1
+        }
+        _ => 0,
+    }
+}
+
+impl Registry {
+    /// Renames and doubts of DDL whose schema has not been seen yet.
+    fn pending(&mut self, table: &TableName) -> (Vec<(String, String)>, bool) {
+        let table = self.entry(table);
+        (table.renamed.clone(), table.reread)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Charset, Column, IntWidth};
+
+    fn schema(columns: &[(&str, ColumnType, ColumnDefault)]) -> TableSchema {
+        let columns = columns
+            .iter()
+            .map(|(name, ty, default)| Column { name: (*name).into(), ty: ty.clone(), nullable: true, default: default.clone() })
+            .collect();
+        TableSchema { name: TableName::new("d", "t"), columns, key: None }
+    }
+
+    fn int() -> ColumnType {
+        ColumnType::Int { width: IntWidth::W4, unsigned: false }
+    }
+
+    fn pair(from: &str, to: &str) -> (String, String) {
+        (from.to_owned(), to.to_owned())
+    }
+
+    #[test]
+    fn renames_of_several_statements_become_one_step() {
+        let before = schema(&[("a", int(), ColumnDefault::Null), ("x", int(), ColumnDefault::Null)]);
+        let after = schema(&[("c", int(), ColumnDefault::Null), ("x", int(), ColumnDefault::Null)]);
+        let steps = vec![pair("a", "b"), pair("b", "c"), pair("gone", "never")];
+        assert_eq!(compose(steps.into_iter(), &before, &after), vec![pair("a", "c")]);
+    }
+
+    #[test]
+    fn a_table_is_read_again_only_when_older_rows_cannot_be_derived() {
+        let before = schema(&[("a", int(), ColumnDefault::Unknown)]);
+        let constant = schema(&[("a", int(), ColumnDefault::Unknown), ("b", int(), ColumnDefault::Value(vec![1, 0, 0, 0]))]);
+        assert_eq!(reread_reason(&before, &constant, &[]), None);
+        let expression = schema(&[("a", int(), ColumnDefault::Unknown), ("b", int(), ColumnDefault::Unknown)]);
+        assert!(reread_reason(&before, &expression, &[]).is_some());
+        let wider = schema(&[("a", ColumnType::Int { width: IntWidth::W8, unsigned: false }, ColumnDefault::Unknown)]);
+        assert_eq!(reread_reason(&before, &wider, &[]), None);
+        assert!(reread_reason(&wider, &before, &[]).is_some());
+        let renamed = schema(&[("b", int(), ColumnDefault::Null)]);
+        assert_eq!(reread_reason(&before, &renamed, &[pair("a", "b")]), None);
+        assert!(reread_reason(&before, &renamed, &[]).is_some(), "without the hint a rename looks like a drop and an add");
+    }
+
+    #[test]
+    fn text_keeps_its_values_only_when_it_grows_in_the_same_charset() {
+        let text = |max_bytes, charset: &str| ColumnType::VarChar { max_bytes, charset: Charset::new(charset) };
+        assert!(keeps_values(&text(10, "utf8mb4"), &text(20, "utf8mb4")));
+        assert!(!keeps_values(&text(20, "utf8mb4"), &text(10, "utf8mb4")));
+        assert!(!keeps_values(&text(10, "latin1"), &text(40, "utf8mb4")));
+    }
+}

@@ -1,0 +1,27 @@
+//! Source to log: takes what the binlog decoder gives, writes it as frames, and keeps the source position with it.
+//!
+//! One task owns the log's appender, so the order of frames is the order of the binlog. What must agree after a crash goes
+//! into one commit of the log: the frames of a source transaction, the position behind it, the schemas it names, the
+//! table records, the row counters, and the progress of a snapshot chunk.
+//!
+//! - [`run`]: the loop, its reconnects, and when it hands frames to the log's writer.
+//! - `writer`: frames out of rows; fragments of large transactions.
+//! - `session`: what an item of the decoder does to the log.
+//! - `registry`: which schema each table has at this place of the log.
+//! - `ddl`: what a statement changes.
+//! - `windows`: keys that the stream changes while snapshot chunks are read.
+//! - `place`: chunks and whole-table reads into the log.
+//! - `state`: what stands beside the frames in the log.
+
+mod ddl;
+mod place;
+mod registry;
+mod run;
+mod session;
+mod state;
+mod windows;
+mod writer;
+
+pub use run::{Ingest, Until, Wiring};
+pub(crate) use state::POSITION;
+pub use state::{Counts, Reread, counts, known_tables, rereads, stored_position};

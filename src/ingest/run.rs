@@ -1,0 +1,454 @@
+//! The ingest loop: reads the stream, reconnects, and decides when the log's writer gets what has gathered.
+//!
+//! Steady state: events that are ready are taken without waiting; what they make is handed over when 1 MiB has gathered,
+//! when [`FLUSH_EVERY`] has passed, or when the stream runs dry, whichever is first. So a burst shares commits and a single
+//! transaction is durable a moment after it was read.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use wal::{Appender, Lsn, Reader, Wal};
+
+use super::place::WaitingChunk;
+use super::registry::Registry;
+use super::session::Session;
+use super::state::{Reread, stored_position};
+use super::windows::Windows;
+use super::writer::LogWriter;
+use crate::backoff::Backoff;
+use crate::config::SourcePlan;
+use crate::error::{ErrorClass, Failure};
+use crate::model::{Origin, SourcePosition};
+use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableSlot};
+use crate::source::mysql::ddl::SqlMode;
+use crate::source::mysql::server::ServerInfo;
+use crate::source::mysql::snapshot::handoff::{ExactRead, FilePos, Request};
+use crate::source::mysql::{connect, start};
+use crate::telemetry::{Live, SourcePhase, now_micros};
+
+/// Longest time that what was read waits for more, while more keeps coming.
+const FLUSH_EVERY: Duration = Duration::from_millis(10);
+/// Events between two looks at the clock and at the requests of snapshot readers.
+const LOOK_EVERY: u32 = 64;
+
+/// Until when the loop runs.
+#[derive(Clone, Debug)]
+pub enum Until {
+    /// Until told to stop.
+    Stopped,
+    /// Until everything that the server had at the start is in the log, and the snapshot is done.
+    CaughtUp {
+        /// Whether every snapshot is done.
+        snapshot_done: watch::Receiver<bool>,
+    },
+}
+
+/// The ingest loop and what it owns.
+pub struct Ingest {
+    pub(super) plan: SourcePlan,
+    reader: Reader,
+    pub(super) writer: LogWriter,
+    pub(super) registry: Registry,
+    pub(super) windows: Windows,
+    pub(super) waiting: Vec<WaitingChunk>,
+    pub(super) exact: Option<ExactRead>,
+    requests: mpsc::Receiver<Request>,
+    jobs_out: mpsc::UnboundedSender<Reread>,
+    /// Re-reads asked for in the open group.
+    pub(super) rereads: Vec<Reread>,
+    /// Re-reads of finished groups, started once these are durable.
+    pub(super) jobs: Vec<Reread>,
+    pub(super) live: Arc<Live>,
+    pub(super) shutdown: CancellationToken,
+    until: Until,
+}
+
+/// What an [`Ingest`] is connected to.
+pub struct Wiring {
+    /// The log.
+    pub wal: Wal,
+    /// Its appender.
+    pub appender: Appender,
+    /// Requests of the snapshot readers.
+    pub requests: mpsc::Receiver<Request>,
+    /// Tables to read again.
+    pub jobs: mpsc::UnboundedSender<Reread>,
+    /// Where the state is shown.
+    pub live: Arc<Live>,
+    /// Told to stop.
+    pub shutdown: CancellationToken,
+    /// Until when it runs.
+    pub until: Until,
+}
+
+enum Ended {
+    Stopped,
+    CaughtUp,
+}
+
+impl Ingest {
+    /// A loop over the log as it stands.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn new(plan: SourcePlan, wiring: Wiring) -> Result<Self, Failure> {
+        let reader = wiring.wal.reader();
+        let registry = Registry::load(&reader)?;
+        Ok(Self {
+            plan,
+            writer: LogWriter::new(wiring.appender),
+            registry,
+            windows: Windows::default(),
+            waiting: Vec::new(),
+            exact: None,
+            requests: wiring.requests,
+            jobs_out: wiring.jobs,
+            rereads: Vec::new(),
+            jobs: Vec::new(),
+            live: wiring.live,
+            shutdown: wiring.shutdown,
+            until: wiring.until,
+            reader,
+        })
+    }
+
+    /// Runs until told to stop, caught up, or failed. Gives the last LSN of the log.
+    ///
+    /// # Errors
+    /// The failure that stopped the stream. Failures worth a retry are retried without end.
+    pub async fn run(mut self) -> Result<Lsn, Failure> {
+        let mut backoff = Backoff::default();
+        loop {
+            let ended = self.session(&mut backoff).await;
+            match ended {
+                Ok(Ended::CaughtUp | Ended::Stopped) => {
+                    self.writer.abort().await?;
+                    self.writer.flush_durable().await?;
+                    self.live.source.phase(SourcePhase::Stopped, None);
+                    return Ok(self.reader.positions().durable);
+                }
+                Err(failure) if failure.class == ErrorClass::Retry => {
+                    self.forget_open_work().await?;
+                    if self.shutdown.is_cancelled() {
+                        self.live.source.phase(SourcePhase::Stopped, Some(failure.chain()));
+                        return Ok(self.reader.positions().durable);
+                    }
+                    let wait = backoff.next_wait();
+                    warn!(error = %failure.chain(), attempt = backoff.attempts(), ?wait, "source lost, trying again");
+                    self.live.source.reconnected();
+                    self.live.source.phase(SourcePhase::Reconnecting, Some(failure.chain()));
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.shutdown.cancelled() => {}
+                    }
+                }
+                Err(failure) => {
+                    self.forget_open_work().await?;
+                    error!(error = %failure.chain(), "source stopped");
+                    self.live.source.phase(SourcePhase::Failed, Some(failure.chain()));
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// Back to the last finished group: what was open is forgotten, in the log and here.
+    async fn forget_open_work(&mut self) -> Result<(), Failure> {
+        self.writer.abort().await?;
+        self.writer.flush_durable().await?;
+        self.reload_registry()?;
+        self.rereads.clear();
+        self.windows.invalidate_all();
+        self.exact = None;
+        self.start_jobs();
+        Ok(())
+    }
+
+    /// Hands what has gathered to the log, and shows it while the log is full.
+    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        let flush = self.writer.flush();
+        tokio::pin!(flush);
+        let soon = tokio::time::timeout(Duration::from_millis(200), &mut flush).await;
+        if let Ok(done) = soon {
+            return done;
+        }
+        if self.reader.positions().full {
+            warn!("the log is full: reading waits until a sink has caught up (wal.max_size)");
+            self.live.source.phase(SourcePhase::LogFull, None);
+        }
+        tokio::select! {
+            done = &mut flush => done?,
+            () = self.shutdown.cancelled() => {
+                return Err(Failure::retry("stopped while the log was full"));
+            }
+        }
+        self.live.source.phase(SourcePhase::Streaming, None);
+        Ok(())
+    }
+
+    /// Gives re-reads of finished groups to the snapshot readers.
+    pub(super) fn start_jobs(&mut self) {
+        for job in self.jobs.drain(..) {
+            info!(table = %job.table, why = %job.why, "table is read again");
+            if self.jobs_out.send(job).is_err() {
+                // The readers end before this loop only at a shutdown; the job stands in the log for the next start.
+                return;
+            }
+        }
+    }
+
+    /// What is known of the tables, as of the last durable group.
+    pub(super) fn reload_registry(&mut self) -> Result<(), Failure> {
+        self.registry = Registry::load(&self.reader)?;
+        Ok(())
+    }
+
+    fn snapshot_is_done(&self) -> bool {
+        match &self.until {
+            Until::Stopped => false,
+            Until::CaughtUp { snapshot_done } => *snapshot_done.borrow(),
+        }
+    }
+
+    /// Returns when the snapshot may have been done; never when that does not matter.
+    async fn snapshot_changed(until: &mut Until) {
+        match until {
+            Until::Stopped => std::future::pending().await,
+            Until::CaughtUp { snapshot_done } => {
+                if *snapshot_done.borrow_and_update() || snapshot_done.changed().await.is_err() {
+                    std::future::pending().await
+                }
+            }
+        }
+    }
+
+    async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended, Failure> {
+        let mut conn = connect::connect(&self.plan).await?;
+        let server = ServerInfo::probe(&mut conn).await?;
+        server.require_usable()?;
+        self.live.source.server(server.to_string());
+        let stored = stored_position(&self.reader)?;
+        let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
+        let from = start::start_point(&mut conn, &server, &self.plan, Some(&stored)).await?;
+        let target = match self.until {
+            Until::Stopped => None,
+            Until::CaughtUp { .. } => Some(server.current_position(&mut conn).await?),
+        };
+        let collations = Arc::new(server.collations(&mut conn).await?);
+        // It has answered; a goodbye it does not hear changes nothing.
+        drop(conn.disconnect().await);
+        let mut decoder = Decoder::new(from.position(), self.plan.filter.clone(), collations)
+            .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
+        let mut stream = BinlogStream::open(&self.plan, &server, &from).await?;
+        info!(server = %server, from = %from, "reading the binlog");
+        self.live.source.phase(SourcePhase::Streaming, None);
+        let mut session = Session::new(self, server);
+        let mut reading = Reading { target, slots: Vec::new(), flushed: Instant::now(), dirty: true };
+        let ended = session.read(&mut stream, &mut decoder, &mut reading, backoff).await;
+        session.close().await;
+        ended
+    }
+}
+
+/// What the loop keeps between events.
+struct Reading {
+    /// Where `CaughtUp` ends.
+    target: Option<SourcePosition>,
+    /// Registry index of each of the decoder's slots.
+    slots: Vec<Option<usize>>,
+    /// When it was last handed over.
+    flushed: Instant,
+    /// Something was read since.
+    dirty: bool,
+}
+
+impl Session<'_> {
+    async fn read(
+        &mut self,
+        stream: &mut BinlogStream,
+        decoder: &mut Decoder,
+        reading: &mut Reading,
+        backoff: &mut Backoff,
+    ) -> Result<Ended, Failure> {
+        let mut since_look = 0_u32;
+        let mut filtered = 0_u64;
+        let mut events = 0_u64;
+        loop {
+            let event = match stream.try_next()? {
+                Some(event) => event,
+                None => {
+                    self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
+                    if decoder.at_boundary() {
+                        if let Some(ended) = self.settle(decoder, reading).await? {
+                            return Ok(ended);
+                        }
+                        tokio::select! {
+                            event = stream.next() => event?,
+                            Some(request) = self.ctx.requests.recv() => {
+                                self.serve_one(request, decoder, reading).await?;
+                                continue;
+                            }
+                            () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
+                            () = Ingest::snapshot_changed(&mut self.ctx.until) => continue,
+                        }
+                    } else {
+                        tokio::select! {
+                            event = stream.next() => event?,
+                            () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
+                        }
+                    }
+                }
+            };
+            events += 1;
+            since_look += 1;
+            reading.dirty = true;
+            filtered += u64::from(self.event(&event, decoder, reading).await?);
+            if !decoder.at_boundary() {
+                continue;
+            }
+            if since_look >= LOOK_EVERY {
+                since_look = 0;
+                backoff.reset();
+                while let Ok(request) = self.ctx.requests.try_recv() {
+                    self.serve_one(request, decoder, reading).await?;
+                }
+                if (reading.flushed.elapsed() >= FLUSH_EVERY || self.ctx.writer.wants_flush())
+                    && let Some(ended) = self.settle(decoder, reading).await?
+                {
+                    return Ok(ended);
+                }
+            }
+        }
+    }
+
+    /// At a boundary: what was read is handed over; says whether that was all there is to do.
+    async fn settle(&mut self, decoder: &Decoder, reading: &mut Reading) -> Result<Option<Ended>, Failure> {
+        if reading.dirty {
+            self.checkpoint_and_flush(&decoder.position()).await?;
+            reading.dirty = false;
+            reading.flushed = Instant::now();
+        }
+        self.ctx.live.source.read(decoder.origin().commit_micros, now_micros());
+        if self.ctx.shutdown.is_cancelled() {
+            return Ok(Some(Ended::Stopped));
+        }
+        let idle = self.ctx.waiting.is_empty() && self.ctx.exact.is_none() && self.ctx.snapshot_is_done();
+        if let Some(target) = reading.target.as_ref().filter(|_| idle) {
+            let (file, pos) = decoder.boundary();
+            let at = FilePos { file: file.to_owned(), pos };
+            if at.reaches(&FilePos { file: target.file.clone(), pos: target.pos }) != Some(false) {
+                return Ok(Some(Ended::CaughtUp));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn serve_one(&mut self, request: Request, decoder: &mut Decoder, reading: &mut Reading) -> Result<(), Failure> {
+        self.serve(request, &decoder.position(), &placed(decoder)).await?;
+        reading.dirty = true;
+        self.tell_forgotten(decoder);
+        Ok(())
+    }
+
+    /// Takes one event; true if it was rows of a table that is not captured.
+    async fn event(&mut self, event: &RawEvent<'_>, decoder: &mut Decoder, reading: &mut Reading) -> Result<bool, Failure> {
+        match decoder.decode(event)? {
+            Item::Nothing | Item::Begin | Item::Heartbeat => {
+                // A position can pass a chunk's without a transaction: rotation, heartbeats.
+                if decoder.at_boundary() {
+                    self.place(decoder, false).await?;
+                }
+            }
+            Item::Rows { slot, op, images } => {
+                let slot_index = usize::try_from(slot.0).unwrap_or(usize::MAX);
+                let index = match reading.slots.get(slot_index).copied().flatten() {
+                    Some(index) => index,
+                    None => self.bind(slot, slot_index, decoder, reading)?,
+                };
+                if self.must_save_position(images.len()) {
+                    self.save_position(&decoder.position())?;
+                }
+                self.stream_rows(index, op, &images, &decoder.origin()).await?;
+            }
+            Item::Schema { slot, schema } => {
+                if self.must_save_position(usize::MAX / 2) {
+                    self.save_position(&decoder.position())?;
+                }
+                self.schema(&schema, &decoder.origin()).await?;
+                let slot_index = usize::try_from(slot.0).unwrap_or(usize::MAX);
+                self.bind(slot, slot_index, decoder, reading)?;
+            }
+            Item::Filtered { .. } => return Ok(true),
+            Item::Statement(statement) => {
+                let mode = SqlMode::from_bits(statement.sql_mode);
+                let origin = decoder.origin();
+                self.statement(&statement.sql, &statement.database, mode, &origin).await?;
+                if !statement.in_transaction {
+                    self.end_of_group(decoder, reading).await?;
+                }
+            }
+            Item::Commit => self.end_of_group(decoder, reading).await?,
+            Item::Rollback => {
+                self.roll_back(&decoder.position()).await?;
+                reading.slots.clear();
+                self.tell_forgotten(decoder);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn end_of_group(&mut self, decoder: &mut Decoder, reading: &mut Reading) -> Result<(), Failure> {
+        let exact = self.ctx.exact.as_ref().map(|read| read.table.clone());
+        let touched = exact.is_some_and(|table| self.touches(&table));
+        self.end_group(&decoder.origin())?;
+        if !self.forgotten.is_empty() {
+            self.tell_forgotten(decoder);
+            reading.slots.clear();
+        }
+        self.place(decoder, touched).await
+    }
+
+    /// Places what waits for the stream to come here.
+    async fn place(&mut self, decoder: &mut Decoder, touched: bool) -> Result<(), Failure> {
+        if self.ctx.waiting.is_empty() && self.ctx.exact.is_none() {
+            return Ok(());
+        }
+        let (at, origin) = (decoder.position(), placed(decoder));
+        self.place_exact(&at, touched, &origin).await?;
+        self.place_waiting(&at, &origin).await?;
+        self.tell_forgotten(decoder);
+        Ok(())
+    }
+
+    fn tell_forgotten(&mut self, decoder: &mut Decoder) {
+        for table in self.forgotten.drain(..) {
+            decoder.forget(&table);
+        }
+    }
+
+    fn bind(
+        &mut self,
+        slot: TableSlot,
+        slot_index: usize,
+        decoder: &Decoder,
+        reading: &mut Reading,
+    ) -> Result<usize, Failure> {
+        let name = decoder.table(slot).ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))?;
+        let index = self.ctx.registry.index(name);
+        if reading.slots.len() <= slot_index {
+            reading.slots.resize(slot_index + 1, None);
+        }
+        if let Some(bound) = reading.slots.get_mut(slot_index) {
+            *bound = Some(index);
+        }
+        Ok(index)
+    }
+}
+
+/// Origin of frames that a snapshot places here: the stream's position, and the time of ours.
+fn placed(decoder: &Decoder) -> Origin {
+    Origin { commit_micros: now_micros(), ..decoder.origin() }
+}

@@ -1,0 +1,112 @@
+//! What the ingest loop keeps beside the frames in the log's state, and its keys.
+//!
+//! | key | value (bincode) |
+//! |---|---|
+//! | `source/position` | [`SourcePosition`]: everything before it is in the log |
+//! | `table/<database>\0<table>` | [`TableRecord`] |
+//! | `count/<database>\0<table>` | [`Counts`] |
+//! | `reread/<database>\0<table>` | [`Reread`]: a table to be read again, until its snapshot's own progress stands in the log |
+//! | `schema/<id>` | see [`crate::codec::catalog`] |
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::state::{get, name_key, named};
+use crate::error::Failure;
+use crate::model::{SchemaId, SourcePosition, TableName};
+
+/// Key of the source position.
+pub(crate) const POSITION: &[u8] = b"source/position";
+const TABLES: &[u8] = b"table/";
+const COUNTS: &[u8] = b"count/";
+const REREADS: &[u8] = b"reread/";
+
+/// Row changes of one table, counted once per source transaction that is in the log.
+///
+/// `read = appended + filtered`: filtered are snapshot rows that the stream had already replaced when their chunk was placed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows that came from the source.
+    pub read: u64,
+    /// Rows that stand in the log.
+    pub appended: u64,
+    /// Rows left out.
+    pub filtered: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: Self) {
+        self.read += other.read;
+        self.appended += other.appended;
+        self.filtered += other.filtered;
+    }
+}
+
+/// How a table has to be read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reread {
+    /// The table.
+    pub table: TableName,
+    /// Whether rows that the source no longer has must go: the sinks' rows are replaced as a whole.
+    pub replace: bool,
+    /// Why, for the log.
+    pub why: String,
+}
+
+/// What is known of a table at the end of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TableRecord {
+    /// Its schema; `None` for a table that exists but whose schema is not known yet.
+    pub(super) schema: Option<SchemaId>,
+    /// Column renames of DDL whose resulting schema could not be read in time, (old, new), in order.
+    pub(super) renamed: Vec<(String, String)>,
+    /// A DDL of the table could not be followed exactly: rows of before it are read again once the schema is known.
+    pub(super) reread: bool,
+}
+
+pub(super) fn table_key(table: &TableName) -> Vec<u8> {
+    name_key(TABLES, table)
+}
+
+pub(super) fn count_key(table: &TableName) -> Vec<u8> {
+    name_key(COUNTS, table)
+}
+
+pub(super) fn reread_key(table: &TableName) -> Vec<u8> {
+    name_key(REREADS, table)
+}
+
+/// Tables that have to be read again and whose snapshot has not begun.
+///
+/// # Errors
+/// When the log cannot be read or an entry is damaged.
+pub fn rereads(reader: &wal::Reader) -> Result<Vec<Reread>, Failure> {
+    Ok(named(reader, REREADS, "a re-read")?.into_iter().map(|(_, reread)| reread).collect())
+}
+
+pub(super) fn tables(reader: &wal::Reader) -> Result<Vec<(TableName, TableRecord)>, Failure> {
+    named(reader, TABLES, "a table record")
+}
+
+/// Where the source is to go on; `None` in a log that has never had a position.
+///
+/// # Errors
+/// When the log cannot be read or the position is damaged.
+pub fn stored_position(reader: &wal::Reader) -> Result<Option<SourcePosition>, Failure> {
+    get(reader, POSITION, "the source position")
+}
+
+/// Tables whose schema the log knows.
+///
+/// # Errors
+/// When the log cannot be read or a record is damaged.
+pub fn known_tables(reader: &wal::Reader) -> Result<Vec<TableName>, Failure> {
+    Ok(tables(reader)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Row counters of every table the log knows.
+///
+/// # Errors
+/// When the log cannot be read or a counter is damaged.
+pub fn counts(reader: &wal::Reader) -> Result<Vec<(TableName, Counts)>, Failure> {
+    named(reader, COUNTS, "a row counter")
+}

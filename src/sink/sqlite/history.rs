@@ -1,0 +1,156 @@
+//! Rows of a changelog: every change is appended, none is ever altered.
+//!
+//! A line's primary key is its row's version (`lsn << 24 | ordinal`), so lines are appended in key order and a line written
+//! twice is an error. `_lsn` and `_ordinal` are computed from it and take no room. Value columns have no declared type: a
+//! changelog holds values of every type its columns ever had, each as it was.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, params};
+use wal::Lsn;
+
+use super::bind::{RowError, Scratch, Slots, bind_image};
+use super::layout::{Layout, after, before, quoted};
+use crate::codec::frame::{RowOp, row_version};
+use crate::codec::row_image::{Plan, PlanError};
+use crate::model::TableSchema;
+
+/// How rows of one schema are appended.
+#[derive(Debug)]
+pub(super) struct History {
+    all: Plan,
+    slots: Slots,
+    columns: usize,
+    /// With both images.
+    pair: String,
+    /// With the old image.
+    gone: String,
+    /// With the new image.
+    come: String,
+}
+
+/// Where and when a frame's rows were changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// The frame.
+    pub(super) lsn: Lsn,
+    /// Ordinal of the next row in it.
+    pub(super) ordinal: u32,
+    /// When its transaction was committed, as text.
+    pub(super) commit_time: &'a str,
+}
+
+/// First parameter of the row's values, after version, op and commit time.
+const VALUES: usize = 4;
+
+impl History {
+    /// For a changelog.
+    pub(super) fn new(schema: &TableSchema, layout: &Layout) -> Result<Self, PlanError> {
+        let sources: Vec<usize> = layout.columns.iter().map(|column| column.source).collect();
+        let named = |name: fn(&str) -> String| layout.columns.iter().map(move |column| quoted(&name(&column.name)));
+        Ok(Self {
+            all: Plan::compile(schema, &layout.wanted(schema.columns.len()))?,
+            slots: Slots::new(schema, &sources),
+            columns: sources.len(),
+            pair: insert(&layout.target, named(before).chain(named(after))),
+            gone: insert(&layout.target, named(before)),
+            come: insert(&layout.target, named(after)),
+        })
+    }
+
+    /// Appends a section's body; says how many rows it had.
+    pub(super) fn apply(
+        &self,
+        connection: &Connection,
+        op: RowOp,
+        body: &[u8],
+        scratch: &mut Scratch,
+        place: Place<'_>,
+    ) -> Result<u32, RowError> {
+        let (sql, name) = match op {
+            RowOp::Insert => (&self.come, "insert"),
+            RowOp::Snapshot => (&self.come, "snapshot"),
+            RowOp::Update => (&self.pair, "update"),
+            RowOp::Delete => (&self.gone, "delete"),
+        };
+        let mut statement = connection.prepare_cached(sql)?;
+        let text = |text: &'static str| rusqlite::types::ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()));
+        statement.raw_bind_parameter(2, text(name))?;
+        statement.raw_bind_parameter(3, place.commit_time)?;
+        let (mut rest, mut rows) = (body, 0);
+        while !rest.is_empty() {
+            statement.raw_bind_parameter(1, version(place.lsn, place.ordinal + rows)?)?;
+            let mut used = bind_image(&mut statement, VALUES, &self.all, &self.slots, rest, scratch)?;
+            if op == RowOp::Update {
+                let after = rest.get(used..).unwrap_or_default();
+                used += bind_image(&mut statement, VALUES + self.columns, &self.all, &self.slots, after, scratch)?;
+            }
+            statement.raw_execute()?;
+            rest = rest.get(used..).unwrap_or_default();
+            rows += 1;
+        }
+        Ok(rows)
+    }
+}
+
+/// Appends a line that stands for a change of the whole table.
+pub(super) fn mark(connection: &Connection, target: &str, op: &str, place: Place<'_>) -> rusqlite::Result<()> {
+    let sql = insert(target, std::iter::empty());
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.execute(params![version(place.lsn, place.ordinal)?, op, place.commit_time]).map(|_| ())
+}
+
+fn version(lsn: Lsn, ordinal: u32) -> rusqlite::Result<i64> {
+    i64::try_from(row_version(lsn, ordinal)).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn insert(target: &str, values: impl Iterator<Item = String>) -> String {
+    let mut names = vec!["\"_version\"".to_owned(), "\"_op\"".to_owned(), "\"_commit_time\"".to_owned()];
+    names.extend(values);
+    let places: Vec<_> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+    format!("INSERT INTO {} ({}) VALUES ({})", quoted(target), names.join(", "), places.join(", "))
+}
+
+/// Microseconds since the epoch as `YYYY-MM-DD HH:MM:SS.ffffff` in UTC.
+pub(super) fn utc_text(micros: i64) -> String {
+    const DAY: i64 = 86_400_000_000;
+    let (days, time) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
+    let (year, month, day) = civil(days);
+    let (seconds, fraction) = (time / 1_000_000, time % 1_000_000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{fraction:06}")
+}
+
+/// Year, month and day of a number of days since the epoch, in the Gregorian calendar. Years are counted from March, so that
+/// the leap day is the last of its year and months have a regular length of 153 days in five.
+fn civil(days: i64) -> (i64, i64, i64) {
+    const FROM_MARCH_OF_YEAR_0: i64 = 719_468;
+    const CENTURIES_4: i64 = 146_097;
+    let days = days + FROM_MARCH_OF_YEAR_0;
+    let (era, day) = (days.div_euclid(CENTURIES_4), days.rem_euclid(CENTURIES_4));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next_year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commit_times_print_in_utc_with_microseconds() {
+        for (micros, text) in [
+            (0, "1970-01-01 00:00:00.000000"),
+            (951_782_400_000_000, "2000-02-29 00:00:00.000000"),
+            (951_868_799_999_999, "2000-02-29 23:59:59.999999"),
+            (1_709_251_199_000_001, "2024-02-29 23:59:59.000001"),
+            (4_102_444_800_000_000, "2100-01-01 00:00:00.000000"),
+            (4_107_542_400_000_000, "2100-03-01 00:00:00.000000"),
+            (-1, "1969-12-31 23:59:59.999999"),
+        ] {
+            assert_eq!(utc_text(micros), text);
+        }
+    }
+}

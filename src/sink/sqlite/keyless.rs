@@ -1,0 +1,90 @@
+//! Rows of a mirror without a key: matched by all their values.
+//!
+//! The table is a multiset: a delete takes away exactly one of the rows that are equal in every kept column, an update
+//! replaces exactly one. `IS` compares NULLs, floats and bytes exactly. Each match scans the table, since nothing but the
+//! whole row identifies it; give large tables a key.
+//!
+//! A row that matches nothing is counted: the target and the source were not equal before it. An update then inserts its new
+//! row, as the source has it.
+
+use rusqlite::Connection;
+
+use super::bind::{RowError, Scratch, Slots, bind_image};
+use super::layout::{Layout, quoted};
+use crate::codec::frame::RowOp;
+use crate::codec::row_image::{Plan, PlanError};
+use crate::model::TableSchema;
+
+/// How rows of one schema are mirrored by their values.
+#[derive(Debug)]
+pub(super) struct Keyless {
+    all: Plan,
+    slots: Slots,
+    columns: usize,
+    insert: String,
+    update: String,
+    delete: String,
+}
+
+impl Keyless {
+    /// For a layout without a key. `rowid` is the name of SQLite's row number in it.
+    pub(super) fn new(schema: &TableSchema, layout: &Layout, rowid: &str) -> Result<Self, PlanError> {
+        let sources: Vec<usize> = layout.columns.iter().map(|column| column.source).collect();
+        let target = quoted(&layout.target);
+        let names: Vec<_> = layout.columns.iter().map(|column| quoted(&column.name)).collect();
+        let numbered = |from: usize, between: &str| -> Vec<String> {
+            names.iter().enumerate().map(|(place, name)| format!("{name}{between}?{}", from + place)).collect()
+        };
+        let mut matches = numbered(1, " IS ");
+        matches.extend(layout.soft.iter().map(|soft| format!("{} = 0", quoted(soft))));
+        let one =
+            format!("{rowid} = (SELECT {rowid} FROM {target} WHERE {} LIMIT 1)", matches.join(" AND "));
+        let values: Vec<_> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+        Ok(Self {
+            all: Plan::compile(schema, &layout.wanted(schema.columns.len()))?,
+            slots: Slots::new(schema, &sources),
+            columns: names.len(),
+            insert: format!("INSERT INTO {target} ({}) VALUES ({})", names.join(", "), values.join(", ")),
+            update: format!("UPDATE {target} SET {} WHERE {one}", numbered(names.len() + 1, " = ").join(", ")),
+            delete: match &layout.soft {
+                Some(soft) => format!("UPDATE {target} SET {} = 1 WHERE {one}", quoted(soft)),
+                None => format!("DELETE FROM {target} WHERE {one}"),
+            },
+        })
+    }
+
+    /// Applies a section's body; says how many rows it had. `unmatched` counts the rows that were not found.
+    pub(super) fn apply(
+        &self,
+        connection: &Connection,
+        op: RowOp,
+        body: &[u8],
+        scratch: &mut Scratch,
+        unmatched: &mut u64,
+    ) -> Result<u32, RowError> {
+        let mut statement = connection.prepare_cached(match op {
+            RowOp::Insert | RowOp::Snapshot => &self.insert,
+            RowOp::Update => &self.update,
+            RowOp::Delete => &self.delete,
+        })?;
+        let (mut rest, mut rows) = (body, 0);
+        while !rest.is_empty() {
+            let mut used = bind_image(&mut statement, 1, &self.all, &self.slots, rest, scratch)?;
+            let after = rest.get(used..).unwrap_or_default();
+            if op == RowOp::Update {
+                used += bind_image(&mut statement, 1 + self.columns, &self.all, &self.slots, after, scratch)?;
+            }
+            if statement.raw_execute()? == 0 {
+                *unmatched += 1;
+                if op == RowOp::Update {
+                    let mut insert = connection.prepare_cached(&self.insert)?;
+                    bind_image(&mut insert, 1, &self.all, &self.slots, after, scratch)?;
+                    insert.raw_execute()?;
+                }
+            }
+            rest = rest.get(used..).unwrap_or_default();
+            rows += 1;
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,324 @@
+//! The shape of a target table: which columns it has, under which names, and what its key is.
+//!
+//! A layout follows from the source's schema, the table's options and the target's name alone, so that a restart can compute
+//! the layout of a table it finds and see whether the configuration still means the same. What cannot be laid out is
+//! refused by name here, before anything is created.
+
+use std::collections::HashSet;
+
+use super::types::Storage;
+use crate::config::{Deletion, Mode, TableOptions};
+use crate::error::Failure;
+use crate::model::{TableName, TableSchema};
+
+/// Columns a table may have (`SQLITE_MAX_COLUMN` as SQLite is built here).
+const MAX_COLUMNS: usize = 2000;
+
+/// Columns of a changelog besides those of the source: version, LSN, ordinal, op, commit time.
+const HISTORY_COLUMNS: usize = 5;
+
+/// Names that begin so are the sink's own.
+pub(super) const RESERVED: &str = "_replicator_";
+
+/// A target table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Its name.
+    pub(super) target: String,
+    /// State or changelog.
+    pub(super) mode: Mode,
+    /// The column that marks softly deleted rows.
+    pub(super) soft: Option<String>,
+    /// The columns that are kept, in the source's order.
+    pub(super) columns: Vec<TargetColumn>,
+    /// Places of the key's columns in `columns`, in key order; empty: rows are told apart by all their values.
+    pub(super) key: Vec<usize>,
+}
+
+/// A column of a target table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TargetColumn {
+    /// Its place in the source's schema.
+    pub(super) source: usize,
+    /// Its name in the target.
+    pub(super) name: String,
+    /// How its values are kept.
+    pub(super) storage: Storage,
+}
+
+impl Layout {
+    /// Lays out `schema`.
+    pub(super) fn new(schema: &TableSchema, options: &TableOptions, target: String) -> Result<Self, Failure> {
+        let table = &schema.name;
+        check_target_name(table, &target)?;
+        let mut columns = Vec::with_capacity(schema.columns.len());
+        for (source, column) in schema.columns.iter().enumerate() {
+            if options.drop.iter().any(|name| same_name(name, &column.name)) {
+                continue;
+            }
+            let Some(storage) = Storage::of(&column.ty) else {
+                return Err(Failure::row(format!(
+                    "column \"{}\" of {table} has a type that is not supported yet",
+                    column.name
+                ))
+                .hint("leave the table out with `source.exclude`"));
+            };
+            let renamed = options.rename.iter().find(|(name, _)| same_name(name, &column.name));
+            let name = renamed.map_or(&column.name, |(_, new)| new).clone();
+            columns.push(TargetColumn { source, name, storage });
+        }
+        let soft = (options.mode == Mode::Mirror && options.deletion == Deletion::Soft)
+            .then(|| options.soft_delete_column.clone());
+        check_names(table, &columns, soft.as_deref())?;
+        let history = options.mode == Mode::History;
+        let key = if history { Vec::new() } else { key_of(schema, &columns)? };
+        let count = if history { columns.len() * 2 + HISTORY_COLUMNS } else { columns.len() + 1 };
+        if count > MAX_COLUMNS {
+            return Err(Failure::row(format!(
+                "{table} needs {count} columns in the target, SQLite holds {MAX_COLUMNS}"
+            ))
+            .hint("leave columns out with `drop`"));
+        }
+        Ok(Self { target, mode: options.mode, soft, columns, key })
+    }
+
+    /// Whether the key is SQLite's own row number: one column of integers that fit.
+    pub(super) fn rowid_key(&self) -> bool {
+        match self.key.as_slice() {
+            [only] => self.columns.get(*only).is_some_and(|column| column.storage == Storage::Integer),
+            _ => false,
+        }
+    }
+
+    /// The key's columns in key order.
+    pub(super) fn key_columns(&self) -> impl Iterator<Item = &TargetColumn> {
+        self.key.iter().filter_map(|place| self.columns.get(*place))
+    }
+
+    /// Marks the source's columns that are kept.
+    pub(super) fn wanted(&self, source_columns: usize) -> Vec<bool> {
+        marks(self.columns.iter(), source_columns)
+    }
+
+    /// Marks the source's columns that make the key.
+    pub(super) fn wanted_key(&self, source_columns: usize) -> Vec<bool> {
+        marks(self.key_columns(), source_columns)
+    }
+
+    /// A name for SQLite's row number that no column hides.
+    pub(super) fn rowid_name(&self) -> Option<&'static str> {
+        let soft = self.soft.as_deref();
+        ["rowid", "_rowid_", "oid"].into_iter().find(|name| {
+            !self.columns.iter().map(|column| column.name.as_str()).chain(soft).any(|column| same_name(column, name))
+        })
+    }
+
+    /// Every column the target must have, besides what a changelog keeps of former schemas.
+    pub(super) fn column_names(&self) -> Vec<String> {
+        let names = self.columns.iter().map(|column| column.name.as_str());
+        match self.mode {
+            Mode::Mirror => names.chain(self.soft.as_deref()).map(str::to_owned).collect(),
+            Mode::History => {
+                let own = ["_version", "_op", "_commit_time"].into_iter().map(str::to_owned);
+                own.chain(names.flat_map(|name| [before(name), after(name)])).collect()
+            }
+        }
+    }
+
+    /// The statement that creates it as `name`.
+    pub(super) fn create_statement(&self, name: &str) -> String {
+        let mut parts = Vec::new();
+        let mut tail = "";
+        match self.mode {
+            Mode::History => {
+                parts.extend(
+                    [
+                        "\"_version\" INTEGER PRIMARY KEY",
+                        "\"_lsn\" INTEGER AS (\"_version\" >> 24) VIRTUAL",
+                        "\"_ordinal\" INTEGER AS (\"_version\" & 16777215) VIRTUAL",
+                        "\"_op\" TEXT NOT NULL",
+                        "\"_commit_time\" TEXT NOT NULL",
+                    ]
+                    .map(str::to_owned),
+                );
+                for column in &self.columns {
+                    parts.push(quoted(&before(&column.name)));
+                    parts.push(quoted(&after(&column.name)));
+                }
+            }
+            Mode::Mirror => {
+                let rowid_key = self.rowid_key();
+                for (place, column) in self.columns.iter().enumerate() {
+                    let mut part = quoted(&column.name);
+                    if !column.storage.declared().is_empty() {
+                        part.push(' ');
+                        part.push_str(column.storage.declared());
+                    }
+                    if self.key.contains(&place) {
+                        part.push_str(if rowid_key { " PRIMARY KEY" } else { " NOT NULL" });
+                    }
+                    parts.push(part);
+                }
+                if let Some(soft) = &self.soft {
+                    parts.push(format!("{} INTEGER NOT NULL DEFAULT 0", quoted(soft)));
+                }
+                if !self.key.is_empty() && !rowid_key {
+                    let key: Vec<_> = self.key_columns().map(|column| quoted(&column.name)).collect();
+                    parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+                    tail = " WITHOUT ROWID";
+                }
+            }
+        }
+        format!("CREATE TABLE {} ({}){tail}", quoted(name), parts.join(", "))
+    }
+}
+
+/// A changelog's column for the value before the change.
+pub(super) fn before(column: &str) -> String {
+    format!("before_{column}")
+}
+
+/// A changelog's column for the value after the change.
+pub(super) fn after(column: &str) -> String {
+    format!("after_{column}")
+}
+
+/// A name as SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Whether SQLite takes two names for one: it folds ASCII letters only.
+pub(super) fn same_name(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+fn marks<'c>(columns: impl Iterator<Item = &'c TargetColumn>, source_columns: usize) -> Vec<bool> {
+    let mut wanted = vec![false; source_columns];
+    for column in columns {
+        if let Some(mark) = wanted.get_mut(column.source) {
+            *mark = true;
+        }
+    }
+    wanted
+}
+
+fn check_target_name(table: &TableName, target: &str) -> Result<(), Failure> {
+    let folded = target.to_ascii_lowercase();
+    if target.is_empty() || folded.starts_with("sqlite_") || folded.starts_with(RESERVED) || target.contains('\0') {
+        return Err(Failure::fatal(format!("{table} would be written to a table named \"{target}\", which is reserved"))
+            .hint("set another `table_name` for the sink, for example \"copy_{table}\""));
+    }
+    Ok(())
+}
+
+fn check_names(table: &TableName, columns: &[TargetColumn], soft: Option<&str>) -> Result<(), Failure> {
+    if columns.is_empty() {
+        return Err(Failure::fatal(format!("`drop` leaves no column of {table}"))
+            .hint("leave the table out with `source.exclude` instead"));
+    }
+    let mut seen = HashSet::new();
+    for column in columns {
+        if column.name.is_empty() || column.name.contains('\0') {
+            return Err(Failure::fatal(format!("a column of {table} would have no name in the target"))
+                .hint("mend `rename` of the table's rule"));
+        }
+        if !seen.insert(column.name.to_ascii_lowercase()) {
+            return Err(Failure::fatal(format!(
+                "two columns of {table} would be named \"{}\" in the target",
+                column.name
+            ))
+            .hint("give one of them another name with `rename`; case does not tell names apart"));
+        }
+    }
+    match soft {
+        Some(soft) if seen.contains(&soft.to_ascii_lowercase()) => {
+            Err(Failure::fatal(format!("{table} has a column named \"{soft}\", as the soft-delete column"))
+                .hint("set another `soft_delete_column`, or rename the table's column with `rename`"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The key in places of `columns`. A mirror without a part of its key could not tell rows apart.
+fn key_of(schema: &TableSchema, columns: &[TargetColumn]) -> Result<Vec<usize>, Failure> {
+    let Some(key) = &schema.key else { return Ok(Vec::new()) };
+    let mut places = Vec::with_capacity(key.columns.len());
+    for source in &key.columns {
+        let source = usize::from(*source);
+        let Some(place) = columns.iter().position(|column| column.source == source) else {
+            let name = schema.columns.get(source).map_or("", |column| column.name.as_str());
+            return Err(Failure::fatal(format!(
+                "`drop` names \"{name}\", which is part of the key of {}",
+                schema.name
+            ))
+            .hint("keep the key's columns in a mirror, or use `mode: history` for the table"));
+        };
+        places.push(place);
+    }
+    Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::sqlite::testing::{int, key, options, schema, text};
+
+    #[test]
+    fn a_single_integer_key_is_the_row_number_and_every_other_key_is_without_one() {
+        let of = |schema: &TableSchema| {
+            Layout::new(schema, &options(Mode::Mirror), "t".into()).unwrap().create_statement("t")
+        };
+        let one = schema(vec![int("id"), text("name")], key(&[0]));
+        assert_eq!(of(&one), r#"CREATE TABLE "t" ("id" INTEGER PRIMARY KEY, "name" TEXT)"#);
+        let two = schema(vec![int("id"), text("na\"me")], key(&[1, 0]));
+        assert_eq!(
+            of(&two),
+            r#"CREATE TABLE "t" ("id" INTEGER NOT NULL, "na""me" TEXT NOT NULL, PRIMARY KEY ("na""me", "id")) WITHOUT ROWID"#
+        );
+        let none = schema(vec![int("id")], None);
+        assert_eq!(of(&none), r#"CREATE TABLE "t" ("id" INTEGER)"#);
+    }
+
+    #[test]
+    fn what_the_configuration_makes_ambiguous_is_refused_by_name() {
+        let table = schema(vec![int("id"), text("Name"), text("label")], key(&[0]));
+        let refuse = |change: &dyn Fn(&mut TableOptions)| {
+            let mut options = options(Mode::Mirror);
+            change(&mut options);
+            Layout::new(&table, &options, "t".into()).unwrap_err().message
+        };
+        assert_eq!(
+            refuse(&|o| o.rename = vec![("label".into(), "NAME".into())]),
+            "two columns of shop.t would be named \"NAME\" in the target"
+        );
+        assert_eq!(refuse(&|o| o.drop = vec!["ID".into()]), "`drop` names \"id\", which is part of the key of shop.t");
+        assert_eq!(
+            refuse(&|o| {
+                o.deletion = Deletion::Soft;
+                o.soft_delete_column = "Label".into();
+            }),
+            "shop.t has a column named \"Label\", as the soft-delete column"
+        );
+        let reserved = Layout::new(&table, &options(Mode::Mirror), "SQLite_x".into()).unwrap_err().message;
+        assert_eq!(reserved, "shop.t would be written to a table named \"SQLite_x\", which is reserved");
+    }
+
+    #[test]
+    fn a_dropped_column_leaves_and_a_renamed_one_has_its_new_name() {
+        let table = schema(vec![int("id"), text("a"), text("b")], key(&[0]));
+        let mut options = options(Mode::Mirror);
+        options.drop = vec!["A".into()];
+        options.rename = vec![("b".into(), "bb".into())];
+        let layout = Layout::new(&table, &options, "t".into()).unwrap();
+        assert_eq!(layout.create_statement("t"), r#"CREATE TABLE "t" ("id" INTEGER PRIMARY KEY, "bb" TEXT)"#);
+        assert_eq!(layout.wanted(3), [true, false, true]);
+        options.mode = Mode::History;
+        options.drop = vec!["id".into()];
+        let layout = Layout::new(&table, &options, "t".into()).unwrap();
+        assert_eq!(
+            layout.column_names(),
+            ["_version", "_op", "_commit_time", "before_a", "after_a", "before_bb", "after_bb"]
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! `CREATE TABLE`.
+//!
+//! Columns are told only when the statement lists them all: not with a query, whose columns join them, and not when
+//! another table or an engine gives them.
+
+use super::columns::{self, Element};
+use super::cursor::Cursor;
+use super::names;
+use super::statement::CreateTable;
+
+/// Takes what follows `CREATE [OR REPLACE] [TEMPORARY] TABLE`; `None` when no table is named.
+pub(super) fn table(
+    cursor: &mut Cursor<'_>,
+    default_database: &str,
+    or_replace: bool,
+    temporary: bool,
+) -> Option<CreateTable> {
+    let if_not_exists = cursor.eat_if_not_exists();
+    let table = names::table(cursor, default_database)?;
+    let mut create = CreateTable {
+        table,
+        columns: None,
+        like: None,
+        as_select: false,
+        if_not_exists,
+        or_replace,
+        temporary,
+        starts_transaction: false,
+    };
+    let mut inside = *cursor;
+    let parenthesis = inside.eat_symbol(b'(');
+    if inside.eat("LIKE") {
+        create.like = names::table(&mut inside, default_database);
+        return Some(create);
+    }
+    if parenthesis && !starts_query(&inside) {
+        create.columns = column_list(&mut inside);
+        cursor.take_in_item();
+    }
+    options(cursor, &mut create);
+    if create.as_select {
+        create.columns = None;
+    }
+    Some(create)
+}
+
+/// Behind the opening parenthesis: the names of the columns, when every element is read up to the closing one.
+fn column_list(cursor: &mut Cursor<'_>) -> Option<Vec<String>> {
+    let mut columns = Vec::new();
+    loop {
+        if let Element::Column { name, .. } = columns::element(cursor)? {
+            columns.push(name);
+        }
+        if cursor.eat_symbol(b')') {
+            return Some(columns);
+        }
+        if !cursor.eat_symbol(b',') {
+            return None;
+        }
+    }
+}
+
+/// Reads the options of the table, its partitions, and the query, if there is one.
+fn options(cursor: &mut Cursor<'_>, create: &mut CreateTable) {
+    while !cursor.at_end() {
+        if cursor.eat_all(&["START", "TRANSACTION"]) {
+            create.starts_transaction = true;
+            continue;
+        }
+        if starts_query(cursor) || cursor.is("AS") {
+            create.as_select = true;
+            return;
+        }
+        // Options may have commas between them.
+        if cursor.take_in_item().is_none() {
+            cursor.take();
+        }
+    }
+}
+
+/// Whether a query starts here, perhaps in parentheses. `WITH SYSTEM VERSIONING` is an option.
+fn starts_query(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = *cursor;
+    while ahead.eat_symbol(b'(') {}
+    if ahead.is("WITH") { !ahead.is_all(&["WITH", "SYSTEM"]) } else { ahead.is_any(&["SELECT", "VALUES", "TABLE"]) }
+}

@@ -1,0 +1,270 @@
+//! Names of tables: one that is read where the grammar has it, and all that a text may mean.
+
+use std::collections::HashSet;
+
+use super::cursor::Cursor;
+use super::tokens::Token;
+use crate::model::TableName;
+
+/// Takes `table`, `database.table` or `.table`, the last of which is in the default database.
+pub(super) fn table(cursor: &mut Cursor<'_>, default_database: &str) -> Option<TableName> {
+    if cursor.eat_symbol(b'.') {
+        return Some(TableName::new(default_database, cursor.identifier()?));
+    }
+    let first = cursor.identifier()?;
+    if !cursor.eat_symbol(b'.') {
+        return Some(TableName::new(default_database, first));
+    }
+    let second = cursor.identifier()?;
+    // A third part is no name of a table that these servers have.
+    (!cursor.is_symbol(b'.')).then(|| TableName::new(first, second))
+}
+
+/// Takes a comma-separated list of tables.
+pub(super) fn tables(cursor: &mut Cursor<'_>, default_database: &str) -> Option<Vec<TableName>> {
+    let mut tables = vec![table(cursor, default_database)?];
+    while cursor.eat_symbol(b',') {
+        tables.push(table(cursor, default_database)?);
+    }
+    Some(tables)
+}
+
+/// Every table that the rest of the statement may mean, each once, in order of first mention.
+///
+/// More than the truth, never less: a column or an alias counts as a table of the default database, and `a.b` counts
+/// as the table `b` of `a` and as a column of the table `a`. Only unquoted reserved words, strings, numbers and variables are left out.
+pub(super) fn mentioned(mut cursor: Cursor<'_>, default_database: &str) -> Vec<TableName> {
+    let mut seen = HashSet::new();
+    let mut mentions = Vec::new();
+    let mut mention = |name: TableName| {
+        if seen.insert(name.clone()) {
+            mentions.push(name);
+        }
+    };
+    while let Some(token) = cursor.peek() {
+        let dotted = cursor.eat_symbol(b'.');
+        if !dotted && matches!(token, Token::Word(word) if is_reserved(word)) {
+            cursor.take();
+            // `set.x` is no name, but what stands behind the dot may be the start of one.
+            continue;
+        }
+        let Some(first) = cursor.identifier() else {
+            if !dotted {
+                cursor.take();
+            }
+            continue;
+        };
+        if cursor.eat_symbol(b'.')
+            && let Some(second) = cursor.identifier()
+        {
+            mention(TableName::new(first.clone(), second));
+            if cursor.eat_symbol(b'.') {
+                cursor.identifier();
+            }
+        }
+        mention(TableName::new(default_database, first));
+    }
+    mentions
+}
+
+/// Words of statements that both servers reserve in every version read here, so that unquoted they name no table.
+const RESERVED: &[&str] = &[
+    "ADD",
+    "ALL",
+    "ALTER",
+    "ANALYZE",
+    "AND",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BIGINT",
+    "BINARY",
+    "BLOB",
+    "BOTH",
+    "BY",
+    "CALL",
+    "CASE",
+    "CHANGE",
+    "CHAR",
+    "CHECK",
+    "COLLATE",
+    "COLUMN",
+    "CONSTRAINT",
+    "CONVERT",
+    "CREATE",
+    "CROSS",
+    "CURRENT_TIMESTAMP",
+    "DATABASE",
+    "DECIMAL",
+    "DEFAULT",
+    "DELAYED",
+    "DELETE",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DIV",
+    "DOUBLE",
+    "DROP",
+    "ELSE",
+    "ENCLOSED",
+    "ESCAPED",
+    "EXISTS",
+    "EXPLAIN",
+    "FALSE",
+    "FLOAT",
+    "FOR",
+    "FOREIGN",
+    "FROM",
+    "FULLTEXT",
+    "GRANT",
+    "GROUP",
+    "HAVING",
+    "HIGH_PRIORITY",
+    "IF",
+    "IGNORE",
+    "IN",
+    "INDEX",
+    "INFILE",
+    "INNER",
+    "INSERT",
+    "INT",
+    "INTERVAL",
+    "INTO",
+    "IS",
+    "JOIN",
+    "KEY",
+    "KEYS",
+    "KILL",
+    "LEADING",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "LINES",
+    "LOAD",
+    "LOCK",
+    "LONGBLOB",
+    "LONGTEXT",
+    "LOW_PRIORITY",
+    "MATCH",
+    "MOD",
+    "NATURAL",
+    "NOT",
+    "NULL",
+    "NUMERIC",
+    "ON",
+    "OPTIMIZE",
+    "OPTION",
+    "OPTIONALLY",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "PRIMARY",
+    "PROCEDURE",
+    "PURGE",
+    "READ",
+    "RECURSIVE",
+    "REFERENCES",
+    "REGEXP",
+    "RELEASE",
+    "RENAME",
+    "REPLACE",
+    "REQUIRE",
+    "RESTRICT",
+    "REVOKE",
+    "RIGHT",
+    "RLIKE",
+    "SCHEMA",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "SMALLINT",
+    "SPATIAL",
+    "STARTING",
+    "STRAIGHT_JOIN",
+    "TABLE",
+    "TERMINATED",
+    "THEN",
+    "TINYINT",
+    "TO",
+    "TRAILING",
+    "TRIGGER",
+    "TRUE",
+    "UNION",
+    "UNIQUE",
+    "UNLOCK",
+    "UNSIGNED",
+    "UPDATE",
+    "USE",
+    "USING",
+    "VALUES",
+    "VARBINARY",
+    "VARCHAR",
+    "WHEN",
+    "WHERE",
+    "WHILE",
+    "WITH",
+    "WRITE",
+    "XOR",
+];
+
+fn is_reserved(word: &str) -> bool {
+    RESERVED
+        .binary_search_by(|reserved| reserved.bytes().cmp(word.bytes().map(|byte| byte.to_ascii_uppercase())))
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::mysql::ddl::SqlMode;
+
+    fn cursor(sql: &str) -> Cursor<'_> {
+        Cursor::new(sql, SqlMode::default())
+    }
+
+    fn mentions(sql: &str) -> Vec<String> {
+        mentioned(cursor(sql), "d").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_table_is_read_in_each_way_of_writing_it() {
+        for (sql, database, name) in [
+            ("t", "d", "t"),
+            ("`t`", "d", "t"),
+            ("a.t", "a", "t"),
+            ("a . `t`", "a", "t"),
+            ("`a`.t", "a", "t"),
+            (".t", "d", "t"),
+            ("`a``b`.`c.d`", "a`b", "c.d"),
+            ("a.1t", "a", "1t"),
+            ("a.select", "a", "select"),
+            ("caf\u{e9}.\u{65e5}\u{672c}", "caf\u{e9}", "\u{65e5}\u{672c}"),
+        ] {
+            assert_eq!(table(&mut cursor(sql), "d"), Some(TableName::new(database, name)), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_name_a_table_is_not_taken_for_one() {
+        for sql in ["", "'t'", "a.", "a.b.c", "(t)", "``", "5"] {
+            assert_eq!(table(&mut cursor(sql), "d"), None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn mentions_hold_every_way_to_read_a_dotted_name() {
+        assert_eq!(mentions("UPDATE a.b SET a.b.c = 'x.y', c = 1.5"), ["a.b", "d.a", "d.c"]);
+        assert_eq!(mentions("INSERT INTO .t SELECT `values` FROM t"), ["d.t", "d.values"]);
+        assert_eq!(mentions("DELETE FROM a.set WHERE a.x = @y"), ["a.set", "d.a", "a.x"]);
+        assert_eq!(mentions("t. , u"), ["d.t", "d.u"]);
+        assert_eq!(mentions("."), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_reserved_words_are_sorted_and_upper_case() {
+        assert!(RESERVED.is_sorted());
+        assert!(RESERVED.iter().all(|word| word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')));
+    }
+}

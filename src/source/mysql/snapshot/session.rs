@@ -1,0 +1,80 @@
+//! Connections of the snapshot and what their sessions are set to.
+
+use std::sync::Arc;
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Opts, OptsBuilder};
+
+use crate::config::SourcePlan;
+use crate::error::Failure;
+use crate::source::mysql::schema::{Flavour, query_failure};
+
+/// Seconds to wait for a metadata lock. While `LOCK TABLES` waits, writers of the table queue up behind it; so a few
+/// seconds, and another try later.
+const LOCK_WAIT_SECONDS: u32 = 3;
+
+/// What the snapshot needs to know of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Which of the two.
+    pub flavour: Flavour,
+    /// Version.
+    pub version: (u16, u16, u16),
+}
+
+/// Opens connections.
+#[derive(Clone, Debug)]
+pub(super) struct Sessions {
+    plan: Arc<SourcePlan>,
+    pub(super) server: Server,
+}
+
+impl Sessions {
+    pub(super) fn new(plan: Arc<SourcePlan>, server: Server) -> Self {
+        Self { plan, server }
+    }
+
+    /// A connection for everything but rows: texts come in utf8mb4.
+    pub(super) async fn control(&self) -> Result<Conn, Failure> {
+        self.open("").await
+    }
+
+    /// A connection for rows: strings come in their columns' own character sets.
+    pub(super) async fn reader(&self) -> Result<Conn, Failure> {
+        self.open(", character_set_results = NULL").await
+    }
+
+    async fn open(&self, more: &str) -> Result<Conn, Failure> {
+        let mut conn = connect(&self.plan).await?;
+        // The statement names the catalogue's cached estimates on MySQL, which may be a day old otherwise.
+        let own = match self.server.flavour {
+            Flavour::MySql => ", information_schema_stats_expiry = 0, max_execution_time = 0",
+            Flavour::MariaDb => ", max_statement_time = 0",
+        };
+        let settings = format!(
+            // No mode that refuses or alters what is stored: zero dates, padded CHARs, invalid days.
+            "SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00', lock_wait_timeout = {LOCK_WAIT_SECONDS}, \
+             net_write_timeout = 600, net_read_timeout = 600, wait_timeout = 28800{own}{more}"
+        );
+        for statement in
+            ["SET NAMES utf8mb4", &settings, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
+        {
+            conn.query_drop(statement)
+                .await
+                .map_err(|error| query_failure("cannot prepare a session for the snapshot", error))?;
+        }
+        Ok(conn)
+    }
+}
+
+async fn connect(plan: &SourcePlan) -> Result<Conn, Failure> {
+    let opts: Opts = OptsBuilder::default()
+        .ip_or_hostname(&plan.host)
+        .tcp_port(plan.port)
+        .prefer_socket(false)
+        .stmt_cache_size(0)
+        .user(Some(&plan.user))
+        .pass(Some(plan.password.reveal()))
+        .into();
+    Conn::new(opts).await.map_err(|error| query_failure("cannot connect to the source", error))
+}

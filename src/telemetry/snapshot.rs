@@ -1,0 +1,73 @@
+//! Live progress of the snapshot.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::lock;
+use crate::model::TableName;
+
+/// State of one table's snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotPhase {
+    /// Not begun.
+    Pending,
+    /// Chunks are read.
+    Running,
+    /// Every chunk stands in the log.
+    Done,
+    /// Given up; the error says why.
+    Failed,
+}
+
+impl SnapshotPhase {
+    /// Every phase.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Running, Self::Done, Self::Failed];
+
+    /// The word used in `status`, metrics and docs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Progress of one table's snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SnapshotTable {
+    /// The table.
+    pub table: TableName,
+    /// How far it is.
+    pub phase: SnapshotPhase,
+    /// Rows read.
+    pub rows: u64,
+    /// Rows the server estimates the table to have.
+    pub estimated_rows: u64,
+    /// Rows read per second, lately.
+    pub rows_per_second: Option<f64>,
+    /// How long the rest will take at that rate.
+    pub eta: Option<Duration>,
+    /// Why it failed, or what is tried again.
+    pub error: Option<String>,
+}
+
+/// Progress of all tables, in the order in which they are read; empty when there is no snapshot.
+#[derive(Debug, Default)]
+pub struct SnapshotLive(Mutex<Vec<SnapshotTable>>);
+
+impl SnapshotLive {
+    /// Replaces the progress of all tables at once.
+    pub fn set(&self, tables: Vec<SnapshotTable>) {
+        *lock(&self.0) = tables;
+    }
+
+    /// The progress now.
+    pub fn tables(&self) -> Vec<SnapshotTable> {
+        lock(&self.0).clone()
+    }
+}

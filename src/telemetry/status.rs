@@ -1,0 +1,160 @@
+//! The status document: what `replicator status --json` prints. Fields are added, never renamed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{SinkPhase, SnapshotPhase, SourcePhase};
+
+/// The daemon at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// False when the document was read from the log of a stopped daemon: then only what the log holds is in it.
+    pub running: bool,
+    /// Process id of the daemon.
+    pub pid: Option<u32>,
+    /// Seconds since its start.
+    pub uptime_seconds: u64,
+    /// Where rows come from.
+    pub source: SourceStatus,
+    /// The log.
+    pub wal: WalStatus,
+    /// The snapshot.
+    pub snapshot: SnapshotStatus,
+    /// Where rows go, in the order of the configuration.
+    pub sinks: Vec<SinkStatus>,
+    /// Row counters by table: read = appended + filtered, and per sink appended = applied + `dead_lettered` + pending.
+    pub tables: Vec<TableStatus>,
+}
+
+/// The source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// What it is doing.
+    pub state: SourcePhase,
+    /// Flavour, version and identity of the server.
+    pub server: Option<String>,
+    /// Everything before it is durable in the log.
+    pub position: Option<Position>,
+    /// Age of the newest moment up to which the log is known to be complete; grows while the source stalls.
+    pub lag_seconds: Option<f64>,
+    /// Why it is in its state.
+    pub error: Option<String>,
+    /// Events read since the start.
+    pub events: u64,
+    /// Events among them that are of tables which are not captured.
+    pub filtered_events: u64,
+    /// Connections made anew since the start.
+    pub reconnects: u64,
+}
+
+/// A position in the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Binlog file.
+    pub file: String,
+    /// Offset in it.
+    pub pos: u64,
+    /// Executed GTID set; empty when the server has none.
+    pub gtid: String,
+}
+
+/// The log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WalStatus {
+    /// Its directory.
+    pub path: String,
+    /// Its identity.
+    pub id: String,
+    /// First frame it holds.
+    pub first_lsn: u64,
+    /// Last frame that is durable.
+    pub durable_lsn: u64,
+    /// Bytes the frames take.
+    pub bytes: u64,
+    /// What `bytes` may become before the source has to wait.
+    pub capacity_bytes: u64,
+    /// What the file takes on disk.
+    pub disk_bytes: u64,
+    /// Limit of the file.
+    pub max_bytes: u64,
+    /// The source waits for room.
+    pub full: bool,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Why the log is out of service.
+    pub error: Option<String>,
+}
+
+/// The snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotStatus {
+    /// Tables in the order in which they are read; empty when there is no snapshot.
+    pub tables: Vec<SnapshotTableStatus>,
+}
+
+/// One table's snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotTableStatus {
+    /// `database.table`.
+    pub table: String,
+    /// How far it is.
+    pub state: SnapshotPhase,
+    /// Rows read.
+    pub rows: u64,
+    /// Rows the server estimates.
+    pub estimated_rows: u64,
+    /// Rows per second, lately.
+    pub rows_per_second: Option<f64>,
+    /// Seconds that the rest will take at that rate.
+    pub eta_seconds: Option<u64>,
+    /// Why it failed, or what is tried again.
+    pub error: Option<String>,
+}
+
+/// One sink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is doing.
+    pub state: SinkPhase,
+    /// Last frame it has taken.
+    pub delivered_lsn: u64,
+    /// Last frame that is durable at the target.
+    pub applied_lsn: u64,
+    /// Bytes of the log it has not applied.
+    pub backlog_bytes: u64,
+    /// Transactions of the log it has not applied.
+    pub backlog_transactions: u64,
+    /// Age of the newest moment up to which the target is known to be complete; grows while sink or source stalls.
+    pub lag_seconds: Option<f64>,
+    /// Why it is in its state.
+    pub error: Option<String>,
+    /// Failed writes and commits since the start.
+    pub errors: u64,
+}
+
+/// Row counters of one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableStatus {
+    /// `database.table`.
+    pub table: String,
+    /// Rows that came from the source.
+    pub read: u64,
+    /// Rows that went into the log.
+    pub appended: u64,
+    /// Rows left out, because the stream had told them already.
+    pub filtered: u64,
+    /// Rows durable at the target, by sink.
+    pub applied: BTreeMap<String, u64>,
+    /// Rows put aside with their reason, by sink.
+    pub dead_lettered: BTreeMap<String, u64>,
+    /// Rows on their way, by sink.
+    pub pending: BTreeMap<String, u64>,
+}

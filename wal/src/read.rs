@@ -1,0 +1,146 @@
+//! The reading end of the log: blocks after a position, state, cursors.
+//!
+//! Promises: a reader sees complete, durable groups only; every block it gives has the right checksum and lies where it says. It
+//! copies what it gives and holds no transaction, so that it never keeps trimmed pages from being used again. Does not wait for new
+//! frames: [`Wal::positions`](crate::Wal::positions) tells when there are some.
+
+use std::sync::Arc;
+
+use redb::ReadOnlyTable;
+
+use crate::cursor::CursorInfo;
+use crate::error::{Error, storage};
+use crate::lsn::{LogId, Lsn};
+use crate::open::not_a_log;
+use crate::record::Block;
+use crate::stats::Stats;
+use crate::tables::{self, BLOCKS, LOG, STATE, TAIL, Tail};
+use crate::tail::{Positions, Shared};
+
+/// Reads a log. Clones read the same log.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The identity of the log.
+    pub fn id(&self) -> LogId {
+        self.shared.id
+    }
+
+    /// Where the log begins and ends.
+    pub fn positions(&self) -> Positions {
+        self.shared.positions()
+    }
+
+    /// The cursors, by name.
+    pub fn cursors(&self) -> Vec<CursorInfo> {
+        self.shared.cursors()
+    }
+
+    /// Numbers about the log.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the size of the file cannot be read.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.shared.stats()
+    }
+
+    /// The durable value of `key`.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], or [`Error::Poisoned`] or [`Error::Closed`] if the log is out of service.
+    pub fn state(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let transaction = self.shared.store()?.begin_read()?;
+        let table = transaction.open_table(STATE).map_err(not_a_log)?;
+        let value = table.get(key).map_err(storage("read state"))?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    /// The durable keys that begin with `prefix`, in order, with their values, all as of one commit.
+    ///
+    /// # Errors
+    /// As [`Reader::state`].
+    pub fn state_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        let transaction = self.shared.store()?.begin_read()?;
+        let table = transaction.open_table(STATE).map_err(not_a_log)?;
+        let mut found = Vec::new();
+        for entry in table.range(prefix..).map_err(storage("read state"))? {
+            let (key, value) = entry.map_err(storage("read state"))?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            found.push((key.value().to_vec(), value.value().to_vec()));
+        }
+        Ok(found)
+    }
+
+    /// The frames after `after`, in blocks, in order, up to the visible end. Stops after the block with which it has at least
+    /// `max_bytes`, so that it gives at least one block if there is any.
+    ///
+    /// # Errors
+    /// [`Error::Trimmed`] if the log no longer holds the frame after `after`; [`Error::Damaged`] or [`Error::Missing`] if it should and
+    /// does not; else as [`Reader::state`].
+    pub fn read(&self, after: Lsn, max_bytes: usize) -> Result<Vec<Block>, Error> {
+        let transaction = self.shared.store()?.begin_read()?;
+        let log = transaction.open_table(LOG).map_err(not_a_log)?;
+        let tail = log.get(TAIL).map_err(storage("read the tail"))?.ok_or(Error::NotALog("it has no tail"))?;
+        let tail: Tail = tables::decode("log", TAIL, tail.value())?;
+        if after >= tail.end {
+            return Ok(Vec::new());
+        }
+        if after.next() < tail.first {
+            return Err(Error::Trimmed { first: tail.first, wanted: after.next() });
+        }
+        let table = transaction.open_table(BLOCKS).map_err(not_a_log)?;
+        collect(&table, after, tail.end, max_bytes)
+    }
+}
+
+fn collect(
+    table: &ReadOnlyTable<u64, &'static [u8]>,
+    after: Lsn,
+    end: Lsn,
+    max_bytes: usize,
+) -> Result<Vec<Block>, Error> {
+    let wanted = after.next();
+    let holding = table
+        .range(..=wanted.raw())
+        .map_err(storage("find a block"))?
+        .next_back()
+        .ok_or(Error::Missing(wanted))?
+        .map_err(storage("read a block"))?;
+    let from = holding.0.value();
+    drop(holding);
+    let mut blocks = Vec::new();
+    let mut bytes = 0_usize;
+    let mut expected = wanted;
+    for entry in table.range(from..=end.raw()).map_err(storage("read blocks"))? {
+        let (key, value) = entry.map_err(storage("read a block"))?;
+        let key = Lsn::new(key.value());
+        let block = Block::decode(value.value().to_vec()).map_err(|source| Error::Damaged { block: key, source })?;
+        let lies_right = block.header().first == key && key <= expected && block.last_lsn() >= expected;
+        if !lies_right || (key < expected && !blocks.is_empty()) {
+            return Err(Error::Missing(expected));
+        }
+        expected = block.last_lsn().next();
+        bytes = bytes.saturating_add(block.bytes());
+        blocks.push(block.starting_after(after));
+        if bytes >= max_bytes {
+            return Ok(blocks);
+        }
+    }
+    if expected <= end {
+        return Err(Error::Missing(expected));
+    }
+    Ok(blocks)
+}
