@@ -14,6 +14,7 @@ pub mod codec;
 pub mod config;
 pub mod deliver;
 pub mod error;
+pub mod ingest;
 pub mod model;
 pub mod sink;
 pub mod source;

@@ -21,11 +21,12 @@ use super::writer::LogWriter;
 use crate::backoff::Backoff;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
-use crate::model::{Origin, SourcePosition};
+use crate::model::{Origin, SourcePosition, TableName};
 use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableSlot};
 use crate::source::mysql::ddl::SqlMode;
-use crate::source::mysql::server::ServerInfo;
+use crate::source::mysql::server::{ServerInfo, current_position};
 use crate::source::mysql::snapshot::handoff::{ExactRead, FilePos, Request};
+use crate::source::mysql::snapshot::{is_unfinished, state_key};
 use crate::source::mysql::{connect, start};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
@@ -206,6 +207,15 @@ impl Ingest {
         Ok(())
     }
 
+    /// Whether the table is still to be read, in whole or in part.
+    pub(super) fn snapshot_unfinished(&self, table: &TableName) -> Result<bool, Failure> {
+        let value = self
+            .reader
+            .state(&state_key(table))
+            .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
+        value.map_or(Ok(false), |value| is_unfinished(table, &value))
+    }
+
     fn snapshot_is_done(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
@@ -232,18 +242,16 @@ impl Ingest {
         self.live.source.server(server.to_string());
         let stored = stored_position(&self.reader)?;
         let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
-        let from = start::start_point(&mut conn, &server, &self.plan, Some(&stored)).await?;
+        let from = start::resolve(&mut conn, &server, Some(&stored), &self.plan.startup).await?;
         let target = match self.until {
             Until::Stopped => None,
-            Until::CaughtUp { .. } => Some(server.current_position(&mut conn).await?),
+            Until::CaughtUp { .. } => Some(current_position(&mut conn, &server).await?),
         };
-        let collations = Arc::new(server.collations(&mut conn).await?);
-        // It has answered; a goodbye it does not hear changes nothing.
-        drop(conn.disconnect().await);
-        let mut decoder = Decoder::new(from.position(), self.plan.filter.clone(), collations)
+        let collations = Arc::clone(&server.collations);
+        let mut decoder = Decoder::new(&from, self.plan.filter.clone(), collations)
             .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
-        let mut stream = BinlogStream::open(&self.plan, &server, &from).await?;
-        info!(server = %server, from = %from, "reading the binlog");
+        let mut stream = BinlogStream::open(conn, &from, self.plan.server_id).await?;
+        info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
         self.live.source.phase(SourcePhase::Streaming, None);
         let mut session = Session::new(self, server);
         let mut reading = Reading { target, slots: Vec::new(), flushed: Instant::now(), dirty: true };
@@ -346,7 +354,12 @@ impl Session<'_> {
         Ok(None)
     }
 
-    async fn serve_one(&mut self, request: Request, decoder: &mut Decoder, reading: &mut Reading) -> Result<(), Failure> {
+    async fn serve_one(
+        &mut self,
+        request: Request,
+        decoder: &mut Decoder,
+        reading: &mut Reading,
+    ) -> Result<(), Failure> {
         self.serve(request, &decoder.position(), &placed(decoder)).await?;
         reading.dirty = true;
         self.tell_forgotten(decoder);
@@ -354,7 +367,12 @@ impl Session<'_> {
     }
 
     /// Takes one event; true if it was rows of a table that is not captured.
-    async fn event(&mut self, event: &RawEvent<'_>, decoder: &mut Decoder, reading: &mut Reading) -> Result<bool, Failure> {
+    async fn event(
+        &mut self,
+        event: &RawEvent<'_>,
+        decoder: &mut Decoder,
+        reading: &mut Reading,
+    ) -> Result<bool, Failure> {
         match decoder.decode(event)? {
             Item::Nothing | Item::Begin | Item::Heartbeat => {
                 // A position can pass a chunk's without a transaction: rotation, heartbeats.
@@ -436,7 +454,8 @@ impl Session<'_> {
         decoder: &Decoder,
         reading: &mut Reading,
     ) -> Result<usize, Failure> {
-        let name = decoder.table(slot).ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))?;
+        let name =
+            decoder.table(slot).ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))?;
         let index = self.ctx.registry.index(name);
         if reading.slots.len() <= slot_index {
             reading.slots.resize(slot_index + 1, None);

@@ -140,12 +140,7 @@ pub(super) fn bind_image(
 }
 
 /// The value of one column's bytes alone, as SQLite will hold it.
-pub(super) fn cell_value(
-    plan: &Plan,
-    column: usize,
-    cell: &[u8],
-    scratch: &mut Scratch,
-) -> Result<Value, RowError> {
+pub(super) fn cell_value(plan: &Plan, column: usize, cell: &[u8], scratch: &mut Scratch) -> Result<Value, RowError> {
     let mut visitor = Convert { to: One(Value::Null), scratch };
     plan.cell(column, cell, &mut visitor)?;
     Ok(visitor.to.0)

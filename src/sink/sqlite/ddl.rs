@@ -88,7 +88,8 @@ impl Target {
     }
 
     fn register(&mut self, table: Table) -> Result<(), Failure> {
-        registry::save(&self.connection, &self.plan.name, &table).map_err(|error| self.fail("register a table", error))?;
+        registry::save(&self.connection, &self.plan.name, &table)
+            .map_err(|error| self.fail("register a table", error))?;
         let name = table.schema.name.clone();
         self.tables.insert(name.clone(), table);
         self.forget_writers(&name);
@@ -203,8 +204,10 @@ impl Target {
         now.options = self.plan.options_for(to);
         let same_target = Layout::new(&now.schema, &now.options, old.layout.target.clone())?;
         if let Some(difference) = difference(&old.layout, &same_target) {
-            return Err(Failure::fatal(format!("{from} was renamed to {to}, and {from} is written with {difference} for {to}"))
-                .hint(format!("give {to} a rule in `tables` with the settings that {from} has")));
+            return Err(Failure::fatal(format!(
+                "{from} was renamed to {to}, and {from} is written with {difference} for {to}"
+            ))
+            .hint(format!("give {to} a rule in `tables` with the settings that {from} has")));
         }
         if history {
             let what = format!("append to the changelog of {from}");
@@ -225,7 +228,8 @@ impl Target {
         if target != old.layout.target {
             self.rename_target(to, &old.layout.target, &target)?;
         }
-        registry::forget(&self.connection, &self.plan.name, from).map_err(|error| self.fail("register a table", error))?;
+        registry::forget(&self.connection, &self.plan.name, from)
+            .map_err(|error| self.fail("register a table", error))?;
         self.tables.remove(from);
         self.forget_writers(from);
         now.layout = Layout::new(&now.schema, &now.options, target)?;
@@ -278,8 +282,13 @@ fn refuse_uncovering(old: &Table, new: &Table, renamed: &[(String, String)]) -> 
         };
         if held(old, from) == Some(false) && held(new, to) == Some(true) {
             let name = &new.schema.name;
-            return Err(Failure::fatal(format!("column \"{from}\" of {name}, which `drop` leaves out, is now called \"{to}\""))
-                .hint(format!("add \"{to}\" to `drop` of the table's rule; to copy it from now on, {}", way_out_short(name))));
+            return Err(Failure::fatal(format!(
+                "column \"{from}\" of {name}, which `drop` leaves out, is now called \"{to}\""
+            ))
+            .hint(format!(
+                "add \"{to}\" to `drop` of the table's rule; to copy it from now on, {}",
+                way_out_short(name)
+            )));
         }
     }
     Ok(())

@@ -56,9 +56,7 @@ pub(super) fn sqlite(path: &Path, what: &str, error: rusqlite::Error) -> Failure
 pub(super) fn row(path: &Path, table: &TableName, error: RowError) -> Failure {
     match error {
         RowError::Sqlite(error) => sqlite(path, &format!("write a row of {table}"), error),
-        RowError::Image(error) => {
-            Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error)
-        }
+        RowError::Image(error) => Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error),
         RowError::Value(error) => {
             Failure::row(format!("a value of {table} cannot be written to \"{}\"", path.display())).caused_by(error)
         }

@@ -71,7 +71,8 @@ impl Reshape {
             Some(Origin::Added { default, known }) => !known || *default == Value::Null,
             None => true,
         });
-        let altered = origins.iter().any(|origin| matches!(origin, Origin::Kept { conversion, .. } if conversion.alters));
+        let altered =
+            origins.iter().any(|origin| matches!(origin, Origin::Kept { conversion, .. } if conversion.alters));
         let declared = |layout: &Layout, name: &str| {
             layout.columns.iter().find(|column| same_name(&column.name, name)).map(|column| column.storage)
         };

@@ -49,10 +49,14 @@ fn exact(column: &str, from: &ColumnType, to: &ColumnType) -> Option<String> {
             let fits = if x == y { a.bytes() <= b.bytes() } else { *x && a.bytes() < b.bytes() };
             if fits { same() } else { None }
         }
-        (T::Int { width, .. }, T::Decimal { precision, scale }) if precision.saturating_sub(*scale) >= digits(*width) => Some(match scale {
-            0 => format!("CAST({column} AS TEXT)"),
-            _ => format!("CAST({column} AS TEXT) || '.{}'", zeros(*scale)),
-        }),
+        (T::Int { width, .. }, T::Decimal { precision, scale })
+            if precision.saturating_sub(*scale) >= digits(*width) =>
+        {
+            Some(match scale {
+                0 => format!("CAST({column} AS TEXT)"),
+                _ => format!("CAST({column} AS TEXT) || '.{}'", zeros(*scale)),
+            })
+        }
         (T::Int { width, .. }, T::Double) if width.bytes() <= 4 => Some(format!("CAST({column} AS REAL)")),
         (T::Int { .. }, T::VarChar { max_bytes, .. }) if *max_bytes >= 80 => as_text(),
         (T::Int { .. }, T::Text { .. }) => as_text(),
@@ -76,7 +80,10 @@ fn exact(column: &str, from: &ColumnType, to: &ColumnType) -> Option<String> {
         }
         (T::Date, T::DateTime { fsp: 0 }) => Some(format!("{column} || ' 00:00:00'")),
         (T::Date, T::DateTime { fsp }) => Some(format!("{column} || ' 00:00:00.{}'", zeros(*fsp))),
-        (T::Char { charset: a, .. } | T::VarChar { charset: a, .. }, T::VarChar { charset: b, .. } | T::Text { charset: b, .. })
+        (
+            T::Char { charset: a, .. } | T::VarChar { charset: a, .. },
+            T::VarChar { charset: b, .. } | T::Text { charset: b, .. },
+        )
         | (T::Char { charset: a, .. }, T::Char { charset: b, .. })
         | (T::Text { charset: a, .. }, T::Text { charset: b, .. })
             if holds(b, a) && longest(to) >= longest(from) =>
@@ -175,7 +182,12 @@ mod tests {
             (s("2020-02-29 01:02:03"), datetime(0), datetime(3), s("2020-02-29 01:02:03.000")),
             (s("2020-02-29 01:02:03.5"), datetime(1), datetime(3), s("2020-02-29 01:02:03.500")),
             (Value::Null, datetime(1), datetime(3), Value::Null),
-            (Value::Blob(vec![0, 1]), ColumnType::Binary { length: 2 }, ColumnType::Blob { length_bytes: 1 }, Value::Blob(vec![0, 1])),
+            (
+                Value::Blob(vec![0, 1]),
+                ColumnType::Binary { length: 2 },
+                ColumnType::Blob { length_bytes: 1 },
+                Value::Blob(vec![0, 1]),
+            ),
         ] {
             assert_eq!(converted(value, &from, &to), expected, "{from:?} to {to:?}");
         }
@@ -194,7 +206,10 @@ mod tests {
             (text("utf8mb4"), text("latin1")),
             (text("utf8mb4"), int(IntWidth::W4, false)),
             (ColumnType::Timestamp { fsp: 0 }, ColumnType::DateTime { fsp: 0 }),
-            (ColumnType::Enum { members: vec!["a".into()] }, ColumnType::Enum { members: vec!["b".into(), "a".into()] }),
+            (
+                ColumnType::Enum { members: vec!["a".into()] },
+                ColumnType::Enum { members: vec!["b".into(), "a".into()] },
+            ),
             (ColumnType::Double, ColumnType::Float),
             (ColumnType::Json, text("utf8mb4")),
         ] {

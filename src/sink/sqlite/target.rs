@@ -84,7 +84,8 @@ impl Target {
     /// Begins the round's transaction if it has not begun.
     pub(super) fn begin(&self) -> Result<(), Failure> {
         if self.connection.is_autocommit() {
-            let mut begin = self.connection.prepare_cached("BEGIN IMMEDIATE").map_err(|error| self.fail("begin", error))?;
+            let mut begin =
+                self.connection.prepare_cached("BEGIN IMMEDIATE").map_err(|error| self.fail("begin", error))?;
             begin.execute([]).map_err(|error| self.fail("begin a transaction", error))?;
         }
         Ok(())
@@ -123,7 +124,8 @@ impl Target {
     /// Ends the round's transaction with the cursor in it.
     pub(super) fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
         self.begin()?;
-        cursor::write(&self.connection, &self.plan.name, self.log, end).map_err(|error| self.fail("write the cursor", error))?;
+        cursor::write(&self.connection, &self.plan.name, self.log, end)
+            .map_err(|error| self.fail("write the cursor", error))?;
         let mut commit = self.connection.prepare_cached("COMMIT").map_err(|error| self.fail("commit", error))?;
         commit.execute([]).map_err(|error| self.fail("commit", error))?;
         self.scratch.trim();
@@ -180,8 +182,11 @@ impl Target {
         let Some(table) = self.tables.get(&schema.name) else { return Ok(()) };
         if !table.schema.same_image(&schema) {
             let name = &schema.name;
-            return Err(Failure::fatal(format!("rows of {name} have another shape than the table \"{}\"", table.layout.target))
-                .hint(way_out(&self.plan, name, &table.layout.target)));
+            return Err(Failure::fatal(format!(
+                "rows of {name} have another shape than the table \"{}\"",
+                table.layout.target
+            ))
+            .hint(way_out(&self.plan, name, &table.layout.target)));
         }
         let rows = rows_of(&schema, &table.layout)?;
         self.writers.insert(id, Writer { table: schema.name.clone(), rows });

@@ -133,18 +133,35 @@ fn by_code(error: &ServerError, message: String) -> Failure {
         // ER_HOST_NOT_PRIVILEGED.
         1130 => Failure::fatal(message).hint("create the account of source.url for the host replicator runs on"),
         // ER_HOST_IS_BLOCKED.
-        1129 => Failure::fatal(message).hint("run FLUSH HOSTS, or TRUNCATE performance_schema.host_cache, on the source"),
+        1129 => {
+            Failure::fatal(message).hint("run FLUSH HOSTS, or TRUNCATE performance_schema.host_cache, on the source")
+        }
         // ER_ACCOUNT_HAS_BEEN_LOCKED, ER_MUST_CHANGE_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN.
         3118 | 1820 | 1862 => Failure::fatal(message).hint("unlock the account of source.url, or renew its password"),
         // ER_SECURE_TRANSPORT_REQUIRED.
         3159 => Failure::fatal(message).hint("the server demands TLS; set source.tls.mode to verify_identity"),
         // ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR.
-        1044 | 1142 | 1143 | 1227 => Failure::fatal(message)
-            .hint("the account of source.url lacks a privilege; run `replicator check`, which names the GRANT statement"),
+        1044 | 1142 | 1143 | 1227 => Failure::fatal(message).hint(
+            "the account of source.url lacks a privilege; run `replicator check`, which names the GRANT statement",
+        ),
         // ER_MASTER_FATAL_ERROR_READING_BINLOG: the dump thread's word for many things, told apart by its text.
         1236 => dump_error(&error.message, message),
         // Too many connections, out of memory, shutdown, network, lock wait, deadlock, killed, server gone, read-only, starting.
-        1040 | 1041 | 1053 | 1152..=1161 | 1184 | 1203 | 1205 | 1213 | 1226 | 1290 | 1317 | 1927 | 2002..=2013 | 3024 | 3168
+        1040
+        | 1041
+        | 1053
+        | 1152..=1161
+        | 1184
+        | 1203
+        | 1205
+        | 1213
+        | 1226
+        | 1290
+        | 1317
+        | 1927
+        | 2002..=2013
+        | 3024
+        | 3168
         | 4031 => Failure::retry(message),
         _ => Failure::fatal(message),
     }
@@ -153,14 +170,20 @@ fn by_code(error: &ServerError, message: String) -> Failure {
 fn dump_error(text: &str, message: String) -> Failure {
     let text = text.to_ascii_lowercase();
     let new_start = "the source no longer has what the log needs; start again with a new wal.path and a snapshot, and keep binlogs longer (binlog_expire_logs_seconds)";
-    let hint = if text.contains("same server_uuid") || text.contains("same server_id") || text.contains("same server-id") {
+    let hint = if text.contains("same server_uuid")
+        || text.contains("same server_id")
+        || text.contains("same server-id")
+    {
         "another replica uses the same server id; give source.server_id a value of its own"
     } else if ["purged", "could not find first log", "could not find gtid state", "missing", "not in the master's binlog"]
         .iter()
         .any(|part| text.contains(part))
     {
         new_start
-    } else if text.contains("impossible position") || text.contains("bogus data") || text.contains("log event entry exceeded") {
+    } else if text.contains("impossible position")
+        || text.contains("bogus data")
+        || text.contains("log event entry exceeded")
+    {
         "the position is not the start of an event: check source.specific, or whether the source's binlogs were reset"
     } else if text.contains("misconfigured") || text.contains("server_id") {
         "set server_id on the source, and a source.server_id that differs from it"
@@ -199,16 +222,16 @@ mod tests {
         }
         let gone = io::Error::from(io::ErrorKind::ConnectionRefused);
         assert_eq!(classify(Error::Io(IoError::Io(gone)), "do it").class, ErrorClass::Retry);
-        assert_eq!(
-            classify(Error::Driver(DriverError::NoClientSslFlagFromServer), "do it").class,
-            ErrorClass::Fatal
-        );
+        assert_eq!(classify(Error::Driver(DriverError::NoClientSslFlagFromServer), "do it").class, ErrorClass::Fatal);
     }
 
     #[test]
     fn the_dump_threads_errors_are_told_apart_by_their_text() {
         for (text, part) in [
-            ("A replica with the same server_uuid/server_id as this replica has connected to the source", "source.server_id"),
+            (
+                "A replica with the same server_uuid/server_id as this replica has connected to the source",
+                "source.server_id",
+            ),
             ("Cannot replicate because the source purged required binary logs.", "wal.path"),
             ("Could not find first log file name in binary log index file", "wal.path"),
             ("Client requested source to start replication from impossible position", "source.specific"),

@@ -76,18 +76,26 @@ pub struct ServerInfo {
     variables: HashMap<String, String>,
 }
 
+impl fmt::Display for ServerInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.flavour, self.version_text, self.identity)
+    }
+}
+
 impl ServerInfo {
     /// Asks the server.
     ///
     /// # Errors
     /// A classified [`Failure`]; fatal for a server that is too old.
     pub async fn probe(connection: &mut Conn) -> Result<Self, Failure> {
-        let rows: Vec<(String, String)> = query(connection, "SHOW GLOBAL VARIABLES", "read the source's settings").await?;
+        let rows: Vec<(String, String)> =
+            query(connection, "SHOW GLOBAL VARIABLES", "read the source's settings").await?;
         let variables: HashMap<String, String> =
             rows.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
         let text = |name: &str| variables.get(name).cloned().unwrap_or_default();
         let version_text = text("version");
-        let flavour = if version_text.to_ascii_lowercase().contains("mariadb") { Flavour::MariaDb } else { Flavour::MySql };
+        let flavour =
+            if version_text.to_ascii_lowercase().contains("mariadb") { Flavour::MariaDb } else { Flavour::MySql };
         let version = parse_version(&version_text)
             .ok_or_else(|| Failure::fatal(format!("the source's version \"{version_text}\" is not readable")))?;
         let oldest = if flavour == Flavour::MySql { MIN_MYSQL } else { MIN_MARIADB };
@@ -155,7 +163,12 @@ impl ServerInfo {
             "restart the server with log_bin = binlog in its configuration file".to_owned(),
         );
         want("binlog_format", "ROW", "changes are logged as statements", set("binlog_format", "'ROW'"));
-        want("binlog_row_image", "FULL", "rows are logged without all their columns", set("binlog_row_image", "'FULL'"));
+        want(
+            "binlog_row_image",
+            "FULL",
+            "rows are logged without all their columns",
+            set("binlog_row_image", "'FULL'"),
+        );
         want(
             "binlog_row_metadata",
             "FULL",
@@ -228,11 +241,7 @@ fn parse_version(text: &str) -> Option<(u16, u16, u16)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next().and_then(Result::ok).unwrap_or(0)))
 }
 
-async fn collations(
-    connection: &mut Conn,
-    flavour: Flavour,
-    version: (u16, u16, u16),
-) -> Result<Collations, Failure> {
+async fn collations(connection: &mut Conn, flavour: Flavour, version: (u16, u16, u16)) -> Result<Collations, Failure> {
     let purpose = "read the source's collations";
     let list = "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS \
                 WHERE ID IS NOT NULL AND CHARACTER_SET_NAME IS NOT NULL";

@@ -81,9 +81,7 @@ pub async fn resolve(
             Ok(StartPoint { position, by })
         }
         Startup::Specific(SpecificStart::Gtid(text)) => specific_gtid(connection, server, text).await,
-        Startup::Specific(SpecificStart::FilePos { file, pos }) => {
-            specific_file(connection, server, file, *pos).await
-        }
+        Startup::Specific(SpecificStart::FilePos { file, pos }) => specific_file(connection, server, file, *pos).await,
     }
 }
 
@@ -156,7 +154,12 @@ async fn resume_mariadb(
     let end = server::text(connection, "SELECT @@GLOBAL.gtid_binlog_pos", "read the source's GTID position").await?;
     let end = parse_list(&end)?;
     if let Some(domain) = ours.first_domain_ahead_of(&end) {
-        return Err(lacks_ours(server, stored, same_server, &format!("domain {domain}: the log is at {ours}, the source at {end}")));
+        return Err(lacks_ours(
+            server,
+            stored,
+            same_server,
+            &format!("domain {domain}: the log is at {ours}, the source at {end}"),
+        ));
     }
     let by_gtid = |position: SourcePosition| StartPoint { position, by: DumpBy::MariaDbGtid(ours.clone()) };
     if !same_server {
@@ -259,9 +262,8 @@ fn by_file(files: &[BinlogFile], stored: &SourcePosition) -> Result<SourcePositi
     };
     let size = files.get(at).map_or(0, |known| known.size);
     if *pos > size {
-        return Err(Failure::fatal(format!("binlog file \"{file}\" has {size} bytes, the log has read {pos}")).hint(
-            format!("its binlogs were reset, or the server was restored or lost data in a crash; {NEW_LOG}"),
-        ));
+        return Err(Failure::fatal(format!("binlog file \"{file}\" has {size} bytes, the log has read {pos}"))
+            .hint(format!("its binlogs were reset, or the server was restored or lost data in a crash; {NEW_LOG}")));
     }
     // The dump command has 32 bits for the offset. A file is that long only if its last transaction made it so.
     if u32::try_from(*pos).is_err() {
@@ -270,8 +272,10 @@ fn by_file(files: &[BinlogFile], stored: &SourcePosition) -> Result<SourcePositi
             Some(next) if size - pos <= ROTATE_AND_STOP => {
                 Ok(SourcePosition { file: next.name.clone(), pos: 4, file_created: 0, ..stored.clone() })
             }
-            _ => Err(Failure::fatal(format!("offset {pos} in \"{file}\" is beyond 4 GiB, which the dump cannot be asked for"))
-                .hint("run FLUSH BINARY LOGS on the source; or turn GTIDs on")),
+            _ => Err(Failure::fatal(format!(
+                "offset {pos} in \"{file}\" is beyond 4 GiB, which the dump cannot be asked for"
+            ))
+            .hint("run FLUSH BINARY LOGS on the source; or turn GTIDs on")),
         };
     }
     Ok(stored.clone())
@@ -342,10 +346,7 @@ async fn executed_before(connection: &mut Conn, file: &str, pos: u64) -> Result<
     let failed = |error: Error| classify(error, purpose);
     let quoted = file.replace('\\', "\\\\").replace('\'', "''");
     let mut set = GtidSet::default();
-    let mut events = connection
-        .query_iter(format!("SHOW BINLOG EVENTS IN '{quoted}'"))
-        .await
-        .map_err(failed)?;
+    let mut events = connection.query_iter(format!("SHOW BINLOG EVENTS IN '{quoted}'")).await.map_err(failed)?;
     if let Some(mut rows) = events.stream::<Row>().await.map_err(failed)? {
         while let Some(row) = rows.try_next().await.map_err(failed)? {
             let (Some(Ok(start)), Some(Ok(kind)), Some(Ok(info))) =

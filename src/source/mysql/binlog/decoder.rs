@@ -126,11 +126,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`GtidTextError`] when the position's GTIDs are not of its server's kind.
-    pub fn new(
-        start: &StartPoint,
-        filter: TableFilter,
-        collations: Arc<Collations>,
-    ) -> Result<Self, GtidTextError> {
+    pub fn new(start: &StartPoint, filter: TableFilter, collations: Arc<Collations>) -> Result<Self, GtidTextError> {
         Ok(Self {
             tables: Tables::new(filter, matches!(start.position.server, ServerIdentity::MariaDb { .. }), collations),
             position: Position::new(&start.position, !matches!(start.by, DumpBy::FilePos { .. }))?,
@@ -201,7 +197,9 @@ impl Decoder {
             return Err(BinlogError::PayloadCut);
         }
         let has_place = !unpacked && !header.is_artificial();
-        if has_place && !matches!(header.kind, kind::FORMAT_DESCRIPTION | kind::ROTATE | kind::HEARTBEAT | kind::HEARTBEAT_V2) {
+        if has_place
+            && !matches!(header.kind, kind::FORMAT_DESCRIPTION | kind::ROTATE | kind::HEARTBEAT | kind::HEARTBEAT_V2)
+        {
             self.position.advance(header.log_pos);
         }
         if let Some(layout) = rows::layout(header.kind) {
@@ -303,7 +301,11 @@ impl Decoder {
                 self.end_group();
                 Ok(Item::Nothing)
             }
-            Control::Savepoint | Control::RollbackToSavepoint | Control::XaEnd | Control::XaOther | Control::Statement => {
+            Control::Savepoint
+            | Control::RollbackToSavepoint
+            | Control::XaEnd
+            | Control::XaOther
+            | Control::Statement => {
                 if !open {
                     self.end_group();
                 }
@@ -395,12 +397,7 @@ impl Decoder {
         if was_open { Item::Rollback } else { Item::Nothing }
     }
 
-    fn format_description(
-        &mut self,
-        data: &[u8],
-        created: u32,
-        log_pos: u32,
-    ) -> Result<Item<'static>, BinlogError> {
+    fn format_description(&mut self, data: &[u8], created: u32, log_pos: u32) -> Result<Item<'static>, BinlogError> {
         let version = Cursor::new(data).u16("format version")?;
         if version != 4 {
             return Err(BinlogError::Format { found: version });

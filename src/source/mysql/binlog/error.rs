@@ -117,7 +117,9 @@ pub enum BinlogError {
     #[error("a prepared XA transaction holds row changes of captured tables")]
     PreparedXa,
     /// The file is another one than the one that was read before.
-    #[error("binlog file \"{file}\" was created at {found}, the file read before under this name at {expected} (seconds since 1970)")]
+    #[error(
+        "binlog file \"{file}\" was created at {found}, the file read before under this name at {expected} (seconds since 1970)"
+    )]
     FileReplaced {
         /// The file.
         file: String,

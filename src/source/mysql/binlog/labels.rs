@@ -97,7 +97,8 @@ mod tests {
         ] {
             assert_eq!(to_utf8(bytes, charset).as_deref(), Some(text), "{charset}");
         }
-        for (bytes, charset) in [(&b"\xff"[..], "utf8mb4"), (b"\xe9", "dec8"), (b"abc", "ucs2"), (b"\xff\xff\xff\xff", "utf32")]
+        for (bytes, charset) in
+            [(&b"\xff"[..], "utf8mb4"), (b"\xe9", "dec8"), (b"abc", "ucs2"), (b"\xff\xff\xff\xff", "utf32")]
         {
             assert_eq!(to_utf8(bytes, charset), None, "{charset}");
         }

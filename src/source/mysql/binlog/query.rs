@@ -40,11 +40,8 @@ impl<'a> Query<'a> {
         let (sql_mode, client_charset) = session(cursor.take(status_len, "status variables")?);
         let database = cursor.take(database_len, "database name")?;
         cursor.u8("database name")?;
-        let sql = if compressed {
-            Cow::Owned(decompress(cursor.rest(), "statement")?)
-        } else {
-            Cow::Borrowed(cursor.rest())
-        };
+        let sql =
+            if compressed { Cow::Owned(decompress(cursor.rest(), "statement")?) } else { Cow::Borrowed(cursor.rest()) };
         Ok(Self { database, error_code, sql_mode, client_charset, sql })
     }
 
@@ -169,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_query_event_gives_its_session_database_and_text() {
-        let status = [&[0, 1, 0, 0, 0, 1][..], &4_u64.to_le_bytes(), &[6, 3, b's', b't', b'd', 4, 8, 0, 8, 0, 8, 0, 9]].concat();
+        let status =
+            [&[0, 1, 0, 0, 0, 1][..], &4_u64.to_le_bytes(), &[6, 3, b's', b't', b'd', 4, 8, 0, 8, 0, 8, 0, 9]].concat();
         let mut data = vec![0; 8];
         data.push(4);
         data.extend(1146_u16.to_le_bytes());

@@ -67,7 +67,10 @@ pub struct BinlogStream {
 
 impl std::fmt::Debug for BinlogStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BinlogStream").field("header", &self.header).field("checksums", &self.checksums).finish_non_exhaustive()
+        f.debug_struct("BinlogStream")
+            .field("header", &self.header)
+            .field("checksums", &self.checksums)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +89,9 @@ impl BinlogStream {
             // 4: the highest capability; without it the server hides GTID events (MDEV-26).
             DumpBy::FilePos { mariadb: true } => set.push_str(", @mariadb_slave_capability = 4"),
             DumpBy::MariaDbGtid(list) => {
-                set.push_str(", @mariadb_slave_capability = 4, @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0");
+                set.push_str(
+                    ", @mariadb_slave_capability = 4, @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0",
+                );
                 set.push_str(&format!(", @slave_connect_state = '{list}'"));
             }
         }
@@ -263,9 +268,9 @@ fn checksum(header: EventHeader, data: &[u8], trailer: &[u8]) -> u32 {
 fn sids(set: &GtidSet) -> Result<Vec<Sid<'static>>, Failure> {
     set.sources()
         .map(|source| {
-            source
-                .parse()
-                .map_err(|error: std::io::Error| Failure::fatal("the executed GTID set cannot be sent").caused_by(error))
+            source.parse().map_err(|error: std::io::Error| {
+                Failure::fatal("the executed GTID set cannot be sent").caused_by(error)
+            })
         })
         .collect()
 }

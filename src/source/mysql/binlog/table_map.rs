@@ -236,11 +236,7 @@ impl<'a> Optional<'a> {
 }
 
 /// Collation ids of the columns that `counted` is true for, in order.
-fn collation_ids(
-    default: Option<&[u8]>,
-    each: Option<&[u8]>,
-    counted: usize,
-) -> Result<Option<Vec<u64>>, BinlogError> {
+fn collation_ids(default: Option<&[u8]>, each: Option<&[u8]>, counted: usize) -> Result<Option<Vec<u64>>, BinlogError> {
     let part = "character set metadata";
     if let Some(bytes) = each {
         let mut cursor = Cursor::new(bytes);

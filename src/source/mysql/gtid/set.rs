@@ -209,9 +209,8 @@ fn parse_uuid(text: &str) -> Result<[u8; 16], GtidTextError> {
 
 fn parse_interval(text: &str) -> Result<(u64, u64), GtidTextError> {
     let fail = || GtidTextError::new(text, "transaction number or interval");
-    let number = |digits: &str| {
-        digits.parse::<u64>().ok().filter(|number| (1..=MAX_NUMBER).contains(number)).ok_or_else(fail)
-    };
+    let number =
+        |digits: &str| digits.parse::<u64>().ok().filter(|number| (1..=MAX_NUMBER).contains(number)).ok_or_else(fail);
     match text.split_once('-') {
         Some((first, last)) => {
             // The server reads `5-4` and `5-0` as nothing.

@@ -7,8 +7,8 @@ use super::labels;
 use super::quote::text_literal;
 use crate::error::Failure;
 use crate::model::{Charset, ColumnType, IntWidth, TableName};
-use crate::source::mysql::schema::failure::query_failure;
 use crate::source::mysql::schema::Flavour;
+use crate::source::mysql::schema::failure::query_failure;
 
 /// What the catalogue says of a column, unread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +41,9 @@ pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Vec<RawC
         conn.query(sql).await.map_err(|error| query_failure(format!("cannot describe table \"{table}\""), error))?;
     rows.into_iter()
         .map(|mut row| {
-            RawColumn::take(&mut row)
-                .ok_or_else(|| Failure::fatal(format!("the catalogue's answer about table \"{table}\" is not readable")))
+            RawColumn::take(&mut row).ok_or_else(|| {
+                Failure::fatal(format!("the catalogue's answer about table \"{table}\" is not readable"))
+            })
         })
         .collect()
 }

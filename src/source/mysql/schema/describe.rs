@@ -1,7 +1,5 @@
 //! A table, as the catalogue describes it.
 
-use std::sync::Arc;
-
 use mysql_async::Conn;
 
 use super::columns::{self, RawColumn};
@@ -17,7 +15,7 @@ use crate::model::{Column, ColumnDefault, ColumnType, TableName, TableSchema};
 #[derive(Clone, Debug)]
 pub struct Described {
     /// The schema, equal to what `TABLE_MAP` tells.
-    pub schema: Arc<TableSchema>,
+    pub schema: TableSchema,
     /// What a reader needs of each column, in the order of the schema.
     pub columns: Vec<ColumnFacts>,
     /// The key along which the table is cut into chunks; `None`: it is read whole.
@@ -90,7 +88,7 @@ fn assemble(
         }
     }
     let facts = schema.columns.iter().map(|column| ColumnFacts { select: select(column) }).collect();
-    Ok(Described { schema: Arc::new(schema), columns: facts, chunk_key, raw: (raw, raw_keys) })
+    Ok(Described { schema, columns: facts, chunk_key, raw: (raw, raw_keys) })
 }
 
 fn select(column: &Column) -> String {

@@ -41,5 +41,7 @@ pub(in crate::source::mysql) async fn is_transactional(conn: &mut Conn, table: &
         .query_first(sql)
         .await
         .map_err(|error| query_failure(format!("cannot ask for the engine of table \"{table}\""), error))?;
-    Ok(engine.flatten().is_some_and(|engine| ["InnoDB", "ROCKSDB"].iter().any(|name| engine.eq_ignore_ascii_case(name))))
+    Ok(engine
+        .flatten()
+        .is_some_and(|engine| ["InnoDB", "ROCKSDB"].iter().any(|name| engine.eq_ignore_ascii_case(name))))
 }

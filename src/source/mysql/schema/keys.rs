@@ -237,9 +237,6 @@ mod tests {
         let parts = [part("PRIMARY", "f"), part("u", "i")];
         let (key, chunk) = choose(&columns, &[ColumnType::Float, int()], &parts);
         assert_eq!(key.unwrap().columns, [0]);
-        assert_eq!(
-            chunk.unwrap().parts,
-            [KeyPart { column: 1, name: "i".into(), class: KeyClass::Number }]
-        );
+        assert_eq!(chunk.unwrap().parts, [KeyPart { column: 1, name: "i".into(), class: KeyClass::Number }]);
     }
 }

@@ -26,10 +26,10 @@ mod list;
 mod quote;
 
 pub use describe::{ColumnFacts, Described, describe};
+pub(in crate::source::mysql) use estimate::is_transactional;
 pub use estimate::{Estimate, estimate};
+pub(in crate::source::mysql) use failure::query_failure;
 pub use flavour::Flavour;
 pub use keys::{ChunkKey, KeyClass, KeyPart};
 pub use list::list_tables;
-pub(in crate::source::mysql) use estimate::is_transactional;
-pub(in crate::source::mysql) use failure::query_failure;
 pub(in crate::source::mysql) use quote::{identifier, table_identifier, text_literal};

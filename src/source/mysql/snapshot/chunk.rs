@@ -15,7 +15,7 @@ use super::range::Range;
 use super::read::{ChunkRead, TableReader};
 use super::slots::Slot;
 use crate::error::Failure;
-use crate::model::TableName;
+use crate::model::{TableName, TableSchema};
 use crate::source::mysql::schema::{self, ChunkKey, Described};
 
 /// A table being read in ranges.
@@ -39,6 +39,7 @@ pub(super) struct RangedTable {
 #[derive(Debug)]
 struct Compiled {
     described: Described,
+    schema: Arc<TableSchema>,
     reader: TableReader,
 }
 
@@ -62,12 +63,7 @@ enum Attempt {
 }
 
 impl RangedTable {
-    pub(super) fn new(
-        context: Arc<Context>,
-        progress: TableProgress,
-        key: ChunkKey,
-        row_bytes: u64,
-    ) -> Self {
+    pub(super) fn new(context: Arc<Context>, progress: TableProgress, key: ChunkKey, row_bytes: u64) -> Self {
         Self {
             context,
             table: progress.table().clone(),
@@ -118,7 +114,7 @@ impl RangedTable {
 
     async fn attempt(&self, range: &Range, slot: &mut Slot) -> Result<Attempt, Failure> {
         let context = &self.context;
-        let server = context.sessions.server;
+        let server = context.sessions.server()?;
         let (window, stream) = context.ingest.open_window(&self.table).await?;
         consistency::open_view(server, slot, &self.table, &stream).await?;
         let Some(compiled) = self.describe(slot).await? else {
@@ -150,7 +146,7 @@ impl RangedTable {
             ranges.pending.retain(|pending| pending != range);
             ranges.pending.extend(rest.clone());
         }
-        let schema = Arc::clone(&compiled.described.schema);
+        let schema = Arc::clone(&compiled.schema);
         match context.ingest.place(window, schema, images, high, &next).await? {
             Placed::Appended { .. } => {
                 let total = next.rows;
@@ -168,7 +164,7 @@ impl RangedTable {
 
     /// Describes the table, inside the window; compiles only what changed.
     async fn describe(&self, slot: &mut Slot) -> Result<Option<Arc<Compiled>>, Failure> {
-        let flavour = self.context.sessions.server.flavour;
+        let flavour = self.context.sessions.server()?.flavour;
         let Some(described) = schema::describe(&mut slot.control, flavour, &self.table).await? else {
             return Ok(None);
         };
@@ -177,7 +173,8 @@ impl RangedTable {
             return Ok(Some(Arc::clone(compiled)));
         }
         let reader = TableReader::new(&described)?;
-        let compiled = Arc::new(Compiled { described, reader });
+        let schema = Arc::new(described.schema.clone());
+        let compiled = Arc::new(Compiled { described, schema, reader });
         *known = Some(Arc::clone(&compiled));
         Ok(Some(compiled))
     }

@@ -87,7 +87,12 @@ impl Retry {
     }
 
     /// Shows the failure and waits; gives it back when it is final.
-    pub(super) async fn after(&mut self, context: &Context, table: &TableName, failure: Failure) -> Result<(), Failure> {
+    pub(super) async fn after(
+        &mut self,
+        context: &Context,
+        table: &TableName,
+        failure: Failure,
+    ) -> Result<(), Failure> {
         match failure.class {
             ErrorClass::Fatal => return Err(failure),
             ErrorClass::Row => {

@@ -11,10 +11,11 @@ use super::context::Context;
 use super::handoff::Request;
 use super::ingest::Ingest;
 use super::job::Job;
-use super::progress::{Stage, TableProgress};
-use super::session::{Server, Sessions};
+use super::progress::{STATE_PREFIX, Stage, TableProgress};
+use super::session::Sessions;
 use super::status::{SnapshotStatus, TableState};
 use super::table;
+use crate::codec::state::name_of_key;
 use crate::config::SourcePlan;
 use crate::error::Failure;
 use crate::model::TableName;
@@ -23,7 +24,8 @@ use crate::model::TableName;
 #[derive(Debug)]
 pub struct Coordinator {
     context: Arc<Context>,
-    jobs: mpsc::Receiver<Job>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    stop: CancellationToken,
     waiting: VecDeque<Task>,
     /// Tables that a stored entry or a job has named.
     known: HashSet<TableName>,
@@ -43,39 +45,56 @@ struct Ended {
 }
 
 impl Coordinator {
-    /// Takes up what is stored: `stored` holds the log's state entries under [`STATE_PREFIX`](super::STATE_PREFIX). Tables that are
-    /// not done go on where they were.
-    ///
-    /// # Errors
-    /// A stored entry that cannot be read.
+    /// Takes up what is stored: `stored` holds the log's state entries under [`STATE_PREFIX`](super::STATE_PREFIX). Tables that
+    /// are not done go on where they were. Jobs that wait in `jobs` already are taken in, so that from here on `status` names every table
+    /// that was asked for.
     pub fn new(
-        plan: Arc<SourcePlan>,
-        server: Server,
+        plan: SourcePlan,
         requests: mpsc::Sender<Request>,
-        jobs: mpsc::Receiver<Job>,
-        stored: &[(Vec<u8>, Vec<u8>)],
-    ) -> Result<(Self, watch::Receiver<SnapshotStatus>), Failure> {
-        let (status, shown) = watch::channel(SnapshotStatus::default());
+        jobs: mpsc::UnboundedReceiver<Job>,
+        stored: Vec<(Vec<u8>, Vec<u8>)>,
+        status: watch::Sender<SnapshotStatus>,
+        stop: CancellationToken,
+    ) -> Self {
         let settings = plan.snapshot;
-        let context = Context::new(Sessions::new(plan, server), Ingest::new(requests), &settings, status);
+        let context = Context::new(Sessions::new(plan), Ingest::new(requests), &settings, status);
         let mut coordinator = Self {
             context: Arc::new(context),
             jobs,
+            stop,
             waiting: VecDeque::new(),
             known: HashSet::new(),
             failed: HashMap::new(),
         };
         for (key, value) in stored {
-            let progress = TableProgress::read(key, value)?;
-            coordinator.enqueue(progress, None);
+            match TableProgress::read(&key, &value) {
+                Ok(progress) => coordinator.enqueue(progress, None),
+                Err(failure) => coordinator.unreadable(&key, &failure),
+            }
         }
-        Ok((coordinator, shown))
+        while let Ok(job) = coordinator.jobs.try_recv() {
+            coordinator.accept(job);
+        }
+        coordinator
     }
 
-    /// Runs jobs until `stop` is cancelled. The end of `jobs` does not end it: the tables in work go on.
+    /// Shows a stored entry that cannot be read as a failed table. The table is known, so that its snapshot is not begun anew in
+    /// silence; a backfill of it is.
+    fn unreadable(&mut self, key: &[u8], failure: &Failure) {
+        let table = name_of_key(STATE_PREFIX, key)
+            .unwrap_or_else(|| TableName::new("?", String::from_utf8_lossy(key).into_owned()));
+        tracing::error!(%table, error = failure.chain(), "the stored progress of a snapshot cannot be read");
+        self.context.show(&table, |entry| {
+            entry.state = TableState::Failed;
+            entry.error = Some(failure.chain());
+        });
+        self.known.insert(table);
+    }
+
+    /// Runs jobs until the token is cancelled. The end of `jobs` does not end it: the tables in work go on.
     ///
-    /// Failures of tables are in the status; after a cancelled `stop` whatever was in work is taken up at the next start.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Failures of tables are in the status; after that whatever was in work is taken up at the next start.
+    pub async fn run(mut self) {
         let mut tables: JoinSet<Ended> = JoinSet::new();
         let mut busy: HashSet<TableName> = HashSet::new();
         let mut jobs_open = true;
@@ -92,7 +111,7 @@ impl Coordinator {
                 });
             }
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = self.stop.cancelled() => break,
                 job = self.jobs.recv(), if jobs_open => match job {
                     Some(job) => self.accept(job),
                     None => jobs_open = false,

@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use mysql_async::prelude::Queryable as _;
 use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::consistency;
@@ -56,7 +56,7 @@ pub(super) async fn read(context: &Arc<Context>, progress: &mut TableProgress) -
     let (reply, placed) = oneshot::channel();
     let read = ExactRead {
         table: table.clone(),
-        schema: Arc::clone(&described.schema),
+        schema: Arc::new(described.schema),
         at: position,
         replace: filter.is_none(),
         pieces: taken,
@@ -99,7 +99,7 @@ async fn pin(
     at: &FilePos,
     transactional: bool,
 ) -> Result<Option<(Described, FilePos)>, Failure> {
-    let server = context.sessions.server;
+    let server = context.sessions.server()?;
     if !transactional {
         consistency::lock_table(&mut slot.reader, table).await?;
         let position = consistency::binlog_end(&mut slot.control, server).await?;

@@ -29,11 +29,14 @@ pub struct Backfill {
     pub where_clause: Option<String>,
     /// Rows a chunk has at most, in place of `source.snapshot.chunk_rows`.
     pub chunk_rows: Option<u32>,
+    /// The sinks' rows are replaced as a whole, so that rows that the source no longer has go too. The table is then read at
+    /// one position, with the stream standing still there. Not with a condition.
+    pub replace: bool,
 }
 
 impl Backfill {
     /// The whole table.
     pub fn whole(table: TableName) -> Self {
-        Self { table, where_clause: None, chunk_rows: None }
+        Self { table, where_clause: None, chunk_rows: None, replace: false }
     }
 }

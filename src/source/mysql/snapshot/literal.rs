@@ -45,8 +45,9 @@ impl KeyValue {
             KeyClass::Text { .. } | KeyClass::Binary => {
                 (text.len() % 2 == 0 && all(|c| c.is_ascii_hexdigit())).then(|| Self::Hex(text.to_owned()))
             }
-            KeyClass::Temporal => (!text.is_empty() && all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | ' ' | '.')))
-                .then(|| Self::Temporal(text.to_owned())),
+            KeyClass::Temporal => (!text.is_empty()
+                && all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | ' ' | '.')))
+            .then(|| Self::Temporal(text.to_owned())),
         }
     }
 
@@ -108,7 +109,10 @@ mod tests {
 
     #[test]
     fn numbers_are_digits() {
-        assert_eq!(KeyValue::from_value(&KeyClass::Number, &Value::UInt(u64::MAX)).unwrap().literal(&KeyClass::Number), "18446744073709551615");
+        assert_eq!(
+            KeyValue::from_value(&KeyClass::Number, &Value::UInt(u64::MAX)).unwrap().literal(&KeyClass::Number),
+            "18446744073709551615"
+        );
         assert_eq!(KeyValue::from_text(&KeyClass::Number, "-12.50").unwrap().literal(&KeyClass::Number), "-12.50");
         for bad in ["", "-", "1 OR 1", "1e5", "x'00'", ".5"] {
             assert_eq!(KeyValue::from_text(&KeyClass::Number, bad), None, "{bad}");

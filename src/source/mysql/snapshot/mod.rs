@@ -29,6 +29,5 @@ mod table;
 
 pub use coordinator::Coordinator;
 pub use job::{Backfill, Job};
-pub use progress::{STATE_PREFIX, initial_progress};
-pub use session::Server;
+pub use progress::{STATE_PREFIX, initial_progress, is_unfinished, state_key};
 pub use status::{SnapshotStatus, TableState, TableStatus};

@@ -1,6 +1,6 @@
 //! What is done of each table's snapshot, as it is stored in the log beside the rows.
 //!
-//! One entry per table, key `snapshot/<database>.<table>`, written in the commit of every chunk. An entry is true at the moment of
+//! One entry per table, key `snapshot/<database>\0<table>`, written in the commit of every chunk. An entry is true at the moment of
 //! its commit: chunks of a table are handed over one after another, each with the entry as it stands once that chunk is placed.
 
 use bincode::config::{Configuration, Limit};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::Backfill;
 use super::range::{Bound, Range};
+use crate::codec::state::name_key;
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::schema::ChunkKey;
@@ -94,7 +95,7 @@ impl TableProgress {
 
     /// From a state entry.
     pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Self, Failure> {
-        let name = String::from_utf8_lossy(key);
+        let name = String::from_utf8_lossy(key).replace('\0', ".");
         let damaged = || Failure::fatal(format!("the stored state \"{name}\" is damaged"));
         let (format, value) = value.split_first().ok_or_else(damaged)?;
         if *format != FORMAT {
@@ -111,19 +112,26 @@ impl TableProgress {
     }
 }
 
-/// State entries that ask for the snapshot of every table, to be stored with the log's first position: from then on no crash forgets
-/// a table.
+/// The state entry that asks for the snapshot of a table, to be stored with the log's first position: from then on no crash
+/// forgets the table.
 ///
 /// # Errors
 /// A name beyond any server's limit.
-pub fn initial_progress(tables: &[TableName]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
-    tables.iter().map(|table| TableProgress::initial(table.clone()).entry()).collect()
+pub fn initial_progress(table: &TableName) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    TableProgress::initial(table.clone()).entry()
 }
 
-/// `snapshot/<database>.<table>`; dots and percent signs inside the names are escaped, so that no two tables share a key.
-fn state_key(table: &TableName) -> Vec<u8> {
-    let escape = |name: &str| name.replace('%', "%25").replace('.', "%2E");
-    [STATE_PREFIX, escape(&table.database).as_bytes(), b".", escape(&table.table).as_bytes()].concat()
+/// Whether a table's snapshot has begun, or been asked for, and is not done. `value`: its entry in the log's state.
+///
+/// # Errors
+/// An entry that cannot be read.
+pub fn is_unfinished(table: &TableName, value: &[u8]) -> Result<bool, Failure> {
+    Ok(TableProgress::read(&state_key(table), value)?.stage != Stage::Done)
+}
+
+/// The key of a table's entry.
+pub fn state_key(table: &TableName) -> Vec<u8> {
+    name_key(STATE_PREFIX, table)
 }
 
 fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<LIMIT>> {
@@ -147,20 +155,19 @@ mod tests {
         };
         let pending = vec![Range { after: None, upto: bound(5) }, Range { after: Some(bound(5)), upto: bound(9) }];
         let ranges = Ranges { key, last: bound(99), frontier: Some(bound(9)), pending };
-        TableProgress { stage: Stage::Ranges(ranges), rows: 7, ..TableProgress::new(Backfill::whole(TableName::new("a.b", "c%"))) }
+        TableProgress {
+            stage: Stage::Ranges(ranges),
+            rows: 7,
+            ..TableProgress::new(Backfill::whole(TableName::new("a.b", "c%")))
+        }
     }
 
     #[test]
     fn an_entry_reads_back_as_written() {
         let progress = in_ranges();
         let (key, value) = progress.entry().unwrap();
-        assert_eq!(key, b"snapshot/a%2Eb.c%25");
+        assert_eq!(key, b"snapshot/a.b\0c%");
         assert_eq!(TableProgress::read(&key, &value).unwrap(), progress);
-    }
-
-    #[test]
-    fn tables_whose_names_hold_dots_have_keys_of_their_own() {
-        assert_ne!(state_key(&TableName::new("a.b", "c")), state_key(&TableName::new("a", "b.c")));
     }
 
     #[test]
@@ -175,7 +182,7 @@ mod tests {
             // Some alterations give another valid entry; none may panic.
             drop(TableProgress::read(&key, &altered));
         }
-        assert!(TableProgress::read(b"snapshot/d.t", &value).is_err());
+        assert!(TableProgress::read(b"snapshot/d\0t", &value).is_err());
         assert!(TableProgress::read(&key, &[]).is_err());
     }
 }

@@ -89,7 +89,12 @@ impl Bound {
         if texts.len() != key.parts.len() {
             return None;
         }
-        key.parts.iter().zip(texts).map(|(part, text)| KeyValue::from_text(&part.class, text)).collect::<Option<_>>().map(Self)
+        key.parts
+            .iter()
+            .zip(texts)
+            .map(|(part, text)| KeyValue::from_text(&part.class, text))
+            .collect::<Option<_>>()
+            .map(Self)
     }
 }
 

@@ -52,6 +52,10 @@ mod tests {
         assert_eq!(rate.reserve(now, 500) - now, Duration::from_millis(500));
         assert_eq!(rate.reserve(now, 500) - now, Duration::from_secs(1));
         let later = now + Duration::from_secs(9);
-        assert_eq!(rate.reserve(later, 100) - later, Duration::from_millis(100), "time that was not used is not saved up");
+        assert_eq!(
+            rate.reserve(later, 100) - later,
+            Duration::from_millis(100),
+            "time that was not used is not saved up"
+        );
     }
 }

@@ -8,8 +8,8 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Row, Value};
 
 use super::handoff::Images;
-use super::range::{self, Bound, Range};
 use super::literal::KeyValue;
+use super::range::{self, Bound, Range};
 use super::rate::Rate;
 use crate::codec::row_image::{Date, DateTime, ImageWriter, RowBuilder, Time, WriteError};
 use crate::error::Failure;
@@ -169,7 +169,8 @@ impl TableReader {
     /// A value that does not fit its column as described: the table was altered in between, so that the next description
     /// fits, or the server sent what it should not.
     fn refused(&self, error: WriteError) -> Failure {
-        Failure::retry(format!("a row of table \"{}\" does not fit the table's description", self.table)).caused_by(error)
+        Failure::retry(format!("a row of table \"{}\" does not fit the table's description", self.table))
+            .caused_by(error)
     }
 
     fn bound_of(&self, key: &ChunkKey, row: &Row) -> Result<Bound, Failure> {

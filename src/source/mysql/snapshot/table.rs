@@ -69,7 +69,7 @@ async fn step(context: &Arc<Context>, progress: &mut TableProgress) -> Result<()
 async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
     let table = progress.table().clone();
     let mut conn = context.sessions.control().await?;
-    let Some(described) = schema::describe(&mut conn, context.sessions.server.flavour, &table).await? else {
+    let Some(described) = schema::describe(&mut conn, context.sessions.server()?.flavour, &table).await? else {
         if progress.initial {
             // Dropped since; the stream tells of that.
             return end(context, progress).await;
@@ -78,11 +78,13 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
     };
     if let Some((column, ty)) = described.schema.first_unsupported() {
         let name = &column.name;
-        return Err(Failure::fatal(format!("column \"{name}\" of table \"{table}\" has type {ty}, which is not supported"))
-            .hint("leave the table out by source.exclude"));
+        return Err(Failure::fatal(format!(
+            "column \"{name}\" of table \"{table}\" has type {ty}, which is not supported"
+        ))
+        .hint("leave the table out by source.exclude"));
     }
     size(context, &mut conn, progress).await?;
-    let stage = match described.chunk_key {
+    let stage = match described.chunk_key.filter(|_| !progress.job.replace) {
         None => Stage::Whole,
         Some(key) => match planner::last_key(&mut conn, &table, &key).await? {
             // Rows that come from now on are told by the stream.
@@ -171,8 +173,11 @@ async fn read_ranges(
             Some(Ok(Ok(Outcome::Dropped))) => return Ok(End::Dropped),
             Some(Ok(Err(failure))) => return Err(failure),
             Some(Err(error)) => {
-                return Err(Failure::fatal(format!("a reader of table \"{}\" ended by a fault of its own", table.table))
-                    .caused_by(error));
+                return Err(Failure::fatal(format!(
+                    "a reader of table \"{}\" ended by a fault of its own",
+                    table.table
+                ))
+                .caused_by(error));
             }
         }
     }
