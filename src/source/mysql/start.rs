@@ -354,13 +354,10 @@ async fn executed_before(connection: &mut Conn, file: &str, pos: u64) -> Result<
             else {
                 return Err(Failure::fatal(format!("cannot {purpose}: SHOW BINLOG EVENTS has an unknown form")));
             };
-            // Reading on to the end of the answer keeps the connection usable.
-            if start >= pos {
-                continue;
-            }
             if kind == "Previous_gtids" {
                 set.union(&parse_set(&info)?);
-            } else if kind.starts_with("Gtid") {
+            } else if kind.starts_with("Gtid") && start < pos {
+                // Events behind `pos` are read to the end of the answer, which keeps the connection usable.
                 // SET @@SESSION.GTID_NEXT= 'uuid:number'
                 let gtid = info.split('\'').nth(1).unwrap_or_default();
                 set.union(&parse_set(gtid)?);

@@ -34,7 +34,7 @@ use super::tables::{TableSlot, Tables, Target};
 use crate::codec::frame::RowOp;
 use crate::config::TableFilter;
 use crate::error::Failure;
-use crate::model::{Gtid, Origin, SourcePosition, TableName, TableSchema};
+use crate::model::{Gtid, Origin, ServerIdentity, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::gtid::GtidTextError;
 use crate::source::mysql::start::{DumpBy, StartPoint};
 
@@ -75,7 +75,7 @@ pub enum Item<'a> {
     Rollback,
     /// A statement that is not transaction control.
     Statement(Statement<'a>),
-    /// The server is alive and has nothing to say.
+    /// The server is alive. It has nothing more to send, or is passing over what was read before.
     Heartbeat,
 }
 
@@ -128,7 +128,7 @@ impl Decoder {
     /// [`GtidTextError`] when the position's GTIDs are not of its server's kind.
     pub fn new(start: &StartPoint, filter: TableFilter, collations: Arc<Collations>) -> Result<Self, GtidTextError> {
         Ok(Self {
-            tables: Tables::new(filter, collations),
+            tables: Tables::new(filter, matches!(start.position.server, ServerIdentity::MariaDb { .. }), collations),
             position: Position::new(&start.position, !matches!(start.by, DumpBy::FilePos { .. }))?,
             state: State::Between,
             group: 0,
@@ -179,7 +179,7 @@ impl Decoder {
         self.tables.forget(table);
     }
 
-    /// Takes the next event.
+    /// Takes the next event. What it gives borrows the event's bytes.
     ///
     /// # Errors
     /// A [`Failure`] naming the event and its place. The decoder is of no use after it.

@@ -142,7 +142,7 @@ pub enum BinlogError {
 impl BinlogError {
     /// The error as the loops see it, with the place in the binlog.
     pub(super) fn at(self, event: &str, file: &str, pos: u64) -> Failure {
-        let message = format!("cannot read the {event} event after {file}:{pos}: {self}");
+        let message = format!("cannot read the {event} event that ends at {file}:{pos}: {self}");
         let failure = match &self {
             // Reading again cures damage on the way; damage in the file stays, and stays visible as this error.
             Self::Checksum { .. } => Failure::retry(message).hint(

@@ -103,7 +103,7 @@ impl Wire {
         first
     }
 
-    /// Counted by `SIGNEDNESS`.
+    /// Counted by `SIGNEDNESS`. YEAR is, too, although it has no sign.
     fn is_numeric(self) -> bool {
         matches!(
             self.code,
@@ -118,20 +118,14 @@ impl Wire {
         )
     }
 
-    /// Counted by `DEFAULT_CHARSET` and `COLUMN_CHARSET`.
-    fn is_character(self) -> bool {
-        matches!(
-            self.code,
-            code::STRING
-                | code::VAR_STRING
-                | code::VARCHAR
-                | code::TINY_BLOB
-                | code::MEDIUM_BLOB
-                | code::LONG_BLOB
-                | code::BLOB
-                | code::VARCHAR_COMPRESSED
-                | code::BLOB_COMPRESSED
-        )
+    /// Counted by `DEFAULT_CHARSET` and `COLUMN_CHARSET`. MariaDB counts spatial types, too.
+    fn is_character(self, mariadb: bool) -> bool {
+        match self.code {
+            code::STRING | code::VAR_STRING | code::VARCHAR | code::VARCHAR_COMPRESSED => true,
+            code::TINY_BLOB | code::MEDIUM_BLOB | code::LONG_BLOB | code::BLOB | code::BLOB_COMPRESSED => true,
+            code::GEOMETRY => mariadb,
+            _ => false,
+        }
     }
 
     fn is_label(self) -> bool {
@@ -301,7 +295,7 @@ fn primary_key(optional: &Optional<'_>, columns: usize) -> Result<Option<Key>, B
 }
 
 /// Reads the whole event.
-pub(super) fn schema(named: Named<'_>, collations: &Collations) -> Result<TableSchema, BinlogError> {
+pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -> Result<TableSchema, BinlogError> {
     let name = TableName::new(named.database, named.table);
     let mut cursor = Cursor::new(named.rest);
     let count = cursor.len("number of columns")?;
@@ -319,7 +313,7 @@ pub(super) fn schema(named: Named<'_>, collations: &Collations) -> Result<TableS
     if numeric > 0 && signedness.len() < numeric.div_ceil(8) {
         return Err(missing("signedness"));
     }
-    let character = types.iter().filter(|ty| ty.is_character()).count();
+    let character = types.iter().filter(|ty| ty.is_character(mariadb)).count();
     let charsets = collation_ids(optional.default_charset, optional.column_charset, character)?;
     if character > 0 && charsets.is_none() {
         return Err(missing("character sets"));
@@ -358,7 +352,7 @@ pub(super) fn schema(named: Named<'_>, collations: &Collations) -> Result<TableS
                 charset: charset.as_str().to_owned(),
             })?;
             if ty.code == code::ENUM { ColumnType::Enum { members } } else { ColumnType::Set { members } }
-        } else if ty.is_character() {
+        } else if ty.is_character(mariadb) {
             let id = charsets.next().unwrap_or(BINARY);
             character_type(*ty, if id == BINARY { None } else { Some(charset_of(id)?) })
         } else {
@@ -378,6 +372,7 @@ fn unsigned_flags(bytes: &[u8]) -> impl Iterator<Item = bool> {
 /// A type of bytes: `None` as the character set means binary.
 fn character_type(ty: Wire, charset: Option<Charset>) -> ColumnType {
     match (ty.code, charset) {
+        (code::GEOMETRY, _) => ColumnType::Geometry,
         (code::STRING, Some(charset)) => ColumnType::Char { max_bytes: ty.meta16(), charset },
         (code::STRING, None) => ColumnType::Binary { length: ty.meta16() },
         (code::VARCHAR | code::VAR_STRING, Some(charset)) => ColumnType::VarChar { max_bytes: ty.meta16(), charset },

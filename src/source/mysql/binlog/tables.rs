@@ -48,6 +48,7 @@ pub(super) enum Target {
 #[derive(Debug)]
 pub(super) struct Tables {
     filter: TableFilter,
+    mariadb: bool,
     collations: Arc<Collations>,
     slots: Vec<Slot>,
     by_name: HashMap<TableName, TableSlot>,
@@ -55,8 +56,8 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn new(filter: TableFilter, collations: Arc<Collations>) -> Self {
-        Self { filter, collations, slots: Vec::new(), by_name: HashMap::new(), ids: FxHashMap::default() }
+    pub(super) fn new(filter: TableFilter, mariadb: bool, collations: Arc<Collations>) -> Self {
+        Self { filter, mariadb, collations, slots: Vec::new(), by_name: HashMap::new(), ids: FxHashMap::default() }
     }
 
     pub(super) fn collations(&self) -> &Collations {
@@ -125,7 +126,7 @@ impl Tables {
             self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Filtered });
             return Ok(None);
         }
-        let schema = table_map::schema(named, &self.collations)?;
+        let schema = table_map::schema(named, self.mariadb, &self.collations)?;
         if let Some((column, ty)) = schema.first_unsupported() {
             return Err(BinlogError::UnsupportedColumn {
                 table: schema.name.clone(),
