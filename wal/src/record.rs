@@ -104,7 +104,7 @@ pub enum DamageKind {
     /// The block holds no frames, or fewer or more than its header says.
     #[error("the block should hold {0} frames and does not")]
     FrameCount(u32),
-    /// The first LSN is 0, or so large that the last one does not exist.
+    /// The first LSN is 0, or so large that no LSN follows the last one.
     #[error("the first lsn {0} is impossible")]
     FirstLsn(u64),
     /// The block's flags and its last frame disagree about the end of the group.
@@ -172,7 +172,7 @@ impl BlockHeader {
             return Err(damage(FRAME_COUNT_AT, DamageKind::FrameCount(frames)));
         };
         let last = match first.checked_add(u64::from(following)) {
-            Some(last) if first > 0 => last,
+            Some(last) if first > 0 && last < u64::MAX => last,
             _ => return Err(damage(FIRST_LSN_AT, DamageKind::FirstLsn(first))),
         };
         let fits = usize::try_from(frame_bytes).ok().and_then(|n| n.checked_add(FRAMES_AT + CHECKSUM_BYTES))
@@ -578,6 +578,15 @@ mod tests {
                 Err(damage) => prop_assert!(damage.offset <= length),
             }
         }
+    }
+
+    #[test]
+    fn a_block_at_the_end_of_all_lsns_is_refused() {
+        let two = [(vec![1], true), (vec![2], true)];
+        let last = Block::decode(pack(u64::MAX - 2, Counters::default(), false, &two)).unwrap();
+        assert_eq!(last.last_lsn().next(), Lsn::new(u64::MAX));
+        let damage = Block::decode(pack(u64::MAX - 1, Counters::default(), false, &two)).unwrap_err();
+        assert_eq!(damage, Damage { offset: FIRST_LSN_AT, kind: DamageKind::FirstLsn(u64::MAX - 1) });
     }
 
     #[test]
