@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::Kind;
 use crate::support::workload::{Shape, Workload};
 
 both_servers! {

@@ -9,7 +9,6 @@ use serde_json::json;
 
 use crate::support::history::assert_history;
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::Kind;
 use crate::support::workload::{Shape, Workload};
 
 const KILLS: u32 = 25;

@@ -298,7 +298,7 @@ impl Session<'_> {
                 None => {
                     self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
                     if decoder.at_boundary() {
-                        if let Some(ended) = self.settle(decoder, reading).await? {
+                        if let Some(ended) = self.settle(decoder, reading, true).await? {
                             return Ok(ended);
                         }
                         tokio::select! {
@@ -332,7 +332,7 @@ impl Session<'_> {
                     self.serve_one(request, decoder, reading).await?;
                 }
                 if (reading.flushed.elapsed() >= FLUSH_EVERY || self.ctx.writer.wants_flush())
-                    && let Some(ended) = self.settle(decoder, reading).await?
+                    && let Some(ended) = self.settle(decoder, reading, false).await?
                 {
                     return Ok(ended);
                 }
@@ -341,13 +341,16 @@ impl Session<'_> {
     }
 
     /// At a boundary: what was read is handed over; says whether that was all there is to do.
-    async fn settle(&mut self, decoder: &Decoder, reading: &mut Reading) -> Result<Option<Ended>, Failure> {
+    async fn settle(&mut self, decoder: &Decoder, reading: &mut Reading, dry: bool) -> Result<Option<Ended>, Failure> {
         if reading.dirty {
             self.checkpoint_and_flush(&decoder.position()).await?;
             reading.dirty = false;
             reading.flushed = Instant::now();
         }
         self.ctx.live.source.read(decoder.origin().commit_micros, now_micros());
+        if dry {
+            self.ctx.live.source.caught_up(now_micros());
+        }
         if self.ctx.shutdown.is_cancelled() {
             return Ok(Some(Ended::Stopped));
         }
