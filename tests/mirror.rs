@@ -4,7 +4,6 @@ use serde_json::json;
 
 use crate::support::history::assert_history;
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::Kind;
 use crate::support::workload::{Shape, Workload};
 
 both_servers! {
@@ -52,6 +51,37 @@ both_servers! {
         daemon.stop();
 
         sandbox.assert_mirrored().await;
+    }
+
+    async fn older_rows_hold_the_default_of_an_added_column(kind: Kind) {
+        let added = [
+            "INT NULL DEFAULT 7", "INT NOT NULL DEFAULT -7", "INT NOT NULL", "INT NULL", "BIGINT UNSIGNED NULL DEFAULT 18446744073709551615",
+            "VARCHAR(20) NULL DEFAULT 'by default'", "VARCHAR(20) NOT NULL", "DECIMAL(8, 2) NULL DEFAULT 1.50",
+            "DATETIME(3) NULL DEFAULT '2020-01-02 03:04:05.678'", "ENUM('p', 'q') NOT NULL DEFAULT 'q'", "ENUM('p', 'q') NOT NULL",
+            "SET('p', 'q') NULL DEFAULT 'p,q'", "VARBINARY(8) NULL DEFAULT x'00ff'", "BINARY(4) NOT NULL DEFAULT 'a'", "DOUBLE NULL DEFAULT 0.1",
+            "FLOAT NULL DEFAULT 0.1", "BIT(9) NULL DEFAULT b'101010101'", "DATE NULL DEFAULT '2024-02-29'", "TIME(2) NULL DEFAULT '-12:34:56.78'",
+            "YEAR NULL DEFAULT 2001", "TIMESTAMP NULL DEFAULT '2020-06-07 12:00:00'", "CHAR(3) NULL DEFAULT 'x'", "TEXT NULL",
+            "BOOLEAN NOT NULL DEFAULT TRUE",
+        ];
+        let sandbox = Sandbox::new(kind).await;
+        for number in 0..added.len() {
+            sandbox.server.exec(format!(
+                "USE {DATABASE}; CREATE TABLE keyed_{number} (id INT PRIMARY KEY); CREATE TABLE loose_{number} (id INT);
+                 INSERT INTO keyed_{number} VALUES (1), (2); INSERT INTO loose_{number} VALUES (1), (1), (2)"
+            )).await;
+        }
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+
+        for (number, definition) in added.iter().enumerate() {
+            for table in ["keyed", "loose"] {
+                sandbox.server.exec(format!("ALTER TABLE {DATABASE}.{table}_{number} ADD COLUMN added {definition}")).await;
+            }
+        }
+        sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert_eq!(sandbox.assert_mirrored().await.rows, 5 * added.len());
     }
 
     async fn a_killed_daemon_goes_on_where_its_log_ends(kind: Kind) {
