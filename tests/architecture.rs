@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import besides itself. `error`, `backoff` and `telemetry` (names and counters) are open to
 /// everything that does I/O; `wal` is the log's crate.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("error", &[]),
     ("backoff", &[]),
@@ -24,6 +24,8 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("inspect", &["model", "error", "codec", "config", "ingest", "deliver", "wal"]),
     ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
     ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "inspect", "wal"]),
+    // What `check` looks at: both ends, before either is started.
+    ("preflight", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "control", "wal"]),
     // The first half of a start, and the wiring it is a part of.
     (
         "first_contact",
@@ -62,6 +64,9 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "sink",
             "control",
             "inspect",
+            "preflight",
+            "ingest",
+            "deliver",
             "verify",
             "pipeline",
             "wal",
