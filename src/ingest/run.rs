@@ -194,6 +194,10 @@ impl Ingest {
         Ok(())
     }
 
+    pub(super) fn show_outstanding(&self) {
+        self.live.snapshot.set_asked(self.outstanding.iter().cloned().collect());
+    }
+
     /// Gives re-reads of finished groups to the snapshot readers.
     pub(super) fn start_jobs(&mut self) {
         for job in self.jobs.drain(..) {

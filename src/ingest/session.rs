@@ -207,6 +207,7 @@ impl<'a> Session<'a> {
             self.ctx.writer.put(&state::reread_key(&reread.table), &value);
             self.ctx.outstanding.insert(reread.table.clone());
             self.ctx.jobs.push(reread);
+            self.ctx.show_outstanding();
         }
         self.ctx.writer.end(|| origin.clone())?;
         self.ctx.registry.end_group(&mut self.touched);
