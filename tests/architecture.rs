@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import besides itself. `error`, `backoff` and `telemetry` (names and counters) are open to
 /// everything that does I/O; `wal` is the log's crate.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("error", &[]),
     ("backoff", &[]),
@@ -20,8 +20,17 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("sink", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
     ("ingest", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "wal"]),
     ("deliver", &["model", "error", "backoff", "telemetry", "codec", "config", "sink", "wal"]),
+    // Reads what both ends of the log wrote into it, and neither a source nor a sink.
+    ("inspect", &["model", "error", "codec", "config", "ingest", "deliver", "wal"]),
     ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
-    ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
+    ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "inspect", "wal"]),
+    // What `check` looks at: both ends, before either is started.
+    ("preflight", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "control", "wal"]),
+    // The first half of a start, and the wiring it is a part of.
+    (
+        "first_contact",
+        &["model", "error", "backoff", "telemetry", "codec", "config", "source", "ingest", "pipeline", "wal"],
+    ),
     (
         "pipeline",
         &[
@@ -36,7 +45,9 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "ingest",
             "deliver",
             "control",
+            "inspect",
             "verify",
+            "first_contact",
             "wal",
         ],
     ),
@@ -52,6 +63,10 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "source",
             "sink",
             "control",
+            "inspect",
+            "preflight",
+            "ingest",
+            "deliver",
             "verify",
             "pipeline",
             "wal",
