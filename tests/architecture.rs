@@ -7,25 +7,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each module may import besides itself. `error` and `telemetry` (names and counters) are open to everything that
-/// does I/O; `wal` is the log's crate.
-const ALLOWED: [(&str, &[&str]); 13] = [
+/// What each module may import besides itself. `error`, `backoff` and `telemetry` (names and counters) are open to
+/// everything that does I/O; `wal` is the log's crate.
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("error", &[]),
+    ("backoff", &[]),
     ("config", &["model", "error"]),
     ("codec", &["model", "error", "wal"]),
     ("telemetry", &["model", "error", "config", "wal"]),
-    ("source", &["model", "error", "telemetry", "codec", "config"]),
-    ("sink", &["model", "error", "telemetry", "codec", "config", "wal"]),
-    ("ingest", &["model", "error", "telemetry", "codec", "config", "source", "wal"]),
-    ("deliver", &["model", "error", "telemetry", "codec", "config", "sink", "wal"]),
-    ("verify", &["model", "error", "telemetry", "codec", "config", "source", "sink", "wal"]),
-    ("control", &["model", "error", "telemetry", "codec", "config", "wal"]),
+    ("source", &["model", "error", "backoff", "telemetry", "codec", "config"]),
+    ("sink", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
+    ("ingest", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "wal"]),
+    ("deliver", &["model", "error", "backoff", "telemetry", "codec", "config", "sink", "wal"]),
+    ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
+    ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
     (
         "pipeline",
         &[
             "model",
             "error",
+            "backoff",
             "telemetry",
             "codec",
             "config",
@@ -40,7 +42,20 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ),
     (
         "cli",
-        &["model", "error", "telemetry", "codec", "config", "source", "sink", "control", "verify", "pipeline", "wal"],
+        &[
+            "model",
+            "error",
+            "backoff",
+            "telemetry",
+            "codec",
+            "config",
+            "source",
+            "sink",
+            "control",
+            "verify",
+            "pipeline",
+            "wal",
+        ],
     ),
 ];
 

@@ -57,7 +57,6 @@ impl Applied {
     }
 
     /// Adds the round; gives the rows by table, and the state to store with the cursor.
-    #[expect(clippy::type_complexity, reason = "a list of rows by table and a list of log state, used in one place")]
     pub(super) fn end_round(
         &mut self,
         catalog: &mut Catalog,

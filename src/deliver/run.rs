@@ -136,7 +136,7 @@ impl Delivery {
                     }
                 }
             }
-            if round.end().is_some() && (drained || self.nothing_more(&durable, at)) {
+            if round.end().is_some() && (drained || nothing_more(&durable, at)) {
                 self.commit(&mut round, &mut applied, &mut catalog).await?;
                 backoff.reset();
             }
@@ -167,10 +167,6 @@ impl Delivery {
                 }
             }
         }
-    }
-
-    fn nothing_more(&self, durable: &watch::Receiver<wal::Positions>, at: Lsn) -> bool {
-        durable.borrow().durable <= at
     }
 
     /// Finds where to go on, and counts what the target applied without the log knowing.
@@ -264,6 +260,10 @@ impl Delivery {
         let value = encode("a round's bounds", &end)?;
         self.wal.put_state(vec![(round_key(&self.name), Some(value))]).await.map_err(unwritable)
     }
+}
+
+fn nothing_more(durable: &watch::Receiver<wal::Positions>, at: Lsn) -> bool {
+    durable.borrow().durable <= at
 }
 
 fn round_key(sink: &str) -> Vec<u8> {

@@ -91,7 +91,9 @@ impl Session<'_> {
     fn statement_format(&self, tables: Vec<TableName>, opaque: bool) -> Result<(), Failure> {
         let Some(table) = tables.into_iter().find(|table| self.captures(table)) else {
             if opaque {
-                warn!("the binlog holds a routine call in statement format; rows it changed in captured tables would be unseen");
+                warn!(
+                    "the binlog holds a routine call in statement format; rows it changed in captured tables would be unseen"
+                );
             }
             return Ok(());
         };
@@ -163,7 +165,10 @@ impl Session<'_> {
             AlterOp::RenameTo(to) => Some(to.clone()),
             _ => None,
         });
-        let found = self.describe(asked.as_ref().unwrap_or(table)).await?.map(|found| TableSchema { name: table.clone(), ..found });
+        let found = self
+            .describe(asked.as_ref().unwrap_or(table))
+            .await?
+            .map(|found| TableSchema { name: table.clone(), ..found });
         let before = self.ctx.registry.current(table).map(|current| Arc::clone(&current.schema));
         let (Some(found), Some(before)) = (found, before) else {
             return self.ctx.registry.pend(table, renamed, *ops == AlterOps::Unreadable, &mut self.ctx.writer);
@@ -203,7 +208,9 @@ impl Session<'_> {
                 let schema = Arc::new(TableSchema { name: to.clone(), ..TableSchema::clone(&schema) });
                 let (_, id) = self.ctx.registry.set_schema(schema, &mut self.ctx.writer)?;
                 self.ctx.registry.pend(to, renamed, reread, &mut self.ctx.writer)?;
-                self.ctx.renamed_table(from, to);
+                if self.ctx.snapshot_unfinished(from)? {
+                    self.reread(to, true, "it was renamed while its snapshot was being taken");
+                }
                 self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })
             }
         }
@@ -235,7 +242,11 @@ impl Session<'_> {
             if before.same_image(&found) && before.key == found.key {
                 return Ok(());
             }
-            why = if unreadable { Some("a DDL statement of it could not be read") } else { reread_reason(&before, &found, &all) };
+            why = if unreadable {
+                Some("a DDL statement of it could not be read")
+            } else {
+                reread_reason(&before, &found, &all)
+            };
         } else {
             // No rows of before: no default is ever needed.
             for column in &mut found.columns {
@@ -366,9 +377,9 @@ fn charset(ty: &ColumnType) -> Option<&crate::model::Charset> {
 
 fn longest(ty: &ColumnType) -> u64 {
     match ty {
-        ColumnType::Char { max_bytes, .. } | ColumnType::VarChar { max_bytes, .. } | ColumnType::VarBinary { max_bytes } => {
-            u64::from(*max_bytes)
-        }
+        ColumnType::Char { max_bytes, .. }
+        | ColumnType::VarChar { max_bytes, .. }
+        | ColumnType::VarBinary { max_bytes } => u64::from(*max_bytes),
         ColumnType::Text { length_bytes, .. } | ColumnType::Blob { length_bytes } => {
             (1_u64 << (8 * u32::from(*length_bytes).min(4))) - 1
         }
@@ -392,7 +403,12 @@ mod tests {
     fn schema(columns: &[(&str, ColumnType, ColumnDefault)]) -> TableSchema {
         let columns = columns
             .iter()
-            .map(|(name, ty, default)| Column { name: (*name).into(), ty: ty.clone(), nullable: true, default: default.clone() })
+            .map(|(name, ty, default)| Column {
+                name: (*name).into(),
+                ty: ty.clone(),
+                nullable: true,
+                default: default.clone(),
+            })
             .collect();
         TableSchema { name: TableName::new("d", "t"), columns, key: None }
     }
@@ -416,7 +432,8 @@ mod tests {
     #[test]
     fn a_table_is_read_again_only_when_older_rows_cannot_be_derived() {
         let before = schema(&[("a", int(), ColumnDefault::Unknown)]);
-        let constant = schema(&[("a", int(), ColumnDefault::Unknown), ("b", int(), ColumnDefault::Value(vec![1, 0, 0, 0]))]);
+        let constant =
+            schema(&[("a", int(), ColumnDefault::Unknown), ("b", int(), ColumnDefault::Value(vec![1, 0, 0, 0]))]);
         assert_eq!(reread_reason(&before, &constant, &[]), None);
         let expression = schema(&[("a", int(), ColumnDefault::Unknown), ("b", int(), ColumnDefault::Unknown)]);
         assert!(reread_reason(&before, &expression, &[]).is_some());
@@ -425,7 +442,10 @@ mod tests {
         assert!(reread_reason(&wider, &before, &[]).is_some());
         let renamed = schema(&[("b", int(), ColumnDefault::Null)]);
         assert_eq!(reread_reason(&before, &renamed, &[pair("a", "b")]), None);
-        assert!(reread_reason(&before, &renamed, &[]).is_some(), "without the hint a rename looks like a drop and an add");
+        assert!(
+            reread_reason(&before, &renamed, &[]).is_some(),
+            "without the hint a rename looks like a drop and an add"
+        );
     }
 
     #[test]

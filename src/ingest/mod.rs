@@ -22,5 +22,6 @@ mod state;
 mod windows;
 mod writer;
 
-pub use run::{Ingest, Until};
-pub use state::{Counts, Reread, counts, rereads, stored_position};
+pub use run::{Ingest, Until, Wiring};
+pub(crate) use state::POSITION;
+pub use state::{Counts, Reread, counts, known_tables, rereads, stored_position};

@@ -39,9 +39,21 @@ fn reaches(at: &SourcePosition, other: &FilePos) -> Result<bool, Failure> {
     })
 }
 
+/// Tells a reader what became of its request. A reader that is gone, because it was stopped, does not need to know.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    if reply.send(value).is_err() {
+        debug!("a snapshot reader was gone before it was answered");
+    }
+}
+
 impl Session<'_> {
     /// Serves one request of the snapshot readers. Only at a boundary.
-    pub(super) async fn serve(&mut self, request: Request, at: &SourcePosition, origin: &Origin) -> Result<(), Failure> {
+    pub(super) async fn serve(
+        &mut self,
+        request: Request,
+        at: &SourcePosition,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
         match request {
             Request::OpenWindow { table, window, reply } => {
                 self.ctx.windows.open(window, table);
@@ -72,7 +84,7 @@ impl Session<'_> {
                 self.single(FrameHeader::Mark { origin: origin.clone(), mark })?;
                 self.end_group(origin)?;
                 // The reader may have gone; the mark stands all the same.
-                drop(reply.send(()));
+                answer(reply, ());
                 Ok(())
             }
         }
@@ -96,20 +108,22 @@ impl Session<'_> {
     async fn place_chunk(&mut self, chunk: WaitingChunk, origin: &Origin) -> Result<(), Failure> {
         let WaitingChunk { window, schema, images, progress, reply, .. } = chunk;
         let Some(window) = self.ctx.windows.close(window).filter(|window| window.valid) else {
-            drop(reply.send(Placed::Discarded));
+            answer(reply, Placed::Discarded);
             return Ok(());
         };
         let known = self.ctx.registry.current(&schema.name).is_some_and(|current| *current.schema == *schema);
         if !known {
-            let same_key = self.ctx.registry.current(&schema.name).is_none_or(|current| {
-                current.schema.same_image(&schema) && current.schema.key == schema.key
-            });
+            let same_key = self
+                .ctx
+                .registry
+                .current(&schema.name)
+                .is_none_or(|current| current.schema.same_image(&schema) && current.schema.key == schema.key);
             if !same_key {
                 // No statement of the window made this difference, so the log's schema is what is old.
                 self.adopt(TableSchema::clone(&schema), Vec::new(), origin)?;
                 if !window.keys.is_empty() {
                     self.end_group(origin)?;
-                    drop(reply.send(Placed::Discarded));
+                    answer(reply, Placed::Discarded);
                     return Ok(());
                 }
             } else if self.ctx.registry.current(&schema.name).is_none() {
@@ -117,19 +131,21 @@ impl Session<'_> {
             }
         }
         let Some(current) = self.ctx.registry.current(&schema.name).cloned() else {
-            return Err(Failure::fatal(format!("table '{}' lost its schema while a chunk of it was placed", schema.name)));
+            return Err(Failure::fatal(format!(
+                "table '{}' lost its schema while a chunk of it was placed",
+                schema.name
+            )));
         };
         let kept = self.append_images(&current, &images, |hash| !window.keys.contains(&hash), origin).await?;
         let superseded = images.rows - kept;
-        self.count(&current, Counts {
-            read: u64::from(images.rows),
-            appended: u64::from(kept),
-            filtered: u64::from(superseded),
-        });
+        self.count(
+            &current,
+            Counts { read: u64::from(images.rows), appended: u64::from(kept), filtered: u64::from(superseded) },
+        );
         self.ctx.writer.put(&progress.0, &progress.1);
         self.end_group(origin)?;
         debug!(table = %schema.name, kept, superseded, "snapshot chunk placed");
-        drop(reply.send(Placed::Appended { kept, superseded }));
+        answer(reply, Placed::Appended { kept, superseded });
         Ok(())
     }
 
@@ -194,11 +210,11 @@ impl Session<'_> {
             () = self.ctx.shutdown.cancelled() => None,
         };
         let Some(read) = read else { return Ok(()) };
-        if !reaches(&SourcePosition { file: read.at.file.clone(), pos: read.at.pos, ..at.clone() }, &FilePos {
-            file: at.file.clone(),
-            pos: at.pos,
-        })? {
-            drop(read.reply.send(Placed::Discarded));
+        if !reaches(
+            &SourcePosition { file: read.at.file.clone(), pos: read.at.pos, ..at.clone() },
+            &FilePos { file: at.file.clone(), pos: at.pos },
+        )? {
+            answer(read.reply, Placed::Discarded);
             return Ok(());
         }
         self.ctx.exact = Some(read);
@@ -206,7 +222,12 @@ impl Session<'_> {
     }
 
     /// Places the whole-table read if the stream stands at its position. `touched`: the group that just ended changed its table.
-    pub(super) async fn place_exact(&mut self, at: &SourcePosition, touched: bool, origin: &Origin) -> Result<(), Failure> {
+    pub(super) async fn place_exact(
+        &mut self,
+        at: &SourcePosition,
+        touched: bool,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
         let Some(read) = &self.ctx.exact else { return Ok(()) };
         if !reaches(at, &read.at)? {
             return Ok(());
@@ -214,7 +235,7 @@ impl Session<'_> {
         let there = at.file == read.at.file && at.pos == read.at.pos;
         let Some(read) = self.ctx.exact.take() else { return Ok(()) };
         if !there && touched {
-            drop(read.reply.send(Placed::Discarded));
+            answer(read.reply, Placed::Discarded);
             return Ok(());
         }
         self.append_exact(read, at, origin).await
@@ -239,7 +260,7 @@ impl Session<'_> {
                 piece = pieces.recv() => piece,
                 () = self.ctx.shutdown.cancelled() => {
                     // Not finished: the next start replaces what came so far.
-                    drop(reply.send(Placed::Discarded));
+                    answer(reply, Placed::Discarded);
                     self.reading_table(false);
                     return Ok(());
                 }
@@ -256,7 +277,7 @@ impl Session<'_> {
                 }
                 Some(Err(failure)) => {
                     info!(%table, error = %failure.chain(), "whole-table read broke off, it is read again");
-                    drop(reply.send(Placed::Discarded));
+                    answer(reply, Placed::Discarded);
                     self.reading_table(false);
                     return Ok(());
                 }
@@ -265,7 +286,7 @@ impl Session<'_> {
         self.ctx.writer.put(&progress.0, &progress.1);
         self.end_group(origin)?;
         self.reading_table(false);
-        drop(reply.send(Placed::Appended { kept: total, superseded: 0 }));
+        answer(reply, Placed::Appended { kept: total, superseded: 0 });
         Ok(())
     }
 }

@@ -65,9 +65,10 @@ pub(super) struct Registry {
 /// Compiles the plan of a schema; a column that cannot be read stops the stream by name.
 pub(super) fn compile(schema: &TableSchema) -> Result<Plan, Failure> {
     Plan::all(schema).map_err(|error| {
-        Failure::fatal(format!("table '{}' cannot be captured", schema.name))
-            .caused_by(error)
-            .hint(format!("leave the table out with source.exclude: [\"{}\"], or change the column's type", schema.name))
+        Failure::fatal(format!("table '{}' cannot be captured", schema.name)).caused_by(error).hint(format!(
+            "leave the table out with source.exclude: [\"{}\"], or change the column's type",
+            schema.name
+        ))
     })
 }
 
@@ -139,8 +140,9 @@ impl Registry {
     ) -> Result<(Option<SchemaId>, SchemaId), Failure> {
         let plan = Arc::new(compile(&schema)?);
         let id = SchemaId(self.next_schema);
-        let bytes = encode_schema(&schema)
-            .map_err(|error| Failure::fatal(format!("cannot store the schema of '{}'", schema.name)).caused_by(error))?;
+        let bytes = encode_schema(&schema).map_err(|error| {
+            Failure::fatal(format!("cannot store the schema of '{}'", schema.name)).caused_by(error)
+        })?;
         self.next_schema += 1;
         writer.put(&state_key(id), &bytes);
         let table = self.entry(&schema.name);

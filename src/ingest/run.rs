@@ -15,18 +15,18 @@ use wal::{Appender, Lsn, Reader, Wal};
 use super::place::WaitingChunk;
 use super::registry::Registry;
 use super::session::Session;
-use super::state::{POSITION, Reread, stored_position};
+use super::state::{Reread, stored_position};
 use super::windows::Windows;
 use super::writer::LogWriter;
 use crate::backoff::Backoff;
-use crate::codec::state::encode;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
-use crate::model::{Origin, SourcePosition};
+use crate::model::{Origin, SourcePosition, TableName};
 use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableSlot};
 use crate::source::mysql::ddl::SqlMode;
-use crate::source::mysql::server::ServerInfo;
+use crate::source::mysql::server::{ServerInfo, current_position};
 use crate::source::mysql::snapshot::handoff::{ExactRead, FilePos, Request};
+use crate::source::mysql::snapshot::{is_unfinished, state_key};
 use crate::source::mysql::{connect, start};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
@@ -207,6 +207,15 @@ impl Ingest {
         Ok(())
     }
 
+    /// Whether the table is still to be read, in whole or in part.
+    pub(super) fn snapshot_unfinished(&self, table: &TableName) -> Result<bool, Failure> {
+        let value = self
+            .reader
+            .state(&state_key(table))
+            .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
+        value.map_or(Ok(false), |value| is_unfinished(table, &value))
+    }
+
     fn snapshot_is_done(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
@@ -232,34 +241,23 @@ impl Ingest {
         server.require_usable()?;
         self.live.source.server(server.to_string());
         let stored = stored_position(&self.reader)?;
-        let from = start::start_point(&mut conn, &server, &self.plan, stored.as_ref()).await?;
+        let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
+        let from = start::resolve(&mut conn, &server, Some(&stored), &self.plan.startup).await?;
         let target = match self.until {
             Until::Stopped => None,
-            Until::CaughtUp { .. } => Some(server.current_position(&mut conn).await?),
+            Until::CaughtUp { .. } => Some(current_position(&mut conn, &server).await?),
         };
-        if stored.is_none() {
-            // The first position becomes durable before anything is read, so that a crash cannot move the start.
-            self.store_first(from.position()).await?;
-        }
-        let collations = Arc::new(server.collations(&mut conn).await?);
-        // It has answered; a goodbye it does not hear changes nothing.
-        drop(conn.disconnect().await);
-        let mut decoder = Decoder::new(from.position(), self.plan.filter.clone(), collations)
+        let collations = Arc::clone(&server.collations);
+        let mut decoder = Decoder::new(&from, self.plan.filter.clone(), collations)
             .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
-        let mut stream = BinlogStream::open(&self.plan, &server, &from).await?;
-        info!(server = %server, from = %from, "reading the binlog");
+        let mut stream = BinlogStream::open(conn, &from, self.plan.server_id).await?;
+        info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
         self.live.source.phase(SourcePhase::Streaming, None);
         let mut session = Session::new(self, server);
         let mut reading = Reading { target, slots: Vec::new(), flushed: Instant::now(), dirty: true };
         let ended = session.read(&mut stream, &mut decoder, &mut reading, backoff).await;
         session.close().await;
         ended
-    }
-
-    async fn store_first(&mut self, position: &SourcePosition) -> Result<(), Failure> {
-        let value = encode("the source position", position)?;
-        self.writer.checkpoint(POSITION, &value);
-        self.writer.flush_durable().await
     }
 }
 
@@ -287,29 +285,31 @@ impl Session<'_> {
         let mut filtered = 0_u64;
         let mut events = 0_u64;
         loop {
-            if !stream.has_ready() {
-                self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
-                if decoder.at_boundary() {
-                    if let Some(ended) = self.settle(decoder, reading).await? {
-                        return Ok(ended);
-                    }
-                    tokio::select! {
-                        ready = stream.wait() => ready?,
-                        Some(request) = self.ctx.requests.recv() => {
-                            self.serve_one(request, decoder, reading).await?;
-                            continue;
+            let event = match stream.try_next()? {
+                Some(event) => event,
+                None => {
+                    self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
+                    if decoder.at_boundary() {
+                        if let Some(ended) = self.settle(decoder, reading).await? {
+                            return Ok(ended);
                         }
-                        () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
-                        () = Ingest::snapshot_changed(&mut self.ctx.until) => continue,
-                    }
-                } else {
-                    tokio::select! {
-                        ready = stream.wait() => ready?,
-                        () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
+                        tokio::select! {
+                            event = stream.next() => event?,
+                            Some(request) = self.ctx.requests.recv() => {
+                                self.serve_one(request, decoder, reading).await?;
+                                continue;
+                            }
+                            () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
+                            () = Ingest::snapshot_changed(&mut self.ctx.until) => continue,
+                        }
+                    } else {
+                        tokio::select! {
+                            event = stream.next() => event?,
+                            () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
+                        }
                     }
                 }
-            }
-            let Some(event) = stream.take()? else { continue };
+            };
             events += 1;
             since_look += 1;
             reading.dirty = true;
@@ -354,7 +354,12 @@ impl Session<'_> {
         Ok(None)
     }
 
-    async fn serve_one(&mut self, request: Request, decoder: &mut Decoder, reading: &mut Reading) -> Result<(), Failure> {
+    async fn serve_one(
+        &mut self,
+        request: Request,
+        decoder: &mut Decoder,
+        reading: &mut Reading,
+    ) -> Result<(), Failure> {
         self.serve(request, &decoder.position(), &placed(decoder)).await?;
         reading.dirty = true;
         self.tell_forgotten(decoder);
@@ -362,7 +367,12 @@ impl Session<'_> {
     }
 
     /// Takes one event; true if it was rows of a table that is not captured.
-    async fn event(&mut self, event: &RawEvent<'_>, decoder: &mut Decoder, reading: &mut Reading) -> Result<bool, Failure> {
+    async fn event(
+        &mut self,
+        event: &RawEvent<'_>,
+        decoder: &mut Decoder,
+        reading: &mut Reading,
+    ) -> Result<bool, Failure> {
         match decoder.decode(event)? {
             Item::Nothing | Item::Begin | Item::Heartbeat => {
                 // A position can pass a chunk's without a transaction: rotation, heartbeats.
@@ -444,7 +454,8 @@ impl Session<'_> {
         decoder: &Decoder,
         reading: &mut Reading,
     ) -> Result<usize, Failure> {
-        let name = decoder.table(slot).ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))?;
+        let name =
+            decoder.table(slot).ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))?;
         let index = self.ctx.registry.index(name);
         if reading.slots.len() <= slot_index {
             reading.slots.resize(slot_index + 1, None);

@@ -34,7 +34,15 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(ctx: &'a mut Ingest, server: ServerInfo) -> Self {
-        Self { ctx, server, control: None, forgotten: Vec::new(), touched: Vec::new(), has_rows: false, schemas: Vec::new() }
+        Self {
+            ctx,
+            server,
+            control: None,
+            forgotten: Vec::new(),
+            touched: Vec::new(),
+            has_rows: false,
+            schemas: Vec::new(),
+        }
     }
 
     pub(super) fn captures(&self, table: &TableName) -> bool {
@@ -55,8 +63,8 @@ impl<'a> Session<'a> {
             self.control = Some(connect::connect(&self.ctx.plan).await?);
         }
         let Some(conn) = self.control.as_mut() else { return Ok(None) };
-        match schema::describe(conn, &self.server, table).await {
-            Ok(described) => Ok(described.map(|described| described.schema)),
+        match schema::describe(conn, self.server.flavour, table).await {
+            Ok(described) => Ok(described.map(|described| TableSchema::clone(&described.schema))),
             Err(failure) => {
                 self.control = None;
                 Err(failure)
@@ -99,7 +107,13 @@ impl<'a> Session<'a> {
     }
 
     /// Rows of a captured table in a rows event: counted, appended unopened, their keys noted if a snapshot asks for it.
-    pub(super) async fn stream_rows(&mut self, index: usize, op: RowOp, body: &[u8], origin: &Origin) -> Result<(), Failure> {
+    pub(super) async fn stream_rows(
+        &mut self,
+        index: usize,
+        op: RowOp,
+        body: &[u8],
+        origin: &Origin,
+    ) -> Result<(), Failure> {
         let Some(table) = self.ctx.registry.at(index) else {
             return Err(Failure::fatal("a rows event belongs to a table that has no place in the registry"));
         };
@@ -107,7 +121,8 @@ impl<'a> Session<'a> {
             return Err(Failure::fatal(format!("rows of table '{}' came before its schema", table.name)));
         };
         let damaged = |error| {
-            Failure::fatal(format!("a rows event of '{}' does not fit the table's schema", current.schema.name)).caused_by(error)
+            Failure::fatal(format!("a rows event of '{}' does not fit the table's schema", current.schema.name))
+                .caused_by(error)
         };
         let rows = current.plan.count_rows(body, op.images_per_row()).map_err(damaged)?;
         let counted = u64::from(rows);
@@ -124,7 +139,8 @@ impl<'a> Session<'a> {
     fn note_keys(&mut self, current: &Current, body: &[u8]) -> Result<(), Failure> {
         let Some(key) = &current.schema.key else { return Ok(()) };
         let damaged = |error| {
-            Failure::fatal(format!("a key of '{}' cannot be read from a rows event", current.schema.name)).caused_by(error)
+            Failure::fatal(format!("a key of '{}' cannot be read from a rows event", current.schema.name))
+                .caused_by(error)
         };
         let mut rest = body;
         while !rest.is_empty() {

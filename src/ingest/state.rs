@@ -14,7 +14,8 @@ use crate::codec::state::{get, name_key, named};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
 
-pub(super) const POSITION: &[u8] = b"source/position";
+/// Key of the source position.
+pub(crate) const POSITION: &[u8] = b"source/position";
 const TABLES: &[u8] = b"table/";
 const COUNTS: &[u8] = b"count/";
 const REREADS: &[u8] = b"reread/";
@@ -92,6 +93,14 @@ pub(super) fn tables(reader: &wal::Reader) -> Result<Vec<(TableName, TableRecord
 /// When the log cannot be read or the position is damaged.
 pub fn stored_position(reader: &wal::Reader) -> Result<Option<SourcePosition>, Failure> {
     get(reader, POSITION, "the source position")
+}
+
+/// Tables whose schema the log knows.
+///
+/// # Errors
+/// When the log cannot be read or a record is damaged.
+pub fn known_tables(reader: &wal::Reader) -> Result<Vec<TableName>, Failure> {
+    Ok(tables(reader)?.into_iter().map(|(name, _)| name).collect())
 }
 
 /// Row counters of every table the log knows.

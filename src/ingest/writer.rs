@@ -5,7 +5,7 @@
 //! it fills a block of the log; a transaction larger than that goes on in further frames, and its finished frames leave
 //! this process's memory while it is still being read.
 
-use wal::{Appender, GroupEnd, Lsn};
+use wal::{Appender, GroupEnd};
 
 use crate::codec::frame::{FrameHeader, MAX_ROWS, RowOp, RowsHeader, Section, encode_header};
 use crate::error::Failure;
@@ -27,7 +27,6 @@ pub(super) struct LogWriter {
     rows: u32,
     held: Option<FrameHeader>,
     header: Vec<u8>,
-    last: Lsn,
     /// State of the open group. It goes to the appender only when the group has ended: put earlier, it could become durable
     /// with the group before it.
     staged: Vec<(Vec<u8>, Option<Vec<u8>>)>,
@@ -48,7 +47,6 @@ impl LogWriter {
             rows: 0,
             held: None,
             header: Vec::new(),
-            last: Lsn::ZERO,
             staged: Vec::new(),
             fragmented: false,
         }
@@ -89,10 +87,13 @@ impl LogWriter {
             }
         }
         if rows >= MAX_ROWS {
-            return Err(Failure::fatal(format!("one rows event holds {rows} rows, more than a frame can hold ({MAX_ROWS})")));
+            return Err(Failure::fatal(format!(
+                "one rows event holds {rows} rows, more than a frame can hold ({MAX_ROWS})"
+            )));
         }
-        let bytes = u32::try_from(body.len())
-            .map_err(|_| Failure::fatal(format!("one rows event has {} bytes, more than a frame can hold", body.len())))?;
+        let bytes = u32::try_from(body.len()).map_err(|_| {
+            Failure::fatal(format!("one rows event has {} bytes, more than a frame can hold", body.len()))
+        })?;
         self.bodies.extend_from_slice(body);
         self.rows += rows;
         match self.sections.last_mut() {
@@ -137,7 +138,7 @@ impl LogWriter {
         let rows = matches!(header, FrameHeader::Rows(_));
         let bodies: &[u8] = if rows { &self.bodies } else { &[] };
         self.fragmented = true;
-        self.last = self.appender.append(&[&self.header, bodies], end).map_err(log_failure)?;
+        self.appender.append(&[&self.header, bodies], end).map_err(log_failure)?;
         if let FrameHeader::Rows(RowsHeader { mut sections, .. }) = header {
             sections.clear();
             self.sections = sections;
@@ -157,11 +158,6 @@ impl LogWriter {
     /// Removes a value with the end of the group.
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.staged.push((key.to_vec(), None));
-    }
-
-    /// Last LSN given out.
-    pub(super) fn last_lsn(&self) -> Lsn {
-        self.last
     }
 
     /// Whether enough has gathered to hand over.

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod history;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod sandbox;
 pub mod server;
 pub mod template;

@@ -30,6 +30,22 @@ pub fn mariadb_install_db() -> PathBuf {
     find("REPLICATOR_MARIADB_INSTALL_DB", "mariadb-install-db", Path::new("/usr/bin/mariadb-install-db"))
 }
 
+/// The program that copies a server's binary logs byte by byte: the speed limit of every reader.
+pub fn binlog_reader(kind: Kind) -> PathBuf {
+    match kind {
+        Kind::MariaDb => find("REPLICATOR_MARIADB_BINLOG", "mariadb-binlog", Path::new("/usr/bin/mariadb-binlog")),
+        Kind::MySql => find("REPLICATOR_MYSQLBINLOG", "mysqlbinlog", &cache_directory().join("bin/mysqlbinlog")),
+    }
+}
+
+/// The server's own command line client.
+pub fn client(kind: Kind) -> PathBuf {
+    match kind {
+        Kind::MariaDb => find("REPLICATOR_MARIADB", "mariadb", Path::new("/usr/bin/mariadb")),
+        Kind::MySql => find("REPLICATOR_MYSQL", "mysql", &cache_directory().join("bin/mysql")),
+    }
+}
+
 fn find(variable: &str, name: &str, installed: &Path) -> PathBuf {
     if let Some(own) = env::var_os(variable) {
         let own = PathBuf::from(own);

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use super::compare::{self, Compared};
 use super::daemon::{self, Daemon, LIMIT};
 use super::process::describe;
-use super::server::{Kind, Server, free_port};
+use super::proxy::Proxy;
+use super::server::{self, Kind, Server, free_port};
 
 /// The database that [`Sandbox`] captures unless told otherwise.
 pub const DATABASE: &str = "shop";
@@ -65,6 +66,13 @@ impl Sandbox {
         self
     }
 
+    /// Puts a proxy between the daemon and the server, from the next start on.
+    pub async fn behind_proxy(&mut self) -> Proxy {
+        let proxy = Proxy::to(self.server.port()).await;
+        self.set("/source/url", json!(server::url(proxy.port())));
+        proxy
+    }
+
     pub fn config(&self) -> &Value {
         &self.config
     }
@@ -93,7 +101,7 @@ impl Sandbox {
 
     /// Starts the daemon with more arguments (`--resume`).
     pub fn start_with(&self, arguments: &[&str]) -> Daemon {
-        Daemon::start(&self.write_config(), arguments, &self.path("replicator.log"))
+        Daemon::start(&self.written_config(), arguments, &self.path("replicator.log"))
     }
 
     /// Runs another command of the program to its end.
@@ -102,7 +110,7 @@ impl Sandbox {
     }
 
     pub fn run_within(&self, limit: Duration, arguments: &[&str]) -> Output {
-        daemon::run(&self.write_config(), arguments, limit)
+        daemon::run(&self.written_config(), arguments, limit)
     }
 
     /// Runs `start --once`: everything up to the source's position of now reaches every sink, and the exit code is 0.
@@ -157,7 +165,8 @@ impl Sandbox {
         compare::assert_mirrored(&self.server, DATABASE, &self.sqlite()).await
     }
 
-    fn write_config(&self) -> PathBuf {
+    /// Writes the configuration as it stands, and returns its path.
+    pub fn written_config(&self) -> PathBuf {
         let path = self.path("replicator.yaml");
         // JSON is YAML, and it cannot be mis-indented.
         std::fs::write(&path, serde_json::to_string_pretty(&self.config).unwrap()).unwrap();

@@ -137,7 +137,7 @@ impl Server {
 
     /// The address for the product's configuration, without the password.
     pub fn url(&self) -> String {
-        format!("mysql://{USER}@127.0.0.1:{}", self.port)
+        url(self.port)
     }
 
     pub fn data_directory(&self) -> PathBuf {
@@ -315,6 +315,11 @@ pub async fn connect_when_ready(options: &Opts, process: &mut Process, limit: Du
             process.log_end(40)
         ));
     }
+}
+
+/// The address of a server, or of a proxy before it, for the product's configuration; without the password.
+pub fn url(port: u16) -> String {
+    format!("mysql://{USER}@127.0.0.1:{port}")
 }
 
 /// A TCP port of 127.0.0.1 that nobody listens on at this moment.

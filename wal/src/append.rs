@@ -206,11 +206,11 @@ impl Appender {
         shared.check()?;
         let stored = self.sealed_stored;
         let invisible = self.unseen.saturating_add(stored);
-        if invisible > shared.capacity {
+        if invisible > shared.limits.group {
             return Err(Error::GroupTooLarge {
                 bytes: invisible,
-                capacity: shared.capacity,
-                max_size: shared.max_size,
+                most: shared.limits.group,
+                max_size: shared.limits.max_size,
             });
         }
         let permits = u32::try_from(self.sealed_bytes).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES);

@@ -35,6 +35,13 @@ impl CursorRecord {
         Self { lsn, bytes: at.bytes, groups: at.groups, detached: false, token: Vec::new() }
     }
 
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            bytes: self.bytes,
+            groups: self.groups,
+        }
+    }
+
     pub(crate) fn info(&self, name: &str, tail: &Tail) -> CursorInfo {
         CursorInfo {
             name: name.to_owned(),

@@ -93,13 +93,13 @@ pub enum Error {
     },
     /// One group (or what was appended between two flushes) exceeds what the log may ever hold.
     #[error(
-        "one transaction takes {bytes} bytes, more than the {capacity} that wal.max_size of {max_size} leaves room for"
+        "one transaction takes {bytes} bytes, more than the {most} that wal.max_size of {max_size} leaves room for"
     )]
     GroupTooLarge {
         /// Stored bytes of the group so far.
         bytes: u64,
-        /// Stored bytes that the log may hold.
-        capacity: u64,
+        /// Stored bytes that one group may take.
+        most: u64,
         /// The value of `wal.max_size`.
         max_size: u64,
     },

@@ -19,7 +19,7 @@
 //! # The files
 //! In the order in which a frame passes them: `append` packs frames into blocks (`record`), `command` carries them
 //! to the `writer` thread, which puts what has queued into one `commit`, publishes it (`tail`), and trims behind the slowest `cursor`; `read` gives
-//! blocks back. `tables` names what is stored, `open` locks and recovers, `handle` owns the thread, `capacity` keeps the file within its limit.
+//! blocks back. `tables` names what is stored, `open` locks and recovers, `read_only` and its `overlay` do without changing the file, `verify` checks everything, `handle` owns the thread, `capacity` keeps the file within its limit.
 //!
 //! # Example
 //! ```
@@ -58,11 +58,14 @@ mod handle;
 mod log;
 mod lsn;
 mod open;
+mod overlay;
 mod read;
+mod read_only;
 pub mod record;
 mod stats;
 mod tables;
 mod tail;
+mod verify;
 mod writer;
 
 pub use append::{Appender, GroupEnd};
@@ -75,3 +78,4 @@ pub use read::Reader;
 pub use record::{Block, FrameRef, Frames};
 pub use stats::Stats;
 pub use tail::Positions;
+pub use verify::{Finding, VerifyReport};

@@ -14,10 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableError, TableHandle};
+use redb::{
+    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
+    TableError, TableHandle,
+};
 
 use crate::append::Appender;
-use crate::capacity::capacity;
+use crate::capacity::Limits;
 use crate::commit::{Batch, LogState};
 use crate::cursor::CursorRecord;
 use crate::error::{Error, storage};
@@ -29,6 +32,8 @@ use crate::writer;
 
 /// The file with the log, in the directory of the log.
 pub(crate) const LOG_FILE: &str = "log.redb";
+/// The file with a log that is being created.
+const UNFINISHED_FILE: &str = "log.redb.new";
 /// The file that is locked by whoever has the log open.
 const LOCK_FILE: &str = "lock";
 /// redb's cache: half of it collects what a commit writes, the rest serves readers near the end of the log.
@@ -37,9 +42,8 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// How to open a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The most that the file may take on disk, in bytes; at least 16 MiB. What the log holds before it is full is about
-    /// half of it up to 8 GiB, and 4 GiB less than it above, because of the steps in which the file grows:
-    /// [`Stats::capacity_bytes`](crate::Stats::capacity_bytes) tells. A log opened with a lower limit than before keeps its file.
+    /// The most that the file may take on disk, in bytes; at least 16 MiB. The log is full when it holds three quarters of
+    /// that, because the rest goes to fragmentation, and one group may take three eighths. A log opened with a lower limit than before keeps its file.
     pub max_size: u64,
     /// Memory for redb's cache, in bytes. Less makes commits of more than half of it slower.
     pub cache_bytes: usize,
@@ -48,49 +52,106 @@ pub struct Options {
 impl Options {
     /// Options with this `max_size` and a cache of 16 MiB.
     pub fn new(max_size: u64) -> Self {
-        Self { max_size, cache_bytes: CACHE_BYTES }
+        Self {
+            max_size,
+            cache_bytes: CACHE_BYTES,
+        }
     }
 }
 
 pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, Appender), Error> {
-    let capacity = capacity(options.max_size)?;
+    let limits = Limits::new(options.max_size)?;
     std::fs::create_dir_all(directory).map_err(io("create", directory))?;
     let lock = take_lock(&directory.join(LOCK_FILE))?;
     let path = directory.join(LOG_FILE);
-    let database = builder(options.cache_bytes).create(&path).map_err(storage("open the log file"))?;
-    let store = Store { database, path: Some(path), _lock: Some(lock) };
-    start(store, options.max_size, capacity)
+    if !path.try_exists().map_err(io("look for", &path))? {
+        create_file(directory, &path)?;
+    }
+    let database = builder(options.cache_bytes)
+        .open(&path)
+        .map_err(storage("open the log file"))?;
+    let store = Store {
+        database,
+        path: Some(path),
+        read_only: false,
+        _lock: Some(lock),
+    };
+    start(store, limits)
+}
+
+/// Creates the file under another name and renames it when it is whole, so that the loss of power leaves a log or none. What
+/// an earlier attempt left under the other name is not a log yet.
+fn create_file(directory: &Path, path: &Path) -> Result<(), Error> {
+    let unfinished = directory.join(UNFINISHED_FILE);
+    match std::fs::remove_file(&unfinished) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io("remove", &unfinished)(source));
+        }
+        _ => {}
+    }
+    let database = builder(CACHE_BYTES)
+        .create(&unfinished)
+        .map_err(storage("create the log file"))?;
+    create(&database)?;
+    drop(database);
+    std::fs::rename(&unfinished, path).map_err(io("rename", &unfinished))?;
+    let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
+    sync(path).map_err(io("sync", path))?;
+    sync(directory).map_err(io("sync", directory))?;
+    // The directory may be new as well.
+    match directory
+        .canonicalize()
+        .map_err(io("find", directory))?
+        .parent()
+    {
+        Some(parent) => sync(parent).map_err(io("sync", parent)),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn open_with_backend(
     backend: impl StorageBackend,
     options: Options,
 ) -> Result<(Arc<Handle>, Appender), Error> {
-    let capacity = capacity(options.max_size)?;
-    let database = builder(options.cache_bytes).create_with_backend(backend).map_err(storage("open the log file"))?;
-    let store = Store { database, path: None, _lock: None };
-    start(store, options.max_size, capacity)
+    let limits = Limits::new(options.max_size)?;
+    let database = builder(options.cache_bytes)
+        .create_with_backend(backend)
+        .map_err(storage("open the log file"))?;
+    let store = Store {
+        database,
+        path: None,
+        read_only: false,
+        _lock: None,
+    };
+    start(store, limits)
 }
 
 pub(crate) fn builder(cache_bytes: usize) -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes);
     builder.set_repair_callback(|repair| {
-        tracing::info!(progress = repair.progress(), "checking the log after an unclean stop");
+        tracing::info!(
+            progress = repair.progress(),
+            "checking the log after an unclean stop"
+        );
     });
     builder
 }
 
 /// Recovers the log and starts its writer thread.
-fn start(store: Store, max_size: u64, capacity: u64) -> Result<(Arc<Handle>, Appender), Error> {
+fn start(store: Store, limits: Limits) -> Result<(Arc<Handle>, Appender), Error> {
     if is_new(&store.database)? {
         create(&store.database)?;
     }
     let (id, mut log) = load(&store)?;
     discard_unfinished(&store.database, &mut log)?;
-    let published = Published { tail: log.tail, cursors: log.cursors.clone(), ..Published::default() };
+    let published = Published {
+        tail: log.tail,
+        cursors: log.cursors.clone(),
+        ..Published::default()
+    };
     let tail = log.tail;
-    let shared = Arc::new(Shared::new(id, max_size, capacity, store, published));
+    let shared = Arc::new(Shared::new(id, limits, store, published));
     let (sender, commands) = mpsc::channel();
     let for_writer = Arc::clone(&shared);
     let store = shared.store()?;
@@ -105,13 +166,21 @@ fn start(store: Store, max_size: u64, capacity: u64) -> Result<(Arc<Handle>, App
 
 /// Whether the database has no tables at all, as after its creation.
 fn is_new(database: &Database) -> Result<bool, Error> {
-    let transaction = database.begin_read().map_err(storage("begin reading the log"))?;
-    let mut tables = transaction.list_tables().map_err(storage("list the tables"))?;
+    let transaction = database
+        .begin_read()
+        .map_err(storage("begin reading the log"))?;
+    let mut tables = transaction
+        .list_tables()
+        .map_err(storage("list the tables"))?;
     match tables.next() {
         None => Ok(true),
         Some(first) => {
             let known = [BLOCKS.name(), LOG.name(), CURSORS.name(), STATE.name()];
-            if known.contains(&first.name()) { Ok(false) } else { Err(Error::NotALog("it has other tables")) }
+            if known.contains(&first.name()) {
+                Ok(false)
+            } else {
+                Err(Error::NotALog("it has other tables"))
+            }
         }
     }
 }
@@ -120,26 +189,45 @@ fn is_new(database: &Database) -> Result<bool, Error> {
 fn create(database: &Database) -> Result<(), Error> {
     let transaction = database.begin_write().map_err(storage("create the log"))?;
     {
-        let mut log = transaction.open_table(LOG).map_err(storage("create the log"))?;
+        let mut log = transaction
+            .open_table(LOG)
+            .map_err(storage("create the log"))?;
         let identity = tables::encode_identity(LogId::random());
-        log.insert(IDENTITY, identity.as_slice()).map_err(storage("create the log"))?;
+        log.insert(IDENTITY, identity.as_slice())
+            .map_err(storage("create the log"))?;
         let tail = tables::encode("log", TAIL, &Tail::of_a_new_log())?;
-        log.insert(TAIL, tail.as_slice()).map_err(storage("create the log"))?;
-        transaction.open_table(BLOCKS).map_err(storage("create the log"))?;
-        transaction.open_table(CURSORS).map_err(storage("create the log"))?;
-        transaction.open_table(STATE).map_err(storage("create the log"))?;
+        log.insert(TAIL, tail.as_slice())
+            .map_err(storage("create the log"))?;
+        transaction
+            .open_table(BLOCKS)
+            .map_err(storage("create the log"))?;
+        transaction
+            .open_table(CURSORS)
+            .map_err(storage("create the log"))?;
+        transaction
+            .open_table(STATE)
+            .map_err(storage("create the log"))?;
     }
     transaction.commit().map_err(storage("create the log"))
 }
 
 /// Reads identity, tail and cursors.
 pub(crate) fn load(store: &Store) -> Result<(LogId, LogState), Error> {
-    let transaction = store.begin_read()?;
+    load_from(&store.begin_read()?)
+}
+
+/// As [`load`], as of this transaction.
+pub(crate) fn load_from(transaction: &ReadTransaction) -> Result<(LogId, LogState), Error> {
     let log = transaction.open_table(LOG).map_err(not_a_log)?;
-    let identity =
-        log.get(IDENTITY).map_err(storage("read the identity"))?.ok_or(Error::NotALog("it has no identity"))?;
+    let identity = log
+        .get(IDENTITY)
+        .map_err(storage("read the identity"))?
+        .ok_or(Error::NotALog("it has no identity"))?;
     let id = tables::decode_identity(identity.value())?;
-    let tail = log.get(TAIL).map_err(storage("read the tail"))?.ok_or(Error::NotALog("it has no tail"))?;
+    let tail = log
+        .get(TAIL)
+        .map_err(storage("read the tail"))?
+        .ok_or(Error::NotALog("it has no tail"))?;
     let tail: Tail = tables::decode("log", TAIL, tail.value())?;
     let mut cursors = BTreeMap::new();
     let table = transaction.open_table(CURSORS).map_err(not_a_log)?;
@@ -175,8 +263,13 @@ fn discard_unfinished(database: &Database, log: &mut LogState) -> Result<(), Err
 }
 
 fn take_lock(path: &Path) -> Result<File, Error> {
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io("open", path))?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(io("open", path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(locked(path, file)),
@@ -214,10 +307,17 @@ fn locked(path: &Path, mut file: File) -> Error {
         Ok(_) => holder.trim().parse().ok(),
         Err(_) => None,
     };
-    Error::Locked { path: path.to_owned(), pid }
+    Error::Locked {
+        path: path.to_owned(),
+        pid,
+    }
 }
 
 pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path: PathBuf = path.to_owned();
-    move |source| Error::Io { action, path, source }
+    move |source| Error::Io {
+        action,
+        path,
+        source,
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use redb::{Database, ReadableDatabase};
 use tokio::sync::{Semaphore, watch};
 
+use crate::capacity::Limits;
 use crate::cursor::{CursorInfo, CursorRecord};
 use crate::error::{Error, storage};
 use crate::lsn::{LogId, Lsn};
@@ -41,12 +42,21 @@ pub(crate) struct Store {
     pub(crate) database: Database,
     /// The file, if the log is in one.
     pub(crate) path: Option<PathBuf>,
+    /// Nobody writes the file, this process included.
+    pub(crate) read_only: bool,
     pub(crate) _lock: Option<std::fs::File>,
 }
 
 impl Store {
+    /// The length of the file and what it takes on disk; nothing if the log is not in a file.
+    pub(crate) fn sizes(&self) -> Result<(u64, u64), Error> {
+        self.path.as_deref().map_or(Ok((0, 0)), file_sizes)
+    }
+
     pub(crate) fn begin_read(&self) -> Result<redb::ReadTransaction, Error> {
-        self.database.begin_read().map_err(storage("begin reading the log"))
+        self.database
+            .begin_read()
+            .map_err(storage("begin reading the log"))
     }
 }
 
@@ -54,8 +64,7 @@ impl Store {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) id: LogId,
-    pub(crate) max_size: u64,
-    pub(crate) capacity: u64,
+    pub(crate) limits: Limits,
     /// Permits for bytes on the way to the writer.
     pub(crate) queue: Semaphore,
     store: Mutex<Option<Arc<Store>>>,
@@ -78,7 +87,12 @@ pub(crate) struct Published {
 
 impl Published {
     fn positions(&self) -> Positions {
-        Positions { first: self.tail.first, durable: self.tail.end, trimmed: self.tail.first.prev(), full: self.full }
+        Positions {
+            first: self.tail.first,
+            durable: self.tail.end,
+            trimmed: self.tail.first.prev(),
+            full: self.full,
+        }
     }
 }
 
@@ -88,12 +102,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(id: LogId, max_size: u64, capacity: u64, store: Store, published: Published) -> Self {
+    pub(crate) fn new(id: LogId, limits: Limits, store: Store, published: Published) -> Self {
         let queue = usize::try_from(QUEUE_BYTES).unwrap_or(usize::MAX);
         Self {
             id,
-            max_size,
-            capacity,
+            limits,
             queue: Semaphore::new(queue),
             store: Mutex::new(Some(Arc::new(store))),
             positions: watch::Sender::new(published.positions()),
@@ -169,12 +182,16 @@ impl Shared {
 
     pub(crate) fn cursors(&self) -> Vec<CursorInfo> {
         let published = lock(&self.published);
-        published.cursors.iter().map(|(name, cursor)| cursor.info(name, &published.tail)).collect()
+        published
+            .cursors
+            .iter()
+            .map(|(name, cursor)| cursor.info(name, &published.tail))
+            .collect()
     }
 
     pub(crate) fn stats(&self) -> Result<Stats, Error> {
-        let path = lock(&self.store).as_ref().and_then(|store| store.path.clone());
-        let (file_bytes, disk_bytes) = path.as_deref().map_or(Ok((0, 0)), file_sizes)?;
+        let store = lock(&self.store).clone();
+        let (file_bytes, disk_bytes) = store.map_or(Ok((0, 0)), |store| store.sizes())?;
         let published = lock(&self.published);
         Ok(Stats {
             first_lsn: published.tail.first,
@@ -182,8 +199,8 @@ impl Shared {
             appended_bytes: published.tail.bytes,
             appended_groups: published.tail.groups,
             live_bytes: published.tail.live_bytes,
-            capacity_bytes: self.capacity,
-            max_bytes: self.max_size,
+            capacity_bytes: self.limits.capacity,
+            max_bytes: self.limits.max_size,
             disk_bytes,
             file_bytes,
             full: published.full,

@@ -24,7 +24,12 @@ use crate::tail::{Published, Shared, Store};
 const LAZY_DELAY: Duration = Duration::from_millis(50);
 
 /// Runs the writer until it is told to stop, all handles are gone, or it fails.
-pub(crate) fn run(shared: &Arc<Shared>, store: Arc<Store>, log: LogState, commands: &Receiver<Command>) {
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    store: Arc<Store>,
+    log: LogState,
+    commands: &Receiver<Command>,
+) {
     let mut stop = None;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut writer = Writer::new(Arc::clone(shared), store, log);
@@ -61,6 +66,8 @@ struct Writer {
     /// There is more to trim than one commit does.
     trim_more: bool,
     full: bool,
+    /// What the file took on disk after the last commit.
+    disk: u64,
     commits: u64,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -71,6 +78,8 @@ struct Answers {
     done: Vec<Reply<()>>,
     created: Vec<(Reply<CursorInfo>, CursorInfo)>,
     permits: usize,
+    /// Stored bytes that the commit appends.
+    stored: u64,
     buffers: Vec<Vec<u8>>,
 }
 
@@ -93,12 +102,14 @@ impl Writer {
             // What was left to trim when the log was closed.
             trim_more: true,
             full: false,
+            disk: 0,
             commits: 0,
             stop: None,
         }
     }
 
     fn serve(&mut self, commands: &Receiver<Command>) -> Result<(), Error> {
+        self.disk = self.store.sizes()?.1;
         loop {
             let (first, gone) = match self.next(commands)? {
                 Next::Do(command) => (Some(command), false),
@@ -118,16 +129,17 @@ impl Writer {
     /// Waits for something to do.
     fn next(&mut self, commands: &Receiver<Command>) -> Result<Next, Error> {
         loop {
-            let received = if self.trim_more || self.held.front().is_some_and(|append| self.fits(append)) {
-                commands.try_recv().map_err(|none| match none {
-                    TryRecvError::Empty => RecvTimeoutError::Timeout,
-                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
-                })
-            } else if let Some(since) = self.lazy_since {
-                commands.recv_timeout(LAZY_DELAY.saturating_sub(since.elapsed()))
-            } else {
-                commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            };
+            let received =
+                if self.trim_more || self.held.front().is_some_and(|append| self.fits(append)) {
+                    commands.try_recv().map_err(|none| match none {
+                        TryRecvError::Empty => RecvTimeoutError::Timeout,
+                        TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                    })
+                } else if let Some(since) = self.lazy_since {
+                    commands.recv_timeout(LAZY_DELAY.saturating_sub(since.elapsed()))
+                } else {
+                    commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                };
             match received {
                 Ok(Command::Ack(ack, None)) => self.wait_lazily(ack)?,
                 Ok(command) => return Ok(Next::Do(command)),
@@ -138,7 +150,9 @@ impl Writer {
     }
 
     fn fits(&self, append: &Append) -> bool {
-        self.log.tail.live_bytes.saturating_add(append.stored) <= self.shared.capacity
+        self.shared
+            .limits
+            .fits(self.log.tail.live_bytes, self.disk, append.stored)
     }
 
     /// Replaces the cursor's waiting acknowledgement. State of the earlier one is kept unless the later one changes it too.
@@ -146,7 +160,11 @@ impl Writer {
         self.lazy_since.get_or_insert_with(Instant::now);
         if let Some(earlier) = self.lazy.remove(&ack.cursor) {
             if ack.lsn < earlier.lsn {
-                return Err(Error::AckBackwards { cursor: ack.cursor, at: earlier.lsn, to: ack.lsn });
+                return Err(Error::AckBackwards {
+                    cursor: ack.cursor,
+                    at: earlier.lsn,
+                    to: ack.lsn,
+                });
             }
             let mut state: BTreeMap<_, _> = earlier.state.into_iter().collect();
             state.extend(ack.state);
@@ -157,10 +175,19 @@ impl Writer {
     }
 
     /// Applies `first`, everything else that has queued, and what was held back; commits; answers.
-    fn commit(&mut self, first: Option<Command>, commands: &Receiver<Command>) -> Result<(), Error> {
+    fn commit(
+        &mut self,
+        first: Option<Command>,
+        commands: &Receiver<Command>,
+    ) -> Result<(), Error> {
         let store = Arc::clone(&self.store);
-        let mut transaction = store.database.begin_write().map_err(storage("begin a commit"))?;
-        transaction.set_durability(Durability::Immediate).map_err(storage("begin a commit"))?;
+        let mut transaction = store
+            .database
+            .begin_write()
+            .map_err(storage("begin a commit"))?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(storage("begin a commit"))?;
         let mut log = self.log.clone();
         let mut answers = Answers::default();
         let mut batch = Batch::begin(&transaction, &mut log)?;
@@ -178,8 +205,11 @@ impl Writer {
         if changed {
             transaction.commit().map_err(storage("commit"))?;
             self.commits += 1;
+            self.disk = store.sizes()?.1;
         } else {
-            transaction.abort().map_err(storage("end an empty commit"))?;
+            transaction
+                .abort()
+                .map_err(storage("end an empty commit"))?;
         }
         self.log = log;
         self.publish();
@@ -187,7 +217,12 @@ impl Writer {
         Ok(())
     }
 
-    fn apply(&mut self, batch: &mut Batch<'_>, command: Command, answers: &mut Answers) -> Result<(), Error> {
+    fn apply(
+        &mut self,
+        batch: &mut Batch<'_>,
+        command: Command,
+        answers: &mut Answers,
+    ) -> Result<(), Error> {
         match command {
             Command::Append(append) => {
                 self.held.push_back(append);
@@ -196,7 +231,9 @@ impl Writer {
             Command::Abort { after } => {
                 for append in &mut self.held {
                     let dropped = append.blocks.extract_if(.., |block| block.first > after);
-                    let stored: u64 = dropped.map(|block| crate::record::stored_bytes(block.bytes.len())).sum();
+                    let stored: u64 = dropped
+                        .map(|block| crate::record::stored_bytes(block.bytes.len()))
+                        .sum();
                     append.stored -= stored;
                 }
                 batch.abort(after)?;
@@ -230,14 +267,19 @@ impl Writer {
 
     /// Appends what was held back, as far as it fits.
     fn admit(&mut self, batch: &mut Batch<'_>, answers: &mut Answers) -> Result<(), Error> {
-        while let Some(append) = self
-            .held
-            .pop_front_if(|append| batch.tail().live_bytes.saturating_add(append.stored) <= self.shared.capacity)
-        {
+        while let Some(append) = self.held.pop_front_if(|append| {
+            let disk = self.disk.saturating_add(answers.stored);
+            self.shared
+                .limits
+                .fits(batch.tail().live_bytes, disk, append.stored)
+        }) {
             batch.append(&append)?;
+            answers.stored += append.stored;
             answers.permits += usize::try_from(append.permits).unwrap_or(0);
             answers.done.extend(append.reply);
-            answers.buffers.extend(append.blocks.into_iter().map(|block| block.bytes));
+            answers
+                .buffers
+                .extend(append.blocks.into_iter().map(|block| block.bytes));
         }
         Ok(())
     }

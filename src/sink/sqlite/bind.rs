@@ -9,7 +9,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Statement, ToSql};
 
 use crate::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, Json, Plan, ReadError, RowVisitor, Text, Time, Timestamp, ValueError,
+    Bytes, Date, DateTime, Decimal, ImageError, Json, Plan, ReadError, RowVisitor, Text, Time, Timestamp, ValueError,
 };
 use crate::model::{ColumnType, TableSchema};
 
@@ -34,32 +34,25 @@ impl Scratch {
 }
 
 /// A row that cannot be bound or written.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum RowError {
     /// SQLite refused.
-    Sqlite(rusqlite::Error),
-    /// The image is malformed, or one of its values is.
-    Image(ReadError<ValueProblem>),
-}
-
-impl From<rusqlite::Error> for RowError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl From<crate::codec::row_image::ImageError> for RowError {
-    fn from(error: crate::codec::row_image::ImageError) -> Self {
-        Self::Image(ReadError::Image(error))
-    }
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// The image is malformed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// One of its values is.
+    #[error(transparent)]
+    Value(#[from] ValueProblem),
 }
 
 impl From<ReadError<Stop>> for RowError {
     fn from(error: ReadError<Stop>) -> Self {
         match error {
-            ReadError::Image(error) => Self::Image(ReadError::Image(error)),
+            ReadError::Image(error) => Self::Image(error),
             ReadError::Visitor(Stop::Sqlite(error)) => Self::Sqlite(error),
-            ReadError::Visitor(Stop::Value(problem)) => Self::Image(ReadError::Visitor(problem)),
+            ReadError::Visitor(Stop::Value(problem)) => Self::Value(problem),
         }
     }
 }
@@ -80,7 +73,7 @@ pub(super) enum ValueProblem {
 
 /// Why the visitor stops.
 #[derive(Debug)]
-pub(super) enum Stop {
+enum Stop {
     Sqlite(rusqlite::Error),
     Value(ValueProblem),
 }
@@ -147,12 +140,7 @@ pub(super) fn bind_image(
 }
 
 /// The value of one column's bytes alone, as SQLite will hold it.
-pub(super) fn cell_value(
-    plan: &Plan,
-    column: usize,
-    cell: &[u8],
-    scratch: &mut Scratch,
-) -> Result<Value, ReadError<Stop>> {
+pub(super) fn cell_value(plan: &Plan, column: usize, cell: &[u8], scratch: &mut Scratch) -> Result<Value, RowError> {
     let mut visitor = Convert { to: One(Value::Null), scratch };
     plan.cell(column, cell, &mut visitor)?;
     Ok(visitor.to.0)

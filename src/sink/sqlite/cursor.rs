@@ -42,7 +42,7 @@ pub(super) fn read(connection: &Connection, sink: &str) -> rusqlite::Result<Resu
     Ok(match row {
         None => Ok(TargetState::Fresh),
         Some((FORMAT, log, lsn)) => match (u128::from_str_radix(&log, 16), u64::try_from(lsn)) {
-            (Ok(log), Ok(lsn)) => Ok(TargetState::At { log: LogId(log), applied: Lsn::new(lsn) }),
+            (Ok(log), Ok(lsn)) => Ok(TargetState::At { log: LogId::new(log), applied: Lsn::new(lsn) }),
             _ => Err(Failure::fatal(format!("the cursor of sink \"{sink}\" in its target is not readable"))
                 .hint("somebody changed \"_replicator_cursor\"; move the database file away to copy everything anew")),
         },
@@ -60,7 +60,7 @@ pub(super) fn write(connection: &Connection, sink: &str, log: LogId, lsn: Lsn) -
         "INSERT INTO \"_replicator_cursor\" (\"sink\", \"format\", \"log_id\", \"lsn\") VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (\"sink\") DO UPDATE SET \"log_id\" = excluded.\"log_id\", \"lsn\" = excluded.\"lsn\"",
     )?;
-    statement.execute(params![sink, FORMAT, format!("{:032x}", log.0), lsn]).map(|_| ())
+    statement.execute(params![sink, FORMAT, format!("{:032x}", log.raw()), lsn]).map(|_| ())
 }
 
 #[cfg(test)]
@@ -72,9 +72,9 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         create(&connection).unwrap();
         assert_eq!(read(&connection, "local").unwrap().unwrap(), TargetState::Fresh);
-        write(&connection, "local", LogId(0xff << 100), Lsn::new(7)).unwrap();
-        write(&connection, "local", LogId(0xff << 100), Lsn::new(8)).unwrap();
-        let state = TargetState::At { log: LogId(0xff << 100), applied: Lsn::new(8) };
+        write(&connection, "local", LogId::new(0xff << 100), Lsn::new(7)).unwrap();
+        write(&connection, "local", LogId::new(0xff << 100), Lsn::new(8)).unwrap();
+        let state = TargetState::At { log: LogId::new(0xff << 100), applied: Lsn::new(8) };
         assert_eq!(read(&connection, "local").unwrap().unwrap(), state);
         assert_eq!(read(&connection, "other").unwrap().unwrap(), TargetState::Fresh);
         connection.execute("UPDATE _replicator_cursor SET format = 2", []).unwrap();

@@ -7,7 +7,6 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 
 use super::bind::RowError;
-use crate::codec::row_image::ReadError;
 use crate::error::Failure;
 use crate::model::TableName;
 
@@ -57,10 +56,8 @@ pub(super) fn sqlite(path: &Path, what: &str, error: rusqlite::Error) -> Failure
 pub(super) fn row(path: &Path, table: &TableName, error: RowError) -> Failure {
     match error {
         RowError::Sqlite(error) => sqlite(path, &format!("write a row of {table}"), error),
-        RowError::Image(ReadError::Image(error)) => {
-            Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error)
-        }
-        RowError::Image(ReadError::Visitor(error)) => {
+        RowError::Image(error) => Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error),
+        RowError::Value(error) => {
             Failure::row(format!("a value of {table} cannot be written to \"{}\"", path.display())).caused_by(error)
         }
     }

@@ -37,8 +37,7 @@ impl Keyless {
         };
         let mut matches = numbered(1, " IS ");
         matches.extend(layout.soft.iter().map(|soft| format!("{} = 0", quoted(soft))));
-        let one =
-            format!("{rowid} = (SELECT {rowid} FROM {target} WHERE {} LIMIT 1)", matches.join(" AND "));
+        let one = format!("{rowid} = (SELECT {rowid} FROM {target} WHERE {} LIMIT 1)", matches.join(" AND "));
         let values: Vec<_> = (1..=names.len()).map(|place| format!("?{place}")).collect();
         Ok(Self {
             all: Plan::compile(schema, &layout.wanted(schema.columns.len()))?,

@@ -206,8 +206,10 @@ fn marks<'c>(columns: impl Iterator<Item = &'c TargetColumn>, source_columns: us
 fn check_target_name(table: &TableName, target: &str) -> Result<(), Failure> {
     let folded = target.to_ascii_lowercase();
     if target.is_empty() || folded.starts_with("sqlite_") || folded.starts_with(RESERVED) || target.contains('\0') {
-        return Err(Failure::fatal(format!("{table} would be written to a table named \"{target}\", which is reserved"))
-            .hint("set another `table_name` for the sink, for example \"copy_{table}\""));
+        return Err(Failure::fatal(format!(
+            "{table} would be written to a table named \"{target}\", which is reserved"
+        ))
+        .hint("set another `table_name` for the sink, for example \"copy_{table}\""));
     }
     Ok(())
 }

@@ -41,8 +41,7 @@ const STATEMENTS: usize = 256;
 pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     create_directory(path)?;
     let fail = |error| sqlite(path, "open the database", error);
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     set_up(&connection, path).map_err(fail)??;
     Ok(connection)

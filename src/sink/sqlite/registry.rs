@@ -228,11 +228,7 @@ pub(super) fn difference(is: &Layout, wanted: &Layout) -> Option<String> {
             let names: Vec<_> = layout.columns.iter().map(|column| column.name.as_str()).collect();
             names.join(", ")
         };
-        return Some(format!(
-            "the columns ({}), and `rename` and `drop` now ask for ({})",
-            names(is),
-            names(wanted)
-        ));
+        return Some(format!("the columns ({}), and `rename` and `drop` now ask for ({})", names(is), names(wanted)));
     }
     None
 }

@@ -1,4 +1,11 @@
 //! MySQL and MariaDB: the binlog stream and the snapshot that runs beside it.
 
+pub mod binlog;
+pub mod connect;
 pub mod ddl;
+pub mod gtid;
+pub mod preflight;
+pub mod schema;
+pub mod server;
 pub mod snapshot;
+pub mod start;

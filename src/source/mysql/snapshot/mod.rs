@@ -1,3 +1,33 @@
 //! Snapshots without locks, beside the stream.
+//!
+//! A table is cut along a key into ranges ([`range`]), each read by one `SELECT` ([`read`]) whose place against the stream is known
+//! ([`consistency`]), and handed to the ingest loop, which places it where it is exact ([`handoff`] has the rule and
+//! its proof). A table without such a key is read whole at one position ([`exact`]). What is done is stored with the rows
+//! ([`progress`]), so that after a crash only unfinished ranges are read again.
+//!
+//! [`Coordinator`] runs the jobs; [`SnapshotStatus`] shows them. Nothing is dropped in silence: a job ends done, or failed
+//! with its reason in the status; what may pass is tried again without end, its reason in the status meanwhile.
 
+mod chunk;
+mod consistency;
+mod context;
+mod coordinator;
+mod exact;
 pub mod handoff;
+mod ingest;
+mod job;
+mod literal;
+mod planner;
+mod progress;
+mod range;
+mod rate;
+mod read;
+mod session;
+mod slots;
+mod status;
+mod table;
+
+pub use coordinator::Coordinator;
+pub use job::{Backfill, Job};
+pub use progress::{STATE_PREFIX, initial_progress, is_unfinished, state_key};
+pub use status::{SnapshotStatus, TableState, TableStatus};

@@ -1,0 +1,110 @@
+//! The stream into the durable log, against the server's own tool writing the same binary log to a file.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::load;
+use crate::measure::{Run, Table, best, disk_bytes, run};
+use crate::support::daemon;
+use crate::support::programs;
+use crate::support::sandbox::Sandbox;
+use crate::support::server::{Kind, PASSWORD, Server, USER};
+
+const RUNS: u32 = 3;
+
+/// Transactions of 1,000 rows.
+pub async fn bulk(kind: Kind, table: &mut Table) {
+    let mut sandbox = load::sandbox(kind).await;
+    let start = next_file(&sandbox.server).await;
+    load::bulk(&sandbox.server).await;
+    compare(&mut sandbox, &start, "bulk binlog to the log", 1.5, table).await;
+}
+
+/// Transactions of three row images.
+pub async fn small(kind: Kind, table: &mut Table) {
+    let mut sandbox = load::sandbox(kind).await;
+    load::bulk(&sandbox.server).await;
+    let start = next_file(&sandbox.server).await;
+    load::small(&sandbox.server).await;
+    compare(&mut sandbox, &start, "small transactions to the log", 2.5, table).await;
+}
+
+async fn compare(sandbox: &mut Sandbox, start: &str, what: &str, limit: f64, table: &mut Table) {
+    let kind = sandbox.server.kind();
+    let reference = best((0..RUNS).map(|_| raw_copy(sandbox, start)));
+    sandbox
+        .set("/sinks", json!([]))
+        .set("/source/startup_mode", json!("specific"))
+        .set("/source/specific", json!({ "file": start, "pos": 4 }));
+    let ours = best((0..RUNS).map(|_| {
+        forget(sandbox);
+        once(sandbox)
+    }));
+
+    let (end, bytes) = sandbox.server.position().await;
+    assert_eq!(end, start, "the load is in one binlog file");
+    table.ratio(&format!("{what}, {kind}"), ours.seconds, ("mysqlbinlog --raw", reference.seconds), limit);
+    table.value(&format!("{what}, {kind}: peak memory"), ours.peak_mb, "MB", 150.0);
+    table.value(
+        &format!("{what}, {kind}: log bytes per binlog byte"),
+        share(disk_bytes(&sandbox.wal_directory()), bytes),
+        "x",
+        1.3,
+    );
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    // Megabytes, so that both are exact in f64 whatever the sizes.
+    let megabytes = |bytes: u64| f64::from(u32::try_from(bytes >> 10).unwrap()) / 1024.0;
+    megabytes(part) / megabytes(whole)
+}
+
+/// Begins a new binlog file and returns its name.
+pub async fn next_file(server: &Server) -> String {
+    server.exec("FLUSH BINARY LOGS").await;
+    server.position().await.0
+}
+
+/// One `replicator start --once` with the sandbox's configuration.
+pub fn once(sandbox: &Sandbox) -> Run {
+    let mut command = daemon::program();
+    command.args(["start", "--once", "--config"]).arg(sandbox.written_config());
+    run(&mut command, &sandbox.path("bench.log"))
+}
+
+/// Removes the log and the copy, so that the next start is a first start.
+pub fn forget(sandbox: &Sandbox) {
+    let absent = |path: &Path| assert!(!path.exists(), "{} is still there", path.display());
+    drop(fs::remove_dir_all(sandbox.wal_directory()));
+    absent(&sandbox.wal_directory());
+    for suffix in ["", "-wal", "-shm"] {
+        let file = sandbox.path(&format!("replica.db{suffix}"));
+        drop(fs::remove_file(&file));
+        absent(&file);
+    }
+}
+
+fn raw_copy(sandbox: &Sandbox, file: &str) -> Run {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(programs::binlog_reader(sandbox.server.kind()));
+    command
+        .args(["--no-defaults", "--read-from-remote-server", "--raw", "--host=127.0.0.1"])
+        .arg(format!("--port={}", sandbox.server.port()))
+        .arg(format!("--user={USER}"))
+        .arg(format!("--password={PASSWORD}"))
+        .args(without_tls(sandbox.server.kind()))
+        .arg(format!("--result-file={}/", directory.path().display()))
+        .arg(file);
+    run(&mut command, &sandbox.path("reference.log"))
+}
+
+/// Turns TLS off in the server's own tools, as it is off for the daemon here.
+pub fn without_tls(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::MySql => &["--ssl-mode=DISABLED", "--get-server-public-key"],
+        Kind::MariaDb => &["--skip-ssl"],
+    }
+}

@@ -1,0 +1,86 @@
+//! What is said over the socket.
+//!
+//! A connection carries one [`Request`] and any number of [`Reply`]s, each a line of JSON, the last of which is
+//! [`Reply::Done`] or [`Reply::Failed`]: an answer that ends without one was cut short.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::Failure;
+use crate::inspect::Query;
+use crate::model::TableName;
+
+/// Longest request: a backfill of some ten thousand tables.
+pub(super) const MAX_REQUEST: u64 = 4 << 20;
+
+/// What the daemon is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Its state; one item, a [`Status`](crate::telemetry::Status).
+    Status,
+    /// Tables to read again; no item.
+    Backfill {
+        /// Which.
+        jobs: Vec<BackfillJob>,
+    },
+    /// What the log holds; items as [`crate::inspect`] makes them.
+    Inspect {
+        /// What of it.
+        query: Query,
+    },
+    /// Forget the cursor of a sink that is no longer configured; no item.
+    DropCursor {
+        /// Name of the sink.
+        name: String,
+    },
+    /// Whether the log is sound; one item, a [`Verdict`](crate::inspect::Verdict).
+    Verify,
+}
+
+/// A line of the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// A part of it.
+    Item(Value),
+    /// Its end.
+    Done,
+    /// Its end, for a reason.
+    Failed {
+        /// The fact.
+        message: String,
+        /// What the operator can do.
+        hint: Option<String>,
+    },
+}
+
+impl From<Failure> for Reply {
+    fn from(mut failure: Failure) -> Self {
+        let hint = failure.hint.take();
+        Self::Failed { message: failure.chain(), hint }
+    }
+}
+
+/// One table to read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackfillJob {
+    /// Its database.
+    pub database: String,
+    /// Its name.
+    pub table: String,
+    /// Condition in the source's SQL that the rows fulfil; all rows without it.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Rows of a chunk; `source.snapshot.chunk_rows` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<std::num::NonZeroU32>,
+}
+
+impl BackfillJob {
+    /// The table.
+    pub fn name(&self) -> TableName {
+        TableName::new(&self.database, &self.table)
+    }
+}

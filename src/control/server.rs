@@ -1,0 +1,214 @@
+//! The answering side of the socket.
+//!
+//! Assumes that the caller holds the log's lock, so that a socket file found is one that a killed daemon left behind.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::protocol::{BackfillJob, MAX_REQUEST, Reply, Request};
+use super::socket::{SOCKET_FILE, SocketPath};
+use crate::error::Failure;
+use crate::inspect;
+use crate::telemetry::Reporter;
+
+/// Items of an answer that wait for a slow reader.
+const QUEUE: usize = 64;
+
+/// Tables that somebody wants read again, and whom to tell whether that will be done.
+#[derive(Debug)]
+pub struct BackfillRequest {
+    /// The tables; at least one.
+    pub jobs: Vec<BackfillJob>,
+    /// Told once the jobs are taken, or why not; not when they are done.
+    pub reply: oneshot::Sender<Result<(), Failure>>,
+}
+
+/// What the server answers from.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    /// The state.
+    pub reporter: Reporter,
+    /// The log.
+    pub wal: wal::Wal,
+    /// Where backfills go.
+    pub backfills: mpsc::Sender<BackfillRequest>,
+}
+
+/// The open socket. Its file goes when it is dropped.
+#[derive(Debug)]
+pub struct ControlServer {
+    listener: UnixListener,
+    file: PathBuf,
+}
+
+impl ControlServer {
+    /// Opens the socket beside the log in `directory`, whose lock the caller holds.
+    ///
+    /// # Errors
+    /// Fatal, when it cannot be made.
+    pub fn bind(directory: &Path) -> Result<Self, Failure> {
+        let file = directory.join(SOCKET_FILE);
+        let failed = |error: io::Error| {
+            Failure::fatal(format!("cannot open the control socket \"{}\"", file.display())).caused_by(error)
+        };
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let path = SocketPath::of_log(directory).map_err(failed)?;
+        let listener = UnixListener::bind(path.as_path()).map_err(failed)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self { listener, file })
+    }
+
+    /// Answers until told to stop.
+    pub async fn serve(self, daemon: Daemon, shutdown: CancellationToken) {
+        let daemon = Arc::new(daemon);
+        loop {
+            let stream = tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        warn!(error = %error, "cannot accept a connection on the control socket");
+                        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                        continue;
+                    }
+                },
+                () = shutdown.cancelled() => return,
+            };
+            if !is_allowed(&stream) {
+                warn!("refused a connection of another user on the control socket");
+                continue;
+            }
+            let daemon = Arc::clone(&daemon);
+            let shutdown = shutdown.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    answered = answer(stream, &daemon) => if let Err(error) = answered {
+                        // Whoever asked has gone, as `inspect | head` does.
+                        debug!(error = %error, "a connection on the control socket ended early");
+                    },
+                    () = shutdown.cancelled() => {}
+                }
+            });
+        }
+    }
+}
+
+impl Drop for ControlServer {
+    fn drop(&mut self) {
+        // The next start removes it as well; this only spares commands the attempt to connect.
+        if let Err(error) = fs::remove_file(&self.file) {
+            debug!(error = %error, "cannot remove the control socket");
+        }
+    }
+}
+
+/// The file's mode is set after it is made; a connection from in between is told apart by its user.
+fn is_allowed(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw() || peer.uid() == 0)
+}
+
+async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(read.take(MAX_REQUEST)).read_line(&mut line).await?;
+    let request = match serde_json::from_str(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            let failed = Failure::fatal("the daemon does not understand the request").caused_by(error);
+            let failed = failed.hint("use the replicator of the same version as the daemon");
+            return send(&mut write, &failed.into()).await;
+        }
+    };
+    match request {
+        Request::Status => one(&mut write, &daemon.reporter.status()).await,
+        Request::Backfill { jobs } => {
+            let taken = hand_over(daemon, jobs).await;
+            send(&mut write, &taken.map_or_else(Reply::from, |()| Reply::Done)).await
+        }
+        Request::DropCursor { name } => {
+            let dropped = drop_cursor(daemon, &name).await;
+            send(&mut write, &dropped.map_or_else(Reply::from, |()| Reply::Done)).await
+        }
+        Request::Inspect { query } => {
+            let reader = daemon.wal.reader();
+            stream_items(&mut write, move |take| inspect::inspect(&reader, &query, take)).await
+        }
+        Request::Verify => {
+            let reader = daemon.wal.reader();
+            let verify = move |take: &mut dyn FnMut(&inspect::Verdict) -> bool| {
+                let verdict = inspect::verify(&reader)?;
+                take(&verdict);
+                Ok(())
+            };
+            stream_items(&mut write, verify).await
+        }
+    }
+}
+
+/// The cursors of the daemon's own sinks stay: it holds the log for them.
+async fn drop_cursor(daemon: &Daemon, name: &str) -> Result<(), Failure> {
+    if daemon.reporter.status().sinks.iter().any(|sink| sink.name == name) {
+        return Err(Failure::fatal(format!("sink \"{name}\" is running: its cursor is in use"))
+            .hint("take the sink out of the configuration and restart the daemon first"));
+    }
+    let failed = |error| Failure::fatal(format!("cannot drop cursor \"{name}\"")).caused_by(error);
+    daemon.wal.drop_cursor(name).await.map_err(failed)
+}
+
+async fn hand_over(daemon: &Daemon, jobs: Vec<BackfillJob>) -> Result<(), Failure> {
+    let gone = || Failure::fatal("the daemon is stopping and takes no backfills");
+    let (reply, answer) = oneshot::channel();
+    daemon.backfills.send(BackfillRequest { jobs, reply }).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())?
+}
+
+/// Runs `produce` on a thread of its own, because the log is read there, and sends on what it gives.
+async fn stream_items<T: Serialize + 'static>(
+    write: &mut OwnedWriteHalf,
+    produce: impl FnOnce(&mut dyn FnMut(&T) -> bool) -> Result<(), Failure> + Send + 'static,
+) -> io::Result<()> {
+    let (sender, mut items) = mpsc::channel(QUEUE);
+    let producer = tokio::task::spawn_blocking(move || {
+        let mut unwritable = None;
+        let mut take = |item: &T| match serde_json::to_value(item) {
+            // A send fails only when whoever asked has gone.
+            Ok(item) => sender.blocking_send(Reply::Item(item)).is_ok(),
+            Err(error) => {
+                unwritable = Some(Failure::fatal("an item cannot be written as JSON").caused_by(error));
+                false
+            }
+        };
+        produce(&mut take)?;
+        unwritable.map_or(Ok(()), Err)
+    });
+    while let Some(item) = items.recv().await {
+        send(write, &item).await?;
+    }
+    let ended = producer.await.unwrap_or_else(|_| Err(Failure::fatal("reading the log failed unexpectedly")));
+    send(write, &ended.map_or_else(Reply::from, |()| Reply::Done)).await
+}
+
+async fn one(write: &mut OwnedWriteHalf, item: &impl Serialize) -> io::Result<()> {
+    let item = serde_json::to_value(item).map_err(io::Error::other)?;
+    send(write, &Reply::Item(item)).await?;
+    send(write, &Reply::Done).await
+}
+
+async fn send(write: &mut OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply).map_err(io::Error::other)?;
+    line.push(b'\n');
+    write.write_all(&line).await
+}

@@ -1,0 +1,125 @@
+//! The first words with the source at a start: which tables there are, and where the stream begins.
+//!
+//! In a log without a position, the position and the tables to be read are stored in one commit before anything is read, so
+//! that a crash at any moment neither moves the start nor forgets a table.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use wal::Wal;
+
+use crate::backoff::Backoff;
+use crate::codec::state::{encode, name_of_key};
+use crate::config::{Plan, Startup, clashes};
+use crate::error::{ErrorClass, Failure};
+use crate::ingest;
+use crate::model::TableName;
+use crate::pipeline::StartOptions;
+use crate::source::mysql::server::ServerInfo;
+use crate::source::mysql::snapshot::{STATE_PREFIX, initial_progress};
+use crate::source::mysql::{connect, schema, start};
+use crate::telemetry::{Live, SourcePhase};
+
+/// What the source said.
+#[derive(Debug)]
+pub struct Contact {
+    /// Captured tables that exist.
+    pub tables: Vec<TableName>,
+    /// Tables of them that have to be read from their start.
+    pub initial: Vec<TableName>,
+    /// Stored progress of snapshots: (key, value).
+    pub progress: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Attempts of a `--once` start to reach a source that is away.
+const ONCE_ATTEMPTS: u32 = 8;
+
+/// Talks to the source until it answers; `None` when told to stop first.
+///
+/// # Errors
+/// When the source or the configuration does not fit; with `once`, also when the source stays away.
+pub async fn make(
+    plan: &Plan,
+    options: &StartOptions,
+    wal: &Wal,
+    live: &Arc<Live>,
+    stop: &CancellationToken,
+) -> Result<Option<Contact>, Failure> {
+    let mut backoff = Backoff::default();
+    loop {
+        let failure = match attempt(plan, options, wal).await {
+            Ok(contact) => return Ok(Some(contact)),
+            Err(failure) => failure,
+        };
+        let given_up = options.once && backoff.attempts() >= ONCE_ATTEMPTS;
+        if failure.class != ErrorClass::Retry || given_up {
+            live.source.phase(SourcePhase::Failed, Some(failure.chain()));
+            return Err(failure);
+        }
+        let wait = backoff.next_wait();
+        warn!(error = %failure.chain(), attempt = backoff.attempts(), ?wait, "source not reached, trying again");
+        live.source.phase(SourcePhase::Connecting, Some(failure.chain()));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
+async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Contact, Failure> {
+    let reader = wal.reader();
+    let stored = ingest::stored_position(&reader)?;
+    if options.resume && stored.is_none() {
+        return Err(Failure::fatal(format!("the log in '{}' has no position to resume from", plan.wal.path.display()))
+            .hint("start without --resume to begin by source.startup_mode"));
+    }
+    let mut conn = connect::connect(&plan.source).await?;
+    let server = ServerInfo::probe(&mut conn).await?;
+    server.require_usable()?;
+    let from = start::resolve(&mut conn, &server, stored.as_ref(), &plan.source.startup).await?;
+    let tables = schema::list_tables(&mut conn, &plan.source.filter).await?;
+    refuse_clashes(plan, &tables)?;
+    if tables.is_empty() {
+        warn!("no table matches source.include; tables created later are captured");
+    }
+    let progress = reader
+        .state_prefix(STATE_PREFIX)
+        .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
+    let wanted = plan.source.startup == Startup::Initial;
+    let seen: HashSet<TableName> = progress
+        .iter()
+        .filter_map(|(key, _)| name_of_key(STATE_PREFIX, key))
+        .chain(ingest::known_tables(&reader)?)
+        .collect();
+    let initial: Vec<TableName> =
+        if wanted { tables.iter().filter(|table| !seen.contains(table)).cloned().collect() } else { Vec::new() };
+    if stored.is_none() {
+        let mut changes = vec![(ingest::POSITION.to_vec(), Some(encode("the source position", &from.position)?))];
+        for table in &initial {
+            let (key, value) = initial_progress(table)?;
+            changes.push((key, Some(value)));
+        }
+        wal.put_state(changes).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
+        info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
+    }
+    // It has answered; a goodbye it does not hear changes nothing.
+    drop(conn.disconnect().await);
+    let progress = reader
+        .state_prefix(STATE_PREFIX)
+        .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
+    Ok(Contact { tables, initial, progress })
+}
+
+fn refuse_clashes(plan: &Plan, tables: &[TableName]) -> Result<(), Failure> {
+    for sink in &plan.sinks {
+        if let Some(clash) = clashes(tables, sink).into_iter().next() {
+            return Err(Failure::fatal(clash.to_string()).hint(format!(
+                "put {{database}} into table_name of sink '{}', or exclude one of the tables",
+                sink.name
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! One finding of `replicator check`, made by whoever knows the thing checked and shown by the command line.
+
+use serde::Serialize;
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckStatus {
+    /// As it should be.
+    Ok,
+    /// It works, and something about it is worth knowing.
+    Warn,
+    /// `start` would fail, or lose something.
+    Fail,
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckItem {
+    /// What was checked, in two or three words.
+    pub name: String,
+    /// How it came out.
+    pub status: CheckStatus,
+    /// What was found.
+    pub detail: String,
+    /// The statement or the setting that mends it.
+    pub mend: Option<String>,
+}
+
+impl CheckItem {
+    /// As it should be.
+    pub fn ok(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), status: CheckStatus::Ok, detail: detail.into(), mend: None }
+    }
+
+    /// Works, with something to know.
+    pub fn warn(name: impl Into<String>, detail: impl Into<String>, mend: Option<String>) -> Self {
+        Self { name: name.into(), status: CheckStatus::Warn, detail: detail.into(), mend }
+    }
+
+    /// Would not work.
+    pub fn fail(name: impl Into<String>, detail: impl Into<String>, mend: Option<String>) -> Self {
+        Self { name: name.into(), status: CheckStatus::Fail, detail: detail.into(), mend }
+    }
+}

@@ -1,0 +1,352 @@
+//! The wiring: opens the log, starts the loops, and brings them down in order. No rule of behaviour is made here.
+//!
+//! ```text
+//!  ingest (one task) --appender--> wal --reader--> deliver (one thread per sink)
+//!     ^ requests, ^ jobs                              |
+//!  snapshot coordinator (one task)       goal, shutdown
+//! ```
+//!
+//! Shutdown: the token is told; ingest makes durable what it has read; deliveries apply what is in the log if that takes only
+//! a moment; the log's writer is drained last.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use wal::{Lsn, Options, Wal};
+
+use crate::config::{Plan, SinkKind, SinkPlan};
+use crate::control::{BackfillJob, BackfillRequest, ControlServer, Daemon};
+use crate::deliver::{Delivery, Goal};
+use crate::error::Failure;
+use crate::first_contact::{self, Contact};
+use crate::ingest::{self, Ingest, Until, Wiring};
+use crate::sink::{Sink, sqlite};
+use crate::source::mysql::snapshot::{Backfill, Coordinator, Job, SnapshotStatus};
+use crate::telemetry::http::HttpServer;
+use crate::telemetry::{Live, Reporter, SinkLive, SnapshotPhase, SnapshotTable};
+
+/// How the daemon is started.
+#[derive(Clone, Debug, Default)]
+pub struct StartOptions {
+    /// Where the loops show what they do; progress bars read it.
+    pub live: Arc<Live>,
+    /// A log without a position is an error.
+    pub resume: bool,
+    /// Go to the source's position as of the start, drain every sink, and return.
+    pub once: bool,
+    /// Tables to read again.
+    pub backfills: Vec<BackfillJob>,
+}
+
+/// Requests of snapshot readers that may wait: each is a chunk of a few megabytes at most.
+const REQUESTS: usize = 8;
+
+/// One delivery's end.
+struct Served {
+    name: String,
+    ended: oneshot::Receiver<Result<(), Failure>>,
+}
+
+/// Runs the daemon until it is told to stop, is done (`once`), or the source fails.
+///
+/// # Errors
+/// What stopped the source; with `once`, also what stopped a sink or a table's snapshot.
+pub async fn run(plan: Plan, options: StartOptions, shutdown: CancellationToken) -> Result<(), Failure> {
+    let (wal, appender) = open_log(&plan)?;
+    let outcome = run_on(&plan, options, &shutdown, &wal, appender).await;
+    let closed = wal.shutdown().await.map_err(|error| Failure::fatal("the log could not be closed").caused_by(error));
+    outcome.and(closed)
+}
+
+fn open_log(plan: &Plan) -> Result<(Wal, wal::Appender), Failure> {
+    Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).map_err(|error| match error {
+        wal::Error::Locked { .. } => {
+            Failure::fatal(format!("another process uses the log in '{}'", plan.wal.path.display()))
+                .caused_by(error)
+                .hint("stop it, or point wal.path to another directory")
+        }
+        error => Failure::fatal(format!("cannot open the log in '{}'", plan.wal.path.display())).caused_by(error),
+    })
+}
+
+async fn run_on(
+    plan: &Plan,
+    options: StartOptions,
+    shutdown: &CancellationToken,
+    wal: &Wal,
+    appender: wal::Appender,
+) -> Result<(), Failure> {
+    let live = Arc::clone(&options.live);
+    let reporter = Reporter::new(Arc::clone(&live), wal.clone(), &plan.wal.path);
+    let http = match plan.http.listen {
+        Some(address) => Some(HttpServer::bind(address).await?),
+        None => None,
+    };
+    for (table, counts) in ingest::counts(&wal.reader())? {
+        live.table(&table).set(counts.read, counts.appended, counts.filtered);
+    }
+
+    // Everything below ends when this token is told, which a failed source does too.
+    let stop = shutdown.child_token();
+    let (jobs, job_queue) = mpsc::unbounded_channel();
+    let (backfills, backfill_queue) = mpsc::channel(REQUESTS);
+    let daemon = Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills };
+    let control = tokio::spawn(ControlServer::bind(&plan.wal.path)?.serve(daemon, stop.clone()));
+    let backfilling = tokio::spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
+    let http = http.map(|server| tokio::spawn(server.serve(reporter.clone(), stop.clone())));
+
+    let fresh_sinks = create_cursors(plan, wal).await?;
+    let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
+    queue_jobs(&options, &contact, fresh_sinks, wal, &jobs)?;
+    let (goal, _) = watch::channel(Goal::Forever);
+    let served = start_deliveries(plan, wal, &live, &stop, &goal)?;
+
+    let (requests, request_queue) = mpsc::channel(REQUESTS);
+    let (status, status_shown) = watch::channel(SnapshotStatus::default());
+    let (done, snapshot_done) = watch::channel(false);
+    let coordinator =
+        Coordinator::new(plan.source.clone(), requests, job_queue, contact.progress, status, stop.clone());
+    let coordinator = tokio::spawn(coordinator.run());
+    let shown = tokio::spawn(show_snapshot(status_shown.clone(), Arc::clone(&live), done));
+
+    let (rereads, reread_queue) = mpsc::unbounded_channel();
+    let forwarding = tokio::spawn(forward_rereads(reread_queue, jobs.clone()));
+    let until = if options.once { Until::CaughtUp { snapshot_done } } else { Until::Stopped };
+    let wiring = Wiring {
+        wal: wal.clone(),
+        appender,
+        requests: request_queue,
+        jobs: rereads,
+        live: Arc::clone(&live),
+        shutdown: stop.clone(),
+        until,
+    };
+    let read = Ingest::new(plan.source.clone(), wiring)?.run().await;
+
+    let outcome = match read {
+        Ok(end) if !shutdown.is_cancelled() => {
+            goal.send_replace(Goal::Reach(end));
+            join_deliveries(served, options.once).await
+        }
+        other => {
+            stop.cancel();
+            let sinks = join_deliveries(served, options.once).await;
+            other.map(drop).and(if options.once { sinks } else { Ok(()) })
+        }
+    };
+    stop.cancel();
+    let failed_table = status_shown.borrow().first_failed().map(|table| (table.table.clone(), table.error.clone()));
+    join("snapshot coordinator", coordinator).await;
+    join("snapshot status", shown).await;
+    join("re-read forwarder", forwarding).await;
+    join("backfill forwarder", backfilling).await;
+    join("control socket", control).await;
+    if let Some(http) = http {
+        join("http listener", http).await;
+    }
+    outcome?;
+    match failed_table {
+        Some((table, why)) if options.once => {
+            let why = why.unwrap_or_default();
+            Err(Failure::fatal(format!("the snapshot of table '{table}' failed: {why}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn join(name: &str, task: tokio::task::JoinHandle<()>) {
+    if let Err(error) = task.await {
+        error!(task = name, %error, "a task ended badly");
+    }
+}
+
+/// One cursor per sink. Gives whether a sink is new to a log that no longer begins at its start.
+async fn create_cursors(plan: &Plan, wal: &Wal) -> Result<bool, Failure> {
+    let known = wal.cursors();
+    let first = wal.positions().borrow().first;
+    let mut fresh = false;
+    for sink in &plan.sinks {
+        if known.iter().any(|cursor| cursor.name == sink.name) {
+            continue;
+        }
+        let at = first.prev();
+        wal.create_cursor(&sink.name, at).await.map_err(|error| {
+            Failure::fatal(format!("cannot create the cursor of sink '{}'", sink.name)).caused_by(error)
+        })?;
+        if at > Lsn::ZERO {
+            info!(sink = %sink.name, "a new sink on a log that was trimmed: every table is read again for it");
+            fresh = true;
+        }
+    }
+    for cursor in known.iter().filter(|cursor| !plan.sinks.iter().any(|sink| sink.name == cursor.name)) {
+        warn!(
+            cursor = %cursor.name, lsn = %cursor.lsn,
+            "the log has a cursor of a sink that is not configured: it keeps the log from being trimmed (replicator wal drop-cursor)"
+        );
+    }
+    Ok(fresh)
+}
+
+fn queue_jobs(
+    options: &StartOptions,
+    contact: &Contact,
+    fresh_sinks: bool,
+    wal: &Wal,
+    jobs: &mpsc::UnboundedSender<Job>,
+) -> Result<(), Failure> {
+    let send = |job| jobs.send(job).map_err(|_| Failure::fatal("the snapshot coordinator is gone"));
+    for table in &contact.initial {
+        send(Job::Initial(table.clone()))?;
+    }
+    if fresh_sinks {
+        for table in contact.tables.iter().filter(|table| !contact.initial.contains(table)) {
+            send(Job::Backfill { backfill: Backfill::whole(table.clone()), stored: None })?;
+        }
+    }
+    for reread in ingest::rereads(&wal.reader())? {
+        send(Job::Backfill { backfill: reread_job(reread), stored: None })?;
+    }
+    for backfill in &options.backfills {
+        send(Job::Backfill { backfill: backfill_of(backfill), stored: None })?;
+    }
+    Ok(())
+}
+
+fn backfill_of(job: &BackfillJob) -> Backfill {
+    Backfill {
+        where_clause: job.condition.clone(),
+        chunk_rows: job.batch_size.map(NonZeroU32::get),
+        ..Backfill::whole(job.name())
+    }
+}
+
+/// Hands what is asked for through the control socket to the coordinator; a job is confirmed once it is stored.
+async fn forward_backfills(
+    mut requests: mpsc::Receiver<BackfillRequest>,
+    jobs: mpsc::UnboundedSender<Job>,
+    stop: CancellationToken,
+) {
+    loop {
+        let request = tokio::select! {
+            request = requests.recv() => request,
+            () = stop.cancelled() => return,
+        };
+        let Some(BackfillRequest { jobs: wanted, reply }) = request else { return };
+        let mut outcome = Ok(());
+        for job in &wanted {
+            let (stored, is_stored) = oneshot::channel();
+            let taken = jobs.send(Job::Backfill { backfill: backfill_of(job), stored: Some(stored) }).is_ok();
+            if !taken || is_stored.await.is_err() {
+                let refused = Failure::fatal(format!("table \"{}\" is not read again", job.name()));
+                outcome = Err(refused.hint("replicator status says why, in the table's snapshot"));
+                break;
+            }
+        }
+        // Whoever asked may have gone; the jobs are stored all the same.
+        drop(reply.send(outcome));
+    }
+}
+
+fn reread_job(reread: ingest::Reread) -> Backfill {
+    Backfill { replace: reread.replace, ..Backfill::whole(reread.table) }
+}
+
+async fn forward_rereads(mut rereads: mpsc::UnboundedReceiver<ingest::Reread>, jobs: mpsc::UnboundedSender<Job>) {
+    while let Some(reread) = rereads.recv().await {
+        let job = Job::Backfill { backfill: reread_job(reread), stored: None };
+        if jobs.send(job).is_err() {
+            // Only at a shutdown; the re-read stands in the log for the next start.
+            return;
+        }
+    }
+}
+
+async fn show_snapshot(mut status: watch::Receiver<SnapshotStatus>, live: Arc<Live>, done: watch::Sender<bool>) {
+    loop {
+        {
+            let status = status.borrow_and_update();
+            live.snapshot.set(status.tables.iter().map(shown_table).collect());
+            done.send_if_modified(|done| std::mem::replace(done, status.is_settled()) != *done);
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn shown_table(table: &crate::source::mysql::snapshot::TableStatus) -> SnapshotTable {
+    use crate::source::mysql::snapshot::TableState;
+    SnapshotTable {
+        table: table.table.clone(),
+        phase: match table.state {
+            TableState::Pending => SnapshotPhase::Pending,
+            TableState::Running => SnapshotPhase::Running,
+            TableState::Done => SnapshotPhase::Done,
+            TableState::Failed => SnapshotPhase::Failed,
+        },
+        rows: table.rows,
+        estimated_rows: table.estimated_rows,
+        rows_per_second: (table.rate > 0.0).then_some(table.rate),
+        eta: table.eta_seconds.map(Duration::from_secs),
+        error: table.error.clone(),
+    }
+}
+
+fn open_sink(plan: &SinkPlan) -> Box<dyn Sink> {
+    match &plan.kind {
+        SinkKind::Sqlite { path } => Box::new(sqlite::SqliteSink::new(plan.clone(), path.clone())),
+    }
+}
+
+fn start_deliveries(
+    plan: &Plan,
+    wal: &Wal,
+    live: &Arc<Live>,
+    stop: &CancellationToken,
+    goal: &watch::Sender<Goal>,
+) -> Result<Vec<Served>, Failure> {
+    let mut served = Vec::new();
+    for sink_plan in &plan.sinks {
+        let sink = open_sink(sink_plan);
+        let shown = Arc::new(SinkLive::new(&sink_plan.name, sink_plan.kind.type_name()));
+        live.add_sink(Arc::clone(&shown));
+        let delivery = Delivery::new(sink, wal.clone(), shown, stop.clone(), goal.subscribe());
+        let (end, ended) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::fatal("cannot start a sink's runtime").caused_by(error))?;
+        // A thread of its own: a sink may block in its database without holding up the others.
+        std::thread::Builder::new()
+            .name(format!("sink-{}", sink_plan.name))
+            .spawn(move || {
+                // Nobody listens any more only if the daemon itself is on its way out.
+                drop(end.send(runtime.block_on(delivery.run())));
+            })
+            .map_err(|error| Failure::fatal("cannot start a sink's thread").caused_by(error))?;
+        served.push(Served { name: sink_plan.name.clone(), ended });
+    }
+    Ok(served)
+}
+
+/// Waits for every delivery. The first failure counts when `strict`.
+async fn join_deliveries(served: Vec<Served>, strict: bool) -> Result<(), Failure> {
+    let mut first = Ok(());
+    for Served { name, ended } in served {
+        let result = match ended.await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::fatal(format!("the thread of sink '{name}' ended without a word"))),
+        };
+        if let Err(failure) = result
+            && first.is_ok()
+            && strict
+        {
+            first = Err(Failure::fatal(format!("sink '{name}' failed")).caused_by(failure));
+        }
+    }
+    first
+}

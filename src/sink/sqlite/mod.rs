@@ -1,0 +1,43 @@
+//! The SQLite sink: each source table as a table of one database file, its current state or its changelog.
+//!
+//! # Promises
+//! - A round of the delivery loop is one SQLite transaction, DDL included, with the cursor in it: after any crash the file
+//!   holds every change up to its cursor and none after it. A commit is durable against power loss.
+//! - Readers read meanwhile, and see whole rounds.
+//! - Values are exact: the table in `docs/sqlite.md` says how each type is kept.
+//! - Nothing is written into, and nothing is altered of, a table that the sink did not make, or that somebody altered.
+//! - Memory is bounded by the page cache, whatever the size of a transaction.
+//!
+//! What it does not do: check constraints of the source (it copies what the source allowed), or keep two writers of one
+//! file apart for longer than a busy timeout (the second gets a retryable error).
+//!
+//! # Files
+//! `sink` is the trait's face, `target` the open file and the round, `open` the pragmas. `layout` says what a table looks
+//! like, `types` how its values are kept, `registry` and `cursor` are the sink's own tables. `mirror`, `keyless` and
+//! `history` write rows, through `bind`. `ddl` follows changes: `reshape` finds the way, `retype` converts, `rebuild` copies. `preflight` is for `check`.
+
+mod bind;
+mod cursor;
+mod ddl;
+mod error;
+mod history;
+mod keyless;
+mod layout;
+mod mirror;
+mod open;
+mod preflight;
+mod rebuild;
+mod registry;
+mod reshape;
+mod retype;
+mod sink;
+mod target;
+mod types;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use preflight::preflight;
+pub use sink::SqliteSink;

@@ -1,0 +1,116 @@
+//! The sink: [`crate::sink::Sink`] over one database file.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use wal::{LogId, Lsn};
+
+use super::target::Target;
+use crate::codec::frame::{Frame, TableChange};
+use crate::config::{SinkKind, SinkPlan};
+use crate::error::Failure;
+use crate::model::Origin;
+use crate::sink::{HandOver, Schemas, Sink, TargetState};
+
+/// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
+pub struct SqliteSink {
+    plan: SinkPlan,
+    path: PathBuf,
+    target: Option<Target>,
+    /// Of targets that were closed.
+    unmatched: u64,
+}
+
+impl SqliteSink {
+    /// A sink with the plan's name, file, tables and options. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// When the plan is of another type of sink.
+    pub fn new(plan: SinkPlan) -> Result<Self, Failure> {
+        let path = match &plan.kind {
+            SinkKind::Sqlite { path } => path.clone(),
+        };
+        Ok(Self { plan, path, target: None, unmatched: 0 })
+    }
+
+    /// Deletes and updates of tables without a key that matched no row. Other than 0 means that such a table differed from
+    /// its source.
+    pub fn unmatched_rows(&self) -> u64 {
+        self.unmatched + self.target.as_ref().map_or(0, Target::unmatched_rows)
+    }
+
+    fn opened(&mut self) -> Result<&mut Target, Failure> {
+        let path = self.path.display();
+        self.target.as_mut().ok_or_else(|| Failure::fatal(format!("the sink's file \"{path}\" is not open")))
+    }
+
+    fn take(&mut self) -> Option<Target> {
+        let target = self.target.take()?;
+        self.unmatched += target.unmatched_rows();
+        Some(target)
+    }
+}
+
+impl std::fmt::Debug for SqliteSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteSink").field("name", &self.plan.name).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Sink for SqliteSink {
+    fn hand_over(&self) -> HandOver {
+        HandOver::TargetTransaction
+    }
+
+    async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
+        // What an earlier error left is dropped like after a crash: its open transaction never was.
+        drop(self.take());
+        let (target, state) = Target::open(&self.path, &self.plan, log)?;
+        self.target = Some(target);
+        Ok(state)
+    }
+
+    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        self.opened()?.write(lsn, frame, &mut |id| schemas.get(id))
+    }
+
+    /// SQLite holds the round, and spills by itself.
+    fn pending_bytes(&self) -> usize {
+        0
+    }
+
+    async fn spill(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn change(
+        &mut self,
+        lsn: Lsn,
+        origin: &Origin,
+        change: &TableChange,
+        schemas: &mut Schemas<'_>,
+    ) -> Result<(), Failure> {
+        self.opened()?.change(lsn, origin, change, &mut |id| schemas.get(id))
+    }
+
+    async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
+        self.opened()?.commit(end)
+    }
+
+    /// Closes the file as well: what was known of its tables may be of the round that is taken back.
+    async fn rollback(&mut self) {
+        if let Some(target) = self.take()
+            && let Err(failure) = target.rollback()
+        {
+            tracing::warn!(sink = %self.plan.name, error = %failure.chain(), "round not rolled back, it ends with the connection");
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Failure> {
+        match self.take() {
+            Some(target) => target.close(),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Events in, items out: a state machine without I/O.
+//!
+//! It promises that a group (a transaction, or a statement by itself) opens with [`Item::Begin`] and ends with
+//! [`Item::Commit`] or [`Item::Rollback`], that rows come after the schema they were written under, and that
+//! [`Decoder::position`] is always the end of a complete group. What it cannot read is an error, never an omission. It
+//! assumes checksums were verified. It does not open row images.
+//!
+//! # How the servers write groups
+//! | server | group |
+//! |---|---|
+//! | MySQL | `GTID`, `QUERY BEGIN`, (`TABLE_MAP`.. rows..).., `XID` or `QUERY COMMIT` |
+//! | MySQL, compressed | `GTID`, `TRANSACTION_PAYLOAD`, and out of it all from `QUERY BEGIN` on |
+//! | MySQL, DDL | `GTID`, `QUERY` |
+//! | MySQL, atomic `CREATE TABLE .. SELECT` | `GTID`, `QUERY BEGIN`, `QUERY`, rows, `XID` |
+//! | MySQL, XA | `GTID`, `QUERY XA START`, rows, `QUERY XA END`, `XA_PREPARE`; later `GTID`, `QUERY XA COMMIT` |
+//! | MariaDB | `GTID`, rows, `XID` or `QUERY COMMIT` |
+//! | MariaDB, DDL | `GTID` with the standalone flag, `QUERY` |
+//! | MariaDB, XA | `GTID`, rows, `XA_PREPARE`; later `GTID`, `QUERY XA COMMIT` |
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::compressed;
+use super::cursor::Cursor;
+use super::error::BinlogError;
+use super::event::RawEvent;
+use super::gtid_event::{self, GroupStart};
+use super::kind::{self, Treatment};
+use super::labels::Collations;
+use super::position::{Executed, Position};
+use super::query::{Control, Query, control};
+use super::rows;
+use super::tables::{TableSlot, Tables, Target};
+use crate::codec::frame::RowOp;
+use crate::config::TableFilter;
+use crate::error::Failure;
+use crate::model::{Gtid, Origin, ServerIdentity, SourcePosition, TableName, TableSchema};
+use crate::source::mysql::gtid::GtidTextError;
+use crate::source::mysql::start::{DumpBy, StartPoint};
+
+/// Table id of the rows event that only ends a statement (`0x00ffffff`): it names no table and has no rows.
+const DUMMY_TABLE: u64 = 0x00ff_ffff;
+
+/// What an event means.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// Nothing to do. The position may have moved.
+    Nothing,
+    /// A transaction opens.
+    Begin,
+    /// The schema of a captured table, where it differs from the last one told. Comes before the rows written under it.
+    Schema {
+        /// The table.
+        slot: TableSlot,
+        /// Its schema from here on.
+        schema: Arc<TableSchema>,
+    },
+    /// Rows of a captured table.
+    Rows {
+        /// The table.
+        slot: TableSlot,
+        /// What happened to them.
+        op: RowOp,
+        /// Full row images back to back, no bitmaps; pairs for updates.
+        images: Cow<'a, [u8]>,
+    },
+    /// Rows of a table that is not captured.
+    Filtered {
+        /// Bytes of the event's body.
+        bytes: usize,
+    },
+    /// The transaction is complete.
+    Commit,
+    /// The transaction never was: nothing of it counts.
+    Rollback,
+    /// A statement that is not transaction control.
+    Statement(Statement<'a>),
+    /// The server is alive. It has nothing more to send, or is passing over what was read before.
+    Heartbeat,
+}
+
+/// A statement.
+#[derive(Debug)]
+pub struct Statement<'a> {
+    /// Its text; what is not text in its character set is replaced.
+    pub sql: Cow<'a, str>,
+    /// Default database; may be empty.
+    pub database: Cow<'a, str>,
+    /// `sql_mode` bits of its session.
+    pub sql_mode: u64,
+    /// Error it ended with at the source; not 0: it had effects nevertheless.
+    pub error_code: u16,
+    /// It stands inside a transaction, whose end comes later. Otherwise it is its own group, and the position is at its end.
+    pub in_transaction: bool,
+}
+
+/// Where in a group the stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// At a boundary.
+    Between,
+    /// The group has its GTID.
+    Named,
+    /// The transaction is open.
+    Open,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Decoder {
+    tables: Tables,
+    position: Position,
+    state: State,
+    /// Counts groups, to tell the table ids of this one from older ones.
+    group: u64,
+    gtid: Gtid,
+    commit_micros: i64,
+    /// Captured rows have been seen in this group.
+    has_rows: bool,
+    /// A compressed transaction is being unpacked.
+    unpacking: bool,
+}
+
+impl Decoder {
+    /// A decoder of what the dump sends from `start` on. Every connection needs a new one.
+    ///
+    /// # Errors
+    /// [`GtidTextError`] when the position's GTIDs are not of its server's kind.
+    pub fn new(start: &StartPoint, filter: TableFilter, collations: Arc<Collations>) -> Result<Self, GtidTextError> {
+        Ok(Self {
+            tables: Tables::new(filter, matches!(start.position.server, ServerIdentity::MariaDb { .. }), collations),
+            position: Position::new(&start.position, !matches!(start.by, DumpBy::FilePos { .. }))?,
+            state: State::Between,
+            group: 0,
+            gtid: Gtid::Anonymous,
+            commit_micros: 0,
+            has_rows: false,
+            unpacking: false,
+        })
+    }
+
+    /// The last boundary, as it is stored. Builds the text of the GTID set: for commits, not for every event.
+    pub fn position(&self) -> SourcePosition {
+        self.position.stored()
+    }
+
+    /// File and offset of the last boundary.
+    pub fn boundary(&self) -> (&str, u64) {
+        self.position.boundary()
+    }
+
+    /// GTIDs executed up to the last boundary.
+    pub fn executed(&self) -> &Executed {
+        self.position.executed()
+    }
+
+    /// Whether the last event ended a group, or stands between groups.
+    pub fn at_boundary(&self) -> bool {
+        self.state == State::Between
+    }
+
+    /// Where the current group comes from; between groups, the last one. Its `pos` is the end of the last event.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            commit_micros: self.commit_micros,
+            file_number: self.position.file_number(),
+            pos: self.position.pos(),
+            gtid: self.gtid.clone(),
+        }
+    }
+
+    /// The name of a slot this decoder has given out.
+    pub fn table(&self, slot: TableSlot) -> Option<&TableName> {
+        self.tables.name(slot)
+    }
+
+    /// The next `TABLE_MAP` of the table is told as [`Item::Schema`] again, whatever it says.
+    pub fn forget(&mut self, table: &TableName) {
+        self.tables.forget(table);
+    }
+
+    /// Takes the next event. What it gives borrows the event's bytes.
+    ///
+    /// # Errors
+    /// A [`Failure`] naming the event and its place. The decoder is of no use after it.
+    pub fn decode<'a>(&mut self, event: &RawEvent<'a>) -> Result<Item<'a>, Failure> {
+        self.step(event).map_err(|error| {
+            let (name, _) = kind::describe(event.header.kind);
+            error.at(name, self.position.file(), self.position.pos())
+        })
+    }
+
+    fn step<'a>(&mut self, event: &RawEvent<'a>) -> Result<Item<'a>, BinlogError> {
+        let RawEvent { header, data, unpacked } = *event;
+        if unpacked != self.unpacking {
+            // Either the events of a payload did not all come, or events come out of one that has ended.
+            return Err(BinlogError::PayloadCut);
+        }
+        let has_place = !unpacked && !header.is_artificial();
+        if has_place
+            && !matches!(header.kind, kind::FORMAT_DESCRIPTION | kind::ROTATE | kind::HEARTBEAT | kind::HEARTBEAT_V2)
+        {
+            self.position.advance(header.log_pos);
+        }
+        if let Some(layout) = rows::layout(header.kind) {
+            return self.rows(data, layout);
+        }
+        match header.kind {
+            kind::TABLE_MAP => self.table_map(data),
+            kind::GTID => self.open(gtid_event::mysql(data, false, header.timestamp)?),
+            kind::ANONYMOUS_GTID => self.open(gtid_event::mysql(data, true, header.timestamp)?),
+            kind::GTID_TAGGED => self.open(gtid_event::mysql_tagged(data, header.timestamp)?),
+            kind::MARIADB_GTID => self.open(gtid_event::mariadb(data, header.server_id, header.timestamp)?),
+            kind::QUERY => self.query(Query::parse(data, false)?, header.timestamp),
+            kind::QUERY_COMPRESSED => self.query(Query::parse(data, true)?, header.timestamp),
+            kind::XID => self.commit("XID"),
+            kind::XA_PREPARE => self.xa_prepare(data),
+            kind::TRANSACTION_PAYLOAD => self.payload(data),
+            kind::ROTATE => self.rotate(data),
+            kind::FORMAT_DESCRIPTION => self.format_description(data, header.timestamp, header.log_pos),
+            kind::HEARTBEAT => {
+                if self.state == State::Between {
+                    self.position.heartbeat(data, header.log_pos);
+                }
+                Ok(Item::Heartbeat)
+            }
+            kind::HEARTBEAT_V2 => Ok(Item::Heartbeat),
+            code => self.other(code),
+        }
+    }
+
+    fn other(&mut self, code: u8) -> Result<Item<'static>, BinlogError> {
+        match kind::describe(code) {
+            (_, Treatment::WithoutRows) => {
+                if self.state == State::Between {
+                    self.position.settle();
+                }
+                Ok(Item::Nothing)
+            }
+            (name, Treatment::Refused(way_out)) => Err(BinlogError::RefusedKind { name, way_out }),
+            (_, Treatment::Decoded | Treatment::Unknown) => Err(BinlogError::UnknownKind { code }),
+        }
+    }
+
+    fn open(&mut self, start: GroupStart) -> Result<Item<'static>, BinlogError> {
+        if self.state != State::Between {
+            return Err(BinlogError::OutOfPlace { name: "GTID", place: "inside a transaction" });
+        }
+        self.gtid = start.gtid;
+        self.start_group(start.commit_micros);
+        if start.begins {
+            self.state = State::Open;
+            return Ok(Item::Begin);
+        }
+        self.state = State::Named;
+        Ok(Item::Nothing)
+    }
+
+    fn start_group(&mut self, commit_micros: i64) {
+        self.commit_micros = commit_micros;
+        self.has_rows = false;
+        self.group += 1;
+    }
+
+    fn end_group(&mut self) {
+        self.state = State::Between;
+        self.unpacking = false;
+        self.position.commit(&self.gtid);
+    }
+
+    /// A group without a GTID event in front of it: its GTID is not the last group's.
+    fn start_unnamed(&mut self, timestamp: u32) {
+        if self.state == State::Between {
+            self.gtid = Gtid::Anonymous;
+            self.start_group(i64::from(timestamp) * 1_000_000);
+            self.state = State::Named;
+        }
+    }
+
+    fn query<'a>(&mut self, query: Query<'a>, timestamp: u32) -> Result<Item<'a>, BinlogError> {
+        self.start_unnamed(timestamp);
+        let open = self.state == State::Open;
+        match control(&query.sql) {
+            Control::Begin | Control::XaStart if open => {
+                Err(BinlogError::OutOfPlace { name: "BEGIN", place: "inside a transaction" })
+            }
+            Control::Begin | Control::XaStart => {
+                self.state = State::Open;
+                Ok(Item::Begin)
+            }
+            Control::Commit => self.commit("COMMIT"),
+            Control::Rollback if open => {
+                self.end_group();
+                Ok(Item::Rollback)
+            }
+            Control::Rollback => Err(BinlogError::OutOfPlace { name: "ROLLBACK", place: "outside a transaction" }),
+            Control::RollbackToSavepoint if self.has_rows => Err(BinlogError::RolledBackToSavepoint),
+            Control::Savepoint | Control::RollbackToSavepoint | Control::XaEnd if open => Ok(Item::Nothing),
+            // XA COMMIT and XA ROLLBACK of transactions that were prepared without captured rows: else the preparation was refused.
+            Control::XaOther if !open => {
+                self.end_group();
+                Ok(Item::Nothing)
+            }
+            Control::Savepoint
+            | Control::RollbackToSavepoint
+            | Control::XaEnd
+            | Control::XaOther
+            | Control::Statement => {
+                if !open {
+                    self.end_group();
+                }
+                let client_charset = query.client_charset();
+                Ok(Item::Statement(Statement {
+                    database: String::from_utf8_lossy(query.database),
+                    sql_mode: query.sql_mode,
+                    error_code: query.error_code,
+                    in_transaction: open,
+                    sql: Query::text(query.sql, client_charset, self.tables.collations()),
+                }))
+            }
+        }
+    }
+
+    fn commit(&mut self, name: &'static str) -> Result<Item<'static>, BinlogError> {
+        if self.state != State::Open {
+            return Err(BinlogError::OutOfPlace { name, place: "outside a transaction" });
+        }
+        self.end_group();
+        Ok(Item::Commit)
+    }
+
+    /// `XA_PREPARE`: one byte that says whether it commits in one phase, then the transaction's name.
+    fn xa_prepare(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {
+        let one_phase = Cursor::new(data).u8("one-phase flag")? != 0;
+        if !one_phase && self.has_rows {
+            return Err(BinlogError::PreparedXa);
+        }
+        self.commit("XA_PREPARE")
+    }
+
+    fn payload(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {
+        if self.state != State::Named {
+            return Err(BinlogError::OutOfPlace { name: "TRANSACTION_PAYLOAD", place: "outside a named group" });
+        }
+        if compressed::payload_size(data)? == 0 {
+            return Err(BinlogError::PayloadCut);
+        }
+        self.unpacking = true;
+        Ok(Item::Nothing)
+    }
+
+    fn table_map(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {
+        if self.state != State::Open {
+            return Err(BinlogError::OutOfPlace { name: "TABLE_MAP", place: "outside a transaction" });
+        }
+        Ok(match self.tables.map(data, self.group)? {
+            Some((slot, schema)) => Item::Schema { slot, schema },
+            None => Item::Nothing,
+        })
+    }
+
+    fn rows<'a>(&mut self, data: &'a [u8], layout: rows::Layout) -> Result<Item<'a>, BinlogError> {
+        if self.state != State::Open {
+            return Err(BinlogError::OutOfPlace { name: "rows", place: "outside a transaction" });
+        }
+        let (id, body) = rows::table_id(data, layout)?;
+        if id == DUMMY_TABLE {
+            return Ok(Item::Nothing);
+        }
+        match self.tables.target(id, self.group)? {
+            Target::Filtered => Ok(Item::Filtered { bytes: body.len() }),
+            Target::Captured { slot, columns } => {
+                let Some(images) = rows::images(body, layout, columns)? else {
+                    let table = self.tables.name(slot).cloned().unwrap_or_else(|| TableName::new("", ""));
+                    return Err(BinlogError::ImageNotFull { table });
+                };
+                self.has_rows = true;
+                Ok(Item::Rows { slot, op: layout.op, images })
+            }
+        }
+    }
+
+    fn rotate(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {
+        let mut cursor = Cursor::new(data);
+        let pos = cursor.u64("position")?;
+        let file = std::str::from_utf8(cursor.rest()).ok().filter(|file| !file.is_empty());
+        let file = file.ok_or(BinlogError::FileName)?;
+        let item = self.cut_off();
+        self.position.rotate(file, pos);
+        Ok(item)
+    }
+
+    /// A file ended inside a group: the server went down while it wrote it, and rolled it back when it came up again.
+    fn cut_off(&mut self) -> Item<'static> {
+        let was_open = self.state == State::Open;
+        self.state = State::Between;
+        if was_open { Item::Rollback } else { Item::Nothing }
+    }
+
+    fn format_description(&mut self, data: &[u8], created: u32, log_pos: u32) -> Result<Item<'static>, BinlogError> {
+        let version = Cursor::new(data).u16("format version")?;
+        if version != 4 {
+            return Err(BinlogError::Format { found: version });
+        }
+        let item = self.cut_off();
+        self.tables.forget_ids();
+        self.position.describe(created, log_pos).map_err(|expected| BinlogError::FileReplaced {
+            file: self.position.file().to_owned(),
+            found: created,
+            expected,
+        })?;
+        self.position.settle();
+        Ok(item)
+    }
+}

@@ -1,0 +1,190 @@
+//! What can be wrong with an event, and what is done about each: one table from error to class and way out.
+
+use crate::error::Failure;
+use crate::model::TableName;
+
+/// A fault found in the binlog.
+#[derive(Debug, thiserror::Error)]
+pub enum BinlogError {
+    /// Cut short, or a length in it is wrong.
+    #[error("the event ends inside its {part}")]
+    Short {
+        /// What is cut.
+        part: &'static str,
+    },
+    /// A field has a value that it cannot have.
+    #[error("the event has a {part} that cannot be")]
+    Damaged {
+        /// Which field.
+        part: &'static str,
+    },
+    /// The checksum does not match.
+    #[error("the event's checksum is {found:08x}, its bytes give {computed:08x}")]
+    Checksum {
+        /// As sent.
+        found: u32,
+        /// Of what was received.
+        computed: u32,
+    },
+    /// An event type nobody knows.
+    #[error("event type {code} is not known to this version")]
+    UnknownKind {
+        /// The type's code.
+        code: u8,
+    },
+    /// An event type that is known and not read.
+    #[error("{name} events are not supported")]
+    RefusedKind {
+        /// Its name.
+        name: &'static str,
+        /// What the operator can do.
+        way_out: &'static str,
+    },
+    /// An event where none of its kind can be.
+    #[error("a {name} event stands {place}")]
+    OutOfPlace {
+        /// Its name.
+        name: &'static str,
+        /// Where it stands.
+        place: &'static str,
+    },
+    /// Rows of a table that the transaction has not named.
+    #[error("rows of table id {table_id} come without their TABLE_MAP event")]
+    NotMapped {
+        /// The table's number in the binlog.
+        table_id: u64,
+    },
+    /// Columns missing from the image.
+    #[error("rows of \"{table}\" do not have all columns")]
+    ImageNotFull {
+        /// The table.
+        table: TableName,
+    },
+    /// `binlog_row_metadata` is not FULL.
+    #[error("the TABLE_MAP event of \"{table}\" has no {part}")]
+    NoMetadata {
+        /// The table.
+        table: TableName,
+        /// What is missing.
+        part: &'static str,
+    },
+    /// A collation the server did not list.
+    #[error("column \"{table}.{column}\" has collation {collation}, which the server does not list")]
+    UnknownCollation {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// Its id.
+        collation: u64,
+    },
+    /// ENUM or SET labels that cannot be had as text.
+    #[error("the labels of column \"{table}.{column}\" are not text of character set {charset}")]
+    Label {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// Its character set.
+        charset: String,
+    },
+    /// A column of a type that is not read.
+    #[error("column \"{table}.{column}\" has the type {ty}, which is not supported")]
+    UnsupportedColumn {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// The type.
+        ty: String,
+    },
+    /// Compressed bytes that do not decompress.
+    #[error("the event's compressed {part} cannot be decompressed")]
+    Decompress {
+        /// What is compressed.
+        part: &'static str,
+        /// Why.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// A compressed transaction whose events did not all come out of it.
+    #[error("a compressed transaction could not be unpacked whole")]
+    PayloadCut,
+    /// Part of a transaction's rows were taken back.
+    #[error("ROLLBACK TO SAVEPOINT stands behind row changes of captured tables")]
+    RolledBackToSavepoint,
+    /// Rows in a distributed transaction that is only prepared.
+    #[error("a prepared XA transaction holds row changes of captured tables")]
+    PreparedXa,
+    /// The file is another one than the one that was read before.
+    #[error(
+        "binlog file \"{file}\" was created at {found}, the file read before under this name at {expected} (seconds since 1970)"
+    )]
+    FileReplaced {
+        /// The file.
+        file: String,
+        /// Creation time now.
+        found: u32,
+        /// Creation time stored.
+        expected: u32,
+    },
+    /// Another binlog format.
+    #[error("the binlog has format version {found}")]
+    Format {
+        /// As found.
+        found: u16,
+    },
+    /// File names that are not text.
+    #[error("the binlog's file name is not readable text")]
+    FileName,
+}
+
+impl BinlogError {
+    /// The error as the loops see it, with the place in the binlog.
+    pub(super) fn at(self, event: &str, file: &str, pos: u64) -> Failure {
+        let message = format!("cannot read the {event} event that ends at {file}:{pos}: {self}");
+        let failure = match &self {
+            // Reading again cures damage on the way; damage in the file stays, and stays visible as this error.
+            Self::Checksum { .. } => Failure::retry(message).hint(
+                "damage on the network goes away by itself; if this stays, the binlog file on the source is damaged: check it with mysqlbinlog --verify-binlog-checksum",
+            ),
+            Self::Short { .. } | Self::Damaged { .. } | Self::Format { .. } | Self::FileName | Self::UnknownKind { .. } => {
+                Failure::fatal(message).hint(
+                    "the binlog holds what this version of replicator cannot read: check it with mysqlbinlog, and check whether the server is newer than the versions replicator supports",
+                )
+            }
+            Self::RefusedKind { way_out, .. } => Failure::fatal(message).hint(*way_out),
+            Self::OutOfPlace { .. } | Self::NotMapped { .. } => {
+                Failure::fatal(message).hint("if source.specific gives the position, let it be the start of a transaction")
+            }
+            Self::ImageNotFull { .. } => Failure::fatal(message).hint(
+                "run SET GLOBAL binlog_row_image = 'FULL', restart the writing sessions, and take a new snapshot from after it",
+            ),
+            Self::NoMetadata { .. } => Failure::fatal(message).hint(
+                "run SET GLOBAL binlog_row_metadata = FULL (and keep it in the server's configuration), then take a new snapshot from after it",
+            ),
+            Self::UnknownCollation { .. } => {
+                Failure::retry(message).hint("the list of collations is read again when replicator reconnects")
+            }
+            Self::Label { .. } | Self::UnsupportedColumn { .. } => {
+                Failure::fatal(message).hint("leave the table out with source.exclude, or change the column's type")
+            }
+            Self::Decompress { .. } | Self::PayloadCut => Failure::fatal(message).hint(
+                "check the file with mysqlbinlog; SET GLOBAL binlog_transaction_compression = OFF (MySQL) or log_bin_compress = OFF (MariaDB) avoids compressed events from then on",
+            ),
+            Self::RolledBackToSavepoint => Failure::fatal(message).hint(
+                "the transaction mixes transactional and non-transactional tables; leave the non-transactional tables' writers out of savepoints, and take a new snapshot from after it",
+            ),
+            Self::PreparedXa => Failure::fatal(message).hint(
+                "two-phase XA transactions on captured tables are not supported; use XA COMMIT ... ONE PHASE, or take a new snapshot from after it",
+            ),
+            Self::FileReplaced { .. } => Failure::fatal(message).hint(
+                "the source's binlogs were reset or the server was replaced; the log's position means nothing there any more: start with a new wal.path, or restore the server that the log was reading",
+            ),
+        };
+        match self {
+            Self::Decompress { source: Some(source), .. } => failure.caused_by(source),
+            _ => failure,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Rows events: the part before the images, and the proof that every image has every column.
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 6 | table id |
+//! | 2 | flags |
+//! | 2 + n | version 2 only: extra data behind its length, which counts itself |
+//! | 1-9 | number of columns, length-encoded |
+//! | n | bitmap of the columns in the images; in updates two, of before and after |
+//! | rest | the images; compressed in MariaDB's compressed events |
+
+use std::borrow::Cow;
+
+use super::compressed::decompress;
+use super::cursor::Cursor;
+use super::error::BinlogError;
+use super::kind;
+use crate::codec::frame::RowOp;
+
+/// How one rows event type is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) op: RowOp,
+    extra_data: bool,
+    compressed: bool,
+}
+
+/// The layout of a rows event type; `None` for any other type.
+pub(super) fn layout(kind: u8) -> Option<Layout> {
+    let (op, extra_data, compressed) = match kind {
+        kind::WRITE_ROWS => (RowOp::Insert, true, false),
+        kind::UPDATE_ROWS => (RowOp::Update, true, false),
+        kind::DELETE_ROWS => (RowOp::Delete, true, false),
+        kind::WRITE_ROWS_V1 => (RowOp::Insert, false, false),
+        kind::UPDATE_ROWS_V1 => (RowOp::Update, false, false),
+        kind::DELETE_ROWS_V1 => (RowOp::Delete, false, false),
+        kind::WRITE_ROWS_COMPRESSED_V1 => (RowOp::Insert, false, true),
+        kind::UPDATE_ROWS_COMPRESSED_V1 => (RowOp::Update, false, true),
+        kind::DELETE_ROWS_COMPRESSED_V1 => (RowOp::Delete, false, true),
+        kind::WRITE_ROWS_COMPRESSED => (RowOp::Insert, true, true),
+        kind::UPDATE_ROWS_COMPRESSED => (RowOp::Update, true, true),
+        kind::DELETE_ROWS_COMPRESSED => (RowOp::Delete, true, true),
+        _ => return None,
+    };
+    Some(Layout { op, extra_data, compressed })
+}
+
+/// The table id of a rows event, and what follows its fixed part.
+pub(super) fn table_id(data: &[u8], layout: Layout) -> Result<(u64, &[u8]), BinlogError> {
+    let mut cursor = Cursor::new(data);
+    let id = cursor.u48("table id")?;
+    cursor.u16("flags")?;
+    if layout.extra_data {
+        let part = "extra data";
+        let len = usize::from(cursor.u16(part)?);
+        cursor.take(len.checked_sub(2).ok_or(BinlogError::Damaged { part })?, part)?;
+    }
+    Ok((id, cursor.rest()))
+}
+
+/// The images of a rows event, once every column is known to be in them. `None`: columns are missing.
+pub(super) fn images(body: &[u8], layout: Layout, columns: usize) -> Result<Option<Cow<'_, [u8]>>, BinlogError> {
+    let mut cursor = Cursor::new(body);
+    if cursor.len("number of columns")? != columns {
+        return Err(BinlogError::Damaged { part: "number of columns" });
+    }
+    let bitmaps = if layout.op == RowOp::Update { 2 } else { 1 };
+    for _ in 0..bitmaps {
+        if !all_set(cursor.take(columns.div_ceil(8), "column bitmap")?, columns) {
+            return Ok(None);
+        }
+    }
+    let images = cursor.rest();
+    Ok(Some(if layout.compressed { Cow::Owned(decompress(images, "rows")?) } else { Cow::Borrowed(images) }))
+}
+
+fn all_set(bitmap: &[u8], columns: usize) -> bool {
+    let (whole, rest) = (columns / 8, columns % 8);
+    bitmap.iter().take(whole).all(|byte| *byte == 0xff)
+        && (rest == 0 || bitmap.get(whole).is_some_and(|byte| byte.trailing_ones() >= u32::try_from(rest).unwrap_or(8)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_come_out_only_when_every_column_is_present() {
+        let layout = layout(kind::UPDATE_ROWS).unwrap();
+        let body = [9, 0xff, 0x01, 0xff, 0xff, 1, 2, 3];
+        assert_eq!(images(&body, layout, 9).unwrap().as_deref(), Some(&[1, 2, 3][..]));
+        assert_eq!(images(&[9, 0xff, 0x01, 0xfe, 0x01, 1], layout, 9).unwrap(), None);
+        assert_eq!(images(&[9, 0xff, 0x00, 0xff, 0x01, 1], layout, 9).unwrap(), None);
+        assert!(images(&body, layout, 10).is_err());
+        assert!(images(&body[..4], layout, 9).is_err());
+    }
+
+    #[test]
+    fn the_extra_data_of_version_two_is_stepped_over() {
+        let data = [5, 0, 0, 0, 0, 1, 1, 0, 5, 0, 7, 7, 7, 42];
+        let (id, rest) = table_id(&data, layout(kind::WRITE_ROWS).unwrap()).unwrap();
+        assert_eq!((id, rest), ((1 << 40) | 5, &[42][..]));
+        let (_, rest) = table_id(&data, layout(kind::WRITE_ROWS_V1).unwrap()).unwrap();
+        assert_eq!(rest, &[5, 0, 7, 7, 7, 42]);
+        assert!(table_id(&[0, 0, 0, 0, 0, 0, 0, 0, 1, 0], layout(kind::WRITE_ROWS).unwrap()).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! Which tables the stream is talking about: table ids to captured tables and their schemas.
+//!
+//! A `TABLE_MAP` stands before the rows of every statement, nearly always with the same bytes as the last one for its table.
+//! So bytes are compared first; only bytes that differ are read, and only a schema that differs is told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::error::BinlogError;
+use super::labels::Collations;
+use super::table_map::{self, FIXED};
+use crate::config::TableFilter;
+use crate::model::{TableName, TableSchema};
+
+/// A captured table, as a small dense number; stable while the decoder lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableSlot(pub u32);
+
+/// Table ids kept before they are all forgotten. Every DDL gives a new id; a forgotten one costs a comparison of schemas.
+const MAX_IDS: usize = 4096;
+
+#[derive(Debug)]
+struct Slot {
+    name: TableName,
+    /// The last schema told; `None`: the next `TABLE_MAP` is told whatever it is.
+    told: Option<Arc<TableSchema>>,
+}
+
+/// What a table id stands for.
+#[derive(Debug)]
+struct Mapped {
+    /// The event's bytes behind id and flags.
+    bytes: Vec<u8>,
+    /// The group that last named it: rows are only good for ids named in their own group.
+    group: u64,
+    target: Target,
+}
+
+/// Where rows of a table id go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Captured { slot: TableSlot, columns: usize },
+    Filtered,
+}
+
+#[derive(Debug)]
+pub(super) struct Tables {
+    filter: TableFilter,
+    mariadb: bool,
+    collations: Arc<Collations>,
+    slots: Vec<Slot>,
+    by_name: HashMap<TableName, TableSlot>,
+    ids: FxHashMap<u64, Mapped>,
+}
+
+impl Tables {
+    pub(super) fn new(filter: TableFilter, mariadb: bool, collations: Arc<Collations>) -> Self {
+        Self { filter, mariadb, collations, slots: Vec::new(), by_name: HashMap::new(), ids: FxHashMap::default() }
+    }
+
+    pub(super) fn collations(&self) -> &Collations {
+        &self.collations
+    }
+
+    pub(super) fn name(&self, slot: TableSlot) -> Option<&TableName> {
+        self.slot(slot).map(|slot| &slot.name)
+    }
+
+    fn slot(&self, slot: TableSlot) -> Option<&Slot> {
+        self.slots.get(usize::try_from(slot.0).ok()?)
+    }
+
+    /// The next `TABLE_MAP` of the table is told again.
+    pub(super) fn forget(&mut self, table: &TableName) {
+        let slot = self.by_name.get(table).and_then(|slot| usize::try_from(slot.0).ok());
+        if let Some(slot) = slot.and_then(|slot| self.slots.get_mut(slot)) {
+            slot.told = None;
+        }
+    }
+
+    /// A new file: the server may have been restarted, then ids start again.
+    pub(super) fn forget_ids(&mut self) {
+        self.ids.clear();
+    }
+
+    /// Takes a `TABLE_MAP` in. Gives the schema to tell, if it is one.
+    pub(super) fn map(
+        &mut self,
+        data: &[u8],
+        group: u64,
+    ) -> Result<Option<(TableSlot, Arc<TableSchema>)>, BinlogError> {
+        let id = table_map::table_id(data)?;
+        let bytes = data.get(FIXED..).ok_or(BinlogError::Short { part: "table id" })?;
+        if let Some(known) = self.ids.get_mut(&id)
+            && known.bytes == bytes
+        {
+            known.group = group;
+            let told = match known.target {
+                Target::Captured { slot, .. } => self.slot(slot).is_some_and(|slot| slot.told.is_some()),
+                Target::Filtered => true,
+            };
+            if told {
+                return Ok(None);
+            }
+        }
+        self.map_new(id, data, bytes, group)
+    }
+
+    /// The slow path: bytes that were not seen under this id, or a table that was forgotten.
+    #[cold]
+    fn map_new(
+        &mut self,
+        id: u64,
+        data: &[u8],
+        bytes: &[u8],
+        group: u64,
+    ) -> Result<Option<(TableSlot, Arc<TableSchema>)>, BinlogError> {
+        if self.ids.len() >= MAX_IDS && !self.ids.contains_key(&id) {
+            // Ids of this group are still needed for its rows.
+            self.ids.retain(|_, mapped| mapped.group == group);
+        }
+        let named = table_map::names(data)?;
+        if !self.filter.captures(named.database, named.table) {
+            self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Filtered });
+            return Ok(None);
+        }
+        let schema = table_map::schema(named, self.mariadb, &self.collations)?;
+        if let Some((column, ty)) = schema.first_unsupported() {
+            return Err(BinlogError::UnsupportedColumn {
+                table: schema.name.clone(),
+                column: column.name.clone(),
+                ty: ty.to_owned(),
+            });
+        }
+        let columns = schema.columns.len();
+        let slot = self.slot_of(&schema.name)?;
+        let mut told = None;
+        let place = usize::try_from(slot.0).ok().and_then(|at| self.slots.get_mut(at));
+        if let Some(place) = place
+            && !place.told.as_ref().is_some_and(|last| last.same_image(&schema))
+        {
+            let schema = Arc::new(schema);
+            place.told = Some(Arc::clone(&schema));
+            told = Some((slot, schema));
+        }
+        self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Captured { slot, columns } });
+        Ok(told)
+    }
+
+    fn slot_of(&mut self, name: &TableName) -> Result<TableSlot, BinlogError> {
+        if let Some(slot) = self.by_name.get(name) {
+            return Ok(*slot);
+        }
+        let slot = TableSlot(u32::try_from(self.slots.len()).map_err(|_| BinlogError::Damaged { part: "table name" })?);
+        self.slots.push(Slot { name: name.clone(), told: None });
+        self.by_name.insert(name.clone(), slot);
+        Ok(slot)
+    }
+
+    /// Where rows of `id` go, in the group that has named it.
+    pub(super) fn target(&self, id: u64, group: u64) -> Result<Target, BinlogError> {
+        match self.ids.get(&id) {
+            Some(mapped) if mapped.group == group => Ok(mapped.target),
+            _ => Err(BinlogError::NotMapped { table_id: id }),
+        }
+    }
+}

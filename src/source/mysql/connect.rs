@@ -1,0 +1,245 @@
+//! Connections to the source: how they are opened, what their sessions are set to, and what their errors mean.
+//!
+//! Every error that leaves here says whether trying again can help and which setting it is about. None holds the password:
+//! the driver's errors do not, and nothing here adds it.
+
+use std::io;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, ServerError, SslOpts};
+
+use crate::config::{SourcePlan, TlsMode};
+use crate::error::Failure;
+
+/// Time for TCP, TLS and login together. A server that needs longer is as good as down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Idle time before TCP asks whether the peer is alive; below the 350 s after which cloud load balancers forget a connection.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Largest packet taken from the server: the protocol's own limit, as an event may be as large as the dump thread sends.
+const MAX_PACKET: usize = 1 << 30;
+
+/// What every session is set to. Times in UTC; strings in UTF-8 until a reader says otherwise; and the server waits long
+/// enough when the log is full and nothing is read from the connection (its default is one minute).
+const SESSION: [&str; 3] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION time_zone = '+00:00'",
+    "SET SESSION net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 28800",
+];
+
+/// Driver options for the source.
+pub fn options(source: &SourcePlan) -> Opts {
+    let verifies = matches!(source.tls.mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
+    let tls = (source.tls.mode != TlsMode::Disabled).then(|| {
+        let authorities = source.tls.ca_file.iter().map(|file| file.clone().into()).collect();
+        SslOpts::default()
+            .with_root_certs(authorities)
+            .with_danger_accept_invalid_certs(!verifies)
+            .with_danger_skip_domain_validation(source.tls.mode != TlsMode::VerifyIdentity)
+    });
+    OptsBuilder::default()
+        .ip_or_hostname(source.host.as_str())
+        .tcp_port(source.port)
+        .user(Some(source.user.as_str()))
+        .pass((!source.password.is_empty()).then(|| source.password.reveal()))
+        // A socket found on the same host would bypass the address and the TLS that were asked for.
+        .prefer_socket(false)
+        .ssl_opts(tls)
+        // A password in clear text (PAM, LDAP) only to a server whose certificate was checked.
+        .enable_cleartext_plugin(verifies)
+        .stmt_cache_size(0)
+        .tcp_keepalive(Some(KEEPALIVE))
+        .tcp_nodelay(true)
+        .max_allowed_packet(Some(MAX_PACKET))
+        .wait_timeout(Some(28_800))
+        .init(SESSION.to_vec())
+        .into()
+}
+
+/// Opens a connection.
+///
+/// # Errors
+/// A [`Failure`] that says whether to try again, and which setting it is about.
+pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
+    let server = format!("{}:{}", source.host, source.port);
+    // Boxed: the driver's future is large, and connections are rare.
+    match tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(Conn::new(options(source)))).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(classify(error, &format!("connect to the source \"{server}\""))),
+        Err(_) => Err(Failure::retry(format!(
+            "cannot connect to the source \"{server}\": no answer in {} s",
+            CONNECT_TIMEOUT.as_secs()
+        ))
+        .hint("check host and port in source.url, and what filters packets on the way")),
+    }
+}
+
+/// Runs a statement without a result.
+///
+/// # Errors
+/// A classified [`Failure`] that says what the statement was for.
+pub async fn execute(connection: &mut Conn, sql: &str, purpose: &str) -> Result<(), Failure> {
+    connection.query_drop(sql).await.map_err(|error| classify(error, purpose))
+}
+
+/// What an error of the driver means: try again, or stop, and the way out. `purpose` is "verb + object".
+pub fn classify(error: Error, purpose: &str) -> Failure {
+    let message = format!("cannot {purpose}");
+    // The cause is the inner error: the driver's outer ones only repeat it.
+    match error {
+        Error::Server(server) => by_code(&server, message).caused_by(server),
+        Error::Io(IoError::Io(io)) => by_io(&io, message).caused_by(io),
+        Error::Io(IoError::Tls(tls)) => Failure::fatal(message).hint(CHECK_TLS).caused_by(tls),
+        Error::Driver(driver) => by_driver(&driver, message).caused_by(driver),
+        Error::Url(url) => Failure::fatal(message).hint("check source.url").caused_by(url),
+        Error::Other(other) => Failure::fatal(message).caused_by(other),
+    }
+}
+
+const CHECK_TLS: &str = "check source.tls.mode and source.tls.ca_file against the server's certificate";
+
+fn by_io(error: &io::Error, message: String) -> Failure {
+    // rustls reports a refused certificate as an I/O error of this kind.
+    if error.kind() == io::ErrorKind::InvalidData {
+        return Failure::fatal(message).hint(CHECK_TLS);
+    }
+    if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::PermissionDenied {
+        return Failure::fatal(message).hint("check that the file in source.tls.ca_file can be read");
+    }
+    Failure::retry(message).hint("check that the server runs, and host and port in source.url")
+}
+
+fn by_driver(error: &DriverError, message: String) -> Failure {
+    match error {
+        DriverError::ConnectionClosed | DriverError::PoolDisconnected => Failure::retry(message),
+        DriverError::NoClientSslFlagFromServer => Failure::fatal(message)
+            .hint("the server offers no TLS; set it up there, or set source.tls.mode to disabled"),
+        DriverError::CleartextPluginDisabled => Failure::fatal(message).hint(
+            "the account's password would be sent in clear text; set source.tls.mode to verify_ca or verify_identity",
+        ),
+        DriverError::UnknownAuthPlugin { .. } | DriverError::MysqlOldPasswordDisabled => Failure::fatal(message)
+            .hint("give the account of source.url a supported authentication plugin, such as caching_sha2_password"),
+        _ => Failure::fatal(message),
+    }
+}
+
+fn by_code(error: &ServerError, message: String) -> Failure {
+    match error.code {
+        // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
+        1045 | 1698 => Failure::fatal(message)
+            .hint("check the user in source.url, and REPLICATOR_SOURCE_PASSWORD or source.password_file"),
+        // ER_HOST_NOT_PRIVILEGED.
+        1130 => Failure::fatal(message).hint("create the account of source.url for the host replicator runs on"),
+        // ER_HOST_IS_BLOCKED.
+        1129 => {
+            Failure::fatal(message).hint("run FLUSH HOSTS, or TRUNCATE performance_schema.host_cache, on the source")
+        }
+        // ER_ACCOUNT_HAS_BEEN_LOCKED, ER_MUST_CHANGE_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN.
+        3118 | 1820 | 1862 => Failure::fatal(message).hint("unlock the account of source.url, or renew its password"),
+        // ER_SECURE_TRANSPORT_REQUIRED.
+        3159 => Failure::fatal(message).hint("the server demands TLS; set source.tls.mode to verify_identity"),
+        // ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR.
+        1044 | 1142 | 1143 | 1227 => Failure::fatal(message).hint(
+            "the account of source.url lacks a privilege; run `replicator check`, which names the GRANT statement",
+        ),
+        // ER_MASTER_FATAL_ERROR_READING_BINLOG: the dump thread's word for many things, told apart by its text.
+        1236 => dump_error(&error.message, message),
+        // Too many connections, out of memory, shutdown, network, lock wait, deadlock, killed, server gone, read-only, starting.
+        1040
+        | 1041
+        | 1053
+        | 1152..=1161
+        | 1184
+        | 1203
+        | 1205
+        | 1213
+        | 1226
+        | 1290
+        | 1317
+        | 1927
+        | 2002..=2013
+        | 3024
+        | 3168
+        | 4031 => Failure::retry(message),
+        _ => Failure::fatal(message),
+    }
+}
+
+fn dump_error(text: &str, message: String) -> Failure {
+    let text = text.to_ascii_lowercase();
+    let new_start = "the source no longer has what the log needs; start again with a new wal.path and a snapshot, and keep binlogs longer (binlog_expire_logs_seconds)";
+    let hint = if text.contains("same server_uuid")
+        || text.contains("same server_id")
+        || text.contains("same server-id")
+    {
+        "another replica uses the same server id; give source.server_id a value of its own"
+    } else if ["purged", "could not find first log", "could not find gtid state", "missing", "not in the master's binlog"]
+        .iter()
+        .any(|part| text.contains(part))
+    {
+        new_start
+    } else if text.contains("impossible position")
+        || text.contains("bogus data")
+        || text.contains("log event entry exceeded")
+    {
+        "the position is not the start of an event: check source.specific, or whether the source's binlogs were reset"
+    } else if text.contains("misconfigured") || text.contains("server_id") {
+        "set server_id on the source, and a source.server_id that differs from it"
+    } else if text.contains("checksum") {
+        "the source cannot verify its own binlog: check the file with mysqlbinlog --verify-binlog-checksum"
+    } else {
+        "see the source's error log"
+    };
+    Failure::fatal(message).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorClass;
+
+    fn server(code: u16, message: &str) -> Failure {
+        let error = ServerError { code, message: message.into(), state: "HY000".into() };
+        classify(Error::Server(error), "do it")
+    }
+
+    #[test]
+    fn errors_that_time_can_cure_are_retried_and_the_others_stop_with_a_hint() {
+        for code in [1040, 1053, 1205, 2013, 1159] {
+            assert_eq!(server(code, "").class, ErrorClass::Retry, "{code}");
+        }
+        for (code, setting) in [
+            (1045, "REPLICATOR_SOURCE_PASSWORD"),
+            (1130, "source.url"),
+            (1227, "replicator check"),
+            (3159, "source.tls.mode"),
+        ] {
+            let failure = server(code, "");
+            assert_eq!(failure.class, ErrorClass::Fatal, "{code}");
+            assert!(failure.hint.unwrap().contains(setting), "{code}");
+        }
+        let gone = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(classify(Error::Io(IoError::Io(gone)), "do it").class, ErrorClass::Retry);
+        assert_eq!(classify(Error::Driver(DriverError::NoClientSslFlagFromServer), "do it").class, ErrorClass::Fatal);
+    }
+
+    #[test]
+    fn the_dump_threads_errors_are_told_apart_by_their_text() {
+        for (text, part) in [
+            (
+                "A replica with the same server_uuid/server_id as this replica has connected to the source",
+                "source.server_id",
+            ),
+            ("Cannot replicate because the source purged required binary logs.", "wal.path"),
+            ("Could not find first log file name in binary log index file", "wal.path"),
+            ("Client requested source to start replication from impossible position", "source.specific"),
+            ("something else", "error log"),
+        ] {
+            let failure = server(1236, text);
+            assert_eq!(failure.class, ErrorClass::Fatal);
+            assert!(failure.hint.as_deref().unwrap().contains(part), "{text}: {:?}", failure.hint);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! One row of `information_schema.COLUMNS` into a [`ColumnType`].
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
+
+use super::labels;
+use super::quote::text_literal;
+use crate::error::Failure;
+use crate::model::{Charset, ColumnType, IntWidth, TableName};
+use crate::source::mysql::schema::Flavour;
+use crate::source::mysql::schema::failure::query_failure;
+
+/// What the catalogue says of a column, unread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RawColumn {
+    pub(super) name: String,
+    pub(super) default: Option<String>,
+    pub(super) nullable: bool,
+    pub(super) data_type: String,
+    pub(super) column_type: String,
+    pub(super) octets: Option<u64>,
+    pub(super) precision: Option<u64>,
+    pub(super) scale: Option<u64>,
+    pub(super) fsp: Option<u64>,
+    pub(super) charset: Option<String>,
+    pub(super) collation: Option<String>,
+    pub(super) extra: String,
+}
+
+/// The columns of a table in order; none when it does not exist.
+pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Vec<RawColumn>, Failure> {
+    let sql = format!(
+        "SELECT COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE = 'YES', LOWER(DATA_TYPE), COLUMN_TYPE, \
+         CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, CHARACTER_SET_NAME, \
+         COLLATION_NAME, EXTRA FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
+         ORDER BY ORDINAL_POSITION",
+        text_literal(&table.database),
+        text_literal(&table.table)
+    );
+    let rows: Vec<mysql_async::Row> =
+        conn.query(sql).await.map_err(|error| query_failure(&format!("describe table \"{table}\""), error))?;
+    rows.into_iter()
+        .map(|mut row| {
+            RawColumn::take(&mut row).ok_or_else(|| {
+                Failure::fatal(format!("the catalogue's answer about table \"{table}\" is not readable"))
+            })
+        })
+        .collect()
+}
+
+fn take<T: mysql_async::prelude::FromValue>(row: &mut mysql_async::Row, place: usize) -> Option<T> {
+    row.take_opt(place)?.ok()
+}
+
+impl RawColumn {
+    fn take(row: &mut mysql_async::Row) -> Option<Self> {
+        Some(Self {
+            name: take(row, 0)?,
+            default: take(row, 1)?,
+            nullable: take(row, 2)?,
+            data_type: take(row, 3)?,
+            column_type: take(row, 4)?,
+            octets: take(row, 5)?,
+            precision: take(row, 6)?,
+            scale: take(row, 7)?,
+            fsp: take(row, 8)?,
+            charset: take(row, 9)?,
+            collation: take(row, 10)?,
+            extra: take::<Option<String>>(row, 11)?.unwrap_or_default().to_ascii_uppercase(),
+        })
+    }
+
+    /// The type as a `TABLE_MAP` with full metadata tells it; `None` when the catalogue's facts do not make one.
+    pub(super) fn column_type(&self, flavour: Flavour) -> Option<ColumnType> {
+        let unsigned = self.column_type.to_ascii_lowercase().contains("unsigned");
+        let int = |width| Some(ColumnType::Int { width, unsigned });
+        let unsupported = |code, name: &str| Some(ColumnType::Unsupported { code, name: name.to_owned() });
+        let fsp = || u8::try_from(self.fsp.unwrap_or(0)).ok();
+        let max_bytes = || u16::try_from(self.octets?).ok();
+        let charset = || Some(Charset::new(self.charset.as_deref()?));
+        // MariaDB 10.3: a column attribute shown in the type only; such columns have type codes of their own in the binlog.
+        let compressed = flavour == Flavour::MariaDb && self.column_type.contains("COMPRESSED");
+        match self.data_type.as_str() {
+            "varchar" | "varbinary" if compressed => unsupported(141, "VARCHAR COMPRESSED"),
+            "tinyblob" | "blob" | "mediumblob" | "longblob" | "tinytext" | "text" | "mediumtext" | "longtext"
+                if compressed =>
+            {
+                unsupported(140, "BLOB COMPRESSED")
+            }
+            "tinyint" => int(IntWidth::W1),
+            "smallint" => int(IntWidth::W2),
+            "mediumint" => int(IntWidth::W3),
+            "int" => int(IntWidth::W4),
+            "bigint" => int(IntWidth::W8),
+            "float" => Some(ColumnType::Float),
+            "double" => Some(ColumnType::Double),
+            "decimal" => Some(ColumnType::Decimal {
+                precision: u8::try_from(self.precision?).ok()?,
+                scale: u8::try_from(self.scale?).ok()?,
+            }),
+            "year" => Some(ColumnType::Year),
+            "date" => Some(ColumnType::Date),
+            "time" => Some(ColumnType::Time { fsp: fsp()? }),
+            "datetime" => Some(ColumnType::DateTime { fsp: fsp()? }),
+            "timestamp" => Some(ColumnType::Timestamp { fsp: fsp()? }),
+            "bit" => Some(ColumnType::Bit { bits: u8::try_from(self.precision?).ok()? }),
+            "char" => Some(ColumnType::Char { max_bytes: max_bytes()?, charset: charset()? }),
+            "varchar" => Some(ColumnType::VarChar { max_bytes: max_bytes()?, charset: charset()? }),
+            "binary" => Some(ColumnType::Binary { length: max_bytes()? }),
+            "varbinary" => Some(ColumnType::VarBinary { max_bytes: max_bytes()? }),
+            "tinytext" => Some(ColumnType::Text { length_bytes: 1, charset: charset()? }),
+            "text" => Some(ColumnType::Text { length_bytes: 2, charset: charset()? }),
+            "mediumtext" => Some(ColumnType::Text { length_bytes: 3, charset: charset()? }),
+            "longtext" => Some(ColumnType::Text { length_bytes: 4, charset: charset()? }),
+            "tinyblob" => Some(ColumnType::Blob { length_bytes: 1 }),
+            "blob" => Some(ColumnType::Blob { length_bytes: 2 }),
+            "mediumblob" => Some(ColumnType::Blob { length_bytes: 3 }),
+            "longblob" => Some(ColumnType::Blob { length_bytes: 4 }),
+            "enum" => Some(ColumnType::Enum { members: labels::parse(&self.column_type)? }),
+            "set" => Some(ColumnType::Set { members: labels::parse(&self.column_type)? }),
+            "json" => Some(ColumnType::Json),
+            "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
+            | "geometrycollection" | "geomcollection" => Some(ColumnType::Geometry),
+            "vector" if flavour == Flavour::MySql => Some(ColumnType::Vector),
+            // MariaDB's UUID, INET4, INET6 and whatever comes: MYSQL_TYPE_STRING to the protocol.
+            other => unsupported(254, other),
+        }
+    }
+
+    /// Whether the server computes the value.
+    pub(super) fn is_generated(&self) -> bool {
+        // MySQL's DEFAULT_GENERATED is a default that is an expression, not a generated column.
+        self.extra.contains("VIRTUAL GENERATED") || self.extra.contains("STORED GENERATED")
+    }
+}
+
+#[cfg(test)]
+pub(super) fn raw(name: &str, data_type: &str, column_type: &str) -> RawColumn {
+    RawColumn {
+        name: name.to_owned(),
+        default: None,
+        nullable: true,
+        data_type: data_type.to_owned(),
+        column_type: column_type.to_owned(),
+        octets: None,
+        precision: None,
+        scale: None,
+        fsp: None,
+        charset: None,
+        collation: None,
+        extra: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_keep_width_and_sign_whatever_the_display_width() {
+        let ty = |data, column| raw("c", data, column).column_type(Flavour::MariaDb).unwrap();
+        assert_eq!(ty("bigint", "bigint(20) unsigned"), ColumnType::Int { width: IntWidth::W8, unsigned: true });
+        assert_eq!(ty("tinyint", "tinyint(1)"), ColumnType::Int { width: IntWidth::W1, unsigned: false });
+        assert_eq!(
+            ty("mediumint", "mediumint(8) unsigned zerofill"),
+            ColumnType::Int { width: IntWidth::W3, unsigned: true }
+        );
+    }
+
+    #[test]
+    fn strings_carry_their_length_in_bytes_and_their_charset() {
+        let column = RawColumn { octets: Some(1020), charset: Some("utf8mb4".into()), ..raw("c", "char", "char(255)") };
+        assert_eq!(
+            column.column_type(Flavour::MySql).unwrap(),
+            ColumnType::Char { max_bytes: 1020, charset: Charset::new("utf8mb4") }
+        );
+        let column = RawColumn { octets: Some(4), ..raw("c", "binary", "binary(4)") };
+        assert_eq!(column.column_type(Flavour::MySql).unwrap(), ColumnType::Binary { length: 4 });
+    }
+
+    #[test]
+    fn types_that_are_not_read_are_named() {
+        let ty = |data, column| raw("c", data, column).column_type(Flavour::MariaDb).unwrap();
+        assert_eq!(ty("uuid", "uuid"), ColumnType::Unsupported { code: 254, name: "uuid".into() });
+        assert!(matches!(ty("blob", "blob /*M!100301 COMPRESSED*/"), ColumnType::Unsupported { code: 140, .. }));
+    }
+
+    #[test]
+    fn a_default_that_is_an_expression_does_not_make_a_column_generated() {
+        let column = |extra: &str| RawColumn { extra: extra.to_owned(), ..raw("c", "int", "int") };
+        assert!(!column("DEFAULT_GENERATED ON UPDATE CURRENT_TIMESTAMP").is_generated());
+        assert!(column("VIRTUAL GENERATED").is_generated() && column("STORED GENERATED INVISIBLE").is_generated());
+    }
+}

@@ -1,0 +1,101 @@
+//! A table, as the catalogue describes it.
+
+use mysql_async::Conn;
+
+use super::columns::{self, RawColumn};
+use super::defaults;
+use super::flavour::Flavour;
+use super::keys::{self, ChunkKey, RawKeyPart};
+use super::quote::identifier;
+use crate::codec::row_image::ImageWriter;
+use crate::error::Failure;
+use crate::model::{Column, ColumnDefault, ColumnType, TableName, TableSchema};
+
+/// A table, as the catalogue describes it.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The schema, equal to what `TABLE_MAP` tells.
+    pub schema: TableSchema,
+    /// What a reader needs of each column, in the order of the schema.
+    pub columns: Vec<ColumnFacts>,
+    /// The key along which the table is cut into chunks; `None`: it is read whole.
+    pub chunk_key: Option<ChunkKey>,
+    raw: (Vec<RawColumn>, Vec<RawKeyPart>),
+}
+
+/// What a reader needs of a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnFacts {
+    /// The expression that selects it so that the image can be written from it.
+    pub select: String,
+}
+
+impl Described {
+    /// Whether the catalogue said the very same: then whatever was derived from `self` holds for `other`.
+    pub fn same_catalogue(&self, other: &Self) -> bool {
+        self.raw == other.raw
+    }
+}
+
+/// Describes a table; `None` when it does not exist.
+///
+/// The session must speak utf8mb4 in both directions.
+///
+/// # Errors
+/// The server's; a catalogue entry that makes no type; a character set that is not known, by column.
+pub async fn describe(conn: &mut Conn, flavour: Flavour, table: &TableName) -> Result<Option<Described>, Failure> {
+    let raw = columns::fetch(conn, table).await?;
+    if raw.is_empty() {
+        return Ok(None);
+    }
+    let keys = keys::fetch(conn, table).await?;
+    assemble(flavour, table, raw, keys).map(Some)
+}
+
+fn assemble(
+    flavour: Flavour,
+    table: &TableName,
+    raw: Vec<RawColumn>,
+    raw_keys: Vec<RawKeyPart>,
+) -> Result<Described, Failure> {
+    let types: Vec<ColumnType> = raw
+        .iter()
+        .map(|column| {
+            column.column_type(flavour).ok_or_else(|| {
+                Failure::fatal(format!(
+                    "column \"{}\" of table \"{table}\" is described as {}, which is not understood",
+                    column.name, column.column_type
+                ))
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let (key, chunk_key) = keys::choose(&raw, &types, &raw_keys);
+    let columns: Vec<Column> = raw
+        .iter()
+        .zip(&types)
+        .map(|(column, ty)| Column {
+            name: column.name.clone(),
+            ty: ty.clone(),
+            nullable: column.nullable,
+            default: ColumnDefault::Unknown,
+        })
+        .collect();
+    let mut schema = TableSchema { name: table.clone(), columns, key };
+    // A schema that has no writer (a type that is not read) is described all the same: the caller names the column.
+    if let Ok(writer) = ImageWriter::new(&schema) {
+        for (place, (column, raw)) in schema.columns.iter_mut().zip(&raw).enumerate() {
+            column.default = defaults::default(raw, &column.ty, flavour, &writer, place);
+        }
+    }
+    let facts = schema.columns.iter().map(|column| ColumnFacts { select: select(column) }).collect();
+    Ok(Described { schema, columns: facts, chunk_key, raw: (raw, raw_keys) })
+}
+
+fn select(column: &Column) -> String {
+    let name = identifier(&column.name);
+    match &column.ty {
+        // By number: a label may be of any character set, and the ordinal 0 has none.
+        ColumnType::Enum { .. } | ColumnType::Set { .. } => format!("CAST({name} AS UNSIGNED)"),
+        _ => name,
+    }
+}

@@ -1,0 +1,47 @@
+//! How large the server thinks a table is. Estimates only: they size chunks and progress bars.
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
+
+use super::failure::query_failure;
+use super::quote::text_literal;
+use crate::error::Failure;
+use crate::model::TableName;
+
+/// The size of a table, as the server estimates it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes a row takes in the engine; 0: not known.
+    pub row_bytes: u64,
+}
+
+/// Asks for the estimate of a table; all zero when it does not exist.
+pub async fn estimate(conn: &mut Conn, table: &TableName) -> Result<Estimate, Failure> {
+    let sql = format!(
+        "SELECT COALESCE(TABLE_ROWS, 0), COALESCE(AVG_ROW_LENGTH, 0) FROM information_schema.TABLES \
+         WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        text_literal(&table.database),
+        text_literal(&table.table)
+    );
+    let row: Option<(u64, u64)> =
+        conn.query_first(sql).await.map_err(|error| query_failure(&format!("size table \"{table}\""), error))?;
+    Ok(row.map_or_else(Estimate::default, |(rows, row_bytes)| Estimate { rows, row_bytes }))
+}
+
+/// Whether the table's engine reads by consistent views; every other engine needs a lock for that.
+pub(in crate::source::mysql) async fn is_transactional(conn: &mut Conn, table: &TableName) -> Result<bool, Failure> {
+    let sql = format!(
+        "SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        text_literal(&table.database),
+        text_literal(&table.table)
+    );
+    let engine: Option<Option<String>> = conn
+        .query_first(sql)
+        .await
+        .map_err(|error| query_failure(&format!("ask for the engine of table \"{table}\""), error))?;
+    Ok(engine
+        .flatten()
+        .is_some_and(|engine| ["InnoDB", "ROCKSDB"].iter().any(|name| engine.eq_ignore_ascii_case(name))))
+}

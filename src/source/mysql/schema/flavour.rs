@@ -1,0 +1,3 @@
+//! Which of the two servers speaks.
+
+pub use crate::source::mysql::server::Flavour;

@@ -1,0 +1,146 @@
+//! A whole table read at one exact position, with the stream standing still there: for tables that have no key to cut
+//! chunks along, so that there is neither a range to read nor a key by which the stream's changes could be told from the
+//! read's rows.
+//!
+//! The stream pauses at a boundary; a view is pinned together with its position *P*, at or after that boundary; the stream runs
+//! on to *P*, takes the rows as they come, and goes on. How view and position are pinned:
+//! - MariaDB: `START TRANSACTION WITH CONSISTENT SNAPSHOT` tells its position. The table is described before and after, with its
+//!   metadata lock held from the second time on, so a change of its definition in between is noticed.
+//! - MySQL: `LOCK TABLES t READ` for a moment; position, description and a view on a second connection are taken under it.
+//! - A storage engine without transactions, on both: the lock stays until the last row.
+//!
+//! A lock that is not had within seconds lets the stream go on, and the read is tried again later.
+
+use std::sync::Arc;
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
+use tokio::sync::{mpsc, oneshot};
+
+use super::consistency;
+use super::context::Context;
+use super::handoff::{ExactRead, FilePos, Paused, Placed};
+use super::progress::{Stage, TableProgress};
+use super::read::TableReader;
+use super::slots::Slot;
+use crate::error::Failure;
+use crate::model::TableName;
+use crate::source::mysql::schema::{self, Described, Flavour, query_failure, table_identifier};
+
+/// Bytes of a piece: large enough to cost little, small enough that a few in flight are nothing.
+const PIECE_BYTES: usize = 1 << 20;
+/// Pieces in flight.
+const PIECES: usize = 4;
+/// Tries to describe a table twice the same around the opening of its view.
+const STILL_TRIES: u32 = 20;
+
+/// Reads the table and moves `progress` on to [`Stage::Placed`].
+pub(super) async fn read(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
+    let table = progress.table().clone();
+    context.show(&table, |entry| entry.state = super::status::TableState::Running);
+    let mut slot = context.slots.take().await?;
+    let transactional = schema::is_transactional(&mut slot.control, &table).await?;
+    let Paused { at, exact } = context.ingest.pause().await?;
+    let at = FilePos { file: at.file, pos: at.pos };
+    // An error drops `exact`, which lets the stream go on.
+    let pinned = pin(context, &mut slot, &table, &at, transactional).await?;
+    let Some((described, position)) = pinned else {
+        // Dropped; the stream tells of that.
+        progress.stage = Stage::Placed;
+        return Ok(());
+    };
+    let reader = TableReader::new(&described)?;
+    let filter = progress.job.where_clause.clone();
+    let next = TableProgress { stage: Stage::Placed, ..progress.clone() };
+    let (pieces, taken) = mpsc::channel(PIECES);
+    let (reply, placed) = oneshot::channel();
+    let read = ExactRead {
+        table: table.clone(),
+        schema: Arc::new(described.schema),
+        at: position,
+        replace: filter.is_none(),
+        pieces: taken,
+        progress: next.entry()?,
+        reply,
+    };
+    if exact.send(read).is_err() {
+        return Err(Failure::retry("the stream is being re-opened"));
+    }
+    let sql = reader.whole_statement(filter.as_deref());
+    let rows = match reader.read_pieces(&mut slot.reader, &sql, PIECE_BYTES, &context.rate, &pieces).await {
+        Ok(rows) => rows,
+        Err(failure) => {
+            // The loop must know that the end of the pieces is not the end of the table. It may be gone itself.
+            drop(pieces.send(Err(Failure::retry("the read broke off"))).await);
+            return Err(failure);
+        }
+    };
+    drop(pieces);
+    let placed = placed.await.map_err(|_| Failure::retry("the stream is being re-opened"))?;
+    match (placed, rows) {
+        (Placed::Appended { .. }, Some(rows)) => {
+            consistency::close_view(&mut slot.reader).await?;
+            consistency::unlock_tables(&mut slot.reader).await?;
+            context.slots.give_back(slot);
+            *progress = TableProgress { rows, ..next };
+            Ok(())
+        }
+        (Placed::Discarded, _) | (_, None) => {
+            Err(Failure::retry(format!("table \"{table}\" changed while it was read whole")))
+        }
+    }
+}
+
+/// Pins a view of the table on the slot's reader together with its position; `None` when there is no such table.
+async fn pin(
+    context: &Context,
+    slot: &mut Slot,
+    table: &TableName,
+    at: &FilePos,
+    transactional: bool,
+) -> Result<Option<(Described, FilePos)>, Failure> {
+    let server = context.sessions.server()?;
+    if !transactional {
+        consistency::lock_table(&mut slot.reader, table).await?;
+        let position = consistency::binlog_end(&mut slot.control, server).await?;
+        let described = schema::describe(&mut slot.control, server.flavour, table).await?;
+        return Ok(described.map(|described| (described, position)));
+    }
+    match server.flavour {
+        Flavour::MySql => {
+            consistency::lock_table(&mut slot.reader, table).await?;
+            let position = consistency::binlog_end(&mut slot.control, server).await?;
+            let described = schema::describe(&mut slot.control, server.flavour, table).await?;
+            // The two connections change roles: the one that holds the lock ends as the control connection would, so the view
+            // is opened on a third, which becomes the reader.
+            let mut reader = context.sessions.reader().await?;
+            consistency::start_snapshot(&mut reader).await?;
+            touch(&mut reader, table).await?;
+            let mut locked = std::mem::replace(&mut slot.reader, reader);
+            consistency::unlock_tables(&mut locked).await?;
+            Ok(described.map(|described| (described, position)))
+        }
+        Flavour::MariaDb => {
+            for _ in 0..STILL_TRIES {
+                let before = schema::describe(&mut slot.control, server.flavour, table).await?;
+                let position = consistency::snapshot_reaching(&mut slot.reader, at).await?;
+                let Some(before) = before else { return Ok(None) };
+                touch(&mut slot.reader, table).await?;
+                let after = schema::describe(&mut slot.control, server.flavour, table).await?;
+                if let Some(after) = after.filter(|after| after.same_catalogue(&before)) {
+                    return Ok(Some((after, position)));
+                }
+                consistency::close_view(&mut slot.reader).await?;
+            }
+            Err(Failure::retry(format!("the definition of table \"{table}\" keeps changing")))
+        }
+    }
+}
+
+/// Takes the table's metadata lock until the end of the transaction, and fails if the table was rebuilt since the view was
+/// opened.
+async fn touch(conn: &mut Conn, table: &TableName) -> Result<(), Failure> {
+    conn.query_drop(format!("SELECT 1 FROM {} LIMIT 1", table_identifier(table)))
+        .await
+        .map_err(|error| query_failure(&format!("read table \"{table}\""), error))
+}

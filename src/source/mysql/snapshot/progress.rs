@@ -1,0 +1,188 @@
+//! What is done of each table's snapshot, as it is stored in the log beside the rows.
+//!
+//! One entry per table, key `snapshot/<database>\0<table>`, written in the commit of every chunk. An entry is true at the moment of
+//! its commit: chunks of a table are handed over one after another, each with the entry as it stands once that chunk is placed.
+
+use bincode::config::{Configuration, Limit};
+use serde::{Deserialize, Serialize};
+
+use super::job::Backfill;
+use super::range::{Bound, Range};
+use crate::codec::state::name_key;
+use crate::error::Failure;
+use crate::model::TableName;
+use crate::source::mysql::schema::ChunkKey;
+
+/// Every key of the snapshot's state starts with this.
+pub const STATE_PREFIX: &[u8] = b"snapshot/";
+
+/// Version of the entries; a reader refuses any other.
+const FORMAT: u8 = 1;
+
+/// Bytes an entry may have: bounds are keys, of which there are a few dozen of at most 3 KiB each.
+const LIMIT: usize = 16 << 20;
+
+/// One table's snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TableProgress {
+    /// What is asked for.
+    pub(super) job: Backfill,
+    /// Of a table that was captured when the log began; such a table may be gone before its turn comes.
+    pub(super) initial: bool,
+    /// How far it is.
+    pub(super) stage: Stage,
+    /// Rows placed.
+    pub(super) rows: u64,
+}
+
+/// How far a table's snapshot is. Every stage is persisted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Stage {
+    /// Asked for; nothing read. A restart starts it.
+    Pending,
+    /// Read in ranges. A restart goes on with the pending ones and then from the frontier.
+    Ranges(Ranges),
+    /// To be read whole at one position. A restart reads it from its start.
+    Whole,
+    /// Read whole and placed; only the end mark is missing. A restart writes that.
+    Placed,
+    /// Every row stands in the log.
+    Done,
+}
+
+/// A table that is read in ranges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ranges {
+    /// The key they are of. When the table's key is another, all of this is void.
+    pub(super) key: ChunkKey,
+    /// The last key as of the start; rows after it came later, so the stream tells of them.
+    pub(super) last: Bound,
+    /// Up to here ranges have been made; `None`: none yet.
+    pub(super) frontier: Option<Bound>,
+    /// Ranges that are made and not placed.
+    pub(super) pending: Vec<Range>,
+}
+
+impl Ranges {
+    /// Whether ranges reach the last key.
+    pub(super) fn all_made(&self) -> bool {
+        self.frontier.as_ref() == Some(&self.last)
+    }
+}
+
+impl TableProgress {
+    pub(super) fn new(job: Backfill) -> Self {
+        Self { job, initial: false, stage: Stage::Pending, rows: 0 }
+    }
+
+    pub(super) fn initial(table: TableName) -> Self {
+        Self { initial: true, ..Self::new(Backfill::whole(table)) }
+    }
+
+    /// The table.
+    pub(super) fn table(&self) -> &TableName {
+        &self.job.table
+    }
+
+    /// As a state entry.
+    pub(super) fn entry(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let mut value = vec![FORMAT];
+        bincode::serde::encode_into_std_write(self, &mut value, config()).map_err(|error| {
+            Failure::fatal(format!("cannot write down the snapshot of table \"{}\"", self.table())).caused_by(error)
+        })?;
+        Ok((state_key(self.table()), value))
+    }
+
+    /// From a state entry.
+    pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Self, Failure> {
+        let name = String::from_utf8_lossy(key).replace('\0', ".");
+        let damaged = || Failure::fatal(format!("the stored state \"{name}\" is damaged"));
+        let (format, value) = value.split_first().ok_or_else(damaged)?;
+        if *format != FORMAT {
+            return Err(Failure::fatal(format!(
+                "the stored state \"{name}\" has format {format}, this version reads {FORMAT}"
+            )));
+        }
+        let (progress, read): (Self, usize) =
+            bincode::serde::decode_from_slice(value, config()).map_err(|error| damaged().caused_by(error))?;
+        if read != value.len() || state_key(progress.table()) != key {
+            return Err(damaged());
+        }
+        Ok(progress)
+    }
+}
+
+/// The state entry that asks for the snapshot of a table, to be stored with the log's first position: from then on no crash
+/// forgets the table.
+///
+/// # Errors
+/// A name beyond any server's limit.
+pub fn initial_progress(table: &TableName) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    TableProgress::initial(table.clone()).entry()
+}
+
+/// Whether a table's snapshot has begun, or been asked for, and is not done. `value`: its entry in the log's state.
+///
+/// # Errors
+/// An entry that cannot be read.
+pub fn is_unfinished(table: &TableName, value: &[u8]) -> Result<bool, Failure> {
+    Ok(TableProgress::read(&state_key(table), value)?.stage != Stage::Done)
+}
+
+/// The key of a table's entry.
+pub fn state_key(table: &TableName) -> Vec<u8> {
+    name_key(STATE_PREFIX, table)
+}
+
+fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<LIMIT>> {
+    bincode::config::standard().with_limit::<LIMIT>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::literal::KeyValue;
+    use super::*;
+    use crate::source::mysql::schema::{KeyClass, KeyPart};
+
+    fn bound(number: u32) -> Bound {
+        Bound(vec![KeyValue::Number(number.to_string()), KeyValue::Hex("E9".into())])
+    }
+
+    fn in_ranges() -> TableProgress {
+        let key = ChunkKey {
+            index: "PRIMARY".into(),
+            parts: vec![KeyPart { column: 3, name: "id".into(), class: KeyClass::Number }],
+        };
+        let pending = vec![Range { after: None, upto: bound(5) }, Range { after: Some(bound(5)), upto: bound(9) }];
+        let ranges = Ranges { key, last: bound(99), frontier: Some(bound(9)), pending };
+        TableProgress {
+            stage: Stage::Ranges(ranges),
+            rows: 7,
+            ..TableProgress::new(Backfill::whole(TableName::new("a.b", "c%")))
+        }
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_written() {
+        let progress = in_ranges();
+        let (key, value) = progress.entry().unwrap();
+        assert_eq!(key, b"snapshot/a.b\0c%");
+        assert_eq!(TableProgress::read(&key, &value).unwrap(), progress);
+    }
+
+    #[test]
+    fn a_cut_altered_or_misplaced_entry_is_an_error_and_never_a_panic() {
+        let (key, value) = in_ranges().entry().unwrap();
+        for cut in 0..value.len() {
+            assert!(TableProgress::read(&key, &value[..cut]).is_err(), "cut at {cut}");
+        }
+        for place in 0..value.len() {
+            let mut altered = value.clone();
+            altered[place] ^= 0xff;
+            // Some alterations give another valid entry; none may panic.
+            drop(TableProgress::read(&key, &altered));
+        }
+        assert!(TableProgress::read(b"snapshot/d\0t", &value).is_err());
+        assert!(TableProgress::read(&key, &[]).is_err());
+    }
+}

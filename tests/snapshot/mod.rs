@@ -1,0 +1,298 @@
+//! The snapshot at its seam: the coordinator against real servers, with an ingest loop that only keeps what it is given.
+
+mod fake_loop;
+
+use std::sync::{Arc, Mutex};
+
+use replicator::config::SnapshotPlan;
+use replicator::model::TableName;
+use replicator::source::mysql::snapshot::handoff::SnapshotMark;
+use replicator::source::mysql::snapshot::{Backfill, Job, TableState, initial_progress};
+
+use self::fake_loop::{Log, Run, SMALL};
+use crate::support::cells::source_rows;
+use crate::support::compare::rows_differ;
+use crate::support::server::{Kind, PASSWORD, Server, ServerOptions};
+
+fn table(name: &str) -> TableName {
+    TableName::new("d", name)
+}
+
+fn initial(names: &[&str]) -> Vec<Job> {
+    names.iter().map(|name| Job::Initial(table(name))).collect()
+}
+
+fn log() -> Arc<Mutex<Log>> {
+    Arc::default()
+}
+
+/// Every row of the table, by value, exactly once.
+async fn assert_copied(server: &Server, log: &Mutex<Log>, name: &str) {
+    let source = source_rows(server, "d", name, &[]).await;
+    let found = log.lock().unwrap().rows(&table(name), &source.columns);
+    let differences = rows_differ(&source, found);
+    assert!(differences.is_empty(), "{} {name}:\n{differences}", server.kind());
+}
+
+/// A table and 100 rows of it, by the number n.
+async fn fill(server: &Server, create: &str, insert: &str) {
+    server
+        .exec(format!(
+            "CREATE DATABASE IF NOT EXISTS d; USE d; SET sql_mode = 'ALLOW_INVALID_DATES'; SET NAMES utf8mb4; \
+             CREATE TEMPORARY TABLE n AS WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100) SELECT n FROM s; \
+             {create}; {insert}"
+        ))
+        .await;
+}
+
+both_servers! {
+    async fn a_table_of_an_integer_key_is_read_in_chunks(kind: Kind) {
+        let server = Server::start(kind).await;
+        fill(&server, "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))", "INSERT INTO t SELECT n * 3 - 150, CONCAT('v', n) FROM n").await;
+
+        let run = Run::start(&server, SMALL, log(), initial(&["t"]));
+        let status = run.settle().await;
+        let log = run.end().await;
+
+        assert_copied(&server, &log, "t").await;
+        assert_eq!((status.tables[0].state, status.tables[0].rows), (TableState::Done, 100), "{status:?}");
+        let log = log.lock().unwrap();
+        assert!(log.chunks.len() >= 15 && log.chunks.iter().all(|(_, images)| images.rows <= 7));
+        let table = table("t");
+        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone() }, SnapshotMark::Finished { table, rows: 100 }]);
+    }
+
+    async fn keys_of_every_kind_are_read_in_chunks(kind: Kind) {
+        let server = Server::start(kind).await;
+        for (name, create, insert) in KEYS {
+            fill(&server, &format!("CREATE TABLE {name} ({create})"), &format!("INSERT INTO {name} {insert}")).await;
+        }
+        let names: Vec<&str> = KEYS.iter().map(|(name, ..)| *name).collect();
+
+        let run = Run::start(&server, SMALL, log(), initial(&names));
+        let status = run.settle().await;
+        let log = run.end().await;
+
+        assert_eq!(status.first_failed(), None);
+        for (name, ..) in KEYS {
+            assert_copied(&server, &log, name).await;
+        }
+        let log = log.lock().unwrap();
+        for (name, ..) in KEYS {
+            let chunks = log.chunks.iter().filter(|(schema, _)| schema.name == table(name)).count();
+            assert!(chunks >= 15, "{name} was read in {chunks} chunks");
+        }
+    }
+
+    async fn tables_without_a_key_for_chunks_are_read_whole(kind: Kind) {
+        let server = Server::start(kind).await;
+        let tables = [
+            ("no_key", "a INT, b VARCHAR(5)", "SELECT n % 10, 'x' FROM n"),
+            ("null_key", "a INT, UNIQUE (a)", "SELECT n FROM n"),
+            ("prefixed", "a TEXT NOT NULL, PRIMARY KEY (a(4))", "SELECT LPAD(n, 4, '0') FROM n"),
+            ("reals", "a FLOAT PRIMARY KEY", "SELECT n / 7 FROM n"),
+            ("bits", "a BIT(20) PRIMARY KEY", "SELECT n FROM n"),
+            ("isam", "a INT) ENGINE=MyISAM", "SELECT n FROM n"),
+            ("no_rows", "a INT", "SELECT n FROM n WHERE n < 0"),
+        ];
+        for (name, create, insert) in &tables {
+            let create = if create.ends_with("MyISAM") { (*create).to_owned() } else { format!("{create})") };
+            fill(&server, &format!("CREATE TABLE {name} ({create}"), &format!("INSERT INTO {name} {insert}")).await;
+        }
+        let names: Vec<&str> = tables.iter().map(|(name, ..)| *name).collect();
+
+        let run = Run::start(&server, SMALL, log(), initial(&names));
+        let status = run.settle().await;
+        let log = run.end().await;
+
+        assert_eq!(status.first_failed(), None);
+        for name in &names {
+            assert_copied(&server, &log, name).await;
+        }
+        let log = log.lock().unwrap();
+        assert!(log.chunks.is_empty() && log.whole.len() == names.len());
+        assert!(log.whole.iter().all(|(.., replace)| *replace));
+    }
+
+    async fn an_empty_table_ends_without_a_chunk(kind: Kind) {
+        let server = Server::start(kind).await;
+        server.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)").await;
+
+        let run = Run::start(&server, SMALL, log(), initial(&["t"]));
+        run.settle().await;
+        let log = run.end().await;
+
+        let log = log.lock().unwrap();
+        assert!(log.chunks.is_empty() && log.whole.is_empty());
+        assert_eq!(log.marks.last().unwrap(), &SnapshotMark::Finished { table: table("t"), rows: 0 });
+    }
+
+    async fn after_a_crash_only_unfinished_chunks_are_read_again(kind: Kind) {
+        let server = Server::start(kind).await;
+        fill(&server, "CREATE TABLE t (a VARCHAR(9), b INT, PRIMARY KEY (a, b))", "INSERT INTO t SELECT CONCAT('k', n % 9), n FROM n").await;
+        let log = log();
+        let (key, value) = initial_progress(&table("t")).unwrap();
+        log.lock().unwrap().state.insert(key, value);
+
+        for _ in 0..4 {
+            log.lock().unwrap().chunks_to_live = Some(3);
+            let run = Run::start(&server, SMALL, Arc::clone(&log), Vec::new());
+            let before = log.lock().unwrap().chunks.len();
+            run.until(|_| log.lock().unwrap().chunks.len() == before + 3).await;
+            run.end().await;
+        }
+        log.lock().unwrap().chunks_to_live = None;
+        let run = Run::start(&server, SMALL, Arc::clone(&log), Vec::new());
+        let status = run.settle().await;
+        run.end().await;
+
+        assert_copied(&server, &log, "t").await;
+        assert_eq!(status.tables[0].rows, 100);
+
+        let run = Run::start(&server, SMALL, Arc::clone(&log), initial(&["t"]));
+        let status = run.settle().await;
+        run.end().await;
+        assert_eq!(status.tables[0].state, TableState::Done);
+        assert_copied(&server, &log, "t").await;
+    }
+
+    async fn a_discarded_chunk_is_read_again(kind: Kind) {
+        let server = Server::start(kind).await;
+        fill(&server, "CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t SELECT n FROM n").await;
+        let log = log();
+        log.lock().unwrap().discard = 5;
+
+        let run = Run::start(&server, SMALL, Arc::clone(&log), initial(&["t"]));
+        run.settle().await;
+        run.end().await;
+
+        assert_eq!(log.lock().unwrap().discard, 0);
+        assert_copied(&server, &log, "t").await;
+    }
+
+    async fn a_chunk_is_cut_when_its_buffer_is_full(kind: Kind) {
+        let server = Server::start(kind).await;
+        // 100 rows of 200 KB, inserted small and then grown, with statistics of before.
+        fill(&server, "CREATE TABLE t (a VARCHAR(20) PRIMARY KEY, v LONGTEXT)", "INSERT INTO t SELECT CONCAT('k', n), 'x' FROM n").await;
+        server.exec("ANALYZE TABLE d.t; UPDATE d.t SET v = REPEAT('y', 200000)").await;
+
+        let settings = SnapshotPlan { chunk_rows: 50_000, ..SMALL };
+        let run = Run::start(&server, settings, log(), initial(&["t"]));
+        run.settle().await;
+        let log = run.end().await;
+
+        assert_copied(&server, &log, "t").await;
+        let log = log.lock().unwrap();
+        let largest = log.chunks.iter().map(|(_, images)| images.bytes.len()).max().unwrap();
+        assert!(log.chunks.len() > 1 && largest < 9 << 20, "{} chunks, the largest of {largest} bytes", log.chunks.len());
+    }
+
+    async fn a_backfill_reads_the_rows_of_its_condition_and_a_whole_one_may_replace(kind: Kind) {
+        let server = Server::start(kind).await;
+        fill(&server, "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t SELECT n, n % 10 FROM n").await;
+        let part = Backfill { where_clause: Some("v = 3 OR id < 5".into()), chunk_rows: Some(4), ..Backfill::whole(table("t")) };
+        let (stored, told) = tokio::sync::oneshot::channel();
+
+        let run = Run::start(&server, SMALL, log(), vec![Job::Backfill { backfill: part, stored: Some(stored) }]);
+        told.await.unwrap();
+        let status = run.settle().await;
+        assert_eq!((status.tables[0].rows, status.first_failed()), (13, None));
+        assert_eq!(run.log.lock().unwrap().chunks.iter().map(|(_, images)| images.rows).sum::<u32>(), 13);
+        run.log.lock().unwrap().chunks.clear();
+
+        let whole = Backfill { replace: true, ..Backfill::whole(table("t")) };
+        run.jobs.send(Job::Backfill { backfill: whole, stored: None }).unwrap();
+        run.until(|status| status.tables[0].rows == 100 && status.is_settled()).await;
+        let log = run.end().await;
+        assert_copied(&server, &log, "t").await;
+        assert!(log.lock().unwrap().whole[0].2 && log.lock().unwrap().chunks.is_empty());
+    }
+
+    async fn what_cannot_be_read_fails_by_name_and_the_others_go_on(kind: Kind) {
+        let server = Server::start(kind).await;
+        fill(&server, "CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t SELECT n FROM n").await;
+        let wrong = Backfill { where_clause: Some("no_such_column = 1".into()), ..Backfill::whole(table("t")) };
+        let jobs = [Backfill::whole(table("missing")), wrong].map(|backfill| Job::Backfill { backfill, stored: None });
+        server.exec("CREATE TABLE d.fine AS SELECT * FROM d.t").await;
+
+        let run = Run::start(&server, SMALL, log(), jobs.into_iter().chain(initial(&["fine"])).collect());
+        let status = run.settle().await;
+        let log = run.end().await;
+
+        let error = |name: &str| {
+            let entry = status.tables.iter().find(|entry| entry.table == table(name)).unwrap();
+            (entry.state, entry.error.clone().unwrap_or_default())
+        };
+        assert_eq!(error("missing"), (TableState::Failed, "table \"d.missing\" does not exist at the source".to_owned()));
+        assert!(error("t").0 == TableState::Failed && error("t").1.contains("no_such_column"), "{status:?}");
+        assert_eq!(error("fine").0, TableState::Done);
+        assert_copied(&server, &log, "fine").await;
+    }
+
+    async fn an_initial_table_that_is_gone_is_done(kind: Kind) {
+        let server = Server::start(kind).await;
+        let run = Run::start(&server, SMALL, log(), initial(&["gone"]));
+        let status = run.settle().await;
+        run.end().await;
+        assert_eq!(status.tables[0].state, TableState::Done);
+    }
+}
+
+const KEYS: [(&str, &str, &str); 17] = [
+    ("ints", "a INT PRIMARY KEY, v TEXT", "SELECT n * 1000 - 50000, n FROM n"),
+    ("bigs", "a BIGINT UNSIGNED PRIMARY KEY", "SELECT 18446744073709551615 - n * 3 FROM n"),
+    ("tinies", "a TINYINT PRIMARY KEY", "SELECT n - 50 FROM n"),
+    ("decs", "a DECIMAL(30,10) PRIMARY KEY", "SELECT (n - 50) / 7 FROM n"),
+    ("utfs", "a VARCHAR(40) CHARACTER SET utf8mb4 PRIMARY KEY", "SELECT CONCAT(ELT(n % 4 + 1, 'a', 'B', CHAR(0xC389 USING utf8mb4), CHAR(0xF09F9880 USING utf8mb4)), n) FROM n"),
+    ("latin", "a CHAR(20) CHARACTER SET latin1 COLLATE latin1_swedish_ci PRIMARY KEY", "SELECT CONCAT(_latin1 x'E9', CHAR(96 + n % 26 + 1), n, \"'\") FROM n"),
+    ("wide", "a VARCHAR(40) CHARACTER SET utf16 PRIMARY KEY", "SELECT CONCAT('k', n) FROM n"),
+    ("bin", "a BINARY(8) PRIMARY KEY", "SELECT UNHEX(LPAD(HEX(n * 7919), 8, '0')) FROM n"),
+    ("varbin", "a VARBINARY(20) PRIMARY KEY", "SELECT UNHEX(CONCAT('00', LPAD(HEX(n * 104729), 10, '0'), '5C27')) FROM n"),
+    ("day", "a DATE PRIMARY KEY", "SELECT IF(n = 1, '0000-00-00', DATE '1969-12-01' + INTERVAL n DAY) FROM n"),
+    ("moment", "a DATETIME(6) PRIMARY KEY", "SELECT DATE '2020-01-01' + INTERVAL n * 1000001 MICROSECOND FROM n"),
+    ("stamp", "a TIMESTAMP(3) PRIMARY KEY", "SELECT TIMESTAMP '2020-10-25 00:00:00' + INTERVAL n * 1001 SECOND FROM n"),
+    ("span", "a TIME(2) PRIMARY KEY", "SELECT SEC_TO_TIME((n - 50) * 33333) FROM n"),
+    ("yr", "a YEAR PRIMARY KEY, b INT", "SELECT IF(n = 1, 0, 1900 + n), n FROM n"),
+    (
+        "choice",
+        "e ENUM('z','a','m') NOT NULL, s SET('p','q','r') NOT NULL, n INT, PRIMARY KEY (e, s, n)",
+        "SELECT n % 3 + 1, n % 8, n FROM n",
+    ),
+    (
+        "several",
+        "a VARCHAR(10) CHARACTER SET latin1, b INT, c DATETIME, v INT, PRIMARY KEY (a, b, c)",
+        "SELECT ELT(n % 3 + 1, 'a', 'B', 'c'), n % 5, DATE '2020-01-01' + INTERVAL n DAY, n FROM n",
+    ),
+    ("uniq", "v INT, a BIGINT NOT NULL, o VARCHAR(9), UNIQUE (o), UNIQUE (a)", "SELECT n, 100 - n, IF(n < 9, NULL, n) FROM n"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_are_read_under_a_moments_lock_where_there_are_no_gtids_on_mysql() {
+    let server = ServerOptions::new(Kind::MySql).without_gtid().start().await;
+    fill(&server, "CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t SELECT n FROM n").await;
+
+    let run = Run::start(&server, SMALL, log(), initial(&["t"]));
+    let status = run.settle().await;
+    let log = run.end().await;
+
+    assert_eq!(status.first_failed(), None);
+    assert_copied(&server, &log, "t").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_privilege_to_lock_the_error_names_the_grant_on_mysql() {
+    let server = ServerOptions::new(Kind::MySql).without_gtid().start().await;
+    fill(&server, "CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t SELECT n FROM n").await;
+    server
+        .exec(format!(
+            "CREATE USER poor@'%' IDENTIFIED BY '{PASSWORD}'; GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'"
+        ))
+        .await;
+
+    let run = Run::start_as(&server, "poor", SMALL, log(), initial(&["t"]));
+    let status = run.settle().await;
+    run.end().await;
+
+    let failed = status.first_failed().unwrap();
+    assert!(failed.error.as_ref().unwrap().contains("GRANT LOCK TABLES"), "{failed:?}");
+}
