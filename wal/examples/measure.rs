@@ -16,13 +16,8 @@ const FRAME: usize = 500;
 const MIB: u64 = 1 << 20;
 
 fn main() -> Outcome<()> {
-    let base = std::env::args_os()
-        .nth(1)
-        .map_or_else(std::env::temp_dir, PathBuf::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let base = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         small_groups(&base).await?;
         for max_size in [64, 256, 1024] {
@@ -91,10 +86,7 @@ async fn small_groups(base: &Path) -> Outcome<()> {
     }
     let took = start.elapsed().as_secs_f64();
     times.sort();
-    let p99 = times
-        .get(times.len() * 99 / 100)
-        .copied()
-        .unwrap_or_default();
+    let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
     say(&format!(
         "single groups, each durable: {:.0} commits/s, p99 {:.2} ms, {:.2} stored bytes per byte",
         f64::from(GROUPS) / took,
@@ -148,12 +140,7 @@ async fn follow(wal: Wal, mut positions: watch::Receiver<Positions>) -> Result<(
     let mut at = Lsn::ZERO;
     let mut closely = 0;
     loop {
-        if closely == 0
-            && positions
-                .wait_for(|positions| positions.full)
-                .await
-                .is_err()
-        {
+        if closely == 0 && positions.wait_for(|positions| positions.full).await.is_err() {
             return Ok(());
         }
         closely = (closely + 1) % 500;
