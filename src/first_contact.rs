@@ -78,7 +78,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Conta
     let mut conn = connect::connect(&plan.source).await?;
     let server = ServerInfo::probe(&mut conn).await?;
     server.require_usable()?;
-    let from = start::start_point(&mut conn, &server, &plan.source, stored.as_ref()).await?;
+    let from = start::resolve(&mut conn, &server, stored.as_ref(), &plan.source.startup).await?;
     let tables = schema::list_tables(&mut conn, &plan.source.filter).await?;
     refuse_clashes(plan, &tables)?;
     if tables.is_empty() {
@@ -88,18 +88,21 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Conta
         .state_prefix(STATE_PREFIX)
         .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
     let wanted = plan.source.startup == Startup::Initial;
-    let seen: HashSet<TableName> =
-        progress.iter().filter_map(|(key, _)| name_of_key(STATE_PREFIX, key)).chain(ingest::known_tables(&reader)?).collect();
+    let seen: HashSet<TableName> = progress
+        .iter()
+        .filter_map(|(key, _)| name_of_key(STATE_PREFIX, key))
+        .chain(ingest::known_tables(&reader)?)
+        .collect();
     let initial: Vec<TableName> =
         if wanted { tables.iter().filter(|table| !seen.contains(table)).cloned().collect() } else { Vec::new() };
     if stored.is_none() {
-        let mut changes = vec![(ingest::POSITION.to_vec(), Some(encode("the source position", from.position())?))];
+        let mut changes = vec![(ingest::POSITION.to_vec(), Some(encode("the source position", &from.position)?))];
         for table in &initial {
             let (key, value) = initial_progress(table)?;
             changes.push((key, Some(value)));
         }
         wal.put_state(changes).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
-        info!(position = %from, tables = tables.len(), "a new log begins");
+        info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
     }
     // It has answered; a goodbye it does not hear changes nothing.
     drop(conn.disconnect().await);
@@ -112,8 +115,10 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Conta
 fn refuse_clashes(plan: &Plan, tables: &[TableName]) -> Result<(), Failure> {
     for sink in &plan.sinks {
         if let Some(clash) = clashes(tables, sink).into_iter().next() {
-            return Err(Failure::fatal(clash.to_string())
-                .hint(format!("put {{database}} into table_name of sink '{}', or exclude one of the tables", sink.name)));
+            return Err(Failure::fatal(clash.to_string()).hint(format!(
+                "put {{database}} into table_name of sink '{}', or exclude one of the tables",
+                sink.name
+            )));
         }
     }
     Ok(())

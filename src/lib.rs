@@ -1,21 +1,33 @@
 //! Copies MySQL and MariaDB, as they change, through a durable local log into other stores.
 //!
 //! Modules in the order of the flow:
+//! - [`cli`]: the command line.
 //! - [`config`]: the file, checked into a plan.
-//! - [`error`]: the error that crosses inner borders.
-//! - [`model`]: shared nouns, no I/O.
+//! - [`preflight`]: whether a start would go well.
+//! - [`pipeline`]: the wiring of everything below; [`first_contact`] is how a start meets the source.
 //! - [`source`]: where the changes come from.
+//! - [`ingest`]: source to log.
 //! - [`codec`]: what the log's payload bytes mean.
+//! - [`deliver`]: log to sinks.
 //! - [`sink`]: where the changes go.
+//! - [`control`]: how other commands talk to the daemon.
+//! - [`inspect`]: the log as people read it.
 //! - [`telemetry`]: what the daemon says about itself.
+//! - [`model`]: shared nouns, no I/O. [`error`]: the error that crosses inner borders. [`backoff`]: waits between attempts.
 
 pub mod backoff;
+pub mod cli;
 pub mod codec;
 pub mod config;
+pub mod control;
 pub mod deliver;
 pub mod error;
+pub mod first_contact;
 pub mod ingest;
+pub mod inspect;
 pub mod model;
+pub mod pipeline;
+pub mod preflight;
 pub mod sink;
 pub mod source;
 pub mod telemetry;

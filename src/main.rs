@@ -1,2 +1,5 @@
 //! The `replicator` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    replicator::cli::main()
+}

@@ -9,6 +9,7 @@
 //! Shutdown: the token is told; ingest makes durable what it has read; deliveries apply what is in the log if that takes only
 //! a moment; the log's writer is drained last.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tracing::{error, info, warn};
 use wal::{Lsn, Options, Wal};
 
 use crate::config::{Plan, SinkKind, SinkPlan};
-use crate::control;
+use crate::control::{BackfillJob, BackfillRequest, ControlServer, Daemon};
 use crate::deliver::{Delivery, Goal};
 use crate::error::Failure;
 use crate::first_contact::{self, Contact};
@@ -31,12 +32,14 @@ use crate::telemetry::{Live, Reporter, SinkLive, SnapshotPhase, SnapshotTable};
 /// How the daemon is started.
 #[derive(Clone, Debug, Default)]
 pub struct StartOptions {
+    /// Where the loops show what they do; progress bars read it.
+    pub live: Arc<Live>,
     /// A log without a position is an error.
     pub resume: bool,
     /// Go to the source's position as of the start, drain every sink, and return.
     pub once: bool,
     /// Tables to read again.
-    pub backfills: Vec<Backfill>,
+    pub backfills: Vec<BackfillJob>,
 }
 
 /// Requests of snapshot readers that may wait: each is a chunk of a few megabytes at most.
@@ -61,9 +64,11 @@ pub async fn run(plan: Plan, options: StartOptions, shutdown: CancellationToken)
 
 fn open_log(plan: &Plan) -> Result<(Wal, wal::Appender), Failure> {
     Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).map_err(|error| match error {
-        wal::Error::Locked { .. } => Failure::fatal(format!("another process uses the log in '{}'", plan.wal.path.display()))
-            .caused_by(error)
-            .hint("stop it, or point wal.path to another directory"),
+        wal::Error::Locked { .. } => {
+            Failure::fatal(format!("another process uses the log in '{}'", plan.wal.path.display()))
+                .caused_by(error)
+                .hint("stop it, or point wal.path to another directory")
+        }
         error => Failure::fatal(format!("cannot open the log in '{}'", plan.wal.path.display())).caused_by(error),
     })
 }
@@ -75,7 +80,7 @@ async fn run_on(
     wal: &Wal,
     appender: wal::Appender,
 ) -> Result<(), Failure> {
-    let live = Arc::new(Live::default());
+    let live = Arc::clone(&options.live);
     let reporter = Reporter::new(Arc::clone(&live), wal.clone(), &plan.wal.path);
     let http = match plan.http.listen {
         Some(address) => Some(HttpServer::bind(address).await?),
@@ -88,7 +93,10 @@ async fn run_on(
     // Everything below ends when this token is told, which a failed source does too.
     let stop = shutdown.child_token();
     let (jobs, job_queue) = mpsc::unbounded_channel();
-    let control = control::serve(&plan.wal.path, reporter.clone(), jobs.clone(), wal.clone(), stop.clone()).await?;
+    let (backfills, backfill_queue) = mpsc::channel(REQUESTS);
+    let daemon = Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills };
+    let control = tokio::spawn(ControlServer::bind(&plan.wal.path)?.serve(daemon, stop.clone()));
+    let backfilling = tokio::spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
     let http = http.map(|server| tokio::spawn(server.serve(reporter.clone(), stop.clone())));
 
     let fresh_sinks = create_cursors(plan, wal).await?;
@@ -100,7 +108,8 @@ async fn run_on(
     let (requests, request_queue) = mpsc::channel(REQUESTS);
     let (status, status_shown) = watch::channel(SnapshotStatus::default());
     let (done, snapshot_done) = watch::channel(false);
-    let coordinator = Coordinator::new(plan.source.clone(), requests, job_queue, contact.progress, status, stop.clone());
+    let coordinator =
+        Coordinator::new(plan.source.clone(), requests, job_queue, contact.progress, status, stop.clone());
     let coordinator = tokio::spawn(coordinator.run());
     let shown = tokio::spawn(show_snapshot(status_shown.clone(), Arc::clone(&live), done));
 
@@ -134,6 +143,7 @@ async fn run_on(
     join("snapshot coordinator", coordinator).await;
     join("snapshot status", shown).await;
     join("re-read forwarder", forwarding).await;
+    join("backfill forwarder", backfilling).await;
     join("control socket", control).await;
     if let Some(http) = http {
         join("http listener", http).await;
@@ -164,9 +174,9 @@ async fn create_cursors(plan: &Plan, wal: &Wal) -> Result<bool, Failure> {
             continue;
         }
         let at = first.prev();
-        wal.create_cursor(&sink.name, at)
-            .await
-            .map_err(|error| Failure::fatal(format!("cannot create the cursor of sink '{}'", sink.name)).caused_by(error))?;
+        wal.create_cursor(&sink.name, at).await.map_err(|error| {
+            Failure::fatal(format!("cannot create the cursor of sink '{}'", sink.name)).caused_by(error)
+        })?;
         if at > Lsn::ZERO {
             info!(sink = %sink.name, "a new sink on a log that was trimmed: every table is read again for it");
             fresh = true;
@@ -201,9 +211,44 @@ fn queue_jobs(
         send(Job::Backfill { backfill: reread_job(reread), stored: None })?;
     }
     for backfill in &options.backfills {
-        send(Job::Backfill { backfill: backfill.clone(), stored: None })?;
+        send(Job::Backfill { backfill: backfill_of(backfill), stored: None })?;
     }
     Ok(())
+}
+
+fn backfill_of(job: &BackfillJob) -> Backfill {
+    Backfill {
+        where_clause: job.condition.clone(),
+        chunk_rows: job.batch_size.map(NonZeroU32::get),
+        ..Backfill::whole(job.name())
+    }
+}
+
+/// Hands what is asked for through the control socket to the coordinator; a job is confirmed once it is stored.
+async fn forward_backfills(
+    mut requests: mpsc::Receiver<BackfillRequest>,
+    jobs: mpsc::UnboundedSender<Job>,
+    stop: CancellationToken,
+) {
+    loop {
+        let request = tokio::select! {
+            request = requests.recv() => request,
+            () = stop.cancelled() => return,
+        };
+        let Some(BackfillRequest { jobs: wanted, reply }) = request else { return };
+        let mut outcome = Ok(());
+        for job in &wanted {
+            let (stored, is_stored) = oneshot::channel();
+            let taken = jobs.send(Job::Backfill { backfill: backfill_of(job), stored: Some(stored) }).is_ok();
+            if !taken || is_stored.await.is_err() {
+                let refused = Failure::fatal(format!("table \"{}\" is not read again", job.name()));
+                outcome = Err(refused.hint("replicator status says why, in the table's snapshot"));
+                break;
+            }
+        }
+        // Whoever asked may have gone; the jobs are stored all the same.
+        drop(reply.send(outcome));
+    }
 }
 
 fn reread_job(reread: ingest::Reread) -> Backfill {
@@ -251,9 +296,9 @@ fn shown_table(table: &crate::source::mysql::snapshot::TableStatus) -> SnapshotT
     }
 }
 
-fn open_sink(plan: &SinkPlan) -> Result<Box<dyn Sink>, Failure> {
+fn open_sink(plan: &SinkPlan) -> Box<dyn Sink> {
     match &plan.kind {
-        SinkKind::Sqlite { .. } => Ok(Box::new(sqlite::SqliteSink::new(plan.clone())?)),
+        SinkKind::Sqlite { path } => Box::new(sqlite::SqliteSink::new(plan.clone(), path.clone())),
     }
 }
 
@@ -266,7 +311,7 @@ fn start_deliveries(
 ) -> Result<Vec<Served>, Failure> {
     let mut served = Vec::new();
     for sink_plan in &plan.sinks {
-        let sink = open_sink(sink_plan)?;
+        let sink = open_sink(sink_plan);
         let shown = Arc::new(SinkLive::new(&sink_plan.name, sink_plan.kind.type_name()));
         live.add_sink(Arc::clone(&shown));
         let delivery = Delivery::new(sink, wal.clone(), shown, stop.clone(), goal.subscribe());

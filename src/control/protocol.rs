@@ -29,6 +29,11 @@ pub enum Request {
         /// What of it.
         query: Query,
     },
+    /// Forget the cursor of a sink that is no longer configured; no item.
+    DropCursor {
+        /// Name of the sink.
+        name: String,
+    },
     /// Whether the log is sound; one item, a [`Verdict`](crate::inspect::Verdict).
     Verify,
 }

@@ -40,7 +40,7 @@ pub struct Daemon {
     /// The state.
     pub reporter: Reporter,
     /// The log.
-    pub reader: wal::Reader,
+    pub wal: wal::Wal,
     /// Where backfills go.
     pub backfills: mpsc::Sender<BackfillRequest>,
 }
@@ -138,12 +138,16 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
             let taken = hand_over(daemon, jobs).await;
             send(&mut write, &taken.map_or_else(Reply::from, |()| Reply::Done)).await
         }
+        Request::DropCursor { name } => {
+            let dropped = drop_cursor(daemon, &name).await;
+            send(&mut write, &dropped.map_or_else(Reply::from, |()| Reply::Done)).await
+        }
         Request::Inspect { query } => {
-            let reader = daemon.reader.clone();
+            let reader = daemon.wal.reader();
             stream_items(&mut write, move |take| inspect::inspect(&reader, &query, take)).await
         }
         Request::Verify => {
-            let reader = daemon.reader.clone();
+            let reader = daemon.wal.reader();
             let verify = move |take: &mut dyn FnMut(&inspect::Verdict) -> bool| {
                 let verdict = inspect::verify(&reader)?;
                 take(&verdict);
@@ -152,6 +156,16 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
             stream_items(&mut write, verify).await
         }
     }
+}
+
+/// The cursors of the daemon's own sinks stay: it holds the log for them.
+async fn drop_cursor(daemon: &Daemon, name: &str) -> Result<(), Failure> {
+    if daemon.reporter.status().sinks.iter().any(|sink| sink.name == name) {
+        return Err(Failure::fatal(format!("sink \"{name}\" is running: its cursor is in use"))
+            .hint("take the sink out of the configuration and restart the daemon first"));
+    }
+    let failed = |error| Failure::fatal(format!("cannot drop cursor \"{name}\"")).caused_by(error);
+    daemon.wal.drop_cursor(name).await.map_err(failed)
 }
 
 async fn hand_over(daemon: &Daemon, jobs: Vec<BackfillJob>) -> Result<(), Failure> {
@@ -168,16 +182,17 @@ async fn stream_items<T: Serialize + 'static>(
 ) -> io::Result<()> {
     let (sender, mut items) = mpsc::channel(QUEUE);
     let producer = tokio::task::spawn_blocking(move || {
+        let mut unwritable = None;
         let mut take = |item: &T| match serde_json::to_value(item) {
             // A send fails only when whoever asked has gone.
             Ok(item) => sender.blocking_send(Reply::Item(item)).is_ok(),
             Err(error) => {
-                let failed = Failure::fatal("an item cannot be written as JSON").caused_by(error);
-                debug_assert!(sender.blocking_send(failed.into()).is_ok(), "the receiver waits for the end");
+                unwritable = Some(Failure::fatal("an item cannot be written as JSON").caused_by(error));
                 false
             }
         };
-        produce(&mut take)
+        produce(&mut take)?;
+        unwritable.map_or(Ok(()), Err)
     });
     while let Some(item) = items.recv().await {
         send(write, &item).await?;

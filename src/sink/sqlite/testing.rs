@@ -1,1 +1,236 @@
-//! What the tests of this module share.
+//! What the tests of this module share: schemas in one line, and a rig that drives an open target like the delivery loop.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use wal::{LogId, Lsn};
+
+use super::target::Target;
+use crate::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
+use crate::codec::row_image::ImageWriter;
+use crate::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions};
+use crate::error::Failure;
+use crate::model::{
+    Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId, TableName, TableSchema,
+};
+use crate::sink::TargetState;
+
+/// 2026-11-21 09:00:00.000001 UTC.
+pub(super) const COMMITTED: i64 = 1_795_251_600_000_001;
+
+pub(super) const LOG: LogId = LogId::new(77);
+
+pub(super) fn column(name: &str, ty: ColumnType) -> Column {
+    Column { name: name.into(), ty, nullable: true, default: ColumnDefault::Unknown }
+}
+
+pub(super) fn int(name: &str) -> Column {
+    column(name, ColumnType::Int { width: IntWidth::W4, unsigned: false })
+}
+
+pub(super) fn bigint_unsigned(name: &str) -> Column {
+    column(name, ColumnType::Int { width: IntWidth::W8, unsigned: true })
+}
+
+pub(super) fn text(name: &str) -> Column {
+    column(name, varchar(200))
+}
+
+pub(super) fn varchar(max_bytes: u16) -> ColumnType {
+    ColumnType::VarChar { max_bytes, charset: Charset::new("utf8mb4") }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is written where a schema has its key or None")]
+pub(super) fn key(columns: &[u16]) -> Option<Key> {
+    Some(Key { kind: KeyKind::Primary, columns: columns.to_vec() })
+}
+
+pub(super) fn schema(columns: Vec<Column>, key: Option<Key>) -> TableSchema {
+    TableSchema { name: TableName::new("shop", "t"), columns, key }
+}
+
+pub(super) fn options(mode: Mode) -> TableOptions {
+    TableOptions {
+        mode,
+        deletion: Deletion::Hard,
+        soft_delete_column: "is_deleted".into(),
+        rename: Vec::new(),
+        drop: Vec::new(),
+    }
+}
+
+pub(super) fn soft() -> TableOptions {
+    TableOptions { deletion: Deletion::Soft, ..options(Mode::Mirror) }
+}
+
+pub(super) fn origin() -> Origin {
+    Origin { commit_micros: COMMITTED, file_number: 1, pos: 4, gtid: Gtid::Anonymous }
+}
+
+/// The image bytes of rows in text; `~` is NULL.
+pub(super) fn images(schema: &TableSchema, rows: &[&[&str]]) -> Vec<u8> {
+    let writer = ImageWriter::new(schema).unwrap();
+    let mut body = Vec::new();
+    for row in rows {
+        let mut builder = writer.row(&mut body);
+        for value in *row {
+            if *value == "~" { builder.null() } else { builder.text_protocol(value.as_bytes()) }.unwrap();
+        }
+        builder.finish().unwrap();
+    }
+    body
+}
+
+/// The payload of a rows frame.
+pub(super) fn rows_frame(sections: &[(SchemaId, RowOp, u32, Vec<u8>)]) -> Vec<u8> {
+    let headers = sections.iter().map(|(schema, op, rows, body)| Section {
+        schema: *schema,
+        op: *op,
+        rows: *rows,
+        bytes: body.len().try_into().unwrap(),
+    });
+    let header = FrameHeader::Rows(RowsHeader { origin: origin(), sections: headers.collect() });
+    let mut payload = Vec::new();
+    encode_header(&header, &mut payload).unwrap();
+    for (.., body) in sections {
+        payload.extend_from_slice(body);
+    }
+    payload
+}
+
+/// A target over a file of its own, and the log's side of it.
+pub(super) struct Rig {
+    directory: tempfile::TempDir,
+    pub(super) plan: SinkPlan,
+    pub(super) target: Option<Target>,
+    schemas: BTreeMap<SchemaId, Arc<TableSchema>>,
+    lsn: u64,
+}
+
+impl Rig {
+    pub(super) fn new(defaults: TableOptions) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let kind = SinkKind::Sqlite { path: directory.path().join("replica.db") };
+        let plan = SinkPlan { name: "local".into(), table_name: "{table}".into(), defaults, rules: Vec::new(), kind };
+        let mut rig = Self { directory, plan, target: None, schemas: BTreeMap::new(), lsn: 0 };
+        assert_eq!(rig.open().unwrap(), TargetState::Fresh);
+        rig
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.path().join("replica.db")
+    }
+
+    /// Opens the file anew; what was not committed is lost, as in a crash.
+    pub(super) fn open(&mut self) -> Result<TargetState, Failure> {
+        self.target = None;
+        let (target, state) = Target::open(&self.path(), &self.plan, LOG)?;
+        self.target = Some(target);
+        Ok(state)
+    }
+
+    /// Registers a schema and announces it, with the ids of before and after.
+    pub(super) fn create(&mut self, schema: TableSchema) -> SchemaId {
+        let to = self.schema(schema);
+        self.change(&TableChange::Schema { table: self.name(to), from: None, to, renamed: Vec::new() });
+        to
+    }
+
+    pub(super) fn alter(&mut self, from: SchemaId, to: TableSchema, renamed: &[(&str, &str)]) -> SchemaId {
+        self.try_alter(from, to, renamed).unwrap()
+    }
+
+    pub(super) fn try_alter(
+        &mut self,
+        from: SchemaId,
+        to: TableSchema,
+        renamed: &[(&str, &str)],
+    ) -> Result<SchemaId, Failure> {
+        let to = self.schema(to);
+        let renamed = renamed.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        self.try_change(&TableChange::Schema { table: self.name(to), from: Some(from), to, renamed })?;
+        Ok(to)
+    }
+
+    pub(super) fn schema(&mut self, schema: TableSchema) -> SchemaId {
+        let id = SchemaId(u32::try_from(self.schemas.len()).unwrap() + 1);
+        self.schemas.insert(id, Arc::new(schema));
+        id
+    }
+
+    pub(super) fn name(&self, id: SchemaId) -> TableName {
+        self.schemas[&id].name.clone()
+    }
+
+    pub(super) fn change(&mut self, change: &TableChange) {
+        self.try_change(change).unwrap();
+    }
+
+    pub(super) fn try_change(&mut self, change: &TableChange) -> Result<(), Failure> {
+        self.lsn += 1;
+        let schemas = &self.schemas;
+        let target = self.target.as_mut().unwrap();
+        target.change(Lsn::new(self.lsn), &origin(), change, &mut |id| Ok(Arc::clone(&schemas[&id])))
+    }
+
+    pub(super) fn rows(&mut self, id: SchemaId, op: RowOp, rows: &[&[&str]]) {
+        self.try_rows(id, op, rows).unwrap();
+    }
+
+    /// Writes one frame; an update's rows come in pairs.
+    pub(super) fn try_rows(&mut self, id: SchemaId, op: RowOp, rows: &[&[&str]]) -> Result<(), Failure> {
+        let body = images(&self.schemas[&id], rows);
+        self.try_images(id, op, u32::try_from(rows.len()).unwrap() / op.images_per_row(), body)
+    }
+
+    pub(super) fn try_images(&mut self, id: SchemaId, op: RowOp, rows: u32, body: Vec<u8>) -> Result<(), Failure> {
+        let payload = rows_frame(&[(id, op, rows, body)]);
+        self.lsn += 1;
+        let schemas = &self.schemas;
+        let target = self.target.as_mut().unwrap();
+        let frame = Frame::decode(&payload).unwrap();
+        target.write(Lsn::new(self.lsn), &frame, &mut |id| Ok(Arc::clone(&schemas[&id])))
+    }
+
+    pub(super) fn commit(&mut self) {
+        self.target.as_mut().unwrap().commit(Lsn::new(self.lsn)).unwrap();
+    }
+
+    /// A query over what is committed, by another connection: one line a row, values as SQL literals.
+    pub(super) fn read(&self, sql: &str) -> Vec<String> {
+        let connection = Connection::open(self.path()).unwrap();
+        query(&connection, sql)
+    }
+
+    /// Commits, then gives the table's rows.
+    pub(super) fn table(&mut self, name: &str) -> Vec<String> {
+        self.commit();
+        self.read(&format!("SELECT * FROM \"{name}\" ORDER BY 1, 2"))
+    }
+}
+
+pub(super) fn query(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(sql).unwrap();
+    let columns = statement.column_count();
+    let mut rows = statement.query([]).unwrap();
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let values: Vec<_> = (0..columns)
+            .map(|place| match row.get_ref(place).unwrap() {
+                ValueRef::Null => "NULL".to_owned(),
+                ValueRef::Integer(value) => value.to_string(),
+                ValueRef::Real(value) => format!("{value:?}r"),
+                ValueRef::Text(text) => format!("'{}'", std::str::from_utf8(text).unwrap()),
+                ValueRef::Blob(bytes) => {
+                    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    format!("x'{}'", digits.concat())
+                }
+            })
+            .collect();
+        lines.push(values.join(" "));
+    }
+    lines
+}

@@ -4,8 +4,8 @@
 //! |---|---|---|---|
 //! | `TINYINT` to `BIGINT`, unsigned up to `INT UNSIGNED` | INTEGER | integer | yes |
 //! | `BIGINT UNSIGNED` | no type | integer up to 9223372036854775807, above it text digits | yes |
-//! | `FLOAT` | REAL | the 4-byte value widened to 8 bytes | yes |
-//! | `DOUBLE` | REAL | real | yes |
+//! | `FLOAT` | REAL | the 4-byte value widened to 8 bytes | yes, but for -0, which SQLite holds as 0 |
+//! | `DOUBLE` | REAL | real | as `FLOAT` |
 //! | `DECIMAL` | TEXT | as MySQL prints it, all digits of the scale | yes |
 //! | `YEAR` | INTEGER | integer, 0 for 0000 | yes |
 //! | `DATE`, `TIME`, `DATETIME` | TEXT | as MySQL prints it, zero dates included | yes |

@@ -1,0 +1,248 @@
+//! Arguments as typed, and the help.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::TableName;
+use crate::telemetry::logs::LogFormat;
+
+/// Copies MySQL and MariaDB, as they change, through a durable local log into other stores, exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = false,
+    after_help = "\
+Examples:
+  replicator check                       is everything as it must be? what mends it?
+  replicator start                       run until stopped (SIGTERM)
+  replicator start --once                copy up to now and exit, for cron and scripts
+  replicator status                      how far is it, and what is the bottleneck?
+  replicator backfill --database shop --table users
+                                         read a table again, also while the daemon runs
+  replicator wal inspect --table shop.users --rows
+                                         what does the log hold?
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration.
+The source's password comes from REPLICATOR_SOURCE_PASSWORD or source.password_file."
+)]
+pub(super) struct Arguments {
+    /// Configuration file; relative paths in it are relative to the working directory
+    #[arg(long, global = true, value_name = "FILE", default_value = "replicator.yaml")]
+    pub(super) config: PathBuf,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the daemon
+    #[command(after_help = "\
+A log that has a position goes on from it, whatever source.startup_mode says; an empty one begins as that says.
+The first SIGTERM or SIGINT finishes what is under way and stops within 10 seconds, the second stops at once: neither loses
+or repeats a row.
+
+Examples:
+  replicator start --config shop.yaml
+  replicator start --once                copy up to now, drain every sink, exit 0
+  replicator start --log-format json --log-level info,replicator::source=debug")]
+    Start(StartArgs),
+    /// Check source, log and sinks before a start, and say what mends each finding
+    #[command(after_help = "\
+Changes nothing. Exits 1 when something is found that would make start fail or lose changes.
+
+Examples:
+  replicator check
+  replicator check --json | jq '.[] | select(.status != \"ok\")'")]
+    Check(CheckArgs),
+    /// Show how far the daemon is
+    #[command(after_help = "\
+Without a running daemon, shows what its log says and exits 1.
+
+Examples:
+  replicator status
+  watch -n1 replicator status
+  replicator status --json | jq '.sinks[].lag_seconds'")]
+    Status(StatusArgs),
+    /// Read tables again from the source
+    #[command(after_help = "\
+With a daemon running, hands the tables to it; status shows the progress. Without one, reads them itself, drains every sink
+and exits. Rows are placed in the log so that they never overwrite newer ones.
+
+Examples:
+  replicator backfill --database shop --table users
+  replicator backfill --database shop --table orders --where \"created_at >= '2026-01-01'\"
+  replicator backfill --tables backfill.yaml
+
+backfill.yaml:
+  - { database: shop, table: users }
+  - { database: shop, table: orders, where: \"id > 1000\", batch_size: 5000 }")]
+    Backfill(BackfillArgs),
+    /// Look into the log
+    #[command(subcommand)]
+    Wal(WalVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum WalVerb {
+    /// Show positions, cursors, tables, schemas and frames
+    #[command(after_help = "\
+Works on the log of a running daemon, of a stopped one, and on a copy (--path); never changes it.
+
+Examples:
+  replicator wal inspect
+  replicator wal inspect --from 1000 --to 1010 --rows
+  replicator wal inspect --table shop.users --json | jq 'select(.kind == \"frame\")'
+  replicator wal inspect --path /backup/replicator-wal")]
+    Inspect(InspectArgs),
+    /// Check every checksum and invariant of the log
+    #[command(after_help = "\
+Goes on after what it finds, and exits 1 if it found anything.
+
+Examples:
+  replicator wal verify
+  replicator wal verify --path /backup/replicator-wal --json")]
+    Verify(VerifyArgs),
+    /// Remove the cursor of a sink that is no longer configured, so that the log can be trimmed
+    #[command(after_help = "\
+Examples:
+  replicator wal drop-cursor old-sink")]
+    DropCursor(DropCursorArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    /// Fail if the log has no position to go on from
+    #[arg(long)]
+    pub(super) resume: bool,
+    /// Copy up to the source's position of now, snapshot included, drain every sink, and exit
+    #[arg(long)]
+    pub(super) once: bool,
+    #[command(flatten)]
+    pub(super) logs: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogArgs {
+    /// Form of log lines, which go to stderr
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) log_format: Format,
+    /// Least level, or a filter such as info,replicator::source=debug [default: $REPLICATOR_LOG, or info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Print a JSON array
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackfillArgs {
+    /// Database of the table
+    #[arg(long, value_name = "NAME", required_unless_present = "tables", requires = "table")]
+    pub(super) database: Option<String>,
+    /// The table
+    #[arg(long, value_name = "NAME", required_unless_present = "tables", requires = "database")]
+    pub(super) table: Option<String>,
+    /// Condition, in the source's SQL, that the rows fulfil
+    #[arg(long = "where", value_name = "SQL", requires = "table")]
+    pub(super) condition: Option<String>,
+    /// Rows read at once; source.snapshot.chunk_rows without it
+    #[arg(long, value_name = "ROWS", requires = "table")]
+    pub(super) batch_size: Option<NonZeroU32>,
+    /// YAML file with a list of the same: database, table, where, batch_size
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["database", "table", "condition", "batch_size"])]
+    pub(super) tables: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// First LSN of the frames shown
+    #[arg(long, value_name = "LSN")]
+    pub(super) from: Option<u64>,
+    /// Last LSN of the frames shown
+    #[arg(long, value_name = "LSN")]
+    pub(super) to: Option<u64>,
+    /// Only what concerns this table
+    #[arg(long, value_name = "DATABASE.TABLE", value_parser = table_name)]
+    pub(super) table: Option<TableName>,
+    /// Show the rows with their values
+    #[arg(long)]
+    pub(super) rows: bool,
+    /// Print a JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Directory or file of a log; wal.path of the configuration without it
+    #[arg(long, value_name = "PATH")]
+    pub(super) path: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Directory or file of a log; wal.path of the configuration without it
+    #[arg(long, value_name = "PATH")]
+    pub(super) path: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DropCursorArgs {
+    /// Name of the sink that the cursor belonged to
+    pub(super) name: String,
+}
+
+/// The first dot parts database and table: a database's name with a dot in it cannot be given here.
+fn table_name(text: &str) -> Result<TableName, String> {
+    match text.split_once('.') {
+        Some((database, table)) if !database.is_empty() && !table.is_empty() => Ok(TableName::new(database, table)),
+        _ => Err("write it as DATABASE.TABLE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_contradict_nowhere() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_table_is_given_with_its_database() {
+        assert_eq!(table_name("shop.users.old"), Ok(TableName::new("shop", "users.old")));
+        for wrong in ["users", ".users", "shop."] {
+            assert!(table_name(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Errors at the edge: the only place that prints one, and that turns one into an exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::control::ClientError;
+use crate::error::Failure;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// It did what it was asked.
+    Done,
+    /// It did not.
+    Failed,
+    /// It was asked wrongly.
+    Usage,
+}
+
+impl Exit {
+    pub(super) fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+        })
+    }
+
+    pub(super) fn of(error: &anyhow::Error) -> Self {
+        let is_usage = |cause: &(dyn std::error::Error + 'static)| {
+            cause.is::<ConfigError>() || cause.is::<Misuse>() || cause.is::<crate::telemetry::logs::BadFilter>()
+        };
+        if error.chain().any(is_usage) { Self::Usage } else { Self::Failed }
+    }
+}
+
+/// Arguments that the parser takes and that mean nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Misuse(pub(super) String);
+
+/// A failure that has already been said in full on stdout: only the exit code is left to give.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Said(pub(super) String);
+
+/// Message, causes and hint, each on its line.
+pub(super) fn print(error: &anyhow::Error) {
+    let mut text = format!("error: {error}\n");
+    for cause in error.chain().skip(1) {
+        // A wrapper that only repeats its cause says nothing new.
+        text.push_str("  because: ");
+        text.push_str(&cause.to_string());
+        text.push('\n');
+    }
+    if let Some(hint) = error.chain().find_map(hint_of) {
+        text.push_str("  hint: ");
+        text.push_str(hint);
+        text.push('\n');
+    }
+    // Without a stderr there is nowhere left to say it.
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}
+
+fn hint_of<'e>(cause: &'e (dyn std::error::Error + 'static)) -> Option<&'e str> {
+    if let Some(failure) = cause.downcast_ref::<Failure>() {
+        return failure.hint.as_deref();
+    }
+    match cause.downcast_ref::<ClientError>() {
+        Some(ClientError::Refused { hint, .. }) => hint.as_deref(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configuration_is_told_from_failure_however_deep_it_lies() {
+        let config = crate::config::load(std::path::Path::new("/nonexistent")).unwrap_err();
+        assert_eq!(Exit::of(&anyhow::Error::from(config).context("start")), Exit::Usage);
+        assert_eq!(Exit::of(&anyhow::Error::from(Failure::fatal("x"))), Exit::Failed);
+        assert_eq!(Exit::of(&anyhow::Error::from(Misuse("x".into()))), Exit::Usage);
+    }
+
+    #[test]
+    fn the_hint_of_a_cause_is_found() {
+        let error = anyhow::Error::from(Failure::fatal("inner").hint("do this")).context("outer");
+        assert_eq!(error.chain().find_map(hint_of), Some("do this"));
+    }
+}

@@ -1,0 +1,95 @@
+//! The status of a daemon that is not running, as far as its log tells.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::Context;
+use wal::{CursorInfo, Reader};
+
+use super::log_access;
+use crate::config::Plan;
+use crate::deliver::applied_rows;
+use crate::ingest::{counts, stored_position};
+use crate::model::TableName;
+use crate::telemetry::{
+    Position, SinkPhase, SinkStatus, SnapshotStatus, SourcePhase, SourceStatus, Status, TableStatus, WalStatus,
+};
+
+pub(super) fn status(plan: &Plan) -> anyhow::Result<Status> {
+    let reader = log_access::open_stopped(&plan.wal.path)?;
+    let position = stored_position(&reader)?;
+    let stats = reader.stats().context("cannot read the log's size")?;
+    let cursors = reader.cursors();
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        running: false,
+        pid: None,
+        uptime_seconds: 0,
+        source: SourceStatus {
+            state: SourcePhase::Stopped,
+            server: position.as_ref().map(|at| at.server.to_string()),
+            position: position.map(|at| Position { file: at.file, pos: at.pos, gtid: at.gtid }),
+            lag_seconds: None,
+            error: None,
+            events: 0,
+            filtered_events: 0,
+            reconnects: 0,
+        },
+        wal: WalStatus {
+            path: plan.wal.path.display().to_string(),
+            id: reader.id().to_string(),
+            first_lsn: stats.first_lsn.raw(),
+            durable_lsn: stats.durable_lsn.raw(),
+            bytes: stats.live_bytes,
+            capacity_bytes: stats.capacity_bytes,
+            disk_bytes: stats.disk_bytes,
+            max_bytes: plan.wal.max_size,
+            full: false,
+            commits: 0,
+            error: None,
+        },
+        snapshot: SnapshotStatus::default(),
+        sinks: cursors.iter().map(|cursor| sink(plan, cursor)).collect(),
+        tables: tables(&reader, &cursors)?,
+    })
+}
+
+fn sink(plan: &Plan, cursor: &CursorInfo) -> SinkStatus {
+    let configured = plan.sinks.iter().find(|sink| sink.name == cursor.name);
+    SinkStatus {
+        name: cursor.name.clone(),
+        kind: configured.map_or("not configured", |sink| sink.kind.type_name()).to_owned(),
+        state: if cursor.detached { SinkPhase::Detached } else { SinkPhase::Stopped },
+        delivered_lsn: cursor.lsn.raw(),
+        applied_lsn: cursor.lsn.raw(),
+        backlog_bytes: cursor.backlog_bytes,
+        backlog_transactions: cursor.backlog_groups,
+        lag_seconds: None,
+        error: None,
+        errors: 0,
+    }
+}
+
+fn tables(reader: &Reader, cursors: &[CursorInfo]) -> anyhow::Result<Vec<TableStatus>> {
+    let mut applied = Vec::with_capacity(cursors.len());
+    for cursor in cursors {
+        let rows: HashMap<TableName, u64> = applied_rows(reader, &cursor.name)?.into_iter().collect();
+        applied.push((cursor.name.clone(), rows));
+    }
+    let mut tables = Vec::new();
+    for (name, counts) in counts(reader)? {
+        let of = |rows: &HashMap<TableName, u64>| rows.get(&name).copied().unwrap_or(0);
+        let by_sink = |value: &dyn Fn(u64) -> u64| -> BTreeMap<String, u64> {
+            applied.iter().map(|(sink, rows)| (sink.clone(), value(of(rows)))).collect()
+        };
+        tables.push(TableStatus {
+            table: name.to_string(),
+            read: counts.read,
+            appended: counts.appended,
+            filtered: counts.filtered,
+            applied: by_sink(&|applied| applied),
+            dead_lettered: by_sink(&|_| 0),
+            pending: by_sink(&|applied| counts.appended.saturating_sub(applied)),
+        });
+    }
+    Ok(tables)
+}

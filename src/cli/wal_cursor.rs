@@ -1,0 +1,37 @@
+//! `replicator wal drop-cursor`.
+
+use anyhow::Context;
+use wal::{Options, Wal};
+
+use super::args::DropCursorArgs;
+use super::log_access;
+use super::output::Output;
+use crate::config::Plan;
+use crate::control::Request;
+use crate::error::Failure;
+
+pub(super) fn run(plan: &Plan, arguments: &DropCursorArgs) -> anyhow::Result<()> {
+    let name = &arguments.name;
+    if plan.sinks.iter().any(|sink| sink.name == *name) {
+        return Err(Failure::fatal(format!("sink \"{name}\" is configured: its cursor is in use"))
+            .hint("take the sink out of the configuration and restart the daemon first")
+            .into());
+    }
+    match log_access::daemon(&plan.wal.path)? {
+        Some(client) => client.ask(&Request::DropCursor { name: name.clone() }, |_| true)?,
+        None => {
+            // Opened for reading first: a log that is not there is not made by removing something from it.
+            drop(log_access::open_stopped(&plan.wal.path)?);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.context("cannot start the runtime")?.block_on(drop_in_stopped(plan, name))?;
+        }
+    }
+    Output::new().line(&format!("cursor \"{name}\" dropped")).map(drop)
+}
+
+async fn drop_in_stopped(plan: &Plan, name: &str) -> anyhow::Result<()> {
+    let (wal, _appender) = Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).context("cannot open the log")?;
+    let dropped = wal.drop_cursor(name).await;
+    wal.shutdown().await.context("cannot close the log")?;
+    dropped.with_context(|| format!("cannot drop cursor \"{name}\""))
+}

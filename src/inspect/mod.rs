@@ -1,0 +1,16 @@
+//! The log as people read it: `wal inspect` and `wal verify`, over a stopped daemon's log, a copy, or a running one through
+//! the control socket.
+//!
+//! Reads only. Row values are shown where a query asks for rows, and nowhere else.
+
+mod item;
+mod values;
+mod verdict;
+mod walk;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use item::{ChangeItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem, TableItem};
+pub use verdict::{Verdict, verify};
+pub use walk::inspect;

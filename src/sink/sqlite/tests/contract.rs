@@ -1,0 +1,257 @@
+//! What the delivery loop relies on: the cursor stands and falls with the rows, and nothing strange is written to.
+
+use rusqlite::Connection;
+use wal::{Lsn, Options, Wal};
+
+use crate::codec::catalog::{Catalog, encode_schema, state_key};
+use crate::codec::frame::RowOp::{Delete, Insert};
+use crate::codec::frame::{Frame, TableChange};
+use crate::config::{Deletion, Mode, TableRule};
+use crate::error::ErrorClass;
+use crate::model::{SchemaId, TableName};
+use crate::sink::sqlite::SqliteSink;
+use crate::sink::sqlite::testing::*;
+use crate::sink::{HandOver, Schemas, Sink, TargetState};
+
+#[test]
+fn what_was_not_committed_is_as_if_it_never_was_rows_tables_and_cursor_alike() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let t = rig.create(schema(vec![int("id"), text("name")], key(&[0])));
+    rig.rows(t, Insert, &[&["1", "a"]]);
+    assert_eq!(rig.read("SELECT name FROM sqlite_schema WHERE name = 't'"), [""; 0], "a reader saw an open round");
+    assert_eq!(rig.open().unwrap(), TargetState::Fresh);
+    assert_eq!(rig.read("SELECT name FROM sqlite_schema WHERE name = 't'"), [""; 0]);
+
+    let t = rig.create(schema(vec![int("id"), text("name")], key(&[0])));
+    rig.rows(t, Insert, &[&["1", "a"]]);
+    rig.commit();
+    let wide = rig.alter(t, schema(vec![int("id"), text("name"), int("more")], key(&[0])), &[]);
+    rig.rows(wide, Insert, &[&["2", "b", "5"]]);
+    assert_eq!(rig.open().unwrap(), TargetState::At { log: LOG, applied: Lsn::new(4) });
+    assert_eq!(rig.read("SELECT * FROM t"), ["1 'a'"]);
+    // The old shape is what the reopened sink goes on with.
+    rig.rows(t, Delete, &[&["1", "a"]]);
+    assert_eq!(rig.table("t"), [""; 0]);
+}
+
+#[test]
+fn an_empty_round_moves_the_cursor() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    rig.create(schema(vec![int("id")], key(&[0])));
+    rig.commit();
+    rig.target.as_mut().unwrap().commit(Lsn::new(50)).unwrap();
+    assert_eq!(rig.open().unwrap(), TargetState::At { log: LOG, applied: Lsn::new(50) });
+}
+
+#[test]
+fn a_reopened_sink_knows_its_tables() {
+    for options in [options(Mode::Mirror), soft(), options(Mode::History)] {
+        let mut rig = Rig::new(options);
+        let t = rig.create(schema(vec![int("id"), text("name")], key(&[0])));
+        rig.rows(t, Insert, &[&["1", "a"]]);
+        rig.commit();
+        rig.open().unwrap();
+        rig.create(schema(vec![int("id"), text("name")], key(&[0])));
+        rig.rows(t, Insert, &[&["2", "b"]]);
+        rig.commit();
+        assert_eq!(rig.read("SELECT count(*) FROM t"), ["2"]);
+    }
+}
+
+#[test]
+fn a_table_that_the_sink_did_not_make_is_never_written_to() {
+    for other in ["CREATE TABLE T (id INTEGER PRIMARY KEY, name TEXT)", "CREATE VIEW t AS SELECT 1 AS id"] {
+        let mut rig = Rig::new(options(Mode::Mirror));
+        Connection::open(rig.path()).unwrap().execute_batch(other).unwrap();
+        let t = rig.schema(schema(vec![int("id"), text("name")], key(&[0])));
+        let name = rig.name(t);
+        for failure in [
+            rig.try_change(&TableChange::Schema { table: name, from: None, to: t, renamed: Vec::new() }).unwrap_err(),
+            rig.try_rows(t, Insert, &[&["1", "a"]]).unwrap_err(),
+        ] {
+            assert_eq!(failure.class, ErrorClass::Fatal);
+            assert!(failure.message.contains("that this sink did not make, shop.t is not"), "{}", failure.message);
+        }
+        assert!(!rig.read("SELECT * FROM t").contains(&"1 'a'".to_owned()));
+    }
+}
+
+#[test]
+fn two_source_tables_of_one_target_name_are_refused_by_name() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    rig.create(schema(vec![int("id")], key(&[0])));
+    let mut other = schema(vec![int("id")], key(&[0]));
+    other.name = TableName::new("archive", "T");
+    let other = rig.schema(other);
+    let failure = rig.try_rows(other, Insert, &[&["1"]]).unwrap_err();
+    assert_eq!(failure.message, "archive.T would be written to \"T\", which holds shop.t");
+    assert!(failure.hint.unwrap().contains("table_name"));
+}
+
+#[test]
+fn a_configuration_that_no_longer_fits_a_table_is_refused_with_the_way_out() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let t = rig.create(schema(vec![int("id"), text("name"), text("x")], key(&[0])));
+    rig.rows(t, Insert, &[&["1", "a", "b"]]);
+    rig.commit();
+    let plan = rig.plan.clone();
+    let rule = |change: &dyn Fn(&mut TableRule)| {
+        let mut rule = TableRule {
+            table: TableName::new("shop", "t"),
+            rename: Vec::new(),
+            drop: Vec::new(),
+            mode: None,
+            deletion: None,
+        };
+        change(&mut rule);
+        vec![rule]
+    };
+    for (rules, table_name, says) in [
+        (
+            rule(&|rule| rule.mode = Some(Mode::History)),
+            "{table}",
+            "`mode: mirror`, and the configuration now says history",
+        ),
+        (
+            rule(&|rule| rule.deletion = Some(Deletion::Soft)),
+            "{table}",
+            "hard deletion, and the configuration now says soft",
+        ),
+        (rule(&|rule| rule.drop = vec!["x".into()]), "{table}", "`rename` and `drop` now ask for (id, name)"),
+        (rule(&|rule| rule.rename = vec![("x".into(), "y".into())]), "{table}", "now ask for (id, name, y)"),
+        (Vec::new(), "copy_{table}", "the configuration now says \"copy_t\""),
+    ] {
+        rig.plan.rules = rules;
+        rig.plan.table_name = table_name.into();
+        let failure = rig.open().unwrap_err();
+        assert_eq!(failure.class, ErrorClass::Fatal);
+        assert!(failure.message.contains(says), "{}", failure.message);
+        let hint = failure.hint.unwrap();
+        assert!(hint.contains("backfill --database shop --table t"), "{hint}");
+        assert!(hint.contains("DELETE FROM \"_replicator_tables\""), "{hint}");
+    }
+    rig.plan = plan;
+    rig.open().unwrap();
+}
+
+#[test]
+fn the_way_out_of_a_changed_configuration_works_as_it_says() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let t = rig.create(schema(vec![int("id"), text("name")], key(&[0])));
+    rig.rows(t, Insert, &[&["1", "a"]]);
+    rig.commit();
+    rig.plan.defaults.mode = Mode::History;
+    let hint = rig.open().unwrap_err().hint.unwrap();
+    let sql = hint.split('`').find(|part| part.starts_with("DROP TABLE")).unwrap();
+    Connection::open(rig.path()).unwrap().execute_batch(sql).unwrap();
+    rig.open().unwrap();
+    rig.change(&TableChange::Replace { table: TableName::new("shop", "t"), schema: t });
+    rig.rows(t, Insert, &[&["1", "a"]]);
+    rig.commit();
+    assert_eq!(rig.read("SELECT _op, after_id FROM t ORDER BY 1"), ["'insert' 1", "'replace' NULL"]);
+}
+
+#[test]
+fn a_table_that_somebody_altered_or_dropped_is_refused_by_name() {
+    for (sql, says) in [
+        ("ALTER TABLE t ADD COLUMN mine TEXT", "it has a foreign column \"mine\""),
+        ("ALTER TABLE t DROP COLUMN name", "it has no column \"name\""),
+        ("DROP TABLE t", "the table \"t\" of shop.t is gone from the file"),
+    ] {
+        let mut rig = Rig::new(options(Mode::Mirror));
+        rig.create(schema(vec![int("id"), text("name")], key(&[0])));
+        rig.commit();
+        Connection::open(rig.path()).unwrap().execute_batch(sql).unwrap();
+        let failure = rig.open().unwrap_err();
+        assert!(failure.message.contains(says), "{}", failure.message);
+    }
+}
+
+#[test]
+fn a_lock_of_another_writer_is_retried_and_a_reader_hinders_nothing() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let t = rig.create(schema(vec![int("id"), text("name")], key(&[0])));
+    rig.rows(t, Insert, &[&["1", "a"]]);
+    rig.commit();
+    let other = Connection::open(rig.path()).unwrap();
+    other.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+    rig.rows(t, Insert, &[&["2", "b"]]);
+    rig.commit();
+    assert_eq!(query(&other, "SELECT id FROM t"), ["1"], "a reader's view moved under it");
+    other.execute_batch("COMMIT; BEGIN IMMEDIATE").unwrap();
+    rig.target.as_ref().unwrap().connection.busy_timeout(std::time::Duration::ZERO).unwrap();
+    let failure = rig.try_rows(t, Insert, &[&["3", "c"]]).unwrap_err();
+    assert_eq!(failure.class, ErrorClass::Retry);
+    assert!(failure.message.contains("replica.db"), "{}", failure.message);
+    other.execute_batch("ROLLBACK").unwrap();
+    rig.rows(t, Insert, &[&["3", "c"]]);
+    assert_eq!(rig.table("t"), ["1 'a'", "2 'b'", "3 'c'"]);
+}
+
+#[test]
+fn two_sinks_share_a_file_without_touching_each_others_tables() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let t = rig.create(schema(vec![int("id")], key(&[0])));
+    rig.rows(t, Insert, &[&["1"]]);
+    rig.commit();
+    rig.plan.name = "second".into();
+    assert_eq!(rig.open().unwrap(), TargetState::Fresh);
+    assert!(rig.try_rows(t, Insert, &[&["2"]]).unwrap_err().message.contains("that this sink did not make"));
+    rig.open().unwrap();
+    rig.plan.table_name = "second_{table}".into();
+    rig.open().unwrap();
+    rig.rows(t, Insert, &[&["2"]]);
+    rig.commit();
+    assert_eq!(rig.read("SELECT t.id, s.id FROM t, second_t AS s"), ["1 2"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_transaction_much_larger_than_the_cache_is_written_in_bounded_memory() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let blob = column("b", crate::model::ColumnType::Blob { length_bytes: 4 });
+    let t = rig.create(schema(vec![int("id"), blob], key(&[0])));
+    let half_megabyte = "x".repeat(1 << 19);
+    for id in 0..512 {
+        rig.rows(t, Insert, &[&[&id.to_string(), &half_megabyte]]);
+    }
+    rig.commit();
+    assert_eq!(rig.read("SELECT count(*), sum(length(b)) FROM t"), ["512 268435456"]);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 100 * 1024, "256 MiB were written with a peak of {kib} KiB");
+}
+
+#[tokio::test]
+async fn the_sink_goes_through_its_life_behind_the_trait() {
+    let rig = Rig::new(options(Mode::Mirror));
+    let (wal, appender) = Wal::open(&rig.path().with_file_name("wal"), Options::new(64 << 20)).unwrap();
+    let table = schema(vec![int("id"), text("name")], key(&[0]));
+    wal.put_state(vec![(state_key(SchemaId(1)), Some(encode_schema(&table).unwrap()))]).await.unwrap();
+    let mut catalog = Catalog::new(wal.reader());
+    let payload = rows_frame(&[(SchemaId(1), Insert, 2, images(&table, &[&["1", "a"], &["2", "b"]]))]);
+
+    let mut sink = SqliteSink::new(rig.plan.clone()).unwrap();
+    assert_eq!(sink.hand_over(), HandOver::TargetTransaction);
+    let frame = Frame::decode(&payload).unwrap();
+    let write =
+        |sink: &mut SqliteSink, catalog: &mut Catalog| sink.write(Lsn::new(1), &frame, &mut Schemas::new(catalog));
+    assert_eq!(write(&mut sink, &mut catalog).unwrap_err().class, ErrorClass::Fatal, "written before it was opened");
+    assert_eq!(sink.open(wal.id()).await.unwrap(), TargetState::Fresh);
+    write(&mut sink, &mut catalog).unwrap();
+    sink.rollback().await;
+    assert_eq!(sink.open(wal.id()).await.unwrap(), TargetState::Fresh);
+    write(&mut sink, &mut catalog).unwrap();
+    sink.spill().await.unwrap();
+    assert_eq!(sink.pending_bytes(), 0);
+    let truncate = TableChange::Truncate { table: table.name.clone() };
+    sink.change(Lsn::new(2), &origin(), &truncate, &mut Schemas::new(&mut catalog)).await.unwrap();
+    write(&mut sink, &mut catalog).unwrap();
+    sink.commit(Lsn::new(3)).await.unwrap();
+    sink.close().await.unwrap();
+    assert_eq!(sink.open(wal.id()).await.unwrap(), TargetState::At { log: wal.id(), applied: Lsn::new(3) });
+    assert_eq!(rig.read("SELECT * FROM t"), ["1 'a'", "2 'b'"]);
+    drop(appender);
+    wal.shutdown().await.unwrap();
+}

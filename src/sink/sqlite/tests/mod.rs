@@ -1,0 +1,6 @@
+//! Tests of the sink as the delivery loop drives it: frames in, file out.
+
+mod changes;
+mod contract;
+mod rows;
+mod values;
