@@ -107,7 +107,7 @@ pub(super) fn mysql_tagged(data: &[u8], timestamp: u32) -> Result<GroupStart, Bi
             TAG => {
                 let len = usize::try_from(varlen(&mut fields)?).map_err(|_| BinlogError::Short { part })?;
                 let text = std::str::from_utf8(fields.take(len, part)?);
-                tag = text.map_err(|_| BinlogError::Damaged { part: "GTID tag" })?.to_owned();
+                text.map_err(|_| BinlogError::Damaged { part: "GTID tag" })?.clone_into(&mut tag);
             }
             COMMIT_TIME => {
                 let micros = varlen(&mut fields)?;
