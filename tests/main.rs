@@ -17,4 +17,5 @@ mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
+mod source; // where a start is allowed, what the stream gives from there, what `check` finds
 mod writers; // the random writers write what they say, and the same again from the same seed
