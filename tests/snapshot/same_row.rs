@@ -12,7 +12,8 @@ use replicator::source::mysql::snapshot::Job;
 use replicator::source::mysql::snapshot::handoff::Images;
 use replicator::source::mysql::{connect, schema, server, start};
 
-use super::fake_loop::{Log, Run, SMALL, decode, plan};
+use super::fake_loop::{Log, Run, SMALL, decode, decode_cell, plan};
+use crate::support::cells::Cell;
 use crate::support::server::{Kind, Server, USER};
 
 /// Every type, with a key that is not its first column.
@@ -52,6 +53,53 @@ const ROWS: [&str; 4] = [
      '2020-01-01 00:00:00','2020-01-01 00:00:00.1','2020-01-01 00:00:00.000010','2020-01-01 00:00:00','2020-01-01 00:00:00.5',
      b'1',b'1',x'8000000000000000',' a','  ',' ',' ',' \t','a','b','c',x'00000001',x'00',x'20',x'20',' ',' ',' ',' ',x'20',x'20',x'20',x'20',
      'a,b','x','q','9',NULL,NULL",
+];
+
+/// Where the catalogue tells the default exactly.
+#[derive(Clone, Copy, PartialEq)]
+enum On {
+    Both,
+    MariaDb,
+    Neither,
+}
+
+const DEFAULTS: [(&str, &str, On); 36] = [
+    ("i", "INT DEFAULT -3", On::Both),
+    ("u", "BIGINT UNSIGNED DEFAULT 18446744073709551615", On::Both),
+    ("bo", "BOOL NOT NULL DEFAULT TRUE", On::Both),
+    ("n", "INT", On::Both),
+    ("nn", "INT NOT NULL", On::Both),
+    ("f", "FLOAT DEFAULT 1.1", On::Both),
+    ("d", "DOUBLE NOT NULL DEFAULT 1e10", On::Both),
+    ("de", "DECIMAL(12,3) DEFAULT 1.5", On::Both),
+    ("den", "DECIMAL(12,3) NOT NULL", On::Both),
+    ("y", "YEAR DEFAULT 2020", On::Both),
+    ("yn", "YEAR NOT NULL", On::Both),
+    ("da", "DATE DEFAULT '2020-01-02'", On::Both),
+    ("dan", "DATE NOT NULL", On::Both),
+    ("ti", "TIME(3) DEFAULT '-10:11:12.5'", On::Both),
+    ("dt", "DATETIME(2) DEFAULT '2020-01-01 00:00:00.12'", On::Both),
+    ("dtn", "DATETIME NOT NULL", On::Both),
+    ("ts", "TIMESTAMP NULL", On::Both),
+    ("tc", "TIMESTAMP NOT NULL DEFAULT '2020-10-25 01:30:00'", On::MariaDb),
+    ("tz", "TIMESTAMP NOT NULL DEFAULT 0", On::Both),
+    ("now", "DATETIME DEFAULT CURRENT_TIMESTAMP", On::Neither),
+    ("bi", "BIT(13) DEFAULT b'101'", On::Both),
+    ("bin", "BIT(3) NOT NULL", On::Both),
+    ("c", "CHAR(10) DEFAULT 'abc'", On::Both),
+    ("q", "VARCHAR(30) DEFAULT 'it''s \"q\" \\\\ \u{e9}'", On::Both),
+    ("l", "VARCHAR(9) CHARACTER SET latin1 DEFAULT '\u{e9}'", On::Both),
+    ("w", "VARCHAR(9) DEFAULT 'NULL'", On::Both),
+    ("em", "VARCHAR(9) DEFAULT ''", On::Both),
+    ("vn", "VARCHAR(300) NOT NULL", On::Both),
+    ("tx", "TEXT NOT NULL", On::Both),
+    ("vb", "VARBINARY(20) DEFAULT 'x'", On::MariaDb),
+    ("bl", "BLOB NOT NULL", On::Both),
+    ("e", "ENUM('a', 'b', '\u{e9}') CHARACTER SET utf8mb4 DEFAULT '\u{e9}'", On::Both),
+    ("en", "ENUM('x', 'y') NOT NULL", On::Both),
+    ("s", "SET('p', 'q', 'r') DEFAULT 'p,r'", On::Both),
+    ("ex", "INT DEFAULT (1 + 1)", On::Neither),
+    ("gen", "INT AS (id + 1) STORED", On::Neither),
 ];
 
 /// The captured table of the binlog since a position: its schema and its inserted rows.
@@ -117,7 +165,7 @@ both_servers! {
         let server = Server::start(kind).await;
         server.exec("CREATE DATABASE d").await;
         let mut stream = Stream::open(&server).await;
-        let inserts: String = ROWS.iter().map(|row| format!("INSERT IGNORE INTO t ({NAMES}) VALUES ({row});")).collect();
+        let inserts = ROWS.map(|row| format!("INSERT IGNORE INTO t ({NAMES}) VALUES ({row})")).join("; ");
         server
             .exec(format!(
                 "SET NAMES utf8mb4; SET time_zone = '+00:00'; SET sql_mode = 'ALLOW_INVALID_DATES'; USE d; \
@@ -141,6 +189,32 @@ both_servers! {
         }
         assert_eq!(read.rows, 4);
         assert_eq!(split(&told, &streamed), split(&described, &read.bytes));
+    }
+
+    async fn a_described_default_is_what_rows_hold_that_were_there_before_the_column(kind: Kind) {
+        let server = Server::start(kind).await;
+        let columns = DEFAULTS.map(|(name, definition, _)| format!("ADD {name} {definition}")).join(", ");
+        server
+            .exec(format!(
+                "SET NAMES utf8mb4; SET sql_mode = 'ALLOW_INVALID_DATES'; SET time_zone = '+02:00'; CREATE DATABASE d; \
+                 CREATE TABLE d.t (id INT PRIMARY KEY); INSERT INTO d.t VALUES (1); ALTER TABLE d.t {columns}"
+            ))
+            .await;
+
+        let (described, read) = snapshot(&server, &TableName::new("d", "t")).await;
+
+        let row = decode(&described, &read.bytes).remove(0);
+        let column = |name: &str| described.column_index(name).unwrap();
+        for (name, _, known) in DEFAULTS {
+            let place = column(name);
+            let default = match &described.columns[place].default {
+                ColumnDefault::Unknown => None,
+                ColumnDefault::Null => Some(Cell::Null),
+                ColumnDefault::Value(bytes) => Some(decode_cell(&described, place, bytes)),
+            };
+            let known = known == On::Both || (known == On::MariaDb && kind == Kind::MariaDb);
+            assert_eq!(default, known.then(|| row[place].clone()), "{name}");
+        }
     }
 
     async fn a_description_says_what_the_stream_says_whatever_the_keys(kind: Kind) {
