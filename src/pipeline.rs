@@ -107,15 +107,14 @@ async fn run_on(
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
     let (status, status_shown) = watch::channel(SnapshotStatus::default());
-    let (done, snapshot_done) = watch::channel(false);
     let coordinator =
         Coordinator::new(plan.source.clone(), requests, job_queue, contact.progress, status, stop.clone());
     let coordinator = tokio::spawn(coordinator.run());
-    let shown = tokio::spawn(show_snapshot(status_shown.clone(), Arc::clone(&live), done));
+    let shown = tokio::spawn(show_snapshot(status_shown.clone(), Arc::clone(&live)));
 
     let (rereads, reread_queue) = mpsc::unbounded_channel();
     let forwarding = tokio::spawn(forward_rereads(reread_queue, jobs.clone()));
-    let until = if options.once { Until::CaughtUp { snapshot_done } } else { Until::Stopped };
+    let until = if options.once { Until::CaughtUp { snapshot: status_shown.clone() } } else { Until::Stopped };
     let wiring = Wiring {
         wal: wal.clone(),
         appender,
@@ -265,12 +264,11 @@ async fn forward_rereads(mut rereads: mpsc::UnboundedReceiver<ingest::Reread>, j
     }
 }
 
-async fn show_snapshot(mut status: watch::Receiver<SnapshotStatus>, live: Arc<Live>, done: watch::Sender<bool>) {
+async fn show_snapshot(mut status: watch::Receiver<SnapshotStatus>, live: Arc<Live>) {
     loop {
         {
             let status = status.borrow_and_update();
             live.snapshot.set(status.tables.iter().map(shown_table).collect());
-            done.send_if_modified(|done| std::mem::replace(done, status.is_settled()) != *done);
         }
         if status.changed().await.is_err() {
             return;
@@ -296,9 +294,9 @@ fn shown_table(table: &crate::source::mysql::snapshot::TableStatus) -> SnapshotT
     }
 }
 
-fn open_sink(plan: &SinkPlan) -> Box<dyn Sink> {
+fn open_sink(plan: &SinkPlan) -> Result<Box<dyn Sink>, Failure> {
     match &plan.kind {
-        SinkKind::Sqlite { path } => Box::new(sqlite::SqliteSink::new(plan.clone(), path.clone())),
+        SinkKind::Sqlite { .. } => Ok(Box::new(sqlite::SqliteSink::new(plan.clone())?)),
     }
 }
 
@@ -311,7 +309,7 @@ fn start_deliveries(
 ) -> Result<Vec<Served>, Failure> {
     let mut served = Vec::new();
     for sink_plan in &plan.sinks {
-        let sink = open_sink(sink_plan);
+        let sink = open_sink(sink_plan)?;
         let shown = Arc::new(SinkLive::new(&sink_plan.name, sink_plan.kind.type_name()));
         live.add_sink(Arc::clone(&shown));
         let delivery = Delivery::new(sink, wal.clone(), shown, stop.clone(), goal.subscribe());

@@ -14,7 +14,9 @@ mod support; // servers, the daemon, comparing both sides, random writers: no te
 
 mod architecture; // the import rules between the modules of src/
 mod comparison; // the comparison of both sides sees every difference
+mod copying; // what is at the source is at the sink, whenever it was written
 mod connections; // the proxy of the test support cuts what it says
+mod kills; // the same after signal 9 at any moment
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod writers; // the random writers write what they say, and the same again from the same seed

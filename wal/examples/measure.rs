@@ -28,7 +28,10 @@ fn main() -> Outcome<()> {
         for max_size in [64, 256, 1024] {
             steady(&base, max_size * MIB).await?;
         }
-        bulk(&base).await
+        bulk(&base).await?;
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: unknown");
+        say(&format!("peak memory {peak}"))
     })
 }
 
@@ -49,7 +52,7 @@ fn float(count: u64) -> Outcome<f64> {
 /// A million frames in flushes of 1 MiB, each committed on its own or with what has queued.
 async fn bulk(base: &Path) -> Outcome<()> {
     const FRAMES: u64 = 2_000_000;
-    let (_directory, wal, mut appender) = fresh(base, 8192 * MIB)?;
+    let (directory, wal, mut appender) = fresh(base, 8192 * MIB)?;
     let payload = [7; FRAME];
     let start = Instant::now();
     let mut appending = Duration::ZERO;
@@ -72,7 +75,17 @@ async fn bulk(base: &Path) -> Outcome<()> {
         stats.commits,
         float(stats.disk_bytes / 1024)? / float(stats.appended_bytes / 1024)?,
         appending.as_secs_f64() * 1e9 / float(FRAMES)?,
-    ))
+    ))?;
+    // What a kill leaves is the file as it is now.
+    let copy = tempfile::tempdir_in(base)?;
+    std::fs::copy(directory.path().join("log.redb"), copy.path().join("log.redb"))?;
+    wal.shutdown().await?;
+    let start = Instant::now();
+    drop(Wal::open(directory.path(), Options::new(8192 * MIB))?);
+    let clean = start.elapsed();
+    let start = Instant::now();
+    drop(Wal::open(copy.path(), Options::new(8192 * MIB))?);
+    say(&format!("opening it again: {clean:.1?} after a clean stop, {:.1?} after a kill", start.elapsed()))
 }
 
 /// Groups of one frame, each waited for.
