@@ -5,8 +5,8 @@ use crate::telemetry::{SinkPhase, SinkStatus, SnapshotPhase, SourcePhase, Status
 
 /// Tables listed by name; a schema with more is read with `--json`.
 const MAX_TABLES: usize = 50;
-/// A lag below this is the time that a commit takes.
-const CURRENT: f64 = 2.0;
+/// A lag below this is no more than the time between two heartbeats of an idle source.
+const CURRENT: f64 = 5.0;
 
 /// The lines.
 pub(super) fn render(status: &Status) -> Vec<String> {

@@ -70,11 +70,14 @@ impl Printer {
             return self.output.json(item);
         }
         match item {
-            Item::Log { id, first_lsn, durable_lsn, bytes: held, disk_bytes } => self.line(&format!(
-                "log {id}: lsn {first_lsn} to {durable_lsn}, {}, {} on disk",
-                bytes(*held),
-                bytes(*disk_bytes)
-            )),
+            Item::Log { id, first_lsn, durable_lsn, bytes: held, disk_bytes } => {
+                let range = if first_lsn > durable_lsn {
+                    format!("empty after lsn {durable_lsn}")
+                } else {
+                    format!("lsn {first_lsn} to {durable_lsn}, {}", bytes(*held))
+                };
+                self.line(&format!("log {id}: {range}, {} on disk", bytes(*disk_bytes)))
+            }
             Item::Position { server, file, pos, gtid } => {
                 let gtid = if gtid.is_empty() { String::new() } else { format!(", gtid {}", gtid.replace('\n', "")) };
                 self.line(&format!("position {file}:{pos}{gtid} of {server}"))

@@ -9,7 +9,7 @@ mod verdict;
 mod walk;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use item::{ChangeItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem, TableItem};
 pub use verdict::{Verdict, verify};

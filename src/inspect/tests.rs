@@ -1,1 +1,223 @@
+//! A small log, looked into.
 
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wal::{Appender, GroupEnd, Lsn, Options, Wal};
+
+use super::*;
+use crate::codec::catalog::{encode_schema, state_key};
+use crate::codec::frame::{FrameHeader, Mark, RowOp, RowsHeader, Section, TableChange, encode_header};
+use crate::codec::state::{encode, name_key};
+use crate::ingest::{Counts, POSITION};
+use crate::model::{
+    Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId, ServerIdentity,
+    SourcePosition, TableName, TableSchema,
+};
+
+fn users() -> TableName {
+    TableName::new("shop", "users")
+}
+
+fn schema() -> TableSchema {
+    let column = |name: &str, ty, nullable| Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown };
+    let charset = Charset::new("utf8mb4");
+    TableSchema {
+        name: users(),
+        columns: vec![
+            column("id", ColumnType::Int { width: IntWidth::W1, unsigned: true }, false),
+            column("name", ColumnType::VarChar { max_bytes: 80, charset }, true),
+        ],
+        key: Some(Key { kind: KeyKind::Primary, columns: vec![0] }),
+    }
+}
+
+/// An image of `users`: null bitmap, id, and the name with its length.
+fn image(id: u8, name: Option<&str>) -> Vec<u8> {
+    match name {
+        Some(name) => [&[0, id, u8::try_from(name.len()).unwrap()], name.as_bytes()].concat(),
+        None => vec![2, id],
+    }
+}
+
+fn origin(pos: u64) -> Origin {
+    let gtid = Gtid::MariaDb { domain: 0, server: 1, sequence: pos };
+    Origin { commit_micros: 1_700_000_000_000_000, file_number: 3, pos, gtid }
+}
+
+fn append(appender: &mut Appender, header: &FrameHeader, body: &[u8], end: GroupEnd) {
+    let mut bytes = Vec::new();
+    encode_header(header, &mut bytes).unwrap();
+    appender.append(&[&bytes, body], end).unwrap();
+}
+
+fn rows(pos: u64, op: RowOp, rows: u32, body: &[u8]) -> FrameHeader {
+    let section = Section { schema: SchemaId(1), op, rows, bytes: body.len().try_into().unwrap() };
+    FrameHeader::Rows(RowsHeader { origin: origin(pos), sections: vec![section] })
+}
+
+/// Frames 1 to 5: the table appears, two rows come, one changes and goes in one transaction, a heartbeat.
+pub(crate) async fn shop_log(directory: &Path) -> (Wal, Appender) {
+    let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20)).unwrap();
+    wal.create_cursor("local", Lsn::ZERO).await.unwrap();
+    let change = TableChange::Schema { table: users(), from: None, to: SchemaId(1), renamed: Vec::new() };
+    append(&mut appender, &FrameHeader::Change { origin: origin(1), change }, &[], GroupEnd::Ends);
+    appender.put_state(&state_key(SchemaId(1)), Some(&encode_schema(&schema()).unwrap()));
+    let inserted = [image(1, Some("ann")), image(2, None)].concat();
+    append(&mut appender, &rows(2, RowOp::Insert, 2, &inserted), &inserted, GroupEnd::Ends);
+    let updated = [image(2, None), image(2, Some("bob"))].concat();
+    append(&mut appender, &rows(3, RowOp::Update, 1, &updated), &updated, GroupEnd::More);
+    let deleted = image(1, Some("ann"));
+    append(&mut appender, &rows(3, RowOp::Delete, 1, &deleted), &deleted, GroupEnd::Ends);
+    let mark = FrameHeader::Mark { origin: origin(4), mark: Mark::Heartbeat };
+    append(&mut appender, &mark, &[], GroupEnd::Ends);
+    let server = ServerIdentity::MariaDb { server_id: 1, domain_id: 0 };
+    let position =
+        SourcePosition { server, file: "binlog.000003".into(), pos: 4, file_created: 0, gtid: "0-1-4".into() };
+    appender.put_state(POSITION, Some(&encode("position", &position).unwrap()));
+    let counts = Counts { read: 4, appended: 4, filtered: 0 };
+    appender.put_state(&name_key(b"count/", &users()), Some(&encode("counts", &counts).unwrap()));
+    appender.flush_durable().await.unwrap();
+    (wal, appender)
+}
+
+fn items(wal: &Wal, query: &Query) -> Vec<Value> {
+    let mut items = Vec::new();
+    inspect(&wal.reader(), query, &mut |item| {
+        items.push(serde_json::to_value(item).unwrap());
+        true
+    })
+    .unwrap();
+    items
+}
+
+fn of_kind<'i>(items: &'i [Value], kind: &str) -> Vec<&'i Value> {
+    items.iter().filter(|item| item["kind"] == kind).collect()
+}
+
+#[tokio::test]
+async fn an_inspection_shows_everything_in_the_log_and_no_value() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender) = shop_log(directory.path()).await;
+    let items = items(&wal, &Query::default());
+    let kinds: Vec<_> = items.iter().map(|item| item["kind"].as_str().unwrap()).collect();
+    let frames = ["frame"; 5];
+    assert_eq!(kinds, [&["log", "position", "cursor", "table", "schema"], &frames[..]].concat());
+    assert_eq!((&items[0]["first_lsn"], &items[0]["durable_lsn"]), (&json!(1), &json!(5)));
+    let position = json!({
+        "kind": "position", "server": "mariadb server_id=1 domain=0",
+        "file": "binlog.000003", "pos": 4, "gtid": "0-1-4",
+    });
+    assert_eq!(items[1], position);
+    assert_eq!((&items[2]["name"], &items[2]["lsn"], &items[2]["backlog_transactions"]), (&json!("local"), &json!(0), &json!(4)));
+    let counts = json!({
+        "kind": "table", "table": "shop.users", "read": 4, "appended": 4, "filtered": 0, "applied": {"local": 0},
+    });
+    assert_eq!(items[3], counts);
+    let schema = json!({
+        "kind": "schema", "id": 1, "table": "shop.users", "key": ["id"],
+        "columns": ["id TINYINT UNSIGNED NOT NULL", "name VARCHAR of 80 bytes utf8mb4"],
+    });
+    assert_eq!(items[4], schema);
+    let change = json!({"what": "schema", "table": "shop.users", "detail": "new table to schema 1"});
+    assert_eq!((&items[5]["lsn"], &items[5]["change"]), (&json!(1), &change));
+    let third = json!({
+        "kind": "frame", "lsn": 3, "committed": "2023-11-14T22:13:20.000000Z", "gtid": "0-1-3", "file_number": 3,
+        "pos": 3, "ends_transaction": false, "bytes": items[7]["bytes"],
+        "sections": [{"table": "shop.users", "schema": 1, "op": "update", "rows": 1, "bytes": 8}],
+    });
+    assert_eq!(items[7], third);
+    assert!(!serde_json::to_string(&items).unwrap().contains("bob"));
+    wal.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_are_shown_with_their_values_when_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender) = shop_log(directory.path()).await;
+    let items = items(&wal, &Query { rows: true, ..Query::default() });
+    let rows = of_kind(&items, "row");
+    let row = |lsn: u64, ordinal: u32, op: &str| json!({"kind": "row", "lsn": lsn, "ordinal": ordinal, "table": "shop.users", "op": op});
+    let with = |mut row: Value, key: &str, value: Value| {
+        row[key] = value;
+        row
+    };
+    let ann = json!({"id": 1, "name": "ann"});
+    let nobody = json!({"id": 2, "name": null});
+    let expected = [
+        with(row(2, 0, "insert"), "after", ann.clone()),
+        with(row(2, 1, "insert"), "after", nobody.clone()),
+        with(with(row(3, 0, "update"), "before", nobody), "after", json!({"id": 2, "name": "bob"})),
+        with(row(4, 0, "delete"), "before", ann),
+    ];
+    assert_eq!(rows, expected.iter().collect::<Vec<_>>());
+    wal.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn frames_are_chosen_by_lsn_and_by_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender) = shop_log(directory.path()).await;
+    let lsns = |query: &Query| -> Vec<u64> {
+        of_kind(&items(&wal, query), "frame").iter().map(|frame| frame["lsn"].as_u64().unwrap()).collect()
+    };
+    let between = |from, to| Query { from, to, ..Query::default() };
+    assert_eq!(lsns(&between(Some(2), Some(4))), [2, 3, 4]);
+    assert_eq!(lsns(&between(Some(5), Some(99))), [5]);
+    assert_eq!(lsns(&between(Some(6), None)), [0_u64; 0]);
+    let of = |table: &str| Query { table: Some(("shop".into(), table.into())), ..Query::default() };
+    assert_eq!(lsns(&of("users")), [1, 2, 3, 4], "the heartbeat is of no table");
+    let other = items(&wal, &of("orders"));
+    assert_eq!(of_kind(&other, "frame").len() + of_kind(&other, "schema").len() + of_kind(&other, "table").len(), 0);
+    wal.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stopped_log_is_read_without_a_daemon_and_shows_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, appender) = shop_log(directory.path()).await;
+    let running = items(&wal, &Query { rows: true, ..Query::default() });
+    drop(appender);
+    wal.shutdown().await.unwrap();
+    drop(wal);
+    let reader = wal::Reader::open_read_only(directory.path()).unwrap();
+    let mut stopped = Vec::new();
+    inspect(&reader, &Query { rows: true, ..Query::default() }, &mut |item| {
+        stopped.push(serde_json::to_value(item).unwrap());
+        true
+    })
+    .unwrap();
+    // The size of the file is that of the moment.
+    assert_eq!(stopped[1..], running[1..]);
+}
+
+#[tokio::test]
+async fn a_sound_log_is_found_sound_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender) = shop_log(directory.path()).await;
+    let verdict = verify(&wal.reader()).unwrap();
+    assert_eq!(verdict.findings, [""; 0]);
+    assert_eq!((verdict.frames, verdict.transactions, verdict.rows), (5, 4, 4));
+    wal.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn frames_that_cannot_be_read_are_all_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender) = shop_log(directory.path()).await;
+    appender.append(&[b"\x09garbage"], GroupEnd::Ends).unwrap();
+    let short = image(1, Some("ann"));
+    append(&mut appender, &rows(9, RowOp::Insert, 2, &short), &short, GroupEnd::Ends);
+    let unknown = Section { schema: SchemaId(7), op: RowOp::Insert, rows: 1, bytes: 2 };
+    let header = FrameHeader::Rows(RowsHeader { origin: origin(9), sections: vec![unknown] });
+    append(&mut appender, &header, b"xy", GroupEnd::Ends);
+    appender.flush_durable().await.unwrap();
+    let verdict = verify(&wal.reader()).unwrap();
+    let expected = [
+        "the frame at lsn 6: frame has format 9, this version reads 1",
+        "the frame at lsn 7: a section of 2 rows holds 1",
+        "the frame at lsn 8: the log holds no schema 7",
+    ];
+    assert_eq!(verdict.findings, expected);
+    wal.shutdown().await.unwrap();
+}
