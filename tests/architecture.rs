@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import besides itself. `error`, `backoff` and `telemetry` (names and counters) are open to
 /// everything that does I/O; `wal` is the log's crate.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("error", &[]),
     ("backoff", &[]),
@@ -20,15 +20,8 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("sink", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
     ("ingest", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "wal"]),
     ("deliver", &["model", "error", "backoff", "telemetry", "codec", "config", "sink", "wal"]),
-    // Reads what both ends of the log wrote into it, and neither a source nor a sink.
-    ("inspect", &["model", "error", "codec", "config", "ingest", "deliver", "wal"]),
     ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
-    ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "inspect", "wal"]),
-    // The first half of a start, and the wiring it is a part of.
-    (
-        "first_contact",
-        &["model", "error", "backoff", "telemetry", "codec", "config", "source", "ingest", "pipeline", "wal"],
-    ),
+    ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
     (
         "pipeline",
         &[
@@ -43,9 +36,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "ingest",
             "deliver",
             "control",
-            "inspect",
             "verify",
-            "first_contact",
             "wal",
         ],
     ),
@@ -61,7 +52,6 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "source",
             "sink",
             "control",
-            "inspect",
             "verify",
             "pipeline",
             "wal",

@@ -15,7 +15,6 @@ mod support; // servers, the daemon, comparing both sides, random writers: no te
 mod architecture; // the import rules between the modules of src/
 mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
-mod mirror; // the copy equals the source, whatever happens on the way
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod writers; // the random writers write what they say, and the same again from the same seed

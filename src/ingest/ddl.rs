@@ -253,9 +253,7 @@ impl Session<'_> {
                 column.default = ColumnDefault::Unknown;
             }
         }
-        if self.ctx.registry.current(&table).is_some() {
-            self.ctx.windows.invalidate(&table);
-        }
+        self.ctx.windows.invalidate(&table);
         let (from, to) = self.ctx.registry.set_schema(Arc::new(found), &mut self.ctx.writer)?;
         self.change(origin, TableChange::Schema { table: table.clone(), from, to, renamed: all })?;
         if let Some(why) = why {

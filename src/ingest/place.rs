@@ -76,7 +76,6 @@ impl Session<'_> {
                     SnapshotMark::Begun { table } => {
                         // The job is now in the snapshot's own progress.
                         self.ctx.writer.remove(&super::state::reread_key(&table));
-                        self.ctx.outstanding.remove(&table);
                         Mark::SnapshotBegun { table }
                     }
                     SnapshotMark::Finished { table, rows } => Mark::SnapshotFinished { table, rows },

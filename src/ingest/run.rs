@@ -4,7 +4,6 @@
 //! when [`FLUSH_EVERY`] has passed, or when the stream runs dry, whichever is first. So a burst shares commits and a single
 //! transaction is durable a moment after it was read.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use wal::{Appender, Lsn, Reader, Wal};
 use super::place::WaitingChunk;
 use super::registry::Registry;
 use super::session::Session;
-use super::state::{Reread, rereads, stored_position};
+use super::state::{Reread, stored_position};
 use super::windows::Windows;
 use super::writer::LogWriter;
 use crate::backoff::Backoff;
@@ -27,7 +26,7 @@ use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableS
 use crate::source::mysql::ddl::SqlMode;
 use crate::source::mysql::server::{ServerInfo, current_position};
 use crate::source::mysql::snapshot::handoff::{ExactRead, FilePos, Request};
-use crate::source::mysql::snapshot::{SnapshotStatus, is_unfinished, state_key};
+use crate::source::mysql::snapshot::{is_unfinished, state_key};
 use crate::source::mysql::{connect, start};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
@@ -43,8 +42,8 @@ pub enum Until {
     Stopped,
     /// Until everything that the server had at the start is in the log, and the snapshot is done.
     CaughtUp {
-        /// How far the snapshots are.
-        snapshot: watch::Receiver<SnapshotStatus>,
+        /// Whether every snapshot is done.
+        snapshot_done: watch::Receiver<bool>,
     },
 }
 
@@ -63,8 +62,6 @@ pub struct Ingest {
     pub(super) rereads: Vec<Reread>,
     /// Re-reads of finished groups, started once these are durable.
     pub(super) jobs: Vec<Reread>,
-    /// Tables to be read again whose snapshot has not begun.
-    pub(super) outstanding: HashSet<TableName>,
     pub(super) live: Arc<Live>,
     pub(super) shutdown: CancellationToken,
     until: Until,
@@ -112,7 +109,6 @@ impl Ingest {
             jobs_out: wiring.jobs,
             rereads: Vec::new(),
             jobs: Vec::new(),
-            outstanding: rereads(&reader)?.into_iter().map(|reread| reread.table).collect(),
             live: wiring.live,
             shutdown: wiring.shutdown,
             until: wiring.until,
@@ -223,7 +219,7 @@ impl Ingest {
     fn snapshot_is_done(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
-            Until::CaughtUp { snapshot } => snapshot.borrow().is_settled(),
+            Until::CaughtUp { snapshot_done } => *snapshot_done.borrow(),
         }
     }
 
@@ -231,9 +227,9 @@ impl Ingest {
     async fn snapshot_changed(until: &mut Until) {
         match until {
             Until::Stopped => std::future::pending().await,
-            Until::CaughtUp { snapshot } => {
-                if snapshot.borrow_and_update().is_settled() || snapshot.changed().await.is_err() {
-                    std::future::pending::<()>().await;
+            Until::CaughtUp { snapshot_done } => {
+                if *snapshot_done.borrow_and_update() || snapshot_done.changed().await.is_err() {
+                    std::future::pending().await
                 }
             }
         }
@@ -347,10 +343,7 @@ impl Session<'_> {
         if self.ctx.shutdown.is_cancelled() {
             return Ok(Some(Ended::Stopped));
         }
-        let idle = self.ctx.waiting.is_empty()
-            && self.ctx.exact.is_none()
-            && self.ctx.outstanding.is_empty()
-            && self.ctx.snapshot_is_done();
+        let idle = self.ctx.waiting.is_empty() && self.ctx.exact.is_none() && self.ctx.snapshot_is_done();
         if let Some(target) = reading.target.as_ref().filter(|_| idle) {
             let (file, pos) = decoder.boundary();
             let at = FilePos { file: file.to_owned(), pos };

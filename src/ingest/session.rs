@@ -205,7 +205,6 @@ impl<'a> Session<'a> {
         for reread in std::mem::take(&mut self.ctx.rereads) {
             let value = encode("a re-read", &reread)?;
             self.ctx.writer.put(&state::reread_key(&reread.table), &value);
-            self.ctx.outstanding.insert(reread.table.clone());
             self.ctx.jobs.push(reread);
         }
         self.ctx.writer.end(|| origin.clone())?;

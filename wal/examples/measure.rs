@@ -16,8 +16,13 @@ const FRAME: usize = 500;
 const MIB: u64 = 1 << 20;
 
 fn main() -> Outcome<()> {
-    let base = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let base = std::env::args_os()
+        .nth(1)
+        .map_or_else(std::env::temp_dir, PathBuf::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         small_groups(&base).await?;
         for max_size in [64, 256, 1024] {
@@ -86,7 +91,10 @@ async fn small_groups(base: &Path) -> Outcome<()> {
     }
     let took = start.elapsed().as_secs_f64();
     times.sort();
-    let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+    let p99 = times
+        .get(times.len() * 99 / 100)
+        .copied()
+        .unwrap_or_default();
     say(&format!(
         "single groups, each durable: {:.0} commits/s, p99 {:.2} ms, {:.2} stored bytes per byte",
         f64::from(GROUPS) / took,
@@ -105,10 +113,10 @@ async fn steady(base: &Path, max_size: u64) -> Outcome<()> {
     let mut most = 0;
     let start = Instant::now();
     let total = max_size.saturating_mul(8).max(2048 * MIB);
-    let mut through = 0;
-    while through < total {
+    let mut appended = 0;
+    while appended < total {
         appender.append(&[&payload], GroupEnd::Ends)?;
-        through += u64::try_from(FRAME)?;
+        appended += u64::try_from(FRAME)?;
         if appender.pending_bytes() >= 1 << 20 {
             appender.flush().await?;
             most = most.max(disk(&path)?);
@@ -124,8 +132,8 @@ async fn steady(base: &Path, max_size: u64) -> Outcome<()> {
         stats.capacity_bytes / MIB,
         total / MIB,
         float(total / 1024)? * 1024.0 / took / 1e6,
-        float(most)? / 1_048_576.0,
-        float(stats.file_bytes)? / 1_048_576.0,
+        float(most)? / 1048576.0,
+        float(stats.file_bytes)? / 1048576.0,
     ))
 }
 
@@ -140,7 +148,12 @@ async fn follow(wal: Wal, mut positions: watch::Receiver<Positions>) -> Result<(
     let mut at = Lsn::ZERO;
     let mut closely = 0;
     loop {
-        if closely == 0 && positions.wait_for(|positions| positions.full).await.is_err() {
+        if closely == 0
+            && positions
+                .wait_for(|positions| positions.full)
+                .await
+                .is_err()
+        {
             return Ok(());
         }
         closely = (closely + 1) % 500;

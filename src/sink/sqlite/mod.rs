@@ -14,7 +14,7 @@
 //! # Files
 //! `sink` is the trait's face, `target` the open file and the round, `open` the pragmas. `layout` says what a table looks
 //! like, `types` how its values are kept, `registry` and `cursor` are the sink's own tables. `mirror`, `keyless` and
-//! `history` write rows, through `bind`. `ddl` follows changes: `reshape` finds the way, `retype` converts, `rebuild` copies.
+//! `history` write rows, through `bind`. `ddl` follows changes: `reshape` finds the way, `retype` converts, `rebuild` copies. `preflight` is for `check`.
 
 mod bind;
 mod cursor;
@@ -25,6 +25,7 @@ mod keyless;
 mod layout;
 mod mirror;
 mod open;
+mod preflight;
 mod rebuild;
 mod registry;
 mod reshape;
@@ -38,4 +39,5 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use preflight::preflight;
 pub use sink::SqliteSink;

@@ -4,6 +4,7 @@
 //! takes a new table into which the rows are copied ([`super::rebuild`]). All of it happens inside the round's transaction.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -52,13 +53,12 @@ impl Reshape {
         let mut used = HashSet::new();
         for column in &new.layout.columns {
             let kept = kept_place(old, new, column, renamed).filter(|place| used.insert(*place));
-            origins.push(match kept.and_then(|place| old.layout.columns.get(place)) {
-                Some(before) => kept_column(old, before, new, column),
-                None => {
-                    let (default, known) = defaults.get(column.source).cloned().unwrap_or((Value::Null, false));
-                    Origin::Added { default, known }
-                }
-            });
+            if let Some(before) = kept.and_then(|place| old.layout.columns.get(place)) {
+                origins.push(kept_column(old, before, new, column));
+            } else {
+                let (default, known) = defaults.get(column.source).cloned().unwrap_or((Value::Null, false));
+                origins.push(Origin::Added { default, known });
+            }
         }
         let dropped: Vec<_> = (old.layout.columns.iter().enumerate())
             .filter(|(place, _)| !used.contains(place))
@@ -136,8 +136,12 @@ fn literal(value: &Value) -> Option<String> {
         Value::Text(text) if text.contains('\0') => None,
         Value::Text(text) => Some(format!("'{}'", text.replace('\'', "''"))),
         Value::Blob(bytes) => {
-            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            Some(format!("x'{digits}'"))
+            let mut literal = String::from("x'");
+            for byte in bytes {
+                write!(literal, "{byte:02x}").expect("writing to a String cannot fail");
+            }
+            literal.push('\'');
+            Some(literal)
         }
     }
 }

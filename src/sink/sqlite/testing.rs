@@ -43,6 +43,7 @@ pub(super) fn varchar(max_bytes: u16) -> ColumnType {
     ColumnType::VarChar { max_bytes, charset: Charset::new("utf8mb4") }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is written where a schema has its key or None")]
 pub(super) fn key(columns: &[u16]) -> Option<Key> {
     Some(Key { kind: KeyKind::Primary, columns: columns.to_vec() })
 }
@@ -134,7 +135,7 @@ impl Rig {
     /// Registers a schema and announces it, with the ids of before and after.
     pub(super) fn create(&mut self, schema: TableSchema) -> SchemaId {
         let to = self.schema(schema);
-        self.change(TableChange::Schema { table: self.name(to), from: None, to, renamed: Vec::new() });
+        self.change(&TableChange::Schema { table: self.name(to), from: None, to, renamed: Vec::new() });
         to
     }
 
@@ -150,7 +151,7 @@ impl Rig {
     ) -> Result<SchemaId, Failure> {
         let to = self.schema(to);
         let renamed = renamed.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        self.try_change(TableChange::Schema { table: self.name(to), from: Some(from), to, renamed })?;
+        self.try_change(&TableChange::Schema { table: self.name(to), from: Some(from), to, renamed })?;
         Ok(to)
     }
 
@@ -164,15 +165,15 @@ impl Rig {
         self.schemas[&id].name.clone()
     }
 
-    pub(super) fn change(&mut self, change: TableChange) {
+    pub(super) fn change(&mut self, change: &TableChange) {
         self.try_change(change).unwrap();
     }
 
-    pub(super) fn try_change(&mut self, change: TableChange) -> Result<(), Failure> {
+    pub(super) fn try_change(&mut self, change: &TableChange) -> Result<(), Failure> {
         self.lsn += 1;
         let schemas = &self.schemas;
         let target = self.target.as_mut().unwrap();
-        target.change(Lsn::new(self.lsn), &origin(), &change, &mut |id| Ok(Arc::clone(&schemas[&id])))
+        target.change(Lsn::new(self.lsn), &origin(), change, &mut |id| Ok(Arc::clone(&schemas[&id])))
     }
 
     pub(super) fn rows(&mut self, id: SchemaId, op: RowOp, rows: &[&[&str]]) {
@@ -224,7 +225,8 @@ pub(super) fn query(connection: &Connection, sql: &str) -> Vec<String> {
                 ValueRef::Real(value) => format!("{value:?}r"),
                 ValueRef::Text(text) => format!("'{}'", std::str::from_utf8(text).unwrap()),
                 ValueRef::Blob(bytes) => {
-                    format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+                    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    format!("x'{}'", digits.concat())
                 }
             })
             .collect();

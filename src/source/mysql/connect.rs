@@ -87,23 +87,23 @@ pub async fn execute(connection: &mut Conn, sql: &str, purpose: &str) -> Result<
 /// What an error of the driver means: try again, or stop, and the way out. `purpose` is "verb + object".
 pub fn classify(error: Error, purpose: &str) -> Failure {
     let message = format!("cannot {purpose}");
-    match &error {
-        Error::Server(server) => by_code(server, message).caused_by(error),
-        Error::Io(IoError::Io(io)) => by_io(io, message).caused_by(error),
-        Error::Io(IoError::Tls(_)) => Failure::fatal(message)
-            .hint("check source.tls.mode and source.tls.ca_file against the server's certificate")
-            .caused_by(error),
-        Error::Driver(driver) => by_driver(driver, message).caused_by(error),
-        Error::Url(_) => Failure::fatal(message).hint("check source.url").caused_by(error),
-        Error::Other(_) => Failure::fatal(message).caused_by(error),
+    // The cause is the inner error: the driver's outer ones only repeat it.
+    match error {
+        Error::Server(server) => by_code(&server, message).caused_by(server),
+        Error::Io(IoError::Io(io)) => by_io(&io, message).caused_by(io),
+        Error::Io(IoError::Tls(tls)) => Failure::fatal(message).hint(CHECK_TLS).caused_by(tls),
+        Error::Driver(driver) => by_driver(&driver, message).caused_by(driver),
+        Error::Url(url) => Failure::fatal(message).hint("check source.url").caused_by(url),
+        Error::Other(other) => Failure::fatal(message).caused_by(other),
     }
 }
+
+const CHECK_TLS: &str = "check source.tls.mode and source.tls.ca_file against the server's certificate";
 
 fn by_io(error: &io::Error, message: String) -> Failure {
     // rustls reports a refused certificate as an I/O error of this kind.
     if error.kind() == io::ErrorKind::InvalidData {
-        return Failure::fatal(message)
-            .hint("check source.tls.mode and source.tls.ca_file against the server's certificate");
+        return Failure::fatal(message).hint(CHECK_TLS);
     }
     if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::PermissionDenied {
         return Failure::fatal(message).hint("check that the file in source.tls.ca_file can be read");
@@ -175,7 +175,10 @@ fn dump_error(text: &str, message: String) -> Failure {
         || text.contains("same server-id")
     {
         "another replica uses the same server id; give source.server_id a value of its own"
-    } else if text.contains("purged") || text.contains("could not find first log") || text.contains("missing") {
+    } else if ["purged", "could not find first log", "could not find gtid state", "missing", "not in the master's binlog"]
+        .iter()
+        .any(|part| text.contains(part))
+    {
         new_start
     } else if text.contains("impossible position")
         || text.contains("bogus data")

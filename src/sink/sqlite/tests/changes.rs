@@ -177,12 +177,12 @@ fn an_index_that_a_dropped_column_stands_in_stops_the_sink_with_a_hint() {
 #[test]
 fn truncate_and_replace_empty_a_mirror() {
     let (mut rig, first) = started(options(Mode::Mirror));
-    rig.change(TableChange::Truncate { table: t() });
+    rig.change(&TableChange::Truncate { table: t() });
     assert_eq!(rig.table("t"), [""; 0]);
     rig.rows(first, Insert, &[&["1", "x", "10"]]);
     // The replacement may bring another shape.
     let second = rig.schema(schema(vec![int("id"), text("c")], key(&[1])));
-    rig.change(TableChange::Replace { table: t(), schema: second });
+    rig.change(&TableChange::Replace { table: t(), schema: second });
     rig.rows(second, Snapshot, &[&["7", "z"]]);
     assert_eq!(rig.table("t"), ["7 'z'"]);
 }
@@ -191,9 +191,9 @@ fn truncate_and_replace_empty_a_mirror() {
 fn truncate_marks_softly_and_a_replacement_brings_rows_back_to_life() {
     let (mut rig, first) = started(soft());
     rig.rows(first, Insert, &[&["2", "y", "20"]]);
-    rig.change(TableChange::Truncate { table: t() });
+    rig.change(&TableChange::Truncate { table: t() });
     assert_eq!(rig.table("t"), ["1 'x' 10 1", "2 'y' 20 1"]);
-    rig.change(TableChange::Replace { table: t(), schema: first });
+    rig.change(&TableChange::Replace { table: t(), schema: first });
     rig.rows(first, Snapshot, &[&["2", "new", "20"]]);
     assert_eq!(rig.table("t"), ["1 'x' 10 1", "2 'new' 20 0"]);
 }
@@ -204,7 +204,7 @@ fn a_replacement_of_a_softly_deleting_table_without_a_key_leaves_no_doubles() {
     let first = rig.create(schema(vec![text("a")], None));
     rig.rows(first, Insert, &[&["x"], &["y"]]);
     rig.rows(first, Delete, &[&["y"]]);
-    rig.change(TableChange::Replace { table: t(), schema: first });
+    rig.change(&TableChange::Replace { table: t(), schema: first });
     rig.rows(first, Snapshot, &[&["x"]]);
     assert_eq!(rig.table("t"), ["'x' 0", "'y' 1"]);
 }
@@ -212,7 +212,7 @@ fn a_replacement_of_a_softly_deleting_table_without_a_key_leaves_no_doubles() {
 #[test]
 fn a_dropped_table_goes_and_may_come_again_in_another_shape() {
     let (mut rig, _) = started(options(Mode::Mirror));
-    rig.change(TableChange::Drop { table: t() });
+    rig.change(&TableChange::Drop { table: t() });
     rig.commit();
     assert_eq!(rig.read("SELECT name FROM sqlite_schema WHERE name = 't'"), [""; 0]);
     rig.open().unwrap();
@@ -223,7 +223,7 @@ fn a_dropped_table_goes_and_may_come_again_in_another_shape() {
     assert_eq!(rig.read("SELECT * FROM t"), ["'q'"]);
 
     let (mut rig, _) = started(soft());
-    rig.change(TableChange::Drop { table: t() });
+    rig.change(&TableChange::Drop { table: t() });
     let second = rig.create(schema(vec![int("id"), text("a"), int("c")], key(&[0])));
     rig.rows(second, Insert, &[&["2", "y", "5"]]);
     assert_eq!(rig.table("t"), ["1 'x' 1 NULL", "2 'y' 0 5"]);
@@ -241,7 +241,7 @@ fn a_renamed_table_takes_its_rows_along_and_tables_may_swap_their_names() {
             if like == first { schema(vec![int("id"), text("a"), int("b")], key(&[0])) } else { other.clone() };
         schema.name = TableName::new("shop", to);
         let id = rig.schema(schema);
-        rig.change(TableChange::Rename {
+        rig.change(&TableChange::Rename {
             from: TableName::new("shop", from),
             to: TableName::new("shop", to),
             schema: id,
@@ -261,7 +261,7 @@ fn a_renamed_table_takes_its_rows_along_and_tables_may_swap_their_names() {
         name: TableName::new("shop", "u"),
         ..schema(vec![int("id"), text("a"), int("b")], key(&[0]))
     });
-    rig.change(TableChange::Rename {
+    rig.change(&TableChange::Rename {
         from: TableName::new("shop", "U"),
         to: TableName::new("shop", "u"),
         schema: lower,
@@ -288,7 +288,7 @@ fn a_rename_to_a_name_with_other_options_is_refused() {
     renamed.name = TableName::new("shop", "v");
     let to = rig.schema(renamed);
     let change = TableChange::Rename { from: t(), to: TableName::new("shop", "v"), schema: to };
-    let failure = rig.try_change(change).unwrap_err();
+    let failure = rig.try_change(&change).unwrap_err();
     assert!(failure.message.contains("shop.t was renamed to shop.v"), "{}", failure.message);
     assert!(failure.hint.unwrap().contains("give shop.v a rule"));
 }
@@ -336,14 +336,14 @@ fn a_changelog_follows_columns_and_forgets_nothing() {
 #[test]
 fn a_changelog_marks_what_happens_to_the_whole_table() {
     let (mut rig, first) = started(options(Mode::History));
-    rig.change(TableChange::Truncate { table: t() });
-    rig.change(TableChange::Replace { table: t(), schema: first });
-    rig.change(TableChange::Drop { table: t() });
+    rig.change(&TableChange::Truncate { table: t() });
+    rig.change(&TableChange::Replace { table: t(), schema: first });
+    rig.change(&TableChange::Drop { table: t() });
     rig.create(schema(vec![int("id"), text("a"), int("b")], key(&[0])));
     let mut renamed = schema(vec![int("id"), text("a"), int("b")], key(&[0]));
     renamed.name = TableName::new("shop", "u");
     let u = rig.schema(renamed);
-    rig.change(TableChange::Rename { from: t(), to: TableName::new("shop", "u"), schema: u });
+    rig.change(&TableChange::Rename { from: t(), to: TableName::new("shop", "u"), schema: u });
     rig.rows(u, Insert, &[&["2", "y", "20"]]);
     rig.commit();
     assert_eq!(
@@ -355,10 +355,10 @@ fn a_changelog_marks_what_happens_to_the_whole_table() {
 #[test]
 fn changes_of_tables_never_seen_are_no_error() {
     let mut rig = Rig::new(options(Mode::Mirror));
-    rig.change(TableChange::Truncate { table: t() });
-    rig.change(TableChange::Drop { table: t() });
+    rig.change(&TableChange::Truncate { table: t() });
+    rig.change(&TableChange::Drop { table: t() });
     let first = rig.schema(schema(vec![int("id")], key(&[0])));
-    rig.change(TableChange::Rename { from: TableName::new("shop", "before"), to: t(), schema: first });
+    rig.change(&TableChange::Rename { from: TableName::new("shop", "before"), to: t(), schema: first });
     rig.rows(first, Insert, &[&["1"]]);
     rig.commit();
     assert_eq!(rig.read("SELECT * FROM t"), ["1"]);

@@ -66,7 +66,7 @@ fn a_table_that_the_sink_did_not_make_is_never_written_to() {
         let t = rig.schema(schema(vec![int("id"), text("name")], key(&[0])));
         let name = rig.name(t);
         for failure in [
-            rig.try_change(TableChange::Schema { table: name, from: None, to: t, renamed: Vec::new() }).unwrap_err(),
+            rig.try_change(&TableChange::Schema { table: name, from: None, to: t, renamed: Vec::new() }).unwrap_err(),
             rig.try_rows(t, Insert, &[&["1", "a"]]).unwrap_err(),
         ] {
             assert_eq!(failure.class, ErrorClass::Fatal);
@@ -145,7 +145,7 @@ fn the_way_out_of_a_changed_configuration_works_as_it_says() {
     let sql = hint.split('`').find(|part| part.starts_with("DROP TABLE")).unwrap();
     Connection::open(rig.path()).unwrap().execute_batch(sql).unwrap();
     rig.open().unwrap();
-    rig.change(TableChange::Replace { table: TableName::new("shop", "t"), schema: t });
+    rig.change(&TableChange::Replace { table: TableName::new("shop", "t"), schema: t });
     rig.rows(t, Insert, &[&["1", "a"]]);
     rig.commit();
     assert_eq!(rig.read("SELECT _op, after_id FROM t ORDER BY 1"), ["'insert' 1", "'replace' NULL"]);
@@ -232,7 +232,7 @@ async fn the_sink_goes_through_its_life_behind_the_trait() {
     let mut catalog = Catalog::new(wal.reader());
     let payload = rows_frame(&[(SchemaId(1), Insert, 2, images(&table, &[&["1", "a"], &["2", "b"]]))]);
 
-    let mut sink = SqliteSink::new(rig.plan.clone(), rig.path());
+    let mut sink = SqliteSink::new(rig.plan.clone()).unwrap();
     assert_eq!(sink.hand_over(), HandOver::TargetTransaction);
     let frame = Frame::decode(&payload).unwrap();
     let write =

@@ -183,6 +183,6 @@ fn an_unsupported_type_is_refused_by_name() {
     let t = rig.schema(schema(vec![int("id"), odd], key(&[0])));
     let change =
         crate::codec::frame::TableChange::Schema { table: rig.name(t), from: None, to: t, renamed: Vec::new() };
-    let failure = rig.try_change(change).unwrap_err();
+    let failure = rig.try_change(&change).unwrap_err();
     assert!(failure.message.contains("\"loc\" of shop.t"), "{}", failure.message);
 }

@@ -5,6 +5,8 @@ mod cursor;
 mod decoder;
 mod error;
 mod event;
+#[cfg(test)]
+mod golden;
 mod gtid_event;
 pub mod kind;
 mod labels;

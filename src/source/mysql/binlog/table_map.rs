@@ -115,6 +115,7 @@ impl Wire {
                 | code::NEWDECIMAL
                 | code::FLOAT
                 | code::DOUBLE
+                | code::YEAR
         )
     }
 

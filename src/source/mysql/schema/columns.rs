@@ -38,7 +38,7 @@ pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Vec<RawC
         text_literal(&table.table)
     );
     let rows: Vec<mysql_async::Row> =
-        conn.query(sql).await.map_err(|error| query_failure(format!("cannot describe table \"{table}\""), error))?;
+        conn.query(sql).await.map_err(|error| query_failure(&format!("describe table \"{table}\""), error))?;
     rows.into_iter()
         .map(|mut row| {
             RawColumn::take(&mut row).ok_or_else(|| {

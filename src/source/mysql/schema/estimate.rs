@@ -26,7 +26,7 @@ pub async fn estimate(conn: &mut Conn, table: &TableName) -> Result<Estimate, Fa
         text_literal(&table.table)
     );
     let row: Option<(u64, u64)> =
-        conn.query_first(sql).await.map_err(|error| query_failure(format!("cannot size table \"{table}\""), error))?;
+        conn.query_first(sql).await.map_err(|error| query_failure(&format!("size table \"{table}\""), error))?;
     Ok(row.map_or_else(Estimate::default, |(rows, row_bytes)| Estimate { rows, row_bytes }))
 }
 
@@ -40,7 +40,7 @@ pub(in crate::source::mysql) async fn is_transactional(conn: &mut Conn, table: &
     let engine: Option<Option<String>> = conn
         .query_first(sql)
         .await
-        .map_err(|error| query_failure(format!("cannot ask for the engine of table \"{table}\""), error))?;
+        .map_err(|error| query_failure(&format!("ask for the engine of table \"{table}\""), error))?;
     Ok(engine
         .flatten()
         .is_some_and(|engine| ["InnoDB", "ROCKSDB"].iter().any(|name| engine.eq_ignore_ascii_case(name))))

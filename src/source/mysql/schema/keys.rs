@@ -74,7 +74,7 @@ pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Vec<RawK
         Err(error) if says_no_such_table(&error) => {
             return Err(Failure::retry(format!("table \"{table}\" changed while it was described")).caused_by(error));
         }
-        Err(error) => return Err(query_failure(format!("cannot list the keys of table \"{table}\""), error)),
+        Err(error) => return Err(query_failure(&format!("list the keys of table \"{table}\""), error)),
     };
     let mut parts = Vec::new();
     for row in &rows {

@@ -17,7 +17,7 @@ pub async fn list_tables(conn: &mut Conn, filter: &TableFilter) -> Result<Vec<Ta
     let sql = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES \
                WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_SCHEMA, TABLE_NAME";
     let rows: Vec<(String, String, String)> =
-        conn.query(sql).await.map_err(|error| query_failure("cannot list the tables of the source", error))?;
+        conn.query(sql).await.map_err(|error| query_failure("list the tables of the source", error))?;
     let mut tables = Vec::new();
     for (database, table, kind) in rows {
         if !filter.captures(&database, &table) {

@@ -68,7 +68,7 @@ pub(super) async fn open_view(
 
 /// Ends the view, so that the server can forget old row versions.
 pub(super) async fn close_view(conn: &mut Conn) -> Result<(), Failure> {
-    conn.query_drop("COMMIT").await.map_err(|error| query_failure("cannot end the snapshot's transaction", error))
+    conn.query_drop("COMMIT").await.map_err(|error| query_failure("end the snapshot's transaction", error))
 }
 
 /// The end of the binlog.
@@ -78,7 +78,7 @@ pub(super) async fn binlog_end(conn: &mut Conn, server: Server) -> Result<FilePo
         Flavour::MySql | Flavour::MariaDb => "SHOW MASTER STATUS",
     };
     let row: Option<Row> =
-        conn.query_first(sql).await.map_err(|error| query_failure("cannot ask for the binlog position", error))?;
+        conn.query_first(sql).await.map_err(|error| query_failure("ask for the binlog position", error))?;
     row.and_then(|mut row| {
         let file = row.take_opt::<String, _>(0)?.ok()?;
         Some(FilePos { file, pos: row.take_opt::<u64, _>(1)?.ok()? })
@@ -114,14 +114,14 @@ pub(super) async fn snapshot_reaching(conn: &mut Conn, at: &FilePos) -> Result<F
 pub(super) async fn start_snapshot(conn: &mut Conn) -> Result<(), Failure> {
     conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")
         .await
-        .map_err(|error| query_failure("cannot open a consistent snapshot", error))
+        .map_err(|error| query_failure("open a consistent snapshot", error))
 }
 
 async fn snapshot_position(conn: &mut Conn) -> Result<FilePos, Failure> {
     let rows: Vec<(String, String)> = conn
         .query("SHOW STATUS WHERE Variable_name IN ('Binlog_snapshot_file', 'Binlog_snapshot_position')")
         .await
-        .map_err(|error| query_failure("cannot ask for the snapshot's binlog position", error))?;
+        .map_err(|error| query_failure("ask for the snapshot's binlog position", error))?;
     let value = |name: &str| {
         rows.iter().find(|(variable, _)| variable.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
     };
@@ -139,14 +139,14 @@ async fn gtid_mode_is_on(conn: &mut Conn) -> Result<bool, Failure> {
     let mode: Option<String> = conn
         .query_first("SELECT @@GLOBAL.gtid_mode")
         .await
-        .map_err(|error| query_failure("cannot ask for gtid_mode", error))?;
+        .map_err(|error| query_failure("ask for gtid_mode", error))?;
     Ok(mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ON")))
 }
 
 async fn wait_for_gtids(conn: &mut Conn, set: &str) -> Result<(), Failure> {
     let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET({}, {GTID_WAIT_SECONDS})", text_literal(set));
     let timed_out: Option<i64> =
-        conn.query_first(sql).await.map_err(|error| query_failure("cannot wait for the stream's GTID set", error))?;
+        conn.query_first(sql).await.map_err(|error| query_failure("wait for the stream's GTID set", error))?;
     if timed_out == Some(0) {
         return Ok(());
     }
@@ -161,7 +161,7 @@ pub(super) async fn lock_table(conn: &mut Conn, table: &TableName) -> Result<(),
         return Ok(());
     };
     let denied = matches!(&error, mysql_async::Error::Server(server) if DENIED.contains(&server.code));
-    let failure = query_failure(format!("cannot lock table \"{table}\" for a moment"), error);
+    let failure = query_failure(&format!("lock table \"{table}\" for a moment"), error);
     Err(if denied {
         failure.hint(format!("GRANT LOCK TABLES, SELECT ON `{}`.* to the account of source.url", table.database))
     } else {
@@ -171,5 +171,5 @@ pub(super) async fn lock_table(conn: &mut Conn, table: &TableName) -> Result<(),
 
 /// Ends every lock of [`lock_table`].
 pub(super) async fn unlock_tables(conn: &mut Conn) -> Result<(), Failure> {
-    conn.query_drop("UNLOCK TABLES").await.map_err(|error| query_failure("cannot unlock tables", error))
+    conn.query_drop("UNLOCK TABLES").await.map_err(|error| query_failure("unlock tables", error))
 }

@@ -142,5 +142,5 @@ async fn pin(
 async fn touch(conn: &mut Conn, table: &TableName) -> Result<(), Failure> {
     conn.query_drop(format!("SELECT 1 FROM {} LIMIT 1", table_identifier(table)))
         .await
-        .map_err(|error| query_failure(format!("cannot read table \"{table}\""), error))
+        .map_err(|error| query_failure(&format!("read table \"{table}\""), error))
 }

@@ -50,7 +50,7 @@ fn from(table: &TableName, key: &ChunkKey, hint: &str) -> String {
 }
 
 async fn bound(conn: &mut Conn, table: &TableName, key: &ChunkKey, sql: &str) -> Result<Option<Bound>, Failure> {
-    let failure = |error| query_failure(format!("cannot cut table \"{table}\" into chunks"), error);
+    let failure = |error| query_failure(&format!("cut table \"{table}\" into chunks"), error);
     let Some(mut row) = conn.query_first::<Row, _>(sql).await.map_err(failure)? else {
         return Ok(None);
     };

@@ -141,7 +141,7 @@ impl TableReader {
     }
 
     fn failure(&self, error: mysql_async::Error) -> Failure {
-        query_failure(format!("cannot read table \"{}\"", self.table), error)
+        query_failure(&format!("read table \"{}\"", self.table), error)
     }
 
     fn unreadable(&self) -> Failure {

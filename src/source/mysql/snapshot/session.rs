@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts, OptsBuilder};
 use tokio::sync::OnceCell;
 
 use crate::config::SourcePlan;
 use crate::error::Failure;
+use crate::source::mysql::connect;
 use crate::source::mysql::schema::{Flavour, query_failure};
 
 /// Seconds to wait for a metadata lock. While `LOCK TABLES` waits, writers of the table queue up behind it; so a few
@@ -51,7 +52,7 @@ impl Sessions {
     }
 
     async fn open(&self, more: &str) -> Result<Conn, Failure> {
-        let mut conn = connect(&self.plan).await?;
+        let mut conn = connect::connect(&self.plan).await?;
         let server = self.server.get_or_try_init(|| probe(&mut conn)).await?;
         // The statement names the catalogue's cached estimates on MySQL, which may be a day old otherwise.
         let own = match server.flavour {
@@ -66,32 +67,18 @@ impl Sessions {
         for statement in ["SET NAMES utf8mb4", &settings, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"] {
             conn.query_drop(statement)
                 .await
-                .map_err(|error| query_failure("cannot prepare a session for the snapshot", error))?;
+                .map_err(|error| query_failure("prepare a session for the snapshot", error))?;
         }
         Ok(conn)
     }
 }
 
 async fn probe(conn: &mut Conn) -> Result<Server, Failure> {
-    let text: Option<String> = conn
-        .query_first("SELECT VERSION()")
-        .await
-        .map_err(|error| query_failure("cannot ask for the version", error))?;
+    let text: Option<String> =
+        conn.query_first("SELECT VERSION()").await.map_err(|error| query_failure("ask for the version", error))?;
     let text = text.unwrap_or_default();
     let flavour = if text.to_ascii_lowercase().contains("mariadb") { Flavour::MariaDb } else { Flavour::MySql };
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u16>().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     Ok(Server { flavour, version: (next(), next(), next()) })
-}
-
-async fn connect(plan: &SourcePlan) -> Result<Conn, Failure> {
-    let opts: Opts = OptsBuilder::default()
-        .ip_or_hostname(&plan.host)
-        .tcp_port(plan.port)
-        .prefer_socket(false)
-        .stmt_cache_size(0)
-        .user(Some(&plan.user))
-        .pass(Some(plan.password.reveal()))
-        .into();
-    Conn::new(opts).await.map_err(|error| query_failure("cannot connect to the source", error))
 }

@@ -1,0 +1,279 @@
+//! Frames to SQLite through the sink, against the same upserts of values that lie in memory: same table, pragmas, statement
+//! and transaction size. The ratio of the two is what opening frames and decoding rows costs; `make bench` wants at most 1.5.
+//!
+//! `catch_up` is 200,000 new rows of the benchmark table in 1,000-row frames, committed every 100,000 rows as the delivery
+//! loop does; `update` brings the same rows to another state.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use replicator::codec::catalog::{Catalog, encode_schema, state_key};
+use replicator::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, encode_header};
+use replicator::codec::row_image::{Date, DateTime, ImageWriter, Timestamp};
+use replicator::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions};
+use replicator::model::{
+    Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId, TableName, TableSchema,
+};
+use replicator::sink::sqlite::SqliteSink;
+use replicator::sink::{Schemas, Sink};
+use rusqlite::{Connection, params};
+use wal::{Lsn, Options, Wal};
+
+const ROWS: u32 = 200_000;
+const FRAME_ROWS: u32 = 1_000;
+const ROUND_ROWS: u32 = 100_000;
+const LABELS: [&str; 4] = ["new", "paid", "shipped", "done"];
+
+/// The table of the project's benchmarks.
+fn orders() -> TableSchema {
+    let int = |width, unsigned| ColumnType::Int { width, unsigned };
+    let varchar = |max_bytes| ColumnType::VarChar { max_bytes, charset: Charset::new("utf8mb4") };
+    let columns = [
+        ("id", int(IntWidth::W8, true)),
+        ("customer_id", int(IntWidth::W4, false)),
+        ("status", ColumnType::Enum { members: LABELS.map(str::to_owned).to_vec() }),
+        ("email", varchar(256)),
+        ("note", varchar(1020)),
+        ("amount", ColumnType::Decimal { precision: 12, scale: 2 }),
+        ("qty", int(IntWidth::W2, false)),
+        ("is_gift", int(IntWidth::W1, false)),
+        ("created_at", ColumnType::DateTime { fsp: 6 }),
+        ("updated_at", ColumnType::Timestamp { fsp: 3 }),
+        ("score", ColumnType::Double),
+    ];
+    let column = |(name, ty): (&str, ColumnType)| Column {
+        nullable: matches!(name, "note" | "score"),
+        name: name.to_owned(),
+        ty,
+        default: ColumnDefault::Unknown,
+    };
+    TableSchema {
+        name: TableName::new("bench", "orders"),
+        columns: columns.into_iter().map(column).collect(),
+        key: Some(Key { kind: KeyKind::Primary, columns: vec![0] }),
+    }
+}
+
+/// One row's values as SQLite takes them.
+struct Row {
+    id: u32,
+    spread: u32,
+    status: usize,
+    email: String,
+    note: Option<String>,
+    amount: String,
+    qty: u32,
+    score: f64,
+}
+
+fn rows(salt: u32) -> Vec<Row> {
+    let row = |id: u32| {
+        let spread = id.wrapping_add(salt).wrapping_mul(2_654_435_761);
+        Row {
+            id,
+            spread: spread % 1_000_000,
+            status: usize::try_from(spread % 4).expect("small"),
+            email: format!("{spread:032x}@example.com"),
+            note: (spread % 10 >= 3).then(|| "x".repeat(usize::try_from(spread / 16 % 80).expect("small"))),
+            amount: format!("{}.{:02}", spread % 10_000, spread % 100),
+            qty: spread % 100,
+            score: f64::from(spread) / 7.0,
+        }
+    };
+    (1..=ROWS).map(row).collect()
+}
+
+/// The rows as payloads of frames.
+fn frames(schema: &TableSchema, rows: &[Row], op: RowOp, before: Option<&[Row]>) -> Vec<Vec<u8>> {
+    let writer = ImageWriter::new(schema).expect("a schema of this bench");
+    let size = usize::try_from(FRAME_ROWS).expect("small");
+    let mut payloads = Vec::new();
+    for (place, chunk) in rows.chunks(size).enumerate() {
+        let mut body = Vec::new();
+        for (at, row) in chunk.iter().enumerate() {
+            if let Some(before) = before.and_then(|before| before.get(place * size + at)) {
+                image(&writer, before, &mut body);
+            }
+            image(&writer, row, &mut body);
+        }
+        let bytes = u32::try_from(body.len()).expect("small");
+        let section = Section { schema: SchemaId(1), op, rows: u32::try_from(chunk.len()).expect("small"), bytes };
+        let origin = Origin { commit_micros: 1, file_number: 1, pos: 4, gtid: Gtid::Anonymous };
+        let mut payload = Vec::new();
+        let header = FrameHeader::Rows(RowsHeader { origin, sections: vec![section] });
+        encode_header(&header, &mut payload).expect("a small header");
+        payload.extend_from_slice(&body);
+        payloads.push(payload);
+    }
+    payloads
+}
+
+fn image(writer: &ImageWriter, row: &Row, body: &mut Vec<u8>) {
+    let mut out = writer.row(body);
+    let created = DateTime {
+        date: Date { year: 2026, month: 11, day: 21 },
+        hour: 9,
+        minute: 0,
+        second: 0,
+        micros: row.spread,
+        fsp: 6,
+    };
+    let updated = Timestamp { seconds: 1_795_251_600, micros: 123_000, fsp: 3 };
+    let written = out
+        .uint(row.id.into())
+        .and_then(|()| out.int(row.spread.into()))
+        .and_then(|()| out.enumeration(u16::try_from(row.status + 1).expect("small")))
+        .and_then(|()| out.bytes(row.email.as_bytes()))
+        .and_then(|()| match &row.note {
+            Some(note) => out.bytes(note.as_bytes()),
+            None => out.null(),
+        })
+        .and_then(|()| out.decimal(row.amount.as_bytes()))
+        .and_then(|()| out.int(row.qty.into()))
+        .and_then(|()| out.int(0))
+        .and_then(|()| out.datetime(created))
+        .and_then(|()| out.timestamp(updated))
+        .and_then(|()| out.double(row.score));
+    written.expect("values that fit");
+    out.finish().expect("a whole row");
+}
+
+fn plan(path: &Path) -> SinkPlan {
+    SinkPlan {
+        name: "bench".into(),
+        table_name: "{table}".into(),
+        defaults: TableOptions {
+            mode: Mode::Mirror,
+            deletion: Deletion::Hard,
+            soft_delete_column: "is_deleted".into(),
+            rename: Vec::new(),
+            drop: Vec::new(),
+        },
+        rules: Vec::new(),
+        kind: SinkKind::Sqlite { path: path.to_owned() },
+    }
+}
+
+/// The log that holds the schema.
+struct Log {
+    _directory: tempfile::TempDir,
+    wal: Wal,
+    _appender: wal::Appender,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Log {
+    fn new(schema: &TableSchema) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (wal, appender) = Wal::open(directory.path(), Options::new(64 << 20)).expect("a log");
+        let value = encode_schema(schema).expect("a small schema");
+        runtime.block_on(wal.put_state(vec![(state_key(SchemaId(1)), Some(value))])).expect("a log");
+        Self { _directory: directory, wal, _appender: appender, runtime }
+    }
+}
+
+/// Applies frames through the sink; the time without opening and closing.
+fn through_sink(log: &Log, path: &Path, payloads: &[Vec<u8>]) -> Duration {
+    let mut sink = SqliteSink::new(plan(path)).expect("an sqlite plan");
+    let mut catalog = Catalog::new(log.wal.reader());
+    let frames_a_round = usize::try_from(ROUND_ROWS / FRAME_ROWS).expect("small");
+    log.runtime.block_on(async {
+        sink.open(log.wal.id()).await.expect("a new file");
+        let start = Instant::now();
+        let mut lsn = Lsn::ZERO;
+        for round in payloads.chunks(frames_a_round) {
+            for payload in round {
+                lsn = lsn.next();
+                let frame = Frame::decode(payload).expect("a frame of this bench");
+                sink.write(lsn, &frame, &mut Schemas::new(&mut catalog)).expect("rows that fit");
+            }
+            sink.commit(lsn).await.expect("a commit");
+        }
+        let elapsed = start.elapsed();
+        sink.close().await.expect("a close");
+        elapsed
+    })
+}
+
+const CREATE: &str =
+    "CREATE TABLE orders (id NOT NULL, customer_id INTEGER, status TEXT, email TEXT, note TEXT, amount TEXT,
+    qty INTEGER, is_gift INTEGER, created_at TEXT, updated_at TEXT, score REAL, PRIMARY KEY (id)) WITHOUT ROWID";
+const UPSERT: &str =
+    "INSERT INTO orders VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO UPDATE SET
+    customer_id = excluded.customer_id, status = excluded.status, email = excluded.email, note = excluded.note,
+    amount = excluded.amount, qty = excluded.qty, is_gift = excluded.is_gift, created_at = excluded.created_at,
+    updated_at = excluded.updated_at, score = excluded.score";
+
+/// The same upserts of values in memory.
+fn from_memory(path: &Path, rows: &[Row]) -> Duration {
+    let connection = Connection::open(path).expect("a new file");
+    connection
+        .execute_batch(
+            "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -24576;
+             PRAGMA wal_autocheckpoint = 4096; PRAGMA foreign_keys = OFF",
+        )
+        .expect("pragmas");
+    if !connection.table_exists(None, "orders").expect("a lookup") {
+        connection.execute_batch(CREATE).expect("a new table");
+    }
+    let start = Instant::now();
+    for round in rows.chunks(usize::try_from(ROUND_ROWS).expect("small")) {
+        connection.execute_batch("BEGIN IMMEDIATE").expect("a transaction");
+        {
+            let mut upsert = connection.prepare_cached(UPSERT).expect("a statement");
+            for row in round {
+                let status = LABELS.get(row.status).copied();
+                upsert
+                    .execute(params![
+                        row.id,
+                        row.spread,
+                        status,
+                        row.email,
+                        row.note,
+                        row.amount,
+                        row.qty,
+                        0,
+                        "2026-11-21 09:00:00.123456",
+                        "2026-11-21 09:00:00.123",
+                        row.score
+                    ])
+                    .expect("a row");
+            }
+        }
+        connection.execute_batch("COMMIT").expect("a commit");
+    }
+    start.elapsed()
+}
+
+fn apply(criterion: &mut Criterion) {
+    let schema = orders();
+    let log = Log::new(&schema);
+    let (old, new) = (rows(0), rows(77));
+    let inserts = frames(&schema, &old, RowOp::Insert, None);
+    let updates = frames(&schema, &new, RowOp::Update, Some(&old));
+    let fresh = |run: &dyn Fn(&Path) -> Duration| {
+        let directory = tempfile::tempdir().expect("a directory");
+        run(&directory.path().join("bench.db"))
+    };
+    let mut group = criterion.benchmark_group("sqlite_apply");
+    group.throughput(Throughput::Elements(ROWS.into())).sample_size(10);
+    let mut measure = |name: &str, run: &dyn Fn(&Path) -> Duration| {
+        group.bench_function(name, |bencher| bencher.iter_custom(|times| (0..times).map(|_| fresh(run)).sum()));
+    };
+    measure("catch_up/memory", &|path| from_memory(path, &old));
+    measure("catch_up/sink", &|path| through_sink(&log, path, &inserts));
+    measure("update/memory", &|path| {
+        from_memory(path, &old);
+        from_memory(path, &new)
+    });
+    measure("update/sink", &|path| {
+        through_sink(&log, path, &inserts);
+        through_sink(&log, path, &updates)
+    });
+    group.finish();
+}
+
+criterion_group!(benches, apply);
+criterion_main!(benches);

@@ -1,0 +1,147 @@
+//! What `check` says about the sink before anything runs. It changes nothing: neither the file nor its directory is made.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rustix::fs::{Access, access, statvfs};
+
+use super::{cursor, registry};
+use crate::config::{SinkKind, SinkPlan};
+use crate::error::Failure;
+use crate::model::CheckItem;
+use crate::sink::TargetState;
+
+/// Below so many free bytes an operator should look: a copy is seldom smaller.
+const FEW_BYTES: u64 = 1 << 30;
+
+/// Checks the directory, the disk and the file of a sink.
+pub fn preflight(plan: &SinkPlan) -> Vec<CheckItem> {
+    let SinkKind::Sqlite { path } = &plan.kind;
+    let named = |what: &str| format!("sink {}: {what}", plan.name);
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    // What does not exist yet is made in the nearest directory that does.
+    let Some(existing) = directory.ancestors().chain([Path::new(".")]).find(|above| above.is_dir()) else {
+        let detail = format!("\"{}\" does not exist", directory.display());
+        return vec![CheckItem::fail(named("directory"), detail, Some("set another `path`".into()))];
+    };
+    vec![
+        check_directory(named("directory"), directory, existing),
+        check_disk(named("disk"), existing),
+        check_file(named("file"), plan, path),
+    ]
+}
+
+fn check_directory(name: String, directory: &Path, existing: &Path) -> CheckItem {
+    let shown = existing.display();
+    if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {
+        let mend = format!("make it writable for this user (chown or chmod \"{shown}\"), or set another `path`");
+        return CheckItem::fail(name, format!("\"{shown}\" cannot be written: {error}"), Some(mend));
+    }
+    if directory == existing {
+        return CheckItem::ok(name, format!("\"{shown}\" can be written"));
+    }
+    CheckItem::ok(name, format!("\"{}\" will be made", directory.display()))
+}
+
+fn check_disk(name: String, directory: &Path) -> CheckItem {
+    let free = match statvfs(directory) {
+        Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+        Err(error) => {
+            return CheckItem::warn(
+                name,
+                format!("free space of \"{}\" is not known: {error}", directory.display()),
+                None,
+            );
+        }
+    };
+    let detail = format!("{} free", bytesize::ByteSize(free));
+    if free < FEW_BYTES {
+        let mend = "the copy needs about the source's size, and as much again while a table is rebuilt".to_owned();
+        return CheckItem::warn(name, detail, Some(mend));
+    }
+    CheckItem::ok(name, detail)
+}
+
+fn check_file(name: String, plan: &SinkPlan, path: &Path) -> CheckItem {
+    let shown = path.display();
+    if !path.exists() {
+        return CheckItem::ok(name, format!("\"{shown}\" will be made"));
+    }
+    if let Err(error) = access(path, Access::READ_OK | Access::WRITE_OK) {
+        let mend = format!("make it writable for this user (chown or chmod \"{shown}\")");
+        return CheckItem::fail(name, format!("\"{shown}\" cannot be written: {error}"), Some(mend));
+    }
+    match look_into(plan, path) {
+        Ok(detail) => CheckItem::ok(name, detail),
+        Err(failure) => {
+            let mend = failure.hint.clone();
+            CheckItem::fail(name, Failure { hint: None, ..failure }.chain(), mend)
+        }
+    }
+}
+
+/// Reads what the file holds, and whether the configuration still fits it.
+fn look_into(plan: &SinkPlan, path: &Path) -> Result<String, Failure> {
+    let fail = |error| super::error::sqlite(path, "read the file", error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    let has = |table: &str| {
+        connection
+            .query_row("SELECT 1 FROM \"sqlite_schema\" WHERE \"name\" = ?1", [table], |_| Ok(()))
+            .optional()
+            .map(|found| found.is_some())
+    };
+    let shown = path.display();
+    if !has("_replicator_cursor").map_err(fail)? || !has("_replicator_tables").map_err(fail)? {
+        return Ok(format!("\"{shown}\" is a database; tables that are in it stay as they are"));
+    }
+    let tables = registry::load(&connection, plan).map_err(fail)??;
+    match cursor::read(&connection, &plan.name).map_err(fail)?? {
+        TargetState::Fresh => Ok(format!("\"{shown}\" holds nothing of this sink yet")),
+        TargetState::At { log, applied } => {
+            Ok(format!("\"{shown}\" holds {} tables up to lsn {applied} of log {log}", tables.len()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Mode;
+    use crate::model::CheckStatus;
+    use crate::sink::sqlite::testing::{Rig, int, key, options, schema};
+
+    fn statuses(items: &[CheckItem]) -> Vec<CheckStatus> {
+        items.iter().filter(|item| !item.name.ends_with("disk")).map(|item| item.status).collect()
+    }
+
+    #[test]
+    fn a_file_to_be_made_is_fine_and_is_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut plan = Rig::new(options(Mode::Mirror)).plan;
+        plan.kind = SinkKind::Sqlite { path: directory.path().join("a/b/replica.db") };
+        assert_eq!(statuses(&preflight(&plan)), [CheckStatus::Ok; 2]);
+        assert!(!directory.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_or_no_longer_fits_fails_with_what_mends_it() {
+        let mut rig = Rig::new(options(Mode::Mirror));
+        rig.create(schema(vec![int("id")], key(&[0])));
+        rig.commit();
+        let items = preflight(&rig.plan);
+        assert_eq!(statuses(&items), [CheckStatus::Ok; 2]);
+        assert!(items[2].detail.contains("holds 1 tables up to lsn 1"), "{}", items[2].detail);
+        rig.plan.defaults.mode = Mode::History;
+        let items = preflight(&rig.plan);
+        assert_eq!(statuses(&items), [CheckStatus::Ok, CheckStatus::Fail]);
+        assert!(items[2].mend.as_ref().unwrap().contains("backfill"));
+        let notes = rig.path().with_file_name("notes.txt");
+        std::fs::write(&notes, "not a database ".repeat(100)).unwrap();
+        rig.plan.kind = SinkKind::Sqlite { path: notes };
+        assert_eq!(statuses(&preflight(&rig.plan)), [CheckStatus::Ok, CheckStatus::Fail]);
+    }
+}

@@ -1,0 +1,275 @@
+//! The decoder over whole binlog files of real servers: every item, every schema, every position, compared with a transcript;
+//! and over the same files damaged in every way a property test thinks of.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::TableFilter;
+use crate::error::Failure;
+use crate::model::{Column, ServerIdentity, SourcePosition};
+use crate::source::mysql::start::{DumpBy, StartPoint};
+
+const MYSQL: &[u8] = include_bytes!("mysql-9.7.binlog");
+const MARIADB: &[u8] = include_bytes!("mariadb-10.11.binlog");
+
+/// Set to write the transcripts instead of comparing them.
+const REWRITE: &str = "REPLICATOR_REWRITE_GOLDEN";
+
+fn globs(glob: &str) -> GlobSet {
+    GlobSetBuilder::new().add(Glob::new(glob).unwrap()).build().unwrap()
+}
+
+fn decoder(mariadb: bool) -> Decoder {
+    let server = if mariadb {
+        ServerIdentity::MariaDb { server_id: 1, domain_id: 0 }
+    } else {
+        ServerIdentity::MySql { server_uuid: "u".into() }
+    };
+    let position = SourcePosition { server, file: "binlog.000001".into(), pos: 4, file_created: 0, gtid: String::new() };
+    let start = StartPoint { position, by: DumpBy::FilePos { mariadb } };
+    let collations = [(8, "latin1"), (33, "utf8mb3"), (45, "utf8mb4"), (46, "utf8mb4"), (63, "binary"), (255, "utf8mb4")];
+    Decoder::new(&start, TableFilter::new(globs("golden.*"), globs("golden.hidden")), Arc::new(Collations::new(collations)))
+        .unwrap()
+}
+
+/// The events of a file, without the checksums, which are verified.
+fn events(file: &[u8]) -> Vec<Vec<u8>> {
+    let mut events = Vec::new();
+    let mut rest = file.strip_prefix(b"\xfebin").unwrap();
+    while !rest.is_empty() {
+        let header = EventHeader::parse(rest).unwrap();
+        let (event, after) = rest.split_at(usize::try_from(header.size).unwrap());
+        let (body, checksum) = event.split_last_chunk::<4>().unwrap();
+        assert_eq!(crc32fast::hash(body), u32::from_le_bytes(*checksum));
+        // The format description says in its last byte which checksum the file has.
+        let footer = usize::from(header.kind == kind::FORMAT_DESCRIPTION);
+        events.push(body[..body.len() - footer].to_vec());
+        rest = after;
+    }
+    events
+}
+
+fn transcript(mut decoder: Decoder, events: &[Vec<u8>]) -> Result<String, Failure> {
+    let mut text = String::new();
+    for bytes in events {
+        let event = RawEvent::parse(bytes).unwrap();
+        let item = decoder.decode(&event)?;
+        let (name, _) = kind::describe(event.header.kind);
+        match item {
+            Item::Nothing => writeln!(text, "{name}: nothing"),
+            Item::Begin => writeln!(text, "{name}: begin"),
+            Item::Commit => writeln!(text, "{name}: commit"),
+            Item::Rollback => writeln!(text, "{name}: rollback"),
+            Item::Heartbeat => writeln!(text, "{name}: heartbeat"),
+            Item::Filtered { bytes } => writeln!(text, "{name}: filtered, {bytes} bytes"),
+            Item::Schema { slot, schema } => {
+                writeln!(text, "{name}: schema {} {}, key {:?}", slot.0, schema.name, schema.key).unwrap();
+                for Column { name, ty, nullable, .. } in &schema.columns {
+                    writeln!(text, "  {name}: {ty:?}{}", if *nullable { ", nullable" } else { "" }).unwrap();
+                }
+                Ok(())
+            }
+            Item::Rows { slot, op, images } => {
+                write!(text, "{name}: {op:?} {} ", slot.0).unwrap();
+                images.iter().try_for_each(|byte| write!(text, "{byte:02x}")).unwrap();
+                writeln!(text)
+            }
+            Item::Statement(statement) => writeln!(
+                text,
+                "{name}: statement in {:?}, transaction {}: {:?}",
+                statement.database, statement.in_transaction, statement.sql
+            ),
+        }
+        .unwrap();
+        if decoder.at_boundary() {
+            let SourcePosition { file, pos, gtid, .. } = decoder.position();
+            writeln!(text, "  at {file}:{pos} {gtid}").unwrap();
+        }
+    }
+    Ok(text)
+}
+
+fn compare(name: &str, expected: &str, actual: &str) {
+    if std::env::var_os(REWRITE).is_some() {
+        let path = format!("{}/src/source/mysql/binlog/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::write(path, actual).unwrap();
+        return;
+    }
+    for (at, (wanted, found)) in expected.lines().zip(actual.lines()).enumerate() {
+        assert_eq!(found, wanted, "{name}, line {}", at + 1);
+    }
+    assert_eq!(actual, expected, "{name}");
+}
+
+#[test]
+fn a_whole_binlog_of_mysql_decodes_as_written() {
+    compare("mysql-9.7.txt", include_str!("mysql-9.7.txt"), &transcript(decoder(false), &events(MYSQL)).unwrap());
+}
+
+#[test]
+fn a_whole_binlog_of_mariadb_decodes_as_written() {
+    compare("mariadb-10.11.txt", include_str!("mariadb-10.11.txt"), &transcript(decoder(true), &events(MARIADB)).unwrap());
+}
+
+/// The first transaction with rows of the MySQL file: format description, then from its GTID to its XID.
+fn one_transaction() -> Vec<Vec<u8>> {
+    let all = events(MYSQL);
+    let kinds: Vec<u8> = all.iter().map(|event| RawEvent::parse(event).unwrap().header.kind).collect();
+    let map = kinds.iter().position(|kind| *kind == kind::TABLE_MAP).unwrap();
+    let xid = map + kinds[map..].iter().position(|kind| *kind == kind::XID).unwrap();
+    let mut events = vec![all[0].clone()];
+    events.extend_from_slice(&all[map - 2..=xid]);
+    events
+}
+
+fn kind_of(event: &[u8]) -> u8 {
+    RawEvent::parse(event).unwrap().header.kind
+}
+
+fn first_failure(events: &[Vec<u8>]) -> Failure {
+    transcript(decoder(false), events).unwrap_err()
+}
+
+#[test]
+fn a_transaction_that_misses_its_start_or_its_table_map_stops_the_stream() {
+    let whole = one_transaction();
+    assert_eq!(kind_of(&whole[1]), kind::GTID);
+    assert_eq!(kind_of(&whole[3]), kind::TABLE_MAP);
+    for (left_out, message) in [(1..3, "TABLE_MAP event stands outside"), (3..4, "come without their TABLE_MAP")] {
+        let mut cut = whole.clone();
+        cut.drain(left_out);
+        let failure = first_failure(&cut);
+        assert!(failure.message.contains(message), "{}", failure.message);
+    }
+}
+
+#[test]
+fn a_table_id_named_in_an_earlier_group_is_not_enough() {
+    let mut events = one_transaction();
+    let again = events[1..3].to_vec();
+    let rows = events[4].clone();
+    events.extend(again);
+    events.push(rows);
+    assert!(first_failure(&events).message.contains("come without their TABLE_MAP"));
+}
+
+#[test]
+fn a_file_that_ends_inside_a_transaction_rolls_it_back_and_keeps_the_position() {
+    let whole = one_transaction();
+    let mut cut = whole[..whole.len() - 1].to_vec();
+    cut.push(events(MYSQL)[0].clone());
+    let mut decoder = decoder(false);
+    let mut last = String::new();
+    for event in &cut {
+        last = format!("{:?}", decoder.decode(&RawEvent::parse(event).unwrap()).unwrap());
+    }
+    assert_eq!(last, "Rollback");
+    assert!(decoder.at_boundary());
+    assert_eq!(decoder.position().gtid, "");
+}
+
+#[test]
+fn events_that_carry_changes_nobody_reads_stop_the_stream_by_name() {
+    for (kind, named) in [
+        (39, "PARTIAL_UPDATE_ROWS"),
+        (26, "INCIDENT"),
+        (18, "EXECUTE_LOAD_QUERY"),
+        (43, "event type 43"),
+        (172, "event type 172"),
+        (255, "event type 255"),
+    ] {
+        let mut bytes = vec![0; 19];
+        bytes[4] = kind;
+        let failure = first_failure(&[bytes]);
+        assert!(failure.message.contains(named), "{}", failure.message);
+        assert!(failure.hint.is_some());
+    }
+}
+
+#[test]
+fn rows_of_a_compressed_transaction_that_did_not_unpack_are_missed() {
+    let whole = one_transaction();
+    // Algorithm none, 100 bytes of events.
+    let mut payload = vec![0; 19];
+    payload[4] = kind::TRANSACTION_PAYLOAD;
+    payload.extend([2, 3, 0xfc, 0xff, 0, 1, 1, 100, 0]);
+    let mut decoder = decoder(false);
+    for event in [&whole[0], &whole[1], &payload] {
+        decoder.decode(&RawEvent::parse(event).unwrap()).unwrap();
+    }
+    let failure = decoder.decode(&RawEvent::parse(&whole[1]).unwrap()).unwrap_err();
+    assert!(failure.message.contains("could not be unpacked whole"), "{}", failure.message);
+}
+
+#[test]
+fn a_forgotten_table_is_told_again() {
+    let events = one_transaction();
+    let mut decoder = decoder(false);
+    let mut told = 0;
+    for round in 0..3 {
+        for event in &events[usize::from(round > 0)..] {
+            if let Item::Schema { slot, .. } = decoder.decode(&RawEvent::parse(event).unwrap()).unwrap() {
+                assert_eq!(decoder.table(slot).unwrap().to_string(), "golden.types");
+                told += 1;
+            }
+        }
+        if round == 1 {
+            decoder.forget(&crate::model::TableName::new("golden", "types"));
+        }
+    }
+    assert_eq!(told, 2, "once at first, once after it was forgotten");
+}
+
+#[test]
+fn metadata_that_is_not_full_stops_the_stream_and_names_the_setting() {
+    let mut events = one_transaction();
+    let map = &mut events[3];
+    // The optional metadata of a minimal TABLE_MAP ends after signedness; the column names (kind 4) and all behind are cut.
+    let names = map.windows(4).position(|bytes| bytes == [1, b'y', 2, b'i']).unwrap() - 2;
+    map.truncate(names);
+    let failure = first_failure(&events);
+    assert!(failure.message.contains("has no column names"), "{}", failure.message);
+    assert!(failure.hint.unwrap().contains("SET GLOBAL binlog_row_metadata = FULL"));
+}
+
+proptest! {
+    #[test]
+    fn damaged_events_never_make_the_decoder_panic(
+        mariadb in any::<bool>(),
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+        cut in proptest::option::of((any::<proptest::sample::Index>(), any::<proptest::sample::Index>())),
+    ) {
+        let mut events = events(if mariadb { MARIADB } else { MYSQL });
+        for (event, byte, value) in damage {
+            let event = event.index(events.len());
+            let at = byte.index(events[event].len());
+            events[event][at] = value;
+        }
+        if let Some((event, at)) = cut {
+            let event = event.index(events.len());
+            let at = at.index(events[event].len());
+            events[event].truncate(at.max(19));
+        }
+        let mut decoder = decoder(mariadb);
+        for bytes in &events {
+            if decoder.decode(&RawEvent::parse(bytes).unwrap()).is_err() {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_events_never_make_the_decoder_panic(
+        kinds in proptest::collection::vec((proptest::sample::select(vec![2_u8, 4, 15, 16, 19, 23, 24, 30, 31, 33, 38, 40, 42, 162, 165, 166, 171]), proptest::collection::vec(any::<u8>(), 0..64)), 1..12),
+    ) {
+        let mut decoder = decoder(false);
+        for (kind, data) in &kinds {
+            let header = EventHeader { kind: *kind, ..EventHeader::default() };
+            drop(decoder.decode(&RawEvent { header, data, unpacked: false }));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What `check` looks at in the source: every condition that would stop the stream or the snapshot, or lose something, found
+//! before it does, each with the statement that mends it.
+//!
+//! It reads only. It does not ask for a dump: a second one under the daemon's server id would end the daemon's own.
+
+mod grants;
+mod settings;
+mod tables;
+
+use mysql_async::Conn;
+
+use super::connect::connect;
+use super::server::{self, ServerInfo};
+use crate::config::{SourcePlan, TlsMode};
+use crate::error::Failure;
+use crate::model::CheckItem;
+
+/// Checks the source. What cannot be looked at because something before it failed is left out: that failure is in the list.
+pub async fn checks(source: &SourcePlan) -> Vec<CheckItem> {
+    let mut items = Vec::new();
+    let mut connection = match connect(source).await {
+        Ok(connection) => connection,
+        Err(failure) => {
+            items.push(failed("source connection", &failure));
+            return items;
+        }
+    };
+    items.push(CheckItem::ok("source connection", format!("{}:{} as \"{}\"", source.host, source.port, source.user)));
+    items.push(tls(&mut connection, source).await);
+    match ServerInfo::probe(&mut connection).await {
+        Ok(server) => {
+            items.push(CheckItem::ok(
+                "source version",
+                format!("{} {} ({})", server.flavour, server.version_text, server.identity),
+            ));
+            items.extend(settings::checks(&server, source));
+            items.extend(grants::checks(&mut connection, &server, source).await);
+            items.extend(tables::checks(&mut connection, &server, source).await);
+        }
+        Err(failure) => items.push(failed("source version", &failure)),
+    }
+    // The checks are done; a connection that does not close in order changes none of them.
+    drop(connection.disconnect().await);
+    items
+}
+
+/// A failure as a finding. The way out is the mend.
+fn failed(name: &str, failure: &Failure) -> CheckItem {
+    let mut detail = failure.message.clone();
+    let mut cause = std::error::Error::source(failure);
+    while let Some(error) = cause {
+        detail.push_str(": ");
+        detail.push_str(&error.to_string());
+        cause = error.source();
+    }
+    CheckItem::fail(name, detail, failure.hint.clone())
+}
+
+async fn tls(connection: &mut Conn, source: &SourcePlan) -> CheckItem {
+    let name = "source TLS";
+    let purpose = "read the connection's cipher";
+    let cipher: Result<Vec<(String, String)>, _> =
+        server::query(connection, "SHOW SESSION STATUS LIKE 'Ssl_version'", purpose).await;
+    let version = match cipher {
+        Ok(rows) => rows.into_iter().next().map(|(_, version)| version).unwrap_or_default(),
+        Err(failure) => return failed(name, &failure),
+    };
+    let local = matches!(source.host.as_str(), "localhost" | "::1") || source.host.starts_with("127.");
+    match source.tls.mode {
+        TlsMode::VerifyIdentity => CheckItem::ok(name, format!("{version}, certificate and host verified")),
+        TlsMode::VerifyCa => CheckItem::ok(name, format!("{version}, certificate verified, its host name not")),
+        TlsMode::Required => CheckItem::warn(
+            name,
+            format!("{version}, but the server's certificate is not verified"),
+            Some("set source.tls.mode to verify_identity, with source.tls.ca_file".to_owned()),
+        ),
+        TlsMode::Disabled if local => CheckItem::ok(name, "off, on this machine only"),
+        TlsMode::Disabled => CheckItem::warn(
+            name,
+            "off: rows cross the network in clear text",
+            Some("set source.tls.mode to verify_identity, with source.tls.ca_file".to_owned()),
+        ),
+    }
+}
