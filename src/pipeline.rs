@@ -296,9 +296,9 @@ fn shown_table(table: &crate::source::mysql::snapshot::TableStatus) -> SnapshotT
     }
 }
 
-fn open_sink(plan: &SinkPlan) -> Box<dyn Sink> {
+fn open_sink(plan: &SinkPlan) -> Result<Box<dyn Sink>, Failure> {
     match &plan.kind {
-        SinkKind::Sqlite { path } => Box::new(sqlite::SqliteSink::new(plan.clone(), path.clone())),
+        SinkKind::Sqlite { .. } => Ok(Box::new(sqlite::SqliteSink::new(plan.clone())?)),
     }
 }
 
@@ -311,7 +311,7 @@ fn start_deliveries(
 ) -> Result<Vec<Served>, Failure> {
     let mut served = Vec::new();
     for sink_plan in &plan.sinks {
-        let sink = open_sink(sink_plan);
+        let sink = open_sink(sink_plan)?;
         let shown = Arc::new(SinkLive::new(&sink_plan.name, sink_plan.kind.type_name()));
         live.add_sink(Arc::clone(&shown));
         let delivery = Delivery::new(sink, wal.clone(), shown, stop.clone(), goal.subscribe());
