@@ -109,7 +109,10 @@ async fn an_inspection_shows_everything_in_the_log_and_no_value() {
         "file": "binlog.000003", "pos": 4, "gtid": "0-1-4",
     });
     assert_eq!(items[1], position);
-    assert_eq!((&items[2]["name"], &items[2]["lsn"], &items[2]["backlog_transactions"]), (&json!("local"), &json!(0), &json!(4)));
+    assert_eq!(
+        (&items[2]["name"], &items[2]["lsn"], &items[2]["backlog_transactions"]),
+        (&json!("local"), &json!(0), &json!(4))
+    );
     let counts = json!({
         "kind": "table", "table": "shop.users", "read": 4, "appended": 4, "filtered": 0, "applied": {"local": 0},
     });
