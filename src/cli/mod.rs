@@ -14,7 +14,6 @@ mod signals;
 mod start;
 mod status;
 mod status_text;
-mod stopped;
 mod wal_cursor;
 mod wal_inspect;
 mod wal_verify;
