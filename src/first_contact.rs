@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use wal::Wal;
 
 use crate::backoff::Backoff;
-use crate::codec::state::{encode, name_of_key};
+use crate::codec::state::{SOURCE_POSITION, encode, name_of_key};
 use crate::config::{Plan, Startup, clashes};
 use crate::error::{ErrorClass, Failure};
 use crate::ingest;
@@ -96,7 +96,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Conta
     let initial: Vec<TableName> =
         if wanted { tables.iter().filter(|table| !seen.contains(table)).cloned().collect() } else { Vec::new() };
     if stored.is_none() {
-        let mut changes = vec![(ingest::POSITION.to_vec(), Some(encode("the source position", &from.position)?))];
+        let mut changes = vec![(SOURCE_POSITION.to_vec(), Some(encode("the source position", &from.position)?))];
         for table in &initial {
             let (key, value) = initial_progress(table)?;
             changes.push((key, Some(value)));

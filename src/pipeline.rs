@@ -107,15 +107,14 @@ async fn run_on(
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
     let (status, status_shown) = watch::channel(SnapshotStatus::default());
-    let (done, snapshot_done) = watch::channel(false);
     let coordinator =
         Coordinator::new(plan.source.clone(), requests, job_queue, contact.progress, status, stop.clone());
     let coordinator = tokio::spawn(coordinator.run());
-    let shown = tokio::spawn(show_snapshot(status_shown.clone(), Arc::clone(&live), done));
+    let shown = tokio::spawn(show_snapshot(status_shown.clone(), Arc::clone(&live)));
 
     let (rereads, reread_queue) = mpsc::unbounded_channel();
     let forwarding = tokio::spawn(forward_rereads(reread_queue, jobs.clone()));
-    let until = if options.once { Until::CaughtUp { snapshot_done } } else { Until::Stopped };
+    let until = if options.once { Until::CaughtUp { snapshot: status_shown.clone() } } else { Until::Stopped };
     let wiring = Wiring {
         wal: wal.clone(),
         appender,
@@ -265,12 +264,11 @@ async fn forward_rereads(mut rereads: mpsc::UnboundedReceiver<ingest::Reread>, j
     }
 }
 
-async fn show_snapshot(mut status: watch::Receiver<SnapshotStatus>, live: Arc<Live>, done: watch::Sender<bool>) {
+async fn show_snapshot(mut status: watch::Receiver<SnapshotStatus>, live: Arc<Live>) {
     loop {
         {
             let status = status.borrow_and_update();
             live.snapshot.set(status.tables.iter().map(shown_table).collect());
-            done.send_if_modified(|done| std::mem::replace(done, status.is_settled()) != *done);
         }
         if status.changed().await.is_err() {
             return;

@@ -16,6 +16,8 @@ mod architecture; // the import rules between the modules of src/
 mod cli; // the program as a shell meets it, without a server
 mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
+mod copying; // what is at the source is at the sink, whenever it was written
+mod kills; // the same after signal 9 at any moment
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod writers; // the random writers write what they say, and the same again from the same seed

@@ -7,6 +7,9 @@ use wal::Reader;
 use crate::error::Failure;
 use crate::model::TableName;
 
+/// Key of the source's position: everything before it is in the log.
+pub const SOURCE_POSITION: &[u8] = b"source/position";
+
 const LIMIT: usize = 64 << 20;
 
 /// A value as it is stored.

@@ -253,7 +253,9 @@ impl Session<'_> {
                 column.default = ColumnDefault::Unknown;
             }
         }
-        self.ctx.windows.invalidate(&table);
+        if self.ctx.registry.current(&table).is_some() {
+            self.ctx.windows.invalidate(&table);
+        }
         let (from, to) = self.ctx.registry.set_schema(Arc::new(found), &mut self.ctx.writer)?;
         self.change(origin, TableChange::Schema { table: table.clone(), from, to, renamed: all })?;
         if let Some(why) = why {

@@ -23,5 +23,4 @@ mod windows;
 mod writer;
 
 pub use run::{Ingest, Until, Wiring};
-pub(crate) use state::POSITION;
 pub use state::{Counts, Reread, counts, known_tables, rereads, stored_position};

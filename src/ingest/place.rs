@@ -76,6 +76,9 @@ impl Session<'_> {
                     SnapshotMark::Begun { table } => {
                         // The job is now in the snapshot's own progress.
                         self.ctx.writer.remove(&super::state::reread_key(&table));
+                        if self.ctx.outstanding.remove(&table) {
+                            self.ctx.show_outstanding();
+                        }
                         Mark::SnapshotBegun { table }
                     }
                     SnapshotMark::Finished { table, rows } => Mark::SnapshotFinished { table, rows },

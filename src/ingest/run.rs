@@ -4,6 +4,7 @@
 //! when [`FLUSH_EVERY`] has passed, or when the stream runs dry, whichever is first. So a burst shares commits and a single
 //! transaction is durable a moment after it was read.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use wal::{Appender, Lsn, Reader, Wal};
 use super::place::WaitingChunk;
 use super::registry::Registry;
 use super::session::Session;
-use super::state::{Reread, stored_position};
+use super::state::{Reread, rereads, stored_position};
 use super::windows::Windows;
 use super::writer::LogWriter;
 use crate::backoff::Backoff;
@@ -26,7 +27,7 @@ use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableS
 use crate::source::mysql::ddl::SqlMode;
 use crate::source::mysql::server::{ServerInfo, current_position};
 use crate::source::mysql::snapshot::handoff::{ExactRead, FilePos, Request};
-use crate::source::mysql::snapshot::{is_unfinished, state_key};
+use crate::source::mysql::snapshot::{SnapshotStatus, is_unfinished, state_key};
 use crate::source::mysql::{connect, start};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
@@ -42,8 +43,8 @@ pub enum Until {
     Stopped,
     /// Until everything that the server had at the start is in the log, and the snapshot is done.
     CaughtUp {
-        /// Whether every snapshot is done.
-        snapshot_done: watch::Receiver<bool>,
+        /// How far the snapshots are.
+        snapshot: watch::Receiver<SnapshotStatus>,
     },
 }
 
@@ -62,6 +63,8 @@ pub struct Ingest {
     pub(super) rereads: Vec<Reread>,
     /// Re-reads of finished groups, started once these are durable.
     pub(super) jobs: Vec<Reread>,
+    /// Tables to be read again whose snapshot has not begun.
+    pub(super) outstanding: HashSet<TableName>,
     pub(super) live: Arc<Live>,
     pub(super) shutdown: CancellationToken,
     until: Until,
@@ -109,6 +112,7 @@ impl Ingest {
             jobs_out: wiring.jobs,
             rereads: Vec::new(),
             jobs: Vec::new(),
+            outstanding: rereads(&reader)?.into_iter().map(|reread| reread.table).collect(),
             live: wiring.live,
             shutdown: wiring.shutdown,
             until: wiring.until,
@@ -190,6 +194,10 @@ impl Ingest {
         Ok(())
     }
 
+    pub(super) fn show_outstanding(&self) {
+        self.live.snapshot.set_asked(self.outstanding.iter().cloned().collect());
+    }
+
     /// Gives re-reads of finished groups to the snapshot readers.
     pub(super) fn start_jobs(&mut self) {
         for job in self.jobs.drain(..) {
@@ -219,7 +227,7 @@ impl Ingest {
     fn snapshot_is_done(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
-            Until::CaughtUp { snapshot_done } => *snapshot_done.borrow(),
+            Until::CaughtUp { snapshot } => snapshot.borrow().is_settled(),
         }
     }
 
@@ -227,9 +235,9 @@ impl Ingest {
     async fn snapshot_changed(until: &mut Until) {
         match until {
             Until::Stopped => std::future::pending().await,
-            Until::CaughtUp { snapshot_done } => {
-                if *snapshot_done.borrow_and_update() || snapshot_done.changed().await.is_err() {
-                    std::future::pending().await
+            Until::CaughtUp { snapshot } => {
+                if snapshot.borrow_and_update().is_settled() || snapshot.changed().await.is_err() {
+                    std::future::pending::<()>().await;
                 }
             }
         }
@@ -290,7 +298,7 @@ impl Session<'_> {
                 None => {
                     self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
                     if decoder.at_boundary() {
-                        if let Some(ended) = self.settle(decoder, reading).await? {
+                        if let Some(ended) = self.settle(decoder, reading, true).await? {
                             return Ok(ended);
                         }
                         tokio::select! {
@@ -324,7 +332,7 @@ impl Session<'_> {
                     self.serve_one(request, decoder, reading).await?;
                 }
                 if (reading.flushed.elapsed() >= FLUSH_EVERY || self.ctx.writer.wants_flush())
-                    && let Some(ended) = self.settle(decoder, reading).await?
+                    && let Some(ended) = self.settle(decoder, reading, false).await?
                 {
                     return Ok(ended);
                 }
@@ -333,17 +341,23 @@ impl Session<'_> {
     }
 
     /// At a boundary: what was read is handed over; says whether that was all there is to do.
-    async fn settle(&mut self, decoder: &Decoder, reading: &mut Reading) -> Result<Option<Ended>, Failure> {
+    async fn settle(&mut self, decoder: &Decoder, reading: &mut Reading, dry: bool) -> Result<Option<Ended>, Failure> {
         if reading.dirty {
             self.checkpoint_and_flush(&decoder.position()).await?;
             reading.dirty = false;
             reading.flushed = Instant::now();
         }
         self.ctx.live.source.read(decoder.origin().commit_micros, now_micros());
+        if dry {
+            self.ctx.live.source.caught_up(now_micros());
+        }
         if self.ctx.shutdown.is_cancelled() {
             return Ok(Some(Ended::Stopped));
         }
-        let idle = self.ctx.waiting.is_empty() && self.ctx.exact.is_none() && self.ctx.snapshot_is_done();
+        let idle = self.ctx.waiting.is_empty()
+            && self.ctx.exact.is_none()
+            && self.ctx.outstanding.is_empty()
+            && self.ctx.snapshot_is_done();
         if let Some(target) = reading.target.as_ref().filter(|_| idle) {
             let (file, pos) = decoder.boundary();
             let at = FilePos { file: file.to_owned(), pos };

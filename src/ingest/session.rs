@@ -9,7 +9,7 @@ use super::registry::Current;
 use super::run::Ingest;
 use super::state::{self, Counts};
 use crate::codec::frame::{FrameHeader, RowOp};
-use crate::codec::state::encode;
+use crate::codec::state::{SOURCE_POSITION, encode};
 use crate::error::Failure;
 use crate::model::{Origin, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::connect;
@@ -175,7 +175,7 @@ impl<'a> Session<'a> {
     /// appender: from then on what is put belongs to the open group, and a flush inside it would make the groups
     /// before it durable without their position.
     pub(super) fn save_position(&mut self, at: &SourcePosition) -> Result<(), Failure> {
-        self.ctx.writer.checkpoint(state::POSITION, &encode("the source position", at)?);
+        self.ctx.writer.checkpoint(SOURCE_POSITION, &encode("the source position", at)?);
         self.ctx.registry.checkpoint(&mut self.ctx.writer)
     }
 
@@ -205,7 +205,9 @@ impl<'a> Session<'a> {
         for reread in std::mem::take(&mut self.ctx.rereads) {
             let value = encode("a re-read", &reread)?;
             self.ctx.writer.put(&state::reread_key(&reread.table), &value);
+            self.ctx.outstanding.insert(reread.table.clone());
             self.ctx.jobs.push(reread);
+            self.ctx.show_outstanding();
         }
         self.ctx.writer.end(|| origin.clone())?;
         self.ctx.registry.end_group(&mut self.touched);
@@ -218,7 +220,6 @@ impl<'a> Session<'a> {
     pub(super) async fn checkpoint_and_flush(&mut self, at: &SourcePosition) -> Result<(), Failure> {
         self.save_position(at)?;
         self.ctx.flush().await?;
-        self.ctx.live.source.position(at);
         for table in self.ctx.registry.iter() {
             let counts = table.counts();
             self.ctx.live.table(&table.name).set(counts.read, counts.appended, counts.filtered);

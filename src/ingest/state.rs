@@ -10,12 +10,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::state::{get, name_key, named};
+use crate::codec::state::{SOURCE_POSITION, get, name_key, named};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
 
-/// Key of the source position.
-pub(crate) const POSITION: &[u8] = b"source/position";
 const TABLES: &[u8] = b"table/";
 const COUNTS: &[u8] = b"count/";
 const REREADS: &[u8] = b"reread/";
@@ -92,7 +90,7 @@ pub(super) fn tables(reader: &wal::Reader) -> Result<Vec<(TableName, TableRecord
 /// # Errors
 /// When the log cannot be read or the position is damaged.
 pub fn stored_position(reader: &wal::Reader) -> Result<Option<SourcePosition>, Failure> {
-    get(reader, POSITION, "the source position")
+    get(reader, SOURCE_POSITION, "the source position")
 }
 
 /// Tables whose schema the log knows.

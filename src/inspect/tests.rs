@@ -8,8 +8,9 @@ use wal::{Appender, GroupEnd, Lsn, Options, Wal};
 use super::*;
 use crate::codec::catalog::{encode_schema, state_key};
 use crate::codec::frame::{FrameHeader, Mark, RowOp, RowsHeader, Section, TableChange, encode_header};
+use crate::codec::state::SOURCE_POSITION;
 use crate::codec::state::{encode, name_key};
-use crate::ingest::{Counts, POSITION};
+use crate::ingest::Counts;
 use crate::model::{
     Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId, ServerIdentity,
     SourcePosition, TableName, TableSchema,
@@ -74,7 +75,7 @@ pub(crate) async fn shop_log(directory: &Path) -> (Wal, Appender) {
     let server = ServerIdentity::MariaDb { server_id: 1, domain_id: 0 };
     let position =
         SourcePosition { server, file: "binlog.000003".into(), pos: 4, file_created: 0, gtid: "0-1-4".into() };
-    appender.put_state(POSITION, Some(&encode("position", &position).unwrap()));
+    appender.put_state(SOURCE_POSITION, Some(&encode("position", &position).unwrap()));
     let counts = Counts { read: 4, appended: 4, filtered: 0 };
     appender.put_state(&name_key(b"count/", &users()), Some(&encode("counts", &counts).unwrap()));
     appender.flush_durable().await.unwrap();

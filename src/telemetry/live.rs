@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
 use super::SnapshotLive;
-use crate::model::{SourcePosition, TableName};
+use crate::model::TableName;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere must not take the status down with it; every value is whole at every moment.
@@ -121,15 +121,13 @@ pub struct SourceInner {
     pub phase: SourcePhase,
     /// Version and identity of the server, for people.
     pub server: String,
-    /// Last position appended.
-    pub position: Option<SourcePosition>,
     /// The error behind the phase.
     pub error: Option<String>,
 }
 
 impl Default for SourceLive {
     fn default() -> Self {
-        let inner = SourceInner { phase: SourcePhase::Connecting, server: String::new(), position: None, error: None };
+        let inner = SourceInner { phase: SourcePhase::Connecting, server: String::new(), error: None };
         Self {
             inner: Mutex::new(inner),
             events: AtomicU64::new(0),
@@ -153,11 +151,6 @@ impl SourceLive {
     /// Which server it is.
     pub fn server(&self, server: String) {
         lock(&self.inner).server = server;
-    }
-
-    /// A position has been appended.
-    pub fn position(&self, position: &SourcePosition) {
-        lock(&self.inner).position = Some(position.clone());
     }
 
     /// The connection was lost.

@@ -14,7 +14,8 @@ use super::status::{
     Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, TableStatus, WalStatus,
 };
 use super::{Live, SinkLive, SinkPhase, now_micros, seconds_between};
-use crate::model::TableName;
+use crate::codec::state::{SOURCE_POSITION, get};
+use crate::model::{SourcePosition, TableName};
 
 /// Reports on the daemon.
 #[derive(Clone, Debug)]
@@ -69,12 +70,23 @@ impl Reporter {
         SourceStatus {
             state: seldom.phase,
             server: Some(seldom.server).filter(|server| !server.is_empty()),
-            position: seldom.position.map(|at| Position { file: at.file, pos: at.pos, gtid: at.gtid }),
+            position: self.durable_position(),
             lag_seconds: Some(seconds_between(self.source_until(), now)),
             error: seldom.error,
             events,
             filtered_events,
             reconnects,
+        }
+    }
+
+    /// The position as it stands in the log, in the commit of the frames before it: never ahead of what is durable.
+    fn durable_position(&self) -> Option<Position> {
+        match get::<SourcePosition>(&self.wal.reader(), SOURCE_POSITION, "the source position") {
+            Ok(at) => at.map(|at| Position { file: at.file, pos: at.pos, gtid: at.gtid }),
+            Err(failure) => {
+                tracing::warn!(error = %failure.chain(), "the status has no source position");
+                None
+            }
         }
     }
 
@@ -211,13 +223,15 @@ mod tests {
         let users = TableName::new("shop", "users");
         live.source.phase(SourcePhase::Streaming, None);
         live.source.server("MySQL 9.7.0".into());
-        live.source.position(&SourcePosition {
+        let position = SourcePosition {
             server: ServerIdentity::MySql { server_uuid: "u".into() },
             file: "binlog.000002".into(),
             pos: 99,
             file_created: 0,
             gtid: "u:1-3".into(),
-        });
+        };
+        let value = crate::codec::state::encode("the source position", &position).unwrap();
+        wal.put_state(vec![(SOURCE_POSITION.to_vec(), Some(value))]).await.unwrap();
         live.table(&users).set(10, 9, 1);
         sink.phase(SinkPhase::Running, None);
         sink.delivered(Lsn::new(2));

@@ -58,16 +58,42 @@ pub struct SnapshotTable {
 
 /// Progress of all tables, in the order in which they are read; empty when there is no snapshot.
 #[derive(Debug, Default)]
-pub struct SnapshotLive(Mutex<Vec<SnapshotTable>>);
+pub struct SnapshotLive {
+    tables: Mutex<Vec<SnapshotTable>>,
+    /// Tables that the ingest loop wants read again and whose snapshot has not begun.
+    asked: Mutex<Vec<TableName>>,
+}
 
 impl SnapshotLive {
     /// Replaces the progress of all tables at once.
     pub fn set(&self, tables: Vec<SnapshotTable>) {
-        *lock(&self.0) = tables;
+        *lock(&self.tables) = tables;
     }
 
-    /// The progress now.
+    /// Replaces the tables that are to be read again and whose snapshot has not begun.
+    pub fn set_asked(&self, tables: Vec<TableName>) {
+        *lock(&self.asked) = tables;
+    }
+
+    /// The progress now. A table that is to be read again is pending, whatever became of it before.
     pub fn tables(&self) -> Vec<SnapshotTable> {
-        lock(&self.0).clone()
+        let asked = lock(&self.asked).clone();
+        let mut tables = lock(&self.tables).clone();
+        for table in asked {
+            match tables.iter_mut().find(|shown| shown.table == table) {
+                Some(shown) if shown.phase == SnapshotPhase::Running => {}
+                Some(shown) => shown.phase = SnapshotPhase::Pending,
+                None => tables.push(SnapshotTable {
+                    table,
+                    phase: SnapshotPhase::Pending,
+                    rows: 0,
+                    estimated_rows: 0,
+                    rows_per_second: None,
+                    eta: None,
+                    error: None,
+                }),
+            }
+        }
+        tables
     }
 }

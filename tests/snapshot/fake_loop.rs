@@ -10,9 +10,7 @@ use mysql_async::{Conn, Opts, Row};
 use replicator::codec::row_image::{
     Bytes, Date, DateTime, Decimal, Json, Plan, RowVisitor, Text, Time, Timestamp, ValueError,
 };
-use replicator::config::{
-    Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan,
-};
+use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
 use replicator::source::mysql::snapshot::handoff::{Images, Paused, Placed, Request, SnapshotMark};
 use replicator::source::mysql::snapshot::{Coordinator, Job, SnapshotStatus};
@@ -276,8 +274,12 @@ impl RowVisitor for Cells {
         self.push(Cell::text(label))
     }
     fn set(&mut self, _: usize, mask: u64, members: &[String]) -> Result<(), ValueError> {
-        let labels: Vec<&str> =
-            members.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, label)| label.as_str()).collect();
+        let labels: Vec<&str> = members
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| mask >> bit & 1 == 1)
+            .map(|(_, label)| label.as_str())
+            .collect();
         self.push(Cell::text(&labels.join(",")))
     }
     fn json(&mut self, _: usize, value: Json<'_>) -> Result<(), ValueError> {

@@ -243,11 +243,23 @@ const KEYS: [(&str, &str, &str); 17] = [
     ("bigs", "a BIGINT UNSIGNED PRIMARY KEY", "SELECT 18446744073709551615 - n * 3 FROM n"),
     ("tinies", "a TINYINT PRIMARY KEY", "SELECT n - 50 FROM n"),
     ("decs", "a DECIMAL(30,10) PRIMARY KEY", "SELECT (n - 50) / 7 FROM n"),
-    ("utfs", "a VARCHAR(40) CHARACTER SET utf8mb4 PRIMARY KEY", "SELECT CONCAT(ELT(n % 4 + 1, 'a', 'B', CHAR(0xC389 USING utf8mb4), CHAR(0xF09F9880 USING utf8mb4)), n) FROM n"),
-    ("latin", "a CHAR(20) CHARACTER SET latin1 COLLATE latin1_swedish_ci PRIMARY KEY", "SELECT CONCAT(_latin1 x'E9', CHAR(96 + n % 26 + 1), n, \"'\") FROM n"),
+    (
+        "utfs",
+        "a VARCHAR(40) CHARACTER SET utf8mb4 PRIMARY KEY",
+        "SELECT CONCAT(ELT(n % 4 + 1, 'a', 'B', CHAR(0xC389 USING utf8mb4), CHAR(0xF09F9880 USING utf8mb4)), n) FROM n",
+    ),
+    (
+        "latin",
+        "a CHAR(20) CHARACTER SET latin1 COLLATE latin1_swedish_ci PRIMARY KEY",
+        "SELECT CONCAT(_latin1 x'E9', CHAR(96 + n % 26 + 1), n, \"'\") FROM n",
+    ),
     ("wide", "a VARCHAR(40) CHARACTER SET utf16 PRIMARY KEY", "SELECT CONCAT('k', n) FROM n"),
     ("bin", "a BINARY(8) PRIMARY KEY", "SELECT UNHEX(LPAD(HEX(n * 7919), 8, '0')) FROM n"),
-    ("varbin", "a VARBINARY(20) PRIMARY KEY", "SELECT UNHEX(CONCAT('00', LPAD(HEX(n * 104729), 10, '0'), '5C27')) FROM n"),
+    (
+        "varbin",
+        "a VARBINARY(20) PRIMARY KEY",
+        "SELECT UNHEX(CONCAT('00', LPAD(HEX(n * 104729), 10, '0'), '5C27')) FROM n",
+    ),
     ("day", "a DATE PRIMARY KEY", "SELECT IF(n = 1, '0000-00-00', DATE '1969-12-01' + INTERVAL n DAY) FROM n"),
     ("moment", "a DATETIME(6) PRIMARY KEY", "SELECT DATE '2020-01-01' + INTERVAL n * 1000001 MICROSECOND FROM n"),
     ("stamp", "a TIMESTAMP(3) PRIMARY KEY", "SELECT TIMESTAMP '2020-10-25 00:00:00' + INTERVAL n * 1001 SECOND FROM n"),
@@ -263,7 +275,11 @@ const KEYS: [(&str, &str, &str); 17] = [
         "a VARCHAR(10) CHARACTER SET latin1, b INT, c DATETIME, v INT, PRIMARY KEY (a, b, c)",
         "SELECT ELT(n % 3 + 1, 'a', 'B', 'c'), n % 5, DATE '2020-01-01' + INTERVAL n DAY, n FROM n",
     ),
-    ("uniq", "v INT, a BIGINT NOT NULL, o VARCHAR(9), UNIQUE (o), UNIQUE (a)", "SELECT n, 100 - n, IF(n < 9, NULL, n) FROM n"),
+    (
+        "uniq",
+        "v INT, a BIGINT NOT NULL, o VARCHAR(9), UNIQUE (o), UNIQUE (a)",
+        "SELECT n, 100 - n, IF(n < 9, NULL, n) FROM n",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,19 +16,17 @@ const FRAME: usize = 500;
 const MIB: u64 = 1 << 20;
 
 fn main() -> Outcome<()> {
-    let base = std::env::args_os()
-        .nth(1)
-        .map_or_else(std::env::temp_dir, PathBuf::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let base = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         small_groups(&base).await?;
         for max_size in [64, 256, 1024] {
             steady(&base, max_size * MIB).await?;
         }
-        bulk(&base).await
+        bulk(&base).await?;
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: unknown");
+        say(&format!("peak memory {peak}"))
     })
 }
 
@@ -49,7 +47,7 @@ fn float(count: u64) -> Outcome<f64> {
 /// A million frames in flushes of 1 MiB, each committed on its own or with what has queued.
 async fn bulk(base: &Path) -> Outcome<()> {
     const FRAMES: u64 = 2_000_000;
-    let (_directory, wal, mut appender) = fresh(base, 8192 * MIB)?;
+    let (directory, wal, mut appender) = fresh(base, 8192 * MIB)?;
     let payload = [7; FRAME];
     let start = Instant::now();
     let mut appending = Duration::ZERO;
@@ -72,7 +70,17 @@ async fn bulk(base: &Path) -> Outcome<()> {
         stats.commits,
         float(stats.disk_bytes / 1024)? / float(stats.appended_bytes / 1024)?,
         appending.as_secs_f64() * 1e9 / float(FRAMES)?,
-    ))
+    ))?;
+    // What a kill leaves is the file as it is now.
+    let copy = tempfile::tempdir_in(base)?;
+    std::fs::copy(directory.path().join("log.redb"), copy.path().join("log.redb"))?;
+    wal.shutdown().await?;
+    let start = Instant::now();
+    drop(Wal::open(directory.path(), Options::new(8192 * MIB))?);
+    let clean = start.elapsed();
+    let start = Instant::now();
+    drop(Wal::open(copy.path(), Options::new(8192 * MIB))?);
+    say(&format!("opening it again: {clean:.1?} after a clean stop, {:.1?} after a kill", start.elapsed()))
 }
 
 /// Groups of one frame, each waited for.
@@ -91,10 +99,7 @@ async fn small_groups(base: &Path) -> Outcome<()> {
     }
     let took = start.elapsed().as_secs_f64();
     times.sort();
-    let p99 = times
-        .get(times.len() * 99 / 100)
-        .copied()
-        .unwrap_or_default();
+    let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
     say(&format!(
         "single groups, each durable: {:.0} commits/s, p99 {:.2} ms, {:.2} stored bytes per byte",
         f64::from(GROUPS) / took,
@@ -148,12 +153,7 @@ async fn follow(wal: Wal, mut positions: watch::Receiver<Positions>) -> Result<(
     let mut at = Lsn::ZERO;
     let mut closely = 0;
     loop {
-        if closely == 0
-            && positions
-                .wait_for(|positions| positions.full)
-                .await
-                .is_err()
-        {
+        if closely == 0 && positions.wait_for(|positions| positions.full).await.is_err() {
             return Ok(());
         }
         closely = (closely + 1) % 500;

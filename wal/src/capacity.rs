@@ -31,25 +31,14 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn new(max_size: u64) -> Result<Self, Error> {
         if max_size < MIN_MAX_SIZE {
-            return Err(Error::MaxSizeTooSmall {
-                given: max_size,
-                least: MIN_MAX_SIZE,
-            });
+            return Err(Error::MaxSizeTooSmall { given: max_size, least: MIN_MAX_SIZE });
         }
-        Ok(Self {
-            max_size,
-            capacity: max_size / 4 * 3,
-            group: max_size / 8 * 3,
-        })
+        Ok(Self { max_size, capacity: max_size / 4 * 3, group: max_size / 8 * 3 })
     }
 
     /// Those of a log that is only read.
     pub(crate) fn none() -> Self {
-        Self {
-            max_size: 0,
-            capacity: 0,
-            group: 0,
-        }
+        Self { max_size: 0, capacity: 0, group: 0 }
     }
 
     /// Whether a log that holds `live` bytes, in a file that takes `disk` bytes, has room for `more`.
@@ -67,10 +56,7 @@ mod tests {
     #[test]
     fn a_max_size_without_room_is_refused_by_name() {
         let error = Limits::new(MIN_MAX_SIZE - 1).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "wal.max_size is 16777215 bytes, the least is 16777216"
-        );
+        assert_eq!(error.to_string(), "wal.max_size is 16777215 bytes, the least is 16777216");
     }
 
     #[test]

@@ -38,21 +38,9 @@ pub(crate) struct Batch<'t> {
 }
 
 impl<'t> Batch<'t> {
-    pub(crate) fn begin(
-        transaction: &'t WriteTransaction,
-        log: &'t mut LogState,
-    ) -> Result<Self, Error> {
-        let blocks = transaction
-            .open_table(BLOCKS)
-            .map_err(storage("open the blocks"))?;
-        Ok(Self {
-            transaction,
-            blocks,
-            written: log.tail,
-            log,
-            appended: 0,
-            dirty: false,
-        })
+    pub(crate) fn begin(transaction: &'t WriteTransaction, log: &'t mut LogState) -> Result<Self, Error> {
+        let blocks = transaction.open_table(BLOCKS).map_err(storage("open the blocks"))?;
+        Ok(Self { transaction, blocks, written: log.tail, log, appended: 0, dirty: false })
     }
 
     pub(crate) fn tail(&self) -> &Tail {
@@ -62,14 +50,9 @@ impl<'t> Batch<'t> {
     /// Stores blocks and state, and moves the visible end.
     pub(crate) fn append(&mut self, append: &Append) -> Result<(), Error> {
         for block in &append.blocks {
-            let replaced = self
-                .blocks
-                .insert(block.first.raw(), block.bytes.as_slice())
-                .map_err(storage("append a block"))?;
-            debug_assert!(
-                replaced.is_none(),
-                "LSNs are dense, so a block's key is new"
-            );
+            let replaced =
+                self.blocks.insert(block.first.raw(), block.bytes.as_slice()).map_err(storage("append a block"))?;
+            debug_assert!(replaced.is_none(), "LSNs are dense, so a block's key is new");
         }
         self.appended += append.blocks.len();
         self.log.tail.live_bytes += append.stored;
@@ -106,10 +89,7 @@ impl<'t> Batch<'t> {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut state = self
-            .transaction
-            .open_table(STATE)
-            .map_err(storage("open the state"))?;
+        let mut state = self.transaction.open_table(STATE).map_err(storage("open the state"))?;
         for (key, value) in changes {
             match value {
                 Some(value) => state.insert(key.as_slice(), value.as_slice()),
@@ -136,10 +116,7 @@ impl<'t> Batch<'t> {
         if self.log.cursors.remove(name).is_none() {
             return Err(Error::NoSuchCursor(name.to_owned()));
         }
-        let mut cursors = self
-            .transaction
-            .open_table(CURSORS)
-            .map_err(storage("open the cursors"))?;
+        let mut cursors = self.transaction.open_table(CURSORS).map_err(storage("open the cursors"))?;
         cursors.remove(name).map_err(storage("drop a cursor"))?;
         self.dirty = true;
         Ok(())
@@ -159,17 +136,9 @@ impl<'t> Batch<'t> {
             return Err(Error::Detached(ack.cursor.clone()));
         }
         if ack.lsn < cursor.lsn {
-            return Err(Error::AckBackwards {
-                cursor: ack.cursor.clone(),
-                at: cursor.lsn,
-                to: ack.lsn,
-            });
+            return Err(Error::AckBackwards { cursor: ack.cursor.clone(), at: cursor.lsn, to: ack.lsn });
         }
-        let at = if ack.lsn == cursor.lsn {
-            cursor.counters()
-        } else {
-            self.counters_at(ack.lsn)?
-        };
+        let at = if ack.lsn == cursor.lsn { cursor.counters() } else { self.counters_at(ack.lsn)? };
         let mut moved = CursorRecord::new(ack.lsn, at);
         moved.token.clone_from(&ack.token);
         self.put_cursor(&ack.cursor, moved)?;
@@ -177,21 +146,13 @@ impl<'t> Batch<'t> {
     }
 
     fn cursor(&self, name: &str) -> Result<&CursorRecord, Error> {
-        self.log
-            .cursors
-            .get(name)
-            .ok_or_else(|| Error::NoSuchCursor(name.to_owned()))
+        self.log.cursors.get(name).ok_or_else(|| Error::NoSuchCursor(name.to_owned()))
     }
 
     fn put_cursor(&mut self, name: &str, cursor: CursorRecord) -> Result<(), Error> {
         let bytes = tables::encode("cursors", name, &cursor)?;
-        let mut cursors = self
-            .transaction
-            .open_table(CURSORS)
-            .map_err(storage("open the cursors"))?;
-        cursors
-            .insert(name, bytes.as_slice())
-            .map_err(storage("store a cursor"))?;
+        let mut cursors = self.transaction.open_table(CURSORS).map_err(storage("open the cursors"))?;
+        cursors.insert(name, bytes.as_slice()).map_err(storage("store a cursor"))?;
         self.log.cursors.insert(name.to_owned(), cursor);
         self.dirty = true;
         Ok(())
@@ -205,16 +166,10 @@ impl<'t> Batch<'t> {
             return Ok(tail.counters());
         }
         if lsn > tail.end {
-            return Err(Error::BeyondDurable {
-                lsn,
-                durable: tail.end,
-            });
+            return Err(Error::BeyondDurable { lsn, durable: tail.end });
         }
         if lsn.next() < tail.first {
-            return Err(Error::Trimmed {
-                first: tail.first,
-                wanted: lsn.next(),
-            });
+            return Err(Error::Trimmed { first: tail.first, wanted: lsn.next() });
         }
         let next = self.block_holding(lsn.next())?;
         let header = next.header();
@@ -222,31 +177,17 @@ impl<'t> Batch<'t> {
             (header.before, !header.continues)
         } else {
             next.counters_at(lsn)
-                .map_err(|source| Error::Damaged {
-                    block: header.first,
-                    source,
-                })?
+                .map_err(|source| Error::Damaged { block: header.first, source })?
                 .ok_or(Error::Missing(lsn))?
         };
-        if is_end {
-            Ok(counters)
-        } else {
-            Err(Error::NotGroupEnd(lsn))
-        }
+        if is_end { Ok(counters) } else { Err(Error::NotGroupEnd(lsn)) }
     }
 
     fn block_holding(&self, lsn: Lsn) -> Result<Block, Error> {
-        let mut range = self
-            .blocks
-            .range(..=lsn.raw())
-            .map_err(storage("find a block"))?;
-        let (key, value) = range
-            .next_back()
-            .ok_or(Error::Missing(lsn))?
-            .map_err(storage("read a block"))?;
+        let mut range = self.blocks.range(..=lsn.raw()).map_err(storage("find a block"))?;
+        let (key, value) = range.next_back().ok_or(Error::Missing(lsn))?.map_err(storage("read a block"))?;
         let key = Lsn::new(key.value());
-        Block::decode(value.value().to_vec())
-            .map_err(|source| Error::Damaged { block: key, source })
+        Block::decode(value.value().to_vec()).map_err(|source| Error::Damaged { block: key, source })
     }
 
     /// Removes whole blocks that nobody needs, a bounded number of them. Says whether there are more.
@@ -272,15 +213,10 @@ impl<'t> Batch<'t> {
 
     /// Key, last LSN and stored bytes of the first block.
     fn first_block(&self) -> Result<(u64, Lsn, u64), Error> {
-        let first = self
-            .blocks
-            .first()
-            .map_err(storage("find the first block"))?;
+        let first = self.blocks.first().map_err(storage("find the first block"))?;
         let (key, value) = first.ok_or(Error::Missing(self.log.tail.first))?;
-        let header = BlockHeader::decode(value.value()).map_err(|source| Error::Damaged {
-            block: Lsn::new(key.value()),
-            source,
-        })?;
+        let header = BlockHeader::decode(value.value())
+            .map_err(|source| Error::Damaged { block: Lsn::new(key.value()), source })?;
         Ok((key.value(), header.last, stored_bytes(value.value().len())))
     }
 
@@ -290,12 +226,8 @@ impl<'t> Batch<'t> {
             return Ok(self.dirty);
         }
         let bytes = tables::encode("log", TAIL, &self.log.tail)?;
-        let mut log = self
-            .transaction
-            .open_table(LOG)
-            .map_err(storage("open the log's records"))?;
-        log.insert(TAIL, bytes.as_slice())
-            .map_err(storage("store the tail"))?;
+        let mut log = self.transaction.open_table(LOG).map_err(storage("open the log's records"))?;
+        log.insert(TAIL, bytes.as_slice()).map_err(storage("store the tail"))?;
         Ok(true)
     }
 }

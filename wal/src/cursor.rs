@@ -36,10 +36,7 @@ impl CursorRecord {
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        Counters {
-            bytes: self.bytes,
-            groups: self.groups,
-        }
+        Counters { bytes: self.bytes, groups: self.groups }
     }
 
     pub(crate) fn info(&self, name: &str, tail: &Tail) -> CursorInfo {

@@ -15,8 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
-    TableError, TableHandle,
+    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableError, TableHandle,
 };
 
 use crate::append::Appender;
@@ -52,10 +51,7 @@ pub struct Options {
 impl Options {
     /// Options with this `max_size` and a cache of 16 MiB.
     pub fn new(max_size: u64) -> Self {
-        Self {
-            max_size,
-            cache_bytes: CACHE_BYTES,
-        }
+        Self { max_size, cache_bytes: CACHE_BYTES }
     }
 }
 
@@ -67,15 +63,8 @@ pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, A
     if !path.try_exists().map_err(io("look for", &path))? {
         create_file(directory, &path)?;
     }
-    let database = builder(options.cache_bytes)
-        .open(&path)
-        .map_err(storage("open the log file"))?;
-    let store = Store {
-        database,
-        path: Some(path),
-        read_only: false,
-        _lock: Some(lock),
-    };
+    let database = builder(options.cache_bytes).open(&path).map_err(storage("open the log file"))?;
+    let store = Store { database, path: Some(path), read_only: false, _lock: Some(lock) };
     start(store, limits)
 }
 
@@ -89,9 +78,7 @@ fn create_file(directory: &Path, path: &Path) -> Result<(), Error> {
         }
         _ => {}
     }
-    let database = builder(CACHE_BYTES)
-        .create(&unfinished)
-        .map_err(storage("create the log file"))?;
+    let database = builder(CACHE_BYTES).create(&unfinished).map_err(storage("create the log file"))?;
     create(&database)?;
     drop(database);
     std::fs::rename(&unfinished, path).map_err(io("rename", &unfinished))?;
@@ -99,11 +86,7 @@ fn create_file(directory: &Path, path: &Path) -> Result<(), Error> {
     sync(path).map_err(io("sync", path))?;
     sync(directory).map_err(io("sync", directory))?;
     // The directory may be new as well.
-    match directory
-        .canonicalize()
-        .map_err(io("find", directory))?
-        .parent()
-    {
+    match directory.canonicalize().map_err(io("find", directory))?.parent() {
         Some(parent) => sync(parent).map_err(io("sync", parent)),
         None => Ok(()),
     }
@@ -114,15 +97,8 @@ pub(crate) fn open_with_backend(
     options: Options,
 ) -> Result<(Arc<Handle>, Appender), Error> {
     let limits = Limits::new(options.max_size)?;
-    let database = builder(options.cache_bytes)
-        .create_with_backend(backend)
-        .map_err(storage("open the log file"))?;
-    let store = Store {
-        database,
-        path: None,
-        read_only: false,
-        _lock: None,
-    };
+    let database = builder(options.cache_bytes).create_with_backend(backend).map_err(storage("open the log file"))?;
+    let store = Store { database, path: None, read_only: false, _lock: None };
     start(store, limits)
 }
 
@@ -130,10 +106,7 @@ pub(crate) fn builder(cache_bytes: usize) -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes);
     builder.set_repair_callback(|repair| {
-        tracing::info!(
-            progress = repair.progress(),
-            "checking the log after an unclean stop"
-        );
+        tracing::info!(progress = repair.progress(), "checking the log after an unclean stop");
     });
     builder
 }
@@ -145,11 +118,7 @@ fn start(store: Store, limits: Limits) -> Result<(Arc<Handle>, Appender), Error>
     }
     let (id, mut log) = load(&store)?;
     discard_unfinished(&store.database, &mut log)?;
-    let published = Published {
-        tail: log.tail,
-        cursors: log.cursors.clone(),
-        ..Published::default()
-    };
+    let published = Published { tail: log.tail, cursors: log.cursors.clone(), ..Published::default() };
     let tail = log.tail;
     let shared = Arc::new(Shared::new(id, limits, store, published));
     let (sender, commands) = mpsc::channel();
@@ -166,21 +135,13 @@ fn start(store: Store, limits: Limits) -> Result<(Arc<Handle>, Appender), Error>
 
 /// Whether the database has no tables at all, as after its creation.
 fn is_new(database: &Database) -> Result<bool, Error> {
-    let transaction = database
-        .begin_read()
-        .map_err(storage("begin reading the log"))?;
-    let mut tables = transaction
-        .list_tables()
-        .map_err(storage("list the tables"))?;
+    let transaction = database.begin_read().map_err(storage("begin reading the log"))?;
+    let mut tables = transaction.list_tables().map_err(storage("list the tables"))?;
     match tables.next() {
         None => Ok(true),
         Some(first) => {
             let known = [BLOCKS.name(), LOG.name(), CURSORS.name(), STATE.name()];
-            if known.contains(&first.name()) {
-                Ok(false)
-            } else {
-                Err(Error::NotALog("it has other tables"))
-            }
+            if known.contains(&first.name()) { Ok(false) } else { Err(Error::NotALog("it has other tables")) }
         }
     }
 }
@@ -189,24 +150,14 @@ fn is_new(database: &Database) -> Result<bool, Error> {
 fn create(database: &Database) -> Result<(), Error> {
     let transaction = database.begin_write().map_err(storage("create the log"))?;
     {
-        let mut log = transaction
-            .open_table(LOG)
-            .map_err(storage("create the log"))?;
+        let mut log = transaction.open_table(LOG).map_err(storage("create the log"))?;
         let identity = tables::encode_identity(LogId::random());
-        log.insert(IDENTITY, identity.as_slice())
-            .map_err(storage("create the log"))?;
+        log.insert(IDENTITY, identity.as_slice()).map_err(storage("create the log"))?;
         let tail = tables::encode("log", TAIL, &Tail::of_a_new_log())?;
-        log.insert(TAIL, tail.as_slice())
-            .map_err(storage("create the log"))?;
-        transaction
-            .open_table(BLOCKS)
-            .map_err(storage("create the log"))?;
-        transaction
-            .open_table(CURSORS)
-            .map_err(storage("create the log"))?;
-        transaction
-            .open_table(STATE)
-            .map_err(storage("create the log"))?;
+        log.insert(TAIL, tail.as_slice()).map_err(storage("create the log"))?;
+        transaction.open_table(BLOCKS).map_err(storage("create the log"))?;
+        transaction.open_table(CURSORS).map_err(storage("create the log"))?;
+        transaction.open_table(STATE).map_err(storage("create the log"))?;
     }
     transaction.commit().map_err(storage("create the log"))
 }
@@ -219,15 +170,10 @@ pub(crate) fn load(store: &Store) -> Result<(LogId, LogState), Error> {
 /// As [`load`], as of this transaction.
 pub(crate) fn load_from(transaction: &ReadTransaction) -> Result<(LogId, LogState), Error> {
     let log = transaction.open_table(LOG).map_err(not_a_log)?;
-    let identity = log
-        .get(IDENTITY)
-        .map_err(storage("read the identity"))?
-        .ok_or(Error::NotALog("it has no identity"))?;
+    let identity =
+        log.get(IDENTITY).map_err(storage("read the identity"))?.ok_or(Error::NotALog("it has no identity"))?;
     let id = tables::decode_identity(identity.value())?;
-    let tail = log
-        .get(TAIL)
-        .map_err(storage("read the tail"))?
-        .ok_or(Error::NotALog("it has no tail"))?;
+    let tail = log.get(TAIL).map_err(storage("read the tail"))?.ok_or(Error::NotALog("it has no tail"))?;
     let tail: Tail = tables::decode("log", TAIL, tail.value())?;
     let mut cursors = BTreeMap::new();
     let table = transaction.open_table(CURSORS).map_err(not_a_log)?;
@@ -263,13 +209,8 @@ fn discard_unfinished(database: &Database, log: &mut LogState) -> Result<(), Err
 }
 
 fn take_lock(path: &Path) -> Result<File, Error> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(io("open", path))?;
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io("open", path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(locked(path, file)),
@@ -307,17 +248,10 @@ fn locked(path: &Path, mut file: File) -> Error {
         Ok(_) => holder.trim().parse().ok(),
         Err(_) => None,
     };
-    Error::Locked {
-        path: path.to_owned(),
-        pid,
-    }
+    Error::Locked { path: path.to_owned(), pid }
 }
 
 pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path: PathBuf = path.to_owned();
-    move |source| Error::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| Error::Io { action, path, source }
 }

@@ -33,15 +33,8 @@ struct Changed {
 impl Overlay {
     pub(crate) fn new(file: File) -> Result<Self, Error> {
         let length = file.metadata()?.len();
-        let changed = Changed {
-            length,
-            cut: length,
-            pages: BTreeMap::new(),
-        };
-        Ok(Self {
-            file,
-            changed: Mutex::new(changed),
-        })
+        let changed = Changed { length, cut: length, pages: BTreeMap::new() };
+        Ok(Self { file, changed: Mutex::new(changed) })
     }
 
     fn changed(&self) -> MutexGuard<'_, Changed> {
@@ -53,9 +46,7 @@ impl Overlay {
     fn original(&self, index: u64, cut: u64) -> Result<Vec<u8>, Error> {
         let mut page = vec![0; PAGE];
         let start = index * PAGE_BYTES;
-        let kept = usize::try_from(cut.saturating_sub(start))
-            .unwrap_or(PAGE)
-            .min(PAGE);
+        let kept = usize::try_from(cut.saturating_sub(start)).unwrap_or(PAGE).min(PAGE);
         if let Some(kept) = page.get_mut(..kept) {
             self.file.read_exact_at(kept, start)?;
         }
@@ -102,15 +93,9 @@ impl StorageBackend for Overlay {
                 break;
             };
             let at = index * PAGE_BYTES + u64::try_from(within).unwrap_or(0);
-            match changed
-                .pages
-                .get(&index)
-                .and_then(|page| page.get(within..within + piece))
-            {
+            match changed.pages.get(&index).and_then(|page| page.get(within..within + piece)) {
                 Some(from) => to.copy_from_slice(from),
-                None if check_range(at, piece, changed.cut).is_ok() => {
-                    self.file.read_exact_at(to, at)?
-                }
+                None if check_range(at, piece, changed.cut).is_ok() => self.file.read_exact_at(to, at)?,
                 None => {
                     let page = self.original(index, changed.cut)?;
                     to.copy_from_slice(page.get(within..within + piece).unwrap_or_default());
@@ -155,11 +140,7 @@ impl StorageBackend for Overlay {
                 let page = self.original(index, changed.cut)?;
                 changed.pages.insert(index, page);
             }
-            if let Some(to) = changed
-                .pages
-                .get_mut(&index)
-                .and_then(|page| page.get_mut(within..within + piece))
-            {
+            if let Some(to) = changed.pages.get_mut(&index).and_then(|page| page.get_mut(within..within + piece)) {
                 to.copy_from_slice(from);
             }
             rest = behind;
@@ -180,9 +161,7 @@ mod tests {
 
     #[test]
     fn changes_are_read_back_and_the_file_stays_as_it_was() {
-        let original: Vec<u8> = (0..10_000_u32)
-            .map(|i| u8::try_from(i % 251).unwrap())
-            .collect();
+        let original: Vec<u8> = (0..10_000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &original).unwrap();
         let overlay = Overlay::new(File::open(file.path()).unwrap()).unwrap();

@@ -23,35 +23,18 @@ impl Reader {
     /// # Errors
     /// [`Error::Locked`] if a daemon has the log open; else as [`Wal::open`](crate::Wal::open).
     pub fn open_read_only(path: &Path) -> Result<Self, Error> {
-        let path = if path.is_dir() {
-            path.join(LOG_FILE)
-        } else {
-            path.to_owned()
-        };
+        let path = if path.is_dir() { path.join(LOG_FILE) } else { path.to_owned() };
         let lock = path.parent().map(take_reader_lock).transpose()?.flatten();
-        let store = Store {
-            database: open_overlay(&path)?,
-            path: Some(path),
-            read_only: true,
-            _lock: lock,
-        };
+        let store = Store { database: open_overlay(&path)?, path: Some(path), read_only: true, _lock: lock };
         let (id, log) = load(&store)?;
-        let published = Published {
-            tail: log.tail,
-            cursors: log.cursors,
-            ..Published::default()
-        };
+        let published = Published { tail: log.tail, cursors: log.cursors, ..Published::default() };
         let limits = Limits::none();
-        Ok(Self::new(Arc::new(Shared::new(
-            id, limits, store, published,
-        ))))
+        Ok(Self::new(Arc::new(Shared::new(id, limits, store, published))))
     }
 }
 
 pub(crate) fn open_overlay(path: &Path) -> Result<redb::Database, Error> {
     let file = File::open(path).map_err(io("open", path))?;
     let overlay = Overlay::new(file).map_err(io("read the size of", path))?;
-    builder(CACHE_BYTES)
-        .create_with_backend(overlay)
-        .map_err(storage("open the log file"))
+    builder(CACHE_BYTES).create_with_backend(overlay).map_err(storage("open the log file"))
 }

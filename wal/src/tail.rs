@@ -54,9 +54,7 @@ impl Store {
     }
 
     pub(crate) fn begin_read(&self) -> Result<redb::ReadTransaction, Error> {
-        self.database
-            .begin_read()
-            .map_err(storage("begin reading the log"))
+        self.database.begin_read().map_err(storage("begin reading the log"))
     }
 }
 
@@ -87,12 +85,7 @@ pub(crate) struct Published {
 
 impl Published {
     fn positions(&self) -> Positions {
-        Positions {
-            first: self.tail.first,
-            durable: self.tail.end,
-            trimmed: self.tail.first.prev(),
-            full: self.full,
-        }
+        Positions { first: self.tail.first, durable: self.tail.end, trimmed: self.tail.first.prev(), full: self.full }
     }
 }
 
@@ -182,11 +175,7 @@ impl Shared {
 
     pub(crate) fn cursors(&self) -> Vec<CursorInfo> {
         let published = lock(&self.published);
-        published
-            .cursors
-            .iter()
-            .map(|(name, cursor)| cursor.info(name, &published.tail))
-            .collect()
+        published.cursors.iter().map(|(name, cursor)| cursor.info(name, &published.tail)).collect()
     }
 
     pub(crate) fn stats(&self) -> Result<Stats, Error> {

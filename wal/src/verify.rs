@@ -88,9 +88,7 @@ pub enum Finding {
         found: Counters,
     },
     /// A cursor stands where no group ends, or outside of the log.
-    #[error(
-        "cursor \"{name}\" stands at lsn {lsn}, which is not the end of a transaction in the log"
-    )]
+    #[error("cursor \"{name}\" stands at lsn {lsn}, which is not the end of a transaction in the log")]
     Cursor {
         /// Its name.
         name: String,
@@ -133,11 +131,7 @@ impl Reader {
         if store.read_only {
             check_database(&store, &mut findings)?;
         }
-        let at_once = if store.read_only {
-            usize::MAX
-        } else {
-            BLOCKS_AT_ONCE
-        };
+        let at_once = if store.read_only { usize::MAX } else { BLOCKS_AT_ONCE };
         let mut walk: Option<Walk> = None;
         loop {
             let transaction = store.begin_read()?;
@@ -176,14 +170,7 @@ fn check_database(store: &Store, findings: &mut Vec<Finding>) -> Result<(), Erro
 
 impl Walk {
     fn from(first: Lsn) -> Self {
-        Self {
-            report: VerifyReport::default(),
-            next: first,
-            lost: false,
-            counters: None,
-            group_open: None,
-            stored: 0,
-        }
+        Self { report: VerifyReport::default(), next: first, lost: false, counters: None, group_open: None, stored: 0 }
     }
 
     fn restart(&mut self, first: Lsn) {
@@ -213,9 +200,7 @@ impl Walk {
         if self.next > tail.end {
             return Ok(false);
         }
-        let range = table
-            .range(self.next.raw()..=tail.end.raw())
-            .map_err(storage("read blocks"))?;
+        let range = table.range(self.next.raw()..=tail.end.raw()).map_err(storage("read blocks"))?;
         for entry in range.take(at_once) {
             let (key, value) = entry.map_err(storage("read a block"))?;
             self.block(Lsn::new(key.value()), value.value(), cursors);
@@ -224,11 +209,7 @@ impl Walk {
             }
         }
         // The range may have held nothing, although frames are missing.
-        let more = table
-            .range(self.next.raw()..=tail.end.raw())
-            .map_err(storage("read blocks"))?
-            .next()
-            .is_some();
+        let more = table.range(self.next.raw()..=tail.end.raw()).map_err(storage("read blocks"))?.next().is_some();
         Ok(more)
     }
 
@@ -236,10 +217,7 @@ impl Walk {
         self.report.blocks += 1;
         self.stored = self.stored.saturating_add(stored_bytes(bytes.len()));
         if key != self.next && !self.lost {
-            self.find(Finding::Gap {
-                expected: self.next,
-                found: key,
-            });
+            self.find(Finding::Gap { expected: self.next, found: key });
             self.restart(key);
         }
         self.lost = false;
@@ -253,10 +231,7 @@ impl Walk {
         };
         let header = *block.header();
         if header.first != key {
-            self.find(Finding::WrongKey {
-                block: key,
-                says: header.first,
-            });
+            self.find(Finding::WrongKey { block: key, says: header.first });
             self.lose(key);
             return;
         }
@@ -282,10 +257,7 @@ impl Walk {
         self.next = header.last.next();
         self.group_open = Some(header.open_end);
         self.counters = Some(Counters {
-            bytes: header
-                .before
-                .bytes
-                .saturating_add(u64::from(header.frame_bytes)),
+            bytes: header.before.bytes.saturating_add(u64::from(header.frame_bytes)),
             groups: header.before.groups.saturating_add(ended),
         });
     }
@@ -294,11 +266,7 @@ impl Walk {
         if let Some(expected) = self.counters
             && expected != found
         {
-            self.find(Finding::Counters {
-                at,
-                expected,
-                found,
-            });
+            self.find(Finding::Counters { at, expected, found });
         }
     }
 
@@ -317,17 +285,10 @@ impl Walk {
                 Some((expected, true)) => {
                     let found = cursor.counters();
                     if found != expected {
-                        self.find(Finding::Counters {
-                            at: cursor.lsn,
-                            expected,
-                            found,
-                        });
+                        self.find(Finding::Counters { at: cursor.lsn, expected, found });
                     }
                 }
-                Some((_, false)) => self.find(Finding::Cursor {
-                    name: name.clone(),
-                    lsn: cursor.lsn,
-                }),
+                Some((_, false)) => self.find(Finding::Cursor { name: name.clone(), lsn: cursor.lsn }),
             }
         }
     }
@@ -342,10 +303,7 @@ impl Walk {
     ) -> Result<(), Error> {
         if self.next != tail.end.next() {
             if !self.lost {
-                self.find(Finding::Gap {
-                    expected: tail.end.next(),
-                    found: self.next,
-                });
+                self.find(Finding::Gap { expected: tail.end.next(), found: self.next });
             }
             self.restart(tail.end.next());
         }
@@ -354,37 +312,23 @@ impl Walk {
         }
         self.check_counters(tail.end, tail.counters());
         for (name, cursor) in cursors {
-            let outside =
-                cursor.lsn > tail.end || (!cursor.detached && cursor.lsn.next() < tail.first);
+            let outside = cursor.lsn > tail.end || (!cursor.detached && cursor.lsn.next() < tail.first);
             if outside {
-                self.find(Finding::Cursor {
-                    name: name.clone(),
-                    lsn: cursor.lsn,
-                });
+                self.find(Finding::Cursor { name: name.clone(), lsn: cursor.lsn });
             }
         }
-        let behind = table
-            .range(tail.end.next().raw()..)
-            .map_err(storage("read blocks"))?;
+        let behind = table.range(tail.end.next().raw()..).map_err(storage("read blocks"))?;
         for entry in behind {
             let (key, value) = entry.map_err(storage("read a block"))?;
-            let (blocks, frames, groups, bytes) = (
-                self.report.blocks,
-                self.report.frames,
-                self.report.groups,
-                self.report.bytes,
-            );
+            let (blocks, frames, groups, bytes) =
+                (self.report.blocks, self.report.frames, self.report.groups, self.report.bytes);
             self.block(Lsn::new(key.value()), value.value(), &BTreeMap::new());
             let report = &mut self.report;
-            (report.blocks, report.frames, report.groups, report.bytes) =
-                (blocks, frames, groups, bytes);
+            (report.blocks, report.frames, report.groups, report.bytes) = (blocks, frames, groups, bytes);
             report.unfinished_blocks += 1;
         }
         if alone && self.stored != tail.live_bytes {
-            self.find(Finding::StoredBytes {
-                expected: self.stored,
-                found: tail.live_bytes,
-            });
+            self.find(Finding::StoredBytes { expected: self.stored, found: tail.live_bytes });
         }
         Ok(())
     }

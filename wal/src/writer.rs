@@ -24,12 +24,7 @@ use crate::tail::{Published, Shared, Store};
 const LAZY_DELAY: Duration = Duration::from_millis(50);
 
 /// Runs the writer until it is told to stop, all handles are gone, or it fails.
-pub(crate) fn run(
-    shared: &Arc<Shared>,
-    store: Arc<Store>,
-    log: LogState,
-    commands: &Receiver<Command>,
-) {
+pub(crate) fn run(shared: &Arc<Shared>, store: Arc<Store>, log: LogState, commands: &Receiver<Command>) {
     let mut stop = None;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut writer = Writer::new(Arc::clone(shared), store, log);
@@ -129,17 +124,16 @@ impl Writer {
     /// Waits for something to do.
     fn next(&mut self, commands: &Receiver<Command>) -> Result<Next, Error> {
         loop {
-            let received =
-                if self.trim_more || self.held.front().is_some_and(|append| self.fits(append)) {
-                    commands.try_recv().map_err(|none| match none {
-                        TryRecvError::Empty => RecvTimeoutError::Timeout,
-                        TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
-                    })
-                } else if let Some(since) = self.lazy_since {
-                    commands.recv_timeout(LAZY_DELAY.saturating_sub(since.elapsed()))
-                } else {
-                    commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
-                };
+            let received = if self.trim_more || self.held.front().is_some_and(|append| self.fits(append)) {
+                commands.try_recv().map_err(|none| match none {
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                })
+            } else if let Some(since) = self.lazy_since {
+                commands.recv_timeout(LAZY_DELAY.saturating_sub(since.elapsed()))
+            } else {
+                commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
             match received {
                 Ok(Command::Ack(ack, None)) => self.wait_lazily(ack)?,
                 Ok(command) => return Ok(Next::Do(command)),
@@ -150,9 +144,7 @@ impl Writer {
     }
 
     fn fits(&self, append: &Append) -> bool {
-        self.shared
-            .limits
-            .fits(self.log.tail.live_bytes, self.disk, append.stored)
+        self.shared.limits.fits(self.log.tail.live_bytes, self.disk, append.stored)
     }
 
     /// Replaces the cursor's waiting acknowledgement. State of the earlier one is kept unless the later one changes it too.
@@ -160,11 +152,7 @@ impl Writer {
         self.lazy_since.get_or_insert_with(Instant::now);
         if let Some(earlier) = self.lazy.remove(&ack.cursor) {
             if ack.lsn < earlier.lsn {
-                return Err(Error::AckBackwards {
-                    cursor: ack.cursor,
-                    at: earlier.lsn,
-                    to: ack.lsn,
-                });
+                return Err(Error::AckBackwards { cursor: ack.cursor, at: earlier.lsn, to: ack.lsn });
             }
             let mut state: BTreeMap<_, _> = earlier.state.into_iter().collect();
             state.extend(ack.state);
@@ -175,19 +163,10 @@ impl Writer {
     }
 
     /// Applies `first`, everything else that has queued, and what was held back; commits; answers.
-    fn commit(
-        &mut self,
-        first: Option<Command>,
-        commands: &Receiver<Command>,
-    ) -> Result<(), Error> {
+    fn commit(&mut self, first: Option<Command>, commands: &Receiver<Command>) -> Result<(), Error> {
         let store = Arc::clone(&self.store);
-        let mut transaction = store
-            .database
-            .begin_write()
-            .map_err(storage("begin a commit"))?;
-        transaction
-            .set_durability(Durability::Immediate)
-            .map_err(storage("begin a commit"))?;
+        let mut transaction = store.database.begin_write().map_err(storage("begin a commit"))?;
+        transaction.set_durability(Durability::Immediate).map_err(storage("begin a commit"))?;
         let mut log = self.log.clone();
         let mut answers = Answers::default();
         let mut batch = Batch::begin(&transaction, &mut log)?;
@@ -207,9 +186,7 @@ impl Writer {
             self.commits += 1;
             self.disk = store.sizes()?.1;
         } else {
-            transaction
-                .abort()
-                .map_err(storage("end an empty commit"))?;
+            transaction.abort().map_err(storage("end an empty commit"))?;
         }
         self.log = log;
         self.publish();
@@ -217,12 +194,7 @@ impl Writer {
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        batch: &mut Batch<'_>,
-        command: Command,
-        answers: &mut Answers,
-    ) -> Result<(), Error> {
+    fn apply(&mut self, batch: &mut Batch<'_>, command: Command, answers: &mut Answers) -> Result<(), Error> {
         match command {
             Command::Append(append) => {
                 self.held.push_back(append);
@@ -231,9 +203,7 @@ impl Writer {
             Command::Abort { after } => {
                 for append in &mut self.held {
                     let dropped = append.blocks.extract_if(.., |block| block.first > after);
-                    let stored: u64 = dropped
-                        .map(|block| crate::record::stored_bytes(block.bytes.len()))
-                        .sum();
+                    let stored: u64 = dropped.map(|block| crate::record::stored_bytes(block.bytes.len())).sum();
                     append.stored -= stored;
                 }
                 batch.abort(after)?;
@@ -269,17 +239,13 @@ impl Writer {
     fn admit(&mut self, batch: &mut Batch<'_>, answers: &mut Answers) -> Result<(), Error> {
         while let Some(append) = self.held.pop_front_if(|append| {
             let disk = self.disk.saturating_add(answers.stored);
-            self.shared
-                .limits
-                .fits(batch.tail().live_bytes, disk, append.stored)
+            self.shared.limits.fits(batch.tail().live_bytes, disk, append.stored)
         }) {
             batch.append(&append)?;
             answers.stored += append.stored;
             answers.permits += usize::try_from(append.permits).unwrap_or(0);
             answers.done.extend(append.reply);
-            answers
-                .buffers
-                .extend(append.blocks.into_iter().map(|block| block.bytes));
+            answers.buffers.extend(append.blocks.into_iter().map(|block| block.bytes));
         }
         Ok(())
     }

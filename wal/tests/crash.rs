@@ -61,10 +61,7 @@ impl Storage {
     }
 
     fn promised(&self) -> Promised {
-        Promised {
-            durable: self.durable.load(Ordering::SeqCst),
-            acked: self.acked.load(Ordering::SeqCst),
-        }
+        Promised { durable: self.durable.load(Ordering::SeqCst), acked: self.acked.load(Ordering::SeqCst) }
     }
 
     fn operate<T>(&self, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
@@ -142,35 +139,20 @@ impl StorageBackend for Storage {
 }
 
 fn options() -> Options {
-    Options {
-        max_size: 64 << 20,
-        cache_bytes: 256 * 1024,
-    }
+    Options { max_size: 64 << 20, cache_bytes: 256 * 1024 }
 }
 
 /// Frames of all groups that were ended, by LSN: payload, whether it ends its group.
 type Frames = BTreeMap<u64, (Vec<u8>, bool)>;
 
 /// Appends groups of all kinds, abandons some, acknowledges some. Stops at the first error.
-async fn script(
-    storage: &Storage,
-    seed: u64,
-    steps: u64,
-    frames: &mut Frames,
-) -> Result<(), Error> {
+async fn script(storage: &Storage, seed: u64, steps: u64, frames: &mut Frames) -> Result<(), Error> {
     let (wal, mut appender) = Wal::open_with_backend(storage.clone(), options())?;
     let outcome = steps_of(storage, seed, steps, frames, &wal, &mut appender).await;
     if let Err(error) = &outcome {
         // Whatever failed first, everything after it says so.
-        for later in [
-            wal.put_state(Vec::new()).await,
-            appender.flush_durable().await,
-            wal.shutdown().await,
-        ] {
-            assert!(
-                matches!(later, Err(Error::Poisoned(_))),
-                "after {error}: {later:?}"
-            );
+        for later in [wal.put_state(Vec::new()).await, appender.flush_durable().await, wal.shutdown().await] {
+            assert!(matches!(later, Err(Error::Poisoned(_))), "after {error}: {later:?}");
         }
         assert!(wal.reader().read(Lsn::ZERO, 1).is_err());
     }
@@ -189,25 +171,14 @@ async fn steps_of(
     wal.create_cursor("c", Lsn::ZERO).await?;
     let mut group = 0;
     for _ in 0..steps {
-        let fragments = if dice.roll(3) == 0 {
-            1 + dice.roll(6)
-        } else {
-            1
-        };
+        let fragments = if dice.roll(3) == 0 { 1 + dice.roll(6) } else { 1 };
         let abandoned = dice.roll(5) == 0;
         for fragment in 1..=fragments {
-            let size = if dice.roll(6) == 0 {
-                60_000
-            } else {
-                dice.roll(500)
-            };
+            let size = if dice.roll(6) == 0 { 60_000 } else { dice.roll(500) };
             let mut payload = format!("group {group} fragment {fragment} ").into_bytes();
             payload.resize(payload.len() + usize::try_from(size).unwrap(), b'.');
             let ends = fragment == fragments && !abandoned;
-            let lsn = appender.append(
-                &[&payload],
-                if ends { GroupEnd::Ends } else { GroupEnd::More },
-            )?;
+            let lsn = appender.append(&[&payload], if ends { GroupEnd::Ends } else { GroupEnd::More })?;
             appender.put_state(b"end", Some(lsn.to_string().as_bytes()));
             frames.insert(lsn.raw(), (payload, ends));
             if dice.roll(4) == 0 {
@@ -239,9 +210,7 @@ async fn steps_of(
         }
     }
     appender.flush_durable().await?;
-    storage
-        .durable
-        .store(appender.next_lsn().prev().raw(), Ordering::SeqCst);
+    storage.durable.store(appender.next_lsn().prev().raw(), Ordering::SeqCst);
     wal.shutdown().await
 }
 
@@ -252,10 +221,7 @@ async fn check(image: Vec<u8>, promised: Promised, frames: &Frames, what: &str) 
     let reader = wal.reader();
     let positions = reader.positions();
     let end = positions.durable.raw();
-    assert!(
-        end >= promised.durable,
-        "{what}: {positions:?} after {promised:?}"
-    );
+    assert!(end >= promised.durable, "{what}: {positions:?} after {promised:?}");
     assert_eq!(appender.next_lsn(), positions.durable.next(), "{what}");
 
     let blocks = reader.read(positions.trimmed, usize::MAX).unwrap();
@@ -264,50 +230,28 @@ async fn check(image: Vec<u8>, promised: Promised, frames: &Frames, what: &str) 
         .flat_map(wal::Block::frames)
         .map(|frame| {
             let frame = frame.unwrap();
-            (
-                frame.lsn.raw(),
-                (frame.payload.to_vec(), frame.end_of_group),
-            )
+            (frame.lsn.raw(), (frame.payload.to_vec(), frame.end_of_group))
         })
         .collect();
-    let expected: Frames = frames
-        .range(positions.first.raw()..end + 1)
-        .map(|(lsn, frame)| (*lsn, frame.clone()))
-        .collect();
+    let expected: Frames =
+        frames.range(positions.first.raw()..end + 1).map(|(lsn, frame)| (*lsn, frame.clone())).collect();
     assert_eq!(found, expected, "{what}");
-    assert!(
-        end == 0 || frames[&end].1,
-        "{what}: ends inside a group at {end}"
-    );
+    assert!(end == 0 || frames[&end].1, "{what}: ends inside a group at {end}");
 
     let state = reader.state(b"end").unwrap();
-    assert_eq!(
-        state,
-        (end > 0).then(|| end.to_string().into_bytes()),
-        "{what}"
-    );
+    assert_eq!(state, (end > 0).then(|| end.to_string().into_bytes()), "{what}");
     match wal.cursors().as_slice() {
         [] => assert_eq!((end, promised.acked), (0, 0), "{what}"),
         [cursor] => {
-            assert!(
-                cursor.lsn.raw() >= promised.acked && cursor.lsn.raw() <= end,
-                "{what}: {cursor:?}"
-            );
+            assert!(cursor.lsn.raw() >= promised.acked && cursor.lsn.raw() <= end, "{what}: {cursor:?}");
             let token = reader.state(b"applied").unwrap().unwrap_or_default();
             assert_eq!(cursor.token, token, "{what}");
-            assert!(
-                token.is_empty() || token == cursor.lsn.to_string().into_bytes(),
-                "{what}"
-            );
+            assert!(token.is_empty() || token == cursor.lsn.to_string().into_bytes(), "{what}");
         }
         more => panic!("{what}: {more:?}"),
     }
     let report = reader.verify().unwrap();
-    assert_eq!(
-        (report.findings, report.unfinished_blocks),
-        (vec![], 0),
-        "{what}"
-    );
+    assert_eq!((report.findings, report.unfinished_blocks), (vec![], 0), "{what}");
 
     // And it goes on.
     appender.append(&[b"after"], GroupEnd::Ends).unwrap();
@@ -333,13 +277,7 @@ async fn a_crash_at_any_sync_leaves_whole_groups_with_their_state() {
         let mut ends = 0;
         for (number, (image, promised)) in images.into_iter().enumerate() {
             ends = ends.max(promised.durable);
-            check(
-                image,
-                promised,
-                &all,
-                &format!("seed {seed}, image {number}"),
-            )
-            .await;
+            check(image, promised, &all, &format!("seed {seed}, image {number}")).await;
         }
         assert!(ends > 20, "the images cover the script");
     }
@@ -366,10 +304,7 @@ async fn storage_that_fails_puts_the_log_out_of_service_and_loses_nothing_that_w
                 Error::Poisoned(cause) => cause,
                 other => other,
             };
-            assert!(
-                matches!(cause, Error::Storage { .. }),
-                "{what}: {error}: {cause:?}"
-            );
+            assert!(matches!(cause, Error::Storage { .. }), "{what}: {error}: {cause:?}");
         }
         let promised = storage.promised();
         let synced = storage.disk.lock().unwrap().synced.clone();

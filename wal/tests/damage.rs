@@ -47,27 +47,16 @@ fn findings(directory: &Path) -> Vec<Finding> {
 
 fn read_all(directory: &Path) -> Result<usize, Error> {
     let reader = Reader::open_read_only(directory).unwrap();
-    reader
-        .read(Lsn::ZERO, usize::MAX)
-        .map(|blocks| blocks.len())
+    reader.read(Lsn::ZERO, usize::MAX).map(|blocks| blocks.len())
 }
 
 #[tokio::test]
 async fn a_sound_log_is_found_sound_and_counted_whole() {
     let directory = tempfile::tempdir().unwrap();
     make(directory.path()).await;
-    let report = Reader::open_read_only(directory.path())
-        .unwrap()
-        .verify()
-        .unwrap();
+    let report = Reader::open_read_only(directory.path()).unwrap().verify().unwrap();
     assert_eq!(report.findings, []);
-    let counted = (
-        report.blocks,
-        report.frames,
-        report.groups,
-        report.bytes,
-        report.unfinished_blocks,
-    );
+    let counted = (report.blocks, report.frames, report.groups, report.bytes, report.unfinished_blocks);
     assert_eq!(counted, (3, 9, 9, 9 * 17, 0));
 }
 
@@ -79,10 +68,7 @@ async fn a_log_that_is_open_verifies_as_sound_and_refuses_to_be_opened_for_readi
     appender.append(&[b"open"], GroupEnd::More).unwrap();
     appender.flush_durable().await.unwrap();
     let report = wal.reader().verify().unwrap();
-    assert_eq!(
-        (report.findings, report.frames, report.unfinished_blocks),
-        (vec![], 9, 1)
-    );
+    assert_eq!((report.findings, report.frames, report.unfinished_blocks), (vec![], 9, 1));
     let refused = Reader::open_read_only(directory.path()).unwrap_err();
     assert!(matches!(refused, Error::Locked { pid: Some(pid), .. } if pid == std::process::id()));
 }
@@ -97,18 +83,9 @@ async fn any_flipped_byte_of_a_block_is_noticed_by_readers_and_by_verify() {
     for at in 0..length {
         change(directory.path(), 4, |bytes| bytes[at] ^= 0x40);
         let error = read_all(directory.path()).unwrap_err();
-        let Error::Damaged { block, source } = error else {
-            panic!("byte {at}: {error}")
-        };
+        let Error::Damaged { block, source } = error else { panic!("byte {at}: {error}") };
         assert_eq!(block, Lsn::new(4));
-        assert_eq!(
-            findings(directory.path()),
-            [Finding::Damaged {
-                block,
-                damage: source
-            }],
-            "byte {at}"
-        );
+        assert_eq!(findings(directory.path()), [Finding::Damaged { block, damage: source }], "byte {at}");
         change(directory.path(), 4, |bytes| bytes[at] ^= 0x40);
     }
     assert_eq!(read_all(directory.path()).unwrap(), 3);
@@ -126,15 +103,9 @@ async fn a_block_cut_at_any_length_is_noticed_with_its_offset() {
             bytes.extend_from_slice(&whole[..length]);
         });
         let error = read_all(directory.path()).unwrap_err();
-        let Error::Damaged { block, source } = error else {
-            panic!("{length}: {error}")
-        };
+        let Error::Damaged { block, source } = error else { panic!("{length}: {error}") };
         assert_eq!(block, Lsn::new(4));
-        let expected = if length < 40 {
-            DamageKind::CutShort
-        } else {
-            DamageKind::Length(51)
-        };
+        let expected = if length < 40 { DamageKind::CutShort } else { DamageKind::Length(51) };
         assert_eq!(source.kind, expected, "cut to {length}");
         assert!(source.offset <= length);
     }
@@ -145,21 +116,9 @@ async fn a_block_of_a_later_version_is_refused_by_number() {
     let directory = tempfile::tempdir().unwrap();
     make(directory.path()).await;
     change(directory.path(), 4, |bytes| bytes[4] = 2);
-    let damage = Damage {
-        offset: 4,
-        kind: DamageKind::Version(2),
-    };
-    assert_eq!(
-        findings(directory.path()),
-        [Finding::Damaged {
-            block: Lsn::new(4),
-            damage
-        }]
-    );
-    assert_eq!(
-        damage.to_string(),
-        "the block has unknown version 2 at offset 4"
-    );
+    let damage = Damage { offset: 4, kind: DamageKind::Version(2) };
+    assert_eq!(findings(directory.path()), [Finding::Damaged { block: Lsn::new(4), damage }]);
+    assert_eq!(damage.to_string(), "the block has unknown version 2 at offset 4");
 }
 
 #[tokio::test]
@@ -169,13 +128,7 @@ async fn a_missing_block_is_a_gap() {
     change(directory.path(), 4, Vec::clear);
     assert!(matches!(read_all(directory.path()), Err(Error::Missing(lsn)) if lsn == Lsn::new(4)));
     let found = findings(directory.path());
-    assert!(
-        found.contains(&Finding::Gap {
-            expected: Lsn::new(4),
-            found: Lsn::new(7)
-        }),
-        "{found:?}"
-    );
+    assert!(found.contains(&Finding::Gap { expected: Lsn::new(4), found: Lsn::new(7) }), "{found:?}");
 }
 
 #[tokio::test]
@@ -185,13 +138,7 @@ async fn a_missing_last_block_is_a_gap_at_the_end() {
     change(directory.path(), 7, Vec::clear);
     assert!(matches!(read_all(directory.path()), Err(Error::Missing(lsn)) if lsn == Lsn::new(7)));
     let found = findings(directory.path());
-    assert!(
-        found.contains(&Finding::Gap {
-            expected: Lsn::new(10),
-            found: Lsn::new(7)
-        }),
-        "{found:?}"
-    );
+    assert!(found.contains(&Finding::Gap { expected: Lsn::new(10), found: Lsn::new(7) }), "{found:?}");
 }
 
 #[tokio::test]
@@ -224,23 +171,13 @@ async fn a_cursor_that_stands_beyond_the_log_is_reported() {
     }
     transaction.commit().unwrap();
     drop(database);
-    assert_eq!(
-        findings(directory.path()),
-        [Finding::Cursor {
-            name: "c".to_owned(),
-            lsn: Lsn::new(200)
-        }]
-    );
+    assert_eq!(findings(directory.path()), [Finding::Cursor { name: "c".to_owned(), lsn: Lsn::new(200) }]);
 }
 
 fn put_record(directory: &Path, key: &str, value: &[u8]) {
     let database = Database::open(directory.join("log.redb")).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction
-        .open_table(LOG)
-        .unwrap()
-        .insert(key, value)
-        .unwrap();
+    transaction.open_table(LOG).unwrap().insert(key, value).unwrap();
     transaction.commit().unwrap();
 }
 
@@ -251,18 +188,8 @@ async fn a_damaged_tail_or_identity_is_named_and_the_log_is_not_opened() {
     let open = || Wal::open(directory.path(), Options::new(64 << 20)).unwrap_err();
     put_record(directory.path(), "tail", b"\xff");
     assert!(matches!(open(), Error::DamagedRecord { table: "log", key, .. } if key == "tail"));
-    put_record(
-        directory.path(),
-        "identity",
-        b"REPLWAL\0\x02\0\0\0................",
-    );
-    assert!(matches!(
-        open(),
-        Error::UnknownFormat {
-            found: 2,
-            supported: 1
-        }
-    ));
+    put_record(directory.path(), "identity", b"REPLWAL\0\x02\0\0\0................");
+    assert!(matches!(open(), Error::UnknownFormat { found: 2, supported: 1 }));
     put_record(directory.path(), "identity", b"something else");
     assert!(matches!(open(), Error::NotALog(_)));
 }
@@ -273,32 +200,18 @@ fn a_file_that_is_no_log_is_refused_and_stays_as_it_was() {
     let path = directory.path().join("log.redb");
     std::fs::write(&path, vec![b'x'; 10_000]).unwrap();
     let error = Wal::open(directory.path(), Options::new(64 << 20)).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Storage {
-                action: "open the log file",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Storage { action: "open the log file", .. }), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), vec![b'x'; 10_000]);
 
     std::fs::remove_file(&path).unwrap();
     let database = Database::create(&path).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction
-        .open_table(TableDefinition::<u64, u64>::new("other"))
-        .unwrap();
+    transaction.open_table(TableDefinition::<u64, u64>::new("other")).unwrap();
     transaction.commit().unwrap();
     drop(database);
     let error = Wal::open(directory.path(), Options::new(64 << 20)).unwrap_err();
     assert!(matches!(error, Error::NotALog(_)), "{error}");
-    assert!(matches!(
-        Reader::open_read_only(directory.path()),
-        Err(Error::NotALog(_))
-    ));
+    assert!(matches!(Reader::open_read_only(directory.path()), Err(Error::NotALog(_))));
 }
 
 #[tokio::test]
@@ -331,11 +244,7 @@ async fn opening_for_reading_changes_nothing_even_after_an_unclean_stop() {
 
     let reader = Reader::open_read_only(&path).unwrap();
     let blocks = reader.read(Lsn::new(9), usize::MAX).unwrap();
-    let payloads: Vec<_> = blocks
-        .iter()
-        .flat_map(|block| block.frames())
-        .map(|frame| frame.unwrap().payload)
-        .collect();
+    let payloads: Vec<_> = blocks.iter().flat_map(|block| block.frames()).map(|frame| frame.unwrap().payload).collect();
     assert_eq!(payloads, [b"last"]);
     assert_eq!(reader.verify().unwrap().findings, []);
     assert_eq!(reader.stats().unwrap().durable_lsn, Lsn::new(10));

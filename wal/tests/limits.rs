@@ -25,36 +25,26 @@ async fn a_full_log_makes_the_appender_wait_and_goes_on_when_it_is_trimmed() {
     let mut positions = wal.positions();
     let appending = tokio::spawn(async move {
         for number in 1..=40 {
-            appender
-                .append(&[&megabyte(number)], GroupEnd::Ends)
-                .unwrap();
+            appender.append(&[&megabyte(number)], GroupEnd::Ends).unwrap();
             appender.put_state(b"position", Some(&number.to_le_bytes()));
             appender.flush().await.unwrap();
         }
         appender.flush_durable().await.unwrap();
         appender
     });
-    positions
-        .wait_for(|positions| positions.full)
-        .await
-        .unwrap();
+    positions.wait_for(|positions| positions.full).await.unwrap();
     let stats = wal.stats().unwrap();
     assert!(stats.full);
     assert!(stats.live_bytes <= stats.capacity_bytes && stats.capacity_bytes < 16 * MIB);
     assert!(!appending.is_finished());
     // A full log still takes everything but frames.
-    wal.put_state(vec![(b"while".to_vec(), Some(b"full".to_vec()))])
-        .await
-        .unwrap();
+    wal.put_state(vec![(b"while".to_vec(), Some(b"full".to_vec()))]).await.unwrap();
 
     let reader = wal.reader();
     let mut seen = 0;
     while seen < 40 {
         let at = Lsn::new(seen);
-        positions
-            .wait_for(|positions| positions.durable > at)
-            .await
-            .unwrap();
+        positions.wait_for(|positions| positions.durable > at).await.unwrap();
         // What is visible and the position of the source are always of one commit.
         let position = reader.state(b"position").unwrap().unwrap();
         for block in reader.read(at, 1).unwrap() {
@@ -66,16 +56,11 @@ async fn a_full_log_makes_the_appender_wait_and_goes_on_when_it_is_trimmed() {
             }
         }
         assert!(u64::from_le_bytes(position.try_into().unwrap()) >= at.raw());
-        wal.ack("slow", Lsn::new(seen), b"", Vec::new())
-            .await
-            .unwrap();
+        wal.ack("slow", Lsn::new(seen), b"", Vec::new()).await.unwrap();
     }
     let appender = appending.await.unwrap();
     assert_eq!(appender.next_lsn(), Lsn::new(41));
-    positions
-        .wait_for(|positions| !positions.full)
-        .await
-        .unwrap();
+    positions.wait_for(|positions| !positions.full).await.unwrap();
     assert!(wal.stats().unwrap().disk_bytes <= 16 * MIB);
 }
 
@@ -87,28 +72,17 @@ async fn detaching_the_slow_cursor_of_a_full_log_lets_it_go_on() {
     let mut positions = wal.positions();
     let appending = tokio::spawn(async move {
         for number in 1..=30 {
-            appender
-                .append(&[&megabyte(number)], GroupEnd::Ends)
-                .unwrap();
+            appender.append(&[&megabyte(number)], GroupEnd::Ends).unwrap();
             appender.flush().await.unwrap();
         }
         appender.flush_durable().await.unwrap();
     });
-    positions
-        .wait_for(|positions| positions.full)
-        .await
-        .unwrap();
+    positions.wait_for(|positions| positions.full).await.unwrap();
     wal.detach_cursor("slow").await.unwrap();
     appending.await.unwrap();
     let cursor = wal.cursors().remove(0);
-    assert_eq!(
-        (cursor.lsn, cursor.detached, cursor.backlog_groups),
-        (Lsn::ZERO, true, 30)
-    );
-    positions
-        .wait_for(|positions| positions.first == Lsn::new(31))
-        .await
-        .unwrap();
+    assert_eq!((cursor.lsn, cursor.detached, cursor.backlog_groups), (Lsn::ZERO, true, 30));
+    positions.wait_for(|positions| positions.first == Lsn::new(31)).await.unwrap();
     assert_eq!(wal.stats().unwrap().live_bytes, 0);
 }
 
@@ -119,9 +93,7 @@ async fn a_group_that_can_never_fit_is_refused_by_name_and_can_be_abandoned() {
     appender.append(&[b"before"], GroupEnd::Ends).unwrap();
     let mut refused = None;
     for number in 1..=16 {
-        appender
-            .append(&[&megabyte(number)], GroupEnd::More)
-            .unwrap();
+        appender.append(&[&megabyte(number)], GroupEnd::More).unwrap();
         if let Err(error) = appender.flush().await {
             refused = Some(error);
             break;
@@ -137,11 +109,7 @@ async fn a_group_that_can_never_fit_is_refused_by_name_and_can_be_abandoned() {
     appender.append(&[b"after"], GroupEnd::Ends).unwrap();
     appender.flush_durable().await.unwrap();
     let blocks = wal.reader().read(Lsn::ZERO, usize::MAX).unwrap();
-    let payloads: Vec<_> = blocks
-        .iter()
-        .flat_map(wal::Block::frames)
-        .map(|frame| frame.unwrap().payload)
-        .collect();
+    let payloads: Vec<_> = blocks.iter().flat_map(wal::Block::frames).map(|frame| frame.unwrap().payload).collect();
     assert_eq!(payloads, [&b"before"[..], b"after"]);
     assert!(wal.stats().unwrap().live_bytes < 4096);
 }
@@ -154,11 +122,7 @@ async fn an_abandoned_group_that_a_full_log_held_back_is_forgotten() {
     let mut number = 0;
     while !wal.stats().unwrap().full {
         number += 1;
-        let end = if wal.stats().unwrap().live_bytes < 10 * MIB {
-            GroupEnd::Ends
-        } else {
-            GroupEnd::More
-        };
+        let end = if wal.stats().unwrap().live_bytes < 10 * MIB { GroupEnd::Ends } else { GroupEnd::More };
         appender.append(&[&megabyte(number)], end).unwrap();
         appender.flush().await.unwrap();
         wal.put_state(Vec::new()).await.unwrap();
@@ -178,9 +142,7 @@ async fn a_frame_of_more_than_a_gibibyte_is_refused() {
     let part = vec![0; 1 << 20];
     let parts = vec![part.as_slice(); 1025];
     let error = appender.append(&parts, GroupEnd::Ends).unwrap_err();
-    assert!(
-        matches!(error, Error::FrameTooLarge { bytes, most } if bytes == 1025 << 20 && most == 1 << 30)
-    );
+    assert!(matches!(error, Error::FrameTooLarge { bytes, most } if bytes == 1025 << 20 && most == 1 << 30));
     assert_eq!(appender.next_lsn(), Lsn::FIRST);
 }
 
@@ -212,10 +174,7 @@ async fn under_steady_load_the_file_stops_growing_and_stays_within_max_size() {
         }
         most_in_round.push(most);
     }
-    assert!(
-        most_in_round.iter().all(|most| *most <= MAX_SIZE),
-        "{most_in_round:?}"
-    );
+    assert!(most_in_round.iter().all(|most| *most <= MAX_SIZE), "{most_in_round:?}");
     let (early, late) = most_in_round.split_at(3);
     let (early, late) = (early.iter().max().unwrap(), late.iter().max().unwrap());
     assert!(*late <= early + 2 * MIB, "still growing: {most_in_round:?}");

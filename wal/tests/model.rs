@@ -53,8 +53,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let value = || proptest::option::of(any::<u8>());
-    let size =
-        prop_oneof![10 => 0..200_usize, 3 => 30_000..70_000_usize, 1 => 130_000..400_000_usize];
+    let size = prop_oneof![10 => 0..200_usize, 3 => 30_000..70_000_usize, 1 => 130_000..400_000_usize];
     prop_oneof![
         20 => (size, prop::bool::weighted(0.6)).prop_map(|(size, ends)| Op::Append { size, ends }),
         4 => (0..3_u8, value()).prop_map(|(key, value)| Op::PutWithGroup { key, value }),
@@ -120,10 +119,7 @@ impl Model {
             name: name.to_owned(),
             lsn: Lsn::new(raw(*lsn)),
             token: token.clone(),
-            backlog_bytes: backlog
-                .iter()
-                .map(|(payload, _)| raw(payload.len() + 5))
-                .sum(),
+            backlog_bytes: backlog.iter().map(|(payload, _)| raw(payload.len() + 5)).sum(),
             backlog_groups: raw(backlog.iter().filter(|(_, ends)| *ends).count()),
             detached: *detached,
         }
@@ -158,9 +154,7 @@ async fn run(ops: Vec<Op>) {
                 let mut payload = model.written.to_le_bytes().to_vec();
                 payload.resize(size.max(4), 7);
                 let end = if ends { GroupEnd::Ends } else { GroupEnd::More };
-                let lsn = appender
-                    .append(&[&payload[..2], &payload[2..]], end)
-                    .unwrap();
+                let lsn = appender.append(&[&payload[..2], &payload[2..]], end).unwrap();
                 model.frames.push((payload, ends));
                 assert_eq!(lsn, Lsn::new(raw(model.frames.len())));
                 if ends {
@@ -173,11 +167,7 @@ async fn run(ops: Vec<Op>) {
                 let value = value.map(|value| vec![value]);
                 appender.put_state(&key(k), value.as_deref());
                 let open = model.ended < model.frames.len();
-                let state = if open {
-                    &mut model.staged
-                } else {
-                    &mut model.ready
-                };
+                let state = if open { &mut model.staged } else { &mut model.ready };
                 state.insert(key(k), value);
             }
             Op::Abort => {
@@ -199,11 +189,7 @@ async fn run(ops: Vec<Op>) {
                 wal.put_state(vec![(key(k), value.clone())]).await.unwrap();
                 apply(&mut model.state, State::from([(key(k), value)]));
             }
-            Op::Ack {
-                cursor,
-                back,
-                lazily,
-            } => ack(&wal, &mut model, cursor, back, lazily).await,
+            Op::Ack { cursor, back, lazily } => ack(&wal, &mut model, cursor, back, lazily).await,
             Op::Create { cursor, back } => create(&wal, &mut model, cursor, back).await,
             Op::Drop { cursor } => {
                 let name = cursor.to_string();
@@ -243,10 +229,7 @@ async fn run(ops: Vec<Op>) {
         compare(&wal, &model).await;
     }
     drop((wal, appender));
-    let report = Reader::open_read_only(directory.path())
-        .unwrap()
-        .verify()
-        .unwrap();
+    let report = Reader::open_read_only(directory.path()).unwrap().verify().unwrap();
     assert_eq!(report.findings, []);
 }
 
@@ -299,19 +282,13 @@ async fn create(wal: &Wal, model: &mut Model, cursor: u8, back: u64) {
     if model.cursors.contains_key(&name) {
         assert_eq!(created.unwrap(), model.cursor(&name));
     } else if at > end {
-        assert!(
-            matches!(created, Err(Error::BeyondDurable { .. })),
-            "{created:?}"
-        );
+        assert!(matches!(created, Err(Error::BeyondDurable { .. })), "{created:?}");
     } else if at + 1 < first {
         assert!(matches!(created, Err(Error::Trimmed { .. })), "{created:?}");
     } else if !model.is_group_end(usize::try_from(at).unwrap()) {
         assert!(matches!(created, Err(Error::NotGroupEnd(_))), "{created:?}");
     } else {
-        model.cursors.insert(
-            name.clone(),
-            (usize::try_from(at).unwrap(), Vec::new(), false),
-        );
+        model.cursors.insert(name.clone(), (usize::try_from(at).unwrap(), Vec::new(), false));
         assert_eq!(created.unwrap(), model.cursor(&name));
     }
 }
@@ -324,28 +301,20 @@ fn read(reader: &Reader, model: &Model, after: u64, max_bytes: usize) {
         return;
     }
     let blocks = result.unwrap();
-    let mut expected =
-        (after + 1..).zip(&model.frames[usize::try_from(after).unwrap()..model.visible]);
+    let mut expected = (after + 1..).zip(&model.frames[usize::try_from(after).unwrap()..model.visible]);
     let mut bytes = 0;
     for block in &blocks {
         assert!(bytes == 0 || bytes < max_bytes);
         bytes += block.bytes();
         for frame in block.frames() {
             let frame = frame.unwrap();
-            let (lsn, (payload, ends)) =
-                expected.next().expect("no more frames than the model has");
+            let (lsn, (payload, ends)) = expected.next().expect("no more frames than the model has");
             assert_eq!(frame.lsn, Lsn::new(lsn));
-            assert_eq!(
-                (frame.payload, frame.end_of_group),
-                (payload.as_slice(), *ends)
-            );
+            assert_eq!((frame.payload, frame.end_of_group), (payload.as_slice(), *ends));
         }
     }
     assert_eq!(blocks.is_empty(), after >= raw(model.visible));
-    assert!(
-        bytes >= max_bytes || expected.next().is_none(),
-        "stopped early"
-    );
+    assert!(bytes >= max_bytes || expected.next().is_none(), "stopped early");
 }
 
 async fn compare(wal: &Wal, model: &Model) {
@@ -353,27 +322,15 @@ async fn compare(wal: &Wal, model: &Model) {
     let reader = wal.reader();
     let positions = reader.positions();
     assert_eq!(positions.durable, Lsn::new(raw(model.visible)));
-    let slowest = model
-        .cursors
-        .values()
-        .filter(|cursor| !cursor.2)
-        .map(|cursor| cursor.0)
-        .min();
+    let slowest = model.cursors.values().filter(|cursor| !cursor.2).map(|cursor| cursor.0).min();
     let kept_from = match slowest {
         Some(lsn) => lsn + 1,
         None => model.visible + 1,
     };
-    assert!(
-        positions.first <= Lsn::new(raw(kept_from)),
-        "trimmed what a cursor needs"
-    );
+    assert!(positions.first <= Lsn::new(raw(kept_from)), "trimmed what a cursor needs");
     let state: BTreeMap<_, _> = reader.state_prefix(b"").unwrap().into_iter().collect();
     assert_eq!(state, model.state);
-    let expected: Vec<_> = model
-        .cursors
-        .keys()
-        .map(|name| model.cursor(name))
-        .collect();
+    let expected: Vec<_> = model.cursors.keys().map(|name| model.cursor(name)).collect();
     assert_eq!(wal.cursors(), expected);
 }
 

@@ -175,9 +175,15 @@ fn dump_error(text: &str, message: String) -> Failure {
         || text.contains("same server-id")
     {
         "another replica uses the same server id; give source.server_id a value of its own"
-    } else if ["purged", "could not find first log", "could not find gtid state", "missing", "not in the master's binlog"]
-        .iter()
-        .any(|part| text.contains(part))
+    } else if [
+        "purged",
+        "could not find first log",
+        "could not find gtid state",
+        "missing",
+        "not in the master's binlog",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
     {
         new_start
     } else if text.contains("impossible position")

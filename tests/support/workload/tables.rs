@@ -38,6 +38,11 @@ impl Shape {
         Shape::Keyless,
     ];
 
+    /// Whether rows can be told apart by a key.
+    pub fn has_key(self) -> bool {
+        self != Shape::Keyless
+    }
+
     fn definition(self) -> &'static str {
         match self {
             Shape::Integer => "id INT NOT NULL, PRIMARY KEY (id)",

@@ -183,7 +183,9 @@ mod tests {
         assert!(mysql.has_on("shop_eu", &["LOCK TABLES"]));
         assert!(!mysql.has_on("shopXeu", &["LOCK TABLES"]));
         assert!(!mysql.has_on("other", &["SELECT"]));
-        let mariadb = grants(&["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` IDENTIFIED BY PASSWORD '*X' WITH GRANT OPTION"]);
+        let mariadb = grants(&[
+            "GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` IDENTIFIED BY PASSWORD '*X' WITH GRANT OPTION",
+        ]);
         assert!(mariadb.has_global(&["BINLOG MONITOR"]) && mariadb.has_on("any", &["LOCK TABLES"]));
     }
 

@@ -58,7 +58,9 @@ fn gtids(server: &ServerInfo, source: &SourcePlan) -> CheckItem {
     }
     CheckItem::warn(
         name,
-        format!("is {found}: the log can follow this server only, not another one after a failover, and the snapshot needs LOCK TABLES"),
+        format!(
+            "is {found}: the log can follow this server only, not another one after a failover, and the snapshot needs LOCK TABLES"
+        ),
         Some(mend.to_owned()),
     )
 }
@@ -67,7 +69,9 @@ fn retention(server: &ServerInfo) -> CheckItem {
     let name = "binlog retention";
     let mend = match server.flavour {
         Flavour::MySql => "SET PERSIST binlog_expire_logs_seconds = 604800".to_owned(),
-        Flavour::MariaDb => "SET GLOBAL expire_logs_days = 7, and the same in the server's configuration file".to_owned(),
+        Flavour::MariaDb => {
+            "SET GLOBAL expire_logs_days = 7, and the same in the server's configuration file".to_owned()
+        }
     };
     match server.binlog_retention_seconds() {
         Some(0) => CheckItem::ok(name, "binlogs are kept until they are purged by hand"),

@@ -78,7 +78,11 @@ async fn look(connection: &mut Conn, server: &ServerInfo, tables: &[TableName]) 
             CheckItem::fail(
                 "privilege SELECT",
                 format!("cannot read {}: {cause}", listed(&unreadable)),
-                Some(format!("GRANT SELECT ON `{}`.* TO '{}'", database.replace('`', "``"), account.replacen('@', "'@'", 1))),
+                Some(format!(
+                    "GRANT SELECT ON `{}`.* TO '{}'",
+                    database.replace('`', "``"),
+                    account.replacen('@', "'@'", 1)
+                )),
             )
         }
     });

@@ -29,11 +29,17 @@ fn decoder(mariadb: bool) -> Decoder {
     } else {
         ServerIdentity::MySql { server_uuid: "u".into() }
     };
-    let position = SourcePosition { server, file: "binlog.000001".into(), pos: 4, file_created: 0, gtid: String::new() };
+    let position =
+        SourcePosition { server, file: "binlog.000001".into(), pos: 4, file_created: 0, gtid: String::new() };
     let start = StartPoint { position, by: DumpBy::FilePos { mariadb } };
-    let collations = [(8, "latin1"), (33, "utf8mb3"), (45, "utf8mb4"), (46, "utf8mb4"), (63, "binary"), (255, "utf8mb4")];
-    Decoder::new(&start, TableFilter::new(globs("golden.*"), globs("golden.hidden")), Arc::new(Collations::new(collations)))
-        .unwrap()
+    let collations =
+        [(8, "latin1"), (33, "utf8mb3"), (45, "utf8mb4"), (46, "utf8mb4"), (63, "binary"), (255, "utf8mb4")];
+    Decoder::new(
+        &start,
+        TableFilter::new(globs("golden.*"), globs("golden.hidden")),
+        Arc::new(Collations::new(collations)),
+    )
+    .unwrap()
 }
 
 /// The events of a file, without the checksums, which are verified.
@@ -112,7 +118,11 @@ fn a_whole_binlog_of_mysql_decodes_as_written() {
 
 #[test]
 fn a_whole_binlog_of_mariadb_decodes_as_written() {
-    compare("mariadb-10.11.txt", include_str!("mariadb-10.11.txt"), &transcript(decoder(true), &events(MARIADB)).unwrap());
+    compare(
+        "mariadb-10.11.txt",
+        include_str!("mariadb-10.11.txt"),
+        &transcript(decoder(true), &events(MARIADB)).unwrap(),
+    );
 }
 
 /// The first transaction with rows of the MySQL file: format description, then from its GTID to its XID.
