@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{HttpPlan, Plan, WalPlan, show_size};
+use crate::config::{CLASH_HINT, HttpPlan, Plan, SinkKind, WalPlan, clashes, show_size};
 use crate::control::{Client, ClientError};
-use crate::model::CheckItem;
+use crate::error::Failure;
+use crate::model::{CheckItem, CheckStatus, TableName};
+use crate::sink::sqlite;
+use crate::source::mysql::{connect, preflight, schema};
 
 /// Checks everything that a start needs; changes nothing.
 pub async fn check(plan: &Plan) -> Vec<CheckItem> {
@@ -13,9 +16,41 @@ pub async fn check(plan: &Plan) -> Vec<CheckItem> {
         Err(ClientError::NotRunning) => false,
         Err(error) => return vec![CheckItem::fail("daemon", format!("{error}: {}", cause(&error)), None)],
     };
-    let mut items = vec![log(&plan.wal, running), disk(&plan.wal)];
+    let mut items = preflight::checks(&plan.source).await;
+    if items.iter().all(|item| item.status != CheckStatus::Fail) {
+        items.push(table_names(plan).await);
+    }
+    items.extend([log(&plan.wal, running), disk(&plan.wal)]);
+    for sink in &plan.sinks {
+        match sink.kind {
+            SinkKind::Sqlite { .. } => items.extend(sqlite::preflight(sink)),
+        }
+    }
     items.push(listener(plan.http, running).await);
     items
+}
+
+/// Whether every captured table has a name of its own at every sink. Asked only of a source that answers.
+async fn table_names(plan: &Plan) -> CheckItem {
+    const NAME: &str = "table names";
+    let tables = match captured_tables(plan).await {
+        Ok(tables) => tables,
+        Err(failure) => return CheckItem::fail(NAME, failure.chain(), None),
+    };
+    let clashes: Vec<_> = plan.sinks.iter().flat_map(|sink| clashes(&tables, sink)).collect();
+    if clashes.is_empty() {
+        return CheckItem::ok(NAME, format!("each of the {} tables has its own at every sink", tables.len()));
+    }
+    let detail: Vec<_> = clashes.iter().map(ToString::to_string).collect();
+    CheckItem::fail(NAME, detail.join("; "), Some(CLASH_HINT.to_owned()))
+}
+
+async fn captured_tables(plan: &Plan) -> Result<Vec<TableName>, Failure> {
+    let mut connection = connect::connect(&plan.source).await?;
+    let tables = schema::list_tables(&mut connection, &plan.source.filter).await?;
+    // It has answered; a goodbye it does not hear changes nothing.
+    drop(connection.disconnect().await);
+    Ok(tables)
 }
 
 fn cause(error: &dyn std::error::Error) -> String {
@@ -31,11 +66,13 @@ fn log(plan: &WalPlan, running: bool) -> CheckItem {
     if !plan.path.exists() {
         return match writable(&existing_parent(&plan.path)) {
             Ok(()) => CheckItem::ok(NAME, format!("start will make it in \"{path}\"")),
-            Err(error) => CheckItem::fail(NAME, format!("cannot be made in \"{path}\": {error}"), mend_directory(plan)),
+            Err(error) => {
+                CheckItem::fail(NAME, format!("cannot be made in \"{path}\": {error}"), Some(mend_directory(plan)))
+            }
         };
     }
     if let Err(error) = writable(&plan.path) {
-        return CheckItem::fail(NAME, format!("\"{path}\" cannot be written: {error}"), mend_directory(plan));
+        return CheckItem::fail(NAME, format!("\"{path}\" cannot be written: {error}"), Some(mend_directory(plan)));
     }
     match wal::Reader::open_read_only(&plan.path) {
         Ok(reader) => CheckItem::ok(NAME, format!("in \"{path}\", up to lsn {}", reader.positions().durable)),
@@ -46,8 +83,8 @@ fn log(plan: &WalPlan, running: bool) -> CheckItem {
     }
 }
 
-fn mend_directory(plan: &WalPlan) -> Option<String> {
-    Some(format!("make \"{}\" a directory that this user may write, or change wal.path", plan.path.display()))
+fn mend_directory(plan: &WalPlan) -> String {
+    format!("make \"{}\" a directory that this user may write, or change wal.path", plan.path.display())
 }
 
 /// The closest directory above that exists.
@@ -112,7 +149,6 @@ async fn listener(plan: HttpPlan, running: bool) -> CheckItem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::CheckStatus;
 
     fn wal_plan(path: &Path) -> WalPlan {
         WalPlan { path: path.to_owned(), max_size: 64 << 20 }

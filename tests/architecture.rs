@@ -21,7 +21,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("ingest", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "wal"]),
     ("deliver", &["model", "error", "backoff", "telemetry", "codec", "config", "sink", "wal"]),
     // Reads what both ends of the log wrote into it, and neither a source nor a sink.
-    ("inspect", &["model", "error", "codec", "config", "ingest", "deliver", "wal"]),
+    ("inspect", &["model", "error", "telemetry", "codec", "config", "ingest", "deliver", "wal"]),
     ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
     ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "inspect", "wal"]),
     // What `check` looks at: both ends, before either is started.

@@ -1,5 +1,7 @@
 //! `replicator check`.
 
+use anyhow::Context;
+
 use super::args::CheckArgs;
 use super::failure::Said;
 use super::output::Output;
@@ -7,10 +9,9 @@ use crate::config::Plan;
 use crate::model::{CheckItem, CheckStatus};
 use crate::preflight;
 
-pub(super) fn run(plan: Plan, arguments: &CheckArgs) -> anyhow::Result<()> {
-    use anyhow::Context;
+pub(super) fn run(plan: &Plan, arguments: &CheckArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let items = runtime.context("cannot start the runtime")?.block_on(preflight::check(&plan));
+    let items = runtime.context("cannot start the runtime")?.block_on(preflight::check(plan));
     let mut output = Output::new();
     if arguments.json {
         output.document(&items)?;

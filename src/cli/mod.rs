@@ -14,7 +14,6 @@ mod signals;
 mod start;
 mod status;
 mod status_text;
-mod stopped;
 mod wal_cursor;
 mod wal_inspect;
 mod wal_verify;
@@ -46,7 +45,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let config = arguments.config;
     match arguments.verb {
         Verb::Start(start) => start::run(load(&config)?, &start),
-        Verb::Check(check) => check::run(load(&config)?, &check),
+        Verb::Check(check) => check::run(&load(&config)?, &check),
         Verb::Status(status) => status::run(&load(&config)?, &status),
         Verb::Backfill(backfill) => {
             // The file of tables is read before the configuration is used: both are usage.

@@ -3,15 +3,16 @@
 use super::args::StatusArgs;
 use super::failure::Said;
 use super::output::Output;
-use super::{log_access, status_text, stopped};
+use super::{log_access, status_text};
 use crate::config::Plan;
 use crate::control::Request;
+use crate::inspect;
 use crate::telemetry::Status;
 
 pub(super) fn run(plan: &Plan, arguments: &StatusArgs) -> anyhow::Result<()> {
     let status: Status = match log_access::daemon(&plan.wal.path)? {
         Some(client) => client.ask_one(&Request::Status)?,
-        None => stopped::status(plan)?,
+        None => inspect::stopped_status(&log_access::open_stopped(&plan.wal.path)?, plan)?,
     };
     let mut output = Output::new();
     if arguments.json {

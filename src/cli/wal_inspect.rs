@@ -26,7 +26,7 @@ pub(super) fn run(config: &Path, arguments: &InspectArgs) -> anyhow::Result<()> 
     let mut printed: anyhow::Result<()> = Ok(());
     match log_access::open(config, arguments.path.as_ref())? {
         LogAccess::Direct(reader) => {
-            inspect::inspect(&reader, &query, &mut |item| go_on(printer.item(item), &mut printed))?
+            inspect::inspect(&reader, &query, &mut |item| go_on(printer.item(item), &mut printed))?;
         }
         LogAccess::Daemon(client) => client.ask(&Request::Inspect { query }, |item| {
             let item = serde_json::from_value(item).context("the daemon sent an item that this version does not know");

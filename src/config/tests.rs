@@ -365,3 +365,28 @@ fn tables_that_would_share_a_target_are_found() {
     apart.table_name = "{database}_{table}".into();
     assert_eq!(clashes(&tables, &apart), vec![]);
 }
+
+#[test]
+fn every_key_is_documented() {
+    // The program's own lists of keys: it names them when it meets an unknown one.
+    let text = "
+source: { zz: 1, snapshot: { zz: 1 }, tls: { zz: 1 } }
+wal: { zz: 1 }
+sinks: [{ zz: 1 }]
+tables: [{ zz: 1 }]
+http: { zz: 1 }
+zz: 1
+";
+    let documentation = include_str!("../../docs/configuration.md");
+    let mut keys = 0;
+    for problem in problems(text).iter().filter(|problem| problem.contains("unknown key")) {
+        let (_, list) = problem.split_once("the keys here are ").unwrap_or_else(|| panic!("{problem}"));
+        for key in list.split(", ") {
+            let heading = documentation.contains(&format!("\n## {key}\n"));
+            let cell = documentation.contains(&format!("`{key}`")) || documentation.contains(&format!(".{key}`"));
+            assert!(heading || cell || matches!(key, "snapshot" | "tls"), "docs/configuration.md has no {key}");
+            keys += 1;
+        }
+    }
+    assert!(keys > 30, "only {keys} keys were found");
+}

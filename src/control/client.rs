@@ -12,7 +12,7 @@ use super::protocol::{Reply, Request};
 use super::socket::SocketPath;
 
 /// A daemon answers at once or is stuck; a part of a long answer (a block of the log) takes no longer either.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 //! Reads only. Row values are shown where a query asks for rows, and nowhere else.
 
 mod item;
+mod stopped;
 mod values;
 mod verdict;
 mod walk;
@@ -12,5 +13,6 @@ mod walk;
 pub(crate) mod tests;
 
 pub use item::{ChangeItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem, TableItem};
+pub use stopped::stopped_status;
 pub use verdict::{Verdict, verify};
 pub use walk::inspect;

@@ -46,26 +46,25 @@ struct RowValues<'s> {
 }
 
 impl RowValues<'_> {
-    fn put(&mut self, column: usize, value: impl Into<Value>) -> Result<(), ValueError> {
+    fn put(&mut self, column: usize, value: impl Into<Value>) {
         // The plan and the columns come from one schema.
         if let Some(column) = self.columns.get(column) {
             self.values.insert(column.name.clone(), value.into());
         }
-        Ok(())
     }
 
-    fn put_text(&mut self, column: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), ValueError> {
+    fn put_text(&mut self, column: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let mut text = Vec::new();
         write(&mut text);
-        self.put(column, String::from_utf8_lossy(&text).into_owned())
+        self.put(column, String::from_utf8_lossy(&text).into_owned());
     }
 
-    fn put_hex(&mut self, column: usize, bytes: &[u8]) -> Result<(), ValueError> {
+    fn put_hex(&mut self, column: usize, bytes: &[u8]) {
         const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
         let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
         let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
         let text: String = "0x".chars().chain(digits).collect();
-        self.put(column, text)
+        self.put(column, text);
     }
 }
 
@@ -73,53 +72,68 @@ impl RowVisitor for RowValues<'_> {
     type Error = ValueError;
 
     fn null(&mut self, column: usize) -> Result<(), ValueError> {
-        self.put(column, Value::Null)
+        self.put(column, Value::Null);
+        Ok(())
     }
     fn int(&mut self, column: usize, value: i64) -> Result<(), ValueError> {
-        self.put(column, value)
+        self.put(column, value);
+        Ok(())
     }
     fn uint(&mut self, column: usize, value: u64) -> Result<(), ValueError> {
-        self.put(column, value)
+        self.put(column, value);
+        Ok(())
     }
     fn float(&mut self, column: usize, value: f32) -> Result<(), ValueError> {
         // As text and back, so that 0.1 is shown as 0.1 and not with the digits that an f64 adds.
-        self.put(column, value.to_string().parse::<f64>().unwrap_or(f64::from(value)))
+        self.put(column, value.to_string().parse::<f64>().unwrap_or(f64::from(value)));
+        Ok(())
     }
     fn double(&mut self, column: usize, value: f64) -> Result<(), ValueError> {
-        self.put(column, value)
+        self.put(column, value);
+        Ok(())
     }
     fn decimal(&mut self, column: usize, value: Decimal<'_>) -> Result<(), ValueError> {
-        self.put_text(column, |text| value.write_text(text))
+        self.put_text(column, |text| value.write_text(text));
+        Ok(())
     }
     fn year(&mut self, column: usize, value: u16) -> Result<(), ValueError> {
-        self.put(column, value)
+        self.put(column, value);
+        Ok(())
     }
     fn date(&mut self, column: usize, value: Date) -> Result<(), ValueError> {
-        self.put_text(column, |text| value.write_text(text))
+        self.put_text(column, |text| value.write_text(text));
+        Ok(())
     }
     fn time(&mut self, column: usize, value: Time) -> Result<(), ValueError> {
-        self.put_text(column, |text| value.write_text(text))
+        self.put_text(column, |text| value.write_text(text));
+        Ok(())
     }
     fn datetime(&mut self, column: usize, value: DateTime) -> Result<(), ValueError> {
-        self.put_text(column, |text| value.write_text(text))
+        self.put_text(column, |text| value.write_text(text));
+        Ok(())
     }
     fn timestamp(&mut self, column: usize, value: Timestamp) -> Result<(), ValueError> {
-        self.put_text(column, |text| value.write_text(text))
+        self.put_text(column, |text| value.write_text(text));
+        Ok(())
     }
     fn bit(&mut self, column: usize, value: u64) -> Result<(), ValueError> {
-        self.put(column, value)
+        self.put(column, value);
+        Ok(())
     }
     fn text(&mut self, column: usize, value: Text<'_>) -> Result<(), ValueError> {
         let text = value.as_utf8()?.into_owned();
-        self.put(column, text)
+        self.put(column, text);
+        Ok(())
     }
     fn bytes(&mut self, column: usize, value: Bytes<'_>) -> Result<(), ValueError> {
         let mut bytes = Vec::new();
         value.write_to(&mut bytes);
-        self.put_hex(column, &bytes)
+        self.put_hex(column, &bytes);
+        Ok(())
     }
     fn enumeration(&mut self, column: usize, _ordinal: u16, label: &str) -> Result<(), ValueError> {
-        self.put(column, label)
+        self.put(column, label);
+        Ok(())
     }
     fn set(&mut self, column: usize, mask: u64, members: &[String]) -> Result<(), ValueError> {
         let chosen: Vec<&str> = members
@@ -129,18 +143,22 @@ impl RowVisitor for RowValues<'_> {
             .filter(|(i, _)| mask >> i & 1 == 1)
             .map(|(_, name)| name.as_str())
             .collect();
-        self.put(column, chosen.join(","))
+        self.put(column, chosen.join(","));
+        Ok(())
     }
     fn json(&mut self, column: usize, value: Json<'_>) -> Result<(), ValueError> {
         let mut text = Vec::new();
         value.write_text(&mut text)?;
-        self.put(column, String::from_utf8_lossy(&text).into_owned())
+        self.put(column, String::from_utf8_lossy(&text).into_owned());
+        Ok(())
     }
     fn geometry(&mut self, column: usize, value: &[u8]) -> Result<(), ValueError> {
-        self.put_hex(column, value)
+        self.put_hex(column, value);
+        Ok(())
     }
     fn vector(&mut self, column: usize, value: &[u8]) -> Result<(), ValueError> {
-        self.put_hex(column, value)
+        self.put_hex(column, value);
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Walks a log and gives its items one by one; memory stays at one read of the log, however long the log is.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use wal::{FrameRef, Lsn, Reader};
@@ -205,10 +206,10 @@ impl Frames<'_> {
                 ordinal = ordinal.saturating_add(section.rows);
                 continue;
             }
-            if !self.readers.contains_key(&section.schema) {
-                self.readers.insert(section.schema, RowReader::new(Arc::clone(&schema))?);
-            }
-            let Some(reader) = self.readers.get(&section.schema) else { continue };
+            let reader = match self.readers.entry(section.schema) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(RowReader::new(Arc::clone(&schema))?),
+            };
             let mut rest = body;
             let mut image = || -> Result<_, Failure> {
                 let (values, length) = reader.read(rest)?;

@@ -2,22 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::Context;
 use wal::{CursorInfo, Reader};
 
-use super::log_access;
 use crate::config::Plan;
 use crate::deliver::applied_rows;
+use crate::error::Failure;
 use crate::ingest::{counts, stored_position};
 use crate::model::TableName;
 use crate::telemetry::{
     Position, SinkPhase, SinkStatus, SnapshotStatus, SourcePhase, SourceStatus, Status, TableStatus, WalStatus,
 };
 
-pub(super) fn status(plan: &Plan) -> anyhow::Result<Status> {
-    let reader = log_access::open_stopped(&plan.wal.path)?;
-    let position = stored_position(&reader)?;
-    let stats = reader.stats().context("cannot read the log's size")?;
+/// The status that a log gives while nothing runs.
+///
+/// # Errors
+/// Fatal, when the log cannot be read.
+pub fn stopped_status(reader: &Reader, plan: &Plan) -> Result<Status, Failure> {
+    let position = stored_position(reader)?;
+    let stats = reader.stats().map_err(|error| Failure::fatal("cannot read the log's size").caused_by(error))?;
     let cursors = reader.cursors();
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -49,7 +51,7 @@ pub(super) fn status(plan: &Plan) -> anyhow::Result<Status> {
         },
         snapshot: SnapshotStatus::default(),
         sinks: cursors.iter().map(|cursor| sink(plan, cursor)).collect(),
-        tables: tables(&reader, &cursors)?,
+        tables: tables(reader, &cursors)?,
     })
 }
 
@@ -69,7 +71,7 @@ fn sink(plan: &Plan, cursor: &CursorInfo) -> SinkStatus {
     }
 }
 
-fn tables(reader: &Reader, cursors: &[CursorInfo]) -> anyhow::Result<Vec<TableStatus>> {
+fn tables(reader: &Reader, cursors: &[CursorInfo]) -> Result<Vec<TableStatus>, Failure> {
     let mut applied = Vec::with_capacity(cursors.len());
     for cursor in cursors {
         let rows: HashMap<TableName, u64> = applied_rows(reader, &cursor.name)?.into_iter().collect();
