@@ -207,7 +207,8 @@ fn queue_jobs(
     }
     if fresh_sinks {
         for table in contact.tables.iter().filter(|table| !contact.initial.contains(table)) {
-            send(Job::Backfill { backfill: Backfill::whole(table.clone()), stored: None })?;
+            let backfill = Backfill { may_be_gone: true, ..Backfill::whole(table.clone()) };
+            send(Job::Backfill { backfill, stored: None })?;
         }
     }
     for reread in ingest::rereads(&wal.reader())? {
@@ -255,7 +256,7 @@ async fn forward_backfills(
 }
 
 fn reread_job(reread: ingest::Reread) -> Backfill {
-    Backfill { replace: reread.replace, ..Backfill::whole(reread.table) }
+    Backfill { replace: reread.replace, may_be_gone: true, ..Backfill::whole(reread.table) }
 }
 
 async fn forward_rereads(mut rereads: mpsc::UnboundedReceiver<ingest::Reread>, jobs: mpsc::UnboundedSender<Job>) {

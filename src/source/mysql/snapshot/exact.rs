@@ -54,9 +54,7 @@ async fn read_in(context: &Context, slot: &mut Slot, progress: &mut TableProgres
     let table = progress.table().clone();
     let server = context.sessions.server()?;
     if schema::describe(&mut slot.control, server.flavour, &table).await?.is_none() {
-        // Dropped; the stream tells of that.
-        progress.stage = Stage::Placed;
-        return Ok(());
+        return super::table::gone(context, progress).await;
     }
     let estimate = schema::estimate(&mut slot.control, &table).await?;
     context.show(&table, |entry| {
@@ -69,9 +67,7 @@ async fn read_in(context: &Context, slot: &mut Slot, progress: &mut TableProgres
     // An error drops `exact`, which lets the stream go on.
     let pinned = pin(context, slot, &table, &at, transactional).await?;
     let Some((described, position)) = pinned else {
-        // Dropped since.
-        progress.stage = Stage::Placed;
-        return Ok(());
+        return super::table::gone(context, progress).await;
     };
     let reader = TableReader::new(&described)?;
     let filter = progress.job.where_clause.clone();
