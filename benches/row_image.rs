@@ -2,6 +2,8 @@
 //!
 //! `read` is decoding into a row-oriented binary form, as a sink does it: every value is consumed.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -15,16 +15,18 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("backoff", &[]),
     ("config", &["model", "error"]),
     ("codec", &["model", "error", "wal"]),
-    ("telemetry", &["model", "error", "codec", "config", "wal"]),
+    ("telemetry", &["model", "error", "config", "wal"]),
     ("source", &["model", "error", "backoff", "telemetry", "codec", "config"]),
     ("sink", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
     ("ingest", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "wal"]),
     ("deliver", &["model", "error", "backoff", "telemetry", "codec", "config", "sink", "wal"]),
-    ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
+    // Reads what both ends of the log wrote into it, and neither a source nor a sink.
     ("inspect", &["model", "error", "telemetry", "codec", "config", "ingest", "deliver", "wal"]),
+    ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
     ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "inspect", "wal"]),
-    ("preflight", &["model", "error", "config", "control", "source", "sink", "wal"]),
-    // What a start asks the source first; a part of the wiring that has a file of its own.
+    // What `check` looks at: both ends, before either is started.
+    ("preflight", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "control", "wal"]),
+    // The first half of a start, and the wiring it is a part of.
     (
         "first_contact",
         &["model", "error", "backoff", "telemetry", "codec", "config", "source", "ingest", "pipeline", "wal"],
@@ -43,8 +45,9 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "ingest",
             "deliver",
             "control",
-            "first_contact",
+            "inspect",
             "verify",
+            "first_contact",
             "wal",
         ],
     ),

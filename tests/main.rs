@@ -18,6 +18,8 @@ mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
 mod copying; // what is at the source is at the sink, whenever it was written
 mod kills; // the same after signal 9 at any moment
+mod mirror; // the copy equals the source, whatever happens on the way
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
+mod source; // where a start is allowed, what the stream gives from there, what `check` finds
 mod writers; // the random writers write what they say, and the same again from the same seed

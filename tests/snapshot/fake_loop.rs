@@ -96,9 +96,9 @@ impl Run {
     pub async fn until(&self, condition: impl FnMut(&SnapshotStatus) -> bool) -> SnapshotStatus {
         let mut status = self.status.clone();
         let met = status.wait_for(condition);
-        match tokio::time::timeout(std::time::Duration::from_secs(60), met).await {
+        match tokio::time::timeout(std::time::Duration::from_mins(1), met).await {
             Ok(status) => status.unwrap().clone(),
-            Err(_) => panic!("not within a minute: {:?}", *self.status.borrow()),
+            Err(_elapsed) => panic!("not within a minute: {:?}", *self.status.borrow()),
         }
     }
 
@@ -206,10 +206,17 @@ pub fn decode(schema: &TableSchema, bytes: &[u8]) -> Vec<Vec<Cell>> {
     rows
 }
 
+pub fn decode_cell(schema: &TableSchema, column: usize, bytes: &[u8]) -> Cell {
+    let mut cells = Cells(Vec::new());
+    Plan::all(schema).unwrap().cell(column, bytes, &mut cells).unwrap();
+    cells.0.remove(0)
+}
+
 /// Values as the type table of the SQLite sink has them.
 struct Cells(Vec<Cell>);
 
 impl Cells {
+    #[allow(clippy::unnecessary_wraps, reason = "what a visitor returns")]
     fn push(&mut self, cell: Cell) -> Result<(), ValueError> {
         self.0.push(cell);
         Ok(())

@@ -1,6 +1,7 @@
 //! The snapshot at its seam: the coordinator against real servers, with an ingest loop that only keeps what it is given.
 
 mod fake_loop;
+mod same_row;
 
 use std::sync::{Arc, Mutex};
 

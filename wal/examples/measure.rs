@@ -118,10 +118,10 @@ async fn steady(base: &Path, max_size: u64) -> Outcome<()> {
     let mut most = 0;
     let start = Instant::now();
     let total = max_size.saturating_mul(8).max(2048 * MIB);
-    let mut appended = 0;
-    while appended < total {
+    let mut through = 0;
+    while through < total {
         appender.append(&[&payload], GroupEnd::Ends)?;
-        appended += u64::try_from(FRAME)?;
+        through += u64::try_from(FRAME)?;
         if appender.pending_bytes() >= 1 << 20 {
             appender.flush().await?;
             most = most.max(disk(&path)?);
@@ -137,8 +137,8 @@ async fn steady(base: &Path, max_size: u64) -> Outcome<()> {
         stats.capacity_bytes / MIB,
         total / MIB,
         float(total / 1024)? * 1024.0 / took / 1e6,
-        float(most)? / 1048576.0,
-        float(stats.file_bytes)? / 1048576.0,
+        float(most)? / 1_048_576.0,
+        float(stats.file_bytes)? / 1_048_576.0,
     ))
 }
 

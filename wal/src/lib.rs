@@ -74,7 +74,7 @@ pub use error::Error;
 pub use log::Wal;
 pub use lsn::{LogId, Lsn};
 pub use open::Options;
-pub use read::Reader;
+pub use read::{Reader, StateEntry};
 pub use record::{Block, FrameRef, Frames};
 pub use stats::Stats;
 pub use tail::Positions;

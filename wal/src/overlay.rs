@@ -95,7 +95,9 @@ impl StorageBackend for Overlay {
             let at = index * PAGE_BYTES + u64::try_from(within).unwrap_or(0);
             match changed.pages.get(&index).and_then(|page| page.get(within..within + piece)) {
                 Some(from) => to.copy_from_slice(from),
-                None if check_range(at, piece, changed.cut).is_ok() => self.file.read_exact_at(to, at)?,
+                None if check_range(at, piece, changed.cut).is_ok() => {
+                    self.file.read_exact_at(to, at)?;
+                }
                 None => {
                     let page = self.original(index, changed.cut)?;
                     to.copy_from_slice(page.get(within..within + piece).unwrap_or_default());

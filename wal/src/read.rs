@@ -17,6 +17,9 @@ use crate::stats::Stats;
 use crate::tables::{self, BLOCKS, LOG, STATE, TAIL, Tail};
 use crate::tail::{Positions, Shared};
 
+/// A key of the state and its value.
+pub type StateEntry = (Vec<u8>, Vec<u8>);
+
 /// Reads a log. Clones read the same log.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -70,7 +73,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::state`].
-    pub fn state_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    pub fn state_prefix(&self, prefix: &[u8]) -> Result<Vec<StateEntry>, Error> {
         let transaction = self.shared.store()?.begin_read()?;
         let table = transaction.open_table(STATE).map_err(not_a_log)?;
         let mut found = Vec::new();

@@ -61,7 +61,7 @@ const PAGE_OVERHEAD: usize = 16;
 /// pages: this is exactly what fills 128 KiB. Smaller blocks cost more tree per byte; larger ones cost memory and make
 /// every read of a single frame slower.
 pub(crate) const BLOCK_BYTES: usize = 128 * 1024 - PAGE_OVERHEAD;
-/// The largest payload of a frame. redb keeps values up to 3 GiB; 1 GiB is also MySQL's own limit on an event.
+/// The largest payload of a frame. redb keeps values up to 3 GiB; 1 GiB is also the source's own limit on an event.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 30;
 
 /// What is wrong with the bytes of a block.
@@ -435,9 +435,7 @@ impl BlockWriter {
         for (to, from) in self.bytes.iter_mut().zip(header) {
             *to = from;
         }
-        let checksum = crc32fast::hash(&self.bytes);
-        self.bytes.extend_from_slice(&checksum.to_le_bytes());
-        SealedBlock { first: self.first, bytes: self.bytes }
+        SealedBlock { first: self.first, bytes: with_checksum(self.bytes) }
     }
 
     /// Gives the buffer back, forgetting its frames.
@@ -483,6 +481,14 @@ pub(crate) struct SealedBlock {
 pub(crate) fn stored_bytes(length: usize) -> u64 {
     let length = u64::try_from(length.saturating_add(PAGE_OVERHEAD)).unwrap_or(u64::MAX);
     if length <= PAGE { length.saturating_mul(2) } else { length.checked_next_power_of_two().unwrap_or(u64::MAX) }
+}
+
+/// `bytes` and the checksum that makes them a block, if they are one otherwise. For the fuzzer, which cannot guess it.
+#[doc(hidden)]
+pub fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
 }
 
 fn damage(offset: usize, kind: DamageKind) -> Damage {

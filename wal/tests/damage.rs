@@ -1,4 +1,5 @@
 //! What damage on disk looks like to readers, to `open` and to `verify`: named, with its place, never a panic.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
 use std::path::Path;
 

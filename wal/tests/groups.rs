@@ -1,4 +1,5 @@
 //! What readers see of groups, state and cursors, and when.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
 use wal::{Appender, Error, GroupEnd, Lsn, Options, Reader, Wal};
 

@@ -1,4 +1,5 @@
 //! What a log does at its limits: full, too small, under steady load.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! The log against a model of it in memory: random operations, among them opening the log again, must give what the model
 //! gives, and a log that verifies as sound.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

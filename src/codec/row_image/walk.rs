@@ -144,7 +144,7 @@ impl ImageError {
     pub(super) fn shifted(mut self, by: usize) -> Self {
         match &mut self {
             Self::TruncatedBitmap { offset, .. } | Self::Truncated { offset, .. } | Self::Malformed { offset, .. } => {
-                *offset += by
+                *offset += by;
             }
             Self::Trailing { .. } | Self::HalfRow { .. } | Self::TooManyRows | Self::NoColumn { .. } => {}
         }

@@ -32,19 +32,23 @@ impl Keyless {
         let sources: Vec<usize> = layout.columns.iter().map(|column| column.source).collect();
         let target = quoted(&layout.target);
         let names: Vec<_> = layout.columns.iter().map(|column| quoted(&column.name)).collect();
-        let numbered = |from: usize, between: &str| -> Vec<String> {
-            names.iter().enumerate().map(|(place, name)| format!("{name}{between}?{}", from + place)).collect()
-        };
-        let mut matches = numbered(1, " IS ");
-        matches.extend(layout.soft.iter().map(|soft| format!("{} = 0", quoted(soft))));
-        let one = format!("{rowid} = (SELECT {rowid} FROM {target} WHERE {} LIMIT 1)", matches.join(" AND "));
-        let values: Vec<_> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+        let numbers = |from: usize| -> Vec<String> { (from..from + names.len()).map(|n| format!("?{n}")).collect() };
+        // Compared as one row: a chain of ANDs would be too deep an expression for a thousand columns.
+        let mut matches = format!("({}) IS ({})", names.join(", "), numbers(1).join(", "));
+        if let Some(soft) = &layout.soft {
+            matches.push_str(" AND ");
+            matches.push_str(&quoted(soft));
+            matches.push_str(" = 0");
+        }
+        let one = format!("{rowid} = (SELECT {rowid} FROM {target} WHERE {matches} LIMIT 1)");
+        let sets: Vec<_> =
+            names.iter().zip(numbers(names.len() + 1)).map(|(name, number)| format!("{name} = {number}")).collect();
         Ok(Self {
             all: Plan::compile(schema, &layout.wanted(schema.columns.len()))?,
             slots: Slots::new(schema, &sources),
             columns: names.len(),
-            insert: format!("INSERT INTO {target} ({}) VALUES ({})", names.join(", "), values.join(", ")),
-            update: format!("UPDATE {target} SET {} WHERE {one}", numbered(names.len() + 1, " = ").join(", ")),
+            insert: format!("INSERT INTO {target} ({}) VALUES ({})", names.join(", "), numbers(1).join(", ")),
+            update: format!("UPDATE {target} SET {} WHERE {one}", sets.join(", ")),
             delete: match &layout.soft {
                 Some(soft) => format!("UPDATE {target} SET {} = 1 WHERE {one}", quoted(soft)),
                 None => format!("DELETE FROM {target} WHERE {one}"),

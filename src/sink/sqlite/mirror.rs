@@ -7,7 +7,7 @@
 //! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so two keys that differ only in
 //! bytes never exist there at once, and an update from one to the other is a delete and an insert.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement};
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
 use super::layout::{Layout, quoted};
@@ -91,7 +91,8 @@ impl Mirror {
             let before = rest;
             let after = rest.get(self.all.image_len(before)?..).unwrap_or_default();
             if !self.all.same_key(&self.key_places, before, after)? {
-                self.delete_first(connection, before, scratch)?;
+                let mut delete = connection.prepare_cached(self.delete.sql())?;
+                self.delete_first(&mut delete, before, scratch)?;
             }
             let used = bind_image(&mut upsert, 1, &self.all, &self.all_slots, after, scratch)?;
             upsert.raw_execute()?;
@@ -102,9 +103,10 @@ impl Mirror {
     }
 
     fn delete_all(&self, connection: &Connection, body: &[u8], scratch: &mut Scratch) -> Result<u32, RowError> {
+        let mut delete = connection.prepare_cached(self.delete.sql())?;
         let (mut rest, mut rows) = (body, 0);
         while !rest.is_empty() {
-            let used = self.delete_first(connection, rest, scratch)?;
+            let used = self.delete_first(&mut delete, rest, scratch)?;
             rest = rest.get(used..).unwrap_or_default();
             rows += 1;
         }
@@ -112,15 +114,27 @@ impl Mirror {
     }
 
     /// Deletes the row of the first image. A row that is not there (not yet read by the snapshot) is no error.
-    fn delete_first(&self, connection: &Connection, bytes: &[u8], scratch: &mut Scratch) -> Result<usize, RowError> {
-        let (sql, plan, slots) = match &self.delete {
-            Delete::Hard(sql) => (sql, &self.key, &self.key_slots),
-            Delete::Soft(sql) => (sql, &self.all, &self.all_slots),
+    fn delete_first(
+        &self,
+        statement: &mut Statement<'_>,
+        bytes: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<usize, RowError> {
+        let (plan, slots) = match &self.delete {
+            Delete::Hard(_) => (&self.key, &self.key_slots),
+            Delete::Soft(_) => (&self.all, &self.all_slots),
         };
-        let mut statement = connection.prepare_cached(sql)?;
-        let used = bind_image(&mut statement, 1, plan, slots, bytes, scratch)?;
+        let used = bind_image(statement, 1, plan, slots, bytes, scratch)?;
         statement.raw_execute()?;
         Ok(used)
+    }
+}
+
+impl Delete {
+    fn sql(&self) -> &str {
+        match self {
+            Self::Hard(sql) | Self::Soft(sql) => sql,
+        }
     }
 }
 

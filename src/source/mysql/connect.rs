@@ -16,7 +16,7 @@ use crate::error::Failure;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Idle time before TCP asks whether the peer is alive; below the 350 s after which cloud load balancers forget a connection.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Largest packet taken from the server: the protocol's own limit, as an event may be as large as the dump thread sends.
 const MAX_PACKET: usize = 1 << 30;

@@ -91,6 +91,10 @@ impl Workload {
         self
     }
 
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
     pub fn seed(&self) -> u64 {
         self.seed
     }

@@ -11,6 +11,7 @@ struct Print {
 }
 
 impl Print {
+    #[expect(clippy::unnecessary_wraps, reason = "what the visitor's methods return")]
     fn take(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), ValueError> {
         self.bytes.clear();
         write(&mut self.bytes);

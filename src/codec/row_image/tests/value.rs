@@ -1,5 +1,7 @@
 //! Values of any type, owned: what a read found, and what a write is given.
 
+use std::fmt::Write;
+
 use super::super::{
     Bytes, Date, DateTime, Decimal, Json, RowBuilder, RowVisitor, Text, Time, Timestamp, ValueError, WriteError,
 };
@@ -82,7 +84,10 @@ impl Value {
 }
 
 fn upper_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02X}").unwrap();
+        text
+    })
 }
 
 fn double(value: f64) -> String {

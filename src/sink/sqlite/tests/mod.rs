@@ -2,5 +2,6 @@
 
 mod changes;
 mod contract;
+mod model;
 mod rows;
 mod values;

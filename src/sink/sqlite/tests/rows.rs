@@ -75,6 +75,20 @@ fn a_table_without_a_key_is_a_multiset() {
 }
 
 #[test]
+fn a_table_without_a_key_may_be_as_wide_as_the_source_allows() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let columns: Vec<_> = (0..1017).map(|place| int(&format!("column_{place}"))).collect();
+    let t = rig.create(schema(columns, None));
+    let (ones, twos) = (vec!["1"; 1017], vec!["2"; 1017]);
+    rig.rows(t, Insert, &[&ones, &ones]);
+    rig.rows(t, Update, &[&ones, &twos]);
+    rig.rows(t, Delete, &[&ones]);
+    rig.commit();
+    assert_eq!(rig.read("SELECT count(*), sum(column_1016) FROM t"), ["1 2"]);
+    assert_eq!(rig.target.as_ref().unwrap().unmatched_rows(), 0);
+}
+
+#[test]
 fn a_change_that_matches_no_row_of_a_table_without_a_key_is_counted() {
     let mut rig = Rig::new(options(Mode::Mirror));
     let t = rig.create(schema(vec![int("a"), text("b")], None));

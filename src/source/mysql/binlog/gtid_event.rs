@@ -107,7 +107,7 @@ pub(super) fn mysql_tagged(data: &[u8], timestamp: u32) -> Result<GroupStart, Bi
             TAG => {
                 let len = usize::try_from(varlen(&mut fields)?).map_err(|_| BinlogError::Short { part })?;
                 let text = std::str::from_utf8(fields.take(len, part)?);
-                tag = text.map_err(|_| BinlogError::Damaged { part: "GTID tag" })?.to_owned();
+                text.map_err(|_| BinlogError::Damaged { part: "GTID tag" })?.clone_into(&mut tag);
             }
             COMMIT_TIME => {
                 let micros = varlen(&mut fields)?;
@@ -191,7 +191,8 @@ mod tests {
         data.extend(9_u64.to_le_bytes());
         data.push(2);
         data.extend([0; 16]);
-        data.extend(&(1_600_000_000_123_456_u64 | ORIGINAL_FOLLOWS).to_le_bytes()[..7]);
+        let commit_time = 1_600_000_000_123_456_u64;
+        data.extend(&(commit_time | ORIGINAL_FOLLOWS).to_le_bytes()[..7]);
         data.extend([0; 7]);
         let gtid = Gtid::MySql { uuid: [0xab; 16], tag: String::new(), number: 9 };
         let start = mysql(&data, false, 5).unwrap();

@@ -82,19 +82,16 @@ impl BinlogStream {
     pub async fn open(mut connection: Conn, start: &StartPoint, server_id: u32) -> Result<Self, Failure> {
         let purpose = "set up the binlog dump";
         let period = HEARTBEAT.as_nanos();
-        // Each server version reads the name it knows.
-        let mut set = format!("SET @master_heartbeat_period = {period}, @source_heartbeat_period = {period}");
-        match &start.by {
-            DumpBy::FilePos { mariadb: false } | DumpBy::MySqlGtid(_) => {}
-            // 4: the highest capability; without it the server hides GTID events (MDEV-26).
-            DumpBy::FilePos { mariadb: true } => set.push_str(", @mariadb_slave_capability = 4"),
-            DumpBy::MariaDbGtid(list) => {
-                set.push_str(
-                    ", @mariadb_slave_capability = 4, @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0",
-                );
-                set.push_str(&format!(", @slave_connect_state = '{list}'"));
-            }
-        }
+        // Each server version reads the name it knows. MariaDB hides GTID events from readers below capability 4 (MDEV-26).
+        let common = format!("SET @master_heartbeat_period = {period}, @source_heartbeat_period = {period}");
+        let set = match &start.by {
+            DumpBy::FilePos { mariadb: false } | DumpBy::MySqlGtid(_) => common,
+            DumpBy::FilePos { mariadb: true } => format!("{common}, @mariadb_slave_capability = 4"),
+            DumpBy::MariaDbGtid(list) => format!(
+                "{common}, @mariadb_slave_capability = 4, @slave_connect_state = '{list}', \
+                 @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
+            ),
+        };
         execute(&mut connection, &set, purpose).await?;
         let request = BinlogStreamRequest::new(server_id).with_hostname(b"replicator");
         let request = match &start.by {

@@ -122,8 +122,15 @@ impl Wire {
     /// Counted by `DEFAULT_CHARSET` and `COLUMN_CHARSET`. MariaDB counts spatial types, too.
     fn is_character(self, mariadb: bool) -> bool {
         match self.code {
-            code::STRING | code::VAR_STRING | code::VARCHAR | code::VARCHAR_COMPRESSED => true,
-            code::TINY_BLOB | code::MEDIUM_BLOB | code::LONG_BLOB | code::BLOB | code::BLOB_COMPRESSED => true,
+            code::STRING
+            | code::VAR_STRING
+            | code::VARCHAR
+            | code::VARCHAR_COMPRESSED
+            | code::TINY_BLOB
+            | code::MEDIUM_BLOB
+            | code::LONG_BLOB
+            | code::BLOB
+            | code::BLOB_COMPRESSED => true,
             code::GEOMETRY => mariadb,
             _ => false,
         }

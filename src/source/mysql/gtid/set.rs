@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn text_is_normalised_as_the_server_does() {
         let cases = [
-            ("".to_owned(), "".to_owned()),
+            (String::new(), String::new()),
             (format!("{A}:1-5"), format!("{A}:1-5")),
             (format!("{B}:3,\n{A}:5:1-3:4"), format!("{A}:1-5,{B}:3")),
             (format!("{}:7-9, {A}:1", A.to_uppercase()), format!("{A}:1:7-9")),

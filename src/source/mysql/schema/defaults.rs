@@ -27,6 +27,12 @@ pub(super) fn default(
         (Some(_), Flavour::MySql) if raw.extra.contains("DEFAULT_GENERATED") => None,
         // MySQL cuts the hex of a binary default at its first zero byte, so it cannot be trusted.
         (Some(_), Flavour::MySql) if matches!(ty, ColumnType::Binary { .. } | ColumnType::VarBinary { .. }) => None,
+        // MySQL prints it as it was written, in the time zone of that session, which nobody knows any more.
+        (Some(text), Flavour::MySql)
+            if matches!(ty, ColumnType::Timestamp { .. }) && !text.starts_with("0000-00-00") =>
+        {
+            None
+        }
         (Some(text), Flavour::MySql) => Some(text.clone()),
         (Some(text), Flavour::MariaDb) if text == "NULL" => return ColumnDefault::Null,
         (Some(text), Flavour::MariaDb) => constant(text, ty),

@@ -43,7 +43,7 @@ impl KeyValue {
                 valid.then(|| Self::Number(text.to_owned()))
             }
             KeyClass::Text { .. } | KeyClass::Binary => {
-                (text.len() % 2 == 0 && all(|c| c.is_ascii_hexdigit())).then(|| Self::Hex(text.to_owned()))
+                (text.len().is_multiple_of(2) && all(|c| c.is_ascii_hexdigit())).then(|| Self::Hex(text.to_owned()))
             }
             KeyClass::Temporal => (!text.is_empty()
                 && all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | ' ' | '.')))
