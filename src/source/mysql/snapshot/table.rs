@@ -83,6 +83,12 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
         ))
         .hint("leave the table out by source.exclude"));
     }
+    if progress.job.where_clause.is_some() && (described.schema.key.is_none() || progress.job.replace) {
+        return Err(Failure::fatal(format!(
+            "a part of table \"{table}\" cannot be read again: without a key its rows would stand twice at the sinks"
+        ))
+        .hint("read the table whole, without --where"));
+    }
     size(context, &mut conn, progress).await?;
     let stage = match described.chunk_key.filter(|_| !progress.job.replace) {
         None => Stage::Whole,
