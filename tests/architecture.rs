@@ -15,7 +15,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("backoff", &[]),
     ("config", &["model", "error"]),
     ("codec", &["model", "error", "wal"]),
-    ("telemetry", &["model", "error", "config", "wal"]),
+    ("telemetry", &["model", "error", "codec", "config", "wal"]),
     ("source", &["model", "error", "backoff", "telemetry", "codec", "config"]),
     ("sink", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
     ("ingest", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "wal"]),
