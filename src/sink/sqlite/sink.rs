@@ -7,7 +7,7 @@ use wal::{LogId, Lsn};
 
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
-use crate::config::SinkPlan;
+use crate::config::{SinkKind, SinkPlan};
 use crate::error::Failure;
 use crate::model::Origin;
 use crate::sink::{HandOver, Schemas, Sink, TargetState};
@@ -22,9 +22,15 @@ pub struct SqliteSink {
 }
 
 impl SqliteSink {
-    /// A sink with the plan's name, tables and options, over the file at `path`. Nothing is opened yet.
-    pub fn new(plan: SinkPlan, path: PathBuf) -> Self {
-        Self { plan, path, target: None, unmatched: 0 }
+    /// A sink with the plan's name, file, tables and options. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// When the plan is of another type of sink.
+    pub fn new(plan: SinkPlan) -> Result<Self, Failure> {
+        let path = match &plan.kind {
+            SinkKind::Sqlite { path } => path.clone(),
+        };
+        Ok(Self { plan, path, target: None, unmatched: 0 })
     }
 
     /// Deletes and updates of tables without a key that matched no row. Other than 0 means that such a table differed from

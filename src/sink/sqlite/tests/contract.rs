@@ -232,7 +232,7 @@ async fn the_sink_goes_through_its_life_behind_the_trait() {
     let mut catalog = Catalog::new(wal.reader());
     let payload = rows_frame(&[(SchemaId(1), Insert, 2, images(&table, &[&["1", "a"], &["2", "b"]]))]);
 
-    let mut sink = SqliteSink::new(rig.plan.clone(), rig.path());
+    let mut sink = SqliteSink::new(rig.plan.clone()).unwrap();
     assert_eq!(sink.hand_over(), HandOver::TargetTransaction);
     let frame = Frame::decode(&payload).unwrap();
     let write =
