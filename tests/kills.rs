@@ -35,7 +35,7 @@ async fn kill_again_and_again(sandbox: &Sandbox, workload: &Workload) {
     }
     writing.stop().await;
     let mut daemon = sandbox.start();
-    sandbox.caught_up_within(Duration::from_secs(120), &mut daemon).await;
+    sandbox.caught_up_within(Duration::from_mins(2), &mut daemon).await;
 }
 
 both_servers! {

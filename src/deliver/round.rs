@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_round_can_end_only_where_a_transaction_ends() {
-        let mut round = Round::new(Limits { bytes: 10, rows: 100, age: Duration::from_secs(60) });
+        let mut round = Round::new(Limits { bytes: 10, rows: 100, age: Duration::from_mins(1) });
         round.add(Lsn::new(1), 4, 1, true, 5);
         assert_eq!((round.end(), round.is_full()), (Some((Lsn::new(1), 5)), false));
         round.add(Lsn::new(2), 7, 1, false, 6);

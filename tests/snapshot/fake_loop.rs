@@ -98,7 +98,7 @@ impl Run {
         let met = status.wait_for(condition);
         match tokio::time::timeout(std::time::Duration::from_mins(1), met).await {
             Ok(status) => status.unwrap().clone(),
-            Err(_elapsed) => panic!("not within a minute: {:?}", *self.status.borrow()),
+            Err(tokio::time::error::Elapsed { .. }) => panic!("not within a minute: {:?}", *self.status.borrow()),
         }
     }
 

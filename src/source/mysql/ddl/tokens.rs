@@ -321,7 +321,7 @@ mod tests {
         }
 
         #[test]
-        fn quotes_and_comments_in_any_order_end(sql in "[-/*!M`'\"#\\\\ \na1.@(é]{0,80}", ansi_quotes: bool) {
+        fn quotes_and_comments_in_any_order_end(sql in "[-/*!M`'\"#\\\\ \na1.@(\u{e9}]{0,80}", ansi_quotes: bool) {
             let mode = SqlMode { ansi_quotes, no_backslash_escapes: false };
             prop_assert!(with_offsets(&sql, mode).count() <= sql.len());
         }

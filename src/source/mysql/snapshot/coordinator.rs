@@ -11,7 +11,7 @@ use super::context::Context;
 use super::handoff::Request;
 use super::ingest::Ingest;
 use super::job::Job;
-use super::progress::{STATE_PREFIX, Stage, TableProgress};
+use super::progress::{STATE_PREFIX, TableProgress};
 use super::session::Sessions;
 use super::status::{SnapshotStatus, TableState};
 use super::table;
