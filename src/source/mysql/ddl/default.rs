@@ -77,9 +77,7 @@ pub(super) fn of(mut cursor: Cursor<'_>) -> AddedDefault {
         if cursor.is_any(&["PARTITION", "REMOVE"]) {
             return found;
         }
-        let after_word = |words: &[&str]| {
-            matches!(before, Some(Token::Word(word)) if words.iter().any(|other| word.eq_ignore_ascii_case(other)))
-        };
+        let after_word = |words: &[&str]| matches!(before, Some(Token::Word(word)) if words.iter().any(|other| word.eq_ignore_ascii_case(other)));
         if cursor.is_any(&["AUTO_INCREMENT", "SERIAL", "AS", "GENERATED"])
             || (cursor.is_symbol(b'(') && after_word(ROUNDING_TYPES))
         {
@@ -136,6 +134,8 @@ fn literal(cursor: &mut Cursor<'_>) -> Option<Literal> {
     }
     match cursor.peek()? {
         Token::Text => text(cursor).map(Literal::Text),
+        // The first part of a number whose exponent has a sign.
+        Token::Word(word) if word.starts_with(|first: char| first.is_ascii_digit()) => number(cursor),
         Token::Word(word) => quoted(cursor, word),
         Token::Number | Token::Symbol(b'+' | b'-' | b'.') => number(cursor),
         Token::Quoted { .. } | Token::Variable | Token::Symbol(_) => None,
