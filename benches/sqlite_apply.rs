@@ -176,7 +176,7 @@ impl Log {
 
 /// Applies frames through the sink; the time without opening and closing.
 fn through_sink(log: &Log, path: &Path, payloads: &[Vec<u8>]) -> Duration {
-    let mut sink = SqliteSink::new(plan(path), path.to_owned());
+    let mut sink = SqliteSink::new(plan(path)).expect("an sqlite plan");
     let mut catalog = Catalog::new(log.wal.reader());
     let frames_a_round = usize::try_from(ROUND_ROWS / FRAME_ROWS).expect("small");
     log.runtime.block_on(async {

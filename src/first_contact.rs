@@ -18,7 +18,7 @@ use crate::ingest;
 use crate::model::TableName;
 use crate::pipeline::StartOptions;
 use crate::source::mysql::server::ServerInfo;
-use crate::source::mysql::snapshot::{STATE_PREFIX, initial_progress};
+use crate::source::mysql::snapshot::{STATE_PREFIX, initial_progress, is_unfinished};
 use crate::source::mysql::{connect, schema, start};
 use crate::telemetry::{Live, SourcePhase};
 
@@ -49,7 +49,7 @@ pub async fn make(
 ) -> Result<Option<Contact>, Failure> {
     let mut backoff = Backoff::default();
     loop {
-        let failure = match attempt(plan, options, wal).await {
+        let failure = match attempt(plan, options, wal, live).await {
             Ok(contact) => return Ok(Some(contact)),
             Err(failure) => failure,
         };
@@ -68,7 +68,7 @@ pub async fn make(
     }
 }
 
-async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Contact, Failure> {
+async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) -> Result<Contact, Failure> {
     let reader = wal.reader();
     let stored = ingest::stored_position(&reader)?;
     if options.resume && stored.is_none() {
@@ -95,6 +95,8 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Conta
         .collect();
     let initial: Vec<TableName> =
         if wanted { tables.iter().filter(|table| !seen.contains(table)).cloned().collect() } else { Vec::new() };
+    // Shown before it is stored: whoever sees the position sees what is still to be read.
+    live.snapshot.set_asked(initial.iter().cloned().chain(unfinished(&reader)?).collect());
     if stored.is_none() {
         let mut changes = vec![(SOURCE_POSITION.to_vec(), Some(encode("the source position", &from.position)?))];
         for table in &initial {
@@ -110,6 +112,26 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal) -> Result<Conta
         .state_prefix(STATE_PREFIX)
         .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
     Ok(Contact { tables, initial, progress })
+}
+
+/// Tables whose reading the log asks for and does not hold to its end.
+///
+/// # Errors
+/// When the log cannot be read or an entry is damaged.
+pub fn unfinished(reader: &wal::Reader) -> Result<Vec<TableName>, Failure> {
+    let progress = reader
+        .state_prefix(STATE_PREFIX)
+        .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
+    let mut tables: Vec<TableName> = ingest::rereads(reader)?.into_iter().map(|reread| reread.table).collect();
+    for (key, value) in progress {
+        // An entry that cannot be read is shown by the coordinator, as a failed table.
+        if let Some(table) = name_of_key(STATE_PREFIX, &key)
+            && is_unfinished(&table, &value).unwrap_or(true)
+        {
+            tables.push(table);
+        }
+    }
+    Ok(tables)
 }
 
 fn refuse_clashes(plan: &Plan, tables: &[TableName]) -> Result<(), Failure> {

@@ -90,6 +90,8 @@ async fn run_on(
         live.table(&table).set(counts.read, counts.appended, counts.filtered);
     }
 
+    live.snapshot.set_asked(first_contact::unfinished(&wal.reader())?);
+
     // Everything below ends when this token is told, which a failed source does too.
     let stop = shutdown.child_token();
     let (jobs, job_queue) = mpsc::unbounded_channel();
@@ -109,6 +111,8 @@ async fn run_on(
     let (status, status_shown) = watch::channel(SnapshotStatus::default());
     let coordinator =
         Coordinator::new(plan.source.clone(), requests, job_queue, contact.progress, status, stop.clone());
+    show_tables(&status_shown.borrow(), &live);
+    live.snapshot.set_asked(ingest::rereads(&wal.reader())?.into_iter().map(|reread| reread.table).collect());
     let coordinator = tokio::spawn(coordinator.run());
     let shown = tokio::spawn(show_snapshot(status_shown.clone(), Arc::clone(&live)));
 
@@ -203,7 +207,8 @@ fn queue_jobs(
     }
     if fresh_sinks {
         for table in contact.tables.iter().filter(|table| !contact.initial.contains(table)) {
-            send(Job::Backfill { backfill: Backfill::whole(table.clone()), stored: None })?;
+            let backfill = Backfill { may_be_gone: true, ..Backfill::whole(table.clone()) };
+            send(Job::Backfill { backfill, stored: None })?;
         }
     }
     for reread in ingest::rereads(&wal.reader())? {
@@ -251,7 +256,7 @@ async fn forward_backfills(
 }
 
 fn reread_job(reread: ingest::Reread) -> Backfill {
-    Backfill { replace: reread.replace, ..Backfill::whole(reread.table) }
+    Backfill { replace: reread.replace, may_be_gone: true, ..Backfill::whole(reread.table) }
 }
 
 async fn forward_rereads(mut rereads: mpsc::UnboundedReceiver<ingest::Reread>, jobs: mpsc::UnboundedSender<Job>) {
@@ -264,11 +269,14 @@ async fn forward_rereads(mut rereads: mpsc::UnboundedReceiver<ingest::Reread>, j
     }
 }
 
+fn show_tables(status: &SnapshotStatus, live: &Live) {
+    live.snapshot.set(status.tables.iter().map(shown_table).collect());
+}
+
 async fn show_snapshot(mut status: watch::Receiver<SnapshotStatus>, live: Arc<Live>) {
     loop {
         {
-            let status = status.borrow_and_update();
-            live.snapshot.set(status.tables.iter().map(shown_table).collect());
+            show_tables(&status.borrow_and_update(), &live);
         }
         if status.changed().await.is_err() {
             return;

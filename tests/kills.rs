@@ -54,7 +54,7 @@ both_servers! {
         let mut sandbox = Sandbox::new(kind).await;
         sandbox.set("/sinks/0/mode", json!("history"));
         sandbox.set("/source/snapshot", json!({ "chunk_rows": 500, "parallel": 2 }));
-        let keyed: Vec<Shape> = Shape::ALL.iter().copied().filter(|shape| shape.has_key()).collect();
+        let keyed: Vec<Shape> = Shape::ALL.iter().copied().filter(|shape| shape.has_primary_key()).collect();
         let workload = Workload::new(DATABASE).with_shapes(&keyed);
         workload.create(&sandbox.server, 1000).await;
 

@@ -33,6 +33,10 @@ pub(super) struct WaitingChunk {
 
 /// Whether `at` is at or after `other`.
 fn reaches(at: &SourcePosition, other: &FilePos) -> Result<bool, Failure> {
+    if at.file.is_empty() {
+        // A start by GTID: the server has not said yet which file it reads.
+        return Ok(false);
+    }
     let at = FilePos { file: at.file.clone(), pos: at.pos };
     at.reaches(other).ok_or_else(|| {
         Failure::fatal(format!("cannot order binlog files '{}' and '{}': a name has no number", at.file, other.file))

@@ -23,7 +23,7 @@ use crate::backoff::Backoff;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{Origin, SourcePosition, TableName};
-use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableSlot};
+use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableSlot, kind};
 use crate::source::mysql::ddl::SqlMode;
 use crate::source::mysql::server::{ServerInfo, current_position};
 use crate::source::mysql::snapshot::handoff::{ExactRead, FilePos, Request};
@@ -262,8 +262,14 @@ impl Ingest {
         info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
         self.live.source.phase(SourcePhase::Streaming, None);
         let mut session = Session::new(self, server);
-        let mut reading = Reading { target, slots: Vec::new(), flushed: Instant::now(), dirty: true };
+        let mut reading = Reading { target, slots: Vec::new(), flushed: Instant::now(), dirty: true, ahead: false };
         let ended = session.read(&mut stream, &mut decoder, &mut reading, backoff).await;
+        // Whatever ended it: the groups that have ended become durable together with the position behind them, and
+        // nothing of the open one does. Where the decoder is ahead of them, their position was saved before.
+        session.abort().await?;
+        if !reading.ahead {
+            session.save_position(&decoder.position())?;
+        }
         session.close().await;
         ended
     }
@@ -279,6 +285,8 @@ struct Reading {
     flushed: Instant,
     /// Something was read since.
     dirty: bool,
+    /// The decoder stands behind a group that has not been ended here.
+    ahead: bool,
 }
 
 impl Session<'_> {
@@ -387,6 +395,10 @@ impl Session<'_> {
         decoder: &mut Decoder,
         reading: &mut Reading,
     ) -> Result<bool, Failure> {
+        if event.header.kind == kind::QUERY && may_be_a_statement(event.data) && !self.ctx.writer.is_fragmented() {
+            // Decoding it may move the decoder's position behind it.
+            self.save_position(&decoder.position())?;
+        }
         match decoder.decode(event)? {
             Item::Nothing | Item::Begin | Item::Heartbeat => {
                 // A position can pass a chunk's without a transaction: rotation, heartbeats.
@@ -415,6 +427,7 @@ impl Session<'_> {
             }
             Item::Filtered { .. } => return Ok(true),
             Item::Statement(statement) => {
+                reading.ahead = !statement.in_transaction;
                 let mode = SqlMode::from_bits(statement.sql_mode);
                 let origin = decoder.origin();
                 self.statement(&statement.sql, &statement.database, mode, &origin).await?;
@@ -435,7 +448,9 @@ impl Session<'_> {
     async fn end_of_group(&mut self, decoder: &mut Decoder, reading: &mut Reading) -> Result<(), Failure> {
         let exact = self.ctx.exact.as_ref().map(|read| read.table.clone());
         let touched = exact.is_some_and(|table| self.touches(&table));
+        reading.ahead = true;
         self.end_group(&decoder.origin())?;
+        reading.ahead = false;
         if !self.forgotten.is_empty() {
             self.tell_forgotten(decoder);
             reading.slots.clear();
@@ -479,6 +494,11 @@ impl Session<'_> {
         }
         Ok(index)
     }
+}
+
+/// Whether a `QUERY` event can be more than the begin or end of a transaction, which every transaction has.
+fn may_be_a_statement(data: &[u8]) -> bool {
+    !data.ends_with(b"BEGIN") && !data.ends_with(b"COMMIT")
 }
 
 /// Origin of frames that a snapshot places here: the stream's position, and the time of ours.

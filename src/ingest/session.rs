@@ -199,12 +199,18 @@ impl<'a> Session<'a> {
         !self.ctx.writer.is_fragmented() && self.ctx.writer.fragments_with(bytes)
     }
 
-    /// The source took the transaction back: nothing of the open group counts.
-    pub(super) async fn roll_back(&mut self, at: &SourcePosition) -> Result<(), Failure> {
+    /// Forgets the open group.
+    pub(super) async fn abort(&mut self) -> Result<(), Failure> {
         self.ctx.writer.abort().await?;
         self.ctx.rereads.clear();
         self.ctx.registry.drop_open(&mut self.touched);
         self.has_rows = false;
+        Ok(())
+    }
+
+    /// The source took the transaction back: nothing of the open group counts.
+    pub(super) async fn roll_back(&mut self, at: &SourcePosition) -> Result<(), Failure> {
+        self.abort().await?;
         if !self.schemas.is_empty() {
             // The schemas told inside it were stored with it; what is known goes back to the last finished group.
             self.save_position(at)?;

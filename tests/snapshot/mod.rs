@@ -213,7 +213,9 @@ both_servers! {
         let server = Server::start(kind).await;
         fill(&server, "CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t SELECT n FROM n").await;
         let wrong = Backfill { where_clause: Some("no_such_column = 1".into()), ..Backfill::whole(table("t")) };
-        let jobs = [Backfill::whole(table("missing")), wrong].map(|backfill| Job::Backfill { backfill, stored: None });
+        server.exec("CREATE TABLE d.keyless (id INT)").await;
+        let part = Backfill { where_clause: Some("id = 1".into()), ..Backfill::whole(table("keyless")) };
+        let jobs = [Backfill::whole(table("missing")), wrong, part].map(|backfill| Job::Backfill { backfill, stored: None });
         server.exec("CREATE TABLE d.fine AS SELECT * FROM d.t").await;
 
         let run = Run::start(&server, SMALL, log(), jobs.into_iter().chain(initial(&["fine"])).collect());
@@ -226,6 +228,7 @@ both_servers! {
         };
         assert_eq!(error("missing"), (TableState::Failed, "table \"d.missing\" does not exist at the source".to_owned()));
         assert!(error("t").0 == TableState::Failed && error("t").1.contains("no_such_column"), "{status:?}");
+        assert!(error("keyless").0 == TableState::Failed && error("keyless").1.contains("would stand twice"), "{status:?}");
         assert_eq!(error("fine").0, TableState::Done);
         assert_copied(&server, &log, "fine").await;
     }

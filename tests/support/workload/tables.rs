@@ -38,9 +38,9 @@ impl Shape {
         Shape::Keyless,
     ];
 
-    /// Whether rows can be told apart by a key.
-    pub fn has_key(self) -> bool {
-        self != Shape::Keyless
+    /// Whether there is a primary key: only by it does the comparison of histories tell rows apart.
+    pub fn has_primary_key(self) -> bool {
+        !matches!(self, Shape::Keyless | Shape::UniqueOnly)
     }
 
     fn definition(self) -> &'static str {

@@ -106,17 +106,29 @@ impl RangedTable {
 
     async fn try_slot(&self, range: &Range) -> Result<Attempt, Failure> {
         let mut slot = self.context.slots.take().await?;
-        // A slot whose attempt failed is dropped: its connections may be broken, locked or inside a transaction.
-        let attempt = self.attempt(range, &mut slot).await?;
-        self.context.slots.give_back(slot);
-        Ok(attempt)
+        match self.attempt(range, &mut slot).await {
+            Ok(attempt) => {
+                self.context.slots.give_back(slot);
+                Ok(attempt)
+            }
+            Err(failure) => {
+                self.context.slots.discard(slot).await;
+                Err(failure)
+            }
+        }
     }
 
     async fn attempt(&self, range: &Range, slot: &mut Slot) -> Result<Attempt, Failure> {
         let context = &self.context;
         let server = context.sessions.server()?;
         let (window, stream) = context.ingest.open_window(&self.table).await?;
-        consistency::open_view(server, slot, &self.table, &stream).await?;
+        if let Err(failure) = consistency::open_view(server, slot, &self.table, &stream).await {
+            // A lock is not had on a table that is gone.
+            return match self.describe(slot).await? {
+                None => Ok(Attempt::Ended(Outcome::Dropped)),
+                Some(_) => Err(failure),
+            };
+        }
         let Some(compiled) = self.describe(slot).await? else {
             consistency::close_view(&mut slot.reader).await?;
             return Ok(Attempt::Ended(Outcome::Dropped));

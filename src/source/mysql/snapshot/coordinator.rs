@@ -149,7 +149,7 @@ impl Coordinator {
     }
 
     fn enqueue(&mut self, progress: TableProgress, stored: Option<oneshot::Sender<()>>) {
-        let done = progress.stage == Stage::Done;
+        let done = progress.stage.is_over();
         self.known.insert(progress.table().clone());
         self.context.show(progress.table(), |entry| {
             entry.rows = progress.rows;

@@ -19,10 +19,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::consistency;
 use super::context::Context;
-use super::handoff::{ExactRead, FilePos, Paused, Placed};
+use super::handoff::{ExactRead, FilePos, Images, Paused, Placed};
 use super::progress::{Stage, TableProgress};
 use super::read::TableReader;
 use super::slots::Slot;
+use super::status::TableState;
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::schema::{self, Described, Flavour, query_failure, table_identifier};
@@ -36,23 +37,42 @@ const STILL_TRIES: u32 = 20;
 
 /// Reads the table and moves `progress` on to [`Stage::Placed`].
 pub(super) async fn read(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
-    let table = progress.table().clone();
-    context.show(&table, |entry| entry.state = super::status::TableState::Running);
     let mut slot = context.slots.take().await?;
+    match Box::pin(read_in(context, &mut slot, progress)).await {
+        Ok(()) => {
+            context.slots.give_back(slot);
+            Ok(())
+        }
+        Err(failure) => {
+            context.slots.discard(slot).await;
+            Err(failure)
+        }
+    }
+}
+
+async fn read_in(context: &Context, slot: &mut Slot, progress: &mut TableProgress) -> Result<(), Failure> {
+    let table = progress.table().clone();
+    let server = context.sessions.server()?;
+    if schema::describe(&mut slot.control, server.flavour, &table).await?.is_none() {
+        return super::table::gone(context, progress).await;
+    }
+    let estimate = schema::estimate(&mut slot.control, &table).await?;
+    context.show(&table, |entry| {
+        entry.state = TableState::Running;
+        entry.estimated_rows = estimate.rows;
+    });
     let transactional = schema::is_transactional(&mut slot.control, &table).await?;
     let Paused { at, exact } = context.ingest.pause().await?;
     let at = FilePos { file: at.file, pos: at.pos };
     // An error drops `exact`, which lets the stream go on.
-    let pinned = pin(context, &mut slot, &table, &at, transactional).await?;
+    let pinned = pin(context, slot, &table, &at, transactional).await?;
     let Some((described, position)) = pinned else {
-        // Dropped; the stream tells of that.
-        progress.stage = Stage::Placed;
-        return Ok(());
+        return super::table::gone(context, progress).await;
     };
     let reader = TableReader::new(&described)?;
     let filter = progress.job.where_clause.clone();
     let next = TableProgress { stage: Stage::Placed, ..progress.clone() };
-    let (pieces, taken) = mpsc::channel(PIECES);
+    let (pieces, taken) = Pieces::channel()?;
     let (reply, placed) = oneshot::channel();
     let read = ExactRead {
         table: table.clone(),
@@ -67,26 +87,51 @@ pub(super) async fn read(context: &Arc<Context>, progress: &mut TableProgress) -
         return Err(Failure::retry("the stream is being re-opened"));
     }
     let sql = reader.whole_statement(filter.as_deref());
-    let rows = match reader.read_pieces(&mut slot.reader, &sql, PIECE_BYTES, &context.rate, &pieces).await {
-        Ok(rows) => rows,
-        Err(failure) => {
-            // The loop must know that the end of the pieces is not the end of the table. It may be gone itself.
-            drop(pieces.send(Err(Failure::retry("the read broke off"))).await);
-            return Err(failure);
-        }
-    };
-    drop(pieces);
+    let rows = reader.read_pieces(&mut slot.reader, &sql, PIECE_BYTES, &context.rate, &pieces.sender).await?;
+    pieces.complete();
     let placed = placed.await.map_err(|_| Failure::retry("the stream is being re-opened"))?;
     match (placed, rows) {
         (Placed::Appended { .. }, Some(rows)) => {
             consistency::close_view(&mut slot.reader).await?;
             consistency::unlock_tables(&mut slot.reader).await?;
-            context.slots.give_back(slot);
             *progress = TableProgress { rows, ..next };
             Ok(())
         }
         (Placed::Discarded, _) | (_, None) => {
             Err(Failure::retry(format!("table \"{table}\" changed while it was read whole")))
+        }
+    }
+}
+
+/// The sending end of a read. The end of the channel says that the read is whole, so whatever else ends this (an error, the task's
+/// being aborted, a panic) says otherwise first: room for that word is kept from the start.
+struct Pieces {
+    sender: mpsc::Sender<Piece>,
+    last_word: Option<mpsc::OwnedPermit<Piece>>,
+}
+
+type Piece = Result<Images, Failure>;
+
+impl Pieces {
+    fn channel() -> Result<(Self, mpsc::Receiver<Piece>), Failure> {
+        let (sender, receiver) = mpsc::channel(PIECES + 1);
+        let last_word = sender
+            .clone()
+            .try_reserve_owned()
+            .map_err(|_| Failure::fatal("a new channel for the rows of a whole table has no room"))?;
+        Ok((Self { sender, last_word: Some(last_word) }, receiver))
+    }
+
+    /// Every row has been sent.
+    fn complete(mut self) {
+        self.last_word = None;
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if let Some(last_word) = self.last_word.take() {
+            drop(last_word.send(Err(Failure::retry("the read broke off"))));
         }
     }
 }
@@ -111,8 +156,7 @@ async fn pin(
             consistency::lock_table(&mut slot.reader, table).await?;
             let position = consistency::binlog_end(&mut slot.control, server).await?;
             let described = schema::describe(&mut slot.control, server.flavour, table).await?;
-            // The two connections change roles: the one that holds the lock ends as the control connection would, so the view
-            // is opened on a third, which becomes the reader.
+            // UNLOCK TABLES would end a view of the same connection, so another takes its place as the reader.
             let mut reader = context.sessions.reader().await?;
             consistency::start_snapshot(&mut reader).await?;
             touch(&mut reader, table).await?;
@@ -143,4 +187,30 @@ async fn touch(conn: &mut Conn, table: &TableName) -> Result<(), Failure> {
     conn.query_drop(format!("SELECT 1 FROM {} LIMIT 1", table_identifier(table)))
         .await
         .map_err(|error| query_failure(&format!("read table \"{table}\""), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_is_broken_off_says_so_even_when_its_channel_is_full() {
+        let (pieces, mut taken) = Pieces::channel().unwrap();
+        while pieces.sender.try_send(Ok(Images::default())).is_ok() {}
+        drop(pieces);
+        let mut received = Vec::new();
+        while let Some(piece) = taken.recv().await {
+            received.push(piece.is_ok());
+        }
+        assert_eq!(received, [true, true, true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_whole_read_ends_with_its_last_piece() {
+        let (pieces, mut taken) = Pieces::channel().unwrap();
+        pieces.sender.send(Ok(Images::default())).await.unwrap();
+        pieces.complete();
+        assert!(taken.recv().await.unwrap().is_ok());
+        assert!(taken.recv().await.is_none());
+    }
 }

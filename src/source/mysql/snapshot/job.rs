@@ -32,11 +32,14 @@ pub struct Backfill {
     /// The sinks' rows are replaced as a whole, so that rows that the source no longer has go too. The table is then read at
     /// one position, with the stream standing still there. Not with a condition.
     pub replace: bool,
+    /// Nobody asked for the table by name, so it may be gone by its turn: renamed or dropped further on in the stream, which tells
+    /// of that. Otherwise a table that does not exist is an error.
+    pub may_be_gone: bool,
 }
 
 impl Backfill {
     /// The whole table.
     pub fn whole(table: TableName) -> Self {
-        Self { table, where_clause: None, chunk_rows: None, replace: false }
+        Self { table, where_clause: None, chunk_rows: None, replace: false, may_be_gone: false }
     }
 }

@@ -48,6 +48,16 @@ pub(super) enum Stage {
     Placed,
     /// Every row stands in the log.
     Done,
+    /// The table did not exist when its turn came. A restart leaves it so. It is not done either: when the stream renames it, it
+    /// is read under its new name.
+    Gone,
+}
+
+impl Stage {
+    /// Whether nothing is left to do for the job.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Done | Self::Gone)
+    }
 }
 
 /// A table that is read in ranges.

@@ -45,10 +45,18 @@ impl Slots {
         Ok(Slot { reader, control, permit })
     }
 
-    /// Takes a place back with connections that are in order. A slot that is dropped instead closes them.
+    /// Takes a place back with connections that are in order.
     pub(super) fn give_back(&self, slot: Slot) {
         let Slot { reader, control, permit } = slot;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((reader, control));
+        drop(permit);
+    }
+
+    /// Takes a place back whose connections may be broken, locked, inside a transaction, or have rows pending.
+    pub(super) async fn discard(&self, slot: Slot) {
+        let Slot { reader, control, permit } = slot;
+        close(reader).await;
+        close(control).await;
         drop(permit);
     }
 
@@ -56,10 +64,14 @@ impl Slots {
     pub(super) async fn renew(&self, slot: &mut Slot) -> Result<(), Failure> {
         let fresh = self.sessions.reader().await?;
         let old = std::mem::replace(&mut slot.reader, fresh);
-        // Not a drop: that reads the rows to their end.
-        if let Err(error) = old.disconnect().await {
-            tracing::debug!(%error, "a reader did not close in good order");
-        }
+        close(old).await;
         Ok(())
+    }
+}
+
+/// Closes a connection at once. Dropping it would first read the rows that are pending to their end.
+async fn close(conn: Conn) {
+    if let Err(error) = conn.disconnect().await {
+        tracing::debug!(%error, "a connection of the snapshot did not close in good order");
     }
 }

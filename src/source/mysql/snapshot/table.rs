@@ -36,7 +36,7 @@ pub(super) async fn run(
                 if let Some(Err(())) = stored.take().map(|stored| stored.send(())) {
                     tracing::debug!(%table, "whoever asked for the snapshot is gone");
                 }
-                let (rows, done) = (progress.rows, progress.stage == Stage::Done);
+                let (rows, done) = (progress.rows, progress.stage.is_over());
                 context.show(&table, |entry| {
                     entry.error = None;
                     entry.rows = rows;
@@ -61,7 +61,7 @@ async fn step(context: &Arc<Context>, progress: &mut TableProgress) -> Result<()
         Stage::Ranges(_) => ranges(context, progress).await,
         Stage::Whole => exact::read(context, progress).await,
         Stage::Placed => end(context, progress).await,
-        Stage::Done => Ok(()),
+        Stage::Done | Stage::Gone => Ok(()),
     }
 }
 
@@ -70,9 +70,8 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
     let table = progress.table().clone();
     let mut conn = context.sessions.control().await?;
     let Some(described) = schema::describe(&mut conn, context.sessions.server()?.flavour, &table).await? else {
-        if progress.initial {
-            // Dropped since; the stream tells of that.
-            return end(context, progress).await;
+        if progress.initial || progress.job.may_be_gone {
+            return gone(context, progress).await;
         }
         return Err(Failure::fatal(format!("table \"{table}\" does not exist at the source")));
     };
@@ -82,6 +81,12 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
             "column \"{name}\" of table \"{table}\" has type {ty}, which is not supported"
         ))
         .hint("leave the table out by source.exclude"));
+    }
+    if progress.job.where_clause.is_some() && (described.schema.key.is_none() || progress.job.replace) {
+        return Err(Failure::fatal(format!(
+            "a part of table \"{table}\" cannot be read again: without a key its rows would stand twice at the sinks"
+        ))
+        .hint("read the table whole, without --where"));
     }
     size(context, &mut conn, progress).await?;
     let stage = match described.chunk_key.filter(|_| !progress.job.replace) {
@@ -94,6 +99,14 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
     };
     let next = TableProgress { stage, rows: 0, ..progress.clone() };
     context.ingest.mark(SnapshotMark::Begun { table }, &next).await?;
+    *progress = next;
+    Ok(())
+}
+
+/// The table is dropped or renamed at the source; the stream tells of that.
+pub(super) async fn gone(context: &Context, progress: &mut TableProgress) -> Result<(), Failure> {
+    let next = TableProgress { stage: Stage::Gone, ..progress.clone() };
+    context.ingest.mark(SnapshotMark::Begun { table: next.table().clone() }, &next).await?;
     *progress = next;
     Ok(())
 }
@@ -131,7 +144,8 @@ async fn ranges(context: &Arc<Context>, progress: &mut TableProgress) -> Result<
     // Also after an error: what is placed stays placed.
     *progress = table.progress.lock().await.clone();
     match result? {
-        End::Read | End::Dropped => progress.stage = Stage::Placed,
+        End::Read => progress.stage = Stage::Placed,
+        End::Dropped => gone(context, progress).await?,
         End::KeyChanged => {
             tracing::info!(table = %progress.table(), "the table's key changed, so its snapshot starts again");
             progress.stage = Stage::Pending;
@@ -187,7 +201,7 @@ async fn read_ranges(
 async fn make_range(table: &RangedTable, conn: &mut Conn, chunk_rows: u32) -> Result<Option<Range>, Failure> {
     let ranges = match &table.progress.lock().await.stage {
         Stage::Ranges(ranges) => ranges.clone(),
-        Stage::Pending | Stage::Whole | Stage::Placed | Stage::Done => return Ok(None),
+        Stage::Pending | Stage::Whole | Stage::Placed | Stage::Done | Stage::Gone => return Ok(None),
     };
     let rows = table.range_rows(chunk_rows);
     let range = planner::next_range(conn, &table.table, &ranges, table.filter.as_deref(), rows).await?;
