@@ -33,19 +33,18 @@ fn spelling(literal: &Literal, column: &Column) -> Option<String> {
     use ColumnType as T;
     match (literal, &column.ty) {
         (Literal::Number(text) | Literal::Text(text), T::Float) => single(text),
-        (Literal::Number(text) | Literal::Text(text), T::Int { .. } | T::Double | T::Decimal { .. }) => {
-            Some(text.clone())
-        }
+        (Literal::Number(text) | Literal::Text(text), T::Int { .. } | T::Double | T::Decimal { .. })
+        | (Literal::Number(text), T::Year)
+        | (
+            Literal::Text(text),
+            T::Date | T::Time { .. } | T::DateTime { .. } | T::Char { .. } | T::Text { .. } | T::Set { .. },
+        ) => Some(text.clone()),
         (Literal::Number(text), T::Bit { .. }) => Some(format!("b'{:b}'", text.parse::<u64>().ok()?)),
         (Literal::Number(text), T::Char { .. } | T::VarChar { .. } | T::Text { .. }) => {
             is_printed_so(text).then(|| text.clone())
         }
-        (Literal::Number(text), T::Year) | (Literal::Text(text), T::Date | T::Time { .. } | T::DateTime { .. }) => {
-            Some(text.clone())
-        }
         // Any other is in the time zone of the session that ran the statement.
         (Literal::Text(text), T::Timestamp { .. }) => text.starts_with("0000-00-00").then(|| text.clone()),
-        (Literal::Text(text), T::Char { .. } | T::Text { .. }) => Some(text.clone()),
         (Literal::Text(text), T::VarChar { max_bytes, .. }) => {
             // The server cuts blanks that are too many; how many characters are too many the type does not tell, but a
             // quarter of the bytes never are.
@@ -57,7 +56,6 @@ fn spelling(literal: &Literal, column: &Column) -> Option<String> {
             text.is_ascii().then(|| hex(text.as_bytes()))
         }
         (Literal::Text(text), T::Enum { members }) => members.contains(text).then(|| text.clone()),
-        (Literal::Text(text), T::Set { .. }) => Some(text.clone()),
         (Literal::Hex(bytes), T::Binary { .. } | T::VarBinary { .. } | T::Blob { .. }) => Some(hex(bytes)),
         (Literal::Bits(digits), T::Bit { .. }) => Some(format!("b'{digits}'")),
         (Literal::Bits(digits), T::Int { .. }) => Some(u64::from_str_radix(digits, 2).ok()?.to_string()),
