@@ -1,6 +1,6 @@
 //! What a statement of the binlog changes, and how its resulting schema is found.
 //!
-//! The text tells which table, which columns came, went or changed their names; the exact schema comes from the server's
+//! The text tells which table, which columns came (with which default), went or changed their names; the exact schema comes from the server's
 //! `information_schema`, if that already, and still, shows the state right behind the statement. While the stream is
 //! behind, it shows a later state: then the statement is remembered ([`Registry::pend`]), and the schema comes with the next
 //! `TABLE_MAP` of the table, or with the last of its DDL statements, whichever is first.
@@ -12,13 +12,15 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::lineage::{Came, ColumnSteps, Lineage};
 use super::registry::Registry;
 use super::session::Session;
 use super::state::Reread;
 use crate::codec::frame::{FrameHeader, TableChange};
 use crate::error::Failure;
-use crate::model::{ColumnDefault, ColumnType, Origin, TableName, TableSchema};
+use crate::model::{Column, ColumnDefault, ColumnType, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
+use crate::source::mysql::schema::added_default;
 
 impl Session<'_> {
     /// Follows a statement that stands in the binlog as a text. Frames it needs are put into the open group.
@@ -120,7 +122,7 @@ impl Session<'_> {
             // Altered since: the schema of here comes with its first rows, or with the last ALTER.
             return Ok(());
         }
-        self.adopt(found, Vec::new(), origin)
+        self.adopt(found, None, origin)
     }
 
     async fn alter_table(&mut self, table: TableName, ops: AlterOps, origin: &Origin) -> Result<(), Failure> {
@@ -159,7 +161,7 @@ impl Session<'_> {
         if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
             self.reread(table, true, "its rows were changed without row events");
         }
-        let renamed: Vec<(String, String)> = list.iter().filter_map(rename_of).collect();
+        let steps = ColumnSteps::of(list);
         // After RENAME TO in the same statement the server knows the table by its new name.
         let asked = list.iter().rev().find_map(|op| match op {
             AlterOp::RenameTo(to) => Some(to.clone()),
@@ -171,14 +173,18 @@ impl Session<'_> {
             .map(|found| TableSchema { name: table.clone(), ..found });
         let before = self.ctx.registry.current(table).map(|current| Arc::clone(&current.schema));
         let (Some(found), Some(before)) = (found, before) else {
-            return self.ctx.registry.pend(table, renamed, *ops == AlterOps::Unreadable, &mut self.ctx.writer);
+            return self.ctx.registry.pend(table, [steps], *ops == AlterOps::Unreadable, &mut self.ctx.writer);
         };
-        let expected = ops.column_names_after(&column_names(&before));
-        if expected.is_some_and(|expected| same_names(&expected, &column_names(&found))) {
-            return self.adopt(found, renamed, origin);
+        let (mut statements, unreadable) = self.ctx.registry.pending(table);
+        let foretold = !unreadable && ops.column_names_after(&column_names(&before)).is_some();
+        statements.push(steps.clone());
+        let names = before.columns.iter().map(|column| column.name.as_str());
+        let expected = Lineage::follow(names, &statements).names();
+        if foretold && same_names(&expected, &column_names(&found)) {
+            return self.adopt(found, Some(steps), origin);
         }
         info!(%table, "the server already shows a later schema, or one that could not be foretold; it follows with the next rows");
-        self.ctx.registry.pend(table, renamed, *ops == AlterOps::Unreadable, &mut self.ctx.writer)
+        self.ctx.registry.pend(table, [steps], *ops == AlterOps::Unreadable, &mut self.ctx.writer)
     }
 
     async fn rename_table(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
@@ -192,7 +198,7 @@ impl Session<'_> {
             (true, false) => self.drop_table(from, origin),
             (false, true) => {
                 if let Some(found) = self.describe(to).await? {
-                    self.adopt(found, Vec::new(), origin)?;
+                    self.adopt(found, None, origin)?;
                 }
                 self.reread(to, true, "it was renamed from a table that is not captured");
                 Ok(())
@@ -203,11 +209,11 @@ impl Session<'_> {
                     self.reread(to, true, "it was renamed before its schema was known");
                     return Ok(());
                 };
-                let (renamed, reread) = self.ctx.registry.pending(from);
+                let (steps, reread) = self.ctx.registry.pending(from);
                 self.ctx.registry.forget(from, &mut self.ctx.writer);
                 let schema = Arc::new(TableSchema { name: to.clone(), ..TableSchema::clone(&schema) });
                 let (_, id) = self.ctx.registry.set_schema(schema, &mut self.ctx.writer)?;
-                self.ctx.registry.pend(to, renamed, reread, &mut self.ctx.writer)?;
+                self.ctx.registry.pend(to, steps, reread, &mut self.ctx.writer)?;
                 if self.ctx.snapshot_unfinished(from)? {
                     self.reread(to, true, "it was renamed while its snapshot was being taken");
                 }
@@ -227,26 +233,31 @@ impl Session<'_> {
         if known { self.change(origin, TableChange::Drop { table: table.clone() }) } else { Ok(()) }
     }
 
-    /// Makes `found` the table's schema from here on. `renamed` are the renames of the statement at hand.
+    /// Makes `found` the table's schema from here on. `steps` are those of the statement at hand.
     pub(super) fn adopt(
         &mut self,
         mut found: TableSchema,
-        renamed: Vec<(String, String)>,
+        steps: Option<ColumnSteps>,
         origin: &Origin,
     ) -> Result<(), Failure> {
         let table = found.name.clone();
-        let (mut all, mut why) = (Vec::new(), None);
+        let (mut renamed, mut why) = (Vec::new(), None);
         if let Some(before) = self.ctx.registry.current(&table).map(|current| Arc::clone(&current.schema)) {
-            let (pending, unreadable) = self.ctx.registry.pending(&table);
-            all = compose(pending.into_iter().chain(renamed), &before, &found);
-            if before.same_image(&found) && before.key == found.key {
-                return Ok(());
-            }
+            let (mut pending, unreadable) = self.ctx.registry.pending(&table);
+            pending.extend(steps);
+            let names = before.columns.iter().map(|column| column.name.as_str());
+            let lineage = Lineage::follow(names, &pending);
+            set_defaults(&before, &mut found, &lineage);
+            renamed = renames(&before, &found, &lineage);
             why = if unreadable {
                 Some("a DDL statement of it could not be read")
             } else {
-                reread_reason(&before, &found, &all)
+                reread_reason(&before, &found, &lineage)
             };
+            let same = before.same_image(&found) && before.key == found.key && renamed.is_empty();
+            if same && (why.is_none() || unreadable) {
+                return self.ctx.registry.settle(&table, &mut self.ctx.writer);
+            }
         } else {
             // No rows of before: no default is ever needed.
             for column in &mut found.columns {
@@ -257,7 +268,7 @@ impl Session<'_> {
             self.ctx.windows.invalidate(&table);
         }
         let (from, to) = self.ctx.registry.set_schema(Arc::new(found), &mut self.ctx.writer)?;
-        self.change(origin, TableChange::Schema { table: table.clone(), from, to, renamed: all })?;
+        self.change(origin, TableChange::Schema { table: table.clone(), from, to, renamed })?;
         if let Some(why) = why {
             self.reread(&table, false, why);
         }
@@ -278,15 +289,6 @@ fn column_names(schema: &TableSchema) -> Vec<String> {
     schema.columns.iter().map(|column| column.name.clone()).collect()
 }
 
-fn rename_of(op: &AlterOp) -> Option<(String, String)> {
-    match op {
-        AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to } if from != to => {
-            Some((from.clone(), to.clone()))
-        }
-        _ => None,
-    }
-}
-
 fn same_names(a: &[String], b: &[String]) -> bool {
     let sorted = |names: &[String]| {
         let mut names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
@@ -296,48 +298,55 @@ fn same_names(a: &[String], b: &[String]) -> bool {
     sorted(a) == sorted(b)
 }
 
-/// Renames of several statements as one step, as far as both ends exist: (name in `before`, name in `after`).
-fn compose(
-    steps: impl Iterator<Item = (String, String)>,
-    before: &TableSchema,
-    after: &TableSchema,
-) -> Vec<(String, String)> {
-    let mut moved: Vec<(String, String)> = Vec::new();
-    for (from, to) in steps {
-        match moved.iter_mut().find(|(_, now)| now.eq_ignore_ascii_case(&from)) {
-            Some((_, now)) => *now = to,
-            None => moved.push((from, to)),
-        }
+/// Gives each column the value it has in rows that were there before it. Only the statements know it: a description by the
+/// server shows its state of now, with other defaults perhaps.
+fn set_defaults(before: &TableSchema, found: &mut TableSchema, lineage: &Lineage) {
+    let defaults: Vec<ColumnDefault> = found
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(place, column)| match lineage.came(&column.name) {
+            Some(Came::Added(default)) => added_default(found, place, default),
+            Some(Came::From(old)) => match column_of(before, old) {
+                Some(old) if old.ty == column.ty => old.default.clone(),
+                _ => ColumnDefault::Unknown,
+            },
+            None => ColumnDefault::Unknown,
+        })
+        .collect();
+    for (column, default) in found.columns.iter_mut().zip(defaults) {
+        column.default = default;
     }
-    moved
-        .into_iter()
-        .filter_map(|(from, to)| {
-            let old = before.columns.get(before.column_index(&from)?)?;
-            let new = after.columns.get(after.column_index(&to)?)?;
-            (old.name != new.name).then(|| (old.name.clone(), new.name.clone()))
+}
+
+fn column_of<'s>(schema: &'s TableSchema, name: &str) -> Option<&'s Column> {
+    schema.columns.get(schema.column_index(name)?)
+}
+
+/// Columns with another name than before: (old, new).
+fn renames(before: &TableSchema, after: &TableSchema, lineage: &Lineage) -> Vec<(String, String)> {
+    after
+        .columns
+        .iter()
+        .filter_map(|column| match lineage.came(&column.name)? {
+            Came::From(old) => {
+                let old = column_of(before, old)?;
+                (old.name != column.name).then(|| (old.name.clone(), column.name.clone()))
+            }
+            Came::Added(_) => None,
         })
         .collect()
 }
 
 /// Why rows of before the change cannot be derived at a sink, if they cannot.
-fn reread_reason(before: &TableSchema, after: &TableSchema, renamed: &[(String, String)]) -> Option<&'static str> {
-    let old_name = |name: &str| {
-        let hit = renamed.iter().find(|(_, to)| to.eq_ignore_ascii_case(name));
-        hit.map_or_else(|| name.to_owned(), |(from, _)| from.clone())
-    };
-    let mut kept = 0;
-    let mut added = false;
+fn reread_reason(before: &TableSchema, after: &TableSchema, lineage: &Lineage) -> Option<&'static str> {
+    if lineage.doubtful() {
+        return Some("its columns changed their names in a way that cannot be followed");
+    }
     for column in &after.columns {
-        let old = before.column_index(&old_name(&column.name)).and_then(|index| before.columns.get(index));
-        match old {
-            None => {
-                added = true;
-                if column.default == ColumnDefault::Unknown {
-                    return Some("a column was added whose value in older rows is not a constant");
-                }
-            }
-            Some(old) => {
-                kept += 1;
+        match lineage.came(&column.name) {
+            Some(Came::From(old)) => {
+                let Some(old) = column_of(before, old) else { continue };
                 if !keeps_values(&old.ty, &column.ty) {
                     return Some("a column changed its type");
                 }
@@ -345,10 +354,16 @@ fn reread_reason(before: &TableSchema, after: &TableSchema, renamed: &[(String, 
                     return Some("a column became NOT NULL");
                 }
             }
+            Some(Came::Added(_)) if column_of(before, &column.name).is_some() => {
+                return Some("a column went and another one of its name came");
+            }
+            Some(Came::Added(_)) | None if column.default == ColumnDefault::Unknown => {
+                return Some("a column was added whose value in older rows is not a constant");
+            }
+            Some(Came::Added(_)) | None => {}
         }
     }
-    (added && kept < before.columns.len() && renamed.is_empty())
-        .then_some("columns came and went, and one of them may have been renamed")
+    None
 }
 
 /// Whether every value of `old` is the same value under `new`, for every sink.
@@ -390,10 +405,10 @@ fn longest(ty: &ColumnType) -> u64 {
 }
 
 impl Registry {
-    /// Renames and doubts of DDL whose schema has not been seen yet.
-    fn pending(&mut self, table: &TableName) -> (Vec<(String, String)>, bool) {
+    /// Steps and doubts of DDL whose schema has not been seen yet.
+    fn pending(&mut self, table: &TableName) -> (Vec<ColumnSteps>, bool) {
         let table = self.entry(table);
-        (table.renamed.clone(), table.reread)
+        (table.steps.clone(), table.reread)
     }
 }
 
@@ -419,35 +434,97 @@ mod tests {
         ColumnType::Int { width: IntWidth::W4, unsigned: false }
     }
 
-    fn pair(from: &str, to: &str) -> (String, String) {
-        (from.to_owned(), to.to_owned())
+    fn lineage(before: &TableSchema, alters: &[&str]) -> Lineage {
+        let steps: Vec<ColumnSteps> = alters
+            .iter()
+            .map(|sql| match ddl::parse(&format!("ALTER TABLE t {sql}"), "d", SqlMode::default()) {
+                Statement::AlterTable { ops: AlterOps::Known(ops), .. } => ColumnSteps::of(&ops),
+                other => panic!("{sql}: {other:?}"),
+            })
+            .collect();
+        Lineage::follow(before.columns.iter().map(|column| column.name.as_str()), &steps)
+    }
+
+    /// The reason to read the table again after the statements, and the schema with its defaults.
+    fn after(before: &TableSchema, found: &TableSchema, alters: &[&str]) -> (Option<&'static str>, Vec<ColumnDefault>) {
+        let (lineage, mut found) = (lineage(before, alters), found.clone());
+        set_defaults(before, &mut found, &lineage);
+        let reason = reread_reason(before, &found, &lineage);
+        (reason, found.columns.into_iter().map(|column| column.default).collect())
+    }
+
+    fn names(columns: &[&str]) -> TableSchema {
+        let columns: Vec<_> = columns.iter().map(|name| (*name, int(), ColumnDefault::Null)).collect();
+        schema(&columns)
+    }
+
+    fn int_value(value: u8) -> ColumnDefault {
+        ColumnDefault::Value(vec![value, 0, 0, 0])
     }
 
     #[test]
     fn renames_of_several_statements_become_one_step() {
-        let before = schema(&[("a", int(), ColumnDefault::Null), ("x", int(), ColumnDefault::Null)]);
-        let after = schema(&[("c", int(), ColumnDefault::Null), ("x", int(), ColumnDefault::Null)]);
-        let steps = vec![pair("a", "b"), pair("b", "c"), pair("gone", "never")];
-        assert_eq!(compose(steps.into_iter(), &before, &after), vec![pair("a", "c")]);
+        let (before, found) = (names(&["a", "x"]), names(&["c", "x"]));
+        let alters = ["RENAME COLUMN a TO b", "CHANGE b c INT", "RENAME COLUMN gone TO never"];
+        let expected = vec![("a".to_owned(), "c".to_owned())];
+        assert_eq!(renames(&before, &found, &lineage(&before, &alters)), expected);
     }
 
     #[test]
-    fn a_table_is_read_again_only_when_older_rows_cannot_be_derived() {
-        let before = schema(&[("a", int(), ColumnDefault::Unknown)]);
-        let constant =
-            schema(&[("a", int(), ColumnDefault::Unknown), ("b", int(), ColumnDefault::Value(vec![1, 0, 0, 0]))]);
-        assert_eq!(reread_reason(&before, &constant, &[]), None);
-        let expression = schema(&[("a", int(), ColumnDefault::Unknown), ("b", int(), ColumnDefault::Unknown)]);
-        assert!(reread_reason(&before, &expression, &[]).is_some());
-        let wider = schema(&[("a", ColumnType::Int { width: IntWidth::W8, unsigned: false }, ColumnDefault::Unknown)]);
-        assert_eq!(reread_reason(&before, &wider, &[]), None);
-        assert!(reread_reason(&wider, &before, &[]).is_some());
+    fn the_default_of_an_added_column_is_the_statements_and_never_the_descriptions() {
+        let before = names(&["a"]);
+        let later = schema(&[("a", int(), int_value(9)), ("b", int(), int_value(9))]);
+        for (alters, expected) in [
+            (&["ADD b INT DEFAULT 5"][..], int_value(5)),
+            (&["ADD b INT"], ColumnDefault::Null),
+            (&["ADD b INT DEFAULT NULL"], ColumnDefault::Null),
+            (&["ADD c INT DEFAULT 5", "RENAME COLUMN c TO b"], int_value(5)),
+            (&["ADD b INT DEFAULT 5", "ALTER b SET DEFAULT 6"], int_value(5)),
+            (&["ADD b INT DEFAULT 5", "DROP b", "ADD b INT DEFAULT 6"], int_value(6)),
+        ] {
+            assert_eq!(after(&before, &later, alters), (None, vec![ColumnDefault::Null, expected]), "{alters:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_read_again_when_the_value_in_older_rows_is_not_told() {
+        let (before, found) = (names(&["a"]), names(&["a", "b"]));
+        for alters in [&["ADD b INT DEFAULT (a + 1)"][..], &["ADD b INT DEFAULT 1.5"], &[], &["COMMENT = 'x'"]] {
+            let (reason, defaults) = after(&before, &found, alters);
+            assert_eq!(reason, Some("a column was added whose value in older rows is not a constant"), "{alters:?}");
+            assert_eq!(defaults, [ColumnDefault::Null, ColumnDefault::Unknown], "{alters:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_read_again_when_another_column_has_an_old_ones_name() {
+        let before = names(&["a", "b"]);
+        let reason = Some("a column went and another one of its name came");
+        for alters in [&["DROP b, ADD b INT DEFAULT 5"][..], &["DROP b", "ADD b INT DEFAULT 5"]] {
+            assert_eq!(after(&before, &names(&["a", "b"]), alters).0, reason, "{alters:?}");
+        }
+        let alters = ["RENAME COLUMN b TO c, ADD b INT DEFAULT 5"];
+        assert_eq!(after(&before, &names(&["a", "c", "b"]), &alters).0, reason);
+        let swapped = after(&before, &names(&["a", "b"]), &["RENAME COLUMN a TO b, RENAME COLUMN b TO a"]).0;
+        assert_eq!(swapped, Some("its columns changed their names in a way that cannot be followed"));
+    }
+
+    #[test]
+    fn columns_that_came_and_went_under_names_of_their_own_need_no_reading() {
+        let (before, found) = (names(&["a", "b"]), names(&["a", "c"]));
+        assert_eq!(after(&before, &found, &["DROP b", "ADD c INT DEFAULT 5"]).0, None);
+        assert_eq!(after(&before, &found, &["RENAME COLUMN b TO c"]).0, None);
+        assert!(after(&before, &found, &[]).0.is_some(), "without the statement it is not known which it was");
+    }
+
+    #[test]
+    fn a_table_is_read_again_when_a_type_changes_what_is_stored() {
+        let before = names(&["a"]);
+        let wider = schema(&[("a", ColumnType::Int { width: IntWidth::W8, unsigned: false }, ColumnDefault::Null)]);
+        assert_eq!(after(&before, &wider, &["MODIFY a BIGINT"]), (None, vec![ColumnDefault::Unknown]));
+        assert_eq!(after(&wider, &before, &["MODIFY a INT"]).0, Some("a column changed its type"));
         let renamed = schema(&[("b", int(), ColumnDefault::Null)]);
-        assert_eq!(reread_reason(&before, &renamed, &[pair("a", "b")]), None);
-        assert!(
-            reread_reason(&before, &renamed, &[]).is_some(),
-            "without the hint a rename looks like a drop and an add"
-        );
+        assert_eq!(after(&wider, &renamed, &["CHANGE a b INT"]).0, Some("a column changed its type"));
     }
 
     #[test]

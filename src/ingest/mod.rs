@@ -9,11 +9,13 @@
 //! - `session`: what an item of the decoder does to the log.
 //! - `registry`: which schema each table has at this place of the log.
 //! - `ddl`: what a statement changes.
+//! - `lineage`: which older column, or which statement, a column comes from.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
 //! - `place`: chunks and whole-table reads into the log.
 //! - `state`: what stands beside the frames in the log.
 
 mod ddl;
+mod lineage;
 mod place;
 mod registry;
 mod run;

@@ -127,14 +127,14 @@ impl Session<'_> {
                 .is_none_or(|current| current.schema.same_image(&schema) && current.schema.key == schema.key);
             if !same_key {
                 // No statement of the window made this difference, so the log's schema is what is old.
-                self.adopt(TableSchema::clone(&schema), Vec::new(), origin)?;
+                self.adopt(TableSchema::clone(&schema), None, origin)?;
                 if !window.keys.is_empty() {
                     self.end_group(origin)?;
                     answer(reply, Placed::Discarded);
                     return Ok(());
                 }
             } else if self.ctx.registry.current(&schema.name).is_none() {
-                self.adopt(TableSchema::clone(&schema), Vec::new(), origin)?;
+                self.adopt(TableSchema::clone(&schema), None, origin)?;
             }
         }
         let Some(current) = self.ctx.registry.current(&schema.name).cloned() else {
@@ -252,7 +252,7 @@ impl Session<'_> {
         let ExactRead { table, schema, replace, mut pieces, progress, reply, .. } = read;
         self.reading_table(true);
         self.save_position(at)?;
-        self.adopt(TableSchema::clone(&schema), Vec::new(), origin)?;
+        self.adopt(TableSchema::clone(&schema), None, origin)?;
         let Some(current) = self.ctx.registry.current(&table).cloned() else {
             return Err(Failure::fatal(format!("table '{table}' lost its schema while it was read whole")));
         };

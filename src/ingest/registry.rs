@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::lineage::ColumnSteps;
 use super::state::{self, Counts, TableRecord};
 use super::writer::LogWriter;
 use crate::codec::catalog::{Catalog, encode_schema, state_key};
@@ -27,7 +28,9 @@ pub(super) struct Current {
 pub(super) struct Table {
     pub(super) name: TableName,
     pub(super) current: Option<Current>,
-    pub(super) renamed: Vec<(String, String)>,
+    /// What DDL since `current` has done to its columns.
+    pub(super) steps: Vec<ColumnSteps>,
+    /// Rows of before that DDL have to be read again once the schema is known.
     pub(super) reread: bool,
     counts: Counts,
     /// Rows of the open group.
@@ -39,7 +42,7 @@ pub(super) struct Table {
 impl Table {
     fn new(name: TableName) -> Self {
         let (counts, open) = (Counts::default(), Counts::default());
-        Self { name, current: None, renamed: Vec::new(), reread: false, counts, open, dirty: false }
+        Self { name, current: None, steps: Vec::new(), reread: false, counts, open, dirty: false }
     }
 
     /// Counts rows of the open group.
@@ -81,7 +84,7 @@ impl Registry {
         let mut registry = Self { next_schema: last + 1, ..Self::default() };
         for (name, record) in state::tables(reader)? {
             let table = registry.entry(&name);
-            table.renamed = record.renamed;
+            table.steps = record.steps;
             table.reread = record.reread;
             if let Some(id) = record.schema {
                 let schema = catalog.get(id).map_err(damaged)?;
@@ -148,7 +151,7 @@ impl Registry {
         let table = self.entry(&schema.name);
         let before = table.current.as_ref().map(|current| current.id);
         table.current = Some(Current { id, schema, plan });
-        table.renamed.clear();
+        table.steps.clear();
         table.reread = false;
         let name = table.name.clone();
         self.store(&name, writer)?;
@@ -159,7 +162,7 @@ impl Registry {
     pub(super) fn forget(&mut self, name: &TableName, writer: &mut LogWriter) {
         let table = self.entry(name);
         table.current = None;
-        table.renamed.clear();
+        table.steps.clear();
         table.reread = false;
         writer.remove(&state::table_key(name));
     }
@@ -168,20 +171,36 @@ impl Registry {
     pub(super) fn pend(
         &mut self,
         name: &TableName,
-        renamed: impl IntoIterator<Item = (String, String)>,
+        steps: impl IntoIterator<Item = ColumnSteps>,
         reread: bool,
         writer: &mut LogWriter,
     ) -> Result<(), Failure> {
         let table = self.entry(name);
-        table.renamed.extend(renamed);
+        table.steps.extend(steps.into_iter().filter(|steps| !steps.is_empty()));
         table.reread |= reread;
         self.store(name, writer)
+    }
+
+    /// What the noted DDL came to is the schema that the table has already.
+    pub(super) fn settle(&mut self, name: &TableName, writer: &mut LogWriter) -> Result<(), Failure> {
+        let table = self.entry(name);
+        if table.steps.is_empty() {
+            return Ok(());
+        }
+        table.steps.clear();
+        self.store(name, writer)
+    }
+
+    /// Whether DDL of the table was noted whose result is not known yet.
+    pub(super) fn has_pending(&self, name: &TableName) -> bool {
+        let table = self.by_name.get(name).and_then(|index| self.tables.get(*index));
+        table.is_some_and(|table| !table.steps.is_empty())
     }
 
     fn store(&mut self, name: &TableName, writer: &mut LogWriter) -> Result<(), Failure> {
         let table = self.entry(name);
         let schema = table.current.as_ref().map(|current| current.id);
-        let record = TableRecord { schema, renamed: table.renamed.clone(), reread: table.reread };
+        let record = TableRecord { schema, steps: table.steps.clone(), reread: table.reread };
         writer.put(&state::table_key(name), &encode("a table record", &record)?);
         Ok(())
     }

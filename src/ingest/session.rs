@@ -3,6 +3,8 @@
 //! Everything here works on the open group; [`Session::end_group`] ends it. What the decoder says is taken as true: it has
 //! checked checksums, bitmaps and transaction bounds.
 
+use std::time::Duration;
+
 use mysql_async::Conn;
 
 use super::registry::Current;
@@ -16,6 +18,10 @@ use crate::source::mysql::connect;
 use crate::source::mysql::schema;
 use crate::source::mysql::server::ServerInfo;
 use crate::telemetry::SourcePhase;
+
+/// Longest wait on the lock of a table that is to be described. Behind it the description is taken as it is: one of another
+/// state than the stream's is told by its columns, and the schema then comes with the table's next rows.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// The ingest loop between two reconnects.
 pub(super) struct Session<'a> {
@@ -59,17 +65,24 @@ impl<'a> Session<'a> {
 
     /// Asks the server for the table's schema as it is now.
     pub(super) async fn describe(&mut self, table: &TableName) -> Result<Option<TableSchema>, Failure> {
-        if self.control.is_none() {
-            self.control = Some(connect::connect(&self.ctx.plan).await?);
-        }
-        let Some(conn) = self.control.as_mut() else { return Ok(None) };
-        match schema::describe(conn, self.server.flavour, table).await {
-            Ok(described) => Ok(described.map(|described| TableSchema::clone(&described.schema))),
-            Err(failure) => {
-                self.control = None;
-                Err(failure)
-            }
-        }
+        let mut conn = match self.control.take() {
+            Some(conn) => conn,
+            None => self.open_control().await?,
+        };
+        // MySQL writes a DDL statement to the binlog before its change of the dictionary can be seen; opening the table waits
+        // on the statement's metadata lock.
+        schema::wait_for_ddl(&mut conn, table).await?;
+        let described = schema::describe(&mut conn, self.server.flavour, table).await?;
+        self.control = Some(conn);
+        Ok(described.map(|described| described.schema))
+    }
+
+    async fn open_control(&self) -> Result<Conn, Failure> {
+        let mut conn = connect::connect(&self.ctx.plan).await?;
+        // With autocommit off a question would hold its metadata lock for good, and block DDL on the source.
+        let session = format!("SET SESSION lock_wait_timeout = {}, autocommit = 1", LOCK_WAIT.as_secs());
+        connect::execute(&mut conn, &session, "prepare the connection for questions about tables").await?;
+        Ok(conn)
     }
 
     /// A `TABLE_MAP` that differs from the last one of its table.
@@ -77,10 +90,12 @@ impl<'a> Session<'a> {
         let table = &seen.name;
         if let Some(current) = self.ctx.registry.current(table)
             && current.schema.same_image(seen)
+            // A column may have gone and come again, and look the same.
+            && !self.ctx.registry.has_pending(table)
         {
             return Ok(());
         }
-        // Defaults and a unique key stand only in information_schema, which may already show a later state.
+        // A unique key stands only in information_schema, which may already show a later state.
         let described = self.describe(table).await?.filter(|described| described.same_image(seen));
         let adopted = described.unwrap_or_else(|| {
             let mut schema = seen.clone();
@@ -90,7 +105,7 @@ impl<'a> Session<'a> {
             schema
         });
         self.schemas.push(table.clone());
-        self.adopt(adopted, Vec::new(), origin)
+        self.adopt(adopted, None, origin)
     }
 
     /// Rows of one table, as the source sent them.

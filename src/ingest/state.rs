@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::lineage::ColumnSteps;
 use crate::codec::state::{SOURCE_POSITION, get, name_key, named};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
@@ -55,8 +56,8 @@ pub struct Reread {
 pub(super) struct TableRecord {
     /// Its schema; `None` for a table that exists but whose schema is not known yet.
     pub(super) schema: Option<SchemaId>,
-    /// Column renames of DDL whose resulting schema could not be read in time, (old, new), in order.
-    pub(super) renamed: Vec<(String, String)>,
+    /// What DDL whose resulting schema could not be read in time did to its columns, in order.
+    pub(super) steps: Vec<ColumnSteps>,
     /// A DDL of the table could not be followed exactly: rows of before it are read again once the schema is known.
     pub(super) reread: bool,
 }

@@ -117,6 +117,8 @@ pub struct Decoder {
     commit_micros: i64,
     /// Captured rows have been seen in this group.
     has_rows: bool,
+    /// The group's statement has no effect: another group says so when it has.
+    without_effect: bool,
     /// A compressed transaction is being unpacked.
     unpacking: bool,
 }
@@ -135,6 +137,7 @@ impl Decoder {
             gtid: Gtid::Anonymous,
             commit_micros: 0,
             has_rows: false,
+            without_effect: false,
             unpacking: false,
         })
     }
@@ -248,6 +251,7 @@ impl Decoder {
         }
         self.gtid = start.gtid;
         self.start_group(start.commit_micros);
+        self.without_effect = start.without_effect;
         if start.begins {
             self.state = State::Open;
             return Ok(Item::Begin);
@@ -259,6 +263,7 @@ impl Decoder {
     fn start_group(&mut self, commit_micros: i64) {
         self.commit_micros = commit_micros;
         self.has_rows = false;
+        self.without_effect = false;
         self.group += 1;
     }
 
@@ -280,6 +285,10 @@ impl Decoder {
     fn query<'a>(&mut self, query: Query<'a>, timestamp: u32) -> Result<Item<'a>, BinlogError> {
         self.start_unnamed(timestamp);
         let open = self.state == State::Open;
+        if self.without_effect && !open {
+            self.end_group();
+            return Ok(Item::Nothing);
+        }
         match control(&query.sql) {
             Control::Begin | Control::XaStart if open => {
                 Err(BinlogError::OutOfPlace { name: "BEGIN", place: "inside a transaction" })

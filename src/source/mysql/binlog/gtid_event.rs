@@ -12,6 +12,8 @@ pub(super) struct GroupStart {
     pub(super) commit_micros: i64,
     /// A transaction is open from here on, without a BEGIN of its own (MariaDB).
     pub(super) begins: bool,
+    /// The group's statement has no effect of its own: it is the start or the taking back of an ALTER in two phases (MariaDB).
+    pub(super) without_effect: bool,
 }
 
 /// Post-header flag of the logical clock; always written since MySQL 5.7.
@@ -22,6 +24,17 @@ const ORIGINAL_FOLLOWS: u64 = 1 << 55;
 
 /// MariaDB: the group is one event, with no COMMIT or XID behind it.
 const FL_STANDALONE: u8 = 1;
+
+/// MariaDB: the number of the group commit follows (8 bytes).
+const FL_GROUP_COMMIT_ID: u8 = 2;
+
+/// MariaDB: the name of a distributed transaction follows, which is prepared or completed here.
+const FL_XA: u8 = 64 | 128;
+
+/// MariaDB 10.8 (MDEV-11675, `binlog_alter_two_phase`), in the second byte of flags: the group only says that an ALTER has
+/// begun, or that it has failed. Its statement stands there whole, and again in the group that commits it.
+const FL_START_ALTER: u8 = 2;
+const FL_ROLLBACK_ALTER: u8 = 8;
 
 fn whole_seconds(timestamp: u32) -> i64 {
     i64::from(timestamp) * 1_000_000
@@ -53,7 +66,7 @@ pub(super) fn mysql(data: &[u8], anonymous: bool, timestamp: u32) -> Result<Grou
         }
     }
     let gtid = if anonymous { Gtid::Anonymous } else { numbered(uuid, String::new(), number)? };
-    Ok(GroupStart { gtid, commit_micros, begins: false })
+    Ok(GroupStart { gtid, commit_micros, begins: false, without_effect: false })
 }
 
 fn numbered(uuid: [u8; 16], tag: String, number: u64) -> Result<Gtid, BinlogError> {
@@ -123,7 +136,7 @@ pub(super) fn mysql_tagged(data: &[u8], timestamp: u32) -> Result<GroupStart, Bi
         }
     }
     let (Some(uuid), Some(number)) = (uuid, number) else { return Err(BinlogError::Short { part }) };
-    Ok(GroupStart { gtid: numbered(uuid, tag, number)?, commit_micros, begins: false })
+    Ok(GroupStart { gtid: numbered(uuid, tag, number)?, commit_micros, begins: false, without_effect: false })
 }
 
 fn varlen(cursor: &mut Cursor<'_>) -> Result<u64, BinlogError> {
@@ -141,17 +154,29 @@ fn varlen(cursor: &mut Cursor<'_>) -> Result<u64, BinlogError> {
     Ok(u64::from_le_bytes(bytes) >> (more + 1))
 }
 
-/// MariaDB's `GTID`: sequence number (8), domain (4), flags (1), then what the flags announce.
+/// MariaDB's `GTID`: sequence number (8), domain (4), flags (1), then what the flags announce, then a second byte of flags;
+/// filled up with zeros to 19 bytes.
 pub(super) fn mariadb(data: &[u8], server_id: u32, timestamp: u32) -> Result<GroupStart, BinlogError> {
     let mut cursor = Cursor::new(data);
     let part = "GTID";
     let sequence = cursor.u64(part)?;
     let domain = cursor.u32(part)?;
     let flags = cursor.u8(part)?;
+    if flags & FL_GROUP_COMMIT_ID != 0 {
+        cursor.u64(part)?;
+    }
+    if flags & FL_XA != 0 {
+        // Format, lengths of the name's two parts, the name.
+        cursor.u32(part)?;
+        let name = usize::from(cursor.u8(part)?) + usize::from(cursor.u8(part)?);
+        cursor.take(name, part)?;
+    }
+    let more_flags = if cursor.is_empty() { 0 } else { cursor.u8(part)? };
     Ok(GroupStart {
         gtid: Gtid::MariaDb { domain, server: server_id, sequence },
         commit_micros: whole_seconds(timestamp),
         begins: flags & FL_STANDALONE == 0,
+        without_effect: more_flags & (FL_START_ALTER | FL_ROLLBACK_ALTER) != 0,
     })
 }
 
@@ -177,7 +202,7 @@ mod tests {
         let gtid = Gtid::MySql { uuid, tag: "ab".into(), number: 3 };
         assert_eq!(
             mysql_tagged(&data, 7).unwrap(),
-            GroupStart { gtid, commit_micros: 1_700_000_000_000_000, begins: false }
+            GroupStart { gtid, commit_micros: 1_700_000_000_000_000, begins: false, without_effect: false }
         );
         for cut in 0..data.len() {
             assert!(mysql_tagged(&data[..cut], 7).is_err(), "cut at {cut}");
@@ -196,9 +221,34 @@ mod tests {
         data.extend([0; 7]);
         let gtid = Gtid::MySql { uuid: [0xab; 16], tag: String::new(), number: 9 };
         let start = mysql(&data, false, 5).unwrap();
-        assert_eq!(start, GroupStart { gtid, commit_micros: 1_600_000_000_123_456, begins: false });
+        assert_eq!(
+            start,
+            GroupStart { gtid, commit_micros: 1_600_000_000_123_456, begins: false, without_effect: false }
+        );
         let anonymous = mysql(&data, true, 5).unwrap();
         assert_eq!(anonymous.gtid, Gtid::Anonymous);
         assert_eq!(anonymous.commit_micros, 1_600_000_000_123_456);
+    }
+
+    #[test]
+    fn only_the_commit_of_an_alter_in_two_phases_has_an_effect() {
+        let group = |flags: u8, announced: &[u8], more_flags: u8| {
+            let mut data = 7_u64.to_le_bytes().to_vec();
+            data.extend(3_u32.to_le_bytes());
+            data.push(flags);
+            data.extend(announced);
+            data.push(more_flags);
+            data.resize(data.len().max(19), 0);
+            mariadb(&data, 5, 9).unwrap()
+        };
+        let commit_id = 99_u64.to_le_bytes();
+        let xa = [1, 0, 0, 0, 2, 1, b'a', b'b', b'c'];
+        for (more_flags, without_effect) in [(0, false), (1, false), (2, true), (4, false), (8, true)] {
+            for (flags, announced) in [(0x29, &[][..]), (0x2b, &commit_id[..]), (0x69, &xa[..])] {
+                let gtid = Gtid::MariaDb { domain: 3, server: 5, sequence: 7 };
+                let expected = GroupStart { gtid, commit_micros: 9_000_000, begins: false, without_effect };
+                assert_eq!(group(flags, announced, more_flags), expected, "{flags:x} {more_flags}");
+            }
+        }
     }
 }

@@ -177,8 +177,8 @@ impl Parser<'_> {
 
     fn element(&mut self, element: Element) {
         match element {
-            Element::Column { name, attributes } => {
-                self.ops.push(AlterOp::AddColumn { name, position_given: attributes.position });
+            Element::Column { name, attributes, default } => {
+                self.ops.push(AlterOp::AddColumn { name, position_given: attributes.position, default });
                 self.keys_of(attributes);
             }
             Element::PrimaryKey => self.ops.push(AlterOp::PrimaryKeyChanged),

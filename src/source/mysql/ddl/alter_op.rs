@@ -1,6 +1,7 @@
 //! What `ALTER TABLE` changes: which columns come, go or change their name, and which operations change rows that no event
 //! shows.
 
+use super::default::AddedDefault;
 use crate::model::TableName;
 
 /// An operation that changes the rows of a table without any row event.
@@ -31,6 +32,8 @@ pub enum AlterOp {
         name: String,
         /// `FIRST` or `AFTER`: it does not come last.
         position_given: bool,
+        /// What the rows that are there get.
+        default: AddedDefault,
     },
     /// `DROP COLUMN`.
     DropColumn {

@@ -1,6 +1,7 @@
 //! One element of a table's definition, as it stands in `CREATE TABLE` and behind `ADD`: a column, or a key, or a constraint.
 
 use super::cursor::Cursor;
+use super::default::{self, AddedDefault};
 use super::tokens::Token;
 
 /// What a column's definition says beside its type.
@@ -20,6 +21,7 @@ pub(super) enum Element {
     Column {
         name: String,
         attributes: Attributes,
+        default: AddedDefault,
     },
     PrimaryKey,
     Index,
@@ -50,7 +52,8 @@ pub(super) fn element(cursor: &mut Cursor<'_>) -> Option<Element> {
 /// Takes `name type attributes`.
 pub(super) fn column(cursor: &mut Cursor<'_>) -> Option<Element> {
     let name = name(cursor)?;
-    Some(Element::Column { name, attributes: attributes(cursor) })
+    let default = default::of(*cursor);
+    Some(Element::Column { name, attributes: attributes(cursor), default })
 }
 
 /// Takes a column's name; MySQL lets its table and database stand before it.
@@ -133,7 +136,7 @@ mod tests {
 
     fn column_of(sql: &str) -> (String, Attributes) {
         match read(sql) {
-            Some(Element::Column { name, attributes }) => (name, attributes),
+            Some(Element::Column { name, attributes, .. }) => (name, attributes),
             other => panic!("{sql}: {other:?}"),
         }
     }

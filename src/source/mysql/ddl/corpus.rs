@@ -36,8 +36,8 @@ fn render_create(create: &CreateTable) -> String {
 
 fn render_op(op: &AlterOp) -> String {
     match op {
-        AlterOp::AddColumn { name, position_given: false } => format!("+{name}"),
-        AlterOp::AddColumn { name, position_given: true } => format!("+{name}@"),
+        AlterOp::AddColumn { name, position_given: false, .. } => format!("+{name}"),
+        AlterOp::AddColumn { name, position_given: true, .. } => format!("+{name}@"),
         AlterOp::DropColumn { name } => format!("-{name}"),
         AlterOp::RenameColumn { from, to } => format!("{from}=>{to}"),
         AlterOp::ChangeColumn { from, to } => format!("{from}~>{to}"),

@@ -41,6 +41,40 @@ impl<'a> Cursor<'a> {
         self.tokens.sql().get(from..self.offset()).unwrap_or_default().trim()
     }
 
+    /// The text of the next token, with its quotes.
+    pub(super) fn source(&self) -> &'a str {
+        self.tokens.sql().get(self.offset()..self.end()).unwrap_or_default()
+    }
+
+    /// The text from the next token on.
+    pub(super) fn rest(&self) -> &'a str {
+        self.tokens.sql().get(self.offset()..).unwrap_or_default()
+    }
+
+    /// Where the next token ends.
+    fn end(&self) -> usize {
+        self.tokens.at()
+    }
+
+    /// Takes the tokens that make up the next `len` bytes; `false` when one of them goes beyond.
+    pub(super) fn take_exactly(&mut self, len: usize) -> bool {
+        let goal = self.offset().saturating_add(len);
+        loop {
+            let end = self.end();
+            if self.take().is_none() || end > goal {
+                return false;
+            }
+            if end == goal {
+                return true;
+            }
+        }
+    }
+
+    /// The settings the text is read under.
+    pub(super) fn mode(&self) -> SqlMode {
+        self.tokens.mode()
+    }
+
     /// Whether the statement is over.
     pub(super) fn at_end(&self) -> bool {
         matches!(self.peek(), None | Some(Token::Symbol(b';')))

@@ -13,7 +13,7 @@
 //! [`Statement::Dml`]) and comes with every table it mentions, so that the caller stops only for a table it captures.
 //!
 //! Not done here: whether a table is captured, whether names compare without case (`lower_case_table_names`), types,
-//! defaults, and what triggers or stored functions do.
+//! defaults of other columns than added ones, and what triggers or stored functions do.
 
 mod alter;
 mod alter_op;
@@ -23,6 +23,7 @@ mod columns;
 mod corpus;
 mod create;
 mod cursor;
+mod default;
 mod names;
 mod statement;
 mod tokens;
@@ -30,5 +31,6 @@ mod writes;
 
 pub use alter_op::{AlterOp, AlterOps, UnseenChange};
 pub use classify::parse;
+pub use default::{AddedDefault, Literal};
 pub use statement::{CreateTable, Statement, XaStep};
 pub use tokens::SqlMode;

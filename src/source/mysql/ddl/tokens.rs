@@ -27,7 +27,7 @@ impl SqlMode {
     }
 }
 
-/// One token. Literals keep no content: nothing here depends on a value.
+/// One token. Literals keep no content: who needs it takes the text at their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
     /// An unquoted identifier or a keyword.
@@ -67,6 +67,16 @@ impl<'a> Tokens<'a> {
     /// The text itself.
     pub(super) fn sql(&self) -> &'a str {
         self.sql
+    }
+
+    /// The settings it is read under.
+    pub(super) fn mode(&self) -> SqlMode {
+        self.mode
+    }
+
+    /// Where the last token ended.
+    pub(super) fn at(&self) -> usize {
+        self.at.min(self.sql.len())
     }
 
     fn byte(&self, ahead: usize) -> Option<u8> {

@@ -45,7 +45,7 @@ pub(super) fn default(
 }
 
 /// What the server fills in where a NOT NULL column has no default; `None` where it refuses.
-fn implicit(ty: &ColumnType) -> Option<String> {
+pub(super) fn implicit(ty: &ColumnType) -> Option<String> {
     let text = match ty {
         ColumnType::Int { .. } | ColumnType::Float | ColumnType::Double | ColumnType::Decimal { .. } => "0",
         ColumnType::Year => "0000",
@@ -73,9 +73,10 @@ fn constant(text: &str, ty: &ColumnType) -> Option<String> {
         return None;
     }
     match ty {
-        // The catalogue speaks UTF-8, so bytes above ASCII have been replaced.
+        // The catalogue speaks UTF-8, so bytes that are none have been replaced by question marks.
         ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob { .. } => {
-            value.is_ascii().then(|| value.bytes().fold("0x".to_owned(), |hex, byte| format!("{hex}{byte:02x}")))
+            let exact = value.is_ascii() && !value.contains('?');
+            exact.then(|| value.bytes().fold("0x".to_owned(), |hex, byte| format!("{hex}{byte:02x}")))
         }
         _ => Some(value),
     }
@@ -123,6 +124,15 @@ mod tests {
         assert_eq!(of(&with(r"'it''s \\ x'"), &text(), Flavour::MariaDb), value(b"\x08it's \\ x"));
         assert_eq!(of(&with(r"'x\0y'"), &ColumnType::VarBinary { max_bytes: 9 }, Flavour::MariaDb), value(b"\x03x\0y"));
         assert_eq!(of(&with("-3"), &int(), Flavour::MariaDb), value(&[0xfd, 0xff]));
+    }
+
+    #[test]
+    fn a_binary_default_that_may_have_lost_bytes_is_not_a_value() {
+        let binary = ColumnType::VarBinary { max_bytes: 9 };
+        for text in [r"'\0?'", "'?'", "'caf\u{e9}'"] {
+            assert_eq!(of(&with(text), &binary, Flavour::MariaDb), ColumnDefault::Unknown, "{text}");
+        }
+        assert_eq!(of(&with("0x6162"), &binary, Flavour::MySql), ColumnDefault::Unknown);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! A table, as the catalogue describes it.
 
 use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
 
 use super::columns::{self, RawColumn};
 use super::defaults;
+use super::failure::query_failure;
 use super::flavour::Flavour;
 use super::keys::{self, ChunkKey, RawKeyPart};
-use super::quote::identifier;
+use super::quote::{identifier, table_identifier};
 use crate::codec::row_image::ImageWriter;
 use crate::error::Failure;
 use crate::model::{Column, ColumnDefault, ColumnType, TableName, TableSchema};
@@ -51,6 +53,29 @@ pub async fn describe(conn: &mut Conn, flavour: Flavour, table: &TableName) -> R
     let keys = keys::fetch(conn, table).await?;
     assemble(flavour, table, raw, keys).map(Some)
 }
+
+/// Waits until no DDL statement of the table is at work, or the session's `lock_wait_timeout` is over.
+///
+/// # Errors
+/// The server's, but none that is about the table: what is wrong with it the description tells.
+pub async fn wait_for_ddl(conn: &mut Conn, table: &TableName) -> Result<(), Failure> {
+    let opened = conn.query_drop(format!("SELECT 1 FROM {} LIMIT 0", table_identifier(table))).await;
+    match opened {
+        Err(mysql_async::Error::Server(error)) if ABOUT_THE_TABLE.contains(&error.code) => Ok(()),
+        opened => opened.map_err(|error| query_failure(&format!("open table \"{table}\""), error)),
+    }
+}
+
+/// Errors of opening a table that say nothing about the connection.
+const ABOUT_THE_TABLE: [u16; 7] = [
+    1049, // ER_BAD_DB_ERROR
+    1142, // ER_TABLEACCESS_DENIED_ERROR
+    1143, // ER_COLUMNACCESS_DENIED_ERROR
+    1146, // ER_NO_SUCH_TABLE
+    1205, // ER_LOCK_WAIT_TIMEOUT
+    1356, // ER_VIEW_INVALID
+    1412, // ER_TABLE_DEF_CHANGED
+];
 
 fn assemble(
     flavour: Flavour,

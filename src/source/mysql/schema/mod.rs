@@ -14,6 +14,7 @@
 //! What is not promised: that the description still holds when it is returned. Whoever needs that reads it between two
 //! positions of the stream and lets the stream tell of changes.
 
+mod added;
 mod columns;
 mod defaults;
 mod describe;
@@ -25,7 +26,8 @@ mod labels;
 mod list;
 mod quote;
 
-pub use describe::{ColumnFacts, Described, describe};
+pub use added::added_default;
+pub use describe::{ColumnFacts, Described, describe, wait_for_ddl};
 pub(in crate::source::mysql) use estimate::is_transactional;
 pub use estimate::{Estimate, estimate};
 pub(in crate::source::mysql) use failure::query_failure;

@@ -1,0 +1,92 @@
+//! Definitions that changed while nobody was reading: the server shows only the last state, the statements show the way.
+
+use crate::support::sandbox::{DATABASE, Sandbox};
+use crate::support::server::{Kind, ServerOptions};
+
+/// Tables whose older rows must get what each statement said, though later ones said something else.
+const CHANGES: [&str; 7] = [
+    "CREATE TABLE later_default (id INT PRIMARY KEY)",
+    "CREATE TABLE dropped_and_added (id INT PRIMARY KEY)",
+    "CREATE TABLE same_again (id INT PRIMARY KEY, b INT)",
+    "CREATE TABLE same_at_once (id INT PRIMARY KEY, b INT)",
+    "CREATE TABLE renamed (id INT PRIMARY KEY)",
+    "CREATE TABLE swapped (id INT PRIMARY KEY, a INT, b INT)",
+    "CREATE TABLE bytes (id INT PRIMARY KEY)",
+];
+
+const LATER: [&str; 24] = [
+    "ALTER TABLE later_default ADD c INT NOT NULL DEFAULT 5",
+    "ALTER TABLE later_default ALTER c SET DEFAULT 9",
+    "INSERT INTO later_default (id) VALUES (3)",
+    "ALTER TABLE dropped_and_added ADD c INT DEFAULT 5, ADD d INT DEFAULT 6",
+    "UPDATE dropped_and_added SET c = 50, d = 60 WHERE id = 2",
+    "ALTER TABLE dropped_and_added DROP c",
+    "ALTER TABLE dropped_and_added ADD c INT DEFAULT 7",
+    "INSERT INTO dropped_and_added (id) VALUES (3)",
+    "ALTER TABLE same_again DROP b",
+    "ALTER TABLE same_again ADD b INT DEFAULT 7",
+    "INSERT INTO same_again (id) VALUES (3)",
+    "ALTER TABLE same_at_once DROP b, ADD b INT DEFAULT 7",
+    "INSERT INTO same_at_once (id) VALUES (3)",
+    "ALTER TABLE renamed ADD c VARCHAR(9) NOT NULL DEFAULT 'it''s'",
+    "ALTER TABLE renamed CHANGE c d VARCHAR(9) NOT NULL DEFAULT 'other'",
+    "ALTER TABLE renamed ADD c VARCHAR(9) NOT NULL DEFAULT 'new'",
+    "RENAME TABLE renamed TO renamed_too",
+    "INSERT INTO renamed_too (id) VALUES (3)",
+    "ALTER TABLE swapped RENAME COLUMN a TO b, RENAME COLUMN b TO a",
+    "INSERT INTO swapped VALUES (3, 5, 6)",
+    "ALTER TABLE bytes ADD c VARBINARY(8) NOT NULL DEFAULT x'00ff3f27', ADD d BINARY(4) DEFAULT x'6100'",
+    "ALTER TABLE bytes ADD e VARCHAR(9) CHARACTER SET latin1 DEFAULT 'caf\u{e9}', ADD f FLOAT DEFAULT 0.1",
+    "ALTER TABLE bytes ALTER c SET DEFAULT x'01'",
+    "INSERT INTO bytes (id) VALUES (3)",
+];
+
+both_servers! {
+    async fn older_rows_get_the_default_of_then_and_not_of_now(kind: Kind) {
+        let sandbox = Sandbox::new(kind).await;
+        for statement in CHANGES {
+            sandbox.server.exec(format!("USE {DATABASE}; {statement}")).await;
+        }
+        for table in ["later_default", "dropped_and_added", "renamed", "bytes"] {
+            sandbox.server.exec(format!("INSERT INTO {DATABASE}.{table} VALUES (1), (2)")).await;
+        }
+        for table in ["same_again", "same_at_once"] {
+            sandbox.server.exec(format!("INSERT INTO {DATABASE}.{table} VALUES (1, 10), (2, NULL)")).await;
+        }
+        sandbox.server.exec(format!("INSERT INTO {DATABASE}.swapped VALUES (1, 10, 20), (2, NULL, 1)")).await;
+        sandbox.run_once();
+        sandbox.assert_mirrored().await;
+
+        for statement in LATER {
+            sandbox.server.exec(format!("USE {DATABASE}; {statement}")).await;
+        }
+        sandbox.run_once();
+
+        let compared = sandbox.assert_mirrored().await;
+        assert_eq!((compared.tables, compared.rows), (CHANGES.len(), 3 * CHANGES.len()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alter_in_two_phases_changes_the_copy_once_on_mariadb() {
+    let server = ServerOptions::new(Kind::MariaDb).argument("--binlog-alter-two-phase=ON").start().await;
+    let sandbox = Sandbox::on(server).await;
+    sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)")).await;
+    sandbox.run_once();
+
+    sandbox
+        .server
+        .exec(format!("USE {DATABASE}; ALTER TABLE t ADD a INT DEFAULT 5; INSERT INTO t VALUES (2, 6)"))
+        .await;
+    sandbox
+        .server
+        .exec(format!("USE {DATABASE}; ALTER TABLE t RENAME COLUMN a TO b; ALTER TABLE t ADD a INT DEFAULT 7"))
+        .await;
+    sandbox.server.exec(format!("INSERT INTO {DATABASE}.t VALUES (3, 8, 9)")).await;
+    sandbox.run_once();
+
+    assert_eq!(sandbox.assert_mirrored().await.rows, 3);
+    let events: Vec<mysql_async::Row> = sandbox.server.query("SHOW BINLOG EVENTS").await;
+    let started = |row: &mysql_async::Row| row.get::<String, _>(5).is_some_and(|info| info.contains("START ALTER"));
+    assert_eq!(events.iter().filter(|row| started(row)).count(), 3, "the server wrote every ALTER in two phases");
+}
