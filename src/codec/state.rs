@@ -10,6 +10,9 @@ use crate::model::TableName;
 /// Key of the source's position: everything before it is in the log.
 pub const SOURCE_POSITION: &[u8] = b"source/position";
 
+/// Key of the last LSN before the source's position. Stored with it: who sees the position knows what is durable with it.
+pub const SOURCE_LSN: &[u8] = b"source/lsn";
+
 const LIMIT: usize = 64 << 20;
 
 /// A value as it is stored.

@@ -11,7 +11,7 @@ use super::registry::Current;
 use super::run::Ingest;
 use super::state::{self, Counts};
 use crate::codec::frame::{FrameHeader, RowOp};
-use crate::codec::state::{SOURCE_POSITION, encode};
+use crate::codec::state::{SOURCE_LSN, SOURCE_POSITION, encode};
 use crate::error::Failure;
 use crate::model::{Origin, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::connect;
@@ -191,6 +191,8 @@ impl<'a> Session<'a> {
     /// before it durable without their position.
     pub(super) fn save_position(&mut self, at: &SourcePosition) -> Result<(), Failure> {
         self.ctx.writer.checkpoint(SOURCE_POSITION, &encode("the source position", at)?);
+        let last = encode("the source's last lsn", &self.ctx.writer.last_lsn())?;
+        self.ctx.writer.checkpoint(SOURCE_LSN, &last);
         self.ctx.registry.checkpoint(&mut self.ctx.writer)
     }
 

@@ -5,7 +5,7 @@
 //! it fills a block of the log; a transaction larger than that goes on in further frames, and its finished frames leave
 //! this process's memory while it is still being read.
 
-use wal::{Appender, GroupEnd};
+use wal::{Appender, GroupEnd, Lsn};
 
 use crate::codec::frame::{FrameHeader, MAX_ROWS, RowOp, RowsHeader, Section, encode_header};
 use crate::error::Failure;
@@ -158,6 +158,11 @@ impl LogWriter {
     /// Removes a value with the end of the group.
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.staged.push((key.to_vec(), None));
+    }
+
+    /// Last LSN given out.
+    pub(super) fn last_lsn(&self) -> Lsn {
+        self.appender.next_lsn().prev()
     }
 
     /// Whether enough has gathered to hand over.

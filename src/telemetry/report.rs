@@ -14,7 +14,7 @@ use super::status::{
     Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, TableStatus, WalStatus,
 };
 use super::{Live, SinkLive, SinkPhase, now_micros, seconds_between};
-use crate::codec::state::{SOURCE_POSITION, get};
+use crate::codec::state::{SOURCE_LSN, SOURCE_POSITION, get};
 use crate::model::{SourcePosition, TableName};
 
 /// Reports on the daemon.
@@ -90,6 +90,12 @@ impl Reporter {
         }
     }
 
+    /// The last LSN that the stored position stands behind. The log publishes what is durable a moment after its commit, which a
+    /// reader of the position may already see.
+    fn durable_with_position(&self) -> Lsn {
+        get::<Lsn>(&self.wal.reader(), SOURCE_LSN, "the source's last lsn").ok().flatten().unwrap_or(Lsn::ZERO)
+    }
+
     /// Everything that the source committed before this is in the log. Before the first word from the server it is the start
     /// of this process: a lag that is at least so long, and grows.
     fn source_until(&self) -> i64 {
@@ -109,7 +115,7 @@ impl Reporter {
             path: self.path.clone(),
             id: self.wal.id().to_string(),
             first_lsn: stats.first_lsn.raw(),
-            durable_lsn: stats.durable_lsn.raw(),
+            durable_lsn: stats.durable_lsn.max(self.durable_with_position()).raw(),
             bytes: stats.live_bytes,
             capacity_bytes: stats.capacity_bytes,
             disk_bytes: stats.disk_bytes,

@@ -264,6 +264,8 @@ impl Server {
             .args(["--innodb-buffer-pool-size=128M", "--skip-name-resolve"])
             .arg(format!("--port={}", self.port))
             .arg(path_argument("--datadir", &self.data_directory()))
+            // A MariaDB that starts removes the temporary tables of every other one in the same directory.
+            .arg(path_argument("--tmpdir", &self.data_directory()))
             .arg(path_argument("--socket", &directory.join("socket")))
             .arg(path_argument("--pid-file", &directory.join("pid")))
             .args(self.kind().own_arguments())
