@@ -97,14 +97,19 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
         if wanted { tables.iter().filter(|table| !seen.contains(table)).cloned().collect() } else { Vec::new() };
     // Shown before it is stored: whoever sees the position sees what is still to be read.
     live.snapshot.set_asked(initial.iter().cloned().chain(unfinished(&reader)?).collect());
+    let mut asked = Vec::with_capacity(initial.len());
+    for table in &initial {
+        let (key, value) = initial_progress(table)?;
+        asked.push((key, Some(value)));
+    }
     if stored.is_none() {
         let mut changes = vec![(SOURCE_POSITION.to_vec(), Some(encode("the source position", &from.position)?))];
-        for table in &initial {
-            let (key, value) = initial_progress(table)?;
-            changes.push((key, Some(value)));
-        }
+        changes.append(&mut asked);
         wal.put_state(changes).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
         info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
+    } else if !asked.is_empty() {
+        // Tables that are captured since: stored before anything of them is read, so that no restart forgets them.
+        wal.put_state(asked).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
     }
     // It has answered; a goodbye it does not hear changes nothing.
     drop(conn.disconnect().await);

@@ -18,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wal::{Lsn, Options, Wal};
 
+use crate::codec::state::encode;
 use crate::config::{Plan, SinkKind, SinkPlan};
 use crate::control::{BackfillJob, BackfillRequest, ControlServer, Daemon};
-use crate::deliver::{Delivery, Goal};
+use crate::deliver::{Delivery, Goal, start_key};
 use crate::error::Failure;
 use crate::first_contact::{self, Contact};
 use crate::ingest::{self, Ingest, Until, Wiring};
+use crate::model::TableName;
 use crate::sink::{Sink, sqlite};
 use crate::source::mysql::snapshot::{Backfill, Coordinator, Job, SnapshotStatus};
 use crate::telemetry::http::HttpServer;
@@ -56,21 +58,33 @@ struct Served {
 /// # Errors
 /// What stopped the source; with `once`, also what stopped a sink or a table's snapshot.
 pub async fn run(plan: Plan, options: StartOptions, shutdown: CancellationToken) -> Result<(), Failure> {
-    let (wal, appender) = open_log(&plan)?;
+    let (wal, appender) = open_log(&plan).await?;
     let outcome = run_on(&plan, options, &shutdown, &wal, appender).await;
     let closed = wal.shutdown().await.map_err(|error| Failure::fatal("the log could not be closed").caused_by(error));
     outcome.and(closed)
 }
 
-fn open_log(plan: &Plan) -> Result<(Wal, wal::Appender), Failure> {
-    Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).map_err(|error| match error {
-        wal::Error::Locked { .. } => {
-            Failure::fatal(format!("another process uses the log in '{}'", plan.wal.path.display()))
-                .caused_by(error)
-                .hint("stop it, or point wal.path to another directory")
+/// How long a start waits for the log's lock: a `status` of the stopped daemon may be reading the log at this moment.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+async fn open_log(plan: &Plan) -> Result<(Wal, wal::Appender), Failure> {
+    let deadline = tokio::time::Instant::now() + LOCK_WAIT;
+    loop {
+        let error = match Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)) {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        if !matches!(error, wal::Error::Locked { .. }) {
+            let place = plan.wal.path.display();
+            return Err(Failure::fatal(format!("cannot open the log in '{place}'")).caused_by(error));
         }
-        error => Failure::fatal(format!("cannot open the log in '{}'", plan.wal.path.display())).caused_by(error),
-    })
+        if tokio::time::Instant::now() >= deadline {
+            return Err(Failure::fatal(format!("another process uses the log in '{}'", plan.wal.path.display()))
+                .caused_by(error)
+                .hint("stop it, or point wal.path to another directory"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn run_on(
@@ -101,9 +115,9 @@ async fn run_on(
     let backfilling = tokio::spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
     let http = http.map(|server| tokio::spawn(server.serve(reporter.clone(), stop.clone())));
 
-    let fresh_sinks = create_cursors(plan, wal).await?;
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
-    queue_jobs(&options, &contact, fresh_sinks, wal, &jobs)?;
+    create_cursors(plan, wal, &contact.tables).await?;
+    queue_jobs(&options, &contact, wal, &jobs)?;
     let (goal, _) = watch::channel(Goal::Forever);
     let served = start_deliveries(plan, wal, &live, &stop, &goal)?;
 
@@ -167,23 +181,28 @@ async fn join(name: &str, task: tokio::task::JoinHandle<()>) {
     }
 }
 
-/// One cursor per sink. Gives whether a sink is new to a log that no longer begins at its start.
-async fn create_cursors(plan: &Plan, wal: &Wal) -> Result<bool, Failure> {
+/// One cursor per sink. For a sink that is new to a log that no longer begins at its start, every table is asked for again.
+async fn create_cursors(plan: &Plan, wal: &Wal, tables: &[TableName]) -> Result<(), Failure> {
     let known = wal.cursors();
     let first = wal.positions().borrow().first;
-    let mut fresh = false;
     for sink in &plan.sinks {
         if known.iter().any(|cursor| cursor.name == sink.name) {
             continue;
         }
         let at = first.prev();
+        // Before the cursor: once it exists, nobody would know that the sink is new.
+        let mut state = vec![(start_key(&sink.name), Some(encode("a cursor's start", &at)?))];
+        if at > Lsn::ZERO {
+            info!(sink = %sink.name, "a new sink on a log that was trimmed: every table is read again for it");
+            for table in tables {
+                let why = format!("sink '{}' is new", sink.name);
+                state.push(ingest::asked(&ingest::Reread { table: table.clone(), replace: false, why })?);
+            }
+        }
+        wal.put_state(state).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
         wal.create_cursor(&sink.name, at).await.map_err(|error| {
             Failure::fatal(format!("cannot create the cursor of sink '{}'", sink.name)).caused_by(error)
         })?;
-        if at > Lsn::ZERO {
-            info!(sink = %sink.name, "a new sink on a log that was trimmed: every table is read again for it");
-            fresh = true;
-        }
     }
     for cursor in known.iter().filter(|cursor| !plan.sinks.iter().any(|sink| sink.name == cursor.name)) {
         warn!(
@@ -191,25 +210,18 @@ async fn create_cursors(plan: &Plan, wal: &Wal) -> Result<bool, Failure> {
             "the log has a cursor of a sink that is not configured: it keeps the log from being trimmed (replicator wal drop-cursor)"
         );
     }
-    Ok(fresh)
+    Ok(())
 }
 
 fn queue_jobs(
     options: &StartOptions,
     contact: &Contact,
-    fresh_sinks: bool,
     wal: &Wal,
     jobs: &mpsc::UnboundedSender<Job>,
 ) -> Result<(), Failure> {
     let send = |job| jobs.send(job).map_err(|_| Failure::fatal("the snapshot coordinator is gone"));
     for table in &contact.initial {
         send(Job::Initial(table.clone()))?;
-    }
-    if fresh_sinks {
-        for table in contact.tables.iter().filter(|table| !contact.initial.contains(table)) {
-            let backfill = Backfill { may_be_gone: true, ..Backfill::whole(table.clone()) };
-            send(Job::Backfill { backfill, stored: None })?;
-        }
     }
     for reread in ingest::rereads(&wal.reader())? {
         send(Job::Backfill { backfill: reread_job(reread), stored: None })?;

@@ -13,7 +13,7 @@ mod round;
 mod run;
 
 pub use applied::applied_rows;
-pub use run::{Delivery, Goal};
+pub use run::{Delivery, Goal, start_key};
 
 #[cfg(test)]
 mod tests;

@@ -20,12 +20,14 @@ pub(super) struct LogView {
     pub(super) durable: Lsn,
     /// The sink's cursor.
     pub(super) cursor: Lsn,
+    /// Where the cursor was when it was created: nothing has been applied while it is still there.
+    pub(super) start: Lsn,
 }
 
 /// The last LSN the sink has applied: it goes on behind it.
 pub(super) fn resume(sink: &str, target: TargetState, log: LogView) -> Result<Lsn, Failure> {
     let applied = match target {
-        TargetState::Fresh if log.cursor == Lsn::ZERO || log.cursor.next() == log.first => log.cursor,
+        TargetState::Fresh if log.cursor == log.start => log.cursor,
         TargetState::Fresh => {
             return Err(Failure::fatal(format!(
                 "the target of sink '{sink}' is empty, but lsn {} has been applied to it: it was emptied or exchanged",
@@ -64,7 +66,14 @@ mod tests {
     use super::*;
 
     fn log(first: u64, durable: u64, cursor: u64) -> LogView {
-        LogView { id: LogId::new(1), first: Lsn::new(first), durable: Lsn::new(durable), cursor: Lsn::new(cursor) }
+        let start = Lsn::ZERO;
+        LogView {
+            id: LogId::new(1),
+            first: Lsn::new(first),
+            durable: Lsn::new(durable),
+            cursor: Lsn::new(cursor),
+            start,
+        }
     }
 
     fn at(applied: u64) -> TargetState {
@@ -86,7 +95,10 @@ mod tests {
     #[test]
     fn an_emptied_target_is_not_written_to() {
         assert_eq!(resume("s", TargetState::Fresh, log(1, 12, 0)).unwrap(), Lsn::ZERO);
-        assert_eq!(resume("s", TargetState::Fresh, log(8, 12, 7)).unwrap(), Lsn::new(7), "a new sink on a trimmed log");
+        let new_on_a_trimmed_log = LogView { start: Lsn::new(7), ..log(8, 12, 7) };
+        assert_eq!(resume("s", TargetState::Fresh, new_on_a_trimmed_log).unwrap(), Lsn::new(7));
+        let all_applied_and_trimmed = resume("s", TargetState::Fresh, log(8, 7, 7));
+        assert!(all_applied_and_trimmed.unwrap_err().message.contains("emptied"));
         assert!(resume("s", TargetState::Fresh, log(3, 12, 7)).unwrap_err().message.contains("emptied"));
     }
 

@@ -184,8 +184,14 @@ impl Delivery {
             .find(|cursor| cursor.name == self.name)
             .ok_or_else(|| Failure::fatal(format!("the log has no cursor for sink '{}'", self.name)))?;
         let positions = *self.wal.positions().borrow();
-        let view =
-            LogView { id: self.wal.id(), first: positions.first, durable: positions.durable, cursor: cursor.lsn };
+        let start = get(reader, &start_key(&self.name), "a cursor's start")?.unwrap_or(Lsn::ZERO);
+        let view = LogView {
+            id: self.wal.id(),
+            first: positions.first,
+            durable: positions.durable,
+            cursor: cursor.lsn,
+            start,
+        };
         let at = resume(&self.name, target, view)?;
         self.acknowledged = at.max(cursor.lsn);
         if at > cursor.lsn {
@@ -212,7 +218,10 @@ impl Delivery {
             FrameHeader::Rows(header) => {
                 rows = header.sections.iter().map(|section| u64::from(section.rows)).sum();
                 self.sink.write(frame.lsn, &decoded, &mut Schemas::new(catalog))?;
-                applied.count(&decoded);
+                // Behind the cursor they were counted before the target was restored from an older copy.
+                if frame.lsn > self.acknowledged {
+                    applied.count(&decoded);
+                }
                 if self.sink.pending_bytes() > SPILL_BYTES {
                     self.sink.spill().await?;
                 }
@@ -264,6 +273,11 @@ impl Delivery {
 
 fn nothing_more(durable: &watch::Receiver<wal::Positions>, at: Lsn) -> bool {
     durable.borrow().durable <= at
+}
+
+/// Key of the LSN at which a sink's cursor was created, in the log's state.
+pub fn start_key(sink: &str) -> Vec<u8> {
+    [b"start/", sink.as_bytes()].concat()
 }
 
 fn round_key(sink: &str) -> Vec<u8> {

@@ -214,7 +214,7 @@ impl Session<'_> {
                 let schema = Arc::new(TableSchema { name: to.clone(), ..TableSchema::clone(&schema) });
                 let (_, id) = self.ctx.registry.set_schema(schema, &mut self.ctx.writer)?;
                 self.ctx.registry.pend(to, steps, reread, &mut self.ctx.writer)?;
-                if self.ctx.snapshot_unfinished(from)? {
+                if self.ctx.snapshot_unfinished(from)? || self.is_asked(from) {
                     self.reread(to, true, "it was renamed while its snapshot was being taken");
                 }
                 self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })

@@ -25,4 +25,4 @@ mod windows;
 mod writer;
 
 pub use run::{Ingest, Until, Wiring};
-pub use state::{Counts, Reread, counts, known_tables, rereads, stored_position};
+pub use state::{Counts, Reread, asked, counts, known_tables, rereads, stored_position};

@@ -77,10 +77,11 @@ impl Session<'_> {
             Request::Pause { reply } => self.pause(reply, at, origin).await,
             Request::Mark { mark, progress, reply } => {
                 let mark = match mark {
-                    SnapshotMark::Begun { table } => {
-                        // The job is now in the snapshot's own progress.
-                        self.ctx.writer.remove(&super::state::reread_key(&table));
-                        if self.ctx.outstanding.remove(&table) {
+                    SnapshotMark::Begun { table, replaces } => {
+                        // The job is now in the snapshot's own progress; a job that only adds does not stand for one that replaces.
+                        if replaces || self.ctx.outstanding.get(&table) == Some(&false) {
+                            self.ctx.writer.remove(&super::state::reread_key(&table));
+                            self.ctx.outstanding.remove(&table);
                             self.ctx.show_outstanding();
                         }
                         Mark::SnapshotBegun { table }
@@ -90,7 +91,9 @@ impl Session<'_> {
                 self.ctx.writer.put(&progress.0, &progress.1);
                 self.single(FrameHeader::Mark { origin: origin.clone(), mark })?;
                 self.end_group(origin)?;
-                // The reader may have gone; the mark stands all the same.
+                // Whoever is told that a table is done finds its rows durable.
+                self.checkpoint_and_flush(at).await?;
+                self.ctx.durable().await?;
                 answer(reply, ());
                 Ok(())
             }
@@ -101,7 +104,8 @@ impl Session<'_> {
     pub(super) async fn place_waiting(&mut self, at: &SourcePosition, origin: &Origin) -> Result<(), Failure> {
         let mut index = 0;
         while let Some(chunk) = self.ctx.waiting.get(index) {
-            if reaches(at, &chunk.high)? {
+            // What cannot be placed is said at once: after a change of servers its position may never be reached.
+            if !self.ctx.windows.is_valid(chunk.window) || reaches(at, &chunk.high)? {
                 let chunk = self.ctx.waiting.swap_remove(index);
                 self.save_position(at)?;
                 self.place_chunk(chunk, origin).await?;

@@ -4,7 +4,7 @@
 //! when [`FLUSH_EVERY`] has passed, or when the stream runs dry, whichever is first. So a burst shares commits and a single
 //! transaction is durable a moment after it was read.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,8 +63,8 @@ pub struct Ingest {
     pub(super) rereads: Vec<Reread>,
     /// Re-reads of finished groups, started once these are durable.
     pub(super) jobs: Vec<Reread>,
-    /// Tables to be read again whose snapshot has not begun.
-    pub(super) outstanding: HashSet<TableName>,
+    /// Tables to be read again whose snapshot has not begun, and whether the sinks' rows are to be replaced.
+    pub(super) outstanding: HashMap<TableName, bool>,
     pub(super) live: Arc<Live>,
     pub(super) shutdown: CancellationToken,
     until: Until,
@@ -112,7 +112,7 @@ impl Ingest {
             jobs_out: wiring.jobs,
             rereads: Vec::new(),
             jobs: Vec::new(),
-            outstanding: rereads(&reader)?.into_iter().map(|reread| reread.table).collect(),
+            outstanding: rereads(&reader)?.into_iter().map(|reread| (reread.table, reread.replace)).collect(),
             live: wiring.live,
             shutdown: wiring.shutdown,
             until: wiring.until,
@@ -194,8 +194,16 @@ impl Ingest {
         Ok(())
     }
 
+    /// Waits until everything handed over is durable.
+    pub(super) async fn durable(&mut self) -> Result<(), Failure> {
+        tokio::select! {
+            done = self.writer.flush_durable() => done,
+            () = self.shutdown.cancelled() => Err(Failure::retry("stopped before the log was durable")),
+        }
+    }
+
     pub(super) fn show_outstanding(&self) {
-        self.live.snapshot.set_asked(self.outstanding.iter().cloned().collect());
+        self.live.snapshot.set_asked(self.outstanding.keys().cloned().collect());
     }
 
     /// Gives re-reads of finished groups to the snapshot readers.
@@ -311,7 +319,7 @@ impl Session<'_> {
                         }
                         tokio::select! {
                             event = stream.next() => event?,
-                            Some(request) = self.ctx.requests.recv() => {
+                            Some(request) = self.ctx.requests.recv(), if knows_its_file(decoder) => {
                                 self.serve_one(request, decoder, reading).await?;
                                 continue;
                             }
@@ -336,7 +344,9 @@ impl Session<'_> {
             if since_look >= LOOK_EVERY {
                 since_look = 0;
                 backoff.reset();
-                while let Ok(request) = self.ctx.requests.try_recv() {
+                while knows_its_file(decoder)
+                    && let Ok(request) = self.ctx.requests.try_recv()
+                {
                     self.serve_one(request, decoder, reading).await?;
                 }
                 if (reading.flushed.elapsed() >= FLUSH_EVERY || self.ctx.writer.wants_flush())
@@ -498,7 +508,14 @@ impl Session<'_> {
 
 /// Whether a `QUERY` event can be more than the begin or end of a transaction, which every transaction has.
 fn may_be_a_statement(data: &[u8]) -> bool {
-    !data.ends_with(b"BEGIN") && !data.ends_with(b"COMMIT")
+    // The statement follows the default database and its terminating zero byte.
+    !data.ends_with(b"\0BEGIN") && !data.ends_with(b"\0COMMIT")
+}
+
+/// Whether positions of other connections can be compared with the stream's: after a start by GTID the server names its
+/// file with the first group or heartbeat.
+fn knows_its_file(decoder: &Decoder) -> bool {
+    !decoder.boundary().0.is_empty()
 }
 
 /// Origin of frames that a snapshot places here: the stream's position, and the time of ours.

@@ -63,6 +63,11 @@ impl<'a> Session<'a> {
         self.forgotten.push(table.clone());
     }
 
+    /// Whether the table is to be read again and its snapshot has not begun.
+    pub(super) fn is_asked(&self, table: &TableName) -> bool {
+        self.ctx.outstanding.contains_key(table) || self.ctx.rereads.iter().any(|reread| reread.table == *table)
+    }
+
     /// Asks the server for the table's schema as it is now.
     pub(super) async fn describe(&mut self, table: &TableName) -> Result<Option<TableSchema>, Failure> {
         let mut conn = match self.control.take() {
@@ -225,10 +230,11 @@ impl<'a> Session<'a> {
 
     /// Ends the open group.
     pub(super) fn end_group(&mut self, origin: &Origin) -> Result<(), Failure> {
-        for reread in std::mem::take(&mut self.ctx.rereads) {
+        for mut reread in std::mem::take(&mut self.ctx.rereads) {
+            reread.replace |= self.ctx.outstanding.get(&reread.table).copied().unwrap_or(false);
             let value = encode("a re-read", &reread)?;
             self.ctx.writer.put(&state::reread_key(&reread.table), &value);
-            self.ctx.outstanding.insert(reread.table.clone());
+            self.ctx.outstanding.insert(reread.table.clone(), reread.replace);
             self.ctx.jobs.push(reread);
             self.ctx.show_outstanding();
         }

@@ -82,6 +82,14 @@ pub fn rereads(reader: &wal::Reader) -> Result<Vec<Reread>, Failure> {
     Ok(named(reader, REREADS, "a re-read")?.into_iter().map(|(_, reread)| reread).collect())
 }
 
+/// The state entry that asks for a table to be read again.
+///
+/// # Errors
+/// A name beyond any limit.
+pub fn asked(reread: &Reread) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+    Ok((reread_key(&reread.table), Some(crate::codec::state::encode("a re-read", reread)?)))
+}
+
 pub(super) fn tables(reader: &wal::Reader) -> Result<Vec<(TableName, TableRecord)>, Failure> {
     named(reader, TABLES, "a table record")
 }

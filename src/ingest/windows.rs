@@ -38,6 +38,11 @@ impl Windows {
         self.open.remove(&id).map(|(_, window)| window)
     }
 
+    /// Whether a chunk read in the window can still be placed.
+    pub(super) fn is_valid(&self, id: WindowId) -> bool {
+        self.open.get(&id).is_some_and(|(_, window)| window.valid)
+    }
+
     pub(super) fn watches(&self, table: &TableName) -> bool {
         self.open.values().any(|(name, window)| name == table && window.valid)
     }

@@ -40,6 +40,7 @@ impl Reporter {
         let sinks: Vec<(Arc<SinkLive>, Lsn)> =
             self.live.sinks().into_iter().map(|sink| (Arc::clone(&sink), sink.applied_lsn())).collect();
         let tables = self.tables();
+        let snapshot = self.snapshot();
         let source = self.source(now);
         let cursors = self.wal.cursors();
         let wal = self.log();
@@ -57,7 +58,7 @@ impl Reporter {
             uptime_seconds: self.started.elapsed().as_secs(),
             source,
             wal,
-            snapshot: self.snapshot(),
+            snapshot,
             sinks,
             tables,
         }

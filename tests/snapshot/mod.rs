@@ -60,7 +60,7 @@ both_servers! {
         let log = log.lock().unwrap();
         assert!(log.chunks.len() >= 15 && log.chunks.iter().all(|(_, images)| images.rows <= 7));
         let table = table("t");
-        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone() }, SnapshotMark::Finished { table, rows: 100 }]);
+        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone(), replaces: false }, SnapshotMark::Finished { table, rows: 100 }]);
     }
 
     async fn keys_of_every_kind_are_read_in_chunks(kind: Kind) {

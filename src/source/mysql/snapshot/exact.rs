@@ -67,6 +67,8 @@ async fn read_in(context: &Context, slot: &mut Slot, progress: &mut TableProgres
     // An error drops `exact`, which lets the stream go on.
     let pinned = pin(context, slot, &table, &at, transactional).await?;
     let Some((described, position)) = pinned else {
+        // The stream stands still as long as it lives, and would not take the mark.
+        drop(exact);
         return super::table::gone(context, progress).await;
     };
     let reader = TableReader::new(&described)?;

@@ -110,6 +110,8 @@ pub enum SnapshotMark {
     Begun {
         /// The table.
         table: TableName,
+        /// Its rows at the sinks are replaced, or the table is gone: nothing that was asked of it before is left to do.
+        replaces: bool,
     },
     /// It ended.
     Finished {

@@ -98,7 +98,13 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
         },
     };
     let next = TableProgress { stage, rows: 0, ..progress.clone() };
-    context.ingest.mark(SnapshotMark::Begun { table }, &next).await?;
+    context
+        .ingest
+        .mark(
+            SnapshotMark::Begun { table, replaces: next.stage == Stage::Whole && next.job.where_clause.is_none() },
+            &next,
+        )
+        .await?;
     *progress = next;
     Ok(())
 }
@@ -106,7 +112,7 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
 /// The table is dropped or renamed at the source; the stream tells of that.
 pub(super) async fn gone(context: &Context, progress: &mut TableProgress) -> Result<(), Failure> {
     let next = TableProgress { stage: Stage::Gone, ..progress.clone() };
-    context.ingest.mark(SnapshotMark::Begun { table: next.table().clone() }, &next).await?;
+    context.ingest.mark(SnapshotMark::Begun { table: next.table().clone(), replaces: true }, &next).await?;
     *progress = next;
     Ok(())
 }
