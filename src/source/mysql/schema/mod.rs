@@ -1,6 +1,6 @@
 //! Tables as the server's catalogue describes them.
 //!
-//! [`describe`] gives the schema that a `TABLE_MAP` with full metadata gives of the same table, equal under
+//! [`describe()`] gives the schema that a `TABLE_MAP` with full metadata gives of the same table, equal under
 //! [`TableSchema::same_image`](crate::model::TableSchema::same_image), plus what only the catalogue knows: defaults, row
 //! estimates, and how a snapshot reads each column. [`list_tables`] names the tables that are captured.
 //!

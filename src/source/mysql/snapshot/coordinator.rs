@@ -45,7 +45,7 @@ struct Ended {
 }
 
 impl Coordinator {
-    /// Takes up what is stored: `stored` holds the log's state entries under [`STATE_PREFIX`](super::STATE_PREFIX). Tables that
+    /// Takes up what is stored: `stored` holds the log's state entries under [`STATE_PREFIX`]. Tables that
     /// are not done go on where they were. Jobs that wait in `jobs` already are taken in, so that from here on `status` names every table
     /// that was asked for.
     pub fn new(
