@@ -94,7 +94,14 @@ impl Reporter {
     /// The last LSN that the stored position stands behind. The log publishes what is durable a moment after its commit, which a
     /// reader of the position may already see.
     fn durable_with_position(&self) -> Lsn {
-        get::<Lsn>(&self.wal.reader(), SOURCE_LSN, "the source's last lsn").ok().flatten().unwrap_or(Lsn::ZERO)
+        match get::<Lsn>(&self.wal.reader(), SOURCE_LSN, "the source's last lsn") {
+            // A log whose source has appended nothing yet has no such entry.
+            Ok(last) => last.unwrap_or(Lsn::ZERO),
+            Err(failure) => {
+                tracing::warn!(error = %failure.chain(), "the status has only what the log has published as durable");
+                Lsn::ZERO
+            }
+        }
     }
 
     /// Everything that the source committed before this is in the log. Before the first word from the server it is the start
