@@ -22,8 +22,14 @@ pub async fn run(kind: Kind, table: &mut Table) {
 
     let transactions = PER_SECOND * SECONDS;
     let path = sandbox.sqlite();
+    let (ready, made) = tokio::sync::oneshot::channel();
     let reader = std::thread::spawn(move || {
         let copy = open_sqlite(&path);
+        let tables = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'ticks'";
+        while copy.query_row(tables, [], |row| row.get::<_, u32>(0)).unwrap() == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        ready.send(()).unwrap();
         let mut newest = copy.prepare("SELECT COALESCE(MAX(id), 0) FROM ticks").unwrap();
         let mut visible: Vec<Instant> = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(u64::from(SECONDS) + 60);
@@ -39,6 +45,7 @@ pub async fn run(kind: Kind, table: &mut Table) {
     });
 
     let mut connection = Conn::new(sandbox.server.root().db_name(Some(DATABASE))).await.unwrap();
+    made.await.unwrap();
     let mut committed = Vec::new();
     let start = Instant::now();
     for id in 1..=transactions {
