@@ -16,8 +16,8 @@ mod tests;
 pub use clash::{CLASH_HINT, Clash, clashes};
 pub use file::{load, parse};
 pub use plan::{
-    Deletion, HttpPlan, Mode, Plan, SinkKind, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter,
-    TableOptions, TableRule, TlsMode, TlsPlan, WalPlan,
+    ClickHouseTypes, Deletion, HttpPlan, JsonType, Mode, Plan, SetType, SinkKind, SinkPlan, SnapshotPlan, SourcePlan,
+    SpecificStart, Startup, TableFilter, TableOptions, TableRule, TlsMode, TlsPlan, WalPlan, ZeroDates,
 };
 pub use problem::{ConfigError, Problem};
 pub use secret::Secret;

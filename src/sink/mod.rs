@@ -15,6 +15,7 @@
 //!   again; versions ([`crate::codec::frame::row_version`]) make applying twice applying once.
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
+pub mod clickhouse;
 mod columns;
 pub mod sqlite;
 
