@@ -7,6 +7,7 @@
 #[macro_use]
 mod both_servers;
 pub mod cells;
+pub mod clickhouse;
 pub mod compare;
 pub mod daemon;
 pub mod history;

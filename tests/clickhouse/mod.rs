@@ -1,0 +1,3 @@
+//! The ClickHouse sink against the engine itself.
+
+mod server; // the server of the test support starts, restarts, dies and keeps its users
