@@ -14,6 +14,7 @@ pub mod history;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod replica;
 pub mod sandbox;
 pub mod server;
 pub mod template;
