@@ -4,12 +4,11 @@
 //! the layout of a table it finds and see whether the configuration still means the same. What cannot be laid out is
 //! refused by name here, before anything is created.
 
-use std::collections::HashSet;
-
 use super::types::Storage;
 use crate::config::{Deletion, Mode, TableOptions};
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
+use crate::sink::columns::{Kept, NameRule, check_names, kept, key_of, marks};
 
 /// Columns a table may have (`SQLITE_MAX_COLUMN` as SQLite is built here).
 const MAX_COLUMNS: usize = 2000;
@@ -52,10 +51,7 @@ impl Layout {
         let table = &schema.name;
         check_target_name(table, &target)?;
         let mut columns = Vec::with_capacity(schema.columns.len());
-        for (source, column) in schema.columns.iter().enumerate() {
-            if options.drop.iter().any(|name| same_name(name, &column.name)) {
-                continue;
-            }
+        for Kept { source, column, name } in kept(schema, options) {
             let Some(storage) = Storage::of(&column.ty) else {
                 return Err(Failure::row(format!(
                     "column \"{}\" of {table} has a type that is not supported yet",
@@ -63,15 +59,15 @@ impl Layout {
                 ))
                 .hint("leave the table out with `source.exclude`"));
             };
-            let renamed = options.rename.iter().find(|(name, _)| same_name(name, &column.name));
-            let name = renamed.map_or(&column.name, |(_, new)| new).clone();
             columns.push(TargetColumn { source, name, storage });
         }
         let soft = (options.mode == Mode::Mirror && options.deletion == Deletion::Soft)
             .then(|| options.soft_delete_column.clone());
-        check_names(table, &columns, soft.as_deref())?;
+        let names = columns.iter().map(|column| column.name.as_str());
+        check_names(table, names, soft.as_deref(), NameRule::AsciiCaseFolds)?;
         let history = options.mode == Mode::History;
-        let key = if history { Vec::new() } else { key_of(schema, &columns)? };
+        let sources: Vec<usize> = columns.iter().map(|column| column.source).collect();
+        let key = if history { Vec::new() } else { key_of(schema, &sources)? };
         let count = if history { columns.len() * 2 + HISTORY_COLUMNS } else { columns.len() + 1 };
         if count > MAX_COLUMNS {
             return Err(Failure::row(format!(
@@ -97,12 +93,12 @@ impl Layout {
 
     /// Marks the source's columns that are kept.
     pub(super) fn wanted(&self, source_columns: usize) -> Vec<bool> {
-        marks(self.columns.iter(), source_columns)
+        marks(self.columns.iter().map(|column| column.source), source_columns)
     }
 
     /// Marks the source's columns that make the key.
     pub(super) fn wanted_key(&self, source_columns: usize) -> Vec<bool> {
-        marks(self.key_columns(), source_columns)
+        marks(self.key_columns().map(|column| column.source), source_columns)
     }
 
     /// A name for SQLite's row number that no column hides.
@@ -193,16 +189,6 @@ pub(super) fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-fn marks<'c>(columns: impl Iterator<Item = &'c TargetColumn>, source_columns: usize) -> Vec<bool> {
-    let mut wanted = vec![false; source_columns];
-    for column in columns {
-        if let Some(mark) = wanted.get_mut(column.source) {
-            *mark = true;
-        }
-    }
-    wanted
-}
-
 fn check_target_name(table: &TableName, target: &str) -> Result<(), Failure> {
     let folded = target.to_ascii_lowercase();
     if target.is_empty() || folded.starts_with("sqlite_") || folded.starts_with(RESERVED) || target.contains('\0') {
@@ -212,53 +198,6 @@ fn check_target_name(table: &TableName, target: &str) -> Result<(), Failure> {
         .hint("set another `table_name` for the sink, for example \"copy_{table}\""));
     }
     Ok(())
-}
-
-fn check_names(table: &TableName, columns: &[TargetColumn], soft: Option<&str>) -> Result<(), Failure> {
-    if columns.is_empty() {
-        return Err(Failure::fatal(format!("`drop` leaves no column of {table}"))
-            .hint("leave the table out with `source.exclude` instead"));
-    }
-    let mut seen = HashSet::new();
-    for column in columns {
-        if column.name.is_empty() || column.name.contains('\0') {
-            return Err(Failure::fatal(format!("a column of {table} would have no name in the target"))
-                .hint("mend `rename` of the table's rule"));
-        }
-        if !seen.insert(column.name.to_ascii_lowercase()) {
-            return Err(Failure::fatal(format!(
-                "two columns of {table} would be named \"{}\" in the target",
-                column.name
-            ))
-            .hint("give one of them another name with `rename`; case does not tell names apart"));
-        }
-    }
-    match soft {
-        Some(soft) if seen.contains(&soft.to_ascii_lowercase()) => {
-            Err(Failure::fatal(format!("{table} has a column named \"{soft}\", as the soft-delete column"))
-                .hint("set another `soft_delete_column`, or rename the table's column with `rename`"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The key in places of `columns`. A mirror without a part of its key could not tell rows apart.
-fn key_of(schema: &TableSchema, columns: &[TargetColumn]) -> Result<Vec<usize>, Failure> {
-    let Some(key) = &schema.key else { return Ok(Vec::new()) };
-    let mut places = Vec::with_capacity(key.columns.len());
-    for source in &key.columns {
-        let source = usize::from(*source);
-        let Some(place) = columns.iter().position(|column| column.source == source) else {
-            let name = schema.columns.get(source).map_or("", |column| column.name.as_str());
-            return Err(Failure::fatal(format!(
-                "`drop` names \"{name}\", which is part of the key of {}",
-                schema.name
-            ))
-            .hint("keep the key's columns in a mirror, or use `mode: history` for the table"));
-        };
-        places.push(place);
-    }
-    Ok(places)
 }
 
 #[cfg(test)]

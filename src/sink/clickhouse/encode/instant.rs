@@ -1,0 +1,159 @@
+//! Dates and times as ClickHouse counts them: days, or fractions of a second, from 1970-01-01 in UTC.
+
+use crate::codec::row_image::{Date, DateTime, Time, Timestamp};
+
+/// First year that ClickHouse's `Date32` and `DateTime64` hold exactly, as the 26.9 server shows them.
+const FIRST_YEAR: u16 = 1000;
+
+const SECONDS_A_DAY: i64 = 86_400;
+
+/// Days from 0000-03-01 to 1970-01-01 in the Gregorian calendar, counted back before its beginning.
+const EPOCH_DAYS: i64 = 719_468;
+
+/// Why a date has no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoDay {
+    /// `0000-00-00`.
+    Zero,
+    /// Month or day are zero, or the month has no such day.
+    Partial,
+    /// ClickHouse does not reach so far.
+    Early,
+}
+
+/// Days since the epoch.
+#[inline]
+pub(super) fn day(date: Date) -> Result<i64, NoDay> {
+    let Date { year, month, day } = date;
+    if month == 0 || day == 0 || day > 28 && day > days_of(year, month) {
+        return Err(if date == Date::ZERO { NoDay::Zero } else { NoDay::Partial });
+    }
+    if year < FIRST_YEAR {
+        return Err(NoDay::Early);
+    }
+    // The year begins in March here, so that the leap day is its last, and months have a regular length of 153 days in five.
+    let early = u32::from(month < 3);
+    let year = u32::from(year) - early;
+    let from_march = u32::from(month) + 12 * early - 3;
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5 + u32::from(day) - 1;
+    Ok(i64::from(days) - EPOCH_DAYS)
+}
+
+fn days_of(year: u16, month: u8) -> u8 {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u8::from(leap),
+        _ => 31,
+    }
+}
+
+/// Seconds since the epoch of fields in UTC.
+#[inline]
+pub(super) fn seconds(value: DateTime) -> Result<i64, NoDay> {
+    let clock = u32::from(value.hour) * 3600 + u32::from(value.minute) * 60 + u32::from(value.second);
+    Ok(day(value.date)? * SECONDS_A_DAY + i64::from(clock))
+}
+
+/// Seconds since the epoch of an instant. Second zero is the zero timestamp.
+#[inline]
+pub(super) fn timestamp(value: Timestamp) -> Result<i64, NoDay> {
+    if value.seconds == 0 { Err(NoDay::Zero) } else { Ok(value.seconds.into()) }
+}
+
+/// The unit of a type that counts fractions of a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticks {
+    a_second: i64,
+    /// Microseconds a tick; 1 for ticks shorter than that.
+    micros: u32,
+    /// Ticks a microsecond; 1 for longer ticks.
+    a_micro: u32,
+}
+
+impl Ticks {
+    /// Ticks of a type with so many digits of fraction.
+    pub(super) fn of(precision: u8) -> Option<Self> {
+        let precision = u32::from(precision);
+        Some(Self {
+            a_second: 10_i64.checked_pow(precision)?,
+            micros: 10_u32.pow(6_u32.saturating_sub(precision)),
+            a_micro: 10_u32.checked_pow(precision.saturating_sub(6))?,
+        })
+    }
+
+    /// The ticks of seconds and microseconds; `None` where they are beyond the type, or the fraction is finer than a tick.
+    #[inline]
+    pub(super) fn count(self, seconds: i64, micros: u32) -> Option<i64> {
+        let fraction = if self.micros == 1 {
+            i64::from(micros) * i64::from(self.a_micro)
+        } else {
+            let ticks = micros / self.micros;
+            if ticks * self.micros != micros {
+                return None;
+            }
+            ticks.into()
+        };
+        seconds.checked_mul(self.a_second)?.checked_add(fraction)
+    }
+
+    /// The ticks of a span.
+    #[inline]
+    pub(super) fn span(self, value: Time) -> Option<i64> {
+        let seconds = u32::from(value.hours) * 3600 + u32::from(value.minutes) * 60 + u32::from(value.seconds);
+        let ticks = self.count(seconds.into(), value.micros)?;
+        Some(if value.negative { -ticks } else { ticks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(year: u16, month: u8, day: u8) -> Date {
+        Date { year, month, day }
+    }
+
+    #[test]
+    fn every_day_from_the_year_1000_to_9999_has_the_number_after_the_day_before() {
+        let mut next = day(date(1000, 1, 1)).unwrap();
+        assert_eq!(next, -354_285);
+        for year in 1000..=9999 {
+            for month in 1..=12 {
+                for of_month in 1..=days_of(year, month) {
+                    assert_eq!(day(date(year, month, of_month)), Ok(next), "{year}-{month}-{of_month}");
+                    next += 1;
+                }
+            }
+        }
+        assert_eq!(next, 2_932_897);
+        assert_eq!(day(date(1970, 1, 1)), Ok(0));
+        assert_eq!(day(date(2000, 2, 29)), Ok(11_016));
+    }
+
+    #[test]
+    fn what_names_no_day_is_told_from_what_is_too_early() {
+        assert_eq!(day(Date::ZERO), Err(NoDay::Zero));
+        for partial in
+            [(2024, 0, 0), (2024, 1, 0), (2024, 0, 1), (0, 1, 0), (2023, 2, 29), (1900, 2, 29), (2024, 4, 31)]
+        {
+            assert_eq!(day(date(partial.0, partial.1, partial.2)), Err(NoDay::Partial), "{partial:?}");
+        }
+        assert_eq!(day(date(999, 12, 31)), Err(NoDay::Early));
+        assert_eq!(day(date(0, 1, 1)), Err(NoDay::Early));
+        assert_eq!(timestamp(Timestamp { seconds: 0, micros: 0, fsp: 0 }), Err(NoDay::Zero));
+    }
+
+    #[test]
+    fn ticks_are_exact_or_refused() {
+        let count = |precision, seconds, micros| Ticks::of(precision).unwrap().count(seconds, micros);
+        assert_eq!(count(0, -5, 0), Some(-5));
+        assert_eq!(count(3, 1, 234_000), Some(1234));
+        assert_eq!(count(3, 1, 234_500), None);
+        assert_eq!(count(6, -1, 999_999), Some(-1));
+        assert_eq!(count(9, 1, 1), Some(1_000_001_000));
+        assert_eq!(count(9, 253_402_300_799, 0), None);
+        let span = Time { negative: true, hours: 838, minutes: 59, seconds: 59, micros: 0, fsp: 6 };
+        assert_eq!(Ticks::of(6).unwrap().span(span), Some(-3_020_399_000_000));
+    }
+}

@@ -1,0 +1,427 @@
+//! Values of an image to bytes of a row.
+
+use super::Encoder;
+use super::error::ValueProblem;
+use super::form::{Form, Slot, Zero};
+use super::instant::{self, NoDay};
+use crate::codec::row_image::{Bytes, Date, DateTime, Decimal, Json, RowVisitor, Text, Time, Timestamp};
+
+/// Room for one value's text; kept between rows so that it grows only once.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    bytes: Vec<u8>,
+    text: String,
+}
+
+/// Above this the room is given back between rounds: one huge value must not hold memory for good.
+const SCRATCH_KEPT: usize = 1 << 20;
+
+impl Scratch {
+    /// Gives back what a huge value made it grow to.
+    pub fn trim(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(SCRATCH_KEPT);
+        self.text.clear();
+        self.text.shrink_to(SCRATCH_KEPT);
+    }
+}
+
+/// Writes a row; with `KEY` the key's columns only are visited, and the others are filled in between.
+pub(super) struct Write<'e, 'o, const KEY: bool> {
+    pub(super) encoder: &'e Encoder,
+    pub(super) out: &'o mut Vec<u8>,
+    pub(super) scratch: &'o mut Scratch,
+}
+
+type Written = Result<(), Box<ValueProblem>>;
+
+impl<const KEY: bool> Write<'_, '_, KEY> {
+    /// How the column is written; writes what stands before its value.
+    #[inline]
+    fn begin(&mut self, column: usize) -> Form {
+        let slot = self.slot(column);
+        if slot.nullable {
+            self.out.push(0);
+        }
+        slot.form
+    }
+
+    #[inline]
+    fn slot(&mut self, column: usize) -> Slot {
+        if KEY && let Some(gap) = self.encoder.gaps.get(column) {
+            self.out.extend_from_slice(gap);
+        }
+        self.encoder.slots.get(column).copied().unwrap_or(Slot { form: Form::None, nullable: false })
+    }
+
+    #[cold]
+    fn problem(&self, column: usize, problem: &'static str, hint: &'static str) -> Written {
+        let column = self.encoder.names.get(column).cloned().unwrap_or_default();
+        Err(Box::new(ValueProblem::Range { column, problem, hint }))
+    }
+
+    /// The plan and the slots come from one schema, so this is never seen; still an error and not a lost value.
+    #[cold]
+    fn mismatch(&self, column: usize) -> Written {
+        self.problem(column, "holds a value of another kind than its type", "report this as a defect")
+    }
+
+    #[cold]
+    fn out_of_range(&self, column: usize) -> Written {
+        self.problem(
+            column,
+            "holds a value outside the range of its column in ClickHouse",
+            "give the column in ClickHouse a wider type, or leave it out with `drop`",
+        )
+    }
+
+    /// Writes a length.
+    #[inline]
+    fn len(&mut self, mut len: usize) {
+        while len >= 0x80 {
+            self.out.push(low_byte(len) | 0x80);
+            len >>= 7;
+        }
+        self.out.push(low_byte(len));
+    }
+
+    /// Writes length and bytes.
+    #[inline]
+    fn string(&mut self, bytes: &[u8]) {
+        self.len(bytes.len());
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Writes a number into a type that may be too narrow for it.
+    fn checked(&mut self, column: usize, value: i128, bytes: u8, signed: bool) -> Written {
+        let bits = u32::from(bytes) * 8;
+        let fits = match (signed, bits) {
+            (false, 128..) => value >= 0,
+            (true, 128..) => true,
+            (false, bits) => value >= 0 && value >> bits == 0,
+            (true, bits) => matches!(value >> (bits - 1), 0 | -1),
+        };
+        if !fits {
+            return self.out_of_range(column);
+        }
+        let number = value.to_le_bytes();
+        let width = usize::from(bytes);
+        self.out.extend_from_slice(number.get(..width).unwrap_or(&number));
+        let sign = if value < 0 { 0xff } else { 0 };
+        self.out.resize(self.out.len() + width.saturating_sub(number.len()), sign);
+        Ok(())
+    }
+
+    #[inline]
+    fn number(&mut self, column: usize, bytes: [u8; 8], value: impl FnOnce() -> i128) -> Written {
+        let [a, b, c, d, ..] = bytes;
+        match self.begin(column) {
+            Form::Int1 => self.out.push(a),
+            Form::Int2 => self.out.extend_from_slice(&[a, b]),
+            Form::Int4 => self.out.extend_from_slice(&[a, b, c, d]),
+            Form::Int8 => self.out.extend_from_slice(&bytes),
+            Form::IntChecked { bytes, signed } => return self.checked(column, value(), bytes, signed),
+            _ => return self.mismatch(column),
+        }
+        Ok(())
+    }
+
+    /// Writes a count of seconds and microseconds, or what the policy says of a date that has none.
+    #[inline]
+    fn instant(&mut self, column: usize, seconds: Result<i64, NoDay>, micros: u32) -> Written {
+        let slot = self.slot(column);
+        let Form::Instant(ticks, zero) = slot.form else { return self.mismatch(column) };
+        let count = match seconds {
+            Ok(seconds) => match ticks.count(seconds, micros) {
+                Some(0) if zero == Zero::EpochInKey => return self.epoch_in_key(column),
+                Some(count) => count,
+                None => return self.out_of_range(column),
+            },
+            Err(no_day) => match self.no_day(column, slot, zero, no_day)? {
+                Some(epoch) => epoch.into(),
+                None => return Ok(()),
+            },
+        };
+        if slot.nullable {
+            self.out.push(0);
+        }
+        self.out.extend_from_slice(&count.to_le_bytes());
+        Ok(())
+    }
+
+    /// What the policy says of a date without a number: a number, or `None` if NULL has been written.
+    #[cold]
+    fn no_day(
+        &mut self,
+        column: usize,
+        slot: Slot,
+        zero: Zero,
+        no_day: NoDay,
+    ) -> Result<Option<i32>, Box<ValueProblem>> {
+        match (no_day, zero) {
+            (NoDay::Early, _) => self.problem(
+                column,
+                "holds a date before the year 1000, which ClickHouse does not hold",
+                "leave the column out with `drop`",
+            )?,
+            (_, Zero::Null) if slot.nullable => {
+                self.out.push(1);
+                return Ok(None);
+            }
+            (_, Zero::Null) => self.problem(
+                column,
+                "holds a date that names no day, and NULL does not stand in its column",
+                "set `zero_dates: epoch` for the sink, or allow NULL in the source's column",
+            )?,
+            (_, Zero::Epoch) | (NoDay::Zero, Zero::EpochInKey) => return Ok(Some(0)),
+            (NoDay::Partial, Zero::EpochInKey) => self.epoch_in_key(column)?,
+            (_, Zero::Stop) => self.problem(
+                column,
+                "holds a date that names no day",
+                "set `zero_dates` of the sink to `null` or `epoch`",
+            )?,
+        }
+        Ok(None)
+    }
+
+    #[cold]
+    fn epoch_in_key(&self, column: usize) -> Written {
+        self.problem(
+            column,
+            "is part of the key and holds a date that would be one with the zero date",
+            "use `mode: history` for the table, or change the row in the source",
+        )
+    }
+}
+
+impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
+    type Error = Box<ValueProblem>;
+
+    #[inline]
+    fn null(&mut self, column: usize) -> Written {
+        let slot = self.slot(column);
+        if slot.nullable {
+            self.out.push(1);
+            return Ok(());
+        }
+        match slot.form {
+            // MySQL has no empty vector, and a SET that can be NULL is never an array: the empty one says NULL.
+            Form::Floats => self.out.push(0),
+            _ => {
+                return self.problem(
+                    column,
+                    "is NULL, which its column in ClickHouse does not hold",
+                    "make the column in ClickHouse Nullable",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn int(&mut self, column: usize, value: i64) -> Written {
+        self.number(column, value.to_le_bytes(), || value.into())
+    }
+
+    #[inline]
+    fn uint(&mut self, column: usize, value: u64) -> Written {
+        self.number(column, value.to_le_bytes(), || value.into())
+    }
+
+    #[inline]
+    fn float(&mut self, column: usize, value: f32) -> Written {
+        match self.begin(column) {
+            Form::Float32 => self.out.extend_from_slice(&value.to_le_bytes()),
+            Form::Float64 => self.out.extend_from_slice(&f64::from(value).to_le_bytes()),
+            _ => return self.mismatch(column),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn double(&mut self, column: usize, value: f64) -> Written {
+        match self.begin(column) {
+            Form::Float64 => self.out.extend_from_slice(&value.to_le_bytes()),
+            _ => return self.mismatch(column),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn decimal(&mut self, column: usize, value: Decimal<'_>) -> Written {
+        let bytes = match self.begin(column) {
+            Form::Decimal8 => 8,
+            Form::DecimalOther { bytes } => bytes,
+            _ => return self.mismatch(column),
+        };
+        if let Some(number) = value.unscaled_i128() {
+            let number = number.to_le_bytes();
+            match bytes {
+                4 => self.out.extend_from_slice(number.first_chunk::<4>().unwrap_or(&[0; 4])),
+                8 => self.out.extend_from_slice(number.first_chunk::<8>().unwrap_or(&[0; 8])),
+                16 => self.out.extend_from_slice(&number),
+                _ => self.out.extend_from_slice(&value.unscaled_le_bytes()),
+            }
+        } else {
+            self.out.extend_from_slice(&value.unscaled_le_bytes());
+        }
+        Ok(())
+    }
+
+    fn year(&mut self, column: usize, value: u16) -> Written {
+        self.uint(column, value.into())
+    }
+
+    #[inline]
+    fn date(&mut self, column: usize, value: Date) -> Written {
+        let slot = self.slot(column);
+        let Form::Date(zero) = slot.form else { return self.mismatch(column) };
+        let day = match instant::day(value) {
+            Ok(0) if zero == Zero::EpochInKey => return self.epoch_in_key(column),
+            // Four-digit years are a few million days.
+            Ok(day) => i32::try_from(day).unwrap_or(i32::MAX),
+            Err(no_day) => match self.no_day(column, slot, zero, no_day)? {
+                Some(epoch) => epoch,
+                None => return Ok(()),
+            },
+        };
+        if slot.nullable {
+            self.out.push(0);
+        }
+        self.out.extend_from_slice(&day.to_le_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn time(&mut self, column: usize, value: Time) -> Written {
+        let Form::Span(ticks) = self.begin(column) else { return self.mismatch(column) };
+        let Some(count) = ticks.span(value) else { return self.out_of_range(column) };
+        self.out.extend_from_slice(&count.to_le_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn datetime(&mut self, column: usize, value: DateTime) -> Written {
+        self.instant(column, instant::seconds(value), value.micros)
+    }
+
+    #[inline]
+    fn timestamp(&mut self, column: usize, value: Timestamp) -> Written {
+        self.instant(column, instant::timestamp(value), value.micros)
+    }
+
+    fn bit(&mut self, column: usize, value: u64) -> Written {
+        self.uint(column, value)
+    }
+
+    #[inline]
+    fn text(&mut self, column: usize, value: Text<'_>) -> Written {
+        match self.begin(column) {
+            Form::Raw => self.string(value.raw()),
+            Form::Decoded => {
+                self.scratch.text.clear();
+                value.write_utf8(&mut self.scratch.text).map_err(ValueProblem::from)?;
+                let len = self.scratch.text.len();
+                self.len(len);
+                self.out.extend_from_slice(self.scratch.text.as_bytes());
+            }
+            _ => return self.mismatch(column),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn bytes(&mut self, column: usize, value: Bytes<'_>) -> Written {
+        match self.begin(column) {
+            Form::Raw => {
+                self.len(value.len());
+                value.write_to(self.out);
+                Ok(())
+            }
+            _ => self.mismatch(column),
+        }
+    }
+
+    #[inline]
+    fn enumeration(&mut self, column: usize, _ordinal: u16, label: &str) -> Written {
+        match self.begin(column) {
+            Form::Raw => {
+                self.string(label.as_bytes());
+                Ok(())
+            }
+            _ => self.mismatch(column),
+        }
+    }
+
+    fn set(&mut self, column: usize, mask: u64, members: &[String]) -> Written {
+        let chosen = || members.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, label)| label);
+        match self.begin(column) {
+            Form::Joined => {
+                let bytes: usize = chosen().map(|label| label.len() + 1).sum();
+                self.len(bytes.saturating_sub(1));
+                for (place, label) in chosen().enumerate() {
+                    if place > 0 {
+                        self.out.push(b',');
+                    }
+                    self.out.extend_from_slice(label.as_bytes());
+                }
+            }
+            Form::Labels => {
+                self.len(chosen().count());
+                for label in chosen() {
+                    self.string(label.as_bytes());
+                }
+            }
+            _ => return self.mismatch(column),
+        }
+        Ok(())
+    }
+
+    fn json(&mut self, column: usize, value: Json<'_>) -> Written {
+        let form = self.begin(column);
+        if !matches!(form, Form::Document | Form::Object) {
+            return self.mismatch(column);
+        }
+        self.scratch.bytes.clear();
+        value.write_text(&mut self.scratch.bytes).map_err(ValueProblem::from)?;
+        if form == Form::Object && !self.scratch.bytes.starts_with(b"{") {
+            return self.problem(
+                column,
+                "holds a document that is not an object, which ClickHouse's JSON type does not take",
+                "set `json: string` for the sink",
+            );
+        }
+        let len = self.scratch.bytes.len();
+        self.len(len);
+        self.out.extend_from_slice(&self.scratch.bytes);
+        Ok(())
+    }
+
+    fn geometry(&mut self, column: usize, value: &[u8]) -> Written {
+        match self.begin(column) {
+            Form::Raw => {
+                self.string(value);
+                Ok(())
+            }
+            _ => self.mismatch(column),
+        }
+    }
+
+    fn vector(&mut self, column: usize, value: &[u8]) -> Written {
+        match self.begin(column) {
+            // The number of floats, then the floats as they lie.
+            Form::Floats => {
+                self.len(value.len() / 4);
+                self.out.extend_from_slice(value);
+                Ok(())
+            }
+            _ => self.mismatch(column),
+        }
+    }
+}
+
+/// The lowest seven bits.
+#[inline]
+fn low_byte(number: usize) -> u8 {
+    u8::try_from(number & 0x7f).unwrap_or_default()
+}

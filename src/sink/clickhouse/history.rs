@@ -1,0 +1,179 @@
+//! Rows of a changelog: every change is one row, by its place in the log, so a row that is sent twice is the same row.
+
+use wal::Lsn;
+
+use super::chunks::Chunks;
+use super::encode::{Encoder, RowError, Scratch};
+use super::layout::Layout;
+use super::mirror::ordinal;
+use crate::codec::frame::{RowOp, row_version};
+use crate::config::ClickHouseTypes;
+use crate::error::Failure;
+use crate::model::TableSchema;
+
+/// How rows of one schema are appended.
+#[derive(Debug)]
+pub(super) struct History {
+    encoder: Encoder,
+}
+
+/// Where and when a frame's rows were changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// The frame.
+    pub(super) lsn: Lsn,
+    /// Ordinal of the first row in it.
+    pub(super) first_ordinal: u32,
+    /// When its transaction was committed, in microseconds since the epoch.
+    pub(super) commit_micros: i64,
+}
+
+impl History {
+    /// For a changelog.
+    pub(super) fn new(schema: &TableSchema, layout: &Layout, types: &ClickHouseTypes) -> Result<Self, Failure> {
+        Ok(Self { encoder: Encoder::new(schema, &layout.sources(), &[], types)? })
+    }
+
+    /// Appends the changes of a section's body; says how many it had. After an error `out` ends with the last whole row: it may
+    /// hold some of the section's rows.
+    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<u32, RowError> {
+        let mut rest = body;
+        let mut rows = 0;
+        while !rest.is_empty() {
+            let (bytes, scratch) = out.buffer();
+            match self.change(op, rest, at, rows, bytes, scratch) {
+                Ok(used) => {
+                    out.row_done();
+                    rest = rest.get(used..).unwrap_or_default();
+                    rows += 1;
+                }
+                Err(error) => {
+                    out.undo_row();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Appends a line that stands for a change of the whole table, without values.
+    pub(super) fn mark(&self, op: &str, at: Moment, out: &mut Chunks) -> Result<(), RowError> {
+        let ordinal = ordinal(at.first_ordinal, 0)?;
+        let (bytes, _) = out.buffer();
+        head(op, at, ordinal, bytes);
+        bytes.extend_from_slice(self.encoder.absent());
+        bytes.extend_from_slice(self.encoder.absent());
+        out.row_done();
+        Ok(())
+    }
+
+    fn change(
+        &self,
+        op: RowOp,
+        image: &[u8],
+        at: Moment,
+        rows: u32,
+        bytes: &mut Vec<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<usize, RowError> {
+        let name = match op {
+            RowOp::Insert => "insert",
+            RowOp::Snapshot => "snapshot",
+            RowOp::Update => "update",
+            RowOp::Delete => "delete",
+        };
+        head(name, at, ordinal(at.first_ordinal, rows)?, bytes);
+        Ok(match op {
+            RowOp::Insert | RowOp::Snapshot => {
+                bytes.extend_from_slice(self.encoder.absent());
+                self.encoder.encode(image, bytes, scratch)?
+            }
+            RowOp::Update => {
+                let before = self.encoder.encode(image, bytes, scratch)?;
+                let after = image.get(before..).unwrap_or_default();
+                before + self.encoder.encode(after, bytes, scratch)?
+            }
+            RowOp::Delete => {
+                let used = self.encoder.encode(image, bytes, scratch)?;
+                bytes.extend_from_slice(self.encoder.absent());
+                used
+            }
+        })
+    }
+}
+
+/// Writes what stands before a line's values, in the order of [`Layout::insert_columns`].
+fn head(op: &str, at: Moment, ordinal: u32, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&row_version(at.lsn, ordinal).to_le_bytes());
+    // The words are shorter than 128 bytes, so their length is one byte.
+    bytes.push(u8::try_from(op.len()).unwrap_or_default());
+    bytes.extend_from_slice(op.as_bytes());
+    bytes.extend_from_slice(&at.commit_micros.to_le_bytes());
+    bytes.extend_from_slice(&at.lsn.raw().to_le_bytes());
+    bytes.extend_from_slice(&ordinal.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::row_image::ImageError;
+    use crate::config::Mode;
+    use crate::model::ColumnType;
+    use crate::sink::clickhouse::row_binary::{
+        TYPES, column, images, int, nullable_text, options, rows_of, schema, text,
+    };
+
+    const AT: Moment = Moment { lsn: Lsn::new(3), first_ordinal: 5, commit_micros: 1_795_251_600_000_001 };
+
+    fn apply(schema: &TableSchema, op: RowOp, rows: &[&[&str]]) -> Result<Vec<String>, RowError> {
+        let layout = Layout::new(schema, &options(Mode::History), &TYPES, "t".into()).unwrap();
+        let history = History::new(schema, &layout, &TYPES).unwrap();
+        let mut chunks = Chunks::new();
+        let changes = history.apply(op, &images(schema, rows), AT, &mut chunks)?;
+        assert_eq!(changes, u32::try_from(rows.len()).unwrap() / op.images_per_row());
+        Ok(rows_of(&layout, chunks))
+    }
+
+    /// A line's text.
+    fn line(ordinal: u32, op: &str, values: &str) -> String {
+        let version = (3 << 24) + ordinal;
+        format!("{version};'{op}';1795251600000001;3;{ordinal};{values}")
+    }
+
+    #[test]
+    fn each_kind_of_change_is_a_line_with_the_sides_it_has() {
+        let t = schema(vec![int("id"), nullable_text("note")], None);
+        assert_eq!(
+            apply(&t, RowOp::Insert, &[&["1", "~"], &["2", "x"]]).unwrap(),
+            [line(5, "insert", "NULL;NULL;1;NULL"), line(6, "insert", "NULL;NULL;2;'x'")]
+        );
+        assert_eq!(apply(&t, RowOp::Snapshot, &[&["1", ""]]).unwrap(), [line(5, "snapshot", "NULL;NULL;1;''")]);
+        assert_eq!(apply(&t, RowOp::Delete, &[&["1", "x"]]).unwrap(), [line(5, "delete", "1;'x';NULL;NULL")]);
+        assert_eq!(
+            apply(&t, RowOp::Update, &[&["1", "x"], &["2", "~"], &["7", "~"], &["7", "y"]]).unwrap(),
+            [line(5, "update", "1;'x';2;NULL"), line(6, "update", "7;NULL;7;'y'")]
+        );
+    }
+
+    #[test]
+    fn a_change_of_the_whole_table_is_a_line_without_values() {
+        let t = schema(vec![int("id"), column("v", ColumnType::Vector, true)], None);
+        let layout = Layout::new(&t, &options(Mode::History), &TYPES, "t".into()).unwrap();
+        let history = History::new(&t, &layout, &TYPES).unwrap();
+        let mut chunks = Chunks::new();
+        history.mark("truncate", AT, &mut chunks).unwrap();
+        assert_eq!(rows_of(&layout, chunks), [line(5, "truncate", "NULL;[];NULL;[]")]);
+    }
+
+    #[test]
+    fn an_update_without_its_second_image_is_an_error_and_leaves_whole_lines() {
+        let t = schema(vec![int("id"), text("name")], None);
+        let layout = Layout::new(&t, &options(Mode::History), &TYPES, "t".into()).unwrap();
+        let history = History::new(&t, &layout, &TYPES).unwrap();
+        let mut chunks = Chunks::new();
+        let body = images(&t, &[&["1", "a"], &["2", "b"], &["3", "c"]]);
+        let error = history.apply(RowOp::Update, &body, AT, &mut chunks).unwrap_err();
+        assert!(matches!(error, RowError::Image(ImageError::TruncatedBitmap { .. })), "{error}");
+        assert_eq!(rows_of(&layout, chunks), [line(5, "update", "1;'a';2;'b'")]);
+    }
+}

@@ -1,0 +1,300 @@
+//! The shape of a target table: which columns it has, under which names and of which types, and what its key is.
+//!
+//! A layout follows from the source's schema, the table's options and the target's name alone, so that a restart can compute
+//! the layout of a table it finds. What cannot be laid out is refused by name here, before anything is created.
+//!
+//! A mirror is a `ReplacingMergeTree`: of the rows of one key, the one with the highest `_version` counts, which FINAL shows,
+//! and a tombstone (`_is_deleted` 1) hides the key. With soft deletion there are no tombstones: the row stays, marked. A
+//! changelog is one too, by its place in the log, so that a batch that is sent twice counts once under FINAL.
+//!
+//! ClickHouse's column names are told apart by case, and its keys by bytes.
+
+use super::types::{Place, target_type};
+use crate::config::{ClickHouseTypes, Deletion, Mode, TableOptions};
+use crate::error::Failure;
+use crate::model::{TableName, TableSchema};
+use crate::sink::columns::{Kept, NameRule, check_names, kept, key_of};
+
+/// Table names that begin so are the sink's own.
+pub(super) const RESERVED: &str = "_replicator_";
+
+/// The version of a mirror's row.
+pub(super) const VERSION: &str = "_version";
+
+/// The mark of a mirror's tombstones.
+pub(super) const IS_DELETED: &str = "_is_deleted";
+
+/// What a changelog's row has besides its values, in the order of its bytes.
+const HISTORY_COLUMNS: [(&str, &str); 5] = [
+    ("_version", "UInt64"),
+    ("_op", "LowCardinality(String)"),
+    ("_commit_time", "DateTime64(6, 'UTC')"),
+    ("_lsn", "UInt64"),
+    ("_ordinal", "UInt32"),
+];
+
+/// A target table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Its name.
+    pub(super) target: String,
+    /// State or changelog.
+    pub(super) mode: Mode,
+    /// The columns that are kept, in the source's order.
+    pub(super) columns: Vec<TargetColumn>,
+    /// Places of the key's columns in `columns`, in key order; empty for a changelog.
+    pub(super) key: Vec<usize>,
+    /// The column that marks softly deleted rows.
+    pub(super) soft: Option<String>,
+}
+
+/// A column of a target table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TargetColumn {
+    /// Its place in the source's schema.
+    pub(super) source: usize,
+    /// Its name in the target; in a changelog, behind `before_` and `after_`.
+    pub(super) name: String,
+    /// Its type, as `DESCRIBE TABLE` prints it.
+    pub(super) ty: String,
+}
+
+impl Layout {
+    /// Lays out `schema`.
+    pub(super) fn new(
+        schema: &TableSchema,
+        options: &TableOptions,
+        types: &ClickHouseTypes,
+        target: String,
+    ) -> Result<Self, Failure> {
+        let table = &schema.name;
+        check_target_name(table, &target)?;
+        let kept = kept(schema, options);
+        let mirror = options.mode == Mode::Mirror;
+        let soft = (mirror && options.deletion == Deletion::Soft).then(|| options.soft_delete_column.clone());
+        check_names(table, kept.iter().map(|column| column.name.as_str()), soft.as_deref(), NameRule::CaseTells)?;
+        let sources: Vec<usize> = kept.iter().map(|column| column.source).collect();
+        let key = if mirror { key_of(schema, &sources)? } else { Vec::new() };
+        if mirror {
+            if key.is_empty() {
+                return Err(Failure::row(format!("{table} has no primary key, so its rows cannot be mirrored"))
+                    .hint("set `mode: history` for it in `tables`, or leave it out with `source.exclude`"));
+            }
+            check_own_names(table, &kept, soft.as_deref())?;
+        }
+        let mut columns = Vec::with_capacity(kept.len());
+        for (at, Kept { source, column, name }) in kept.into_iter().enumerate() {
+            let place = match (mirror, key.contains(&at)) {
+                (false, _) => Place::HistorySide,
+                (true, true) => Place::Key,
+                (true, false) => Place::Plain,
+            };
+            columns.push(TargetColumn { source, name, ty: target_type(table, column, types, place)? });
+        }
+        Ok(Self { target, mode: options.mode, columns, key, soft })
+    }
+
+    /// The columns as an encoder takes them.
+    pub(super) fn sources(&self) -> Vec<(usize, &str)> {
+        self.columns.iter().map(|column| (column.source, column.ty.as_str())).collect()
+    }
+
+    /// The key's columns in key order.
+    pub(super) fn key_columns(&self) -> impl Iterator<Item = &TargetColumn> {
+        self.key.iter().filter_map(|place| self.columns.get(*place))
+    }
+
+    /// Names and types of the columns of an INSERT, in the order of a row's bytes.
+    pub(super) fn insert_columns(&self) -> Vec<(String, String)> {
+        match self.mode {
+            Mode::Mirror => {
+                let own = match &self.soft {
+                    Some(soft) => [(soft.clone(), "UInt8"), (VERSION.to_owned(), "UInt64")],
+                    None => [(VERSION.to_owned(), "UInt64"), (IS_DELETED.to_owned(), "UInt8")],
+                };
+                let columns = self.columns.iter().map(|column| (column.name.clone(), column.ty.clone()));
+                columns.chain(own.map(|(name, ty)| (name, ty.to_owned()))).collect()
+            }
+            Mode::History => {
+                let side = |name: fn(&str) -> String| {
+                    self.columns.iter().map(move |column| (name(&column.name), column.ty.clone()))
+                };
+                let own = HISTORY_COLUMNS.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned()));
+                own.chain(side(before)).chain(side(after)).collect()
+            }
+        }
+    }
+
+    /// The columns of the table, in its own order: a changelog has each column's two sides next to each other.
+    pub(super) fn table_columns(&self) -> Vec<(String, String)> {
+        match self.mode {
+            Mode::Mirror => self.insert_columns(),
+            Mode::History => {
+                let own = HISTORY_COLUMNS.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned()));
+                let sides = self.columns.iter().flat_map(|column| {
+                    [(before(&column.name), column.ty.clone()), (after(&column.name), column.ty.clone())]
+                });
+                own.chain(sides).collect()
+            }
+        }
+    }
+
+    /// The statement that creates it as `database`.`table`, unless that is there.
+    pub(super) fn create_statement(&self, database: &str, table: &str, comment: &str) -> String {
+        let columns: Vec<_> = self.table_columns().iter().map(|(name, ty)| format!("{} {ty}", quoted(name))).collect();
+        let (engine, order) = match (self.mode, &self.soft) {
+            (Mode::Mirror, soft) => {
+                let key: Vec<_> = self.key_columns().map(|column| quoted(&column.name)).collect();
+                let marked = if soft.is_some() { "" } else { ", `_is_deleted`" };
+                (format!("ReplacingMergeTree(`_version`{marked})"), key.join(", "))
+            }
+            (Mode::History, _) => ("ReplacingMergeTree".to_owned(), "`_lsn`, `_ordinal`".to_owned()),
+        };
+        format!(
+            "CREATE TABLE IF NOT EXISTS {}.{} ({}) ENGINE = {engine} ORDER BY ({order}) COMMENT {}",
+            quoted(database),
+            quoted(table),
+            columns.join(", "),
+            text_literal(comment)
+        )
+    }
+}
+
+/// A changelog's column for the value before the change.
+pub(super) fn before(column: &str) -> String {
+    format!("before_{column}")
+}
+
+/// A changelog's column for the value after the change.
+pub(super) fn after(column: &str) -> String {
+    format!("after_{column}")
+}
+
+/// A name as SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
+/// Text as SQL.
+pub(super) fn text_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+fn check_target_name(table: &TableName, target: &str) -> Result<(), Failure> {
+    if target.is_empty() || target.starts_with(RESERVED) || target.contains('\0') {
+        return Err(Failure::fatal(format!(
+            "{table} would be written to a table named \"{target}\", which is reserved"
+        ))
+        .hint("set another `table_name` for the sink, for example \"copy_{table}\""));
+    }
+    Ok(())
+}
+
+/// Refuses columns that are named as the mirror's own. A changelog's names all begin otherwise.
+fn check_own_names(table: &TableName, kept: &[Kept<'_>], soft: Option<&str>) -> Result<(), Failure> {
+    let own = |name: &str| name == VERSION || name == IS_DELETED && soft.is_none();
+    if let Some(column) = kept.iter().find(|column| own(&column.name)) {
+        return Err(Failure::fatal(format!(
+            "{table} has a column named \"{}\", as a column of the sink's own",
+            column.name
+        ))
+        .hint("give it another name with `rename`"));
+    }
+    match soft {
+        Some(soft) if soft == VERSION => {
+            Err(Failure::fatal(format!("the soft-delete column of {table} has the name of the version's, \"{soft}\""))
+                .hint("set another `soft_delete_column`"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::clickhouse::row_binary::{TYPES, int, key, nullable_text, options, schema, soft, text};
+
+    fn layout(schema: &TableSchema, options: &TableOptions) -> Result<Layout, Failure> {
+        Layout::new(schema, options, &TYPES, "t".into())
+    }
+
+    #[test]
+    fn a_mirror_is_replaced_by_version_and_ordered_by_its_key() {
+        let table = schema(vec![int("id"), nullable_text("na`me\\"), text("k")], key(&[2, 0]));
+        let mirror = layout(&table, &options(Mode::Mirror)).unwrap();
+        assert_eq!(
+            mirror.create_statement("my db", "tmp", "it's \\ 1"),
+            "CREATE TABLE IF NOT EXISTS `my db`.`tmp` (`id` Int32, `na\\`me\\\\` Nullable(String), `k` String, \
+             `_version` UInt64, `_is_deleted` UInt8) ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`) \
+             ORDER BY (`k`, `id`) COMMENT 'it\\'s \\\\ 1'"
+        );
+        let soft = layout(&table, &soft()).unwrap();
+        assert_eq!(
+            soft.create_statement("d", "t", ""),
+            "CREATE TABLE IF NOT EXISTS `d`.`t` (`id` Int32, `na\\`me\\\\` Nullable(String), `k` String, \
+             `is_deleted` UInt8, `_version` UInt64) ENGINE = ReplacingMergeTree(`_version`) \
+             ORDER BY (`k`, `id`) COMMENT ''"
+        );
+        assert_eq!(soft.insert_columns(), soft.table_columns());
+    }
+
+    #[test]
+    fn a_changelog_has_both_sides_of_every_column_nullable_and_is_ordered_by_its_place_in_the_log() {
+        let table = schema(vec![int("id"), text("a")], None);
+        let history = layout(&table, &options(Mode::History)).unwrap();
+        assert_eq!(
+            history.create_statement("d", "t", "c"),
+            "CREATE TABLE IF NOT EXISTS `d`.`t` (`_version` UInt64, `_op` LowCardinality(String), \
+             `_commit_time` DateTime64(6, 'UTC'), `_lsn` UInt64, `_ordinal` UInt32, `before_id` Nullable(Int32), \
+             `after_id` Nullable(Int32), `before_a` Nullable(String), `after_a` Nullable(String)) \
+             ENGINE = ReplacingMergeTree ORDER BY (`_lsn`, `_ordinal`) COMMENT 'c'"
+        );
+        let names: Vec<_> = history.insert_columns().into_iter().map(|(name, _)| name).collect();
+        let own = ["_version", "_op", "_commit_time", "_lsn", "_ordinal"];
+        assert_eq!(names[..5], own);
+        assert_eq!(names[5..], ["before_id", "before_a", "after_id", "after_a"]);
+    }
+
+    #[test]
+    fn what_the_configuration_makes_ambiguous_is_refused_by_name() {
+        let table = schema(vec![int("id"), text("Name"), text("_Version")], key(&[0]));
+        let refuse = |change: &dyn Fn(&mut TableOptions)| {
+            let mut options = options(Mode::Mirror);
+            change(&mut options);
+            layout(&table, &options).unwrap_err().chain()
+        };
+        let rename = |from: &str, to: &str| vec![(from.to_owned(), to.to_owned())];
+        assert_eq!(
+            refuse(&|o| o.rename = rename("name", "_version")),
+            "shop.t has a column named \"_version\", as a column of the sink's own (give it another name with `rename`)"
+        );
+        assert_eq!(
+            refuse(&|o| o.rename = rename("NAME", "_is_deleted")),
+            "shop.t has a column named \"_is_deleted\", as a column of the sink's own (give it another name with `rename`)"
+        );
+        assert_eq!(
+            refuse(&|o| o.rename = rename("name", "id")),
+            "two columns of shop.t would be named \"id\" in the target (give one of them another name with `rename`)"
+        );
+        let mut cased = options(Mode::Mirror);
+        cased.rename = rename("name", "ID");
+        assert_eq!(layout(&table, &cased).unwrap().columns[1].name, "ID");
+        let mut version = soft();
+        version.soft_delete_column = "_version".into();
+        assert_eq!(
+            layout(&table, &version).unwrap_err().message,
+            "the soft-delete column of shop.t has the name of the version's, \"_version\""
+        );
+    }
+
+    #[test]
+    fn a_mirror_without_a_key_is_refused_and_a_changelog_needs_none() {
+        let table = schema(vec![int("id")], None);
+        let failure = layout(&table, &options(Mode::Mirror)).unwrap_err();
+        assert_eq!(failure.message, "shop.t has no primary key, so its rows cannot be mirrored");
+        assert!(failure.hint.unwrap().contains("`mode: history`"));
+        assert!(layout(&table, &options(Mode::History)).unwrap().key.is_empty());
+        let reserved = Layout::new(&table, &options(Mode::History), &TYPES, "_replicator_x".into()).unwrap_err();
+        assert_eq!(reserved.message, "shop.t would be written to a table named \"_replicator_x\", which is reserved");
+    }
+}

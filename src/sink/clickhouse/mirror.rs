@@ -1,0 +1,259 @@
+//! Rows of a mirror: each change is one row of its key with a later version, or two where the key changes.
+//!
+//! A version is a row's place in the log ([`row_version`]), so a row that is sent twice is one row, and a late one never wins
+//! over a newer. A delete is a tombstone: the key, the version and the mark. With soft deletion it is the old row, marked.
+//!
+//! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so an update from one spelling to
+//! the other ends the old key and begins the new one. Both have one version: should the target hold the two spellings
+//! for equal after all, the one inserted last counts, which is the new row.
+
+use wal::Lsn;
+
+use super::chunks::Chunks;
+use super::encode::{Encoder, RowError};
+use super::layout::Layout;
+use crate::codec::frame::{MAX_ROWS, RowOp, row_version};
+use crate::codec::row_image::ImageError;
+use crate::config::ClickHouseTypes;
+use crate::error::Failure;
+use crate::model::TableSchema;
+
+/// How rows of one schema are mirrored.
+#[derive(Debug)]
+pub(super) struct Mirror {
+    encoder: Encoder,
+    /// The key's places in the schema.
+    key_places: Vec<u16>,
+    soft: bool,
+}
+
+impl Mirror {
+    /// For a layout with a key.
+    pub(super) fn new(schema: &TableSchema, layout: &Layout, types: &ClickHouseTypes) -> Result<Self, Failure> {
+        Ok(Self {
+            encoder: Encoder::new(schema, &layout.sources(), &layout.key, types)?,
+            key_places: layout.key_columns().filter_map(|column| u16::try_from(column.source).ok()).collect(),
+            soft: layout.soft.is_some(),
+        })
+    }
+
+    /// Appends the rows of a section's body, whose first row is number `first_ordinal` of its frame; says how many row changes
+    /// it had. After an error `out` ends with the last whole row: it may hold some of the section's rows.
+    pub(super) fn apply(
+        &self,
+        op: RowOp,
+        body: &[u8],
+        lsn: Lsn,
+        first_ordinal: u32,
+        out: &mut Chunks,
+    ) -> Result<u32, RowError> {
+        let mut rest = body;
+        let mut rows = 0;
+        while !rest.is_empty() {
+            let version = version(lsn, first_ordinal, rows)?;
+            let used = match op {
+                RowOp::Insert | RowOp::Snapshot => self.row(rest, version, false, out)?,
+                RowOp::Update => self.update(rest, version, out)?,
+                RowOp::Delete => self.delete(rest, version, out)?,
+            };
+            rest = rest.get(used..).unwrap_or_default();
+            rows += 1;
+        }
+        Ok(rows)
+    }
+
+    fn update(&self, before: &[u8], version: u64, out: &mut Chunks) -> Result<usize, RowError> {
+        let plan = self.encoder.plan();
+        let old = plan.image_len(before)?;
+        let after = before.get(old..).unwrap_or_default();
+        if !plan.same_key(&self.key_places, before, after)? {
+            self.delete(before, version, out)?;
+        }
+        Ok(old + self.row(after, version, false, out)?)
+    }
+
+    fn delete(&self, image: &[u8], version: u64, out: &mut Chunks) -> Result<usize, RowError> {
+        if self.soft {
+            return self.row(image, version, true, out);
+        }
+        let (bytes, scratch) = out.buffer();
+        match self.encoder.encode_key(image, bytes, scratch) {
+            Ok(used) => {
+                bytes.extend_from_slice(&version.to_le_bytes());
+                bytes.push(1);
+                out.row_done();
+                Ok(used)
+            }
+            Err(error) => {
+                out.undo_row();
+                Err(error)
+            }
+        }
+    }
+
+    /// Appends the first image of `image` as it is; `deleted` marks it with soft deletion, else it is not deleted.
+    fn row(&self, image: &[u8], version: u64, deleted: bool, out: &mut Chunks) -> Result<usize, RowError> {
+        let (bytes, scratch) = out.buffer();
+        match self.encoder.encode(image, bytes, scratch) {
+            Ok(used) => {
+                if self.soft {
+                    bytes.push(u8::from(deleted));
+                    bytes.extend_from_slice(&version.to_le_bytes());
+                } else {
+                    bytes.extend_from_slice(&version.to_le_bytes());
+                    bytes.push(0);
+                }
+                out.row_done();
+                Ok(used)
+            }
+            Err(error) => {
+                out.undo_row();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The version of row `rows` of a section.
+fn version(lsn: Lsn, first_ordinal: u32, rows: u32) -> Result<u64, RowError> {
+    Ok(row_version(lsn, ordinal(first_ordinal, rows)?))
+}
+
+/// The place in its frame of row `rows` of a section.
+pub(super) fn ordinal(first: u32, rows: u32) -> Result<u32, RowError> {
+    match first.checked_add(rows) {
+        Some(ordinal) if ordinal < MAX_ROWS => Ok(ordinal),
+        _ => Err(ImageError::TooManyRows.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::row_image::ImageWriter;
+    use crate::config::{Mode, TableOptions};
+    use crate::model::{ColumnType, Key};
+    use crate::sink::clickhouse::row_binary::{
+        TYPES, column, images, int, key, nullable_text, options, rows_of, schema, soft, text,
+    };
+
+    const LSN: Lsn = Lsn::new(3);
+
+    fn apply(
+        schema: &TableSchema,
+        options: &TableOptions,
+        op: RowOp,
+        rows: &[&[&str]],
+    ) -> Result<Vec<String>, RowError> {
+        let layout = Layout::new(schema, options, &TYPES, "t".into()).unwrap();
+        let mirror = Mirror::new(schema, &layout, &TYPES).unwrap();
+        let mut chunks = Chunks::new();
+        let changes = mirror.apply(op, &images(schema, rows), LSN, 5, &mut chunks)?;
+        assert_eq!(changes, u32::try_from(rows.len()).unwrap() / op.images_per_row());
+        Ok(rows_of(&layout, chunks))
+    }
+
+    fn table(columns_key: Option<Key>) -> TableSchema {
+        schema(vec![int("id"), nullable_text("note"), text("name")], columns_key)
+    }
+
+    /// The version of row `ordinal` of frame 3.
+    fn v(ordinal: u64) -> u64 {
+        (3 << 24) + ordinal
+    }
+
+    #[test]
+    fn inserts_and_snapshot_rows_are_rows_with_their_place_as_version() {
+        let t = table(key(&[0]));
+        for op in [RowOp::Insert, RowOp::Snapshot] {
+            let rows = apply(&t, &options(Mode::Mirror), op, &[&["1", "~", "a"], &["-2", "", "b"]]).unwrap();
+            assert_eq!(rows, [format!("1;NULL;'a';{};0", v(5)), format!("-2;'';'b';{};0", v(6))]);
+        }
+    }
+
+    #[test]
+    fn a_delete_is_a_tombstone_of_the_key_and_the_rest_is_empty() {
+        let rows = apply(&table(key(&[2, 0])), &options(Mode::Mirror), RowOp::Delete, &[&["1", "x", "a"]]).unwrap();
+        assert_eq!(rows, [format!("1;NULL;'a';{};1", v(5))]);
+        let rows = apply(&table(key(&[0])), &options(Mode::Mirror), RowOp::Delete, &[&["1", "x", "a"]]).unwrap();
+        assert_eq!(rows, [format!("1;NULL;'';{};1", v(5))]);
+    }
+
+    #[test]
+    fn an_update_is_one_row_unless_the_bytes_of_its_key_change() {
+        let t = table(key(&[2]));
+        let same = apply(&t, &options(Mode::Mirror), RowOp::Update, &[&["1", "~", "a"], &["2", "n", "a"]]).unwrap();
+        assert_eq!(same, [format!("2;'n';'a';{};0", v(5))]);
+        let moved = [&["1", "~", "a"][..], &["2", "n", "A"], &["3", "~", "b"], &["4", "~", "b"]];
+        let rows = apply(&t, &options(Mode::Mirror), RowOp::Update, &moved).unwrap();
+        assert_eq!(
+            rows,
+            [format!("0;NULL;'a';{};1", v(5)), format!("2;'n';'A';{};0", v(5)), format!("4;NULL;'b';{};0", v(6)),]
+        );
+    }
+
+    #[test]
+    fn soft_deletion_keeps_the_old_row_and_marks_it() {
+        let t = table(key(&[2]));
+        let gone = apply(&t, &soft(), RowOp::Delete, &[&["1", "x", "a"]]).unwrap();
+        assert_eq!(gone, [format!("1;'x';'a';1;{}", v(5))]);
+        let moved = apply(&t, &soft(), RowOp::Update, &[&["1", "x", "a"], &["2", "~", "b"]]).unwrap();
+        assert_eq!(moved, [format!("1;'x';'a';1;{}", v(5)), format!("2;NULL;'b';0;{}", v(5))]);
+        let come = apply(&t, &soft(), RowOp::Insert, &[&["1", "x", "a"]]).unwrap();
+        assert_eq!(come, [format!("1;'x';'a';0;{}", v(5))]);
+    }
+
+    #[test]
+    fn an_error_names_the_column_and_leaves_the_rows_before_it_whole() {
+        let t = schema(vec![int("id"), column("day", ColumnType::Date, false)], key(&[0]));
+        let layout = Layout::new(&t, &options(Mode::Mirror), &TYPES, "t".into()).unwrap();
+        let mirror = Mirror::new(&t, &layout, &TYPES).unwrap();
+        let body = images(&t, &[&["1", "2024-02-29"], &["2", "0000-00-00"], &["3", "2024-02-29"]]);
+        let mut chunks = Chunks::new();
+        let error = mirror.apply(RowOp::Insert, &body, LSN, 0, &mut chunks).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "column \"day\" holds a date that names no day, and NULL does not stand in its column"
+        );
+        let failure = error.failure(&t.name);
+        assert!(failure.chain().contains("zero_dates: epoch"), "{}", failure.chain());
+        assert_eq!(rows_of(&layout, chunks), [format!("1;19782;{};0", v(0))]);
+    }
+
+    #[test]
+    fn a_body_that_ends_inside_a_row_or_has_too_many_rows_is_an_error() {
+        let t = schema(vec![int("id")], key(&[0]));
+        let layout = Layout::new(&t, &options(Mode::Mirror), &TYPES, "t".into()).unwrap();
+        let mirror = Mirror::new(&t, &layout, &TYPES).unwrap();
+        let one = images(&t, &[&["1"]]);
+        let half = mirror.apply(RowOp::Update, &one, LSN, 0, &mut Chunks::new()).unwrap_err();
+        assert!(matches!(half, RowError::Image(ImageError::TruncatedBitmap { .. })), "{half}");
+        let many = mirror.apply(RowOp::Insert, &one, LSN, MAX_ROWS, &mut Chunks::new()).unwrap_err();
+        assert!(matches!(many, RowError::Image(ImageError::TooManyRows)), "{many}");
+    }
+
+    #[test]
+    fn a_row_costs_no_allocation() {
+        let t = table(key(&[0]));
+        let layout = Layout::new(&t, &options(Mode::Mirror), &TYPES, "t".into()).unwrap();
+        let mirror = Mirror::new(&t, &layout, &TYPES).unwrap();
+        let writer = ImageWriter::new(&t).unwrap();
+        let mut body = Vec::new();
+        for id in 0..1000 {
+            for _ in 0..2 {
+                let mut row = writer.row(&mut body);
+                row.int(id).unwrap();
+                row.bytes(b"a note").unwrap();
+                row.bytes(b"a name").unwrap();
+                row.finish().unwrap();
+            }
+        }
+        let mut chunks = Chunks::new();
+        chunks.buffer();
+        let counted = allocation_counter::measure(|| {
+            assert_eq!(mirror.apply(RowOp::Update, &body, LSN, 0, &mut chunks).unwrap(), 1000);
+            assert_eq!(mirror.apply(RowOp::Delete, &body, LSN, 0, &mut chunks).unwrap(), 2000);
+        });
+        assert_eq!(counted.count_total, 0);
+    }
+}

@@ -1,0 +1,192 @@
+//! A reader of RowBinary for the tests of this module, and what they share: schemas in one line, rows in text.
+//!
+//! Written from the format's description and not from the encoder: a value is shown as its type says.
+
+use super::chunks::Chunks;
+use super::layout::Layout;
+use super::types::{Base, Type, decimal_bytes};
+use crate::codec::row_image::ImageWriter;
+use crate::config::{ClickHouseTypes, Deletion, JsonType, Mode, SetType, TableOptions, ZeroDates};
+use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, TableName, TableSchema};
+
+pub(super) const TYPES: ClickHouseTypes =
+    ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
+
+pub(super) fn column(name: &str, ty: ColumnType, nullable: bool) -> Column {
+    Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown }
+}
+
+pub(super) fn varchar(charset: &str) -> ColumnType {
+    ColumnType::VarChar { max_bytes: 200, charset: Charset::new(charset) }
+}
+
+pub(super) fn int(name: &str) -> Column {
+    column(name, ColumnType::Int { width: IntWidth::W4, unsigned: false }, false)
+}
+
+pub(super) fn text(name: &str) -> Column {
+    column(name, varchar("utf8mb4"), false)
+}
+
+pub(super) fn nullable_text(name: &str) -> Column {
+    column(name, varchar("utf8mb4"), true)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is written where a schema has its key or None")]
+pub(super) fn key(columns: &[u16]) -> Option<Key> {
+    Some(Key { kind: KeyKind::Primary, columns: columns.to_vec() })
+}
+
+pub(super) fn schema(columns: Vec<Column>, key: Option<Key>) -> TableSchema {
+    TableSchema { name: TableName::new("shop", "t"), columns, key }
+}
+
+pub(super) fn options(mode: Mode) -> TableOptions {
+    TableOptions {
+        mode,
+        deletion: Deletion::Hard,
+        soft_delete_column: "is_deleted".into(),
+        rename: Vec::new(),
+        drop: Vec::new(),
+    }
+}
+
+pub(super) fn soft() -> TableOptions {
+    TableOptions { deletion: Deletion::Soft, ..options(Mode::Mirror) }
+}
+
+/// The image bytes of rows in text; `~` is NULL.
+pub(super) fn images(schema: &TableSchema, rows: &[&[&str]]) -> Vec<u8> {
+    let writer = ImageWriter::new(schema).unwrap();
+    let mut body = Vec::new();
+    for row in rows {
+        let mut builder = writer.row(&mut body);
+        for value in *row {
+            if *value == "~" { builder.null() } else { builder.text_protocol(value.as_bytes()) }.unwrap();
+        }
+        builder.finish().unwrap();
+    }
+    body
+}
+
+/// The rows of chunks made for a layout, in text.
+pub(super) fn rows_of(layout: &Layout, mut chunks: Chunks) -> Vec<String> {
+    chunks.finish();
+    let bytes: Vec<u8> = chunks.take_full().flatten().collect();
+    let types: Vec<_> = layout.insert_columns().into_iter().map(|(_, ty)| ty).collect();
+    let rows = read_rows(&types, &bytes);
+    assert_eq!(chunks.rows(), u64::try_from(rows.len()).unwrap());
+    assert_eq!(chunks.bytes(), u64::try_from(bytes.len()).unwrap());
+    rows
+}
+
+/// Rows of columns of the types given: values in text, with `;` between them.
+pub(super) fn read_rows<T: AsRef<str>>(types: &[T], mut bytes: &[u8]) -> Vec<String> {
+    let types: Vec<_> = types.iter().map(|text| Type::parse(text.as_ref()).unwrap()).collect();
+    let mut rows = Vec::new();
+    while !bytes.is_empty() {
+        let values: Vec<_> = types.iter().map(|ty| read_value(ty, &mut bytes)).collect();
+        rows.push(values.join(";"));
+    }
+    rows
+}
+
+/// One value in text: strings in quotes, dates as days, times as ticks.
+pub(super) fn read_value(ty: &Type, bytes: &mut &[u8]) -> String {
+    if ty.nullable {
+        match take(bytes, 1) {
+            [0] => {}
+            [1] => return "NULL".to_owned(),
+            other => panic!("{other:?} before a nullable value"),
+        }
+    }
+    match &ty.base {
+        Base::Int { bytes: width, signed } => {
+            let mut number = take(bytes, usize::from(*width)).to_vec();
+            let sign = if *signed && number.last().unwrap() & 0x80 != 0 { 0xff } else { 0 };
+            let tail = number.split_off(number.len().min(16));
+            assert!(tail.iter().all(|byte| *byte == sign), "a number beyond 128 bits");
+            number.resize(16, sign);
+            i128::from_le_bytes(number.try_into().unwrap()).to_string()
+        }
+        Base::Float32 => format!("{:?}", f32::from_le_bytes(take(bytes, 4).try_into().unwrap())),
+        Base::Float64 => format!("{:?}", f64::from_le_bytes(take(bytes, 8).try_into().unwrap())),
+        Base::Date32 => i32::from_le_bytes(take(bytes, 4).try_into().unwrap()).to_string(),
+        Base::DateTime64 { .. } | Base::Time64 { .. } => {
+            i64::from_le_bytes(take(bytes, 8).try_into().unwrap()).to_string()
+        }
+        Base::Decimal { precision, scale } => decimal(take(bytes, decimal_bytes(*precision)), *scale),
+        Base::String { .. } | Base::Json => string(bytes),
+        Base::Strings => {
+            let count = length(bytes);
+            let labels: Vec<_> = (0..count).map(|_| string(bytes)).collect();
+            format!("[{}]", labels.join(","))
+        }
+        Base::Floats => {
+            let count = length(bytes);
+            let float = |bytes: &mut &[u8]| format!("{:?}", f32::from_le_bytes(take(bytes, 4).try_into().unwrap()));
+            let floats: Vec<_> = (0..count).map(|_| float(bytes)).collect();
+            format!("[{}]", floats.join(","))
+        }
+    }
+}
+
+fn take<'b>(bytes: &mut &'b [u8], count: usize) -> &'b [u8] {
+    let (taken, rest) = bytes.split_at_checked(count).expect("the row ends inside a value");
+    *bytes = rest;
+    taken
+}
+
+fn length(bytes: &mut &[u8]) -> usize {
+    let mut value = 0;
+    for group in 0.. {
+        let byte = take(bytes, 1)[0];
+        value |= usize::from(byte & 0x7f) << (7 * group);
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    value
+}
+
+fn string(bytes: &mut &[u8]) -> String {
+    let count = length(bytes);
+    let value = take(bytes, count);
+    match std::str::from_utf8(value) {
+        Ok(text) => format!("'{text}'"),
+        Err(_) => value.iter().fold("x".to_owned(), |text, byte| format!("{text}{byte:02x}")),
+    }
+}
+
+/// A little-endian number, by schoolbook division by ten, and its point.
+fn decimal(bytes: &[u8], scale: u8) -> String {
+    let negative = bytes.last().unwrap() & 0x80 != 0;
+    let mut number = bytes.to_vec();
+    if negative {
+        let mut carry = true;
+        for byte in &mut number {
+            (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
+        }
+    }
+    let mut digits = Vec::new();
+    while number.iter().any(|byte| *byte != 0) || digits.len() <= usize::from(scale) {
+        let mut rest = 0_u16;
+        for byte in number.iter_mut().rev() {
+            rest = rest << 8 | u16::from(*byte);
+            *byte = u8::try_from(rest / 10).unwrap();
+            rest %= 10;
+        }
+        digits.push(char::from(b'0' + u8::try_from(rest).unwrap()));
+        if digits.len() == usize::from(scale) && scale > 0 {
+            digits.push('.');
+        }
+    }
+    // The point counts as a digit above; a number with a scale has one digit before it.
+    if scale > 0 && digits.last() == Some(&'.') {
+        digits.push('0');
+    }
+    if negative {
+        digits.push('-');
+    }
+    digits.into_iter().rev().collect()
+}
