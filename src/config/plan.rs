@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use globset::GlobSet;
 
-use super::Secret;
+use super::{ClickHousePlan, Secret};
 use crate::model::TableName;
 
 /// The whole configuration.
@@ -158,6 +158,8 @@ pub enum SinkKind {
         /// The database file.
         path: PathBuf,
     },
+    /// `type: clickhouse`.
+    ClickHouse(Box<ClickHousePlan>),
 }
 
 impl SinkKind {
@@ -165,6 +167,7 @@ impl SinkKind {
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "sqlite",
+            Self::ClickHouse(_) => "clickhouse",
         }
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use rustix::fs::{Access, access, statvfs};
 
 use super::{cursor, registry};
-use crate::config::{SinkKind, SinkPlan};
+use crate::config::SinkPlan;
 use crate::error::Failure;
 use crate::model::CheckItem;
 use crate::sink::TargetState;
@@ -15,8 +15,7 @@ use crate::sink::TargetState;
 const FEW_BYTES: u64 = 1 << 30;
 
 /// Checks the directory, the disk and the file of a sink.
-pub fn preflight(plan: &SinkPlan) -> Vec<CheckItem> {
-    let SinkKind::Sqlite { path } = &plan.kind;
+pub fn preflight(plan: &SinkPlan, path: &Path) -> Vec<CheckItem> {
     let named = |what: &str| format!("sink {}: {what}", plan.name);
     let directory = match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
