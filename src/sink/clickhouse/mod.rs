@@ -10,6 +10,7 @@ mod chunks;
 mod encode;
 mod history;
 mod layout;
+mod literal;
 mod mirror;
 mod types;
 
