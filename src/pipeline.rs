@@ -236,6 +236,7 @@ fn backfill_of(job: &BackfillJob) -> Backfill {
     Backfill {
         where_clause: job.condition.clone(),
         chunk_rows: job.batch_size.map(NonZeroU32::get),
+        replace: job.replace,
         ..Backfill::whole(job.name())
     }
 }
@@ -255,10 +256,18 @@ async fn forward_backfills(
         let mut outcome = Ok(());
         for job in &wanted {
             let (stored, is_stored) = oneshot::channel();
-            let taken = jobs.send(Job::Backfill { backfill: backfill_of(job), stored: Some(stored) }).is_ok();
-            if !taken || is_stored.await.is_err() {
-                let refused = Failure::fatal(format!("table \"{}\" is not read again", job.name()));
-                outcome = Err(refused.hint("replicator status says why, in the table's snapshot"));
+            // Whoever drops the other end is stopping.
+            let answer = match jobs.send(Job::Backfill { backfill: backfill_of(job), stored: Some(stored) }) {
+                Ok(()) => is_stored.await.unwrap_or_else(|_| Err(Failure::fatal("another job of the table failed, or the daemon is stopping"))),
+                Err(_) => Err(Failure::fatal("the daemon is stopping")),
+            };
+            if let Err(failure) = answer {
+                let hint = failure.hint.clone();
+                let refused = Failure::fatal(format!("table \"{}\" is not read again", job.name())).caused_by(failure);
+                outcome = Err(match hint {
+                    Some(hint) => refused.hint(hint),
+                    None => refused,
+                });
                 break;
             }
         }

@@ -101,7 +101,11 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         // A unique key stands only in information_schema, which may already show a later state.
-        let described = self.describe(table).await?.filter(|described| described.same_image(seen));
+        let described = self.describe(table).await?;
+        if let Some(described) = &described {
+            schema::refuse_disguised(seen, described)?;
+        }
+        let described = described.filter(|described| described.same_image(seen));
         let adopted = described.unwrap_or_else(|| {
             let mut schema = seen.clone();
             if schema.key.is_none() {
