@@ -13,6 +13,7 @@
 mod support; // servers, the daemon, comparing both sides, random writers: no test of the product itself
 
 mod architecture; // the import rules between the modules of src/
+mod backfill; // tables that are read again on request: the copy equals the source
 mod cli; // the program as a shell meets it, without a server
 mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
