@@ -154,11 +154,16 @@ async fn a_row_that_is_in_the_binlog_and_not_yet_visible_when_the_snapshot_begin
         .await;
     sandbox.server.exec("SET GLOBAL rpl_semi_sync_master_timeout = 4000").await;
     // A timeout turns the waiting off until a replica comes; this turns it on again.
-    sandbox.server.exec("SET GLOBAL rpl_semi_sync_master_enabled = OFF; SET GLOBAL rpl_semi_sync_master_enabled = ON").await;
+    sandbox
+        .server
+        .exec("SET GLOBAL rpl_semi_sync_master_enabled = OFF; SET GLOBAL rpl_semi_sync_master_enabled = ON")
+        .await;
     let (_, before) = sandbox.server.position().await;
     let mut writer = sandbox.server.connect().await;
     let held = tokio::spawn(async move {
-        mysql_async::prelude::Queryable::query_drop(&mut writer, format!("INSERT INTO {DATABASE}.t VALUES (1000)")).await.unwrap();
+        mysql_async::prelude::Queryable::query_drop(&mut writer, format!("INSERT INTO {DATABASE}.t VALUES (1000)"))
+            .await
+            .unwrap();
     });
     let deadline = std::time::Instant::now() + Duration::from_secs(3);
     while sandbox.server.position().await.1 == before {

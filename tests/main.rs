@@ -19,6 +19,7 @@ mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
 mod copying; // what is at the source is at the sink, whenever it was written
 mod definitions; // definitions that changed while nobody was reading
+mod full_log; // a full log holds up neither a stop nor an error nor the end of a run
 mod kills; // the same after signal 9 at any moment
 mod mirror; // the copy equals the source, whatever happens on the way
 mod servers; // the servers of the test support start, restart, die and leave nothing behind

@@ -34,7 +34,9 @@ fn read_file(file: &Path) -> anyhow::Result<Vec<BackfillJob>> {
         return Err(misuse("it is empty".to_owned()).into());
     }
     if let Some(job) = jobs.iter().find(|job| job.replace && job.condition.is_some()) {
-        return Err(misuse(format!("\"{}\" has both where and replace: a part cannot replace the whole", job.name())).into());
+        return Err(
+            misuse(format!("\"{}\" has both where and replace: a part cannot replace the whole", job.name())).into()
+        );
     }
     Ok(jobs)
 }
@@ -84,12 +86,22 @@ mod tests {
             batch_size,
             replace,
         };
-        assert_eq!(jobs.unwrap(), [job("users", None, None, true), job("orders", Some("id > 5"), NonZeroU32::new(7), false)]);
+        assert_eq!(
+            jobs.unwrap(),
+            [job("users", None, None, true), job("orders", Some("id > 5"), NonZeroU32::new(7), false)]
+        );
     }
 
     #[test]
     fn a_file_that_says_something_else_is_misuse() {
-        for text in ["", "[]", "database: shop", "- { database: shop }", "- { database: a, table: b, wher: c }", "- { database: a, table: b, where: c, replace: true }"] {
+        for text in [
+            "",
+            "[]",
+            "database: shop",
+            "- { database: shop }",
+            "- { database: a, table: b, wher: c }",
+            "- { database: a, table: b, where: c, replace: true }",
+        ] {
             let error = from_file(text).unwrap_err();
             assert!(error.is::<Misuse>(), "{text}: {error}");
         }

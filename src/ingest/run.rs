@@ -33,6 +33,10 @@ use crate::telemetry::{Live, SourcePhase, now_micros};
 
 /// Longest time that what was read waits for more, while more keeps coming.
 const FLUSH_EVERY: Duration = Duration::from_millis(10);
+/// What a log that is not full takes at most for what was handed over. Behind it a stop does not wait for the log.
+const GRACE: Duration = Duration::from_secs(1);
+/// A wait on the log that is longer is shown, if the log is full.
+const FULL_AFTER: Duration = Duration::from_millis(200);
 /// Events between two looks at the clock and at the requests of snapshot readers.
 const LOOK_EVERY: u32 = 64;
 
@@ -93,6 +97,15 @@ enum Ended {
     CaughtUp,
 }
 
+/// How long what was read may wait for a log that is full.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// Until told to stop, and [`GRACE`].
+    UntilStopped,
+    /// [`GRACE`].
+    Moment,
+}
+
 impl Ingest {
     /// A loop over the log as it stands.
     ///
@@ -131,12 +144,15 @@ impl Ingest {
             match ended {
                 Ok(Ended::CaughtUp | Ended::Stopped) => {
                     self.writer.abort().await?;
-                    self.writer.flush_durable().await?;
+                    self.make_durable(Patience::UntilStopped).await?;
                     self.live.source.phase(SourcePhase::Stopped, None);
                     return Ok(self.reader.positions().durable);
                 }
                 Err(failure) if failure.class == ErrorClass::Retry => {
-                    self.forget_open_work().await?;
+                    self.writer.abort().await?;
+                    if self.make_durable(Patience::UntilStopped).await? {
+                        self.forget_open_work()?;
+                    }
                     if self.shutdown.is_cancelled() {
                         self.live.source.phase(SourcePhase::Stopped, Some(failure.chain()));
                         return Ok(self.reader.positions().durable);
@@ -151,9 +167,11 @@ impl Ingest {
                     }
                 }
                 Err(failure) => {
-                    self.forget_open_work().await?;
+                    // First: a full log may not take what was read before it.
                     error!(error = %failure.chain(), "source stopped");
                     self.live.source.phase(SourcePhase::Failed, Some(failure.chain()));
+                    self.writer.abort().await?;
+                    self.make_durable(Patience::Moment).await?;
                     return Err(failure);
                 }
             }
@@ -161,9 +179,7 @@ impl Ingest {
     }
 
     /// Back to the last finished group: what was open is forgotten, in the log and here.
-    async fn forget_open_work(&mut self) -> Result<(), Failure> {
-        self.writer.abort().await?;
-        self.writer.flush_durable().await?;
+    fn forget_open_work(&mut self) -> Result<(), Failure> {
         self.reload_registry()?;
         self.rereads.clear();
         self.windows.invalidate_all();
@@ -172,26 +188,34 @@ impl Ingest {
         Ok(())
     }
 
-    /// Hands what has gathered to the log, and shows it while the log is full.
+    /// Hands what has gathered to the log; waits while the log is full.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        let flush = self.writer.flush();
-        tokio::pin!(flush);
-        let soon = tokio::time::timeout(Duration::from_millis(200), &mut flush).await;
-        if let Ok(done) = soon {
-            return done;
-        }
-        if self.reader.positions().full {
-            warn!("the log is full: reading waits until a sink has caught up (wal.max_size)");
-            self.live.source.phase(SourcePhase::LogFull, None);
-        }
+        let stopped = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
         tokio::select! {
-            done = &mut flush => done?,
-            () = self.shutdown.cancelled() => {
-                return Err(Failure::retry("stopped while the log was full"));
+            done = show_full(&self.live, &self.reader, self.writer.flush()) => done,
+            () = stopped => Err(Failure::retry("stopped while the log was full")),
+        }
+    }
+
+    /// Makes what has gathered durable; false when it gave up. Then it is still at the source, before the position in the log.
+    async fn make_durable(&mut self, patience: Patience) -> Result<bool, Failure> {
+        let enough = async {
+            match patience {
+                Patience::UntilStopped => self.shutdown.cancelled().await,
+                Patience::Moment => {}
+            }
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            done = show_full(&self.live, &self.reader, self.writer.flush_durable()) => done.map(|()| true),
+            () = enough => {
+                warn!("the log is full, so what was read last is left to the next start");
+                Ok(false)
             }
         }
-        self.live.source.phase(SourcePhase::Streaming, None);
-        Ok(())
     }
 
     /// Waits until everything handed over is durable.
@@ -232,19 +256,24 @@ impl Ingest {
         value.map_or(Ok(false), |value| is_unfinished(table, &value))
     }
 
+    /// Whether no table is still to be read. One that cannot be read is not waited for: the run ends with its error.
     fn snapshot_is_done(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
-            Until::CaughtUp { snapshot } => snapshot.borrow().is_settled(),
+            Until::CaughtUp { snapshot } => {
+                let status = snapshot.borrow();
+                status.is_settled() && self.outstanding.keys().all(|table| status.has_failed(table))
+            }
         }
     }
 
-    /// Returns when the snapshot may have been done; never when that does not matter.
+    /// Returns when the snapshot may have been done; never when that does not matter. What changes between a look at it and this
+    /// call counts as well.
     async fn snapshot_changed(until: &mut Until) {
         match until {
             Until::Stopped => std::future::pending().await,
             Until::CaughtUp { snapshot } => {
-                if snapshot.borrow_and_update().is_settled() || snapshot.changed().await.is_err() {
+                if snapshot.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
             }
@@ -252,22 +281,12 @@ impl Ingest {
     }
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended, Failure> {
-        let mut conn = connect::connect(&self.plan).await?;
-        let server = ServerInfo::probe(&mut conn).await?;
-        server.require_usable()?;
-        self.live.source.server(server.to_string());
-        let stored = stored_position(&self.reader)?;
-        let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
-        let from = start::resolve(&mut conn, &server, Some(&stored), &self.plan.startup).await?;
-        let target = match self.until {
-            Until::Stopped => None,
-            Until::CaughtUp { .. } => Some(current_position(&mut conn, &server).await?),
+        let shutdown = self.shutdown.clone();
+        let opened = tokio::select! {
+            opened = self.open() => opened?,
+            () = shutdown.cancelled() => return Ok(Ended::Stopped),
         };
-        let collations = Arc::clone(&server.collations);
-        let mut decoder = Decoder::new(&from, self.plan.filter.clone(), collations)
-            .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
-        let mut stream = BinlogStream::open(conn, &from, self.plan.server_id).await?;
-        info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
+        let Opened { server, mut stream, mut decoder, target } = opened;
         self.live.source.phase(SourcePhase::Streaming, None);
         let mut session = Session::new(self, server);
         let mut reading = Reading { target, slots: Vec::new(), flushed: Instant::now(), dirty: true, ahead: false };
@@ -281,6 +300,53 @@ impl Ingest {
         session.close().await;
         ended
     }
+
+    /// Connects, checks that the stream can go on from the log's position, and asks for it.
+    async fn open(&self) -> Result<Opened, Failure> {
+        let mut conn = connect::connect(&self.plan).await?;
+        let server = ServerInfo::probe(&mut conn).await?;
+        server.require_usable()?;
+        self.live.source.server(server.to_string());
+        let stored = stored_position(&self.reader)?;
+        let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
+        let from = start::resolve(&mut conn, &server, Some(&stored), &self.plan.startup).await?;
+        let target = match self.until {
+            Until::Stopped => None,
+            Until::CaughtUp { .. } => Some(current_position(&mut conn, &server).await?),
+        };
+        let collations = Arc::clone(&server.collations);
+        let decoder = Decoder::new(&from, self.plan.filter.clone(), collations)
+            .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
+        let stream = BinlogStream::open(conn, &from, self.plan.server_id).await?;
+        info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
+        Ok(Opened { server, stream, decoder, target })
+    }
+}
+
+/// A stream that can be read.
+struct Opened {
+    server: ServerInfo,
+    stream: BinlogStream,
+    decoder: Decoder,
+    /// Where `CaughtUp` ends.
+    target: Option<SourcePosition>,
+}
+
+/// Waits for the log, and shows it while the log is full.
+async fn show_full<T>(live: &Live, reader: &Reader, wait: impl Future<Output = T>) -> T {
+    tokio::pin!(wait);
+    if let Ok(done) = tokio::time::timeout(FULL_AFTER, &mut wait).await {
+        return done;
+    }
+    if !reader.positions().full {
+        return wait.await;
+    }
+    warn!("the log is full: reading waits until a sink has caught up (wal.max_size)");
+    let before = live.source.snapshot();
+    live.source.phase(SourcePhase::LogFull, None);
+    let done = wait.await;
+    live.source.phase(before.phase, before.error);
+    done
 }
 
 /// What the loop keeps between events.
@@ -339,6 +405,10 @@ impl Session<'_> {
             reading.dirty = true;
             filtered += u64::from(self.event(&event, decoder, reading).await?);
             if !decoder.at_boundary() {
+                // A transaction of tables that are not captured may be long, and never comes to a flush.
+                if since_look.is_multiple_of(LOOK_EVERY) && self.ctx.shutdown.is_cancelled() {
+                    return Ok(Ended::Stopped);
+                }
                 continue;
             }
             if since_look >= LOOK_EVERY {
@@ -372,10 +442,7 @@ impl Session<'_> {
         if self.ctx.shutdown.is_cancelled() {
             return Ok(Some(Ended::Stopped));
         }
-        let idle = self.ctx.waiting.is_empty()
-            && self.ctx.exact.is_none()
-            && self.ctx.outstanding.is_empty()
-            && self.ctx.snapshot_is_done();
+        let idle = self.ctx.waiting.is_empty() && self.ctx.exact.is_none() && self.ctx.snapshot_is_done();
         if let Some(target) = reading.target.as_ref().filter(|_| idle) {
             let (file, pos) = decoder.boundary();
             let at = FilePos { file: file.to_owned(), pos };

@@ -52,6 +52,11 @@ impl SnapshotStatus {
         self.tables.iter().all(|table| matches!(table.state, TableState::Done | TableState::Failed))
     }
 
+    /// Whether the table's last job failed.
+    pub fn has_failed(&self, table: &TableName) -> bool {
+        self.tables.iter().any(|entry| entry.table == *table && entry.state == TableState::Failed)
+    }
+
     /// The first table that failed.
     pub fn first_failed(&self) -> Option<&TableStatus> {
         self.tables.iter().find(|table| table.state == TableState::Failed)

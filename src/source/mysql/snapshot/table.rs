@@ -6,16 +6,16 @@ use std::sync::Arc;
 use mysql_async::Conn;
 use tokio::task::JoinSet;
 
-use super::chunk::{Outcome, RangedTable};
 use super::bound;
+use super::chunk::{Outcome, RangedTable};
 use super::context::{Context, Retry};
 use super::exact;
 use super::handoff::SnapshotMark;
+use super::job::Stored;
 use super::planner;
 use super::progress::{Stage, TableProgress};
 use super::range::Range;
 use super::status::TableState;
-use super::job::Stored;
 use crate::error::Failure;
 use crate::source::mysql::schema::{self, Estimate};
 
@@ -98,7 +98,10 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
 /// The table is dropped or renamed at the source; the stream tells of that.
 pub(super) async fn gone(context: &Context, progress: &mut TableProgress) -> Result<(), Failure> {
     let next = TableProgress { stage: Stage::Gone, ..progress.clone() };
-    context.ingest.mark(SnapshotMark::Begun { table: next.table().clone(), replaces: true, empties: false }, &next).await?;
+    context
+        .ingest
+        .mark(SnapshotMark::Begun { table: next.table().clone(), replaces: true, empties: false }, &next)
+        .await?;
     *progress = next;
     Ok(())
 }
@@ -193,12 +196,7 @@ async fn read_ranges(
 async fn make_range(table: &RangedTable, conn: &mut Conn, chunk_rows: u32) -> Result<Option<Range>, Failure> {
     let ranges = match &table.progress.lock().await.stage {
         Stage::Ranges(ranges) => ranges.clone(),
-        Stage::Pending
-        | Stage::Begun
-        | Stage::Whole
-        | Stage::Placed
-        | Stage::Done
-        | Stage::Gone => return Ok(None),
+        Stage::Pending | Stage::Begun | Stage::Whole | Stage::Placed | Stage::Done | Stage::Gone => return Ok(None),
     };
     let rows = table.range_rows(chunk_rows);
     let range = planner::next_range(conn, &table.table, &ranges, table.filter.as_deref(), rows).await?;
