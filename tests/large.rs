@@ -23,8 +23,15 @@ const MARGIN_BYTES: u64 = 4 << 20;
 
 /// Nothing waits for the server's disk: writing there is not what is tested.
 async fn fast_server(kind: Kind) -> Server {
+    let redo = match kind {
+        Kind::MySql => "--innodb-redo-log-capacity=4294967296",
+        Kind::MariaDb => "--innodb-log-file-size=4294967296",
+    };
     ServerOptions::new(kind)
         .argument("--innodb-flush-log-at-trx-commit=0")
+        .argument("--innodb-doublewrite=OFF")
+        .argument("--innodb-buffer-pool-size=512M")
+        .argument(redo)
         .argument("--sync-binlog=0")
         .argument("--max-allowed-packet=1073741824")
         .argument("--max-binlog-size=1073741824")
