@@ -87,7 +87,7 @@ impl Target {
             Some(old) => old.layout.target.clone(),
             None => self.plan.target_name(&name),
         };
-        let wanted = Layout::new(schema, &self.plan.options_for(&name), &self.clickhouse.types, target)
+        let wanted = Layout::new(schema, &self.plan.options_for(&name), self.clickhouse.types, target)
             .map_err(|failure| Failure { class: ErrorClass::Row, ..failure })?;
         let layout = match self.tables.get(&name) {
             None => {
@@ -206,11 +206,12 @@ impl Target {
                         {
                             commands.push(set_aside(&name, lsn));
                         }
-                        let default = match (layout.mode, schema.columns.get(column.source)) {
-                            (Mode::Mirror, Some(source)) => default_literal(&schema.name, source, &column.ty)
+                        let default = match layout.mode {
+                            Mode::Mirror => default_literal(schema, column.source, &column.ty, self.clickhouse.types)
                                 .map_err(|failure| Refused::refused_here(failure.chain()))?
                                 .map_or(String::new(), |literal| format!(" DEFAULT {literal}")),
-                            _ => String::new(),
+                            // Its older lines had no such column.
+                            Mode::History => String::new(),
                         };
                         commands.push(format!("ADD COLUMN IF NOT EXISTS {} {}{default}", quoted(&name), column.ty));
                         commands

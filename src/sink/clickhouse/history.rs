@@ -56,17 +56,6 @@ impl History {
         Ok(rows)
     }
 
-    /// Appends a line that stands for a change of the whole table, without values.
-    pub(super) fn mark(&self, op: &str, at: Moment, out: &mut Chunks) -> Result<(), RowError> {
-        let ordinal = ordinal(at.first_ordinal, 0)?;
-        let (bytes, _) = out.buffer();
-        head(op, at, ordinal, bytes);
-        bytes.extend_from_slice(self.encoder.absent());
-        bytes.extend_from_slice(self.encoder.absent());
-        out.row_done();
-        Ok(())
-    }
-
     fn change(
         &self,
         op: RowOp,
