@@ -4,75 +4,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
+mod orders;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use orders::body::body;
 use replicator::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, ImageError, ImageWriter, Json, Plan, RowVisitor, Text, Time, Timestamp, ValueError,
+    Bytes, Date, DateTime, Decimal, ImageError, Json, Plan, RowVisitor, Text, Time, Timestamp, ValueError,
 };
-use replicator::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, TableName, TableSchema};
 
 const ROWS: u32 = 10_000;
-
-fn orders() -> TableSchema {
-    let int = |width, unsigned| ColumnType::Int { width, unsigned };
-    let varchar = |max_bytes| ColumnType::VarChar { max_bytes, charset: Charset::new("utf8mb4") };
-    let labels = ["new", "paid", "shipped", "done"];
-    let columns = [
-        ("id", int(IntWidth::W8, true)),
-        ("customer_id", int(IntWidth::W4, false)),
-        ("status", ColumnType::Enum { members: labels.map(str::to_owned).to_vec() }),
-        ("email", varchar(256)),
-        ("note", varchar(1020)),
-        ("amount", ColumnType::Decimal { precision: 12, scale: 2 }),
-        ("qty", int(IntWidth::W2, false)),
-        ("is_gift", int(IntWidth::W1, false)),
-        ("created_at", ColumnType::DateTime { fsp: 6 }),
-        ("updated_at", ColumnType::Timestamp { fsp: 3 }),
-        ("score", ColumnType::Double),
-    ];
-    TableSchema {
-        name: TableName::new("bench", "orders"),
-        columns: columns
-            .into_iter()
-            .map(|(name, ty)| Column {
-                nullable: matches!(name, "note" | "score"),
-                name: name.to_owned(),
-                ty,
-                default: ColumnDefault::Unknown,
-            })
-            .collect(),
-        key: None,
-    }
-}
-
-/// Rows like those of the benchmark's `fill` procedure: three notes in ten are NULL, the others have 0 to 79 characters.
-fn body(schema: &TableSchema) -> Vec<u8> {
-    let writer = ImageWriter::new(schema).unwrap();
-    let mut out = Vec::new();
-    for n in 0..ROWS {
-        let spread = n.wrapping_mul(2_654_435_761);
-        let mut row = writer.row(&mut out);
-        row.uint(n.into()).unwrap();
-        row.int((spread % 1_000_000).into()).unwrap();
-        row.enumeration(u16::try_from(1 + spread % 4).unwrap()).unwrap();
-        row.bytes(format!("{spread:032x}@example.com").as_bytes()).unwrap();
-        if spread % 10 < 3 {
-            row.null().unwrap();
-        } else {
-            row.bytes("x".repeat((spread / 16 % 80).try_into().unwrap()).as_bytes()).unwrap();
-        }
-        row.decimal(format!("{}.{:02}", spread % 10_000, n % 100).as_bytes()).unwrap();
-        row.int((spread % 100).into()).unwrap();
-        row.int((spread % 10 / 9).into()).unwrap();
-        let created = Timestamp { seconds: 1_700_000_000 + n, micros: n % 1_000_000, fsp: 6 };
-        row.datetime(created.utc()).unwrap();
-        row.timestamp(Timestamp { micros: n % 1000 * 1000, ..created }).unwrap();
-        row.double(f64::from(spread) / f64::from(u32::MAX)).unwrap();
-        row.finish().unwrap();
-    }
-    out
-}
 
 /// Appends every value in a fixed binary form. Only what the table has is filled in; the rest is refused.
 struct Encode {
@@ -171,9 +113,9 @@ fn skip(plan: &Plan, mut body: &[u8]) -> Result<usize, ImageError> {
 }
 
 fn row_image(criterion: &mut Criterion) {
-    let schema = orders();
+    let schema = orders::schema();
     let plan = Plan::all(&schema).unwrap();
-    let body = body(&schema);
+    let body = body(&schema, ROWS);
     assert_eq!(plan.count_rows(&body, 1), Ok(ROWS));
     let mut group = criterion.benchmark_group("row_image");
     group.throughput(Throughput::Elements(ROWS.into()));

@@ -4,17 +4,18 @@
 //! `catch_up` is 200,000 new rows of the benchmark table in 1,000-row frames, committed every 100,000 rows as the delivery
 //! loop does; `update` brings the same rows to another state.
 
+mod orders;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use orders::LABELS;
 use replicator::codec::catalog::{Catalog, encode_schema, state_key};
 use replicator::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, encode_header};
 use replicator::codec::row_image::{Date, DateTime, ImageWriter, Timestamp};
 use replicator::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions};
-use replicator::model::{
-    Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId, TableName, TableSchema,
-};
+use replicator::model::{Gtid, Origin, SchemaId, TableSchema};
 use replicator::sink::sqlite::SqliteSink;
 use replicator::sink::{Schemas, Sink};
 use rusqlite::{Connection, params};
@@ -23,37 +24,6 @@ use wal::{Lsn, Options, Wal};
 const ROWS: u32 = 200_000;
 const FRAME_ROWS: u32 = 1_000;
 const ROUND_ROWS: u32 = 100_000;
-const LABELS: [&str; 4] = ["new", "paid", "shipped", "done"];
-
-/// The table of the project's benchmarks.
-fn orders() -> TableSchema {
-    let int = |width, unsigned| ColumnType::Int { width, unsigned };
-    let varchar = |max_bytes| ColumnType::VarChar { max_bytes, charset: Charset::new("utf8mb4") };
-    let columns = [
-        ("id", int(IntWidth::W8, true)),
-        ("customer_id", int(IntWidth::W4, false)),
-        ("status", ColumnType::Enum { members: LABELS.map(str::to_owned).to_vec() }),
-        ("email", varchar(256)),
-        ("note", varchar(1020)),
-        ("amount", ColumnType::Decimal { precision: 12, scale: 2 }),
-        ("qty", int(IntWidth::W2, false)),
-        ("is_gift", int(IntWidth::W1, false)),
-        ("created_at", ColumnType::DateTime { fsp: 6 }),
-        ("updated_at", ColumnType::Timestamp { fsp: 3 }),
-        ("score", ColumnType::Double),
-    ];
-    let column = |(name, ty): (&str, ColumnType)| Column {
-        nullable: matches!(name, "note" | "score"),
-        name: name.to_owned(),
-        ty,
-        default: ColumnDefault::Unknown,
-    };
-    TableSchema {
-        name: TableName::new("bench", "orders"),
-        columns: columns.into_iter().map(column).collect(),
-        key: Some(Key { kind: KeyKind::Primary, columns: vec![0] }),
-    }
-}
 
 /// One row's values as SQLite takes them.
 struct Row {
@@ -248,7 +218,7 @@ fn from_memory(path: &Path, rows: &[Row]) -> Duration {
 }
 
 fn apply(criterion: &mut Criterion) {
-    let schema = orders();
+    let schema = orders::schema();
     let log = Log::new(&schema);
     let (old, new) = (rows(0), rows(77));
     let inserts = frames(&schema, &old, RowOp::Insert, None);

@@ -91,14 +91,7 @@ impl Table {
 
     /// A measured value against a limit.
     pub fn value(&mut self, what: &str, value: f64, unit: &'static str, limit: f64) {
-        self.add(Line {
-            what: what.to_owned(),
-            ours: String::new(),
-            reference: String::new(),
-            value,
-            limit,
-            unit,
-        });
+        self.add(Line { what: what.to_owned(), ours: String::new(), reference: String::new(), value, limit, unit });
     }
 
     /// Shown at once as well: a run takes many minutes, and a later scenario may fail.

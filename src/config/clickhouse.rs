@@ -160,7 +160,9 @@ pub(super) fn read(
     if let (Some(url), Some(tls)) = (&url, &tls) {
         match (url.is_https, tls.mode) {
             (false, TlsMode::Disabled) => {}
-            (true, TlsMode::Disabled) => url_key.problem("is https, and tls.mode is disabled; write http, or another mode"),
+            (true, TlsMode::Disabled) => {
+                url_key.problem("is https, and tls.mode is disabled; write http, or another mode")
+            }
             (false, _) => url_key.problem("is http, which has no TLS; write https, or tls: { mode: disabled }"),
             (true, _) => {}
         }
@@ -220,7 +222,9 @@ fn read_zero_dates(key: &Node<'_>) -> ZeroDates {
 /// Settings on which exactly-once rests.
 fn owned_setting(name: &str) -> Option<&'static str> {
     Some(match name {
-        "async_insert" | "wait_for_async_insert" => "rows are sent in batches, and each is acknowledged when it is stored",
+        "async_insert" | "wait_for_async_insert" => {
+            "rows are sent in batches, and each is acknowledged when it is stored"
+        }
         "insert_deduplicate" | "deduplicate_insert" | "insert_deduplication_token" => {
             "row versions make a repeated insert harmless, and the server's own deduplication drops other data in silence"
         }

@@ -21,8 +21,8 @@ pub use clickhouse::{
 };
 pub use file::{Environment, load, parse};
 pub use plan::{
-    ClickHouseTypes, Deletion, HttpPlan, JsonType, Mode, Plan, SetType, SinkKind, SinkPlan, SnapshotPlan, SourcePlan,
-    SpecificStart, Startup, TableFilter, TableOptions, TableRule, TlsMode, TlsPlan, WalPlan, ZeroDates,
+    Deletion, HttpPlan, Mode, Plan, SinkKind, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter,
+    TableOptions, TableRule, TlsMode, TlsPlan, WalPlan,
 };
 pub use problem::{ConfigError, Problem};
 pub use secret::Secret;

@@ -1,6 +1,7 @@
 //! The configuration as a whole: what is taken, what is refused, and that nothing is refused alone.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::model::TableName;
@@ -123,6 +124,100 @@ http:
     assert_eq!(sink.options_for(&TableName::new("shop", "orders")), sink.defaults);
 }
 
+const CLICKHOUSE: &str = "
+source: { url: 'mysql://u@127.0.0.1', server_id: 1, include: ['shop.*'] }
+sinks: [{ name: my-ch, type: clickhouse, url: 'http://127.0.0.1:8123', database: replica }]
+";
+
+fn clickhouse(plan: &Plan) -> &ClickHousePlan {
+    match &plan.sinks[0].kind {
+        SinkKind::ClickHouse(clickhouse) => clickhouse,
+        SinkKind::Sqlite { .. } => panic!("a ClickHouse sink"),
+    }
+}
+
+#[test]
+fn a_clickhouse_sink_has_defaults_for_everything_but_its_place() {
+    let plan = plan(CLICKHOUSE);
+    let found = clickhouse(&plan);
+    assert_eq!(
+        (found.url.as_str(), found.database.as_str(), found.user.as_str()),
+        ("http://127.0.0.1:8123/", "replica", "default")
+    );
+    let batch = BatchPlan { max_rows: 500_000, max_bytes: 64 << 20, max_delay: Duration::from_secs(1) };
+    assert_eq!((found.batch, found.compression, found.timeout), (batch, Compression::None, Duration::from_mins(5)));
+    assert_eq!(found.tls, TlsPlan { mode: TlsMode::Disabled, ca_file: None });
+    let types = ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
+    assert_eq!((found.types, found.create_views, found.settings.len()), (types, false, 0));
+    let apply = DdlAction::Apply;
+    let ddl = DdlPolicy { add: apply, drop: apply, rename: apply, retype: apply, truncate: apply, drop_table: apply };
+    assert_eq!(found.ddl, ddl);
+    assert!(found.password.is_empty());
+}
+
+#[test]
+fn every_key_of_a_clickhouse_sink_is_read() {
+    let text = "
+source: { url: 'mysql://u@127.0.0.1', server_id: 1, include: ['shop.*'] }
+sinks:
+  - { name: my-ch, type: clickhouse, url: 'https://ch.example:8443', database: replica, user: writer, table_prefix: shop_, table_name: '{database}_{table}',
+      batch: { max_rows: 7, max_bytes: 1MiB, max_delay: 50ms }, compression: none, settings: { max_threads: 2, log_comment: x, final: true },
+      create_views: true, zero_dates: null, json: json, sets: array, ddl: { drop: ignore, truncate: stop }, timeout: 10s }
+";
+    let environment = |name: &str| Ok((name == "REPLICATOR_SINK_MY_CH_PASSWORD").then(|| "hunter3".to_owned()));
+    let plan = parse(Path::new("r.yaml"), text, &environment).unwrap();
+    let found = clickhouse(&plan);
+    assert_eq!(found.password.reveal(), "hunter3");
+    assert_eq!(plan.sinks[0].target_name(&TableName::new("shop", "users")), "shop_shop_users");
+    let batch = BatchPlan { max_rows: 7, max_bytes: 1 << 20, max_delay: Duration::from_millis(50) };
+    assert_eq!((found.batch, found.compression, found.timeout), (batch, Compression::None, Duration::from_secs(10)));
+    assert_eq!(found.tls.mode, TlsMode::VerifyIdentity);
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(found.settings, [pair("max_threads", "2"), pair("log_comment", "x"), pair("final", "1")]);
+    assert_eq!((found.ddl.drop, found.ddl.truncate), (DdlAction::Ignore, DdlAction::Stop));
+    let types = ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::Json, sets: SetType::Array };
+    assert_eq!(found.types, types);
+    assert!(!format!("{plan:?}").contains("hunter3"));
+}
+
+#[test]
+fn what_would_break_a_clickhouse_sink_is_refused_with_its_reason() {
+    let text = "
+source: { url: 'mysql://u@127.0.0.1', server_id: 1, include: ['shop.*'] }
+sinks:
+  - { name: a, type: clickhouse, url: 'http://u:secret@h', database: d, batch: { max_rows: 2000000, max_bytes: 1KiB, max_delay: soon }, password: x }
+  - { name: b, type: clickhouse, url: 'http://h:8123', tls: { mode: verify_ca }, settings: { async_insert: 1 }, create_views: 1, ddl: { add: maybe } }
+  - { name: c, type: clickhouse, url: 'http://h:8123', database: d }
+  - { name: e, type: clickhouse, url: 'http://h:8123', database: d, table_prefix: '{x}', timeout: 0 }
+";
+    let found = problems(text);
+    for (path, part) in [
+        ("sinks[0].url", "must not hold a user or a password"),
+        ("sinks[0].batch.max_rows", "from 1 to 1000000"),
+        ("sinks[0].batch.max_bytes", "must be from 64KiB to 1GiB"),
+        ("sinks[0].batch.max_delay", "\"soon\" is not a length of time"),
+        ("sinks[0].password", "has no place in this file"),
+        ("sinks[1].database", "required"),
+        ("sinks[1].url", "is http, which has no TLS"),
+        ("sinks[1].settings", "must not set \"async_insert\""),
+        ("sinks[1].create_views", "expected true or false"),
+        ("sinks[1].ddl.add", "\"maybe\" is not one of apply, ignore, stop"),
+        ("sinks[3].table_prefix", "takes no placeholders"),
+        ("sinks[3].timeout", "must be from 1s"),
+    ] {
+        assert!(
+            found.iter().any(|problem| problem.starts_with(&format!("{path}: ")) && problem.contains(part)),
+            "{path}: {part} is not among {found:#?}"
+        );
+    }
+    assert!(!found.concat().contains("secret"));
+    let two = CLICKHOUSE.replace(
+        "replica }]",
+        "replica }, { name: other, type: clickhouse, url: 'http://127.0.0.1:8123', database: replica }]",
+    );
+    assert_eq!(problems(&two), ["sinks[1].database: and the table names are also those of sinks[0]"]);
+}
+
 #[test]
 fn everything_that_is_wrong_is_said_at_once_with_its_path() {
     let text = "
@@ -166,8 +261,7 @@ metrics: {}
         "sinks[0].mode: \"mirorr\" is not one of mirror, history; did you mean \"mirror\"?",
         "sinks[1].table_name: \"{tabel}\" has the unknown placeholder {tabel}; did you mean {table}?",
         "sinks[2].name: \"b c\" must be up to 64 letters, digits, \"_\", \"-\" or \".\"",
-        "sinks[2].type: \"mysql\" is not one of sqlite",
-        "sinks[2].path: required; the database file",
+        "sinks[2].type: \"mysql\" is not one of sqlite, clickhouse",
         "sinks[1].name: \"a\" is also the name of sinks[0]",
         "sinks[1].path: \"./one.db\" is also the file of sinks[0]",
         "http.listen: \"9180\" is not an address and port such as 127.0.0.1:9180 or [::1]:9180; \"none\" turns it off",
@@ -175,7 +269,7 @@ metrics: {}
     ];
     assert_eq!(problems(text), expected);
     let shown = parse(Path::new("r.yaml"), text, &|_| Ok(None)).unwrap_err().to_string();
-    assert!(shown.starts_with("the configuration \"r.yaml\" has 25 problems\n  source.url: "), "{shown}");
+    assert!(shown.starts_with("the configuration \"r.yaml\" has 24 problems\n  source.url: "), "{shown}");
     assert!(!shown.contains("secret"), "{shown}");
 }
 
@@ -299,10 +393,10 @@ fn the_password_comes_from_the_environment_or_a_file_and_never_from_both() {
     std::fs::write(&file, "hunter2 \n").unwrap();
     let text = SMALL.replace("server_id: 5400", &format!("server_id: 5400, password_file: '{}'", file.display()));
     assert_eq!(plan(&text).source.password.reveal(), "hunter2 ");
-    let from_environment = parse(Path::new("r.yaml"), SMALL, Some("hunter3".into())).unwrap();
+    let from_environment = parse(Path::new("r.yaml"), SMALL, &|_| Ok(Some("hunter3".into()))).unwrap();
     assert_eq!(from_environment.source.password.reveal(), "hunter3");
     assert!(!format!("{from_environment:?}").contains("hunter3"));
-    let both = parse(Path::new("r.yaml"), &text, Some("hunter3".into())).unwrap_err().to_string();
+    let both = parse(Path::new("r.yaml"), &text, &|_| Ok(Some("hunter3".into()))).unwrap_err().to_string();
     assert!(both.contains("source.password_file: and the environment variable REPLICATOR_SOURCE_PASSWORD"), "{both}");
     assert!(!both.contains("hunter"), "{both}");
     std::fs::write(&file, "\n").unwrap();
@@ -337,9 +431,9 @@ fn a_log_without_sinks_is_valid() {
 
 #[test]
 fn broken_yaml_and_a_missing_file_are_told_apart() {
-    let syntax = parse(Path::new("r.yaml"), "source: [", None).unwrap_err();
+    let syntax = parse(Path::new("r.yaml"), "source: [", &|_| Ok(None)).unwrap_err();
     assert!(matches!(syntax, ConfigError::Syntax { .. }), "{syntax}");
-    let twice = parse(Path::new("r.yaml"), "wal: {}\nwal: {}", None).unwrap_err();
+    let twice = parse(Path::new("r.yaml"), "wal: {}\nwal: {}", &|_| Ok(None)).unwrap_err();
     assert!(matches!(twice, ConfigError::Syntax { .. }), "{twice}");
     let missing = load(Path::new("/nonexistent/replicator.yaml")).unwrap_err();
     assert_eq!(missing.to_string(), "cannot read the configuration \"/nonexistent/replicator.yaml\"");
@@ -372,7 +466,7 @@ fn every_key_is_documented() {
     let text = "
 source: { zz: 1, snapshot: { zz: 1 }, tls: { zz: 1 } }
 wal: { zz: 1 }
-sinks: [{ zz: 1 }]
+sinks: [{ type: sqlite, zz: 1 }, { type: clickhouse, zz: 1, tls: { zz: 1 }, batch: { zz: 1 }, ddl: { zz: 1 } }]
 tables: [{ zz: 1 }]
 http: { zz: 1 }
 zz: 1
@@ -384,9 +478,9 @@ zz: 1
         for key in list.split(", ") {
             let heading = documentation.contains(&format!("\n## {key}\n"));
             let cell = documentation.contains(&format!("`{key}`")) || documentation.contains(&format!(".{key}`"));
-            assert!(heading || cell || matches!(key, "snapshot" | "tls"), "docs/configuration.md has no {key}");
+            assert!(heading || cell || matches!(key, "snapshot" | "batch" | "ddl"), "docs/configuration.md has no {key}");
             keys += 1;
         }
     }
-    assert!(keys > 30, "only {keys} keys were found");
+    assert!(keys > 60, "only {keys} keys were found");
 }

@@ -279,7 +279,8 @@ mod tests {
 
     use super::*;
     use crate::telemetry::status::{
-        SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, TableStatus, WalStatus,
+        BatchStatus, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, StoppedTableStatus, TableStatus,
+        WalStatus,
     };
 
     pub(in crate::telemetry) fn sample() -> Status {
@@ -322,6 +323,19 @@ mod tests {
                 lag_seconds: Some(21.0),
                 error: None,
                 errors: 23,
+                stopped_tables: vec![StoppedTableStatus {
+                    table: "shop.users".into(),
+                    since_lsn: 9,
+                    reason: "gone".into(),
+                }],
+                batches: vec![BatchStatus {
+                    table: "shop.users".into(),
+                    batches: 25,
+                    rows: 26,
+                    bytes: 27,
+                    seconds: 28.0,
+                    parts: Some(29),
+                }],
             }],
             tables: vec![TableStatus {
                 table: "shop.users".into(),
@@ -330,6 +344,7 @@ mod tests {
                 filtered: 1,
                 applied: one(20),
                 dead_lettered: one(1),
+                skipped: one(4),
                 pending: one(2),
             }],
         }

@@ -15,7 +15,9 @@ mod report;
 mod snapshot;
 mod status;
 
-pub use live::{BatchesLive, Live, SinkLive, SinkPhase, SourceLive, SourcePhase, StoppedTableLive, TableLive, now_micros};
+pub use live::{
+    BatchesLive, Live, SinkLive, SinkPhase, SourceLive, SourcePhase, StoppedTableLive, TableLive, now_micros,
+};
 pub use report::Reporter;
 pub use snapshot::{SnapshotLive, SnapshotPhase, SnapshotTable};
 pub use status::{

@@ -264,8 +264,9 @@ mod tests {
         sink.phase(SinkPhase::Running, None);
         sink.delivered(Lsn::new(2));
         sink.applied(Lsn::new(1), Some(now_micros() - 5_000_000));
-        sink.load_rows([(users.clone(), (3, 0))]);
-        sink.rows(&users, 1);
+        sink.load_rows([(users.clone(), (3, 1))]);
+        sink.rows(&users, 1, 1);
+        sink.stopped([(users.clone(), Lsn::new(2), "it is gone".to_owned())]);
         wal.ack("local", Lsn::new(1), b"", Vec::new()).await.unwrap();
         live.snapshot.set(vec![SnapshotTable {
             table: users,
@@ -293,7 +294,7 @@ mod tests {
         let json = serde_json::to_value(&status).unwrap();
         let table = serde_json::json!({
             "table": "shop.users", "read": 10, "appended": 9, "filtered": 1,
-            "applied": {"local": 4}, "dead_lettered": {"local": 0}, "pending": {"local": 5},
+            "applied": {"local": 4}, "dead_lettered": {"local": 0}, "skipped": {"local": 2}, "pending": {"local": 3},
         });
         assert_eq!(json["tables"], serde_json::json!([table]));
         let snapshot = serde_json::json!({
@@ -302,6 +303,8 @@ mod tests {
         });
         assert_eq!(json["snapshot"]["tables"], serde_json::json!([snapshot]));
         assert_eq!(json["sinks"][0]["type"], "sqlite");
+        let stopped = serde_json::json!([{ "table": "shop.users", "since_lsn": 2, "reason": "it is gone" }]);
+        assert_eq!(json["sinks"][0]["stopped_tables"], stopped);
         wal.shutdown().await.unwrap();
     }
 

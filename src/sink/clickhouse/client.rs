@@ -162,5 +162,9 @@ fn connector(plan: &ClickHousePlan) -> Result<HttpsConnector<HttpConnector>, Fai
     http.set_keepalive(Some(KEEPALIVE));
     http.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let config = tls::config(&plan.tls)?;
-    Ok(HttpsConnectorBuilder::new().with_tls_config(Arc::unwrap_or_clone(config)).https_or_http().enable_http1().wrap_connector(http))
+    Ok(HttpsConnectorBuilder::new()
+        .with_tls_config(Arc::unwrap_or_clone(config))
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http))
 }

@@ -53,7 +53,9 @@ impl Target {
                 let schema = lookup(*schema)?;
                 self.replace(at, &schema).await
             }
-            TableChange::Rename { from, to, .. } if self.stopped.contains_key(from) => self.rename_stopped(at, from, to).await,
+            TableChange::Rename { from, to, .. } if self.stopped.contains_key(from) => {
+                self.rename_stopped(at, from, to).await
+            }
             // It is made anew from a re-read, whatever happens to it until then.
             _ if self.stopped.contains_key(&table) => Ok(()),
             TableChange::Schema { to, renamed, .. } => {
@@ -109,7 +111,9 @@ impl Target {
                         rebuild(&self.client, &self.clickhouse, place, &layout, schema, origins.as_deref()).await
                     }
                 };
-                done.map_err(|error| error.failure(&format!("follow the change of {name} in table \"{}\"", layout.target)))?;
+                done.map_err(|error| {
+                    error.failure(&format!("follow the change of {name} in table \"{}\"", layout.target))
+                })?;
                 layout
             }
         };
@@ -159,7 +163,8 @@ impl Target {
         if !self.clickhouse.create_views || layout.mode == Mode::History {
             return Ok(());
         }
-        let names: Vec<_> = layout.columns.iter().map(|column| &column.name).chain(&layout.soft).map(|name| quoted(name)).collect();
+        let names: Vec<_> =
+            layout.columns.iter().map(|column| &column.name).chain(&layout.soft).map(|name| quoted(name)).collect();
         let sql = format!(
             "CREATE OR REPLACE VIEW {} AS SELECT {} FROM {} FINAL",
             self.place(&view(&layout.target)),
@@ -264,7 +269,9 @@ impl Target {
         let place = self.place(&layout.target);
         let sql = match (layout.mode, &layout.soft) {
             (Mode::History, _) => self.mark(layout, at, op),
-            (Mode::Mirror, None) => format!("TRUNCATE TABLE IF EXISTS {place} SYNC SETTINGS max_table_size_to_drop = 0"),
+            (Mode::Mirror, None) => {
+                format!("TRUNCATE TABLE IF EXISTS {place} SYNC SETTINGS max_table_size_to_drop = 0")
+            }
             // Rows that come again overwrite the mark.
             (Mode::Mirror, Some(soft)) => {
                 let version = row_version(at.lsn, 0);
@@ -277,7 +284,8 @@ impl Target {
             }
         };
         let word = if why == Emptied::Gone { "empty" } else { "empty for a re-read" };
-        let failed = |error: Refused| error.of_statement(&sql).failure(&format!("{word} the table \"{}\"", layout.target));
+        let failed =
+            |error: Refused| error.of_statement(&sql).failure(&format!("{word} the table \"{}\"", layout.target));
         self.client.execute(&sql, true).await.map_err(failed)
     }
 
@@ -298,7 +306,9 @@ impl Target {
             DdlAction::Apply => {}
             DdlAction::Ignore => return Ok(()),
             DdlAction::Stop => {
-                return Err(Failure::row(format!("{name} was dropped, and `ddl: {{ drop_table: stop }}` says to stop then")));
+                return Err(Failure::row(format!(
+                    "{name} was dropped, and `ddl: {{ drop_table: stop }}` says to stop then"
+                )));
             }
         }
         let Some(table) = self.tables.get(name) else { return Ok(()) };
@@ -345,19 +355,30 @@ impl Target {
         let Some(why) = self.stopped.get(from).cloned() else { return Ok(()) };
         self.remove(at.lsn, from).await?;
         self.revive(at.lsn, from).await?;
-        Err(Failure::row(format!("it was stopped under its old name {from}: {}", why.reason))).or_else(|failure| self.contain(to, Err(failure)))
+        Err(Failure::row(format!("it was stopped under its old name {from}: {}", why.reason)))
+            .or_else(|failure| self.contain(to, Err(failure)))
     }
 
-    async fn rename_table(&mut self, at: At<'_>, from: &TableName, to: &TableName, schema: &TableSchema) -> Result<(), Failure> {
+    async fn rename_table(
+        &mut self,
+        at: At<'_>,
+        from: &TableName,
+        to: &TableName,
+        schema: &TableSchema,
+    ) -> Result<(), Failure> {
         let Some(old) = self.tables.get(from).cloned() else { return self.shape(at.lsn, schema, &[]).await };
         let policy = self.clickhouse.ddl.rename;
         if policy == DdlAction::Stop {
-            return Err(Failure::row(format!("{from} was renamed to {to}, and `ddl: {{ rename: stop }}` says to stop then")));
+            return Err(Failure::row(format!(
+                "{from} was renamed to {to}, and `ddl: {{ rename: stop }}` says to stop then"
+            )));
         }
         let options = StoredOptions::of(&self.plan, &self.clickhouse, to);
         if let Some(difference) = old.options.difference(&options) {
-            return Err(Failure::row(format!("{from} was renamed to {to}, and {from} is written with {difference} for {to}"))
-                .hint(format!("give {to} a rule in `tables` with the settings that {from} has")));
+            return Err(Failure::row(format!(
+                "{from} was renamed to {to}, and {from} is written with {difference} for {to}"
+            ))
+            .hint(format!("give {to} a rule in `tables` with the settings that {from} has")));
         }
         let failed = |error: Refused| error.failure(&format!("rename the table \"{}\"", old.layout.target));
         if old.layout.mode == Mode::History {

@@ -33,31 +33,31 @@ pub(super) struct Refused {
 
 /// Codes of what may be gone in a moment: load, network, disk, keeper.
 const MOMENT: [u32; 26] = [
-    3,   // UNEXPECTED_END_OF_FILE: the body was cut
-    33,  // CANNOT_READ_ALL_DATA: the same, inside a value
-    74,  // CANNOT_READ_FROM_FILE_DESCRIPTOR
-    75,  // CANNOT_WRITE_TO_FILE_DESCRIPTOR
-    76,  // CANNOT_OPEN_FILE
-    83,  // CANNOT_FSYNC
-    159, // TIMEOUT_EXCEEDED
-    160, // TOO_SLOW
-    201, // QUOTA_EXCEEDED
-    202, // TOO_MANY_SIMULTANEOUS_QUERIES
-    203, // NO_FREE_CONNECTION
-    209, // SOCKET_TIMEOUT
-    210, // NETWORK_ERROR
-    236, // ABORTED
-    241, // MEMORY_LIMIT_EXCEEDED
-    242, // TABLE_IS_READ_ONLY
-    243, // NOT_ENOUGH_SPACE
-    252, // TOO_MANY_PARTS
-    319, // UNKNOWN_STATUS_OF_INSERT
-    394, // QUERY_WAS_CANCELLED
-    425, // SYSTEM_ERROR
-    473, // DEADLOCK_AVOIDED
-    517, // CANNOT_ASSIGN_ALTER
-    571, // DATABASE_REPLICATION_FAILED
-    999, // KEEPER_EXCEPTION
+    3,    // UNEXPECTED_END_OF_FILE: the body was cut
+    33,   // CANNOT_READ_ALL_DATA: the same, inside a value
+    74,   // CANNOT_READ_FROM_FILE_DESCRIPTOR
+    75,   // CANNOT_WRITE_TO_FILE_DESCRIPTOR
+    76,   // CANNOT_OPEN_FILE
+    83,   // CANNOT_FSYNC
+    159,  // TIMEOUT_EXCEEDED
+    160,  // TOO_SLOW
+    201,  // QUOTA_EXCEEDED
+    202,  // TOO_MANY_SIMULTANEOUS_QUERIES
+    203,  // NO_FREE_CONNECTION
+    209,  // SOCKET_TIMEOUT
+    210,  // NETWORK_ERROR
+    236,  // ABORTED
+    241,  // MEMORY_LIMIT_EXCEEDED
+    242,  // TABLE_IS_READ_ONLY
+    243,  // NOT_ENOUGH_SPACE
+    252,  // TOO_MANY_PARTS
+    319,  // UNKNOWN_STATUS_OF_INSERT
+    394,  // QUERY_WAS_CANCELLED
+    425,  // SYSTEM_ERROR
+    473,  // DEADLOCK_AVOIDED
+    517,  // CANNOT_ASSIGN_ALTER
+    571,  // DATABASE_REPLICATION_FAILED
+    999,  // KEEPER_EXCEPTION
     1001, // STD_EXCEPTION: what the system below throws, a full or read-only disk
 ];
 
@@ -69,17 +69,18 @@ const SINK: [(u32, &str); 10] = [
     (192, "set the sink's `user`, and its password in the environment or `password_file`"), // UNKNOWN_USER
     (193, "set the sink's `user`, and its password in the environment or `password_file`"), // WRONG_PASSWORD
     (194, "set the sink's `user`, and its password in the environment or `password_file`"), // REQUIRED_PASSWORD
-    (452, "correct the sink's `settings`, or the constraints of the user's profile"),       // SETTING_CONSTRAINT_VIOLATION
-    (497, "grant it: replicator check shows the statement"),                                // ACCESS_DENIED
+    (452, "correct the sink's `settings`, or the constraints of the user's profile"), // SETTING_CONSTRAINT_VIOLATION
+    (497, "grant it: replicator check shows the statement"),   // ACCESS_DENIED
     (516, "set the sink's `user`, and its password in the environment or `password_file`"), // AUTHENTICATION_FAILED
-    (195, "the server does not let this address in"), // IP_ADDRESS_NOT_ALLOWED
+    (195, "the server does not let this address in"),          // IP_ADDRESS_NOT_ALLOWED
 ];
 
 impl Refused {
     /// Nothing was heard in time: what became of the request is not known.
     pub(super) fn timed_out(limit: Duration) -> Self {
         let limit = humantime::format_duration(limit);
-        let message = format!("no answer within {limit}, what became of the request is not known (`timeout` of the sink)");
+        let message =
+            format!("no answer within {limit}, what became of the request is not known (`timeout` of the sink)");
         Self { code: None, reach: Reach::Moment, message }
     }
 
@@ -96,7 +97,8 @@ impl Refused {
     /// The answer is not what the query asks for.
     pub(super) fn unreadable(error: &serde_json::Error) -> Self {
         // The error's text may quote the answer.
-        let message = format!("the answer cannot be read, at its column {}: is it a ClickHouse server?", error.column());
+        let message =
+            format!("the answer cannot be read, at its column {}: is it a ClickHouse server?", error.column());
         Self { code: None, reach: Reach::Moment, message }
     }
 
@@ -117,7 +119,8 @@ impl Refused {
             Reach::Moment => Failure::retry(format!("cannot {what}")).caused_by(self),
             Reach::Table => Failure::row(format!("cannot {what}")).caused_by(self),
             Reach::Sink => {
-                let hint = self.code.and_then(|code| SINK.iter().find(|(known, _)| *known == code)).map(|(_, hint)| *hint);
+                let hint =
+                    self.code.and_then(|code| SINK.iter().find(|(known, _)| *known == code)).map(|(_, hint)| *hint);
                 let failure = Failure::fatal(format!("cannot {what}")).caused_by(self);
                 match hint {
                     Some(hint) => failure.hint(hint),
@@ -145,7 +148,8 @@ impl From<clickhouse::error::Error> for Refused {
             Error::TimedOut => Self {
                 code: None,
                 reach: Reach::Moment,
-                message: "no answer in time, what became of the request is not known (`timeout` of the sink)".to_owned(),
+                message: "no answer in time, what became of the request is not known (`timeout` of the sink)"
+                    .to_owned(),
             },
             Error::InvalidParams(error) => {
                 Self { code: None, reach: Reach::Sink, message: format!("the request cannot be made: {error}") }
@@ -176,8 +180,16 @@ fn code(text: &str) -> Option<u32> {
 
 /// The message up to where the server begins to quote rows.
 fn without_rows(text: &str) -> String {
-    const QUOTES: [&str; 8] =
-        ["Column values:", "Row 1:", "\nRow ", "ERROR:", "Buffer with", "Could not print diagnostic", ": While executing", " Stack trace"];
+    const QUOTES: [&str; 8] = [
+        "Column values:",
+        "Row 1:",
+        "\nRow ",
+        "ERROR:",
+        "Buffer with",
+        "Could not print diagnostic",
+        ": While executing",
+        " Stack trace",
+    ];
     /// Nobody reads more in a log line.
     const LONGEST: usize = 1000;
     let end = QUOTES.iter().filter_map(|quote| text.find(quote)).min().unwrap_or(text.len()).min(LONGEST);
@@ -215,7 +227,8 @@ mod tests {
                     Column values: a = 4242. (VIOLATED_CONSTRAINT)";
         let message = refused(text).to_string();
         assert!(message.ends_with("Expression: (a > 0)"), "{message}");
-        let text = "Code: 27. DB::Exception: Cannot parse input: expected ',' before: 'secret'\nRow 1:\nColumn 0, secret";
+        let text =
+            "Code: 27. DB::Exception: Cannot parse input: expected ',' before: 'secret'\nRow 1:\nColumn 0, secret";
         assert!(!refused(text).to_string().contains("Column 0"));
     }
 

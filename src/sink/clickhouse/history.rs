@@ -30,7 +30,7 @@ pub(super) struct Moment {
 
 impl History {
     /// For a changelog.
-    pub(super) fn new(schema: &TableSchema, layout: &Layout, types: &ClickHouseTypes) -> Result<Self, Failure> {
+    pub(super) fn new(schema: &TableSchema, layout: &Layout, types: ClickHouseTypes) -> Result<Self, Failure> {
         Ok(Self { encoder: Encoder::new(schema, &layout.sources(), &[], types)? })
     }
 
@@ -126,8 +126,8 @@ mod tests {
     const AT: Moment = Moment { lsn: Lsn::new(3), first_ordinal: 5, commit_micros: 1_795_251_600_000_001 };
 
     fn apply(schema: &TableSchema, op: RowOp, rows: &[&[&str]]) -> Result<Vec<String>, RowError> {
-        let layout = Layout::new(schema, &options(Mode::History), &TYPES, "t".into()).unwrap();
-        let history = History::new(schema, &layout, &TYPES).unwrap();
+        let layout = Layout::new(schema, &options(Mode::History), TYPES, "t".into()).unwrap();
+        let history = History::new(schema, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
         let changes = history.apply(op, &images(schema, rows), AT, &mut chunks)?;
         assert_eq!(changes, u32::try_from(rows.len()).unwrap() / op.images_per_row());
@@ -158,8 +158,8 @@ mod tests {
     #[test]
     fn a_change_of_the_whole_table_is_a_line_without_values() {
         let t = schema(vec![int("id"), column("v", ColumnType::Vector, true)], None);
-        let layout = Layout::new(&t, &options(Mode::History), &TYPES, "t".into()).unwrap();
-        let history = History::new(&t, &layout, &TYPES).unwrap();
+        let layout = Layout::new(&t, &options(Mode::History), TYPES, "t".into()).unwrap();
+        let history = History::new(&t, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
         history.mark("truncate", AT, &mut chunks).unwrap();
         assert_eq!(rows_of(&layout, chunks), [line(5, "truncate", "NULL;[];NULL;[]")]);
@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn an_update_without_its_second_image_is_an_error_and_leaves_whole_lines() {
         let t = schema(vec![int("id"), text("name")], None);
-        let layout = Layout::new(&t, &options(Mode::History), &TYPES, "t".into()).unwrap();
-        let history = History::new(&t, &layout, &TYPES).unwrap();
+        let layout = Layout::new(&t, &options(Mode::History), TYPES, "t".into()).unwrap();
+        let history = History::new(&t, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
         let body = images(&t, &[&["1", "a"], &["2", "b"], &["3", "c"]]);
         let error = history.apply(RowOp::Update, &body, AT, &mut chunks).unwrap_err();

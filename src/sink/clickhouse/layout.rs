@@ -64,7 +64,7 @@ impl Layout {
     pub(super) fn new(
         schema: &TableSchema,
         options: &TableOptions,
-        types: &ClickHouseTypes,
+        types: ClickHouseTypes,
         target: String,
     ) -> Result<Self, Failure> {
         let table = &schema.name;
@@ -215,7 +215,7 @@ mod tests {
     use crate::sink::clickhouse::row_binary::{TYPES, int, key, nullable_text, options, schema, soft, text};
 
     fn layout(schema: &TableSchema, options: &TableOptions) -> Result<Layout, Failure> {
-        Layout::new(schema, options, &TYPES, "t".into())
+        Layout::new(schema, options, TYPES, "t".into())
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(failure.message, "shop.t has no primary key, so its rows cannot be mirrored");
         assert!(failure.hint.unwrap().contains("`mode: history`"));
         assert!(layout(&table, &options(Mode::History)).unwrap().key.is_empty());
-        let reserved = Layout::new(&table, &options(Mode::History), &TYPES, "_replicator_x".into()).unwrap_err();
+        let reserved = Layout::new(&table, &options(Mode::History), TYPES, "_replicator_x".into()).unwrap_err();
         assert_eq!(reserved.message, "shop.t would be written to a table named \"_replicator_x\", which is reserved");
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// For a layout with a key.
-    pub(super) fn new(schema: &TableSchema, layout: &Layout, types: &ClickHouseTypes) -> Result<Self, Failure> {
+    pub(super) fn new(schema: &TableSchema, layout: &Layout, types: ClickHouseTypes) -> Result<Self, Failure> {
         Ok(Self {
             encoder: Encoder::new(schema, &layout.sources(), &layout.key, types)?,
             key_places: layout.key_columns().filter_map(|column| u16::try_from(column.source).ok()).collect(),
@@ -145,8 +145,8 @@ mod tests {
         op: RowOp,
         rows: &[&[&str]],
     ) -> Result<Vec<String>, RowError> {
-        let layout = Layout::new(schema, options, &TYPES, "t".into()).unwrap();
-        let mirror = Mirror::new(schema, &layout, &TYPES).unwrap();
+        let layout = Layout::new(schema, options, TYPES, "t".into()).unwrap();
+        let mirror = Mirror::new(schema, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
         let changes = mirror.apply(op, &images(schema, rows), LSN, 5, &mut chunks)?;
         assert_eq!(changes, u32::try_from(rows.len()).unwrap() / op.images_per_row());
@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn an_error_names_the_column_and_leaves_the_rows_before_it_whole() {
         let t = schema(vec![int("id"), column("day", ColumnType::Date, false)], key(&[0]));
-        let layout = Layout::new(&t, &options(Mode::Mirror), &TYPES, "t".into()).unwrap();
-        let mirror = Mirror::new(&t, &layout, &TYPES).unwrap();
+        let layout = Layout::new(&t, &options(Mode::Mirror), TYPES, "t".into()).unwrap();
+        let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
         let body = images(&t, &[&["1", "2024-02-29"], &["2", "0000-00-00"], &["3", "2024-02-29"]]);
         let mut chunks = Chunks::new();
         let error = mirror.apply(RowOp::Insert, &body, LSN, 0, &mut chunks).unwrap_err();
@@ -223,8 +223,8 @@ mod tests {
     #[test]
     fn a_body_that_ends_inside_a_row_or_has_too_many_rows_is_an_error() {
         let t = schema(vec![int("id")], key(&[0]));
-        let layout = Layout::new(&t, &options(Mode::Mirror), &TYPES, "t".into()).unwrap();
-        let mirror = Mirror::new(&t, &layout, &TYPES).unwrap();
+        let layout = Layout::new(&t, &options(Mode::Mirror), TYPES, "t".into()).unwrap();
+        let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
         let one = images(&t, &[&["1"]]);
         let half = mirror.apply(RowOp::Update, &one, LSN, 0, &mut Chunks::new()).unwrap_err();
         assert!(matches!(half, RowError::Image(ImageError::TruncatedBitmap { .. })), "{half}");
@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn a_row_costs_no_allocation() {
         let t = table(key(&[0]));
-        let layout = Layout::new(&t, &options(Mode::Mirror), &TYPES, "t".into()).unwrap();
-        let mirror = Mirror::new(&t, &layout, &TYPES).unwrap();
+        let layout = Layout::new(&t, &options(Mode::Mirror), TYPES, "t".into()).unwrap();
+        let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
         let writer = ImageWriter::new(&t).unwrap();
         let mut body = Vec::new();
         for id in 0..1000 {

@@ -12,7 +12,10 @@ use crate::model::TableName;
 /// Whether the server answers this user, and has the database.
 pub(super) async fn reach(client: &Client, plan: &ClickHousePlan) -> Result<(), Failure> {
     // The database of a query that needs none is looked up as well: an error here names it.
-    client.execute("SELECT 1 FORMAT Null", false).await.map_err(|error| error.failure(&format!("open database \"{}\" at {}", plan.database, plan.url)))
+    client
+        .execute("SELECT 1 FORMAT Null", false)
+        .await
+        .map_err(|error| error.failure(&format!("open database \"{}\" at {}", plan.database, plan.url)))
 }
 
 /// Tables that are not as the sink left them, with what is different.
@@ -45,7 +48,10 @@ pub(super) async fn altered(target: &Target) -> Result<Vec<(TableName, String)>,
         });
         if let Some(different) = different {
             let kind = if layout.mode == Mode::History { "changelog" } else { "table" };
-            altered.push((name.clone(), format!("the {kind} \"{}\" was altered by somebody else: {different}", layout.target)));
+            altered.push((
+                name.clone(),
+                format!("the {kind} \"{}\" was altered by somebody else: {different}", layout.target),
+            ));
         }
     }
     Ok(altered)

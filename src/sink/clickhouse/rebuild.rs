@@ -9,9 +9,9 @@ use wal::Lsn;
 use super::client::Client;
 use super::error::Refused;
 use super::layout::Layout;
+use super::literal::default_literal;
 use super::names::{literal, quoted};
 use super::reshape::Origin;
-use super::literal::default_literal;
 use super::types::{Base, Type};
 use crate::config::ClickHousePlan;
 use crate::model::TableSchema;
@@ -95,7 +95,8 @@ fn converted(column: &str, old: &str, new: &str) -> String {
     let Some(ty) = Type::parse(new) else { return empty };
     match &ty.base {
         Base::String { .. } => {
-            let text = if ty.nullable { format!("toString({column})") } else { format!("ifNull(toString({column}), '')") };
+            let text =
+                if ty.nullable { format!("toString({column})") } else { format!("ifNull(toString({column}), '')") };
             format!("CAST({text}, {})", literal(new))
         }
         Base::Floats | Base::Strings | Base::Json => empty,

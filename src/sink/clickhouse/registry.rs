@@ -87,7 +87,8 @@ impl StoredOptions {
             return say("mode", word(self.history), word(now.history));
         }
         if self.soft_delete_column != now.soft_delete_column {
-            let word = |column: &Option<String>| column.clone().map_or("hard".to_owned(), |column| format!("soft, {column}"));
+            let word =
+                |column: &Option<String>| column.clone().map_or("hard".to_owned(), |column| format!("soft, {column}"));
             return say("deletion", word(&self.soft_delete_column), word(&now.soft_delete_column));
         }
         if self.table_name != now.table_name {
@@ -130,7 +131,14 @@ pub(super) async fn create(client: &Client) -> Result<(), Refused> {
     client.execute(&sql, false).await
 }
 
-async fn append(client: &Client, table: &str, sink: &str, name: &TableName, lsn: Lsn, mut row: serde_json::Value) -> Result<(), Refused> {
+async fn append(
+    client: &Client,
+    table: &str,
+    sink: &str,
+    name: &TableName,
+    lsn: Lsn,
+    mut row: serde_json::Value,
+) -> Result<(), Refused> {
     if let Some(fields) = row.as_object_mut() {
         fields.insert("sink".into(), sink.into());
         fields.insert("source_database".into(), name.database.clone().into());
@@ -171,7 +179,13 @@ pub(super) async fn forget(client: &Client, sink: &str, lsn: Lsn, table: &TableN
 }
 
 /// Notes that a table is stopped.
-pub(super) async fn stop(client: &Client, sink: &str, lsn: Lsn, table: &TableName, why: &StoppedTable) -> Result<(), Refused> {
+pub(super) async fn stop(
+    client: &Client,
+    sink: &str,
+    lsn: Lsn,
+    table: &TableName,
+    why: &StoppedTable,
+) -> Result<(), Refused> {
     let row = serde_json::json!({ "since_lsn": why.since.raw(), "reason": why.reason, "is_gone": 0 });
     append(client, STOPPED, sink, table, lsn, row).await
 }

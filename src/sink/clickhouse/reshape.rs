@@ -155,9 +155,10 @@ pub(super) fn reshape(
         });
     }
     if rebuild || key_changed || names_cross(&steps) {
-        let keys_known = layout.key.iter().all(|place| {
-            origins.get(*place).is_some_and(|origin| matches!(origin, Origin::Kept { .. }))
-        });
+        let keys_known = layout
+            .key
+            .iter()
+            .all(|place| origins.get(*place).is_some_and(|origin| matches!(origin, Origin::Kept { .. })));
         return Ok((layout, Way::Rebuild(keys_known.then_some(origins))));
     }
     Ok((layout, Way::Alter(steps)))

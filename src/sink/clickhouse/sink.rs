@@ -49,7 +49,10 @@ impl ClickHouseSink {
 
 impl std::fmt::Debug for ClickHouseSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClickHouseSink").field("name", &self.plan.name).field("url", &self.clickhouse.url).finish_non_exhaustive()
+        f.debug_struct("ClickHouseSink")
+            .field("name", &self.plan.name)
+            .field("url", &self.clickhouse.url)
+            .finish_non_exhaustive()
     }
 }
 

@@ -146,7 +146,10 @@ impl Target {
         };
         let layout = &table.layout;
         if !table.schema.same_image(schema) {
-            return Err(Failure::row(format!("rows of {name} have another shape than the table \"{}\"", layout.target)));
+            return Err(Failure::row(format!(
+                "rows of {name} have another shape than the table \"{}\"",
+                layout.target
+            )));
         }
         let types = &self.clickhouse.types;
         let rows = match layout.mode {
@@ -169,8 +172,7 @@ impl Target {
             let first = ordinal;
             ordinal += section.rows;
             let Some(rows) = &writer.rows else { continue };
-            let (_, batch) =
-                self.batches.entry(writer.table.clone()).or_insert_with(|| (section.schema, Batch::new()));
+            let (_, batch) = self.batches.entry(writer.table.clone()).or_insert_with(|| (section.schema, Batch::new()));
             let written = match rows {
                 Rows::Mirror(rows) => rows.apply(section.op, body, lsn, first, &mut batch.chunks),
                 Rows::History(rows) => {
@@ -207,11 +209,13 @@ impl Target {
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         let batches = std::mem::take(&mut self.batches);
         let (client, writers) = (&self.client, &self.writers);
-        let ending = batches.into_iter().filter(|(_, (_, batch))| batch.chunks.rows() > 0).map(|(table, (id, batch))| async move {
-            let Some(writer) = writers.get(&id) else { return (table, Err(Refused::abandoned())) };
-            let stored = batch.finish(client, &writer.sql, &writer.header).await;
-            (table, stored)
-        });
+        let ending = batches.into_iter().filter(|(_, (_, batch))| batch.chunks.rows() > 0).map(
+            |(table, (id, batch))| async move {
+                let Some(writer) = writers.get(&id) else { return (table, Err(Refused::abandoned())) };
+                let stored = batch.finish(client, &writer.sql, &writer.header).await;
+                (table, stored)
+            },
+        );
         let mut first = None;
         for (table, stored) in join_all(ending).await {
             match stored {

@@ -32,9 +32,10 @@ pub(super) fn config(plan: &TlsPlan) -> Result<Arc<ClientConfig>, Failure> {
                 .map_err(|error| Failure::fatal("TLS cannot be set up").caused_by(error))?;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(full))).with_no_client_auth()
         }
-        TlsMode::Required => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth()
-        }
+        TlsMode::Required => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth(),
     };
     Ok(Arc::new(config))
 }

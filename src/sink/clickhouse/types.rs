@@ -6,7 +6,7 @@
 //! | `FLOAT`, `DOUBLE` | `Float32`, `Float64` | yes |
 //! | `DECIMAL(p, s)` | `Decimal(p, s)` | yes |
 //! | `YEAR` | `UInt16`, 0 for 0000 | yes |
-//! | `DATE` | `Date32` | years from 1000; dates that name no day by `zero_dates` |
+//! | `DATE` | `Date32` | yes; dates that name no day by `zero_dates` |
 //! | `DATETIME(f)`, `TIMESTAMP(f)` | `DateTime64(f, 'UTC')` | as `DATE` |
 //! | `TIME(f)` | `Time64(f)` | yes |
 //! | `CHAR`, `VARCHAR`, `TEXT` family | `String`, UTF-8 | yes |
@@ -103,7 +103,7 @@ pub(super) enum Base {
 pub(super) fn target_type(
     table: &TableName,
     column: &Column,
-    options: &ClickHouseTypes,
+    options: ClickHouseTypes,
     place: Place,
 ) -> Result<String, Failure> {
     Ok(Type::of(table, column, options, place)?.to_string())
@@ -114,7 +114,7 @@ impl Type {
     pub(super) fn of(
         table: &TableName,
         column: &Column,
-        options: &ClickHouseTypes,
+        options: ClickHouseTypes,
         place: Place,
     ) -> Result<Self, Failure> {
         let base = match &column.ty {
@@ -327,7 +327,7 @@ mod tests {
         Column { name: "c".into(), ty, nullable, default: ColumnDefault::Unknown }
     }
 
-    fn all(ty: ColumnType, options: &ClickHouseTypes) -> [String; 4] {
+    fn all(ty: &ColumnType, options: ClickHouseTypes) -> [String; 4] {
         let table = TableName::new("shop", "t");
         let of = |nullable, place| target_type(&table, &column(ty.clone(), nullable), options, place).unwrap();
         [of(false, Place::Key), of(false, Place::Plain), of(true, Place::Plain), of(false, Place::HistorySide)]
@@ -358,7 +358,7 @@ mod tests {
             (ColumnType::Json, "String"),
         ] {
             let nullable = format!("Nullable({name})");
-            assert_eq!(all(ty, &TEXT), [name, name, &nullable, &nullable]);
+            assert_eq!(all(&ty, TEXT), [name, name, &nullable, &nullable]);
         }
     }
 
@@ -366,11 +366,11 @@ mod tests {
     fn labels_documents_and_arrays_have_forms_of_their_own() {
         let labels = "LowCardinality(String)";
         let nullable = "LowCardinality(Nullable(String))";
-        assert_eq!(all(ColumnType::Enum { members: Vec::new() }, &TEXT), [labels, labels, nullable, nullable]);
-        assert_eq!(all(ColumnType::Json, &NATIVE), ["JSON", "JSON", "Nullable(JSON)", "Nullable(JSON)"]);
-        let set = all(ColumnType::Set { members: Vec::new() }, &NATIVE);
+        assert_eq!(all(&ColumnType::Enum { members: Vec::new() }, TEXT), [labels, labels, nullable, nullable]);
+        assert_eq!(all(&ColumnType::Json, NATIVE), ["JSON", "JSON", "Nullable(JSON)", "Nullable(JSON)"]);
+        let set = all(&ColumnType::Set { members: Vec::new() }, NATIVE);
         assert_eq!(set, ["Array(String)", "Array(String)", "Nullable(String)", "Array(String)"]);
-        assert_eq!(all(ColumnType::Vector, &TEXT), ["Array(Float32)"; 4]);
+        assert_eq!(all(&ColumnType::Vector, TEXT), ["Array(Float32)"; 4]);
     }
 
     #[test]
@@ -412,7 +412,7 @@ mod tests {
             (ColumnType::Decimal { precision: 66, scale: 0 }, "DECIMAL(66,0)"),
             (ColumnType::Decimal { precision: 0, scale: 0 }, "DECIMAL(0,0)"),
         ] {
-            let failure = target_type(&table, &column(ty, true), &TEXT, Place::Plain).unwrap_err();
+            let failure = target_type(&table, &column(ty, true), TEXT, Place::Plain).unwrap_err();
             assert_eq!(failure.message, format!("column \"c\" of shop.t has type {name}, which is not supported"));
         }
     }

@@ -69,7 +69,7 @@ pub(super) enum Zero {
 
 impl Form {
     /// `None` where the target cannot hold every kind of value that the source's type has.
-    pub(super) fn of(source: &ColumnType, target: &Base, in_key: bool, options: &ClickHouseTypes) -> Option<Self> {
+    pub(super) fn of(source: &ColumnType, target: &Base, in_key: bool, options: ClickHouseTypes) -> Option<Self> {
         let zero = match options.zero_dates {
             ZeroDates::Null => Zero::Null,
             ZeroDates::Epoch if in_key => Zero::EpochInKey,

@@ -1,14 +1,14 @@
 //! Dates and times as ClickHouse counts them: days, or fractions of a second, from 1970-01-01 in UTC.
+//!
+//! The 26.9 server holds and shows every day from 0000-01-01 to 9999-12-31 exactly, which is all that the source has; its
+//! manual promises 1900 to 2299, and servers up to 26.3 show no more than that, although they store it.
 
 use crate::codec::row_image::{Date, DateTime, Time, Timestamp};
 
-/// First year that ClickHouse's `Date32` and `DateTime64` hold exactly, as the 26.9 server shows them.
-const FIRST_YEAR: u16 = 1000;
-
 const SECONDS_A_DAY: i64 = 86_400;
 
-/// Days from 0000-03-01 to 1970-01-01 in the Gregorian calendar, counted back before its beginning.
-const EPOCH_DAYS: i64 = 719_468;
+/// Days from -0400-03-01 to 1970-01-01 in the Gregorian calendar, counted back before its beginning.
+const EPOCH_DAYS: i64 = 719_468 + 146_097;
 
 /// Why a date has no number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,6 @@ pub(super) enum NoDay {
     Zero,
     /// Month or day are zero, or the month has no such day.
     Partial,
-    /// ClickHouse does not reach so far.
-    Early,
 }
 
 /// Days since the epoch.
@@ -28,15 +26,18 @@ pub(super) fn day(date: Date) -> Result<i64, NoDay> {
     if month == 0 || day == 0 || day > 28 && day > days_of(year, month) {
         return Err(if date == Date::ZERO { NoDay::Zero } else { NoDay::Partial });
     }
-    if year < FIRST_YEAR {
-        return Err(NoDay::Early);
-    }
     // The year begins in March here, so that the leap day is its last, and months have a regular length of 153 days in five.
+    // 400 years are added, so that January of the year 0 needs no number below zero: the calendar repeats after them.
     let early = u32::from(month < 3);
-    let year = u32::from(year) - early;
+    let year = u32::from(year) + 400 - early;
     let from_march = u32::from(month) + 12 * early - 3;
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5 + u32::from(day) - 1;
     Ok(i64::from(days) - EPOCH_DAYS)
+}
+
+/// Whether a date is one of the calendar.
+pub(in crate::sink::clickhouse) fn names_a_day(date: Date) -> bool {
+    day(date).is_ok()
 }
 
 fn days_of(year: u16, month: u8) -> u8 {
@@ -115,10 +116,10 @@ mod tests {
     }
 
     #[test]
-    fn every_day_from_the_year_1000_to_9999_has_the_number_after_the_day_before() {
-        let mut next = day(date(1000, 1, 1)).unwrap();
-        assert_eq!(next, -354_285);
-        for year in 1000..=9999 {
+    fn every_day_from_the_year_0_to_9999_has_the_number_after_the_day_before() {
+        let mut next = day(date(0, 1, 1)).unwrap();
+        assert_eq!(next, -719_528);
+        for year in 0..=9999 {
             for month in 1..=12 {
                 for of_month in 1..=days_of(year, month) {
                     assert_eq!(day(date(year, month, of_month)), Ok(next), "{year}-{month}-{of_month}");
@@ -127,20 +128,19 @@ mod tests {
             }
         }
         assert_eq!(next, 2_932_897);
+        assert_eq!(day(date(1000, 1, 1)), Ok(-354_285));
         assert_eq!(day(date(1970, 1, 1)), Ok(0));
         assert_eq!(day(date(2000, 2, 29)), Ok(11_016));
     }
 
     #[test]
-    fn what_names_no_day_is_told_from_what_is_too_early() {
+    fn what_names_no_day_has_no_number() {
         assert_eq!(day(Date::ZERO), Err(NoDay::Zero));
         for partial in
             [(2024, 0, 0), (2024, 1, 0), (2024, 0, 1), (0, 1, 0), (2023, 2, 29), (1900, 2, 29), (2024, 4, 31)]
         {
             assert_eq!(day(date(partial.0, partial.1, partial.2)), Err(NoDay::Partial), "{partial:?}");
         }
-        assert_eq!(day(date(999, 12, 31)), Err(NoDay::Early));
-        assert_eq!(day(date(0, 1, 1)), Err(NoDay::Early));
         assert_eq!(timestamp(Timestamp { seconds: 0, micros: 0, fsp: 0 }), Err(NoDay::Zero));
     }
 

@@ -32,6 +32,7 @@ use form::{Form, Slot};
 use visit::Write;
 
 pub use error::{RowError, ValueProblem};
+pub(super) use instant::names_a_day;
 pub use visit::Scratch;
 
 /// How rows of one schema are encoded for one table.
@@ -63,7 +64,7 @@ impl Encoder {
         schema: &TableSchema,
         columns: &[(usize, &str)],
         key: &[usize],
-        options: &ClickHouseTypes,
+        options: ClickHouseTypes,
     ) -> Result<Self, Failure> {
         let count = schema.columns.len();
         let key_sources: Vec<usize> =
@@ -120,6 +121,12 @@ impl Encoder {
         let used = self.key.read(bytes, &mut visitor)?;
         visitor.out.extend_from_slice(&self.tail);
         Ok(used)
+    }
+
+    /// Appends the value of one column alone, given as its bytes in an image.
+    pub(super) fn encode_cell(&self, column: usize, cell: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
+        let mut visitor = Write::<false> { encoder: self, out, scratch: &mut Scratch::default() };
+        Ok(self.all.cell(column, cell, &mut visitor)?)
     }
 
     /// A row of which nothing is known: NULL in every column, the empty array or value in a column without NULL.

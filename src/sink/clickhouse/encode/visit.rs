@@ -159,11 +159,6 @@ impl<const KEY: bool> Write<'_, '_, KEY> {
         no_day: NoDay,
     ) -> Result<Option<i32>, Box<ValueProblem>> {
         match (no_day, zero) {
-            (NoDay::Early, _) => self.problem(
-                column,
-                "holds a date before the year 1000, which ClickHouse does not hold",
-                "leave the column out with `drop`",
-            )?,
             (_, Zero::Null) if slot.nullable => {
                 self.out.push(1);
                 return Ok(None);
