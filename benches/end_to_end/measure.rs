@@ -94,7 +94,17 @@ impl Table {
 
     /// A measured value against a limit.
     pub fn value(&mut self, what: &str, value: f64, unit: &'static str, limit: f64) {
-        self.add(Line { what: what.to_owned(), ours: String::new(), reference: String::new(), value, limit, unit });
+        self.measured(what, value, unit, limit, false);
+    }
+
+    /// A measured value that must not be below a limit.
+    pub fn at_least(&mut self, what: &str, value: f64, unit: &'static str, limit: f64) {
+        self.measured(what, value, unit, limit, true);
+    }
+
+    fn measured(&mut self, what: &str, value: f64, unit: &'static str, limit: f64, is_least: bool) {
+        let (ours, reference) = (String::new(), String::new());
+        self.add(Line { what: what.to_owned(), ours, reference, value, limit, unit, is_least });
     }
 
     /// Shown at once as well: a run takes many minutes, and a later scenario may fail.
