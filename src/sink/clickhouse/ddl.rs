@@ -258,9 +258,7 @@ impl Target {
         match self.clickhouse.ddl.truncate {
             DdlAction::Apply => self.empty(at, name, Emptied::Gone, "truncate").await,
             DdlAction::Ignore => Ok(()),
-            DdlAction::Stop => {
-                Err(Failure::row(format!("{name} was truncated, and `ddl: {{ truncate: stop }}` says to stop then")))
-            }
+            DdlAction::Stop => Err(Failure::row(format!("{name} was truncated, and `ddl.truncate` says to stop then"))),
         }
     }
 
@@ -307,9 +305,7 @@ impl Target {
             DdlAction::Apply => {}
             DdlAction::Ignore => return Ok(()),
             DdlAction::Stop => {
-                return Err(Failure::row(format!(
-                    "{name} was dropped, and `ddl: {{ drop_table: stop }}` says to stop then"
-                )));
+                return Err(Failure::row(format!("{name} was dropped, and `ddl.drop_table` says to stop then")));
             }
         }
         let Some(table) = self.tables.get(name) else { return Ok(()) };
@@ -370,9 +366,7 @@ impl Target {
         let Some(old) = self.tables.get(from).cloned() else { return self.shape(at.lsn, schema, &[]).await };
         let policy = self.clickhouse.ddl.rename;
         if policy == DdlAction::Stop {
-            return Err(Failure::row(format!(
-                "{from} was renamed to {to}, and `ddl: {{ rename: stop }}` says to stop then"
-            )));
+            return Err(Failure::row(format!("{from} was renamed to {to}, and `ddl.rename` says to stop then")));
         }
         let options = StoredOptions::of(&self.plan, &self.clickhouse, to);
         if let Some(difference) = old.options.difference(&options) {
