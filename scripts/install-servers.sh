@@ -8,8 +8,9 @@
 # REPLICATOR_CACHE      where downloaded servers live (default ~/.cache/replicator)
 # REPLICATOR_MARIADBD   your own mariadbd; then MariaDB is not installed
 # REPLICATOR_MYSQLD     your own mysqld (Oracle's, not MariaDB's alias); then MySQL is not installed
+# REPLICATOR_CLICKHOUSE your own clickhouse, 26.7 or newer; then, or with one on PATH, ClickHouse is not installed
 #
-# usage: scripts/install-servers.sh [mariadb] [mysql]      (default: both)
+# usage: scripts/install-servers.sh [mariadb] [mysql] [clickhouse]      (default: all)
 set -euo pipefail
 
 say() { printf 'install-servers: %s\n' "$*" >&2; }
@@ -101,11 +102,48 @@ WRAPPER
     fi
 }
 
-[ $# -gt 0 ] || set -- mariadb mysql
+# ClickHouse is in no Debian. Its whole engine, HTTP interface included, is in the Python package chdb-core, which
+# scripts/clickhouse_server.py turns into a server. Without the packages that only its Python interface needs; numpy is
+# for that script's search, which is done here once.
+install_clickhouse() {
+    if [ -n "${REPLICATOR_CLICKHOUSE:-}" ]; then
+        [ -x "$REPLICATOR_CLICKHOUSE" ] || die "REPLICATOR_CLICKHOUSE is '$REPLICATOR_CLICKHOUSE', which cannot be run"
+        return
+    fi
+    if command -v clickhouse >/dev/null; then
+        return
+    fi
+    local version=26.9.0
+    local venv="$cache/clickhouse-venv"
+    # Written last: a directory without it is half made.
+    local made="$venv/made-with-chdb-core-$version"
+    if [ -f "$made" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+        return
+    fi
+    [ "$(uname -m)" = x86_64 ] || die "no ClickHouse is known for $(uname -m); set REPLICATOR_CLICKHOUSE"
+    say "installing ClickHouse (Python package chdb-core $version) in $venv (600 MB, about 20 s)"
+    rm -rf "$venv"
+    # Debian's python3 can make a venv only with python3-venv, and says so only after it has begun.
+    if ! python3 -m venv "$venv" >"$cache/clickhouse-venv.log" 2>&1; then
+        rm -rf "$venv"
+        apt_install python3 python3-venv
+        /usr/bin/python3 -m venv "$venv"
+    fi
+    if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        "chdb-core==$version" 'numpy>=2,<3' >"$cache/clickhouse-venv.log" 2>&1; then
+        tail -n 20 "$cache/clickhouse-venv.log" >&2
+        die "pip failed; its whole output is in $cache/clickhouse-venv.log"
+    fi
+    "$venv/bin/python" "$here/clickhouse_server.py" --find-entry
+    touch "$made"
+}
+
+[ $# -gt 0 ] || set -- mariadb mysql clickhouse
 for server in "$@"; do
     case $server in
         mariadb) install_mariadb ;;
         mysql) install_mysql ;;
-        *) die "unknown server '$server' (known: mariadb, mysql)" ;;
+        clickhouse) install_clickhouse ;;
+        *) die "unknown server '$server' (known: mariadb, mysql, clickhouse)" ;;
     esac
 done

@@ -26,7 +26,7 @@ use crate::error::Failure;
 use crate::first_contact::{self, Contact};
 use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::model::TableName;
-use crate::sink::{Sink, sqlite};
+use crate::sink::{Sink, clickhouse, sqlite};
 use crate::source::mysql::snapshot::{Backfill, Coordinator, Job, SnapshotStatus};
 use crate::telemetry::http::HttpServer;
 use crate::telemetry::{Live, Reporter, SinkLive, SnapshotPhase, SnapshotTable};
@@ -317,6 +317,7 @@ fn shown_table(table: &crate::source::mysql::snapshot::TableStatus) -> SnapshotT
 fn open_sink(plan: &SinkPlan) -> Result<Box<dyn Sink>, Failure> {
     match &plan.kind {
         SinkKind::Sqlite { .. } => Ok(Box::new(sqlite::SqliteSink::new(plan.clone())?)),
+        SinkKind::ClickHouse(_) => Ok(Box::new(clickhouse::ClickHouseSink::new(plan.clone())?)),
     }
 }
 

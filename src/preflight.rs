@@ -6,7 +6,7 @@ use crate::config::{CLASH_HINT, HttpPlan, Plan, SinkKind, WalPlan, clashes, show
 use crate::control::{Client, ClientError};
 use crate::error::Failure;
 use crate::model::{CheckItem, CheckStatus, TableName};
-use crate::sink::sqlite;
+use crate::sink::{clickhouse, sqlite};
 use crate::source::mysql::{connect, preflight, schema};
 
 /// Checks everything that a start needs; changes nothing.
@@ -22,8 +22,9 @@ pub async fn check(plan: &Plan) -> Vec<CheckItem> {
     }
     items.extend([log(&plan.wal, running), disk(&plan.wal)]);
     for sink in &plan.sinks {
-        match sink.kind {
-            SinkKind::Sqlite { .. } => items.extend(sqlite::preflight(sink)),
+        match &sink.kind {
+            SinkKind::Sqlite { path } => items.extend(sqlite::preflight(sink, path)),
+            SinkKind::ClickHouse(_) => items.extend(clickhouse::preflight(sink).await),
         }
     }
     items.push(listener(plan.http, running).await);

@@ -14,6 +14,7 @@ mod support; // servers, the daemon, comparing both sides, random writers: no te
 
 mod architecture; // the import rules between the modules of src/
 mod cli; // the program as a shell meets it, without a server
+mod clickhouse; // the ClickHouse sink against the engine itself: mirror, history, kills, faults
 mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
 mod copying; // what is at the source is at the sink, whenever it was written

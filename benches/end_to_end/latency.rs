@@ -16,7 +16,10 @@ const SECONDS: u32 = 10;
 
 pub async fn run(kind: Kind, table: &mut Table) {
     let sandbox = load::sandbox(kind).await;
-    sandbox.server.exec(format!("CREATE TABLE {DATABASE}.ticks (id INT PRIMARY KEY)")).await;
+    sandbox
+        .server
+        .exec(format!("CREATE TABLE {DATABASE}.ticks (id INT PRIMARY KEY); INSERT INTO {DATABASE}.ticks VALUES (0)"))
+        .await;
     let mut daemon = sandbox.start();
     sandbox.caught_up(&mut daemon).await;
 

@@ -79,7 +79,7 @@ pub struct Table {
 impl Table {
     /// A time against a reference time.
     pub fn ratio(&mut self, what: &str, ours: f64, reference: (&str, f64), limit: f64) {
-        self.lines.push(Line {
+        self.add(Line {
             what: what.to_owned(),
             ours: format!("{ours:.2} s"),
             reference: format!("{}: {:.2} s", reference.0, reference.1),
@@ -91,14 +91,13 @@ impl Table {
 
     /// A measured value against a limit.
     pub fn value(&mut self, what: &str, value: f64, unit: &'static str, limit: f64) {
-        self.lines.push(Line {
-            what: what.to_owned(),
-            ours: String::new(),
-            reference: String::new(),
-            value,
-            limit,
-            unit,
-        });
+        self.add(Line { what: what.to_owned(), ours: String::new(), reference: String::new(), value, limit, unit });
+    }
+
+    /// Shown at once as well: a run takes many minutes, and a later scenario may fail.
+    fn add(&mut self, line: Line) {
+        eprintln!("{line}");
+        self.lines.push(line);
     }
 
     pub fn every_limit_is_kept(&self) -> bool {
@@ -116,11 +115,14 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "| what | replicator | reference | result | limit | kept |")?;
         writeln!(f, "|---|---|---|---|---|---|")?;
-        for line in &self.lines {
-            let Line { what, ours, reference, value, limit, unit } = line;
-            let kept = if line.is_kept() { "yes" } else { "NO" };
-            writeln!(f, "| {what} | {ours} | {reference} | {value:.2} {unit} | {limit} {unit} | {kept} |")?;
-        }
-        Ok(())
+        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, ours, reference, value, limit, unit } = self;
+        let kept = if self.is_kept() { "yes" } else { "NO" };
+        write!(f, "| {what} | {ours} | {reference} | {value:.2} {unit} | {limit} {unit} | {kept} |")
     }
 }

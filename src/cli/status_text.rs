@@ -148,6 +148,11 @@ fn sinks(status: &Status, lines: &mut Vec<String>) {
         if let Some(error) = &sink.error {
             lines.push(format!("sink {}: {error}", sink.name));
         }
+        for stopped in sink.stopped_tables.iter().take(MAX_TABLES) {
+            let (table, since) = (&stopped.table, stopped.since_lsn);
+            lines.push(format!("sink {}: table {table} is stopped since lsn {since}: {}", sink.name, stopped.reason));
+        }
+        more(sink.stopped_tables.len(), lines);
     }
 }
 
@@ -162,6 +167,10 @@ fn tables(status: &Status, lines: &mut Vec<String>) {
     if any_dead {
         headings.push("put aside".to_owned());
     }
+    let any_skipped = status.tables.iter().any(|table| table.skipped.values().any(|rows| *rows > 0));
+    if any_skipped {
+        headings.push("skipped".to_owned());
+    }
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     let numbers: Vec<usize> = (1..headings.len()).collect();
     let mut rows = table(&headings, &numbers);
@@ -170,6 +179,9 @@ fn tables(status: &Status, lines: &mut Vec<String>) {
         row.extend(sinks.iter().map(|sink| count(table.applied.get(*sink).copied().unwrap_or(0))));
         if any_dead {
             row.push(count(table.dead_lettered.values().sum()));
+        }
+        if any_skipped {
+            row.push(count(table.skipped.values().sum()));
         }
         rows.add_row(row);
     }

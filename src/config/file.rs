@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_norway::Value;
 
-use super::problem::{ConfigError, Problem, Problems};
+use super::problem::{ConfigError, Problems};
 use super::tree::{Node, Section};
 use super::units;
 use super::{HttpPlan, Plan, WalPlan, sinks, source};
@@ -23,48 +23,53 @@ pub(super) const DEFAULT_MAX_SIZE: u64 = 20 << 30;
 /// Below this the log spends its time waiting for sinks.
 const MIN_MAX_SIZE: u64 = 64 << 20;
 
-/// Reads a configuration file; the source's password comes from the environment variable or from the file it names.
+/// Reads a configuration file; passwords come from environment variables or from the files it names.
 ///
 /// # Errors
 /// [`ConfigError`] with everything that is wrong.
 pub fn load(path: &Path) -> Result<Plan, ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    // A variable that is set to nothing says that there is no password.
-    let password = match std::env::var(source::PASSWORD_VARIABLE) {
-        Ok(password) => Some(password),
-        Err(VarError::NotPresent) => None,
-        Err(VarError::NotUnicode(_)) => {
-            let message = "the environment variable is not UTF-8".to_owned();
-            let problem = Problem { path: source::PASSWORD_VARIABLE.to_owned(), message };
-            return Err(ConfigError::Invalid { path: path.to_owned(), problems: vec![problem] });
-        }
-    };
-    parse(path, &text, password)
+    parse(path, &text, &|name| match std::env::var(name) {
+        // A variable that is set to nothing says that there is no password.
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err("the environment variable is not UTF-8".to_owned()),
+    })
 }
+
+/// Gives the value of an environment variable.
+pub type Environment<'e> = dyn Fn(&str) -> Result<Option<String>, String> + 'e;
 
 /// The plan that `text` describes; `path` is only named in errors.
 ///
 /// # Errors
 /// [`ConfigError`] with everything that is wrong.
-pub fn parse(path: &Path, text: &str, password: Option<String>) -> Result<Plan, ConfigError> {
+pub fn parse(path: &Path, text: &str, environment: &Environment<'_>) -> Result<Plan, ConfigError> {
     let value: Value =
         serde_norway::from_str(text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
     let problems = Problems::default();
-    let plan = read(&value, password, &problems);
+    let lookup = |name: &str| {
+        let found = environment(name).map_err(|message| problems.add(name, message));
+        found.unwrap_or_default()
+    };
+    let plan = read(&value, &lookup, &problems);
     match (plan, problems.into_vec()) {
         (Some(plan), problems) if problems.is_empty() => Ok(plan),
         (_, problems) => Err(ConfigError::Invalid { path: path.to_owned(), problems }),
     }
 }
 
-fn read(value: &Value, password: Option<String>, problems: &Problems) -> Option<Plan> {
+/// The value of an environment variable; what is wrong with it has been noted.
+pub(super) type Lookup<'e> = dyn Fn(&str) -> Option<String> + 'e;
+
+fn read(value: &Value, environment: &Lookup<'_>, problems: &Problems) -> Option<Plan> {
     let root = Section::root(value, problems);
-    let source = source::read(root.key("source").required("the server to copy from").section(), password, problems);
+    let source = source::read(root.key("source").required("the server to copy from").section(), environment, problems);
     let wal = read_wal(root.key("wal").section());
     let sink_list = root.key("sinks").required("a list of targets; [] only fills the log");
     let filter = source.as_ref().map(|source| &source.filter);
     let rules = sinks::read_rules(&root.key("tables"), filter, problems);
-    let sinks = sinks::read(&sink_list, &rules, problems);
+    let sinks = sinks::read(&sink_list, &rules, environment, problems);
     let http = read_http(root.key("http").section());
     root.finish();
     Some(Plan { source: source?, wal, sinks, http })

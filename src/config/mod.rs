@@ -1,6 +1,7 @@
 //! Configuration: as written in the file, then checked into a plan. After that no code validates again.
 
 mod clash;
+mod clickhouse;
 mod file;
 mod plan;
 mod problem;
@@ -14,10 +15,14 @@ mod units;
 mod tests;
 
 pub use clash::{CLASH_HINT, Clash, clashes};
-pub use file::{load, parse};
+pub use clickhouse::{
+    BatchPlan, ClickHousePlan, ClickHouseTypes, Compression, DdlAction, DdlPolicy, JsonType, SetType, ZeroDates,
+    sink_password_variable,
+};
+pub use file::{Environment, load, parse};
 pub use plan::{
-    ClickHouseTypes, Deletion, HttpPlan, JsonType, Mode, Plan, SetType, SinkKind, SinkPlan, SnapshotPlan, SourcePlan,
-    SpecificStart, Startup, TableFilter, TableOptions, TableRule, TlsMode, TlsPlan, WalPlan, ZeroDates,
+    Deletion, HttpPlan, Mode, Plan, SinkKind, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter,
+    TableOptions, TableRule, TlsMode, TlsPlan, WalPlan,
 };
 pub use problem::{ConfigError, Problem};
 pub use secret::Secret;

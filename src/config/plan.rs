@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use globset::GlobSet;
 
-use super::Secret;
+use super::{ClickHousePlan, Secret};
 use crate::model::TableName;
 
 /// The whole configuration.
@@ -158,6 +158,8 @@ pub enum SinkKind {
         /// The database file.
         path: PathBuf,
     },
+    /// `type: clickhouse`.
+    ClickHouse(Box<ClickHousePlan>),
 }
 
 impl SinkKind {
@@ -165,6 +167,7 @@ impl SinkKind {
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "sqlite",
+            Self::ClickHouse(_) => "clickhouse",
         }
     }
 }
@@ -259,44 +262,4 @@ impl SinkPlan {
 pub struct HttpPlan {
     /// Where `/metrics` and `/health` are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
-}
-
-/// What ClickHouse gets for a date that names no day: `0000-00-00`, a month or day of zero, the 31st of February.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZeroDates {
-    /// NULL; an error of the row where the column does not allow it.
-    Null,
-    /// 1970-01-01.
-    Epoch,
-    /// An error of the row.
-    Stop,
-}
-
-/// How ClickHouse keeps MySQL's `JSON`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonType {
-    /// As the text that the server prints.
-    String,
-    /// In ClickHouse's own `JSON` type, which takes objects only and drops nulls.
-    Json,
-}
-
-/// How ClickHouse keeps a `SET`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetType {
-    /// Labels joined by commas.
-    String,
-    /// `Array(String)`, where the column is not nullable.
-    Array,
-}
-
-/// The choices among ClickHouse's types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClickHouseTypes {
-    /// Dates that name no day.
-    pub zero_dates: ZeroDates,
-    /// `JSON`.
-    pub json: JsonType,
-    /// `SET`.
-    pub sets: SetType,
 }

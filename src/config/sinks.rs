@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::clickhouse::{self, sink_password_variable};
+use super::file::Lookup;
 use super::problem::Problems;
+use super::source::read_password;
 use super::tree::{Node, nearest};
 use super::{Deletion, Mode, SinkKind, SinkPlan, TableFilter, TableOptions, TableRule};
 use crate::model::TableName;
@@ -18,38 +21,56 @@ const MAX_NAME: usize = 64;
 const MODES: [(&str, Mode); 2] = [("mirror", Mode::Mirror), ("history", Mode::History)];
 const DELETIONS: [(&str, Deletion); 2] = [("hard", Deletion::Hard), ("soft", Deletion::Soft)];
 
-pub(super) fn read(list: &Node<'_>, rules: &[TableRule], problems: &Problems) -> Vec<SinkPlan> {
+pub(super) fn read(
+    list: &Node<'_>,
+    rules: &[TableRule],
+    environment: &Lookup<'_>,
+    problems: &Problems,
+) -> Vec<SinkPlan> {
     let items = list.list().unwrap_or_default();
-    let sinks: Vec<_> = items.into_iter().map(|item| read_sink(item, rules)).collect();
+    let sinks: Vec<_> = items.into_iter().map(|item| read_sink(item, rules, environment)).collect();
     let mut names: HashMap<&str, usize> = HashMap::new();
-    let mut paths: HashMap<PathBuf, usize> = HashMap::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for (i, sink) in sinks.iter().enumerate() {
         let Some(sink) = sink else { continue };
         if let Some(first) = names.get(sink.name.as_str()) {
             problems.add(format!("sinks[{i}].name"), format!("\"{}\" is also the name of sinks[{first}]", sink.name));
         }
         names.entry(&sink.name).or_insert(i);
-        let SinkKind::Sqlite { path } = &sink.kind;
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        if let Some(first) = paths.get(&absolute) {
+        let (key, place, message) = match &sink.kind {
             // Two writers of one file wait for each other, and both would own its tables.
-            let message = format!("\"{}\" is also the file of sinks[{first}]", path.display());
-            problems.add(format!("sinks[{i}].path"), message);
+            SinkKind::Sqlite { path } => {
+                let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                ("path", absolute.display().to_string(), format!("\"{}\" is also the file", path.display()))
+            }
+            SinkKind::ClickHouse(plan) => {
+                let place = format!("{} {} {}", plan.url, plan.database, sink.table_name);
+                ("database", place, "and the table names are also those".to_owned())
+            }
+        };
+        if let Some(first) = places.get(&place) {
+            problems.add(format!("sinks[{i}].{key}"), format!("{message} of sinks[{first}]"));
         }
-        paths.entry(absolute).or_insert(i);
+        places.entry(place).or_insert(i);
     }
     sinks.into_iter().flatten().collect()
 }
 
-fn read_sink(item: Node<'_>, rules: &[TableRule]) -> Option<SinkPlan> {
+#[derive(Clone, Copy, PartialEq)]
+enum Type {
+    Sqlite,
+    ClickHouse,
+}
+
+fn read_sink(item: Node<'_>, rules: &[TableRule], environment: &Lookup<'_>) -> Option<SinkPlan> {
     let section = item.section();
     let name_key = section.key("name").required("a name for its cursor, metrics and status");
     let name = name_key.name();
     if let Some(name) = name.filter(|name| !is_plain_name(name)) {
         name_key.problem(format!("\"{name}\" must be up to {MAX_NAME} letters, digits, \"_\", \"-\" or \".\""));
     }
-    section.key("type").required("sqlite").choice(&[("sqlite", ())]);
-    let path = section.key("path").required("the database file").name();
+    let types = [("sqlite", Type::Sqlite), ("clickhouse", Type::ClickHouse)];
+    let kind = section.key("type").required("sqlite or clickhouse").choice(&types);
     let template = section.key("table_name");
     let table_name = template.text().unwrap_or(DEFAULT_TABLE_NAME);
     if let Err(message) = check_template(table_name) {
@@ -58,14 +79,36 @@ fn read_sink(item: Node<'_>, rules: &[TableRule]) -> Option<SinkPlan> {
     let mode = section.key("mode").choice(&MODES).unwrap_or(Mode::Mirror);
     let deletion = section.key("deletion").choice(&DELETIONS).unwrap_or(Deletion::Hard);
     let soft_delete_column = section.key("soft_delete_column").name().unwrap_or(DEFAULT_SOFT_DELETE_COLUMN);
+    let mut prefix = "";
+    let kind = match kind {
+        Some(Type::Sqlite) => {
+            let path = section.key("path").required("the database file").name();
+            path.map(|path| SinkKind::Sqlite { path: PathBuf::from(path) })
+        }
+        Some(Type::ClickHouse) => {
+            let prefix_key = section.key("table_prefix");
+            prefix = prefix_key.text().unwrap_or_default();
+            if prefix.contains(['{', '}']) {
+                prefix_key.problem("takes no placeholders; they go into table_name");
+            }
+            let variable = sink_password_variable(name.unwrap_or_default());
+            let password = |file: &Node<'_>| read_password(file, &variable, environment(&variable));
+            clickhouse::read(&section, password).map(|plan| SinkKind::ClickHouse(Box::new(plan)))
+        }
+        // What its keys mean is not known.
+        None => return None,
+    };
     section.finish_with(|key| match key {
         "rename" | "drop" => Some("it stands in the tables section, per table"),
         "tables" | "include" | "exclude" => Some("source.include says which tables are copied"),
+        "password" => {
+            Some("a password has no place in this file: set REPLICATOR_SINK_<NAME>_PASSWORD, or password_file")
+        }
         _ => None,
     });
     Some(SinkPlan {
         name: name?.to_owned(),
-        table_name: table_name.to_owned(),
+        table_name: format!("{prefix}{table_name}"),
         defaults: TableOptions {
             mode,
             deletion,
@@ -74,7 +117,7 @@ fn read_sink(item: Node<'_>, rules: &[TableRule]) -> Option<SinkPlan> {
             drop: Vec::new(),
         },
         rules: rules.to_vec(),
-        kind: SinkKind::Sqlite { path: PathBuf::from(path?) },
+        kind: kind?,
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobSet, GlobSetBuilder};
 
+use super::file::Lookup;
 use super::problem::Problems;
 use super::tree::{Node, Section};
 use super::units::{self, SourceUrl};
@@ -22,9 +23,9 @@ pub(super) const DEFAULT_PARALLEL: u16 = 2;
 /// Each reader is a connection and up to 8 MiB of memory.
 const MAX_PARALLEL: u16 = 64;
 
-pub(super) fn read(section: Section<'_>, password: Option<String>, problems: &Problems) -> Option<SourcePlan> {
+pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Problems) -> Option<SourcePlan> {
     let url = section.key("url").required("the server as mysql://user@host:3306").parsed(SourceUrl::parse);
-    let password = read_password(&section.key("password_file"), password);
+    let password = read_password(&section.key("password_file"), PASSWORD_VARIABLE, environment(PASSWORD_VARIABLE));
     let server_id = section
         .key("server_id")
         .required("a number that no other replica of this server uses, such as 5400")
@@ -33,7 +34,7 @@ pub(super) fn read(section: Section<'_>, password: Option<String>, problems: &Pr
     let include = section.key("include").required("the tables to copy as database.table globs, such as [\"shop.*\"]");
     let filter = read_filter(&include, &section.key("exclude"));
     let snapshot = read_snapshot(section.key("snapshot").section());
-    let tls = read_tls(section.key("tls").section(), url.as_ref());
+    let tls = read_tls(section.key("tls").section(), url.as_ref().is_some_and(SourceUrl::is_loopback));
     section.finish_with(|key| match key {
         "password" => Some("a password has no place in this file: set REPLICATOR_SOURCE_PASSWORD, or password_file"),
         "host" | "port" | "user" | "username" => Some("host, port and user stand in url: mysql://user@host:3306"),
@@ -58,13 +59,13 @@ pub(super) fn read(section: Section<'_>, password: Option<String>, problems: &Pr
 }
 
 /// From the environment or a file; neither is an empty password.
-fn read_password(file: &Node<'_>, variable: Option<String>) -> Option<Secret> {
+pub(super) fn read_password(file: &Node<'_>, name: &str, variable: Option<String>) -> Option<Secret> {
     if file.is_absent() {
         return Some(variable.map(Secret::new).unwrap_or_default());
     }
     let path = file.name()?;
     if variable.is_some() {
-        file.problem(format!("and the environment variable {PASSWORD_VARIABLE} are both set; keep one"));
+        file.problem(format!("and the environment variable {name} are both set; keep one"));
         return None;
     }
     let text =
@@ -170,7 +171,8 @@ fn read_snapshot(section: Section<'_>) -> SnapshotPlan {
     plan
 }
 
-fn read_tls(section: Section<'_>, url: Option<&SourceUrl>) -> Option<TlsPlan> {
+/// A `tls` section; without a mode it is `disabled` if `plain`, else every check.
+pub(super) fn read_tls(section: Section<'_>, plain: bool) -> Option<TlsPlan> {
     let words = [
         ("disabled", TlsMode::Disabled),
         ("required", TlsMode::Required),
@@ -180,7 +182,7 @@ fn read_tls(section: Section<'_>, url: Option<&SourceUrl>) -> Option<TlsPlan> {
     let mode_key = section.key("mode");
     let mode = if mode_key.is_absent() {
         // Full checks unless told otherwise, except where nobody else can listen and servers rarely have certificates.
-        Some(if url.is_some_and(SourceUrl::is_loopback) { TlsMode::Disabled } else { TlsMode::VerifyIdentity })
+        Some(if plain { TlsMode::Disabled } else { TlsMode::VerifyIdentity })
     } else {
         mode_key.choice(&words)
     };

@@ -11,11 +11,11 @@ sinks: [{ name: local, type: sqlite, path: replica.db }]
 ";
 
 fn plan(text: &str) -> Plan {
-    parse(Path::new("replicator.yaml"), text, None).unwrap_or_else(|error| panic!("{error}"))
+    parse(Path::new("replicator.yaml"), text, &|_| Ok(None)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn problems(text: &str) -> Vec<String> {
-    let error = parse(Path::new("replicator.yaml"), text, None).expect_err("the configuration is wrong");
+    let error = parse(Path::new("replicator.yaml"), text, &|_| Ok(None)).expect_err("the configuration is wrong");
     error.problems().iter().map(ToString::to_string).collect()
 }
 
@@ -174,7 +174,7 @@ metrics: {}
         "metrics: unknown key; the keys here are source, wal, sinks, tables, http",
     ];
     assert_eq!(problems(text), expected);
-    let shown = parse(Path::new("r.yaml"), text, None).unwrap_err().to_string();
+    let shown = parse(Path::new("r.yaml"), text, &|_| Ok(None)).unwrap_err().to_string();
     assert!(shown.starts_with("the configuration \"r.yaml\" has 25 problems\n  source.url: "), "{shown}");
     assert!(!shown.contains("secret"), "{shown}");
 }
@@ -299,10 +299,10 @@ fn the_password_comes_from_the_environment_or_a_file_and_never_from_both() {
     std::fs::write(&file, "hunter2 \n").unwrap();
     let text = SMALL.replace("server_id: 5400", &format!("server_id: 5400, password_file: '{}'", file.display()));
     assert_eq!(plan(&text).source.password.reveal(), "hunter2 ");
-    let from_environment = parse(Path::new("r.yaml"), SMALL, Some("hunter3".into())).unwrap();
+    let from_environment = parse(Path::new("r.yaml"), SMALL, &|_| Ok(Some("hunter3".into()))).unwrap();
     assert_eq!(from_environment.source.password.reveal(), "hunter3");
     assert!(!format!("{from_environment:?}").contains("hunter3"));
-    let both = parse(Path::new("r.yaml"), &text, Some("hunter3".into())).unwrap_err().to_string();
+    let both = parse(Path::new("r.yaml"), &text, &|_| Ok(Some("hunter3".into()))).unwrap_err().to_string();
     assert!(both.contains("source.password_file: and the environment variable REPLICATOR_SOURCE_PASSWORD"), "{both}");
     assert!(!both.contains("hunter"), "{both}");
     std::fs::write(&file, "\n").unwrap();
@@ -337,9 +337,9 @@ fn a_log_without_sinks_is_valid() {
 
 #[test]
 fn broken_yaml_and_a_missing_file_are_told_apart() {
-    let syntax = parse(Path::new("r.yaml"), "source: [", None).unwrap_err();
+    let syntax = parse(Path::new("r.yaml"), "source: [", &|_| Ok(None)).unwrap_err();
     assert!(matches!(syntax, ConfigError::Syntax { .. }), "{syntax}");
-    let twice = parse(Path::new("r.yaml"), "wal: {}\nwal: {}", None).unwrap_err();
+    let twice = parse(Path::new("r.yaml"), "wal: {}\nwal: {}", &|_| Ok(None)).unwrap_err();
     assert!(matches!(twice, ConfigError::Syntax { .. }), "{twice}");
     let missing = load(Path::new("/nonexistent/replicator.yaml")).unwrap_err();
     assert_eq!(missing.to_string(), "cannot read the configuration \"/nonexistent/replicator.yaml\"");

@@ -127,6 +127,42 @@ impl<'a> Node<'a> {
         names
     }
 
+    /// A mapping from names to text, numbers, or true and false, as text, in the order of the file.
+    pub(super) fn scalars(&self) -> Vec<(String, String)> {
+        let Some(value) = self.value else { return Vec::new() };
+        let Value::Mapping(entries) = value else {
+            self.problem(format!("expected a mapping of names to values, found {}", kind(value)));
+            return Vec::new();
+        };
+        let mut scalars = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let Value::String(key) = key else {
+                self.problem(format!("keys are names, found {}", kind(key)));
+                continue;
+            };
+            match value {
+                Value::String(text) => scalars.push((key.clone(), text.clone())),
+                Value::Number(number) => scalars.push((key.clone(), number.to_string())),
+                Value::Bool(value) => scalars.push((key.clone(), u8::from(*value).to_string())),
+                other => self
+                    .problems
+                    .add(format!("{}.{key}", self.path), format!("expected one value, found {}", kind(other))),
+            }
+        }
+        scalars
+    }
+
+    /// True or false.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self.value? {
+            Value::Bool(value) => Some(*value),
+            other => {
+                self.problem(format!("expected true or false, found {}", kind(other)));
+                None
+            }
+        }
+    }
+
     /// A list's items; none when absent.
     pub(super) fn list(&self) -> Option<Vec<Node<'a>>> {
         let items = match self.value {

@@ -1,6 +1,7 @@
 //! Values with a unit or a form of their own: sizes, addresses, globs, the source's URL.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use globset::{Glob, GlobBuilder};
@@ -11,6 +12,15 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     let bytes = text.trim().parse::<ByteSize>().map_err(|_| form())?.as_u64();
     // The parser ends at the largest number without a word; no disk is of that size.
     if bytes == u64::MAX { Err(form()) } else { Ok(bytes) }
+}
+
+/// A length of time: `1s`, `50ms`, `5min`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text)
+        .map_err(|_| format!("\"{text}\" is not a length of time; write it like 1s, 50ms or 5min"))
 }
 
 /// A size as messages show it: exact, in the largest binary unit that divides it.
@@ -86,7 +96,50 @@ impl SourceUrl {
 
     /// Whether the connection never leaves this machine.
     pub(super) fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        is_loopback(&self.host)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// `http://host:port` or `https://host:port`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct HttpUrl {
+    /// With the default port filled in by whoever uses it.
+    pub(super) text: String,
+    pub(super) is_https: bool,
+    host: String,
+}
+
+impl HttpUrl {
+    const FORM: &'static str = "write it like http://127.0.0.1:8123 or https://clickhouse.example:8443";
+
+    /// No message repeats the text: it may hold a password.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let url = url::Url::parse(text).map_err(|error| format!("not a URL ({error}); {}", Self::FORM))?;
+        if url.password().is_some() || !url.username().is_empty() {
+            return Err("must not hold a user or a password; they have keys of their own".to_owned());
+        }
+        let is_https = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            other => return Err(format!("has the scheme \"{other}\"; {}", Self::FORM)),
+        };
+        let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
+            return Err(format!("names no host; {}", Self::FORM));
+        };
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("must end before \"?\"; settings have a key of their own".to_owned());
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { text: url.to_string(), is_https, host })
+    }
+
+    /// Whether the connection never leaves this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
     }
 }
 

@@ -1,9 +1,10 @@
-//! Rows applied per table and sink, stored with the sink's cursor: state key `applied/<sink>\0<database>\0<table>`.
+//! Rows applied per table and sink, stored with the sink's cursor: state key `applied/<sink>\0<database>\0<table>`; and rows
+//! left out because the sink has stopped their table, `skipped/<sink>\0<database>\0<table>`.
 //!
 //! They are counted from frame headers when a round is acknowledged. After a crash between the target's commit and the
 //! log's, the rounds in between are counted again from the log, so that the counters stay exact.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use wal::{Lsn, Reader};
 
@@ -12,11 +13,16 @@ use crate::codec::frame::{Frame, FrameHeader};
 use crate::codec::state::{encode, name_key, named};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName};
+use crate::sink::StoppedTable;
 
 const READ_BYTES: usize = 1 << 20;
 
-fn prefix(sink: &str) -> Vec<u8> {
+fn applied_prefix(sink: &str) -> Vec<u8> {
     [b"applied/", sink.as_bytes(), &[0]].concat()
+}
+
+fn skipped_prefix(sink: &str) -> Vec<u8> {
+    [b"skipped/", sink.as_bytes(), &[0]].concat()
 }
 
 /// Rows applied to a sink, by table.
@@ -24,26 +30,51 @@ fn prefix(sink: &str) -> Vec<u8> {
 /// # Errors
 /// When the log cannot be read or a counter is damaged.
 pub fn applied_rows(reader: &Reader, sink: &str) -> Result<Vec<(TableName, u64)>, Failure> {
-    named(reader, &prefix(sink), "an applied counter")
+    named(reader, &applied_prefix(sink), "an applied counter")
+}
+
+/// Rows that a sink left out because it had stopped their table.
+///
+/// # Errors
+/// When the log cannot be read or a counter is damaged.
+pub fn skipped_rows(reader: &Reader, sink: &str) -> Result<Vec<(TableName, u64)>, Failure> {
+    named(reader, &skipped_prefix(sink), "a counter of skipped rows")
+}
+
+/// Rows of one table in a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RoundRows {
+    pub(super) table: TableName,
+    pub(super) applied: u64,
+    pub(super) skipped: u64,
 }
 
 /// The counters of one sink.
 #[derive(Debug)]
 pub(super) struct Applied {
-    prefix: Vec<u8>,
-    totals: HashMap<TableName, u64>,
+    applied_prefix: Vec<u8>,
+    skipped_prefix: Vec<u8>,
+    /// (applied, skipped).
+    totals: HashMap<TableName, (u64, u64)>,
     /// Rows of the open round, by schema: names are looked up once a round.
     round: HashMap<SchemaId, u64>,
 }
 
 impl Applied {
     pub(super) fn load(reader: &Reader, sink: &str) -> Result<Self, Failure> {
-        let totals = applied_rows(reader, sink)?.into_iter().collect();
-        Ok(Self { prefix: prefix(sink), totals, round: HashMap::new() })
+        let mut totals: HashMap<TableName, (u64, u64)> = HashMap::new();
+        for (table, rows) in applied_rows(reader, sink)? {
+            totals.entry(table).or_default().0 = rows;
+        }
+        for (table, rows) in skipped_rows(reader, sink)? {
+            totals.entry(table).or_default().1 = rows;
+        }
+        let (applied_prefix, skipped_prefix) = (applied_prefix(sink), skipped_prefix(sink));
+        Ok(Self { applied_prefix, skipped_prefix, totals, round: HashMap::new() })
     }
 
-    /// Rows applied so far, by table.
-    pub(super) fn totals(&self) -> HashMap<TableName, u64> {
+    /// Rows so far, by table: (applied, skipped).
+    pub(super) fn totals(&self) -> HashMap<TableName, (u64, u64)> {
         self.totals.clone()
     }
 
@@ -56,11 +87,13 @@ impl Applied {
         }
     }
 
-    /// Adds the round; gives the rows by table, and the state to store with the cursor.
+    /// Adds the round, where rows of `stopped` tables were left out; gives the rows by table, and the state to store with
+    /// the cursor.
     pub(super) fn end_round(
         &mut self,
         catalog: &mut Catalog,
-    ) -> Result<(Vec<(TableName, u64)>, Vec<(Vec<u8>, Option<Vec<u8>>)>), Failure> {
+        stopped: &BTreeMap<TableName, StoppedTable>,
+    ) -> Result<(Vec<RoundRows>, Vec<(Vec<u8>, Option<Vec<u8>>)>), Failure> {
         let mut rows: HashMap<TableName, u64> = HashMap::new();
         for (schema, count) in self.round.drain() {
             let schema = catalog
@@ -68,13 +101,18 @@ impl Applied {
                 .map_err(|error| Failure::fatal("a schema of an applied frame is not in the log").caused_by(error))?;
             *rows.entry(schema.name.clone()).or_default() += count;
         }
-        let mut state = Vec::with_capacity(rows.len());
-        for (table, count) in &rows {
-            let total = self.totals.entry(table.clone()).or_default();
-            *total += count;
-            state.push((name_key(&self.prefix, table), Some(encode("an applied counter", total)?)));
+        let (mut counts, mut state) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for (table, count) in rows {
+            let (applied, skipped) = if stopped.contains_key(&table) { (0, count) } else { (count, 0) };
+            let totals = self.totals.entry(table.clone()).or_default();
+            totals.0 += applied;
+            totals.1 += skipped;
+            let (prefix, total) =
+                if skipped > 0 { (&self.skipped_prefix, totals.1) } else { (&self.applied_prefix, totals.0) };
+            state.push((name_key(prefix, &table), Some(encode("an applied counter", &total)?)));
+            counts.push(RoundRows { table, applied, skipped });
         }
-        Ok((rows.into_iter().collect(), state))
+        Ok((counts, state))
     }
 
     /// Counts the frames in (`after`, `to`] of the log: what the target has applied without the log knowing.

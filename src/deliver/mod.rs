@@ -12,7 +12,7 @@ mod resume;
 mod round;
 mod run;
 
-pub use applied::applied_rows;
+pub use applied::{applied_rows, skipped_rows};
 pub use run::{Delivery, Goal, start_key};
 
 #[cfg(test)]

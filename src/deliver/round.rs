@@ -1,32 +1,15 @@
 //! What is written between two commits of a sink.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wal::Lsn;
 
-/// When a round is closed although more could be read at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
-    /// Bytes of the log.
-    pub(super) bytes: usize,
-    /// Rows.
-    pub(super) rows: u64,
-    /// Time since its first frame.
-    pub(super) age: Duration,
-}
-
-impl Default for Limits {
-    /// Large enough that a catch-up pays one sync for tens of thousands of rows, small enough that a reader of the target
-    /// sees progress several times a second and a crash repeats little.
-    fn default() -> Self {
-        Self { bytes: 8 << 20, rows: 100_000, age: Duration::from_millis(500) }
-    }
-}
+use crate::sink::RoundLimits;
 
 /// The open round.
 #[derive(Debug)]
 pub(super) struct Round {
-    limits: Limits,
+    limits: RoundLimits,
     bytes: usize,
     rows: u64,
     began: Option<Instant>,
@@ -39,7 +22,7 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: RoundLimits) -> Self {
         Self { limits, bytes: 0, rows: 0, began: None, end: None, commit_micros: 0, fixed: None }
     }
 
@@ -74,6 +57,14 @@ impl Round {
             || self.began.is_some_and(|began| began.elapsed() >= self.limits.age)
     }
 
+    /// When a round with nothing more to read is closed; `None`: at once.
+    pub(super) fn lingers_until(&self) -> Option<Instant> {
+        if self.fixed.is_some() || self.limits.linger.is_zero() {
+            return None;
+        }
+        self.began.map(|began| began + self.limits.linger).filter(|until| *until > Instant::now())
+    }
+
     /// A new round begins.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.limits);
@@ -82,11 +73,17 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn limits(bytes: usize) -> RoundLimits {
+        RoundLimits { bytes, rows: 100, age: Duration::from_mins(1), ..RoundLimits::default() }
+    }
 
     #[test]
     fn a_round_can_end_only_where_a_transaction_ends() {
-        let mut round = Round::new(Limits { bytes: 10, rows: 100, age: Duration::from_mins(1) });
+        let mut round = Round::new(limits(10));
         round.add(Lsn::new(1), 4, 1, true, 5);
         assert_eq!((round.end(), round.is_full()), (Some((Lsn::new(1), 5)), false));
         round.add(Lsn::new(2), 7, 1, false, 6);
@@ -99,11 +96,23 @@ mod tests {
 
     #[test]
     fn a_round_that_was_sent_before_has_the_same_end_again() {
-        let mut round = Round::new(Limits { bytes: 1, rows: 1, age: Duration::ZERO });
+        let mut round = Round::new(limits(1));
         round.ends_at(Some(Lsn::new(2)));
         round.add(Lsn::new(1), 4, 1, true, 5);
         assert_eq!(round.end(), None);
         round.add(Lsn::new(2), 4, 1, true, 6);
         assert_eq!(round.end(), Some((Lsn::new(2), 6)));
+    }
+    #[test]
+    fn a_round_waits_for_more_as_long_as_its_sink_wants_but_not_when_it_was_sent_before() {
+        let mut round = Round::new(limits(10));
+        round.add(Lsn::new(1), 4, 1, true, 5);
+        assert_eq!(round.lingers_until(), None);
+        let mut round = Round::new(RoundLimits { linger: Duration::from_mins(1), ..limits(10) });
+        assert_eq!(round.lingers_until(), None);
+        round.add(Lsn::new(1), 4, 1, true, 5);
+        assert!(round.lingers_until().is_some());
+        round.ends_at(Some(Lsn::new(1)));
+        assert_eq!(round.lingers_until(), None);
     }
 }

@@ -10,19 +10,18 @@ use wal::{Lsn, Reader, Wal};
 
 use super::applied::{Applied, damaged_frame};
 use super::resume::{LogView, resume};
-use super::round::{Limits, Round};
+use super::round::Round;
 use crate::backoff::Backoff;
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, FrameHeader};
 use crate::codec::state::{encode, get};
 use crate::error::{ErrorClass, Failure};
-use crate::sink::{HandOver, Schemas, Sink};
+use crate::model::TableName;
+use crate::sink::{HandOver, Schemas, Sink, StoppedTable};
 use crate::telemetry::{SinkLive, SinkPhase};
 
 /// Bytes of the log read at once.
 const READ_BYTES: usize = 2 << 20;
-/// Bytes a sink may hold of a source transaction that is larger than a round.
-const SPILL_BYTES: usize = 32 << 20;
 /// How long a shutdown waits for what is already in the log to reach the sink.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -112,7 +111,9 @@ impl Delivery {
 
         let mut durable = self.wal.positions();
         self.live.load_rows(applied.totals());
-        let mut round = Round::new(Limits::default());
+        self.show_stopped();
+        let limits = self.sink.limits();
+        let mut round = Round::new(limits);
         if self.sink.hand_over() == HandOver::RecordedBatches {
             round.ends_at(self.recorded_bounds(&reader)?.filter(|end| *end > at));
         }
@@ -131,12 +132,14 @@ impl Delivery {
                     }
                     self.take(&frame, &mut round, &mut applied, &mut catalog).await?;
                     at = frame.lsn;
-                    if round.is_full() && round.end().is_some() {
+                    let full = round.is_full() || self.sink.pending_bytes() >= limits.bytes;
+                    if full && round.end().is_some() {
                         self.commit(&mut round, &mut applied, &mut catalog).await?;
                     }
                 }
             }
-            if round.end().is_some() && (drained || nothing_more(&durable, at)) {
+            let lingers = if self.is_ending(at) { None } else { round.lingers_until() };
+            if round.end().is_some() && lingers.is_none() && (drained || nothing_more(&durable, at)) {
                 self.commit(&mut round, &mut applied, &mut catalog).await?;
                 backoff.reset();
             }
@@ -144,7 +147,7 @@ impl Delivery {
                 && at >= end
                 && round.end().is_none()
             {
-                return Ok(Served::Done);
+                return self.stopped_tables().map(|()| Served::Done);
             }
             if self.shutdown.is_cancelled() {
                 let until = *stopping.get_or_insert_with(|| tokio::time::Instant::now() + DRAIN);
@@ -164,9 +167,32 @@ impl Delivery {
                         if changed.is_err() { self.shutdown.cancelled().await; }
                     }
                     () = self.shutdown.cancelled(), if stopping.is_none() => {}
+                    () = sleep_until(lingers) => {}
                 }
             }
         }
+    }
+
+    /// Shows the tables that the sink leaves out.
+    fn show_stopped(&self) {
+        let shown = |(table, why): (&TableName, &StoppedTable)| (table.clone(), why.since, why.reason.clone());
+        self.live.stopped(self.sink.stopped().iter().map(shown));
+    }
+
+    /// A run that was to bring everything has not, if tables are left out.
+    fn stopped_tables(&self) -> Result<(), Failure> {
+        let stopped = self.sink.stopped();
+        let Some((table, why)) = stopped.first_key_value() else { return Ok(()) };
+        let others = match stopped.len() {
+            1 => String::new(),
+            count => format!(", and {} more tables", count - 1),
+        };
+        Err(Failure::fatal(format!("table '{table}' is not written: {}{others}", why.reason)))
+    }
+
+    /// Whether nothing will come that would be worth waiting for.
+    fn is_ending(&self, at: Lsn) -> bool {
+        self.shutdown.is_cancelled() || matches!(*self.goal.borrow(), Goal::Reach(end) if at >= end)
     }
 
     /// Finds where to go on, and counts what the target applied without the log knowing.
@@ -196,7 +222,7 @@ impl Delivery {
         self.acknowledged = at.max(cursor.lsn);
         if at > cursor.lsn {
             applied.count_gap(reader, cursor.lsn, at)?;
-            let (_, state) = applied.end_round(catalog)?;
+            let (_, state) = applied.end_round(catalog, self.sink.stopped())?;
             self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
         } else if at < cursor.lsn {
             warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "target is older than the cursor, applying again from it");
@@ -213,16 +239,21 @@ impl Delivery {
         catalog: &mut Catalog,
     ) -> Result<(), Failure> {
         let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
-        let mut rows = 0;
+        let (mut rows, mut is_barrier) = (0, false);
         match &decoded.header {
             FrameHeader::Rows(header) => {
                 rows = header.sections.iter().map(|section| u64::from(section.rows)).sum();
+                for section in &header.sections {
+                    if !self.sink.knows(section.schema) {
+                        self.sink.learn(frame.lsn, section.schema, &mut Schemas::new(catalog)).await?;
+                    }
+                }
                 self.sink.write(frame.lsn, &decoded, &mut Schemas::new(catalog))?;
                 // Behind the cursor they were counted before the target was restored from an older copy.
                 if frame.lsn > self.acknowledged {
                     applied.count(&decoded);
                 }
-                if self.sink.pending_bytes() > SPILL_BYTES {
+                if self.sink.pending_bytes() > self.sink.limits().spill_bytes {
                     self.sink.spill().await?;
                 }
             }
@@ -232,11 +263,15 @@ impl Delivery {
                     self.commit(round, applied, catalog).await?;
                 }
                 self.sink.change(frame.lsn, origin, change, &mut Schemas::new(catalog)).await?;
+                is_barrier = barrier;
             }
             FrameHeader::Mark { .. } => {}
         }
         round.add(frame.lsn, frame.payload.len(), rows, frame.end_of_group, decoded.header.origin().commit_micros);
         self.live.delivered(frame.lsn);
+        if is_barrier && round.end().is_some() {
+            self.commit(round, applied, catalog).await?;
+        }
         Ok(())
     }
 
@@ -246,14 +281,18 @@ impl Delivery {
             self.record_bounds(end).await?;
         }
         self.sink.commit(end).await?;
-        let (rows, state) = applied.end_round(catalog)?;
+        let (rows, state) = applied.end_round(catalog, self.sink.stopped())?;
         if end > self.acknowledged {
             self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
             self.acknowledged = end;
         }
-        for (table, count) in rows {
-            self.live.rows(&table, count);
+        for round in rows {
+            self.live.rows(&round.table, round.applied, round.skipped);
         }
+        for sent in self.sink.sent() {
+            self.live.sent(&sent.table, sent.batch);
+        }
+        self.show_stopped();
         self.live.applied(end, Some(commit_micros));
         round.clear();
         Ok(())
@@ -268,6 +307,13 @@ impl Delivery {
     async fn record_bounds(&self, end: Lsn) -> Result<(), Failure> {
         let value = encode("a round's bounds", &end)?;
         self.wal.put_state(vec![(round_key(&self.name), Some(value))]).await.map_err(unwritable)
+    }
+}
+
+async fn sleep_until(moment: Option<std::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

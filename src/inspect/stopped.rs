@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use wal::{CursorInfo, Reader};
 
 use crate::config::Plan;
-use crate::deliver::applied_rows;
+use crate::deliver::{applied_rows, skipped_rows};
 use crate::error::Failure;
 use crate::ingest::{counts, stored_position};
 use crate::model::TableName;
@@ -68,29 +68,34 @@ fn sink(plan: &Plan, cursor: &CursorInfo) -> SinkStatus {
         lag_seconds: None,
         error: None,
         errors: 0,
+        stopped_tables: Vec::new(),
+        batches: Vec::new(),
     }
 }
 
 fn tables(reader: &Reader, cursors: &[CursorInfo]) -> Result<Vec<TableStatus>, Failure> {
-    let mut applied = Vec::with_capacity(cursors.len());
+    let mut sinks = Vec::with_capacity(cursors.len());
     for cursor in cursors {
-        let rows: HashMap<TableName, u64> = applied_rows(reader, &cursor.name)?.into_iter().collect();
-        applied.push((cursor.name.clone(), rows));
+        let applied: HashMap<TableName, u64> = applied_rows(reader, &cursor.name)?.into_iter().collect();
+        let skipped: HashMap<TableName, u64> = skipped_rows(reader, &cursor.name)?.into_iter().collect();
+        sinks.push((cursor.name.clone(), applied, skipped));
     }
     let mut tables = Vec::new();
     for (name, counts) in counts(reader)? {
         let of = |rows: &HashMap<TableName, u64>| rows.get(&name).copied().unwrap_or(0);
-        let by_sink = |value: &dyn Fn(u64) -> u64| -> BTreeMap<String, u64> {
-            applied.iter().map(|(sink, rows)| (sink.clone(), value(of(rows)))).collect()
+        let by_sink = |value: &dyn Fn(u64, u64) -> u64| -> BTreeMap<String, u64> {
+            let rows = |(sink, applied, skipped): &(String, _, _)| (sink.clone(), value(of(applied), of(skipped)));
+            sinks.iter().map(rows).collect()
         };
         tables.push(TableStatus {
             table: name.to_string(),
             read: counts.read,
             appended: counts.appended,
             filtered: counts.filtered,
-            applied: by_sink(&|applied| applied),
-            dead_lettered: by_sink(&|_| 0),
-            pending: by_sink(&|applied| counts.appended.saturating_sub(applied)),
+            applied: by_sink(&|applied, _| applied),
+            dead_lettered: by_sink(&|_, _| 0),
+            skipped: by_sink(&|_, skipped| skipped),
+            pending: by_sink(&|applied, skipped| counts.appended.saturating_sub(applied + skipped)),
         });
     }
     Ok(tables)

@@ -13,13 +13,17 @@
 //! - After an error, or on shutdown inside a round, the loop drops the round: [`Sink::rollback`], then `open`, then the
 //!   changes after the cursor again. A sink with [`HandOver::RecordedBatches`] gets the same rounds with the same bounds
 //!   again; versions ([`crate::codec::frame::row_version`]) make applying twice applying once.
+//! - What is wrong with one table need not stop the sink: it may stop that table alone ([`Sink::stopped`]). The stop is durable at the
+//!   target before the commit that leaves out the table's rows returns; the table comes back with [`TableChange::Replace`].
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
 pub mod clickhouse;
 mod columns;
 pub mod sqlite;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use wal::{LogId, Lsn};
@@ -27,7 +31,8 @@ use wal::{LogId, Lsn};
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, TableChange};
 use crate::error::Failure;
-use crate::model::{Origin, SchemaId, TableSchema};
+use crate::model::{Origin, SchemaId, TableName, TableSchema};
+use crate::telemetry::BatchesLive;
 
 /// How a sink's cursor and rows come to agree after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,53 @@ pub enum TargetState {
         /// Last LSN applied.
         applied: Lsn,
     },
+}
+
+/// When a round is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundLimits {
+    /// Bytes of the log, and bytes that the sink holds in memory.
+    pub bytes: usize,
+    /// Row changes.
+    pub rows: u64,
+    /// Time since its first frame, while there is more to read.
+    pub age: Duration,
+    /// Time since its first frame for which a round waits for more when there is nothing more to read.
+    pub linger: Duration,
+    /// Bytes that the sink may hold of a source transaction that is larger than a round, before it is told to spill.
+    pub spill_bytes: usize,
+}
+
+impl Default for RoundLimits {
+    /// Large enough that a catch-up pays one sync for tens of thousands of rows, small enough that a reader of the target
+    /// sees progress several times a second and a crash repeats little.
+    fn default() -> Self {
+        Self {
+            bytes: 8 << 20,
+            rows: 100_000,
+            age: Duration::from_millis(500),
+            linger: Duration::ZERO,
+            spill_bytes: 32 << 20,
+        }
+    }
+}
+
+/// Why a table is not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedTable {
+    /// Changes from this LSN on are left out; those before it may be there or not.
+    pub since: Lsn,
+    /// The error, with the way out.
+    pub reason: String,
+}
+
+/// What a commit sent of one table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SentBatch {
+    /// The table.
+    pub table: TableName,
+    /// What it took.
+    pub batch: BatchesLive,
 }
 
 /// Schemas for the frames of a round.
@@ -81,8 +133,34 @@ pub trait Sink: Send {
     /// How cursor and rows agree.
     fn hand_over(&self) -> HandOver;
 
+    /// When its rounds are closed.
+    fn limits(&self) -> RoundLimits {
+        RoundLimits::default()
+    }
+
+    /// Tables whose changes are left out, as of the last commit.
+    fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
+        static NONE: BTreeMap<TableName, StoppedTable> = BTreeMap::new();
+        &NONE
+    }
+
+    /// What the last commit sent, by table.
+    fn sent(&self) -> &[SentBatch] {
+        &[]
+    }
+
     /// Connects, creates what the sink needs of its own, and says what the target holds.
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure>;
+
+    /// Whether rows of a schema can be taken at once; else [`Sink::learn`] comes first.
+    fn knows(&self, _schema: SchemaId) -> bool {
+        true
+    }
+
+    /// Makes ready for rows of a schema, which frame `lsn` is the first to have.
+    async fn learn(&mut self, _lsn: Lsn, _schema: SchemaId, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Takes the rows of one frame ([`FrameHeader::Rows`](crate::codec::frame::FrameHeader::Rows)).
     fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure>;

@@ -163,6 +163,9 @@ impl Health {
                 SinkPhase::Retrying => health.retrying.push(reason),
                 SinkPhase::Opening | SinkPhase::Running => {}
             }
+            for table in &sink.stopped_tables {
+                health.stopped.push(format!("sink {}: table {} is stopped: {}", sink.name, table.table, table.reason));
+            }
         }
         health
     }

@@ -221,7 +221,36 @@ pub struct SinkLive {
     applied: AtomicU64,
     applied_commit_micros: AtomicI64,
     errors: AtomicU64,
-    rows: Mutex<BTreeMap<TableName, u64>>,
+    /// (applied, skipped).
+    rows: Mutex<BTreeMap<TableName, (u64, u64)>>,
+    stopped: Mutex<Vec<StoppedTableLive>>,
+    batches: Mutex<BTreeMap<TableName, BatchesLive>>,
+}
+
+/// What sending the batches of one table took, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BatchesLive {
+    /// Batches acknowledged.
+    pub batches: u64,
+    /// Rows in them, as the target counts.
+    pub rows: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Seconds from the first byte to the acknowledgement, in all.
+    pub seconds: f64,
+    /// Active parts of the table at the target, as last asked.
+    pub parts: Option<u64>,
+}
+
+/// A table that a sink leaves out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedTableLive {
+    /// The table.
+    pub table: TableName,
+    /// Its changes from here on are left out.
+    pub since: Lsn,
+    /// The error, with the way out.
+    pub reason: String,
 }
 
 impl SinkLive {
@@ -236,6 +265,8 @@ impl SinkLive {
             applied_commit_micros: AtomicI64::new(0),
             errors: AtomicU64::new(0),
             rows: Mutex::new(BTreeMap::new()),
+            stopped: Mutex::new(Vec::new()),
+            batches: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -287,24 +318,52 @@ impl SinkLive {
         self.applied_commit_micros.load(Ordering::Relaxed)
     }
 
-    /// Rows of a table were applied.
-    pub fn rows(&self, table: &TableName, rows: u64) {
+    /// Rows of a table were applied, or skipped because the table is stopped.
+    pub fn rows(&self, table: &TableName, applied: u64, skipped: u64) {
         let mut all = lock(&self.rows);
-        if let Some(total) = all.get_mut(table) {
-            *total += rows;
-        } else {
-            all.insert(table.clone(), rows);
-        }
+        let Some(total) = all.get_mut(table) else {
+            all.insert(table.clone(), (applied, skipped));
+            return;
+        };
+        total.0 += applied;
+        total.1 += skipped;
     }
 
-    /// Rows applied by table, over all runs once the loop has loaded the stored counters.
-    pub fn applied_rows(&self) -> BTreeMap<TableName, u64> {
+    /// Rows (applied, skipped) by table, over all runs once the loop has loaded the stored counters.
+    pub fn table_rows(&self) -> BTreeMap<TableName, (u64, u64)> {
         lock(&self.rows).clone()
     }
 
     /// Sets the counters from the log.
-    pub fn load_rows(&self, rows: impl IntoIterator<Item = (TableName, u64)>) {
+    pub fn load_rows(&self, rows: impl IntoIterator<Item = (TableName, (u64, u64))>) {
         *lock(&self.rows) = rows.into_iter().collect();
+    }
+
+    /// Sets the tables that are left out.
+    pub fn stopped(&self, tables: impl IntoIterator<Item = (TableName, Lsn, String)>) {
+        let tables = tables.into_iter().map(|(table, since, reason)| StoppedTableLive { table, since, reason });
+        *lock(&self.stopped) = tables.collect();
+    }
+
+    /// Adds to what sending took; a number of parts replaces the last one.
+    pub fn sent(&self, table: &TableName, batch: BatchesLive) {
+        let mut all = lock(&self.batches);
+        let total = all.entry(table.clone()).or_default();
+        total.batches += batch.batches;
+        total.rows += batch.rows;
+        total.bytes += batch.bytes;
+        total.seconds += batch.seconds;
+        total.parts = batch.parts.or(total.parts);
+    }
+
+    /// What sending took, by table.
+    pub fn batches(&self) -> BTreeMap<TableName, BatchesLive> {
+        lock(&self.batches).clone()
+    }
+
+    /// The tables that are left out.
+    pub fn stopped_tables(&self) -> Vec<StoppedTableLive> {
+        lock(&self.stopped).clone()
     }
 }
 

@@ -89,9 +89,21 @@ metrics_table! {
     SINK_STATE = "replicator_sink_state", Gauge, ["sink", "state"],
         "1 for the state the sink is in, 0 for the others", "Is the sink being written?";
     ROWS_PROCESSED = "replicator_rows_processed_total", Counter, ["sink", "table"],
-        "Row changes that are durable at the sink", "Does what was appended arrive? appended = processed + dead-lettered + pending";
+        "Row changes that are durable at the sink", "Does what was appended arrive? appended = processed + dead-lettered + skipped + pending";
     ROWS_DEAD = "replicator_rows_dead_lettered_total", Counter, ["sink", "table"],
         "Row changes put aside with their reason", "Is there something to look at by hand?";
+    ROWS_SKIPPED = "replicator_rows_skipped_total", Counter, ["sink", "table"],
+        "Row changes left out because the sink has stopped the table", "How much is missing from a stopped table?";
+    TABLE_STOPPED = "replicator_sink_stopped_tables", Gauge, ["sink"],
+        "Tables that the sink leaves out because something is wrong with them", "Is a table in need of a person?";
+    BATCHES = "replicator_batches_total", Counter, ["sink", "table"],
+        "Batches that the target has acknowledged since the start", "How often is a table written to?";
+    BATCH_ROWS = "replicator_batch_rows_total", Counter, ["sink", "table"],
+        "Rows in those batches, as the target counts", "How large are the batches?";
+    BATCH_SECONDS = "replicator_batch_seconds_total", Counter, ["sink", "table"],
+        "Seconds from the first byte of those batches to their acknowledgement, whole seconds", "Is the target slow?";
+    PARTS = "replicator_sink_table_parts", Gauge, ["sink", "table"],
+        "Active parts of the table at the target, as last asked", "Does the target keep up with merging?";
     LAG = "replicator_replication_lag_seconds", Gauge, ["sink"],
         "Age of the newest moment up to which the sink is known to be complete; grows while sink or source stalls",
         "How late is the sink behind the server?";
@@ -162,6 +174,9 @@ fn publish(status: &Status) {
         for (sink, rows) in &table.dead_lettered {
             counter!(ROWS_DEAD, "sink" => sink.clone(), "table" => name()).absolute(*rows);
         }
+        for (sink, rows) in &table.skipped {
+            counter!(ROWS_SKIPPED, "sink" => sink.clone(), "table" => name()).absolute(*rows);
+        }
     }
 }
 
@@ -211,6 +226,18 @@ fn publish_sinks(status: &Status) {
         counter!(ERRORS, "sink" => name()).absolute(sink.errors);
         gauge!(BACKLOG_BYTES, "sink" => name()).set(number(sink.backlog_bytes));
         gauge!(BACKLOG_TRANSACTIONS, "sink" => name()).set(number(sink.backlog_transactions));
+        let stopped = u64::try_from(sink.stopped_tables.len()).unwrap_or(u64::MAX);
+        gauge!(TABLE_STOPPED, "sink" => name()).set(number(stopped));
+        for sent in &sink.batches {
+            let table = || sent.table.clone();
+            counter!(BATCHES, "sink" => name(), "table" => table()).absolute(sent.batches);
+            counter!(BATCH_ROWS, "sink" => name(), "table" => table()).absolute(sent.rows);
+            let seconds = std::time::Duration::from_secs_f64(sent.seconds).as_secs();
+            counter!(BATCH_SECONDS, "sink" => name(), "table" => table()).absolute(seconds);
+            if let Some(parts) = sent.parts {
+                gauge!(PARTS, "sink" => name(), "table" => table()).set(number(parts));
+            }
+        }
     }
 }
 
@@ -252,7 +279,8 @@ mod tests {
 
     use super::*;
     use crate::telemetry::status::{
-        SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, TableStatus, WalStatus,
+        BatchStatus, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, StoppedTableStatus, TableStatus,
+        WalStatus,
     };
 
     pub(in crate::telemetry) fn sample() -> Status {
@@ -295,6 +323,19 @@ mod tests {
                 lag_seconds: Some(21.0),
                 error: None,
                 errors: 23,
+                stopped_tables: vec![StoppedTableStatus {
+                    table: "shop.users".into(),
+                    since_lsn: 9,
+                    reason: "gone".into(),
+                }],
+                batches: vec![BatchStatus {
+                    table: "shop.users".into(),
+                    batches: 25,
+                    rows: 26,
+                    bytes: 27,
+                    seconds: 28.0,
+                    parts: Some(29),
+                }],
             }],
             tables: vec![TableStatus {
                 table: "shop.users".into(),
@@ -303,6 +344,7 @@ mod tests {
                 filtered: 1,
                 applied: one(20),
                 dead_lettered: one(1),
+                skipped: one(4),
                 pending: one(2),
             }],
         }

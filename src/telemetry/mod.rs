@@ -15,11 +15,14 @@ mod report;
 mod snapshot;
 mod status;
 
-pub use live::{Live, SinkLive, SinkPhase, SourceLive, SourcePhase, TableLive, now_micros};
+pub use live::{
+    BatchesLive, Live, SinkLive, SinkPhase, SourceLive, SourcePhase, StoppedTableLive, TableLive, now_micros,
+};
 pub use report::Reporter;
 pub use snapshot::{SnapshotLive, SnapshotPhase, SnapshotTable};
 pub use status::{
-    Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, TableStatus, WalStatus,
+    BatchStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, StoppedTableStatus,
+    TableStatus, WalStatus,
 };
 
 use live::{lock, seconds_between};

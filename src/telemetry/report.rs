@@ -11,9 +11,10 @@ use std::time::Instant;
 use wal::{CursorInfo, Lsn, Wal};
 
 use super::status::{
-    Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, TableStatus, WalStatus,
+    BatchStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, StoppedTableStatus,
+    TableStatus, WalStatus,
 };
-use super::{Live, SinkLive, SinkPhase, now_micros, seconds_between};
+use super::{BatchesLive, Live, SinkLive, SinkPhase, StoppedTableLive, now_micros, seconds_between};
 use crate::codec::state::{SOURCE_LSN, SOURCE_POSITION, get};
 use crate::model::{SourcePosition, TableName};
 
@@ -171,12 +172,14 @@ impl Reporter {
             lag_seconds: Some(seconds_between(until, now)),
             error,
             errors: sink.errors(),
+            stopped_tables: sink.stopped_tables().into_iter().map(stopped_status).collect(),
+            batches: sink.batches().into_iter().map(|(table, sent)| batch_status(&table, sent)).collect(),
         }
     }
 
     fn tables(&self) -> Vec<TableStatus> {
         // Behind before ahead: rows applied are read before rows appended.
-        let sinks: Vec<_> = self.live.sinks().iter().map(|sink| (sink.name.clone(), sink.applied_rows())).collect();
+        let sinks: Vec<_> = self.live.sinks().iter().map(|sink| (sink.name.clone(), sink.table_rows())).collect();
         let mut tables: BTreeMap<TableName, TableStatus> = BTreeMap::new();
         for (name, counts) in self.live.tables() {
             let (read, appended, filtered) = counts.get();
@@ -189,14 +192,25 @@ impl Reporter {
         for (name, table) in &mut tables {
             table.table = name.to_string();
             for (sink, rows) in &sinks {
-                let applied = rows.get(name).copied().unwrap_or(0);
+                let (applied, skipped) = rows.get(name).copied().unwrap_or_default();
                 table.applied.insert(sink.clone(), applied);
+                table.skipped.insert(sink.clone(), skipped);
                 table.dead_lettered.insert(sink.clone(), 0);
-                table.pending.insert(sink.clone(), table.appended.saturating_sub(applied));
+                table.pending.insert(sink.clone(), table.appended.saturating_sub(applied + skipped));
             }
         }
         tables.into_values().collect()
     }
+}
+
+fn stopped_status(stopped: StoppedTableLive) -> StoppedTableStatus {
+    let StoppedTableLive { table, since, reason } = stopped;
+    StoppedTableStatus { table: table.to_string(), since_lsn: since.raw(), reason }
+}
+
+fn batch_status(table: &TableName, sent: BatchesLive) -> BatchStatus {
+    let BatchesLive { batches, rows, bytes, seconds, parts } = sent;
+    BatchStatus { table: table.to_string(), batches, rows, bytes, seconds, parts }
 }
 
 fn error_chain(error: &wal::Error) -> String {
@@ -250,8 +264,9 @@ mod tests {
         sink.phase(SinkPhase::Running, None);
         sink.delivered(Lsn::new(2));
         sink.applied(Lsn::new(1), Some(now_micros() - 5_000_000));
-        sink.load_rows([(users.clone(), 3)]);
-        sink.rows(&users, 1);
+        sink.load_rows([(users.clone(), (3, 1))]);
+        sink.rows(&users, 1, 1);
+        sink.stopped([(users.clone(), Lsn::new(2), "it is gone".to_owned())]);
         wal.ack("local", Lsn::new(1), b"", Vec::new()).await.unwrap();
         live.snapshot.set(vec![SnapshotTable {
             table: users,
@@ -279,7 +294,7 @@ mod tests {
         let json = serde_json::to_value(&status).unwrap();
         let table = serde_json::json!({
             "table": "shop.users", "read": 10, "appended": 9, "filtered": 1,
-            "applied": {"local": 4}, "dead_lettered": {"local": 0}, "pending": {"local": 5},
+            "applied": {"local": 4}, "dead_lettered": {"local": 0}, "skipped": {"local": 2}, "pending": {"local": 3},
         });
         assert_eq!(json["tables"], serde_json::json!([table]));
         let snapshot = serde_json::json!({
@@ -288,6 +303,8 @@ mod tests {
         });
         assert_eq!(json["snapshot"]["tables"], serde_json::json!([snapshot]));
         assert_eq!(json["sinks"][0]["type"], "sqlite");
+        let stopped = serde_json::json!([{ "table": "shop.users", "since_lsn": 2, "reason": "it is gone" }]);
+        assert_eq!(json["sinks"][0]["stopped_tables"], stopped);
         wal.shutdown().await.unwrap();
     }
 

@@ -25,7 +25,7 @@ pub struct Status {
     pub snapshot: SnapshotStatus,
     /// Where rows go, in the order of the configuration.
     pub sinks: Vec<SinkStatus>,
-    /// Row counters by table: read = appended + filtered, and per sink appended = applied + `dead_lettered` + pending.
+    /// Row counters by table: read = appended + filtered, and per sink appended = applied + `dead_lettered` + skipped + pending.
     pub tables: Vec<TableStatus>,
 }
 
@@ -138,6 +138,40 @@ pub struct SinkStatus {
     pub error: Option<String>,
     /// Failed writes and commits since the start.
     pub errors: u64,
+    /// Tables that it leaves out, because something is wrong with them.
+    #[serde(default)]
+    pub stopped_tables: Vec<StoppedTableStatus>,
+    /// What sending took, by table; only of sinks that send batches.
+    #[serde(default)]
+    pub batches: Vec<BatchStatus>,
+}
+
+/// A table that a sink leaves out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedTableStatus {
+    /// `database.table`.
+    pub table: String,
+    /// Its changes from this LSN on are left out.
+    pub since_lsn: u64,
+    /// Why, and the way out.
+    pub reason: String,
+}
+
+/// What sending the batches of one table took, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BatchStatus {
+    /// `database.table`.
+    pub table: String,
+    /// Batches acknowledged.
+    pub batches: u64,
+    /// Rows in them, as the target counts: an update of a key is two.
+    pub rows: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Seconds from the first byte to the acknowledgement, in all.
+    pub seconds: f64,
+    /// Active parts of the table at the target, as last asked.
+    pub parts: Option<u64>,
 }
 
 /// Row counters of one table.
@@ -155,6 +189,9 @@ pub struct TableStatus {
     pub applied: BTreeMap<String, u64>,
     /// Rows put aside with their reason, by sink.
     pub dead_lettered: BTreeMap<String, u64>,
+    /// Rows left out because the sink has stopped the table, by sink.
+    #[serde(default)]
+    pub skipped: BTreeMap<String, u64>,
     /// Rows on their way, by sink.
     pub pending: BTreeMap<String, u64>,
 }

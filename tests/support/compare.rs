@@ -1,12 +1,16 @@
-//! The whole content of a source database against its copy in SQLite: every table, every row, every column, by value.
+//! The whole content of a source database against its copy: every table, every row, every column, by value.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use rusqlite::Connection;
+
 use super::cells::{
     Cell, Content, open_sqlite, source_rows, source_tables, sqlite_columns, sqlite_rows, sqlite_tables,
 };
+use super::clickhouse::ClickHouse;
+use super::replica::{as_replicated, replica_columns, replica_rows, replica_tables};
 use super::server::Server;
 
 /// Differences printed per table; the rest is counted.
@@ -41,12 +45,26 @@ pub async fn assert_mirrored(server: &Server, database: &str, sqlite: &Path) -> 
 
 /// Asserts that `sqlite` mirrors all of `database` as `view` says.
 pub async fn assert_mirrored_as(view: &View, server: &Server, database: &str, sqlite: &Path) -> Compared {
-    match compare(view, server, database, sqlite).await {
+    asserted(server, &sqlite.display().to_string(), compare(view, server, database, sqlite).await)
+}
+
+/// Asserts that a ClickHouse mirrors all of `database` as `view` says.
+pub async fn assert_mirrored_to_clickhouse(
+    view: &View,
+    server: &Server,
+    database: &str,
+    target: &ClickHouse,
+) -> Compared {
+    asserted(server, "clickhouse", compare_with_clickhouse(view, server, database, target).await)
+}
+
+fn asserted(server: &Server, copy: &str, result: Result<Compared, String>) -> Compared {
+    match result {
         Ok(compared) => {
-            assert!(compared.tables > 0, "'{database}' has no table to compare");
+            assert!(compared.tables > 0, "there is no table to compare");
             compared
         }
-        Err(differences) => panic!("{} and {} differ:\n{differences}", server.kind(), sqlite.display()),
+        Err(differences) => panic!("{} and {copy} differ:\n{differences}", server.kind()),
     }
 }
 
@@ -55,10 +73,74 @@ pub async fn compare(view: &View, server: &Server, database: &str, sqlite: &Path
     let copy = open_sqlite(sqlite);
     // One read transaction, so that all tables are of one moment.
     copy.execute_batch("BEGIN").unwrap();
+    compare_copy(view, server, database, Copy::Sqlite(&copy)).await
+}
 
+/// [`compare`] with a ClickHouse.
+pub async fn compare_with_clickhouse(
+    view: &View,
+    server: &Server,
+    database: &str,
+    target: &ClickHouse,
+) -> Result<Compared, String> {
+    compare_copy(view, server, database, Copy::ClickHouse(target)).await
+}
+
+/// A copy that can be read.
+#[derive(Clone, Copy)]
+pub(super) enum Copy<'a> {
+    Sqlite(&'a Connection),
+    ClickHouse(&'a ClickHouse),
+}
+
+impl Copy<'_> {
+    async fn tables(self) -> Vec<String> {
+        match self {
+            Self::Sqlite(connection) => sqlite_tables(connection),
+            Self::ClickHouse(server) => replica_tables(server).await,
+        }
+    }
+
+    async fn columns(self, table: &str) -> Vec<String> {
+        match self {
+            Self::Sqlite(connection) => sqlite_columns(connection, table),
+            Self::ClickHouse(server) => {
+                let columns = replica_columns(server, table).await;
+                columns.into_iter().map(|column| column.name).collect()
+            }
+        }
+    }
+
+    /// The sink's own columns of a mirror.
+    fn own_columns(self, soft: Option<&String>) -> Vec<String> {
+        let own = match (self, soft) {
+            (Self::Sqlite(_), _) => &[][..],
+            (Self::ClickHouse(_), None) => &["_version", "_is_deleted"][..],
+            (Self::ClickHouse(_), Some(_)) => &["_version"][..],
+        };
+        own.iter().map(|name| (*name).to_owned()).chain(soft.cloned()).collect()
+    }
+
+    pub(super) async fn rows(self, table: &str, columns: &[String], condition: &str) -> Vec<Vec<Cell>> {
+        match self {
+            Self::Sqlite(connection) => sqlite_rows(connection, table, columns, condition),
+            Self::ClickHouse(server) => replica_rows(server, table, columns, condition).await,
+        }
+    }
+
+    /// The source's rows as the copy is to hold them.
+    pub(super) fn expected(self, source: Content) -> Content {
+        match self {
+            Self::Sqlite(_) => source,
+            Self::ClickHouse(_) => as_replicated(source),
+        }
+    }
+}
+
+async fn compare_copy(view: &View, server: &Server, database: &str, copy: Copy<'_>) -> Result<Compared, String> {
     let mut tables = source_tables(server, database).await;
     tables.retain(|table| !view.left_out.contains(table));
-    let mut target_tables = sqlite_tables(&copy);
+    let mut target_tables = copy.tables().await;
     target_tables.retain(|table| !view.additional.contains(table) && !view.left_out.contains(table));
     if tables != target_tables {
         return Err(format!("tables at the source: {tables:?}\ntables at the sink:   {target_tables:?}"));
@@ -68,7 +150,7 @@ pub async fn compare(view: &View, server: &Server, database: &str, sqlite: &Path
     let mut report = String::new();
     for table in tables {
         let dropped = pick(&view.dropped, &table);
-        let mut source = source_rows(server, database, &table, &dropped).await;
+        let mut source = copy.expected(source_rows(server, database, &table, &dropped).await);
         for (of, from, to) in &view.renamed {
             if *of == table {
                 let position = source.columns.iter().position(|column| column == from);
@@ -77,10 +159,14 @@ pub async fn compare(view: &View, server: &Server, database: &str, sqlite: &Path
             }
         }
         let soft = pick(&view.soft_deleted, &table).pop();
-        let difference = columns_differ(&source, &sqlite_columns(&copy, &table), soft.as_ref()).unwrap_or_else(|| {
-            let condition = soft.map_or_else(|| "1".to_owned(), |column| format!("\"{column}\" = 0"));
-            rows_differ(&source, sqlite_rows(&copy, &table, &source.columns, &condition))
-        });
+        let own = copy.own_columns(soft.as_ref());
+        let difference = match columns_differ(&source, &copy.columns(&table).await, &own) {
+            Some(difference) => difference,
+            None => {
+                let condition = soft.map_or_else(|| "1".to_owned(), |column| format!("\"{column}\" = 0"));
+                rows_differ(&source, copy.rows(&table, &source.columns, &condition).await)
+            }
+        };
         if !difference.is_empty() {
             write!(report, "table {table} (key: {:?})\n{difference}", &source.columns[..source.key]).unwrap();
         }
@@ -94,8 +180,8 @@ fn pick(pairs: &[(String, String)], table: &str) -> Vec<String> {
     pairs.iter().filter(|(of, _)| of == table).map(|(_, column)| column.clone()).collect()
 }
 
-fn columns_differ(source: &Content, target: &[String], soft: Option<&String>) -> Option<String> {
-    let mut expected: Vec<&String> = source.columns.iter().chain(soft).collect();
+fn columns_differ(source: &Content, target: &[String], own: &[String]) -> Option<String> {
+    let mut expected: Vec<&String> = source.columns.iter().chain(own).collect();
     let mut found: Vec<&String> = target.iter().collect();
     expected.sort();
     found.sort();

@@ -1,12 +1,13 @@
 //! The changelog of a table (`mode: history`): its order, and what it says the table's state is.
 //!
-//! Layout, from docs/sqlite.md: `_op`, `_lsn`, `_ordinal`, `_commit_time`, then `before_<column>` and `after_<column>`.
+//! Layout, from docs/sqlite.md and docs/clickhouse.md: `_op`, `_lsn`, `_ordinal`, `_commit_time`, then `before_<column>` and `after_<column>`.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::cells::{Cell, Content, open_sqlite, source_rows, sqlite_rows};
-use super::compare::rows_differ;
+use super::cells::{Cell, Content, open_sqlite, source_rows};
+use super::clickhouse::ClickHouse;
+use super::compare::{Copy, rows_differ};
 use super::server::Server;
 
 /// Asserts that the changelog `table` in `sqlite` has one entry per place in the log, in growing order of time, that
@@ -14,8 +15,18 @@ use super::server::Server;
 ///
 /// Returns the number of entries. The table's columns must have been the same all the time.
 pub async fn assert_history(server: &Server, database: &str, table: &str, sqlite: &Path) -> usize {
-    let source = source_rows(server, database, table, &[]).await;
-    let changes = read(sqlite, table, &source.columns);
+    let connection = open_sqlite(sqlite);
+    assert_history_of(Copy::Sqlite(&connection), server, database, table).await
+}
+
+/// [`assert_history`] of the changelog that FINAL shows in a ClickHouse.
+pub async fn assert_history_in_clickhouse(server: &Server, database: &str, table: &str, target: &ClickHouse) -> usize {
+    assert_history_of(Copy::ClickHouse(target), server, database, table).await
+}
+
+async fn assert_history_of(copy: Copy<'_>, server: &Server, database: &str, table: &str) -> usize {
+    let source = copy.expected(source_rows(server, database, table, &[]).await);
+    let changes = read(copy, table, &source.columns).await;
     let state = replay(table, &source, &changes);
     let difference = rows_differ(&source, state);
     assert!(difference.is_empty(), "the changelog of {table} does not end in the source's state:\n{difference}");
@@ -30,12 +41,11 @@ struct Change {
     after: Vec<Cell>,
 }
 
-fn read(sqlite: &Path, table: &str, columns: &[String]) -> Vec<Change> {
-    let connection = open_sqlite(sqlite);
+async fn read(copy: Copy<'_>, table: &str, columns: &[String]) -> Vec<Change> {
     let mut names: Vec<String> = ["_op", "_lsn", "_ordinal", "_commit_time"].map(str::to_owned).to_vec();
     names.extend(columns.iter().map(|column| format!("before_{column}")));
     names.extend(columns.iter().map(|column| format!("after_{column}")));
-    let rows = sqlite_rows(&connection, table, &names, "1 ORDER BY _lsn, _ordinal");
+    let rows = copy.rows(table, &names, "1 ORDER BY _lsn, _ordinal").await;
     let changes = rows.into_iter().map(|row| {
         let [Cell::Text(op), Cell::Integer(lsn), Cell::Integer(ordinal), commit_time] = &row[..4] else {
             panic!("{table}: a changelog row starts with {:?}", &row[..4]);

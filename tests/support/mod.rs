@@ -7,12 +7,14 @@
 #[macro_use]
 mod both_servers;
 pub mod cells;
+pub mod clickhouse;
 pub mod compare;
 pub mod daemon;
 pub mod history;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod replica;
 pub mod sandbox;
 pub mod server;
 pub mod template;

@@ -25,13 +25,22 @@ pub struct Process {
 impl Process {
     /// Starts `command` with stdin closed, and with stdout and stderr appended to the file `log`.
     pub fn spawn(name: &str, command: &mut Command, log: &Path) -> Self {
+        Self::spawn_reading(Stdio::null(), name, command, log)
+    }
+
+    /// [`Process::spawn`] of a program that runs until its stdin ends: it is open until the value is dropped.
+    pub fn spawn_with_open_stdin(name: &str, command: &mut Command, log: &Path) -> Self {
+        Self::spawn_reading(Stdio::piped(), name, command, log)
+    }
+
+    fn spawn_reading(stdin: Stdio, name: &str, command: &mut Command, log: &Path) -> Self {
         let output = OpenOptions::new()
             .create(true)
             .append(true)
             .open(log)
             .unwrap_or_else(|error| panic!("open {}: {error}", log.display()));
         let child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .spawn()

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::server::Kind;
 
@@ -44,6 +45,28 @@ pub fn client(kind: Kind) -> PathBuf {
         Kind::MariaDb => find("REPLICATOR_MARIADB", "mariadb", Path::new("/usr/bin/mariadb")),
         Kind::MySql => find("REPLICATOR_MYSQL", "mysql", &cache_directory().join("bin/mysql")),
     }
+}
+
+/// The launcher of ClickHouse servers, with the program that it runs: one's own, that on PATH, or the installed package.
+pub fn clickhouse_server() -> Command {
+    let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/clickhouse_server.py");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|directory| directory.join("clickhouse")).find(|file| file.is_file());
+    if env::var_os("REPLICATOR_CLICKHOUSE").is_some() || on_path.is_some() {
+        let mut command = Command::new("python3");
+        let installed = on_path.unwrap_or_default();
+        command.arg(launcher).arg("--program").arg(find("REPLICATOR_CLICKHOUSE", "clickhouse", &installed));
+        return command;
+    }
+    let python = cache_directory().join("clickhouse-venv/bin/python");
+    assert!(
+        python.is_file(),
+        "ClickHouse is not at {}: run scripts/install-servers.sh, or set REPLICATOR_CLICKHOUSE",
+        python.display()
+    );
+    let mut command = Command::new(python);
+    command.arg(launcher);
+    command
 }
 
 fn find(variable: &str, name: &str, installed: &Path) -> PathBuf {

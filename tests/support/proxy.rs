@@ -1,7 +1,8 @@
-//! A TCP proxy between the daemon and its server, for cutting what a network cuts.
+//! A TCP proxy between the daemon and its server, for cutting what a network cuts; and, for HTTP, what a server does that
+//! breaks off in the middle of an answer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -18,6 +19,12 @@ struct State {
     received: AtomicU64,
     /// Bytes from the server after which every connection is cut, once.
     cut_at: AtomicU64,
+    /// Bytes that went from the client to its server.
+    sent: AtomicU64,
+    /// Bytes to the server after which every connection is cut, once.
+    cut_sent_at: AtomicU64,
+    /// The error that takes the place of the next answer to an INSERT.
+    late_error: Mutex<Option<String>>,
     /// Grows with every cut: a connection ends when it sees a new number.
     cuts: watch::Sender<u64>,
     /// While true nothing is passed on, and nothing is closed: the silence of a dead link.
@@ -41,6 +48,9 @@ impl Proxy {
             refusing: AtomicBool::new(false),
             received: AtomicU64::new(0),
             cut_at: AtomicU64::new(u64::MAX),
+            sent: AtomicU64::new(0),
+            cut_sent_at: AtomicU64::new(u64::MAX),
+            late_error: Mutex::new(None),
             cuts: watch::Sender::new(0),
             held: watch::Sender::new(false),
         });
@@ -60,6 +70,22 @@ impl Proxy {
     /// Closes every connection as soon as `bytes` more have come from the server: inside an event, most likely.
     pub fn cut_after(&self, bytes: u64) {
         self.state.cut_at.store(self.received() + bytes, Ordering::SeqCst);
+    }
+
+    /// Closes every connection as soon as `bytes` more have gone to the server: inside a request, most likely.
+    pub fn cut_after_sent(&self, bytes: u64) {
+        self.state.cut_sent_at.store(self.sent() + bytes, Ordering::SeqCst);
+    }
+
+    /// Lets the server do what the next INSERT over HTTP says, and its client read the status 200 and then this error,
+    /// in the form in which ClickHouse ends an answer that it cannot finish.
+    pub fn fail_next_insert_after_its_status(&self, error: &str) {
+        *self.state.late_error.lock().unwrap() = Some(error.to_owned());
+    }
+
+    /// Whether the error of [`Proxy::fail_next_insert_after_its_status`] is still to come.
+    pub fn error_is_waiting(&self) -> bool {
+        self.state.late_error.lock().unwrap().is_some()
     }
 
     /// How many times connections were cut.
@@ -84,6 +110,11 @@ impl Proxy {
 
     pub fn release(&self) {
         self.state.held.send_replace(false);
+    }
+
+    /// Bytes that went to the server so far, over all connections.
+    pub fn sent(&self) -> u64 {
+        self.state.sent.load(Ordering::SeqCst)
     }
 
     /// Bytes that came from the server so far, over all connections.
@@ -117,43 +148,80 @@ async fn connect(client: TcpStream, state: Arc<State>) {
     };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    // Whether the last request on this connection is an INSERT over HTTP.
+    let inserting = AtomicBool::new(false);
     tokio::select! {
-        () = pass(from_client, to_server, &state, false) => {}
-        () = pass(from_server, to_client, &state, true) => {}
+        () = pass_to_server(from_client, to_server, &state, &inserting) => {}
+        () = pass_to_client(from_server, to_client, &state, &inserting) => {}
         _ = cuts.changed() => {}
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, from_server: bool) {
-    let mut held = state.held.subscribe();
+async fn pass_to_server(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, inserting: &AtomicBool) {
     let mut buffer = vec![0; 64 << 10];
-    loop {
-        let length = match from.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(length) => length,
-        };
-        if held.wait_for(|held| !held).await.is_err() {
-            return;
+    while let Some(piece) = next_piece(&mut from, &mut buffer, state).await {
+        if let Some(line) = piece.strip_prefix(b"POST ") {
+            let end = line.iter().position(|byte| *byte == b'\r').unwrap_or(line.len());
+            inserting.store(line[..end].windows(6).any(|word| word == b"INSERT"), Ordering::SeqCst);
         }
-        let mut piece = &buffer[..length];
-        let mut cut = false;
-        if from_server {
-            let length = u64::try_from(length).unwrap();
-            let before = state.received.fetch_add(length, Ordering::SeqCst);
-            let cut_at = state.cut_at.load(Ordering::SeqCst);
-            if before + length >= cut_at {
-                let kept = usize::try_from(cut_at.saturating_sub(before)).unwrap();
-                piece = &piece[..kept];
-                cut = true;
-            }
-        }
-        if to.write_all(piece).await.is_err() {
+        let (kept, cut) = cut_piece(piece, &state.sent, &state.cut_sent_at);
+        if to.write_all(kept).await.is_err() {
             return;
         }
         if cut {
-            state.cut_at.store(u64::MAX, Ordering::SeqCst);
             state.cuts.send_modify(|cuts| *cuts += 1);
             return;
         }
     }
+}
+
+async fn pass_to_client(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, inserting: &AtomicBool) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Some(piece) = next_piece(&mut from, &mut buffer, state).await {
+        if inserting.load(Ordering::SeqCst)
+            && let Some(answer) = broken_off(piece, &state.late_error)
+        {
+            // Whether the client has read it shows in what it does.
+            drop(to.write_all(&answer).await);
+            return;
+        }
+        let (kept, cut) = cut_piece(piece, &state.received, &state.cut_at);
+        if to.write_all(kept).await.is_err() {
+            return;
+        }
+        if cut {
+            state.cuts.send_modify(|cuts| *cuts += 1);
+            return;
+        }
+    }
+}
+
+/// What came next, once it may be passed on.
+async fn next_piece<'b>(from: &mut OwnedReadHalf, buffer: &'b mut [u8], state: &State) -> Option<&'b [u8]> {
+    let mut held = state.held.subscribe();
+    let length = from.read(buffer).await.ok().filter(|length| *length > 0)?;
+    held.wait_for(|held| !held).await.ok()?;
+    Some(&buffer[..length])
+}
+
+/// Counts a piece; gives what of it is passed on, and whether the connections are cut there.
+fn cut_piece<'p>(piece: &'p [u8], passed: &AtomicU64, cut_at: &AtomicU64) -> (&'p [u8], bool) {
+    let length = u64::try_from(piece.len()).unwrap();
+    let before = passed.fetch_add(length, Ordering::SeqCst);
+    let at = cut_at.load(Ordering::SeqCst);
+    if before + length < at {
+        return (piece, false);
+    }
+    cut_at.store(u64::MAX, Ordering::SeqCst);
+    (&piece[..usize::try_from(at.saturating_sub(before)).unwrap()], true)
+}
+
+/// A whole answer of ClickHouse with the status 200 and no body, broken off by the error that is waiting, if there is one.
+fn broken_off(answer: &[u8], late_error: &Mutex<Option<String>>) -> Option<Vec<u8>> {
+    let head = answer.strip_suffix(b"0\r\n\r\n").filter(|head| head.starts_with(b"HTTP/1.1 200 "))?;
+    let error = late_error.lock().unwrap().take()?;
+    let text = String::from_utf8(head.to_vec()).unwrap();
+    let tag = text.lines().find_map(|line| line.strip_prefix("X-ClickHouse-Exception-Tag: ")).unwrap_or_default();
+    let chunk = format!("\r\n__exception__\r\n{tag}\r\n{error}\n{} {tag}\r\n__exception__\r\n", error.len() + 1);
+    Some(format!("{text}{:X}\r\n{chunk}\r\n", chunk.len()).into_bytes())
 }

@@ -1,4 +1,5 @@
-//! One test's whole world: a server, a configuration, a log directory, a SQLite file, and the daemon between them.
+//! One test's whole world: a server, a configuration, a log directory, a SQLite file or a ClickHouse, and the daemon
+//! between them.
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::compare::{self, Compared};
+use super::clickhouse::{self, ClickHouse, REPLICA};
+use super::compare::{self, Compared, View};
 use super::daemon::{self, Daemon, LIMIT};
 use super::process::describe;
 use super::proxy::Proxy;
@@ -16,9 +18,11 @@ use super::server::{self, Kind, Server, free_port};
 /// The database that [`Sandbox`] captures unless told otherwise.
 pub const DATABASE: &str = "shop";
 
-/// A server with an empty database `shop`, and a configuration that mirrors all of it into one SQLite file.
+/// A server with an empty database `shop`, and a configuration that mirrors all of it into one SQLite file, or into the
+/// database [`REPLICA`] of a ClickHouse.
 pub struct Sandbox {
     pub server: Server,
+    clickhouse: Option<ClickHouse>,
     directory: TempDir,
     config: Value,
 }
@@ -49,7 +53,40 @@ impl Sandbox {
             }],
             "http": { "listen": format!("127.0.0.1:{}", free_port()) },
         });
-        Self { server, directory, config }
+        Self { server, clickhouse: None, directory, config }
+    }
+
+    /// With a ClickHouse in the place of the SQLite file.
+    pub async fn with_clickhouse(kind: Kind) -> Self {
+        Self::with_clickhouse_on(Server::start(kind).await, ClickHouse::start().await).await
+    }
+
+    /// [`Sandbox::with_clickhouse`] around servers with options of their own.
+    pub async fn with_clickhouse_on(server: Server, clickhouse: ClickHouse) -> Self {
+        let mut sandbox = Self::on(server).await;
+        let sink = json!({
+            "name": "ch",
+            "type": "clickhouse",
+            "url": clickhouse.url(),
+            "database": REPLICA,
+            "user": "default",
+            "table_prefix": "",
+            "batch": { "max_rows": 500_000, "max_bytes": "64MiB", "max_delay": "50ms" },
+            "compression": "none",
+            "mode": "mirror",
+            "deletion": "hard",
+        });
+        sandbox.set("/sinks/0", sink);
+        sandbox.clickhouse = Some(clickhouse);
+        sandbox
+    }
+
+    pub fn clickhouse(&self) -> &ClickHouse {
+        self.clickhouse.as_ref().expect("the sandbox has a ClickHouse")
+    }
+
+    pub fn clickhouse_mut(&mut self) -> &mut ClickHouse {
+        self.clickhouse.as_mut().expect("the sandbox has a ClickHouse")
     }
 
     /// Sets one value of the configuration by its JSON pointer (`/sinks/0/mode`), for the next start. Its parent exists.
@@ -70,6 +107,13 @@ impl Sandbox {
     pub async fn behind_proxy(&mut self) -> Proxy {
         let proxy = Proxy::to(self.server.port()).await;
         self.set("/source/url", json!(server::url(proxy.port())));
+        proxy
+    }
+
+    /// Puts a proxy between the daemon and ClickHouse, from the next start on.
+    pub async fn clickhouse_behind_proxy(&mut self) -> Proxy {
+        let proxy = Proxy::to(self.clickhouse().port()).await;
+        self.set("/sinks/0/url", json!(clickhouse::url(proxy.port())));
         proxy
     }
 
@@ -163,6 +207,16 @@ impl Sandbox {
     /// Asserts that the SQLite file mirrors all of `shop`.
     pub async fn assert_mirrored(&self) -> Compared {
         compare::assert_mirrored(&self.server, DATABASE, &self.sqlite()).await
+    }
+
+    /// Asserts that the ClickHouse mirrors all of `shop`.
+    pub async fn assert_mirrored_to_clickhouse(&self) -> Compared {
+        self.assert_mirrored_to_clickhouse_as(&View::default()).await
+    }
+
+    /// Asserts that the ClickHouse mirrors all of `shop` as `view` says.
+    pub async fn assert_mirrored_to_clickhouse_as(&self, view: &View) -> Compared {
+        compare::assert_mirrored_to_clickhouse(view, &self.server, DATABASE, self.clickhouse()).await
     }
 
     /// Writes the configuration as it stands, and returns its path.

@@ -1,20 +1,43 @@
-//! The ClickHouse sink: each source table as a table of one database, its current state or its changelog.
+//! ClickHouse: mirrors and changelogs in one database of a server, exactly once.
 //!
-//! # Files
-//! `layout` says what a table looks like, `types` how its values are kept, `literal` how defaults are written in SQL.
-//! `mirror` and `history` turn row changes into RowBinary through `encode`, into `chunks`.
+//! # How it is exact
+//! Every row carries its version, `lsn << 24 | ordinal`. A mirror is a `ReplacingMergeTree(_version, _is_deleted)` ordered by the
+//! key: whichever row of a key has the greatest version is the row, in whatever order and however often rows arrive. A
+//! changelog is a `ReplacingMergeTree` ordered by (`_lsn`, `_ordinal`): a line that arrives twice is one line. So a round that may
+//! or may not have been stored is sent again, and nothing depends on the server's own deduplication, which knows a window only.
+//!
+//! # The files
+//! - `client`, `tls`, `error`: the connection, and what a refusal means
+//! - `types`, `layout`, `encode`, `chunks`, `mirror`, `history`: from row images to RowBinary
+//! - `batch`: an INSERT that is sent while it is made
+//! - `target`: the round; `open`: the start; `registry`, `cursor`: what the sink keeps at the target
+//! - `ddl`, `reshape`, `rebuild`: changes of definitions
 
-#![cfg_attr(not(test), expect(dead_code, reason = "only the encoder has a user so far: its benchmark"))]
-
+mod batch;
 mod chunks;
+mod client;
+mod cursor;
+mod ddl;
 mod encode;
+mod error;
 mod history;
 mod layout;
 mod literal;
 mod mirror;
+mod names;
+mod open;
+mod preflight;
+mod rebuild;
+mod registry;
+mod reshape;
+mod sink;
+mod target;
+mod tls;
 mod types;
 
 #[cfg(test)]
 mod row_binary;
 
 pub use encode::{Encoder, RowError, Scratch, ValueProblem};
+pub use preflight::preflight;
+pub use sink::ClickHouseSink;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use rustix::fs::{Access, access, statvfs};
 
 use super::{cursor, registry};
-use crate::config::{SinkKind, SinkPlan};
+use crate::config::SinkPlan;
 use crate::error::Failure;
 use crate::model::CheckItem;
 use crate::sink::TargetState;
@@ -15,8 +15,7 @@ use crate::sink::TargetState;
 const FEW_BYTES: u64 = 1 << 30;
 
 /// Checks the directory, the disk and the file of a sink.
-pub fn preflight(plan: &SinkPlan) -> Vec<CheckItem> {
-    let SinkKind::Sqlite { path } = &plan.kind;
+pub fn preflight(plan: &SinkPlan, path: &Path) -> Vec<CheckItem> {
     let named = |what: &str| format!("sink {}: {what}", plan.name);
     let directory = match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
@@ -121,9 +120,8 @@ mod tests {
     #[test]
     fn a_file_to_be_made_is_fine_and_is_not_made() {
         let directory = tempfile::tempdir().unwrap();
-        let mut plan = Rig::new(options(Mode::Mirror)).plan;
-        plan.kind = SinkKind::Sqlite { path: directory.path().join("a/b/replica.db") };
-        assert_eq!(statuses(&preflight(&plan)), [CheckStatus::Ok; 2]);
+        let plan = Rig::new(options(Mode::Mirror)).plan;
+        assert_eq!(statuses(&preflight(&plan, &directory.path().join("a/b/replica.db"))), [CheckStatus::Ok; 2]);
         assert!(!directory.path().join("a").exists());
     }
 
@@ -132,16 +130,15 @@ mod tests {
         let mut rig = Rig::new(options(Mode::Mirror));
         rig.create(schema(vec![int("id")], key(&[0])));
         rig.commit();
-        let items = preflight(&rig.plan);
+        let items = preflight(&rig.plan, &rig.path());
         assert_eq!(statuses(&items), [CheckStatus::Ok; 2]);
         assert!(items[2].detail.contains("holds 1 tables up to lsn 1"), "{}", items[2].detail);
         rig.plan.defaults.mode = Mode::History;
-        let items = preflight(&rig.plan);
+        let items = preflight(&rig.plan, &rig.path());
         assert_eq!(statuses(&items), [CheckStatus::Ok, CheckStatus::Fail]);
         assert!(items[2].mend.as_ref().unwrap().contains("backfill"));
         let notes = rig.path().with_file_name("notes.txt");
         std::fs::write(&notes, "not a database ".repeat(100)).unwrap();
-        rig.plan.kind = SinkKind::Sqlite { path: notes };
-        assert_eq!(statuses(&preflight(&rig.plan)), [CheckStatus::Ok, CheckStatus::Fail]);
+        assert_eq!(statuses(&preflight(&rig.plan, &notes)), [CheckStatus::Ok, CheckStatus::Fail]);
     }
 }

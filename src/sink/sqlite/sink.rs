@@ -29,6 +29,10 @@ impl SqliteSink {
     pub fn new(plan: SinkPlan) -> Result<Self, Failure> {
         let path = match &plan.kind {
             SinkKind::Sqlite { path } => path.clone(),
+            other @ SinkKind::ClickHouse(_) => {
+                let kind = other.type_name();
+                return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
+            }
         };
         Ok(Self { plan, path, target: None, unmatched: 0 })
     }

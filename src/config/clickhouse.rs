@@ -1,0 +1,278 @@
+//! The keys of a sink with `type: clickhouse`.
+
+use std::time::Duration;
+
+use super::source::read_tls;
+use super::tree::{Node, Section};
+use super::units::{self, HttpUrl};
+use super::{Secret, TlsMode, TlsPlan};
+
+/// One INSERT is one block of the server only up to 1,048,449 rows; the rest is distance.
+const MAX_ROWS: u32 = 1_000_000;
+/// Two batches may be in memory at once: one on its way, one being written.
+const MAX_BYTES: u64 = 1 << 30;
+const MIN_BYTES: u64 = 64 << 10;
+/// Beyond this the copy is not worth the name of one.
+const MAX_DELAY: Duration = Duration::from_hours(1);
+/// Rows of a batch that are worth an insert of their own at full speed.
+pub(super) const DEFAULT_ROWS: u32 = 500_000;
+/// Bytes of such a batch, which the daemon holds until it is acknowledged.
+pub(super) const DEFAULT_BYTES: u64 = 64 << 20;
+/// A server merges the parts of one insert a second and table without effort.
+pub(super) const DEFAULT_DELAY: Duration = Duration::from_secs(1);
+/// A large insert into a busy server may take minutes; a server that is gone says nothing at all.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// What is particular to ClickHouse.
+#[derive(Clone, Debug)]
+pub struct ClickHousePlan {
+    /// `http://host:port/` or `https://host:port/`.
+    pub url: String,
+    /// Database of every table; it must exist.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Password; may be empty.
+    pub password: Secret,
+    /// Checks of the server's certificate; [`TlsMode::Disabled`] with `http`.
+    pub tls: TlsPlan,
+    /// When rows are sent.
+    pub batch: BatchPlan,
+    /// Compression of what is sent.
+    pub compression: Compression,
+    /// Settings of the server that go with every query.
+    pub settings: Vec<(String, String)>,
+    /// Whether each mirror gets a view `<table>_current` that hides superseded and deleted rows.
+    pub create_views: bool,
+    /// Choices among column types.
+    pub types: ClickHouseTypes,
+    /// What is done about changes of definitions.
+    pub ddl: DdlPolicy,
+    /// How long one request may take.
+    pub timeout: Duration,
+}
+
+/// When rows are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPlan {
+    /// Rows of one table in an insert at most.
+    pub max_rows: u32,
+    /// Bytes of all tables together, as they are sent.
+    pub max_bytes: u64,
+    /// How long a row waits for others.
+    pub max_delay: Duration,
+}
+
+/// Compression of what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// None: fastest where the network is not the limit.
+    None,
+    /// LZ4.
+    Lz4,
+}
+
+/// Choices among column types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClickHouseTypes {
+    /// Dates that are no dates.
+    pub zero_dates: ZeroDates,
+    /// `JSON` columns.
+    pub json: JsonType,
+    /// `SET` columns.
+    pub sets: SetType,
+}
+
+/// What becomes of `0000-00-00` and of dates with a zero month or day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroDates {
+    /// NULL; in a column that does not allow it, the table stops.
+    Null,
+    /// 1970-01-01.
+    Epoch,
+    /// The table stops.
+    Stop,
+}
+
+/// The type of `JSON` columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonType {
+    /// `String`: the text, exact.
+    String,
+    /// `JSON`: takes only objects, and changes numbers and nulls in them.
+    Json,
+}
+
+/// The type of `SET` columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetType {
+    /// `String`: members with commas between them.
+    String,
+    /// `Array(String)`.
+    Array,
+}
+
+/// What is done about changes of definitions, by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DdlPolicy {
+    /// Columns added.
+    pub add: DdlAction,
+    /// Columns dropped.
+    pub drop: DdlAction,
+    /// Columns renamed.
+    pub rename: DdlAction,
+    /// Types, nullability and key changed.
+    pub retype: DdlAction,
+    /// Tables emptied.
+    pub truncate: DdlAction,
+    /// Tables dropped.
+    pub drop_table: DdlAction,
+}
+
+/// What is done about a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DdlAction {
+    /// Done at the target as well.
+    Apply,
+    /// Not done at the target.
+    Ignore,
+    /// The table stops.
+    Stop,
+}
+
+/// The environment variable that holds the password of a sink.
+pub fn sink_password_variable(sink: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("REPLICATOR_SINK_{}_PASSWORD", sink.chars().map(plain).collect::<String>())
+}
+
+/// Reads the keys; `password` reads the one of the environment or the file.
+pub(super) fn read(
+    section: &Section<'_>,
+    password: impl FnOnce(&Node<'_>) -> Option<Secret>,
+) -> Option<ClickHousePlan> {
+    let url_key = section.key("url").required("the server's HTTP interface, such as http://127.0.0.1:8123");
+    let url = url_key.parsed(HttpUrl::parse);
+    let database = section.key("database").required("the database to write to").name().map(str::to_owned);
+    let user = section.key("user").name().unwrap_or("default").to_owned();
+    let password = password(&section.key("password_file"));
+    let tls = read_tls(section.key("tls").section(), url.as_ref().is_some_and(|url| !url.is_https));
+    if let (Some(url), Some(tls)) = (&url, &tls) {
+        match (url.is_https, tls.mode) {
+            (false, TlsMode::Disabled) => {}
+            (true, TlsMode::Disabled) => {
+                url_key.problem("is https, and tls.mode is disabled; write http, or another mode")
+            }
+            (false, _) => url_key.problem("is http, which has no TLS; write https, or tls: { mode: disabled }"),
+            (true, _) => {}
+        }
+    }
+    let batch = read_batch(section.key("batch").section());
+    let words = [("none", Compression::None), ("lz4", Compression::Lz4)];
+    // On this machine the network is no limit, and compressing costs more than it saves.
+    let near = url.as_ref().is_none_or(HttpUrl::is_loopback);
+    let compression = section.key("compression").choice(&words);
+    let compression = compression.unwrap_or(if near { Compression::None } else { Compression::Lz4 });
+    let settings_key = section.key("settings");
+    let settings = settings_key.scalars();
+    for (name, _) in &settings {
+        if let Some(why) = owned_setting(name) {
+            settings_key.problem(format!("must not set \"{name}\": {why}"));
+        }
+    }
+    let create_views = section.key("create_views").boolean().unwrap_or(false);
+    let types = ClickHouseTypes {
+        zero_dates: read_zero_dates(&section.key("zero_dates")),
+        json: section
+            .key("json")
+            .choice(&[("string", JsonType::String), ("json", JsonType::Json)])
+            .unwrap_or(JsonType::String),
+        sets: section
+            .key("sets")
+            .choice(&[("string", SetType::String), ("array", SetType::Array)])
+            .unwrap_or(SetType::String),
+    };
+    let ddl = read_ddl(section.key("ddl").section());
+    let timeout = duration(&section.key("timeout"), DEFAULT_TIMEOUT, Duration::from_secs(1), MAX_DELAY);
+    Some(ClickHousePlan {
+        url: url?.text,
+        database: database?,
+        user,
+        password: password?,
+        tls: tls?,
+        batch,
+        compression,
+        settings,
+        create_views,
+        types,
+        ddl,
+        timeout,
+    })
+}
+
+/// YAML reads a bare `null` as no value at all; here it is a word.
+fn read_zero_dates(key: &Node<'_>) -> ZeroDates {
+    if key.is_null() {
+        return ZeroDates::Null;
+    }
+    let words = [("null", ZeroDates::Null), ("epoch", ZeroDates::Epoch), ("stop", ZeroDates::Stop)];
+    key.choice(&words).unwrap_or(ZeroDates::Null)
+}
+
+/// Settings on which exactly-once rests.
+fn owned_setting(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "async_insert" | "wait_for_async_insert" => {
+            "rows are sent in batches, and each is acknowledged when it is stored"
+        }
+        "insert_deduplicate" | "deduplicate_insert" | "insert_deduplication_token" => {
+            "row versions make a repeated insert harmless, and the server's own deduplication drops other data in silence"
+        }
+        "input_format_skip_unknown_fields" => "a column that the table does not have must be an error",
+        "max_insert_block_size" | "min_insert_block_size_rows" | "min_insert_block_size_bytes" => {
+            "an insert is one block, so that it is stored as a whole or not at all"
+        }
+        "fsync_after_insert" | "fsync_part_directory" => "the log is trimmed once rows are on the server's disk",
+        "database" | "user" | "password" | "query" | "default_format" => "it has a key of its own",
+        _ => return None,
+    })
+}
+
+fn read_batch(section: Section<'_>) -> BatchPlan {
+    let bytes = section.key("max_bytes");
+    let plan = BatchPlan {
+        max_rows: section.key("max_rows").integer(1..=MAX_ROWS).unwrap_or(DEFAULT_ROWS),
+        max_bytes: bytes.parsed(units::size).unwrap_or(DEFAULT_BYTES),
+        max_delay: duration(&section.key("max_delay"), DEFAULT_DELAY, Duration::ZERO, MAX_DELAY),
+    };
+    if !(MIN_BYTES..=MAX_BYTES).contains(&plan.max_bytes) {
+        let (least, most) = (units::show_size(MIN_BYTES), units::show_size(MAX_BYTES));
+        bytes.problem(format!("must be from {least} to {most}"));
+    }
+    section.finish();
+    plan
+}
+
+fn duration(key: &Node<'_>, default: Duration, least: Duration, most: Duration) -> Duration {
+    let value = key.parsed(units::duration).unwrap_or(default);
+    if !(least..=most).contains(&value) {
+        let show = humantime::format_duration;
+        key.problem(format!("must be from {} to {}", show(least), show(most)));
+    }
+    value
+}
+
+fn read_ddl(section: Section<'_>) -> DdlPolicy {
+    let words = [("apply", DdlAction::Apply), ("ignore", DdlAction::Ignore), ("stop", DdlAction::Stop)];
+    let action = |name| section.key(name).choice(&words).unwrap_or(DdlAction::Apply);
+    let policy = DdlPolicy {
+        add: action("add"),
+        drop: action("drop"),
+        rename: action("rename"),
+        retype: action("retype"),
+        truncate: action("truncate"),
+        drop_table: action("drop_table"),
+    };
+    section.finish();
+    policy
+}

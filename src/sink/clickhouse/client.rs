@@ -1,0 +1,170 @@
+//! The connection to the server: its HTTP interface, through the `clickhouse` crate.
+//!
+//! Every request runs on the daemon's own runtime, not on the sink's thread: bytes of a batch leave while the next rows are
+//! encoded, and a pooled connection never waits for a thread that is busy encoding.
+//!
+//! A time-out is an unknown outcome: the server goes on with what it has received. Whoever gets one repeats the same rows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clickhouse::insert_formatted::InsertFormatted;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
+
+use super::error::Refused;
+use super::tls;
+use crate::config::{ClickHousePlan, Compression};
+use crate::error::Failure;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections are given up before the server does it: its own limit is 3 s in older configurations, 10 s today.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A server that is gone without a word is noticed.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Settings of every request. Blocks are larger than any batch, so that an INSERT is one block, hence one part, hence stored
+/// as a whole or not at all; the format's own checks are on.
+const SETTINGS: [(&str, &str); 9] = [
+    ("async_insert", "0"),
+    ("input_format_skip_unknown_fields", "0"),
+    ("input_format_parallel_parsing", "0"),
+    ("max_insert_block_size", "16777216"),
+    ("min_insert_block_size_rows", "16777216"),
+    ("min_insert_block_size_bytes", "4294967296"),
+    ("output_format_json_quote_64bit_integers", "0"),
+    ("alter_sync", "1"),
+    ("mutations_sync", "1"),
+];
+
+/// A client of one server, as one user, in one database. Clones share their connections.
+#[derive(Clone)]
+pub(super) struct Client {
+    inner: clickhouse::Client,
+    runtime: Handle,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+impl Client {
+    /// For a plan. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the certificates of `tls.ca_file` cannot be read, or outside a runtime.
+    pub(super) fn new(plan: &ClickHousePlan) -> Result<Self, Failure> {
+        let runtime = Handle::try_current()
+            .map_err(|error| Failure::fatal("the ClickHouse client needs a runtime").caused_by(error))?;
+        let mut inner = clickhouse::Client::with_http_client(
+            HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).build(connector(plan)?),
+        )
+        .with_url(&plan.url)
+        .with_database(&plan.database)
+        .with_user(&plan.user)
+        .with_product_info("replicator", env!("CARGO_PKG_VERSION"))
+        .with_compression(match plan.compression {
+            Compression::None => clickhouse::Compression::None,
+            Compression::Lz4 => clickhouse::Compression::Lz4,
+        });
+        if !plan.password.is_empty() {
+            inner = inner.with_password(plan.password.reveal());
+        }
+        for (name, value) in SETTINGS {
+            inner = inner.with_setting(name, value);
+        }
+        for (name, value) in &plan.settings {
+            inner = inner.with_setting(name, value);
+        }
+        Ok(Self { inner, runtime, timeout: plan.timeout })
+    }
+
+    /// Runs a statement to its end. `patient`: it may take as long as it takes, because it copies a table.
+    pub(super) async fn execute(&self, sql: &str, patient: bool) -> Result<(), Refused> {
+        let query = self.inner.query_raw(sql);
+        let (timeout, long) = (self.timeout, patient);
+        self.run(async move {
+            let answer = query.execute();
+            if long {
+                return answer.await.map_err(Refused::from);
+            }
+            match tokio::time::timeout(timeout, answer).await {
+                Ok(done) => done.map_err(Refused::from),
+                Err(_) => Err(Refused::timed_out(timeout)),
+            }
+        })
+        .await
+    }
+
+    /// The rows of a query, each a tuple.
+    pub(super) async fn rows<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, Refused> {
+        let query = self.inner.query_raw(sql);
+        let timeout = self.timeout;
+        let text = self
+            .run(async move {
+                let answer = async { query.fetch_bytes("JSONCompactEachRow")?.collect().await };
+                match tokio::time::timeout(timeout, answer).await {
+                    Ok(bytes) => bytes.map_err(Refused::from),
+                    Err(_) => Err(Refused::timed_out(timeout)),
+                }
+            })
+            .await?;
+        text.split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).map_err(|error| Refused::unreadable(&error)))
+            .collect()
+    }
+
+    /// Inserts rows that are at hand, in the format that `sql` names.
+    pub(super) async fn insert(&self, sql: &str, rows: Vec<u8>) -> Result<(), Refused> {
+        let mut insert = self.insert_in_pieces(sql);
+        self.run(async move {
+            insert.send(Bytes::from(rows)).await.map_err(Refused::from)?;
+            insert.end().await.map_err(Refused::from)
+        })
+        .await
+    }
+
+    /// An insert whose bytes come in pieces. It must be driven on [`Client::runtime`]; dropping it before its end stores nothing.
+    pub(super) fn insert_in_pieces(&self, sql: &str) -> InsertFormatted {
+        self.inner.insert_formatted_with(sql).with_timeouts(Some(self.timeout), Some(self.timeout))
+    }
+
+    /// Where requests run.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = Result<T, Refused>> + Send + 'static,
+    ) -> Result<T, Refused> {
+        match self.runtime.spawn(request).await {
+            Ok(answer) => answer,
+            Err(error) => Err(Refused::interrupted(&error)),
+        }
+    }
+}
+
+fn connector(plan: &ClickHousePlan) -> Result<HttpsConnector<HttpConnector>, Failure> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_keepalive(Some(KEEPALIVE));
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let config = tls::config(&plan.tls)?;
+    Ok(HttpsConnectorBuilder::new()
+        .with_tls_config(Arc::unwrap_or_clone(config))
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http))
+}

@@ -1,0 +1,241 @@
+//! What the server says no with, and what it means for the sink.
+//!
+//! An answer is about the moment (tried again), about one table (that table stops), or about the whole sink. Codes are those of
+//! the server's `ErrorCodes.cpp`; a code that is not listed is about the table whose statement it answers.
+//!
+//! Parts of the server's messages that quote rows are cut off before anybody sees them.
+
+use std::time::Duration;
+
+use crate::error::Failure;
+
+/// How far a refusal reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// It may be gone in a moment.
+    Moment,
+    /// The table of the statement.
+    Table,
+    /// Every table.
+    Sink,
+}
+
+/// A request that did not do what it was to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Refused {
+    /// The server's code, if the server answered.
+    pub(super) code: Option<u32>,
+    /// How far it reaches.
+    pub(super) reach: Reach,
+    message: String,
+}
+
+/// Codes of what may be gone in a moment: load, network, disk, keeper.
+const MOMENT: [u32; 26] = [
+    3,    // UNEXPECTED_END_OF_FILE: the body was cut
+    33,   // CANNOT_READ_ALL_DATA: the same, inside a value
+    74,   // CANNOT_READ_FROM_FILE_DESCRIPTOR
+    75,   // CANNOT_WRITE_TO_FILE_DESCRIPTOR
+    76,   // CANNOT_OPEN_FILE
+    83,   // CANNOT_FSYNC
+    159,  // TIMEOUT_EXCEEDED
+    160,  // TOO_SLOW
+    201,  // QUOTA_EXCEEDED
+    202,  // TOO_MANY_SIMULTANEOUS_QUERIES
+    203,  // NO_FREE_CONNECTION
+    209,  // SOCKET_TIMEOUT
+    210,  // NETWORK_ERROR
+    236,  // ABORTED
+    241,  // MEMORY_LIMIT_EXCEEDED
+    242,  // TABLE_IS_READ_ONLY
+    243,  // NOT_ENOUGH_SPACE
+    252,  // TOO_MANY_PARTS
+    319,  // UNKNOWN_STATUS_OF_INSERT
+    394,  // QUERY_WAS_CANCELLED
+    425,  // SYSTEM_ERROR
+    473,  // DEADLOCK_AVOIDED
+    517,  // CANNOT_ASSIGN_ALTER
+    571,  // DATABASE_REPLICATION_FAILED
+    999,  // KEEPER_EXCEPTION
+    1001, // STD_EXCEPTION: what the system below throws, a full or read-only disk
+];
+
+/// Codes of what is wrong for every table, and what to do about it.
+const SINK: [(u32, &str); 10] = [
+    (81, "create the database, or set the sink's `database`"), // UNKNOWN_DATABASE
+    (115, "correct the sink's `settings`"),                    // UNKNOWN_SETTING
+    (164, "the user's profile must not be `readonly`"),        // READONLY
+    (192, "set the sink's `user`, and its password in the environment or `password_file`"), // UNKNOWN_USER
+    (193, "set the sink's `user`, and its password in the environment or `password_file`"), // WRONG_PASSWORD
+    (194, "set the sink's `user`, and its password in the environment or `password_file`"), // REQUIRED_PASSWORD
+    (452, "correct the sink's `settings`, or the constraints of the user's profile"), // SETTING_CONSTRAINT_VIOLATION
+    (497, "grant it: replicator check shows the statement"),   // ACCESS_DENIED
+    (516, "set the sink's `user`, and its password in the environment or `password_file`"), // AUTHENTICATION_FAILED
+    (195, "the server does not let this address in"),          // IP_ADDRESS_NOT_ALLOWED
+];
+
+impl Refused {
+    /// Nothing was heard in time: what became of the request is not known.
+    pub(super) fn timed_out(limit: Duration) -> Self {
+        let limit = humantime::format_duration(limit);
+        let message =
+            format!("no answer within {limit}, what became of the request is not known (`timeout` of the sink)");
+        Self { code: None, reach: Reach::Moment, message }
+    }
+
+    /// The task was taken down with its runtime.
+    pub(super) fn interrupted(error: &tokio::task::JoinError) -> Self {
+        Self { code: None, reach: Reach::Moment, message: format!("the request was interrupted: {error}") }
+    }
+
+    /// Its rows were given up before they were whole.
+    pub(super) fn abandoned() -> Self {
+        Self { code: None, reach: Reach::Moment, message: "the batch was given up".to_owned() }
+    }
+
+    /// The answer is not what the query asks for.
+    pub(super) fn unreadable(error: &serde_json::Error) -> Self {
+        // The error's text may quote the answer.
+        let message =
+            format!("the answer cannot be read, at its column {}: is it a ClickHouse server?", error.column());
+        Self { code: None, reach: Reach::Moment, message }
+    }
+
+    /// A statement that cannot be made, for one table.
+    pub(super) fn refused_here(message: String) -> Self {
+        Self { code: None, reach: Reach::Table, message }
+    }
+
+    /// With the statement that was refused, which holds no row.
+    pub(super) fn of_statement(mut self, sql: &str) -> Self {
+        self.message = format!("`{sql}`: {}", self.message);
+        self
+    }
+
+    /// As the failure of `what`.
+    pub(super) fn failure(self, what: &str) -> Failure {
+        match self.reach {
+            Reach::Moment => Failure::retry(format!("cannot {what}")).caused_by(self),
+            Reach::Table => Failure::row(format!("cannot {what}")).caused_by(self),
+            Reach::Sink => {
+                let hint =
+                    self.code.and_then(|code| SINK.iter().find(|(known, _)| *known == code)).map(|(_, hint)| *hint);
+                let failure = Failure::fatal(format!("cannot {what}")).caused_by(self);
+                match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
+        }
+    }
+}
+
+impl From<clickhouse::error::Error> for Refused {
+    fn from(error: clickhouse::error::Error) -> Self {
+        use clickhouse::error::Error;
+        match error {
+            Error::BadResponse(text) => {
+                let code = code(&text);
+                let reach = match code {
+                    None => Reach::Moment,
+                    Some(code) if MOMENT.contains(&code) => Reach::Moment,
+                    Some(code) if SINK.iter().any(|(known, _)| *known == code) => Reach::Sink,
+                    Some(_) => Reach::Table,
+                };
+                Self { code, reach, message: without_rows(&text) }
+            }
+            Error::TimedOut => Self {
+                code: None,
+                reach: Reach::Moment,
+                message: "no answer in time, what became of the request is not known (`timeout` of the sink)"
+                    .to_owned(),
+            },
+            Error::InvalidParams(error) => {
+                Self { code: None, reach: Reach::Sink, message: format!("the request cannot be made: {error}") }
+            }
+            other => {
+                let mut message = other.to_string();
+                let mut cause = std::error::Error::source(&other);
+                while let Some(error) = cause {
+                    let text = error.to_string();
+                    if !message.contains(&text) {
+                        message.push_str(": ");
+                        message.push_str(&text);
+                    }
+                    cause = error.source();
+                }
+                Self { code: None, reach: Reach::Moment, message }
+            }
+        }
+    }
+}
+
+/// The number in `Code: N. DB::Exception: ...`.
+fn code(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once("Code: ")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// The message up to where the server begins to quote rows.
+fn without_rows(text: &str) -> String {
+    const QUOTES: [&str; 8] = [
+        "Column values:",
+        "Row 1:",
+        "\nRow ",
+        "ERROR:",
+        "Buffer with",
+        "Could not print diagnostic",
+        ": While executing",
+        " Stack trace",
+    ];
+    /// Nobody reads more in a log line.
+    const LONGEST: usize = 1000;
+    let end = QUOTES.iter().filter_map(|quote| text.find(quote)).min().unwrap_or(text.len()).min(LONGEST);
+    let mut message: String = text.char_indices().take_while(|(at, _)| *at < end).map(|(_, c)| c).collect();
+    message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    message.truncate(message.trim_end_matches([' ', ':', ',', '.']).len());
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> Refused {
+        clickhouse::error::Error::BadResponse(text.to_owned()).into()
+    }
+
+    #[test]
+    fn the_code_tells_how_far_a_refusal_reaches() {
+        for (text, code, reach) in [
+            ("Code: 252. DB::Exception: Too many parts (300)", Some(252), Reach::Moment),
+            ("Code: 60. DB::Exception: Table r.t does not exist. (UNKNOWN_TABLE)", Some(60), Reach::Table),
+            ("Code: 516. DB::Exception: default: Authentication failed", Some(516), Reach::Sink),
+            ("Code: 81. DB::Exception: Database r does not exist", Some(81), Reach::Sink),
+            ("502 Bad Gateway", None, Reach::Moment),
+        ] {
+            let found = refused(text);
+            assert_eq!((found.code, found.reach), (code, reach), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_quotes_rows_is_cut_off() {
+        let text = "Code: 469. DB::Exception: Constraint `c` for table r.t is violated at row 1. Expression: (a > 0). \
+                    Column values: a = 4242. (VIOLATED_CONSTRAINT)";
+        let message = refused(text).to_string();
+        assert!(message.ends_with("Expression: (a > 0)"), "{message}");
+        let text =
+            "Code: 27. DB::Exception: Cannot parse input: expected ',' before: 'secret'\nRow 1:\nColumn 0, secret";
+        assert!(!refused(text).to_string().contains("Column 0"));
+    }
+
+    #[test]
+    fn a_refusal_for_all_tables_says_what_to_do() {
+        let failure = refused("Code: 516. DB::Exception: default: Authentication failed").failure("open the target");
+        assert_eq!(failure.message, "cannot open the target");
+        assert!(failure.hint.unwrap().contains("password_file"));
+    }
+}

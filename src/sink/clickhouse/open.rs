@@ -1,0 +1,58 @@
+//! Opening the target: whether the server and the database are there, and whether the tables are as the sink left them.
+
+use std::collections::HashMap;
+
+use super::client::Client;
+use super::names::literal;
+use super::target::Target;
+use crate::config::{ClickHousePlan, Mode};
+use crate::error::Failure;
+use crate::model::TableName;
+
+/// Whether the server answers this user, and has the database.
+pub(super) async fn reach(client: &Client, plan: &ClickHousePlan) -> Result<(), Failure> {
+    // The database of a query that needs none is looked up as well: an error here names it.
+    client
+        .execute("SELECT 1 FORMAT Null", false)
+        .await
+        .map_err(|error| error.failure(&format!("open database \"{}\" at {}", plan.database, plan.url)))
+}
+
+/// Tables that are not as the sink left them, with what is different.
+pub(super) async fn altered(target: &Target) -> Result<Vec<(TableName, String)>, Failure> {
+    let sql = format!(
+        "SELECT table, name, type FROM system.columns WHERE database = {} AND default_kind NOT IN ('MATERIALIZED', 'ALIAS', 'EPHEMERAL')",
+        literal(&target.clickhouse.database)
+    );
+    let rows: Vec<(String, String, String)> =
+        target.client.rows(&sql).await.map_err(|error| error.failure("read the tables' columns"))?;
+    let mut found: HashMap<String, HashMap<String, String>> = HashMap::new();
+    for (table, name, ty) in rows {
+        found.entry(table).or_default().insert(name, ty);
+    }
+    let mut altered = Vec::new();
+    for (name, table) in &target.tables {
+        if target.stopped.contains_key(name) {
+            continue;
+        }
+        let layout = &table.layout;
+        let Some(columns) = found.get(&layout.target) else {
+            altered.push((name.clone(), format!("the table \"{}\" is gone from the target", layout.target)));
+            continue;
+        };
+        let written = layout.insert_columns();
+        let different = written.iter().find_map(|(column, ty)| match columns.get(column) {
+            None => Some(format!("it has no column \"{column}\"")),
+            Some(is) if is != ty => Some(format!("its column \"{column}\" is {is} and was {ty}")),
+            Some(_) => None,
+        });
+        if let Some(different) = different {
+            let kind = if layout.mode == Mode::History { "changelog" } else { "table" };
+            altered.push((
+                name.clone(),
+                format!("the {kind} \"{}\" was altered by somebody else: {different}", layout.target),
+            ));
+        }
+    }
+    Ok(altered)
+}

@@ -1,0 +1,142 @@
+//! The sink: [`crate::sink::Sink`] over one database of a server.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use wal::{LogId, Lsn};
+
+use super::target::Target;
+use crate::codec::frame::{Frame, TableChange};
+use crate::config::{ClickHousePlan, SinkKind, SinkPlan};
+use crate::error::Failure;
+use crate::model::{Origin, SchemaId, TableName};
+use crate::sink::{HandOver, RoundLimits, Schemas, SentBatch, Sink, StoppedTable, TargetState};
+
+/// Writes into one database of one server.
+pub struct ClickHouseSink {
+    plan: SinkPlan,
+    clickhouse: ClickHousePlan,
+    target: Option<Target>,
+    /// Of the last target: they stay stopped while it is opened again.
+    stopped: BTreeMap<TableName, StoppedTable>,
+}
+
+impl ClickHouseSink {
+    /// A sink with the plan's name, server, tables and options. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the plan is of another type of sink.
+    pub fn new(plan: SinkPlan) -> Result<Self, Failure> {
+        let clickhouse = match &plan.kind {
+            SinkKind::ClickHouse(clickhouse) => clickhouse.as_ref().clone(),
+            other @ SinkKind::Sqlite { .. } => {
+                let kind = other.type_name();
+                return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
+            }
+        };
+        Ok(Self { plan, clickhouse, target: None, stopped: BTreeMap::new() })
+    }
+
+    fn opened(&mut self) -> Result<&mut Target, Failure> {
+        let url = &self.clickhouse.url;
+        self.target.as_mut().ok_or_else(|| Failure::fatal(format!("the sink's server at {url} is not connected")))
+    }
+
+    fn limit_bytes(&self) -> usize {
+        usize::try_from(self.clickhouse.batch.max_bytes).unwrap_or(usize::MAX)
+    }
+}
+
+impl std::fmt::Debug for ClickHouseSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClickHouseSink")
+            .field("name", &self.plan.name)
+            .field("url", &self.clickhouse.url)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Sink for ClickHouseSink {
+    fn hand_over(&self) -> HandOver {
+        HandOver::RecordedBatches
+    }
+
+    fn limits(&self) -> RoundLimits {
+        let batch = self.clickhouse.batch;
+        RoundLimits {
+            bytes: self.limit_bytes(),
+            rows: u64::from(batch.max_rows),
+            age: batch.max_delay,
+            linger: batch.max_delay,
+            spill_bytes: self.limit_bytes(),
+        }
+    }
+
+    fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
+        self.target.as_ref().map_or(&self.stopped, |target| &target.stopped)
+    }
+
+    fn sent(&self) -> &[SentBatch] {
+        self.target.as_ref().map_or(&[], Target::sent)
+    }
+
+    async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
+        self.rollback().await;
+        let (target, state) = Target::open(&self.plan, &self.clickhouse, log).await?;
+        self.target = Some(target);
+        Ok(state)
+    }
+
+    fn knows(&self, schema: SchemaId) -> bool {
+        self.target.as_ref().is_some_and(|target| target.knows(schema))
+    }
+
+    async fn learn(&mut self, lsn: Lsn, schema: SchemaId, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        let target = self.opened()?;
+        target.begin(lsn);
+        target.learn(schema, &mut |id| schemas.get(id)).await
+    }
+
+    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        self.opened()?.write(lsn, frame)
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.target.as_ref().map_or(0, Target::round_bytes)
+    }
+
+    async fn spill(&mut self) -> Result<(), Failure> {
+        self.opened()?.flush().await
+    }
+
+    async fn change(
+        &mut self,
+        lsn: Lsn,
+        origin: &Origin,
+        change: &TableChange,
+        schemas: &mut Schemas<'_>,
+    ) -> Result<(), Failure> {
+        let target = self.opened()?;
+        target.begin(lsn);
+        // Rows before the change go before it, also inside one source transaction.
+        target.flush().await?;
+        target.change(lsn, origin, change, &mut |id| schemas.get(id)).await
+    }
+
+    async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
+        self.opened()?.commit(end).await
+    }
+
+    /// Dropping the target gives up its INSERTs, of which nothing is stored yet.
+    async fn rollback(&mut self) {
+        if let Some(target) = self.target.take() {
+            self.stopped = target.stopped;
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Failure> {
+        self.rollback().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,374 @@
+//! The open target: its tables, the rows of the round on their way, and the tables that are stopped.
+//!
+//! A round has one INSERT per table, all of them under way at once. Each is one block of the server, so it is stored as a whole or
+//! not at all; the cursor follows when all are stored. Row versions make a repeated INSERT harmless, so a round of which anything
+//! failed is simply sent again.
+//!
+//! What is wrong with one table stops that table: its rows of the round are dropped, the stop is written down, and the others go on.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use wal::{LogId, Lsn};
+
+use super::batch::Batch;
+use super::client::Client;
+use super::error::{Reach, Refused};
+use super::history::{History, Moment};
+use super::layout::Layout;
+use super::mirror::Mirror;
+use super::names::{literal, quoted, way_back};
+use super::registry::{self, Table};
+use super::{cursor, open};
+use crate::codec::frame::Frame;
+use crate::config::{ClickHousePlan, Mode, SinkPlan};
+use crate::error::{ErrorClass, Failure};
+use crate::model::{SchemaId, TableName, TableSchema};
+use crate::sink::{SentBatch, StoppedTable, TargetState};
+use crate::telemetry::BatchesLive;
+
+/// Finds the schema of an id.
+pub(super) type Lookup<'a> = dyn FnMut(SchemaId) -> Result<Arc<TableSchema>, Failure> + Send + 'a;
+
+/// How often the server is asked for the parts of each table.
+const PARTS_EVERY: Duration = Duration::from_secs(15);
+
+/// An open target.
+pub(super) struct Target {
+    pub(super) client: Client,
+    pub(super) plan: SinkPlan,
+    pub(super) clickhouse: ClickHousePlan,
+    log: LogId,
+    pub(super) tables: BTreeMap<TableName, Table>,
+    pub(super) stopped: BTreeMap<TableName, StoppedTable>,
+    /// Stops that are not written down yet.
+    unwritten_stops: HashSet<TableName>,
+    writers: HashMap<SchemaId, Writer>,
+    batches: BTreeMap<TableName, (SchemaId, Batch)>,
+    /// First frame of the round.
+    began: Option<Lsn>,
+    sent: Vec<SentBatch>,
+    parts_asked: Instant,
+}
+
+/// How the rows of one schema are written.
+struct Writer {
+    table: TableName,
+    /// `None`: the table is stopped.
+    rows: Option<Rows>,
+    /// The INSERT, and the names and types that its body begins with.
+    sql: String,
+    header: Bytes,
+}
+
+enum Rows {
+    Mirror(Mirror),
+    History(History),
+}
+
+impl Target {
+    /// Connects, and reads what the target holds of this sink.
+    pub(super) async fn open(
+        plan: &SinkPlan,
+        clickhouse: &ClickHousePlan,
+        log: LogId,
+    ) -> Result<(Self, TargetState), Failure> {
+        let client = Client::new(clickhouse)?;
+        open::reach(&client, clickhouse).await?;
+        let failed = |error: Refused| error.failure("make the sink's own tables");
+        cursor::create(&client).await.map_err(failed)?;
+        registry::create(&client).await.map_err(failed)?;
+        let state = cursor::read(&client, &plan.name).await?;
+        let tables = registry::load(&client, plan, clickhouse).await?;
+        let stopped = registry::load_stopped(&client, &plan.name)
+            .await
+            .map_err(|error| error.failure("read the sink's stopped tables"))?;
+        let mut target = Self {
+            client,
+            plan: plan.clone(),
+            clickhouse: clickhouse.clone(),
+            log,
+            tables,
+            stopped,
+            unwritten_stops: HashSet::new(),
+            writers: HashMap::new(),
+            batches: BTreeMap::new(),
+            began: None,
+            sent: Vec::new(),
+            parts_asked: Instant::now(),
+        };
+        for (table, why) in open::altered(&target).await? {
+            let since = match state {
+                TargetState::At { applied, .. } => applied.next(),
+                TargetState::Fresh => Lsn::ZERO,
+            };
+            target.stop_at(&table, since, why);
+        }
+        target.write_stops().await?;
+        Ok((target, state))
+    }
+
+    /// Whether rows of a schema can be written at once.
+    pub(super) fn knows(&self, id: SchemaId) -> bool {
+        self.writers.contains_key(&id)
+    }
+
+    /// Makes ready for rows of a schema; makes its table if there is none.
+    pub(super) async fn learn(&mut self, id: SchemaId, lookup: &mut Lookup<'_>) -> Result<(), Failure> {
+        let schema = lookup(id)?;
+        let table = schema.name.clone();
+        if !self.stopped.contains_key(&table) && !self.tables.contains_key(&table) {
+            // A sink that joins a log later sees rows before it sees the change that made their table.
+            let lsn = self.began.unwrap_or(Lsn::ZERO);
+            let made = self.shape(lsn, &schema, &[]).await;
+            self.contain(&table, made)?;
+        }
+        let writer = if self.stopped.contains_key(&table) { None } else { Some(self.writer(&schema)) };
+        let writer = match writer {
+            None => Writer::stopped(table),
+            Some(Ok(writer)) => writer,
+            Some(Err(failure)) => {
+                self.contain(&table, Err(failure))?;
+                Writer::stopped(table)
+            }
+        };
+        self.writers.insert(id, writer);
+        Ok(())
+    }
+
+    fn writer(&self, schema: &TableSchema) -> Result<Writer, Failure> {
+        let name = &schema.name;
+        let Some(table) = self.tables.get(name) else {
+            return Err(Failure::row(format!("{name} has no table at the target")));
+        };
+        let layout = &table.layout;
+        if !table.schema.same_image(schema) {
+            return Err(Failure::row(format!(
+                "rows of {name} have another shape than the table \"{}\"",
+                layout.target
+            )));
+        }
+        let types = self.clickhouse.types;
+        let rows = match layout.mode {
+            Mode::Mirror => Rows::Mirror(Mirror::new(schema, layout, types)?),
+            Mode::History => Rows::History(History::new(schema, layout, types)?),
+        };
+        let (sql, header) = insert(&self.clickhouse.database, layout);
+        Ok(Writer { table: name.clone(), rows: Some(rows), sql, header })
+    }
+
+    /// Takes the rows of a frame, whose schemas are all known.
+    pub(super) fn write(&mut self, lsn: Lsn, frame: &Frame<'_>) -> Result<(), Failure> {
+        self.begin(lsn);
+        let commit_micros = frame.header.origin().commit_micros;
+        let mut ordinal = 0;
+        for (section, body) in frame.sections() {
+            let Some(writer) = self.writers.get(&section.schema) else {
+                return Err(Failure::fatal(format!("schema {} of frame {lsn} was not made ready", section.schema)));
+            };
+            let first = ordinal;
+            ordinal += section.rows;
+            let Some(rows) = &writer.rows else { continue };
+            let (_, batch) = self.batches.entry(writer.table.clone()).or_insert_with(|| (section.schema, Batch::new()));
+            let written = match rows {
+                Rows::Mirror(rows) => rows.apply(section.op, body, lsn, first, &mut batch.chunks),
+                Rows::History(rows) => {
+                    rows.apply(section.op, body, Moment { lsn, first_ordinal: first, commit_micros }, &mut batch.chunks)
+                }
+            };
+            match written {
+                Ok(count) if count == section.rows => {
+                    batch.send_full(&self.client, &writer.sql, &writer.header);
+                }
+                Ok(count) => {
+                    return Err(Failure::fatal(format!(
+                        "a section of {} in frame {lsn} has {count} rows, its header says {}",
+                        writer.table, section.rows
+                    )));
+                }
+                Err(error) => {
+                    let table = writer.table.clone();
+                    let failure = Failure::row(format!("a row of frame {lsn} cannot be written")).caused_by(error);
+                    self.contain(&table, Err(failure))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the round's rows.
+    pub(super) fn round_bytes(&self) -> usize {
+        let bytes: u64 = self.batches.values().map(|(_, batch)| batch.chunks.bytes()).sum();
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Ends every INSERT of the round, and waits until the server has stored them.
+    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        let batches = std::mem::take(&mut self.batches);
+        let (client, writers) = (&self.client, &self.writers);
+        let ending = batches.into_iter().filter(|(_, (_, batch))| batch.chunks.rows() > 0).map(
+            |(table, (id, batch))| async move {
+                let Some(writer) = writers.get(&id) else { return (table, Err(Refused::abandoned())) };
+                let stored = batch.finish(client, &writer.sql, &writer.header).await;
+                (table, stored)
+            },
+        );
+        let mut first = None;
+        for (table, stored) in join_all(ending).await {
+            match stored {
+                Ok(batch) => self.sent.push(SentBatch { table, batch }),
+                Err(refused) => {
+                    let reach = refused.reach;
+                    let failure = refused.failure(&format!("insert into the table of {table}"));
+                    match reach {
+                        Reach::Table => self.contain(&table, Err(failure))?,
+                        Reach::Moment | Reach::Sink => {
+                            first.get_or_insert(failure);
+                        }
+                    }
+                }
+            }
+        }
+        match first {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// Stores the round, then the cursor.
+    pub(super) async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
+        self.flush().await?;
+        self.write_stops().await?;
+        cursor::write(&self.client, &self.plan.name, self.log, end)
+            .await
+            .map_err(|error| error.failure("write the sink's cursor"))?;
+        self.began = None;
+        if self.parts_asked.elapsed() >= PARTS_EVERY {
+            self.parts_asked = Instant::now();
+            self.ask_parts().await;
+        }
+        Ok(())
+    }
+
+    /// What the last commit sent.
+    pub(super) fn sent(&self) -> &[SentBatch] {
+        &self.sent
+    }
+
+    /// Parts are shown and decide nothing, so a server that does not tell them is no error.
+    async fn ask_parts(&mut self) {
+        let sql = format!(
+            "SELECT table, count() FROM system.parts WHERE database = {} AND active GROUP BY table",
+            literal(&self.clickhouse.database)
+        );
+        let parts: HashMap<String, u64> = match self.client.rows::<(String, u64)>(&sql).await {
+            Ok(rows) => rows.into_iter().collect(),
+            Err(refused) => {
+                tracing::warn!(sink = %self.plan.name, error = %refused, "the server does not tell its parts");
+                return;
+            }
+        };
+        for (name, table) in &self.tables {
+            let parts = Some(parts.get(&table.layout.target).copied().unwrap_or(0));
+            self.sent.push(SentBatch { table: name.clone(), batch: BatchesLive { parts, ..BatchesLive::default() } });
+        }
+    }
+
+    /// Keeps a failure that is about one table to that table.
+    pub(super) fn contain(&mut self, table: &TableName, done: Result<(), Failure>) -> Result<(), Failure> {
+        match done {
+            Err(failure) if failure.class == ErrorClass::Row => {
+                let since = self.began.unwrap_or(Lsn::ZERO);
+                self.stop_at(table, since, failure.chain());
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn stop_at(&mut self, table: &TableName, since: Lsn, why: String) {
+        if self.stopped.contains_key(table) {
+            return;
+        }
+        let reason = format!("{why} ({})", way_back(table));
+        tracing::error!(sink = %self.plan.name, %table, error = %reason, "table stopped, the others go on");
+        self.stopped.insert(table.clone(), StoppedTable { since, reason });
+        self.unwritten_stops.insert(table.clone());
+        // Its rows of the round are dropped with the INSERT, of which nothing is stored yet.
+        self.batches.remove(table);
+        self.forget_writers(table);
+    }
+
+    async fn write_stops(&mut self) -> Result<(), Failure> {
+        for table in std::mem::take(&mut self.unwritten_stops) {
+            let Some(why) = self.stopped.get(&table) else { continue };
+            registry::stop(&self.client, &self.plan.name, why.since, &table, why)
+                .await
+                .map_err(|error| error.failure("write down that a table is stopped"))?;
+        }
+        Ok(())
+    }
+
+    /// The table is written again from `lsn` on.
+    pub(super) async fn revive(&mut self, lsn: Lsn, table: &TableName) -> Result<(), Failure> {
+        if self.stopped.remove(table).is_some() {
+            tracing::info!(sink = %self.plan.name, %table, "table is written again");
+            self.unwritten_stops.remove(table);
+            registry::revive(&self.client, &self.plan.name, lsn, table)
+                .await
+                .map_err(|error| error.failure("write down that a table is written again"))?;
+            self.forget_writers(table);
+        }
+        Ok(())
+    }
+
+    /// Forgets how a table was written: its shape is another one.
+    pub(super) fn forget_writers(&mut self, table: &TableName) {
+        self.writers.retain(|_, writer| writer.table != *table);
+    }
+
+    /// Marks where the round begins.
+    pub(super) fn begin(&mut self, lsn: Lsn) {
+        if self.began.is_none() {
+            self.began = Some(lsn);
+            self.sent.clear();
+        }
+    }
+}
+
+impl Writer {
+    fn stopped(table: TableName) -> Self {
+        Self { table, rows: None, sql: String::new(), header: Bytes::new() }
+    }
+}
+
+/// The INSERT of a table, and what its body begins with: the number of columns, their names, their types.
+fn insert(database: &str, layout: &Layout) -> (String, Bytes) {
+    let columns = layout.insert_columns();
+    let names: Vec<_> = columns.iter().map(|(name, _)| quoted(name)).collect();
+    let sql = format!(
+        "INSERT INTO {}.{} ({}) FORMAT RowBinaryWithNamesAndTypes",
+        quoted(database),
+        quoted(&layout.target),
+        names.join(", ")
+    );
+    let mut header = Vec::new();
+    put_length(columns.len(), &mut header);
+    for text in columns.iter().map(|(name, _)| name).chain(columns.iter().map(|(_, ty)| ty)) {
+        put_length(text.len(), &mut header);
+        header.extend_from_slice(text.as_bytes());
+    }
+    (sql, header.into())
+}
+
+/// A length as LEB128.
+fn put_length(mut length: usize, out: &mut Vec<u8>) {
+    while length >= 0x80 {
+        out.push(u8::try_from(length & 0x7f).unwrap_or_default() | 0x80);
+        length >>= 7;
+    }
+    out.push(u8::try_from(length).unwrap_or_default());
+}

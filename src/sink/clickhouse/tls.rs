@@ -1,0 +1,142 @@
+//! TLS as `tls.mode` asks for it, on rustls with the public authorities of `webpki-roots` and those of `tls.ca_file`.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+use crate::config::{TlsMode, TlsPlan};
+use crate::error::Failure;
+
+/// A configuration that checks what the plan says.
+///
+/// # Errors
+/// When the certificates of `ca_file` cannot be read.
+pub(super) fn config(plan: &TlsPlan) -> Result<Arc<ClientConfig>, Failure> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let broken = |error: Error| Failure::fatal("TLS cannot be set up").caused_by(error);
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(broken)?;
+    let config = match plan.mode {
+        TlsMode::VerifyIdentity | TlsMode::Disabled => {
+            builder.with_root_certificates(authorities(plan)?).with_no_client_auth()
+        }
+        TlsMode::VerifyCa => {
+            let full = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities(plan)?), provider)
+                .build()
+                .map_err(|error| Failure::fatal("TLS cannot be set up").caused_by(error))?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(full))).with_no_client_auth()
+        }
+        TlsMode::Required => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}
+
+fn authorities(plan: &TlsPlan) -> Result<RootCertStore, Failure> {
+    let mut store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let Some(path) = &plan.ca_file else { return Ok(store) };
+    let unreadable = |why: Box<dyn std::error::Error + Send + Sync>| {
+        Failure::fatal(format!("cannot read the certificates in \"{}\"", path.display())).caused_by(why)
+    };
+    let before = store.len();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.into()))? {
+        let certificate = certificate.map_err(|error| unreadable(error.into()))?;
+        store.add(certificate).map_err(|error| unreadable(error.into()))?;
+    }
+    if store.len() == before {
+        return Err(unreadable("there are none".into()));
+    }
+    Ok(store)
+}
+
+/// Checks who signed the certificate, and not whom it names.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The name is checked last: everything before it was right.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// Checks only that the server has the key of the certificate it shows.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,13 @@
+//! The ClickHouse sink against the engine itself, with a real source on the other side.
+
+mod check; // what `check` finds, and with which statement it is mended
+mod comparison; // the comparison of both sides sees every difference
+mod definitions; // changes of definitions, by policy
+mod faults; // the server refuses, hangs, is full, cuts off, or says yes and then no
+mod isolation; // what is wrong with one table is that table's alone
+mod keys; // what identifies a row changes
+mod kills; // signal 9 to both sides, then the same content
+mod mirror; // the copy equals the source, whatever happens on the way
+mod server; // the server of the test support starts, restarts, dies and keeps its users
+mod targets; // a target that is not the one that was left
+mod watch; // what the status says about the sink

@@ -1,0 +1,133 @@
+//! The tables of a ClickHouse as the cells that a source's rows become: a second statement of the type table in
+//! docs/clickhouse.md. The engine prints every value in the text that the source's server prints.
+
+use super::cells::{Cell, Content};
+use super::clickhouse::{ClickHouse, REPLICA};
+
+/// A column and its type as `DESCRIBE TABLE` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaColumn {
+    pub name: String,
+    pub ty: String,
+}
+
+/// What the text of a value becomes.
+#[derive(Clone, Copy)]
+enum Rule {
+    Integer,
+    /// The bits of a double, as an integer.
+    Real,
+    Text,
+    /// Text, of which the empty one stands for NULL: an array cannot be NULL.
+    Array,
+}
+
+/// How the values of a type are asked for: an expression of text, or of NULL.
+fn rule(ty: &str, column: &str) -> (String, Rule) {
+    let bare = |text: &str| {
+        let text = text.strip_prefix("LowCardinality(").and_then(|text| text.strip_suffix(')')).unwrap_or(text);
+        text.strip_prefix("Nullable(").and_then(|text| text.strip_suffix(')')).unwrap_or(text).to_owned()
+    };
+    let ty = bare(ty);
+    match ty.split('(').next().unwrap() {
+        name if name.starts_with("Int") || name.starts_with("UInt") => (format!("toString({column})"), Rule::Integer),
+        "Float32" | "Float64" => (format!("toString(reinterpretAsUInt64(toFloat64({column})))"), Rule::Real),
+        "Decimal" => {
+            let scale = ty.trim_end_matches(')').rsplit(", ").next().unwrap();
+            (format!("toDecimalString({column}, {scale})"), Rule::Text)
+        }
+        "Date32" | "DateTime64" | "Time64" => (format!("toString({column})"), Rule::Text),
+        "String" => (column.to_owned(), Rule::Text),
+        // The bytes of a vector as the source sends them: reinterpretAsString would cut zeros off their end.
+        "Array" if ty == "Array(Float32)" => (
+            format!("unhex(arrayStringConcat(arrayMap(x -> hex(reinterpretAsFixedString(x)), {column})))"),
+            Rule::Array,
+        ),
+        "Array" if ty == "Array(String)" => (format!("arrayStringConcat({column}, ',')"), Rule::Text),
+        _ => panic!("no rule for the type '{ty}' of {column}"),
+    }
+}
+
+/// The tables that are not the sink's own bookkeeping, sorted. Views are not tables.
+pub async fn replica_tables(server: &ClickHouse) -> Vec<String> {
+    let names = server
+        .query(format!(
+            "SELECT name FROM system.tables WHERE database = '{REPLICA}' AND engine LIKE '%MergeTree'
+             AND NOT startsWith(name, '_replicator') ORDER BY name"
+        ))
+        .await;
+    names.lines().map(str::to_owned).collect()
+}
+
+/// The columns of a table in its order.
+pub async fn replica_columns(server: &ClickHouse, table: &str) -> Vec<ReplicaColumn> {
+    let lines = server
+        .query(format!(
+            "SELECT hex(name), hex(type) FROM system.columns WHERE database = '{REPLICA}' AND table = '{table}'
+             ORDER BY position"
+        ))
+        .await;
+    let columns = lines.lines().map(|line| {
+        let (name, ty) = line.split_once('\t').unwrap();
+        ReplicaColumn { name: from_hex_text(name), ty: from_hex_text(ty) }
+    });
+    columns.collect()
+}
+
+/// The given columns of every row that FINAL shows, and for which `condition` holds.
+pub async fn replica_rows(server: &ClickHouse, table: &str, columns: &[String], condition: &str) -> Vec<Vec<Cell>> {
+    let all = replica_columns(server, table).await;
+    let mut rules = Vec::new();
+    let mut expressions = Vec::new();
+    for name in columns {
+        let found = all.iter().find(|column| column.name == *name);
+        let ty = &found.unwrap_or_else(|| panic!("{table} has no column {name} but {all:?}")).ty;
+        let (expression, rule) = rule(ty, &quoted(name));
+        // Hexadecimal text has nothing to escape, and NULL stays apart from it.
+        expressions.push(format!("hex({expression})"));
+        rules.push(rule);
+    }
+    let list = expressions.join(", ");
+    let sql = format!("SELECT {list} FROM {REPLICA}.{} FINAL WHERE {condition} FORMAT TSV", quoted(table));
+    let lines = server.query(sql).await;
+    let row = |line: &str| line.split('\t').zip(&rules).map(|(text, rule)| cell(*rule, text)).collect();
+    lines.lines().map(row).collect()
+}
+
+/// The source's rows as this sink keeps them: it has one type for text and bytes.
+pub fn as_replicated(mut source: Content) -> Content {
+    for cell in source.rows.iter_mut().flatten() {
+        if let Cell::Blob(bytes) = cell {
+            *cell = Cell::Text(std::mem::take(bytes));
+        }
+    }
+    source
+}
+
+fn cell(rule: Rule, text: &str) -> Cell {
+    if text == "\\N" {
+        return Cell::Null;
+    }
+    let bytes = from_hex(text);
+    let number = || std::str::from_utf8(&bytes).expect("a number in ASCII");
+    match rule {
+        Rule::Integer => number().parse().map_or_else(|_| Cell::Text(bytes.clone()), Cell::Integer),
+        Rule::Real => Cell::real(f64::from_bits(number().parse().expect("the bits of a number"))),
+        Rule::Array if bytes.is_empty() => Cell::Null,
+        Rule::Text | Rule::Array => Cell::Text(bytes),
+    }
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).expect("hexadecimal digits");
+    let pairs = text.as_bytes().chunks_exact(2);
+    pairs.map(|pair| u8::try_from(16 * digit(pair[0]) + digit(pair[1])).unwrap()).collect()
+}
+
+fn from_hex_text(text: &str) -> String {
+    String::from_utf8(from_hex(text)).unwrap()
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
