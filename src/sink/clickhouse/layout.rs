@@ -9,6 +9,7 @@
 //!
 //! ClickHouse's column names are told apart by case, and its keys by bytes.
 
+use super::names::{literal, quoted};
 use super::types::{Place, target_type};
 use crate::config::{ClickHouseTypes, Deletion, Mode, TableOptions};
 use crate::error::Failure;
@@ -155,7 +156,7 @@ impl Layout {
             quoted(database),
             quoted(table),
             columns.join(", "),
-            text_literal(comment)
+            literal(comment)
         )
     }
 }
@@ -168,16 +169,6 @@ pub(super) fn before(column: &str) -> String {
 /// A changelog's column for the value after the change.
 pub(super) fn after(column: &str) -> String {
     format!("after_{column}")
-}
-
-/// A name as SQL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
-}
-
-/// Text as SQL.
-pub(super) fn text_literal(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 fn check_target_name(table: &TableName, target: &str) -> Result<(), Failure> {
