@@ -119,7 +119,10 @@ async fn run_on(
     create_cursors(plan, wal, &contact.tables).await?;
     queue_jobs(&options, &contact, wal, &jobs)?;
     let (goal, _) = watch::channel(Goal::Forever);
-    let served = start_deliveries(plan, wal, &live, &stop, &goal)?;
+    // A run that has to end ends its reading when a sink has failed for good: the log could fill up, and nobody would empty it.
+    let reading = stop.child_token();
+    let give_up = options.once.then(|| reading.clone());
+    let served = start_deliveries(plan, wal, &live, &stop, &goal, give_up.as_ref())?;
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
     let (status, status_shown) = watch::channel(SnapshotStatus::default());
@@ -139,7 +142,7 @@ async fn run_on(
         requests: request_queue,
         jobs: rereads,
         live: Arc::clone(&live),
-        shutdown: stop.clone(),
+        shutdown: reading,
         until,
     };
     let read = Ingest::new(plan.source.clone(), wiring)?.run().await;
@@ -166,12 +169,18 @@ async fn run_on(
         join("http listener", http).await;
     }
     outcome?;
-    match failed_table {
-        Some((table, why)) if options.once => {
-            let why = why.unwrap_or_default();
-            Err(Failure::fatal(format!("the snapshot of table '{table}' failed: {why}")))
+    if !options.once || shutdown.is_cancelled() {
+        return Ok(());
+    }
+    if let Some((table, why)) = failed_table {
+        let why = why.unwrap_or_default();
+        return Err(Failure::fatal(format!("the snapshot of table '{table}' failed: {why}")));
+    }
+    match ingest::rereads(&wal.reader())?.into_iter().next() {
+        Some(ingest::Reread { table, why, .. }) => {
+            Err(Failure::fatal(format!("table '{table}' was to be read again, because {why}, and could not be")))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -236,6 +245,7 @@ fn backfill_of(job: &BackfillJob) -> Backfill {
     Backfill {
         where_clause: job.condition.clone(),
         chunk_rows: job.batch_size.map(NonZeroU32::get),
+        replace: job.replace,
         ..Backfill::whole(job.name())
     }
 }
@@ -255,10 +265,20 @@ async fn forward_backfills(
         let mut outcome = Ok(());
         for job in &wanted {
             let (stored, is_stored) = oneshot::channel();
-            let taken = jobs.send(Job::Backfill { backfill: backfill_of(job), stored: Some(stored) }).is_ok();
-            if !taken || is_stored.await.is_err() {
-                let refused = Failure::fatal(format!("table \"{}\" is not read again", job.name()));
-                outcome = Err(refused.hint("replicator status says why, in the table's snapshot"));
+            // Whoever drops the other end is stopping.
+            let answer = match jobs.send(Job::Backfill { backfill: backfill_of(job), stored: Some(stored) }) {
+                Ok(()) => is_stored.await.unwrap_or_else(|_| {
+                    Err(Failure::fatal("another job of the table failed, or the daemon is stopping"))
+                }),
+                Err(_) => Err(Failure::fatal("the daemon is stopping")),
+            };
+            if let Err(failure) = answer {
+                let hint = failure.hint.clone();
+                let refused = Failure::fatal(format!("table \"{}\" is not read again", job.name())).caused_by(failure);
+                outcome = Err(match hint {
+                    Some(hint) => refused.hint(hint),
+                    None => refused,
+                });
                 break;
             }
         }
@@ -327,6 +347,7 @@ fn start_deliveries(
     live: &Arc<Live>,
     stop: &CancellationToken,
     goal: &watch::Sender<Goal>,
+    give_up: Option<&CancellationToken>,
 ) -> Result<Vec<Served>, Failure> {
     let mut served = Vec::new();
     for sink_plan in &plan.sinks {
@@ -335,6 +356,7 @@ fn start_deliveries(
         live.add_sink(Arc::clone(&shown));
         let delivery = Delivery::new(sink, wal.clone(), shown, stop.clone(), goal.subscribe());
         let (end, ended) = oneshot::channel();
+        let give_up = give_up.cloned();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -343,8 +365,12 @@ fn start_deliveries(
         std::thread::Builder::new()
             .name(format!("sink-{}", sink_plan.name))
             .spawn(move || {
+                let outcome = runtime.block_on(delivery.run());
+                if let Some(reading) = give_up.filter(|_| outcome.is_err()) {
+                    reading.cancel();
+                }
                 // Nobody listens any more only if the daemon itself is on its way out.
-                drop(end.send(runtime.block_on(delivery.run())));
+                drop(end.send(outcome));
             })
             .map_err(|error| Failure::fatal("cannot start a sink's thread").caused_by(error))?;
         served.push(Served { name: sink_plan.name.clone(), ended });

@@ -1,7 +1,9 @@
 //! Definitions that changed while nobody was reading: the server shows only the last state, the statements show the way.
 
+use serde_json::json;
+
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::{Kind, ServerOptions};
+use crate::support::server::{Kind, Server, ServerOptions};
 
 /// Tables whose older rows must get what each statement said, though later ones said something else.
 const CHANGES: [&str; 7] = [
@@ -89,4 +91,53 @@ async fn an_alter_in_two_phases_changes_the_copy_once_on_mariadb() {
     let events: Vec<mysql_async::Row> = sandbox.server.query("SHOW BINLOG EVENTS").await;
     let started = |row: &mysql_async::Row| row.get::<String, _>(5).is_some_and(|info| info.contains("START ALTER"));
     assert_eq!(events.iter().filter(|row| started(row)).count(), 3, "the server wrote every ALTER in two phases");
+}
+
+/// To the binlog such a column is a BINARY of its length.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_that_only_looks_like_binary_stops_the_stream_by_its_name_on_mariadb() {
+    for (ty, value) in [("UUID", "UUID()"), ("INET4", "'192.0.2.1'"), ("INET6", "'2001:db8::1'")] {
+        let mut sandbox = Sandbox::on(Server::start(Kind::MariaDb).await).await;
+        sandbox.set("/source/startup_mode", json!("latest"));
+        sandbox.server.exec(format!("CREATE TABLE {DATABASE}.t (id INT PRIMARY KEY, plain BINARY(4), odd {ty})")).await;
+        sandbox.run_once();
+        sandbox.server.exec(format!("INSERT INTO {DATABASE}.t VALUES (1, 'x', {value})")).await;
+
+        let output = sandbox.run(&["start", "--once"]);
+
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        let expected =
+            format!("column \"odd\" of table \"shop.t\" has type {}, which is not supported", ty.to_lowercase());
+        assert!(said.contains(&expected) && said.contains("source.exclude"), "{said}");
+    }
+}
+
+/// A sink that comes when the log is trimmed has every table read again, also one that nobody can read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_to_the_end_does_not_wait_for_a_table_that_cannot_be_read_again_on_mariadb() {
+    let mut sandbox = Sandbox::on(Server::start(Kind::MariaDb).await).await;
+    sandbox.set("/source/startup_mode", json!("latest"));
+    sandbox
+        .server
+        .exec(format!(
+            "USE {DATABASE}; CREATE TABLE odd (id INT PRIMARY KEY, u UUID); CREATE TABLE t (id INT PRIMARY KEY)"
+        ))
+        .await;
+    sandbox.run_once();
+    for id in 0..3 {
+        sandbox.server.exec(format!("INSERT INTO {DATABASE}.t VALUES ({id})")).await;
+        sandbox.run_once();
+    }
+    let first = sandbox.config()["sinks"][0].clone();
+    let second = json!({ "name": "late", "type": "sqlite", "path": sandbox.path("late.db"), "table_name": "{table}" });
+    sandbox.set("/sinks", json!([first, second]));
+
+    let output = sandbox.run(&["start", "--once"]);
+
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("a new sink on a log that was trimmed"), "{said}");
+    let end = said.lines().filter(|line| line.contains("error:")).collect::<Vec<_>>().join("\n");
+    assert!(end.contains("'shop.odd'") && end.contains("uuid"), "{said}");
 }

@@ -13,13 +13,16 @@
 mod support; // servers, the daemon, comparing both sides, random writers: no test of the product itself
 
 mod architecture; // the import rules between the modules of src/
+mod backfill; // tables that are read again on request: the copy equals the source
 mod cli; // the program as a shell meets it, without a server
 mod clickhouse; // the ClickHouse sink against the engine itself: mirror, history, kills, faults
 mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
 mod copying; // what is at the source is at the sink, whenever it was written
 mod definitions; // definitions that changed while nobody was reading
+mod full_log; // a full log holds up neither a stop nor an error nor the end of a run
 mod kills; // the same after signal 9 at any moment
+mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod mirror; // the copy equals the source, whatever happens on the way
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given

@@ -17,6 +17,7 @@
 mod support;
 
 mod binlog; // source to log: bulk and small transactions
+mod clickhouse; // log and binary log to ClickHouse
 mod latency; // commit at the source to visible in SQLite
 mod load; // what the source holds
 mod measure; // time and memory of a process; the table
@@ -34,7 +35,7 @@ use support::server::Kind;
 async fn main() -> ExitCode {
     // cargo passes --bench; a name that is no scenario is a mistake, not an empty run.
     let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
-    let scenarios = ["bulk", "small", "snapshot", "sqlite", "latency", "memory"];
+    let scenarios = ["bulk", "small", "snapshot", "sqlite", "latency", "memory", "ch_bulk", "ch_updates", "ch_latency"];
     let kinds = [Kind::MySql, Kind::MariaDb];
     for word in &words {
         if !scenarios.contains(&word.as_str()) && !kinds.iter().any(|kind| kind.to_string() == *word) {
@@ -62,7 +63,10 @@ async fn main() -> ExitCode {
                 "snapshot" => snapshot::compare(kind, &mut table).await,
                 "sqlite" => sqlite::run(kind, &mut table).await,
                 "latency" => latency::run(kind, &mut table).await,
-                _ => memory::run(kind, &mut table).await,
+                "memory" => memory::run(kind, &mut table).await,
+                "ch_bulk" => clickhouse::bulk(kind, &mut table).await,
+                "ch_updates" => clickhouse::updates(kind, &mut table).await,
+                _ => clickhouse::latency(kind, &mut table).await,
             }
         }
     }

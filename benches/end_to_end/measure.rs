@@ -68,6 +68,8 @@ struct Line {
     value: f64,
     limit: f64,
     unit: &'static str,
+    /// The limit is the least, not the most.
+    is_least: bool,
 }
 
 /// All results so far.
@@ -86,12 +88,23 @@ impl Table {
             value: ours / reference.1,
             limit,
             unit: "x",
+            is_least: false,
         });
     }
 
     /// A measured value against a limit.
     pub fn value(&mut self, what: &str, value: f64, unit: &'static str, limit: f64) {
-        self.add(Line { what: what.to_owned(), ours: String::new(), reference: String::new(), value, limit, unit });
+        self.measured(what, value, unit, limit, false);
+    }
+
+    /// A measured value that must not be below a limit.
+    pub fn at_least(&mut self, what: &str, value: f64, unit: &'static str, limit: f64) {
+        self.measured(what, value, unit, limit, true);
+    }
+
+    fn measured(&mut self, what: &str, value: f64, unit: &'static str, limit: f64, is_least: bool) {
+        let (ours, reference) = (String::new(), String::new());
+        self.add(Line { what: what.to_owned(), ours, reference, value, limit, unit, is_least });
     }
 
     /// Shown at once as well: a run takes many minutes, and a later scenario may fail.
@@ -107,7 +120,7 @@ impl Table {
 
 impl Line {
     fn is_kept(&self) -> bool {
-        self.value <= self.limit
+        if self.is_least { self.value >= self.limit } else { self.value <= self.limit }
     }
 }
 
@@ -121,8 +134,9 @@ impl fmt::Display for Table {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, ours, reference, value, limit, unit } = self;
+        let Self { what, ours, reference, value, limit, unit, is_least } = self;
+        let bound = if *is_least { "at least " } else { "" };
         let kept = if self.is_kept() { "yes" } else { "NO" };
-        write!(f, "| {what} | {ours} | {reference} | {value:.2} {unit} | {limit} {unit} | {kept} |")
+        write!(f, "| {what} | {ours} | {reference} | {value:.2} {unit} | {bound}{limit} {unit} | {kept} |")
     }
 }

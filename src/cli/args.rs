@@ -73,10 +73,12 @@ and exits. Rows are placed in the log so that they never overwrite newer ones.
 Examples:
   replicator backfill --database shop --table users
   replicator backfill --database shop --table orders --where \"created_at >= '2026-01-01'\"
+  replicator backfill --database shop --table users --replace
+                                         empty the copies first: rows that are gone at the source go
   replicator backfill --tables backfill.yaml
 
 backfill.yaml:
-  - { database: shop, table: users }
+  - { database: shop, table: users, replace: true }
   - { database: shop, table: orders, where: \"id > 1000\", batch_size: 5000 }")]
     Backfill(BackfillArgs),
     /// Look into the log
@@ -176,8 +178,11 @@ pub(super) struct BackfillArgs {
     /// Rows read at once; source.snapshot.chunk_rows without it
     #[arg(long, value_name = "ROWS", requires = "table")]
     pub(super) batch_size: Option<NonZeroU32>,
-    /// YAML file with a list of the same: database, table, where, batch_size
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["database", "table", "condition", "batch_size"])]
+    /// Empty the copies first, so that rows that the source no longer has go as well
+    #[arg(long, requires = "table", conflicts_with = "condition")]
+    pub(super) replace: bool,
+    /// YAML file with a list of the same: database, table, where, batch_size, replace
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["database", "table", "condition", "batch_size", "replace"])]
     pub(super) tables: Option<PathBuf>,
 }
 

@@ -22,7 +22,7 @@ pub(super) fn jobs(arguments: &BackfillArgs) -> anyhow::Result<Vec<BackfillJob>>
         return Err(Misuse("--database and --table go together".to_owned()).into());
     };
     let condition = arguments.condition.clone();
-    Ok(vec![BackfillJob { database, table, condition, batch_size: arguments.batch_size }])
+    Ok(vec![BackfillJob { database, table, condition, batch_size: arguments.batch_size, replace: arguments.replace }])
 }
 
 fn read_file(file: &Path) -> anyhow::Result<Vec<BackfillJob>> {
@@ -32,6 +32,11 @@ fn read_file(file: &Path) -> anyhow::Result<Vec<BackfillJob>> {
     let jobs: Vec<BackfillJob> = serde_norway::from_str(&text).map_err(|error| misuse(error.to_string()))?;
     if jobs.is_empty() {
         return Err(misuse("it is empty".to_owned()).into());
+    }
+    if let Some(job) = jobs.iter().find(|job| job.replace && job.condition.is_some()) {
+        return Err(
+            misuse(format!("\"{}\" has both where and replace: a part cannot replace the whole", job.name())).into()
+        );
     }
     Ok(jobs)
 }
@@ -72,20 +77,31 @@ mod tests {
     #[test]
     fn a_file_lists_tables_with_their_conditions() {
         let jobs = from_file(
-            "- { database: shop, table: users }\n- { database: shop, table: orders, where: 'id > 5', batch_size: 7 }",
+            "- { database: shop, table: users, replace: true }\n- { database: shop, table: orders, where: 'id > 5', batch_size: 7 }",
         );
-        let job = |table: &str, condition: Option<&str>, batch_size| BackfillJob {
+        let job = |table: &str, condition: Option<&str>, batch_size, replace| BackfillJob {
             database: "shop".into(),
             table: table.into(),
             condition: condition.map(str::to_owned),
             batch_size,
+            replace,
         };
-        assert_eq!(jobs.unwrap(), [job("users", None, None), job("orders", Some("id > 5"), NonZeroU32::new(7))]);
+        assert_eq!(
+            jobs.unwrap(),
+            [job("users", None, None, true), job("orders", Some("id > 5"), NonZeroU32::new(7), false)]
+        );
     }
 
     #[test]
     fn a_file_that_says_something_else_is_misuse() {
-        for text in ["", "[]", "database: shop", "- { database: shop }", "- { database: a, table: b, wher: c }"] {
+        for text in [
+            "",
+            "[]",
+            "database: shop",
+            "- { database: shop }",
+            "- { database: a, table: b, wher: c }",
+            "- { database: a, table: b, where: c, replace: true }",
+        ] {
             let error = from_file(text).unwrap_err();
             assert!(error.is::<Misuse>(), "{text}: {error}");
         }

@@ -161,7 +161,7 @@ pub(super) fn read(
         match (url.is_https, tls.mode) {
             (false, TlsMode::Disabled) => {}
             (true, TlsMode::Disabled) => {
-                url_key.problem("is https, and tls.mode is disabled; write http, or another mode")
+                url_key.problem("is https, and tls.mode is disabled; write http, or another mode");
             }
             (false, _) => url_key.problem("is http, which has no TLS; write https, or tls: { mode: disabled }"),
             (true, _) => {}

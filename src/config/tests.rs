@@ -478,7 +478,10 @@ zz: 1
         for key in list.split(", ") {
             let heading = documentation.contains(&format!("\n## {key}\n"));
             let cell = documentation.contains(&format!("`{key}`")) || documentation.contains(&format!(".{key}`"));
-            assert!(heading || cell || matches!(key, "snapshot" | "batch" | "ddl"), "docs/configuration.md has no {key}");
+            assert!(
+                heading || cell || matches!(key, "snapshot" | "batch" | "ddl"),
+                "docs/configuration.md has no {key}"
+            );
             keys += 1;
         }
     }

@@ -76,6 +76,9 @@ pub struct BackfillJob {
     /// Rows of a chunk; `source.snapshot.chunk_rows` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<std::num::NonZeroU32>,
+    /// Whether the copies are emptied first, so that rows that the source no longer has go. Not with a condition.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 impl BackfillJob {

@@ -65,7 +65,13 @@ impl Running {
 }
 
 fn job(table: &str) -> BackfillJob {
-    BackfillJob { database: "shop".into(), table: table.into(), condition: Some("id > 1".into()), batch_size: None }
+    BackfillJob {
+        database: "shop".into(),
+        table: table.into(),
+        condition: Some("id > 1".into()),
+        batch_size: None,
+        replace: false,
+    }
 }
 
 #[tokio::test]

@@ -52,8 +52,8 @@ pub(super) struct RoundRows {
 /// The counters of one sink.
 #[derive(Debug)]
 pub(super) struct Applied {
-    applied_prefix: Vec<u8>,
-    skipped_prefix: Vec<u8>,
+    /// Of the keys of the counters (applied, skipped).
+    prefixes: (Vec<u8>, Vec<u8>),
     /// (applied, skipped).
     totals: HashMap<TableName, (u64, u64)>,
     /// Rows of the open round, by schema: names are looked up once a round.
@@ -69,8 +69,8 @@ impl Applied {
         for (table, rows) in skipped_rows(reader, sink)? {
             totals.entry(table).or_default().1 = rows;
         }
-        let (applied_prefix, skipped_prefix) = (applied_prefix(sink), skipped_prefix(sink));
-        Ok(Self { applied_prefix, skipped_prefix, totals, round: HashMap::new() })
+        let prefixes = (applied_prefix(sink), skipped_prefix(sink));
+        Ok(Self { prefixes, totals, round: HashMap::new() })
     }
 
     /// Rows so far, by table: (applied, skipped).
@@ -107,8 +107,7 @@ impl Applied {
             let totals = self.totals.entry(table.clone()).or_default();
             totals.0 += applied;
             totals.1 += skipped;
-            let (prefix, total) =
-                if skipped > 0 { (&self.skipped_prefix, totals.1) } else { (&self.applied_prefix, totals.0) };
+            let (prefix, total) = if skipped > 0 { (&self.prefixes.1, totals.1) } else { (&self.prefixes.0, totals.0) };
             state.push((name_key(prefix, &table), Some(encode("an applied counter", &total)?)));
             counts.push(RoundRows { table, applied, skipped });
         }

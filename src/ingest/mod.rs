@@ -4,11 +4,13 @@
 //! into one commit of the log: the frames of a source transaction, the position behind it, the schemas it names, the
 //! table records, the row counters, and the progress of a snapshot chunk.
 //!
-//! - [`run`]: the loop, its reconnects, and when it hands frames to the log's writer.
+//! - [`run`]: the loop, its reconnects, and its waits for the log.
+//! - `reading`: one connection's events in order, and when what they make is handed to the log's writer.
 //! - `writer`: frames out of rows; fragments of large transactions.
 //! - `session`: what an item of the decoder does to the log.
 //! - `registry`: which schema each table has at this place of the log.
 //! - `ddl`: what a statement changes.
+//! - `older_rows`: what rows of before a change hold under the new schema.
 //! - `lineage`: which older column, or which statement, a column comes from.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
 //! - `place`: chunks and whole-table reads into the log.
@@ -16,7 +18,9 @@
 
 mod ddl;
 mod lineage;
+mod older_rows;
 mod place;
+mod reading;
 mod registry;
 mod run;
 mod session;

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::state::Counts;
 use crate::codec::frame::{FrameHeader, Mark, RowOp, TableChange};
 use crate::error::Failure;
-use crate::model::{Origin, SourcePosition, TableSchema};
+use crate::model::{Origin, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::snapshot::handoff::{
     ExactRead, FilePos, Images, Paused, Placed, Request, SnapshotMark, WindowId,
 };
@@ -77,7 +77,13 @@ impl Session<'_> {
             Request::Pause { reply } => self.pause(reply, at, origin).await,
             Request::Mark { mark, progress, reply } => {
                 let mark = match mark {
-                    SnapshotMark::Begun { table, replaces } => {
+                    SnapshotMark::Begun { table, replaces, empties } => {
+                        self.save_position(at)?;
+                        // A table has one job at a time: what is still noted or waits is of one that has ended.
+                        self.ctx.windows.invalidate(&table);
+                        if empties {
+                            self.empty_copies(&table, origin)?;
+                        }
                         // The job is now in the snapshot's own progress; a job that only adds does not stand for one that replaces.
                         if replaces || self.ctx.outstanding.get(&table) == Some(&false) {
                             self.ctx.writer.remove(&super::state::reread_key(&table));
@@ -98,6 +104,13 @@ impl Session<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Empties the table at the sinks. Of a table without a schema they have nothing.
+    fn empty_copies(&mut self, table: &TableName, origin: &Origin) -> Result<(), Failure> {
+        let Some(schema) = self.ctx.registry.current(table).map(|current| current.id) else { return Ok(()) };
+        let change = TableChange::Replace { table: table.clone(), schema };
+        self.single(FrameHeader::Change { origin: origin.clone(), change })
     }
 
     /// Places every chunk that the stream has passed.

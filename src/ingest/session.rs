@@ -74,10 +74,16 @@ impl<'a> Session<'a> {
             Some(conn) => conn,
             None => self.open_control().await?,
         };
-        // MySQL writes a DDL statement to the binlog before its change of the dictionary can be seen; opening the table waits
-        // on the statement's metadata lock.
-        schema::wait_for_ddl(&mut conn, table).await?;
-        let described = schema::describe(&mut conn, self.server.flavour, table).await?;
+        let flavour = self.server.flavour;
+        let described = tokio::select! {
+            described = async {
+                // MySQL writes a DDL statement to the binlog before its change of the dictionary can be seen; opening the table
+                // waits on the statement's metadata lock.
+                schema::wait_for_ddl(&mut conn, table).await?;
+                schema::describe(&mut conn, flavour, table).await
+            } => described?,
+            () = self.ctx.shutdown.cancelled() => return Err(Failure::retry("stopped while a table was described")),
+        };
         self.control = Some(conn);
         Ok(described.map(|described| described.schema))
     }
@@ -101,7 +107,11 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         // A unique key stands only in information_schema, which may already show a later state.
-        let described = self.describe(table).await?.filter(|described| described.same_image(seen));
+        let described = self.describe(table).await?;
+        if let Some(described) = &described {
+            schema::refuse_disguised(seen, described)?;
+        }
+        let described = described.filter(|described| described.same_image(seen));
         let adopted = described.unwrap_or_else(|| {
             let mut schema = seen.clone();
             if schema.key.is_none() {
@@ -123,7 +133,14 @@ impl<'a> Session<'a> {
         origin: &Origin,
     ) -> Result<(), Failure> {
         self.has_rows = true;
-        self.ctx.writer.rows(current.id, op, rows, body, || origin.clone()).await
+        self.ctx.writer.rows(current.id, op, rows, body, || origin.clone())?;
+        if self.ctx.writer.is_fragmented() && self.ctx.writer.wants_flush() {
+            if self.ctx.shutdown.is_cancelled() {
+                return Err(Failure::retry("stopped inside a transaction"));
+            }
+            self.ctx.flush().await?;
+        }
+        Ok(())
     }
 
     /// Rows of a captured table in a rows event: counted, appended unopened, their keys noted if a snapshot asks for it.
@@ -221,7 +238,7 @@ impl<'a> Session<'a> {
         if !self.schemas.is_empty() {
             // The schemas told inside it were stored with it; what is known goes back to the last finished group.
             self.save_position(at)?;
-            self.ctx.writer.flush_durable().await?;
+            self.ctx.durable().await?;
             self.ctx.reload_registry()?;
             self.forgotten.append(&mut self.schemas);
         }

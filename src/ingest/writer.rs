@@ -70,8 +70,9 @@ impl LogWriter {
         self.appender.put_state(key, Some(value));
     }
 
-    /// Adds rows of one table. `origin` is asked only when a frame fills up before the transaction ends.
-    pub(super) async fn rows(
+    /// Adds rows of one table. `origin` is asked only when a frame fills up before the transaction ends; behind it the caller flushes
+    /// when [`LogWriter::wants_flush`] says so.
+    pub(super) fn rows(
         &mut self,
         schema: SchemaId,
         op: RowOp,
@@ -82,9 +83,6 @@ impl LogWriter {
         let full = !self.bodies.is_empty() && self.bodies.len() + body.len() > FRAME_BYTES;
         if full || self.held.is_some() || self.rows.saturating_add(rows) >= MAX_ROWS {
             self.close_frame(origin(), GroupEnd::More)?;
-            if self.appender.pending_bytes() >= FLUSH_BYTES {
-                self.flush().await?;
-            }
         }
         if rows >= MAX_ROWS {
             return Err(Failure::fatal(format!(

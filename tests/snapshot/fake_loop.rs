@@ -27,6 +27,8 @@ pub struct Log {
     /// Whole-table reads: schema, pieces, whether they replace.
     pub whole: Vec<(TableSchema, Vec<Images>, bool)>,
     pub marks: Vec<SnapshotMark>,
+    /// Definitions that came as chunks without rows.
+    pub announced: Vec<TableSchema>,
     pub state: BTreeMap<Vec<u8>, Vec<u8>>,
     /// So many chunks are to be discarded.
     pub discard: u32,
@@ -139,6 +141,12 @@ async fn serve(options: Opts, kind: Kind, mut requests: mpsc::Receiver<Request>,
             Request::CloseWindow { .. } => {}
             Request::PlaceChunk { schema, images, progress, reply, .. } => {
                 let mut log = log.lock().unwrap();
+                if images.rows == 0 {
+                    log.state.insert(progress.0, progress.1);
+                    log.announced.push(TableSchema::clone(&schema));
+                    reply.send(Placed::Appended { kept: 0, superseded: 0 }).ok();
+                    continue;
+                }
                 if log.discard > 0 {
                     log.discard -= 1;
                     reply.send(Placed::Discarded).ok();

@@ -60,7 +60,7 @@ both_servers! {
         let log = log.lock().unwrap();
         assert!(log.chunks.len() >= 15 && log.chunks.iter().all(|(_, images)| images.rows <= 7));
         let table = table("t");
-        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone(), replaces: false }, SnapshotMark::Finished { table, rows: 100 }]);
+        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone(), replaces: false, empties: false }, SnapshotMark::Finished { table, rows: 100 }]);
     }
 
     async fn keys_of_every_kind_are_read_in_chunks(kind: Kind) {
@@ -125,6 +125,7 @@ both_servers! {
 
         let log = log.lock().unwrap();
         assert!(log.chunks.is_empty() && log.whole.is_empty());
+        assert_eq!(log.announced.iter().map(|schema| &schema.name).collect::<Vec<_>>(), [&table("t")]);
         assert_eq!(log.marks.last().unwrap(), &SnapshotMark::Finished { table: table("t"), rows: 0 });
     }
 
@@ -195,7 +196,7 @@ both_servers! {
         let (stored, told) = tokio::sync::oneshot::channel();
 
         let run = Run::start(&server, SMALL, log(), vec![Job::Backfill { backfill: part, stored: Some(stored) }]);
-        told.await.unwrap();
+        told.await.unwrap().unwrap();
         let status = run.settle().await;
         assert_eq!((status.tables[0].rows, status.first_failed()), (13, None));
         assert_eq!(run.log.lock().unwrap().chunks.iter().map(|(_, images)| images.rows).sum::<u32>(), 13);
@@ -206,7 +207,8 @@ both_servers! {
         run.until(|status| status.tables[0].rows == 100 && status.is_settled()).await;
         let log = run.end().await;
         assert_copied(&server, &log, "t").await;
-        assert!(log.lock().unwrap().whole[0].2 && log.lock().unwrap().chunks.is_empty());
+        let log = log.lock().unwrap();
+        assert!(log.whole.is_empty() && log.marks.contains(&SnapshotMark::Begun { table: table("t"), replaces: true, empties: true }));
     }
 
     async fn what_cannot_be_read_fails_by_name_and_the_others_go_on(kind: Kind) {

@@ -60,7 +60,8 @@ impl Daemon {
         what: &str,
         mut condition: impl FnMut(&Value) -> bool,
     ) -> Value {
-        let deadline = Instant::now() + limit;
+        let start = Instant::now();
+        let deadline = start + limit;
         loop {
             let seen = match self.status() {
                 Ok(status) if condition(&status) => return status,
@@ -71,7 +72,8 @@ impl Daemon {
                 panic!("replicator ended with {} before {what}", describe(status));
             }
             assert!(Instant::now() < deadline, "not within {limit:?}: {what}; the last status:\n{seen}");
-            tokio::time::sleep(POLL).await;
+            // Every look is a process of its own, which would take a long wait's time from what is waited for.
+            tokio::time::sleep((start.elapsed() / 20).clamp(POLL, 50 * POLL)).await;
         }
     }
 

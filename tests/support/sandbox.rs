@@ -64,6 +64,12 @@ impl Sandbox {
     /// [`Sandbox::with_clickhouse`] around servers with options of their own.
     pub async fn with_clickhouse_on(server: Server, clickhouse: ClickHouse) -> Self {
         let mut sandbox = Self::on(server).await;
+        sandbox.attach_clickhouse(clickhouse);
+        sandbox
+    }
+
+    /// Puts a ClickHouse in the place of the SQLite file.
+    pub fn attach_clickhouse(&mut self, clickhouse: ClickHouse) {
         let sink = json!({
             "name": "ch",
             "type": "clickhouse",
@@ -76,9 +82,8 @@ impl Sandbox {
             "mode": "mirror",
             "deletion": "hard",
         });
-        sandbox.set("/sinks/0", sink);
-        sandbox.clickhouse = Some(clickhouse);
-        sandbox
+        self.set("/sinks/0", sink);
+        self.clickhouse = Some(clickhouse);
     }
 
     pub fn clickhouse(&self) -> &ClickHouse {

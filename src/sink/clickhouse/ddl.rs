@@ -87,7 +87,7 @@ impl Target {
             Some(old) => old.layout.target.clone(),
             None => self.plan.target_name(&name),
         };
-        let wanted = Layout::new(schema, &self.plan.options_for(&name), &self.clickhouse.types, target)
+        let wanted = Layout::new(schema, &self.plan.options_for(&name), self.clickhouse.types, target)
             .map_err(|failure| Failure { class: ErrorClass::Row, ..failure })?;
         let layout = match self.tables.get(&name) {
             None => {
@@ -206,11 +206,12 @@ impl Target {
                         {
                             commands.push(set_aside(&name, lsn));
                         }
-                        let default = match (layout.mode, schema.columns.get(column.source)) {
-                            (Mode::Mirror, Some(source)) => default_literal(&schema.name, source, &column.ty)
+                        let default = match layout.mode {
+                            Mode::Mirror => default_literal(schema, column.source, &column.ty, self.clickhouse.types)
                                 .map_err(|failure| Refused::refused_here(failure.chain()))?
                                 .map_or(String::new(), |literal| format!(" DEFAULT {literal}")),
-                            _ => String::new(),
+                            // Its older lines had no such column.
+                            Mode::History => String::new(),
                         };
                         commands.push(format!("ADD COLUMN IF NOT EXISTS {} {}{default}", quoted(&name), column.ty));
                         commands
@@ -257,9 +258,7 @@ impl Target {
         match self.clickhouse.ddl.truncate {
             DdlAction::Apply => self.empty(at, name, Emptied::Gone, "truncate").await,
             DdlAction::Ignore => Ok(()),
-            DdlAction::Stop => {
-                Err(Failure::row(format!("{name} was truncated, and `ddl: {{ truncate: stop }}` says to stop then")))
-            }
+            DdlAction::Stop => Err(Failure::row(format!("{name} was truncated, and `ddl.truncate` says to stop then"))),
         }
     }
 
@@ -306,9 +305,7 @@ impl Target {
             DdlAction::Apply => {}
             DdlAction::Ignore => return Ok(()),
             DdlAction::Stop => {
-                return Err(Failure::row(format!(
-                    "{name} was dropped, and `ddl: {{ drop_table: stop }}` says to stop then"
-                )));
+                return Err(Failure::row(format!("{name} was dropped, and `ddl.drop_table` says to stop then")));
             }
         }
         let Some(table) = self.tables.get(name) else { return Ok(()) };
@@ -369,9 +366,7 @@ impl Target {
         let Some(old) = self.tables.get(from).cloned() else { return self.shape(at.lsn, schema, &[]).await };
         let policy = self.clickhouse.ddl.rename;
         if policy == DdlAction::Stop {
-            return Err(Failure::row(format!(
-                "{from} was renamed to {to}, and `ddl: {{ rename: stop }}` says to stop then"
-            )));
+            return Err(Failure::row(format!("{from} was renamed to {to}, and `ddl.rename` says to stop then")));
         }
         let options = StoredOptions::of(&self.plan, &self.clickhouse, to);
         if let Some(difference) = old.options.difference(&options) {

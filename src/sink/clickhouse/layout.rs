@@ -151,7 +151,7 @@ impl Layout {
             (Mode::History, _) => ("ReplacingMergeTree".to_owned(), "`_lsn`, `_ordinal`".to_owned()),
         };
         format!(
-            "CREATE TABLE IF NOT EXISTS {}.{} ({}) ENGINE = {engine} ORDER BY ({order}) COMMENT {}",
+            "CREATE TABLE IF NOT EXISTS {}.{} ({}) ENGINE = {engine} ORDER BY ({order}) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 COMMENT {}",
             quoted(database),
             quoted(table),
             columns.join(", "),

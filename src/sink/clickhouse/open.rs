@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::client::Client;
-use super::names::literal;
+use super::names::{literal, quoted};
 use super::target::Target;
 use crate::config::{ClickHousePlan, Mode};
 use crate::error::Failure;
@@ -11,11 +11,22 @@ use crate::model::TableName;
 
 /// Whether the server answers this user, and has the database.
 pub(super) async fn reach(client: &Client, plan: &ClickHousePlan) -> Result<(), Failure> {
-    // The database of a query that needs none is looked up as well: an error here names it.
-    client
-        .execute("SELECT 1 FORMAT Null", false)
-        .await
-        .map_err(|error| error.failure(&format!("open database \"{}\" at {}", plan.database, plan.url)))
+    /// `UNKNOWN_DATABASE`.
+    const NO_DATABASE: Option<u32> = Some(81);
+    let what = format!("open database \"{}\" at {}", plan.database, plan.url);
+    // The database of a query that needs none is looked up as well.
+    client.execute("SELECT 1 FORMAT Null", false).await.map_err(|error| {
+        let missing = error.code == NO_DATABASE;
+        let failure = error.failure(&what);
+        if missing {
+            failure.hint(format!(
+                "run `CREATE DATABASE {}` at the server, or set the sink's `database`",
+                quoted(&plan.database)
+            ))
+        } else {
+            failure
+        }
+    })
 }
 
 /// Tables that are not as the sink left them, with what is different.

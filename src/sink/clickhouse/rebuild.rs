@@ -13,7 +13,7 @@ use super::literal::default_literal;
 use super::names::{literal, quoted};
 use super::reshape::Origin;
 use super::types::{Base, Type};
-use crate::config::ClickHousePlan;
+use crate::config::{ClickHousePlan, ClickHouseTypes};
 use crate::model::TableSchema;
 
 /// The comment of a table that the sink made at `lsn`.
@@ -50,7 +50,7 @@ pub(super) async fn rebuild(
                 "INSERT INTO {} ({}) SELECT {} FROM {} FINAL",
                 place(&beside),
                 names(new),
-                expressions(new, schema, origins),
+                expressions(new, schema, origins, plan.types)?,
                 place(target)
             );
             client.execute(&sql, true).await?;
@@ -66,23 +66,26 @@ fn names(layout: &Layout) -> String {
 }
 
 /// An expression over the old table for every column of the new one.
-fn expressions(layout: &Layout, schema: &TableSchema, origins: &[Origin]) -> String {
+fn expressions(
+    layout: &Layout,
+    schema: &TableSchema,
+    origins: &[Origin],
+    types: ClickHouseTypes,
+) -> Result<String, Refused> {
     let mut expressions = Vec::new();
     for (name, _) in layout.insert_columns() {
         let place = layout.columns.iter().position(|column| column.name == name);
         let expression = match place.and_then(|place| Some((layout.columns.get(place)?, origins.get(place)?))) {
             Some((column, Origin::Kept { name: old, ty })) => converted(&quoted(old), ty, &column.ty),
-            Some((column, Origin::Added)) => schema
-                .columns
-                .get(column.source)
-                .and_then(|source| default_literal(&schema.name, source, &column.ty).ok().flatten())
+            Some((column, Origin::Added)) => default_literal(schema, column.source, &column.ty, types)
+                .map_err(|failure| Refused::refused_here(failure.chain()))?
                 .unwrap_or_else(|| format!("defaultValueOfTypeName({})", literal(&column.ty))),
             // The version, and the mark of a soft or hard deletion.
             None => quoted(&name),
         };
         expressions.push(expression);
     }
-    expressions.join(", ")
+    Ok(expressions.join(", "))
 }
 
 /// The old column as the new type: exact where the new type holds the value. Where it does not, the source has converted it in

@@ -73,7 +73,7 @@ pub(super) struct Forbidden {
 }
 
 fn forbid(what: impl Into<String>, key: &str) -> Forbidden {
-    Forbidden { why: format!("{}, and `ddl: {{ {key}: stop }}` says to stop then", what.into()) }
+    Forbidden { why: format!("{}, and `ddl.{key}` says to stop then", what.into()) }
 }
 
 /// The layout from now on, and the way to it. `wanted` is what the new schema would be laid out as from nothing.
@@ -91,11 +91,7 @@ pub(super) fn reshape(
     let mut rebuild = false;
     for column in &wanted.columns {
         let Some(source) = schema.columns.get(column.source) else { continue };
-        let before = renamed
-            .iter()
-            .find(|(_, to)| to.eq_ignore_ascii_case(&source.name))
-            .map_or(source.name.as_str(), |(from, _)| from.as_str());
-        let old_place = old.schema.column_index(before);
+        let old_place = came_from(&source.name, renamed).and_then(|before| old.schema.column_index(before));
         let kept = old_place.and_then(|place| old.layout.columns.iter().find(|kept| kept.source == place));
         match kept {
             Some(kept) => {
@@ -135,7 +131,7 @@ pub(super) fn reshape(
         }
     }
     let key = places(wanted, &columns).ok_or_else(|| Forbidden {
-        why: "a column of its key was added, and `ddl: { add: ignore }` leaves it out".to_owned(),
+        why: "a column of its key was added, and `ddl.add: ignore` leaves it out".to_owned(),
     })?;
     let layout = Layout {
         target: old.layout.target.clone(),
@@ -149,12 +145,12 @@ pub(super) fn reshape(
     }
     let key_changed = key_shape(&old.layout) != key_shape(&layout) || key_moved(&old.layout, &layout, &origins);
     if key_changed && policy.retype != DdlAction::Apply {
-        let word = if policy.retype == DdlAction::Stop { "stop" } else { "ignore" };
-        return Err(Forbidden {
-            why: format!("its key changed, which cannot be left undone (`ddl: {{ retype: {word} }}`)"),
+        return Err(match policy.retype {
+            DdlAction::Stop => forbid("its key changed", "retype"),
+            _ => Forbidden { why: "its key changed, which `ddl.retype: ignore` cannot leave undone".to_owned() },
         });
     }
-    if rebuild || key_changed || names_cross(&steps) {
+    if rebuild || key_changed || names_cross(&layout, &steps) {
         let keys_known = layout
             .key
             .iter()
@@ -162,6 +158,16 @@ pub(super) fn reshape(
         return Ok((layout, Way::Rebuild(keys_known.then_some(origins))));
     }
     Ok((layout, Way::Alter(steps)))
+}
+
+/// The old name of the column that is called `name` now; `None` if the old column of that name has another name now, so that this one
+/// is new.
+fn came_from<'n>(name: &'n str, renamed: &'n [(String, String)]) -> Option<&'n str> {
+    if let Some((from, _)) = renamed.iter().find(|(_, to)| to.eq_ignore_ascii_case(name)) {
+        return Some(from);
+    }
+    let left = renamed.iter().any(|(from, _)| from.eq_ignore_ascii_case(name));
+    (!left).then_some(name)
 }
 
 fn rename(
@@ -228,7 +234,7 @@ fn key_moved(old: &Layout, new: &Layout, origins: &[Origin]) -> bool {
 }
 
 /// Whether a step gives a name that another step takes away: done twice, that is not the same as once.
-fn names_cross(steps: &[Step]) -> bool {
+fn names_cross(layout: &Layout, steps: &[Step]) -> bool {
     let is_left = |name: &str| {
         steps.iter().any(|step| match step {
             Step::Rename { from, .. } => from == name,
@@ -236,7 +242,11 @@ fn names_cross(steps: &[Step]) -> bool {
             Step::Add { .. } | Step::Widen { .. } | Step::SetAside { .. } => false,
         })
     };
-    steps.iter().any(|step| matches!(step, Step::Rename { to, .. } if is_left(to)))
+    steps.iter().any(|step| match step {
+        Step::Rename { to, .. } => is_left(to),
+        Step::Add { column } => layout.columns.get(*column).is_some_and(|column| is_left(&column.name)),
+        Step::Widen { .. } | Step::SetAside { .. } | Step::Drop { .. } => false,
+    })
 }
 
 /// Whether every value of `old` is the same value in `new`, and the server converts it in place.
@@ -252,5 +262,38 @@ fn widens(old: &str, new: &str) -> bool {
         (Base::Time64 { precision: a }, Base::Time64 { precision: b }) => a <= b,
         (Base::String { .. }, Base::String { .. }) => true,
         (a, b) => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_renamed_column_left_is_a_new_column() {
+        let renamed = [("w".to_owned(), "v".to_owned())];
+        assert_eq!(came_from("v", &renamed), Some("w"));
+        assert_eq!(came_from("W", &renamed), None);
+        assert_eq!(came_from("x", &renamed), Some("x"));
+        let swapped = [("a".to_owned(), "b".to_owned()), ("b".to_owned(), "a".to_owned())];
+        assert_eq!((came_from("a", &swapped), came_from("b", &swapped)), (Some("b"), Some("a")));
+    }
+
+    #[test]
+    fn only_a_type_that_holds_every_value_in_the_same_form_is_wider() {
+        for (old, new, wider) in [
+            ("Int8", "Int32", true),
+            ("Int32", "Int8", false),
+            ("UInt8", "Int32", false),
+            ("Int32", "Nullable(Int64)", true),
+            ("Nullable(Int32)", "Int64", false),
+            ("Decimal(8, 2)", "Decimal(12, 2)", true),
+            ("Decimal(8, 2)", "Decimal(12, 4)", false),
+            ("DateTime64(0, 'UTC')", "DateTime64(6, 'UTC')", true),
+            ("String", "LowCardinality(String)", true),
+            ("Int32", "String", false),
+        ] {
+            assert_eq!(widens(old, new), wider, "{old} to {new}");
+        }
     }
 }

@@ -105,7 +105,7 @@ impl Target {
                 TargetState::At { applied, .. } => applied.next(),
                 TargetState::Fresh => Lsn::ZERO,
             };
-            target.stop_at(&table, since, why);
+            target.stop_at(&table, since, &why);
         }
         target.write_stops().await?;
         Ok((target, state))
@@ -151,7 +151,7 @@ impl Target {
                 layout.target
             )));
         }
-        let types = &self.clickhouse.types;
+        let types = self.clickhouse.types;
         let rows = match layout.mode {
             Mode::Mirror => Rows::Mirror(Mirror::new(schema, layout, types)?),
             Mode::History => Rows::History(History::new(schema, layout, types)?),
@@ -282,14 +282,14 @@ impl Target {
         match done {
             Err(failure) if failure.class == ErrorClass::Row => {
                 let since = self.began.unwrap_or(Lsn::ZERO);
-                self.stop_at(table, since, failure.chain());
+                self.stop_at(table, since, &failure.chain());
                 Ok(())
             }
             other => other,
         }
     }
 
-    fn stop_at(&mut self, table: &TableName, since: Lsn, why: String) {
+    fn stop_at(&mut self, table: &TableName, since: Lsn, why: &str) {
         if self.stopped.contains_key(table) {
             return;
         }

@@ -58,6 +58,16 @@ impl Context {
         CHUNK_BYTES.min(BUFFERS / self.parallel)
     }
 
+    /// What is shown of a table now.
+    pub(super) fn shown(&self, table: &TableName) -> Option<TableStatus> {
+        self.status.borrow().tables.iter().find(|entry| entry.table == *table).cloned()
+    }
+
+    /// Shows again what was shown of a table before.
+    pub(super) fn restore(&self, table: &TableName, before: Option<TableStatus>) {
+        self.status.send_modify(|status| status.restore(table, before));
+    }
+
     /// Shows a change of a table's state.
     pub(super) fn show(&self, table: &TableName, change: impl FnOnce(&mut TableStatus)) {
         self.status.send_modify(|status| {

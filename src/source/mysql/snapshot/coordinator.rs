@@ -3,17 +3,17 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::handoff::Request;
 use super::ingest::Ingest;
-use super::job::Job;
+use super::job::{Job, Stored};
 use super::progress::{STATE_PREFIX, TableProgress};
 use super::session::Sessions;
-use super::status::{SnapshotStatus, TableState};
+use super::status::{SnapshotStatus, TableState, TableStatus};
 use super::table;
 use crate::codec::state::name_of_key;
 use crate::config::SourcePlan;
@@ -36,11 +36,13 @@ pub struct Coordinator {
 #[derive(Debug)]
 struct Task {
     progress: TableProgress,
-    stored: Option<oneshot::Sender<()>>,
+    stored: Option<Stored>,
+    /// What was shown of the table before this task.
+    before: Option<TableStatus>,
 }
 
 struct Ended {
-    progress: TableProgress,
+    task: Task,
     result: Result<(), Failure>,
 }
 
@@ -105,9 +107,9 @@ impl Coordinator {
                 busy.insert(task.progress.table().clone());
                 let context = Arc::clone(&self.context);
                 tables.spawn(async move {
-                    let Task { mut progress, stored } = task;
-                    let result = Box::pin(table::run(&context, &mut progress, stored)).await;
-                    Ended { progress, result }
+                    let mut task = task;
+                    let result = Box::pin(table::run(&context, &mut task.progress, &mut task.stored)).await;
+                    Ended { task, result }
                 });
             }
             tokio::select! {
@@ -118,7 +120,7 @@ impl Coordinator {
                 },
                 Some(ended) = tables.join_next() => match ended {
                     Ok(ended) => {
-                        busy.remove(ended.progress.table());
+                        busy.remove(ended.task.progress.table());
                         self.ended(ended);
                     }
                     // The task holds no state that others need, but its table is not known here: show it on all that run.
@@ -137,9 +139,10 @@ impl Coordinator {
                 }
             }
             Job::Backfill { backfill, stored } => {
-                // A part of a table does not stand for the whole that failed before: that is read first.
+                // A job takes the place of one that failed. But a part of a table does not stand for the whole: that is read first.
                 if let Some(unfinished) = self.failed.remove(&backfill.table)
                     && backfill.where_clause.is_some()
+                    && unfinished.job.where_clause.is_none()
                 {
                     self.enqueue(unfinished, None);
                 }
@@ -148,8 +151,9 @@ impl Coordinator {
         }
     }
 
-    fn enqueue(&mut self, progress: TableProgress, stored: Option<oneshot::Sender<()>>) {
+    fn enqueue(&mut self, progress: TableProgress, stored: Option<Stored>) {
         let done = progress.stage.is_over();
+        let before = self.context.shown(progress.table());
         self.known.insert(progress.table().clone());
         self.context.show(progress.table(), |entry| {
             entry.rows = progress.rows;
@@ -161,7 +165,7 @@ impl Coordinator {
             }
         });
         if !done {
-            self.waiting.push_back(Task { progress, stored });
+            self.waiting.push_back(Task { progress, stored, before });
         }
     }
 
@@ -172,12 +176,25 @@ impl Coordinator {
     }
 
     fn ended(&mut self, ended: Ended) {
-        let Ended { progress, result } = ended;
+        let Ended { task: Task { progress, stored, before }, result } = ended;
         let table = progress.table().clone();
         let waits = self.waiting.iter().any(|task| *task.progress.table() == table);
         match result {
             Ok(()) => {
                 self.failed.remove(&table);
+                if waits {
+                    self.context.show(&table, |entry| entry.state = TableState::Pending);
+                }
+            }
+            // Nothing of it was stored, and whoever asked for it is told why: it is as if it had not been asked for.
+            Err(failure) if stored.is_some() => {
+                tracing::warn!(%table, error = failure.chain(), "a table is not read again");
+                let settled = |entry: &TableStatus| matches!(entry.state, TableState::Done | TableState::Failed);
+                let before = before.map(|entry| if settled(&entry) { entry } else { entry.done() });
+                self.context.restore(&table, before);
+                if let Some(Err(_)) = stored.map(|stored| stored.send(Err(failure))) {
+                    tracing::debug!(%table, "whoever asked for the snapshot is gone");
+                }
                 if waits {
                     self.context.show(&table, |entry| entry.state = TableState::Pending);
                 }

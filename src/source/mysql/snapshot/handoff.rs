@@ -10,6 +10,16 @@
 //! places it at the first transaction boundary at or after high, without the noted keys. A change of the table's
 //! definition or content (DDL, TRUNCATE) inside the window makes the chunk worthless: [`Placed::Discarded`], read again.
 //!
+//! # Why the last chunk may end at the largest key
+//! The largest key is read under a view that contains everything up to the position *B* of the window it is read in
+//! (what a chunk's low is, see [`super::consistency`]). A row beyond it was not there at B, so the transaction that makes
+//! it stands in the binlog after B, and the stream, which was at B, tells of it. Taken without such a view it would be wrong: a
+//! transaction stands in the binlog before the engine shows it, so a row could be in front of the stream's start
+//! and beyond the largest key that is seen. Where the sinks' rows are emptied first ([`SnapshotMark::Begun`]), B is behind that
+//! place too: a row beyond the largest key comes after the emptying.
+//! The bound is handed over as a chunk without rows, so the table's definition stands in the log, and at the sinks, also when
+//! the table has no row.
+//!
 //! A table without a key that chunks can be made of is read whole, at one exact position *P*: the loop stands still at a
 //! boundary ([`Request::Pause`]) until it is told P, runs on to P, and places the rows there as they come, before
 //! anything after P. That stalls the stream for as long as the read takes.
@@ -112,6 +122,9 @@ pub enum SnapshotMark {
         table: TableName,
         /// Its rows at the sinks are replaced, or the table is gone: nothing that was asked of it before is left to do.
         replaces: bool,
+        /// Its rows at the sinks go here, in front of the mark: every row that the source has comes again, in chunks or with the
+        /// stream.
+        empties: bool,
     },
     /// It ended.
     Finished {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::error::Failure;
 use crate::model::TableName;
 
 /// A table to be read.
@@ -14,11 +15,13 @@ pub enum Job {
     Backfill {
         /// What to read.
         backfill: Backfill,
-        /// Sent once the job is stored, so that it survives a crash; dropped when the job is refused, with the reason in the
-        /// table's status.
-        stored: Option<oneshot::Sender<()>>,
+        /// Who wants to know that the job is stored, or why it is refused.
+        stored: Option<Stored>,
     },
 }
+
+/// Told once a job is stored, so that it survives a crash, or why it is refused. A refused job leaves nothing behind.
+pub type Stored = oneshot::Sender<Result<(), Failure>>;
 
 /// A table to be read again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +32,7 @@ pub struct Backfill {
     pub where_clause: Option<String>,
     /// Rows a chunk has at most, in place of `source.snapshot.chunk_rows`.
     pub chunk_rows: Option<u32>,
-    /// The sinks' rows are replaced as a whole, so that rows that the source no longer has go too. The table is then read at
-    /// one position, with the stream standing still there. Not with a condition.
+    /// The sinks' rows are emptied first, so that rows that the source no longer has go too. Not with a condition.
     pub replace: bool,
     /// Nobody asked for the table by name, so it may be gone by its turn: renamed or dropped further on in the stream, which tells
     /// of that. Otherwise a table that does not exist is an error.

@@ -8,6 +8,7 @@
 //! [`Coordinator`] runs the jobs; [`SnapshotStatus`] shows them. Nothing is dropped in silence: a job ends done, or failed
 //! with its reason in the status; what may pass is tried again without end, its reason in the status meanwhile.
 
+mod bound;
 mod chunk;
 mod consistency;
 mod context;
@@ -28,6 +29,6 @@ mod status;
 mod table;
 
 pub use coordinator::Coordinator;
-pub use job::{Backfill, Job};
+pub use job::{Backfill, Job, Stored};
 pub use progress::{STATE_PREFIX, initial_progress, is_unfinished, state_key};
 pub use status::{SnapshotStatus, TableState, TableStatus};

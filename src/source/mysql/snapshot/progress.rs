@@ -51,6 +51,8 @@ pub(super) enum Stage {
     /// The table did not exist when its turn came. A restart leaves it so. It is not done either: when the stream renames it, it
     /// is read under its new name.
     Gone,
+    /// Begun, and the sinks' rows are emptied if the job replaces them; its last key is not known yet. A restart takes that.
+    Begun,
 }
 
 impl Stage {

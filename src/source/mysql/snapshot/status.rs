@@ -52,9 +52,23 @@ impl SnapshotStatus {
         self.tables.iter().all(|table| matches!(table.state, TableState::Done | TableState::Failed))
     }
 
+    /// Whether the table's last job failed.
+    pub fn has_failed(&self, table: &TableName) -> bool {
+        self.tables.iter().any(|entry| entry.table == *table && entry.state == TableState::Failed)
+    }
+
     /// The first table that failed.
     pub fn first_failed(&self) -> Option<&TableStatus> {
         self.tables.iter().find(|table| table.state == TableState::Failed)
+    }
+
+    /// Puts back what was shown of a table before a job that came to nothing; `None`: nothing was.
+    pub(super) fn restore(&mut self, table: &TableName, before: Option<TableStatus>) {
+        match (before, self.tables.iter_mut().find(|entry| entry.table == *table)) {
+            (Some(before), Some(entry)) => *entry = before,
+            (Some(before), None) => self.tables.push(before),
+            (None, _) => self.tables.retain(|entry| entry.table != *table),
+        }
     }
 
     /// The entry of a table, made if there is none.
@@ -75,6 +89,11 @@ impl SnapshotStatus {
 }
 
 impl TableStatus {
+    /// As it is once its job has ended.
+    pub(super) fn done(self) -> Self {
+        Self { state: TableState::Done, eta_seconds: None, error: None, ..self }
+    }
+
     /// Takes in that `rows` have been placed in all, `fresh` of them since `since`.
     pub(super) fn advance(&mut self, rows: u64, fresh: u64, since: Instant) {
         self.rows = rows;

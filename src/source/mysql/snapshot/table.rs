@@ -6,12 +6,14 @@ use std::sync::Arc;
 use mysql_async::Conn;
 use tokio::task::JoinSet;
 
+use super::bound;
 use super::chunk::{Outcome, RangedTable};
 use super::context::{Context, Retry};
 use super::exact;
 use super::handoff::SnapshotMark;
+use super::job::Stored;
 use super::planner;
-use super::progress::{Ranges, Stage, TableProgress};
+use super::progress::{Stage, TableProgress};
 use super::range::Range;
 use super::status::TableState;
 use crate::error::Failure;
@@ -24,7 +26,7 @@ use crate::source::mysql::schema::{self, Estimate};
 pub(super) async fn run(
     context: &Arc<Context>,
     progress: &mut TableProgress,
-    mut stored: Option<tokio::sync::oneshot::Sender<()>>,
+    stored: &mut Option<Stored>,
 ) -> Result<(), Failure> {
     let table = progress.table().clone();
     let mut retry = Retry::new();
@@ -33,7 +35,7 @@ pub(super) async fn run(
         match step {
             Ok(()) => {
                 retry = Retry::new();
-                if let Some(Err(())) = stored.take().map(|stored| stored.send(())) {
+                if let Some(Err(())) = stored.take().map(|stored| stored.send(Ok(())).map_err(drop)) {
                     tracing::debug!(%table, "whoever asked for the snapshot is gone");
                 }
                 let (rows, done) = (progress.rows, progress.stage.is_over());
@@ -58,6 +60,7 @@ pub(super) async fn run(
 async fn step(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
     match &progress.stage {
         Stage::Pending => begin(context, progress).await,
+        Stage::Begun => bound::take(context, progress).await,
         Stage::Ranges(_) => ranges(context, progress).await,
         Stage::Whole => exact::read(context, progress).await,
         Stage::Placed => end(context, progress).await,
@@ -75,13 +78,7 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
         }
         return Err(Failure::fatal(format!("table \"{table}\" does not exist at the source")));
     };
-    if let Some((column, ty)) = described.schema.first_unsupported() {
-        let name = &column.name;
-        return Err(Failure::fatal(format!(
-            "column \"{name}\" of table \"{table}\" has type {ty}, which is not supported"
-        ))
-        .hint("leave the table out by source.exclude"));
-    }
+    schema::refuse_unsupported(&described.schema)?;
     if progress.job.where_clause.is_some() && (described.schema.key.is_none() || progress.job.replace) {
         return Err(Failure::fatal(format!(
             "a part of table \"{table}\" cannot be read again: without a key its rows would stand twice at the sinks"
@@ -89,22 +86,11 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
         .hint("read the table whole, without --where"));
     }
     size(context, &mut conn, progress).await?;
-    let stage = match described.chunk_key.filter(|_| !progress.job.replace) {
-        None => Stage::Whole,
-        Some(key) => match planner::last_key(&mut conn, &table, &key).await? {
-            // Rows that come from now on are told by the stream.
-            None => Stage::Placed,
-            Some(last) => Stage::Ranges(Ranges { key, last, frontier: None, pending: Vec::new() }),
-        },
-    };
+    let stage = if described.chunk_key.is_none() { Stage::Whole } else { Stage::Begun };
     let next = TableProgress { stage, rows: 0, ..progress.clone() };
-    context
-        .ingest
-        .mark(
-            SnapshotMark::Begun { table, replaces: next.stage == Stage::Whole && next.job.where_clause.is_none() },
-            &next,
-        )
-        .await?;
+    let empties = next.stage == Stage::Begun && next.job.replace;
+    let replaces = empties || (next.stage == Stage::Whole && next.job.where_clause.is_none());
+    context.ingest.mark(SnapshotMark::Begun { table, replaces, empties }, &next).await?;
     *progress = next;
     Ok(())
 }
@@ -112,7 +98,10 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
 /// The table is dropped or renamed at the source; the stream tells of that.
 pub(super) async fn gone(context: &Context, progress: &mut TableProgress) -> Result<(), Failure> {
     let next = TableProgress { stage: Stage::Gone, ..progress.clone() };
-    context.ingest.mark(SnapshotMark::Begun { table: next.table().clone(), replaces: true }, &next).await?;
+    context
+        .ingest
+        .mark(SnapshotMark::Begun { table: next.table().clone(), replaces: true, empties: false }, &next)
+        .await?;
     *progress = next;
     Ok(())
 }
@@ -207,7 +196,7 @@ async fn read_ranges(
 async fn make_range(table: &RangedTable, conn: &mut Conn, chunk_rows: u32) -> Result<Option<Range>, Failure> {
     let ranges = match &table.progress.lock().await.stage {
         Stage::Ranges(ranges) => ranges.clone(),
-        Stage::Pending | Stage::Whole | Stage::Placed | Stage::Done | Stage::Gone => return Ok(None),
+        Stage::Pending | Stage::Begun | Stage::Whole | Stage::Placed | Stage::Done | Stage::Gone => return Ok(None),
     };
     let rows = table.range_rows(chunk_rows);
     let range = planner::next_range(conn, &table.table, &ranges, table.filter.as_deref(), rows).await?;
