@@ -96,9 +96,10 @@ async fn a_wrong_password_and_a_server_that_is_not_there_fail_on_mariadb() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile_that_only_reads_and_a_setting_that_is_not_known_fail_on_mariadb() {
-    let mut sandbox = sandbox(ClickHouseOptions::default().setting("readonly", "1")).await;
+    let mut sandbox = sandbox(ClickHouseOptions::default().read_only_user("reader")).await;
+    sandbox.set("/sinks/0/user", json!("reader"));
     let reads = complaints(&sandbox).join("\n");
-    sandbox.clickhouse_mut().restart_with(|_| ClickHouseOptions::default()).await;
+    sandbox.set("/sinks/0/user", json!("default"));
     sandbox.set("/sinks/0/settings", json!({ "max_thraeds": 1 }));
     let unknown = complaints(&sandbox).join("\n");
 

@@ -37,12 +37,22 @@ pub struct ClickHouseOptions {
 impl ClickHouseOptions {
     /// Adds a user with a password and exactly these privileges (`SELECT ON replica.*`).
     #[must_use]
-    pub fn user(mut self, name: &str, password: &str, grants: &[&str]) -> Self {
+    pub fn user(self, name: &str, password: &str, grants: &[&str]) -> Self {
+        self.user_of_profile("default", name, password, grants)
+    }
+
+    /// Adds a user whose profile has `readonly = 1`.
+    #[must_use]
+    pub fn read_only_user(self, name: &str) -> Self {
+        self.user_of_profile("reading", name, "", &["ALL ON *.*"])
+    }
+
+    fn user_of_profile(mut self, profile: &str, name: &str, password: &str, grants: &[&str]) -> Self {
         let grants: Vec<String> = grants.iter().map(|grant| format!("<query>GRANT {grant}</query>")).collect();
         write!(
             self.users,
             "<{name}><password>{password}</password><networks><ip>127.0.0.1</ip></networks>\
-             <profile>default</profile><quota>default</quota><grants>{}</grants></{name}>",
+             <profile>{profile}</profile><quota>default</quota><grants>{}</grants></{name}>",
             grants.concat()
         )
         .unwrap();
@@ -218,7 +228,7 @@ impl ClickHouse {
     fn written_configuration(&self) -> PathBuf {
         let users = self.directory.path().join("users.xml");
         let accounts = format!(
-            "<clickhouse><profiles><default>{}</default></profiles><quotas><default/></quotas><users>\
+            "<clickhouse><profiles><default>{}</default><reading><readonly>1</readonly></reading></profiles><quotas><default/></quotas><users>\
              <default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile>\
              <quota>default</quota><access_management>1</access_management></default>{}</users></clickhouse>",
             self.options.profile, self.options.users

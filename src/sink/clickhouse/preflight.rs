@@ -1,20 +1,267 @@
-//! Whether a start would go well, as far as the server is concerned.
+//! What `check` says about the server before anything runs. It changes nothing there.
+//!
+//! The first thing that fails hides what comes after it: without a user there are no privileges to look at.
+
+use std::fmt::Write as _;
 
 use super::client::Client;
-use super::open;
-use crate::config::{SinkKind, SinkPlan};
+use super::error::Refused;
+use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
+use super::{cursor, registry};
+use crate::config::{ClickHousePlan, SinkKind, SinkPlan, sink_password_variable};
+use crate::error::Failure;
 use crate::model::CheckItem;
+use crate::sink::TargetState;
 
-/// Checks whether the server answers, and knows the user and the database.
+/// The oldest release whose settings and types are known to be those of the newest one tested: `Time64` needs no setting
+/// since 25.12.
+const OLDEST: (u32, u32) = (25, 12);
+/// Below so many free bytes an operator should look: a rebuild and a merge write a table once more.
+const FEW_BYTES: u64 = 5 << 30;
+/// What the sink does to the database, as privileges.
+const PRIVILEGES: [&str; 6] = ["SELECT", "INSERT", "ALTER COLUMN", "CREATE TABLE", "DROP TABLE", "TRUNCATE"];
+/// What `create_views` needs besides.
+const VIEW_PRIVILEGES: [&str; 2] = ["CREATE VIEW", "DROP VIEW"];
+/// Codes of a user or a password that is not accepted, as in `error`.
+const NOT_LET_IN: [u32; 4] = [192, 193, 194, 516];
+const UNKNOWN_DATABASE: u32 = 81;
+const ACCESS_DENIED: u32 = 497;
+
+/// Checks the server, its version, the user's privileges and settings, the disks, and what the database holds of this sink.
 pub async fn preflight(plan: &SinkPlan) -> Vec<CheckItem> {
-    let named = |what: &str| format!("sink {}: {what}", plan.name);
     let SinkKind::ClickHouse(clickhouse) = &plan.kind else { return Vec::new() };
-    let reached = match Client::new(clickhouse) {
-        Ok(client) => open::reach(&client, clickhouse).await,
-        Err(failure) => Err(failure),
+    let check = Check { plan, clickhouse };
+    let client = match Client::new(clickhouse) {
+        Ok(client) => client,
+        Err(failure) => return vec![check.failed("server", failure)],
     };
-    vec![match reached {
-        Ok(()) => CheckItem::ok(named("server"), format!("{} answers", clickhouse.url)),
-        Err(failure) => CheckItem::fail(named("server"), failure.chain(), failure.hint.clone()),
-    }]
+    if let Err(refused) = client.execute("SELECT 1 FORMAT Null", false).await {
+        return vec![check.unreachable(refused)];
+    }
+    let mut items = vec![check.version(&client).await];
+    let privileges = check.privileges(&client).await;
+    items.extend([privileges, check.settings(&client).await, check.disks(&client).await]);
+    items.push(check.target(&client).await);
+    items
+}
+
+struct Check<'p> {
+    plan: &'p SinkPlan,
+    clickhouse: &'p ClickHousePlan,
+}
+
+impl Check<'_> {
+    fn named(&self, what: &str) -> String {
+        format!("sink {}: {what}", self.plan.name)
+    }
+
+    fn failed(&self, what: &str, failure: Failure) -> CheckItem {
+        let mend = failure.hint.clone();
+        CheckItem::fail(self.named(what), Failure { hint: None, ..failure }.chain(), mend)
+    }
+
+    fn unreachable(&self, refused: Refused) -> CheckItem {
+        let mend = match refused.code {
+            Some(UNKNOWN_DATABASE) => Some(format!("CREATE DATABASE {}", quoted(&self.clickhouse.database))),
+            Some(code) if NOT_LET_IN.contains(&code) => Some(format!(
+                "set the password in {} or in the file of `password_file`, or another `user`",
+                sink_password_variable(&self.plan.name)
+            )),
+            _ => None,
+        };
+        let what = format!(
+            "use database \"{}\" at {} as \"{}\"",
+            self.clickhouse.database, self.clickhouse.url, self.clickhouse.user
+        );
+        let mut item = self.failed("server", refused.failure(&what));
+        item.mend = mend.or(item.mend);
+        item
+    }
+
+    async fn version(&self, client: &Client) -> CheckItem {
+        let name = self.named("version");
+        let version = match client.rows::<(String,)>("SELECT version()").await {
+            Ok(rows) => rows.into_iter().next().map(|(version,)| version).unwrap_or_default(),
+            Err(refused) => return self.failed("version", refused.failure("ask for the version")),
+        };
+        let detail = format!("ClickHouse {version} at {}", self.clickhouse.url);
+        match release(&version) {
+            Some(release) if release >= OLDEST => CheckItem::ok(name, detail),
+            _ => {
+                let mend = format!("use {}.{} or newer, with which this sink is tested", OLDEST.0, OLDEST.1);
+                CheckItem::warn(name, detail, Some(mend))
+            }
+        }
+    }
+
+    async fn privileges(&self, client: &Client) -> CheckItem {
+        let place = format!("{}.*", quoted(&self.clickhouse.database));
+        let views: &[&str] = if self.clickhouse.create_views { &VIEW_PRIVILEGES } else { &[] };
+        let wanted = PRIVILEGES.iter().chain(views).map(|privilege| (*privilege, place.as_str()));
+        // A server may be set to let everybody use every engine; then this one is there without a grant.
+        let wanted = wanted.chain([("TABLE ENGINE", "ReplacingMergeTree")]);
+        let mut missing = Vec::new();
+        for (privilege, on) in wanted {
+            match granted(client, privilege, on).await {
+                Ok(true) => {}
+                Ok(false) => missing.push((privilege, on)),
+                Err(refused) => {
+                    return self.failed("privileges", refused.failure(&format!("ask for the privilege {privilege}")));
+                }
+            }
+        }
+        if missing.is_empty() {
+            let detail = format!("\"{}\" has what it needs on {place}", self.clickhouse.user);
+            return CheckItem::ok(self.named("privileges"), detail);
+        }
+        let mut detail = format!("\"{}\" lacks", self.clickhouse.user);
+        let mut mend = String::new();
+        for (number, (privilege, on)) in missing.iter().enumerate() {
+            let (comma, semicolon) = if number == 0 { ("", "") } else { (",", "; ") };
+            // Writing to a String cannot fail.
+            drop(write!(detail, "{comma} {privilege} on {on}"));
+            drop(write!(mend, "{semicolon}GRANT {privilege} ON {on} TO {}", quoted(&self.clickhouse.user)));
+        }
+        CheckItem::fail(self.named("privileges"), detail, Some(mend))
+    }
+
+    /// What the user's profile makes of a request, with the settings that go with every one.
+    async fn settings(&self, client: &Client) -> CheckItem {
+        let sql = "SELECT toString(getSetting('readonly')), toString(getSetting('async_insert')), \
+                   toUInt64(getSetting('max_insert_block_size')), toFloat64(getSetting('max_execution_time'))";
+        let (readonly, async_insert, block, seconds) = match client.rows::<(String, String, u64, f64)>(sql).await {
+            Ok(rows) => match rows.into_iter().next() {
+                Some(row) => row,
+                None => return self.failed("settings", Failure::fatal("the server does not tell its settings")),
+            },
+            Err(refused) => return self.failed("settings", refused.failure("ask for the settings")),
+        };
+        let name = self.named("settings");
+        let mend = |what: &str| Some(format!("give \"{}\" a settings profile {what}", self.clickhouse.user));
+        if readonly != "0" {
+            return CheckItem::fail(
+                name,
+                format!("the user's profile has readonly = {readonly}"),
+                mend("with readonly = 0"),
+            );
+        }
+        if !matches!(async_insert.as_str(), "0" | "false") {
+            let detail = format!("the user's profile holds async_insert at {async_insert}");
+            return CheckItem::fail(name, detail, mend("that lets async_insert be 0"));
+        }
+        if block < u64::from(self.clickhouse.batch.max_rows) {
+            let detail =
+                format!("the user's profile holds max_insert_block_size at {block}, an insert would be several parts");
+            return CheckItem::fail(name, detail, mend("that lets max_insert_block_size be 16777216"));
+        }
+        if seconds > 0.0 && seconds < self.clickhouse.timeout.as_secs_f64() {
+            let detail = format!(
+                "the server ends whatever takes {seconds} s (max_execution_time), a large change of a table among it"
+            );
+            return CheckItem::warn(name, detail, mend("with max_execution_time = 0"));
+        }
+        CheckItem::ok(name, "the user's profile lets the sink write as it must")
+    }
+
+    async fn disks(&self, client: &Client) -> CheckItem {
+        let name = self.named("disk");
+        let sql = "SELECT name, unreserved_space, is_read_only FROM system.disks ORDER BY name";
+        let disks = match client.rows::<(String, u64, u8)>(sql).await {
+            Ok(disks) => disks,
+            Err(refused) if refused.code == Some(ACCESS_DENIED) => {
+                let mend = format!("GRANT SELECT ON system.disks TO {}", quoted(&self.clickhouse.user));
+                return CheckItem::warn(
+                    name,
+                    "the free space is not known, the user may not read system.disks",
+                    Some(mend),
+                );
+            }
+            Err(refused) => return self.failed("disk", refused.failure("ask for the disks")),
+        };
+        let all: Vec<String> =
+            disks.iter().map(|(disk, free, _)| format!("{} free on \"{disk}\"", bytesize::ByteSize(*free))).collect();
+        let detail = all.join(", ");
+        if let Some((disk, _, _)) = disks.iter().find(|(_, _, read_only)| *read_only != 0) {
+            return CheckItem::warn(
+                name,
+                format!("disk \"{disk}\" is read-only; {detail}"),
+                Some("make it writable".into()),
+            );
+        }
+        if disks.iter().any(|(_, free, _)| *free < FEW_BYTES) {
+            let mend =
+                "the copy needs room for its rows, and as much again while a table is merged or rebuilt".to_owned();
+            return CheckItem::warn(name, detail, Some(mend));
+        }
+        CheckItem::ok(name, detail)
+    }
+
+    /// What the database holds of this sink, and whether the configuration still fits it.
+    async fn target(&self, client: &Client) -> CheckItem {
+        match self.look_into(client).await {
+            Ok((detail, None)) => CheckItem::ok(self.named("target"), detail),
+            Ok((detail, mend)) => CheckItem::warn(self.named("target"), detail, mend),
+            Err(failure) => self.failed("target", failure),
+        }
+    }
+
+    async fn look_into(&self, client: &Client) -> Result<(String, Option<String>), Failure> {
+        let shown = &self.clickhouse.database;
+        let sql = format!(
+            "SELECT name FROM system.tables WHERE database = {} AND name IN ({}, {}, {})",
+            literal(shown),
+            literal(CURSORS),
+            literal(TABLES),
+            literal(STOPPED)
+        );
+        let own: Vec<(String,)> = client.rows(&sql).await.map_err(|error| error.failure("read the list of tables"))?;
+        if own.len() < 3 {
+            return Ok((
+                format!("\"{shown}\" holds nothing of this sink yet, tables that are in it stay as they are"),
+                None,
+            ));
+        }
+        let tables = registry::load(client, self.plan, self.clickhouse).await?;
+        let state = cursor::read(client, &self.plan.name).await?;
+        let stopped = registry::load_stopped(client, &self.plan.name)
+            .await
+            .map_err(|error| error.failure("read the sink's stopped tables"))?;
+        let detail = match state {
+            TargetState::Fresh => format!("\"{shown}\" holds nothing of this sink yet"),
+            TargetState::At { log, applied } => {
+                format!("\"{shown}\" holds {} tables up to lsn {applied} of log {log}", tables.len())
+            }
+        };
+        match stopped.first_key_value() {
+            None => Ok((detail, None)),
+            Some((table, why)) => {
+                let detail = format!("{detail}, {} of them stopped; {table}: {}", stopped.len(), why.reason);
+                Ok((detail, Some("see `replicator status`".to_owned())))
+            }
+        }
+    }
+}
+
+/// Whether the user of the connection has a privilege.
+async fn granted(client: &Client, privilege: &str, on: &str) -> Result<bool, Refused> {
+    let rows: Vec<(u8,)> = client.rows(&format!("CHECK GRANT {privilege} ON {on}")).await?;
+    Ok(rows.first().is_some_and(|(granted,)| *granted == 1))
+}
+
+/// Year and month of `26.9.2.1`.
+fn release(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_compare_as_numbers() {
+        assert_eq!(release("26.9.2.1"), Some((26, 9)));
+        assert!(release("25.3.1.1").unwrap() < OLDEST && release("25.12.1.1").unwrap() >= OLDEST);
+        assert_eq!(release("next"), None);
+    }
 }
