@@ -2,8 +2,6 @@
 //!
 //! The first thing that fails hides what comes after it: without a user there are no privileges to look at.
 
-use std::fmt::Write as _;
-
 use super::client::Client;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
@@ -119,8 +117,8 @@ impl Check<'_> {
         for (number, (privilege, on)) in missing.iter().enumerate() {
             let (comma, semicolon) = if number == 0 { ("", "") } else { (",", "; ") };
             // Writing to a String cannot fail.
-            drop(write!(detail, "{comma} {privilege} on {on}"));
-            drop(write!(mend, "{semicolon}GRANT {privilege} ON {on} TO {}", quoted(&self.clickhouse.user)));
+            detail.push_str(&format!("{comma} {privilege} on {on}"));
+            mend.push_str(&format!("{semicolon}GRANT {privilege} ON {on} TO {}", quoted(&self.clickhouse.user)));
         }
         CheckItem::fail(self.named("privileges"), detail, Some(mend))
     }
