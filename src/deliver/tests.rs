@@ -290,6 +290,8 @@ async fn rows_of_a_table_that_its_sink_stopped_are_counted_as_skipped_and_the_en
     let faults = vec![Fault::Stops(table())];
     let run = deliver_by((HandOver::RecordedBatches, rounds_of(100)), &wal, &Arc::default(), faults, last).await;
     assert_eq!(run.result.unwrap_err().message, "table 'd.t' is not written: it was altered");
+    // The counters go with the cursor, which nobody waits for; this is behind it.
+    wal.put_state(Vec::new()).await.unwrap();
     assert_eq!(skipped_rows(&wal.reader(), "m").unwrap(), vec![(table(), 5)]);
     assert_eq!(applied_rows(&wal.reader(), "m").unwrap(), vec![]);
     assert_eq!(run.live.table_rows()[&table()], (0, 5));

@@ -112,14 +112,12 @@ impl Check<'_> {
             let detail = format!("\"{}\" has what it needs on {place}", self.clickhouse.user);
             return CheckItem::ok(self.named("privileges"), detail);
         }
-        let mut detail = format!("\"{}\" lacks", self.clickhouse.user);
-        let mut mend = String::new();
-        for (number, (privilege, on)) in missing.iter().enumerate() {
-            let (comma, semicolon) = if number == 0 { ("", "") } else { (",", "; ") };
-            // Writing to a String cannot fail.
-            detail.push_str(&format!("{comma} {privilege} on {on}"));
-            mend.push_str(&format!("{semicolon}GRANT {privilege} ON {on} TO {}", quoted(&self.clickhouse.user)));
-        }
+        let user = quoted(&self.clickhouse.user);
+        let lacks: Vec<_> = missing.iter().map(|(privilege, on)| format!("{privilege} on {on}")).collect();
+        let grants: Vec<_> =
+            missing.iter().map(|(privilege, on)| format!("GRANT {privilege} ON {on} TO {user}")).collect();
+        let detail = format!("\"{}\" lacks {}", self.clickhouse.user, lacks.join(", "));
+        let mend = grants.join("; ");
         CheckItem::fail(self.named("privileges"), detail, Some(mend))
     }
 
