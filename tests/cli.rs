@@ -92,7 +92,7 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
     let shell = Shell::new();
     shell.write("empty.yaml", "[]");
     shell.write("wrong.yaml", "- { database: shop, tabel: users }");
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 14] = [
         (&[], "Usage: replicator"),
         (&["dance"], "dance"),
         (&["start", "--fast"], "--fast"),
