@@ -56,17 +56,6 @@ impl History {
         Ok(rows)
     }
 
-    /// Appends a line that stands for a change of the whole table, without values.
-    pub(super) fn mark(&self, op: &str, at: Moment, out: &mut Chunks) -> Result<(), RowError> {
-        let ordinal = ordinal(at.first_ordinal, 0)?;
-        let (bytes, _) = out.buffer();
-        head(op, at, ordinal, bytes);
-        bytes.extend_from_slice(self.encoder.absent());
-        bytes.extend_from_slice(self.encoder.absent());
-        out.row_done();
-        Ok(())
-    }
-
     fn change(
         &self,
         op: RowOp,
@@ -118,10 +107,7 @@ mod tests {
     use super::*;
     use crate::codec::row_image::ImageError;
     use crate::config::Mode;
-    use crate::model::ColumnType;
-    use crate::sink::clickhouse::row_binary::{
-        TYPES, column, images, int, nullable_text, options, rows_of, schema, text,
-    };
+    use crate::sink::clickhouse::row_binary::{TYPES, images, int, nullable_text, options, rows_of, schema, text};
 
     const AT: Moment = Moment { lsn: Lsn::new(3), first_ordinal: 5, commit_micros: 1_795_251_600_000_001 };
 
@@ -153,16 +139,6 @@ mod tests {
             apply(&t, RowOp::Update, &[&["1", "x"], &["2", "~"], &["7", "~"], &["7", "y"]]).unwrap(),
             [line(5, "update", "1;'x';2;NULL"), line(6, "update", "7;NULL;7;'y'")]
         );
-    }
-
-    #[test]
-    fn a_change_of_the_whole_table_is_a_line_without_values() {
-        let t = schema(vec![int("id"), column("v", ColumnType::Vector, true)], None);
-        let layout = Layout::new(&t, &options(Mode::History), TYPES, "t".into()).unwrap();
-        let history = History::new(&t, &layout, TYPES).unwrap();
-        let mut chunks = Chunks::new();
-        history.mark("truncate", AT, &mut chunks).unwrap();
-        assert_eq!(rows_of(&layout, chunks), [line(5, "truncate", "NULL;[];NULL;[]")]);
     }
 
     #[test]
