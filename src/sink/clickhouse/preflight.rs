@@ -2,8 +2,6 @@
 //!
 //! The first thing that fails hides what comes after it: without a user there are no privileges to look at.
 
-use std::fmt::Write as _;
-
 use super::client::Client;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
@@ -114,15 +112,12 @@ impl Check<'_> {
             let detail = format!("\"{}\" has what it needs on {place}", self.clickhouse.user);
             return CheckItem::ok(self.named("privileges"), detail);
         }
-        let mut detail = format!("\"{}\" lacks", self.clickhouse.user);
-        let mut mend = String::new();
-        for (number, (privilege, on)) in missing.iter().enumerate() {
-            let (comma, semicolon) = if number == 0 { ("", "") } else { (",", "; ") };
-            // Writing to a String cannot fail.
-            drop(write!(detail, "{comma} {privilege} on {on}"));
-            drop(write!(mend, "{semicolon}GRANT {privilege} ON {on} TO {}", quoted(&self.clickhouse.user)));
-        }
-        CheckItem::fail(self.named("privileges"), detail, Some(mend))
+        let lacks: Vec<_> = missing.iter().map(|(privilege, on)| format!("{privilege} on {on}")).collect();
+        let user = quoted(&self.clickhouse.user);
+        let grants: Vec<_> =
+            missing.iter().map(|(privilege, on)| format!("GRANT {privilege} ON {on} TO {user}")).collect();
+        let detail = format!("\"{}\" lacks {}", self.clickhouse.user, lacks.join(", "));
+        CheckItem::fail(self.named("privileges"), detail, Some(grants.join("; ")))
     }
 
     /// What the user's profile makes of a request, with the settings that go with every one.
