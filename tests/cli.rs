@@ -127,7 +127,7 @@ fn a_wrong_configuration_exits_2_with_every_problem_and_changes_nothing() {
         let (code, stdout, stderr) = shell.run(&[verb, &["--config", "bad.yaml"]].concat());
         assert_eq!((code, stdout.as_str()), (2, ""), "{verb:?}: {stderr}");
         for said in [
-            "error: the configuration \"bad.yaml\" has 8 problems",
+            "error: the configuration \"bad.yaml\" has 7 problems",
             "source.url: must not hold a password",
             "source.server_id: must be a whole number",
             "source.include: required",

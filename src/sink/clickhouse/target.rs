@@ -203,7 +203,7 @@ impl Target {
                 }
                 Err(error) => {
                     let table = writer.table.clone();
-                    let failure = Failure::row(format!("a row of frame {lsn} cannot be written")).caused_by(error);
+                    let failure = error.failure(&table);
                     self.contain(&table, Err(failure))?;
                 }
             }
