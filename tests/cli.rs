@@ -92,7 +92,7 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
     let shell = Shell::new();
     shell.write("empty.yaml", "[]");
     shell.write("wrong.yaml", "- { database: shop, tabel: users }");
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 14] = [
         (&[], "Usage: replicator"),
         (&["dance"], "dance"),
         (&["start", "--fast"], "--fast"),
@@ -101,6 +101,8 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
         (&["backfill"], "--database"),
         (&["backfill", "--database", "shop"], "--table"),
         (&["backfill", "--tables", "empty.yaml", "--table", "x"], "cannot be used with"),
+        (&["backfill", "--tables", "empty.yaml", "--replace"], "cannot be used with"),
+        (&["backfill", "--database", "a", "--table", "b", "--where", "1", "--replace"], "cannot be used with"),
         (&["backfill", "--tables", "empty.yaml"], "it is empty"),
         (&["backfill", "--tables", "wrong.yaml"], "tabel"),
         (&["backfill", "--database", "crm", "--table", "users"], "\"crm.users\" is not copied"),

@@ -3,6 +3,7 @@
 //! The reference is `INSERT .. SELECT FROM file(.., 'RowBinary')` inside the server: no network, no format to write, into a table
 //! with the statement that made the sink's own.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -145,10 +146,12 @@ async fn fill_sysbench(server: &Server, tables: u64, rows: u64) {
             ))
             .await
             .unwrap();
-        body.push_str(&format!(
+        write!(
+            body,
             "WHEN {} THEN UPDATE sbtest{number} SET k = k + 1 WHERE id = 1 + (i * 7919 MOD existing); ",
             number - 1
-        ));
+        )
+        .unwrap();
     }
     connection
         .query_drop(format!(

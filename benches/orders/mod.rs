@@ -1,6 +1,6 @@
 //! The 11-column table of the project's benchmarks.
 
-#![allow(dead_code, reason = "each benchmark takes what it needs")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each benchmark takes what it needs, and stops when it cannot go on")]
 
 pub(crate) mod body;
 

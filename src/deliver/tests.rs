@@ -1,7 +1,8 @@
 //! The delivery loop over a real log and a target in memory whose failures are scripted.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -13,7 +14,7 @@ use crate::codec::catalog::{encode_schema, state_key};
 use crate::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
 use crate::error::Failure;
 use crate::model::{Gtid, Origin, SchemaId, TableName, TableSchema};
-use crate::sink::{HandOver, Schemas, Sink, TargetState};
+use crate::sink::{HandOver, RoundLimits, Schemas, Sink, StoppedTable, TargetState};
 use crate::telemetry::{SinkLive, SinkPhase};
 
 /// What a scripted sink does instead of succeeding.
@@ -22,12 +23,18 @@ enum Fault {
     Write(Lsn, Failure),
     /// Commits at the target, then loses the answer.
     AfterCommit(Failure),
+    /// Does not commit.
+    Commit(Failure),
+    /// Commits without this table's rows, and leaves the table out from here on.
+    Stops(TableName),
 }
 
 #[derive(Default)]
 struct Target {
     rows: Vec<(Lsn, Vec<u8>)>,
     commits: Vec<Lsn>,
+    /// Ends of rounds, those of failed commits included.
+    tried: Vec<Lsn>,
     cursor: Option<(LogId, Lsn)>,
     opened: usize,
 }
@@ -37,12 +44,22 @@ struct Memory {
     faults: VecDeque<Fault>,
     round: Vec<(Lsn, Vec<u8>)>,
     log: Option<LogId>,
+    kind: (HandOver, RoundLimits),
+    stopped: BTreeMap<TableName, StoppedTable>,
 }
 
 #[async_trait]
 impl Sink for Memory {
     fn hand_over(&self) -> HandOver {
-        HandOver::TargetTransaction
+        self.kind.0
+    }
+
+    fn limits(&self) -> RoundLimits {
+        self.kind.1
+    }
+
+    fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
+        &self.stopped
     }
 
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
@@ -79,6 +96,18 @@ impl Sink for Memory {
 
     async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
         let mut target = self.target.lock().unwrap();
+        target.tried.push(end);
+        if matches!(self.faults.front(), Some(Fault::Commit(_)))
+            && let Some(Fault::Commit(failure)) = self.faults.pop_front()
+        {
+            return Err(failure);
+        }
+        if matches!(self.faults.front(), Some(Fault::Stops(_)))
+            && let Some(Fault::Stops(table)) = self.faults.pop_front()
+        {
+            self.round.clear();
+            self.stopped.insert(table, StoppedTable { since: Lsn::new(1), reason: "it was altered".to_owned() });
+        }
         target.rows.append(&mut self.round);
         target.commits.push(end);
         target.cursor = self.log.map(|log| (log, end));
@@ -133,9 +162,26 @@ struct Run {
 }
 
 async fn deliver(wal: &Wal, target: &Arc<Mutex<Target>>, faults: Vec<Fault>, goal: Lsn) -> Run {
+    deliver_by((HandOver::TargetTransaction, RoundLimits::default()), wal, target, faults, goal).await
+}
+
+async fn deliver_by(
+    kind: (HandOver, RoundLimits),
+    wal: &Wal,
+    target: &Arc<Mutex<Target>>,
+    faults: Vec<Fault>,
+    goal: Lsn,
+) -> Run {
     wal.create_cursor("m", Lsn::ZERO).await.unwrap();
     let live = Arc::new(SinkLive::new("m", "memory"));
-    let sink = Memory { target: Arc::clone(target), faults: faults.into(), round: Vec::new(), log: None };
+    let sink = Memory {
+        target: Arc::clone(target),
+        faults: faults.into(),
+        round: Vec::new(),
+        log: None,
+        kind,
+        stopped: BTreeMap::new(),
+    };
     let (_keep, goal) = watch::channel(Goal::Reach(goal));
     let delivery = Delivery::new(Box::new(sink), wal.clone(), Arc::clone(&live), CancellationToken::new(), goal);
     let result = delivery.run().await;
@@ -216,4 +262,48 @@ async fn a_second_run_goes_on_where_the_target_stands() {
     let second = deliver(&wal, &first.target, vec![], last).await;
     second.result.unwrap();
     assert_eq!(second.target.lock().unwrap().rows, expected(&[b"a", b"b"]));
+}
+
+/// Rounds of so many rows.
+fn rounds_of(rows: u64) -> RoundLimits {
+    RoundLimits { rows, ..RoundLimits::default() }
+}
+
+#[tokio::test]
+async fn a_batch_that_may_have_been_sent_is_the_same_batch_again_whatever_the_limits_are_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a", b"b", b"c"]).await;
+    let lost = vec![Fault::Commit(Failure::fatal("the process ends here"))];
+    let first = deliver_by((HandOver::RecordedBatches, rounds_of(2)), &wal, &Arc::default(), lost, last).await;
+    first.result.unwrap_err();
+    let second = deliver_by((HandOver::RecordedBatches, rounds_of(100)), &wal, &first.target, vec![], last).await;
+    second.result.unwrap();
+    let target = second.target.lock().unwrap();
+    assert_eq!(target.tried, [Lsn::new(2), Lsn::new(2), last]);
+    assert_eq!(target.rows, expected(&[b"a", b"b", b"c"]));
+}
+
+#[tokio::test]
+async fn rows_of_a_table_that_its_sink_stopped_are_counted_as_skipped_and_the_end_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a", b"b"]).await;
+    let faults = vec![Fault::Stops(table())];
+    let run = deliver_by((HandOver::RecordedBatches, rounds_of(100)), &wal, &Arc::default(), faults, last).await;
+    assert_eq!(run.result.unwrap_err().message, "table 'd.t' is not written: it was altered");
+    // The counters go with the cursor, which nobody waits for; this is behind it.
+    wal.put_state(Vec::new()).await.unwrap();
+    assert_eq!(skipped_rows(&wal.reader(), "m").unwrap(), vec![(table(), 5)]);
+    assert_eq!(applied_rows(&wal.reader(), "m").unwrap(), vec![]);
+    assert_eq!(run.live.table_rows()[&table()], (0, 5));
+    assert_eq!(run.live.stopped_tables()[0].reason, "it was altered");
+}
+
+#[tokio::test]
+async fn a_round_that_waits_for_more_ends_at_once_when_nothing_more_will_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a"]).await;
+    let limits = RoundLimits { linger: Duration::from_hours(1), age: Duration::from_hours(1), ..rounds_of(100) };
+    let run = deliver_by((HandOver::RecordedBatches, limits), &wal, &Arc::default(), vec![], last).await;
+    run.result.unwrap();
+    assert_eq!(run.target.lock().unwrap().commits, [last]);
 }

@@ -207,7 +207,7 @@ impl Ingest {
         tokio::select! {
             done = show_full(&self.live, &self.reader, self.writer.flush_durable()) => done.map(|()| true),
             () = enough => {
-                warn!("the log is full, so what was read last is left to the next start");
+                warn!("the log has not taken what was read last, so it is left to the next start");
                 Ok(false)
             }
         }

@@ -3,6 +3,7 @@
 mod check; // what `check` finds, and with which statement it is mended
 mod comparison; // the comparison of both sides sees every difference
 mod definitions; // changes of definitions, by policy
+mod encoding; // every type at its extremes, straight into the engine
 mod faults; // the server refuses, hangs, is full, cuts off, or says yes and then no
 mod isolation; // what is wrong with one table is that table's alone
 mod keys; // what identifies a row changes

@@ -206,12 +206,13 @@ impl Target {
                         {
                             commands.push(set_aside(&name, lsn));
                         }
-                        let default = match layout.mode {
-                            Mode::Mirror => default_literal(schema, column.source, &column.ty, self.clickhouse.types)
-                                .map_err(|failure| Refused::refused_here(failure.chain()))?
-                                .map_or(String::new(), |literal| format!(" DEFAULT {literal}")),
-                            // Its older lines had no such column.
-                            Mode::History => String::new(),
+                        let default = match (layout.mode, schema.columns.get(column.source)) {
+                            (Mode::Mirror, Some(source)) => {
+                                default_literal(&schema.name, source, &column.ty, self.clickhouse.types)
+                                    .map_err(|failure| Refused::refused_here(failure.chain()))?
+                                    .map_or(String::new(), |literal| format!(" DEFAULT {literal}"))
+                            }
+                            _ => String::new(),
                         };
                         commands.push(format!("ADD COLUMN IF NOT EXISTS {} {}{default}", quoted(&name), column.ty));
                         commands

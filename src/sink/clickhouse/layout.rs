@@ -9,6 +9,7 @@
 //!
 //! ClickHouse's column names are told apart by case, and its keys by bytes.
 
+use super::names::{literal, quoted};
 use super::types::{Place, target_type};
 use crate::config::{ClickHouseTypes, Deletion, Mode, TableOptions};
 use crate::error::Failure;
@@ -155,7 +156,7 @@ impl Layout {
             quoted(database),
             quoted(table),
             columns.join(", "),
-            text_literal(comment)
+            literal(comment)
         )
     }
 }
@@ -168,16 +169,6 @@ pub(super) fn before(column: &str) -> String {
 /// A changelog's column for the value after the change.
 pub(super) fn after(column: &str) -> String {
     format!("after_{column}")
-}
-
-/// A name as SQL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
-}
-
-/// Text as SQL.
-pub(super) fn text_literal(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 fn check_target_name(table: &TableName, target: &str) -> Result<(), Failure> {
@@ -226,14 +217,14 @@ mod tests {
             mirror.create_statement("my db", "tmp", "it's \\ 1"),
             "CREATE TABLE IF NOT EXISTS `my db`.`tmp` (`id` Int32, `na\\`me\\\\` Nullable(String), `k` String, \
              `_version` UInt64, `_is_deleted` UInt8) ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`) \
-             ORDER BY (`k`, `id`) COMMENT 'it\\'s \\\\ 1'"
+             ORDER BY (`k`, `id`) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 COMMENT 'it\\'s \\\\ 1'"
         );
         let soft = layout(&table, &soft()).unwrap();
         assert_eq!(
             soft.create_statement("d", "t", ""),
             "CREATE TABLE IF NOT EXISTS `d`.`t` (`id` Int32, `na\\`me\\\\` Nullable(String), `k` String, \
              `is_deleted` UInt8, `_version` UInt64) ENGINE = ReplacingMergeTree(`_version`) \
-             ORDER BY (`k`, `id`) COMMENT ''"
+             ORDER BY (`k`, `id`) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 COMMENT ''"
         );
         assert_eq!(soft.insert_columns(), soft.table_columns());
     }
@@ -247,7 +238,7 @@ mod tests {
             "CREATE TABLE IF NOT EXISTS `d`.`t` (`_version` UInt64, `_op` LowCardinality(String), \
              `_commit_time` DateTime64(6, 'UTC'), `_lsn` UInt64, `_ordinal` UInt32, `before_id` Nullable(Int32), \
              `after_id` Nullable(Int32), `before_a` Nullable(String), `after_a` Nullable(String)) \
-             ENGINE = ReplacingMergeTree ORDER BY (`_lsn`, `_ordinal`) COMMENT 'c'"
+             ENGINE = ReplacingMergeTree ORDER BY (`_lsn`, `_ordinal`) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 COMMENT 'c'"
         );
         let names: Vec<_> = history.insert_columns().into_iter().map(|(name, _)| name).collect();
         let own = ["_version", "_op", "_commit_time", "_lsn", "_ordinal"];

@@ -8,14 +8,12 @@
 use std::fmt::Display;
 
 use super::encode::{Encoder, names_a_day};
-use super::layout::text_literal;
+use super::names::literal;
 use super::types::{Base, Type};
-use crate::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, Json, Plan, RowVisitor, Text, Time, Timestamp, ValueError,
-};
+use crate::codec::row_image::{Bytes, Date, DateTime, Decimal, Json, RowVisitor, Text, Time, Timestamp, ValueError};
 use crate::config::ClickHouseTypes;
 use crate::error::Failure;
-use crate::model::{ColumnDefault, TableSchema};
+use crate::model::{Column, ColumnDefault, TableName, TableSchema};
 
 /// What stands behind `DEFAULT` for a column that was added, whose target has type `ty`; `None` where the source has no
 /// constant, or none that the type holds.
@@ -23,32 +21,31 @@ use crate::model::{ColumnDefault, TableSchema};
 /// # Errors
 /// A default that a row could not hold either.
 pub(super) fn default_literal(
-    schema: &TableSchema,
-    column: usize,
+    table: &TableName,
+    column: &Column,
     ty: &str,
     options: ClickHouseTypes,
 ) -> Result<Option<String>, Failure> {
-    let Some(added) = schema.columns.get(column) else { return Ok(None) };
     let Some(target) = Type::parse(ty) else { return Ok(None) };
-    let cell = match &added.default {
+    let cell = match &column.default {
         ColumnDefault::Null if target.nullable => return Ok(Some("NULL".to_owned())),
         ColumnDefault::Null if target.base == Base::Floats => return Ok(Some("[]".to_owned())),
         ColumnDefault::Null | ColumnDefault::Unknown => return Ok(None),
         ColumnDefault::Value(cell) => cell,
     };
-    let encoder = Encoder::new(schema, &[(column, ty)], &[], options)?;
+    // The column as a table of its own.
+    let alone = TableSchema { name: table.clone(), columns: vec![column.clone()], key: None };
+    let encoder = Encoder::new(&alone, &[(0, ty)], &[], options)?;
     let mut bytes = Vec::new();
-    encoder.encode_cell(column, cell, &mut bytes).map_err(|error| error.failure(&schema.name))?;
+    encoder.encode_cell(0, cell, &mut bytes).map_err(|error| error.failure(table))?;
     if target.nullable && bytes == [1] {
         return Ok(Some("NULL".to_owned()));
     }
-    let mut literal = Literal { ty: &target, sql: String::new() };
-    let plan: &Plan = encoder.plan();
-    plan.cell(column, cell, &mut literal).map_err(|error| {
-        Failure::fatal(format!("the default of column \"{}\" of {} is damaged", added.name, schema.name))
-            .caused_by(error)
+    let mut written = Literal { ty: &target, sql: String::new() };
+    encoder.plan().cell(0, cell, &mut written).map_err(|error| {
+        Failure::fatal(format!("the default of column \"{}\" of {table} is damaged", column.name)).caused_by(error)
     })?;
-    Ok(Some(literal.sql))
+    Ok(Some(written.sql))
 }
 
 /// Writes one value as SQL.
@@ -74,7 +71,7 @@ impl Literal<'_> {
 
     fn string(&mut self, bytes: &[u8]) {
         match std::str::from_utf8(bytes) {
-            Ok(text) if !text.contains(char::is_control) => self.sql.push_str(&text_literal(text)),
+            Ok(text) if !text.contains(char::is_control) => self.sql.push_str(&literal(text)),
             _ => {
                 let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
                 self.call("unhex", digits.concat().as_bytes(), "");
@@ -199,7 +196,7 @@ impl RowVisitor for Literal<'_> {
         let chosen =
             members.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, label)| label.as_str());
         if self.ty.base == Base::Strings {
-            self.list(chosen.map(text_literal));
+            self.list(chosen.map(literal));
             return Ok(());
         }
         let labels: Vec<_> = chosen.collect();
@@ -234,11 +231,13 @@ mod tests {
     use crate::model::{Charset, ColumnType, IntWidth};
     use crate::sink::clickhouse::row_binary::{TYPES, column, schema, varchar};
 
-    fn literal(ty: &ColumnType, text: &str, target: &str, options: ClickHouseTypes) -> Result<String, String> {
+    fn written(ty: &ColumnType, text: &str, target: &str, options: ClickHouseTypes) -> Result<String, String> {
         let mut table = schema(vec![column("v", ty.clone(), true)], None);
         let cell = ImageWriter::new(&table).unwrap().from_text(0, text.as_bytes()).unwrap();
         table.columns[0].default = ColumnDefault::Value(cell);
-        default_literal(&table, 0, target, options).map(Option::unwrap).map_err(|failure| failure.chain())
+        default_literal(&table.name, &table.columns[0], target, options)
+            .map(Option::unwrap)
+            .map_err(|failure| failure.chain())
     }
 
     #[test]
@@ -282,7 +281,7 @@ mod tests {
             (T::Set { members: members() }, "a,b'c", "String", "'a,b\\'c'"),
             (T::Set { members: members() }, "a,b'c", "Array(String)", "['a', 'b\\'c']"),
         ] {
-            assert_eq!(literal(&ty, text, target, native).unwrap(), sql);
+            assert_eq!(written(&ty, text, target, native).unwrap(), sql);
         }
     }
 
@@ -290,7 +289,7 @@ mod tests {
     fn a_default_follows_the_policy_of_dates_that_name_no_day() {
         let with = |zero_dates, target| {
             let options = ClickHouseTypes { zero_dates, ..TYPES };
-            literal(&ColumnType::DateTime { fsp: 0 }, "0000-00-00 00:00:00", target, options)
+            written(&ColumnType::DateTime { fsp: 0 }, "0000-00-00 00:00:00", target, options)
         };
         let (plain, nullable) = ("DateTime64(0, 'UTC')", "Nullable(DateTime64(0, 'UTC'))");
         assert_eq!(with(ZeroDates::Null, nullable), Ok("NULL".to_owned()));
@@ -303,7 +302,7 @@ mod tests {
     #[test]
     fn a_null_or_unknown_default_is_written_where_the_type_has_it() {
         let mut table = schema(vec![column("v", ColumnType::Vector, true)], None);
-        let of = |table: &TableSchema, ty| default_literal(table, 0, ty, TYPES).unwrap();
+        let of = |table: &TableSchema, ty| default_literal(&table.name, &table.columns[0], ty, TYPES).unwrap();
         assert_eq!(of(&table, "Array(Float32)"), None);
         table.columns[0].default = ColumnDefault::Null;
         assert_eq!(of(&table, "Array(Float32)").as_deref(), Some("[]"));

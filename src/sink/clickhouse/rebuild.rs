@@ -14,6 +14,7 @@ use super::names::{literal, quoted};
 use super::reshape::Origin;
 use super::types::{Base, Type};
 use crate::config::{ClickHousePlan, ClickHouseTypes};
+use crate::error::Failure;
 use crate::model::TableSchema;
 
 /// The comment of a table that the sink made at `lsn`.
@@ -50,7 +51,8 @@ pub(super) async fn rebuild(
                 "INSERT INTO {} ({}) SELECT {} FROM {} FINAL",
                 place(&beside),
                 names(new),
-                expressions(new, schema, origins, plan.types)?,
+                expressions(new, schema, origins, plan.types)
+                    .map_err(|failure| Refused::refused_here(failure.chain()))?,
                 place(target)
             );
             client.execute(&sql, true).await?;
@@ -71,15 +73,19 @@ fn expressions(
     schema: &TableSchema,
     origins: &[Origin],
     types: ClickHouseTypes,
-) -> Result<String, Refused> {
+) -> Result<String, Failure> {
     let mut expressions = Vec::new();
     for (name, _) in layout.insert_columns() {
         let place = layout.columns.iter().position(|column| column.name == name);
         let expression = match place.and_then(|place| Some((layout.columns.get(place)?, origins.get(place)?))) {
             Some((column, Origin::Kept { name: old, ty })) => converted(&quoted(old), ty, &column.ty),
-            Some((column, Origin::Added)) => default_literal(schema, column.source, &column.ty, types)
-                .map_err(|failure| Refused::refused_here(failure.chain()))?
-                .unwrap_or_else(|| format!("defaultValueOfTypeName({})", literal(&column.ty))),
+            Some((column, Origin::Added)) => {
+                let default = match schema.columns.get(column.source) {
+                    Some(source) => default_literal(&schema.name, source, &column.ty, types)?,
+                    None => None,
+                };
+                default.unwrap_or_else(|| format!("defaultValueOfTypeName({})", literal(&column.ty)))
+            }
             // The version, and the mark of a soft or hard deletion.
             None => quoted(&name),
         };

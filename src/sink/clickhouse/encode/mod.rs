@@ -19,6 +19,8 @@ mod instant;
 mod visit;
 
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod tests;
 
 use crate::codec::row_image::Plan;
