@@ -24,6 +24,8 @@ use crate::telemetry::{SinkLive, SinkPhase};
 const READ_BYTES: usize = 2 << 20;
 /// How long a shutdown waits for what is already in the log to reach the sink.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long it waits for a target that does not answer. The whole daemon has ten seconds.
+const CUT_OFF: Duration = Duration::from_secs(7);
 
 /// Until when a sink is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Delivery {
 enum Served {
     /// The goal is reached, or the shutdown is over.
     Done,
+    /// The target did not answer in the time that a shutdown has.
+    CutOff,
 }
 
 impl Delivery {
@@ -72,10 +76,23 @@ impl Delivery {
         let mut backoff = Backoff::default();
         loop {
             self.live.phase(SinkPhase::Opening, None);
-            let failure = match self.serve(&mut backoff).await {
+            let cut_off = cut_off(self.shutdown.clone());
+            let served = tokio::select! {
+                served = self.serve(&mut backoff) => served,
+                () = cut_off => Ok(Served::CutOff),
+            };
+            let failure = match served {
                 Ok(Served::Done) => {
                     self.live.phase(SinkPhase::Stopped, None);
                     return self.sink.close().await;
+                }
+                Ok(Served::CutOff) => {
+                    // To the target it looks like a crash, which the next start mends.
+                    warn!(sink = %self.name, "the target does not answer: its round is left, and sent again at the next start");
+                    self.sink.rollback().await;
+                    self.live
+                        .phase(SinkPhase::Stopped, Some("the target did not answer when it was stopped".to_owned()));
+                    return Ok(());
                 }
                 Err(failure) => failure,
             };
@@ -308,6 +325,12 @@ impl Delivery {
         let value = encode("a round's bounds", &end)?;
         self.wal.put_state(vec![(round_key(&self.name), Some(value))]).await.map_err(unwritable)
     }
+}
+
+/// Ends when a shutdown has no more time for a target.
+async fn cut_off(shutdown: CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(CUT_OFF).await;
 }
 
 async fn sleep_until(moment: Option<std::time::Instant>) {

@@ -25,6 +25,8 @@ enum Fault {
     AfterCommit(Failure),
     /// Does not commit.
     Commit(Failure),
+    /// Never answers a commit.
+    Hangs,
     /// Commits without this table's rows, and leaves the table out from here on.
     Stops(TableName),
 }
@@ -95,6 +97,9 @@ impl Sink for Memory {
     }
 
     async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
+        if matches!(self.faults.front(), Some(Fault::Hangs)) {
+            std::future::pending::<()>().await;
+        }
         let mut target = self.target.lock().unwrap();
         target.tried.push(end);
         if matches!(self.faults.front(), Some(Fault::Commit(_)))
@@ -172,6 +177,27 @@ async fn deliver_by(
     faults: Vec<Fault>,
     goal: Lsn,
 ) -> Run {
+    run(CancellationToken::new(), kind, wal, target, faults, goal).await
+}
+
+async fn deliver_until(
+    shutdown: CancellationToken,
+    kind: (HandOver, RoundLimits),
+    wal: &Wal,
+    faults: Vec<Fault>,
+    goal: Lsn,
+) -> Run {
+    run(shutdown, kind, wal, &Arc::default(), faults, goal).await
+}
+
+async fn run(
+    shutdown: CancellationToken,
+    kind: (HandOver, RoundLimits),
+    wal: &Wal,
+    target: &Arc<Mutex<Target>>,
+    faults: Vec<Fault>,
+    goal: Lsn,
+) -> Run {
     wal.create_cursor("m", Lsn::ZERO).await.unwrap();
     let live = Arc::new(SinkLive::new("m", "memory"));
     let sink = Memory {
@@ -183,7 +209,7 @@ async fn deliver_by(
         stopped: BTreeMap::new(),
     };
     let (_keep, goal) = watch::channel(Goal::Reach(goal));
-    let delivery = Delivery::new(Box::new(sink), wal.clone(), Arc::clone(&live), CancellationToken::new(), goal);
+    let delivery = Delivery::new(Box::new(sink), wal.clone(), Arc::clone(&live), shutdown, goal);
     let result = delivery.run().await;
     Run { target: Arc::clone(target), live, result }
 }
@@ -306,4 +332,21 @@ async fn a_round_that_waits_for_more_ends_at_once_when_nothing_more_will_come() 
     let run = deliver_by((HandOver::RecordedBatches, limits), &wal, &Arc::default(), vec![], last).await;
     run.result.unwrap();
     assert_eq!(run.target.lock().unwrap().commits, [last]);
+}
+
+#[tokio::test]
+async fn a_target_that_never_answers_does_not_hold_up_a_shutdown() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a"]).await;
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    let run = deliver_until(shutdown, (HandOver::RecordedBatches, rounds_of(100)), &wal, vec![Fault::Hangs], last);
+    let run = tokio::time::timeout(Duration::from_secs(9), run).await.unwrap();
+    run.result.unwrap();
+    assert_eq!(run.live.state().0, SinkPhase::Stopped);
+    assert_eq!(wal.cursors().first().unwrap().lsn, Lsn::ZERO);
+    // The next start brings what is left.
+    let second = deliver_by((HandOver::RecordedBatches, rounds_of(100)), &wal, &run.target, vec![], last).await;
+    second.result.unwrap();
+    assert_eq!(second.target.lock().unwrap().rows, expected(&[b"a"]));
 }

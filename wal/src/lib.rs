@@ -52,6 +52,7 @@ mod append;
 mod capacity;
 mod command;
 mod commit;
+mod create;
 mod cursor;
 mod error;
 mod handle;

@@ -21,6 +21,7 @@ use redb::{
 use crate::append::Appender;
 use crate::capacity::Limits;
 use crate::commit::{Batch, LogState};
+use crate::create;
 use crate::cursor::CursorRecord;
 use crate::error::{Error, storage};
 use crate::handle::Handle;
@@ -31,12 +32,10 @@ use crate::writer;
 
 /// The file with the log, in the directory of the log.
 pub(crate) const LOG_FILE: &str = "log.redb";
-/// The file with a log that is being created.
-const UNFINISHED_FILE: &str = "log.redb.new";
 /// The file that is locked by whoever has the log open.
 const LOCK_FILE: &str = "lock";
 /// redb's cache: half of it collects what a commit writes, the rest serves readers near the end of the log.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How to open a log.
 #[derive(Clone, Copy, Debug)]
@@ -61,35 +60,11 @@ pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, A
     let lock = take_lock(&directory.join(LOCK_FILE))?;
     let path = directory.join(LOG_FILE);
     if !path.try_exists().map_err(io("look for", &path))? {
-        create_file(directory, &path)?;
+        create::file(directory, &path)?;
     }
     let database = builder(options.cache_bytes).open(&path).map_err(storage("open the log file"))?;
     let store = Store { database, path: Some(path), read_only: false, _lock: Some(lock) };
     start(store, limits)
-}
-
-/// Creates the file under another name and renames it when it is whole, so that the loss of power leaves a log or none. What
-/// an earlier attempt left under the other name is not a log yet.
-fn create_file(directory: &Path, path: &Path) -> Result<(), Error> {
-    let unfinished = directory.join(UNFINISHED_FILE);
-    match std::fs::remove_file(&unfinished) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(io("remove", &unfinished)(source));
-        }
-        _ => {}
-    }
-    let database = builder(CACHE_BYTES).create(&unfinished).map_err(storage("create the log file"))?;
-    create(&database)?;
-    drop(database);
-    std::fs::rename(&unfinished, path).map_err(io("rename", &unfinished))?;
-    let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
-    sync(path).map_err(io("sync", path))?;
-    sync(directory).map_err(io("sync", directory))?;
-    // The directory may be new as well.
-    match directory.canonicalize().map_err(io("find", directory))?.parent() {
-        Some(parent) => sync(parent).map_err(io("sync", parent)),
-        None => Ok(()),
-    }
 }
 
 pub(crate) fn open_with_backend(
@@ -114,7 +89,7 @@ pub(crate) fn builder(cache_bytes: usize) -> Builder {
 /// Recovers the log and starts its writer thread.
 fn start(store: Store, limits: Limits) -> Result<(Arc<Handle>, Appender), Error> {
     if is_new(&store.database)? {
-        create(&store.database)?;
+        create::tables(&store.database)?;
     }
     let (id, mut log) = load(&store)?;
     discard_unfinished(&store.database, &mut log)?;
@@ -144,22 +119,6 @@ fn is_new(database: &Database) -> Result<bool, Error> {
             if known.contains(&first.name()) { Ok(false) } else { Err(Error::NotALog("it has other tables")) }
         }
     }
-}
-
-/// Makes the tables and the identity of a new log, in one transaction.
-fn create(database: &Database) -> Result<(), Error> {
-    let transaction = database.begin_write().map_err(storage("create the log"))?;
-    {
-        let mut log = transaction.open_table(LOG).map_err(storage("create the log"))?;
-        let identity = tables::encode_identity(LogId::random());
-        log.insert(IDENTITY, identity.as_slice()).map_err(storage("create the log"))?;
-        let tail = tables::encode("log", TAIL, &Tail::of_a_new_log())?;
-        log.insert(TAIL, tail.as_slice()).map_err(storage("create the log"))?;
-        transaction.open_table(BLOCKS).map_err(storage("create the log"))?;
-        transaction.open_table(CURSORS).map_err(storage("create the log"))?;
-        transaction.open_table(STATE).map_err(storage("create the log"))?;
-    }
-    transaction.commit().map_err(storage("create the log"))
 }
 
 /// Reads identity, tail and cursors.

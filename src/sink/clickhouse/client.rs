@@ -31,10 +31,12 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Settings of every request. Blocks are larger than any batch, so that an INSERT is one block, hence one part, hence stored
 /// as a whole or not at all; the format's own checks are on.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("async_insert", "0"),
     ("input_format_skip_unknown_fields", "0"),
     ("input_format_parallel_parsing", "0"),
+    // Columns of type JSON come as text.
+    ("input_format_binary_read_json_as_string", "1"),
     ("max_insert_block_size", "16777216"),
     ("min_insert_block_size_rows", "16777216"),
     ("min_insert_block_size_bytes", "4294967296"),
