@@ -90,7 +90,7 @@ both_servers! {
         for (change, statement, rows) in CHANGES {
             sandbox.server.exec(format!("USE {DATABASE}; {statement}; {rows}; INSERT INTO other VALUES ({})", change.len())).await;
             let reason = stop_of(&mut daemon, &format!("shop.t_{change}")).await;
-            assert!(reason.contains(&format!("`ddl: {{ {change}: stop }}`")), "{change}: {reason}");
+            assert!(reason.contains(&format!("`ddl.{change}`")), "{change}: {reason}");
         }
         let status = sandbox.caught_up(&mut daemon).await;
         daemon.stop();

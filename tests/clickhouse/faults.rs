@@ -116,24 +116,24 @@ both_servers! {
     }
 
     async fn too_many_parts_are_waited_out(kind: Kind) {
-        let options = ClickHouseOptions::default()
-            .configuration("<merge_tree><parts_to_delay_insert>0</parts_to_delay_insert><parts_to_throw_insert>4</parts_to_throw_insert></merge_tree>");
-        let sandbox = sandbox_with(kind, options).await;
+        let sandbox = Sandbox::with_clickhouse(kind).await;
         let workload = Workload::new(DATABASE).with_shapes(&[Shape::Integer, Shape::Text]);
         workload.create(&sandbox.server, 100).await;
         let mut daemon = sandbox.start();
         sandbox.caught_up(&mut daemon).await;
-        sandbox.clickhouse().exec("SYSTEM STOP MERGES").await;
+        let table = "replica.by_integer";
+        sandbox.clickhouse().exec(format!("SYSTEM STOP MERGES {table}")).await;
+        sandbox
+            .clickhouse()
+            .exec(format!("ALTER TABLE {table} MODIFY SETTING parts_to_throw_insert = 3, parts_to_delay_insert = 0"))
+            .await;
 
         let writing = workload.start(&sandbox.server);
         let error = error_with(&mut daemon, "252").await;
         writing.progressed_by(100).await;
         writing.stop().await;
-        sandbox.clickhouse().exec("SYSTEM START MERGES").await;
-        for table in workload.tables() {
-            // Merges that nothing asks for begin when the server finds time.
-            sandbox.clickhouse().exec(format!("OPTIMIZE TABLE replica.{} FINAL", table.name)).await;
-        }
+        sandbox.clickhouse().exec(format!("SYSTEM START MERGES {table}")).await;
+        sandbox.clickhouse().exec(format!("ALTER TABLE {table} RESET SETTING parts_to_throw_insert, parts_to_delay_insert")).await;
         sandbox.caught_up(&mut daemon).await;
         daemon.stop();
 
@@ -298,7 +298,7 @@ both_servers! {
         let mut daemon = sandbox.start();
         sandbox.caught_up(&mut daemon).await;
 
-        let short = |options: ClickHouseOptions| options.setting("max_memory_usage", "1000").setting("max_untracked_memory", "0");
+        let short = |options: ClickHouseOptions| options.setting("max_memory_usage", "1000000").setting("max_untracked_memory", "0");
         sandbox.clickhouse_mut().restart_with(short).await;
         workload.run(&sandbox.server, 50).await;
         error_with(&mut daemon, "241").await;
