@@ -173,7 +173,7 @@ async fn fill_sysbench(server: &Server, tables: u64, rows: u64) {
             &format!(
                 "INSERT INTO {DATABASE}.sbtest{number} (k, c, pad)
                  WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})
-                 SELECT FLOOR(RAND() * {rows}), REPEAT(MD5(n), 3), MD5(n + 1) FROM numbers"
+                 SELECT FLOOR(RAND() * {rows}), REPEAT(LEFT(SHA2(n, 256), 40), 3), LEFT(SHA2(n + 1, 256), 60) FROM numbers"
             ),
         )
         .await;

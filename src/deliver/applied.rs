@@ -49,6 +49,10 @@ pub(super) struct RoundRows {
     pub(super) skipped: u64,
 }
 
+/// The rows of a round, by schema.
+#[derive(Debug)]
+pub(super) struct Sealed(HashMap<SchemaId, u64>);
+
 /// The counters of one sink.
 #[derive(Debug)]
 pub(super) struct Applied {
@@ -87,15 +91,22 @@ impl Applied {
         }
     }
 
-    /// Adds the round, where rows of `stopped` tables were left out; gives the rows by table, and the state to store with
-    /// the cursor.
-    pub(super) fn end_round(
+    /// Ends the counting of a round; the next frames are of the next one.
+    pub(super) fn seal(&mut self) -> Sealed {
+        Sealed(std::mem::take(&mut self.round))
+    }
+
+    /// Adds a round that ends at `end`, where rows of `stopped` tables were left out; gives the rows by table, and the state to store
+    /// with the cursor.
+    pub(super) fn add(
         &mut self,
+        Sealed(round): Sealed,
+        end: Lsn,
         catalog: &mut Catalog,
         stopped: &BTreeMap<TableName, StoppedTable>,
     ) -> Result<(Vec<RoundRows>, Vec<(Vec<u8>, Option<Vec<u8>>)>), Failure> {
         let mut rows: HashMap<TableName, u64> = HashMap::new();
-        for (schema, count) in self.round.drain() {
+        for (schema, count) in round {
             let schema = catalog
                 .get(schema)
                 .map_err(|error| Failure::fatal("a schema of an applied frame is not in the log").caused_by(error))?;
@@ -103,7 +114,8 @@ impl Applied {
         }
         let (mut counts, mut state) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for (table, count) in rows {
-            let (applied, skipped) = if stopped.contains_key(&table) { (0, count) } else { (count, 0) };
+            let is_left_out = stopped.get(&table).is_some_and(|stopped| stopped.since <= end);
+            let (applied, skipped) = if is_left_out { (0, count) } else { (count, 0) };
             let totals = self.totals.entry(table.clone()).or_default();
             totals.0 += applied;
             totals.1 += skipped;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wal::{Lsn, Reader, Wal};
 
-use super::applied::{Applied, damaged_frame};
+use super::applied::{Applied, Sealed, damaged_frame};
 use super::resume::{LogView, resume};
 use super::round::Round;
 use crate::backoff::Backoff;
@@ -44,8 +44,17 @@ pub struct Delivery {
     live: Arc<SinkLive>,
     shutdown: CancellationToken,
     goal: watch::Receiver<Goal>,
+    /// The round that was sent and has not settled.
+    sent: Option<Sent>,
     /// Where the log's cursor is. A target restored from an older copy is behind it for a while; a cursor never goes back.
     acknowledged: Lsn,
+}
+
+/// A round on its way.
+struct Sent {
+    end: Lsn,
+    commit_micros: i64,
+    rows: Sealed,
 }
 
 enum Served {
@@ -65,7 +74,7 @@ impl Delivery {
         shutdown: CancellationToken,
         goal: watch::Receiver<Goal>,
     ) -> Self {
-        Self { name: live.name.clone(), sink, wal, live, shutdown, goal, acknowledged: Lsn::ZERO }
+        Self { name: live.name.clone(), sink, wal, live, shutdown, goal, sent: None, acknowledged: Lsn::ZERO }
     }
 
     /// Serves the sink until its goal is reached, it is told to stop, or it fails for good.
@@ -117,6 +126,7 @@ impl Delivery {
     }
 
     async fn serve(&mut self, backoff: &mut Backoff) -> Result<Served, Failure> {
+        self.sent = None;
         let reader = self.wal.reader();
         let target = self.sink.open(self.wal.id()).await?;
         let mut applied = Applied::load(&reader, &self.name)?;
@@ -152,12 +162,16 @@ impl Delivery {
                     let full = round.is_full() || self.sink.pending_bytes() >= limits.bytes;
                     if full && round.end().is_some() {
                         self.commit(&mut round, &mut applied, &mut catalog).await?;
+                        backoff.reset();
                     }
                 }
             }
             let lingers = if self.is_ending(at) { None } else { round.lingers_until() };
             if round.end().is_some() && lingers.is_none() && (drained || nothing_more(&durable, at)) {
                 self.commit(&mut round, &mut applied, &mut catalog).await?;
+            }
+            if drained || self.is_ending(at) {
+                self.settle(&mut applied, &mut catalog).await?;
                 backoff.reset();
             }
             if let Goal::Reach(end) = *self.goal.borrow()
@@ -239,7 +253,8 @@ impl Delivery {
         self.acknowledged = at.max(cursor.lsn);
         if at > cursor.lsn {
             applied.count_gap(reader, cursor.lsn, at)?;
-            let (_, state) = applied.end_round(catalog, self.sink.stopped())?;
+            let rows = applied.seal();
+            let (_, state) = applied.add(rows, at, catalog, self.sink.stopped())?;
             self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
         } else if at < cursor.lsn {
             warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "target is older than the cursor, applying again from it");
@@ -271,6 +286,7 @@ impl Delivery {
                     applied.count(&decoded);
                 }
                 if self.sink.pending_bytes() > self.sink.limits().spill_bytes {
+                    self.settle(applied, catalog).await?;
                     self.sink.spill().await?;
                 }
             }
@@ -279,6 +295,7 @@ impl Delivery {
                 if barrier && round.end().is_some() {
                     self.commit(round, applied, catalog).await?;
                 }
+                self.settle(applied, catalog).await?;
                 self.sink.change(frame.lsn, origin, change, &mut Schemas::new(catalog)).await?;
                 is_barrier = barrier;
             }
@@ -288,17 +305,32 @@ impl Delivery {
         self.live.delivered(frame.lsn);
         if is_barrier && round.end().is_some() {
             self.commit(round, applied, catalog).await?;
+            self.settle(applied, catalog).await?;
         }
         Ok(())
     }
 
+    /// Commits the round, or sends it on its way if the sink overlaps. The round before it has settled then.
     async fn commit(&mut self, round: &mut Round, applied: &mut Applied, catalog: &mut Catalog) -> Result<(), Failure> {
         let Some((end, commit_micros)) = round.end() else { return Ok(()) };
+        self.settle(applied, catalog).await?;
         if self.sink.hand_over() == HandOver::RecordedBatches {
             self.record_bounds(end).await?;
         }
-        self.sink.commit(end).await?;
-        let (rows, state) = applied.end_round(catalog, self.sink.stopped())?;
+        self.sink.send(end).await?;
+        self.sent = Some(Sent { end, commit_micros, rows: applied.seal() });
+        round.clear();
+        if !self.sink.overlaps() {
+            self.settle(applied, catalog).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the round that was sent, and acknowledges it.
+    async fn settle(&mut self, applied: &mut Applied, catalog: &mut Catalog) -> Result<(), Failure> {
+        let Some(Sent { end, commit_micros, rows }) = self.sent.take() else { return Ok(()) };
+        self.sink.settle().await?;
+        let (rows, state) = applied.add(rows, end, catalog, self.sink.stopped())?;
         if end > self.acknowledged {
             self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
             self.acknowledged = end;
@@ -306,12 +338,11 @@ impl Delivery {
         for round in rows {
             self.live.rows(&round.table, round.applied, round.skipped);
         }
-        for sent in self.sink.sent() {
+        for sent in self.sink.take_sent() {
             self.live.sent(&sent.table, sent.batch);
         }
         self.show_stopped();
         self.live.applied(end, Some(commit_micros));
-        round.clear();
         Ok(())
     }
 

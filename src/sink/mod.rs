@@ -8,6 +8,8 @@
 //! - Then any number of rounds: [`Sink::write`] and [`Sink::change`] in log order, closed by one [`Sink::commit`].
 //!   Nothing of a round may become visible before its commit, except to a sink that has no transactions ([`HandOver::RecordedBatches`]);
 //!   a round always ends at the end of a source transaction.
+//! - A sink that [overlaps](Sink::overlaps) is told to [`Sink::send`] a round and to [`Sink::settle`] it later, which together are the
+//!   commit; rows of the next round come in between, of which nothing may be stored before the round before it has settled.
 //! - When `commit(end)` returns, every change up to `end` is durable at the target against power loss, and a target
 //!   with transactions holds `end` as its cursor, stored in the same transaction: the log is trimmed on that word.
 //! - After an error, or on shutdown inside a round, the loop drops the round: [`Sink::rollback`], then `open`, then the
@@ -95,7 +97,7 @@ pub struct StoppedTable {
     pub reason: String,
 }
 
-/// What a commit sent of one table.
+/// What was sent of one table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SentBatch {
     /// The table.
@@ -144,9 +146,14 @@ pub trait Sink: Send {
         &NONE
     }
 
-    /// What the last commit sent, by table.
-    fn sent(&self) -> &[SentBatch] {
-        &[]
+    /// What has been sent since the last call, by table.
+    fn take_sent(&mut self) -> Vec<SentBatch> {
+        Vec::new()
+    }
+
+    /// Whether rows of the next round may be written while a round is being stored.
+    fn overlaps(&self) -> bool {
+        false
     }
 
     /// Connects, creates what the sink needs of its own, and says what the target holds.
@@ -184,7 +191,17 @@ pub trait Sink: Send {
     /// Makes the round durable and visible, with `end` as the cursor.
     async fn commit(&mut self, end: Lsn) -> Result<(), Failure>;
 
-    /// Forgets the round.
+    /// Begins to store the round; only for a sink that [overlaps](Sink::overlaps).
+    async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
+        self.commit(end).await
+    }
+
+    /// Waits until the round that was sent is durable and visible, with its end as the cursor.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Forgets the round, and the one that was sent and has not settled.
     async fn rollback(&mut self);
 
     /// Lets go of the target.

@@ -1,7 +1,7 @@
 //! The sink's cursor in the target, table `_replicator_cursors`: how far a log has been applied. It is written after the rows of a
 //! round are stored, so it is never ahead of them; rows that are ahead of it are sent again, and their versions make that harmless.
 //!
-//! It is what tells a restored, emptied or exchanged target from the one that was written to.
+//! It grows with the log, whatever the clock of the server does. It is what tells a restored, emptied or exchanged target from the one that was written to.
 
 use wal::{LogId, Lsn};
 
@@ -15,7 +15,7 @@ use crate::sink::TargetState;
 pub(super) async fn create(client: &Client) -> Result<(), Refused> {
     let sql = format!(
         "CREATE TABLE IF NOT EXISTS {} (sink String, log String, lsn UInt64, written DateTime64(3, 'UTC') DEFAULT now64(3)) \
-         ENGINE = ReplacingMergeTree(written) ORDER BY sink SETTINGS fsync_after_insert = 1, fsync_part_directory = 1",
+         ENGINE = ReplacingMergeTree(lsn) ORDER BY sink SETTINGS fsync_after_insert = 1, fsync_part_directory = 1",
         quoted(CURSORS)
     );
     client.execute(&sql, false).await

@@ -112,13 +112,12 @@ impl Check<'_> {
             let detail = format!("\"{}\" has what it needs on {place}", self.clickhouse.user);
             return CheckItem::ok(self.named("privileges"), detail);
         }
-        let user = quoted(&self.clickhouse.user);
         let lacks: Vec<_> = missing.iter().map(|(privilege, on)| format!("{privilege} on {on}")).collect();
+        let user = quoted(&self.clickhouse.user);
         let grants: Vec<_> =
             missing.iter().map(|(privilege, on)| format!("GRANT {privilege} ON {on} TO {user}")).collect();
         let detail = format!("\"{}\" lacks {}", self.clickhouse.user, lacks.join(", "));
-        let mend = grants.join("; ");
-        CheckItem::fail(self.named("privileges"), detail, Some(mend))
+        CheckItem::fail(self.named("privileges"), detail, Some(grants.join("; ")))
     }
 
     /// What the user's profile makes of a request, with the settings that go with every one.

@@ -77,8 +77,12 @@ impl Sink for ClickHouseSink {
         self.target.as_ref().map_or(&self.stopped, |target| &target.stopped)
     }
 
-    fn sent(&self) -> &[SentBatch] {
-        self.target.as_ref().map_or(&[], Target::sent)
+    fn take_sent(&mut self) -> Vec<SentBatch> {
+        self.target.as_mut().map_or_else(Vec::new, Target::take_sent)
+    }
+
+    fn overlaps(&self) -> bool {
+        true
     }
 
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
@@ -125,7 +129,17 @@ impl Sink for ClickHouseSink {
     }
 
     async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
-        self.opened()?.commit(end).await
+        self.send(end).await?;
+        self.settle().await
+    }
+
+    async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
+        self.opened()?.send(end);
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), Failure> {
+        self.opened()?.settle().await
     }
 
     /// Dropping the target gives up its INSERTs, of which nothing is stored yet.

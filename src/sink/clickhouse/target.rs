@@ -1,6 +1,6 @@
 //! The open target: its tables, the rows of the round on their way, and the tables that are stopped.
 //!
-//! A round has one INSERT per table, all of them under way at once. Each is one block of the server, so it is stored as a whole or
+//! A round has one INSERT per table, all of them under way at once, and the next round's are made while the server stores them. Each is one block of the server, so it is stored as a whole or
 //! not at all; the cursor follows when all are stored. Row versions make a repeated INSERT harmless, so a round of which anything
 //! failed is simply sent again.
 //!
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use tokio::task::JoinSet;
 use wal::{LogId, Lsn};
 
 use super::batch::Batch;
@@ -50,8 +50,19 @@ pub(super) struct Target {
     batches: BTreeMap<TableName, (SchemaId, Batch)>,
     /// First frame of the round.
     began: Option<Lsn>,
+    on_their_way: Option<OnTheirWay>,
     sent: Vec<SentBatch>,
     parts_asked: Instant,
+}
+
+/// INSERTs that have ended and are being stored.
+struct OnTheirWay {
+    /// First frame of their round.
+    since: Lsn,
+    /// Its end, if it has ended.
+    end: Option<Lsn>,
+    /// Dropping it gives them up; what becomes of them is not known then.
+    inserts: JoinSet<(TableName, Result<BatchesLive, Refused>)>,
 }
 
 /// How the rows of one schema are written.
@@ -97,6 +108,7 @@ impl Target {
             writers: HashMap::new(),
             batches: BTreeMap::new(),
             began: None,
+            on_their_way: None,
             sent: Vec::new(),
             parts_asked: Instant::now(),
         };
@@ -205,47 +217,72 @@ impl Target {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// Ends every INSERT of the round, and waits until the server has stored them.
+    /// Ends every INSERT of the round; the server stores them while the next round's rows come.
+    pub(super) fn send(&mut self, end: Lsn) {
+        let since = self.began.take().unwrap_or(end);
+        self.on_their_way = Some(OnTheirWay { since, end: Some(end), inserts: self.end_inserts() });
+    }
+
+    /// Stores what there is of a round that has not ended.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        let batches = std::mem::take(&mut self.batches);
-        let (client, writers) = (&self.client, &self.writers);
-        let ending = batches.into_iter().filter(|(_, (_, batch))| batch.chunks.rows() > 0).map(
-            |(table, (id, batch))| async move {
-                let Some(writer) = writers.get(&id) else { return (table, Err(Refused::abandoned())) };
-                let stored = batch.finish(client, &writer.sql, &writer.header).await;
+        let since = self.began.unwrap_or(Lsn::ZERO);
+        self.on_their_way = Some(OnTheirWay { since, end: None, inserts: self.end_inserts() });
+        self.settle().await
+    }
+
+    fn end_inserts(&mut self) -> JoinSet<(TableName, Result<BatchesLive, Refused>)> {
+        let mut inserts = JoinSet::new();
+        for (table, (id, batch)) in std::mem::take(&mut self.batches) {
+            if batch.chunks.rows() == 0 {
+                continue;
+            }
+            let Some(writer) = self.writers.get(&id) else {
+                inserts.spawn_on(async move { (table, Err(Refused::abandoned())) }, self.client.runtime());
+                continue;
+            };
+            let (client, sql, header) = (self.client.clone(), writer.sql.clone(), writer.header.clone());
+            let insert = async move {
+                let stored = batch.finish(&client, &sql, &header).await;
                 (table, stored)
-            },
-        );
+            };
+            inserts.spawn_on(insert, self.client.runtime());
+        }
+        inserts
+    }
+
+    /// Waits until the server has stored the round that was sent, then writes the cursor.
+    pub(super) async fn settle(&mut self) -> Result<(), Failure> {
+        let Some(OnTheirWay { since, end, mut inserts }) = self.on_their_way.take() else { return Ok(()) };
         let mut first = None;
-        for (table, stored) in join_all(ending).await {
-            match stored {
-                Ok(batch) => self.sent.push(SentBatch { table, batch }),
-                Err(refused) => {
-                    let reach = refused.reach;
-                    let failure = refused.failure(&format!("insert into the table of {table}"));
-                    match reach {
-                        Reach::Table => self.contain(&table, Err(failure))?,
-                        Reach::Moment | Reach::Sink => {
-                            first.get_or_insert(failure);
-                        }
-                    }
+        while let Some(done) = inserts.join_next().await {
+            let (table, refused) = match done {
+                Ok((table, Ok(batch))) => {
+                    tracing::debug!(
+                        sink = %self.plan.name, %table, rows = batch.rows, bytes = batch.bytes, seconds = batch.seconds, "batch stored"
+                    );
+                    self.sent.push(SentBatch { table, batch });
+                    continue;
+                }
+                Ok((table, Err(refused))) => (table, refused),
+                Err(error) => return Err(Refused::interrupted(&error).failure("insert rows")),
+            };
+            let reach = refused.reach;
+            let failure = refused.failure(&format!("insert into the table of {table}"));
+            match reach {
+                Reach::Table => self.stop_at(&table, since, &failure.chain()),
+                Reach::Moment | Reach::Sink => {
+                    first.get_or_insert(failure);
                 }
             }
         }
-        match first {
-            Some(failure) => Err(failure),
-            None => Ok(()),
+        if let Some(failure) = first {
+            return Err(failure);
         }
-    }
-
-    /// Stores the round, then the cursor.
-    pub(super) async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
-        self.flush().await?;
         self.write_stops().await?;
+        let Some(end) = end else { return Ok(()) };
         cursor::write(&self.client, &self.plan.name, self.log, end)
             .await
             .map_err(|error| error.failure("write the sink's cursor"))?;
-        self.began = None;
         if self.parts_asked.elapsed() >= PARTS_EVERY {
             self.parts_asked = Instant::now();
             self.ask_parts().await;
@@ -253,9 +290,9 @@ impl Target {
         Ok(())
     }
 
-    /// What the last commit sent.
-    pub(super) fn sent(&self) -> &[SentBatch] {
-        &self.sent
+    /// What was sent since the last call.
+    pub(super) fn take_sent(&mut self) -> Vec<SentBatch> {
+        std::mem::take(&mut self.sent)
     }
 
     /// Parts are shown and decide nothing, so a server that does not tell them is no error.
@@ -332,10 +369,7 @@ impl Target {
 
     /// Marks where the round begins.
     pub(super) fn begin(&mut self, lsn: Lsn) {
-        if self.began.is_none() {
-            self.began = Some(lsn);
-            self.sent.clear();
-        }
+        self.began.get_or_insert(lsn);
     }
 }
 
