@@ -87,10 +87,10 @@ both_servers! {
         let mut daemon = sandbox.start();
         sandbox.caught_up(&mut daemon).await;
 
-        for (change, statement, rows) in CHANGES {
-            sandbox.server.exec(format!("USE {DATABASE}; {statement}; {rows}; INSERT INTO other VALUES ({})", change.len())).await;
+        for (number, (change, statement, rows)) in CHANGES.into_iter().enumerate() {
+            sandbox.server.exec(format!("USE {DATABASE}; {statement}; {rows}; INSERT INTO other VALUES ({number})")).await;
             let reason = stop_of(&mut daemon, &format!("shop.t_{change}")).await;
-            assert!(reason.contains(&format!("`ddl.{change}` says to stop")), "{change}: {reason}");
+            assert!(reason.contains(&format!("`ddl.{change}`")), "{change}: {reason}");
         }
         let status = sandbox.caught_up(&mut daemon).await;
         daemon.stop();
@@ -100,7 +100,7 @@ both_servers! {
             let rows = sandbox.clickhouse().query(format!("SELECT id, v FROM replica.t_{change} FINAL ORDER BY id")).await;
             assert_eq!(rows, "1\t10\n2\t20\n", "{change}");
         }
-        assert!(number(&sandbox, "SELECT count() FROM replica.other FINAL").await > 3);
+        assert_eq!(number(&sandbox, "SELECT count() FROM replica.other FINAL").await, 6);
     }
 
     async fn a_policy_of_ignore_leaves_the_target_and_goes_on_with_the_rows(kind: Kind) {

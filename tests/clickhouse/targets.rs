@@ -54,7 +54,7 @@ both_servers! {
 
         let said = refused(&sandbox);
 
-        assert!(said.contains("another log"), "{said}");
+        assert!(said.contains("belongs to log"), "{said}");
         assert_eq!(sandbox.clickhouse().query("SELECT * FROM replica.t FINAL").await, before);
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -91,6 +92,13 @@ impl Proxy {
     /// How many times connections were cut.
     pub fn cuts(&self) -> u64 {
         *self.state.cuts.borrow()
+    }
+
+    /// Waits until connections were cut so many times.
+    pub async fn cuts_reach(&self, cuts: u64) {
+        let mut seen = self.state.cuts.subscribe();
+        let reached = tokio::time::timeout(Duration::from_mins(1), seen.wait_for(|seen| *seen >= cuts)).await;
+        assert!(reached.is_ok(), "the proxy cut {} times within a minute, not {cuts} times", self.cuts());
     }
 
     /// Closes every connection, and new ones too, until [`Proxy::allow`].
