@@ -229,6 +229,12 @@ fn owned_setting(name: &str) -> Option<&'static str> {
             "row versions make a repeated insert harmless, and the server's own deduplication drops other data in silence"
         }
         "input_format_skip_unknown_fields" => "a column that the table does not have must be an error",
+        "input_format_with_names_use_header"
+        | "input_format_with_types_use_header"
+        | "input_format_parallel_parsing"
+        | "input_format_binary_read_json_as_string"
+        | "output_format_json_quote_64bit_integers" => "it says how rows are read and written",
+        "alter_sync" | "mutations_sync" => "a change of a definition must be done before the rows that follow it",
         "max_insert_block_size" | "min_insert_block_size_rows" | "min_insert_block_size_bytes" => {
             "an insert is one block, so that it is stored as a whole or not at all"
         }

@@ -46,6 +46,10 @@ pub struct Delivery {
     goal: watch::Receiver<Goal>,
     /// The round that was sent and has not settled.
     sent: Option<Sent>,
+    /// End of the last round: where the next one begins.
+    round_start: Lsn,
+    /// A round has settled.
+    progressed: bool,
     /// Where the log's cursor is. A target restored from an older copy is behind it for a while; a cursor never goes back.
     acknowledged: Lsn,
 }
@@ -74,7 +78,18 @@ impl Delivery {
         shutdown: CancellationToken,
         goal: watch::Receiver<Goal>,
     ) -> Self {
-        Self { name: live.name.clone(), sink, wal, live, shutdown, goal, sent: None, acknowledged: Lsn::ZERO }
+        Self {
+            name: live.name.clone(),
+            sink,
+            wal,
+            live,
+            shutdown,
+            goal,
+            sent: None,
+            round_start: Lsn::ZERO,
+            progressed: false,
+            acknowledged: Lsn::ZERO,
+        }
     }
 
     /// Serves the sink until its goal is reached, it is told to stop, or it fails for good.
@@ -142,8 +157,11 @@ impl Delivery {
         let limits = self.sink.limits();
         let mut round = Round::new(limits);
         if self.sink.hand_over() == HandOver::RecordedBatches {
-            round.ends_at(self.recorded_bounds(&reader)?.filter(|end| *end > at));
+            // A target that was restored from an older copy is not where that round began.
+            let bounds = self.recorded_bounds(&reader)?;
+            round.ends_at(bounds.filter(|(start, end)| *start == at && *end > at).map(|(_, end)| end));
         }
+        self.round_start = at;
         let mut stopping: Option<tokio::time::Instant> = None;
         loop {
             // Marked as seen before the read, so that what becomes durable during it wakes the wait below.
@@ -162,7 +180,6 @@ impl Delivery {
                     let full = round.is_full() || self.sink.pending_bytes() >= limits.bytes;
                     if full && round.end().is_some() {
                         self.commit(&mut round, &mut applied, &mut catalog).await?;
-                        backoff.reset();
                     }
                 }
             }
@@ -172,11 +189,14 @@ impl Delivery {
             }
             if drained || self.is_ending(at) {
                 self.settle(&mut applied, &mut catalog).await?;
+            }
+            if std::mem::take(&mut self.progressed) {
                 backoff.reset();
             }
             if let Goal::Reach(end) = *self.goal.borrow()
                 && at >= end
                 && round.end().is_none()
+                && self.sent.is_none()
             {
                 return self.stopped_tables().map(|()| Served::Done);
             }
@@ -285,7 +305,8 @@ impl Delivery {
                 if frame.lsn > self.acknowledged {
                     applied.count(&decoded);
                 }
-                if self.sink.pending_bytes() > self.sink.limits().spill_bytes {
+                // At the end of a transaction the round is committed instead.
+                if !frame.end_of_group && self.sink.pending_bytes() > self.sink.limits().spill_bytes {
                     self.settle(applied, catalog).await?;
                     self.sink.spill().await?;
                 }
@@ -319,6 +340,7 @@ impl Delivery {
         }
         self.sink.send(end).await?;
         self.sent = Some(Sent { end, commit_micros, rows: applied.seal() });
+        self.round_start = end;
         round.clear();
         if !self.sink.overlaps() {
             self.settle(applied, catalog).await?;
@@ -330,6 +352,7 @@ impl Delivery {
     async fn settle(&mut self, applied: &mut Applied, catalog: &mut Catalog) -> Result<(), Failure> {
         let Some(Sent { end, commit_micros, rows }) = self.sent.take() else { return Ok(()) };
         self.sink.settle().await?;
+        self.progressed = true;
         let (rows, state) = applied.add(rows, end, catalog, self.sink.stopped())?;
         if end > self.acknowledged {
             self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
@@ -346,14 +369,14 @@ impl Delivery {
         Ok(())
     }
 
-    /// Where the round ends that may have been sent before a crash.
-    fn recorded_bounds(&self, reader: &Reader) -> Result<Option<Lsn>, Failure> {
+    /// Where the round begins (the LSN before its first) and ends that may have been sent before a crash.
+    fn recorded_bounds(&self, reader: &Reader) -> Result<Option<(Lsn, Lsn)>, Failure> {
         get(reader, &round_key(&self.name), "a round's bounds")
     }
 
     /// Writes down where the round ends before it is sent.
     async fn record_bounds(&self, end: Lsn) -> Result<(), Failure> {
-        let value = encode("a round's bounds", &end)?;
+        let value = encode("a round's bounds", &(self.round_start, end))?;
         self.wal.put_state(vec![(round_key(&self.name), Some(value))]).await.map_err(unwritable)
     }
 }

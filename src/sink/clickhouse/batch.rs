@@ -45,6 +45,16 @@ impl Batch {
         Self { chunks: Chunks::new(), began: None, sending: None }
     }
 
+    /// Whether its INSERT has begun.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
+    /// Whether there is something whole to send.
+    pub(super) fn has_full(&self) -> bool {
+        self.chunks.has_full()
+    }
+
     /// Sends what is whole. `sql` and `header` open the INSERT.
     pub(super) fn send_full(&mut self, client: &Client, sql: &str, header: &Bytes) {
         let mut full = self.chunks.take_full().peekable();
@@ -62,6 +72,8 @@ impl Batch {
 
     /// Sends the rest, ends the INSERT, and waits until the server has stored it.
     pub(super) async fn finish(mut self, client: &Client, sql: &str, header: &Bytes) -> Result<BatchesLive, Refused> {
+        // An INSERT that is under way already has its turn.
+        let turn = if self.is_sending() { None } else { Some(client.turn().await?) };
         self.chunks.finish();
         let (rows, bytes) = (self.chunks.rows(), self.chunks.bytes());
         self.send_full(client, sql, header);
@@ -74,6 +86,7 @@ impl Batch {
             Ok(stored) => stored?,
             Err(error) => return Err(Refused::interrupted(&error)),
         }
+        drop(turn);
         Ok(BatchesLive {
             batches: 1,
             rows,

@@ -70,6 +70,11 @@ impl Chunks {
         self.scratch.trim();
     }
 
+    /// Whether a chunk is frozen.
+    pub(super) fn has_full(&self) -> bool {
+        !self.full.is_empty()
+    }
+
     /// Takes the chunks that are frozen, in order.
     pub(super) fn take_full(&mut self) -> impl Iterator<Item = Bytes> + use<> {
         std::mem::take(&mut self.full).into_iter()

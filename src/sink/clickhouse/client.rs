@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Refused;
 use super::tls;
@@ -31,9 +32,11 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Settings of every request. Blocks are larger than any batch, so that an INSERT is one block, hence one part, hence stored
 /// as a whole or not at all; the format's own checks are on.
-const SETTINGS: [(&str, &str); 10] = [
+pub(crate) const SETTINGS: [(&str, &str); 12] = [
     ("async_insert", "0"),
     ("input_format_skip_unknown_fields", "0"),
+    ("input_format_with_names_use_header", "1"),
+    ("input_format_with_types_use_header", "1"),
     ("input_format_parallel_parsing", "0"),
     // Columns of type JSON come as text.
     ("input_format_binary_read_json_as_string", "1"),
@@ -45,12 +48,17 @@ const SETTINGS: [(&str, &str); 10] = [
     ("mutations_sync", "1"),
 ];
 
+/// INSERTs that are ended at once: a round may have rows of more tables than the server takes requests.
+const ENDED_AT_ONCE: usize = 16;
+
 /// A client of one server, as one user, in one database. Clones share their connections.
 #[derive(Clone)]
 pub(super) struct Client {
     inner: clickhouse::Client,
     runtime: Handle,
     timeout: Duration,
+    /// For INSERTs that begin when their round ends.
+    turns: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Client {
@@ -87,7 +95,7 @@ impl Client {
         for (name, value) in &plan.settings {
             inner = inner.with_setting(name, value);
         }
-        Ok(Self { inner, runtime, timeout: plan.timeout })
+        Ok(Self { inner, runtime, timeout: plan.timeout, turns: Arc::new(Semaphore::new(ENDED_AT_ONCE)) })
     }
 
     /// Runs a statement to its end. `patient`: it may take as long as it takes, because it copies a table.
@@ -139,6 +147,11 @@ impl Client {
     /// An insert whose bytes come in pieces. It must be driven on [`Client::runtime`]; dropping it before its end stores nothing.
     pub(super) fn insert_in_pieces(&self, sql: &str) -> InsertFormatted {
         self.inner.insert_formatted_with(sql).with_timeouts(Some(self.timeout), Some(self.timeout))
+    }
+
+    /// Waits for its turn, which lasts until the permit is dropped.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Refused::abandoned())
     }
 
     /// Where requests run.

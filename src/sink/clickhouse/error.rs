@@ -32,32 +32,47 @@ pub(super) struct Refused {
 }
 
 /// Codes of what may be gone in a moment: load, network, disk, keeper.
-const MOMENT: [u32; 26] = [
+const MOMENT: [u32; 41] = [
     3,    // UNEXPECTED_END_OF_FILE: the body was cut
-    33,   // CANNOT_READ_ALL_DATA: the same, inside a value
+    23,   // CANNOT_READ_FROM_ISTREAM
+    24,   // CANNOT_WRITE_TO_OSTREAM
+    33,   // CANNOT_READ_ALL_DATA: the body was cut inside a value
     74,   // CANNOT_READ_FROM_FILE_DESCRIPTOR
     75,   // CANNOT_WRITE_TO_FILE_DESCRIPTOR
     76,   // CANNOT_OPEN_FILE
-    83,   // CANNOT_FSYNC
+    95,   // CANNOT_READ_FROM_SOCKET
+    96,   // CANNOT_WRITE_TO_SOCKET
     159,  // TIMEOUT_EXCEEDED
     160,  // TOO_SLOW
+    172,  // CANNOT_CREATE_DIRECTORY
+    173,  // CANNOT_ALLOCATE_MEMORY
+    198,  // DNS_ERROR
     201,  // QUOTA_EXCEEDED
     202,  // TOO_MANY_SIMULTANEOUS_QUERIES
     203,  // NO_FREE_CONNECTION
+    204,  // CANNOT_FSYNC
     209,  // SOCKET_TIMEOUT
     210,  // NETWORK_ERROR
+    225,  // NO_ZOOKEEPER
     236,  // ABORTED
     241,  // MEMORY_LIMIT_EXCEEDED
     242,  // TABLE_IS_READ_ONLY
     243,  // NOT_ENOUGH_SPACE
     252,  // TOO_MANY_PARTS
+    285,  // TOO_FEW_LIVE_REPLICAS
+    286,  // UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
     319,  // UNKNOWN_STATUS_OF_INSERT
+    341,  // UNFINISHED
+    384,  // PART_IS_TEMPORARILY_LOCKED
     394,  // QUERY_WAS_CANCELLED
     425,  // SYSTEM_ERROR
+    439,  // CANNOT_SCHEDULE_TASK
     473,  // DEADLOCK_AVOIDED
+    499,  // S3_ERROR
     517,  // CANNOT_ASSIGN_ALTER
     571,  // DATABASE_REPLICATION_FAILED
     999,  // KEEPER_EXCEPTION
+    1000, // POCO_EXCEPTION: what the network library throws
     1001, // STD_EXCEPTION: what the system below throws, a full or read-only disk
 ];
 
@@ -180,8 +195,11 @@ fn code(text: &str) -> Option<u32> {
 
 /// The message up to where the server begins to quote rows.
 fn without_rows(text: &str) -> String {
-    const QUOTES: [&str; 8] = [
+    const QUOTES: [&str; 11] = [
         "Column values:",
+        " here: ",
+        "JSON column:",
+        " value: ",
         "Row 1:",
         "\nRow ",
         "ERROR:",

@@ -33,6 +33,10 @@ use crate::telemetry::BatchesLive;
 /// Finds the schema of an id.
 pub(super) type Lookup<'a> = dyn FnMut(SchemaId) -> Result<Arc<TableSchema>, Failure> + Send + 'a;
 
+/// INSERTs that may begin before their round ends. What a connection more brings is parsing by one more core of the server.
+const EARLY: usize = 8;
+/// The server gives up a body of which it has heard nothing for 30 s; a round that may wait longer begins no INSERT early.
+const LONGEST_IDLE: Duration = Duration::from_secs(10);
 /// How often the server is asked for the parts of each table.
 const PARTS_EVERY: Duration = Duration::from_secs(15);
 
@@ -51,6 +55,9 @@ pub(super) struct Target {
     /// First frame of the round.
     began: Option<Lsn>,
     on_their_way: Option<OnTheirWay>,
+    /// INSERTs of the round that have begun before its end.
+    early: usize,
+    early_limit: usize,
     sent: Vec<SentBatch>,
     parts_asked: Instant,
 }
@@ -109,6 +116,8 @@ impl Target {
             batches: BTreeMap::new(),
             began: None,
             on_their_way: None,
+            early: 0,
+            early_limit: if clickhouse.batch.max_delay > LONGEST_IDLE { 0 } else { EARLY },
             sent: Vec::new(),
             parts_asked: Instant::now(),
         };
@@ -193,7 +202,10 @@ impl Target {
             };
             match written {
                 Ok(count) if count == section.rows => {
-                    batch.send_full(&self.client, &writer.sql, &writer.header);
+                    if batch.has_full() && (batch.is_sending() || self.early < self.early_limit) {
+                        self.early += usize::from(!batch.is_sending());
+                        batch.send_full(&self.client, &writer.sql, &writer.header);
+                    }
                 }
                 Ok(count) => {
                     return Err(Failure::fatal(format!(
@@ -232,6 +244,7 @@ impl Target {
 
     fn end_inserts(&mut self) -> JoinSet<(TableName, Result<BatchesLive, Refused>)> {
         let mut inserts = JoinSet::new();
+        self.early = 0;
         for (table, (id, batch)) in std::mem::take(&mut self.batches) {
             if batch.chunks.rows() == 0 {
                 continue;
@@ -327,7 +340,12 @@ impl Target {
     }
 
     fn stop_at(&mut self, table: &TableName, since: Lsn, why: &str) {
-        if self.stopped.contains_key(table) {
+        if let Some(stopped) = self.stopped.get_mut(table) {
+            // The round before it turns out to lack rows as well.
+            if since < stopped.since {
+                stopped.since = since;
+                self.unwritten_stops.insert(table.clone());
+            }
             return;
         }
         let reason = format!("{why} ({})", way_back(table));
@@ -336,7 +354,10 @@ impl Target {
         self.unwritten_stops.insert(table.clone());
         // Its rows of the round are dropped with the INSERT, of which nothing is stored yet.
         self.batches.remove(table);
-        self.forget_writers(table);
+        // The frame at hand may have more of its rows.
+        for writer in self.writers.values_mut().filter(|writer| writer.table == *table) {
+            writer.rows = None;
+        }
     }
 
     async fn write_stops(&mut self) -> Result<(), Failure> {
