@@ -5,7 +5,7 @@ use mysql_async::prelude::Queryable as _;
 
 use super::columns::{self, RawColumn};
 use super::defaults;
-use super::failure::query_failure;
+use super::failure::{query_failure, says_no_such_table};
 use super::flavour::Flavour;
 use super::keys::{self, ChunkKey, RawKeyPart};
 use super::quote::{identifier, table_identifier};
@@ -52,6 +52,30 @@ pub async fn describe(conn: &mut Conn, flavour: Flavour, table: &TableName) -> R
     }
     let keys = keys::fetch(conn, table).await?;
     assemble(flavour, table, raw, keys).map(Some)
+}
+
+/// [`describe`] for whoever takes "not there" for a dropped table and is done with it: a catalogue shows nothing of a table that the user may
+/// not see.
+///
+/// # Errors
+/// As [`describe`]; and that the table is hidden from the user, with what it needs.
+pub async fn describe_or_gone(
+    conn: &mut Conn,
+    flavour: Flavour,
+    table: &TableName,
+) -> Result<Option<Described>, Failure> {
+    if let Some(described) = describe(conn, flavour, table).await? {
+        return Ok(Some(described));
+    }
+    match conn.query_drop(format!("SELECT 1 FROM {} LIMIT 0", table_identifier(table))).await {
+        Err(error) if says_no_such_table(&error) => Ok(None),
+        // It has come back in between, or is a view now: the next description tells.
+        Ok(()) => describe(conn, flavour, table).await,
+        Err(error) => Err(query_failure(&format!("read table \"{table}\""), error).hint(format!(
+            "GRANT SELECT ON {} to the source's user, or leave the table out with source.exclude",
+            table_identifier(table)
+        ))),
+    }
 }
 
 /// Refuses a table that has a column of a type that is not read.
