@@ -11,11 +11,15 @@
 //! - `types`, `layout`, `encode`, `chunks`, `mirror`, `history`: from row images to RowBinary
 //! - `batch`: an INSERT that is sent while it is made
 //! - `target`: the round; `open`: the start; `registry`, `cursor`: what the sink keeps at the target
-//! - `ddl`, `reshape`, `rebuild`: changes of definitions
+//! - `ddl`: changes of definitions; `changes`: what makes them repeatable; `reshape`, `alter`, `rebuild`: columns and keys;
+//!   `rename`, `content`: names and whole contents; `owner`: what is under a name
 
+mod alter;
 mod batch;
+mod changes;
 mod chunks;
 mod client;
+mod content;
 mod cursor;
 mod ddl;
 mod encode;
@@ -26,9 +30,11 @@ mod literal;
 mod mirror;
 mod names;
 mod open;
+mod owner;
 mod preflight;
 mod rebuild;
 mod registry;
+mod rename;
 mod reshape;
 mod sink;
 mod target;

@@ -29,7 +29,8 @@ pub(super) async fn reach(client: &Client, plan: &ClickHousePlan) -> Result<(), 
     })
 }
 
-/// Tables that are not as the sink left them, with what is different.
+/// Tables that are not as the sink left them, with what is different. One whose change was begun is in between, and the change comes
+/// again.
 pub(super) async fn altered(target: &Target) -> Result<Vec<(TableName, String)>, Failure> {
     let sql = format!(
         "SELECT table, name, type FROM system.columns WHERE database = {} AND default_kind NOT IN ('MATERIALIZED', 'ALIAS', 'EPHEMERAL')",
@@ -43,7 +44,7 @@ pub(super) async fn altered(target: &Target) -> Result<Vec<(TableName, String)>,
     }
     let mut altered = Vec::new();
     for (name, table) in &target.tables {
-        if target.stopped.contains_key(name) {
+        if target.stopped.contains_key(name) || target.changes.is_unfinished(name) {
             continue;
         }
         let layout = &table.layout;

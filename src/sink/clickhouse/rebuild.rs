@@ -1,10 +1,12 @@
-//! A mirror's table made anew with another key or with types that the server does not convert in place: a second table is filled from
-//! the first and takes its name. Readers see the old table until then, and the new one after.
+//! A mirror's table made anew: empty, with another key, or with types that the server does not convert in place. A second table is
+//! filled and takes the first one's name. Readers see the old table until then, and the new one after.
 //!
 //! The copy is taken inside the barrier that the change is, so both tables have seen the same changes. Exchanging two names twice
-//! undoes it; the new table carries the change's LSN in its comment, so a repetition sees that it has been done.
-
-use wal::Lsn;
+//! undoes it; the new table carries the change's LSN in its comment, so a repetition sees that it has been done. An INSERT that the
+//! server still works on goes into the table that had the name when it began, which is the old one: that is why a table is not
+//! emptied with TRUNCATE.
+//!
+//! The caller sees to it that the second table's name is free, or what is left of an earlier try.
 
 use super::client::Client;
 use super::error::Refused;
@@ -17,49 +19,75 @@ use crate::config::{ClickHousePlan, ClickHouseTypes};
 use crate::error::Failure;
 use crate::model::TableSchema;
 
-/// The comment of a table that the sink made at `lsn`.
-pub(super) fn comment(sink: &str, lsn: Lsn) -> String {
-    format!("replicator sink {sink}, made at lsn {lsn}")
+/// How a statement that copies a table runs: in blocks of the server's usual size instead of those of an INSERT of rows, and for as
+/// long as it takes.
+pub(super) const COPYING: &str = "SETTINGS max_insert_block_size = 1048449, min_insert_block_size_rows = 1048449, \
+     min_insert_block_size_bytes = 268402944, max_execution_time = 0";
+
+/// The name of the second table.
+pub(super) fn beside(target: &str) -> String {
+    format!("{target}__rebuild")
 }
 
-/// Makes `new` out of `old`, which has its name.
+/// Makes `new` out of the table that has its name; `origins` as in [`super::reshape::Way::Rebuild`].
 pub(super) async fn rebuild(
     client: &Client,
     plan: &ClickHousePlan,
-    (sink, lsn): (&str, Lsn),
+    comment: &str,
     new: &Layout,
     schema: &TableSchema,
     origins: Option<&[Origin]>,
 ) -> Result<(), Refused> {
     let target = &new.target;
-    let beside = format!("{target}__rebuild");
-    let place = |name: &str| format!("{}.{}", quoted(&plan.database), quoted(name));
-    let comment = comment(sink, lsn);
-    let drop_beside = format!("DROP TABLE IF EXISTS {} SYNC SETTINGS max_table_size_to_drop = 0", place(&beside));
+    let mut making = vec![new.create_statement(&plan.database, &beside(target), comment)];
+    if let Some(origins) = origins {
+        making.push(format!(
+            "INSERT INTO {} ({}) {COPYING} SELECT {} FROM {} FINAL",
+            place(plan, &beside(target)),
+            names(new),
+            expressions(new, schema, origins, plan.types).map_err(|failure| Refused::refused_here(failure.chain()))?,
+            place(plan, target)
+        ));
+    }
+    exchange(client, plan, comment, target, &making).await
+}
+
+/// Puts a table without rows in the place of `target`, with all that somebody may have added to its definition.
+pub(super) async fn empty(client: &Client, plan: &ClickHousePlan, comment: &str, target: &str) -> Result<(), Refused> {
+    let (second, first) = (place(plan, &beside(target)), place(plan, target));
+    let making = format!("CREATE TABLE {second} AS {first} COMMENT {}", literal(comment));
+    exchange(client, plan, comment, target, &[making]).await
+}
+
+/// Runs the statements that make the second table and gives it the first one's name, unless that has been done.
+async fn exchange(
+    client: &Client,
+    plan: &ClickHousePlan,
+    comment: &str,
+    target: &str,
+    making: &[String],
+) -> Result<(), Refused> {
+    let (second, first) = (place(plan, &beside(target)), place(plan, target));
+    let drop_second = format!("DROP TABLE IF EXISTS {second} SYNC SETTINGS max_table_size_to_drop = 0");
     let sql = format!(
         "SELECT count() FROM system.tables WHERE database = {} AND name = {} AND comment = {}",
         literal(&plan.database),
         literal(target),
-        literal(&comment)
+        literal(comment)
     );
     let done: Vec<(u64,)> = client.rows(&sql).await?;
     if done.first().is_none_or(|(count,)| *count == 0) {
-        client.execute(&drop_beside, false).await?;
-        client.execute(&new.create_statement(&plan.database, &beside, &comment), false).await?;
-        if let Some(origins) = origins {
-            let sql = format!(
-                "INSERT INTO {} ({}) SELECT {} FROM {} FINAL",
-                place(&beside),
-                names(new),
-                expressions(new, schema, origins, plan.types)
-                    .map_err(|failure| Refused::refused_here(failure.chain()))?,
-                place(target)
-            );
-            client.execute(&sql, true).await?;
+        client.execute(&drop_second, false).await?;
+        for sql in making {
+            client.execute(sql, true).await.map_err(|error| error.of_statement(sql))?;
         }
-        client.execute(&format!("EXCHANGE TABLES {} AND {}", place(target), place(&beside)), false).await?;
+        client.execute(&format!("EXCHANGE TABLES {first} AND {second}"), false).await?;
     }
-    client.execute(&drop_beside, false).await
+    client.execute(&drop_second, false).await
+}
+
+fn place(plan: &ClickHousePlan, table: &str) -> String {
+    format!("{}.{}", quoted(&plan.database), quoted(table))
 }
 
 fn names(layout: &Layout) -> String {

@@ -7,7 +7,8 @@
 //! | `options` | the options it was made under, JSON |
 //! | `columns` | the columns that are written, JSON: (source, target, type) |
 //! | `source_schema` | the source's schema as last applied, JSON |
-//! | `version`, `is_gone` | LSN of the change; 1 for a table that is no more |
+//! | `begun` | LSN of a change whose first step may have been done (see `changes`); 0 on the lines that end a change |
+//! | `version`, `is_gone` | LSN of the last change that was done; 1 for a table that is no more |
 //!
 //! | table `_replicator_stopped_tables` | |
 //! |---|---|
@@ -123,7 +124,7 @@ pub(super) async fn create(client: &Client) -> Result<(), Refused> {
                         SETTINGS fsync_after_insert = 1, fsync_part_directory = 1";
     let tables = quoted(TABLES);
     let sql = format!(
-        "CREATE TABLE IF NOT EXISTS {tables} ({KEY}, target String, options String, columns String, source_schema String, {TAIL}"
+        "CREATE TABLE IF NOT EXISTS {tables} ({KEY}, target String, options String, columns String, source_schema String, begun UInt64, {TAIL}"
     );
     client.execute(&sql, false).await?;
     let stopped = quoted(STOPPED);
@@ -131,25 +132,23 @@ pub(super) async fn create(client: &Client) -> Result<(), Refused> {
     client.execute(&sql, false).await
 }
 
-async fn append(
-    client: &Client,
-    table: &str,
-    sink: &str,
-    name: &TableName,
-    lsn: Lsn,
-    mut row: serde_json::Value,
-) -> Result<(), Refused> {
+/// A line of one of the two tables, as JSON.
+fn line(sink: &str, name: &TableName, lsn: Lsn, mut row: serde_json::Value) -> String {
     if let Some(fields) = row.as_object_mut() {
         fields.insert("sink".into(), sink.into());
         fields.insert("source_database".into(), name.database.clone().into());
         fields.insert("source_table".into(), name.table.clone().into());
         fields.insert("version".into(), lsn.raw().into());
     }
-    client.insert(&format!("INSERT INTO {} FORMAT JSONEachRow", quoted(table)), row.to_string().into_bytes()).await
+    row.to_string()
 }
 
-/// Writes a table's line as of `lsn`.
-pub(super) async fn save(client: &Client, sink: &str, lsn: Lsn, table: &Table) -> Result<(), Refused> {
+/// Appends lines: all of them or none. Of two lines of one table and one version, the later one counts.
+async fn append(client: &Client, table: &str, lines: &[String]) -> Result<(), Refused> {
+    client.insert(&format!("INSERT INTO {} FORMAT JSONEachRow", quoted(table)), lines.join("\n").into_bytes()).await
+}
+
+fn table_line(sink: &str, version: Lsn, table: &Table, begun: Lsn) -> Result<String, Refused> {
     // Defaults only mean something at the moment a column is added.
     let mut schema = table.schema.clone();
     for column in &mut schema.columns {
@@ -168,17 +167,43 @@ pub(super) async fn save(client: &Client, sink: &str, lsn: Lsn, table: &Table) -
         "options": text(serde_json::to_string(&table.options))?,
         "columns": text(serde_json::to_string(&columns))?,
         "source_schema": text(serde_json::to_string(&schema))?,
+        "begun": begun.raw(),
         "is_gone": 0,
     });
-    append(client, TABLES, sink, &table.schema.name, lsn, row).await
+    Ok(line(sink, &table.schema.name, version, row))
+}
+
+fn gone_line(sink: &str, lsn: Lsn, table: &TableName) -> String {
+    line(sink, table, lsn, serde_json::json!({ "is_gone": 1 }))
+}
+
+/// Says in a table's line, which is of `version`, that the change at `lsn` is begun.
+pub(super) async fn begin(client: &Client, sink: &str, version: Lsn, table: &Table, lsn: Lsn) -> Result<(), Refused> {
+    append(client, TABLES, &[table_line(sink, version, table, lsn)?]).await
+}
+
+/// Writes a table's line as of the change at `lsn`, which is done then.
+pub(super) async fn save(client: &Client, sink: &str, lsn: Lsn, table: &Table) -> Result<(), Refused> {
+    append(client, TABLES, &[table_line(sink, lsn, table, Lsn::ZERO)?]).await
 }
 
 /// Removes a table's line.
 pub(super) async fn forget(client: &Client, sink: &str, lsn: Lsn, table: &TableName) -> Result<(), Refused> {
-    append(client, TABLES, sink, table, lsn, serde_json::json!({ "is_gone": 1 })).await
+    append(client, TABLES, &[gone_line(sink, lsn, table)]).await
 }
 
-/// Notes that a table is stopped.
+/// Puts `table`'s line in the place of the line of `from`, at once.
+pub(super) async fn replace_line(
+    client: &Client,
+    sink: &str,
+    lsn: Lsn,
+    from: &TableName,
+    table: &Table,
+) -> Result<(), Refused> {
+    append(client, TABLES, &[gone_line(sink, lsn, from), table_line(sink, lsn, table, Lsn::ZERO)?]).await
+}
+
+/// Notes, as of `lsn`, that a table is stopped.
 pub(super) async fn stop(
     client: &Client,
     sink: &str,
@@ -187,12 +212,12 @@ pub(super) async fn stop(
     why: &StoppedTable,
 ) -> Result<(), Refused> {
     let row = serde_json::json!({ "since_lsn": why.since.raw(), "reason": why.reason, "is_gone": 0 });
-    append(client, STOPPED, sink, table, lsn, row).await
+    append(client, STOPPED, &[line(sink, table, lsn, row)]).await
 }
 
 /// Notes that a table is written again.
 pub(super) async fn revive(client: &Client, sink: &str, lsn: Lsn, table: &TableName) -> Result<(), Refused> {
-    append(client, STOPPED, sink, table, lsn, serde_json::json!({ "is_gone": 1 })).await
+    append(client, STOPPED, &[gone_line(sink, lsn, table)]).await
 }
 
 /// The stopped tables.

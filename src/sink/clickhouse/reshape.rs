@@ -4,6 +4,8 @@
 //! A column keeps its name at the target, its type, or its absence where `ddl` says `ignore`: the layout that comes out is what is
 //! written from now on, whatever the source's schema says.
 
+use std::collections::HashSet;
+
 use super::layout::{Layout, TargetColumn};
 use super::registry::Table;
 use super::types::{Base, Type};
@@ -140,7 +142,15 @@ pub(super) fn reshape(
         key,
         soft: old.layout.soft.clone(),
     };
+    if let Some(twice) = twice(&layout.columns) {
+        return Err(Forbidden {
+            why: format!(
+                "two columns would be named \"{twice}\", because `ddl` left an older one of that name as it was"
+            ),
+        });
+    }
     if layout.mode == Mode::History {
+        let steps = if names_cross(&layout, &steps) { set_aside(&layout, steps) } else { steps };
         return Ok((layout, Way::Alter(steps)));
     }
     let key_changed = key_shape(&old.layout) != key_shape(&layout) || key_moved(&old.layout, &layout, &origins);
@@ -158,6 +168,23 @@ pub(super) fn reshape(
         return Ok((layout, Way::Rebuild(keys_known.then_some(origins))));
     }
     Ok((layout, Way::Alter(steps)))
+}
+
+/// A name that two columns have.
+fn twice(columns: &[TargetColumn]) -> Option<&str> {
+    let mut seen = HashSet::new();
+    columns.iter().map(|column| column.name.as_str()).find(|name| !seen.insert(*name))
+}
+
+/// In a changelog, the columns whose names cross begin anew, and the old values stay under other names: that can be repeated.
+fn set_aside(layout: &Layout, steps: Vec<Step>) -> Vec<Step> {
+    let place = |name: &str| layout.columns.iter().position(|column| column.name == name);
+    let step = |step| match step {
+        Step::Rename { to, .. } => place(&to).map(|column| Step::SetAside { column }),
+        Step::Add { column } => Some(Step::SetAside { column }),
+        other @ (Step::Widen { .. } | Step::SetAside { .. } | Step::Drop { .. }) => Some(other),
+    };
+    steps.into_iter().filter_map(step).collect()
 }
 
 /// The old name of the column that is called `name` now; `None` if the old column of that name has another name now, so that this one

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use wal::{LogId, Lsn};
 
 use super::batch::Batch;
+use super::changes::Changes;
 use super::client::Client;
 use super::error::{Reach, Refused};
 use super::history::{History, Moment};
@@ -48,12 +49,15 @@ pub(super) struct Target {
     log: LogId,
     pub(super) tables: BTreeMap<TableName, Table>,
     pub(super) stopped: BTreeMap<TableName, StoppedTable>,
+    pub(super) changes: Changes,
     /// Stops that are not written down yet.
     unwritten_stops: HashSet<TableName>,
     writers: HashMap<SchemaId, Writer>,
     batches: BTreeMap<TableName, (SchemaId, Batch)>,
     /// First frame of the round.
     began: Option<Lsn>,
+    /// The frame at hand, or the last one.
+    last: Lsn,
     on_their_way: Option<OnTheirWay>,
     /// INSERTs of the round that have begun before its end.
     early: usize,
@@ -75,6 +79,8 @@ struct OnTheirWay {
 /// How the rows of one schema are written.
 struct Writer {
     table: TableName,
+    /// Rows before it are stored already: they are older than a change that has begun.
+    stored_before: Lsn,
     /// `None`: the table is stopped.
     rows: Option<Rows>,
     /// The INSERT, and the names and types that its body begins with.
@@ -85,6 +91,8 @@ struct Writer {
 enum Rows {
     Mirror(Mirror),
     History(History),
+    /// The table has another shape by now, so all of them must be stored.
+    Older,
 }
 
 impl Target {
@@ -101,6 +109,9 @@ impl Target {
         registry::create(&client).await.map_err(failed)?;
         let state = cursor::read(&client, &plan.name).await?;
         let tables = registry::load(&client, plan, clickhouse).await?;
+        let changes = Changes::load(&client, &plan.name)
+            .await
+            .map_err(|error| error.failure("read how far the tables' changes have come"))?;
         let stopped = registry::load_stopped(&client, &plan.name)
             .await
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
@@ -111,10 +122,12 @@ impl Target {
             log,
             tables,
             stopped,
+            changes,
             unwritten_stops: HashSet::new(),
             writers: HashMap::new(),
             batches: BTreeMap::new(),
             began: None,
+            last: Lsn::ZERO,
             on_their_way: None,
             early: 0,
             early_limit: if clickhouse.batch.max_delay > LONGEST_IDLE { 0 } else { EARLY },
@@ -143,8 +156,7 @@ impl Target {
         let table = schema.name.clone();
         if !self.stopped.contains_key(&table) && !self.tables.contains_key(&table) {
             // A sink that joins a log later sees rows before it sees the change that made their table.
-            let lsn = self.began.unwrap_or(Lsn::ZERO);
-            let made = self.shape(lsn, &schema, &[]).await;
+            let made = self.shape(self.last, &schema, &[]).await;
             self.contain(&table, made)?;
         }
         let writer = if self.stopped.contains_key(&table) { None } else { Some(self.writer(&schema)) };
@@ -166,11 +178,13 @@ impl Target {
             return Err(Failure::row(format!("{name} has no table at the target")));
         };
         let layout = &table.layout;
+        let stored_before = self.changes.stored_before(name);
+        if !table.schema.same_image(schema) && self.last < stored_before {
+            let rows = Some(Rows::Older);
+            return Ok(Writer { stored_before, rows, ..Writer::stopped(name.clone()) });
+        }
         if !table.schema.same_image(schema) {
-            return Err(Failure::row(format!(
-                "rows of {name} have another shape than the table \"{}\"",
-                layout.target
-            )));
+            return Err(other_shape(name));
         }
         let types = self.clickhouse.types;
         let rows = match layout.mode {
@@ -178,7 +192,7 @@ impl Target {
             Mode::History => Rows::History(History::new(schema, layout, types)?),
         };
         let (sql, header) = insert(&self.clickhouse.database, layout);
-        Ok(Writer { table: name.clone(), rows: Some(rows), sql, header })
+        Ok(Writer { table: name.clone(), stored_before, rows: Some(rows), sql, header })
     }
 
     /// Takes the rows of a frame, whose schemas are all known.
@@ -192,12 +206,20 @@ impl Target {
             };
             let first = ordinal;
             ordinal += section.rows;
+            if lsn < writer.stored_before {
+                continue;
+            }
             let Some(rows) = &writer.rows else { continue };
             let (_, batch) = self.batches.entry(writer.table.clone()).or_insert_with(|| (section.schema, Batch::new()));
             let written = match rows {
                 Rows::Mirror(rows) => rows.apply(section.op, body, lsn, first, &mut batch.chunks),
                 Rows::History(rows) => {
                     rows.apply(section.op, body, Moment { lsn, first_ordinal: first, commit_micros }, &mut batch.chunks)
+                }
+                Rows::Older => {
+                    let table = writer.table.clone();
+                    self.contain(&table, Err(other_shape(&table)))?;
+                    continue;
                 }
             };
             match written {
@@ -339,7 +361,7 @@ impl Target {
         }
     }
 
-    fn stop_at(&mut self, table: &TableName, since: Lsn, why: &str) {
+    pub(super) fn stop_at(&mut self, table: &TableName, since: Lsn, why: &str) {
         if let Some(stopped) = self.stopped.get_mut(table) {
             // The round before it turns out to lack rows as well.
             if since < stopped.since {
@@ -360,12 +382,15 @@ impl Target {
         }
     }
 
-    async fn write_stops(&mut self) -> Result<(), Failure> {
+    pub(super) async fn write_stops(&mut self) -> Result<(), Failure> {
         for table in std::mem::take(&mut self.unwritten_stops) {
             let Some(why) = self.stopped.get(&table) else { continue };
-            registry::stop(&self.client, &self.plan.name, why.since, &table, why)
+            // Later than whatever ended an earlier stop.
+            let version = self.last.max(why.since).max(self.changes.done(&table));
+            registry::stop(&self.client, &self.plan.name, version, &table, why)
                 .await
                 .map_err(|error| error.failure("write down that a table is stopped"))?;
+            self.changes.note_stop(&table, version);
         }
         Ok(())
     }
@@ -378,6 +403,7 @@ impl Target {
             registry::revive(&self.client, &self.plan.name, lsn, table)
                 .await
                 .map_err(|error| error.failure("write down that a table is written again"))?;
+            self.changes.note_stop(table, lsn);
             self.forget_writers(table);
         }
         Ok(())
@@ -388,16 +414,21 @@ impl Target {
         self.writers.retain(|_, writer| writer.table != *table);
     }
 
-    /// Marks where the round begins.
+    /// Takes the next frame in hand; the round begins with its first one.
     pub(super) fn begin(&mut self, lsn: Lsn) {
         self.began.get_or_insert(lsn);
+        self.last = lsn;
     }
 }
 
 impl Writer {
     fn stopped(table: TableName) -> Self {
-        Self { table, rows: None, sql: String::new(), header: Bytes::new() }
+        Self { table, stored_before: Lsn::ZERO, rows: None, sql: String::new(), header: Bytes::new() }
     }
+}
+
+fn other_shape(table: &TableName) -> Failure {
+    Failure::row(format!("rows of {table} have another shape than its table at the target"))
 }
 
 /// The INSERT of a table, and what its body begins with: the number of columns, their names, their types.
