@@ -60,7 +60,7 @@ both_servers! {
         let log = log.lock().unwrap();
         assert!(log.chunks.len() >= 15 && log.chunks.iter().all(|(_, images)| images.rows <= 7));
         let table = table("t");
-        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone(), replaces: false, empties: false }, SnapshotMark::Finished { table, rows: 100 }]);
+        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone(), replaces: false, empties: false, whole: true }, SnapshotMark::Finished { table, rows: 100 }]);
     }
 
     async fn keys_of_every_kind_are_read_in_chunks(kind: Kind) {
@@ -208,7 +208,7 @@ both_servers! {
         let log = run.end().await;
         assert_copied(&server, &log, "t").await;
         let log = log.lock().unwrap();
-        assert!(log.whole.is_empty() && log.marks.contains(&SnapshotMark::Begun { table: table("t"), replaces: true, empties: true }));
+        assert!(log.whole.is_empty() && log.marks.contains(&SnapshotMark::Begun { table: table("t"), replaces: true, empties: true, whole: true }));
     }
 
     async fn a_table_that_the_account_may_not_see_fails_and_only_one_that_is_gone_is_done(kind: Kind) {
