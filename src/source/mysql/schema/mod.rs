@@ -28,7 +28,7 @@ mod quote;
 
 pub use added::added_default;
 pub use describe::{
-    ColumnFacts, Described, describe, describe_or_gone, refuse_disguised, refuse_unsupported, wait_for_ddl,
+    ColumnFacts, Described, describe, describe_visible, refuse_disguised, refuse_unsupported, wait_for_ddl,
 };
 pub(in crate::source::mysql) use estimate::is_transactional;
 pub use estimate::{Estimate, estimate};

@@ -36,12 +36,12 @@ async fn take_in(context: &Context, slot: &mut Slot, progress: &mut TableProgres
     let (window, stream) = context.ingest.open_window(&name).await?;
     if let Err(failure) = consistency::open_view(server, slot, &name, &stream).await {
         // A lock is not had on a table that is gone.
-        return match schema::describe_or_gone(&mut slot.control, server.flavour, &name).await? {
+        return match schema::describe(&mut slot.control, server.flavour, &name).await? {
             None => table::gone(context, progress).await,
             Some(_) => Err(failure),
         };
     }
-    let Some(described) = schema::describe_or_gone(&mut slot.control, server.flavour, &name).await? else {
+    let Some(described) = schema::describe(&mut slot.control, server.flavour, &name).await? else {
         consistency::close_view(&mut slot.reader).await?;
         return table::gone(context, progress).await;
     };

@@ -177,7 +177,7 @@ impl RangedTable {
     /// Describes the table, inside the window; compiles only what changed.
     async fn describe(&self, slot: &mut Slot) -> Result<Option<Arc<Compiled>>, Failure> {
         let flavour = self.context.sessions.server()?.flavour;
-        let Some(described) = schema::describe_or_gone(&mut slot.control, flavour, &self.table).await? else {
+        let Some(described) = schema::describe(&mut slot.control, flavour, &self.table).await? else {
             return Ok(None);
         };
         let mut known = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);

@@ -53,7 +53,7 @@ pub(super) async fn read(context: &Arc<Context>, progress: &mut TableProgress) -
 async fn read_in(context: &Context, slot: &mut Slot, progress: &mut TableProgress) -> Result<(), Failure> {
     let table = progress.table().clone();
     let server = context.sessions.server()?;
-    if schema::describe_or_gone(&mut slot.control, server.flavour, &table).await?.is_none() {
+    if schema::describe(&mut slot.control, server.flavour, &table).await?.is_none() {
         return super::table::gone(context, progress).await;
     }
     let estimate = schema::estimate(&mut slot.control, &table).await?;
@@ -150,14 +150,14 @@ async fn pin(
     if !transactional {
         consistency::lock_table(&mut slot.reader, table).await?;
         let position = consistency::binlog_end(&mut slot.control, server).await?;
-        let described = schema::describe_or_gone(&mut slot.control, server.flavour, table).await?;
+        let described = schema::describe(&mut slot.control, server.flavour, table).await?;
         return Ok(described.map(|described| (described, position)));
     }
     match server.flavour {
         Flavour::MySql => {
             consistency::lock_table(&mut slot.reader, table).await?;
             let position = consistency::binlog_end(&mut slot.control, server).await?;
-            let described = schema::describe_or_gone(&mut slot.control, server.flavour, table).await?;
+            let described = schema::describe(&mut slot.control, server.flavour, table).await?;
             // UNLOCK TABLES would end a view of the same connection, so another takes its place as the reader.
             let mut reader = context.sessions.reader().await?;
             consistency::start_snapshot(&mut reader).await?;
@@ -168,11 +168,11 @@ async fn pin(
         }
         Flavour::MariaDb => {
             for _ in 0..STILL_TRIES {
-                let before = schema::describe_or_gone(&mut slot.control, server.flavour, table).await?;
+                let before = schema::describe(&mut slot.control, server.flavour, table).await?;
                 let position = consistency::snapshot_reaching(&mut slot.reader, at).await?;
                 let Some(before) = before else { return Ok(None) };
                 touch(&mut slot.reader, table).await?;
-                let after = schema::describe_or_gone(&mut slot.control, server.flavour, table).await?;
+                let after = schema::describe(&mut slot.control, server.flavour, table).await?;
                 if let Some(after) = after.filter(|after| after.same_catalogue(&before)) {
                     return Ok(Some((after, position)));
                 }
