@@ -5,6 +5,7 @@ mod comparison; // the comparison of both sides sees every difference
 mod definitions; // changes of definitions, by policy
 mod encoding; // every type at its extremes, straight into the engine
 mod faults; // the server refuses, hangs, is full, cuts off, or says yes and then no
+mod interrupted; // a change of a definition is cut off after each of its requests
 mod isolation; // what is wrong with one table is that table's alone
 mod keys; // what identifies a row changes
 mod kills; // signal 9 to both sides, then the same content

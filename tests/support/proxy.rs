@@ -26,6 +26,8 @@ struct State {
     cut_sent_at: AtomicU64,
     /// The error that takes the place of the next answer to an INSERT.
     late_error: Mutex<Option<String>>,
+    /// Requests over HTTP until the one whose answer is lost; 0: none is.
+    requests_to_loss: AtomicU64,
     /// Grows with every cut: a connection ends when it sees a new number.
     cuts: watch::Sender<u64>,
     /// While true nothing is passed on, and nothing is closed: the silence of a dead link.
@@ -52,6 +54,7 @@ impl Proxy {
             sent: AtomicU64::new(0),
             cut_sent_at: AtomicU64::new(u64::MAX),
             late_error: Mutex::new(None),
+            requests_to_loss: AtomicU64::new(0),
             cuts: watch::Sender::new(0),
             held: watch::Sender::new(false),
         });
@@ -82,6 +85,17 @@ impl Proxy {
     /// in the form in which ClickHouse ends an answer that it cannot finish.
     pub fn fail_next_insert_after_its_status(&self, error: &str) {
         *self.state.late_error.lock().unwrap() = Some(error.to_owned());
+    }
+
+    /// Lets the server do what the request over HTTP with this number from now on says (1: the next), and cuts the connection
+    /// instead of passing its answer on. 0: loses none.
+    pub fn lose_answer(&self, number: u64) {
+        self.state.requests_to_loss.store(number, Ordering::SeqCst);
+    }
+
+    /// Whether the answer of [`Proxy::lose_answer`] is still to be lost.
+    pub fn loss_is_waiting(&self) -> bool {
+        self.state.requests_to_loss.load(Ordering::SeqCst) > 0
     }
 
     /// Whether the error of [`Proxy::fail_next_insert_after_its_status`] is still to come.
@@ -158,18 +172,29 @@ async fn connect(client: TcpStream, state: Arc<State>) {
     let (from_server, to_server) = server.into_split();
     // Whether the last request on this connection is an INSERT over HTTP.
     let inserting = AtomicBool::new(false);
+    // Whether the answer to it is lost.
+    let losing = AtomicBool::new(false);
     tokio::select! {
-        () = pass_to_server(from_client, to_server, &state, &inserting) => {}
-        () = pass_to_client(from_server, to_client, &state, &inserting) => {}
+        () = pass_to_server(from_client, to_server, &state, &inserting, &losing) => {}
+        () = pass_to_client(from_server, to_client, &state, &inserting, &losing) => {}
         _ = cuts.changed() => {}
     }
 }
 
-async fn pass_to_server(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, inserting: &AtomicBool) {
+async fn pass_to_server(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    state: &State,
+    inserting: &AtomicBool,
+    losing: &AtomicBool,
+) {
     let mut buffer = vec![0; 64 << 10];
     while let Some(piece) = next_piece(&mut from, &mut buffer, state).await {
         if let Some(line) = piece.strip_prefix(b"POST ") {
             let end = line.iter().position(|byte| *byte == b'\r').unwrap_or(line.len());
+            let left =
+                state.requests_to_loss.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            losing.store(left == Ok(1), Ordering::SeqCst);
             inserting.store(line[..end].windows(6).any(|word| word == b"INSERT"), Ordering::SeqCst);
         }
         let (kept, cut) = cut_piece(piece, &state.sent, &state.cut_sent_at);
@@ -183,9 +208,18 @@ async fn pass_to_server(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: 
     }
 }
 
-async fn pass_to_client(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, inserting: &AtomicBool) {
+async fn pass_to_client(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    state: &State,
+    inserting: &AtomicBool,
+    losing: &AtomicBool,
+) {
     let mut buffer = vec![0; 64 << 10];
     while let Some(piece) = next_piece(&mut from, &mut buffer, state).await {
+        if losing.load(Ordering::SeqCst) {
+            return;
+        }
         if inserting.load(Ordering::SeqCst)
             && let Some(answer) = broken_off(piece, &state.late_error)
         {
