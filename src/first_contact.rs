@@ -49,7 +49,12 @@ pub async fn make(
 ) -> Result<Option<Contact>, Failure> {
     let mut backoff = Backoff::default();
     loop {
-        let failure = match attempt(plan, options, wal, live).await {
+        // What it writes is one commit, which is there or not when it is left.
+        let attempted = tokio::select! {
+            attempted = attempt(plan, options, wal, live) => attempted,
+            () = stop.cancelled() => return Ok(None),
+        };
+        let failure = match attempted {
             Ok(contact) => return Ok(Some(contact)),
             Err(failure) => failure,
         };

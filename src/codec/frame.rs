@@ -76,7 +76,8 @@ pub struct RowsHeader {
 /// A change of a table's definition or whole content. A barrier: rows before it are of the old state, rows after it of the new.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TableChange {
-    /// The table exists from here with schema `to`; `from` is its schema until here, `None` for a table not seen before.
+    /// The table exists from here with schema `to`; `from` is its schema until here, `None` for a table not seen before. Both
+    /// are the same where a table without rows is announced again.
     Schema {
         /// The table.
         table: TableName,

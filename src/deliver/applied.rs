@@ -4,7 +4,7 @@
 //! They are counted from frame headers when a round is acknowledged. After a crash between the target's commit and the
 //! log's, the rounds in between are counted again from the log, so that the counters stay exact.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wal::{Lsn, Reader};
 
@@ -126,8 +126,29 @@ impl Applied {
         Ok((counts, state))
     }
 
-    /// Counts the frames in (`after`, `to`] of the log: what the target has applied without the log knowing.
-    pub(super) fn count_gap(&mut self, reader: &Reader, after: Lsn, to: Lsn) -> Result<(), Failure> {
+    /// Adds the frames in (`after`, `to`] of the log, which the target has applied without the log knowing; gives the state to store
+    /// with the cursor. Where its rounds ended is not known: rows of a table in `stopped` were applied up to where that stopped.
+    pub(super) fn add_gap(
+        &mut self,
+        reader: &Reader,
+        (after, to): (Lsn, Lsn),
+        catalog: &mut Catalog,
+        stopped: &BTreeMap<TableName, StoppedTable>,
+    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
+        let stops = stopped.values().map(|stopped| stopped.since).filter(|since| *since > after && *since <= to);
+        let ends: BTreeSet<Lsn> = stops.map(Lsn::prev).chain([to]).collect();
+        let (mut from, mut totals) = (after, BTreeMap::new());
+        for end in ends {
+            self.count_gap(reader, from, end)?;
+            let rows = self.seal();
+            // Of a counter's values the last one is the total.
+            totals.extend(self.add(rows, end, catalog, stopped)?.1);
+            from = end;
+        }
+        Ok(totals.into_iter().collect())
+    }
+
+    fn count_gap(&mut self, reader: &Reader, after: Lsn, to: Lsn) -> Result<(), Failure> {
         let damaged = |error| Failure::fatal("cannot read the log").caused_by(error);
         let mut at = after;
         while at < to {

@@ -272,9 +272,7 @@ impl Delivery {
         let at = resume(&self.name, target, view)?;
         self.acknowledged = at.max(cursor.lsn);
         if at > cursor.lsn {
-            applied.count_gap(reader, cursor.lsn, at)?;
-            let rows = applied.seal();
-            let (_, state) = applied.add(rows, at, catalog, self.sink.stopped())?;
+            let state = applied.add_gap(reader, (cursor.lsn, at), catalog, self.sink.stopped())?;
             self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
         } else if at < cursor.lsn {
             warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "target is older than the cursor, applying again from it");

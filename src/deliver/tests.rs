@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wal::{Appender, GroupEnd, LogId, Lsn, Options, Wal};
 
+use super::applied::Applied;
 use super::*;
-use crate::codec::catalog::{encode_schema, state_key};
+use crate::codec::catalog::{Catalog, encode_schema, state_key};
 use crate::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
 use crate::error::Failure;
 use crate::model::{Gtid, Origin, SchemaId, TableName, TableSchema};
@@ -349,4 +350,27 @@ async fn a_target_that_never_answers_does_not_hold_up_a_shutdown() {
     let second = deliver_by((HandOver::RecordedBatches, rounds_of(100)), &wal, &run.target, vec![], last).await;
     second.result.unwrap();
     assert_eq!(second.target.lock().unwrap().rows, expected(&[b"a"]));
+}
+
+#[tokio::test]
+async fn a_gap_in_which_tables_stopped_counts_their_rows_up_to_there_as_applied() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a", b"b"]).await;
+    let reader = wal.reader();
+    for (since, applied, skipped) in [(1, 0, 5), (3, 2, 3), (5, 4, 1), (6, 5, 0)] {
+        let mut counters = Applied::load(&reader, "m").unwrap();
+        let mut catalog = Catalog::new(reader.clone());
+        let stop = |since| StoppedTable { since: Lsn::new(since), reason: "it was altered".to_owned() };
+        let stopped = BTreeMap::from([(table(), stop(since)), (TableName::new("d", "another"), stop(2))]);
+
+        let state = counters.add_gap(&reader, (Lsn::ZERO, last), &mut catalog, &stopped).unwrap();
+
+        assert_eq!(counters.totals()[&table()], (applied, skipped), "stopped since {since}");
+        wal.put_state(state).await.unwrap();
+        let stored = |rows: Vec<(TableName, u64)>| rows.first().map_or(0, |(_, rows)| *rows);
+        assert_eq!(stored(applied_rows(&reader, "m").unwrap()), applied, "stopped since {since}");
+        assert_eq!(stored(skipped_rows(&reader, "m").unwrap()), skipped, "stopped since {since}");
+        let keys = [&b"applied/m\0d\0t"[..], b"skipped/m\0d\0t"];
+        wal.put_state(keys.map(|key| (key.to_vec(), None)).to_vec()).await.unwrap();
+    }
 }

@@ -21,6 +21,7 @@ use crate::codec::frame::{FrameHeader, TableChange};
 use crate::error::Failure;
 use crate::model::{ColumnDefault, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
+use crate::source::mysql::schema::refuse_disguised;
 
 impl Session<'_> {
     /// Follows a statement that stands in the binlog as a text. Frames it needs are put into the open group.
@@ -212,6 +213,10 @@ impl Session<'_> {
                 let (steps, reread) = self.ctx.registry.pending(from);
                 self.ctx.registry.forget(from, &mut self.ctx.writer);
                 let schema = Arc::new(TableSchema { name: to.clone(), ..TableSchema::clone(&schema) });
+                // By its old name the server may not have described it any more when its first rows came.
+                if let Some(described) = self.describe(to).await? {
+                    refuse_disguised(&schema, &described)?;
+                }
                 let (_, id) = self.ctx.registry.set_schema(schema, &mut self.ctx.writer)?;
                 self.ctx.registry.pend(to, steps, reread, &mut self.ctx.writer)?;
                 if self.ctx.snapshot_unfinished(from)? || self.is_asked(from) {

@@ -141,6 +141,7 @@ impl Session<'_> {
             answer(reply, Placed::Discarded);
             return Ok(());
         };
+        let before = self.ctx.registry.current(&schema.name).map(|current| current.id);
         let known = self.ctx.registry.current(&schema.name).is_some_and(|current| *current.schema == *schema);
         if !known {
             let same_key = self
@@ -166,6 +167,12 @@ impl Session<'_> {
                 schema.name
             )));
         };
+        if images.rows == 0 && before == Some(current.id) {
+            // A chunk without rows announces its table, also to a sink for which what the log said of it before came too early.
+            let change =
+                TableChange::Schema { table: schema.name.clone(), from: before, to: current.id, renamed: Vec::new() };
+            self.single(FrameHeader::Change { origin: origin.clone(), change })?;
+        }
         let kept = self.append_images(&current, &images, |hash| !window.keys.contains(&hash), origin).await?;
         let superseded = images.rows - kept;
         self.count(

@@ -216,7 +216,7 @@ impl Ingest {
     /// Waits until everything handed over is durable.
     pub(super) async fn durable(&mut self) -> Result<(), Failure> {
         tokio::select! {
-            done = self.writer.flush_durable() => done,
+            done = show_full(&self.live, &self.reader, self.writer.flush_durable()) => done,
             () = self.shutdown.cancelled() => Err(Failure::retry("stopped before the log was durable")),
         }
     }
@@ -327,7 +327,7 @@ struct Opened {
     target: Option<SourcePosition>,
 }
 
-/// Waits for the log, and shows it while the log is full.
+/// Waits for the log, and shows it while the log is full. What was shown before comes back also when the wait is given up.
 async fn show_full<T>(live: &Live, reader: &Reader, wait: impl Future<Output = T>) -> T {
     tokio::pin!(wait);
     if let Ok(done) = tokio::time::timeout(FULL_AFTER, &mut wait).await {
@@ -337,9 +337,54 @@ async fn show_full<T>(live: &Live, reader: &Reader, wait: impl Future<Output = T
         return wait.await;
     }
     warn!("the log is full: reading waits until a sink has caught up (wal.max_size)");
-    let before = live.source.snapshot();
-    live.source.phase(SourcePhase::LogFull, None);
-    let done = wait.await;
-    live.source.phase(before.phase, before.error);
-    done
+    let _shown = ShownFull::new(live);
+    wait.await
+}
+
+/// Shows a full log until it is dropped. A source that has failed stays shown as that.
+struct ShownFull<'a> {
+    live: &'a Live,
+    before: (SourcePhase, Option<String>),
+}
+
+impl<'a> ShownFull<'a> {
+    fn new(live: &'a Live) -> Self {
+        let before = live.source.snapshot();
+        if before.phase != SourcePhase::Failed {
+            live.source.phase(SourcePhase::LogFull, None);
+        }
+        Self { live, before: (before.phase, before.error) }
+    }
+}
+
+impl Drop for ShownFull<'_> {
+    fn drop(&mut self) {
+        let (phase, error) = &mut self.before;
+        self.live.source.phase(*phase, error.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_is_shown_while_it_is_waited_for_and_never_over_a_failure() {
+        let live = Live::default();
+        let shown = || {
+            let source = live.source.snapshot();
+            (source.phase, source.error)
+        };
+        live.source.phase(SourcePhase::Streaming, None);
+        let full = ShownFull::new(&live);
+        assert_eq!(shown(), (SourcePhase::LogFull, None));
+        drop(full);
+        assert_eq!(shown(), (SourcePhase::Streaming, None));
+
+        live.source.phase(SourcePhase::Failed, Some("why".to_owned()));
+        let full = ShownFull::new(&live);
+        assert_eq!(shown(), (SourcePhase::Failed, Some("why".to_owned())));
+        drop(full);
+        assert_eq!(shown(), (SourcePhase::Failed, Some("why".to_owned())));
+    }
 }

@@ -67,7 +67,7 @@ impl Stage {
 pub(super) struct Ranges {
     /// The key they are of. When the table's key is another, all of this is void.
     pub(super) key: ChunkKey,
-    /// The last key as of the start; rows after it came later, so the stream tells of them.
+    /// The last key, read under a view that holds everything the stream had read: of rows beyond it the stream tells.
     pub(super) last: Bound,
     /// Up to here ranges have been made; `None`: none yet.
     pub(super) frontier: Option<Bound>,
