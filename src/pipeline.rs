@@ -119,10 +119,12 @@ async fn run_on(
     create_cursors(plan, wal, &contact.tables).await?;
     queue_jobs(&options, &contact, wal, &jobs)?;
     let (goal, _) = watch::channel(Goal::Forever);
-    // A run that has to end ends its reading when a sink has failed for good: the log could fill up, and nobody would empty it.
     let reading = stop.child_token();
-    let give_up = options.once.then(|| reading.clone());
-    let served = start_deliveries(plan, wal, &live, &stop, &goal, give_up.as_ref())?;
+    let sink_failed = stop.child_token();
+    let served = start_deliveries(plan, wal, &live, &stop, &goal, &sink_failed)?;
+    if options.once {
+        tokio::spawn(give_up_when_full(wal.clone(), sink_failed, reading.clone()));
+    }
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
     let (status, status_shown) = watch::channel(SnapshotStatus::default());
@@ -347,7 +349,7 @@ fn start_deliveries(
     live: &Arc<Live>,
     stop: &CancellationToken,
     goal: &watch::Sender<Goal>,
-    give_up: Option<&CancellationToken>,
+    failed: &CancellationToken,
 ) -> Result<Vec<Served>, Failure> {
     let mut served = Vec::new();
     for sink_plan in &plan.sinks {
@@ -356,7 +358,7 @@ fn start_deliveries(
         live.add_sink(Arc::clone(&shown));
         let delivery = Delivery::new(sink, wal.clone(), shown, stop.clone(), goal.subscribe());
         let (end, ended) = oneshot::channel();
-        let give_up = give_up.cloned();
+        let failed = failed.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -366,8 +368,8 @@ fn start_deliveries(
             .name(format!("sink-{}", sink_plan.name))
             .spawn(move || {
                 let outcome = runtime.block_on(delivery.run());
-                if let Some(reading) = give_up.filter(|_| outcome.is_err()) {
-                    reading.cancel();
+                if outcome.is_err() {
+                    failed.cancel();
                 }
                 // Nobody listens any more only if the daemon itself is on its way out.
                 drop(end.send(outcome));
@@ -376,6 +378,26 @@ fn start_deliveries(
         served.push(Served { name: sink_plan.name.clone(), ended });
     }
     Ok(served)
+}
+
+/// Ends the reading of a run that has to end, once a sink has failed for good and the log is full: nobody would ever empty it. Until then
+/// the other sinks get what they can.
+async fn give_up_when_full(wal: Wal, failed: CancellationToken, reading: CancellationToken) {
+    let mut positions = wal.positions();
+    tokio::select! {
+        () = failed.cancelled() => {}
+        () = reading.cancelled() => return,
+    }
+    loop {
+        if positions.borrow_and_update().full {
+            reading.cancel();
+            return;
+        }
+        tokio::select! {
+            changed = positions.changed() => if changed.is_err() { return },
+            () = reading.cancelled() => return,
+        }
+    }
 }
 
 /// Waits for every delivery. The first failure counts when `strict`.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::LIMIT;
 use crate::support::sandbox::{DATABASE, Sandbox};
+use crate::support::workload::{Shape, Workload};
 
 /// The log is full at 48 MiB, which is 384 rows in a block each, and up to 4 MiB more are on the way to it.
 async fn small_log(kind: crate::support::server::Kind) -> Sandbox {
@@ -99,5 +100,21 @@ both_servers! {
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("sink 'bad' failed") && said.contains("did not make"), "{said}");
+    }
+
+    async fn a_run_to_the_end_brings_the_other_sinks_all_there_is_when_one_has_failed(kind: Kind) {
+        let mut sandbox = Sandbox::new(kind).await;
+        let workload = Workload::new(DATABASE);
+        workload.create(&sandbox.server, 200).await;
+        let good = sandbox.config()["sinks"][0].clone();
+        let bad = json!({ "name": "bad", "type": "sqlite", "path": "/proc/no/such.db", "table_name": "{table}" });
+        sandbox.set("/sinks", json!([good, bad]));
+
+        let output = sandbox.run_within(LIMIT, &["start", "--once"]);
+
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("sink 'bad' failed"), "{said}");
+        assert_eq!(sandbox.assert_mirrored().await.rows, 200 * Shape::ALL.len());
     }
 }

@@ -43,6 +43,12 @@ fn reaches(at: &SourcePosition, other: &FilePos) -> Result<bool, Failure> {
     })
 }
 
+/// Whether a job that begins does what was asked of its table before: `asked` says whether that replaces the rows at the sinks. A job
+/// that only adds does not stand for one that replaces, and one for a part of the table for none.
+fn stands_for(replaces: bool, whole: bool, asked: Option<bool>) -> bool {
+    replaces || (whole && asked == Some(false))
+}
+
 /// Tells a reader what became of its request. A reader that is gone, because it was stopped, does not need to know.
 fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     if reply.send(value).is_err() {
@@ -77,15 +83,15 @@ impl Session<'_> {
             Request::Pause { reply } => self.pause(reply, at, origin).await,
             Request::Mark { mark, progress, reply } => {
                 let mark = match mark {
-                    SnapshotMark::Begun { table, replaces, empties } => {
+                    SnapshotMark::Begun { table, replaces, empties, whole } => {
                         self.save_position(at)?;
                         // A table has one job at a time: what is still noted or waits is of one that has ended.
                         self.ctx.windows.invalidate(&table);
                         if empties {
                             self.empty_copies(&table, origin)?;
                         }
-                        // The job is now in the snapshot's own progress; a job that only adds does not stand for one that replaces.
-                        if replaces || self.ctx.outstanding.get(&table) == Some(&false) {
+                        // The job is now in the snapshot's own progress.
+                        if stands_for(replaces, whole, self.ctx.outstanding.get(&table).copied()) {
                             self.ctx.writer.remove(&super::state::reread_key(&table));
                             self.ctx.outstanding.remove(&table);
                             self.ctx.show_outstanding();
@@ -312,5 +318,19 @@ impl Session<'_> {
         self.reading_table(false);
         answer(reply, Placed::Appended { kept: total, superseded: 0 });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_for_a_part_of_a_table_leaves_what_was_asked_of_the_whole() {
+        let (replaces, adds, nothing) = (Some(true), Some(false), None);
+        let stands = |begun: (bool, bool)| [replaces, adds, nothing].map(|asked| stands_for(begun.0, begun.1, asked));
+        assert_eq!(stands((false, false)), [false, false, false], "a part");
+        assert_eq!(stands((false, true)), [false, true, false], "the whole, beside what is there");
+        assert_eq!(stands((true, true)), [true, true, true], "the whole, in place of what is there");
     }
 }

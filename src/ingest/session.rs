@@ -68,7 +68,7 @@ impl<'a> Session<'a> {
         self.ctx.outstanding.contains_key(table) || self.ctx.rereads.iter().any(|reread| reread.table == *table)
     }
 
-    /// Asks the server for the table's schema as it is now.
+    /// Asks the server for the table's schema as it is now. `None`: nothing is seen of it, so what `TABLE_MAP` tells has to do.
     pub(super) async fn describe(&mut self, table: &TableName) -> Result<Option<TableSchema>, Failure> {
         let mut conn = match self.control.take() {
             Some(conn) => conn,
@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
                 // MySQL writes a DDL statement to the binlog before its change of the dictionary can be seen; opening the table
                 // waits on the statement's metadata lock.
                 schema::wait_for_ddl(&mut conn, table).await?;
-                schema::describe(&mut conn, flavour, table).await
+                schema::describe_visible(&mut conn, flavour, table).await
             } => described?,
             () = self.ctx.shutdown.cancelled() => return Err(Failure::retry("stopped while a table was described")),
         };

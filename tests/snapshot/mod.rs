@@ -60,7 +60,7 @@ both_servers! {
         let log = log.lock().unwrap();
         assert!(log.chunks.len() >= 15 && log.chunks.iter().all(|(_, images)| images.rows <= 7));
         let table = table("t");
-        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone(), replaces: false, empties: false }, SnapshotMark::Finished { table, rows: 100 }]);
+        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone(), replaces: false, empties: false, whole: true }, SnapshotMark::Finished { table, rows: 100 }]);
     }
 
     async fn keys_of_every_kind_are_read_in_chunks(kind: Kind) {
@@ -208,7 +208,30 @@ both_servers! {
         let log = run.end().await;
         assert_copied(&server, &log, "t").await;
         let log = log.lock().unwrap();
-        assert!(log.whole.is_empty() && log.marks.contains(&SnapshotMark::Begun { table: table("t"), replaces: true, empties: true }));
+        assert!(log.whole.is_empty() && log.marks.contains(&SnapshotMark::Begun { table: table("t"), replaces: true, empties: true, whole: true }));
+    }
+
+    async fn a_table_that_the_account_may_not_see_fails_and_only_one_that_is_gone_is_done(kind: Kind) {
+        let server = Server::start(kind).await;
+        fill(&server, "CREATE TABLE hidden (id INT PRIMARY KEY)", "INSERT INTO hidden SELECT n FROM n").await;
+        fill(&server, "CREATE TABLE seen (id INT PRIMARY KEY)", "INSERT INTO seen SELECT n FROM n").await;
+        fill(&server, "CREATE TABLE gone (id INT PRIMARY KEY)", "INSERT INTO gone SELECT n FROM n").await;
+        server
+            .exec(format!(
+                "CREATE USER poor@'%' IDENTIFIED BY '{PASSWORD}'; GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%';
+                 GRANT SELECT ON d.seen TO poor@'%'; GRANT SELECT ON d.gone TO poor@'%'; DROP TABLE d.gone"
+            ))
+            .await;
+
+        let run = Run::start_as(&server, "poor", SMALL, log(), initial(&["hidden", "seen", "gone"]));
+        let status = run.settle().await;
+        let log = run.end().await;
+
+        let states: Vec<_> = status.tables.iter().map(|entry| (entry.table.table.as_str(), entry.state)).collect();
+        assert_eq!(states, [("hidden", TableState::Failed), ("seen", TableState::Done), ("gone", TableState::Done)]);
+        let why = status.tables[0].error.as_ref().unwrap();
+        assert!(why.contains("\"d.hidden\"") && why.contains("GRANT SELECT ON `d`.`hidden`"), "{why}");
+        assert_copied(&server, &log, "seen").await;
     }
 
     async fn what_cannot_be_read_fails_by_name_and_the_others_go_on(kind: Kind) {

@@ -69,7 +69,8 @@ impl Sink for ClickHouseSink {
             rows: u64::from(batch.max_rows),
             age: batch.max_delay,
             linger: batch.max_delay,
-            spill_bytes: self.limit_bytes(),
+            // A transaction that only ends behind the limit is better sent whole.
+            spill_bytes: self.limit_bytes().saturating_add(self.limit_bytes() / 4),
         }
     }
 

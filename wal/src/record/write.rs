@@ -45,7 +45,7 @@ impl BlockWriter {
         self.frames == 0 || self.len().saturating_add(FRAME_HEADER_BYTES).saturating_add(payload) <= BLOCK_BYTES
     }
 
-    /// Appends a frame. The caller has checked [`MAX_PAYLOAD`] and [`BlockWriter::has_room`]; `length` is the payload's.
+    /// Appends a frame. The caller has checked [`super::MAX_PAYLOAD`] and [`BlockWriter::has_room`]; `length` is the payload's.
     pub(crate) fn push(&mut self, parts: &[&[u8]], length: u32, ends: bool) {
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.push(if ends { ENDS_GROUP } else { 0 });

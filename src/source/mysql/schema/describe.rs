@@ -1,11 +1,11 @@
 //! A table, as the catalogue describes it.
 
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Error};
 
 use super::columns::{self, RawColumn};
 use super::defaults;
-use super::failure::query_failure;
+use super::failure::{query_failure, says_no_such_table};
 use super::flavour::Flavour;
 use super::keys::{self, ChunkKey, RawKeyPart};
 use super::quote::{identifier, table_identifier};
@@ -39,13 +39,31 @@ impl Described {
     }
 }
 
-/// Describes a table; `None` when it does not exist.
+/// Describes a table; `None` when the server says that it does not exist.
+///
+/// The session must speak utf8mb4 in both directions.
+///
+/// # Errors
+/// As [`describe_visible`]; a table that the account may not read.
+pub async fn describe(conn: &mut Conn, flavour: Flavour, table: &TableName) -> Result<Option<Described>, Failure> {
+    let described = describe_visible(conn, flavour, table).await?;
+    if described.is_none() {
+        require_absent(conn, table).await?;
+    }
+    Ok(described)
+}
+
+/// Describes a table; `None` when the account sees none of that name: it does not exist, or may not be read.
 ///
 /// The session must speak utf8mb4 in both directions.
 ///
 /// # Errors
 /// The server's; a catalogue entry that makes no type; a character set that is not known, by column.
-pub async fn describe(conn: &mut Conn, flavour: Flavour, table: &TableName) -> Result<Option<Described>, Failure> {
+pub async fn describe_visible(
+    conn: &mut Conn,
+    flavour: Flavour,
+    table: &TableName,
+) -> Result<Option<Described>, Failure> {
     let raw = columns::fetch(conn, table).await?;
     if raw.is_empty() {
         return Ok(None);
@@ -53,6 +71,33 @@ pub async fn describe(conn: &mut Conn, flavour: Flavour, table: &TableName) -> R
     let keys = keys::fetch(conn, table).await?;
     assemble(flavour, table, raw, keys).map(Some)
 }
+
+/// `information_schema` shows nothing of a table on which the account has no privilege. Opening it tells that from one that is gone.
+async fn require_absent(conn: &mut Conn, table: &TableName) -> Result<(), Failure> {
+    match conn.query_drop(open_statement(table)).await {
+        Err(error) if says_no_such_table(&error) => Ok(()),
+        Err(Error::Server(error)) if DENIED.contains(&error.code) => {
+            Err(Failure::fatal(format!("the account may not read table \"{table}\"")).caused_by(error).hint(format!(
+                "GRANT SELECT ON {} to the account of source.url, or leave the table out by source.exclude",
+                table_identifier(table)
+            )))
+        }
+        Err(error) => Err(query_failure(&format!("open table \"{table}\""), error)),
+        Ok(()) => Err(Failure::retry(format!("table \"{table}\" came while it was described"))),
+    }
+}
+
+/// Opens the table, which waits for a DDL statement of it, and reads nothing.
+fn open_statement(table: &TableName) -> String {
+    format!("SELECT 1 FROM {} LIMIT 0", table_identifier(table))
+}
+
+/// Errors that say that the table may exist, and is not for this account.
+const DENIED: [u16; 3] = [
+    1044, // ER_DBACCESS_DENIED_ERROR
+    1142, // ER_TABLEACCESS_DENIED_ERROR
+    1143, // ER_COLUMNACCESS_DENIED_ERROR
+];
 
 /// Refuses a table that has a column of a type that is not read.
 ///
@@ -87,9 +132,8 @@ fn unsupported(table: &TableName, column: &str, ty: &str) -> Failure {
 /// # Errors
 /// The server's, but none that is about the table: what is wrong with it the description tells.
 pub async fn wait_for_ddl(conn: &mut Conn, table: &TableName) -> Result<(), Failure> {
-    let opened = conn.query_drop(format!("SELECT 1 FROM {} LIMIT 0", table_identifier(table))).await;
-    match opened {
-        Err(mysql_async::Error::Server(error)) if ABOUT_THE_TABLE.contains(&error.code) => Ok(()),
+    match conn.query_drop(open_statement(table)).await {
+        Err(Error::Server(error)) if ABOUT_THE_TABLE.contains(&error.code) => Ok(()),
         opened => opened.map_err(|error| query_failure(&format!("open table \"{table}\""), error)),
     }
 }

@@ -29,8 +29,17 @@ pub struct Coordinator {
     waiting: VecDeque<Task>,
     /// Tables that a stored entry or a job has named.
     known: HashSet<TableName>,
-    /// Tables whose job failed, and how far it came.
-    failed: HashMap<TableName, TableProgress>,
+    /// Tables whose job failed.
+    failed: HashMap<TableName, FailedJob>,
+}
+
+/// A job that failed.
+#[derive(Debug)]
+struct FailedJob {
+    /// How far it came.
+    progress: TableProgress,
+    /// What is shown of it.
+    shown: Option<TableStatus>,
 }
 
 #[derive(Debug)]
@@ -39,6 +48,8 @@ struct Task {
     stored: Option<Stored>,
     /// What was shown of the table before this task.
     before: Option<TableStatus>,
+    /// The failed job whose place this one takes; it comes back if this one is refused.
+    replaced: Option<FailedJob>,
 }
 
 struct Ended {
@@ -70,7 +81,7 @@ impl Coordinator {
         };
         for (key, value) in stored {
             match TableProgress::read(&key, &value) {
-                Ok(progress) => coordinator.enqueue(progress, None),
+                Ok(progress) => coordinator.enqueue(progress, None, None),
                 Err(failure) => coordinator.unreadable(&key, &failure),
             }
         }
@@ -90,7 +101,9 @@ impl Coordinator {
             entry.state = TableState::Failed;
             entry.error = Some(failure.chain());
         });
-        self.known.insert(table);
+        self.known.insert(table.clone());
+        // It is not known what is missing, so a part of the table does not mend it.
+        self.keep_failed(TableProgress::initial(table));
     }
 
     /// Runs jobs until the token is cancelled. The end of `jobs` does not end it: the tables in work go on.
@@ -135,23 +148,27 @@ impl Coordinator {
         match job {
             Job::Initial(table) => {
                 if !self.known.contains(&table) {
-                    self.enqueue(TableProgress::initial(table), None);
+                    self.enqueue(TableProgress::initial(table), None, None);
                 }
             }
             Job::Backfill { backfill, stored } => {
                 // A job takes the place of one that failed. But a part of a table does not stand for the whole: that is read first.
-                if let Some(unfinished) = self.failed.remove(&backfill.table)
-                    && backfill.where_clause.is_some()
-                    && unfinished.job.where_clause.is_none()
-                {
-                    self.enqueue(unfinished, None);
-                }
-                self.enqueue(TableProgress::new(backfill), stored);
+                let failed = self.failed.remove(&backfill.table);
+                let whole_first =
+                    |failed: &FailedJob| backfill.where_clause.is_some() && failed.progress.job.where_clause.is_none();
+                let replaced = match failed {
+                    Some(failed) if whole_first(&failed) => {
+                        self.enqueue(failed.progress, None, None);
+                        None
+                    }
+                    failed => failed,
+                };
+                self.enqueue(TableProgress::new(backfill), stored, replaced);
             }
         }
     }
 
-    fn enqueue(&mut self, progress: TableProgress, stored: Option<Stored>) {
+    fn enqueue(&mut self, progress: TableProgress, stored: Option<Stored>, replaced: Option<FailedJob>) {
         let done = progress.stage.is_over();
         let before = self.context.shown(progress.table());
         self.known.insert(progress.table().clone());
@@ -165,7 +182,7 @@ impl Coordinator {
             }
         });
         if !done {
-            self.waiting.push_back(Task { progress, stored, before });
+            self.waiting.push_back(Task { progress, stored, before, replaced });
         }
     }
 
@@ -176,26 +193,32 @@ impl Coordinator {
     }
 
     fn ended(&mut self, ended: Ended) {
-        let Ended { task: Task { progress, stored, before }, result } = ended;
+        let Ended { task: Task { progress, stored, before, replaced }, result } = ended;
         let table = progress.table().clone();
-        let waits = self.waiting.iter().any(|task| *task.progress.table() == table);
         match result {
             Ok(()) => {
                 self.failed.remove(&table);
-                if waits {
+                if self.waits(&table) {
                     self.context.show(&table, |entry| entry.state = TableState::Pending);
                 }
             }
             // Nothing of it was stored, and whoever asked for it is told why: it is as if it had not been asked for.
             Err(failure) if stored.is_some() => {
                 tracing::warn!(%table, error = failure.chain(), "a table is not read again");
+                if let Some(failed) = replaced {
+                    self.fail_with(failed);
+                }
                 let settled = |entry: &TableStatus| matches!(entry.state, TableState::Done | TableState::Failed);
-                let before = before.map(|entry| if settled(&entry) { entry } else { entry.done() });
+                // A job that ran when this one was asked for may have failed since.
+                let before = match self.failed.get(&table) {
+                    Some(failed) => failed.shown.clone(),
+                    None => before.map(|entry| if settled(&entry) { entry } else { entry.done() }),
+                };
                 self.context.restore(&table, before);
                 if let Some(Err(_)) = stored.map(|stored| stored.send(Err(failure))) {
                     tracing::debug!(%table, "whoever asked for the snapshot is gone");
                 }
-                if waits {
+                if self.waits(&table) {
                     self.context.show(&table, |entry| entry.state = TableState::Pending);
                 }
             }
@@ -206,16 +229,26 @@ impl Coordinator {
                     entry.eta_seconds = None;
                     entry.error = Some(failure.chain());
                 });
-                self.requeue_behind(progress);
+                self.keep_failed(progress);
             }
         }
     }
 
+    fn waits(&self, table: &TableName) -> bool {
+        self.waiting.iter().any(|task| task.progress.table() == table)
+    }
+
+    /// Keeps a job in mind that has just failed, and what is shown of it.
+    fn keep_failed(&mut self, progress: TableProgress) {
+        let shown = self.context.shown(progress.table());
+        self.fail_with(FailedJob { progress, shown });
+    }
+
     /// Keeps a failed job in mind. Jobs of the same table that wait for a part of it fail with it; one for the whole replaces it.
-    fn requeue_behind(&mut self, progress: TableProgress) {
-        let table = progress.table().clone();
+    fn fail_with(&mut self, failed: FailedJob) {
+        let table = failed.progress.table().clone();
         self.waiting.retain(|task| *task.progress.table() != table || task.progress.job.where_clause.is_none());
-        self.failed.insert(table, progress);
+        self.failed.insert(table, failed);
     }
 
     fn fault(&mut self, busy: &mut HashSet<TableName>, error: &tokio::task::JoinError) {
@@ -226,5 +259,142 @@ impl Coordinator {
                 entry.error = Some(format!("the snapshot ended by a fault of its own: {error}"));
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::super::job::Backfill;
+    use super::*;
+    use crate::config::{Secret, SnapshotPlan, Startup, TableFilter, TlsMode, TlsPlan};
+
+    struct Rig {
+        coordinator: Coordinator,
+        status: watch::Receiver<SnapshotStatus>,
+    }
+
+    fn table() -> TableName {
+        TableName::new("d", "t")
+    }
+
+    fn part(condition: &str) -> Backfill {
+        Backfill { where_clause: Some(condition.to_owned()), ..Backfill::whole(table()) }
+    }
+
+    impl Rig {
+        fn new(stored: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+            let plan = SourcePlan {
+                host: "127.0.0.1".to_owned(),
+                port: 1,
+                user: "nobody".to_owned(),
+                password: Secret::new(""),
+                server_id: 1,
+                startup: Startup::Initial,
+                filter: TableFilter::new(globset::GlobSet::empty(), globset::GlobSet::empty()),
+                snapshot: SnapshotPlan { chunk_rows: 1, parallel: 1, max_rows_per_second: 0 },
+                tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
+            };
+            let (sender, status) = watch::channel(SnapshotStatus::default());
+            let (requests, _) = mpsc::channel(1);
+            let (_, jobs) = mpsc::unbounded_channel();
+            Self {
+                coordinator: Coordinator::new(plan, requests, jobs, stored, sender, CancellationToken::new()),
+                status,
+            }
+        }
+
+        fn ask(&mut self, backfill: Backfill) -> oneshot::Receiver<Result<(), Failure>> {
+            let (stored, told) = oneshot::channel();
+            self.coordinator.accept(Job::Backfill { backfill, stored: Some(stored) });
+            told
+        }
+
+        /// Takes the next task, as a free slot does.
+        fn next(&mut self) -> Task {
+            self.coordinator.next_free(&HashSet::new()).unwrap()
+        }
+
+        fn end(&mut self, mut task: Task, error: Option<&'static str>) {
+            if error.is_none() {
+                drop(task.stored.take());
+            }
+            let result = error.map_or(Ok(()), |error| Err(Failure::fatal(error)));
+            self.coordinator.ended(Ended { task, result });
+        }
+
+        /// The conditions of the jobs that wait, in their order.
+        fn waiting(&self) -> Vec<Option<&str>> {
+            self.coordinator.waiting.iter().map(|task| task.progress.job.where_clause.as_deref()).collect()
+        }
+
+        fn shown(&self) -> (TableState, Option<String>) {
+            let status = self.status.borrow();
+            let [entry] = &status.tables[..] else { panic!("one table is shown, not {status:?}") };
+            (entry.state, entry.error.clone())
+        }
+    }
+
+    #[test]
+    fn a_refused_job_leaves_the_failed_one_whose_place_it_was_to_take() {
+        let mut rig = Rig::new(Vec::new());
+        rig.coordinator.accept(Job::Initial(table()));
+        let initial = rig.next();
+        rig.end(initial, Some("no such type"));
+
+        let mut told = rig.ask(Backfill::whole(table()));
+        let mut part_told = rig.ask(part("id > 1"));
+        let refused = rig.next();
+        rig.end(refused, Some("refused"));
+
+        assert_eq!(told.try_recv().unwrap().unwrap_err().message, "refused");
+        assert!(part_told.try_recv().is_err(), "a part that waited fails with the whole");
+        assert_eq!(rig.shown(), (TableState::Failed, Some("no such type".to_owned())));
+        let _told = rig.ask(part("id > 5"));
+        assert_eq!(rig.waiting(), [None, Some("id > 5")], "the whole is read first");
+    }
+
+    #[test]
+    fn a_refused_job_does_not_show_as_done_what_failed_while_it_waited() {
+        let mut rig = Rig::new(Vec::new());
+        rig.coordinator.accept(Job::Initial(table()));
+        let initial = rig.next();
+        rig.coordinator.context.show(&table(), |entry| entry.state = TableState::Running);
+        let _told = rig.ask(Backfill::whole(table()));
+        rig.end(initial, Some("no such type"));
+
+        let refused = rig.next();
+        rig.end(refused, Some("refused"));
+
+        assert_eq!(rig.shown(), (TableState::Failed, Some("no such type".to_owned())));
+        let _told = rig.ask(part("id > 5"));
+        assert_eq!(rig.waiting(), [None, Some("id > 5")], "the whole is read first");
+    }
+
+    #[test]
+    fn a_part_does_not_stand_for_a_whole_whose_progress_cannot_be_read() {
+        let (key, _) = TableProgress::initial(table()).entry().unwrap();
+        let mut rig = Rig::new(vec![(key, vec![0xff])]);
+        assert_eq!(rig.shown().0, TableState::Failed);
+
+        let _told = rig.ask(part("id > 5"));
+
+        assert_eq!(rig.waiting(), [None, Some("id > 5")]);
+    }
+
+    #[test]
+    fn a_job_that_succeeds_clears_the_failed_one() {
+        let mut rig = Rig::new(Vec::new());
+        rig.coordinator.accept(Job::Initial(table()));
+        let initial = rig.next();
+        rig.end(initial, Some("no such type"));
+        let _told = rig.ask(Backfill::whole(table()));
+        let whole = rig.next();
+        rig.end(whole, None);
+
+        let _told = rig.ask(part("id > 5"));
+
+        assert_eq!(rig.waiting(), [Some("id > 5")]);
     }
 }

@@ -125,6 +125,8 @@ pub enum SnapshotMark {
         /// Its rows at the sinks go here, in front of the mark: every row that the source has comes again, in chunks or with the
         /// stream.
         empties: bool,
+        /// Every row of the table is read: nothing that was asked of it before adds to that, but what replaces.
+        whole: bool,
     },
     /// It ended.
     Finished {

@@ -90,7 +90,8 @@ async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(
     let next = TableProgress { stage, rows: 0, ..progress.clone() };
     let empties = next.stage == Stage::Begun && next.job.replace;
     let replaces = empties || (next.stage == Stage::Whole && next.job.where_clause.is_none());
-    context.ingest.mark(SnapshotMark::Begun { table, replaces, empties }, &next).await?;
+    let whole = next.job.where_clause.is_none();
+    context.ingest.mark(SnapshotMark::Begun { table, replaces, empties, whole }, &next).await?;
     *progress = next;
     Ok(())
 }
@@ -100,7 +101,7 @@ pub(super) async fn gone(context: &Context, progress: &mut TableProgress) -> Res
     let next = TableProgress { stage: Stage::Gone, ..progress.clone() };
     context
         .ingest
-        .mark(SnapshotMark::Begun { table: next.table().clone(), replaces: true, empties: false }, &next)
+        .mark(SnapshotMark::Begun { table: next.table().clone(), replaces: true, empties: false, whole: true }, &next)
         .await?;
     *progress = next;
     Ok(())
