@@ -149,8 +149,8 @@ both_servers! {
         let view = View { soft_deleted, additional: vec!["t_drop_table".to_owned()], ..View::default() };
         sandbox.assert_mirrored_to_clickhouse_as(&view).await;
         let kept = sandbox.clickhouse().query(
-            "SELECT id, v, is_deleted FROM replica.t_truncate FINAL UNION ALL SELECT id + 100, v, is_deleted FROM replica.t_drop_table FINAL
-             ORDER BY id"
+            "SELECT * FROM (SELECT id, v, is_deleted FROM replica.t_truncate FINAL
+                            UNION ALL SELECT id + 100, v, is_deleted FROM replica.t_drop_table FINAL) ORDER BY id"
         ).await;
         assert_eq!(kept, "1\t10\t1\n2\t200\t0\n101\t10\t1\n102\t20\t1\n");
     }
