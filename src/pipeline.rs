@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wal::{Lsn, Options, Wal};
 
 use crate::codec::state::encode;
 use crate::config::{Plan, SinkKind, SinkPlan};
-use crate::control::{BackfillJob, BackfillRequest, ControlServer, Daemon};
+use crate::control::{BackfillJob, BackfillRequest, BackfillTaken, ControlServer, Daemon};
 use crate::deliver::{Delivery, Goal, start_key};
 use crate::error::Failure;
 use crate::first_contact::{self, Contact};
@@ -252,41 +253,61 @@ fn backfill_of(job: &BackfillJob) -> Backfill {
     }
 }
 
-/// Hands what is asked for through the control socket to the coordinator; a job is confirmed once it is stored.
+/// How long whoever asks for a backfill is left waiting for a free place; the asking side gives up after a minute.
+const QUEUED_AFTER: Duration = Duration::from_secs(10);
+
+/// Hands what is asked for through the control socket to the coordinator. Nobody waits for another one's tables.
 async fn forward_backfills(
     mut requests: mpsc::Receiver<BackfillRequest>,
     jobs: mpsc::UnboundedSender<Job>,
     stop: CancellationToken,
 ) {
+    let mut answering = JoinSet::new();
     loop {
-        let request = tokio::select! {
-            request = requests.recv() => request,
+        tokio::select! {
+            request = requests.recv() => match request {
+                Some(request) => drop(answering.spawn(answer_backfill(request, jobs.clone()))),
+                None => return,
+            },
+            Some(answered) = answering.join_next() => if let Err(error) = answered {
+                error!(%error, "a request for a backfill ended badly");
+            },
             () = stop.cancelled() => return,
-        };
-        let Some(BackfillRequest { jobs: wanted, reply }) = request else { return };
-        let mut outcome = Ok(());
-        for job in &wanted {
-            let (stored, is_stored) = oneshot::channel();
-            // Whoever drops the other end is stopping.
-            let answer = match jobs.send(Job::Backfill { backfill: backfill_of(job), stored: Some(stored) }) {
-                Ok(()) => is_stored.await.unwrap_or_else(|_| {
-                    Err(Failure::fatal("another job of the table failed, or the daemon is stopping"))
-                }),
-                Err(_) => Err(Failure::fatal("the daemon is stopping")),
-            };
-            if let Err(failure) = answer {
-                let hint = failure.hint.clone();
-                let refused = Failure::fatal(format!("table \"{}\" is not read again", job.name())).caused_by(failure);
-                outcome = Err(match hint {
-                    Some(hint) => refused.hint(hint),
-                    None => refused,
-                });
-                break;
-            }
         }
-        // Whoever asked may have gone; the jobs are stored all the same.
-        drop(reply.send(outcome));
     }
+}
+
+/// A table is confirmed once its job is stored; one that has no place yet is told as queued.
+async fn answer_backfill(request: BackfillRequest, jobs: mpsc::UnboundedSender<Job>) {
+    let mut answers = Vec::with_capacity(request.jobs.len());
+    for job in &request.jobs {
+        let (stored, is_stored) = oneshot::channel();
+        // A coordinator that is gone drops the job, and with it the sender.
+        drop(jobs.send(Job::Backfill { backfill: backfill_of(job), stored: Some(stored) }));
+        answers.push((job.name(), is_stored));
+    }
+    let deadline = tokio::time::Instant::now() + QUEUED_AFTER;
+    let mut outcome = Ok(BackfillTaken { queued: Vec::new() });
+    for (table, is_stored) in answers {
+        let refused = match tokio::time::timeout_at(deadline, is_stored).await {
+            Ok(Ok(Ok(()))) => continue,
+            Ok(Ok(Err(refused))) => refused,
+            Ok(Err(_)) => Failure::fatal("another job of the table failed, or the daemon is stopping"),
+            Err(_) => {
+                if let Ok(taken) = &mut outcome {
+                    taken.queued.push(table);
+                }
+                continue;
+            }
+        };
+        if outcome.is_ok() {
+            let hint = refused.hint.clone();
+            let failure = Failure::fatal(format!("table \"{table}\" is not read again")).caused_by(refused);
+            outcome = Err(Failure { hint, ..failure });
+        }
+    }
+    // Whoever asked may have gone; the jobs are taken all the same.
+    drop(request.reply.send(outcome));
 }
 
 fn reread_job(reread: ingest::Reread) -> Backfill {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-use replicator::control::{ControlServer, Daemon};
+use replicator::control::{BackfillTaken, ControlServer, Daemon};
 use replicator::telemetry::{Live, Reporter, SinkLive, SinkPhase};
 use tempfile::TempDir;
 use wal::{GroupEnd, Lsn, Options, Wal};
@@ -222,7 +222,8 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
     let server = tokio::spawn(server.serve(Daemon { reporter, wal: wal.clone(), backfills }, stop.clone()));
     let taken = tokio::spawn(async move {
         let request = queue.recv().await.unwrap();
-        request.reply.send(Ok(())).unwrap();
+        let queued = vec![request.jobs[0].name()];
+        request.reply.send(Ok(BackfillTaken { queued })).unwrap();
         request.jobs
     });
 
@@ -249,6 +250,7 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
         "{inspect:?}"
     );
     assert_eq!((backfill.0, backfill.2.as_str()), (0, ""));
+    assert!(backfill.1.starts_with("shop.users waits for a free place"), "{}", backfill.1);
     let jobs = taken.await.unwrap();
     assert_eq!(
         (jobs.len(), jobs[0].name().to_string(), jobs[0].condition.as_deref()),

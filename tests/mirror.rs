@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::compare::{View, assert_mirrored_as};
 use crate::support::history::assert_history;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::workload::{Shape, Workload};
@@ -126,6 +127,49 @@ both_servers! {
 
         assert!(proxy.cuts() > 0);
         assert!(sandbox.assert_mirrored().await.rows > 100);
+    }
+
+    async fn soft_deletion_and_renamed_and_left_out_columns_hold_every_value(kind: Kind) {
+        let mut sandbox = Sandbox::new(kind).await;
+        sandbox.set("/sinks/0/soft_delete_column", json!("gone"));
+        let shape = json!({ "database": DATABASE, "table": "shaped", "rename": { "id": "key", "v": "value" }, "drop": ["secret"] });
+        let mut soft = shape.clone();
+        soft["table"] = json!("soft");
+        soft["deletion"] = json!("soft");
+        sandbox.set("/tables", json!([shape, soft]));
+        for table in ["shaped", "soft", "plain"] {
+            sandbox.server.exec(format!(
+                "USE {DATABASE}; CREATE TABLE {table} (id INT PRIMARY KEY, secret TEXT, v VARCHAR(20), n DECIMAL(9, 2));
+                 INSERT INTO {table} VALUES (1, 's', 'one', 1.5), (2, 's', 'two', NULL), (3, NULL, NULL, -3), (4, 's', 'four', 4)"
+            )).await;
+        }
+        sandbox.run_once();
+        for table in ["shaped", "soft", "plain"] {
+            sandbox.server.exec(format!(
+                "USE {DATABASE}; DELETE FROM {table} WHERE id IN (1, 2); UPDATE {table} SET v = 'third', secret = 't' WHERE id = 3;
+                 INSERT INTO {table} VALUES (2, 's', 'again', 22); UPDATE {table} SET id = 40 WHERE id = 4;
+                 ALTER TABLE {table} ADD w INT NOT NULL DEFAULT 7; INSERT INTO {table} VALUES (5, 's', 'five', 5, 55)"
+            )).await;
+        }
+        sandbox.run_once();
+
+        let of = |table: &str, from: &str, to: &str| (table.to_owned(), from.to_owned(), to.to_owned());
+        let view = View {
+            renamed: ["shaped", "soft"].iter().flat_map(|table| [of(table, "id", "key"), of(table, "v", "value")]).collect(),
+            dropped: ["shaped", "soft"].map(|table| (table.to_owned(), "secret".to_owned())).to_vec(),
+            soft_deleted: vec![("soft".to_owned(), "gone".to_owned())],
+            ..View::default()
+        };
+        let compared = assert_mirrored_as(&view, &sandbox.server, DATABASE, &sandbox.sqlite()).await;
+        assert_eq!((compared.tables, compared.rows), (3, 12));
+        let copy = rusqlite::Connection::open(sandbox.sqlite()).unwrap();
+        let mut rows = copy.prepare("SELECT key, value, gone FROM soft ORDER BY key").unwrap();
+        let rows: Vec<(i64, Option<String>, i64)> =
+            rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect();
+        let row = |key, value: &str, gone| (key, Some(value.to_owned()), gone);
+        let expected =
+            [row(1, "one", 1), row(2, "again", 0), row(3, "third", 0), row(4, "four", 1), row(5, "five", 0), row(40, "four", 0)];
+        assert_eq!(rows, expected);
     }
 
     async fn a_changelog_has_no_gap_and_no_duplicate(kind: Kind) {

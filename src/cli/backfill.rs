@@ -10,7 +10,7 @@ use super::failure::Misuse;
 use super::output::Output;
 use super::{log_access, start};
 use crate::config::Plan;
-use crate::control::{BackfillJob, Request};
+use crate::control::{BackfillJob, BackfillTaken, Request};
 use crate::pipeline::StartOptions;
 
 /// The tables that the arguments name.
@@ -51,10 +51,14 @@ pub(super) fn run(plan: Plan, jobs: Vec<BackfillJob>) -> anyhow::Result<()> {
     let count = jobs.len();
     let tables = if count == 1 { "1 table".to_owned() } else { format!("{count} tables") };
     if let Some(client) = log_access::daemon(&plan.wal.path)? {
-        client.ask(&Request::Backfill { jobs }, |_| true).context("the daemon did not take the tables")?;
-        return Output::new()
-            .line(&format!("{tables} handed to the daemon; replicator status shows the progress"))
-            .map(drop);
+        let taken: BackfillTaken =
+            client.ask_one(&Request::Backfill { jobs }).context("the daemon did not take the tables")?;
+        let mut output = Output::new();
+        for table in taken.queued {
+            let line = "waits for a free place (source.snapshot.parallel); a daemon that stops before it is running forgets it";
+            output.line(&format!("{table} {line}"))?;
+        }
+        return output.line(&format!("{tables} handed to the daemon; replicator status shows the progress")).map(drop);
     }
     let bars = start::start_logs(&LogArgs { log_format: Format::Text, log_level: None })?;
     let options = StartOptions { resume: true, once: true, backfills: jobs, ..StartOptions::default() };

@@ -12,6 +12,6 @@ mod socket;
 mod tests;
 
 pub use client::{Client, ClientError};
-pub use protocol::{BackfillJob, Reply, Request};
+pub use protocol::{BackfillJob, BackfillTaken, Reply, Request};
 pub use server::{BackfillRequest, ControlServer, Daemon};
 pub use socket::SOCKET_FILE;

@@ -19,7 +19,7 @@ pub(super) const MAX_REQUEST: u64 = 4 << 20;
 pub enum Request {
     /// Its state; one item, a [`Status`](crate::telemetry::Status).
     Status,
-    /// Tables to read again; no item.
+    /// Tables to read again; one item, a [`BackfillTaken`].
     Backfill {
         /// Which.
         jobs: Vec<BackfillJob>,
@@ -60,6 +60,13 @@ impl From<Failure> for Reply {
         let hint = failure.hint.take();
         Self::Failed { message: failure.chain(), hint }
     }
+}
+
+/// What became of tables that are to be read again. Those that are not named are stored, so that no crash forgets them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackfillTaken {
+    /// Tables that wait for a free place, and are not stored before they have one.
+    pub queued: Vec<TableName>,
 }
 
 /// One table to read again.

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::protocol::{BackfillJob, MAX_REQUEST, Reply, Request};
+use super::protocol::{BackfillJob, BackfillTaken, MAX_REQUEST, Reply, Request};
 use super::socket::{SOCKET_FILE, SocketPath};
 use crate::error::Failure;
 use crate::inspect;
@@ -31,7 +31,7 @@ pub struct BackfillRequest {
     /// The tables; at least one.
     pub jobs: Vec<BackfillJob>,
     /// Told once the jobs are taken, or why not; not when they are done.
-    pub reply: oneshot::Sender<Result<(), Failure>>,
+    pub reply: oneshot::Sender<Result<BackfillTaken, Failure>>,
 }
 
 /// What the server answers from.
@@ -134,10 +134,10 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
     };
     match request {
         Request::Status => one(&mut write, &daemon.reporter.status()).await,
-        Request::Backfill { jobs } => {
-            let taken = hand_over(daemon, jobs).await;
-            send(&mut write, &taken.map_or_else(Reply::from, |()| Reply::Done)).await
-        }
+        Request::Backfill { jobs } => match hand_over(daemon, jobs).await {
+            Ok(taken) => one(&mut write, &taken).await,
+            Err(failure) => send(&mut write, &failure.into()).await,
+        },
         Request::DropCursor { name } => {
             let dropped = drop_cursor(daemon, &name).await;
             send(&mut write, &dropped.map_or_else(Reply::from, |()| Reply::Done)).await
@@ -168,7 +168,7 @@ async fn drop_cursor(daemon: &Daemon, name: &str) -> Result<(), Failure> {
     daemon.wal.drop_cursor(name).await.map_err(failed)
 }
 
-async fn hand_over(daemon: &Daemon, jobs: Vec<BackfillJob>) -> Result<(), Failure> {
+async fn hand_over(daemon: &Daemon, jobs: Vec<BackfillJob>) -> Result<BackfillTaken, Failure> {
     let gone = || Failure::fatal("the daemon is stopping and takes no backfills");
     let (reply, answer) = oneshot::channel();
     daemon.backfills.send(BackfillRequest { jobs, reply }).await.map_err(|_| gone())?;

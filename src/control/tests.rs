@@ -100,17 +100,20 @@ async fn a_daemon_tells_its_status_and_what_its_log_holds() {
 async fn a_backfill_reaches_the_daemon_and_its_answer_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     let mut running = Running::start(directory.path()).await;
-    for outcome in [Ok(()), Err(Failure::fatal("no such table").hint("look again"))] {
+    for outcome in [
+        Ok(BackfillTaken { queued: vec![job("orders").name()] }),
+        Err(Failure::fatal("no such table").hint("look again")),
+    ] {
         let refused = outcome.is_err();
         let asked = running.directory.clone();
         let asking = spawn_blocking(move || {
-            Client::connect(&asked).unwrap().ask(&Request::Backfill { jobs: vec![job("users")] }, |_| true)
+            Client::connect(&asked).unwrap().ask_one(&Request::Backfill { jobs: vec![job("users")] })
         });
         let request = running.backfills.recv().await.unwrap();
         assert_eq!(request.jobs, [job("users")]);
         request.reply.send(outcome).unwrap();
         match asking.await.unwrap() {
-            Ok(()) => assert!(!refused),
+            Ok(BackfillTaken { queued }) => assert!(!refused && queued == [job("orders").name()]),
             Err(ClientError::Refused { message, hint }) => {
                 assert!(refused);
                 assert_eq!((message.as_str(), hint.as_deref()), ("no such table", Some("look again")));

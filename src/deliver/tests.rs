@@ -138,18 +138,23 @@ fn table() -> TableName {
     TableName::new("d", "t")
 }
 
+fn origin() -> Origin {
+    Origin { commit_micros: 7, file_number: 1, pos: 4, gtid: Gtid::Anonymous }
+}
+
+/// The header of a frame of one row.
+fn one_row(body: &[u8]) -> Vec<u8> {
+    let section = Section { schema: SchemaId(1), op: RowOp::Insert, rows: 1, bytes: body.len().try_into().unwrap() };
+    let mut header = Vec::new();
+    encode_header(&FrameHeader::Rows(RowsHeader { origin: origin(), sections: vec![section] }), &mut header).unwrap();
+    header
+}
+
 /// A log with one-frame groups of the given bodies, one row each, and a group of three fragments at the end.
 async fn log(directory: &std::path::Path, bodies: &[&[u8]]) -> (Wal, Appender, Lsn) {
     let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20)).unwrap();
     let schema = TableSchema { name: table(), columns: Vec::new(), key: None };
-    let mut put = |body: &[u8], end| {
-        let section =
-            Section { schema: SchemaId(1), op: RowOp::Insert, rows: 1, bytes: body.len().try_into().unwrap() };
-        let origin = Origin { commit_micros: 7, file_number: 1, pos: 4, gtid: Gtid::Anonymous };
-        let mut header = Vec::new();
-        encode_header(&FrameHeader::Rows(RowsHeader { origin, sections: vec![section] }), &mut header).unwrap();
-        appender.append(&[&header, body], end).unwrap()
-    };
+    let mut put = |body: &[u8], end| appender.append(&[&one_row(body), body], end).unwrap();
     for body in bodies {
         put(body, GroupEnd::Ends);
     }
@@ -159,6 +164,109 @@ async fn log(directory: &std::path::Path, bodies: &[&[u8]]) -> (Wal, Appender, L
     appender.put_state(&state_key(SchemaId(1)), Some(&encode_schema(&schema).unwrap()));
     appender.flush_durable().await.unwrap();
     (wal, appender, last)
+}
+
+/// A [`Memory`] that stores a round while rows of the next one are taken.
+struct Overlapping {
+    memory: Memory,
+    /// End and rows of the round on its way.
+    sent: Option<(Lsn, Vec<(Lsn, Vec<u8>)>)>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What an [`Overlapping`] met.
+#[derive(Default)]
+struct Seen {
+    /// Rows of the next round that had been taken when a round settled.
+    ahead: Vec<usize>,
+    /// Per change: its LSN, whether a round was on its way, and what had been committed.
+    changes: Vec<(Lsn, bool, Vec<Lsn>)>,
+}
+
+#[async_trait]
+impl Sink for Overlapping {
+    fn hand_over(&self) -> HandOver {
+        self.memory.hand_over()
+    }
+
+    fn limits(&self) -> RoundLimits {
+        self.memory.limits()
+    }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
+
+    async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
+        assert!(self.sent.is_none() && self.memory.round.is_empty(), "a failed round was not forgotten");
+        self.memory.open(log).await
+    }
+
+    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        self.memory.write(lsn, frame, schemas)
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.memory.pending_bytes()
+    }
+
+    async fn spill(&mut self) -> Result<(), Failure> {
+        self.memory.spill().await
+    }
+
+    async fn change(&mut self, lsn: Lsn, _: &Origin, _: &TableChange, _: &mut Schemas<'_>) -> Result<(), Failure> {
+        let commits = self.memory.target.lock().unwrap().commits.clone();
+        self.seen.lock().unwrap().changes.push((lsn, self.sent.is_some(), commits));
+        Ok(())
+    }
+
+    async fn commit(&mut self, _: Lsn) -> Result<(), Failure> {
+        panic!("a sink that overlaps is sent its rounds")
+    }
+
+    async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
+        let rows = std::mem::take(&mut self.memory.round);
+        assert!(self.sent.replace((end, rows)).is_none(), "two rounds are on their way");
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), Failure> {
+        let (end, rows) = self.sent.take().unwrap();
+        let next = std::mem::replace(&mut self.memory.round, rows);
+        self.seen.lock().unwrap().ahead.push(next.len());
+        let done = self.memory.commit(end).await;
+        self.memory.round = next;
+        done
+    }
+
+    async fn rollback(&mut self) {
+        self.sent = None;
+        self.memory.rollback().await;
+    }
+
+    async fn close(&mut self) -> Result<(), Failure> {
+        self.memory.close().await
+    }
+}
+
+/// Delivers rounds of `rows` to a sink that overlaps.
+async fn deliver_overlapping(wal: &Wal, rows: u64, faults: Vec<Fault>, goal: Lsn) -> (Run, Arc<Mutex<Seen>>) {
+    wal.create_cursor("m", Lsn::ZERO).await.unwrap();
+    let live = Arc::new(SinkLive::new("m", "memory"));
+    let (target, seen) = (Arc::<Mutex<Target>>::default(), Arc::<Mutex<Seen>>::default());
+    let memory = Memory {
+        target: Arc::clone(&target),
+        faults: faults.into(),
+        round: Vec::new(),
+        log: None,
+        kind: (HandOver::RecordedBatches, rounds_of(rows)),
+        stopped: BTreeMap::new(),
+    };
+    let sink = Overlapping { memory, sent: None, seen: Arc::clone(&seen) };
+    let (_keep, goal) = watch::channel(Goal::Reach(goal));
+    let delivery = Delivery::new(Box::new(sink), wal.clone(), Arc::clone(&live), CancellationToken::new(), goal);
+    let result = delivery.run().await;
+    (Run { target, live, result }, seen)
 }
 
 struct Run {
@@ -373,4 +481,50 @@ async fn a_gap_in_which_tables_stopped_counts_their_rows_up_to_there_as_applied(
         let keys = [&b"applied/m\0d\0t"[..], b"skipped/m\0d\0t"];
         wal.put_state(keys.map(|key| (key.to_vec(), None)).to_vec()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_round_that_fails_while_the_next_one_is_taken_is_sent_again_and_nothing_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender, last) = log(directory.path(), &[b"a", b"b", b"c", b"d"]).await;
+    let faults = vec![Fault::Commit(Failure::retry("the answer is no"))];
+
+    let (run, seen) = deliver_overlapping(&wal, 2, faults, last).await;
+
+    // The counters go with the cursor, which nobody waits for; this is behind it.
+    wal.put_state(Vec::new()).await.unwrap();
+    run.result.unwrap();
+    assert_eq!(seen.lock().unwrap().ahead.first(), Some(&2), "rows were taken while the failing round was stored");
+    let target = run.target.lock().unwrap();
+    assert_eq!(target.tried, [Lsn::new(2), Lsn::new(2), Lsn::new(4), last]);
+    assert_eq!(target.rows, expected(&[b"a", b"b", b"c", b"d"]));
+    assert_eq!((target.opened, run.live.errors(), run.live.applied_lsn()), (2, 1, last));
+    assert_eq!(applied_rows(&wal.reader(), "m").unwrap(), vec![(table(), 7)]);
+    assert_eq!(run.live.table_rows()[&table()], (7, 0));
+    assert_eq!(wal.cursors().first().unwrap().lsn, last);
+}
+
+#[tokio::test]
+async fn a_change_finds_every_round_before_it_stored_and_none_of_the_rows_behind_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender, _) = log(directory.path(), &[b"a"]).await;
+    let mut change = Vec::new();
+    let truncate = TableChange::Truncate { table: table() };
+    encode_header(&FrameHeader::Change { origin: origin(), change: truncate }, &mut change).unwrap();
+    let at = appender.append(&[&change], GroupEnd::Ends).unwrap();
+    let last = appender.append(&[&one_row(b"z"), b"z"], GroupEnd::Ends).unwrap();
+    appender.flush_durable().await.unwrap();
+
+    let (run, seen) = deliver_overlapping(&wal, 1, vec![], last).await;
+
+    wal.put_state(Vec::new()).await.unwrap();
+    run.result.unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.changes, [(at, false, vec![Lsn::new(1), Lsn::new(4)])]);
+    let target = run.target.lock().unwrap();
+    assert_eq!(target.commits, [Lsn::new(1), Lsn::new(4), at, last]);
+    let rows: Vec<_> = expected(&[b"a"]).into_iter().chain([(last, b"z".to_vec())]).collect();
+    assert_eq!(target.rows, rows);
+    assert_eq!(applied_rows(&wal.reader(), "m").unwrap(), vec![(table(), 5)]);
+    assert_eq!(wal.cursors().first().unwrap().lsn, last);
 }
