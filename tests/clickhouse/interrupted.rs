@@ -189,7 +189,8 @@ both_servers! {
         let name = format!("name_{named}");
         assert_eq!([count(&name, "rename").await, count(&name, "insert").await], [named, named]);
         assert_eq!(count("swapped", "insert").await, swapped);
-        let last = format!("SELECT after_a FROM replica.swapped FINAL WHERE after_id = {swapped} + 10");
+        // The source reads the table again after such a swap, which adds lines of its own.
+        let last = format!("SELECT after_a FROM replica.swapped FINAL WHERE after_id = {swapped} + 10 AND _op = 'insert'");
         assert_eq!(number(sandbox, &last).await, swapped);
     }
 
