@@ -106,6 +106,10 @@ async fn run_on(
     }
 
     live.snapshot.set_asked(first_contact::unfinished(&wal.reader())?);
+    // From the first status on, every sink is there.
+    for sink in &plan.sinks {
+        live.add_sink(Arc::new(SinkLive::new(&sink.name, sink.kind.type_name())));
+    }
 
     // Everything below ends when this token is told, which a failed source does too.
     let stop = shutdown.child_token();
@@ -375,8 +379,8 @@ fn start_deliveries(
     let mut served = Vec::new();
     for sink_plan in &plan.sinks {
         let sink = open_sink(sink_plan)?;
-        let shown = Arc::new(SinkLive::new(&sink_plan.name, sink_plan.kind.type_name()));
-        live.add_sink(Arc::clone(&shown));
+        let shown = live.sinks().into_iter().find(|shown| shown.name == sink_plan.name);
+        let shown = shown.ok_or_else(|| Failure::fatal(format!("sink '{}' is not in the status", sink_plan.name)))?;
         let delivery = Delivery::new(sink, wal.clone(), shown, stop.clone(), goal.subscribe());
         let (end, ended) = oneshot::channel();
         let failed = failed.clone();

@@ -201,9 +201,11 @@ impl Sandbox {
             .await;
         let durable = logged["wal"]["durable_lsn"].as_u64().expect("status has wal.durable_lsn");
         let left = deadline.saturating_duration_since(Instant::now());
+        let configured = self.config["sinks"].as_array().expect("the configuration has sinks").len();
         daemon
             .wait_until_within(left, &format!("every sink has applied LSN {durable}"), |status| {
                 let sinks = status["sinks"].as_array().expect("status has sinks");
+                assert_eq!(sinks.len(), configured, "the status has every sink from the start");
                 sinks.iter().all(|sink| sink["applied_lsn"].as_u64().is_some_and(|applied| applied >= durable))
             })
             .await
