@@ -6,4 +6,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/install-servers.sh
 cargo bench --locked --bench row_image
+cargo bench --locked --bench clickhouse_encode
 cargo bench --locked --bench end_to_end -- "$@"

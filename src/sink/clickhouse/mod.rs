@@ -40,6 +40,7 @@ mod sink;
 mod target;
 mod tls;
 mod types;
+mod writer;
 
 #[cfg(test)]
 mod row_binary;

@@ -1,8 +1,8 @@
 //! The open target: its tables, the rows of the round on their way, and the tables that are stopped.
 //!
-//! A round has one INSERT per table, all of them under way at once, and the next round's are made while the server stores them. Each is one block of the server, so it is stored as a whole or
-//! not at all; the cursor follows when all are stored. Row versions make a repeated INSERT harmless, so a round of which anything
-//! failed is simply sent again.
+//! A round has one INSERT per table, all of them under way at once, and the next round's are made while the server stores them. Each
+//! is one block of the server, so it is stored as a whole or not at all; the cursor follows when all are stored. Row versions make a
+//! repeated INSERT harmless, so a round of which anything failed is simply sent again.
 //!
 //! What is wrong with one table stops that table: its rows of the round are dropped, the stop is written down, and the others go on.
 
@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
 use wal::{LogId, Lsn};
 
@@ -19,10 +18,10 @@ use super::changes::Changes;
 use super::client::Client;
 use super::error::{Reach, Refused};
 use super::history::{History, Moment};
-use super::layout::Layout;
 use super::mirror::Mirror;
-use super::names::{literal, quoted, way_back};
+use super::names::{literal, way_back};
 use super::registry::{self, Table};
+use super::writer::{Rows, Writer, insert, other_shape};
 use super::{cursor, open};
 use crate::codec::frame::Frame;
 use crate::config::{ClickHousePlan, Mode, SinkPlan};
@@ -40,6 +39,8 @@ const EARLY: usize = 8;
 const LONGEST_IDLE: Duration = Duration::from_secs(10);
 /// How often the server is asked for the parts of each table.
 const PARTS_EVERY: Duration = Duration::from_secs(15);
+/// And how long it is left alone after it has not told them.
+const PARTS_AGAIN: Duration = Duration::from_hours(1);
 
 /// An open target.
 pub(super) struct Target {
@@ -74,25 +75,6 @@ struct OnTheirWay {
     end: Option<Lsn>,
     /// Dropping it gives them up; what becomes of them is not known then.
     inserts: JoinSet<(TableName, Result<BatchesLive, Refused>)>,
-}
-
-/// How the rows of one schema are written.
-struct Writer {
-    table: TableName,
-    /// Rows before it are stored already: they are older than a change that has begun.
-    stored_before: Lsn,
-    /// `None`: the table is stopped.
-    rows: Option<Rows>,
-    /// The INSERT, and the names and types that its body begins with.
-    sql: String,
-    header: Bytes,
-}
-
-enum Rows {
-    Mirror(Mirror),
-    History(History),
-    /// The table has another shape by now, so all of them must be stored.
-    Older,
 }
 
 impl Target {
@@ -340,6 +322,8 @@ impl Target {
             Ok(rows) => rows.into_iter().collect(),
             Err(refused) => {
                 tracing::warn!(sink = %self.plan.name, error = %refused, "the server does not tell its parts");
+                // A privilege that is missing stays missing: the log is not for repeating it.
+                self.parts_asked = Instant::now() + PARTS_AGAIN;
                 return;
             }
         };
@@ -419,42 +403,4 @@ impl Target {
         self.began.get_or_insert(lsn);
         self.last = lsn;
     }
-}
-
-impl Writer {
-    fn stopped(table: TableName) -> Self {
-        Self { table, stored_before: Lsn::ZERO, rows: None, sql: String::new(), header: Bytes::new() }
-    }
-}
-
-fn other_shape(table: &TableName) -> Failure {
-    Failure::row(format!("rows of {table} have another shape than its table at the target"))
-}
-
-/// The INSERT of a table, and what its body begins with: the number of columns, their names, their types.
-fn insert(database: &str, layout: &Layout) -> (String, Bytes) {
-    let columns = layout.insert_columns();
-    let names: Vec<_> = columns.iter().map(|(name, _)| quoted(name)).collect();
-    let sql = format!(
-        "INSERT INTO {}.{} ({}) FORMAT RowBinaryWithNamesAndTypes",
-        quoted(database),
-        quoted(&layout.target),
-        names.join(", ")
-    );
-    let mut header = Vec::new();
-    put_length(columns.len(), &mut header);
-    for text in columns.iter().map(|(name, _)| name).chain(columns.iter().map(|(_, ty)| ty)) {
-        put_length(text.len(), &mut header);
-        header.extend_from_slice(text.as_bytes());
-    }
-    (sql, header.into())
-}
-
-/// A length as LEB128.
-fn put_length(mut length: usize, out: &mut Vec<u8>) {
-    while length >= 0x80 {
-        out.push(u8::try_from(length & 0x7f).unwrap_or_default() | 0x80);
-        length >>= 7;
-    }
-    out.push(u8::try_from(length).unwrap_or_default());
 }
