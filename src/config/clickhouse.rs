@@ -23,6 +23,11 @@ pub(super) const DEFAULT_DELAY: Duration = Duration::from_secs(1);
 /// A large insert into a busy server may take minutes; a server that is gone says nothing at all.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 
+/// Merges of too many parts and a query that takes all memory are over by then; what lasts longer needs somebody.
+pub(super) const DEFAULT_STOP_REFUSED: Duration = Duration::from_mins(10);
+/// A weekend: nothing of the sink is applied for as long.
+const MAX_STOP_REFUSED: Duration = Duration::from_hours(72);
+
 /// What is particular to ClickHouse.
 #[derive(Clone, Debug)]
 pub struct ClickHousePlan {
@@ -50,6 +55,8 @@ pub struct ClickHousePlan {
     pub ddl: DdlPolicy,
     /// How long one request may take.
     pub timeout: Duration,
+    /// How long the server may refuse one table for the moment before that table stops.
+    pub stop_refused_after: Duration,
 }
 
 /// When rows are sent.
@@ -194,6 +201,8 @@ pub(super) fn read(
     };
     let ddl = read_ddl(section.key("ddl").section());
     let timeout = duration(&section.key("timeout"), DEFAULT_TIMEOUT, Duration::from_secs(1), MAX_DELAY);
+    let stop_refused_after =
+        duration(&section.key("stop_refused_after"), DEFAULT_STOP_REFUSED, Duration::from_secs(1), MAX_STOP_REFUSED);
     Some(ClickHousePlan {
         url: url?.text,
         database: database?,
@@ -207,6 +216,7 @@ pub(super) fn read(
         types,
         ddl,
         timeout,
+        stop_refused_after,
     })
 }
 

@@ -146,6 +146,7 @@ fn a_clickhouse_sink_has_defaults_for_everything_but_its_place() {
     );
     let batch = BatchPlan { max_rows: 500_000, max_bytes: 64 << 20, max_delay: Duration::from_secs(1) };
     assert_eq!((found.batch, found.compression, found.timeout), (batch, Compression::None, Duration::from_mins(5)));
+    assert_eq!(found.stop_refused_after, Duration::from_mins(10));
     assert_eq!(found.tls, TlsPlan { mode: TlsMode::Disabled, ca_file: None });
     let types = ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
     assert_eq!((found.types, found.create_views, found.settings.len()), (types, false, 0));
@@ -162,7 +163,8 @@ source: { url: 'mysql://u@127.0.0.1', server_id: 1, include: ['shop.*'] }
 sinks:
   - { name: my-ch, type: clickhouse, url: 'https://ch.example:8443', database: replica, user: writer, table_prefix: shop_, table_name: '{database}_{table}',
       batch: { max_rows: 7, max_bytes: 1MiB, max_delay: 50ms }, compression: none, settings: { max_threads: 2, log_comment: x, final: true },
-      create_views: true, zero_dates: null, json: json, sets: array, ddl: { drop: ignore, truncate: stop }, timeout: 10s }
+      create_views: true, zero_dates: null, json: json, sets: array, ddl: { drop: ignore, truncate: stop }, timeout: 10s,
+      stop_refused_after: 1h }
 ";
     let environment = |name: &str| Ok((name == "REPLICATOR_SINK_MY_CH_PASSWORD").then(|| "hunter3".to_owned()));
     let plan = parse(Path::new("r.yaml"), text, &environment).unwrap();
@@ -171,6 +173,7 @@ sinks:
     assert_eq!(plan.sinks[0].target_name(&TableName::new("shop", "users")), "shop_shop_users");
     let batch = BatchPlan { max_rows: 7, max_bytes: 1 << 20, max_delay: Duration::from_millis(50) };
     assert_eq!((found.batch, found.compression, found.timeout), (batch, Compression::None, Duration::from_secs(10)));
+    assert_eq!(found.stop_refused_after, Duration::from_hours(1));
     assert_eq!(found.tls.mode, TlsMode::VerifyIdentity);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(found.settings, [pair("max_threads", "2"), pair("log_comment", "x"), pair("final", "1")]);
@@ -188,7 +191,7 @@ sinks:
   - { name: a, type: clickhouse, url: 'http://u:secret@h', database: d, batch: { max_rows: 2000000, max_bytes: 1KiB, max_delay: soon }, password: x }
   - { name: b, type: clickhouse, url: 'http://h:8123', tls: { mode: verify_ca }, settings: { async_insert: 1 }, create_views: 1, ddl: { add: maybe } }
   - { name: c, type: clickhouse, url: 'http://h:8123', database: d }
-  - { name: e, type: clickhouse, url: 'http://h:8123', database: d, table_prefix: '{x}', timeout: 0 }
+  - { name: e, type: clickhouse, url: 'http://h:8123', database: d, table_prefix: '{x}', timeout: 0, stop_refused_after: 8d }
 ";
     let found = problems(text);
     for (path, part) in [
@@ -204,6 +207,7 @@ sinks:
         ("sinks[1].ddl.add", "\"maybe\" is not one of apply, ignore, stop"),
         ("sinks[3].table_prefix", "takes no placeholders"),
         ("sinks[3].timeout", "must be from 1s"),
+        ("sinks[3].stop_refused_after", "to 3days"),
     ] {
         assert!(
             found.iter().any(|problem| problem.starts_with(&format!("{path}: ")) && problem.contains(part)),

@@ -10,6 +10,7 @@ mod isolation; // what is wrong with one table is that table's alone
 mod keys; // what identifies a row changes
 mod kills; // signal 9 to both sides, then the same content
 mod mirror; // the copy equals the source, whatever happens on the way
+mod refusals; // one table is refused what the server gives the others, for long
 mod server; // the server of the test support starts, restarts, dies and keeps its users
 mod targets; // a target that is not the one that was left
 mod watch; // what the status says about the sink

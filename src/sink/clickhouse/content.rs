@@ -4,12 +4,13 @@
 
 use wal::Lsn;
 
+use super::copy::Copy;
 use super::ddl::At;
 use super::error::Refused;
 use super::layout::Layout;
 use super::names::{literal, quoted};
 use super::owner::emptied;
-use super::rebuild::{self, COPYING};
+use super::rebuild;
 use super::registry::{self, Table};
 use super::target::Target;
 use crate::codec::frame::row_version;
@@ -45,14 +46,17 @@ impl Target {
             // Rows that come again overwrite the mark.
             (Mode::Mirror, Some(soft)) => {
                 let place = self.place(&layout.target);
-                let values: Vec<_> = layout.columns.iter().map(|column| quoted(&column.name)).collect();
-                let sql = format!(
-                    "INSERT INTO {place} ({0}, {soft}, _version) {COPYING} SELECT {0}, 1, {version} FROM {place} FINAL WHERE {soft} = 0",
-                    values.join(", "),
-                    soft = quoted(soft),
-                    version = row_version(at.lsn, 0),
-                );
-                self.client.execute(&sql, true).await.map_err(|error| failed(error.of_statement(&sql)))
+                let columns: Vec<_> = layout.columns.iter().map(|column| quoted(&column.name)).collect();
+                let (columns, soft) = (columns.join(", "), quoted(soft));
+                let marked = Copy {
+                    into: place.clone(),
+                    values: format!("{columns}, 1, {}", row_version(at.lsn, 0)),
+                    columns: format!("{columns}, {soft}, _version"),
+                    from: place,
+                    layout,
+                    only: Some(format!("{soft} = 0")),
+                };
+                marked.run(&self.client).await.map_err(failed)
             }
         }
     }

@@ -47,7 +47,9 @@ impl Target {
             }
             TableChange::Rename { from, to, schema } => {
                 let schema = lookup(*schema)?;
-                self.rename(at, from, to, &schema).await
+                // It is the new name that stops when the rename fails, so it weighs its failures itself.
+                let renamed = self.rename(at, from, to, &schema).await;
+                return self.contain(&table, renamed);
             }
             TableChange::Drop { table } if is_stopped => self.drop_stopped(at, table).await,
             // It is made anew from a re-read, whatever happens to it until then.
@@ -59,7 +61,7 @@ impl Target {
             TableChange::Truncate { table } => self.truncate(at, table).await,
             TableChange::Drop { table } => self.drop_table(at, table).await,
         };
-        self.contain(&table, done)
+        self.judge(&table, done).await
     }
 
     /// Whether a change was done before the log was read again: what it acts on may be another table by now.
@@ -161,7 +163,8 @@ impl Target {
                 }
                 self.may_rebuild(&layout.target).await?;
                 let comment = made(&self.plan.name, lsn);
-                rebuild(&self.client, &self.clickhouse, &comment, &layout, schema, origins.as_deref()).await
+                let shapes = (&old.layout, &layout);
+                rebuild(&self.client, &self.clickhouse, &comment, shapes, schema, origins.as_deref()).await
             }
         };
         done.map_err(|error| error.failure(&format!("follow the change of {name} in table \"{}\"", layout.target)))?;

@@ -122,6 +122,16 @@ impl Refused {
         Self { code: None, reach: Reach::Table, message }
     }
 
+    /// Whether the server itself said no, for the moment: it may stay so for one table while others are written to.
+    pub(super) fn is_answer_for_now(&self) -> bool {
+        self.reach == Reach::Moment && self.code.is_some()
+    }
+
+    /// The refusal that a failure came from.
+    pub(super) fn of(failure: &Failure) -> Option<&Self> {
+        failure.source.as_deref()?.downcast_ref()
+    }
+
     /// With the statement that was refused, which holds no row.
     pub(super) fn of_statement(mut self, sql: &str) -> Self {
         self.message = format!("`{sql}`: {}", self.message);
@@ -195,7 +205,7 @@ fn code(text: &str) -> Option<u32> {
 
 /// The message up to where the server begins to quote rows.
 fn without_rows(text: &str) -> String {
-    const QUOTES: [&str; 11] = [
+    const QUOTES: [&str; 12] = [
         "Column values:",
         " here: ",
         "JSON column:",
@@ -207,6 +217,7 @@ fn without_rows(text: &str) -> String {
         "Could not print diagnostic",
         ": While executing",
         " Stack trace",
+        ": (while reading",
     ];
     /// Nobody reads more in a log line.
     const LONGEST: usize = 1000;

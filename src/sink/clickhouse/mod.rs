@@ -10,8 +10,9 @@
 //! - `client`, `tls`, `error`: the connection, and what a refusal means
 //! - `types`, `layout`, `encode`, `chunks`, `mirror`, `history`: from row images to RowBinary
 //! - `batch`: an INSERT that is sent while it is made
-//! - `target`: the round; `open`: the start; `registry`, `cursor`: what the sink keeps at the target
-//! - `ddl`: changes of definitions; `changes`: what makes them repeatable; `reshape`, `alter`, `rebuild`: columns and keys;
+//! - `target`: the round; `open`: the start; `registry`, `cursor`: what the sink keeps at the target; `stops`: tables that
+//!   are left out; `refusals`: how long a table may be refused before
+//! - `ddl`: changes of definitions; `changes`: what makes them repeatable; `reshape`, `alter`, `rebuild`, `copy`: columns and keys;
 //!   `rename`, `content`: names and whole contents; `owner`: what is under a name
 
 mod alter;
@@ -20,6 +21,7 @@ mod changes;
 mod chunks;
 mod client;
 mod content;
+mod copy;
 mod cursor;
 mod ddl;
 mod encode;
@@ -33,10 +35,12 @@ mod open;
 mod owner;
 mod preflight;
 mod rebuild;
+mod refusals;
 mod registry;
 mod rename;
 mod reshape;
 mod sink;
+mod stops;
 mod target;
 mod tls;
 mod types;

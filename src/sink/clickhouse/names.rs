@@ -8,6 +8,8 @@ pub(super) const CURSORS: &str = "_replicator_cursors";
 pub(super) const TABLES: &str = "_replicator_tables";
 /// See [`CURSORS`].
 pub(super) const STOPPED: &str = "_replicator_stopped_tables";
+/// See [`CURSORS`].
+pub(super) const REFUSED: &str = "_replicator_refused_tables";
 
 /// A name in back quotes.
 pub(super) fn quoted(name: &str) -> String {

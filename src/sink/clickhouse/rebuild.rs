@@ -9,6 +9,7 @@
 //! The caller sees to it that the second table's name is free, or what is left of an earlier try.
 
 use super::client::Client;
+use super::copy::Copy;
 use super::error::Refused;
 use super::layout::Layout;
 use super::literal::default_literal;
@@ -19,53 +20,51 @@ use crate::config::{ClickHousePlan, ClickHouseTypes};
 use crate::error::Failure;
 use crate::model::TableSchema;
 
-/// How a statement that copies a table runs: in blocks of the server's usual size instead of those of an INSERT of rows, and for as
-/// long as it takes.
-pub(super) const COPYING: &str = "SETTINGS max_insert_block_size = 1048449, min_insert_block_size_rows = 1048449, \
-     min_insert_block_size_bytes = 268402944, max_execution_time = 0";
-
 /// The name of the second table.
 pub(super) fn beside(target: &str) -> String {
     format!("{target}__rebuild")
 }
 
-/// Makes `new` out of the table that has its name; `origins` as in [`super::reshape::Way::Rebuild`].
+/// Makes `new` out of the table `old`, which has its name; `origins` as in [`super::reshape::Way::Rebuild`].
 pub(super) async fn rebuild(
     client: &Client,
     plan: &ClickHousePlan,
     comment: &str,
-    new: &Layout,
+    (old, new): (&Layout, &Layout),
     schema: &TableSchema,
     origins: Option<&[Origin]>,
 ) -> Result<(), Refused> {
     let target = &new.target;
-    let mut making = vec![new.create_statement(&plan.database, &beside(target), comment)];
-    if let Some(origins) = origins {
-        making.push(format!(
-            "INSERT INTO {} ({}) {COPYING} SELECT {} FROM {} FINAL",
-            place(plan, &beside(target)),
-            names(new),
-            expressions(new, schema, origins, plan.types).map_err(|failure| Refused::refused_here(failure.chain()))?,
-            place(plan, target)
-        ));
-    }
-    exchange(client, plan, comment, target, &making).await
+    let making = new.create_statement(&plan.database, &beside(target), comment);
+    let copy = match origins {
+        None => None,
+        Some(origins) => Some(Copy {
+            into: place(plan, &beside(target)),
+            columns: names(new),
+            values: expressions(new, schema, origins, plan.types)
+                .map_err(|failure| Refused::refused_here(failure.chain()))?,
+            from: place(plan, target),
+            layout: old,
+            only: None,
+        }),
+    };
+    exchange(client, plan, comment, target, (&making, copy)).await
 }
 
 /// Puts a table without rows in the place of `target`, with all that somebody may have added to its definition.
 pub(super) async fn empty(client: &Client, plan: &ClickHousePlan, comment: &str, target: &str) -> Result<(), Refused> {
     let (second, first) = (place(plan, &beside(target)), place(plan, target));
     let making = format!("CREATE TABLE {second} AS {first} COMMENT {}", literal(comment));
-    exchange(client, plan, comment, target, &[making]).await
+    exchange(client, plan, comment, target, (&making, None)).await
 }
 
-/// Runs the statements that make the second table and gives it the first one's name, unless that has been done.
+/// Makes and fills the second table and gives it the first one's name, unless that has been done.
 async fn exchange(
     client: &Client,
     plan: &ClickHousePlan,
     comment: &str,
     target: &str,
-    making: &[String],
+    (making, copy): (&str, Option<Copy<'_>>),
 ) -> Result<(), Refused> {
     let (second, first) = (place(plan, &beside(target)), place(plan, target));
     let drop_second = format!("DROP TABLE IF EXISTS {second} SYNC SETTINGS max_table_size_to_drop = 0");
@@ -78,8 +77,16 @@ async fn exchange(
     let done: Vec<(u64,)> = client.rows(&sql).await?;
     if done.first().is_none_or(|(count,)| *count == 0) {
         client.execute(&drop_second, false).await?;
-        for sql in making {
-            client.execute(sql, true).await.map_err(|error| error.of_statement(sql))?;
+        client.execute(making, true).await.map_err(|error| error.of_statement(making))?;
+        if let Some(copy) = copy
+            && let Err(refused) = copy.run(client).await
+        {
+            if refused.code.is_some() {
+                // Half a copy is of no use, and may be what there is no space for. A broken connection is no answer: the server
+                // may still be filling it.
+                client.execute(&drop_second, false).await?;
+            }
+            return Err(refused);
         }
         client.execute(&format!("EXCHANGE TABLES {first} AND {second}"), false).await?;
     }

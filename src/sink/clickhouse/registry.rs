@@ -132,19 +132,19 @@ pub(super) async fn create(client: &Client) -> Result<(), Refused> {
     client.execute(&sql, false).await
 }
 
-/// A line of one of the two tables, as JSON.
-fn line(sink: &str, name: &TableName, lsn: Lsn, mut row: serde_json::Value) -> String {
+/// A line of one of the sink's tables of tables, as JSON.
+pub(super) fn line(sink: &str, name: &TableName, version: u64, mut row: serde_json::Value) -> String {
     if let Some(fields) = row.as_object_mut() {
         fields.insert("sink".into(), sink.into());
         fields.insert("source_database".into(), name.database.clone().into());
         fields.insert("source_table".into(), name.table.clone().into());
-        fields.insert("version".into(), lsn.raw().into());
+        fields.insert("version".into(), version.into());
     }
     row.to_string()
 }
 
 /// Appends lines: all of them or none. Of two lines of one table and one version, the later one counts.
-async fn append(client: &Client, table: &str, lines: &[String]) -> Result<(), Refused> {
+pub(super) async fn append(client: &Client, table: &str, lines: &[String]) -> Result<(), Refused> {
     client.insert(&format!("INSERT INTO {} FORMAT JSONEachRow", quoted(table)), lines.join("\n").into_bytes()).await
 }
 
@@ -170,11 +170,11 @@ fn table_line(sink: &str, version: Lsn, table: &Table, begun: Lsn) -> Result<Str
         "begun": begun.raw(),
         "is_gone": 0,
     });
-    Ok(line(sink, &table.schema.name, version, row))
+    Ok(line(sink, &table.schema.name, version.raw(), row))
 }
 
 fn gone_line(sink: &str, lsn: Lsn, table: &TableName) -> String {
-    line(sink, table, lsn, serde_json::json!({ "is_gone": 1 }))
+    line(sink, table, lsn.raw(), serde_json::json!({ "is_gone": 1 }))
 }
 
 /// Says in a table's line, which is of `version`, that the change at `lsn` is begun.
@@ -212,7 +212,7 @@ pub(super) async fn stop(
     why: &StoppedTable,
 ) -> Result<(), Refused> {
     let row = serde_json::json!({ "since_lsn": why.since.raw(), "reason": why.reason, "is_gone": 0 });
-    append(client, STOPPED, &[line(sink, table, lsn, row)]).await
+    append(client, STOPPED, &[line(sink, table, lsn.raw(), row)]).await
 }
 
 /// Notes that a table is written again.

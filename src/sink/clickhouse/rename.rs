@@ -24,11 +24,11 @@ impl Target {
             let reason = format!("it was stopped under its old name {from}: {}", why.reason);
             return self.carry_stopped(at, from, to, &reason).await;
         }
-        match self.follow_rename(at, from, to, schema).await {
-            Err(failure) if failure.class == ErrorClass::Row => {
-                self.carry_stopped(at, from, to, &failure.chain()).await
-            }
-            other => other,
+        let Err(failure) = self.follow_rename(at, from, to, schema).await else { return self.accepted(from).await };
+        let failure = self.weighed(from, failure).await;
+        match failure.class {
+            ErrorClass::Row => self.carry_stopped(at, from, to, &failure.chain()).await,
+            ErrorClass::Retry | ErrorClass::Fatal => Err(failure),
         }
     }
 

@@ -16,10 +16,11 @@ use wal::{LogId, Lsn};
 use super::batch::Batch;
 use super::changes::Changes;
 use super::client::Client;
-use super::error::{Reach, Refused};
+use super::error::Refused;
 use super::history::{History, Moment};
 use super::mirror::Mirror;
-use super::names::{literal, way_back};
+use super::names::literal;
+use super::refusals::Refusals;
 use super::registry::{self, Table};
 use super::writer::{Rows, Writer, insert, other_shape};
 use super::{cursor, open};
@@ -51,14 +52,15 @@ pub(super) struct Target {
     pub(super) tables: BTreeMap<TableName, Table>,
     pub(super) stopped: BTreeMap<TableName, StoppedTable>,
     pub(super) changes: Changes,
+    pub(super) refusals: Refusals,
     /// Stops that are not written down yet.
-    unwritten_stops: HashSet<TableName>,
-    writers: HashMap<SchemaId, Writer>,
-    batches: BTreeMap<TableName, (SchemaId, Batch)>,
+    pub(super) unwritten_stops: HashSet<TableName>,
+    pub(super) writers: HashMap<SchemaId, Writer>,
+    pub(super) batches: BTreeMap<TableName, (SchemaId, Batch)>,
     /// First frame of the round.
-    began: Option<Lsn>,
+    pub(super) began: Option<Lsn>,
     /// The frame at hand, or the last one.
-    last: Lsn,
+    pub(super) last: Lsn,
     on_their_way: Option<OnTheirWay>,
     /// INSERTs of the round that have begun before its end.
     early: usize,
@@ -97,6 +99,9 @@ impl Target {
         let stopped = registry::load_stopped(&client, &plan.name)
             .await
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
+        let refusals = Refusals::load(&client, &plan.name)
+            .await
+            .map_err(|error| error.failure("read how long the server has refused tables"))?;
         let mut target = Self {
             client,
             plan: plan.clone(),
@@ -105,6 +110,7 @@ impl Target {
             tables,
             stopped,
             changes,
+            refusals,
             unwritten_stops: HashSet::new(),
             writers: HashMap::new(),
             batches: BTreeMap::new(),
@@ -139,7 +145,7 @@ impl Target {
         if !self.stopped.contains_key(&table) && !self.tables.contains_key(&table) {
             // A sink that joins a log later sees rows before it sees the change that made their table.
             let made = self.shape(self.last, &schema, &[]).await;
-            self.contain(&table, made)?;
+            self.judge(&table, made).await?;
         }
         let writer = if self.stopped.contains_key(&table) { None } else { Some(self.writer(&schema)) };
         let writer = match writer {
@@ -277,19 +283,21 @@ impl Target {
                     tracing::debug!(
                         sink = %self.plan.name, %table, rows = batch.rows, bytes = batch.bytes, seconds = batch.seconds, "batch stored"
                     );
+                    if let Err(failure) = self.accepted(&table).await {
+                        first.get_or_insert(failure);
+                    }
                     self.sent.push(SentBatch { table, batch });
                     continue;
                 }
                 Ok((table, Err(refused))) => (table, refused),
                 Err(error) => return Err(Refused::interrupted(&error).failure("insert rows")),
             };
-            let reach = refused.reach;
             let failure = refused.failure(&format!("insert into the table of {table}"));
-            match reach {
-                Reach::Table => self.stop_at(&table, since, &failure.chain()),
-                Reach::Moment | Reach::Sink => {
-                    first.get_or_insert(failure);
-                }
+            let failure = self.weighed(&table, failure).await;
+            if failure.class == ErrorClass::Row {
+                self.stop_at(&table, since, &failure.chain());
+            } else {
+                first.get_or_insert(failure);
             }
         }
         if let Some(failure) = first {
@@ -331,66 +339,6 @@ impl Target {
             let parts = Some(parts.get(&table.layout.target).copied().unwrap_or(0));
             self.sent.push(SentBatch { table: name.clone(), batch: BatchesLive { parts, ..BatchesLive::default() } });
         }
-    }
-
-    /// Keeps a failure that is about one table to that table.
-    pub(super) fn contain(&mut self, table: &TableName, done: Result<(), Failure>) -> Result<(), Failure> {
-        match done {
-            Err(failure) if failure.class == ErrorClass::Row => {
-                let since = self.began.unwrap_or(Lsn::ZERO);
-                self.stop_at(table, since, &failure.chain());
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    pub(super) fn stop_at(&mut self, table: &TableName, since: Lsn, why: &str) {
-        if let Some(stopped) = self.stopped.get_mut(table) {
-            // The round before it turns out to lack rows as well.
-            if since < stopped.since {
-                stopped.since = since;
-                self.unwritten_stops.insert(table.clone());
-            }
-            return;
-        }
-        let reason = format!("{why} ({})", way_back(table));
-        tracing::error!(sink = %self.plan.name, %table, error = %reason, "table stopped, the others go on");
-        self.stopped.insert(table.clone(), StoppedTable { since, reason });
-        self.unwritten_stops.insert(table.clone());
-        // Its rows of the round are dropped with the INSERT, of which nothing is stored yet.
-        self.batches.remove(table);
-        // The frame at hand may have more of its rows.
-        for writer in self.writers.values_mut().filter(|writer| writer.table == *table) {
-            writer.rows = None;
-        }
-    }
-
-    pub(super) async fn write_stops(&mut self) -> Result<(), Failure> {
-        for table in std::mem::take(&mut self.unwritten_stops) {
-            let Some(why) = self.stopped.get(&table) else { continue };
-            // Later than whatever ended an earlier stop.
-            let version = self.last.max(why.since).max(self.changes.done(&table));
-            registry::stop(&self.client, &self.plan.name, version, &table, why)
-                .await
-                .map_err(|error| error.failure("write down that a table is stopped"))?;
-            self.changes.note_stop(&table, version);
-        }
-        Ok(())
-    }
-
-    /// The table is written again from `lsn` on.
-    pub(super) async fn revive(&mut self, lsn: Lsn, table: &TableName) -> Result<(), Failure> {
-        if self.stopped.remove(table).is_some() {
-            tracing::info!(sink = %self.plan.name, %table, "table is written again");
-            self.unwritten_stops.remove(table);
-            registry::revive(&self.client, &self.plan.name, lsn, table)
-                .await
-                .map_err(|error| error.failure("write down that a table is written again"))?;
-            self.changes.note_stop(table, lsn);
-            self.forget_writers(table);
-        }
-        Ok(())
     }
 
     /// Forgets how a table was written: its shape is another one.
