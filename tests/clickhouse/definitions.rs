@@ -131,6 +131,43 @@ both_servers! {
         assert_eq!(rows("t_retype").await, "id\tv\n1\t10\n2\t20\n");
     }
 
+    async fn columns_that_a_policy_of_ignore_has_left_keep_their_values_when_the_table_is_rebuilt(kind: Kind) {
+        let mut sandbox = Sandbox::with_clickhouse(kind).await;
+        sandbox.set("/sinks/0/ddl", json!({ "drop": "ignore" }));
+        sandbox.server.exec(format!(
+            "USE {DATABASE}; CREATE TABLE t (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, first INT NOT NULL, second TEXT, third INT);
+             INSERT INTO t VALUES (1, 10, 100, 'a', 7), (2, 20, 200, NULL, 8)"
+        )).await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+
+        sandbox.server.exec(format!(
+            "USE {DATABASE}; ALTER TABLE t ADD COLUMN fourth INT DEFAULT 4; ALTER TABLE t DROP COLUMN first;
+             INSERT INTO t VALUES (3, 30, 'c', 9, 5);
+             ALTER TABLE t DROP COLUMN second, DROP COLUMN fourth, DROP PRIMARY KEY, ADD PRIMARY KEY (k); INSERT INTO t VALUES (4, 40, 10)"
+        )).await;
+        let status = sandbox.caught_up(&mut daemon).await;
+        assert_eq!(stopped(&status), [""; 0], "{status:#}");
+        let rows = async |columns: &str| sandbox.clickhouse().query(format!("SELECT {columns} FROM replica.t FINAL ORDER BY k")).await;
+        assert_eq!(
+            rows("id, k, third, first, second, fourth").await,
+            "1\t10\t7\t100\ta\t4\n2\t20\t8\t200\t\\N\t4\n3\t30\t9\t0\tc\t5\n4\t40\t10\t0\t\\N\t4\n"
+        );
+
+        // A column that is written takes the name of one that was left.
+        sandbox.server.exec(format!(
+            "USE {DATABASE}; ALTER TABLE t ADD COLUMN first INT NOT NULL DEFAULT 6, DROP PRIMARY KEY, ADD PRIMARY KEY (id); INSERT INTO t VALUES (5, 50, 11, 12)"
+        )).await;
+        let status = sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert_eq!(stopped(&status), [""; 0], "{status:#}");
+        let until = sandbox.clickhouse().query(
+            "SELECT name FROM system.columns WHERE database = 'replica' AND table = 't' AND name LIKE 'first\\_until%'"
+        ).await;
+        assert_eq!(rows(&format!("id, first, {}", until.trim())).await, "1\t6\t100\n2\t6\t200\n3\t6\t0\n4\t6\t0\n5\t12\t0\n");
+    }
+
     async fn a_soft_mirror_keeps_the_rows_of_truncated_and_dropped_tables(kind: Kind) {
         let mut sandbox = Sandbox::with_clickhouse(kind).await;
         sandbox.set("/sinks/0/deletion", json!("soft"));

@@ -1,14 +1,18 @@
 //! The steps from one shape of a table to the next, one statement each, in a form that can be repeated: each looks first at what is there.
 
+use std::collections::HashSet;
+
 use wal::Lsn;
 
 use super::error::Refused;
 use super::layout::{Layout, TargetColumn, after, before};
 use super::literal::default_literal;
 use super::names::{literal, quoted};
-use super::reshape::Step;
+use super::rebuild::LeftColumn;
+use super::reshape::{Origin, Step};
 use super::target::Target;
-use crate::config::Mode;
+use crate::config::{DdlAction, Mode};
+use crate::error::Failure;
 use crate::model::TableSchema;
 
 /// A column as it is at the target.
@@ -111,6 +115,40 @@ impl Target {
         Ok(format!("ADD COLUMN IF NOT EXISTS {} {}{default} COMMENT {comment}", quoted(name), column.ty))
     }
 
+    /// Columns of the table `old` that are written neither from now on nor dropped: what `ddl` left there before, or leaves there now.
+    pub(super) async fn left_columns(
+        &self,
+        lsn: Lsn,
+        old: &Layout,
+        new: &Layout,
+        origins: &[Origin],
+    ) -> Result<Vec<LeftColumn>, Failure> {
+        let sql = format!(
+            "SELECT name, type, default_kind, default_expression FROM system.columns WHERE database = {} AND table = {} \
+             AND default_kind IN ('', 'DEFAULT') ORDER BY position",
+            literal(&self.clickhouse.database),
+            literal(&old.target)
+        );
+        let found: Vec<(String, String, String, String)> =
+            self.client.rows(&sql).await.map_err(|error| error.failure("read the columns of a table"))?;
+        let names = |layout: &Layout| layout.insert_columns().into_iter().map(|(name, _)| name).collect::<HashSet<_>>();
+        let (mut gone, written) = (names(old), names(new));
+        if self.clickhouse.ddl.drop == DdlAction::Ignore {
+            let is_kept = |column: &TargetColumn| {
+                origins.iter().any(|origin| matches!(origin, Origin::Kept { name, .. } if *name == column.name))
+            };
+            for left in old.columns.iter().filter(|column| !is_kept(column)) {
+                gone.remove(&left.name);
+            }
+        }
+        let left = |(name, ty, kind, default): (String, String, String, String)| LeftColumn {
+            new_name: if written.contains(&name) { until(&name, lsn) } else { name.clone() },
+            definition: if kind.is_empty() { ty } else { format!("{ty} {kind} {default}") },
+            name,
+        };
+        Ok(found.into_iter().filter(|(name, ..)| !gone.contains(name)).map(left).collect())
+    }
+
     async fn column(&self, table: &str, column: &str) -> Result<Option<Found>, Refused> {
         let sql = format!(
             "SELECT type, comment FROM system.columns WHERE database = {} AND table = {} AND name = {}",
@@ -138,5 +176,9 @@ fn since(lsn: Lsn) -> String {
 
 /// Gives a column the name under which its values are kept.
 fn set_aside(name: &str, lsn: Lsn) -> String {
-    format!("RENAME COLUMN {} TO {}", quoted(name), quoted(&format!("{name}_until_{lsn}")))
+    format!("RENAME COLUMN {} TO {}", quoted(name), quoted(&until(name, lsn)))
+}
+
+fn until(name: &str, lsn: Lsn) -> String {
+    format!("{name}_until_{lsn}")
 }

@@ -10,7 +10,7 @@ use wal::Lsn;
 use super::error::Refused;
 use super::layout::Layout;
 use super::owner::made;
-use super::rebuild::rebuild;
+use super::rebuild::{Filling, rebuild};
 use super::registry::{self, StoredOptions, Table};
 use super::reshape::{Forbidden, Way, reshape};
 use super::target::{Lookup, Target};
@@ -154,8 +154,8 @@ impl Target {
             .map_err(|Forbidden { why }| Failure::row(format!("the definition of {name} changed: {why}")))?;
         let done = match way {
             Way::Alter(steps) => self.alter(lsn, &layout, schema, &steps).await,
-            Way::Rebuild(origins) => {
-                if origins.is_none() {
+            Way::Rebuild { origins, is_filled } => {
+                if !is_filled {
                     tracing::warn!(
                         sink = %self.plan.name, table = %name,
                         "the table's new key cannot be told from its copy: the copy is empty until the source has read it again"
@@ -163,8 +163,14 @@ impl Target {
                 }
                 self.may_rebuild(&layout.target).await?;
                 let comment = made(&self.plan.name, lsn);
-                let shapes = (&old.layout, &layout);
-                rebuild(&self.client, &self.clickhouse, &comment, shapes, schema, origins.as_deref()).await
+                let filling = Filling {
+                    old: &old.layout,
+                    schema,
+                    is_filled,
+                    left: self.left_columns(lsn, &old.layout, &layout, &origins).await?,
+                    origins,
+                };
+                rebuild(&self.client, &self.clickhouse, &comment, &layout, &filling).await
             }
         };
         done.map_err(|error| error.failure(&format!("follow the change of {name} in table \"{}\"", layout.target)))?;

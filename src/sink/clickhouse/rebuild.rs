@@ -25,28 +25,58 @@ pub(super) fn beside(target: &str) -> String {
     format!("{target}__rebuild")
 }
 
-/// Makes `new` out of the table `old`, which has its name; `origins` as in [`super::reshape::Way::Rebuild`].
+/// What a table is made of that takes the place of another.
+pub(super) struct Filling<'f> {
+    /// The table that is there.
+    pub(super) old: &'f Layout,
+    /// The source's schema from now on.
+    pub(super) schema: &'f TableSchema,
+    /// As in [`super::reshape::Way::Rebuild`].
+    pub(super) origins: Vec<Origin>,
+    pub(super) is_filled: bool,
+    /// Columns that nothing is written to any more.
+    pub(super) left: Vec<LeftColumn>,
+}
+
+/// A column of the target alone: `ddl` said to leave it there when the source gave it up.
+pub(super) struct LeftColumn {
+    /// Its name.
+    pub(super) name: String,
+    /// From now on, because a column that is written may have its name.
+    pub(super) new_name: String,
+    /// Type and default, as SQL.
+    pub(super) definition: String,
+}
+
+/// Makes `new` out of the table that has its name.
 pub(super) async fn rebuild(
     client: &Client,
     plan: &ClickHousePlan,
     comment: &str,
-    (old, new): (&Layout, &Layout),
-    schema: &TableSchema,
-    origins: Option<&[Origin]>,
+    new: &Layout,
+    filling: &Filling<'_>,
 ) -> Result<(), Refused> {
     let target = &new.target;
-    let making = new.create_statement(&plan.database, &beside(target), comment);
-    let copy = match origins {
-        None => None,
-        Some(origins) => Some(Copy {
-            into: place(plan, &beside(target)),
-            columns: names(new),
-            values: expressions(new, schema, origins, plan.types)
-                .map_err(|failure| Refused::refused_here(failure.chain()))?,
+    let second = place(plan, &beside(target));
+    let mut making = vec![new.create_statement(&plan.database, &beside(target), comment)];
+    if !filling.left.is_empty() {
+        let add = |left: &LeftColumn| format!("ADD COLUMN {} {}", quoted(&left.new_name), left.definition);
+        let left: Vec<_> = filling.left.iter().map(add).collect();
+        making.push(format!("ALTER TABLE {second} {}", left.join(", ")));
+    }
+    let copy = if filling.is_filled {
+        let values = values(new, filling, plan.types).map_err(|failure| Refused::refused_here(failure.chain()))?;
+        let (columns, values): (Vec<_>, Vec<_>) = values.into_iter().unzip();
+        Some(Copy {
+            into: second,
+            columns: columns.join(", "),
+            values: values.join(", "),
             from: place(plan, target),
-            layout: old,
+            layout: filling.old,
             only: None,
-        }),
+        })
+    } else {
+        None
     };
     exchange(client, plan, comment, target, (&making, copy)).await
 }
@@ -55,7 +85,7 @@ pub(super) async fn rebuild(
 pub(super) async fn empty(client: &Client, plan: &ClickHousePlan, comment: &str, target: &str) -> Result<(), Refused> {
     let (second, first) = (place(plan, &beside(target)), place(plan, target));
     let making = format!("CREATE TABLE {second} AS {first} COMMENT {}", literal(comment));
-    exchange(client, plan, comment, target, (&making, None)).await
+    exchange(client, plan, comment, target, (&[making], None)).await
 }
 
 /// Makes and fills the second table and gives it the first one's name, unless that has been done.
@@ -64,7 +94,7 @@ async fn exchange(
     plan: &ClickHousePlan,
     comment: &str,
     target: &str,
-    (making, copy): (&str, Option<Copy<'_>>),
+    (making, copy): (&[String], Option<Copy<'_>>),
 ) -> Result<(), Refused> {
     let (second, first) = (place(plan, &beside(target)), place(plan, target));
     let drop_second = format!("DROP TABLE IF EXISTS {second} SYNC SETTINGS max_table_size_to_drop = 0");
@@ -77,7 +107,9 @@ async fn exchange(
     let done: Vec<(u64,)> = client.rows(&sql).await?;
     if done.first().is_none_or(|(count,)| *count == 0) {
         client.execute(&drop_second, false).await?;
-        client.execute(making, true).await.map_err(|error| error.of_statement(making))?;
+        for sql in making {
+            client.execute(sql, true).await.map_err(|error| error.of_statement(sql))?;
+        }
         if let Some(copy) = copy
             && let Err(refused) = copy.run(client).await
         {
@@ -97,22 +129,13 @@ fn place(plan: &ClickHousePlan, table: &str) -> String {
     format!("{}.{}", quoted(&plan.database), quoted(table))
 }
 
-fn names(layout: &Layout) -> String {
-    let names: Vec<_> = layout.insert_columns().iter().map(|(name, _)| quoted(name)).collect();
-    names.join(", ")
-}
-
-/// An expression over the old table for every column of the new one.
-fn expressions(
-    layout: &Layout,
-    schema: &TableSchema,
-    origins: &[Origin],
-    types: ClickHouseTypes,
-) -> Result<String, Failure> {
-    let mut expressions = Vec::new();
-    for (name, _) in layout.insert_columns() {
-        let place = layout.columns.iter().position(|column| column.name == name);
-        let expression = match place.and_then(|place| Some((layout.columns.get(place)?, origins.get(place)?))) {
+/// The columns of the new table, each with an expression over the old one.
+fn values(new: &Layout, filling: &Filling<'_>, types: ClickHouseTypes) -> Result<Vec<(String, String)>, Failure> {
+    let Filling { schema, origins, left, .. } = filling;
+    let mut values = Vec::new();
+    for (name, _) in new.insert_columns() {
+        let place = new.columns.iter().position(|column| column.name == name);
+        let value = match place.and_then(|place| Some((new.columns.get(place)?, origins.get(place)?))) {
             Some((column, Origin::Kept { name: old, ty })) => converted(&quoted(old), ty, &column.ty),
             Some((column, Origin::Added)) => {
                 let default = match schema.columns.get(column.source) {
@@ -124,9 +147,10 @@ fn expressions(
             // The version, and the mark of a soft or hard deletion.
             None => quoted(&name),
         };
-        expressions.push(expression);
+        values.push((quoted(&name), value));
     }
-    Ok(expressions.join(", "))
+    values.extend(left.iter().map(|left| (quoted(&left.new_name), quoted(&left.name))));
+    Ok(values)
 }
 
 /// The old column as the new type: exact where the new type holds the value. Where it does not, the source has converted it in

@@ -101,6 +101,7 @@ impl Target {
         self.stop_at(to, at.lsn, reason);
         self.write_stops().await?;
         self.move_line(at, from, line).await?;
+        self.accepted(from).await?;
         self.revive(at.lsn, from).await
     }
 

@@ -63,9 +63,14 @@ pub(super) enum Origin {
 pub(super) enum Way {
     /// Steps on the table itself.
     Alter(Vec<Step>),
-    /// A new table, filled from the old one; an origin for each of its columns. `None`: the rows' keys cannot be told
-    /// from the old table, the new one begins empty and is filled by the re-read that the source starts.
-    Rebuild(Option<Vec<Origin>>),
+    /// A new table.
+    Rebuild {
+        /// Where each of its columns comes from.
+        origins: Vec<Origin>,
+        /// Whether it is filled from the old one. If not, the rows' keys cannot be told from that: the new one begins empty and is filled
+        /// by the re-read that the source starts.
+        is_filled: bool,
+    },
 }
 
 /// A change that the configuration, or sense, forbids.
@@ -161,11 +166,11 @@ pub(super) fn reshape(
         });
     }
     if rebuild || key_changed || names_cross(&layout, &steps) {
-        let keys_known = layout
+        let is_filled = layout
             .key
             .iter()
             .all(|place| origins.get(*place).is_some_and(|origin| matches!(origin, Origin::Kept { .. })));
-        return Ok((layout, Way::Rebuild(keys_known.then_some(origins))));
+        return Ok((layout, Way::Rebuild { origins, is_filled }));
     }
     Ok((layout, Way::Alter(steps)))
 }
