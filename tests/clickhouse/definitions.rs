@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::watch::{number, stop_of, stopped};
+use super::watch::{number, stop_of, stop_reason, stopped};
 use crate::support::compare::View;
 use crate::support::sandbox::{DATABASE, Sandbox};
 
@@ -129,6 +129,70 @@ both_servers! {
         // A value beyond the type that was kept stops the table; it is not cut.
         assert!(stopped(&status).contains(&"shop.t_retype".to_owned()), "{status:#}");
         assert_eq!(rows("t_retype").await, "id\tv\n1\t10\n2\t20\n");
+    }
+
+    async fn a_stopped_table_that_is_dropped_and_created_again_goes_on_with_a_policy_of_ignore(kind: Kind) {
+        let mut sandbox = Sandbox::with_clickhouse(kind).await;
+        sandbox.set("/sinks/0/ddl", json!({ "drop_table": "ignore", "truncate": "stop" }));
+        sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 10)")).await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+
+        sandbox.server.exec(format!("USE {DATABASE}; TRUNCATE TABLE t; INSERT INTO t VALUES (2, 20)")).await;
+        stop_of(&mut daemon, "shop.t").await;
+        sandbox.server.exec(format!("DROP TABLE {DATABASE}.t")).await;
+        daemon.wait_until("a table that is gone is not stopped", |status| stopped(status).is_empty()).await;
+        assert_eq!(sandbox.clickhouse().query("SELECT id, v FROM replica.t FINAL").await, "1\t10\n");
+        daemon.stop();
+        let mut daemon = sandbox.start();
+        sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (3, 30)")).await;
+        let status = sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert_eq!(stopped(&status), [""; 0], "{status:#}");
+        assert_eq!(sandbox.clickhouse().query("SELECT id, v FROM replica.t FINAL ORDER BY id").await, "1\t10\n3\t30\n");
+    }
+
+    async fn a_dropped_table_that_stopped_comes_back_by_a_backfill_or_goes_with_its_copy(kind: Kind) {
+        let mut sandbox = Sandbox::with_clickhouse(kind).await;
+        sandbox.set("/sinks/0/ddl", json!({ "drop_table": "stop", "truncate": "stop" }));
+        for table in ["back", "gone", "stopped_before", "other"] {
+            sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE {table} (id INT PRIMARY KEY); INSERT INTO {table} VALUES (1)")).await;
+        }
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+        sandbox.server.exec(format!(
+            "USE {DATABASE}; TRUNCATE TABLE stopped_before; DROP TABLE stopped_before; DROP TABLE back; DROP TABLE gone; INSERT INTO other VALUES (2)"
+        )).await;
+        let reason = stop_of(&mut daemon, "shop.gone").await;
+        assert!(reason.contains("`ddl.drop_table`") && reason.contains("drop or rename the copy"), "{reason}");
+        let status = sandbox.caught_up(&mut daemon).await;
+        assert_eq!(stopped(&status), ["shop.back", "shop.gone", "shop.stopped_before"]);
+        sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE back (id INT PRIMARY KEY); INSERT INTO back VALUES (5)")).await;
+        daemon.wait_until("the reason says that the table is back", |status| {
+            stop_reason(status, "shop.back").is_some_and(|reason| reason.contains("there is another one at the source"))
+        }).await;
+        daemon.stop();
+
+        // The copy of `back` is missed: there is a table at the source that it has nothing of.
+        for table in ["back", "gone", "stopped_before"] {
+            sandbox.clickhouse().exec(format!("RENAME TABLE replica.{table} TO replica.old_{table}")).await;
+        }
+        let mut daemon = sandbox.start();
+        sandbox.server.exec(format!("USE {DATABASE}; INSERT INTO other VALUES (3)")).await;
+        let status = sandbox.caught_up(&mut daemon).await;
+        assert_eq!(stopped(&status), ["shop.back"], "{status:#}");
+        let output = sandbox.run(&["backfill", "--replace", "--database", DATABASE, "--table", "back"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        daemon.wait_until("no table is stopped", |status| stopped(status).is_empty()).await;
+        sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE gone (id INT PRIMARY KEY); INSERT INTO gone VALUES (7)")).await;
+        let status = sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert_eq!(stopped(&status), [""; 0], "{status:#}");
+        let additional = ["old_back", "old_gone", "old_stopped_before"].map(str::to_owned).to_vec();
+        let view = View { additional, ..View::default() };
+        assert_eq!(sandbox.assert_mirrored_to_clickhouse_as(&view).await.rows, 5);
     }
 
     async fn columns_that_a_policy_of_ignore_has_left_keep_their_values_when_the_table_is_rebuilt(kind: Kind) {

@@ -73,6 +73,11 @@ impl Changes {
         self.stops.get(table).is_some_and(|stop| *stop < lsn)
     }
 
+    /// Version of the line of the table's stop, or of its end.
+    pub(super) fn stop(&self, table: &TableName) -> Lsn {
+        self.stops.get(table).copied().unwrap_or(Lsn::ZERO)
+    }
+
     /// The line says that the change is begun.
     pub(super) fn note_begun(&mut self, table: &TableName, lsn: Lsn) {
         self.begun.insert(table.clone(), lsn);

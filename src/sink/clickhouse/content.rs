@@ -75,14 +75,15 @@ impl Target {
     }
 
     pub(super) async fn drop_table(&mut self, at: At<'_>, name: &TableName) -> Result<(), Failure> {
+        let Some(table) = self.tables.get(name).cloned() else { return Ok(()) };
         match self.clickhouse.ddl.drop_table {
             DdlAction::Apply => {}
             DdlAction::Ignore => return Ok(()),
             DdlAction::Stop => {
-                return Err(Failure::row(format!("{name} was dropped, and `ddl.drop_table` says to stop then")));
+                self.stop_dropped(name);
+                return Ok(());
             }
         }
-        let Some(table) = self.tables.get(name).cloned() else { return Ok(()) };
         self.announce(at.lsn, name).await?;
         if is_kept(&table) {
             self.empty(at, &table.layout, "drop").await?;
@@ -92,21 +93,30 @@ impl Target {
         self.forget(at.lsn, name).await
     }
 
-    /// A stopped table that is no more at the source has no other way out.
+    /// A stopped table that is no more at the source: nothing of it will ever be left out again, or read again.
     pub(super) async fn drop_stopped(&mut self, at: At<'_>, name: &TableName) -> Result<(), Failure> {
-        if self.clickhouse.ddl.drop_table != DdlAction::Apply {
-            return Ok(());
-        }
-        match self.tables.get(name).cloned() {
-            Some(table) if is_kept(&table) && self.is_there(&table).await? => {
+        let table = self.tables.get(name).cloned();
+        match (self.clickhouse.ddl.drop_table, table) {
+            (DdlAction::Stop, _) => {
+                self.stop_dropped(name);
+                return Ok(());
+            }
+            (DdlAction::Ignore, Some(table)) if self.is_there(&table).await? => {
+                tracing::warn!(
+                    sink = %self.plan.name, table = %name, target = table.layout.target,
+                    "a stopped table was dropped at the source: the copy stays as it was when it stopped"
+                );
+                self.register(at.lsn, table).await?;
+            }
+            (DdlAction::Apply, Some(table)) if is_kept(&table) && self.is_there(&table).await? => {
                 self.empty(at, &table.layout, "drop").await?;
                 self.register(at.lsn, table).await?;
             }
-            Some(table) => {
+            (DdlAction::Apply, Some(table)) => {
                 self.drop_target(name, &table).await?;
                 self.forget(at.lsn, name).await?;
             }
-            None => self.forget(at.lsn, name).await?,
+            (DdlAction::Ignore | DdlAction::Apply, _) => self.forget(at.lsn, name).await?,
         }
         self.revive(at.lsn, name).await
     }
@@ -124,7 +134,7 @@ impl Target {
     }
 
     /// Ends a table's line.
-    async fn forget(&mut self, lsn: Lsn, name: &TableName) -> Result<(), Failure> {
+    pub(super) async fn forget(&mut self, lsn: Lsn, name: &TableName) -> Result<(), Failure> {
         registry::forget(&self.client, &self.plan.name, lsn, name)
             .await
             .map_err(|error| error.failure("end a table's registration"))?;
@@ -170,7 +180,7 @@ impl Target {
     }
 
     /// Whether a registered table is at the target.
-    async fn is_there(&self, table: &Table) -> Result<bool, Failure> {
+    pub(super) async fn is_there(&self, table: &Table) -> Result<bool, Failure> {
         let target = &table.layout.target;
         let found = self.find(target).await;
         Ok(found.map_err(|error| error.failure(&format!("look for the table \"{target}\"")))?.is_some())

@@ -39,6 +39,13 @@ impl Target {
         if self.is_done(lsn, change) {
             return self.end_again(lsn, change).await;
         }
+        match change {
+            TableChange::Drop { .. } => {}
+            TableChange::Rename { to, .. } => self.is_at_source(to),
+            TableChange::Schema { .. } | TableChange::Truncate { .. } | TableChange::Replace { .. } => {
+                self.is_at_source(&table);
+            }
+        }
         let is_stopped = self.stopped.contains_key(&table);
         let done = match change {
             TableChange::Replace { schema, .. } => {

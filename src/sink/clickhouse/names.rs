@@ -29,6 +29,15 @@ pub(super) fn way_back(table: &TableName) -> String {
     )
 }
 
+/// What is left to do about a stopped table that the source does not have any more.
+pub(super) fn way_out(table: &TableName) -> String {
+    format!(
+        "create it again at the source and run `replicator backfill --replace --database {} --table {}`, which makes the copy anew; \
+         or drop or rename the copy at the target and start the daemon again",
+        table.database, table.table
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,12 +14,13 @@
 //! |---|---|
 //! | `sink`, `source_database`, `source_table` | the key |
 //! | `since_lsn`, `reason` | its changes from here on are left out, and why |
+//! | `is_dropped` | 1 while the source does not have the table any more |
 //! | `version`, `is_gone` | LSN of the stop or of its end; 1 for a table that is written again |
 //!
 //! [`load`] compares each line with the configuration. A difference stops the sink with the way out: nothing is altered to fit a
 //! changed configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use wal::Lsn;
@@ -128,7 +129,9 @@ pub(super) async fn create(client: &Client) -> Result<(), Refused> {
     );
     client.execute(&sql, false).await?;
     let stopped = quoted(STOPPED);
-    let sql = format!("CREATE TABLE IF NOT EXISTS {stopped} ({KEY}, since_lsn UInt64, reason String, {TAIL}");
+    let sql = format!(
+        "CREATE TABLE IF NOT EXISTS {stopped} ({KEY}, since_lsn UInt64, reason String, is_dropped UInt8, {TAIL}"
+    );
     client.execute(&sql, false).await
 }
 
@@ -210,8 +213,11 @@ pub(super) async fn stop(
     lsn: Lsn,
     table: &TableName,
     why: &StoppedTable,
+    is_dropped: bool,
 ) -> Result<(), Refused> {
-    let row = serde_json::json!({ "since_lsn": why.since.raw(), "reason": why.reason, "is_gone": 0 });
+    let row = serde_json::json!({
+        "since_lsn": why.since.raw(), "reason": why.reason, "is_dropped": u8::from(is_dropped), "is_gone": 0
+    });
     append(client, STOPPED, &[line(sink, table, lsn.raw(), row)]).await
 }
 
@@ -232,6 +238,17 @@ pub(super) async fn load_stopped(client: &Client, sink: &str) -> Result<BTreeMap
         (TableName::new(database, table), StoppedTable { since: Lsn::new(since), reason })
     };
     Ok(rows.into_iter().map(stopped).collect())
+}
+
+/// Those of the stopped tables that the source does not have any more.
+pub(super) async fn load_dropped(client: &Client, sink: &str) -> Result<HashSet<TableName>, Refused> {
+    let sql = format!(
+        "SELECT source_database, source_table FROM {} FINAL WHERE sink = {} AND is_dropped",
+        quoted(STOPPED),
+        literal(sink)
+    );
+    let rows: Vec<(String, String)> = client.rows(&sql).await?;
+    Ok(rows.into_iter().map(|(database, table)| TableName::new(database, table)).collect())
 }
 
 /// Every line of the sink, each checked against the configuration.

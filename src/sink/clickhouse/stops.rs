@@ -8,7 +8,7 @@ use std::time::Duration;
 use wal::Lsn;
 
 use super::error::Refused;
-use super::names::way_back;
+use super::names::{way_back, way_out};
 use super::registry;
 use super::target::Target;
 use crate::error::{ErrorClass, Failure};
@@ -75,7 +75,7 @@ impl Target {
             }
             return;
         }
-        let reason = format!("{why} ({})", way_back(table));
+        let reason = self.reason(table, why);
         tracing::error!(sink = %self.plan.name, %table, error = %reason, "table stopped, the others go on");
         self.stopped.insert(table.clone(), StoppedTable { since, reason });
         self.unwritten_stops.insert(table.clone());
@@ -87,12 +87,57 @@ impl Target {
         }
     }
 
+    fn reason(&self, table: &TableName, why: &str) -> String {
+        let way = if self.dropped.contains(table) { way_out(table) } else { way_back(table) };
+        format!("{why} ({way})")
+    }
+
+    /// Stops a table because the source dropped it. What is left out of its copy can be read nowhere any more.
+    pub(super) fn stop_dropped(&mut self, table: &TableName) {
+        self.dropped.insert(table.clone());
+        let why = format!("{table} was dropped, and `ddl.drop_table` says to stop then");
+        self.stop_at(table, self.began.unwrap_or(self.last), &why);
+        self.give_reason(table, &why);
+    }
+
+    /// The source has a table of this name, whatever became of an earlier one.
+    pub(super) fn is_at_source(&mut self, table: &TableName) {
+        if self.dropped.remove(table) {
+            self.give_reason(table, &format!("{table} was dropped, and there is another one at the source"));
+        }
+    }
+
+    fn give_reason(&mut self, table: &TableName, why: &str) {
+        let reason = self.reason(table, why);
+        if let Some(stopped) = self.stopped.get_mut(table)
+            && stopped.reason != reason
+        {
+            stopped.reason = reason;
+            self.unwritten_stops.insert(table.clone());
+        }
+    }
+
+    /// Ends the stops of tables that are neither at the source any more nor at the target: nothing is left out of anything.
+    pub(super) async fn let_go_of_dropped(&mut self, applied: Lsn) -> Result<(), Failure> {
+        for table in self.dropped.clone() {
+            if let Some(registered) = self.tables.get(&table).cloned()
+                && self.is_there(&registered).await?
+            {
+                continue;
+            }
+            let version = applied.max(self.changes.stop(&table)).max(self.changes.done(&table));
+            self.forget(version, &table).await?;
+            self.revive(version, &table).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn write_stops(&mut self) -> Result<(), Failure> {
         for table in std::mem::take(&mut self.unwritten_stops) {
             let Some(why) = self.stopped.get(&table) else { continue };
             // Later than whatever ended an earlier stop.
             let version = self.last.max(why.since).max(self.changes.done(&table));
-            registry::stop(&self.client, &self.plan.name, version, &table, why)
+            registry::stop(&self.client, &self.plan.name, version, &table, why, self.dropped.contains(&table))
                 .await
                 .map_err(|error| error.failure("write down that a table is stopped"))?;
             self.changes.note_stop(&table, version);
@@ -103,6 +148,7 @@ impl Target {
 
     /// The table is written again from `lsn` on.
     pub(super) async fn revive(&mut self, lsn: Lsn, table: &TableName) -> Result<(), Failure> {
+        self.dropped.remove(table);
         if self.stopped.remove(table).is_some() {
             tracing::info!(sink = %self.plan.name, %table, "table is written again");
             self.unwritten_stops.remove(table);

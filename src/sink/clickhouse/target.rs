@@ -51,6 +51,8 @@ pub(super) struct Target {
     log: LogId,
     pub(super) tables: BTreeMap<TableName, Table>,
     pub(super) stopped: BTreeMap<TableName, StoppedTable>,
+    /// Those of the stopped that the source does not have any more.
+    pub(super) dropped: HashSet<TableName>,
     pub(super) changes: Changes,
     pub(super) refusals: Refusals,
     /// Stops that are not written down yet.
@@ -99,6 +101,9 @@ impl Target {
         let stopped = registry::load_stopped(&client, &plan.name)
             .await
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
+        let dropped = registry::load_dropped(&client, &plan.name)
+            .await
+            .map_err(|error| error.failure("read the sink's stopped tables"))?;
         let refusals = Refusals::load(&client, &plan.name)
             .await
             .map_err(|error| error.failure("read how long the server has refused tables"))?;
@@ -109,6 +114,7 @@ impl Target {
             log,
             tables,
             stopped,
+            dropped,
             changes,
             refusals,
             unwritten_stops: HashSet::new(),
@@ -122,11 +128,13 @@ impl Target {
             sent: Vec::new(),
             parts_asked: Instant::now(),
         };
+        let applied = match state {
+            TargetState::At { applied, .. } => applied,
+            TargetState::Fresh => Lsn::ZERO,
+        };
+        target.let_go_of_dropped(applied).await?;
         for (table, why) in open::altered(&target).await? {
-            let since = match state {
-                TargetState::At { applied, .. } => applied.next(),
-                TargetState::Fresh => Lsn::ZERO,
-            };
+            let since = if state == TargetState::Fresh { Lsn::ZERO } else { applied.next() };
             target.stop_at(&table, since, &why);
         }
         target.write_stops().await?;
