@@ -164,6 +164,31 @@ both_servers! {
         sandbox.assert_mirrored_to_clickhouse().await;
     }
 
+    async fn rows_that_cannot_be_marked_as_deleted_at_once_are_marked_in_slices(kind: Kind) {
+        let mut sandbox = Sandbox::with_clickhouse(kind).await;
+        sandbox.set("/sinks/0/deletion", json!("soft"));
+        sandbox.set("/sinks/0/batch", json!({ "max_rows": 500_000, "max_bytes": "1MiB", "max_delay": "50ms" }));
+        sandbox.server.exec(format!(
+            "USE {DATABASE}; CREATE TABLE named (id INT NOT NULL, k INT NOT NULL, name VARCHAR(20) NOT NULL PRIMARY KEY, v VARCHAR(3000))"
+        )).await;
+        fill(&sandbox, "named", 14, 3000).await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        sandbox.set("/sinks/0/settings", limited(40_000_000));
+        let mut daemon = sandbox.start();
+        sandbox.server.exec(format!("USE {DATABASE}; TRUNCATE TABLE named; INSERT INTO named VALUES (1, 1, 'n1', 'z')")).await;
+        let status = sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert_eq!(stopped(&status), [""; 0], "{status:#}");
+        assert_eq!(daemon.log().matches("copying it in slices").count(), 1, "{}", daemon.log());
+        let counts = "SELECT count(), countIf(is_deleted), sum(length(v)), uniqExact(name) FROM replica.named FINAL";
+        let (rows, marked, bytes) = (16384, 16383, 16383 * 3000 + 1);
+        assert_eq!(sandbox.clickhouse().query(counts).await, format!("{rows}\t{marked}\t{bytes}\t{rows}\n"));
+    }
+
     async fn a_change_that_the_server_never_has_the_memory_for_stops_its_table_with_the_statement(kind: Kind) {
         let mut sandbox = Sandbox::with_clickhouse(kind).await;
         sandbox.set("/sinks/0/stop_refused_after", json!("1s"));

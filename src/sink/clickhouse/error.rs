@@ -127,6 +127,14 @@ impl Refused {
         self.reach == Reach::Moment && self.code.is_some()
     }
 
+    /// Whether the server has no memory for anybody: then no table is to blame. 26.9 says `(total) memory limit exceeded`, and `Query`
+    /// or `User` for the limits that one statement meets; older servers `Memory limit (total) exceeded`.
+    pub(super) fn is_of_whole_server(&self) -> bool {
+        /// `MEMORY_LIMIT_EXCEEDED`.
+        const MEMORY: Option<u32> = Some(241);
+        self.code == MEMORY && self.message.contains("(total)")
+    }
+
     /// The refusal that a failure came from.
     pub(super) fn of(failure: &Failure) -> Option<&Self> {
         failure.source.as_deref()?.downcast_ref()
@@ -248,6 +256,15 @@ mod tests {
             let found = refused(text);
             assert_eq!((found.code, found.reach), (code, reach), "{text}");
         }
+    }
+
+    #[test]
+    fn memory_that_the_whole_server_lacks_is_no_tables_fault() {
+        let total = refused("Code: 241. DB::Exception: (total) memory limit exceeded: would use 1.51 GiB");
+        assert!(total.is_answer_for_now() && total.is_of_whole_server());
+        let query = refused("Code: 241. DB::Exception: Query memory limit exceeded: would use 10.41 MiB");
+        assert!(query.is_answer_for_now() && !query.is_of_whole_server());
+        assert!(!refused("Code: 60. DB::Exception: Table r.t does not exist").is_answer_for_now());
     }
 
     #[test]

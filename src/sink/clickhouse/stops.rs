@@ -41,7 +41,7 @@ impl Target {
 
     /// A refusal that may be gone in a moment and has lasted for too long is about its table.
     pub(super) async fn weighed(&mut self, table: &TableName, failure: Failure) -> Failure {
-        if !Refused::of(&failure).is_some_and(Refused::is_answer_for_now) {
+        if !Refused::of(&failure).is_some_and(|refused| refused.is_answer_for_now() && !refused.is_of_whole_server()) {
             return failure;
         }
         match self.refusals.note(&self.client, &self.plan.name, table, &failure.chain()).await {
