@@ -144,6 +144,7 @@ async fn run_on(
     let forwarding = tokio::spawn(forward_rereads(reread_queue, jobs.clone()));
     let until = if options.once { Until::CaughtUp { snapshot: status_shown.clone() } } else { Until::Stopped };
     let wiring = Wiring {
+        met: contact.met,
         wal: wal.clone(),
         appender,
         requests: request_queue,
