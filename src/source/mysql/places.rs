@@ -93,6 +93,14 @@ pub async fn purged(connection: &mut Conn) -> Result<String, Failure> {
     text(connection, "SELECT @@GLOBAL.gtid_purged", "read the source's purged GTIDs").await
 }
 
+/// MariaDB's GTID list at the end of the binlog.
+///
+/// # Errors
+/// A classified [`Failure`].
+pub async fn binlog_gtids(connection: &mut Conn) -> Result<String, Failure> {
+    text(connection, "SELECT @@GLOBAL.gtid_binlog_pos", "read the source's GTID position").await
+}
+
 /// MariaDB's GTID list at a position; `None` when the server does not know the position.
 ///
 /// # Errors

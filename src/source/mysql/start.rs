@@ -18,7 +18,7 @@ use mysql_async::Conn;
 
 use super::gtid::{GtidList, GtidSet, GtidTextError};
 use super::places::{self, BinlogFile};
-use super::server::{self, Flavour, GtidMode, ServerInfo};
+use super::server::{Flavour, GtidMode, ServerInfo};
 use crate::config::{SpecificStart, Startup};
 use crate::error::Failure;
 use crate::model::{ServerIdentity, SourcePosition};
@@ -149,8 +149,7 @@ async fn resume_mariadb(
     same_server: bool,
 ) -> Result<StartPoint, Failure> {
     let ours = parse_list(&stored.gtid)?;
-    let end = server::text(connection, "SELECT @@GLOBAL.gtid_binlog_pos", "read the source's GTID position").await?;
-    let end = parse_list(&end)?;
+    let end = parse_list(&places::binlog_gtids(connection).await?)?;
     if let Some(domain) = ours.first_domain_ahead_of(&end) {
         return Err(lacks_ours(
             server,
@@ -183,6 +182,9 @@ async fn resume_mariadb(
     if u32::try_from(position.pos).is_err() && !ours.is_empty() {
         return Ok(by_gtid(elsewhere(server, stored)));
     }
+    if is_the_end(connection, server, &position, (&end, &ours)).await? {
+        return Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: true } });
+    }
     let there = places::gtid_at(connection, &position.file, position.pos).await?.unwrap_or_default();
     let there = parse_list(&there)?;
     if there != ours {
@@ -197,6 +199,23 @@ async fn resume_mariadb(
         .hint(NEW_LOG));
     }
     Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: true } })
+}
+
+/// Whether the binlog ends at the position, with our GTIDs. The server tells the GTIDs of an end at once; for those of another
+/// position it reads the file up to there.
+async fn is_the_end(
+    connection: &mut Conn,
+    server: &ServerInfo,
+    position: &SourcePosition,
+    (before, ours): (&GtidList, &GtidList),
+) -> Result<bool, Failure> {
+    if before != ours {
+        return Ok(false);
+    }
+    let end = places::binlog_end(connection, server).await?;
+    // The same before and after the end was read, so they are the end's.
+    let after = places::binlog_gtids(connection).await?;
+    Ok(end.file == position.file && end.pos == position.pos && parse_list(&after)? == *ours)
 }
 
 /// The stored GTIDs on another server: its files are not ours.
