@@ -218,7 +218,7 @@ impl Check<'_> {
         }
         let tables = registry::load(client, self.plan, self.clickhouse).await?;
         let state = cursor::read(client, &self.plan.name).await?;
-        let stopped = registry::load_stopped(client, &self.plan.name)
+        let (stopped, _) = registry::load_stopped(client, &self.plan.name)
             .await
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
         let detail = match state {

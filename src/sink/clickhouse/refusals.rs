@@ -12,7 +12,7 @@
 //! | `version`, `is_gone` | number of the line; 1 when the table has been written to since |
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::client::Client;
 use super::error::Refused;
@@ -27,9 +27,6 @@ const FEWEST: u64 = 5;
 #[derive(Debug)]
 pub(super) struct Refusals {
     lines: BTreeMap<TableName, Line>,
-    /// The server's clock when they were read.
-    read_ms: u64,
-    read: Instant,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,8 +60,6 @@ impl Refusals {
              ORDER BY (sink, source_database, source_table) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
         );
         client.execute(&sql, false).await?;
-        let clock: Vec<(u64,)> = client.rows("SELECT toUInt64(toUnixTimestamp64Milli(now64(3)))").await?;
-        let read = Instant::now();
         let sql = format!(
             "SELECT source_database, source_table, version, since_ms, refusals, is_gone FROM {table} FINAL WHERE sink = {}",
             literal(sink)
@@ -76,7 +71,7 @@ impl Refusals {
             let lasting = (is_gone == 0).then_some((since_ms, refusals));
             lines.insert(TableName::new(database, table), Line { version, lasting });
         }
-        Ok(Self { lines, read_ms: clock.first().map_or(0, |(now,)| *now), read })
+        Ok(Self { lines })
     }
 
     /// Writes one more refusal down.
@@ -90,8 +85,9 @@ impl Refusals {
         table: &TableName,
         reason: &str,
     ) -> Result<Lasting, Refused> {
-        let now = self.read_ms.saturating_add(u64::try_from(self.read.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let clock: Vec<(u64,)> = client.rows("SELECT toUInt64(toUnixTimestamp64Milli(now64(3)))").await?;
         let old = self.lines.get(table).cloned().unwrap_or_default();
+        let now = clock.first().map_or(0, |(now,)| *now);
         let (since_ms, before) = old.lasting.unwrap_or((now, 0));
         let new = Line { version: old.version + 1, lasting: Some((since_ms, before + 1)) };
         let row = serde_json::json!({ "since_ms": since_ms, "refusals": before + 1, "reason": reason, "is_gone": 0 });

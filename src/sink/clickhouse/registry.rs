@@ -226,29 +226,25 @@ pub(super) async fn revive(client: &Client, sink: &str, lsn: Lsn, table: &TableN
     append(client, STOPPED, &[gone_line(sink, lsn, table)]).await
 }
 
-/// The stopped tables.
-pub(super) async fn load_stopped(client: &Client, sink: &str) -> Result<BTreeMap<TableName, StoppedTable>, Refused> {
+/// The stopped tables, and those of them that the source does not have any more.
+pub(super) async fn load_stopped(
+    client: &Client,
+    sink: &str,
+) -> Result<(BTreeMap<TableName, StoppedTable>, HashSet<TableName>), Refused> {
     let sql = format!(
-        "SELECT source_database, source_table, since_lsn, reason FROM {} FINAL WHERE sink = {}",
+        "SELECT source_database, source_table, since_lsn, reason, is_dropped FROM {} FINAL WHERE sink = {}",
         quoted(STOPPED),
         literal(sink)
     );
-    let rows: Vec<(String, String, u64, String)> = client.rows(&sql).await?;
-    let stopped = |(database, table, since, reason): (String, String, u64, String)| {
-        (TableName::new(database, table), StoppedTable { since: Lsn::new(since), reason })
-    };
-    Ok(rows.into_iter().map(stopped).collect())
-}
-
-/// Those of the stopped tables that the source does not have any more.
-pub(super) async fn load_dropped(client: &Client, sink: &str) -> Result<HashSet<TableName>, Refused> {
-    let sql = format!(
-        "SELECT source_database, source_table FROM {} FINAL WHERE sink = {} AND is_dropped",
-        quoted(STOPPED),
-        literal(sink)
-    );
-    let rows: Vec<(String, String)> = client.rows(&sql).await?;
-    Ok(rows.into_iter().map(|(database, table)| TableName::new(database, table)).collect())
+    let (mut stopped, mut dropped) = (BTreeMap::new(), HashSet::new());
+    for (database, table, since, reason, is_dropped) in client.rows::<(String, String, u64, String, u8)>(&sql).await? {
+        let table = TableName::new(database, table);
+        if is_dropped == 1 {
+            dropped.insert(table.clone());
+        }
+        stopped.insert(table, StoppedTable { since: Lsn::new(since), reason });
+    }
+    Ok((stopped, dropped))
 }
 
 /// Every line of the sink, each checked against the configuration.

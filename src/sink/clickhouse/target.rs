@@ -98,10 +98,7 @@ impl Target {
         let changes = Changes::load(&client, &plan.name)
             .await
             .map_err(|error| error.failure("read how far the tables' changes have come"))?;
-        let stopped = registry::load_stopped(&client, &plan.name)
-            .await
-            .map_err(|error| error.failure("read the sink's stopped tables"))?;
-        let dropped = registry::load_dropped(&client, &plan.name)
+        let (stopped, dropped) = registry::load_stopped(&client, &plan.name)
             .await
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
         let refusals = Refusals::load(&client, &plan.name)
