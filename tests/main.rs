@@ -27,4 +27,5 @@ mod mirror; // the copy equals the source, whatever happens on the way
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod source; // where a start is allowed, what the stream gives from there, what `check` finds
+mod tls; // encryption, certificates and passwords, as each server asks for them
 mod writers; // the random writers write what they say, and the same again from the same seed
