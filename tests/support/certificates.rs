@@ -36,6 +36,13 @@ impl Authority {
         self.path("ca.pem")
     }
 
+    /// Its own certificate, for a server that shows that one.
+    pub fn itself(&self) -> Identity {
+        let identity = Identity { certificate: self.file(), key: self.path("ca.key.pem") };
+        fs::write(&identity.key, self.issuer.key().serialize_pem()).unwrap();
+        identity
+    }
+
     /// A certificate for one host name or address.
     pub fn sign(&self, host: &str) -> Identity {
         let mut params = CertificateParams::new([host.to_owned()]).unwrap();

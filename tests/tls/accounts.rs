@@ -85,7 +85,8 @@ async fn without_tls_and_without_a_key_of_the_server_the_password_stays_here_on_
     let options = ServerOptions::new(Kind::MySql).certificate(&authority.sign("127.0.0.1"));
     let options = options.argument("--caching-sha2-password-auto-generate-rsa-keys=OFF");
     let options = options.argument("--caching-sha2-password-private-key-path=none.pem");
-    let mut sandbox = Sandbox::on(options.argument("--caching-sha2-password-public-key-path=none.pem").start().await).await;
+    let mut sandbox =
+        Sandbox::on(options.argument("--caching-sha2-password-public-key-path=none.pem").start().await).await;
     two_rows(&sandbox).await;
 
     sandbox.server.exec("FLUSH PRIVILEGES").await;
@@ -121,7 +122,10 @@ async fn native_passwords_and_ed25519_work_with_and_without_tls_on_mariadb() {
             sandbox.set("/source/tls", json!({ "mode": mode }));
             copies(&mut sandbox, &format!("{plugin}-{mode}")).await;
         }
-        sandbox.server.exec(format!("ALTER USER {plugin} IDENTIFIED VIA {plugin} USING PASSWORD('another-secret')")).await;
+        sandbox
+            .server
+            .exec(format!("ALTER USER {plugin} IDENTIFIED VIA {plugin} USING PASSWORD('another-secret')"))
+            .await;
         refused(&sandbox, 1, &["1045", "REPLICATOR_SOURCE_PASSWORD"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::said::{refused, run};
+use super::said::{finding, refused};
 use crate::support::certificates::{Authority, Identity};
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::Kind;
@@ -36,10 +36,13 @@ async fn everything_is_copied_through_tls_in_every_mode_on_mariadb() {
     let workload = Workload::new(DATABASE).with_shapes(&[Shape::Integer, Shape::Text]);
     workload.create(&sandbox.server, 200).await;
 
-    for (mode, ca_file) in [("required", None), ("verify_ca", Some(&authority)), ("verify_identity", Some(&authority))] {
+    for (mode, ca_file, (status, detail)) in [
+        ("required", None, ("warn", "on, but the server's certificate is not verified")),
+        ("verify_ca", Some(&authority), ("ok", "on, certificate verified, its host name not")),
+        ("verify_identity", Some(&authority), ("ok", "on, certificate and host verified")),
+    ] {
         with_tls(&mut sandbox, mode, ca_file);
-        let (code, text) = run(&sandbox, &["check"]);
-        assert_eq!(code, Some(0), "{mode}: {text}");
+        assert_eq!(finding(&sandbox, "sink ch: TLS"), (status.to_owned(), detail.to_owned()));
         workload.run(&sandbox.server, 100).await;
         sandbox.run_once();
         assert!(sandbox.assert_mirrored_to_clickhouse().await.rows > 0, "{mode}");
@@ -93,6 +96,8 @@ async fn a_port_that_speaks_the_other_protocol_is_named_on_mariadb() {
         refused(&sandbox, 1, &["the port in the sink's url is one where the server speaks TLS"]);
     }
     with_tls(&mut sandbox, "disabled", None);
+    sandbox.set("/sinks/0/url", json!(format!("http://127.0.0.1:{plain}")));
+    assert_eq!(finding(&sandbox, "sink ch: TLS"), ("ok".to_owned(), "off, on this machine only".to_owned()));
     sandbox.set("/sinks/0/url", json!(format!("http://127.0.0.1:{encrypted}")));
     refused(&sandbox, 1, &["if it speaks TLS, write https"]);
 }
@@ -103,7 +108,8 @@ async fn what_is_no_authority_and_a_url_that_does_not_fit_are_problems_of_the_co
     let identity = authority.sign("127.0.0.1");
     let (mut sandbox, front) = behind_tls(&identity).await;
 
-    for (file, wrong) in [(sandbox.path("missing.pem"), "cannot read"), (identity.key.clone(), "no certificate in PEM")] {
+    for (file, wrong) in [(sandbox.path("missing.pem"), "cannot read"), (identity.key.clone(), "no certificate in PEM")]
+    {
         sandbox.set("/sinks/0/tls", json!({ "mode": "verify_ca", "ca_file": file }));
         refused(&sandbox, 2, &["sinks[0].tls.ca_file", wrong]);
     }

@@ -28,7 +28,8 @@ pub fn refused(sandbox: &Sandbox, code: i32, words: &[&str]) {
 pub fn finding(sandbox: &Sandbox, name: &str) -> (String, String) {
     let (_, text) = run(sandbox, &["check", "--json"]);
     let (document, _) = text.rsplit_once(']').expect("a list of findings");
-    let findings: Value = serde_json::from_str(&format!("{document}]")).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let findings: Value =
+        serde_json::from_str(&format!("{document}]")).unwrap_or_else(|error| panic!("{error}: {text}"));
     let found = findings.as_array().unwrap().iter().find(|finding| finding["name"] == name);
     let found = found.unwrap_or_else(|| panic!("nothing about '{name}': {text}"));
     (found["status"].as_str().unwrap().to_owned(), found["detail"].as_str().unwrap().to_owned())

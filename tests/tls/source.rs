@@ -100,6 +100,15 @@ both_servers! {
         assert_eq!(sandbox.assert_mirrored().await.rows, 1);
     }
 
+    async fn an_authority_that_shows_its_own_certificate_is_not_taken_for_a_server(kind: Kind) {
+        let authority = Authority::new("ours");
+        let mut sandbox = with_certificate(kind, &authority.itself()).await;
+        for mode in ["verify_ca", "verify_identity"] {
+            sandbox.set("/source/tls", tls(mode, &authority.file()));
+            refused(&sandbox, 1, &["CaUsedAsEndEntity", "not an authority's own", "source.tls.ca_file"]);
+        }
+    }
+
     async fn a_running_daemon_stops_at_a_certificate_that_it_does_not_know(kind: Kind) {
         let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
         let (right, wrong) = (ours.sign("127.0.0.1"), theirs.sign("127.0.0.1"));

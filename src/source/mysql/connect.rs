@@ -171,7 +171,9 @@ fn by_code(error: &ServerError, message: String) -> Failure {
             Failure::fatal(message).hint("run FLUSH HOSTS, or TRUNCATE performance_schema.host_cache, on the source")
         }
         // ER_ACCOUNT_HAS_BEEN_LOCKED of MySQL and of MariaDB, ER_MUST_CHANGE_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN.
-        3118 | 4151 | 1820 | 1862 => Failure::fatal(message).hint("unlock the account of source.url, or renew its password"),
+        3118 | 4151 | 1820 | 1862 => {
+            Failure::fatal(message).hint("unlock the account of source.url, or renew its password")
+        }
         // ER_SECURE_TRANSPORT_REQUIRED.
         3159 => Failure::fatal(message).hint(format!("the server demands TLS; {TURN_TLS_ON}")),
         // ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR.
