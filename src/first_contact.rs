@@ -17,9 +17,9 @@ use crate::error::{ErrorClass, Failure};
 use crate::ingest;
 use crate::model::TableName;
 use crate::pipeline::StartOptions;
-use crate::source::mysql::server::ServerInfo;
+use crate::source::mysql::meet::Met;
 use crate::source::mysql::snapshot::{STATE_PREFIX, initial_progress, is_unfinished};
-use crate::source::mysql::{connect, schema, start};
+use crate::source::mysql::{schema, start};
 use crate::telemetry::{Live, SourcePhase};
 
 /// What the source said.
@@ -31,6 +31,8 @@ pub struct Contact {
     pub initial: Vec<TableName>,
     /// Stored progress of snapshots: (key, value).
     pub progress: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The connection, for the stream to go on with.
+    pub met: Met,
 }
 
 /// Attempts of a `--once` start to reach a source that is away.
@@ -80,9 +82,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
         return Err(Failure::fatal(format!("the log in '{}' has no position to resume from", plan.wal.path.display()))
             .hint("start without --resume to begin by source.startup_mode"));
     }
-    let mut conn = connect::connect(&plan.source).await?;
-    let server = ServerInfo::probe(&mut conn).await?;
-    server.require_usable()?;
+    let Met { mut conn, server } = Met::meet(&plan.source).await?;
     let from = start::resolve(&mut conn, &server, stored.as_ref(), &plan.source.startup).await?;
     let tables = schema::list_tables(&mut conn, &plan.source.filter).await?;
     refuse_clashes(plan, &tables)?;
@@ -116,12 +116,10 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
         // Tables that are captured since: stored before anything of them is read, so that no restart forgets them.
         wal.put_state(asked).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
     }
-    // It has answered; a goodbye it does not hear changes nothing.
-    drop(conn.disconnect().await);
     let progress = reader
         .state_prefix(STATE_PREFIX)
         .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
-    Ok(Contact { tables, initial, progress })
+    Ok(Contact { tables, initial, progress, met: Met { conn, server } })
 }
 
 /// Tables whose reading the log asks for and does not hold to its end.

@@ -130,6 +130,30 @@ both_servers! {
         }
     }
 
+    async fn a_start_given_as_a_file_knows_the_gtids_in_front_of_it(kind: Kind) {
+        let server = Server::start(kind).await;
+        shop(&server).await;
+        insert(&server, &["a"]).await;
+        server.exec("FLUSH BINARY LOGS").await;
+        let mut places = vec![(server.position().await.0, 4, server.gtid().await)];
+        if kind == Kind::MySql {
+            // A hundred events and more in two kilobytes: they are listed like those of the file itself.
+            server.exec("SET GLOBAL binlog_transaction_compression = ON").await;
+        }
+        server.exec("CREATE TABLE shop.wide (a INT PRIMARY KEY, b VARCHAR(250) NOT NULL)").await;
+        let rows: Vec<String> = (0..4000).map(|a| format!("({a}, '{}')", "x".repeat(250))).collect();
+        server.exec(format!("INSERT INTO shop.wide VALUES {}", rows.join(", "))).await;
+        for text in ["b", "c"] {
+            let (file, pos) = server.position().await;
+            places.push((file, pos, server.gtid().await));
+            insert(&server, &[text]).await;
+        }
+        for (file, pos, gtid) in places {
+            let plan = plan(&server, Startup::Specific(SpecificStart::FilePos { file, pos }));
+            assert_eq!(resolve(&plan, None).await.unwrap().0.position.gtid, gtid, "{:?}", plan.startup);
+        }
+    }
+
     async fn a_server_whose_binlogs_were_reset_is_recognised(kind: Kind) {
         let server = Server::start(kind).await;
         shop(&server).await;

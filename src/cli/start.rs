@@ -47,7 +47,12 @@ pub(super) fn run_pipeline(plan: Plan, options: StartOptions, bars: Option<Multi
         let shown = tokio::spawn(progress::show(Arc::clone(&options.live), bars));
         let once = options.once;
         info!(version = env!("CARGO_PKG_VERSION"), once, "starting");
-        let ended = pipeline::run(plan, options, shutdown.clone()).await;
+        // On a thread of the runtime, which waits for the socket itself; here, every packet would come by way of another thread.
+        let running = tokio::spawn(pipeline::run(plan, options, shutdown.clone()));
+        let ended = match running.await {
+            Ok(ended) => ended,
+            Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        };
         shown.abort();
         watch.abort();
         ended?;

@@ -12,10 +12,8 @@ use super::session::Session;
 use super::state::Counts;
 use crate::codec::frame::{FrameHeader, Mark, RowOp, TableChange};
 use crate::error::Failure;
-use crate::model::{Origin, SourcePosition, TableName, TableSchema};
-use crate::source::mysql::snapshot::handoff::{
-    ExactRead, FilePos, Images, Paused, Placed, Request, SnapshotMark, WindowId,
-};
+use crate::model::{FilePos, Origin, SourcePosition, TableName, TableSchema};
+use crate::source::mysql::snapshot::handoff::{ExactRead, Images, Paused, Placed, Request, SnapshotMark, WindowId};
 
 /// Bytes of rows given to the log at once.
 const PIECE: usize = 100 << 10;

@@ -11,10 +11,10 @@ use super::run::{Ended, Ingest};
 use super::session::Session;
 use crate::backoff::Backoff;
 use crate::error::Failure;
-use crate::model::{Origin, SourcePosition};
+use crate::model::{FilePos, Origin};
 use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableSlot, kind};
 use crate::source::mysql::ddl::SqlMode;
-use crate::source::mysql::snapshot::handoff::{FilePos, Request};
+use crate::source::mysql::snapshot::handoff::Request;
 use crate::telemetry::now_micros;
 
 /// Longest time that what was read waits for more, while more keeps coming.
@@ -25,7 +25,7 @@ const LOOK_EVERY: u32 = 64;
 /// What the loop keeps between events.
 pub(super) struct Reading {
     /// Where `CaughtUp` ends.
-    target: Option<SourcePosition>,
+    target: Option<FilePos>,
     /// Registry index of each of the decoder's slots.
     slots: Vec<Option<usize>>,
     /// When it was last handed over.
@@ -38,7 +38,7 @@ pub(super) struct Reading {
 
 impl Reading {
     /// From the start of a stream; `target` is where the loop has caught up.
-    pub(super) fn new(target: Option<SourcePosition>) -> Self {
+    pub(super) fn new(target: Option<FilePos>) -> Self {
         Self { target, slots: Vec::new(), flushed: Instant::now(), dirty: true, ahead: false }
     }
 
@@ -132,7 +132,7 @@ impl Session<'_> {
         if let Some(target) = reading.target.as_ref().filter(|_| idle) {
             let (file, pos) = decoder.boundary();
             let at = FilePos { file: file.to_owned(), pos };
-            if at.reaches(&FilePos { file: target.file.clone(), pos: target.pos }) != Some(false) {
+            if at.reaches(target) != Some(false) {
                 return Ok(Some(Ended::CaughtUp));
             }
         }

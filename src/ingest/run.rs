@@ -22,12 +22,14 @@ use super::writer::LogWriter;
 use crate::backoff::Backoff;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
-use crate::model::{SourcePosition, TableName};
+use crate::model::{FilePos, TableName};
 use crate::source::mysql::binlog::{BinlogStream, Decoder};
-use crate::source::mysql::server::{ServerInfo, current_position};
+use crate::source::mysql::meet::Met;
+use crate::source::mysql::places::binlog_end;
+use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::snapshot::handoff::{ExactRead, Request};
 use crate::source::mysql::snapshot::{SnapshotStatus, is_unfinished, state_key};
-use crate::source::mysql::{connect, start};
+use crate::source::mysql::start;
 use crate::telemetry::{Live, SourcePhase};
 
 /// What a log that is not full takes at most for what was handed over. Behind it a stop does not wait for the log.
@@ -50,6 +52,8 @@ pub enum Until {
 /// The ingest loop and what it owns.
 pub struct Ingest {
     pub(super) plan: SourcePlan,
+    /// The connection of the first contact, until the stream takes it.
+    met: Option<Met>,
     reader: Reader,
     pub(super) writer: LogWriter,
     pub(super) registry: Registry,
@@ -71,6 +75,8 @@ pub struct Ingest {
 
 /// What an [`Ingest`] is connected to.
 pub struct Wiring {
+    /// The connection of the first contact.
+    pub met: Met,
     /// The log.
     pub wal: Wal,
     /// Its appender.
@@ -111,6 +117,7 @@ impl Ingest {
         let registry = Registry::load(&reader)?;
         Ok(Self {
             plan,
+            met: Some(wiring.met),
             writer: LogWriter::new(wiring.appender),
             registry,
             windows: Windows::default(),
@@ -297,17 +304,18 @@ impl Ingest {
     }
 
     /// Connects, checks that the stream can go on from the log's position, and asks for it.
-    async fn open(&self) -> Result<Opened, Failure> {
-        let mut conn = connect::connect(&self.plan).await?;
-        let server = ServerInfo::probe(&mut conn).await?;
-        server.require_usable()?;
+    async fn open(&mut self) -> Result<Opened, Failure> {
+        let Met { mut conn, server } = match self.met.take() {
+            Some(met) => met,
+            None => Met::meet(&self.plan).await?,
+        };
         self.live.source.server(server.to_string());
         let stored = stored_position(&self.reader)?;
         let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
         let from = start::resolve(&mut conn, &server, Some(&stored), &self.plan.startup).await?;
         let target = match self.until {
             Until::Stopped => None,
-            Until::CaughtUp { .. } => Some(current_position(&mut conn, &server).await?),
+            Until::CaughtUp { .. } => Some(binlog_end(&mut conn, &server).await?),
         };
         let collations = Arc::clone(&server.collations);
         let decoder = Decoder::new(&from, self.plan.filter.clone(), collations)
@@ -324,7 +332,7 @@ struct Opened {
     stream: BinlogStream,
     decoder: Decoder,
     /// Where `CaughtUp` ends.
-    target: Option<SourcePosition>,
+    target: Option<FilePos>,
 }
 
 /// Waits for the log, and shows it while the log is full. What was shown before comes back also when the wait is given up.

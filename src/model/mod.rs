@@ -7,5 +7,5 @@ mod table;
 
 pub use check::{CheckItem, CheckStatus};
 pub use column::{Charset, Column, ColumnDefault, ColumnType, IntWidth};
-pub use position::{Gtid, Origin, ServerIdentity, SourcePosition};
+pub use position::{FilePos, Gtid, Origin, ServerIdentity, SourcePosition};
 pub use table::{Key, KeyKind, SchemaId, TableName, TableSchema};

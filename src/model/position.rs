@@ -103,3 +103,25 @@ pub struct Origin {
     /// Its GTID.
     pub gtid: Gtid,
 }
+
+/// A place in the binlog; compares only against places of the same server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePos {
+    /// Binlog file name.
+    pub file: String,
+    /// Offset.
+    pub pos: u64,
+}
+
+impl FilePos {
+    /// Number at the end of the file's name; files of one server are ordered by it.
+    pub fn file_number(&self) -> Option<u64> {
+        self.file.rsplit_once('.')?.1.parse().ok()
+    }
+
+    /// Whether `self` is at or after `other`; `None` when a file name has no number.
+    pub fn reaches(&self, other: &Self) -> Option<bool> {
+        let (mine, its) = (self.file_number()?, other.file_number()?);
+        Some((mine, self.pos) >= (its, other.pos))
+    }
+}

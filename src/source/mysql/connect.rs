@@ -21,13 +21,10 @@ const KEEPALIVE: Duration = Duration::from_mins(1);
 /// Largest packet taken from the server: the protocol's own limit, as an event may be as large as the dump thread sends.
 const MAX_PACKET: usize = 1 << 30;
 
-/// What every session is set to. Times in UTC; strings in UTF-8 until a reader says otherwise; and the server waits long
-/// enough when the log is full and nothing is read from the connection (its default is one minute).
-const SESSION: [&str; 3] = [
-    "SET NAMES utf8mb4",
-    "SET SESSION time_zone = '+00:00'",
-    "SET SESSION net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 28800",
-];
+/// What every session is set to, in one statement. Times in UTC; strings in UTF-8 until a reader says otherwise; and the server
+/// waits long enough when the log is full and nothing is read from the connection (its default is one minute).
+const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', \
+    SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, SESSION wait_timeout = 28800";
 
 /// Makes the driver skip the check of the certificate's host name, and that alone. Up to version 0.37.1 it tells that a certificate
 /// does not name the host by looking for this word in the text of rustls's error, where it has not stood since rustls 0.23.17
@@ -62,7 +59,7 @@ pub fn options(source: &SourcePlan) -> Opts {
         .tcp_nodelay(true)
         .max_allowed_packet(Some(MAX_PACKET))
         .wait_timeout(Some(28_800))
-        .init(SESSION.to_vec())
+        .init(vec![SESSION])
         .into()
 }
 

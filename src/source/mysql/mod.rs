@@ -4,6 +4,8 @@ pub mod binlog;
 pub mod connect;
 pub mod ddl;
 pub mod gtid;
+pub mod meet;
+pub mod places;
 pub mod preflight;
 pub mod schema;
 pub mod server;

@@ -1,16 +1,16 @@
-//! What the source says about itself: kind, version, identity, settings that decide what its binlog holds, positions.
+//! What the source says about itself: kind, version, identity, settings that decide what its binlog holds.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use mysql_async::Conn;
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, Error, Row};
 
 use super::binlog::Collations;
 use super::connect::classify;
 use crate::error::Failure;
-use crate::model::{ServerIdentity, SourcePosition};
+use crate::model::ServerIdentity;
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +46,6 @@ pub enum GtidMode {
 /// Lowest versions that are supported.
 const MIN_MYSQL: (u16, u16, u16) = (8, 0, 0);
 const MIN_MARIADB: (u16, u16, u16) = (10, 5, 0);
-
-/// A binlog file as the server lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BinlogFile {
-    /// Name.
-    pub name: String,
-    /// Bytes.
-    pub size: u64,
-}
 
 /// The server, as probed.
 #[derive(Clone, Debug)]
@@ -253,83 +244,6 @@ async fn collations(connection: &mut Conn, flavour: Flavour, version: (u16, u16,
         pairs.extend(query::<(u64, String)>(connection, combined, purpose).await?);
     }
     Ok(Collations::new(pairs.iter().map(|(id, name)| (*id, name.as_str()))))
-}
-
-/// The binlog files the server still has, in order.
-///
-/// # Errors
-/// A classified [`Failure`].
-pub async fn binlog_files(connection: &mut Conn) -> Result<Vec<BinlogFile>, Failure> {
-    let purpose = "list the source's binlog files";
-    let rows: Vec<Row> = query(connection, "SHOW BINARY LOGS", purpose).await?;
-    rows.iter()
-        .map(|row| {
-            let (name, size) = (row.get_opt(0), row.get_opt(1));
-            match (name, size) {
-                (Some(Ok(name)), Some(Ok(size))) => Ok(BinlogFile { name, size }),
-                _ => Err(Failure::fatal(format!("cannot {purpose}: the list has an unknown form"))),
-            }
-        })
-        .collect()
-}
-
-/// The end of the binlog now.
-///
-/// On MySQL with GTIDs the set is read before the file's position: a transaction that commits between is in the file and not
-/// in the set, so a dump by that set sends it. On MariaDB the list is computed from the position itself.
-///
-/// # Errors
-/// A classified [`Failure`]; fatal when the server writes no binlog.
-pub async fn current_position(connection: &mut Conn, server: &ServerInfo) -> Result<SourcePosition, Failure> {
-    let purpose = "read the source's binlog position";
-    let set = match server.flavour {
-        Flavour::MySql => executed(connection).await?,
-        Flavour::MariaDb => String::new(),
-    };
-    let modern = server.flavour == Flavour::MySql && server.version >= (8, 2, 0);
-    let statement = if modern { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
-    let row: Option<Row> = connection.query_first(statement).await.map_err(|error: Error| classify(error, purpose))?;
-    let row = row.ok_or_else(|| {
-        Failure::fatal(format!("cannot {purpose}: the server writes no binlog"))
-            .hint("restart the server with log_bin = binlog in its configuration file")
-    })?;
-    let (Some(Ok(file)), Some(Ok(pos))) = (row.get_opt::<String, _>(0), row.get_opt::<u64, _>(1)) else {
-        return Err(Failure::fatal(format!("cannot {purpose}: {statement} has an unknown form")));
-    };
-    let gtid = match server.flavour {
-        Flavour::MySql => set,
-        Flavour::MariaDb => gtid_at(connection, &file, pos).await?.unwrap_or_default(),
-    };
-    Ok(SourcePosition { server: server.identity.clone(), file, pos, file_created: 0, gtid })
-}
-
-/// MySQL's executed GTID set.
-///
-/// # Errors
-/// A classified [`Failure`].
-pub async fn executed(connection: &mut Conn) -> Result<String, Failure> {
-    text(connection, "SELECT @@GLOBAL.gtid_executed", "read the source's executed GTIDs").await
-}
-
-/// MySQL's purged GTID set.
-///
-/// # Errors
-/// A classified [`Failure`].
-pub async fn purged(connection: &mut Conn) -> Result<String, Failure> {
-    text(connection, "SELECT @@GLOBAL.gtid_purged", "read the source's purged GTIDs").await
-}
-
-/// MariaDB's GTID list at a position; `None` when the server does not know the position.
-///
-/// # Errors
-/// A classified [`Failure`].
-pub async fn gtid_at(connection: &mut Conn, file: &str, pos: u64) -> Result<Option<String>, Failure> {
-    let purpose = "read the source's GTIDs at a binlog position";
-    let row: Option<Option<String>> = connection
-        .exec_first("SELECT BINLOG_GTID_POS(?, ?)", (file, pos))
-        .await
-        .map_err(|error: Error| classify(error, purpose))?;
-    Ok(row.flatten())
 }
 
 #[cfg(test)]

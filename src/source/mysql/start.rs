@@ -14,13 +14,11 @@
 //! A position used by file and offset is checked once more by the decoder: the file's creation time, which only the
 //! stream tells, must be the one stored.
 
-use futures_util::TryStreamExt;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Row};
+use mysql_async::Conn;
 
-use super::connect::classify;
 use super::gtid::{GtidList, GtidSet, GtidTextError};
-use super::server::{self, BinlogFile, Flavour, GtidMode, ServerInfo};
+use super::places::{self, BinlogFile};
+use super::server::{Flavour, GtidMode, ServerInfo};
 use crate::config::{SpecificStart, Startup};
 use crate::error::Failure;
 use crate::model::{ServerIdentity, SourcePosition};
@@ -65,7 +63,7 @@ pub async fn resolve(
     }
     match startup {
         Startup::Initial | Startup::Latest => {
-            let position = server::current_position(connection, server).await?;
+            let position = places::current_position(connection, server).await?;
             let by = match server.flavour {
                 Flavour::MariaDb => DumpBy::FilePos { mariadb: true },
                 Flavour::MySql => {
@@ -117,14 +115,14 @@ async fn resume_mysql(
     same_server: bool,
 ) -> Result<StartPoint, Failure> {
     let ours = parse_set(&stored.gtid)?;
-    let executed = parse_set(&server::executed(connection).await?)?;
+    let executed = parse_set(&places::executed(connection).await?)?;
     let lost = ours.subtract(&executed);
     if !lost.is_empty() {
         return Err(lacks_ours(server, stored, same_server, &lost.to_string()));
     }
     // Without any GTID of ours there is nothing to ask by: the server got its GTIDs after our position.
     if server.gtid_mode == GtidMode::On && !ours.is_empty() {
-        let purged = parse_set(&server::purged(connection).await?)?;
+        let purged = parse_set(&places::purged(connection).await?)?;
         require_not_purged(&purged, &ours)?;
         let mut position = stored.clone();
         if !same_server {
@@ -139,7 +137,7 @@ async fn resume_mysql(
         ))
         .hint(format!("point source.url at the server the log was read from; or, {NEW_LOG}")));
     }
-    let files = server::binlog_files(connection).await?;
+    let files = places::binlog_files(connection).await?;
     let position = by_file(&files, stored)?;
     Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: false } })
 }
@@ -151,8 +149,7 @@ async fn resume_mariadb(
     same_server: bool,
 ) -> Result<StartPoint, Failure> {
     let ours = parse_list(&stored.gtid)?;
-    let end = server::text(connection, "SELECT @@GLOBAL.gtid_binlog_pos", "read the source's GTID position").await?;
-    let end = parse_list(&end)?;
+    let end = parse_list(&places::binlog_gtids(connection).await?)?;
     if let Some(domain) = ours.first_domain_ahead_of(&end) {
         return Err(lacks_ours(
             server,
@@ -175,7 +172,7 @@ async fn resume_mariadb(
     if stored.file.is_empty() {
         return Ok(by_gtid(stored.clone()));
     }
-    let files = server::binlog_files(connection).await?;
+    let files = places::binlog_files(connection).await?;
     let position = match by_file(&files, stored) {
         Ok(position) => position,
         // The server may still know where the GTIDs after ours begin; if it does not, it refuses the dump.
@@ -185,7 +182,10 @@ async fn resume_mariadb(
     if u32::try_from(position.pos).is_err() && !ours.is_empty() {
         return Ok(by_gtid(elsewhere(server, stored)));
     }
-    let there = server::gtid_at(connection, &position.file, position.pos).await?.unwrap_or_default();
+    if is_the_end(connection, server, &position, (&end, &ours)).await? {
+        return Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: true } });
+    }
+    let there = places::gtid_at(connection, &position.file, position.pos).await?.unwrap_or_default();
     let there = parse_list(&there)?;
     if there != ours {
         // After a move to this server by GTIDs, a domain can be ahead of the file's offset; with one domain it cannot.
@@ -199,6 +199,23 @@ async fn resume_mariadb(
         .hint(NEW_LOG));
     }
     Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: true } })
+}
+
+/// Whether the binlog ends at the position, with our GTIDs. The server tells the GTIDs of an end at once; for those of another
+/// position it reads the file up to there.
+async fn is_the_end(
+    connection: &mut Conn,
+    server: &ServerInfo,
+    position: &SourcePosition,
+    (before, ours): (&GtidList, &GtidList),
+) -> Result<bool, Failure> {
+    if before != ours {
+        return Ok(false);
+    }
+    let end = places::binlog_end(connection, server).await?;
+    // The same before and after the end was read, so they are the end's.
+    let after = places::binlog_gtids(connection).await?;
+    Ok(end.file == position.file && end.pos == position.pos && parse_list(&after)? == *ours)
 }
 
 /// The stored GTIDs on another server: its files are not ours.
@@ -301,13 +318,13 @@ async fn specific_gtid(connection: &mut Conn, server: &ServerInfo, text: &str) -
                     .hint("give source.specific.file and source.specific.pos"));
             }
             let set = parse_set(text)?;
-            let executed = parse_set(&server::executed(connection).await?)?;
+            let executed = parse_set(&places::executed(connection).await?)?;
             let unknown = set.subtract(&executed);
             if !unknown.is_empty() {
                 return Err(Failure::fatal(format!("the source has not executed {unknown}"))
                     .hint("check source.specific.gtid against SELECT @@GLOBAL.gtid_executed"));
             }
-            require_not_purged(&parse_set(&server::purged(connection).await?)?, &set)?;
+            require_not_purged(&parse_set(&places::purged(connection).await?)?, &set)?;
             position.gtid = set.to_string();
             Ok(StartPoint { position, by: DumpBy::MySqlGtid(set) })
         }
@@ -328,44 +345,15 @@ async fn specific_file(
         file_created: 0,
         gtid: String::new(),
     };
-    let files = server::binlog_files(connection).await?;
+    let files = places::binlog_files(connection).await?;
     let mut position = by_file(&files, &asked)?;
     let mariadb = server.flavour == Flavour::MariaDb;
     position.gtid = if mariadb {
-        server::gtid_at(connection, &position.file, position.pos).await?.unwrap_or_default()
+        places::gtid_at(connection, &position.file, position.pos).await?.unwrap_or_default()
     } else {
-        executed_before(connection, &position.file, position.pos).await?.to_string()
+        places::executed_before(connection, &position.file, position.pos).await?.to_string()
     };
     Ok(StartPoint { position, by: DumpBy::FilePos { mariadb } })
-}
-
-/// MySQL's executed set as of an offset: what the file says was before it, and the GTIDs in it up to there. Without it, a later
-/// start by GTIDs would get everything again that was before the offset.
-async fn executed_before(connection: &mut Conn, file: &str, pos: u64) -> Result<GtidSet, Failure> {
-    let purpose = "read the GTIDs in front of source.specific";
-    let failed = |error: Error| classify(error, purpose);
-    let quoted = file.replace('\\', "\\\\").replace('\'', "''");
-    let mut set = GtidSet::default();
-    let mut events = connection.query_iter(format!("SHOW BINLOG EVENTS IN '{quoted}'")).await.map_err(failed)?;
-    if let Some(mut rows) = events.stream::<Row>().await.map_err(failed)? {
-        while let Some(row) = rows.try_next().await.map_err(failed)? {
-            let (Some(Ok(start)), Some(Ok(kind)), Some(Ok(info))) =
-                (row.get_opt::<u64, _>(1), row.get_opt::<String, _>(2), row.get_opt::<String, _>(5))
-            else {
-                return Err(Failure::fatal(format!("cannot {purpose}: SHOW BINLOG EVENTS has an unknown form")));
-            };
-            if kind == "Previous_gtids" {
-                set.union(&parse_set(&info)?);
-            } else if kind.starts_with("Gtid") && start < pos {
-                // Events behind `pos` are read to the end of the answer, which keeps the connection usable.
-                // SET @@SESSION.GTID_NEXT= 'uuid:number'
-                let gtid = info.split('\'').nth(1).unwrap_or_default();
-                set.union(&parse_set(gtid)?);
-            }
-        }
-    }
-    events.drop_result().await.map_err(failed)?;
-    Ok(set)
 }
 
 #[cfg(test)]

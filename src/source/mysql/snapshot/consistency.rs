@@ -23,11 +23,10 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Row};
 
-use super::handoff::FilePos;
 use super::session::Server;
 use super::slots::Slot;
 use crate::error::Failure;
-use crate::model::{SourcePosition, TableName};
+use crate::model::{FilePos, SourcePosition, TableName};
 use crate::source::mysql::schema::{Flavour, query_failure, table_identifier, text_literal};
 
 /// `WAIT_FOR_EXECUTED_GTID_SET`'s limit, in seconds: commits follow the binlog within milliseconds, so a wait that runs out

@@ -19,13 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::consistency;
 use super::context::Context;
-use super::handoff::{ExactRead, FilePos, Images, Paused, Placed};
+use super::handoff::{ExactRead, Images, Paused, Placed};
 use super::progress::{Stage, TableProgress};
 use super::read::TableReader;
 use super::slots::Slot;
 use super::status::TableState;
 use crate::error::Failure;
-use crate::model::TableName;
+use crate::model::{FilePos, TableName};
 use crate::source::mysql::schema::{self, Described, Flavour, query_failure, table_identifier};
 
 /// Bytes of a piece: large enough to cost little, small enough that a few in flight are nothing.

@@ -28,33 +28,11 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{SourcePosition, TableName, TableSchema};
+use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
 
 /// Names a window between the reader and the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WindowId(pub u64);
-
-/// A place in the binlog; compares only against places of the same server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilePos {
-    /// Binlog file name.
-    pub file: String,
-    /// Offset.
-    pub pos: u64,
-}
-
-impl FilePos {
-    /// Number at the end of the file's name; files of one server are ordered by it.
-    pub fn file_number(&self) -> Option<u64> {
-        self.file.rsplit_once('.')?.1.parse().ok()
-    }
-
-    /// Whether `self` is at or after `other`; `None` when a file name has no number.
-    pub fn reaches(&self, other: &Self) -> Option<bool> {
-        let (mine, its) = (self.file_number()?, other.file_number()?);
-        Some((mine, self.pos) >= (its, other.pos))
-    }
-}
 
 /// Rows as row images back to back.
 #[derive(Debug, Default)]

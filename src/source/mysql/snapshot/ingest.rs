@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::handoff::{FilePos, Images, Paused, Placed, Request, SnapshotMark, WindowId};
+use super::handoff::{Images, Paused, Placed, Request, SnapshotMark, WindowId};
 use super::progress::TableProgress;
 use crate::error::Failure;
-use crate::model::{SourcePosition, TableName, TableSchema};
+use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
 
 /// The ingest loop, as the readers see it.
 #[derive(Debug)]
