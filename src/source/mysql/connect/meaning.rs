@@ -1,103 +1,11 @@
-//! Connections to the source: how they are opened, what their sessions are set to, and what their errors mean.
-//!
-//! Every error that leaves here says whether trying again can help and which setting it is about. None holds the password:
-//! the driver's errors do not, and nothing here adds it.
+//! What the driver's and the servers' errors mean: try again, or stop, and the way out.
 
 use std::io;
-use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, ServerError, SslOpts};
+use mysql_async::{DriverError, Error, IoError, ServerError};
 
-use crate::config::{SourcePlan, TlsMode, tls_error, tls_hint, tls_may_recover};
+use crate::config::{tls_error, tls_hint, tls_may_recover};
 use crate::error::Failure;
-
-/// Time for TCP, TLS and login together. A server that needs longer is as good as down.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Idle time before TCP asks whether the peer is alive; below the 350 s after which cloud load balancers forget a connection.
-const KEEPALIVE: Duration = Duration::from_mins(1);
-
-/// Largest packet taken from the server: the protocol's own limit, as an event may be as large as the dump thread sends.
-const MAX_PACKET: usize = 1 << 30;
-
-/// What every session is set to, in one statement. Times in UTC; strings in UTF-8 until a reader says otherwise; and the server
-/// waits long enough when the log is full and nothing is read from the connection (its default is one minute).
-const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', \
-    SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, SESSION wait_timeout = 28800";
-
-/// Makes the driver skip the check of the certificate's host name, and that alone. Up to version 0.37.1 it tells that a certificate
-/// does not name the host by looking for this word in the text of rustls's error, where it has not stood since rustls 0.23.17
-/// (<https://github.com/blackbeam/mysql_async/issues/404>). The text does quote the host that was asked for, and no other error of
-/// the check does, so the word is asked for as the host. It also goes to the server as the name of TLS's SNI, which neither server
-/// looks at.
-const SKIP_HOST_NAME: &str = "NotValidForName";
-
-/// Driver options for the source.
-pub fn options(source: &SourcePlan) -> Opts {
-    let verifies = matches!(source.tls.mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
-    let tls = (source.tls.mode != TlsMode::Disabled).then(|| {
-        let authorities = source.tls.ca_file.iter().map(|file| file.clone().into()).collect();
-        SslOpts::default()
-            .with_root_certs(authorities)
-            .with_danger_accept_invalid_certs(!verifies)
-            .with_danger_skip_domain_validation(source.tls.mode != TlsMode::VerifyIdentity)
-            .with_danger_tls_hostname_override((source.tls.mode == TlsMode::VerifyCa).then_some(SKIP_HOST_NAME))
-    });
-    OptsBuilder::default()
-        .ip_or_hostname(source.host.as_str())
-        .tcp_port(source.port)
-        .user(Some(source.user.as_str()))
-        .pass((!source.password.is_empty()).then(|| source.password.reveal()))
-        // A socket found on the same host would bypass the address and the TLS that were asked for.
-        .prefer_socket(false)
-        .ssl_opts(tls)
-        // A password in clear text (PAM, LDAP) only to a server whose certificate was checked.
-        .enable_cleartext_plugin(verifies)
-        .stmt_cache_size(0)
-        .tcp_keepalive(Some(KEEPALIVE))
-        .tcp_nodelay(true)
-        .max_allowed_packet(Some(MAX_PACKET))
-        .wait_timeout(Some(28_800))
-        .init(vec![SESSION])
-        .into()
-}
-
-/// Opens a connection.
-///
-/// # Errors
-/// A [`Failure`] that says whether to try again, and which setting it is about.
-pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
-    let server = format!("{}:{}", source.host, source.port);
-    // Boxed: the driver's future is large, and connections are rare.
-    match tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(Conn::new(options(source)))).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => {
-            // Neither server tells a wrong password from an account that demands TLS, nor MariaDB from a server that does.
-            let denied = matches!(&error, Error::Server(denied) if denied.code == ACCESS_DENIED);
-            let failure = classify(error, &format!("connect to the source \"{server}\""));
-            Err(match failure.hint.clone() {
-                Some(hint) if denied && source.tls.mode == TlsMode::Disabled => {
-                    failure.hint(format!("{hint}; if the account or the server demands TLS (REQUIRE SSL, require_secure_transport), {TURN_TLS_ON}"))
-                }
-                _ => failure,
-            })
-        }
-        Err(_) => Err(Failure::retry(format!(
-            "cannot connect to the source \"{server}\": no answer in {} s",
-            CONNECT_TIMEOUT.as_secs()
-        ))
-        .hint("check host and port in source.url, and what filters packets on the way")),
-    }
-}
-
-/// Runs a statement without a result.
-///
-/// # Errors
-/// A classified [`Failure`] that says what the statement was for.
-pub async fn execute(connection: &mut Conn, sql: &str, purpose: &str) -> Result<(), Failure> {
-    connection.query_drop(sql).await.map_err(|error| classify(error, purpose))
-}
 
 /// What an error of the driver means: try again, or stop, and the way out. `purpose` is "verb + object".
 pub fn classify(error: Error, purpose: &str) -> Failure {
@@ -116,7 +24,12 @@ pub fn classify(error: Error, purpose: &str) -> Failure {
 /// `ER_ACCESS_DENIED_ERROR`.
 const ACCESS_DENIED: u16 = 1045;
 
-const TURN_TLS_ON: &str = "set source.tls.mode to verify_identity";
+pub(super) const TURN_TLS_ON: &str = "set source.tls.mode to verify_identity";
+
+/// Whether the server let the account not in, or so it says.
+pub(super) fn is_denied(error: &Error) -> bool {
+    matches!(error, Error::Server(error) if error.code == ACCESS_DENIED)
+}
 
 fn by_io(error: &io::Error, message: String) -> Failure {
     if let Some(tls) = tls_error(error) {
