@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::{Kind, ServerOptions};
 use crate::support::workload::{Shape, Workload};
 
 both_servers! {
@@ -135,45 +134,4 @@ both_servers! {
             assert_eq!(table["applied"]["local"].as_u64(), Some(number("appended")), "{table}");
         }
     }
-}
-
-/// A semi-synchronous master writes a transaction to its binlog and shows it in the engine only when a replica has confirmed it, or
-/// after the timeout: so long, it stands in front of a position that a start takes, and no read sees it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_is_in_the_binlog_and_not_yet_visible_when_the_snapshot_begins_is_not_missed_on_mariadb() {
-    let server = ServerOptions::new(Kind::MariaDb)
-        .argument("--rpl-semi-sync-master-enabled=ON")
-        .argument("--rpl-semi-sync-master-wait-point=AFTER_SYNC")
-        .argument("--rpl-semi-sync-master-timeout=1")
-        .start()
-        .await;
-    let sandbox = Sandbox::on(server).await;
-    sandbox
-        .server
-        .exec(format!("USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)"))
-        .await;
-    sandbox.server.exec("SET GLOBAL rpl_semi_sync_master_timeout = 4000").await;
-    // A timeout turns the waiting off until a replica comes; this turns it on again.
-    sandbox
-        .server
-        .exec("SET GLOBAL rpl_semi_sync_master_enabled = OFF; SET GLOBAL rpl_semi_sync_master_enabled = ON")
-        .await;
-    let (_, before) = sandbox.server.position().await;
-    let mut writer = sandbox.server.connect().await;
-    let held = tokio::spawn(async move {
-        mysql_async::prelude::Queryable::query_drop(&mut writer, format!("INSERT INTO {DATABASE}.t VALUES (1000)"))
-            .await
-            .unwrap();
-    });
-    let deadline = std::time::Instant::now() + Duration::from_secs(3);
-    while sandbox.server.position().await.1 == before {
-        assert!(std::time::Instant::now() < deadline, "the transaction is not in the binlog");
-    }
-    let seen: Vec<u32> = sandbox.server.query(format!("SELECT MAX(id) FROM {DATABASE}.t")).await;
-    assert_eq!(seen, [2], "the transaction is held: it is in the binlog and not visible");
-
-    sandbox.run_once();
-    held.await.unwrap();
-
-    assert_eq!(sandbox.assert_mirrored().await.rows, 3);
 }

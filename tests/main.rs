@@ -21,10 +21,12 @@ mod connections; // the proxy of the test support cuts what it says
 mod copying; // what is at the source is at the sink, whenever it was written
 mod definitions; // definitions that changed while nobody was reading
 mod full_log; // a full log holds up neither a stop nor an error nor the end of a run
+mod held_commits; // a transaction that the stream has and no read sees
 mod kills; // the same after signal 9 at any moment
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod mirror; // the copy equals the source, whatever happens on the way
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod source; // where a start is allowed, what the stream gives from there, what `check` finds
+mod tls; // encryption, certificates and passwords, as each server asks for them
 mod writers; // the random writers write what they say, and the same again from the same seed

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::source::read_tls;
+use super::tls;
 use super::tree::{Node, Section};
 use super::units::{self, HttpUrl};
 use super::{Secret, TlsMode, TlsPlan};
@@ -163,7 +163,7 @@ pub(super) fn read(
     let database = section.key("database").required("the database to write to").name().map(str::to_owned);
     let user = section.key("user").name().unwrap_or("default").to_owned();
     let password = password(&section.key("password_file"));
-    let tls = read_tls(section.key("tls").section(), url.as_ref().is_some_and(|url| !url.is_https));
+    let tls = tls::read(section.key("tls").section(), url.as_ref().is_some_and(|url| !url.is_https));
     if let (Some(url), Some(tls)) = (&url, &tls) {
         match (url.is_https, tls.mode) {
             (false, TlsMode::Disabled) => {}

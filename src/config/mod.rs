@@ -8,6 +8,7 @@ mod problem;
 mod secret;
 mod sinks;
 mod source;
+mod tls;
 mod tree;
 mod units;
 
@@ -27,4 +28,5 @@ pub use plan::{
 pub use problem::{ConfigError, Problem};
 pub use secret::Secret;
 pub use source::PASSWORD_VARIABLE;
-pub use units::show_size;
+pub use tls::{read_authorities, tls_error, tls_hint, tls_may_recover};
+pub use units::{is_loopback, show_size};

@@ -1,15 +1,15 @@
 //! The `source` section.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use globset::{GlobSet, GlobSetBuilder};
 
 use super::file::Lookup;
 use super::problem::Problems;
+use super::tls;
 use super::tree::{Node, Section};
 use super::units::{self, SourceUrl};
-use super::{Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter, TlsMode, TlsPlan};
+use super::{Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter};
 
 /// Environment variable that holds the source's password.
 pub const PASSWORD_VARIABLE: &str = "REPLICATOR_SOURCE_PASSWORD";
@@ -34,7 +34,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
     let include = section.key("include").required("the tables to copy as database.table globs, such as [\"shop.*\"]");
     let filter = read_filter(&include, &section.key("exclude"));
     let snapshot = read_snapshot(section.key("snapshot").section());
-    let tls = read_tls(section.key("tls").section(), url.as_ref().is_some_and(SourceUrl::is_loopback));
+    let tls = tls::read(section.key("tls").section(), url.as_ref().is_some_and(SourceUrl::is_loopback));
     section.finish_with(|key| match key {
         "password" => Some("a password has no place in this file: set REPLICATOR_SOURCE_PASSWORD, or password_file"),
         "host" | "port" | "user" | "username" => Some("host, port and user stand in url: mysql://user@host:3306"),
@@ -169,41 +169,4 @@ fn read_snapshot(section: Section<'_>) -> SnapshotPlan {
     };
     section.finish();
     plan
-}
-
-/// A `tls` section; without a mode it is `disabled` if `plain`, else every check.
-pub(super) fn read_tls(section: Section<'_>, plain: bool) -> Option<TlsPlan> {
-    let words = [
-        ("disabled", TlsMode::Disabled),
-        ("required", TlsMode::Required),
-        ("verify_ca", TlsMode::VerifyCa),
-        ("verify_identity", TlsMode::VerifyIdentity),
-    ];
-    let mode_key = section.key("mode");
-    let mode = if mode_key.is_absent() {
-        // Full checks unless told otherwise, except where nobody else can listen and servers rarely have certificates.
-        Some(if plain { TlsMode::Disabled } else { TlsMode::VerifyIdentity })
-    } else {
-        mode_key.choice(&words)
-    };
-    let ca_key = section.key("ca_file");
-    let ca_file = ca_key.name().map(PathBuf::from);
-    if let Some(path) = &ca_file {
-        if let Err(error) = readable(path) {
-            ca_key.problem(format!("cannot read \"{}\": {error}", path.display()));
-        }
-        match mode {
-            Some(TlsMode::Disabled) => ca_key.problem("has no meaning without TLS; set mode: verify_identity"),
-            Some(TlsMode::Required) => {
-                ca_key.problem("is not used by mode: required, which checks no certificate; set mode: verify_ca");
-            }
-            Some(TlsMode::VerifyCa | TlsMode::VerifyIdentity) | None => {}
-        }
-    }
-    section.finish();
-    Some(TlsPlan { mode: mode?, ca_file })
-}
-
-fn readable(path: &Path) -> std::io::Result<()> {
-    fs::read(path).map(drop)
 }

@@ -51,6 +51,11 @@ fn what_is_left_out_has_its_documented_default() {
     assert_eq!(sink.defaults, expected);
 }
 
+/// Some certificate, in PEM.
+fn authority() -> String {
+    rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem()
+}
+
 #[test]
 fn the_example_file_holds_the_defaults() {
     let text = include_str!("../../config.example.yaml");
@@ -72,7 +77,7 @@ sinks: [{ name: local, type: sqlite, path: ./replica.db }]
 fn every_key_of_the_issue_is_taken() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
-    std::fs::write(&ca, "").unwrap();
+    std::fs::write(&ca, authority()).unwrap();
     let text = r#"
 source:
   url: mysql://replicator@127.0.0.1:3306
@@ -372,7 +377,7 @@ fn a_rule_for_a_table_that_is_not_copied_is_a_problem() {
 fn an_authority_without_certificate_checks_is_a_problem() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
-    std::fs::write(&ca, "").unwrap();
+    std::fs::write(&ca, authority()).unwrap();
     let with = |mode: &str, ca: &Path| {
         let tls = format!("server_id: 5400, tls: {{ mode: {mode}, ca_file: '{}' }}", ca.display());
         SMALL.replace("server_id: 5400", &tls)
@@ -388,6 +393,9 @@ fn an_authority_without_certificate_checks_is_a_problem() {
     assert_eq!(plan(&with("verify_ca", &ca)).source.tls.mode, TlsMode::VerifyCa);
     let missing = problems(&with("verify_ca", Path::new("/nonexistent/ca.pem")));
     assert!(missing[0].starts_with("source.tls.ca_file: cannot read \"/nonexistent/ca.pem\": "), "{missing:?}");
+    std::fs::write(&ca, "no PEM").unwrap();
+    let empty = format!("source.tls.ca_file: \"{}\" holds no certificate in PEM form", ca.display());
+    assert_eq!(problems(&with("verify_identity", &ca)), [empty]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #[macro_use]
 mod both_servers;
 pub mod cells;
+pub mod certificates;
 pub mod clickhouse;
 pub mod compare;
 pub mod daemon;
@@ -18,4 +19,5 @@ pub mod replica;
 pub mod sandbox;
 pub mod server;
 pub mod template;
+pub mod tls_front;
 pub mod workload;

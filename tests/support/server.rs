@@ -16,6 +16,7 @@ use mysql_async::{Conn, Opts, OptsBuilder};
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
+use super::certificates::Identity;
 use super::process::{POLL, Process, describe};
 use super::{programs, template};
 
@@ -85,6 +86,22 @@ impl ServerOptions {
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
         self
+    }
+
+    /// Serves TLS with this certificate. Without one a MariaDB has no TLS, and a MySQL makes a certificate of its own.
+    #[must_use]
+    pub fn certificate(self, identity: &Identity) -> Self {
+        let file = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        self.argument(&file("ssl-cert", &identity.certificate)).argument(&file("ssl-key", &identity.key))
+    }
+
+    /// Offers no TLS.
+    #[must_use]
+    pub fn without_tls(self) -> Self {
+        match self.kind {
+            Kind::MySql => self.argument("--tls-version="),
+            Kind::MariaDb => self.argument("--skip-ssl"),
+        }
     }
 
     pub async fn start(self) -> Server {

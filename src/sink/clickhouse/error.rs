@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::config::{tls_error, tls_hint, tls_may_recover};
 use crate::error::Failure;
 
 /// How far a refusal reaches.
@@ -29,6 +30,8 @@ pub(super) struct Refused {
     /// How far it reaches.
     pub(super) reach: Reach,
     message: String,
+    /// What to do about it, if it is not about a code.
+    hint: Option<String>,
 }
 
 /// Codes of what may be gone in a moment: load, network, disk, keeper.
@@ -91,22 +94,40 @@ const SINK: [(u32, &str); 10] = [
 ];
 
 impl Refused {
+    fn without_code(reach: Reach, message: String) -> Self {
+        Self { code: None, reach, message, hint: None }
+    }
+
+    /// There is no answer to be read. What is wrong with TLS, or with what is spoken at the port, stays so until a person changes it.
+    fn of_connection(error: &(dyn std::error::Error + 'static), message: String) -> Self {
+        let (reach, hint) = match tls_error(error) {
+            Some(error) if tls_may_recover(error) => (Reach::Moment, None),
+            Some(error) => (Reach::Sink, Some(tls_hint(error, "the sink's "))),
+            None if is_not_http(error) => (
+                Reach::Sink,
+                Some("check that the port in the sink's url is that of ClickHouse's HTTP interface; if it speaks TLS, write https".to_owned()),
+            ),
+            None => (Reach::Moment, None),
+        };
+        Self { code: None, reach, message, hint }
+    }
+
     /// Nothing was heard in time: what became of the request is not known.
     pub(super) fn timed_out(limit: Duration) -> Self {
         let limit = humantime::format_duration(limit);
         let message =
             format!("no answer within {limit}, what became of the request is not known (`timeout` of the sink)");
-        Self { code: None, reach: Reach::Moment, message }
+        Self::without_code(Reach::Moment, message)
     }
 
     /// The task was taken down with its runtime.
     pub(super) fn interrupted(error: &tokio::task::JoinError) -> Self {
-        Self { code: None, reach: Reach::Moment, message: format!("the request was interrupted: {error}") }
+        Self::without_code(Reach::Moment, format!("the request was interrupted: {error}"))
     }
 
     /// Its rows were given up before they were whole.
     pub(super) fn abandoned() -> Self {
-        Self { code: None, reach: Reach::Moment, message: "the batch was given up".to_owned() }
+        Self::without_code(Reach::Moment, "the batch was given up".to_owned())
     }
 
     /// The answer is not what the query asks for.
@@ -114,12 +135,12 @@ impl Refused {
         // The error's text may quote the answer.
         let message =
             format!("the answer cannot be read, at its column {}: is it a ClickHouse server?", error.column());
-        Self { code: None, reach: Reach::Moment, message }
+        Self::without_code(Reach::Moment, message)
     }
 
     /// A statement that cannot be made, for one table.
     pub(super) fn refused_here(message: String) -> Self {
-        Self { code: None, reach: Reach::Table, message }
+        Self::without_code(Reach::Table, message)
     }
 
     /// Whether the server itself said no, for the moment: it may stay so for one table while others are written to.
@@ -152,8 +173,8 @@ impl Refused {
             Reach::Moment => Failure::retry(format!("cannot {what}")).caused_by(self),
             Reach::Table => Failure::row(format!("cannot {what}")).caused_by(self),
             Reach::Sink => {
-                let hint =
-                    self.code.and_then(|code| SINK.iter().find(|(known, _)| *known == code)).map(|(_, hint)| *hint);
+                let known = self.code.and_then(|code| SINK.iter().find(|(known, _)| *known == code));
+                let hint = self.hint.clone().or_else(|| known.map(|(_, hint)| (*hint).to_owned()));
                 let failure = Failure::fatal(format!("cannot {what}")).caused_by(self);
                 match hint {
                     Some(hint) => failure.hint(hint),
@@ -176,16 +197,14 @@ impl From<clickhouse::error::Error> for Refused {
                     Some(code) if SINK.iter().any(|(known, _)| *known == code) => Reach::Sink,
                     Some(_) => Reach::Table,
                 };
-                Self { code, reach, message: without_rows(&text) }
+                Self { code, reach, message: without_rows(&text), hint: None }
             }
-            Error::TimedOut => Self {
-                code: None,
-                reach: Reach::Moment,
-                message: "no answer in time, what became of the request is not known (`timeout` of the sink)"
-                    .to_owned(),
-            },
+            Error::TimedOut => Self::without_code(
+                Reach::Moment,
+                "no answer in time, what became of the request is not known (`timeout` of the sink)".to_owned(),
+            ),
             Error::InvalidParams(error) => {
-                Self { code: None, reach: Reach::Sink, message: format!("the request cannot be made: {error}") }
+                Self::without_code(Reach::Sink, format!("the request cannot be made: {error}"))
             }
             other => {
                 let mut message = other.to_string();
@@ -198,10 +217,22 @@ impl From<clickhouse::error::Error> for Refused {
                     }
                     cause = error.source();
                 }
-                Self { code: None, reach: Reach::Moment, message }
+                Self::of_connection(&other, message)
             }
         }
     }
+}
+
+/// Whether the answer is of another protocol. An answer that is cut off is not.
+fn is_not_http(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The number in `Code: N. DB::Exception: ...`.

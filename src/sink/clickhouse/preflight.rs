@@ -6,7 +6,7 @@ use super::client::Client;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
 use super::{cursor, registry};
-use crate::config::{ClickHousePlan, SinkKind, SinkPlan, sink_password_variable};
+use crate::config::{ClickHousePlan, SinkKind, SinkPlan, TlsMode, is_loopback, sink_password_variable};
 use crate::error::Failure;
 use crate::model::CheckItem;
 use crate::sink::TargetState;
@@ -23,6 +23,8 @@ const VIEW_PRIVILEGES: [&str; 2] = ["CREATE VIEW", "DROP VIEW"];
 /// Codes of a user or a password that is not accepted, as in `error`.
 const NOT_LET_IN: [u32; 4] = [192, 193, 194, 516];
 const UNKNOWN_DATABASE: u32 = 81;
+/// Where nothing more is known.
+const NO_ANSWER: &str = "check that ClickHouse runs, and that the port in the sink's url is that of its HTTP interface: 8123, or 8443 with https";
 const ACCESS_DENIED: u32 = 497;
 
 /// Checks the server, its version, the user's privileges and settings, the disks, and what the database holds of this sink.
@@ -36,7 +38,7 @@ pub async fn preflight(plan: &SinkPlan) -> Vec<CheckItem> {
     if let Err(refused) = client.execute("SELECT 1 FORMAT Null", false).await {
         return vec![check.unreachable(refused)];
     }
-    let mut items = vec![check.version(&client).await];
+    let mut items = vec![check.version(&client).await, check.tls()];
     let privileges = check.privileges(&client).await;
     items.extend([privileges, check.settings(&client).await, check.disks(&client).await]);
     items.push(check.target(&client).await);
@@ -67,12 +69,13 @@ impl Check<'_> {
             )),
             _ => None,
         };
+        let answered = refused.code.is_some();
         let what = format!(
             "use database \"{}\" at {} as \"{}\"",
             self.clickhouse.database, self.clickhouse.url, self.clickhouse.user
         );
         let mut item = self.failed("server", refused.failure(&what));
-        item.mend = mend.or(item.mend);
+        item.mend = mend.or(item.mend).or_else(|| (!answered).then(|| NO_ANSWER.to_owned()));
         item
     }
 
@@ -90,6 +93,31 @@ impl Check<'_> {
                 CheckItem::warn(name, detail, Some(mend))
             }
         }
+    }
+
+    /// Whether somebody on the way can read or be the server. The connection is there, so what the mode checks is as it should be.
+    fn tls(&self) -> CheckItem {
+        let name = self.named("TLS");
+        let verify = "set its tls.mode to verify_identity, with tls.ca_file";
+        match self.clickhouse.tls.mode {
+            TlsMode::VerifyIdentity => CheckItem::ok(name, "on, certificate and host verified"),
+            TlsMode::VerifyCa => CheckItem::ok(name, "on, certificate verified, its host name not"),
+            TlsMode::Required => {
+                CheckItem::warn(name, "on, but the server's certificate is not verified", Some(verify.to_owned()))
+            }
+            TlsMode::Disabled if self.is_near() => CheckItem::ok(name, "off, on this machine only"),
+            TlsMode::Disabled => CheckItem::warn(
+                name,
+                "off: rows and the password cross the network in clear text",
+                Some(format!("write https in its url, and {verify}")),
+            ),
+        }
+    }
+
+    fn is_near(&self) -> bool {
+        let url = url::Url::parse(&self.clickhouse.url);
+        let host = url.ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        is_loopback(host.trim_matches(['[', ']']))
     }
 
     async fn privileges(&self, client: &Client) -> CheckItem {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use crate::config::{TlsMode, TlsPlan};
+use crate::config::{TlsMode, TlsPlan, read_authorities};
 use crate::error::Failure;
 
 /// A configuration that checks what the plan says.
@@ -45,16 +44,9 @@ pub(super) fn config(plan: &TlsPlan) -> Result<Arc<ClientConfig>, Failure> {
 fn authorities(plan: &TlsPlan) -> Result<RootCertStore, Failure> {
     let mut store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let Some(path) = &plan.ca_file else { return Ok(store) };
-    let unreadable = |why: Box<dyn std::error::Error + Send + Sync>| {
-        Failure::fatal(format!("cannot read the certificates in \"{}\"", path.display())).caused_by(why)
-    };
-    let before = store.len();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.into()))? {
-        let certificate = certificate.map_err(|error| unreadable(error.into()))?;
-        store.add(certificate).map_err(|error| unreadable(error.into()))?;
-    }
-    if store.len() == before {
-        return Err(unreadable("there are none".into()));
+    let unusable = |why| Failure::fatal("TLS cannot be set up").caused_by(why).hint("check the sink's tls.ca_file");
+    for certificate in read_authorities(path).map_err(|why| unusable(why.into()))? {
+        store.add(certificate).map_err(|error| unusable(Box::<dyn std::error::Error + Send + Sync>::from(error)))?;
     }
     Ok(store)
 }

@@ -11,7 +11,7 @@ use mysql_async::Conn;
 
 use super::connect::connect;
 use super::server::{self, ServerInfo};
-use crate::config::{SourcePlan, TlsMode};
+use crate::config::{SourcePlan, TlsMode, is_loopback};
 use crate::error::Failure;
 use crate::model::CheckItem;
 
@@ -65,7 +65,6 @@ async fn tls(connection: &mut Conn, source: &SourcePlan) -> CheckItem {
         Ok(rows) => rows.into_iter().next().map(|(_, version)| version).unwrap_or_default(),
         Err(failure) => return failed(name, &failure),
     };
-    let local = matches!(source.host.as_str(), "localhost" | "::1") || source.host.starts_with("127.");
     match source.tls.mode {
         TlsMode::VerifyIdentity => CheckItem::ok(name, format!("{version}, certificate and host verified")),
         TlsMode::VerifyCa => CheckItem::ok(name, format!("{version}, certificate verified, its host name not")),
@@ -74,7 +73,7 @@ async fn tls(connection: &mut Conn, source: &SourcePlan) -> CheckItem {
             format!("{version}, but the server's certificate is not verified"),
             Some("set source.tls.mode to verify_identity, with source.tls.ca_file".to_owned()),
         ),
-        TlsMode::Disabled if local => CheckItem::ok(name, "off, on this machine only"),
+        TlsMode::Disabled if is_loopback(&source.host) => CheckItem::ok(name, "off, on this machine only"),
         TlsMode::Disabled => CheckItem::warn(
             name,
             "off: rows cross the network in clear text",

@@ -1,85 +1,11 @@
-//! Connections to the source: how they are opened, what their sessions are set to, and what their errors mean.
-//!
-//! Every error that leaves here says whether trying again can help and which setting it is about. None holds the password:
-//! the driver's errors do not, and nothing here adds it.
+//! What the driver's and the servers' errors mean: try again, or stop, and the way out.
 
 use std::io;
-use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, ServerError, SslOpts};
+use mysql_async::{DriverError, Error, IoError, ServerError};
 
-use crate::config::{SourcePlan, TlsMode};
+use crate::config::{tls_error, tls_hint, tls_may_recover};
 use crate::error::Failure;
-
-/// Time for TCP, TLS and login together. A server that needs longer is as good as down.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Idle time before TCP asks whether the peer is alive; below the 350 s after which cloud load balancers forget a connection.
-const KEEPALIVE: Duration = Duration::from_mins(1);
-
-/// Largest packet taken from the server: the protocol's own limit, as an event may be as large as the dump thread sends.
-const MAX_PACKET: usize = 1 << 30;
-
-/// What every session is set to, in one statement. Times in UTC; strings in UTF-8 until a reader says otherwise; and the server
-/// waits long enough when the log is full and nothing is read from the connection (its default is one minute).
-const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', \
-    SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, SESSION wait_timeout = 28800";
-
-/// Driver options for the source.
-pub fn options(source: &SourcePlan) -> Opts {
-    let verifies = matches!(source.tls.mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
-    let tls = (source.tls.mode != TlsMode::Disabled).then(|| {
-        let authorities = source.tls.ca_file.iter().map(|file| file.clone().into()).collect();
-        SslOpts::default()
-            .with_root_certs(authorities)
-            .with_danger_accept_invalid_certs(!verifies)
-            .with_danger_skip_domain_validation(source.tls.mode != TlsMode::VerifyIdentity)
-    });
-    OptsBuilder::default()
-        .ip_or_hostname(source.host.as_str())
-        .tcp_port(source.port)
-        .user(Some(source.user.as_str()))
-        .pass((!source.password.is_empty()).then(|| source.password.reveal()))
-        // A socket found on the same host would bypass the address and the TLS that were asked for.
-        .prefer_socket(false)
-        .ssl_opts(tls)
-        // A password in clear text (PAM, LDAP) only to a server whose certificate was checked.
-        .enable_cleartext_plugin(verifies)
-        .stmt_cache_size(0)
-        .tcp_keepalive(Some(KEEPALIVE))
-        .tcp_nodelay(true)
-        .max_allowed_packet(Some(MAX_PACKET))
-        .wait_timeout(Some(28_800))
-        .init(vec![SESSION])
-        .into()
-}
-
-/// Opens a connection.
-///
-/// # Errors
-/// A [`Failure`] that says whether to try again, and which setting it is about.
-pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
-    let server = format!("{}:{}", source.host, source.port);
-    // Boxed: the driver's future is large, and connections are rare.
-    match tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(Conn::new(options(source)))).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(classify(error, &format!("connect to the source \"{server}\""))),
-        Err(_) => Err(Failure::retry(format!(
-            "cannot connect to the source \"{server}\": no answer in {} s",
-            CONNECT_TIMEOUT.as_secs()
-        ))
-        .hint("check host and port in source.url, and what filters packets on the way")),
-    }
-}
-
-/// Runs a statement without a result.
-///
-/// # Errors
-/// A classified [`Failure`] that says what the statement was for.
-pub async fn execute(connection: &mut Conn, sql: &str, purpose: &str) -> Result<(), Failure> {
-    connection.query_drop(sql).await.map_err(|error| classify(error, purpose))
-}
 
 /// What an error of the driver means: try again, or stop, and the way out. `purpose` is "verb + object".
 pub fn classify(error: Error, purpose: &str) -> Failure {
@@ -88,24 +14,44 @@ pub fn classify(error: Error, purpose: &str) -> Failure {
     match error {
         Error::Server(server) => by_code(&server, message).caused_by(server),
         Error::Io(IoError::Io(io)) => by_io(&io, message).caused_by(io),
-        Error::Io(IoError::Tls(tls)) => Failure::fatal(message).hint(CHECK_TLS).caused_by(tls),
+        Error::Io(IoError::Tls(tls)) => by_tls(tls_error(&tls), message).caused_by(tls),
         Error::Driver(driver) => by_driver(&driver, message).caused_by(driver),
         Error::Url(url) => Failure::fatal(message).hint("check source.url").caused_by(url),
         Error::Other(other) => Failure::fatal(message).caused_by(other),
     }
 }
 
-const CHECK_TLS: &str = "check source.tls.mode and source.tls.ca_file against the server's certificate";
+/// `ER_ACCESS_DENIED_ERROR`.
+const ACCESS_DENIED: u16 = 1045;
+
+pub(super) const TURN_TLS_ON: &str = "set source.tls.mode to verify_identity";
+
+/// Whether the server let the account not in, or so it says.
+pub(super) fn is_denied(error: &Error) -> bool {
+    matches!(error, Error::Server(error) if error.code == ACCESS_DENIED)
+}
 
 fn by_io(error: &io::Error, message: String) -> Failure {
-    // rustls reports a refused certificate as an I/O error of this kind.
-    if error.kind() == io::ErrorKind::InvalidData {
-        return Failure::fatal(message).hint(CHECK_TLS);
+    if let Some(tls) = tls_error(error) {
+        return by_tls(Some(tls), message);
     }
-    if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::PermissionDenied {
-        return Failure::fatal(message).hint("check that the file in source.tls.ca_file can be read");
+    match error.kind() {
+        io::ErrorKind::InvalidData => {
+            Failure::fatal(message).hint("check that a MySQL or MariaDB server is at host and port of source.url")
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+            Failure::fatal(message).hint("check that the file in source.tls.ca_file can be read")
+        }
+        _ => Failure::retry(message).hint("check that the server runs, and host and port in source.url"),
     }
-    Failure::retry(message).hint("check that the server runs, and host and port in source.url")
+}
+
+fn by_tls(error: Option<&rustls::Error>, message: String) -> Failure {
+    match error {
+        Some(error) if tls_may_recover(error) => Failure::retry(message),
+        Some(error) => Failure::fatal(message).hint(tls_hint(error, "source.")),
+        None => Failure::fatal(message).hint("check source.tls.ca_file, and that source.url has a valid host name"),
+    }
 }
 
 fn by_driver(error: &DriverError, message: String) -> Failure {
@@ -117,15 +63,16 @@ fn by_driver(error: &DriverError, message: String) -> Failure {
             "the account's password would be sent in clear text; set source.tls.mode to verify_ca or verify_identity",
         ),
         DriverError::UnknownAuthPlugin { .. } | DriverError::MysqlOldPasswordDisabled => Failure::fatal(message)
-            .hint("give the account of source.url a supported authentication plugin, such as caching_sha2_password"),
+            // MySQL asks an account that does not exist for some plugin too, so that nobody learns which ones do.
+            .hint("check that the account of source.url exists, and give it a plugin that is supported: caching_sha2_password on MySQL, ed25519 or mysql_native_password on MariaDB"),
         _ => Failure::fatal(message),
     }
 }
 
 fn by_code(error: &ServerError, message: String) -> Failure {
     match error.code {
-        // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
-        1045 | 1698 => Failure::fatal(message)
+        // The second one is ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
+        ACCESS_DENIED | 1698 => Failure::fatal(message)
             .hint("check the user in source.url, and REPLICATOR_SOURCE_PASSWORD or source.password_file"),
         // ER_HOST_NOT_PRIVILEGED.
         1130 => Failure::fatal(message).hint("create the account of source.url for the host replicator runs on"),
@@ -133,10 +80,12 @@ fn by_code(error: &ServerError, message: String) -> Failure {
         1129 => {
             Failure::fatal(message).hint("run FLUSH HOSTS, or TRUNCATE performance_schema.host_cache, on the source")
         }
-        // ER_ACCOUNT_HAS_BEEN_LOCKED, ER_MUST_CHANGE_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN.
-        3118 | 1820 | 1862 => Failure::fatal(message).hint("unlock the account of source.url, or renew its password"),
+        // ER_ACCOUNT_HAS_BEEN_LOCKED of MySQL and of MariaDB, ER_MUST_CHANGE_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN.
+        3118 | 4151 | 1820 | 1862 => {
+            Failure::fatal(message).hint("unlock the account of source.url, or renew its password")
+        }
         // ER_SECURE_TRANSPORT_REQUIRED.
-        3159 => Failure::fatal(message).hint("the server demands TLS; set source.tls.mode to verify_identity"),
+        3159 => Failure::fatal(message).hint(format!("the server demands TLS; {TURN_TLS_ON}")),
         // ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR.
         1044 | 1142 | 1143 | 1227 => Failure::fatal(message).hint(
             "the account of source.url lacks a privilege; run `replicator check`, which names the GRANT statement",
@@ -217,6 +166,7 @@ mod tests {
             (1045, "REPLICATOR_SOURCE_PASSWORD"),
             (1130, "source.url"),
             (1227, "replicator check"),
+            (4151, "unlock the account"),
             (3159, "source.tls.mode"),
         ] {
             let failure = server(code, "");

@@ -1,0 +1,169 @@
+//! Opening a connection, and what its session is set to.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error, Opts, OptsBuilder, SslOpts};
+
+use super::meaning::{TURN_TLS_ON, classify, is_denied};
+use crate::config::{SourcePlan, TlsMode};
+use crate::error::Failure;
+
+/// Time for TCP, TLS and login together. A server that needs longer is as good as down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Idle time before TCP asks whether the peer is alive; below the 350 s after which cloud load balancers forget a connection.
+const KEEPALIVE: Duration = Duration::from_mins(1);
+
+/// Largest packet taken from the server: the protocol's own limit, as an event may be as large as the dump thread sends.
+const MAX_PACKET: usize = 1 << 30;
+
+/// What every session is set to, in one statement. Times in UTC; strings in UTF-8 until a reader says otherwise; and the server
+/// waits long enough when the log is full and nothing is read from the connection (its default is one minute).
+const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', \
+    SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, SESSION wait_timeout = 28800";
+
+/// Makes the driver skip the check of the certificate's host name, and that alone. Up to version 0.37.1 it tells that a certificate
+/// does not name the host by looking for this word in the text of rustls's error, where it has not stood since rustls 0.23.17
+/// (<https://github.com/blackbeam/mysql_async/issues/404>). The text does quote the host that was asked for, and no other error of
+/// the check does, so the word is asked for as the host. It also goes to the server as the name of TLS's SNI, which neither server
+/// looks at.
+const SKIP_HOST_NAME: &str = "NotValidForName";
+
+/// Driver options for the source.
+pub fn options(source: &SourcePlan) -> Opts {
+    let verifies = matches!(source.tls.mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
+    let tls = (source.tls.mode != TlsMode::Disabled).then(|| {
+        let authorities = source.tls.ca_file.iter().map(|file| file.clone().into()).collect();
+        SslOpts::default()
+            .with_root_certs(authorities)
+            .with_danger_accept_invalid_certs(!verifies)
+            .with_danger_skip_domain_validation(source.tls.mode != TlsMode::VerifyIdentity)
+            .with_danger_tls_hostname_override((source.tls.mode == TlsMode::VerifyCa).then_some(SKIP_HOST_NAME))
+    });
+    OptsBuilder::default()
+        .ip_or_hostname(source.host.as_str())
+        .tcp_port(source.port)
+        .user(Some(source.user.as_str()))
+        .pass((!source.password.is_empty()).then(|| source.password.reveal()))
+        // A socket found on the same host would bypass the address and the TLS that were asked for.
+        .prefer_socket(false)
+        .ssl_opts(tls)
+        // A password in clear text (PAM, LDAP) only to a server whose certificate was checked.
+        .enable_cleartext_plugin(verifies)
+        .stmt_cache_size(0)
+        .tcp_keepalive(Some(KEEPALIVE))
+        .tcp_nodelay(true)
+        .max_allowed_packet(Some(MAX_PACKET))
+        .wait_timeout(Some(28_800))
+        .init(vec![SESSION])
+        .into()
+}
+
+/// Opens a connection.
+///
+/// # Errors
+/// A [`Failure`] that says whether to try again, and which setting it is about.
+pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
+    let server = format!("{}:{}", source.host, source.port);
+    // Boxed: the driver's future is large, and connections are rare. The driver panics at a server's key that is none, and at a
+    // password that the key is too short for; what it had begun goes with it.
+    let attempt = AssertUnwindSafe(Box::pin(Conn::new(options(source)))).catch_unwind();
+    match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+        Ok(Ok(Ok(connection))) => Ok(connection),
+        Ok(Ok(Err(error))) => Err(refused(error, &server, source.tls.mode)),
+        Ok(Err(_panic)) => Err(Failure::fatal(format!(
+            "cannot connect to the source \"{server}\": what it answers to the login cannot be understood"
+        ))
+        .hint(format!("check host and port in source.url; if it is the right server, {TURN_TLS_ON}"))),
+        Err(_) => Err(Failure::retry(format!(
+            "cannot connect to the source \"{server}\": no answer in {} s",
+            CONNECT_TIMEOUT.as_secs()
+        ))
+        .hint("check host and port in source.url, and what filters packets on the way")),
+    }
+}
+
+fn refused(error: Error, server: &str, mode: TlsMode) -> Failure {
+    // Neither server tells a wrong password from an account that demands TLS, nor MariaDB from a server that does.
+    let denied = is_denied(&error);
+    let failure = classify(error, &format!("connect to the source \"{server}\""));
+    match failure.hint.clone() {
+        Some(hint) if denied && mode == TlsMode::Disabled => failure.hint(format!(
+            "{hint}; if the account or the server demands TLS (REQUIRE SSL, require_secure_transport), {TURN_TLS_ON}"
+        )),
+        _ => failure,
+    }
+}
+
+/// Runs a statement without a result.
+///
+/// # Errors
+/// A classified [`Failure`] that says what the statement was for.
+pub async fn execute(connection: &mut Conn, sql: &str, purpose: &str) -> Result<(), Failure> {
+    connection.query_drop(sql).await.map_err(|error| classify(error, purpose))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::config::{PASSWORD_VARIABLE, parse};
+    use crate::error::ErrorClass;
+
+    async fn send(stream: &mut TcpStream, number: u8, payload: &[u8]) {
+        let mut packet = vec![u8::try_from(payload.len()).unwrap(), 0, 0, number];
+        packet.extend_from_slice(payload);
+        stream.write_all(&packet).await.unwrap();
+    }
+
+    async fn receive(stream: &mut TcpStream) {
+        let mut head = [0; 4];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; usize::from(head[0])];
+        stream.read_exact(&mut payload).await.unwrap();
+    }
+
+    /// A server that greets, asks for the password encrypted, and says that this is its key.
+    async fn with_key(listener: TcpListener, key: &'static [u8]) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut greeting = b"\x0a9.7.0\0\x01\0\0\0saltsalt\0".to_vec();
+        greeting.extend_from_slice(&[0xff, 0xf7, 0x2d, 0x02, 0x00, 0x0b, 0x00, 21]); // capabilities without TLS
+        greeting.extend_from_slice(&[0; 10]);
+        greeting.extend_from_slice(b"saltsaltsalt\0caching_sha2_password\0");
+        send(&mut stream, 0, &greeting).await;
+        receive(&mut stream).await;
+        send(&mut stream, 2, &[1, 4]).await;
+        receive(&mut stream).await;
+        send(&mut stream, 4, key).await;
+        // The client goes.
+        drop(stream.read(&mut [0; 64]).await);
+    }
+
+    #[tokio::test]
+    async fn a_servers_key_that_is_none_is_an_error_and_no_panic() {
+        for key in [&b""[..], b"\x01no key"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let text = format!(
+                "{{ source: {{ url: 'mysql://u@{}', server_id: 5400, include: ['shop.*'] }}, sinks: [] }}",
+                listener.local_addr().unwrap()
+            );
+            let password = |name: &str| Ok((name == PASSWORD_VARIABLE).then(|| "sesame".to_owned()));
+            let plan = parse(Path::new("replicator.yaml"), &text, &password).unwrap();
+            let server = tokio::spawn(with_key(listener, key));
+
+            let failure = connect(&plan.source).await.unwrap_err();
+
+            assert_eq!(failure.class, ErrorClass::Fatal);
+            assert!(failure.message.contains("cannot be understood"), "{}", failure.chain());
+            assert!(failure.hint.unwrap().contains("source.tls.mode"));
+            server.await.unwrap();
+        }
+    }
+}
