@@ -9,8 +9,8 @@
 //! # The files
 //! - `client`, `tls`, `error`: the connection, and what a refusal means
 //! - `types`, `layout`, `encode`, `chunks`, `mirror`, `history`: from row images to RowBinary
-//! - `batch`: an INSERT that is sent while it is made
-//! - `target`: the round; `open`: the start; `registry`, `cursor`: what the sink keeps at the target; `stops`: tables that
+//! - `batch`: an INSERT that is sent while it is made; `round`: those of a round
+//! - `target`: what is open; `open`: the start; `registry`, `cursor`: what the sink keeps at the target; `stops`: tables that
 //!   are left out; `refusals`: how long a table may be refused before
 //! - `ddl`: changes of definitions; `changes`: what makes them repeatable; `reshape`, `alter`, `rebuild`, `copy`: columns and keys;
 //!   `rename`, `content`: names and whole contents; `owner`: what is under a name
@@ -39,6 +39,7 @@ mod refusals;
 mod registry;
 mod rename;
 mod reshape;
+mod round;
 mod sink;
 mod stops;
 mod target;

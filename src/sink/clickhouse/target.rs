@@ -1,6 +1,6 @@
 //! The open target: its tables, the rows of the round on their way, and the tables that are stopped.
 //!
-//! A round has one INSERT per table, all of them under way at once, and the next round's are made while the server stores them. Each
+//! A round has an INSERT per table, or some for a table with many rows, all of them under way at once, and the next round's are made while the server stores them. Each
 //! is one block of the server, so it is stored as a whole or not at all; the cursor follows when all are stored. Row versions make a
 //! repeated INSERT harmless, so a round of which anything failed is simply sent again.
 //!
@@ -10,10 +10,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
 use wal::{LogId, Lsn};
 
-use super::batch::Batch;
 use super::changes::Changes;
 use super::client::Client;
 use super::error::Refused;
@@ -22,6 +20,7 @@ use super::mirror::Mirror;
 use super::names::literal;
 use super::refusals::Refusals;
 use super::registry::{self, Table};
+use super::round::{Ended, RoundRows};
 use super::writer::{Rows, Writer, insert, other_shape};
 use super::{cursor, open};
 use crate::codec::frame::Frame;
@@ -34,10 +33,6 @@ use crate::telemetry::BatchesLive;
 /// Finds the schema of an id.
 pub(super) type Lookup<'a> = dyn FnMut(SchemaId) -> Result<Arc<TableSchema>, Failure> + Send + 'a;
 
-/// INSERTs that may begin before their round ends. What a connection more brings is parsing by one more core of the server.
-const EARLY: usize = 8;
-/// The server gives up a body of which it has heard nothing for 30 s; a round that may wait longer begins no INSERT early.
-const LONGEST_IDLE: Duration = Duration::from_secs(10);
 /// How often the server is asked for the parts of each table.
 const PARTS_EVERY: Duration = Duration::from_secs(15);
 /// And how long it is left alone after it has not told them.
@@ -58,27 +53,23 @@ pub(super) struct Target {
     /// Stops that are not written down yet.
     pub(super) unwritten_stops: HashSet<TableName>,
     pub(super) writers: HashMap<SchemaId, Writer>,
-    pub(super) batches: BTreeMap<TableName, (SchemaId, Batch)>,
+    pub(super) rows: RoundRows,
     /// First frame of the round.
     pub(super) began: Option<Lsn>,
     /// The frame at hand, or the last one.
     pub(super) last: Lsn,
     on_their_way: Option<OnTheirWay>,
-    /// INSERTs of the round that have begun before its end.
-    early: usize,
-    early_limit: usize,
     sent: Vec<SentBatch>,
     parts_asked: Instant,
 }
 
-/// INSERTs that have ended and are being stored.
+/// A round whose INSERTs have ended and are being stored.
 struct OnTheirWay {
     /// First frame of their round.
     since: Lsn,
     /// Its end, if it has ended.
     end: Option<Lsn>,
-    /// Dropping it gives them up; what becomes of them is not known then.
-    inserts: JoinSet<(TableName, Result<BatchesLive, Refused>)>,
+    inserts: Ended,
 }
 
 impl Target {
@@ -116,12 +107,10 @@ impl Target {
             refusals,
             unwritten_stops: HashSet::new(),
             writers: HashMap::new(),
-            batches: BTreeMap::new(),
+            rows: RoundRows::new(clickhouse.batch),
             began: None,
             last: Lsn::ZERO,
             on_their_way: None,
-            early: 0,
-            early_limit: if clickhouse.batch.max_delay > LONGEST_IDLE { 0 } else { EARLY },
             sent: Vec::new(),
             parts_asked: Instant::now(),
         };
@@ -203,7 +192,7 @@ impl Target {
                 continue;
             }
             let Some(rows) = &writer.rows else { continue };
-            let (_, batch) = self.batches.entry(writer.table.clone()).or_insert_with(|| (section.schema, Batch::new()));
+            let batch = self.rows.of(&writer.table, section.schema);
             let written = match rows {
                 Rows::Mirror(rows) => rows.apply(section.op, body, lsn, first, &mut batch.chunks),
                 Rows::History(rows) => {
@@ -216,12 +205,7 @@ impl Target {
                 }
             };
             match written {
-                Ok(count) if count == section.rows => {
-                    if batch.has_full() && (batch.is_sending() || self.early < self.early_limit) {
-                        self.early += usize::from(!batch.is_sending());
-                        batch.send_full(&self.client, &writer.sql, &writer.header);
-                    }
-                }
+                Ok(count) if count == section.rows => self.rows.send_full(&self.client, writer),
                 Ok(count) => {
                     return Err(Failure::fatal(format!(
                         "a section of {} in frame {lsn} has {count} rows, its header says {}",
@@ -240,42 +224,22 @@ impl Target {
 
     /// Bytes of the round's rows.
     pub(super) fn round_bytes(&self) -> usize {
-        let bytes: u64 = self.batches.values().map(|(_, batch)| batch.chunks.bytes()).sum();
-        usize::try_from(bytes).unwrap_or(usize::MAX)
+        usize::try_from(self.rows.bytes()).unwrap_or(usize::MAX)
     }
 
     /// Ends every INSERT of the round; the server stores them while the next round's rows come.
     pub(super) fn send(&mut self, end: Lsn) {
         let since = self.began.take().unwrap_or(end);
-        self.on_their_way = Some(OnTheirWay { since, end: Some(end), inserts: self.end_inserts() });
+        self.on_their_way =
+            Some(OnTheirWay { since, end: Some(end), inserts: self.rows.end_all(&self.client, &self.writers) });
     }
 
     /// Stores what there is of a round that has not ended.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         let since = self.began.unwrap_or(Lsn::ZERO);
-        self.on_their_way = Some(OnTheirWay { since, end: None, inserts: self.end_inserts() });
+        self.on_their_way =
+            Some(OnTheirWay { since, end: None, inserts: self.rows.end_all(&self.client, &self.writers) });
         self.settle().await
-    }
-
-    fn end_inserts(&mut self) -> JoinSet<(TableName, Result<BatchesLive, Refused>)> {
-        let mut inserts = JoinSet::new();
-        self.early = 0;
-        for (table, (id, batch)) in std::mem::take(&mut self.batches) {
-            if batch.chunks.rows() == 0 {
-                continue;
-            }
-            let Some(writer) = self.writers.get(&id) else {
-                inserts.spawn_on(async move { (table, Err(Refused::abandoned())) }, self.client.runtime());
-                continue;
-            };
-            let (client, sql, header) = (self.client.clone(), writer.sql.clone(), writer.header.clone());
-            let insert = async move {
-                let stored = batch.finish(&client, &sql, &header).await;
-                (table, stored)
-            };
-            inserts.spawn_on(insert, self.client.runtime());
-        }
-        inserts
     }
 
     /// Waits until the server has stored the round that was sent, then writes the cursor.
