@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::TryFutureExt;
 use wal::{LogId, Lsn};
 
 use super::changes::Changes;
@@ -82,19 +83,15 @@ impl Target {
         let client = Client::new(clickhouse)?;
         open::reach(&client, clickhouse).await?;
         let failed = |error: Refused| error.failure("make the sink's own tables");
-        cursor::create(&client).await.map_err(failed)?;
-        registry::create(&client).await.map_err(failed)?;
-        let state = cursor::read(&client, &plan.name).await?;
-        let tables = registry::load(&client, plan, clickhouse).await?;
-        let changes = Changes::load(&client, &plan.name)
-            .await
-            .map_err(|error| error.failure("read how far the tables' changes have come"))?;
-        let (stopped, dropped) = registry::load_stopped(&client, &plan.name)
-            .await
-            .map_err(|error| error.failure("read the sink's stopped tables"))?;
-        let refusals = Refusals::load(&client, &plan.name)
-            .await
-            .map_err(|error| error.failure("read how long the server has refused tables"))?;
+        tokio::try_join!(cursor::create(&client), registry::create(&client)).map_err(failed)?;
+        let read = |what: &'static str| move |error: Refused| error.failure(what);
+        let (state, tables, changes, (stopped, dropped), refusals) = tokio::try_join!(
+            cursor::read(&client, &plan.name),
+            registry::load(&client, plan, clickhouse),
+            Changes::load(&client, &plan.name).map_err(read("read how far the tables' changes have come")),
+            registry::load_stopped(&client, &plan.name).map_err(read("read the sink's stopped tables")),
+            Refusals::load(&client, &plan.name).map_err(read("read how long the server has refused tables")),
+        )?;
         let mut target = Self {
             client,
             plan: plan.clone(),
