@@ -37,22 +37,25 @@ pub(super) fn start_logs(arguments: &LogArgs) -> anyhow::Result<Option<MultiProg
 
 /// Runs the daemon to its end.
 pub(super) fn run_pipeline(plan: Plan, options: StartOptions, bars: Option<MultiProgress>) -> anyhow::Result<()> {
-    let runtime =
+    let workers =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    let ended = runtime.block_on(async {
+    // The stream's thread waits for the stream's socket itself: by way of another thread, every packet would wake two.
+    let reading = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the stream's runtime")?;
+    let ended = reading.block_on(async {
         let shutdown = CancellationToken::new();
-        let signals = Signals::listen().context("cannot listen for signals")?;
+        let signals = {
+            let _runtime = workers.enter();
+            Signals::listen().context("cannot listen for signals")?
+        };
         // Aborted when the daemon has ended: neither owns anything.
-        let watch = tokio::spawn(signals.watch(shutdown.clone()));
-        let shown = tokio::spawn(progress::show(Arc::clone(&options.live), bars));
+        let watch = workers.spawn(signals.watch(shutdown.clone()));
+        let shown = workers.spawn(progress::show(Arc::clone(&options.live), bars));
         let once = options.once;
         info!(version = env!("CARGO_PKG_VERSION"), once, "starting");
-        // On a thread of the runtime, which waits for the socket itself; here, every packet would come by way of another thread.
-        let running = tokio::spawn(pipeline::run(plan, options, shutdown.clone()));
-        let ended = match running.await {
-            Ok(ended) => ended,
-            Err(ended) => std::panic::resume_unwind(ended.into_panic()),
-        };
+        let ended = pipeline::run(plan, options, shutdown.clone(), workers.handle()).await;
         shown.abort();
         watch.abort();
         ended?;
@@ -63,6 +66,6 @@ pub(super) fn run_pipeline(plan: Plan, options: StartOptions, bars: Option<Multi
         Ok(())
     });
     // Threads that still read the log for somebody's `inspect` are not waited for.
-    runtime.shutdown_timeout(Duration::from_millis(200));
+    workers.shutdown_timeout(Duration::from_millis(200));
     ended
 }

@@ -85,12 +85,17 @@ impl TableFilter {
 
     /// Whether the table is captured.
     pub fn captures(&self, database: &str, table: &str) -> bool {
-        if matches!(database, "mysql" | "sys" | "information_schema" | "performance_schema") {
+        if is_of_the_server(database) {
             return false;
         }
         let name = format!("{database}.{table}");
         self.include.is_match(&name) && !self.exclude.is_match(&name)
     }
+}
+
+/// Whether a database is the server's own, which is never captured.
+pub fn is_of_the_server(database: &str) -> bool {
+    matches!(database, "mysql" | "sys" | "information_schema" | "performance_schema")
 }
 
 /// The `source.snapshot` section.

@@ -16,6 +16,7 @@ mod shown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -50,13 +51,19 @@ pub struct StartOptions {
 /// Requests of snapshot readers that may wait: each is a chunk of a few megabytes at most.
 const REQUESTS: usize = 8;
 
-/// Runs the daemon until it is told to stop, is done (`once`), or the source fails.
+/// Runs the daemon until it is told to stop, is done (`once`), or the source fails. The stream is read where this is awaited, best on a
+/// thread that waits for its socket itself; everything else is a task of `workers`, or has a thread of its own.
 ///
 /// # Errors
 /// What stopped the source; with `once`, also what stopped a sink or a table's snapshot.
-pub async fn run(plan: Plan, options: StartOptions, shutdown: CancellationToken) -> Result<(), Failure> {
+pub async fn run(
+    plan: Plan,
+    options: StartOptions,
+    shutdown: CancellationToken,
+    workers: &Handle,
+) -> Result<(), Failure> {
     let (wal, appender) = open_log(&plan).await?;
-    let outcome = run_on(&plan, options, &shutdown, &wal, appender).await;
+    let outcome = run_on(&plan, options, &shutdown, workers, &wal, appender).await;
     let closed = wal.shutdown().await.map_err(|error| Failure::fatal("the log could not be closed").caused_by(error));
     outcome.and(closed)
 }
@@ -88,13 +95,14 @@ async fn run_on(
     plan: &Plan,
     options: StartOptions,
     shutdown: &CancellationToken,
+    workers: &Handle,
     wal: &Wal,
     appender: wal::Appender,
 ) -> Result<(), Failure> {
     let live = Arc::clone(&options.live);
     let reporter = Reporter::new(Arc::clone(&live), wal.clone(), &plan.wal.path);
     let http = match plan.http.listen {
-        Some(address) => Some(HttpServer::bind(address).await?),
+        Some(address) => Some(bound(workers.spawn(HttpServer::bind(address)).await)?),
         None => None,
     };
     for (table, counts) in ingest::counts(&wal.reader())? {
@@ -112,9 +120,14 @@ async fn run_on(
     let (jobs, job_queue) = mpsc::unbounded_channel();
     let (backfills, backfill_queue) = mpsc::channel(REQUESTS);
     let daemon = Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills };
-    let control = tokio::spawn(ControlServer::bind(&plan.wal.path)?.serve(daemon, stop.clone()));
-    let backfilling = tokio::spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
-    let http = http.map(|server| tokio::spawn(server.serve(reporter.clone(), stop.clone())));
+    // Bound where it is served, so that it answers while the stream keeps its own thread busy.
+    let listening = {
+        let _workers = workers.enter();
+        ControlServer::bind(&plan.wal.path)?
+    };
+    let control = workers.spawn(listening.serve(daemon, stop.clone()));
+    let backfilling = workers.spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
+    let http = http.map(|server| workers.spawn(server.serve(reporter.clone(), stop.clone())));
 
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
     create_cursors(plan, wal, &contact.tables).await?;
@@ -124,7 +137,7 @@ async fn run_on(
     let sink_failed = stop.child_token();
     let served = start_deliveries(plan, wal, &live, &stop, &goal, &sink_failed)?;
     if options.once {
-        tokio::spawn(give_up_when_full(wal.clone(), sink_failed, reading.clone()));
+        workers.spawn(give_up_when_full(wal.clone(), sink_failed, reading.clone()));
     }
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
@@ -133,11 +146,11 @@ async fn run_on(
         Coordinator::new(plan.source.clone(), requests, job_queue, contact.progress, status, stop.clone());
     show_tables(&status_shown.borrow(), &live);
     live.snapshot.set_asked(ingest::rereads(&wal.reader())?.into_iter().map(|reread| reread.table).collect());
-    let coordinator = tokio::spawn(coordinator.run());
-    let shown = tokio::spawn(show_snapshot(status_shown.clone(), Arc::clone(&live)));
+    let coordinator = workers.spawn(coordinator.run());
+    let shown = workers.spawn(show_snapshot(status_shown.clone(), Arc::clone(&live)));
 
     let (rereads, reread_queue) = mpsc::unbounded_channel();
-    let forwarding = tokio::spawn(forward_rereads(reread_queue, jobs.clone()));
+    let forwarding = workers.spawn(forward_rereads(reread_queue, jobs.clone()));
     let until = if options.once { Until::CaughtUp { snapshot: status_shown.clone() } } else { Until::Stopped };
     let wiring = Wiring {
         met: contact.met,
@@ -186,6 +199,10 @@ async fn run_on(
         }
         None => Ok(()),
     }
+}
+
+fn bound<T>(ended: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T, Failure> {
+    ended.unwrap_or_else(|error| Err(Failure::fatal("the http listener could not be made").caused_by(error)))
 }
 
 async fn join(name: &str, task: tokio::task::JoinHandle<()>) {

@@ -4,7 +4,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
 use super::failure::query_failure;
-use crate::config::TableFilter;
+use crate::config::{TableFilter, is_of_the_server};
 use crate::error::Failure;
 use crate::model::TableName;
 
@@ -14,10 +14,18 @@ use crate::model::TableName;
 /// The server's, and one that names a captured system-versioned table: its history rows stand in the stream under hidden
 /// columns, and this version does not tell them from current ones.
 pub async fn list_tables(conn: &mut Conn, filter: &TableFilter) -> Result<Vec<TableName>, Failure> {
-    let sql = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES \
-               WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_SCHEMA, TABLE_NAME";
-    let rows: Vec<(String, String, String)> =
-        conn.query(sql).await.map_err(|error| query_failure("list the tables of the source", error))?;
+    let purpose = "list the tables of the source";
+    // Not SHOW DATABASES, which some servers allow to few.
+    let all = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA";
+    let databases: Vec<String> = conn.query(all).await.map_err(|error| query_failure(purpose, error))?;
+    let mut rows: Vec<(String, String, String)> = Vec::new();
+    for database in databases.iter().filter(|database| !is_of_the_server(database)) {
+        // One by one: asked for all, MariaDB opens every table there is, those of the server included.
+        let sql = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES \
+                   WHERE TABLE_SCHEMA = ? AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')";
+        let listed = conn.exec(sql, (database,)).await.map_err(|error| query_failure(purpose, error))?;
+        rows.extend::<Vec<_>>(listed);
+    }
     let mut tables = Vec::new();
     for (database, table, kind) in rows {
         if !filter.captures(&database, &table) {
