@@ -37,6 +37,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the connection is given up: many heartbeats, so that a busy server is not taken for a dead one.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// Bytes that are read from the socket at once. The driver begins with 8 KiB, and keeps room for the largest packet it has met: a
+/// row of this length makes it read sixteen times as much with each call.
+const READ_BUFFER: usize = 128 << 10;
+
 /// The flag of a file that is being written; not part of its checksum.
 const IN_USE: u16 = 1;
 
@@ -93,6 +97,7 @@ impl BinlogStream {
             ),
         };
         execute(&mut connection, &set, purpose).await?;
+        execute(&mut connection, &format!("SELECT REPEAT('.', {READ_BUFFER})"), purpose).await?;
         let request = BinlogStreamRequest::new(server_id).with_hostname(b"replicator");
         let request = match &start.by {
             DumpBy::FilePos { .. } => {
