@@ -1,11 +1,16 @@
 //! Copies the rows of a table that count into another one, inside the server.
 //!
 //! First in one statement with FINAL: the fastest way, and one whose memory grows with the table's parts and the width of its rows,
-//! because FINAL reads all parts side by side. What the server refuses for the moment (no memory, too long) is copied in slices
+//! because FINAL reads all parts side by side. What is too much for the server (no memory, too long) is copied in slices
 //! instead: ranges of the key, one thread, small blocks, and the newest version of each key looked up first. Their memory does not
-//! grow with the table; where a slice is refused all the same, slices are halved, up to [`MOST_PIECES`] of a range.
+//! grow with the table; where a slice is too much all the same, it is halved, up to [`MOST_PIECES`] of a range. What else may be gone
+//! in a moment (too many parts) is waited for, because all slices before it would have to be copied again.
+//!
+//! The ranges' bounds are values of keys: no error and no log line has the statement of a slice.
 //!
 //! Nothing is lost or doubled by a statement that was refused half-way: a row that is copied twice is one row of one key and version.
+
+use std::time::Duration;
 
 use super::client::Client;
 use super::error::{Reach, Refused};
@@ -25,6 +30,15 @@ const SLICED: &str = "SETTINGS max_threads = 1, max_insert_threads = 1, max_bloc
 const RANGE_ROWS: u64 = 250_000;
 /// Slices that a range is cut into at most. Less memory than one of these takes is not enough for the table's single rows.
 const MOST_PIECES: u32 = 64;
+/// Waits between the tries of a slice, half a minute in all: parts are merged meanwhile, and a table that stays refused is soon tried
+/// again from the start and counted.
+const PAUSES: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
 /// `SETTING_CONSTRAINT_VIOLATION`.
 const NOT_ALLOWED: Option<u32> = Some(452);
 
@@ -47,7 +61,7 @@ impl Copy<'_> {
     pub(super) async fn run(&self, client: &Client) -> Result<(), Refused> {
         let sql = self.whole();
         match execute(client, &sql).await {
-            Err(refused) if refused.is_answer_for_now() => {
+            Err(refused) if refused.is_too_much() => {
                 tracing::warn!(table = %self.from, error = %refused, "the table cannot be copied at once, copying it in slices");
                 self.in_slices(client).await
             }
@@ -56,21 +70,33 @@ impl Copy<'_> {
     }
 
     async fn in_slices(&self, client: &Client) -> Result<(), Refused> {
-        let bounds = self.bounds(client).await?;
+        let ranges = ranges(&self.bounds(client).await?);
         let mut pieces = 1;
-        for range in ranges(&bounds) {
-            let mut piece = 0;
+        for (number, range) in ranges.iter().enumerate() {
+            // A range is mostly like the one before it; those behind a single hard one are soon whole again.
+            pieces = (pieces / 2).max(1);
+            let (mut piece, mut tries) = (0, 0);
             while piece < pieces {
-                let sql = self.slice(&range, pieces, piece);
-                match execute(client, &sql).await {
-                    Ok(()) => piece += 1,
+                let Err(refused) = execute(client, &self.slice(range, pieces, piece)).await else {
+                    (piece, tries) = (piece + 1, 0);
+                    continue;
+                };
+                match next(&refused, pieces, tries) {
                     // Those of this range that are copied are copied again, which changes nothing.
-                    Err(refused) if refused.is_answer_for_now() && pieces < MOST_PIECES => {
-                        pieces *= 2;
-                        piece = 0;
+                    Next::Halve => {
+                        (pieces, piece, tries) = (pieces * 2, 0, 0);
                         tracing::warn!(table = %self.from, pieces, error = %refused, "a slice is too large");
                     }
-                    Err(refused) => return Err(refused.of_statement(&sql)),
+                    Next::Wait(pause) => {
+                        tries += 1;
+                        tracing::warn!(table = %self.from, ?pause, error = %refused, "a slice is refused, trying it again");
+                        tokio::time::sleep(pause).await;
+                    }
+                    Next::GiveUp => {
+                        let (number, ranges) = (number + 1, ranges.len());
+                        let slice = format!("slice {number} of {ranges}, piece {} of {pieces}", piece + 1);
+                        return Err(refused.of_slice(&self.whole(), &slice));
+                    }
                 }
             }
         }
@@ -123,9 +149,37 @@ impl Copy<'_> {
             quoted(&first.name),
             self.from
         );
-        let rows: Vec<(String,)> = client.rows(&sql).await?;
+        let rows: Vec<(String,)> = match client.rows(&sql).await {
+            // Pieces of one range take longer, but the copy that was refused is not made again for nothing.
+            Err(refused) if refused.is_timeout() || refused.is_too_much() => {
+                tracing::warn!(table = %self.from, error = %refused, "the bounds of slices cannot be looked up, the table is one range");
+                return Ok(Vec::new());
+            }
+            rows => rows?,
+        };
         let (name, ty) = (quoted(&first.name), literal(&first.ty));
         Ok(rows.into_iter().map(|(bound,)| format!("{name} >= CAST(unhex({}), {ty})", literal(&bound))).collect())
+    }
+}
+
+/// What follows a slice that was refused.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The range in smaller pieces.
+    Halve,
+    /// The same piece, after a pause.
+    Wait(Duration),
+    GiveUp,
+}
+
+/// For a piece of a range of `pieces` that has been waited for `tries` times.
+fn next(refused: &Refused, pieces: u32, tries: usize) -> Next {
+    if refused.is_too_much() {
+        return if pieces < MOST_PIECES { Next::Halve } else { Next::GiveUp };
+    }
+    match PAUSES.get(tries) {
+        Some(pause) if refused.is_answer_for_now() => Next::Wait(*pause),
+        _ => Next::GiveUp,
     }
 }
 
@@ -183,6 +237,22 @@ mod tests {
             [vec!["NOT (k >= 1)".to_owned()], vec!["k >= 1".into(), "NOT (k >= 5)".into()], vec!["k >= 5".into()]]
         );
         assert_eq!(ranges(&[]), [Vec::<String>::new()]);
+    }
+
+    #[test]
+    fn a_slice_is_halved_for_memory_and_time_alone_and_waited_for_otherwise() {
+        let refused = |text: &str| -> Refused { clickhouse::error::Error::BadResponse(text.to_owned()).into() };
+        let memory = refused("Code: 241. DB::Exception: Query memory limit exceeded");
+        assert_eq!(next(&memory, MOST_PIECES / 2, 9), Next::Halve);
+        assert_eq!(next(&memory, MOST_PIECES, 0), Next::GiveUp);
+        assert_eq!(next(&refused("Code: 159. DB::Exception: Timeout exceeded"), 1, 0), Next::Halve);
+        let parts = refused("Code: 252. DB::Exception: Too many parts");
+        let waits: Vec<_> = (0..PAUSES.len()).map(|tries| next(&parts, 1, tries)).collect();
+        assert_eq!(waits, PAUSES.map(Next::Wait));
+        assert_eq!(next(&parts, 1, PAUSES.len()), Next::GiveUp);
+        assert_eq!(PAUSES.iter().sum::<Duration>(), Duration::from_secs(30));
+        assert_eq!(next(&refused("Code: 60. DB::Exception: no such table"), 1, 0), Next::GiveUp);
+        assert_eq!(next(&Refused::timed_out(Duration::from_secs(1)), 1, 0), Next::GiveUp);
     }
 
     #[test]

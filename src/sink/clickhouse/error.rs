@@ -32,6 +32,8 @@ pub(super) struct Refused {
     message: String,
     /// What to do about it, if it is not about a code.
     hint: Option<String>,
+    /// Nothing was heard in time.
+    is_timeout: bool,
 }
 
 /// Codes of what may be gone in a moment: load, network, disk, keeper.
@@ -79,6 +81,13 @@ const MOMENT: [u32; 41] = [
     1001, // STD_EXCEPTION: what the system below throws, a full or read-only disk
 ];
 
+/// Those of [`MOMENT`] that can be about one table while others are written to: its size, its parts, its replicas. The others are
+/// about the network, the disk or the server, whatever table the statement is for.
+const OF_ONE_TABLE: [u32; 13] = [159, 160, 241, 242, 243, 252, 285, 286, 319, 341, 384, 473, 517];
+
+/// `TIMEOUT_EXCEEDED` and `MEMORY_LIMIT_EXCEEDED`.
+const TOO_MUCH: [u32; 2] = [159, 241];
+
 /// Codes of what is wrong for every table, and what to do about it.
 const SINK: [(u32, &str); 10] = [
     (81, "create the database, or set the sink's `database`"), // UNKNOWN_DATABASE
@@ -95,7 +104,7 @@ const SINK: [(u32, &str); 10] = [
 
 impl Refused {
     fn without_code(reach: Reach, message: String) -> Self {
-        Self { code: None, reach, message, hint: None }
+        Self { code: None, reach, message, hint: None, is_timeout: false }
     }
 
     /// There is no answer to be read. What is wrong with TLS, or with what is spoken at the port, stays so until a person changes it.
@@ -109,7 +118,7 @@ impl Refused {
             ),
             None => (Reach::Moment, None),
         };
-        Self { code: None, reach, message, hint }
+        Self { code: None, reach, message, hint, is_timeout: false }
     }
 
     /// Nothing was heard in time: what became of the request is not known.
@@ -117,7 +126,7 @@ impl Refused {
         let limit = humantime::format_duration(limit);
         let message =
             format!("no answer within {limit}, what became of the request is not known (`timeout` of the sink)");
-        Self::without_code(Reach::Moment, message)
+        Self { is_timeout: true, ..Self::without_code(Reach::Moment, message) }
     }
 
     /// The task was taken down with its runtime.
@@ -143,7 +152,7 @@ impl Refused {
         Self::without_code(Reach::Table, message)
     }
 
-    /// Whether the server itself said no, for the moment: it may stay so for one table while others are written to.
+    /// Whether the server itself said no, for the moment.
     pub(super) fn is_answer_for_now(&self) -> bool {
         self.reach == Reach::Moment && self.code.is_some()
     }
@@ -156,6 +165,23 @@ impl Refused {
         self.code == MEMORY && self.message.contains("(total)")
     }
 
+    /// Whether it may stay so for one table while others are written to.
+    pub(super) fn is_of_one_table(&self) -> bool {
+        self.is_answer_for_now()
+            && self.code.is_some_and(|code| OF_ONE_TABLE.contains(&code))
+            && !self.is_of_whole_server()
+    }
+
+    /// Whether less at once may be taken: what was asked for needs more memory, or more time, than the server gives.
+    pub(super) fn is_too_much(&self) -> bool {
+        self.reach == Reach::Moment && self.code.is_some_and(|code| TOO_MUCH.contains(&code))
+    }
+
+    /// Whether nothing was heard in time.
+    pub(super) fn is_timeout(&self) -> bool {
+        self.is_timeout
+    }
+
     /// The refusal that a failure came from.
     pub(super) fn of(failure: &Failure) -> Option<&Self> {
         failure.source.as_deref()?.downcast_ref()
@@ -164,6 +190,12 @@ impl Refused {
     /// With the statement that was refused, which holds no row.
     pub(super) fn of_statement(mut self, sql: &str) -> Self {
         self.message = format!("`{sql}`: {}", self.message);
+        self
+    }
+
+    /// With the statement that a slice is part of, and which slice. The slice's own statement holds values of keys.
+    pub(super) fn of_slice(mut self, sql: &str, slice: &str) -> Self {
+        self.message = format!("`{sql}`, {slice}: {}", self.message);
         self
     }
 
@@ -197,12 +229,12 @@ impl From<clickhouse::error::Error> for Refused {
                     Some(code) if SINK.iter().any(|(known, _)| *known == code) => Reach::Sink,
                     Some(_) => Reach::Table,
                 };
-                Self { code, reach, message: without_rows(&text), hint: None }
+                Self { code, reach, message: without_rows(&text), hint: None, is_timeout: false }
             }
-            Error::TimedOut => Self::without_code(
-                Reach::Moment,
-                "no answer in time, what became of the request is not known (`timeout` of the sink)".to_owned(),
-            ),
+            Error::TimedOut => {
+                let message = "no answer in time, what became of the request is not known (`timeout` of the sink)";
+                Self { is_timeout: true, ..Self::without_code(Reach::Moment, message.to_owned()) }
+            }
             Error::InvalidParams(error) => {
                 Self::without_code(Reach::Sink, format!("the request cannot be made: {error}"))
             }
@@ -244,7 +276,7 @@ fn code(text: &str) -> Option<u32> {
 
 /// The message up to where the server begins to quote rows.
 fn without_rows(text: &str) -> String {
-    const QUOTES: [&str; 12] = [
+    const QUOTES: [&str; 16] = [
         "Column values:",
         " here: ",
         "JSON column:",
@@ -255,6 +287,11 @@ fn without_rows(text: &str) -> String {
         "Buffer with",
         "Could not print diagnostic",
         ": While executing",
+        // What follows quotes the statement, and that of a slice holds values of keys.
+        "while executing",
+        "hile processing",
+        "In scope ",
+        "in scope ",
         " Stack trace",
         ": (while reading",
     ];
@@ -295,7 +332,30 @@ mod tests {
         assert!(total.is_answer_for_now() && total.is_of_whole_server());
         let query = refused("Code: 241. DB::Exception: Query memory limit exceeded: would use 10.41 MiB");
         assert!(query.is_answer_for_now() && !query.is_of_whole_server());
+        assert!(query.is_of_one_table() && !total.is_of_one_table());
         assert!(!refused("Code: 60. DB::Exception: Table r.t does not exist").is_answer_for_now());
+    }
+
+    #[test]
+    fn only_what_can_be_about_one_table_counts_as_its_refusal() {
+        for code in OF_ONE_TABLE {
+            assert!(MOMENT.contains(&code) && refused(&format!("Code: {code}. DB::Exception: no")).is_of_one_table());
+        }
+        for code in [3, 23, 33, 60, 75, 95, 96, 202, 209, 210, 225, 999, 1000, 1001] {
+            assert!(!refused(&format!("Code: {code}. DB::Exception: no")).is_of_one_table(), "{code}");
+        }
+        assert!(!Refused::timed_out(Duration::from_secs(1)).is_of_one_table());
+    }
+
+    #[test]
+    fn a_statement_that_the_server_quotes_is_cut_off() {
+        for text in [
+            "Code: 47. DB::Exception: Unknown identifier `a` in scope SELECT a WHERE k >= 'secret'",
+            "Code: 70. DB::Exception: Cannot convert: while executing 'FUNCTION _CAST('secret'_String)'",
+            "Code: 43. DB::Exception: Illegal type: While processing k >= 'secret'",
+        ] {
+            assert!(!refused(text).to_string().contains("secret"), "{text}");
+        }
     }
 
     #[test]

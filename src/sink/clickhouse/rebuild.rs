@@ -116,7 +116,9 @@ async fn exchange(
             if refused.code.is_some() {
                 // Half a copy is of no use, and may be what there is no space for. A broken connection is no answer: the server
                 // may still be filling it.
-                client.execute(&drop_second, false).await?;
+                if let Err(error) = client.execute(&drop_second, false).await {
+                    tracing::warn!(table = %second, %error, "what was copied before a refusal cannot be dropped yet");
+                }
             }
             return Err(refused);
         }
