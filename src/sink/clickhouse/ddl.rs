@@ -58,7 +58,11 @@ impl Target {
                 let renamed = self.rename(at, from, to, &schema).await;
                 return self.contain(&table, renamed);
             }
-            TableChange::Drop { table } if is_stopped => self.drop_stopped(at, table).await,
+            TableChange::Drop { table } => {
+                let dropped =
+                    if is_stopped { self.drop_stopped(at, table).await } else { self.drop_table(at, table).await };
+                return self.judge_drop(table, dropped).await;
+            }
             // It is made anew from a re-read, whatever happens to it until then.
             TableChange::Schema { .. } | TableChange::Truncate { .. } if is_stopped => Ok(()),
             TableChange::Schema { to, renamed, .. } => {
@@ -66,7 +70,6 @@ impl Target {
                 self.shape(lsn, &schema, renamed).await
             }
             TableChange::Truncate { table } => self.truncate(at, table).await,
-            TableChange::Drop { table } => self.drop_table(at, table).await,
         };
         self.judge(&table, done).await
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use wal::{LogId, Lsn};
 
+use super::refusals::Counting;
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::config::{ClickHousePlan, SinkKind, SinkPlan};
@@ -19,6 +20,8 @@ pub struct ClickHouseSink {
     target: Option<Target>,
     /// Of the last target: they stay stopped while it is opened again.
     stopped: BTreeMap<TableName, StoppedTable>,
+    /// Of the last target, unless the server could not be reached since.
+    counting: Counting,
 }
 
 impl ClickHouseSink {
@@ -34,7 +37,7 @@ impl ClickHouseSink {
                 return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
             }
         };
-        Ok(Self { plan, clickhouse, target: None, stopped: BTreeMap::new() })
+        Ok(Self { plan, clickhouse, target: None, stopped: BTreeMap::new(), counting: Counting::Paused })
     }
 
     fn opened(&mut self) -> Result<&mut Target, Failure> {
@@ -88,7 +91,10 @@ impl Sink for ClickHouseSink {
 
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         self.rollback().await;
-        let (target, state) = Target::open(&self.plan, &self.clickhouse, log).await?;
+        // While it cannot be opened, no time of a refusal counts.
+        let counting = std::mem::take(&mut self.counting);
+        let (mut target, state) = Target::open(&self.plan, &self.clickhouse, log).await?;
+        target.refusals.go_on(counting);
         self.target = Some(target);
         Ok(state)
     }
@@ -146,6 +152,7 @@ impl Sink for ClickHouseSink {
     /// Dropping the target gives up its INSERTs, of which nothing is stored yet.
     async fn rollback(&mut self) {
         if let Some(target) = self.target.take() {
+            self.counting = target.refusals.counting();
             self.stopped = target.stopped;
         }
     }

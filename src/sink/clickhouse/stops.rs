@@ -39,9 +39,24 @@ impl Target {
         }
     }
 
+    /// [`Target::judge`] of a drop: no backfill mends the table, because the source has none.
+    pub(super) async fn judge_drop(&mut self, table: &TableName, done: Result<(), Failure>) -> Result<(), Failure> {
+        let Err(failure) = done else { return self.accepted(table).await };
+        let failure = self.weighed(table, failure).await;
+        if failure.class != ErrorClass::Row {
+            return Err(failure);
+        }
+        self.stop_gone(table, &failure.chain());
+        Ok(())
+    }
+
     /// A refusal that may be gone in a moment and has lasted for too long is about its table.
     pub(super) async fn weighed(&mut self, table: &TableName, failure: Failure) -> Failure {
-        if !Refused::of(&failure).is_some_and(|refused| refused.is_answer_for_now() && !refused.is_of_whole_server()) {
+        let Some(refused) = Refused::of(&failure) else { return failure };
+        if refused.is_of_whole_server() {
+            self.refusals.pause();
+        }
+        if !refused.is_of_one_table() {
             return failure;
         }
         match self.refusals.note(&self.client, &self.plan.name, table, &failure.chain()).await {
@@ -94,10 +109,15 @@ impl Target {
 
     /// Stops a table because the source dropped it. What is left out of its copy can be read nowhere any more.
     pub(super) fn stop_dropped(&mut self, table: &TableName) {
-        self.dropped.insert(table.clone());
         let why = format!("{table} was dropped, and `ddl.drop_table` says to stop then");
-        self.stop_at(table, self.began.unwrap_or(self.last), &why);
-        self.give_reason(table, &why);
+        self.stop_gone(table, &why);
+    }
+
+    /// Stops a table that the source does not have any more.
+    fn stop_gone(&mut self, table: &TableName, why: &str) {
+        self.dropped.insert(table.clone());
+        self.stop_at(table, self.began.unwrap_or(self.last), why);
+        self.give_reason(table, why);
     }
 
     /// The source has a table of this name, whatever became of an earlier one.
