@@ -195,6 +195,33 @@ both_servers! {
         assert_eq!(sandbox.assert_mirrored_to_clickhouse_as(&view).await.rows, 5);
     }
 
+    async fn a_dropped_table_whose_copy_cannot_be_dropped_stops_until_the_copy_is_gone(kind: Kind) {
+        let sandbox = Sandbox::with_clickhouse(kind).await;
+        sandbox.server.exec(format!(
+            "USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE other (id INT PRIMARY KEY)"
+        )).await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+        sandbox.clickhouse().exec(
+            "CREATE DICTIONARY replica.needs_t (id UInt64) PRIMARY KEY id SOURCE(CLICKHOUSE(DB 'replica' TABLE 't')) LAYOUT(FLAT()) LIFETIME(0)"
+        ).await;
+
+        sandbox.server.exec(format!("USE {DATABASE}; DROP TABLE t; INSERT INTO other VALUES (1)")).await;
+        let reason = stop_of(&mut daemon, "shop.t").await;
+        assert!(reason.contains("DROP TABLE") && reason.contains("drop or rename the copy at the target"), "{reason}");
+        sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+        sandbox.clickhouse().exec("DROP DICTIONARY replica.needs_t").await;
+        sandbox.clickhouse().exec("DROP TABLE replica.t").await;
+        let mut daemon = sandbox.start();
+        sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (7)")).await;
+        let status = sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert_eq!(stopped(&status), [""; 0], "{status:#}");
+        assert_eq!(sandbox.assert_mirrored_to_clickhouse().await.rows, 2);
+    }
+
     async fn columns_that_a_policy_of_ignore_has_left_keep_their_values_when_the_table_is_rebuilt(kind: Kind) {
         let mut sandbox = Sandbox::with_clickhouse(kind).await;
         sandbox.set("/sinks/0/ddl", json!({ "drop": "ignore" }));

@@ -211,6 +211,9 @@ both_servers! {
         daemon.stop();
 
         assert!(reason.contains("241") && reason.contains("INSERT INTO `replica`.`wide__rebuild`"), "{reason}");
+        // The bounds of a slice are values of keys.
+        assert!(reason.contains("slice 2 of 2"), "{reason}");
+        assert!(!reason.contains("unhex") && !daemon.log().contains("unhex"), "{reason} {}", daemon.log());
         assert_eq!(stopped(&status), ["shop.wide"]);
         let view = View { left_out: vec!["wide".to_owned()], ..View::default() };
         assert_eq!(sandbox.assert_mirrored_to_clickhouse_as(&view).await.rows, 2);
