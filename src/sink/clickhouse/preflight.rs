@@ -2,6 +2,8 @@
 //!
 //! The first thing that fails hides what comes after it: without a user there are no privileges to look at.
 
+use tokio::runtime::Handle;
+
 use super::client::Client;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
@@ -31,7 +33,7 @@ const ACCESS_DENIED: u32 = 497;
 pub async fn preflight(plan: &SinkPlan) -> Vec<CheckItem> {
     let SinkKind::ClickHouse(clickhouse) = &plan.kind else { return Vec::new() };
     let check = Check { plan, clickhouse };
-    let client = match Client::new(clickhouse) {
+    let client = match Client::new(clickhouse, Handle::current()) {
         Ok(client) => client,
         Err(failure) => return vec![check.failed("server", failure)],
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
 use super::target::Target;
@@ -16,17 +17,19 @@ use crate::sink::{HandOver, RoundLimits, Schemas, SentBatch, Sink, StoppedTable,
 pub struct ClickHouseSink {
     plan: SinkPlan,
     clickhouse: ClickHousePlan,
+    /// Where requests run: not on the thread that encodes.
+    runtime: Handle,
     target: Option<Target>,
     /// Of the last target: they stay stopped while it is opened again.
     stopped: BTreeMap<TableName, StoppedTable>,
 }
 
 impl ClickHouseSink {
-    /// A sink with the plan's name, server, tables and options. Nothing is connected yet.
+    /// A sink with the plan's name, server, tables and options, whose requests run on `runtime`. Nothing is connected yet.
     ///
     /// # Errors
     /// When the plan is of another type of sink.
-    pub fn new(plan: SinkPlan) -> Result<Self, Failure> {
+    pub fn new(plan: SinkPlan, runtime: Handle) -> Result<Self, Failure> {
         let clickhouse = match &plan.kind {
             SinkKind::ClickHouse(clickhouse) => clickhouse.as_ref().clone(),
             other @ SinkKind::Sqlite { .. } => {
@@ -34,7 +37,7 @@ impl ClickHouseSink {
                 return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
             }
         };
-        Ok(Self { plan, clickhouse, target: None, stopped: BTreeMap::new() })
+        Ok(Self { plan, clickhouse, runtime, target: None, stopped: BTreeMap::new() })
     }
 
     fn opened(&mut self) -> Result<&mut Target, Failure> {
@@ -88,7 +91,7 @@ impl Sink for ClickHouseSink {
 
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         self.rollback().await;
-        let (target, state) = Target::open(&self.plan, &self.clickhouse, log).await?;
+        let (target, state) = Target::open(&self.plan, &self.clickhouse, self.runtime.clone(), log).await?;
         self.target = Some(target);
         Ok(state)
     }
