@@ -86,10 +86,13 @@ pub fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Err
     None
 }
 
-/// Whether the next connection may go well: bytes were changed on the way.
+/// Whether the next connection may go well: bytes were changed on the way, or the other side is in trouble of its own.
 pub fn tls_may_recover(error: &rustls::Error) -> bool {
     use rustls::Error;
-    matches!(error, Error::DecryptError | Error::AlertReceived(AlertDescription::BadRecordMac))
+    matches!(
+        error,
+        Error::DecryptError | Error::AlertReceived(AlertDescription::BadRecordMac | AlertDescription::InternalError)
+    )
 }
 
 /// What to do about failed TLS. `owner` stands in front of the names of keys: `source.`, or `the sink's `.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -54,16 +55,17 @@ pub(super) async fn create_cursors(plan: &Plan, wal: &Wal, tables: &[TableName])
     Ok(())
 }
 
-fn open_sink(plan: &SinkPlan) -> Result<Box<dyn Sink>, Failure> {
+fn open_sink(plan: &SinkPlan, workers: &Handle) -> Result<Box<dyn Sink>, Failure> {
     match &plan.kind {
         SinkKind::Sqlite { .. } => Ok(Box::new(sqlite::SqliteSink::new(plan.clone())?)),
-        SinkKind::ClickHouse(_) => Ok(Box::new(clickhouse::ClickHouseSink::new(plan.clone())?)),
+        SinkKind::ClickHouse(_) => Ok(Box::new(clickhouse::ClickHouseSink::new(plan.clone(), workers.clone())?)),
     }
 }
 
 /// Opens nothing yet: each sink is opened by its own thread, and again when it fails.
 pub(super) fn start_deliveries(
     plan: &Plan,
+    workers: &Handle,
     wal: &Wal,
     live: &Arc<Live>,
     stop: &CancellationToken,
@@ -72,7 +74,7 @@ pub(super) fn start_deliveries(
 ) -> Result<Vec<Served>, Failure> {
     let mut served = Vec::new();
     for sink_plan in &plan.sinks {
-        let sink = open_sink(sink_plan)?;
+        let sink = open_sink(sink_plan, workers)?;
         let shown = live.sinks().into_iter().find(|shown| shown.name == sink_plan.name);
         let shown = shown.ok_or_else(|| Failure::fatal(format!("sink '{}' is not in the status", sink_plan.name)))?;
         let delivery = Delivery::new(sink, wal.clone(), shown, stop.clone(), goal.subscribe());

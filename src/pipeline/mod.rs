@@ -135,7 +135,7 @@ async fn run_on(
     let (goal, _) = watch::channel(Goal::Forever);
     let reading = stop.child_token();
     let sink_failed = stop.child_token();
-    let served = start_deliveries(plan, wal, &live, &stop, &goal, &sink_failed)?;
+    let served = start_deliveries(plan, workers, wal, &live, &stop, &goal, &sink_failed)?;
     if options.once {
         workers.spawn(give_up_when_full(wal.clone(), sink_failed, reading.clone()));
     }

@@ -1,8 +1,12 @@
 //! What a sink's `tls` checks of ClickHouse.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
 use serde_json::json;
 
-use super::said::{finding, refused};
+use super::said::{finding, refused, run};
 use crate::support::certificates::{Authority, Identity};
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::Kind;
@@ -90,10 +94,17 @@ async fn a_port_that_speaks_the_other_protocol_is_named_on_mariadb() {
     one_row(&sandbox).await;
     let (plain, encrypted) = (sandbox.clickhouse().port(), front.port());
 
+    let no_tls = "the port in the sink's url is one where the server speaks TLS";
     for (mode, ca_file) in [("required", None), ("verify_identity", Some(&authority))] {
         with_tls(&mut sandbox, mode, ca_file);
+        // The server refuses what is not HTTP, or waits for its end and hangs up: it depends on random bytes in the greeting.
         sandbox.set("/sinks/0/url", json!(format!("https://127.0.0.1:{plain}")));
-        refused(&sandbox, 1, &["the port in the sink's url is one where the server speaks TLS"]);
+        let (code, text) = run(&sandbox, &["check"]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(no_tls), "{text}");
+        // Where it is refused, a start ends.
+        sandbox.set("/sinks/0/url", json!(format!("https://127.0.0.1:{}", refuses_what_is_no_http())));
+        refused(&sandbox, 1, &[no_tls]);
     }
     with_tls(&mut sandbox, "disabled", None);
     sandbox.set("/sinks/0/url", json!(format!("http://127.0.0.1:{plain}")));
@@ -118,4 +129,19 @@ async fn what_is_no_authority_and_a_url_that_does_not_fit_are_problems_of_the_co
     with_tls(&mut sandbox, "required", None);
     sandbox.set("/sinks/0/url", json!(format!("http://127.0.0.1:{}", front.port())));
     refused(&sandbox, 2, &["sinks[0].url", "is http"]);
+}
+
+/// A port where everything is answered as a web server answers what it cannot read; open until the test ends.
+fn refuses_what_is_no_http() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            // Who asks may be gone already.
+            drop(connection.read(&mut [0; 4096]));
+            drop(connection.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+        }
+    });
+    port
 }

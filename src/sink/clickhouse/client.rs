@@ -68,13 +68,11 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// For a plan. Nothing is connected yet.
+    /// For a plan; requests run on `runtime`. Nothing is connected yet.
     ///
     /// # Errors
-    /// When the certificates of `tls.ca_file` cannot be read, or outside a runtime.
-    pub(super) fn new(plan: &ClickHousePlan) -> Result<Self, Failure> {
-        let runtime = Handle::try_current()
-            .map_err(|error| Failure::fatal("the ClickHouse client needs a runtime").caused_by(error))?;
+    /// When the certificates of `tls.ca_file` cannot be read.
+    pub(super) fn new(plan: &ClickHousePlan, runtime: Handle) -> Result<Self, Failure> {
         let mut inner = clickhouse::Client::with_http_client(
             HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).build(connector(plan)?),
         )

@@ -2,6 +2,8 @@
 //!
 //! The first thing that fails hides what comes after it: without a user there are no privileges to look at.
 
+use tokio::runtime::Handle;
+
 use super::client::Client;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
@@ -24,14 +26,17 @@ const VIEW_PRIVILEGES: [&str; 2] = ["CREATE VIEW", "DROP VIEW"];
 const NOT_LET_IN: [u32; 4] = [192, 193, 194, 516];
 const UNKNOWN_DATABASE: u32 = 81;
 /// Where nothing more is known.
-const NO_ANSWER: &str = "check that ClickHouse runs, and that the port in the sink's url is that of its HTTP interface: 8123, or 8443 with https";
+const NO_ANSWER: &str =
+    "check that ClickHouse runs, and that the port in the sink's url is that of its HTTP interface: 8123 by default";
+/// A port without TLS answers a TLS greeting with an error, or waits for more of it and then hangs up: it depends on the greeting's bytes.
+const NO_TLS_ANSWER: &str = "check that ClickHouse runs, and that the port in the sink's url is one where the server speaks TLS: 8443 by default";
 const ACCESS_DENIED: u32 = 497;
 
 /// Checks the server, its version, the user's privileges and settings, the disks, and what the database holds of this sink.
 pub async fn preflight(plan: &SinkPlan) -> Vec<CheckItem> {
     let SinkKind::ClickHouse(clickhouse) = &plan.kind else { return Vec::new() };
     let check = Check { plan, clickhouse };
-    let client = match Client::new(clickhouse) {
+    let client = match Client::new(clickhouse, Handle::current()) {
         Ok(client) => client,
         Err(failure) => return vec![check.failed("server", failure)],
     };
@@ -60,6 +65,10 @@ impl Check<'_> {
         CheckItem::fail(self.named(what), Failure { hint: None, ..failure }.chain(), mend)
     }
 
+    fn no_answer(&self) -> &'static str {
+        if self.clickhouse.url.starts_with("https:") { NO_TLS_ANSWER } else { NO_ANSWER }
+    }
+
     fn unreachable(&self, refused: Refused) -> CheckItem {
         let mend = match refused.code {
             Some(UNKNOWN_DATABASE) => Some(format!("CREATE DATABASE {}", quoted(&self.clickhouse.database))),
@@ -75,7 +84,7 @@ impl Check<'_> {
             self.clickhouse.database, self.clickhouse.url, self.clickhouse.user
         );
         let mut item = self.failed("server", refused.failure(&what));
-        item.mend = mend.or(item.mend).or_else(|| (!answered).then(|| NO_ANSWER.to_owned()));
+        item.mend = mend.or(item.mend).or_else(|| (!answered).then(|| self.no_answer().to_owned()));
         item
     }
 

@@ -1,8 +1,7 @@
-//! The rows of the round on their way: per table an INSERT that is being made, and those that have ended.
+//! The rows of the round on their way: an INSERT per table, or two for a table that fills half of the round.
 //!
-//! An INSERT that is half a round ends at once, so that the server stores it on one core while it reads the next one on another. Nothing
-//! rests on where a round is cut: row versions make rows that come again the same rows, and the cursor follows when all of
-//! a round's INSERTs are stored.
+//! Of two the server stores one on one core while it stores the other on another. Both end with the round, so that nothing of it is
+//! stored before its bounds are written down and the round before it is stored; and what is given up before was never there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -22,18 +21,21 @@ const EARLY: usize = 8;
 /// The server gives up a body of which it has heard nothing for 30 s; a round that may wait longer begins no INSERT early.
 const LONGEST_IDLE: Duration = Duration::from_secs(10);
 
+/// A body that is smaller is not worth a part of its own.
+const HALF_AT_LEAST: u64 = 8 << 20;
+
 /// INSERTs that have ended. Dropping it gives them up; what becomes of them is not known then.
 pub(super) type Ended = JoinSet<(TableName, Result<BatchesLive, Refused>)>;
 
 /// The rows of the round on their way.
 pub(super) struct RoundRows {
     open: BTreeMap<TableName, (SchemaId, Batch)>,
-    /// INSERTs of `open` that have begun.
+    /// First halves: whole but for their end.
+    halves: BTreeMap<TableName, (SchemaId, Batch)>,
+    /// INSERTs that have begun.
     early: usize,
     early_limit: usize,
-    ended: Ended,
-    ended_bytes: u64,
-    /// From here on an INSERT ends before its round.
+    /// From here on a table's rows go on in a second INSERT.
     half_rows: u64,
     half_bytes: u64,
 }
@@ -43,10 +45,9 @@ impl RoundRows {
     pub(super) fn new(limits: BatchPlan) -> Self {
         Self {
             open: BTreeMap::new(),
+            halves: BTreeMap::new(),
             early: 0,
             early_limit: if limits.max_delay > LONGEST_IDLE { 0 } else { EARLY },
-            ended: JoinSet::new(),
-            ended_bytes: 0,
             half_rows: u64::from(limits.max_rows) / 2,
             half_bytes: limits.max_bytes / 2,
         }
@@ -57,32 +58,34 @@ impl RoundRows {
         &mut self.open.entry(table.clone()).or_insert_with(|| (schema, Batch::new())).1
     }
 
-    /// Sends what is whole of a table's rows, and ends its INSERT if it is large enough.
+    /// Sends what is whole of a table's rows.
     pub(super) fn send_full(&mut self, client: &Client, writer: &Writer) {
         let Some((_, batch)) = self.open.get_mut(&writer.table) else { return };
         if batch.has_full() && (batch.is_sending() || self.early < self.early_limit) {
             self.early += usize::from(!batch.is_sending());
             batch.send_full(client, &writer.sql, &writer.header);
         }
-        let is_half = batch.chunks.rows() >= self.half_rows || batch.chunks.bytes() >= self.half_bytes;
-        if batch.is_sending()
-            && is_half
-            && let Some((_, batch)) = self.open.remove(&writer.table)
+        let (rows, bytes) = (batch.chunks.rows(), batch.chunks.bytes());
+        let is_half = bytes >= HALF_AT_LEAST && (rows >= self.half_rows || bytes >= self.half_bytes);
+        if is_half
+            && batch.is_sending()
+            && !self.halves.contains_key(&writer.table)
+            && let Some((table, mut half)) = self.open.remove_entry(&writer.table)
         {
-            self.early -= 1;
-            self.ended_bytes += batch.chunks.bytes();
-            self.end(client, writer, batch);
+            half.1.chunks.finish();
+            half.1.send_full(client, &writer.sql, &writer.header);
+            self.halves.insert(table, half);
         }
     }
 
     /// Bytes of the round's rows.
     pub(super) fn bytes(&self) -> u64 {
-        self.ended_bytes + self.open.values().map(|(_, batch)| batch.chunks.bytes()).sum::<u64>()
+        self.open.values().chain(self.halves.values()).map(|(_, batch)| batch.chunks.bytes()).sum()
     }
 
-    /// Gives up a table's INSERT, of which nothing is stored yet.
+    /// Gives up a table's INSERTs, of which nothing is stored yet.
     pub(super) fn drop_table(&mut self, table: &TableName) {
-        if let Some((_, batch)) = self.open.remove(table) {
+        for (_, batch) in self.open.remove(table).into_iter().chain(self.halves.remove(table)) {
             self.early -= usize::from(batch.is_sending());
         }
     }
@@ -90,28 +93,22 @@ impl RoundRows {
     /// Ends every INSERT of the round. The next one begins without rows.
     pub(super) fn end_all(&mut self, client: &Client, writers: &HashMap<SchemaId, Writer>) -> Ended {
         self.early = 0;
-        self.ended_bytes = 0;
-        for (table, (id, batch)) in std::mem::take(&mut self.open) {
+        let mut ended = JoinSet::new();
+        for (table, (id, batch)) in std::mem::take(&mut self.halves).into_iter().chain(std::mem::take(&mut self.open)) {
             if batch.chunks.rows() == 0 {
                 continue;
             }
-            match writers.get(&id) {
-                Some(writer) => self.end(client, writer, batch),
-                None => {
-                    self.ended.spawn_on(async move { (table, Err(Refused::abandoned())) }, client.runtime());
-                }
-            }
+            let Some(writer) = writers.get(&id) else {
+                ended.spawn_on(async move { (table, Err(Refused::abandoned())) }, client.runtime());
+                continue;
+            };
+            let (connection, sql, header) = (client.clone(), writer.sql.clone(), writer.header.clone());
+            let insert = async move {
+                let stored = batch.finish(&connection, &sql, &header).await;
+                (table, stored)
+            };
+            ended.spawn_on(insert, client.runtime());
         }
-        std::mem::take(&mut self.ended)
-    }
-
-    fn end(&mut self, client: &Client, writer: &Writer, batch: Batch) {
-        let table = writer.table.clone();
-        let (connection, sql, header) = (client.clone(), writer.sql.clone(), writer.header.clone());
-        let insert = async move {
-            let stored = batch.finish(&connection, &sql, &header).await;
-            (table, stored)
-        };
-        self.ended.spawn_on(insert, client.runtime());
+        ended
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
 use super::refusals::Counting;
@@ -17,6 +18,8 @@ use crate::sink::{HandOver, RoundLimits, Schemas, SentBatch, Sink, StoppedTable,
 pub struct ClickHouseSink {
     plan: SinkPlan,
     clickhouse: ClickHousePlan,
+    /// Where requests run: not on the thread that encodes.
+    runtime: Handle,
     target: Option<Target>,
     /// Of the last target: they stay stopped while it is opened again.
     stopped: BTreeMap<TableName, StoppedTable>,
@@ -25,11 +28,11 @@ pub struct ClickHouseSink {
 }
 
 impl ClickHouseSink {
-    /// A sink with the plan's name, server, tables and options. Nothing is connected yet.
+    /// A sink with the plan's name, server, tables and options, whose requests run on `runtime`. Nothing is connected yet.
     ///
     /// # Errors
     /// When the plan is of another type of sink.
-    pub fn new(plan: SinkPlan) -> Result<Self, Failure> {
+    pub fn new(plan: SinkPlan, runtime: Handle) -> Result<Self, Failure> {
         let clickhouse = match &plan.kind {
             SinkKind::ClickHouse(clickhouse) => clickhouse.as_ref().clone(),
             other @ SinkKind::Sqlite { .. } => {
@@ -37,7 +40,7 @@ impl ClickHouseSink {
                 return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
             }
         };
-        Ok(Self { plan, clickhouse, target: None, stopped: BTreeMap::new(), counting: Counting::Paused })
+        Ok(Self { plan, clickhouse, runtime, target: None, stopped: BTreeMap::new(), counting: Counting::Paused })
     }
 
     fn opened(&mut self) -> Result<&mut Target, Failure> {
@@ -93,7 +96,7 @@ impl Sink for ClickHouseSink {
         self.rollback().await;
         // While it cannot be opened, no time of a refusal counts.
         let counting = std::mem::take(&mut self.counting);
-        let (mut target, state) = Target::open(&self.plan, &self.clickhouse, log).await?;
+        let (mut target, state) = Target::open(&self.plan, &self.clickhouse, self.runtime.clone(), log).await?;
         target.refusals.go_on(counting);
         self.target = Some(target);
         Ok(state)

@@ -1,16 +1,17 @@
 //! The open target: its tables, the rows of the round on their way, and the tables that are stopped.
 //!
-//! A round has an INSERT per table, or some for a table with many rows, all of them under way at once, and the next round's are made while the server stores them. Each
+//! A round has an INSERT per table, or two for a table with many rows, all of them under way at once, and the next round's are made while the server stores them. Each
 //! is one block of the server, so it is stored as a whole or not at all; the cursor follows when all are stored. Row versions make a
 //! repeated INSERT harmless, so a round of which anything failed is simply sent again.
 //!
 //! What is wrong with one table stops that table: its rows of the round are dropped, the stop is written down, and the others go on.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::TryFutureExt;
+use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
 use super::changes::Changes;
@@ -78,9 +79,10 @@ impl Target {
     pub(super) async fn open(
         plan: &SinkPlan,
         clickhouse: &ClickHousePlan,
+        runtime: Handle,
         log: LogId,
     ) -> Result<(Self, TargetState), Failure> {
-        let client = Client::new(clickhouse)?;
+        let client = Client::new(clickhouse, runtime)?;
         open::reach(&client, clickhouse).await?;
         let failed = |error: Refused| error.failure("make the sink's own tables");
         tokio::try_join!(cursor::create(&client), registry::create(&client)).map_err(failed)?;
@@ -243,22 +245,38 @@ impl Target {
     pub(super) async fn settle(&mut self) -> Result<(), Failure> {
         let Some(OnTheirWay { since, end, mut inserts }) = self.on_their_way.take() else { return Ok(()) };
         let mut first = None;
+        let mut accepted = BTreeSet::new();
+        let mut refused: BTreeMap<TableName, Failure> = BTreeMap::new();
         while let Some(done) = inserts.join_next().await {
-            let (table, refused) = match done {
+            match done {
                 Ok((table, Ok(batch))) => {
                     tracing::debug!(
                         sink = %self.plan.name, %table, rows = batch.rows, bytes = batch.bytes, seconds = batch.seconds, "batch stored"
                     );
-                    if let Err(failure) = self.accepted(&table).await {
-                        first.get_or_insert(failure);
-                    }
+                    accepted.insert(table.clone());
                     self.sent.push(SentBatch { table, batch });
-                    continue;
                 }
-                Ok((table, Err(refused))) => (table, refused),
+                Ok((table, Err(error))) => {
+                    let failure = error.failure(&format!("insert into the table of {table}"));
+                    // Of two, the one that is about the table.
+                    match refused.get_mut(&table) {
+                        Some(other) if other.class == ErrorClass::Row => {}
+                        Some(other) => *other = failure,
+                        None => drop(refused.insert(table, failure)),
+                    }
+                }
                 Err(error) => return Err(Refused::interrupted(&error).failure("insert rows")),
-            };
-            let failure = refused.failure(&format!("insert into the table of {table}"));
+            }
+        }
+        // One of a table's INSERTs that is stored says nothing of another one, and a piece of a transaction nothing of the next.
+        if end.is_some() {
+            for table in accepted.iter().filter(|table| !refused.contains_key(*table)) {
+                if let Err(failure) = self.accepted(table).await {
+                    first.get_or_insert(failure);
+                }
+            }
+        }
+        for (table, failure) in refused {
             let failure = self.weighed(&table, failure).await;
             if failure.class == ErrorClass::Row {
                 self.stop_at(&table, since, &failure.chain());
