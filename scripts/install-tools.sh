@@ -19,7 +19,7 @@ install_subcommand() {
     local name=$1 version=$2
     if ! cargo "$name" --version >/dev/null 2>&1; then
         say "building cargo-$name $version"
-        # Built without optimisation: that takes a third of the time, and each runs for seconds.
+        # Built without optimisation, which would take longer than it saves: each runs for seconds.
         cargo install --debug --locked --quiet "cargo-$name@$version" </dev/null
     fi
 }

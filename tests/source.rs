@@ -4,8 +4,9 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use mysql_async::prelude::Queryable;
 use replicator::config::{Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::error::{ErrorClass, Failure};
-use replicator::model::{CheckStatus, ServerIdentity, SourcePosition};
+use replicator::model::{CheckStatus, ServerIdentity, SourcePosition, TableName};
 use replicator::source::mysql::binlog::{BinlogStream, Decoder, Item};
+use replicator::source::mysql::schema::list_tables;
 use replicator::source::mysql::server::ServerInfo;
 use replicator::source::mysql::start::StartPoint;
 use replicator::source::mysql::{connect, preflight, start};
@@ -152,6 +153,22 @@ both_servers! {
             let plan = plan(&server, Startup::Specific(SpecificStart::FilePos { file, pos }));
             assert_eq!(resolve(&plan, None).await.unwrap().0.position.gtid, gtid, "{:?}", plan.startup);
         }
+    }
+
+    async fn tables_are_listed_once_also_of_databases_that_differ_only_in_case(kind: Kind) {
+        let server = Server::start(kind).await;
+        shop(&server).await;
+        server.exec("CREATE DATABASE Shop; CREATE TABLE Shop.t (a INT); CREATE TABLE Shop.u (a INT)").await;
+        let all = TableFilter::new(globs("*.*"), globs("none.none"));
+        let expected = [("Shop", "t"), ("Shop", "u"), ("shop", "t")].map(|(database, table)| TableName::new(database, table));
+        let mut connection = connect::connect(&plan(&server, Startup::Latest)).await.unwrap();
+
+        assert_eq!(list_tables(&mut connection, &all).await.unwrap(), expected);
+        // With many databases, all are asked for at once.
+        let more: Vec<String> = (0..25).map(|number| format!("CREATE DATABASE empty_{number}")).collect();
+        server.exec(more.join("; ")).await;
+        assert_eq!(list_tables(&mut connection, &all).await.unwrap(), expected);
+        connection.disconnect().await.unwrap();
     }
 
     async fn a_server_whose_binlogs_were_reset_is_recognised(kind: Kind) {

@@ -143,7 +143,9 @@ impl Refusals {
         reason: &str,
     ) -> Result<Lasting, Refused> {
         let clock: Vec<(u64,)> = client.rows("SELECT toUInt64(toUnixTimestamp64Milli(now64(3)))").await?;
-        let now = clock.first().map_or(0, |(now,)| *now);
+        let Some((now,)) = clock.first().copied() else {
+            return Err(Refused::refused_here("the server's clock has no row".to_owned()));
+        };
         let from = match self.counting {
             Counting::Paused => now,
             Counting::From(from) => from,
