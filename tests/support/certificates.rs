@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tempfile::TempDir;
 
+use super::directory;
+
 /// Signs certificates. Its files, and those of what it has signed, are there until it is dropped.
 pub struct Authority {
     directory: TempDir,
@@ -21,7 +23,7 @@ pub struct Identity {
 
 impl Authority {
     pub fn new(name: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("replicator-certificates.").tempdir().unwrap();
+        let directory = directory::fresh("certificates");
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

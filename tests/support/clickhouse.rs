@@ -16,8 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::process::{POLL, Process, describe};
-use super::programs;
 use super::server::{READY, free_port};
+use super::{directory, programs};
 
 /// The database that the product writes to.
 pub const REPLICA: &str = "replica";
@@ -100,7 +100,7 @@ impl ClickHouse {
     }
 
     async fn start_with(options: ClickHouseOptions) -> Self {
-        let directory = tempfile::Builder::new().prefix("replicator-clickhouse.").tempdir().unwrap();
+        let directory = directory::fresh("clickhouse");
         let mut server = Self { options, directory, port: 0, process: None };
         // Between finding a free port and the server's taking it, another process may take it.
         for _ in 0..5 {

@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod clickhouse;
 pub mod compare;
 pub mod daemon;
+pub mod directory;
 pub mod history;
 pub mod process;
 pub mod programs;

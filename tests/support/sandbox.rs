@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::clickhouse::{self, ClickHouse, REPLICA};
 use super::compare::{self, Compared, View};
 use super::daemon::{self, Daemon, LIMIT};
+use super::directory;
 use super::process::describe;
 use super::proxy::Proxy;
 use super::server::{self, Kind, Server, free_port};
@@ -35,7 +36,7 @@ impl Sandbox {
     /// Around a server with options of its own.
     pub async fn on(server: Server) -> Self {
         server.exec(format!("CREATE DATABASE {DATABASE}")).await;
-        let directory = tempfile::Builder::new().prefix("replicator-test.").tempdir().unwrap();
+        let directory = directory::fresh("test");
         let config = json!({
             "source": {
                 "url": server.url(),

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::certificates::Identity;
 use super::process::{POLL, Process, describe};
-use super::{programs, template};
+use super::{directory, programs, template};
 
 /// The account of the product on every test server, and its password.
 pub const USER: &str = "replicator";
@@ -124,7 +124,7 @@ impl Server {
     }
 
     async fn start_with(options: ServerOptions) -> Self {
-        let directory = tempfile::Builder::new().prefix("replicator-server.").tempdir().unwrap();
+        let directory = directory::fresh("server");
         template::copy(options.kind, &directory.path().join("data")).await;
         let mut server = Self { options, directory, port: 0, process: None };
         // Between finding a free port and the server's taking it, another process may take it.

@@ -64,6 +64,10 @@ pub(super) fn implicit(ty: &ColumnType) -> Option<String> {
 
 /// A constant as MariaDB spells it, in the writer's spelling; `None` for an expression.
 fn constant(text: &str, ty: &ColumnType) -> Option<String> {
+    // MariaDB 11 and later (seen on 11.8; 10.11 writes the bytes as text) gives binary constants in hex.
+    if let Some(hex) = text.strip_prefix("x'").and_then(|rest| rest.strip_suffix('\'')) {
+        return is_binary(ty).then(|| format!("0x{hex}"));
+    }
     let Some(inside) = text.strip_prefix('\'') else {
         // Numbers and b'..' go as they are; of anything else the writer finds that it is none.
         return Some(text.to_owned());
@@ -72,14 +76,16 @@ fn constant(text: &str, ty: &ColumnType) -> Option<String> {
     if !rest.as_str().is_empty() {
         return None;
     }
-    match ty {
-        // The catalogue speaks UTF-8, so bytes that are none have been replaced by question marks.
-        ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob { .. } => {
-            let exact = value.is_ascii() && !value.contains('?');
-            exact.then(|| value.bytes().fold("0x".to_owned(), |hex, byte| format!("{hex}{byte:02x}")))
-        }
-        _ => Some(value),
+    if !is_binary(ty) {
+        return Some(value);
     }
+    // The catalogue speaks UTF-8, so bytes that are none have been replaced by question marks.
+    let exact = value.is_ascii() && !value.contains('?');
+    exact.then(|| value.bytes().fold("0x".to_owned(), |hex, byte| format!("{hex}{byte:02x}")))
+}
+
+fn is_binary(ty: &ColumnType) -> bool {
+    matches!(ty, ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob { .. })
 }
 
 #[cfg(test)]
@@ -123,6 +129,11 @@ mod tests {
     fn quotes_and_escapes_of_mariadb_are_taken_off() {
         assert_eq!(of(&with(r"'it''s \\ x'"), &text(), Flavour::MariaDb), value(b"\x08it's \\ x"));
         assert_eq!(of(&with(r"'x\0y'"), &ColumnType::VarBinary { max_bytes: 9 }, Flavour::MariaDb), value(b"\x03x\0y"));
+        assert_eq!(
+            of(&with("x'00ff'"), &ColumnType::VarBinary { max_bytes: 9 }, Flavour::MariaDb),
+            value(b"\x02\0\xff")
+        );
+        assert_eq!(of(&with("x'78'"), &text(), Flavour::MariaDb), ColumnDefault::Unknown);
         assert_eq!(of(&with("-3"), &int(), Flavour::MariaDb), value(&[0xfd, 0xff]));
     }
 
