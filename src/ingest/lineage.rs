@@ -29,7 +29,7 @@ impl ColumnSteps {
             match op {
                 AlterOp::AddColumn { name, default, .. } => steps.added.push((name.clone(), default.clone())),
                 AlterOp::DropColumn { name } => steps.dropped.push(name.clone()),
-                AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to } if from != to => {
+                AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to, .. } if from != to => {
                     steps.renamed.push((from.clone(), to.clone()));
                 }
                 AlterOp::RenameColumn { .. }

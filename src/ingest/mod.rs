@@ -12,11 +12,13 @@
 //! - `ddl`: what a statement changes.
 //! - `older_rows`: what rows of before a change hold under the new schema.
 //! - `lineage`: which older column, or which statement, a column comes from.
+//! - `disguise`: columns that the binlog calls `BINARY` and that are something else.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
 //! - `place`: chunks and whole-table reads into the log.
 //! - `state`: what stands beside the frames in the log.
 
 mod ddl;
+mod disguise;
 mod lineage;
 mod older_rows;
 mod place;

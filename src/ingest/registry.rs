@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::disguise::Typed;
 use super::lineage::ColumnSteps;
 use super::state::{self, Counts, TableRecord};
 use super::writer::LogWriter;
@@ -32,6 +33,8 @@ pub(super) struct Table {
     pub(super) steps: Vec<ColumnSteps>,
     /// Rows of before that DDL have to be read again once the schema is known.
     pub(super) reread: bool,
+    /// What DDL since `current` has said of types that the binlog does not tell.
+    pub(super) typed: Typed,
     counts: Counts,
     /// Rows of the open group.
     open: Counts,
@@ -42,7 +45,8 @@ pub(super) struct Table {
 impl Table {
     fn new(name: TableName) -> Self {
         let (counts, open) = (Counts::default(), Counts::default());
-        Self { name, current: None, steps: Vec::new(), reread: false, counts, open, dirty: false }
+        let typed = Typed::default();
+        Self { name, current: None, steps: Vec::new(), reread: false, typed, counts, open, dirty: false }
     }
 
     /// Counts rows of the open group.
@@ -91,6 +95,9 @@ impl Registry {
                 let plan = Arc::new(compile(&schema)?);
                 table.current = Some(Current { id, schema, plan });
             }
+        }
+        for (name, typed) in state::typed(reader)? {
+            registry.entry(&name).typed = typed;
         }
         for (name, counts) in state::counts(reader)? {
             registry.entry(&name).counts = counts;
@@ -155,6 +162,7 @@ impl Registry {
         table.reread = false;
         let name = table.name.clone();
         self.store(&name, writer)?;
+        self.settle_types(&name, writer)?;
         Ok((before, id))
     }
 
@@ -165,6 +173,9 @@ impl Registry {
         table.steps.clear();
         table.reread = false;
         writer.remove(&state::table_key(name));
+        if !std::mem::take(&mut table.typed).is_empty() {
+            writer.remove(&state::typed_key(name));
+        }
     }
 
     /// Notes a DDL whose result is not known yet.
@@ -183,12 +194,38 @@ impl Registry {
 
     /// What the noted DDL came to is the schema that the table has already.
     pub(super) fn settle(&mut self, name: &TableName, writer: &mut LogWriter) -> Result<(), Failure> {
+        self.settle_types(name, writer)?;
         let table = self.entry(name);
         if table.steps.is_empty() {
             return Ok(());
         }
         table.steps.clear();
         self.store(name, writer)
+    }
+
+    /// What DDL has said of the table's types.
+    pub(super) fn typed(&mut self, name: &TableName) -> &Typed {
+        &self.entry(name).typed
+    }
+
+    /// Notes what DDL has said of the table's types.
+    pub(super) fn set_typed(&mut self, name: &TableName, typed: Typed, writer: &mut LogWriter) -> Result<(), Failure> {
+        let table = self.entry(name);
+        if table.typed == typed {
+            return Ok(());
+        }
+        if typed.is_empty() {
+            writer.remove(&state::typed_key(name));
+        } else {
+            writer.put(&state::typed_key(name), &encode("a table's types", &typed)?);
+        }
+        table.typed = typed;
+        Ok(())
+    }
+
+    fn settle_types(&mut self, name: &TableName, writer: &mut LogWriter) -> Result<(), Failure> {
+        let settled = self.typed(name).settled();
+        self.set_typed(name, settled, writer)
     }
 
     /// Whether DDL of the table was noted whose result is not known yet.

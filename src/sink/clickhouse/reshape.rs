@@ -166,10 +166,10 @@ pub(super) fn reshape(
         });
     }
     if rebuild || key_changed || names_cross(&layout, &steps) {
-        let is_filled = layout
-            .key
-            .iter()
-            .all(|place| origins.get(*place).is_some_and(|origin| matches!(origin, Origin::Kept { .. })));
+        let is_filled = layout.key.iter().all(|place| match (origins.get(*place), layout.columns.get(*place)) {
+            (Some(Origin::Kept { ty, .. }), Some(column)) => is_told_from(ty, &column.ty),
+            _ => false,
+        });
         return Ok((layout, Way::Rebuild { origins, is_filled }));
     }
     Ok((layout, Way::Alter(steps)))
@@ -279,6 +279,14 @@ fn names_cross(layout: &Layout, steps: &[Step]) -> bool {
         Step::Add { column } => layout.columns.get(*column).is_some_and(|column| is_left(&column.name)),
         Step::Widen { .. } | Step::SetAside { .. } | Step::Drop { .. } => false,
     })
+}
+
+/// Whether a key of the type `new` can be told from one of the type `old`. A UUID or an address may have been bytes or text, which are
+/// both strings here, and the source has ways of its own between them.
+fn is_told_from(old: &str, new: &str) -> bool {
+    let is_address =
+        |ty: &str| Type::parse(ty).is_some_and(|ty| matches!(ty.base, Base::Uuid | Base::Ipv6 | Base::Ipv4));
+    old == new || !(is_address(old) || is_address(new))
 }
 
 /// Whether every value of `old` is the same value in `new`, and the server converts it in place.
