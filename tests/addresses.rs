@@ -224,13 +224,18 @@ async fn types_that_changed_while_nobody_was_reading_are_followed_statement_by_s
             "ALTER TABLE made MODIFY u BINARY(16), MODIFY b VARCHAR(20); INSERT INTO made VALUES (2, 'y', 'z')",
         )
         .await;
+        run(
+            &sandbox,
+            "CREATE TABLE alike LIKE made; INSERT INTO alike VALUES (1, 'a', 'b'); ALTER TABLE alike MODIFY u UUID",
+        )
+        .await;
         run(&sandbox, "ALTER TABLE twice ADD x INT; INSERT INTO twice VALUES (2, UUID(), 'y', 1)").await;
         run(&sandbox, "ALTER TABLE twice MODIFY u VARCHAR(36); INSERT INTO twice VALUES (3, 'text', 'y', 1)").await;
         run(&sandbox, "UPDATE twice SET u = UUID() WHERE id = 3; ALTER TABLE twice MODIFY u UUID, DROP b").await;
         run(&sandbox, "INSERT INTO twice VALUES (4, UUID(), 1)").await;
         sandbox.run_once();
 
-        assert_eq!(assert_mirrored(&sandbox, sink).await.rows, 2 + 2 * STEPS.len() + 2 + 4);
+        assert_eq!(assert_mirrored(&sandbox, sink).await.rows, 2 + 2 * STEPS.len() + 3 + 4);
     }
 }
 
@@ -291,6 +296,34 @@ async fn a_part_of_a_table_is_read_again_by_a_condition_on_a_uuid_on_mariadb() {
     daemon.stop();
 
     assert_eq!(sandbox.assert_mirrored().await.rows, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_becomes_a_uuid_or_stops_being_one_keeps_its_rows_on_mariadb() {
+    for sink in SINKS {
+        let sandbox = sandbox(sink).await;
+        run(&sandbox, "CREATE TABLE t (id BINARY(16) PRIMARY KEY, v INT)").await;
+        run(
+            &sandbox,
+            "INSERT INTO t VALUES ('0123456789abcdef', 1), ('abcdefghijklmnop', 2), (x'123456789abc10008000', 3)",
+        )
+        .await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+        for change in [
+            "ALTER TABLE t MODIFY id UUID NOT NULL",
+            "INSERT INTO t VALUES (UUID(), 4); UPDATE t SET id = UUID() WHERE v = 2",
+            "ALTER TABLE t MODIFY id VARCHAR(40) NOT NULL; INSERT INTO t VALUES ('::1', 5); DELETE FROM t WHERE v <> 5",
+            "ALTER TABLE t MODIFY id INET6 NOT NULL; INSERT INTO t VALUES ('::2:0', 6)",
+            "ALTER TABLE t MODIFY id BINARY(16) NOT NULL; INSERT INTO t VALUES ('bytes', 7); DELETE FROM t WHERE v = 5",
+        ] {
+            run(&sandbox, change).await;
+            sandbox.caught_up(&mut daemon).await;
+            assert_mirrored(&sandbox, sink).await;
+        }
+        daemon.stop();
+        assert_eq!(assert_mirrored(&sandbox, sink).await.rows, 2);
+    }
 }
 
 /// Says how the run ended that must not have ended well.

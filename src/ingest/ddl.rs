@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::disguise::Typed;
 use super::lineage::{ColumnSteps, Lineage};
 use super::older_rows::{renames, reread_reason, set_defaults};
 use super::registry::Registry;
 use super::session::Session;
 use super::state::Reread;
+use super::typed::Typed;
 use crate::codec::frame::{FrameHeader, TableChange};
 use crate::error::Failure;
 use crate::model::{ColumnDefault, Origin, TableName, TableSchema};
@@ -117,10 +117,11 @@ impl Session<'_> {
             self.drop_table(&table, origin)?;
         }
         self.forget(&table);
-        let typed = Typed::created(create.columns.as_deref());
+        let columns = create.columns.or_else(|| self.ctx.registry.columns_of(create.like.as_ref()?));
+        let typed = Typed::created(columns.as_deref());
         self.ctx.registry.set_typed(&table, typed, &mut self.ctx.writer)?;
         let Some(found) = self.describe(&table).await? else { return Ok(()) };
-        let Some(columns) = create.columns else {
+        let Some(columns) = columns else {
             self.adopt(found, None, origin)?;
             return self.described_now(&table).await;
         };

@@ -129,7 +129,7 @@ impl Lineage {
 }
 
 /// Column names compare without case, whatever the table names do.
-fn same(a: &str, b: &str) -> bool {
+pub(super) fn same(a: &str, b: &str) -> bool {
     a.chars().flat_map(char::to_lowercase).eq(b.chars().flat_map(char::to_lowercase))
 }
 

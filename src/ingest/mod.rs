@@ -12,6 +12,7 @@
 //! - `ddl`: what a statement changes.
 //! - `older_rows`: what rows of before a change hold under the new schema.
 //! - `lineage`: which older column, or which statement, a column comes from.
+//! - `typed`: what statements say of types that the binlog does not tell.
 //! - `disguise`: columns that the binlog calls `BINARY` and that are something else.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
 //! - `place`: chunks and whole-table reads into the log.
@@ -27,6 +28,7 @@ mod registry;
 mod run;
 mod session;
 mod state;
+mod typed;
 mod windows;
 mod writer;
 

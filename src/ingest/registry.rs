@@ -6,15 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::disguise::Typed;
 use super::lineage::ColumnSteps;
 use super::state::{self, Counts, TableRecord};
+use super::typed::Typed;
 use super::writer::LogWriter;
 use crate::codec::catalog::{Catalog, encode_schema, state_key};
 use crate::codec::row_image::Plan;
 use crate::codec::state::encode;
 use crate::error::Failure;
-use crate::model::{SchemaId, TableName, TableSchema};
+use crate::model::{SchemaId, SourcePosition, TableName, TableSchema};
 
 /// A schema with what reading its images needs.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub(super) struct Registry {
     by_name: HashMap<TableName, usize>,
     next_schema: u32,
     dirty: Vec<usize>,
+    /// Tables with types that were described ahead of the stream.
+    described: Vec<usize>,
 }
 
 /// Compiles the plan of a schema; a column that cannot be read stops the stream by name.
@@ -97,7 +99,8 @@ impl Registry {
             }
         }
         for (name, typed) in state::typed(reader)? {
-            registry.entry(&name).typed = typed;
+            let index = registry.index(&name);
+            registry.note_typed(index, typed);
         }
         for (name, counts) in state::counts(reader)? {
             registry.entry(&name).counts = counts;
@@ -210,8 +213,8 @@ impl Registry {
 
     /// Notes what DDL has said of the table's types.
     pub(super) fn set_typed(&mut self, name: &TableName, typed: Typed, writer: &mut LogWriter) -> Result<(), Failure> {
-        let table = self.entry(name);
-        if table.typed == typed {
+        let index = self.index(name);
+        if self.typed(name) == &typed {
             return Ok(());
         }
         if typed.is_empty() {
@@ -219,8 +222,17 @@ impl Registry {
         } else {
             writer.put(&state::typed_key(name), &encode("a table's types", &typed)?);
         }
-        table.typed = typed;
+        self.note_typed(index, typed);
         Ok(())
+    }
+
+    fn note_typed(&mut self, index: usize, typed: Typed) {
+        if typed.is_described() && !self.described.contains(&index) {
+            self.described.push(index);
+        }
+        if let Some(table) = self.tables.get_mut(index) {
+            table.typed = typed;
+        }
     }
 
     fn settle_types(&mut self, name: &TableName, writer: &mut LogWriter) -> Result<(), Failure> {
@@ -263,8 +275,18 @@ impl Registry {
         }
     }
 
-    /// Stores the counters that have changed since the last checkpoint, with the groups that have ended.
-    pub(super) fn checkpoint(&mut self, writer: &mut LogWriter) -> Result<(), Failure> {
+    /// Stores the counters that have changed since the last checkpoint, with the groups that have ended, which end at `at`: what was
+    /// described of a table before that is true of the table here.
+    pub(super) fn checkpoint(&mut self, at: &SourcePosition, writer: &mut LogWriter) -> Result<(), Failure> {
+        for index in std::mem::take(&mut self.described) {
+            let Some(table) = self.tables.get_mut(index) else { continue };
+            if table.typed.reached(at) {
+                let value = encode("a table's types", &table.typed)?;
+                writer.checkpoint(&state::typed_key(&table.name), &value);
+            } else if table.typed.is_described() {
+                self.described.push(index);
+            }
+        }
         for index in self.dirty.drain(..) {
             let Some(table) = self.tables.get_mut(index) else { continue };
             table.dirty = false;

@@ -230,7 +230,7 @@ impl<'a> Session<'a> {
         self.ctx.writer.checkpoint(SOURCE_POSITION, &encode("the source position", at)?);
         let last = encode("the source's last lsn", &self.ctx.writer.last_lsn())?;
         self.ctx.writer.checkpoint(SOURCE_LSN, &last);
-        self.ctx.registry.checkpoint(&mut self.ctx.writer)
+        self.ctx.registry.checkpoint(at, &mut self.ctx.writer)
     }
 
     /// Whether taking `bytes` of rows needs [`Session::save_position`] first.

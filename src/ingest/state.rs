@@ -11,8 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::disguise::Typed;
 use super::lineage::ColumnSteps;
+use super::typed::Typed;
 use crate::codec::state::{SOURCE_POSITION, get, name_key, named};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};

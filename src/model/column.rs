@@ -2,7 +2,8 @@
 //!
 //! A [`ColumnType`] says everything that is needed to read one value out of a row image and to name its exact range at
 //! a sink. It comes from a `TABLE_MAP` event with full metadata (WL#4618) or from `information_schema`; both must give
-//! equal values for the same table, so nothing stands here that only one of them knows.
+//! equal values for the same table, so nothing stands here that only one of them knows; but for MariaDB's `UUID`, `INET6` and
+//! `INET4`, which `TABLE_MAP` calls `BINARY` ([`ColumnType::as_told`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +176,7 @@ impl ColumnType {
     }
 
     /// The type as a `TABLE_MAP` tells it.
+    #[must_use]
     pub fn as_told(&self) -> Self {
         self.told_as_binary().map_or_else(|| self.clone(), |length| Self::Binary { length })
     }

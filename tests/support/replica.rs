@@ -38,9 +38,8 @@ fn rule(ty: &str, column: &str) -> (String, Rule) {
             let scale = ty.trim_end_matches(')').rsplit(", ").next().unwrap();
             (format!("toDecimalString({column}, {scale})"), Rule::Text)
         }
-        "Date32" | "DateTime64" | "Time64" => (format!("toString({column})"), Rule::Text),
+        "Date32" | "DateTime64" | "Time64" | "UUID" | "IPv6" | "IPv4" => (format!("toString({column})"), Rule::Text),
         "String" => (column.to_owned(), Rule::Text),
-        "UUID" | "IPv6" | "IPv4" => (format!("toString({column})"), Rule::Text),
         // The bytes of a vector as the source sends them: reinterpretAsString would cut zeros off their end.
         "Array" if ty == "Array(Float32)" => (
             format!("unhex(arrayStringConcat(arrayMap(x -> hex(reinterpretAsFixedString(x)), {column})))"),

@@ -90,14 +90,14 @@ impl Inet6 {
         for (place, group) in groups.into_iter().enumerate() {
             if place == gap_at {
                 out.extend_from_slice(b"::");
-            } else if place > gap_at && place < gap_at + gap_len {
-                continue;
-            } else {
-                if place > 0 && place != gap_at + gap_len {
-                    out.push(b':');
-                }
-                write!(out, "{group:x}").expect("writing to a Vec cannot fail");
             }
+            if (gap_at..gap_at + gap_len).contains(&place) {
+                continue;
+            }
+            if place > 0 && place != gap_at + gap_len {
+                out.push(b':');
+            }
+            write!(out, "{group:x}").expect("writing to a Vec cannot fail");
         }
     }
 }

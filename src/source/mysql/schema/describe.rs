@@ -16,7 +16,7 @@ use crate::model::{Column, ColumnDefault, ColumnType, TableName, TableSchema};
 /// A table, as the catalogue describes it.
 #[derive(Clone, Debug)]
 pub struct Described {
-    /// The schema, equal to what `TABLE_MAP` tells.
+    /// The schema, equal to what `TABLE_MAP` tells, but for the types that it calls `BINARY`.
     pub schema: TableSchema,
     /// What a reader needs of each column, in the order of the schema.
     pub columns: Vec<ColumnFacts>,
