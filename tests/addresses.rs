@@ -7,7 +7,7 @@ use crate::support::compare::Compared;
 use crate::support::history::{assert_history, assert_history_in_clickhouse};
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::{Kind, Server};
-use crate::support::workload::{Shape, Workload};
+use crate::support::workload::Workload;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sink {
@@ -101,7 +101,7 @@ async fn every_value_is_the_servers_own_from_the_snapshot_and_from_the_stream_on
 async fn tables_by_uuid_and_address_are_read_in_chunks_while_they_are_written_on_mariadb() {
     for sink in SINKS {
         let mut sandbox = sandbox(sink).await;
-        let workload = Workload::new(DATABASE).with_shapes(&Shape::OF_MARIADB).with_connections(3);
+        let workload = Workload::new(DATABASE).of_mariadb().with_connections(3);
         workload.create(&sandbox.server, 600).await;
         sandbox.set("/source/snapshot", json!({ "chunk_rows": 25, "parallel": 2 }));
 
@@ -240,6 +240,31 @@ async fn types_that_changed_while_nobody_was_reading_are_followed_statement_by_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_changes_of_definitions_are_followed_through_kills_on_mariadb() {
+    for sink in SINKS {
+        let sandbox = sandbox(sink).await;
+        let workload = Workload::new(DATABASE).of_mariadb().with_ddl();
+        workload.create(&sandbox.server, 100).await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+
+        let writing = workload.start(&sandbox.server);
+        for _ in 0..4 {
+            writing.progressed_by(120).await;
+            daemon.kill();
+            // What it comes back to is behind it, definitions included.
+            writing.progressed_by(120).await;
+            daemon = sandbox.start();
+        }
+        writing.stop().await;
+        sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert!(assert_mirrored(&sandbox, sink).await.rows > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changelog_holds_what_a_column_was_when_the_change_was_made_on_mariadb() {
     let mut sandbox = sandbox(Sink::Sqlite).await;
     sandbox.set("/sinks/0/mode", json!("history"));
@@ -280,7 +305,7 @@ async fn a_changelog_holds_what_a_column_was_when_the_change_was_made_on_mariadb
 async fn a_part_of_a_table_is_read_again_by_a_condition_on_a_uuid_on_mariadb() {
     let mut sandbox = sandbox(Sink::Sqlite).await;
     sandbox.set("/source/snapshot", json!({ "chunk_rows": 7 }));
-    let workload = Workload::new(DATABASE).with_shapes(&Shape::OF_MARIADB);
+    let workload = Workload::new(DATABASE).of_mariadb();
     workload.create(&sandbox.server, 200).await;
     let mut daemon = sandbox.start();
     sandbox.caught_up(&mut daemon).await;
