@@ -19,7 +19,7 @@
 //! # The files
 //! In the order in which a frame passes them: `append` packs frames into blocks (`record`), `command` carries them
 //! to the `writer` thread, which puts what has queued into one `commit`, publishes it (`tail`), and trims behind the slowest `cursor`; `read` gives
-//! blocks back. `tables` names what is stored, `open` locks and recovers, `read_only` and its `overlay` do without changing the file, `verify` checks everything, `handle` owns the thread, `capacity` keeps the file within its limit.
+//! blocks back. `tables` names what is stored, `open` locks and recovers, `file` reserves room on disk, `read_only` and its `overlay` do without changing the file, `verify` checks everything, `handle` owns the thread, `capacity` keeps the file within its limit.
 //!
 //! # Example
 //! ```
@@ -55,6 +55,7 @@ mod commit;
 mod create;
 mod cursor;
 mod error;
+mod file;
 mod handle;
 mod log;
 mod lsn;

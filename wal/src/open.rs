@@ -24,6 +24,7 @@ use crate::commit::{Batch, LogState};
 use crate::create;
 use crate::cursor::CursorRecord;
 use crate::error::{Error, storage};
+use crate::file::LogFile;
 use crate::handle::Handle;
 use crate::lsn::LogId;
 use crate::tables::{self, BLOCKS, CURSORS, IDENTITY, LOG, STATE, TAIL, Tail};
@@ -62,7 +63,8 @@ pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, A
     if !path.try_exists().map_err(io("look for", &path))? {
         create::file(directory, &path)?;
     }
-    let database = builder(options.cache_bytes).open(&path).map_err(storage("open the log file"))?;
+    let file = LogFile::open(&path, options.max_size)?;
+    let database = builder(options.cache_bytes).create_with_backend(file).map_err(storage("open the log file"))?;
     let store = Store { database, path: Some(path), read_only: false, _lock: Some(lock) };
     start(store, limits)
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::lsn::Lsn;
 
 /// Bytes of a block of `stat(2)`, whatever the file system uses.
-const STAT_BLOCK: u64 = 512;
+pub(crate) const STAT_BLOCK: u64 = 512;
 
 /// Numbers about a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,135 @@
+//! The log's file as redb sees it, with room on disk reserved ahead of what it writes.
+//!
+//! Promises: what redb asks for is what the file gets. Pages written where the file system has reserved blocks already cost it less
+//! work than pages whose blocks it has to find one by one (about a seventh of the CPU time of filling a log, on ext4). The room does not
+//! change the length of the file, and none is reserved in the upper half of `max_size`, so that the log keeps its limit.
+//! Where the file system cannot reserve, nothing is reserved and nothing else changes.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Bound;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
+use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::error::{Error, storage};
+use crate::open::io as failed;
+use crate::stats::STAT_BLOCK;
+
+/// How far ahead room is reserved, and the most that the file takes on disk without use.
+const STEP: u64 = 8 * 1024 * 1024;
+
+/// redb's file, and where the next room is to be reserved.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    backend: FileBackend,
+    file: File,
+    ahead: Mutex<Ahead>,
+}
+
+#[derive(Debug)]
+struct Ahead {
+    /// What lies below is reserved or was written.
+    end: u64,
+    /// Nothing is reserved beyond.
+    most: u64,
+}
+
+impl LogFile {
+    /// Opens the file of a log that may take `max_size` on disk.
+    pub(crate) fn open(path: &Path, max_size: u64) -> Result<Self, Error> {
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed("open", path))?;
+        let metadata = file.metadata().map_err(failed("read the size of", path))?;
+        if metadata.len() == 0 {
+            // redb would begin a new database in it.
+            return Err(failed("open", path)(io::Error::new(io::ErrorKind::InvalidData, "the file is empty")));
+        }
+        // redb fills a file from its beginning, and pages are not given back to the file system.
+        let end = metadata.blocks().saturating_mul(STAT_BLOCK);
+        let handle = file.try_clone().map_err(failed("open", path))?;
+        let backend = FileBackend::new(file).map_err(storage("open the log file"))?;
+        Ok(Self { backend, file: handle, ahead: Mutex::new(Ahead { end, most: max_size / 2 }) })
+    }
+
+    /// Reserves the next room when a write of `length` bytes at `offset` goes beyond what there is. A write far ahead, as redb makes at the
+    /// end of the file, moves nothing.
+    fn reserve(&self, offset: u64, length: u64) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let write_end = offset.saturating_add(length);
+        if write_end <= ahead.end || offset > ahead.end.saturating_add(STEP) {
+            return;
+        }
+        let from = offset.max(ahead.end);
+        if write_end.saturating_add(STEP) > ahead.most {
+            return;
+        }
+        let step = write_end.saturating_sub(from).saturating_add(STEP);
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, step) {
+            Ok(()) => ahead.end = from.saturating_add(step),
+            Err(error) => {
+                // The write says whether the disk is full.
+                tracing::debug!(%error, "no room is reserved ahead in the log's file");
+                ahead.most = 0;
+            }
+        }
+    }
+}
+
+impl StorageBackend for LogFile {
+    fn len(&self) -> io::Result<u64> {
+        self.backend.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.backend.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        // Truncation gives up what is reserved behind the new end.
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.end = ahead.end.min(len);
+        drop(ahead);
+        self.backend.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.backend.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.reserve(offset, u64::try_from(data.len()).unwrap_or(u64::MAX));
+        self.backend.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.backend.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.backend.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.backend.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.backend.query_lock_range(start, end)
+    }
+}
