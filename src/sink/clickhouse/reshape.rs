@@ -320,6 +320,19 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_not_told_from_strings_that_were_addresses() {
+        for (old, new, told) in [
+            ("Int32", "String", true),
+            ("UUID", "UUID", true),
+            ("String", "UUID", false),
+            ("UUID", "String", false),
+            ("IPv6", "IPv4", false),
+        ] {
+            assert_eq!(is_told_from(old, new), told, "{old} to {new}");
+        }
+    }
+
+    #[test]
     fn only_a_type_that_holds_every_value_in_the_same_form_is_wider() {
         for (old, new, wider) in [
             ("Int8", "Int32", true),
