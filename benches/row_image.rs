@@ -11,7 +11,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use orders::body::body;
 use replicator::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, ImageError, Json, Plan, RowVisitor, Text, Time, Timestamp, ValueError,
+    Bytes, Date, DateTime, Decimal, ImageError, Inet4, Inet6, Json, Plan, RowVisitor, Text, Time, Timestamp, Uuid,
+    ValueError,
 };
 
 const ROWS: u32 = 10_000;
@@ -98,6 +99,18 @@ impl RowVisitor for Encode {
     }
     fn vector(&mut self, _: usize, value: &[u8]) -> Result<(), ValueError> {
         self.out.extend_from_slice(value);
+        Ok(())
+    }
+    fn uuid(&mut self, _: usize, value: Uuid) -> Result<(), ValueError> {
+        self.out.extend_from_slice(&value.0);
+        Ok(())
+    }
+    fn inet6(&mut self, _: usize, value: Inet6) -> Result<(), ValueError> {
+        self.out.extend_from_slice(&value.0);
+        Ok(())
+    }
+    fn inet4(&mut self, _: usize, value: Inet4) -> Result<(), ValueError> {
+        self.out.extend_from_slice(&value.0);
         Ok(())
     }
 }

@@ -93,32 +93,6 @@ async fn an_alter_in_two_phases_changes_the_copy_once_on_mariadb() {
     assert_eq!(events.iter().filter(|row| started(row)).count(), 3, "the server wrote every ALTER in two phases");
 }
 
-/// To the binlog such a column is a BINARY of its length.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_column_that_only_looks_like_binary_stops_the_stream_by_its_name_on_mariadb() {
-    // The third is renamed before its first rows are read, so that the server does not describe it by its name in the stream.
-    for (ty, value, name) in
-        [("UUID", "UUID()", "t"), ("INET4", "'192.0.2.1'", "t"), ("INET6", "'2001:db8::1'", "later")]
-    {
-        let mut sandbox = Sandbox::on(Server::start(Kind::MariaDb).await).await;
-        sandbox.set("/source/startup_mode", json!("latest"));
-        sandbox.server.exec(format!("CREATE TABLE {DATABASE}.t (id INT PRIMARY KEY, plain BINARY(4), odd {ty})")).await;
-        sandbox.run_once();
-        sandbox.server.exec(format!("INSERT INTO {DATABASE}.t VALUES (1, 'x', {value})")).await;
-        if name != "t" {
-            sandbox.server.exec(format!("RENAME TABLE {DATABASE}.t TO {DATABASE}.{name}")).await;
-        }
-
-        let output = sandbox.run(&["start", "--once"]);
-
-        assert_eq!(output.status.code(), Some(1));
-        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
-        let expected =
-            format!("column \"odd\" of table \"shop.{name}\" has type {}, which is not supported", ty.to_lowercase());
-        assert!(said.contains(&expected) && said.contains("source.exclude"), "{said}");
-    }
-}
-
 /// A sink that comes when the log is trimmed has every table read again, also one that nobody can read; it is told of one without rows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_to_the_end_does_not_wait_for_a_table_that_cannot_be_read_again_on_mariadb() {
@@ -127,7 +101,7 @@ async fn a_run_to_the_end_does_not_wait_for_a_table_that_cannot_be_read_again_on
     sandbox
         .server
         .exec(format!(
-            "USE {DATABASE}; CREATE TABLE odd (id INT PRIMARY KEY, u UUID); CREATE TABLE t (id INT PRIMARY KEY)"
+            "USE {DATABASE}; CREATE TABLE odd (id INT PRIMARY KEY, v VARCHAR(9) COMPRESSED); CREATE TABLE t (id INT PRIMARY KEY)"
         ))
         .await;
     sandbox.run_once();
@@ -147,7 +121,7 @@ async fn a_run_to_the_end_does_not_wait_for_a_table_that_cannot_be_read_again_on
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("a new sink on a log that was trimmed"), "{said}");
     let end = said.lines().filter(|line| line.contains("error:")).collect::<Vec<_>>().join("\n");
-    assert!(end.contains("'shop.odd'") && end.contains("uuid"), "{said}");
+    assert!(end.contains("'shop.odd'") && end.contains("COMPRESSED"), "{said}");
     let late = rusqlite::Connection::open(sandbox.path("late.db")).unwrap();
     let numbers = |sql: &str| -> Vec<i64> {
         late.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()

@@ -12,6 +12,7 @@
 #[macro_use]
 mod support; // servers, the daemon, comparing both sides, random writers: no test of the product itself
 
+mod addresses; // MariaDB's UUID, INET6 and INET4, which the binlog does not tell from bytes
 mod architecture; // the import rules between the modules of src/
 mod backfill; // tables that are read again on request: the copy equals the source
 mod cli; // the program as a shell meets it, without a server

@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use replicator::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, Json, Plan, ReadError, RowVisitor, Text, Time, Timestamp, ValueError,
+    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, Plan, ReadError, RowVisitor, Text, Time, Timestamp, Uuid, ValueError,
 };
 use replicator::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, TableName, TableSchema};
 
@@ -109,6 +109,24 @@ impl RowVisitor for Print {
         assert_eq!(value.len() % 4, 0);
         Ok(())
     }
+    fn uuid(&mut self, _: usize, value: Uuid) -> Result<(), ValueError> {
+        self.text.clear();
+        value.write_text(&mut self.text);
+        assert_eq!(Uuid::parse(&self.text), Some(value));
+        Ok(())
+    }
+    fn inet6(&mut self, _: usize, value: Inet6) -> Result<(), ValueError> {
+        self.text.clear();
+        value.write_text(&mut self.text);
+        assert_eq!(Inet6::parse(&self.text), Some(value));
+        Ok(())
+    }
+    fn inet4(&mut self, _: usize, value: Inet4) -> Result<(), ValueError> {
+        self.text.clear();
+        value.write_text(&mut self.text);
+        assert_eq!(Inet4::parse(&self.text), Some(value));
+        Ok(())
+    }
 }
 
 const WIDTHS: [IntWidth; 5] = [IntWidth::W1, IntWidth::W2, IntWidth::W3, IntWidth::W4, IntWidth::W8];
@@ -128,6 +146,9 @@ fn column_type(pick: u8) -> ColumnType {
         0 => ColumnType::Int { width: WIDTHS[usize::from(parameter % 5)], unsigned: parameter > 7 },
         1 => ColumnType::Double,
         2 => ColumnType::Decimal { precision: 1 + parameter * 4, scale: parameter },
+        3 if parameter > 12 => ColumnType::Uuid,
+        3 if parameter > 10 => ColumnType::Inet6,
+        3 if parameter > 9 => ColumnType::Inet4,
         3 if parameter > 7 => ColumnType::Year,
         3 => ColumnType::Date,
         4 => ColumnType::Time { fsp },

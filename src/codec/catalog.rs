@@ -104,3 +104,36 @@ impl Catalog {
         Ok(all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Column, ColumnDefault, ColumnType, Key, KeyKind, TableName};
+
+    /// Logs hold a type by its place in the list of types; what is new stands behind what is old.
+    #[test]
+    fn a_stored_type_keeps_its_number() {
+        let stored = |ty: ColumnType| {
+            let column = Column { name: "c".into(), ty, nullable: true, default: ColumnDefault::Null };
+            let key = Some(Key { kind: KeyKind::Primary, columns: vec![0] });
+            let schema = TableSchema { name: TableName::new("d", "t"), columns: vec![column], key };
+            let bytes = encode_schema(&schema).unwrap();
+            assert_eq!(decode_schema(&bytes).unwrap(), schema);
+            // Database, table, number of columns, the column's name.
+            bytes.get(2 + 2 + 1 + 2).copied()
+        };
+        for (ty, number) in [
+            (ColumnType::Float, 1),
+            (ColumnType::Binary { length: 16 }, 13),
+            (ColumnType::Json, 18),
+            (ColumnType::Geometry, 19),
+            (ColumnType::Vector, 20),
+            (ColumnType::Unsupported { code: 1, name: "x".into() }, 21),
+            (ColumnType::Uuid, 22),
+            (ColumnType::Inet6, 23),
+            (ColumnType::Inet4, 24),
+        ] {
+            assert_eq!(stored(ty.clone()), Some(number), "{ty:?}");
+        }
+    }
+}

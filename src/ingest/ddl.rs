@@ -17,11 +17,11 @@ use super::older_rows::{renames, reread_reason, set_defaults};
 use super::registry::Registry;
 use super::session::Session;
 use super::state::Reread;
+use super::typed::Typed;
 use crate::codec::frame::{FrameHeader, TableChange};
 use crate::error::Failure;
 use crate::model::{ColumnDefault, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
-use crate::source::mysql::schema::refuse_disguised;
 
 impl Session<'_> {
     /// Follows a statement that stands in the binlog as a text. Frames it needs are put into the open group.
@@ -117,9 +117,16 @@ impl Session<'_> {
             self.drop_table(&table, origin)?;
         }
         self.forget(&table);
+        let columns = create.columns.or_else(|| self.ctx.registry.columns_of(create.like.as_ref()?));
+        let typed = Typed::created(columns.as_deref());
+        self.ctx.registry.set_typed(&table, typed, &mut self.ctx.writer)?;
         let Some(found) = self.describe(&table).await? else { return Ok(()) };
-        let now = column_names(&found);
-        if create.columns.as_ref().is_some_and(|columns| !same_names(columns, &now)) {
+        let Some(columns) = columns else {
+            self.adopt(found, None, origin)?;
+            return self.described_now(&table).await;
+        };
+        let names: Vec<String> = columns.into_iter().map(|(name, _)| name).collect();
+        if !same_names(&names, &column_names(&found)) || !self.agrees_on_types(&found, &ColumnSteps::default()) {
             // Altered since: the schema of here comes with its first rows, or with the last ALTER.
             return Ok(());
         }
@@ -163,6 +170,7 @@ impl Session<'_> {
             self.reread(table, true, "its rows were changed without row events");
         }
         let steps = ColumnSteps::of(list);
+        self.alter_types(table, ops, origin)?;
         // After RENAME TO in the same statement the server knows the table by its new name.
         let asked = list.iter().rev().find_map(|op| match op {
             AlterOp::RenameTo(to) => Some(to.clone()),
@@ -181,7 +189,8 @@ impl Session<'_> {
         statements.push(steps.clone());
         let names = before.columns.iter().map(|column| column.name.as_str());
         let expected = Lineage::follow(names, &statements).names();
-        if foretold && same_names(&expected, &column_names(&found)) {
+        let is_of_here = foretold && same_names(&expected, &column_names(&found));
+        if is_of_here && self.agrees_on_types(&found, &steps) {
             return self.adopt(found, Some(steps), origin);
         }
         info!(%table, "the server already shows a later schema, or one that could not be foretold; it follows with the next rows");
@@ -200,25 +209,26 @@ impl Session<'_> {
             (false, true) => {
                 if let Some(found) = self.describe(to).await? {
                     self.adopt(found, None, origin)?;
+                    self.described_now(to).await?;
                 }
                 self.reread(to, true, "it was renamed from a table that is not captured");
                 Ok(())
             }
             (true, true) => {
+                self.check_description(from, origin, |_| true)?;
+                let typed = self.ctx.registry.typed(from).clone();
                 let Some(schema) = self.ctx.registry.current(from).map(|current| Arc::clone(&current.schema)) else {
                     self.ctx.registry.forget(from, &mut self.ctx.writer);
+                    self.ctx.registry.set_typed(to, typed, &mut self.ctx.writer)?;
                     self.reread(to, true, "it was renamed before its schema was known");
                     return Ok(());
                 };
                 let (steps, reread) = self.ctx.registry.pending(from);
                 self.ctx.registry.forget(from, &mut self.ctx.writer);
                 let schema = Arc::new(TableSchema { name: to.clone(), ..TableSchema::clone(&schema) });
-                // By its old name the server may not have described it any more when its first rows came.
-                if let Some(described) = self.describe(to).await? {
-                    refuse_disguised(&schema, &described)?;
-                }
                 let (_, id) = self.ctx.registry.set_schema(schema, &mut self.ctx.writer)?;
                 self.ctx.registry.pend(to, steps, reread, &mut self.ctx.writer)?;
+                self.ctx.registry.set_typed(to, typed, &mut self.ctx.writer)?;
                 if self.ctx.snapshot_unfinished(from)? || self.is_asked(from) {
                     self.reread(to, true, "it was renamed while its snapshot was being taken");
                 }
@@ -233,6 +243,7 @@ impl Session<'_> {
         }
         self.ctx.windows.invalidate(table);
         self.forget(table);
+        self.check_description(table, origin, |_| true)?;
         let known = self.ctx.registry.current(table).is_some();
         self.ctx.registry.forget(table, &mut self.ctx.writer);
         if known { self.change(origin, TableChange::Drop { table: table.clone() }) } else { Ok(()) }

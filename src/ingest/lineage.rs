@@ -29,7 +29,7 @@ impl ColumnSteps {
             match op {
                 AlterOp::AddColumn { name, default, .. } => steps.added.push((name.clone(), default.clone())),
                 AlterOp::DropColumn { name } => steps.dropped.push(name.clone()),
-                AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to } if from != to => {
+                AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to, .. } if from != to => {
                     steps.renamed.push((from.clone(), to.clone()));
                 }
                 AlterOp::RenameColumn { .. }
@@ -129,7 +129,7 @@ impl Lineage {
 }
 
 /// Column names compare without case, whatever the table names do.
-fn same(a: &str, b: &str) -> bool {
+pub(super) fn same(a: &str, b: &str) -> bool {
     a.chars().flat_map(char::to_lowercase).eq(b.chars().flat_map(char::to_lowercase))
 }
 

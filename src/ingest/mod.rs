@@ -12,11 +12,14 @@
 //! - `ddl`: what a statement changes.
 //! - `older_rows`: what rows of before a change hold under the new schema.
 //! - `lineage`: which older column, or which statement, a column comes from.
+//! - `typed`: what statements say of types that the binlog does not tell.
+//! - `disguise`: columns that the binlog calls `BINARY` and that are something else.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
 //! - `place`: chunks and whole-table reads into the log.
 //! - `state`: what stands beside the frames in the log.
 
 mod ddl;
+mod disguise;
 mod lineage;
 mod older_rows;
 mod place;
@@ -25,6 +28,7 @@ mod registry;
 mod run;
 mod session;
 mod state;
+mod typed;
 mod windows;
 mod writer;
 

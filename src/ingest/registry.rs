@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use super::lineage::ColumnSteps;
 use super::state::{self, Counts, TableRecord};
+use super::typed::Typed;
 use super::writer::LogWriter;
 use crate::codec::catalog::{Catalog, encode_schema, state_key};
 use crate::codec::row_image::Plan;
 use crate::codec::state::encode;
 use crate::error::Failure;
-use crate::model::{SchemaId, TableName, TableSchema};
+use crate::model::{SchemaId, SourcePosition, TableName, TableSchema};
 
 /// A schema with what reading its images needs.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Table {
     pub(super) steps: Vec<ColumnSteps>,
     /// Rows of before that DDL have to be read again once the schema is known.
     pub(super) reread: bool,
+    /// What DDL since `current` has said of types that the binlog does not tell.
+    pub(super) typed: Typed,
     counts: Counts,
     /// Rows of the open group.
     open: Counts,
@@ -42,7 +45,8 @@ pub(super) struct Table {
 impl Table {
     fn new(name: TableName) -> Self {
         let (counts, open) = (Counts::default(), Counts::default());
-        Self { name, current: None, steps: Vec::new(), reread: false, counts, open, dirty: false }
+        let typed = Typed::default();
+        Self { name, current: None, steps: Vec::new(), reread: false, typed, counts, open, dirty: false }
     }
 
     /// Counts rows of the open group.
@@ -63,6 +67,8 @@ pub(super) struct Registry {
     by_name: HashMap<TableName, usize>,
     next_schema: u32,
     dirty: Vec<usize>,
+    /// Tables with types that were described ahead of the stream.
+    described: Vec<usize>,
 }
 
 /// Compiles the plan of a schema; a column that cannot be read stops the stream by name.
@@ -91,6 +97,10 @@ impl Registry {
                 let plan = Arc::new(compile(&schema)?);
                 table.current = Some(Current { id, schema, plan });
             }
+        }
+        for (name, typed) in state::typed(reader)? {
+            let index = registry.index(&name);
+            registry.note_typed(index, typed);
         }
         for (name, counts) in state::counts(reader)? {
             registry.entry(&name).counts = counts;
@@ -155,6 +165,7 @@ impl Registry {
         table.reread = false;
         let name = table.name.clone();
         self.store(&name, writer)?;
+        self.settle_types(&name, writer)?;
         Ok((before, id))
     }
 
@@ -165,6 +176,9 @@ impl Registry {
         table.steps.clear();
         table.reread = false;
         writer.remove(&state::table_key(name));
+        if !std::mem::take(&mut table.typed).is_empty() {
+            writer.remove(&state::typed_key(name));
+        }
     }
 
     /// Notes a DDL whose result is not known yet.
@@ -183,12 +197,47 @@ impl Registry {
 
     /// What the noted DDL came to is the schema that the table has already.
     pub(super) fn settle(&mut self, name: &TableName, writer: &mut LogWriter) -> Result<(), Failure> {
+        self.settle_types(name, writer)?;
         let table = self.entry(name);
         if table.steps.is_empty() {
             return Ok(());
         }
         table.steps.clear();
         self.store(name, writer)
+    }
+
+    /// What DDL has said of the table's types.
+    pub(super) fn typed(&mut self, name: &TableName) -> &Typed {
+        &self.entry(name).typed
+    }
+
+    /// Notes what DDL has said of the table's types.
+    pub(super) fn set_typed(&mut self, name: &TableName, typed: Typed, writer: &mut LogWriter) -> Result<(), Failure> {
+        let index = self.index(name);
+        if self.typed(name) == &typed {
+            return Ok(());
+        }
+        if typed.is_empty() {
+            writer.remove(&state::typed_key(name));
+        } else {
+            writer.put(&state::typed_key(name), &encode("a table's types", &typed)?);
+        }
+        self.note_typed(index, typed);
+        Ok(())
+    }
+
+    fn note_typed(&mut self, index: usize, typed: Typed) {
+        if typed.is_described() && !self.described.contains(&index) {
+            self.described.push(index);
+        }
+        if let Some(table) = self.tables.get_mut(index) {
+            table.typed = typed;
+        }
+    }
+
+    fn settle_types(&mut self, name: &TableName, writer: &mut LogWriter) -> Result<(), Failure> {
+        let settled = self.typed(name).settled();
+        self.set_typed(name, settled, writer)
     }
 
     /// Whether DDL of the table was noted whose result is not known yet.
@@ -226,8 +275,18 @@ impl Registry {
         }
     }
 
-    /// Stores the counters that have changed since the last checkpoint, with the groups that have ended.
-    pub(super) fn checkpoint(&mut self, writer: &mut LogWriter) -> Result<(), Failure> {
+    /// Stores the counters that have changed since the last checkpoint, with the groups that have ended, which end at `at`: what was
+    /// described of a table before that is true of the table here.
+    pub(super) fn checkpoint(&mut self, at: &SourcePosition, writer: &mut LogWriter) -> Result<(), Failure> {
+        for index in std::mem::take(&mut self.described) {
+            let Some(table) = self.tables.get_mut(index) else { continue };
+            if table.typed.reached(at) {
+                let value = encode("a table's types", &table.typed)?;
+                writer.checkpoint(&state::typed_key(&table.name), &value);
+            } else if table.typed.is_described() {
+                self.described.push(index);
+            }
+        }
         for index in self.dirty.drain(..) {
             let Some(table) = self.tables.get_mut(index) else { continue };
             table.dirty = false;

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use mysql_async::Conn;
 
+use super::disguise::take_described;
 use super::registry::Current;
 use super::run::Ingest;
 use super::state::{self, Counts};
 use crate::codec::frame::{FrameHeader, RowOp};
 use crate::codec::state::{SOURCE_LSN, SOURCE_POSITION, encode};
 use crate::error::Failure;
-use crate::model::{Origin, SourcePosition, TableName, TableSchema};
+use crate::model::{FilePos, Origin, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::connect;
+use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::schema;
 use crate::source::mysql::server::ServerInfo;
 use crate::telemetry::SourcePhase;
@@ -70,10 +72,7 @@ impl<'a> Session<'a> {
 
     /// Asks the server for the table's schema as it is now. `None`: nothing is seen of it, so what `TABLE_MAP` tells has to do.
     pub(super) async fn describe(&mut self, table: &TableName) -> Result<Option<TableSchema>, Failure> {
-        let mut conn = match self.control.take() {
-            Some(conn) => conn,
-            None => self.open_control().await?,
-        };
+        let mut conn = self.take_control().await?;
         let flavour = self.server.flavour;
         let described = tokio::select! {
             described = async {
@@ -88,6 +87,21 @@ impl<'a> Session<'a> {
         Ok(described.map(|described| described.schema))
     }
 
+    /// The end of the binlog of now.
+    pub(super) async fn binlog_end(&mut self) -> Result<FilePos, Failure> {
+        let mut conn = self.take_control().await?;
+        let end = binlog_end(&mut conn, &self.server).await?;
+        self.control = Some(conn);
+        Ok(end)
+    }
+
+    async fn take_control(&mut self) -> Result<Conn, Failure> {
+        match self.control.take() {
+            Some(conn) => Ok(conn),
+            None => self.open_control().await,
+        }
+    }
+
     async fn open_control(&self) -> Result<Conn, Failure> {
         let mut conn = connect::connect(&self.ctx.plan).await?;
         // With autocommit off a question would hold its metadata lock for good, and block DDL on the source.
@@ -99,8 +113,10 @@ impl<'a> Session<'a> {
     /// A `TABLE_MAP` that differs from the last one of its table.
     pub(super) async fn schema(&mut self, seen: &TableSchema, origin: &Origin) -> Result<(), Failure> {
         let table = &seen.name;
+        let (mut seen, unknown) = self.undisguised(seen);
         if let Some(current) = self.ctx.registry.current(table)
-            && current.schema.same_image(seen)
+            && unknown.is_empty()
+            && current.schema.same_image(&seen)
             // A column may have gone and come again, and look the same.
             && !self.ctx.registry.has_pending(table)
         {
@@ -108,19 +124,18 @@ impl<'a> Session<'a> {
         }
         // A unique key stands only in information_schema, which may already show a later state.
         let described = self.describe(table).await?;
-        if let Some(described) = &described {
-            schema::refuse_disguised(seen, described)?;
-        }
-        let described = described.filter(|described| described.same_image(seen));
+        take_described(&mut seen, &unknown, described.as_ref())?;
+        let described = described.filter(|described| described.same_image(&seen));
         let adopted = described.unwrap_or_else(|| {
-            let mut schema = seen.clone();
+            let mut schema = seen;
             if schema.key.is_none() {
                 schema.key = self.ctx.registry.current(table).and_then(|current| kept_key(&current.schema, &schema));
             }
             schema
         });
         self.schemas.push(table.clone());
-        self.adopt(adopted, None, origin)
+        self.adopt(adopted, None, origin)?;
+        if unknown.is_empty() { Ok(()) } else { self.described_now(table).await }
     }
 
     /// Rows of one table, as the source sent them.
@@ -215,7 +230,7 @@ impl<'a> Session<'a> {
         self.ctx.writer.checkpoint(SOURCE_POSITION, &encode("the source position", at)?);
         let last = encode("the source's last lsn", &self.ctx.writer.last_lsn())?;
         self.ctx.writer.checkpoint(SOURCE_LSN, &last);
-        self.ctx.registry.checkpoint(&mut self.ctx.writer)
+        self.ctx.registry.checkpoint(at, &mut self.ctx.writer)
     }
 
     /// Whether taking `bytes` of rows needs [`Session::save_position`] first.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `source/position` | [`SourcePosition`]: everything before it is in the log |
 //! | `table/<database>\0<table>` | [`TableRecord`] |
+//! | `types/<database>\0<table>` | [`Typed`]: what DDL since the table's schema has said of types that the binlog does not tell |
 //! | `count/<database>\0<table>` | [`Counts`] |
 //! | `reread/<database>\0<table>` | [`Reread`]: a table to be read again, until its snapshot's own progress stands in the log |
 //! | `schema/<id>` | see [`crate::codec::catalog`] |
@@ -11,11 +12,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::lineage::ColumnSteps;
+use super::typed::Typed;
 use crate::codec::state::{SOURCE_POSITION, get, name_key, named};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
 
 const TABLES: &[u8] = b"table/";
+const TYPES: &[u8] = b"types/";
 const COUNTS: &[u8] = b"count/";
 const REREADS: &[u8] = b"reread/";
 
@@ -66,6 +69,10 @@ pub(super) fn table_key(table: &TableName) -> Vec<u8> {
     name_key(TABLES, table)
 }
 
+pub(super) fn typed_key(table: &TableName) -> Vec<u8> {
+    name_key(TYPES, table)
+}
+
 pub(super) fn count_key(table: &TableName) -> Vec<u8> {
     name_key(COUNTS, table)
 }
@@ -92,6 +99,10 @@ pub fn asked(reread: &Reread) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
 
 pub(super) fn tables(reader: &wal::Reader) -> Result<Vec<(TableName, TableRecord)>, Failure> {
     named(reader, TABLES, "a table record")
+}
+
+pub(super) fn typed(reader: &wal::Reader) -> Result<Vec<(TableName, Typed)>, Failure> {
+    named(reader, TYPES, "a table's types")
 }
 
 /// Where the source is to go on; `None` in a log that has never had a position.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, Json, Plan, RowVisitor, Text, Time, Timestamp, ValueError,
+    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, Plan, RowVisitor, Text, Time, Timestamp, Uuid, ValueError,
 };
 use crate::error::Failure;
 use crate::model::{Column, ColumnType, IntWidth, TableSchema};
@@ -160,6 +160,18 @@ impl RowVisitor for RowValues<'_> {
         self.put_hex(column, value);
         Ok(())
     }
+    fn uuid(&mut self, column: usize, value: Uuid) -> Result<(), ValueError> {
+        self.put_text(column, |text| value.write_text(text));
+        Ok(())
+    }
+    fn inet6(&mut self, column: usize, value: Inet6) -> Result<(), ValueError> {
+        self.put_text(column, |text| value.write_text(text));
+        Ok(())
+    }
+    fn inet4(&mut self, column: usize, value: Inet4) -> Result<(), ValueError> {
+        self.put_text(column, |text| value.write_text(text));
+        Ok(())
+    }
 }
 
 /// A column as a `CREATE TABLE` would have it, nearly.
@@ -201,6 +213,9 @@ fn type_in_words(ty: &ColumnType) -> String {
         ColumnType::Json => "JSON".to_owned(),
         ColumnType::Geometry => "GEOMETRY".to_owned(),
         ColumnType::Vector => "VECTOR".to_owned(),
+        ColumnType::Uuid => "UUID".to_owned(),
+        ColumnType::Inet6 => "INET6".to_owned(),
+        ColumnType::Inet4 => "INET4".to_owned(),
         ColumnType::Unsupported { name, .. } => format!("{name} (unsupported)"),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A [`ColumnType`] says everything that is needed to read one value out of a row image and to name its exact range at
 //! a sink. It comes from a `TABLE_MAP` event with full metadata (WL#4618) or from `information_schema`; both must give
-//! equal values for the same table, so nothing stands here that only one of them knows.
+//! equal values for the same table, so nothing stands here that only one of them knows; but for MariaDB's `UUID`, `INET6` and
+//! `INET4`, which `TABLE_MAP` calls `BINARY` ([`ColumnType::as_told`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +156,30 @@ pub enum ColumnType {
         /// What it is, for the error.
         name: String,
     },
+    // Behind the others, because the log stores a type by its place here.
+    /// MariaDB's `UUID`: 16 bytes in the order of its text. As [`ColumnType::Binary`] in the image.
+    Uuid,
+    /// MariaDB's `INET6`: 16 bytes in network order. As [`ColumnType::Binary`] in the image.
+    Inet6,
+    /// MariaDB's `INET4`: 4 bytes in network order. As [`ColumnType::Binary`] in the image.
+    Inet4,
+}
+
+impl ColumnType {
+    /// Length of the `BINARY` that a `TABLE_MAP` calls a column of this type; `None` of a type that is called what it is.
+    pub const fn told_as_binary(&self) -> Option<u16> {
+        match self {
+            Self::Uuid | Self::Inet6 => Some(16),
+            Self::Inet4 => Some(4),
+            _ => None,
+        }
+    }
+
+    /// The type as a `TABLE_MAP` tells it.
+    #[must_use]
+    pub fn as_told(&self) -> Self {
+        self.told_as_binary().map_or_else(|| self.clone(), |length| Self::Binary { length })
+    }
 }
 
 /// What rows that were there before the column was added hold in it.

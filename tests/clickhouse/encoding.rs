@@ -69,6 +69,18 @@ fn types() -> Vec<(ColumnType, &'static str, Vec<(&'static str, &'static str)>)>
         (T::Set { members: members() }, "Array(String)", vec![("a,b c", "['a','b c']"), ("", "[]")]),
         (T::Json, "String", same(&["{\"a\": [1, null]}"])),
         (T::Vector, "Array(Float32)", vec![("\0\0\0?\0\0\0\0", "[0.5,0]")]),
+        (
+            T::Uuid,
+            "UUID",
+            same(&[
+                "00112233-4455-6677-8899-aabbccddee00",
+                "00000000-0000-0000-0000-000000000000",
+                "ffffffff-ffff-ffff-ffff-ffffffffffff",
+            ]),
+        ),
+        (T::Inet6, "IPv6", same(&["2001:db8::ff00", "::", "::ffff:1.2.3.4"])),
+        (T::Inet4, "IPv4", same(&["1.2.3.0", "0.0.0.0", "255.255.255.255"])),
+        (T::Inet6, "String", same(&["1:2:3:4:5:6::8", "::0.1.0.0"])),
     ]
 }
 

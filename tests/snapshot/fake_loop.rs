@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Row};
 use replicator::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, Json, Plan, RowVisitor, Text, Time, Timestamp, ValueError,
+    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, Plan, RowVisitor, Text, Time, Timestamp, Uuid, ValueError,
 };
 use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
@@ -307,5 +307,20 @@ impl RowVisitor for Cells {
     }
     fn vector(&mut self, _: usize, value: &[u8]) -> Result<(), ValueError> {
         self.push(Cell::Blob(value.to_vec()))
+    }
+    fn uuid(&mut self, _: usize, value: Uuid) -> Result<(), ValueError> {
+        let mut text = Vec::new();
+        value.write_text(&mut text);
+        self.push(Cell::Text(text))
+    }
+    fn inet6(&mut self, _: usize, value: Inet6) -> Result<(), ValueError> {
+        let mut text = Vec::new();
+        value.write_text(&mut text);
+        self.push(Cell::Text(text))
+    }
+    fn inet4(&mut self, _: usize, value: Inet4) -> Result<(), ValueError> {
+        let mut text = Vec::new();
+        value.write_text(&mut text);
+        self.push(Cell::Text(text))
     }
 }

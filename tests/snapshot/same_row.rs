@@ -300,3 +300,30 @@ async fn json_and_vectors_have_the_same_values_from_both_sides_on_mysql() {
     assert_eq!(found, expected);
     assert_eq!(found.len(), documents.len() + 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uuids_and_addresses_have_the_same_image_from_both_sides_on_mariadb() {
+    let server = Server::start(Kind::MariaDb).await;
+    server.exec("CREATE DATABASE d").await;
+    let mut stream = Stream::open(&server).await;
+    server
+        .exec(
+            "CREATE TABLE d.t (u UUID, a INET6, id INT, b INET4, n BINARY(16), un UUID NOT NULL, PRIMARY KEY (un, id)); \
+             INSERT INTO d.t VALUES ('00000000-0000-0000-0000-000000000000', '::', 1, '0.0.0.0', x'00', '00000000-0000-0000-0000-000000000000'), \
+             ('12345678-9abc-1ef0-8234-567890ab0000', '1::', 2, '1.0.0.0', x'0100', '12345678-9abc-4ef0-8234-567890abcdef'), \
+             ('ffffffff-ffff-ffff-ffff-ffffffffffff', 'ffff::ffff', 3, '255.255.255.255', NULL, UUID()), (NULL, NULL, 4, NULL, NULL, UUID())",
+        )
+        .await;
+
+    let (told, streamed) = stream.rows_of(1).await;
+    let (described, read) = snapshot(&server, &TableName::new("d", "t")).await;
+
+    let mut as_told = without_defaults(described.clone());
+    for column in &mut as_told.columns {
+        column.ty = column.ty.as_told();
+    }
+    assert_eq!(as_told, told);
+    assert_ne!(without_defaults(described.clone()), told);
+    assert_eq!(read.rows, 4);
+    assert_eq!(split(&told, &streamed), split(&described, &read.bytes));
+}

@@ -96,7 +96,7 @@ fn rule(data_type: &str, quoted: &str) -> Option<(String, Rule)> {
         // A FLOAT prints six digits; the DOUBLE of the same value prints as many as it takes.
         "float" | "double" => (format!("CAST({quoted} AS DOUBLE)"), Rule::Real),
         "decimal" | "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "date" | "time"
-        | "datetime" | "timestamp" | "enum" | "set" | "json" => (plain, Rule::Text),
+        | "datetime" | "timestamp" | "enum" | "set" | "json" | "uuid" | "inet6" | "inet4" => (plain, Rule::Text),
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" | "geometry" | "point"
         | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon" | "geometrycollection"
         | "geomcollection" => (plain, Rule::Blob),

@@ -1,6 +1,8 @@
 //! The tables of a ClickHouse as the cells that a source's rows become: a second statement of the type table in
 //! docs/clickhouse.md. The engine prints every value in the text that the source's server prints.
 
+use std::net::Ipv6Addr;
+
 use super::cells::{Cell, Content};
 use super::clickhouse::{ClickHouse, REPLICA};
 
@@ -36,7 +38,7 @@ fn rule(ty: &str, column: &str) -> (String, Rule) {
             let scale = ty.trim_end_matches(')').rsplit(", ").next().unwrap();
             (format!("toDecimalString({column}, {scale})"), Rule::Text)
         }
-        "Date32" | "DateTime64" | "Time64" => (format!("toString({column})"), Rule::Text),
+        "Date32" | "DateTime64" | "Time64" | "UUID" | "IPv6" | "IPv4" => (format!("toString({column})"), Rule::Text),
         "String" => (column.to_owned(), Rule::Text),
         // The bytes of a vector as the source sends them: reinterpretAsString would cut zeros off their end.
         "Array" if ty == "Array(Float32)" => (
@@ -94,11 +96,14 @@ pub async fn replica_rows(server: &ClickHouse, table: &str, columns: &[String], 
     lines.lines().map(row).collect()
 }
 
-/// The source's rows as this sink keeps them: it has one type for text and bytes.
+/// The source's rows as this sink keeps them: it has one type for text and bytes, and prints an IPv6 address in its own way.
 pub fn as_replicated(mut source: Content) -> Content {
     for cell in source.rows.iter_mut().flatten() {
         if let Cell::Blob(bytes) = cell {
             *cell = Cell::Text(std::mem::take(bytes));
+        }
+        if let Cell::Text(bytes) = cell {
+            spell_address(bytes);
         }
     }
     source
@@ -114,7 +119,19 @@ fn cell(rule: Rule, text: &str) -> Cell {
         Rule::Integer => number().parse().map_or_else(|_| Cell::Text(bytes.clone()), Cell::Integer),
         Rule::Real => Cell::real(f64::from_bits(number().parse().expect("the bits of a number"))),
         Rule::Array if bytes.is_empty() => Cell::Null,
-        Rule::Text | Rule::Array => Cell::Text(bytes),
+        Rule::Text | Rule::Array => {
+            let mut bytes = bytes;
+            spell_address(&mut bytes);
+            Cell::Text(bytes)
+        }
+    }
+}
+
+/// Spells text that is an IPv6 address in the one way that both sides are compared in.
+fn spell_address(text: &mut Vec<u8>) {
+    let address = std::str::from_utf8(text).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+    if let Some(address) = address {
+        *text = address.to_string().into_bytes();
     }
 }
 

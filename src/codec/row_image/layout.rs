@@ -67,6 +67,7 @@ impl Layout {
                     _ => 8,
                 })
             }
+            ColumnType::Uuid | ColumnType::Inet6 | ColumnType::Inet4 => Self::Prefixed(1),
             ColumnType::Json | ColumnType::Geometry | ColumnType::Vector => Self::Prefixed(4),
             ColumnType::Unsupported { name, .. } => {
                 return Err(PlanError::Unsupported { column: column.name.clone(), type_name: name.clone() });

@@ -23,6 +23,7 @@
 //! | `TEXT`, `BLOB` family | length in 1 to 4 bytes, and the bytes |
 //! | `ENUM` | ordinal in 1 byte, or 2 above 255 members |
 //! | `SET` | bit mask in 1, 2, 3, 4 or 8 bytes |
+//! | MariaDB's `UUID`, `INET6`, `INET4` | as `BINARY` of 16, 16 and 4 bytes |
 //! | `JSON`, spatial, `VECTOR` | length in 4 bytes, and the bytes; for `JSON` see [`Json`] |
 //!
 //! A body is images back to back: one per inserted or deleted row, two per updated row (before, after).
@@ -35,6 +36,7 @@
 //! found in an image sizes an allocation. What is not checked: whether a NULL stands in a column that forbids it (the
 //! visitor sees it), and whether a string is longer than its column.
 
+mod address;
 mod cell;
 mod charset;
 #[rustfmt::skip]
@@ -56,6 +58,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use address::{Inet4, Inet6, Uuid};
 pub use decimal::Decimal;
 pub use error::{ImageError, PlanError, ReadError, ValueError, WriteError};
 pub use json::Json;

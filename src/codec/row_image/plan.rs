@@ -42,6 +42,9 @@ pub(super) enum Op {
     Json,
     Geometry,
     Vector,
+    Uuid,
+    Inet6,
+    Inet4,
 }
 
 impl Plan {
@@ -111,6 +114,9 @@ impl Op {
             ColumnType::Json => Self::Json,
             ColumnType::Geometry => Self::Geometry,
             ColumnType::Vector => Self::Vector,
+            ColumnType::Uuid => Self::Uuid,
+            ColumnType::Inet6 => Self::Inet6,
+            ColumnType::Inet4 => Self::Inet4,
             ColumnType::Unsupported { name, .. } => {
                 return Err(PlanError::Unsupported { column: column.to_owned(), type_name: name.clone() });
             }

@@ -2,6 +2,7 @@
 
 use crate::model::IntWidth;
 
+use super::address::{Inet4, Inet6, Uuid};
 use super::cell;
 use super::decimal::Decimal;
 use super::error::{ImageError, ReadError};
@@ -160,6 +161,9 @@ impl Plan {
                 }
                 visitor.vector(column, bytes)
             }
+            Op::Uuid => visitor.uuid(column, Uuid(padded(rest)?)),
+            Op::Inet6 => visitor.inet6(column, Inet6(padded(rest)?)),
+            Op::Inet4 => visitor.inet4(column, Inet4(padded(rest)?)),
         }
         .map_err(Stop::Visitor)
     }
@@ -221,6 +225,15 @@ fn prefixed<'a, E>(rest: &mut &'a [u8], prefix: u8) -> Result<&'a [u8], Stop<E>>
     let (bytes, tail) = tail.split_at_checked(size(len)).ok_or(Stop::Short)?;
     *rest = tail;
     Ok(bytes)
+}
+
+/// The bytes behind the next length prefix, which has one byte, with the zero bytes behind them that the image leaves out.
+#[inline]
+fn padded<const N: usize, E>(rest: &mut &[u8]) -> Result<[u8; N], Stop<E>> {
+    let stored = prefixed(rest, 1)?;
+    let mut value = [0; N];
+    value.get_mut(..stored.len()).ok_or("it is longer than its column")?.copy_from_slice(stored);
+    Ok(value)
 }
 
 #[inline]

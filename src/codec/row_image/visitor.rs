@@ -1,5 +1,6 @@
 //! The receiving end of a read: one method per kind of value, called in column order.
 
+use super::address::{Inet4, Inet6, Uuid};
 use super::decimal::Decimal;
 use super::json::Json;
 use super::temporal::{Date, DateTime, Time, Timestamp};
@@ -51,6 +52,12 @@ pub trait RowVisitor {
     fn geometry(&mut self, column: usize, value: &[u8]) -> Result<(), Self::Error>;
     /// MySQL's `VECTOR`: little-endian `f32`s; a whole number of them.
     fn vector(&mut self, column: usize, value: &[u8]) -> Result<(), Self::Error>;
+    /// MariaDB's `UUID`.
+    fn uuid(&mut self, column: usize, value: Uuid) -> Result<(), Self::Error>;
+    /// MariaDB's `INET6`.
+    fn inet6(&mut self, column: usize, value: Inet6) -> Result<(), Self::Error>;
+    /// MariaDB's `INET4`.
+    fn inet4(&mut self, column: usize, value: Inet4) -> Result<(), Self::Error>;
 }
 
 /// A binary value: the bytes the image holds, and the zero bytes a `BINARY(n)` has behind them.

@@ -10,7 +10,9 @@ use std::fmt::Display;
 use super::encode::{Encoder, names_a_day};
 use super::names::literal;
 use super::types::{Base, Type};
-use crate::codec::row_image::{Bytes, Date, DateTime, Decimal, Json, RowVisitor, Text, Time, Timestamp, ValueError};
+use crate::codec::row_image::{
+    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid, ValueError,
+};
 use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::{Column, ColumnDefault, TableName, TableSchema};
@@ -66,6 +68,16 @@ impl Literal<'_> {
         let text = String::from_utf8_lossy(text);
         for part in [function, "('", &text, "'", rest, ")"] {
             self.sql.push_str(part);
+        }
+    }
+
+    /// A value of its own type, or its text where the column is one of text.
+    fn address(&mut self, function: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut text = Vec::new();
+        write(&mut text);
+        match self.ty.base {
+            Base::String { .. } => self.string(&text),
+            _ => self.call(function, &text, ""),
         }
     }
 
@@ -221,6 +233,21 @@ impl RowVisitor for Literal<'_> {
         self.list(floats.map(|bytes| format!("{:?}", f64::from(f32::from_le_bytes(bytes)))));
         Ok(())
     }
+
+    fn uuid(&mut self, _column: usize, value: Uuid) -> Written {
+        self.address("toUUID", |text| value.write_text(text));
+        Ok(())
+    }
+
+    fn inet6(&mut self, _column: usize, value: Inet6) -> Written {
+        self.address("toIPv6", |text| value.write_text(text));
+        Ok(())
+    }
+
+    fn inet4(&mut self, _column: usize, value: Inet4) -> Written {
+        self.address("toIPv4", |text| value.write_text(text));
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -280,6 +307,15 @@ mod tests {
             (T::Enum { members: members() }, "b'c", "LowCardinality(String)", "'b\\'c'"),
             (T::Set { members: members() }, "a,b'c", "String", "'a,b\\'c'"),
             (T::Set { members: members() }, "a,b'c", "Array(String)", "['a', 'b\\'c']"),
+            (
+                T::Uuid,
+                "12345678-9abc-1ef0-8234-567890abcd00",
+                "Nullable(UUID)",
+                "toUUID('12345678-9abc-1ef0-8234-567890abcd00')",
+            ),
+            (T::Inet6, "::ffff:1.2.3.4", "IPv6", "toIPv6('::ffff:1.2.3.4')"),
+            (T::Inet4, "1.2.3.0", "IPv4", "toIPv4('1.2.3.0')"),
+            (T::Inet6, "::", "String", "'::'"),
         ] {
             assert_eq!(written(&ty, text, target, native).unwrap(), sql);
         }

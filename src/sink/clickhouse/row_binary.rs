@@ -122,6 +122,11 @@ pub(super) fn read_value(ty: &Type, bytes: &mut &[u8]) -> String {
             let labels: Vec<_> = (0..count).map(|_| string(bytes)).collect();
             format!("[{}]", labels.join(","))
         }
+        Base::Uuid | Base::Ipv6 => {
+            let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+            format!("{} {}", hex(take(bytes, 8)), hex(take(bytes, 8)))
+        }
+        Base::Ipv4 => u32::from_le_bytes(take(bytes, 4).try_into().unwrap()).to_string(),
         Base::Floats => {
             let count = length(bytes);
             let float = |bytes: &mut &[u8]| format!("{:?}", f32::from_le_bytes(take(bytes, 4).try_into().unwrap()));

@@ -17,6 +17,7 @@
 //! | `JSON` of MySQL | `String`, as the server prints it; by `json: json` ClickHouse's `JSON` | as text; `JSON` takes objects only and drops nulls |
 //! | spatial types | `String`, SRID in 4 bytes, then WKB | yes |
 //! | `VECTOR` | `Array(Float32)`, empty for NULL | yes: MySQL has no empty vector |
+//! | MariaDB's `UUID`, `INET6`, `INET4` | `UUID`, `IPv6`, `IPv4` | yes |
 //!
 //! A type is `Nullable` where the source's column is, never in the key, and always in a changelog, whose rows lack one side.
 //! An `Array` cannot be: an empty one stands for NULL, so a nullable `SET`, which has an empty value of its own, stays a
@@ -94,6 +95,12 @@ pub(super) enum Base {
     Floats,
     /// `Array(String)`.
     Strings,
+    /// `UUID`.
+    Uuid,
+    /// `IPv6`.
+    Ipv6,
+    /// `IPv4`.
+    Ipv4,
 }
 
 /// The type of a column as `DESCRIBE TABLE` prints it.
@@ -146,6 +153,9 @@ impl Type {
             ColumnType::Set { .. } if options.sets == SetType::Array && !column.nullable => Base::Strings,
             ColumnType::Json if options.json == JsonType::Json => Base::Json,
             ColumnType::Vector => Base::Floats,
+            ColumnType::Uuid => Base::Uuid,
+            ColumnType::Inet6 => Base::Ipv6,
+            ColumnType::Inet4 => Base::Ipv4,
             ColumnType::Char { .. }
             | ColumnType::VarChar { .. }
             | ColumnType::Text { .. }
@@ -191,7 +201,8 @@ impl Type {
         }
         let zeros = match &self.base {
             Base::Int { bytes, .. } => usize::from(*bytes),
-            Base::Float32 | Base::Date32 => 4,
+            Base::Float32 | Base::Date32 | Base::Ipv4 => 4,
+            Base::Uuid | Base::Ipv6 => 16,
             Base::Float64 | Base::DateTime64 { .. } | Base::Time64 { .. } => 8,
             Base::Decimal { precision, .. } => decimal_bytes(*precision),
             Base::String { .. } | Base::Floats | Base::Strings => 1,
@@ -251,6 +262,9 @@ impl Base {
             "JSON" => Self::Json,
             "Array(Float32)" => Self::Floats,
             "Array(String)" => Self::Strings,
+            "UUID" => Self::Uuid,
+            "IPv6" => Self::Ipv6,
+            "IPv4" => Self::Ipv4,
             _ if inside(text, "JSON(").is_some() => Self::Json,
             _ => return None,
         })
@@ -284,6 +298,9 @@ impl fmt::Display for Base {
             Self::Json => f.write_str("JSON"),
             Self::Floats => f.write_str("Array(Float32)"),
             Self::Strings => f.write_str("Array(String)"),
+            Self::Uuid => f.write_str("UUID"),
+            Self::Ipv6 => f.write_str("IPv6"),
+            Self::Ipv4 => f.write_str("IPv4"),
         }
     }
 }
@@ -356,6 +373,9 @@ mod tests {
             (ColumnType::Geometry, "String"),
             (ColumnType::Set { members: Vec::new() }, "String"),
             (ColumnType::Json, "String"),
+            (ColumnType::Uuid, "UUID"),
+            (ColumnType::Inet6, "IPv6"),
+            (ColumnType::Inet4, "IPv4"),
         ] {
             let nullable = format!("Nullable({name})");
             assert_eq!(all(&ty, TEXT), [name, name, &nullable, &nullable]);
@@ -394,6 +414,9 @@ mod tests {
             "Nullable(JSON)",
             "Array(Float32)",
             "Array(String)",
+            "UUID",
+            "Nullable(IPv6)",
+            "IPv4",
         ] {
             assert_eq!(Type::parse(text).unwrap().to_string(), text);
         }
@@ -408,7 +431,7 @@ mod tests {
     fn a_type_that_is_not_supported_is_refused_by_name() {
         let table = TableName::new("shop", "t");
         for (ty, name) in [
-            (ColumnType::Unsupported { code: 200, name: "INET6".into() }, "INET6"),
+            (ColumnType::Unsupported { code: 200, name: "XMLTYPE".into() }, "XMLTYPE"),
             (ColumnType::Decimal { precision: 66, scale: 0 }, "DECIMAL(66,0)"),
             (ColumnType::Decimal { precision: 0, scale: 0 }, "DECIMAL(0,0)"),
         ] {

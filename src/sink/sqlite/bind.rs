@@ -9,7 +9,8 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Statement, ToSql};
 
 use crate::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, ImageError, Json, Plan, ReadError, RowVisitor, Text, Time, Timestamp, ValueError,
+    Bytes, Date, DateTime, Decimal, ImageError, Inet4, Inet6, Json, Plan, ReadError, RowVisitor, Text, Time, Timestamp,
+    Uuid, ValueError,
 };
 use crate::model::{ColumnType, TableSchema};
 
@@ -327,5 +328,18 @@ impl<R: Receive> RowVisitor for Convert<'_, R> {
 
     fn vector(&mut self, column: usize, value: &[u8]) -> Result<(), Stop> {
         self.put(column, ValueRef::Blob(value))
+    }
+
+    #[inline]
+    fn uuid(&mut self, column: usize, value: Uuid) -> Result<(), Stop> {
+        self.put_text(column, |out| value.write_text(out))
+    }
+
+    fn inet6(&mut self, column: usize, value: Inet6) -> Result<(), Stop> {
+        self.put_text(column, |out| value.write_text(out))
+    }
+
+    fn inet4(&mut self, column: usize, value: Inet4) -> Result<(), Stop> {
+        self.put_text(column, |out| value.write_text(out))
     }
 }

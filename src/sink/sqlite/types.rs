@@ -19,6 +19,7 @@
 //! | `JSON` of MySQL | TEXT | as the server prints it | yes |
 //! | spatial types | BLOB | SRID in 4 bytes, then WKB | yes |
 //! | `VECTOR` | BLOB | 4-byte floats, little-endian | yes |
+//! | MariaDB's `UUID`, `INET6`, `INET4` | TEXT | as MariaDB prints it, in lower case | yes |
 //!
 //! The declared types are chosen by SQLite's affinity rules ("Datatypes In SQLite", section 3): each has the affinity of the
 //! value it holds, so SQLite never converts one. A declared `JSON`, `DECIMAL` or `DATE` would have numeric affinity and turn
@@ -59,7 +60,10 @@ impl Storage {
             | ColumnType::Text { .. }
             | ColumnType::Enum { .. }
             | ColumnType::Set { .. }
-            | ColumnType::Json => Self::Text,
+            | ColumnType::Json
+            | ColumnType::Uuid
+            | ColumnType::Inet6
+            | ColumnType::Inet4 => Self::Text,
             ColumnType::Binary { .. }
             | ColumnType::VarBinary { .. }
             | ColumnType::Blob { .. }

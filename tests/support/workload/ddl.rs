@@ -30,6 +30,21 @@ const RETYPES: [(&str, &str, &str); 5] = [
     ("VARBINARY(8)", "BLOB", "x'0102030405060708090a'"),
 ];
 
+/// What MariaDB has besides, and what its binlog calls the same.
+const TYPES_OF_MARIADB: [(&str, &str, &str); 4] = [
+    ("UUID", "'12345678-9ABC-1ef0-8234-567890abcd00'", "UUID()"),
+    ("INET6", "'::ffff:1.2.3.0'", "'2001:db8::'"),
+    ("INET4", "'10.0.0.0'", "'0.0.0.0'"),
+    ("BINARY(16)", "x'0100'", "'bytes'"),
+];
+
+const RETYPES_OF_MARIADB: [(&str, &str, &str); 4] = [
+    ("UUID", "BINARY(16)", "x'00ff'"),
+    ("BINARY(16)", "INET6", "'::1:0'"),
+    ("INET6", "VARCHAR(60)", "'text'"),
+    ("INET4", "BINARY(4)", "x'01'"),
+];
+
 /// A column that was added and is still there.
 struct Added {
     name: String,
@@ -75,7 +90,9 @@ async fn change(writer: &mut Writer, changing: &mut Changing, number: u32) {
         }
         (30..50, Some(position)) => {
             let column = &mut changing.added[position];
-            if let Some((_, to, value)) = RETYPES.iter().find(|(from, _, _)| *from == column.definition) {
+            let more = if writer.mariadb { &RETYPES_OF_MARIADB[..] } else { &[] };
+            let found = RETYPES.iter().chain(more).find(|(from, _, _)| *from == column.definition);
+            if let Some((_, to, value)) = found {
                 run(writer, &format!("ALTER TABLE {table} MODIFY COLUMN {} {to} NULL", column.name)).await;
                 (column.definition, column.value) = (to, value);
             }
@@ -102,7 +119,9 @@ async fn change(writer: &mut Writer, changing: &mut Changing, number: u32) {
         // A change that is no change of columns.
         (76..80, _) => run(writer, &format!("ALTER TABLE {table} COMMENT = 'number {number}'")).await,
         _ => {
-            let (definition, default, value) = TYPES[writer.rng.random_range(0..TYPES.len())];
+            let more = if writer.mariadb { &TYPES_OF_MARIADB[..] } else { &[] };
+            let chosen = writer.rng.random_range(0..TYPES.len() + more.len());
+            let (definition, default, value) = *TYPES.get(chosen).unwrap_or_else(|| &more[chosen - TYPES.len()]);
             let null = ["NULL".to_owned(), format!("NULL DEFAULT {default}"), format!("NOT NULL DEFAULT {default}")];
             let null = &null[writer.rng.random_range(0..null.len())];
             let place = ["", " FIRST", " AFTER a_int"][writer.rng.random_range(0..3)];

@@ -33,6 +33,7 @@ pub struct Workload {
     tables: Vec<Table>,
     connections: u64,
     ddl: bool,
+    mariadb: bool,
 }
 
 /// What the writers did.
@@ -58,6 +59,7 @@ impl Workload {
             tables: Shape::ALL.iter().map(|&shape| Table::new(shape, 0)).collect(),
             connections: 2,
             ddl: false,
+            mariadb: false,
         }
     }
 
@@ -89,6 +91,12 @@ impl Workload {
     pub fn with_ddl(mut self) -> Self {
         self.ddl = true;
         self
+    }
+
+    /// With tables by MariaDB's own types only, and (with DDL) columns of those.
+    #[must_use]
+    pub fn of_mariadb(self) -> Self {
+        Self { mariadb: true, ..self.with_shapes(&Shape::OF_MARIADB) }
     }
 
     pub fn tables(&self) -> &[Table] {
@@ -205,6 +213,8 @@ struct Writer {
     connection: Option<Conn>,
     progress: Arc<Progress>,
     tally: Tally,
+    /// Columns of MariaDB's own types are added, too.
+    mariadb: bool,
 }
 
 /// What became of a statement.
@@ -229,6 +239,7 @@ impl Writer {
             connection: None,
             progress: Arc::clone(progress),
             tally: Tally::default(),
+            mariadb: workload.mariadb,
         }
     }
 

@@ -24,6 +24,10 @@ pub enum Shape {
     UniqueOnly,
     /// No key at all: equal rows exist.
     Keyless,
+    /// MariaDB: `UUID` primary key, of versions that the server orders in two ways.
+    Uuid,
+    /// MariaDB: primary key of an `INET6` and an `INET4`, values that end in zero bytes included.
+    Addresses,
 }
 
 impl Shape {
@@ -37,6 +41,9 @@ impl Shape {
         Shape::UniqueOnly,
         Shape::Keyless,
     ];
+
+    /// What MariaDB has besides.
+    pub const OF_MARIADB: [Shape; 2] = [Shape::Uuid, Shape::Addresses];
 
     /// Whether there is a primary key: only by it does the comparison of histories tell rows apart.
     pub fn has_primary_key(self) -> bool {
@@ -53,6 +60,8 @@ impl Shape {
             Shape::FixedBinary => "id BINARY(6) NOT NULL, PRIMARY KEY (id)",
             Shape::UniqueOnly => "id INT UNSIGNED NOT NULL, UNIQUE KEY by_id (id)",
             Shape::Keyless => "id INT NULL",
+            Shape::Uuid => "id UUID NOT NULL, PRIMARY KEY (id)",
+            Shape::Addresses => "part INET6 NOT NULL, id INET4 NOT NULL, PRIMARY KEY (part, id)",
         }
     }
 }
@@ -77,6 +86,8 @@ impl Table {
             Shape::FixedBinary => "by_fixed_binary",
             Shape::UniqueOnly => "by_unique_key",
             Shape::Keyless => "without_key",
+            Shape::Uuid => "by_uuid",
+            Shape::Addresses => "by_addresses",
         };
         let name = if copy == 0 { name.to_owned() } else { format!("{name}_{copy}") };
         Self { name, shape }
@@ -95,7 +106,7 @@ impl Table {
     /// The key's columns.
     pub(super) fn key_columns(&self) -> &'static [&'static str] {
         match self.shape {
-            Shape::Composite => &["part", "id"],
+            Shape::Composite | Shape::Addresses => &["part", "id"],
             _ => &["id"],
         }
     }
@@ -114,6 +125,17 @@ impl Table {
             Shape::FixedBinary => vec![format!("x'{number:04x}00'")],
             Shape::Keyless if number.is_multiple_of(50) => vec!["NULL".to_owned()],
             Shape::Keyless => vec![(number % 60).to_string()],
+            Shape::Uuid if number == 0 => vec!["'00000000-0000-0000-0000-000000000000'".to_owned()],
+            Shape::Uuid => {
+                let low = number.wrapping_mul(0x9e37_79b9);
+                let version = match number % 3 {
+                    0 => 1,
+                    1 => 4,
+                    _ => 7,
+                };
+                vec![format!("'{low:08x}-{number:04x}-{version}000-8000-{:012x}'", (number % 4) << 16)]
+            }
+            Shape::Addresses => vec![format!("'{:x}::'", number / 5), format!("'{}.0.0.0'", number % 5)],
         }
     }
 

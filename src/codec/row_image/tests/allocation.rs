@@ -1,6 +1,9 @@
 //! Reading allocates nothing per value: not at all, once the buffers of the visitor have grown.
 
-use super::super::{Bytes, Date, DateTime, Decimal, ImageWriter, Json, RowVisitor, Text, Time, Timestamp, ValueError};
+use super::super::{
+    Bytes, Date, DateTime, Decimal, ImageWriter, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid,
+    ValueError,
+};
 use super::*;
 
 /// Turns every value into its longest form, in two buffers.
@@ -89,6 +92,15 @@ impl RowVisitor for Print {
     fn vector(&mut self, _: usize, value: &[u8]) -> Result<(), ValueError> {
         self.take(|out| out.extend_from_slice(value))
     }
+    fn uuid(&mut self, _: usize, value: Uuid) -> Result<(), ValueError> {
+        self.take(|out| value.write_text(out))
+    }
+    fn inet6(&mut self, _: usize, value: Inet6) -> Result<(), ValueError> {
+        self.take(|out| value.write_text(out))
+    }
+    fn inet4(&mut self, _: usize, value: Inet4) -> Result<(), ValueError> {
+        self.take(|out| value.write_text(out))
+    }
 }
 
 fn every_type() -> (TableSchema, Vec<Vec<u8>>) {
@@ -115,6 +127,9 @@ fn every_type() -> (TableSchema, Vec<Vec<u8>>) {
         (ColumnType::Json, b"{\"a\": 1}"),
         (ColumnType::Geometry, b"1234"),
         (ColumnType::Vector, b"1234"),
+        (ColumnType::Uuid, b"12345678-9abc-1ef0-8234-567890abcd00"),
+        (ColumnType::Inet6, b"2001:db8::1.2.3.4"),
+        (ColumnType::Inet4, b"255.0.10.1"),
     ];
     let (types, texts): (Vec<_>, Vec<_>) = cells.into_iter().unzip();
     (table(types), texts.into_iter().map(<[u8]>::to_vec).collect())

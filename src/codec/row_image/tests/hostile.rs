@@ -31,6 +31,9 @@ fn every_type() -> TableSchema {
         ColumnType::Json,
         ColumnType::Geometry,
         ColumnType::Vector,
+        ColumnType::Uuid,
+        ColumnType::Inet6,
+        ColumnType::Inet4,
     ];
     for fsp in 0..=6 {
         types.push(ColumnType::Time { fsp });

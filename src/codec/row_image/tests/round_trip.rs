@@ -119,6 +119,9 @@ fn string() -> BoxedStrategy<(ColumnType, Value)> {
             Value::Bytes
         )),
         one(ColumnType::Geometry, vec(any::<u8>(), 0..40), Value::Geometry),
+        one(ColumnType::Uuid, vec(prop_oneof![Just(0), any::<u8>()], 16), Value::Address),
+        one(ColumnType::Inet6, vec(prop_oneof![Just(0), any::<u8>()], 16), Value::Address),
+        one(ColumnType::Inet4, vec(prop_oneof![Just(0), any::<u8>()], 4), Value::Address),
         one(ColumnType::Vector, vec(any::<[u8; 4]>(), 0..9).prop_map(|floats| floats.concat()), Value::Vector),
         one(ColumnType::Json, "[ -~]{0,40}", Value::Json),
     ]

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::super::{
-    Bytes, Date, DateTime, Decimal, Json, RowBuilder, RowVisitor, Text, Time, Timestamp, ValueError, WriteError,
+    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowBuilder, RowVisitor, Text, Time, Timestamp, Uuid,
+    ValueError, WriteError,
 };
 
 /// One value. Numbers with fractions are compared by their bits.
@@ -30,6 +31,8 @@ pub(super) enum Value {
     Json(String),
     Geometry(Vec<u8>),
     Vector(Vec<u8>),
+    /// A UUID or an address.
+    Address(Vec<u8>),
 }
 
 impl Value {
@@ -48,7 +51,7 @@ impl Value {
             Self::Timestamp(value) => row.timestamp(*value),
             Self::Bit(value) => row.bit(*value),
             Self::Text(_, stored) => row.bytes(stored),
-            Self::Bytes(value) => row.bytes(value),
+            Self::Bytes(value) | Self::Address(value) => row.bytes(value),
             Self::Enum(ordinal, _) => row.enumeration(*ordinal),
             Self::Set(mask) => row.set(*mask),
             Self::Json(text) => row.json(text.as_bytes()),
@@ -77,7 +80,7 @@ impl Value {
             Self::DateTime(value) => text(&|out| value.write_text(out)),
             Self::Timestamp(value) => text(&|out| value.write_text(out)),
             Self::Text(value, _) => upper_hex(value.as_bytes()),
-            Self::Bytes(value) | Self::Geometry(value) | Self::Vector(value) => upper_hex(value),
+            Self::Bytes(value) | Self::Geometry(value) | Self::Vector(value) | Self::Address(value) => upper_hex(value),
             Self::Enum(ordinal, _) => ordinal.to_string(),
         }
     }
@@ -204,6 +207,18 @@ impl RowVisitor for Collect {
     }
     fn vector(&mut self, column: usize, value: &[u8]) -> Result<(), ValueError> {
         self.push(column, Value::Vector(value.to_vec()));
+        Ok(())
+    }
+    fn uuid(&mut self, column: usize, value: Uuid) -> Result<(), ValueError> {
+        self.push(column, Value::Address(value.0.to_vec()));
+        Ok(())
+    }
+    fn inet6(&mut self, column: usize, value: Inet6) -> Result<(), ValueError> {
+        self.push(column, Value::Address(value.0.to_vec()));
+        Ok(())
+    }
+    fn inet4(&mut self, column: usize, value: Inet4) -> Result<(), ValueError> {
+        self.push(column, Value::Address(value.0.to_vec()));
         Ok(())
     }
 }

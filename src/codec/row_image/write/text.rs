@@ -1,6 +1,7 @@
 //! Values given as text, by what the column's type reads in it.
 
 use super::value::Slot;
+use crate::codec::row_image::address::{Inet4, Inet6, Uuid};
 use crate::codec::row_image::error::WriteError;
 use crate::codec::row_image::parse;
 use crate::model::ColumnType;
@@ -101,6 +102,18 @@ impl Slot {
             ColumnType::Json => self.json(out, text),
             ColumnType::Geometry => self.geometry(out, text),
             ColumnType::Vector => self.vector(out, text),
+            ColumnType::Uuid => {
+                let uuid = Uuid::parse(text).ok_or_else(|| self.literal("a UUID of 32 digits and 4 hyphens"))?;
+                self.bytes(out, &uuid.0)
+            }
+            ColumnType::Inet6 => {
+                let address = Inet6::parse(text).ok_or_else(|| self.literal("an IPv6 address"))?;
+                self.bytes(out, &address.0)
+            }
+            ColumnType::Inet4 => {
+                let address = Inet4::parse(text).ok_or_else(|| self.literal("an IPv4 address"))?;
+                self.bytes(out, &address.0)
+            }
             ColumnType::Unsupported { .. } => Err(self.kind("any value")),
         }
     }

@@ -199,6 +199,8 @@ impl Slot {
                 (value, usize::from(max_bytes))
             }
             ColumnType::Text { .. } | ColumnType::Blob { .. } => (value, usize::MAX),
+            ColumnType::Uuid | ColumnType::Inet6 => (without_trailing(value, b"\0"), 16),
+            ColumnType::Inet4 => (without_trailing(value, b"\0"), 4),
             _ => return Err(self.kind("a string")),
         };
         if value.len() > max {

@@ -91,6 +91,9 @@ fn words(ty: &ColumnType) -> String {
         ColumnType::Json => "JSON".to_owned(),
         ColumnType::Geometry => "a spatial value".to_owned(),
         ColumnType::Vector => "VECTOR".to_owned(),
+        ColumnType::Uuid => "UUID".to_owned(),
+        ColumnType::Inet6 => "INET6".to_owned(),
+        ColumnType::Inet4 => "INET4".to_owned(),
         ColumnType::Unsupported { name, .. } => name.clone(),
     }
 }

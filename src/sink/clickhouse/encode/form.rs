@@ -45,6 +45,8 @@ pub(super) enum Form {
     Raw,
     /// Length and bytes, turned into UTF-8.
     Decoded,
+    /// Length and the text that the server prints.
+    Printed,
     /// Labels joined by commas.
     Joined,
     /// Labels as an array.
@@ -54,6 +56,12 @@ pub(super) enum Form {
     /// Text of a document that must be an object.
     Object,
     Floats,
+    /// Two halves of 8 bytes, each little-endian.
+    Uuid,
+    /// 16 bytes in network order.
+    Ipv6,
+    /// 4 bytes, little-endian.
+    Ipv4,
 }
 
 /// What becomes of dates that name no day.
@@ -129,6 +137,10 @@ impl Form {
             (ColumnType::Json, Base::String { .. }) => Self::Document,
             (ColumnType::Json, Base::Json) => Self::Object,
             (ColumnType::Vector, Base::Floats) => Self::Floats,
+            (ColumnType::Uuid, Base::Uuid) => Self::Uuid,
+            (ColumnType::Inet6, Base::Ipv6) => Self::Ipv6,
+            (ColumnType::Inet4, Base::Ipv4) => Self::Ipv4,
+            (ColumnType::Uuid | ColumnType::Inet6 | ColumnType::Inet4, Base::String { .. }) => Self::Printed,
             _ => return None,
         })
     }

@@ -91,6 +91,15 @@ fn types() -> Vec<(ColumnType, Vec<(&'static str, &'static str)>)> {
         (T::Json, vec![("{\"a\": 1.0}", "'{\"a\": 1.0}'"), ("12", "'12'")]),
         (T::Geometry, vec![("\0\0\0\0wkb", "'\0\0\0\0wkb'")]),
         (T::Vector, vec![("\0\0\u{0}?\0\0\0\0", "[0.5,0.0]")]),
+        (
+            T::Uuid,
+            vec![
+                ("00112233-4455-6677-8899-aabbccddee00", "7766554433221100 00eeddccbbaa9988"),
+                ("00000000-0000-0000-0000-000000000000", "0000000000000000 0000000000000000"),
+            ],
+        ),
+        (T::Inet6, vec![("2001:db8::ff00", "20010db800000000 000000000000ff00")]),
+        (T::Inet4, vec![("1.2.3.0", "16909056"), ("255.255.255.255", "4294967295")]),
     ]
 }
 
@@ -378,10 +387,11 @@ fn a_tombstone_has_an_empty_value_of_every_type() {
             strings if strings.contains("String") => "''",
             floats if floats.starts_with("Float") => "0.0",
             decimals if decimals.starts_with("Decimal") => value,
+            "UUID" | "IPv6" => "0000000000000000 0000000000000000",
             _ => "0",
         };
         assert_eq!(*value, empty, "{}", texts[place]);
-        assert!(value.chars().all(|c| "0.NUL[]'".contains(c)), "{value} as {}", texts[place]);
+        assert!(value.chars().all(|c| "0.NUL[]' ".contains(c)), "{value} as {}", texts[place]);
     }
 }
 

@@ -4,7 +4,9 @@ use super::Encoder;
 use super::error::ValueProblem;
 use super::form::{Form, Slot, Zero};
 use super::instant::{self, NoDay};
-use crate::codec::row_image::{Bytes, Date, DateTime, Decimal, Json, RowVisitor, Text, Time, Timestamp};
+use crate::codec::row_image::{
+    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid,
+};
 
 /// Room for one value's text; kept between rows so that it grows only once.
 #[derive(Debug, Default)]
@@ -90,6 +92,15 @@ impl<const KEY: bool> Write<'_, '_, KEY> {
     fn string(&mut self, bytes: &[u8]) {
         self.len(bytes.len());
         self.out.extend_from_slice(bytes);
+    }
+
+    /// Writes text, with its length.
+    fn printed(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.scratch.bytes.clear();
+        write(&mut self.scratch.bytes);
+        let len = self.scratch.bytes.len();
+        self.len(len);
+        self.out.extend_from_slice(&self.scratch.bytes);
     }
 
     /// Writes a number into a type that may be too narrow for it.
@@ -412,6 +423,40 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
             }
             _ => self.mismatch(column),
         }
+    }
+
+    #[inline]
+    fn uuid(&mut self, column: usize, value: Uuid) -> Written {
+        match self.begin(column) {
+            Form::Uuid => {
+                let number = u128::from_be_bytes(value.0);
+                // As one number it would have its halves the other way round.
+                self.out.extend_from_slice(&number.rotate_left(64).to_le_bytes());
+            }
+            Form::Printed => self.printed(|out| value.write_text(out)),
+            _ => return self.mismatch(column),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn inet6(&mut self, column: usize, value: Inet6) -> Written {
+        match self.begin(column) {
+            Form::Ipv6 => self.out.extend_from_slice(&value.0),
+            Form::Printed => self.printed(|out| value.write_text(out)),
+            _ => return self.mismatch(column),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn inet4(&mut self, column: usize, value: Inet4) -> Written {
+        match self.begin(column) {
+            Form::Ipv4 => self.out.extend_from_slice(&u32::from_be_bytes(value.0).to_le_bytes()),
+            Form::Printed => self.printed(|out| value.write_text(out)),
+            _ => return self.mismatch(column),
+        }
+        Ok(())
     }
 }
 

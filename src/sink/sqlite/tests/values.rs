@@ -122,6 +122,9 @@ fn bits_and_bytes_of_no_text_form_are_held_exactly() {
             column("e", ColumnType::Enum { members: vec!["x".into()] }),
             column("g", ColumnType::Geometry),
             column("v", ColumnType::Vector),
+            column("u", ColumnType::Uuid),
+            column("a6", ColumnType::Inet6),
+            column("a4", ColumnType::Inet4),
         ],
         key(&[0]),
     );
@@ -140,15 +143,19 @@ fn bits_and_bytes_of_no_text_form_are_held_exactly() {
         point.extend_from_slice(&(-2.0_f64).to_le_bytes());
         row.geometry(&point).unwrap();
         row.vector(&1.0_f32.to_le_bytes()).unwrap();
+        row.text_protocol(b"00112233-4455-6677-8899-AABBCCDDEE00").unwrap();
+        row.text_protocol(b"2001:db8:0:0::").unwrap();
+        row.text_protocol(b"10.0.0.0").unwrap();
         row.finish().unwrap();
     }
     rig.try_images(t, RowOp::Insert, 2, body).unwrap();
     let point = "x'e61000000101000000000000000000f83f00000000000000c0'";
+    let addresses = "'00112233-4455-6677-8899-aabbccddee00' '2001:db8::' '10.0.0.0'";
     assert_eq!(
         rig.table("t"),
         [
-            format!("1 0 0 0 '' {point} x'0000803f'"),
-            format!("2 1 9223372036854775807 '18446744073709551615' 'x' {point} x'0000803f'"),
+            format!("1 0 0 0 '' {point} x'0000803f' {addresses}"),
+            format!("2 1 9223372036854775807 '18446744073709551615' 'x' {point} x'0000803f' {addresses}"),
         ]
     );
 }

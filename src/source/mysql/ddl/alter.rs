@@ -177,8 +177,8 @@ impl Parser<'_> {
 
     fn element(&mut self, element: Element) {
         match element {
-            Element::Column { name, attributes, default } => {
-                self.ops.push(AlterOp::AddColumn { name, position_given: attributes.position, default });
+            Element::Column { name, ty, attributes, default } => {
+                self.ops.push(AlterOp::AddColumn { name, position_given: attributes.position, default, ty });
                 self.keys_of(attributes);
             }
             Element::PrimaryKey => self.ops.push(AlterOp::PrimaryKeyChanged),
@@ -243,7 +243,8 @@ impl Parser<'_> {
         self.cursor.eat_if_exists();
         let from = columns::name(&mut self.cursor)?;
         let to = columns::name(&mut self.cursor)?;
-        self.ops.push(AlterOp::ChangeColumn { from, to });
+        let ty = columns::type_name(self.cursor);
+        self.ops.push(AlterOp::ChangeColumn { from, to, ty });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);
         Some(())
@@ -253,7 +254,8 @@ impl Parser<'_> {
         self.cursor.eat("COLUMN");
         self.cursor.eat_if_exists();
         let name = columns::name(&mut self.cursor)?;
-        self.ops.push(AlterOp::ModifyColumn { name });
+        let ty = columns::type_name(self.cursor);
+        self.ops.push(AlterOp::ModifyColumn { name, ty });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);
         Some(())

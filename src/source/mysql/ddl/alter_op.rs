@@ -1,6 +1,7 @@
 //! What `ALTER TABLE` changes: which columns come, go or change their name, and which operations change rows that no event
 //! shows.
 
+use super::columns::TypeName;
 use super::default::AddedDefault;
 use crate::model::TableName;
 
@@ -34,6 +35,8 @@ pub enum AlterOp {
         position_given: bool,
         /// What the rows that are there get.
         default: AddedDefault,
+        /// Its type.
+        ty: TypeName,
     },
     /// `DROP COLUMN`.
     DropColumn {
@@ -53,11 +56,15 @@ pub enum AlterOp {
         from: String,
         /// New name; may be the same.
         to: String,
+        /// Its type from now on.
+        ty: TypeName,
     },
     /// `MODIFY COLUMN`: perhaps a new type, perhaps another place.
     ModifyColumn {
         /// Its name.
         name: String,
+        /// Its type from now on.
+        ty: TypeName,
     },
     /// `CONVERT TO CHARACTER SET`: every text column may change its type.
     ConvertCharset,
@@ -102,7 +109,7 @@ impl AlterOps {
         for op in ops {
             let (of, becomes) = match op {
                 AlterOp::DropColumn { name } => (name, None),
-                AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to } => (from, Some(to)),
+                AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to, .. } => (from, Some(to)),
                 AlterOp::AddColumn { name, .. } => {
                     added.push(name);
                     continue;

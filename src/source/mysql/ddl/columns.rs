@@ -1,5 +1,7 @@
 //! One element of a table's definition, as it stands in `CREATE TABLE` and behind `ADD`: a column, or a key, or a constraint.
 
+use serde::{Deserialize, Serialize};
+
 use super::cursor::Cursor;
 use super::default::{self, AddedDefault};
 use super::tokens::Token;
@@ -15,11 +17,25 @@ pub(super) struct Attributes {
     pub(super) position: bool,
 }
 
+/// The type of a column as its definition says it, as far as it is one that the binlog does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TypeName {
+    /// MariaDB's `UUID`.
+    Uuid,
+    /// MariaDB's `INET6`.
+    Inet6,
+    /// MariaDB's `INET4`.
+    Inet4,
+    /// Any other.
+    Other,
+}
+
 /// An element of a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     Column {
         name: String,
+        ty: TypeName,
         attributes: Attributes,
         default: AddedDefault,
     },
@@ -52,8 +68,27 @@ pub(super) fn element(cursor: &mut Cursor<'_>) -> Option<Element> {
 /// Takes `name type attributes`.
 pub(super) fn column(cursor: &mut Cursor<'_>) -> Option<Element> {
     let name = name(cursor)?;
-    let default = default::of(*cursor);
-    Some(Element::Column { name, attributes: attributes(cursor), default })
+    let (ty, default) = (type_name(*cursor), default::of(*cursor));
+    Some(Element::Column { name, ty, attributes: attributes(cursor), default })
+}
+
+/// Schemas of MariaDB that may stand before the name of a type.
+const TYPE_SCHEMAS: &[&str] = &["MARIADB_SCHEMA", "MAXDB_SCHEMA", "ORACLE_SCHEMA"];
+
+/// The type behind a column's name.
+pub(super) fn type_name(mut cursor: Cursor<'_>) -> TypeName {
+    if cursor.eat_any(TYPE_SCHEMAS) {
+        cursor.eat_symbol(b'.');
+    }
+    if cursor.is("UUID") {
+        TypeName::Uuid
+    } else if cursor.is("INET6") {
+        TypeName::Inet6
+    } else if cursor.is("INET4") {
+        TypeName::Inet4
+    } else {
+        TypeName::Other
+    }
 }
 
 /// Takes a column's name; MySQL lets its table and database stand before it.

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{AlterOp, AlterOps, CreateTable, SqlMode, Statement, XaStep, parse};
+use super::{AlterOp, AlterOps, CreateTable, SqlMode, Statement, TypeName, XaStep, parse};
 use crate::model::TableName;
 
 fn list(tables: &[TableName]) -> String {
@@ -29,19 +29,29 @@ fn render_create(create: &CreateTable) -> String {
         text.extend([" like ", &like.to_string()]);
     }
     if let Some(columns) = columns {
+        let columns = columns.iter().map(|(name, ty)| format!("{name}{}", render_type(*ty))).collect::<Vec<_>>();
         text.extend([" [", &columns.join(" "), "]"]);
     }
     text
 }
 
+fn render_type(ty: TypeName) -> &'static str {
+    match ty {
+        TypeName::Uuid => ":uuid",
+        TypeName::Inet6 => ":inet6",
+        TypeName::Inet4 => ":inet4",
+        TypeName::Other => "",
+    }
+}
+
 fn render_op(op: &AlterOp) -> String {
     match op {
-        AlterOp::AddColumn { name, position_given: false, .. } => format!("+{name}"),
-        AlterOp::AddColumn { name, position_given: true, .. } => format!("+{name}@"),
+        AlterOp::AddColumn { name, position_given: false, ty, .. } => format!("+{name}{}", render_type(*ty)),
+        AlterOp::AddColumn { name, position_given: true, ty, .. } => format!("+{name}{}@", render_type(*ty)),
         AlterOp::DropColumn { name } => format!("-{name}"),
         AlterOp::RenameColumn { from, to } => format!("{from}=>{to}"),
-        AlterOp::ChangeColumn { from, to } => format!("{from}~>{to}"),
-        AlterOp::ModifyColumn { name } => format!("~{name}"),
+        AlterOp::ChangeColumn { from, to, ty } => format!("{from}~>{to}{}", render_type(*ty)),
+        AlterOp::ModifyColumn { name, ty } => format!("~{name}{}", render_type(*ty)),
         AlterOp::ConvertCharset => "charset".to_owned(),
         AlterOp::RenameTo(table) => format!("to:{table}"),
         AlterOp::PrimaryKeyChanged => "pk".to_owned(),
@@ -190,7 +200,10 @@ const CREATES: &[(&str, &str)] = &[
         "create d.t [a s e]",
     ),
     ("CREATE TABLE t (a INT) /*M!100307 WITH SYSTEM VERSIONING */", "create d.t [a]"),
-    ("CREATE TABLE t (id SERIAL, u UUID DEFAULT uuid(), i INET6, c VARCHAR(10) COMPRESSED)", "create d.t [id u i c]"),
+    (
+        "CREATE TABLE t (id SERIAL, u UUID DEFAULT uuid(), i INET6, c VARCHAR(10) COMPRESSED)",
+        "create d.t [id u:uuid i:inet6 c]",
+    ),
     ("CREATE TABLE t ENGINE=CONNECT TABLE_TYPE=MYSQL", "create d.t"),
     ("CREATE TABLE t (a INT", "create d.t"),
     ("CREATE TABLE t (a INT, 'b' INT)", "create d.t"),
@@ -271,6 +284,11 @@ const ALTERS: &[(&str, &str)] = &[
     ("ALTER TABLE t CHANGE a a BIGINT KEY", "alter d.t a~>a pk"),
     ("ALTER TABLE t MODIFY a BIGINT UNSIGNED, MODIFY COLUMN IF EXISTS b TEXT AFTER c", "alter d.t ~a ~b"),
     ("ALTER TABLE t MODIFY t.a INT", "alter d.t ~a"),
+    (
+        "ALTER TABLE t ADD u UUID NOT NULL DEFAULT uuid() FIRST, ADD (a inet6, uuid INT), MODIFY b INET4, CHANGE c d UUID",
+        "alter d.t +u:uuid@ +a:inet6 +uuid ~b:inet4 c~>d:uuid",
+    ),
+    ("ALTER TABLE t MODIFY uuid BINARY(16), MODIFY `inet6` mariadb_schema.UUID", "alter d.t ~uuid ~inet6:uuid"),
     (
         "ALTER TABLE t ALTER a SET DEFAULT 5, ALTER COLUMN b DROP DEFAULT, ALTER c SET DEFAULT (1, 2)",
         "alter d.t other other other",

@@ -3,7 +3,7 @@
 //! Columns are told only when the statement lists them all: not with a query, whose columns join them, and not when
 //! another table or an engine gives them.
 
-use super::columns::{self, Element};
+use super::columns::{self, Element, TypeName};
 use super::cursor::Cursor;
 use super::names;
 use super::statement::CreateTable;
@@ -44,12 +44,12 @@ pub(super) fn table(
     Some(create)
 }
 
-/// Behind the opening parenthesis: the names of the columns, when every element is read up to the closing one.
-fn column_list(cursor: &mut Cursor<'_>) -> Option<Vec<String>> {
+/// Behind the opening parenthesis: the columns, when every element is read up to the closing one.
+fn column_list(cursor: &mut Cursor<'_>) -> Option<Vec<(String, TypeName)>> {
     let mut columns = Vec::new();
     loop {
-        if let Element::Column { name, .. } = columns::element(cursor)? {
-            columns.push(name);
+        if let Element::Column { name, ty, .. } = columns::element(cursor)? {
+            columns.push((name, ty));
         }
         if cursor.eat_symbol(b')') {
             return Some(columns);

@@ -4,15 +4,15 @@
 //! It reads the SQL of MySQL 8.0 to 9.x and MariaDB 10.5 and later, as the servers write it into the binlog.
 //!
 //! The text is a hint. The exact schema of a row comes with the row, in its `TABLE_MAP`; the text only tells what that
-//! metadata cannot: which table is meant, a rename, a drop, a truncate, and which columns came, went or changed their
-//! name. So this is no grammar: a statement is read as far as those facts go, and the rest of it is skipped with its quotes and
+//! metadata cannot: which table is meant, a rename, a drop, a truncate, which columns came, went or changed their
+//! name, and which of them have one of the types that the binlog calls `BINARY`. So this is no grammar: a statement is read as far as those facts go, and the rest of it is skipped with its quotes and
 //! parentheses balanced. Text the server has accepted is assumed; text it would refuse gives some answer, not an error.
 //!
 //! A statement falls into one of three: it changes a captured table in a way that is told ([`Statement::AlterTable`] and
 //! the like), it cannot matter ([`Statement::Irrelevant`]), or it is not known ([`Statement::Unknown`], [`AlterOps::Unreadable`],
 //! [`Statement::Dml`]) and comes with every table it mentions, so that the caller stops only for a table it captures.
 //!
-//! Not done here: whether a table is captured, whether names compare without case (`lower_case_table_names`), types,
+//! Not done here: whether a table is captured, whether names compare without case (`lower_case_table_names`), other types,
 //! defaults of other columns than added ones, and what triggers or stored functions do.
 
 mod alter;
@@ -31,6 +31,7 @@ mod writes;
 
 pub use alter_op::{AlterOp, AlterOps, UnseenChange};
 pub use classify::parse;
+pub use columns::TypeName;
 pub use default::{AddedDefault, Literal};
 pub use statement::{CreateTable, Statement, XaStep};
 pub use tokens::SqlMode;

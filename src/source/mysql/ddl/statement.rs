@@ -1,6 +1,7 @@
 //! What a statement is, as far as captured tables go.
 
 use super::alter_op::AlterOps;
+use super::columns::TypeName;
 use crate::model::TableName;
 
 /// A step of a distributed transaction.
@@ -30,8 +31,8 @@ pub enum XaStep {
 pub struct CreateTable {
     /// The table.
     pub table: TableName,
-    /// Names of its columns in order, when the statement lists all of them.
-    pub columns: Option<Vec<String>>,
+    /// Its columns in order, when the statement lists all of them.
+    pub columns: Option<Vec<(String, TypeName)>>,
     /// The table it is made like.
     pub like: Option<TableName>,
     /// Whether a query adds columns and rows.

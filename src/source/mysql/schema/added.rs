@@ -37,7 +37,16 @@ fn spelling(literal: &Literal, column: &Column) -> Option<String> {
         | (Literal::Number(text), T::Year)
         | (
             Literal::Text(text),
-            T::Date | T::Time { .. } | T::DateTime { .. } | T::Char { .. } | T::Text { .. } | T::Set { .. },
+            T::Date
+            | T::Time { .. }
+            | T::DateTime { .. }
+            | T::Char { .. }
+            | T::Text { .. }
+            | T::Set { .. }
+            // Of their spellings only the usual one is taken; of bytes in hex the server guesses in which order they are.
+            | T::Uuid
+            | T::Inet6
+            | T::Inet4,
         ) => Some(text.clone()),
         (Literal::Number(text), T::Bit { .. }) => Some(format!("b'{:b}'", text.parse::<u64>().ok()?)),
         (Literal::Number(text), T::Char { .. } | T::VarChar { .. } | T::Text { .. }) => {
@@ -82,6 +91,9 @@ fn spelling(literal: &Literal, column: &Column) -> Option<String> {
             | T::Json
             | T::Geometry
             | T::Vector
+            | T::Uuid
+            | T::Inet6
+            | T::Inet4
             | T::Unsupported { .. },
         ) => None,
     }

@@ -70,7 +70,7 @@ impl RawColumn {
         })
     }
 
-    /// The type as a `TABLE_MAP` with full metadata tells it; `None` when the catalogue's facts do not make one.
+    /// The type: what a `TABLE_MAP` with full metadata tells, and what it calls `BINARY` by its own name; `None` when the catalogue's facts do not make one.
     pub(super) fn column_type(&self, flavour: Flavour) -> Option<ColumnType> {
         let unsigned = self.column_type.to_ascii_lowercase().contains("unsigned");
         let int = |width| Some(ColumnType::Int { width, unsigned });
@@ -122,7 +122,10 @@ impl RawColumn {
             "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
             | "geometrycollection" | "geomcollection" => Some(ColumnType::Geometry),
             "vector" if flavour == Flavour::MySql => Some(ColumnType::Vector),
-            // MariaDB's UUID, INET4, INET6 and whatever comes: MYSQL_TYPE_STRING to the protocol.
+            "uuid" if flavour == Flavour::MariaDb => Some(ColumnType::Uuid),
+            "inet6" if flavour == Flavour::MariaDb => Some(ColumnType::Inet6),
+            "inet4" if flavour == Flavour::MariaDb => Some(ColumnType::Inet4),
+            // Whatever comes is MYSQL_TYPE_STRING to MariaDB's protocol.
             other => unsupported(254, other),
         }
     }
@@ -181,8 +184,15 @@ mod tests {
     #[test]
     fn types_that_are_not_read_are_named() {
         let ty = |data, column| raw("c", data, column).column_type(Flavour::MariaDb).unwrap();
-        assert_eq!(ty("uuid", "uuid"), ColumnType::Unsupported { code: 254, name: "uuid".into() });
+        assert_eq!(ty("xmltype", "xmltype"), ColumnType::Unsupported { code: 254, name: "xmltype".into() });
         assert!(matches!(ty("blob", "blob /*M!100301 COMPRESSED*/"), ColumnType::Unsupported { code: 140, .. }));
+    }
+
+    #[test]
+    fn types_that_the_binlog_calls_binary_have_their_own_names() {
+        for (name, ty) in [("uuid", ColumnType::Uuid), ("inet6", ColumnType::Inet6), ("inet4", ColumnType::Inet4)] {
+            assert_eq!(raw("c", name, name).column_type(Flavour::MariaDb), Some(ty));
+        }
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub(super) fn implicit(ty: &ColumnType) -> Option<String> {
         ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob { .. } => "0x",
         ColumnType::Enum { members } => members.first()?,
         ColumnType::Json => "null",
+        ColumnType::Uuid => "00000000-0000-0000-0000-000000000000",
+        ColumnType::Inet6 => "::",
+        ColumnType::Inet4 => "0.0.0.0",
         ColumnType::Geometry | ColumnType::Vector | ColumnType::Unsupported { .. } => return None,
     };
     Some(text.to_owned())

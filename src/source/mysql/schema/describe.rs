@@ -16,7 +16,7 @@ use crate::model::{Column, ColumnDefault, ColumnType, TableName, TableSchema};
 /// A table, as the catalogue describes it.
 #[derive(Clone, Debug)]
 pub struct Described {
-    /// The schema, equal to what `TABLE_MAP` tells.
+    /// The schema, equal to what `TABLE_MAP` tells, but for the types that it calls `BINARY`.
     pub schema: TableSchema,
     /// What a reader needs of each column, in the order of the schema.
     pub columns: Vec<ColumnFacts>,
@@ -105,21 +105,6 @@ const DENIED: [u16; 3] = [
 /// The column by name, and the way out.
 pub fn refuse_unsupported(schema: &TableSchema) -> Result<(), Failure> {
     schema.first_unsupported().map_or(Ok(()), |(column, ty)| Err(unsupported(&schema.name, &column.name, ty)))
-}
-
-/// Refuses rows of `seen`, the schema of a `TABLE_MAP`, in which a type that is not read cannot be told from `BINARY`: MariaDB's
-/// `UUID`, `INET4` and `INET6` are that to the protocol. `described` is the catalogue's word.
-///
-/// # Errors
-/// As [`refuse_unsupported`].
-pub fn refuse_disguised(seen: &TableSchema, described: &TableSchema) -> Result<(), Failure> {
-    for column in seen.columns.iter().filter(|column| matches!(column.ty, ColumnType::Binary { .. })) {
-        let known = described.column_index(&column.name).and_then(|place| described.columns.get(place));
-        if let Some(Column { ty: ColumnType::Unsupported { name, .. }, .. }) = known {
-            return Err(unsupported(&seen.name, &column.name, name));
-        }
-    }
-    Ok(())
 }
 
 fn unsupported(table: &TableName, column: &str, ty: &str) -> Failure {

@@ -53,6 +53,12 @@ pub enum KeyClass {
     Binary,
     /// Dates and times: quoted as printed.
     Temporal,
+    /// MariaDB's `UUID`, in an order of its own.
+    Uuid,
+    /// MariaDB's `INET6`.
+    Inet6,
+    /// MariaDB's `INET4`.
+    Inet4,
 }
 
 /// One column of one unique index, as `SHOW KEYS` tells it.
@@ -174,6 +180,9 @@ fn class(raw: &RawColumn, ty: &ColumnType) -> Option<KeyClass> {
         ColumnType::Date | ColumnType::Time { .. } | ColumnType::DateTime { .. } | ColumnType::Timestamp { .. } => {
             Some(KeyClass::Temporal)
         }
+        ColumnType::Uuid => Some(KeyClass::Uuid),
+        ColumnType::Inet6 => Some(KeyClass::Inet6),
+        ColumnType::Inet4 => Some(KeyClass::Inet4),
         ColumnType::Float
         | ColumnType::Double
         | ColumnType::Bit { .. }

@@ -27,9 +27,7 @@ mod list;
 mod quote;
 
 pub use added::added_default;
-pub use describe::{
-    ColumnFacts, Described, describe, describe_visible, refuse_disguised, refuse_unsupported, wait_for_ddl,
-};
+pub use describe::{ColumnFacts, Described, describe, describe_visible, refuse_unsupported, wait_for_ddl};
 pub(in crate::source::mysql) use estimate::is_transactional;
 pub use estimate::{Estimate, estimate};
 pub(in crate::source::mysql) use failure::query_failure;

@@ -18,6 +18,8 @@ pub(super) enum KeyValue {
     Hex(String),
     /// A date or time as the server prints it.
     Temporal(String),
+    /// A UUID or an address as the server prints it.
+    Address(String),
 }
 
 /// The expression whose text [`KeyValue::from_text`] takes.
@@ -27,7 +29,7 @@ pub(super) fn select(part: &KeyPart) -> String {
         KeyClass::Number => name,
         KeyClass::Ordinal => format!("CAST({name} AS UNSIGNED)"),
         KeyClass::Text { .. } | KeyClass::Binary => format!("HEX({name})"),
-        KeyClass::Temporal => format!("CAST({name} AS CHAR)"),
+        KeyClass::Temporal | KeyClass::Uuid | KeyClass::Inet6 | KeyClass::Inet4 => format!("CAST({name} AS CHAR)"),
     }
 }
 
@@ -48,6 +50,9 @@ impl KeyValue {
             KeyClass::Temporal => (!text.is_empty()
                 && all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | ' ' | '.')))
             .then(|| Self::Temporal(text.to_owned())),
+            KeyClass::Uuid | KeyClass::Inet6 | KeyClass::Inet4 => (!text.is_empty()
+                && all(|c| c.is_ascii_hexdigit() || matches!(c, '-' | ':' | '.')))
+            .then(|| Self::Address(text.to_owned())),
         }
     }
 
@@ -56,7 +61,9 @@ impl KeyValue {
         match (class, value) {
             (KeyClass::Number | KeyClass::Ordinal, Value::Int(number)) => Some(Self::Number(number.to_string())),
             (KeyClass::Number | KeyClass::Ordinal, Value::UInt(number)) => Some(Self::Number(number.to_string())),
-            (KeyClass::Number, Value::Bytes(text)) => Self::from_text(class, std::str::from_utf8(text).ok()?),
+            (KeyClass::Number | KeyClass::Uuid | KeyClass::Inet6 | KeyClass::Inet4, Value::Bytes(text)) => {
+                Self::from_text(class, std::str::from_utf8(text).ok()?)
+            }
             (KeyClass::Text { .. } | KeyClass::Binary, Value::Bytes(bytes)) => Some(Self::Hex(hex(bytes))),
             (KeyClass::Temporal, Value::Date(year, month, day, hour, minute, second, micros)) => Some(Self::Temporal(
                 format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}"),
@@ -79,7 +86,12 @@ impl KeyValue {
                 format!("_{} x'{hex}' COLLATE {collation}", charset.as_str())
             }
             (Self::Hex(hex), _) => format!("x'{hex}'"),
-            (Self::Temporal(text), _) => format!("'{text}'"),
+            // Compared as the column's own type: a bare text would be compared as text by servers that see no type in it, and
+            // bytes would have to be in the order in which the server keeps them.
+            (Self::Address(text), KeyClass::Uuid) => format!("CAST('{text}' AS UUID)"),
+            (Self::Address(text), KeyClass::Inet6) => format!("CAST('{text}' AS INET6)"),
+            (Self::Address(text), KeyClass::Inet4) => format!("CAST('{text}' AS INET4)"),
+            (Self::Temporal(text) | Self::Address(text), _) => format!("'{text}'"),
         }
     }
 }
@@ -132,6 +144,26 @@ mod tests {
             "'-838:59:59.000001'"
         );
         assert_eq!(KeyValue::from_text(&KeyClass::Temporal, "2020-01-01' OR '1"), None);
+    }
+
+    #[test]
+    fn addresses_are_compared_as_their_own_type() {
+        for (class, text, literal) in [
+            (
+                KeyClass::Uuid,
+                "12345678-9abc-1ef0-8234-567890abcd00",
+                "CAST('12345678-9abc-1ef0-8234-567890abcd00' AS UUID)",
+            ),
+            (KeyClass::Inet6, "::ffff:1.2.3.4", "CAST('::ffff:1.2.3.4' AS INET6)"),
+            (KeyClass::Inet4, "1.2.3.4", "CAST('1.2.3.4' AS INET4)"),
+        ] {
+            let value = KeyValue::from_value(&class, &Value::Bytes(text.into())).unwrap();
+            assert_eq!(KeyValue::from_text(&class, text).unwrap(), value);
+            assert_eq!(value.literal(&class), literal);
+            for bad in ["", "1' OR '1", "::1 ", "x"] {
+                assert_eq!(KeyValue::from_text(&class, bad), None, "{bad}");
+            }
+        }
     }
 
     #[test]

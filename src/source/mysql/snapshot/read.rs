@@ -223,6 +223,7 @@ fn write_value(row: &mut RowBuilder<'_>, ty: &ColumnType, value: &Value) -> Opti
         (ColumnType::Json, Value::Bytes(text)) => row.json(text),
         (ColumnType::Geometry, Value::Bytes(bytes)) => row.geometry(bytes),
         (ColumnType::Vector, Value::Bytes(bytes)) => row.vector(bytes),
+        (ColumnType::Uuid | ColumnType::Inet6 | ColumnType::Inet4, Value::Bytes(text)) => row.text_protocol(text),
         _ => return None,
     })
 }

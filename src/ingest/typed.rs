@@ -1,0 +1,303 @@
+//! What statements say of the types that the binlog calls `BINARY`, kept beside a table's schema until the next one.
+//!
+//! Pure: from the statements, the schema before them, and the way that each column came ([`Lineage`]). What is not certain is
+//! [`Known::Nothing`]; the caller then has to find out otherwise, or to stop.
+
+use serde::{Deserialize, Serialize};
+
+use super::lineage::{Came, Lineage, same};
+use crate::model::{ColumnType, FilePos, SourcePosition, TableSchema};
+use crate::source::mysql::ddl::{AlterOp, AlterOps, TypeName};
+
+/// What statements have said of the types of a table's columns since its schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Typed {
+    /// By the columns' names of now.
+    columns: Vec<(String, TypeName)>,
+    /// A statement could not be read, so that of no column it is known.
+    lost: bool,
+    /// A type was taken from the server's description when the binlog ended here: file number and offset.
+    described_until: Option<(u64, u64)>,
+}
+
+/// What is known of a column's type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Exactly this one: a `BINARY`, or what is told as one.
+    Is(ColumnType),
+    /// A statement gave it another type than those that are told as `BINARY`; which one, the binlog tells.
+    SaidOther,
+    /// The schema has another type than `BINARY`, and no statement has touched it.
+    WasOther,
+    /// Nothing.
+    Nothing,
+}
+
+impl Typed {
+    /// What `CREATE TABLE` says, where it lists the columns.
+    pub(super) fn created(columns: Option<&[(String, TypeName)]>) -> Self {
+        Self { columns: columns.unwrap_or_default().to_vec(), ..Self::default() }
+    }
+
+    /// Takes in a statement; `was_there` tells whether the table had a column of the name before it.
+    pub(super) fn follow(&mut self, ops: &AlterOps, was_there: impl Fn(&str) -> bool) {
+        let AlterOps::Known(ops) = ops else {
+            self.lost = true;
+            self.columns.clear();
+            return;
+        };
+        // Old names in a statement are those before it, whatever the order of its parts.
+        let before = std::mem::take(&mut self.columns);
+        self.columns =
+            before.into_iter().filter_map(|(name, ty)| renamed_to(ops, &name).map(|to| (to.to_owned(), ty))).collect();
+        for op in ops {
+            match op {
+                AlterOp::AddColumn { name, ty, .. } => {
+                    // One that is there was meant with IF NOT EXISTS.
+                    let stays = was_there(name) && renamed_to(ops, name) == Some(name.as_str());
+                    if !stays {
+                        self.set(name, *ty);
+                    }
+                }
+                AlterOp::ModifyColumn { name, ty } => self.set(renamed_to(ops, name).unwrap_or(name), *ty),
+                AlterOp::ChangeColumn { to, ty, .. } => self.set(to, *ty),
+                AlterOp::DropColumn { .. }
+                | AlterOp::RenameColumn { .. }
+                | AlterOp::ConvertCharset
+                | AlterOp::RenameTo(_)
+                | AlterOp::PrimaryKeyChanged
+                | AlterOp::IndexChanged
+                | AlterOp::SystemVersioningChanged
+                | AlterOp::RowsChangedUnseen { .. }
+                | AlterOp::Other => {}
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, ty: TypeName) {
+        self.columns.retain(|(there, _)| !same(there, name));
+        self.columns.push((name.to_owned(), ty));
+    }
+
+    /// What is known of the column of this name.
+    pub(super) fn known(&self, name: &str, before: Option<&TableSchema>, lineage: &Lineage) -> Known {
+        if self.lost {
+            return Known::Nothing;
+        }
+        if let Some((_, ty)) = self.columns.iter().find(|(there, _)| same(there, name)) {
+            return match ty {
+                TypeName::Uuid => Known::Is(ColumnType::Uuid),
+                TypeName::Inet6 => Known::Is(ColumnType::Inet6),
+                TypeName::Inet4 => Known::Is(ColumnType::Inet4),
+                TypeName::Other => Known::SaidOther,
+            };
+        }
+        let Some(Came::From(old)) = lineage.came(name) else { return Known::Nothing };
+        match before.and_then(|before| before.columns.get(before.column_index(old)?)) {
+            Some(old) if matches!(old.ty.as_told(), ColumnType::Binary { .. }) => Known::Is(old.ty.clone()),
+            Some(_) => Known::WasOther,
+            None => Known::Nothing,
+        }
+    }
+
+    /// Whether a type was taken from a description of a state that the stream has not come to.
+    pub(super) fn is_described(&self) -> bool {
+        self.described_until.is_some()
+    }
+
+    /// The stream has come to `at`; says whether that is where a type was described.
+    pub(super) fn reached(&mut self, at: &SourcePosition) -> bool {
+        let Some((number, pos)) = self.described_until else { return false };
+        let here = FilePos { file: at.file.clone(), pos: at.pos }.file_number();
+        let reached = here.is_some_and(|here| (here, at.pos) >= (number, pos));
+        if reached {
+            self.described_until = None;
+        }
+        reached
+    }
+
+    /// Takes note that a type was taken from a description when the binlog ended at `end`.
+    pub(super) fn describe_until(&mut self, end: Option<(u64, u64)>) {
+        self.described_until = end;
+    }
+
+    /// Where the binlog ended when a type was taken from a description.
+    pub(super) fn described_until(&self) -> Option<(u64, u64)> {
+        self.described_until
+    }
+
+    /// Whether a statement has given a column of this name a type.
+    pub(super) fn tells(&self, name: &str) -> bool {
+        self.columns.iter().any(|(there, _)| same(there, name))
+    }
+
+    /// Whether nothing has to be kept.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is left when the table's schema has been found: what was said before it is in it.
+    pub(super) fn settled(&self) -> Self {
+        Self { described_until: self.described_until, ..Self::default() }
+    }
+}
+
+impl Known {
+    /// The type, if the binlog calls it `BINARY(length)`.
+    pub(super) fn told(self, length: u16) -> Option<ColumnType> {
+        let plain = ColumnType::Binary { length };
+        match self {
+            Self::Is(ty) => (ty.as_told() == plain).then_some(ty),
+            Self::SaidOther => Some(plain),
+            Self::WasOther | Self::Nothing => None,
+        }
+    }
+
+    /// Whether a description that has `found` may be one of this state.
+    pub(super) fn allows(&self, found: &ColumnType) -> bool {
+        match self {
+            Self::Is(ty) => ty == found,
+            Self::SaidOther | Self::WasOther => found.told_as_binary().is_none(),
+            Self::Nothing => true,
+        }
+    }
+}
+
+/// The name of a column after a statement; `None`: it is dropped.
+fn renamed_to<'n>(ops: &'n [AlterOp], name: &'n str) -> Option<&'n str> {
+    let mut now = Some(name);
+    for op in ops {
+        match op {
+            AlterOp::DropColumn { name: dropped } if same(dropped, name) => now = None,
+            AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to, .. } if same(from, name) => {
+                now = Some(to);
+            }
+            _ => {}
+        }
+    }
+    now
+}
+
+/// Whether the statement may change the type of the column.
+pub(super) fn touches(ops: &AlterOps, column: &str) -> bool {
+    let AlterOps::Known(ops) = ops else { return true };
+    ops.iter().any(|op| match op {
+        AlterOp::DropColumn { name } | AlterOp::ModifyColumn { name, .. } => same(name, column),
+        AlterOp::ChangeColumn { from, .. } | AlterOp::RenameColumn { from, .. } => same(from, column),
+        AlterOp::AddColumn { .. }
+        | AlterOp::ConvertCharset
+        | AlterOp::RenameTo(_)
+        | AlterOp::PrimaryKeyChanged
+        | AlterOp::IndexChanged
+        | AlterOp::SystemVersioningChanged
+        | AlterOp::RowsChangedUnseen { .. }
+        | AlterOp::Other => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lineage::ColumnSteps;
+    use super::*;
+    use crate::model::{Column, ColumnDefault, TableName};
+    use crate::source::mysql::ddl::{self, SqlMode, Statement};
+
+    fn alter(sql: &str) -> AlterOps {
+        match ddl::parse(&format!("ALTER TABLE t {sql}"), "d", SqlMode::default()) {
+            Statement::AlterTable { ops, .. } => ops,
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+
+    /// `u` is a UUID, `b` a BINARY(16), `v` something else. What each of `asked` is after the statements, if called BINARY(16).
+    fn after(statements: &[&str], asked: &[&str]) -> Vec<Option<ColumnType>> {
+        let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true, default: ColumnDefault::Unknown };
+        let columns = vec![
+            column("u", ColumnType::Uuid),
+            column("b", ColumnType::Binary { length: 16 }),
+            column("v", ColumnType::Double),
+        ];
+        let before = TableSchema { name: TableName::new("d", "t"), columns, key: None };
+        let (mut typed, mut steps) = (Typed::default(), Vec::new());
+        let follow =
+            |steps: &[ColumnSteps]| Lineage::follow(before.columns.iter().map(|column| column.name.as_str()), steps);
+        for sql in statements {
+            let ops = alter(sql);
+            let lineage = follow(&steps);
+            typed.follow(&ops, |name| lineage.came(name).is_some());
+            if let AlterOps::Known(ops) = &ops {
+                steps.push(ColumnSteps::of(ops));
+            }
+        }
+        let lineage = follow(&steps);
+        asked.iter().map(|name| typed.known(name, Some(&before), &lineage).told(16)).collect()
+    }
+
+    const BINARY: Option<ColumnType> = Some(ColumnType::Binary { length: 16 });
+    const UUID: Option<ColumnType> = Some(ColumnType::Uuid);
+    const INET6: Option<ColumnType> = Some(ColumnType::Inet6);
+
+    #[test]
+    fn a_type_is_what_the_last_statement_about_it_said() {
+        for (statements, u, b) in [
+            (&[][..], UUID, BINARY),
+            (&["ADD x INT, ADD KEY (u)"], UUID, BINARY),
+            (&["MODIFY u BINARY(16), MODIFY B UUID"], BINARY, UUID),
+            (&["MODIFY u VARCHAR(36)", "MODIFY u INET6"], INET6, BINARY),
+            (&["RENAME COLUMN u TO b, RENAME COLUMN b TO u"], BINARY, UUID),
+            (&["CHANGE u b BINARY(16), CHANGE b u INET6"], INET6, BINARY),
+            (&["DROP u, ADD u INET6"], INET6, BINARY),
+            (&["DROP u", "ADD u BINARY(16)"], BINARY, BINARY),
+            (&["ADD COLUMN IF NOT EXISTS u BINARY(16)", "ADD COLUMN IF NOT EXISTS b UUID"], UUID, BINARY),
+            (&["RENAME COLUMN u TO x, ADD u BINARY(16)"], BINARY, BINARY),
+            (&["MODIFY u BINARY(16)", "RENAME COLUMN u TO x", "RENAME COLUMN x TO u"], BINARY, BINARY),
+            // Something that the binlog would call otherwise.
+            (&["MODIFY u INET4"], None, BINARY),
+            (&["what is this"], None, None),
+        ] {
+            assert_eq!(after(statements, &["u", "b"]), [u, b], "{statements:?}");
+        }
+    }
+
+    #[test]
+    fn a_column_of_which_nothing_was_said_is_not_known() {
+        assert_eq!(after(&[], &["x", "v"]), [None, None]);
+        assert_eq!(after(&["DROP u"], &["u"]), [None]);
+        let typed = Typed::created(Some(&[("id".to_owned(), TypeName::Other), ("u".to_owned(), TypeName::Uuid)]));
+        let nothing = Lineage::follow([], []);
+        assert_eq!(typed.known("U", None, &nothing).told(16), UUID);
+        assert_eq!(typed.known("id", None, &nothing).told(16), BINARY);
+        assert_eq!(Typed::created(None).known("u", None, &nothing), Known::Nothing);
+    }
+
+    #[test]
+    fn a_description_of_a_later_state_is_not_allowed() {
+        let text = ColumnType::Text { length_bytes: 2, charset: crate::model::Charset::new("utf8mb4") };
+        let plain = ColumnType::Binary { length: 16 };
+        assert!(Known::Is(ColumnType::Uuid).allows(&ColumnType::Uuid) && Known::Is(plain.clone()).allows(&plain));
+        for (known, found) in [
+            (Known::Is(ColumnType::Uuid), &plain),
+            (Known::Is(ColumnType::Uuid), &text),
+            (Known::Is(plain.clone()), &ColumnType::Uuid),
+            (Known::Is(plain.clone()), &text),
+            (Known::SaidOther, &ColumnType::Inet6),
+            (Known::WasOther, &ColumnType::Uuid),
+        ] {
+            assert!(!known.allows(found), "{known:?} {found:?}");
+        }
+        assert!(Known::SaidOther.allows(&text) && Known::WasOther.allows(&plain));
+    }
+
+    #[test]
+    fn a_statement_touches_the_columns_that_it_names() {
+        for (sql, touched) in [
+            ("MODIFY U UUID", true),
+            ("DROP u", true),
+            ("CHANGE u x UUID", true),
+            ("MODIFY b UUID, ADD u2 UUID AFTER u", false),
+            ("what is this", true),
+        ] {
+            assert_eq!(touches(&alter(sql), "u"), touched, "{sql}");
+        }
+    }
+}
