@@ -20,16 +20,17 @@ pub async fn run(kind: Kind, table: &mut Table) {
     load::bulk(&sandbox.server).await;
 
     let content = source_rows(&sandbox.server, DATABASE, "orders", &[]).await;
-    let reference =
-        (0..RUNS).map(|_| upsert_from_memory(&content, &sandbox.path("reference.db"))).fold(f64::MAX, f64::min);
-    drop(content);
-
     // From the binlog through the log into SQLite: more work than the reference, and the limit is the same.
     sandbox.set("/source/startup_mode", json!("specific")).set("/source/specific", json!({ "file": start, "pos": 4 }));
-    let ours = best((0..RUNS).map(|_| {
+    let mut ours = Vec::new();
+    let mut reference = f64::MAX;
+    // In turns: the machine's own speed moves while this runs.
+    for _ in 0..RUNS {
+        reference = reference.min(upsert_from_memory(&content, &sandbox.path("reference.db")));
         forget(&sandbox);
-        once(&sandbox)
-    }));
+        ours.push(once(&sandbox));
+    }
+    let ours = best(ours.into_iter());
     table.ratio(&format!("binlog to SQLite, {kind}"), ours.seconds, ("SQLite's upserts from memory", reference), 1.5);
     table.value(&format!("binlog to SQLite, {kind}: peak memory"), ours.peak_mb, "MB", 150.0);
 }

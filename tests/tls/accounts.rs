@@ -1,7 +1,5 @@
 //! Passwords, and how each authentication plugin has them sent.
 
-use replicator::config::{PASSWORD_VARIABLE, parse};
-use replicator::source::mysql::connect::connect;
 use serde_json::json;
 
 use super::said::{refused, run};
@@ -129,23 +127,6 @@ async fn native_passwords_and_ed25519_work_with_and_without_tls_on_mariadb() {
             .exec(format!("ALTER USER {plugin} IDENTIFIED VIA {plugin} USING PASSWORD('another-secret')"))
             .await;
         refused(&sandbox, 1, &["1045", "REPLICATOR_SOURCE_PASSWORD"]);
-    }
-}
-
-/// The server asks for a signature of 32 random bytes, and one login in 256 has a zero at their end.
-#[tokio::test(flavor = "multi_thread")]
-async fn ed25519_lets_every_one_of_many_connections_in_on_mariadb() {
-    let mut sandbox = Sandbox::new(Kind::MariaDb).await;
-    sandbox.server.exec("INSTALL SONAME 'auth_ed25519'").await;
-    use_account(&mut sandbox, "signed", &format!("VIA ed25519 USING PASSWORD('{PASSWORD}')")).await;
-    let password = |name: &str| Ok((name == PASSWORD_VARIABLE).then(|| PASSWORD.to_owned()));
-    let config = sandbox.written_config();
-    let plan = parse(&config, &std::fs::read_to_string(&config).unwrap(), &password).unwrap();
-
-    for number in 0..1500 {
-        let connection = connect(&plan.source).await;
-        let connection = connection.unwrap_or_else(|failure| panic!("connection {number}: {}", failure.chain()));
-        connection.disconnect().await.unwrap();
     }
 }
 

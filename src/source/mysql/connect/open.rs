@@ -6,8 +6,6 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Opts, OptsBuilder, SslOpts};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 
 use super::meaning::{TURN_TLS_ON, classify, is_denied};
 use crate::config::{SourcePlan, TlsMode};
@@ -64,10 +62,10 @@ pub fn options(source: &SourcePlan) -> Opts {
         .into()
 }
 
-/// Logins that a MariaDB server may deny before it is believed. The driver drops a zero byte at the end of what `ed25519` has to sign
-/// (up to `mysql_common` 0.37.3; 0.38 does not), so that one login in 256 brings a wrong signature: three in a row are one in
-/// 16 million.
-const MARIADB_LOGINS: u32 = 3;
+/// Logins that the server may deny before it is believed. The driver drops a zero byte at the end of what MariaDB's `ed25519` gives to
+/// sign (up to `mysql_common` 0.37.3; 0.38 does not), so that one login in 256 brings a wrong signature. Which plugin it was, the driver
+/// does not tell, and to ask the server again would count as a broken-off handshake (`max_connect_errors`).
+const LOGINS: u32 = 2;
 
 /// Opens a connection.
 ///
@@ -83,10 +81,9 @@ pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(Ok(connection))) => return Ok(connection),
             Ok(Ok(Err(error))) => {
-                // MySQL has no such plugin, and accounts there may be locked after some wrong passwords.
-                if is_denied(&error) && logins < MARIADB_LOGINS && greets_as_mariadb(source).await {
+                if is_denied(&error) && logins < LOGINS {
                     logins += 1;
-                    tracing::debug!(logins, "the login was denied, and is tried again");
+                    tracing::info!(server, "the login was denied, and is tried once more");
                     continue;
                 }
                 return Err(refused(error, &server, source.tls.mode));
@@ -106,24 +103,6 @@ pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
             }
         }
     }
-}
-
-/// Whether the version in the server's greeting (Connection Phase, `Protocol::HandshakeV10`) has MariaDB's name; not so if it cannot
-/// be read.
-async fn greets_as_mariadb(source: &SourcePlan) -> bool {
-    let greeting = async {
-        let mut stream = TcpStream::connect((source.host.as_str(), source.port)).await.ok()?;
-        // Length, number and protocol version, then the server's version, at most 60 bytes, and its terminator.
-        let mut head = Vec::with_capacity(66);
-        while !head.get(5..).unwrap_or_default().contains(&0) && head.len() < 66 {
-            if stream.read_buf(&mut head).await.ok()? == 0 {
-                break;
-            }
-        }
-        let version = head.get(5..)?.split(|byte| *byte == 0).next()?;
-        Some(version.windows(7).any(|word| word == b"MariaDB"))
-    };
-    matches!(tokio::time::timeout(CONNECT_TIMEOUT, greeting).await, Ok(Some(true)))
 }
 
 fn refused(error: Error, server: &str, mode: TlsMode) -> Failure {
@@ -151,7 +130,7 @@ mod tests {
     use std::path::Path;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::config::{PASSWORD_VARIABLE, parse};
@@ -170,14 +149,21 @@ mod tests {
         stream.read_exact(&mut payload).await.unwrap();
     }
 
-    /// A server that greets, asks for the password encrypted, and says that this is its key.
-    async fn with_key(listener: TcpListener, key: &'static [u8]) {
-        let (mut stream, _) = listener.accept().await.unwrap();
+    /// A greeting that offers `plugin` and no TLS.
+    fn greeting(plugin: &str) -> Vec<u8> {
         let mut greeting = b"\x0a9.7.0\0\x01\0\0\0saltsalt\0".to_vec();
         greeting.extend_from_slice(&[0xff, 0xf7, 0x2d, 0x02, 0x00, 0x0b, 0x00, 21]); // capabilities without TLS
         greeting.extend_from_slice(&[0; 10]);
-        greeting.extend_from_slice(b"saltsaltsalt\0caching_sha2_password\0");
-        send(&mut stream, 0, &greeting).await;
+        greeting.extend_from_slice(b"saltsaltsalt\0");
+        greeting.extend_from_slice(plugin.as_bytes());
+        greeting.push(0);
+        greeting
+    }
+
+    /// A server that greets, asks for the password encrypted, and says that this is its key.
+    async fn with_key(listener: TcpListener, key: &'static [u8]) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        send(&mut stream, 0, &greeting("caching_sha2_password")).await;
         receive(&mut stream).await;
         send(&mut stream, 2, &[1, 4]).await;
         receive(&mut stream).await;
@@ -186,19 +172,62 @@ mod tests {
         drop(stream.read(&mut [0; 64]).await);
     }
 
+    /// A server that denies the first logins and lets the next one in, whatever it asks then; how many logins it saw.
+    async fn that_denies(listener: TcpListener, first: usize) -> usize {
+        for _ in 0..first {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            send(&mut stream, 0, &greeting("mysql_native_password")).await;
+            receive(&mut stream).await;
+            send(&mut stream, 2, b"\xff\x15\x04#28000Access denied for user").await;
+        }
+        let Ok(accepted) = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await else {
+            return first;
+        };
+        let (mut stream, _) = accepted.unwrap();
+        send(&mut stream, 0, &greeting("mysql_native_password")).await;
+        receive(&mut stream).await;
+        send(&mut stream, 2, OK).await;
+        receive(&mut stream).await;
+        send(&mut stream, 1, OK).await;
+        first + 1
+    }
+
+    const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+
+    fn plan_of(listener: &TcpListener) -> SourcePlan {
+        let text = format!(
+            "{{ source: {{ url: 'mysql://u@{}', server_id: 5400, include: ['shop.*'] }}, sinks: [] }}",
+            listener.local_addr().unwrap()
+        );
+        let password = |name: &str| Ok((name == PASSWORD_VARIABLE).then(|| "sesame".to_owned()));
+        parse(Path::new("replicator.yaml"), &text, &password).unwrap().source
+    }
+
+    #[tokio::test]
+    async fn a_denied_login_is_tried_once_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let source = plan_of(&listener);
+        let server = tokio::spawn(that_denies(listener, 1));
+        let connection = connect(&source).await;
+        assert_eq!(server.await.unwrap(), 2);
+        connection.unwrap();
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let source = plan_of(&listener);
+        let server = tokio::spawn(that_denies(listener, 2));
+        let failure = connect(&source).await.unwrap_err();
+        assert_eq!(failure.class, ErrorClass::Fatal);
+        assert_eq!(server.await.unwrap(), 2);
+    }
+
     #[tokio::test]
     async fn a_servers_key_that_is_none_is_an_error_and_no_panic() {
         for key in [&b""[..], b"\x01no key"] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let text = format!(
-                "{{ source: {{ url: 'mysql://u@{}', server_id: 5400, include: ['shop.*'] }}, sinks: [] }}",
-                listener.local_addr().unwrap()
-            );
-            let password = |name: &str| Ok((name == PASSWORD_VARIABLE).then(|| "sesame".to_owned()));
-            let plan = parse(Path::new("replicator.yaml"), &text, &password).unwrap();
+            let source = plan_of(&listener);
             let server = tokio::spawn(with_key(listener, key));
 
-            let failure = connect(&plan.source).await.unwrap_err();
+            let failure = connect(&source).await.unwrap_err();
 
             assert_eq!(failure.class, ErrorClass::Fatal);
             assert!(failure.message.contains("cannot be understood"), "{}", failure.chain());
