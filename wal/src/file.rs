@@ -133,3 +133,62 @@ impl StorageBackend for LogFile {
         self.backend.query_lock_range(start, end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn on_disk(path: &Path) -> u64 {
+        path.metadata().unwrap().blocks() * STAT_BLOCK
+    }
+
+    /// A file of 1 GiB, all of it a hole.
+    fn sparse(directory: &Path, max_size: u64) -> (LogFile, std::path::PathBuf) {
+        let path = directory.join("log");
+        File::create(&path).unwrap().set_len(1024 * MIB).unwrap();
+        (LogFile::open(&path, max_size).unwrap(), path)
+    }
+
+    #[test]
+    fn room_is_reserved_ahead_of_writes_that_follow_each_other_and_the_length_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, path) = sparse(directory.path(), 1024 * MIB);
+        // redb's own at the end of the file.
+        file.write(1000 * MIB, &[1; 4096]).unwrap();
+        assert!(on_disk(&path) < MIB, "{}", on_disk(&path));
+        file.write(0, &[1; 4096]).unwrap();
+        file.sync_data().unwrap();
+        let reserved = on_disk(&path);
+        assert!((STEP..STEP + MIB).contains(&reserved), "{reserved}");
+        file.write(4096, &[2; 4096]).unwrap();
+        file.sync_data().unwrap();
+        assert!(on_disk(&path) <= reserved + 4096);
+        assert_eq!(file.len().unwrap(), 1024 * MIB);
+        let mut read = [9; 8192 + 1];
+        file.read(0, &mut read).unwrap();
+        assert_eq!((read[4095], read[4096], read[8192]), (1, 2, 0));
+    }
+
+    #[test]
+    fn nothing_is_reserved_in_the_upper_half_of_max_size() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, path) = sparse(directory.path(), 32 * MIB);
+        for written in 0..32 {
+            file.write(written * MIB, &vec![1; 1 << 20]).unwrap();
+            file.sync_data().unwrap();
+            let most = (16 * MIB).max((written + 1) * MIB);
+            assert!(on_disk(&path) <= most + MIB / 16, "{} after {written} MiB", on_disk(&path));
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_no_log_to_begin() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        File::create(&path).unwrap();
+        let error = LogFile::open(&path, 32 * MIB).unwrap_err();
+        assert!(matches!(&error, Error::Io { source, .. } if source.to_string() == "the file is empty"), "{error}");
+    }
+}
