@@ -63,7 +63,10 @@ pub async fn bulk(kind: Kind, table: &mut Table) {
         }
         forget(&sandbox).await;
         tokio::time::sleep(FORGOTTEN).await;
-        fastest = fastest.min(reference.as_ref().unwrap().insert(&sandbox).await);
+        // Twice: what the server keeps in memory from the first makes the second faster.
+        for _ in 0..2 {
+            fastest = fastest.min(reference.as_ref().unwrap().insert(&sandbox).await);
+        }
 
         forget(&sandbox).await;
         tokio::time::sleep(FORGOTTEN).await;
@@ -112,6 +115,7 @@ impl Reference {
     /// The seconds that an insert of the file into a new table takes.
     async fn insert(&self, sandbox: &Sandbox) -> f64 {
         let server = sandbox.clickhouse();
+        server.exec(format!("DROP TABLE IF EXISTS {REPLICA}.reference SYNC")).await;
         server.exec(&self.made).await;
         let begun = Instant::now();
         server
