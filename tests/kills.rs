@@ -11,7 +11,7 @@ use crate::support::history::assert_history;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::workload::{Shape, Workload};
 
-const KILLS: u32 = 25;
+const KILLS: u32 = 50;
 
 fn seeded() -> StdRng {
     let seed = env::var("REPLICATOR_KILL_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
