@@ -22,6 +22,8 @@
 pub mod clickhouse;
 mod columns;
 pub mod sqlite;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

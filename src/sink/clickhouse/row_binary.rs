@@ -5,9 +5,9 @@
 use super::chunks::Chunks;
 use super::layout::Layout;
 use super::types::{Base, Type, decimal_bytes};
-use crate::codec::row_image::ImageWriter;
-use crate::config::{ClickHouseTypes, Deletion, JsonType, Mode, SetType, TableOptions, ZeroDates};
-use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, TableName, TableSchema};
+use crate::config::{ClickHouseTypes, JsonType, SetType, ZeroDates};
+use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth};
+pub(super) use crate::sink::testing::{images, key, options, schema, soft};
 
 pub(super) const TYPES: ClickHouseTypes =
     ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
@@ -30,43 +30,6 @@ pub(super) fn text(name: &str) -> Column {
 
 pub(super) fn nullable_text(name: &str) -> Column {
     column(name, varchar("utf8mb4"), true)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "it is written where a schema has its key or None")]
-pub(super) fn key(columns: &[u16]) -> Option<Key> {
-    Some(Key { kind: KeyKind::Primary, columns: columns.to_vec() })
-}
-
-pub(super) fn schema(columns: Vec<Column>, key: Option<Key>) -> TableSchema {
-    TableSchema { name: TableName::new("shop", "t"), columns, key }
-}
-
-pub(super) fn options(mode: Mode) -> TableOptions {
-    TableOptions {
-        mode,
-        deletion: Deletion::Hard,
-        soft_delete_column: "is_deleted".into(),
-        rename: Vec::new(),
-        drop: Vec::new(),
-    }
-}
-
-pub(super) fn soft() -> TableOptions {
-    TableOptions { deletion: Deletion::Soft, ..options(Mode::Mirror) }
-}
-
-/// The image bytes of rows in text; `~` is NULL.
-pub(super) fn images(schema: &TableSchema, rows: &[&[&str]]) -> Vec<u8> {
-    let writer = ImageWriter::new(schema).unwrap();
-    let mut body = Vec::new();
-    for row in rows {
-        let mut builder = writer.row(&mut body);
-        for value in *row {
-            if *value == "~" { builder.null() } else { builder.text_protocol(value.as_bytes()) }.unwrap();
-        }
-        builder.finish().unwrap();
-    }
-    body
 }
 
 /// The rows of chunks made for a layout, in text.

@@ -10,13 +10,13 @@ use wal::{LogId, Lsn};
 
 use super::target::Target;
 use crate::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
-use crate::codec::row_image::ImageWriter;
-use crate::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions};
+use crate::config::{SinkKind, SinkPlan, TableOptions};
 use crate::error::Failure;
 use crate::model::{
-    Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId, TableName, TableSchema,
+    Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, SchemaId, TableName, TableSchema,
 };
 use crate::sink::TargetState;
+pub(super) use crate::sink::testing::{images, key, options, schema, soft};
 
 /// 2026-11-21 09:00:00.000001 UTC.
 pub(super) const COMMITTED: i64 = 1_795_251_600_000_001;
@@ -43,45 +43,8 @@ pub(super) fn varchar(max_bytes: u16) -> ColumnType {
     ColumnType::VarChar { max_bytes, charset: Charset::new("utf8mb4") }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it is written where a schema has its key or None")]
-pub(super) fn key(columns: &[u16]) -> Option<Key> {
-    Some(Key { kind: KeyKind::Primary, columns: columns.to_vec() })
-}
-
-pub(super) fn schema(columns: Vec<Column>, key: Option<Key>) -> TableSchema {
-    TableSchema { name: TableName::new("shop", "t"), columns, key }
-}
-
-pub(super) fn options(mode: Mode) -> TableOptions {
-    TableOptions {
-        mode,
-        deletion: Deletion::Hard,
-        soft_delete_column: "is_deleted".into(),
-        rename: Vec::new(),
-        drop: Vec::new(),
-    }
-}
-
-pub(super) fn soft() -> TableOptions {
-    TableOptions { deletion: Deletion::Soft, ..options(Mode::Mirror) }
-}
-
 pub(super) fn origin() -> Origin {
     Origin { commit_micros: COMMITTED, file_number: 1, pos: 4, gtid: Gtid::Anonymous }
-}
-
-/// The image bytes of rows in text; `~` is NULL.
-pub(super) fn images(schema: &TableSchema, rows: &[&[&str]]) -> Vec<u8> {
-    let writer = ImageWriter::new(schema).unwrap();
-    let mut body = Vec::new();
-    for row in rows {
-        let mut builder = writer.row(&mut body);
-        for value in *row {
-            if *value == "~" { builder.null() } else { builder.text_protocol(value.as_bytes()) }.unwrap();
-        }
-        builder.finish().unwrap();
-    }
-    body
 }
 
 /// The payload of a rows frame.

@@ -1,0 +1,42 @@
+//! What the tests of every sink share: schemas in one line, rows in text.
+
+use crate::codec::row_image::ImageWriter;
+use crate::config::{Deletion, Mode, TableOptions};
+use crate::model::{Column, Key, KeyKind, TableName, TableSchema};
+
+#[expect(clippy::unnecessary_wraps, reason = "it is written where a schema has its key or None")]
+pub(super) fn key(columns: &[u16]) -> Option<Key> {
+    Some(Key { kind: KeyKind::Primary, columns: columns.to_vec() })
+}
+
+pub(super) fn schema(columns: Vec<Column>, key: Option<Key>) -> TableSchema {
+    TableSchema { name: TableName::new("shop", "t"), columns, key }
+}
+
+pub(super) fn options(mode: Mode) -> TableOptions {
+    TableOptions {
+        mode,
+        deletion: Deletion::Hard,
+        soft_delete_column: "is_deleted".into(),
+        rename: Vec::new(),
+        drop: Vec::new(),
+    }
+}
+
+pub(super) fn soft() -> TableOptions {
+    TableOptions { deletion: Deletion::Soft, ..options(Mode::Mirror) }
+}
+
+/// The image bytes of rows in text; `~` is NULL.
+pub(super) fn images(schema: &TableSchema, rows: &[&[&str]]) -> Vec<u8> {
+    let writer = ImageWriter::new(schema).unwrap();
+    let mut body = Vec::new();
+    for row in rows {
+        let mut builder = writer.row(&mut body);
+        for value in *row {
+            if *value == "~" { builder.null() } else { builder.text_protocol(value.as_bytes()) }.unwrap();
+        }
+        builder.finish().unwrap();
+    }
+    body
+}
