@@ -29,7 +29,7 @@ pub fn stopped_status(reader: &Reader, plan: &Plan) -> Result<Status, Failure> {
         source: SourceStatus {
             state: SourcePhase::Stopped,
             server: position.as_ref().map(|at| at.server.to_string()),
-            position: position.map(|at| Position { file: at.file, pos: at.pos, gtid: at.gtid }),
+            position: position.map(Position::from),
             lag_seconds: None,
             error: None,
             events: 0,

@@ -84,7 +84,7 @@ impl Reporter {
     /// The position as it stands in the log, in the commit of the frames before it: never ahead of what is durable.
     fn durable_position(&self) -> Option<Position> {
         match get::<SourcePosition>(&self.wal.reader(), SOURCE_POSITION, "the source position") {
-            Ok(at) => at.map(|at| Position { file: at.file, pos: at.pos, gtid: at.gtid }),
+            Ok(at) => at.map(Position::from),
             Err(failure) => {
                 tracing::warn!(error = %failure.chain(), "the status has no source position");
                 None
@@ -281,7 +281,7 @@ mod tests {
         let status = Reporter::new(live, wal.clone(), directory.path()).status();
 
         assert_eq!(status.source.state, SourcePhase::Streaming);
-        let position = Position { file: "binlog.000002".into(), pos: 99, gtid: "u:1-3".into() };
+        let position = Position { file: Some("binlog.000002".into()), pos: Some(99), gtid: "u:1-3".into() };
         assert_eq!(status.source.position, Some(position));
         assert_eq!((status.wal.first_lsn, status.wal.durable_lsn, status.wal.max_bytes), (1, 3, 64 << 20));
         assert_eq!(status.wal.error, None);

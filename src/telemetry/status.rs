@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{SinkPhase, SnapshotPhase, SourcePhase};
+use crate::model::SourcePosition;
 
 /// The daemon at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,12 +54,19 @@ pub struct SourceStatus {
 /// A position in the source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// Binlog file.
-    pub file: String,
+    /// Binlog file; `None` between a failover and the first event of the new server, whose files are others.
+    pub file: Option<String>,
     /// Offset in it.
-    pub pos: u64,
+    pub pos: Option<u64>,
     /// Executed GTID set; empty when the server has none.
     pub gtid: String,
+}
+
+impl From<SourcePosition> for Position {
+    fn from(at: SourcePosition) -> Self {
+        let known = !at.file.is_empty();
+        Self { file: known.then_some(at.file), pos: known.then_some(at.pos), gtid: at.gtid }
+    }
 }
 
 /// The log.
