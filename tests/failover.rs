@@ -68,6 +68,28 @@ both_servers! {
         sandbox.assert_mirrored().await;
     }
 
+    async fn a_running_daemon_goes_on_when_its_address_moves_to_the_replica(kind: Kind) {
+        let mut sandbox = Sandbox::new(kind).await;
+        let replica = replica_of(&sandbox.server, kind).await;
+        let workload = Workload::new(DATABASE);
+        workload.create(&sandbox.server, 300).await;
+        let proxy = sandbox.behind_proxy().await;
+        let mut daemon = sandbox.start();
+        workload.run(&sandbox.server, 200).await;
+
+        let address = sandbox.config()["source"]["url"].clone();
+        let target = replica.port();
+        fail_over(&mut sandbox, replica).await;
+        sandbox.set("/source/url", address);
+        proxy.move_to(target);
+        workload.run(&sandbox.server, 200).await;
+        let status = sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert!(status["source"]["reconnects"].as_u64().unwrap() > 0, "{status:#}");
+        sandbox.assert_mirrored().await;
+    }
+
     async fn a_changelog_has_every_change_once_across_a_failover(kind: Kind) {
         let mut sandbox = Sandbox::new(kind).await;
         sandbox.set("/sinks/0/mode", json!("history"));

@@ -1,7 +1,7 @@
 //! A TCP proxy between the daemon and its server, for cutting what a network cuts; and, for HTTP, what a server does that
 //! breaks off in the middle of an answer.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 /// What the connections of a proxy share.
 struct State {
-    target: u16,
+    target: AtomicU16,
     /// Whether new connections are closed at once.
     refusing: AtomicBool,
     /// Bytes that went from the server to its client.
@@ -47,7 +47,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
-            target,
+            target: AtomicU16::new(target),
             refusing: AtomicBool::new(false),
             received: AtomicU64::new(0),
             cut_at: AtomicU64::new(u64::MAX),
@@ -64,6 +64,11 @@ impl Proxy {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// New connections go to another server, as behind an address that moves.
+    pub fn move_to(&self, target: u16) {
+        self.state.target.store(target, Ordering::SeqCst);
     }
 
     /// Closes every connection that is open now; new ones are let in.
@@ -165,7 +170,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn connect(client: TcpStream, state: Arc<State>) {
     let mut cuts = state.cuts.subscribe();
     // A server that is down is a closed connection to its client, as without a proxy.
-    let Ok(server) = TcpStream::connect(("127.0.0.1", state.target)).await else {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", state.target.load(Ordering::SeqCst))).await else {
         return;
     };
     let (from_client, to_client) = client.into_split();
