@@ -81,12 +81,12 @@ impl Registry {
     /// Takes note of what a statement says of the types of a table's columns. Comes before its steps are noted.
     fn follow_types(&mut self, table: &TableName, ops: &AlterOps, writer: &mut LogWriter) -> Result<(), Failure> {
         let entry = self.entry(table);
-        let before = entry.current.as_ref().map(|current| current.schema.as_ref());
-        let names = before.into_iter().flat_map(|schema| &schema.columns).map(|column| column.name.as_str());
-        let lineage = Lineage::follow(names, &entry.steps);
-        let told = &entry.typed;
-        let mut typed = told.clone();
-        typed.follow(ops, |name| lineage.came(name).is_some() || told.tells(name));
+        let mut typed = entry.typed.clone();
+        let lineage = entry.current.as_ref().map(|current| {
+            let names = current.schema.columns.iter().map(|column| column.name.as_str());
+            Lineage::follow(names, &entry.steps)
+        });
+        typed.follow(ops, lineage.as_ref());
         self.set_typed(table, typed, writer)
     }
 }

@@ -14,6 +14,8 @@ use crate::source::mysql::ddl::{AlterOp, AlterOps, TypeName};
 pub(super) struct Typed {
     /// By the columns' names of now.
     columns: Vec<(String, TypeName)>,
+    /// `CREATE TABLE` was read, so that `columns` are all that there are.
+    all: bool,
     /// A statement could not be read, so that of no column it is known.
     lost: bool,
     /// A type was taken from the server's description when the binlog ended here: file number and offset.
@@ -36,15 +38,24 @@ pub(super) enum Known {
 impl Typed {
     /// What `CREATE TABLE` says, where it lists the columns.
     pub(super) fn created(columns: Option<&[(String, TypeName)]>) -> Self {
-        Self { columns: columns.unwrap_or_default().to_vec(), ..Self::default() }
+        Self { columns: columns.unwrap_or_default().to_vec(), all: columns.is_some(), ..Self::default() }
     }
 
-    /// Takes in a statement; `was_there` tells whether the table had a column of the name before it.
-    pub(super) fn follow(&mut self, ops: &AlterOps, was_there: impl Fn(&str) -> bool) {
+    /// Takes in a statement; `lineage` is that of the columns before it, where the table has a schema.
+    ///
+    /// A part with `IF [NOT] EXISTS` counts where it is known whether the column was there. Where that is not known it tells nothing of
+    /// the type. Without the condition the server has run the part, so that it counts.
+    pub(super) fn follow(&mut self, ops: &AlterOps, lineage: Option<&Lineage>) {
         let AlterOps::Known(ops) = ops else {
-            self.lost = true;
-            self.columns.clear();
+            *self = Self { lost: true, described_until: self.described_until, ..Self::default() };
             return;
+        };
+        let told: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
+        let all_are_told = self.all;
+        let was_there = |name: &str| match lineage {
+            Some(lineage) => Some(lineage.came(name).is_some()),
+            None if told.iter().any(|there| same(there, name)) => Some(true),
+            None => all_are_told.then_some(false),
         };
         // Old names in a statement are those before it, whatever the order of its parts.
         let before = std::mem::take(&mut self.columns);
@@ -52,16 +63,21 @@ impl Typed {
             before.into_iter().filter_map(|(name, ty)| renamed_to(ops, &name).map(|to| (to.to_owned(), ty))).collect();
         for op in ops {
             match op {
-                AlterOp::AddColumn { name, ty, .. } => {
-                    // One that is there was meant with IF NOT EXISTS.
-                    let stays = was_there(name) && renamed_to(ops, name) == Some(name.as_str());
-                    if !stays {
+                AlterOp::AddColumn { name, ty, if_not_exists, .. } => {
+                    let goes = renamed_to(ops, name).is_none_or(|to| !same(to, name));
+                    if !if_not_exists || goes || was_there(name) == Some(false) {
                         self.set(name, *ty);
                     }
                 }
-                AlterOp::ModifyColumn { name, ty } => self.set(renamed_to(ops, name).unwrap_or(name), *ty),
-                AlterOp::ChangeColumn { to, ty, .. } => self.set(to, *ty),
-                AlterOp::DropColumn { .. }
+                AlterOp::ModifyColumn { name, ty, if_exists } if !if_exists || was_there(name) == Some(true) => {
+                    self.set(renamed_to(ops, name).unwrap_or(name), *ty);
+                }
+                AlterOp::ChangeColumn { from, to, ty, if_exists } if !if_exists || was_there(from) == Some(true) => {
+                    self.set(to, *ty);
+                }
+                AlterOp::ModifyColumn { .. }
+                | AlterOp::ChangeColumn { .. }
+                | AlterOp::DropColumn { .. }
                 | AlterOp::RenameColumn { .. }
                 | AlterOp::ConvertCharset
                 | AlterOp::RenameTo(_)
@@ -124,11 +140,6 @@ impl Typed {
     /// Where the binlog ended when a type was taken from a description.
     pub(super) fn described_until(&self) -> Option<(u64, u64)> {
         self.described_until
-    }
-
-    /// Whether a statement has given a column of this name a type.
-    pub(super) fn tells(&self, name: &str) -> bool {
-        self.columns.iter().any(|(there, _)| same(there, name))
     }
 
     /// Whether nothing has to be kept.
@@ -224,7 +235,7 @@ mod tests {
         for sql in statements {
             let ops = alter(sql);
             let lineage = follow(&steps);
-            typed.follow(&ops, |name| lineage.came(name).is_some());
+            typed.follow(&ops, Some(&lineage));
             if let AlterOps::Known(ops) = &ops {
                 steps.push(ColumnSteps::of(ops));
             }
@@ -256,6 +267,46 @@ mod tests {
             (&["what is this"], None, None),
         ] {
             assert_eq!(after(statements, &["u", "b"]), [u, b], "{statements:?}");
+        }
+    }
+
+    /// What is told of `u` and `b`, of a table without a schema.
+    fn told_without_schema(mut typed: Typed, statements: &[&str]) -> [Option<ColumnType>; 2] {
+        for sql in statements {
+            typed.follow(&alter(sql), None);
+        }
+        let nothing = Lineage::follow([], []);
+        ["u", "b"].map(|name| typed.known(name, None, &nothing).told(16))
+    }
+
+    #[test]
+    fn a_condition_counts_where_it_is_known_whether_the_column_was_there() {
+        for (statements, u, b) in [
+            (&["MODIFY COLUMN IF EXISTS u INET6, CHANGE COLUMN IF EXISTS b b UUID"][..], INET6, UUID),
+            (&["MODIFY COLUMN IF EXISTS gone UUID", "ADD gone BINARY(16)", "RENAME COLUMN gone TO x"], UUID, BINARY),
+            (&["CHANGE COLUMN IF EXISTS gone u BINARY(16)", "CHANGE IF EXISTS gone b UUID"], UUID, BINARY),
+            (&["DROP u, ADD COLUMN IF NOT EXISTS u INET6"], INET6, BINARY),
+            (&["DROP u", "ADD COLUMN IF NOT EXISTS u INET6", "ADD COLUMN IF NOT EXISTS u UUID"], INET6, BINARY),
+        ] {
+            assert_eq!(after(statements, &["u", "b"]), [u.clone(), b.clone()], "{statements:?}");
+            let list = [("u".to_owned(), TypeName::Uuid), ("b".to_owned(), TypeName::Other)];
+            assert_eq!(told_without_schema(Typed::created(Some(&list)), statements), [u, b], "created, {statements:?}");
+        }
+        let gone = ["MODIFY COLUMN IF EXISTS gone UUID", "ADD gone BINARY(16)"];
+        assert_eq!(after(&gone, &["gone"]), [BINARY]);
+    }
+
+    #[test]
+    fn a_condition_tells_nothing_of_a_column_that_may_or_may_not_have_been_there() {
+        for (statements, u, b) in [
+            (&["ADD COLUMN IF NOT EXISTS u UUID, MODIFY COLUMN IF EXISTS b UUID"][..], None, None),
+            (&["CHANGE COLUMN IF EXISTS x u UUID, ADD COLUMN IF NOT EXISTS (b INET6)"], None, None),
+            (&["ADD u UUID, MODIFY b INET6", "ADD IF NOT EXISTS u INET6", "MODIFY IF EXISTS b UUID"], UUID, UUID),
+            (&["DROP COLUMN IF EXISTS u, ADD COLUMN IF NOT EXISTS u UUID"], UUID, None),
+            (&["MODIFY IF EXISTS u UUID", "ADD u BINARY(16)"], BINARY, None),
+            (&["CHANGE x u UUID", "what is this", "ADD IF NOT EXISTS u INET6"], None, None),
+        ] {
+            assert_eq!(told_without_schema(Typed::default(), statements), [u, b], "{statements:?}");
         }
     }
 
