@@ -109,11 +109,11 @@ impl Session<'_> {
         if !self.captures(&table) {
             return Ok(());
         }
-        let known = self.ctx.registry.current(&table).is_some();
-        if known && create.if_not_exists && !create.or_replace {
+        let may_do_nothing = create.if_not_exists && !create.or_replace;
+        if may_do_nothing && self.ctx.registry.has_met(&table) {
             return Ok(());
         }
-        if known {
+        if self.ctx.registry.current(&table).is_some() {
             self.drop_table(&table, origin)?;
         }
         self.forget(&table);
@@ -126,11 +126,16 @@ impl Session<'_> {
             return self.described_now(&table).await;
         };
         let names: Vec<String> = columns.into_iter().map(|(name, _)| name).collect();
-        if !same_names(&names, &column_names(&found)) || !self.agrees_on_types(&found, &ColumnSteps::default()) {
-            // Altered since: the schema of here comes with its first rows, or with the last ALTER.
-            return Ok(());
+        let agrees = self.agrees_on_types(&found, &ColumnSteps::default());
+        if agrees && same_names(&names, &column_names(&found)) {
+            return self.adopt(found, None, origin);
         }
-        self.adopt(found, None, origin)
+        // Altered since: the schema of here comes with its first rows, or with the last ALTER. Or the statement met a table that was
+        // there, of which what it says of types need not be so.
+        if may_do_nothing && !agrees {
+            self.ctx.registry.set_typed(&table, Typed::default(), &mut self.ctx.writer)?;
+        }
+        Ok(())
     }
 
     async fn alter_table(&mut self, table: TableName, ops: AlterOps, origin: &Origin) -> Result<(), Failure> {

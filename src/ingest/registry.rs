@@ -49,6 +49,11 @@ impl Table {
         Self { name, current: None, steps: Vec::new(), reread: false, typed, counts, open, dirty: false }
     }
 
+    /// Whether its schema, or a statement about it, is known.
+    fn is_met(&self) -> bool {
+        self.current.is_some() || !self.steps.is_empty() || self.reread || !self.typed.is_empty()
+    }
+
     /// Counts rows of the open group.
     pub(super) fn count(&mut self, counts: Counts) {
         self.open.add(counts);
@@ -134,9 +139,14 @@ impl Registry {
         self.tables.get(*self.by_name.get(name)?)?.current.as_ref()
     }
 
-    /// Tables of a database that have a schema.
+    /// Whether something is known of the table at this place of the log, if not its schema.
+    pub(super) fn has_met(&self, name: &TableName) -> bool {
+        self.by_name.get(name).and_then(|index| self.tables.get(*index)).is_some_and(Table::is_met)
+    }
+
+    /// Tables of a database of which something is known.
     pub(super) fn in_database(&self, database: &str) -> Vec<TableName> {
-        let here = |table: &&Table| table.name.database == database && table.current.is_some();
+        let here = |table: &&Table| table.name.database == database && table.is_met();
         self.tables.iter().filter(here).map(|table| table.name.clone()).collect()
     }
 
@@ -176,9 +186,9 @@ impl Registry {
         table.steps.clear();
         table.reread = false;
         writer.remove(&state::table_key(name));
-        if !std::mem::take(&mut table.typed).is_empty() {
-            writer.remove(&state::typed_key(name));
-        }
+        table.typed = Typed::default();
+        // Also where nothing is kept: a mark that was reached may have left an empty entry.
+        writer.remove(&state::typed_key(name));
     }
 
     /// Notes a DDL whose result is not known yet.
