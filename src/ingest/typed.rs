@@ -1,12 +1,12 @@
 //! What statements say of the types that the binlog calls `BINARY`, kept beside a table's schema until the next one.
 //!
 //! Pure: from the statements, the schema before them, and the way that each column came ([`Lineage`]). What is not certain is
-//! [`Known::Nothing`]; the caller then has to find out otherwise, or to stop.
+//! [`Known::Nothing`]; the caller then has to find out otherwise.
 
 use serde::{Deserialize, Serialize};
 
 use super::lineage::{Came, Lineage, same};
-use crate::model::{ColumnType, FilePos, SourcePosition, TableSchema};
+use crate::model::{ColumnType, FilePos, ServerIdentity, SourcePosition, TableSchema};
 use crate::source::mysql::ddl::{AlterOp, AlterOps, TypeName};
 
 /// What statements have said of the types of a table's columns since its schema.
@@ -18,8 +18,40 @@ pub(super) struct Typed {
     all: bool,
     /// A statement could not be read, so that of no column it is known.
     lost: bool,
-    /// A type was taken from the server's description when the binlog ended here: file number and offset.
-    described_until: Option<(u64, u64)>,
+    /// Columns of the schema that stand in it as the binlog calls them, because nobody could tell what they are.
+    guessed: Vec<String>,
+    /// A type was taken from the server's description when the binlog ended here.
+    described_until: Option<Described>,
+}
+
+/// Where the binlog ended when a server described a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Described {
+    /// Whose binlog it was.
+    pub(super) server: ServerIdentity,
+    /// Number of its last file.
+    pub(super) file_number: u64,
+    /// The end of that file.
+    pub(super) pos: u64,
+}
+
+impl Described {
+    /// Whether the stream of this server has come here at `at`.
+    pub(super) fn is_reached(&self, at: &SourcePosition) -> bool {
+        let here = FilePos { file: at.file.clone(), pos: at.pos }.file_number();
+        at.server == self.server && here.is_some_and(|here| (here, at.pos) >= (self.file_number, self.pos))
+    }
+}
+
+/// What a statement may do to the type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// Nothing.
+    Not,
+    /// The column goes, or goes on under another name.
+    Moved,
+    /// It gets a type.
+    Retyped,
 }
 
 /// What is known of a column's type.
@@ -47,7 +79,7 @@ impl Typed {
     /// the type. Without the condition the server has run the part, so that it counts.
     pub(super) fn follow(&mut self, ops: &AlterOps, lineage: Option<&Lineage>) {
         let AlterOps::Known(ops) = ops else {
-            *self = Self { lost: true, described_until: self.described_until, ..Self::default() };
+            *self = Self { lost: true, described_until: self.described_until.take(), ..Self::default() };
             return;
         };
         let told: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
@@ -61,6 +93,8 @@ impl Typed {
         let before = std::mem::take(&mut self.columns);
         self.columns =
             before.into_iter().filter_map(|(name, ty)| renamed_to(ops, &name).map(|to| (to.to_owned(), ty))).collect();
+        let guessed = std::mem::take(&mut self.guessed);
+        self.guessed = guessed.iter().filter_map(|name| renamed_to(ops, name)).map(str::to_owned).collect();
         for op in ops {
             match op {
                 AlterOp::AddColumn { name, ty, if_not_exists, .. } => {
@@ -108,6 +142,9 @@ impl Typed {
                 TypeName::Other => Known::SaidOther,
             };
         }
+        if self.is_guess(name) {
+            return Known::Nothing;
+        }
         let Some(Came::From(old)) = lineage.came(name) else { return Known::Nothing };
         match before.and_then(|before| before.columns.get(before.column_index(old)?)) {
             Some(old) if matches!(old.ty.as_told(), ColumnType::Binary { .. }) => Known::Is(old.ty.clone()),
@@ -116,30 +153,29 @@ impl Typed {
         }
     }
 
-    /// Whether a type was taken from a description of a state that the stream has not come to.
-    pub(super) fn is_described(&self) -> bool {
-        self.described_until.is_some()
-    }
-
-    /// The stream has come to `at`; says whether that is where a type was described.
-    pub(super) fn reached(&mut self, at: &SourcePosition) -> bool {
-        let Some((number, pos)) = self.described_until else { return false };
-        let here = FilePos { file: at.file.clone(), pos: at.pos }.file_number();
-        let reached = here.is_some_and(|here| (here, at.pos) >= (number, pos));
-        if reached {
-            self.described_until = None;
-        }
-        reached
-    }
-
     /// Takes note that a type was taken from a description when the binlog ended at `end`.
-    pub(super) fn describe_until(&mut self, end: Option<(u64, u64)>) {
+    pub(super) fn describe_until(&mut self, end: Option<Described>) {
         self.described_until = end;
     }
 
     /// Where the binlog ended when a type was taken from a description.
-    pub(super) fn described_until(&self) -> Option<(u64, u64)> {
-        self.described_until
+    pub(super) fn described_until(&self) -> Option<&Described> {
+        self.described_until.as_ref()
+    }
+
+    /// Takes note of the columns that stand in the schema as the binlog calls them.
+    pub(super) fn guess(&mut self, columns: Vec<String>) {
+        self.guessed = columns;
+    }
+
+    /// Whether the column of this name stands in the schema as the binlog calls it.
+    pub(super) fn is_guess(&self, name: &str) -> bool {
+        self.guessed.iter().any(|there| same(there, name))
+    }
+
+    /// Whether any column stands in the schema as the binlog calls it.
+    pub(super) fn has_guesses(&self) -> bool {
+        !self.guessed.is_empty()
     }
 
     /// Whether nothing has to be kept.
@@ -149,7 +185,7 @@ impl Typed {
 
     /// What is left when the table's schema has been found: what was said before it is in it.
     pub(super) fn settled(&self) -> Self {
-        Self { described_until: self.described_until, ..Self::default() }
+        Self { described_until: self.described_until.clone(), ..Self::default() }
     }
 }
 
@@ -189,21 +225,22 @@ fn renamed_to<'n>(ops: &'n [AlterOp], name: &'n str) -> Option<&'n str> {
     now
 }
 
-/// Whether the statement may change the type of the column.
-pub(super) fn touches(ops: &AlterOps, column: &str) -> bool {
-    let AlterOps::Known(ops) = ops else { return true };
-    ops.iter().any(|op| match op {
-        AlterOp::DropColumn { name } | AlterOp::ModifyColumn { name, .. } => same(name, column),
-        AlterOp::ChangeColumn { from, .. } | AlterOp::RenameColumn { from, .. } => same(from, column),
-        AlterOp::AddColumn { .. }
-        | AlterOp::ConvertCharset
-        | AlterOp::RenameTo(_)
-        | AlterOp::PrimaryKeyChanged
-        | AlterOp::IndexChanged
-        | AlterOp::SystemVersioningChanged
-        | AlterOp::RowsChangedUnseen { .. }
-        | AlterOp::Other => false,
-    })
+/// What the statement may do to the type of the column.
+pub(super) fn touched(ops: &AlterOps, column: &str) -> Touched {
+    let AlterOps::Known(ops) = ops else { return Touched::Retyped };
+    let mut touched = Touched::Not;
+    for op in ops {
+        match op {
+            AlterOp::ModifyColumn { name, .. } | AlterOp::ChangeColumn { from: name, .. } if same(name, column) => {
+                return Touched::Retyped;
+            }
+            AlterOp::DropColumn { name } | AlterOp::RenameColumn { from: name, .. } if same(name, column) => {
+                touched = Touched::Moved;
+            }
+            _ => {}
+        }
+    }
+    touched
 }
 
 #[cfg(test)]
@@ -341,14 +378,45 @@ mod tests {
 
     #[test]
     fn a_statement_touches_the_columns_that_it_names() {
-        for (sql, touched) in [
-            ("MODIFY U UUID", true),
-            ("DROP u", true),
-            ("CHANGE u x UUID", true),
-            ("MODIFY b UUID, ADD u2 UUID AFTER u", false),
-            ("what is this", true),
+        for (sql, expected) in [
+            ("MODIFY U UUID", Touched::Retyped),
+            ("DROP u", Touched::Moved),
+            ("RENAME COLUMN u TO x", Touched::Moved),
+            ("CHANGE u x UUID", Touched::Retyped),
+            ("MODIFY b UUID, ADD u2 UUID AFTER u", Touched::Not),
+            ("what is this", Touched::Retyped),
         ] {
-            assert_eq!(touches(&alter(sql), "u"), touched, "{sql}");
+            assert_eq!(touched(&alter(sql), "u"), expected, "{sql}");
         }
+    }
+
+    #[test]
+    fn a_guess_is_not_known_under_any_name_until_a_statement_gives_it_a_type() {
+        let mut typed = Typed::default();
+        typed.guess(vec!["u".to_owned()]);
+        let mut told = |sql: &str, asked: &str| {
+            let lineage = Lineage::follow(["u", "x", "b"], []);
+            typed.follow(&alter(sql), Some(&lineage));
+            typed.known(asked, None, &lineage)
+        };
+        assert_eq!(told("ADD v INT", "u"), Known::Nothing);
+        assert_eq!(told("RENAME COLUMN u TO x", "x"), Known::Nothing);
+        assert_eq!(told("MODIFY x UUID", "x"), Known::Is(ColumnType::Uuid));
+    }
+
+    #[test]
+    fn a_mark_is_reached_on_the_server_that_it_was_taken_of() {
+        let server = |server_id| ServerIdentity::MariaDb { server_id, domain_id: 0 };
+        let at = |server_id, file: &str, pos| SourcePosition {
+            server: server(server_id),
+            file: file.to_owned(),
+            pos,
+            file_created: 0,
+            gtid: String::new(),
+        };
+        let mark = Described { server: server(1), file_number: 7, pos: 500 };
+        assert!(mark.is_reached(&at(1, "log.000007", 500)) && mark.is_reached(&at(1, "log.000010", 4)));
+        assert!(!mark.is_reached(&at(1, "log.000007", 499)) && !mark.is_reached(&at(1, "log.000006", 900)));
+        assert!(!mark.is_reached(&at(2, "log.000010", 4)) && !mark.is_reached(&at(1, "", 900)));
     }
 }
