@@ -32,7 +32,8 @@ async fn a_table_that_is_there_is_what_it_is_and_not_what_create_if_not_exists_s
         ),
         (
             "SELECT 1",
-            "CREATE TABLE IF NOT EXISTS t (id BINARY(16) PRIMARY KEY, v INT); ALTER TABLE t MODIFY id UUID NOT NULL;
+            "CREATE TABLE IF NOT EXISTS t (id BINARY(16) PRIMARY KEY, v INT); INSERT INTO t VALUES ('bytes', 0);
+             DELETE FROM t; ALTER TABLE t MODIFY id UUID NOT NULL;
              CREATE TABLE IF NOT EXISTS t (id BINARY(16) PRIMARY KEY, v INT)",
         ),
         (
