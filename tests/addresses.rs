@@ -1,12 +1,12 @@
 //! MariaDB's `UUID`, `INET6` and `INET4`: every value in both sinks, from the snapshot and from the stream, though the binlog
-//! calls their columns `BINARY`. Where it cannot be known what a column was, the stream stops by its name.
+//! calls their columns `BINARY`.
 
 use serde_json::json;
 
 use crate::support::compare::Compared;
 use crate::support::history::{assert_history, assert_history_in_clickhouse};
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::{Kind, Server};
+use crate::support::server::Kind;
 use crate::support::workload::Workload;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -348,43 +348,6 @@ async fn a_key_that_becomes_a_uuid_or_stops_being_one_keeps_its_rows_on_mariadb(
         }
         daemon.stop();
         assert_eq!(assert_mirrored(&sandbox, sink).await.rows, 2);
-    }
-}
-
-/// Says how the run ended that must not have ended well.
-fn refused(sandbox: &Sandbox) -> String {
-    let output = sandbox.run(&["start", "--once"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    said
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_column_of_a_table_that_was_never_described_stops_the_stream_by_its_name_on_mariadb() {
-    // Met for the first time under a name that the server does not know any more, or with a column that has changed since.
-    for (change, why) in [
-        ("RENAME TABLE t TO later", "does not show such a column any more"),
-        ("ALTER TABLE t DROP odd", "does not show such a column any more"),
-        ("ALTER TABLE t MODIFY odd VARCHAR(40)", "does not show such a column any more"),
-        ("ALTER TABLE t MODIFY odd UUID COMMENT 'perhaps it was none'", "before the server was asked"),
-        (
-            "ALTER TABLE t ADD x INT; DROP TABLE t; CREATE TABLE t (id INT PRIMARY KEY, odd UUID)",
-            "before the server was asked",
-        ),
-    ] {
-        let mut sandbox = Sandbox::on(Server::start(Kind::MariaDb).await).await;
-        sandbox.set("/source/startup_mode", json!("latest"));
-        run(&sandbox, "CREATE TABLE t (id INT PRIMARY KEY, odd UUID)").await;
-        sandbox.run_once();
-        run(&sandbox, "INSERT INTO t VALUES (1, UUID())").await;
-        run(&sandbox, change).await;
-
-        let said = refused(&sandbox);
-
-        assert!(said.contains("column \"odd\" of table \"shop.t\"") && said.contains(why), "{change}: {said}");
-        assert!(said.contains("source.exclude"), "{change}: {said}");
-        // And again: nothing of the doubt is forgotten.
-        assert!(refused(&sandbox).contains(why), "{change}");
     }
 }
 

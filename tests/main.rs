@@ -31,4 +31,6 @@ mod servers; // the servers of the test support start, restart, die and leave no
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod source; // where a start is allowed, what the stream gives from there, what `check` finds
 mod tls; // encryption, certificates and passwords, as each server asks for them
+mod told_types; // what statements say, and only seem to say, of types that the binlog does not tell
+mod untold_types; // types that nobody tells any more: the stream goes on with the bytes
 mod writers; // the random writers write what they say, and the same again from the same seed

@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::disguise::Fit;
 use super::lineage::{ColumnSteps, Lineage};
 use super::older_rows::{renames, reread_reason, set_defaults};
 use super::registry::Registry;
 use super::session::Session;
 use super::state::Reread;
-use super::typed::Typed;
+use super::typed::Touched;
 use crate::codec::frame::{FrameHeader, TableChange};
 use crate::error::Failure;
 use crate::model::{ColumnDefault, Origin, TableName, TableSchema};
@@ -109,28 +110,29 @@ impl Session<'_> {
         if !self.captures(&table) {
             return Ok(());
         }
-        let known = self.ctx.registry.current(&table).is_some();
-        if known && create.if_not_exists && !create.or_replace {
+        let may_do_nothing = create.if_not_exists && !create.or_replace;
+        if may_do_nothing && self.ctx.registry.has_met(&table) {
             return Ok(());
         }
-        if known {
+        if self.ctx.registry.current(&table).is_some() {
             self.drop_table(&table, origin)?;
         }
         self.forget(&table);
         let columns = create.columns.or_else(|| self.ctx.registry.columns_of(create.like.as_ref()?));
-        let typed = Typed::created(columns.as_deref());
-        self.ctx.registry.set_typed(&table, typed, &mut self.ctx.writer)?;
+        self.create_types(&table, columns.as_deref())?;
         let Some(found) = self.describe(&table).await? else { return Ok(()) };
         let Some(columns) = columns else {
             self.adopt(found, None, origin)?;
             return self.described_now(&table).await;
         };
         let names: Vec<String> = columns.into_iter().map(|(name, _)| name).collect();
-        if !same_names(&names, &column_names(&found)) || !self.agrees_on_types(&found, &ColumnSteps::default()) {
-            // Altered since: the schema of here comes with its first rows, or with the last ALTER.
-            return Ok(());
+        let fit = self.fit(&found, &ColumnSteps::default());
+        if fit == Fit::Agrees && same_names(&names, &column_names(&found)) {
+            return self.adopt(found, None, origin);
         }
-        self.adopt(found, None, origin)
+        // Altered since: the schema of here comes with its first rows, or with the last ALTER. The types are those of the statement also
+        // behind IF NOT EXISTS: in row format the binlog has such a statement only where it made the table.
+        Ok(())
     }
 
     async fn alter_table(&mut self, table: TableName, ops: AlterOps, origin: &Origin) -> Result<(), Failure> {
@@ -190,8 +192,11 @@ impl Session<'_> {
         let names = before.columns.iter().map(|column| column.name.as_str());
         let expected = Lineage::follow(names, &statements).names();
         let is_of_here = foretold && same_names(&expected, &column_names(&found));
-        if is_of_here && self.agrees_on_types(&found, &steps) {
-            return self.adopt(found, Some(steps), origin);
+        let fit = self.fit(&found, &steps);
+        // What is told only now is asked for again behind a change of the table's name, which belongs to the same statement.
+        if is_of_here && (fit == Fit::Agrees || (fit == Fit::Tells && asked.is_none())) {
+            self.adopt(found, Some(steps), origin)?;
+            return if fit == Fit::Tells { self.described_now(table).await } else { Ok(()) };
         }
         info!(%table, "the server already shows a later schema, or one that could not be foretold; it follows with the next rows");
         self.ctx.registry.pend(table, [steps], *ops == AlterOps::Unreadable, &mut self.ctx.writer)
@@ -215,7 +220,7 @@ impl Session<'_> {
                 Ok(())
             }
             (true, true) => {
-                self.check_description(from, origin, |_| true)?;
+                self.check_description(from, origin, |_| Touched::Moved)?;
                 let typed = self.ctx.registry.typed(from).clone();
                 let Some(schema) = self.ctx.registry.current(from).map(|current| Arc::clone(&current.schema)) else {
                     self.ctx.registry.forget(from, &mut self.ctx.writer);
@@ -232,9 +237,30 @@ impl Session<'_> {
                 if self.ctx.snapshot_unfinished(from)? || self.is_asked(from) {
                     self.reread(to, true, "it was renamed while its snapshot was being taken");
                 }
-                self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })
+                self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })?;
+                self.describe_guesses(to, origin).await
             }
         }
+    }
+
+    /// Asks the server again, under the table's new name, for types that it did not show before.
+    async fn describe_guesses(&mut self, table: &TableName, origin: &Origin) -> Result<(), Failure> {
+        if !self.ctx.registry.typed(table).has_guesses() {
+            return Ok(());
+        }
+        let Some(found) = self.describe(table).await? else { return Ok(()) };
+        let Some(before) = self.ctx.registry.current(table).map(|current| Arc::clone(&current.schema)) else {
+            return Ok(());
+        };
+        let (statements, unreadable) = self.ctx.registry.pending(table);
+        let names = before.columns.iter().map(|column| column.name.as_str());
+        let expected = Lineage::follow(names, &statements).names();
+        let is_of_here = !unreadable && same_names(&expected, &column_names(&found));
+        if !is_of_here || self.fit(&found, &ColumnSteps::default()) == Fit::Contradicts {
+            return Ok(());
+        }
+        self.adopt(found, None, origin)?;
+        self.described_now(table).await
     }
 
     fn drop_table(&mut self, table: &TableName, origin: &Origin) -> Result<(), Failure> {
@@ -243,7 +269,7 @@ impl Session<'_> {
         }
         self.ctx.windows.invalidate(table);
         self.forget(table);
-        self.check_description(table, origin, |_| true)?;
+        self.check_description(table, origin, |_| Touched::Moved)?;
         let known = self.ctx.registry.current(table).is_some();
         self.ctx.registry.forget(table, &mut self.ctx.writer);
         if known { self.change(origin, TableChange::Drop { table: table.clone() }) } else { Ok(()) }
@@ -296,7 +322,7 @@ impl Session<'_> {
         self.single(FrameHeader::Change { origin: origin.clone(), change })
     }
 
-    fn reread(&mut self, table: &TableName, replace: bool, why: &str) {
+    pub(super) fn reread(&mut self, table: &TableName, replace: bool, why: &str) {
         self.ctx.rereads.push(Reread { table: table.clone(), replace, why: why.to_owned() });
     }
 }

@@ -14,7 +14,7 @@ use crate::codec::catalog::{Catalog, encode_schema, state_key};
 use crate::codec::row_image::Plan;
 use crate::codec::state::encode;
 use crate::error::Failure;
-use crate::model::{SchemaId, SourcePosition, TableName, TableSchema};
+use crate::model::{SchemaId, TableName, TableSchema};
 
 /// A schema with what reading its images needs.
 #[derive(Clone, Debug)]
@@ -49,6 +49,11 @@ impl Table {
         Self { name, current: None, steps: Vec::new(), reread: false, typed, counts, open, dirty: false }
     }
 
+    /// Whether its schema, or a statement about it, is known.
+    fn is_met(&self) -> bool {
+        self.current.is_some() || !self.steps.is_empty() || self.reread || !self.typed.is_empty()
+    }
+
     /// Counts rows of the open group.
     pub(super) fn count(&mut self, counts: Counts) {
         self.open.add(counts);
@@ -67,8 +72,6 @@ pub(super) struct Registry {
     by_name: HashMap<TableName, usize>,
     next_schema: u32,
     dirty: Vec<usize>,
-    /// Tables with types that were described ahead of the stream.
-    described: Vec<usize>,
 }
 
 /// Compiles the plan of a schema; a column that cannot be read stops the stream by name.
@@ -99,8 +102,7 @@ impl Registry {
             }
         }
         for (name, typed) in state::typed(reader)? {
-            let index = registry.index(&name);
-            registry.note_typed(index, typed);
+            registry.entry(&name).typed = typed;
         }
         for (name, counts) in state::counts(reader)? {
             registry.entry(&name).counts = counts;
@@ -129,14 +131,24 @@ impl Registry {
         self.tables.get_mut(index).expect("index() gives places in the vector")
     }
 
-    /// The table's schema, if it has one.
-    pub(super) fn current(&self, name: &TableName) -> Option<&Current> {
-        self.tables.get(*self.by_name.get(name)?)?.current.as_ref()
+    /// The table, if it has a place here.
+    pub(super) fn get(&self, name: &TableName) -> Option<&Table> {
+        self.tables.get(*self.by_name.get(name)?)
     }
 
-    /// Tables of a database that have a schema.
+    /// The table's schema, if it has one.
+    pub(super) fn current(&self, name: &TableName) -> Option<&Current> {
+        self.get(name)?.current.as_ref()
+    }
+
+    /// Whether something is known of the table at this place of the log, if not its schema.
+    pub(super) fn has_met(&self, name: &TableName) -> bool {
+        self.get(name).is_some_and(Table::is_met)
+    }
+
+    /// Tables of a database of which something is known.
     pub(super) fn in_database(&self, database: &str) -> Vec<TableName> {
-        let here = |table: &&Table| table.name.database == database && table.current.is_some();
+        let here = |table: &&Table| table.name.database == database && table.is_met();
         self.tables.iter().filter(here).map(|table| table.name.clone()).collect()
     }
 
@@ -176,9 +188,9 @@ impl Registry {
         table.steps.clear();
         table.reread = false;
         writer.remove(&state::table_key(name));
-        if !std::mem::take(&mut table.typed).is_empty() {
-            writer.remove(&state::typed_key(name));
-        }
+        table.typed = Typed::default();
+        // Also where nothing is known: a log of before may hold an empty entry.
+        writer.remove(&state::typed_key(name));
     }
 
     /// Notes a DDL whose result is not known yet.
@@ -213,7 +225,6 @@ impl Registry {
 
     /// Notes what DDL has said of the table's types.
     pub(super) fn set_typed(&mut self, name: &TableName, typed: Typed, writer: &mut LogWriter) -> Result<(), Failure> {
-        let index = self.index(name);
         if self.typed(name) == &typed {
             return Ok(());
         }
@@ -222,17 +233,8 @@ impl Registry {
         } else {
             writer.put(&state::typed_key(name), &encode("a table's types", &typed)?);
         }
-        self.note_typed(index, typed);
+        self.entry(name).typed = typed;
         Ok(())
-    }
-
-    fn note_typed(&mut self, index: usize, typed: Typed) {
-        if typed.is_described() && !self.described.contains(&index) {
-            self.described.push(index);
-        }
-        if let Some(table) = self.tables.get_mut(index) {
-            table.typed = typed;
-        }
     }
 
     fn settle_types(&mut self, name: &TableName, writer: &mut LogWriter) -> Result<(), Failure> {
@@ -242,8 +244,7 @@ impl Registry {
 
     /// Whether DDL of the table was noted whose result is not known yet.
     pub(super) fn has_pending(&self, name: &TableName) -> bool {
-        let table = self.by_name.get(name).and_then(|index| self.tables.get(*index));
-        table.is_some_and(|table| !table.steps.is_empty())
+        self.get(name).is_some_and(|table| !table.steps.is_empty())
     }
 
     fn store(&mut self, name: &TableName, writer: &mut LogWriter) -> Result<(), Failure> {
@@ -275,18 +276,8 @@ impl Registry {
         }
     }
 
-    /// Stores the counters that have changed since the last checkpoint, with the groups that have ended, which end at `at`: what was
-    /// described of a table before that is true of the table here.
-    pub(super) fn checkpoint(&mut self, at: &SourcePosition, writer: &mut LogWriter) -> Result<(), Failure> {
-        for index in std::mem::take(&mut self.described) {
-            let Some(table) = self.tables.get_mut(index) else { continue };
-            if table.typed.reached(at) {
-                let value = encode("a table's types", &table.typed)?;
-                writer.checkpoint(&state::typed_key(&table.name), &value);
-            } else if table.typed.is_described() {
-                self.described.push(index);
-            }
-        }
+    /// Stores the counters that have changed since the last checkpoint, with the groups that have ended.
+    pub(super) fn checkpoint(&mut self, writer: &mut LogWriter) -> Result<(), Failure> {
         for index in self.dirty.drain(..) {
             let Some(table) = self.tables.get_mut(index) else { continue };
             table.dirty = false;

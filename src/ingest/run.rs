@@ -22,7 +22,7 @@ use super::writer::LogWriter;
 use crate::backoff::Backoff;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
-use crate::model::{FilePos, TableName};
+use crate::model::{FilePos, SourcePosition, TableName};
 use crate::source::mysql::binlog::{BinlogStream, Decoder};
 use crate::source::mysql::meet::Met;
 use crate::source::mysql::places::binlog_end;
@@ -288,9 +288,10 @@ impl Ingest {
             opened = self.open() => opened?,
             () = shutdown.cancelled() => return Ok(Ended::Stopped),
         };
-        let Opened { server, mut stream, mut decoder, target } = opened;
+        let Opened { server, left_at, mut stream, mut decoder, target } = opened;
         self.live.source.phase(SourcePhase::Streaming, None);
         let mut session = Session::new(self, server);
+        session.goes_on(&left_at).await?;
         let mut reading = Reading::new(target);
         let ended = session.read(&mut stream, &mut decoder, &mut reading, backoff).await;
         // Whatever ended it: the groups that have ended become durable together with the position behind them, and
@@ -322,13 +323,15 @@ impl Ingest {
             .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
         let stream = BinlogStream::open(conn, &from, self.plan.server_id).await?;
         info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
-        Ok(Opened { server, stream, decoder, target })
+        Ok(Opened { server, left_at: stored, stream, decoder, target })
     }
 }
 
 /// A stream that can be read.
 struct Opened {
     server: ServerInfo,
+    /// Where the stream was left, perhaps on another server.
+    left_at: SourcePosition,
     stream: BinlogStream,
     decoder: Decoder,
     /// Where `CaughtUp` ends.

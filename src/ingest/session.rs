@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mysql_async::Conn;
 
-use super::disguise::take_described;
+use super::disguise::{take_described, warn_of_guesses};
 use super::registry::Current;
 use super::run::Ingest;
 use super::state::{self, Counts};
@@ -124,7 +124,10 @@ impl<'a> Session<'a> {
         }
         // A unique key stands only in information_schema, which may already show a later state.
         let described = self.describe(table).await?;
-        take_described(&mut seen, &unknown, described.as_ref())?;
+        let guessed = take_described(&mut seen, &unknown, described.as_ref());
+        let known = self.ctx.registry.typed(table);
+        let new: Vec<&String> = guessed.iter().filter(|column| !known.is_guess(column)).collect();
+        warn_of_guesses(table, &new);
         let described = described.filter(|described| described.same_image(&seen));
         let adopted = described.unwrap_or_else(|| {
             let mut schema = seen;
@@ -135,7 +138,10 @@ impl<'a> Session<'a> {
         });
         self.schemas.push(table.clone());
         self.adopt(adopted, None, origin)?;
-        if unknown.is_empty() { Ok(()) } else { self.described_now(table).await }
+        if guessed.len() < unknown.len() {
+            self.described_now(table).await?;
+        }
+        self.guessed(table, guessed)
     }
 
     /// Rows of one table, as the source sent them.
@@ -230,7 +236,7 @@ impl<'a> Session<'a> {
         self.ctx.writer.checkpoint(SOURCE_POSITION, &encode("the source position", at)?);
         let last = encode("the source's last lsn", &self.ctx.writer.last_lsn())?;
         self.ctx.writer.checkpoint(SOURCE_LSN, &last);
-        self.ctx.registry.checkpoint(at, &mut self.ctx.writer)
+        self.ctx.registry.checkpoint(&mut self.ctx.writer)
     }
 
     /// Whether taking `bytes` of rows needs [`Session::save_position`] first.

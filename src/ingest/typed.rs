@@ -1,12 +1,12 @@
 //! What statements say of the types that the binlog calls `BINARY`, kept beside a table's schema until the next one.
 //!
 //! Pure: from the statements, the schema before them, and the way that each column came ([`Lineage`]). What is not certain is
-//! [`Known::Nothing`]; the caller then has to find out otherwise, or to stop.
+//! [`Known::Nothing`]; the caller then has to find out otherwise.
 
 use serde::{Deserialize, Serialize};
 
 use super::lineage::{Came, Lineage, same};
-use crate::model::{ColumnType, FilePos, SourcePosition, TableSchema};
+use crate::model::{ColumnType, FilePos, ServerIdentity, SourcePosition, TableSchema};
 use crate::source::mysql::ddl::{AlterOp, AlterOps, TypeName};
 
 /// What statements have said of the types of a table's columns since its schema.
@@ -14,10 +14,44 @@ use crate::source::mysql::ddl::{AlterOp, AlterOps, TypeName};
 pub(super) struct Typed {
     /// By the columns' names of now.
     columns: Vec<(String, TypeName)>,
+    /// `CREATE TABLE` was read, so that `columns` are all that there are.
+    all: bool,
     /// A statement could not be read, so that of no column it is known.
     lost: bool,
-    /// A type was taken from the server's description when the binlog ended here: file number and offset.
-    described_until: Option<(u64, u64)>,
+    /// Columns of the schema that stand in it as the binlog calls them, because nobody could tell what they are.
+    guessed: Vec<String>,
+    /// A type was taken from the server's description when the binlog ended here.
+    described_until: Option<Described>,
+}
+
+/// Where the binlog ended when a server described a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Described {
+    /// Whose binlog it was.
+    pub(super) server: ServerIdentity,
+    /// Number of its last file.
+    pub(super) file_number: u64,
+    /// The end of that file.
+    pub(super) pos: u64,
+}
+
+impl Described {
+    /// Whether the stream of this server has come here at `at`.
+    pub(super) fn is_reached(&self, at: &SourcePosition) -> bool {
+        let here = FilePos { file: at.file.clone(), pos: at.pos }.file_number();
+        at.server == self.server && here.is_some_and(|here| (here, at.pos) >= (self.file_number, self.pos))
+    }
+}
+
+/// What a statement may do to the type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// Nothing.
+    Not,
+    /// The column goes, or goes on under another name.
+    Moved,
+    /// It gets a type.
+    Retyped,
 }
 
 /// What is known of a column's type.
@@ -36,32 +70,48 @@ pub(super) enum Known {
 impl Typed {
     /// What `CREATE TABLE` says, where it lists the columns.
     pub(super) fn created(columns: Option<&[(String, TypeName)]>) -> Self {
-        Self { columns: columns.unwrap_or_default().to_vec(), ..Self::default() }
+        Self { columns: columns.unwrap_or_default().to_vec(), all: columns.is_some(), ..Self::default() }
     }
 
-    /// Takes in a statement; `was_there` tells whether the table had a column of the name before it.
-    pub(super) fn follow(&mut self, ops: &AlterOps, was_there: impl Fn(&str) -> bool) {
+    /// Takes in a statement; `lineage` is that of the columns before it, where the table has a schema.
+    ///
+    /// A part with `IF [NOT] EXISTS` counts where it is known whether the column was there. Where that is not known it tells nothing of
+    /// the type. Without the condition the server has run the part, so that it counts.
+    pub(super) fn follow(&mut self, ops: &AlterOps, lineage: Option<&Lineage>) {
         let AlterOps::Known(ops) = ops else {
-            self.lost = true;
-            self.columns.clear();
+            *self = Self { lost: true, described_until: self.described_until.take(), ..Self::default() };
             return;
+        };
+        let told: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
+        let all_are_told = self.all;
+        let was_there = |name: &str| match lineage {
+            Some(lineage) => Some(lineage.came(name).is_some()),
+            None if told.iter().any(|there| same(there, name)) => Some(true),
+            None => all_are_told.then_some(false),
         };
         // Old names in a statement are those before it, whatever the order of its parts.
         let before = std::mem::take(&mut self.columns);
         self.columns =
             before.into_iter().filter_map(|(name, ty)| renamed_to(ops, &name).map(|to| (to.to_owned(), ty))).collect();
+        let guessed = std::mem::take(&mut self.guessed);
+        self.guessed = guessed.iter().filter_map(|name| renamed_to(ops, name)).map(str::to_owned).collect();
         for op in ops {
             match op {
-                AlterOp::AddColumn { name, ty, .. } => {
-                    // One that is there was meant with IF NOT EXISTS.
-                    let stays = was_there(name) && renamed_to(ops, name) == Some(name.as_str());
-                    if !stays {
+                AlterOp::AddColumn { name, ty, if_not_exists, .. } => {
+                    let goes = renamed_to(ops, name).is_none_or(|to| !same(to, name));
+                    if !if_not_exists || goes || was_there(name) == Some(false) {
                         self.set(name, *ty);
                     }
                 }
-                AlterOp::ModifyColumn { name, ty } => self.set(renamed_to(ops, name).unwrap_or(name), *ty),
-                AlterOp::ChangeColumn { to, ty, .. } => self.set(to, *ty),
-                AlterOp::DropColumn { .. }
+                AlterOp::ModifyColumn { name, ty, if_exists } if !if_exists || was_there(name) == Some(true) => {
+                    self.set(renamed_to(ops, name).unwrap_or(name), *ty);
+                }
+                AlterOp::ChangeColumn { from, to, ty, if_exists } if !if_exists || was_there(from) == Some(true) => {
+                    self.set(to, *ty);
+                }
+                AlterOp::ModifyColumn { .. }
+                | AlterOp::ChangeColumn { .. }
+                | AlterOp::DropColumn { .. }
                 | AlterOp::RenameColumn { .. }
                 | AlterOp::ConvertCharset
                 | AlterOp::RenameTo(_)
@@ -92,6 +142,9 @@ impl Typed {
                 TypeName::Other => Known::SaidOther,
             };
         }
+        if self.is_guess(name) {
+            return Known::Nothing;
+        }
         let Some(Came::From(old)) = lineage.came(name) else { return Known::Nothing };
         match before.and_then(|before| before.columns.get(before.column_index(old)?)) {
             Some(old) if matches!(old.ty.as_told(), ColumnType::Binary { .. }) => Known::Is(old.ty.clone()),
@@ -100,35 +153,29 @@ impl Typed {
         }
     }
 
-    /// Whether a type was taken from a description of a state that the stream has not come to.
-    pub(super) fn is_described(&self) -> bool {
-        self.described_until.is_some()
-    }
-
-    /// The stream has come to `at`; says whether that is where a type was described.
-    pub(super) fn reached(&mut self, at: &SourcePosition) -> bool {
-        let Some((number, pos)) = self.described_until else { return false };
-        let here = FilePos { file: at.file.clone(), pos: at.pos }.file_number();
-        let reached = here.is_some_and(|here| (here, at.pos) >= (number, pos));
-        if reached {
-            self.described_until = None;
-        }
-        reached
-    }
-
     /// Takes note that a type was taken from a description when the binlog ended at `end`.
-    pub(super) fn describe_until(&mut self, end: Option<(u64, u64)>) {
+    pub(super) fn describe_until(&mut self, end: Option<Described>) {
         self.described_until = end;
     }
 
     /// Where the binlog ended when a type was taken from a description.
-    pub(super) fn described_until(&self) -> Option<(u64, u64)> {
-        self.described_until
+    pub(super) fn described_until(&self) -> Option<&Described> {
+        self.described_until.as_ref()
     }
 
-    /// Whether a statement has given a column of this name a type.
-    pub(super) fn tells(&self, name: &str) -> bool {
-        self.columns.iter().any(|(there, _)| same(there, name))
+    /// Takes note of the columns that stand in the schema as the binlog calls them.
+    pub(super) fn guess(&mut self, columns: Vec<String>) {
+        self.guessed = columns;
+    }
+
+    /// Whether the column of this name stands in the schema as the binlog calls it.
+    pub(super) fn is_guess(&self, name: &str) -> bool {
+        self.guessed.iter().any(|there| same(there, name))
+    }
+
+    /// Whether any column stands in the schema as the binlog calls it.
+    pub(super) fn has_guesses(&self) -> bool {
+        !self.guessed.is_empty()
     }
 
     /// Whether nothing has to be kept.
@@ -138,7 +185,7 @@ impl Typed {
 
     /// What is left when the table's schema has been found: what was said before it is in it.
     pub(super) fn settled(&self) -> Self {
-        Self { described_until: self.described_until, ..Self::default() }
+        Self { described_until: self.described_until.clone(), ..Self::default() }
     }
 }
 
@@ -178,21 +225,22 @@ fn renamed_to<'n>(ops: &'n [AlterOp], name: &'n str) -> Option<&'n str> {
     now
 }
 
-/// Whether the statement may change the type of the column.
-pub(super) fn touches(ops: &AlterOps, column: &str) -> bool {
-    let AlterOps::Known(ops) = ops else { return true };
-    ops.iter().any(|op| match op {
-        AlterOp::DropColumn { name } | AlterOp::ModifyColumn { name, .. } => same(name, column),
-        AlterOp::ChangeColumn { from, .. } | AlterOp::RenameColumn { from, .. } => same(from, column),
-        AlterOp::AddColumn { .. }
-        | AlterOp::ConvertCharset
-        | AlterOp::RenameTo(_)
-        | AlterOp::PrimaryKeyChanged
-        | AlterOp::IndexChanged
-        | AlterOp::SystemVersioningChanged
-        | AlterOp::RowsChangedUnseen { .. }
-        | AlterOp::Other => false,
-    })
+/// What the statement may do to the type of the column.
+pub(super) fn touched(ops: &AlterOps, column: &str) -> Touched {
+    let AlterOps::Known(ops) = ops else { return Touched::Retyped };
+    let mut touched = Touched::Not;
+    for op in ops {
+        match op {
+            AlterOp::ModifyColumn { name, .. } | AlterOp::ChangeColumn { from: name, .. } if same(name, column) => {
+                return Touched::Retyped;
+            }
+            AlterOp::DropColumn { name } | AlterOp::RenameColumn { from: name, .. } if same(name, column) => {
+                touched = Touched::Moved;
+            }
+            _ => {}
+        }
+    }
+    touched
 }
 
 #[cfg(test)]
@@ -224,7 +272,7 @@ mod tests {
         for sql in statements {
             let ops = alter(sql);
             let lineage = follow(&steps);
-            typed.follow(&ops, |name| lineage.came(name).is_some());
+            typed.follow(&ops, Some(&lineage));
             if let AlterOps::Known(ops) = &ops {
                 steps.push(ColumnSteps::of(ops));
             }
@@ -259,6 +307,46 @@ mod tests {
         }
     }
 
+    /// What is told of `u` and `b`, of a table without a schema.
+    fn told_without_schema(mut typed: Typed, statements: &[&str]) -> [Option<ColumnType>; 2] {
+        for sql in statements {
+            typed.follow(&alter(sql), None);
+        }
+        let nothing = Lineage::follow([], []);
+        ["u", "b"].map(|name| typed.known(name, None, &nothing).told(16))
+    }
+
+    #[test]
+    fn a_condition_counts_where_it_is_known_whether_the_column_was_there() {
+        for (statements, u, b) in [
+            (&["MODIFY COLUMN IF EXISTS u INET6, CHANGE COLUMN IF EXISTS b b UUID"][..], INET6, UUID),
+            (&["MODIFY COLUMN IF EXISTS gone UUID", "ADD gone BINARY(16)", "RENAME COLUMN gone TO x"], UUID, BINARY),
+            (&["CHANGE COLUMN IF EXISTS gone u BINARY(16)", "CHANGE IF EXISTS gone b UUID"], UUID, BINARY),
+            (&["DROP u, ADD COLUMN IF NOT EXISTS u INET6"], INET6, BINARY),
+            (&["DROP u", "ADD COLUMN IF NOT EXISTS u INET6", "ADD COLUMN IF NOT EXISTS u UUID"], INET6, BINARY),
+        ] {
+            assert_eq!(after(statements, &["u", "b"]), [u.clone(), b.clone()], "{statements:?}");
+            let list = [("u".to_owned(), TypeName::Uuid), ("b".to_owned(), TypeName::Other)];
+            assert_eq!(told_without_schema(Typed::created(Some(&list)), statements), [u, b], "created, {statements:?}");
+        }
+        let gone = ["MODIFY COLUMN IF EXISTS gone UUID", "ADD gone BINARY(16)"];
+        assert_eq!(after(&gone, &["gone"]), [BINARY]);
+    }
+
+    #[test]
+    fn a_condition_tells_nothing_of_a_column_that_may_or_may_not_have_been_there() {
+        for (statements, u, b) in [
+            (&["ADD COLUMN IF NOT EXISTS u UUID, MODIFY COLUMN IF EXISTS b UUID"][..], None, None),
+            (&["CHANGE COLUMN IF EXISTS x u UUID, ADD COLUMN IF NOT EXISTS (b INET6)"], None, None),
+            (&["ADD u UUID, MODIFY b INET6", "ADD IF NOT EXISTS u INET6", "MODIFY IF EXISTS b UUID"], UUID, UUID),
+            (&["DROP COLUMN IF EXISTS u, ADD COLUMN IF NOT EXISTS u UUID"], UUID, None),
+            (&["MODIFY IF EXISTS u UUID", "ADD u BINARY(16)"], BINARY, None),
+            (&["CHANGE x u UUID", "what is this", "ADD IF NOT EXISTS u INET6"], None, None),
+        ] {
+            assert_eq!(told_without_schema(Typed::default(), statements), [u, b], "{statements:?}");
+        }
+    }
+
     #[test]
     fn a_column_of_which_nothing_was_said_is_not_known() {
         assert_eq!(after(&[], &["x", "v"]), [None, None]);
@@ -290,14 +378,45 @@ mod tests {
 
     #[test]
     fn a_statement_touches_the_columns_that_it_names() {
-        for (sql, touched) in [
-            ("MODIFY U UUID", true),
-            ("DROP u", true),
-            ("CHANGE u x UUID", true),
-            ("MODIFY b UUID, ADD u2 UUID AFTER u", false),
-            ("what is this", true),
+        for (sql, expected) in [
+            ("MODIFY U UUID", Touched::Retyped),
+            ("DROP u", Touched::Moved),
+            ("RENAME COLUMN u TO x", Touched::Moved),
+            ("CHANGE u x UUID", Touched::Retyped),
+            ("MODIFY b UUID, ADD u2 UUID AFTER u", Touched::Not),
+            ("what is this", Touched::Retyped),
         ] {
-            assert_eq!(touches(&alter(sql), "u"), touched, "{sql}");
+            assert_eq!(touched(&alter(sql), "u"), expected, "{sql}");
         }
+    }
+
+    #[test]
+    fn a_guess_is_not_known_under_any_name_until_a_statement_gives_it_a_type() {
+        let mut typed = Typed::default();
+        typed.guess(vec!["u".to_owned()]);
+        let mut told = |sql: &str, asked: &str| {
+            let lineage = Lineage::follow(["u", "x", "b"], []);
+            typed.follow(&alter(sql), Some(&lineage));
+            typed.known(asked, None, &lineage)
+        };
+        assert_eq!(told("ADD v INT", "u"), Known::Nothing);
+        assert_eq!(told("RENAME COLUMN u TO x", "x"), Known::Nothing);
+        assert_eq!(told("MODIFY x UUID", "x"), Known::Is(ColumnType::Uuid));
+    }
+
+    #[test]
+    fn a_mark_is_reached_on_the_server_that_it_was_taken_of() {
+        let server = |server_id| ServerIdentity::MariaDb { server_id, domain_id: 0 };
+        let at = |server_id, file: &str, pos| SourcePosition {
+            server: server(server_id),
+            file: file.to_owned(),
+            pos,
+            file_created: 0,
+            gtid: String::new(),
+        };
+        let mark = Described { server: server(1), file_number: 7, pos: 500 };
+        assert!(mark.is_reached(&at(1, "log.000007", 500)) && mark.is_reached(&at(1, "log.000010", 4)));
+        assert!(!mark.is_reached(&at(1, "log.000007", 499)) && !mark.is_reached(&at(1, "log.000006", 900)));
+        assert!(!mark.is_reached(&at(2, "log.000010", 4)) && !mark.is_reached(&at(1, "", 900)));
     }
 }

@@ -128,11 +128,11 @@ impl Copy<'_> {
         }
     }
 
-    /// The source's rows as the copy is to hold them.
-    pub(super) fn expected(self, source: Content) -> Content {
+    /// The source's rows as the copy is to hold them, in columns of the same names behind `prefix`.
+    pub(super) async fn expected(self, source: Content, table: &str, prefix: &str) -> Content {
         match self {
             Self::Sqlite(_) => source,
-            Self::ClickHouse(_) => as_replicated(source),
+            Self::ClickHouse(server) => as_replicated(source, &replica_columns(server, table).await, prefix),
         }
     }
 }
@@ -150,7 +150,7 @@ async fn compare_copy(view: &View, server: &Server, database: &str, copy: Copy<'
     let mut report = String::new();
     for table in tables {
         let dropped = pick(&view.dropped, &table);
-        let mut source = copy.expected(source_rows(server, database, &table, &dropped).await);
+        let mut source = source_rows(server, database, &table, &dropped).await;
         for (of, from, to) in &view.renamed {
             if *of == table {
                 let position = source.columns.iter().position(|column| column == from);
@@ -158,6 +158,7 @@ async fn compare_copy(view: &View, server: &Server, database: &str, copy: Copy<'
                     .clone_from(to);
             }
         }
+        let source = copy.expected(source, &table, "").await;
         let soft = pick(&view.soft_deleted, &table).pop();
         let own = copy.own_columns(soft.as_ref());
         let difference = match columns_differ(&source, &copy.columns(&table).await, &own) {

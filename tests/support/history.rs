@@ -25,7 +25,7 @@ pub async fn assert_history_in_clickhouse(server: &Server, database: &str, table
 }
 
 async fn assert_history_of(copy: Copy<'_>, server: &Server, database: &str, table: &str) -> usize {
-    let source = copy.expected(source_rows(server, database, table, &[]).await);
+    let source = copy.expected(source_rows(server, database, table, &[]).await, table, "after_").await;
     let changes = read(copy, table, &source.columns).await;
     let state = replay(table, &source, &changes);
     let difference = rows_differ(&source, state);

@@ -20,6 +20,8 @@ enum Rule {
     /// The bits of a double, as an integer.
     Real,
     Text,
+    /// Text of an IPv6 address, which both servers spell in a way of their own.
+    Address,
     /// Text, of which the empty one stands for NULL: an array cannot be NULL.
     Array,
 }
@@ -38,7 +40,8 @@ fn rule(ty: &str, column: &str) -> (String, Rule) {
             let scale = ty.trim_end_matches(')').rsplit(", ").next().unwrap();
             (format!("toDecimalString({column}, {scale})"), Rule::Text)
         }
-        "Date32" | "DateTime64" | "Time64" | "UUID" | "IPv6" | "IPv4" => (format!("toString({column})"), Rule::Text),
+        "Date32" | "DateTime64" | "Time64" | "UUID" | "IPv4" => (format!("toString({column})"), Rule::Text),
+        "IPv6" => (format!("toString({column})"), Rule::Address),
         "String" => (column.to_owned(), Rule::Text),
         // The bytes of a vector as the source sends them: reinterpretAsString would cut zeros off their end.
         "Array" if ty == "Array(Float32)" => (
@@ -96,14 +99,22 @@ pub async fn replica_rows(server: &ClickHouse, table: &str, columns: &[String], 
     lines.lines().map(row).collect()
 }
 
-/// The source's rows as this sink keeps them: it has one type for text and bytes, and prints an IPv6 address in its own way.
-pub fn as_replicated(mut source: Content) -> Content {
-    for cell in source.rows.iter_mut().flatten() {
-        if let Cell::Blob(bytes) = cell {
-            *cell = Cell::Text(std::mem::take(bytes));
-        }
-        if let Cell::Text(bytes) = cell {
-            spell_address(bytes);
+/// The source's rows as this sink keeps them in `columns`, whose names are those of the source behind `prefix`: it has one type for
+/// text and bytes, and prints an IPv6 address in its own way.
+pub fn as_replicated(mut source: Content, columns: &[ReplicaColumn], prefix: &str) -> Content {
+    let is_address = |name: &String| {
+        let kept = columns.iter().find(|column| column.name.strip_prefix(prefix) == Some(name));
+        kept.is_some_and(|column| matches!(rule(&column.ty, name).1, Rule::Address))
+    };
+    let addresses: Vec<bool> = source.columns.iter().map(is_address).collect();
+    for row in &mut source.rows {
+        for (cell, is_address) in row.iter_mut().zip(&addresses) {
+            if let Cell::Blob(bytes) = cell {
+                *cell = Cell::Text(std::mem::take(bytes));
+            }
+            if let (Cell::Text(bytes), true) = (cell, is_address) {
+                spell_address(bytes);
+            }
         }
     }
     source
@@ -119,7 +130,8 @@ fn cell(rule: Rule, text: &str) -> Cell {
         Rule::Integer => number().parse().map_or_else(|_| Cell::Text(bytes.clone()), Cell::Integer),
         Rule::Real => Cell::real(f64::from_bits(number().parse().expect("the bits of a number"))),
         Rule::Array if bytes.is_empty() => Cell::Null,
-        Rule::Text | Rule::Array => {
+        Rule::Text | Rule::Array => Cell::Text(bytes),
+        Rule::Address => {
             let mut bytes = bytes;
             spell_address(&mut bytes);
             Cell::Text(bytes)

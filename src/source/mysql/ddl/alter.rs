@@ -156,11 +156,12 @@ impl Parser<'_> {
         if self.cursor.is_all(&["SYSTEM", "VERSIONING"]) {
             return self.push(AlterOp::SystemVersioningChanged);
         }
-        let only_columns = self.cursor.eat("COLUMN") | self.cursor.eat_if_not_exists();
+        let column = self.cursor.eat("COLUMN");
+        let if_not_exists = self.cursor.eat_if_not_exists();
         if self.cursor.eat_symbol(b'(') {
             loop {
                 let element = columns::element(&mut self.cursor)?;
-                self.element(element);
+                self.element(element, if_not_exists);
                 if self.cursor.eat_symbol(b')') {
                     return Some(());
                 }
@@ -169,16 +170,18 @@ impl Parser<'_> {
                 }
             }
         }
+        let only_columns = column || if_not_exists;
         let element =
             if only_columns { columns::column(&mut self.cursor)? } else { columns::element(&mut self.cursor)? };
-        self.element(element);
+        self.element(element, if_not_exists);
         Some(())
     }
 
-    fn element(&mut self, element: Element) {
+    fn element(&mut self, element: Element, if_not_exists: bool) {
         match element {
             Element::Column { name, ty, attributes, default } => {
-                self.ops.push(AlterOp::AddColumn { name, position_given: attributes.position, default, ty });
+                let position_given = attributes.position;
+                self.ops.push(AlterOp::AddColumn { name, position_given, default, ty, if_not_exists });
                 self.keys_of(attributes);
             }
             Element::PrimaryKey => self.ops.push(AlterOp::PrimaryKeyChanged),
@@ -240,11 +243,11 @@ impl Parser<'_> {
 
     fn change(&mut self) -> Option<()> {
         self.cursor.eat("COLUMN");
-        self.cursor.eat_if_exists();
+        let if_exists = self.cursor.eat_if_exists();
         let from = columns::name(&mut self.cursor)?;
         let to = columns::name(&mut self.cursor)?;
         let ty = columns::type_name(self.cursor);
-        self.ops.push(AlterOp::ChangeColumn { from, to, ty });
+        self.ops.push(AlterOp::ChangeColumn { from, to, ty, if_exists });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);
         Some(())
@@ -252,10 +255,10 @@ impl Parser<'_> {
 
     fn modify(&mut self) -> Option<()> {
         self.cursor.eat("COLUMN");
-        self.cursor.eat_if_exists();
+        let if_exists = self.cursor.eat_if_exists();
         let name = columns::name(&mut self.cursor)?;
         let ty = columns::type_name(self.cursor);
-        self.ops.push(AlterOp::ModifyColumn { name, ty });
+        self.ops.push(AlterOp::ModifyColumn { name, ty, if_exists });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);
         Some(())

@@ -37,6 +37,8 @@ pub enum AlterOp {
         default: AddedDefault,
         /// Its type.
         ty: TypeName,
+        /// `IF NOT EXISTS`: it may have been there, and stays then as it was.
+        if_not_exists: bool,
     },
     /// `DROP COLUMN`.
     DropColumn {
@@ -58,6 +60,8 @@ pub enum AlterOp {
         to: String,
         /// Its type from now on.
         ty: TypeName,
+        /// `IF EXISTS`: it may not have been there, and then nothing is changed.
+        if_exists: bool,
     },
     /// `MODIFY COLUMN`: perhaps a new type, perhaps another place.
     ModifyColumn {
@@ -65,6 +69,8 @@ pub enum AlterOp {
         name: String,
         /// Its type from now on.
         ty: TypeName,
+        /// `IF EXISTS`: it may not have been there, and then nothing is changed.
+        if_exists: bool,
     },
     /// `CONVERT TO CHARACTER SET`: every text column may change its type.
     ConvertCharset,

@@ -76,18 +76,19 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Option<Element> {
 const TYPE_SCHEMAS: &[&str] = &["MARIADB_SCHEMA", "MAXDB_SCHEMA", "ORACLE_SCHEMA"];
 
 /// The type behind a column's name.
+///
+/// These types are no keywords for MariaDB but identifiers, so that they and their schemas may stand in quotes.
 pub(super) fn type_name(mut cursor: Cursor<'_>) -> TypeName {
-    if cursor.eat_any(TYPE_SCHEMAS) {
-        cursor.eat_symbol(b'.');
+    let is_one_of = |name: &str, names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let mut behind_schema = cursor;
+    if behind_schema.identifier().is_some_and(|name| is_one_of(&name, TYPE_SCHEMAS)) && behind_schema.eat_symbol(b'.') {
+        cursor = behind_schema;
     }
-    if cursor.is("UUID") {
-        TypeName::Uuid
-    } else if cursor.is("INET6") {
-        TypeName::Inet6
-    } else if cursor.is("INET4") {
-        TypeName::Inet4
-    } else {
-        TypeName::Other
+    match cursor.identifier() {
+        Some(name) if is_one_of(&name, &["UUID"]) => TypeName::Uuid,
+        Some(name) if is_one_of(&name, &["INET6"]) => TypeName::Inet6,
+        Some(name) if is_one_of(&name, &["INET4"]) => TypeName::Inet4,
+        _ => TypeName::Other,
     }
 }
 

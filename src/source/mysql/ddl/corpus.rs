@@ -46,12 +46,18 @@ fn render_type(ty: TypeName) -> &'static str {
 
 fn render_op(op: &AlterOp) -> String {
     match op {
-        AlterOp::AddColumn { name, position_given: false, ty, .. } => format!("+{name}{}", render_type(*ty)),
-        AlterOp::AddColumn { name, position_given: true, ty, .. } => format!("+{name}{}@", render_type(*ty)),
+        AlterOp::AddColumn { name, position_given, ty, if_not_exists, default: _ } => {
+            let (place, condition) = (if *position_given { "@" } else { "" }, if *if_not_exists { "?" } else { "" });
+            format!("{condition}+{name}{}{place}", render_type(*ty))
+        }
         AlterOp::DropColumn { name } => format!("-{name}"),
         AlterOp::RenameColumn { from, to } => format!("{from}=>{to}"),
-        AlterOp::ChangeColumn { from, to, ty } => format!("{from}~>{to}{}", render_type(*ty)),
-        AlterOp::ModifyColumn { name, ty } => format!("~{name}{}", render_type(*ty)),
+        AlterOp::ChangeColumn { from, to, ty, if_exists } => {
+            format!("{}{from}~>{to}{}", if *if_exists { "?" } else { "" }, render_type(*ty))
+        }
+        AlterOp::ModifyColumn { name, ty, if_exists } => {
+            format!("{}~{name}{}", if *if_exists { "?" } else { "" }, render_type(*ty))
+        }
         AlterOp::ConvertCharset => "charset".to_owned(),
         AlterOp::RenameTo(table) => format!("to:{table}"),
         AlterOp::PrimaryKeyChanged => "pk".to_owned(),
@@ -224,11 +230,11 @@ const ALTERS: &[(&str, &str)] = &[
     ("ALTER TABLE t ADD COLUMN after INT AFTER first", "alter d.t +after@"),
     ("ALTER TABLE t ADD COLUMN `column` INT", "alter d.t +column"),
     ("ALTER TABLE t ADD `index` INT, ADD `key` INT", "alter d.t +index +key"),
-    ("ALTER TABLE t ADD COLUMN IF NOT EXISTS c INT, ADD IF NOT EXISTS e INT", "alter d.t +c +e"),
+    ("ALTER TABLE t ADD COLUMN IF NOT EXISTS c INT, ADD IF NOT EXISTS e INT", "alter d.t ?+c ?+e"),
     ("ALTER TABLE t ADD (a INT, b INT DEFAULT 5)", "alter d.t +a +b"),
     (
         "ALTER TABLE t ADD COLUMN IF NOT EXISTS (a INT, PRIMARY KEY (a), b ENUM('x,y', ')'), KEY (b)), DROP c",
-        "alter d.t +a pk +b index -c",
+        "alter d.t ?+a pk ?+b index -c",
     ),
     ("ALTER TABLE t ADD c INT DEFAULT (json_array(1, 2)), ADD e INT", "alter d.t +c +e"),
     (
@@ -279,16 +285,26 @@ const ALTERS: &[(&str, &str)] = &[
     ("ALTER TABLE t CHANGE a b INT", "alter d.t a~>b"),
     (
         "ALTER TABLE t CHANGE COLUMN IF EXISTS `a` `b` INT NOT NULL FIRST, ALGORITHM=INPLACE, LOCK=NONE",
-        "alter d.t a~>b other other",
+        "alter d.t ?a~>b other other",
     ),
     ("ALTER TABLE t CHANGE a a BIGINT KEY", "alter d.t a~>a pk"),
-    ("ALTER TABLE t MODIFY a BIGINT UNSIGNED, MODIFY COLUMN IF EXISTS b TEXT AFTER c", "alter d.t ~a ~b"),
+    ("ALTER TABLE t MODIFY a BIGINT UNSIGNED, MODIFY COLUMN IF EXISTS b TEXT AFTER c", "alter d.t ~a ?~b"),
     ("ALTER TABLE t MODIFY t.a INT", "alter d.t ~a"),
     (
         "ALTER TABLE t ADD u UUID NOT NULL DEFAULT uuid() FIRST, ADD (a inet6, uuid INT), MODIFY b INET4, CHANGE c d UUID",
         "alter d.t +u:uuid@ +a:inet6 +uuid ~b:inet4 c~>d:uuid",
     ),
     ("ALTER TABLE t MODIFY uuid BINARY(16), MODIFY `inet6` mariadb_schema.UUID", "alter d.t ~uuid ~inet6:uuid"),
+    // The names of types may stand in quotes.
+    (
+        "ALTER TABLE t ADD u `uuid`, MODIFY i `Inet6` NOT NULL, CHANGE a b `mariadb_schema`.`inet4`, ADD COLUMN (c `binary`(16))",
+        "alter d.t +u:uuid ~i:inet6 a~>b:inet4 +c",
+    ),
+    ("CREATE TABLE t (u `UUID`, s \"uuid\")", "create d.t [u:uuid s]"),
+    (
+        "ALTER TABLE t ADD IF NOT EXISTS a UUID, MODIFY IF EXISTS b UUID, CHANGE COLUMN IF EXISTS c d INET6, ADD COLUMN IF NOT EXISTS (e INT)",
+        "alter d.t ?+a:uuid ?~b:uuid ?c~>d:inet6 ?+e",
+    ),
     (
         "ALTER TABLE t ALTER a SET DEFAULT 5, ALTER COLUMN b DROP DEFAULT, ALTER c SET DEFAULT (1, 2)",
         "alter d.t other other other",

@@ -5,8 +5,9 @@
 //!
 //! The text is a hint. The exact schema of a row comes with the row, in its `TABLE_MAP`; the text only tells what that
 //! metadata cannot: which table is meant, a rename, a drop, a truncate, which columns came, went or changed their
-//! name, and which of them have one of the types that the binlog calls `BINARY`. So this is no grammar: a statement is read as far as those facts go, and the rest of it is skipped with its quotes and
-//! parentheses balanced. Text the server has accepted is assumed; text it would refuse gives some answer, not an error.
+//! name, and which of them have one of the types that the binlog calls `BINARY`. So this is no grammar: a statement is
+//! read as far as those facts go, and the rest of it is skipped with its quotes and parentheses balanced. Text the server
+//! has accepted is assumed; text it would refuse gives some answer, not an error.
 //!
 //! A statement falls into one of three: it changes a captured table in a way that is told ([`Statement::AlterTable`] and
 //! the like), it cannot matter ([`Statement::Irrelevant`]), or it is not known ([`Statement::Unknown`], [`AlterOps::Unreadable`],

@@ -70,7 +70,8 @@ impl RawColumn {
         })
     }
 
-    /// The type: what a `TABLE_MAP` with full metadata tells, and what it calls `BINARY` by its own name; `None` when the catalogue's facts do not make one.
+    /// The type: what a `TABLE_MAP` with full metadata tells, and what it calls `BINARY` by its own name; `None` when the
+    /// catalogue's facts do not make one.
     pub(super) fn column_type(&self, flavour: Flavour) -> Option<ColumnType> {
         let unsigned = self.column_type.to_ascii_lowercase().contains("unsigned");
         let int = |width| Some(ColumnType::Int { width, unsigned });
