@@ -49,29 +49,34 @@ pub async fn bulk(kind: Kind, table: &mut Table) {
     let (mut drains, mut wholes) = (Vec::new(), Vec::new());
     let mut reference: Option<Reference> = None;
     let mut fastest = f64::MAX;
-    // In turns: the machine's own speed moves while this runs. And each after a pause, without what the server still does with the
-    // tables of the one before.
-    for _ in 0..RUNS {
-        forget(&sandbox).await;
-        copy(&full, &sandbox.wal_directory());
+    // In turns: the machine's own speed moves while this runs. Each after a pause, without what the server still does with the
+    // tables of the one before, and once more at once, when the server's memory is ready.
+    for turn in 0..RUNS {
         tokio::time::sleep(FORGOTTEN).await;
-        drains.push(once(&sandbox));
-        assert_eq!(count(&sandbox, "orders").await, load::rows());
-
+        for _ in 0..2 {
+            forget(&sandbox).await;
+            copy(&full, &sandbox.wal_directory());
+            drains.push(once(&sandbox));
+            assert_eq!(count(&sandbox, "orders").await, load::rows());
+        }
         if reference.is_none() {
             reference = Some(Reference::of(&sandbox).await);
         }
         forget(&sandbox).await;
         tokio::time::sleep(FORGOTTEN).await;
-        // Twice: what the server keeps in memory from the first makes the second faster.
         for _ in 0..2 {
             fastest = fastest.min(reference.as_ref().unwrap().insert(&sandbox).await);
         }
-
         forget(&sandbox).await;
         tokio::time::sleep(FORGOTTEN).await;
-        wholes.push(once(&sandbox));
-        assert_eq!(count(&sandbox, "orders").await, load::rows());
+        for second in 0..2 {
+            forget(&sandbox).await;
+            // MariaDB lets a reader wait while it still has one of the same id.
+            sandbox.set("/source/server_id", json!(5400 + 2 * turn + second));
+            wholes.push(once(&sandbox));
+            assert_eq!(count(&sandbox, "orders").await, load::rows());
+        }
+        forget(&sandbox).await;
     }
     for (what, runs, limit) in
         [("draining the log into ClickHouse", drains, 1.3), ("binlog to ClickHouse", wholes, 1.6)]
