@@ -228,7 +228,8 @@ fn prefixed<'a, E>(rest: &mut &'a [u8], prefix: u8) -> Result<&'a [u8], Stop<E>>
 }
 
 /// The bytes behind the next length prefix, which has one byte, with the zero bytes behind them that the image leaves out.
-#[inline]
+// Not inlined: its buffers would make the frame of every other type's reader larger.
+#[inline(never)]
 fn padded<const N: usize, E>(rest: &mut &[u8]) -> Result<[u8; N], Stop<E>> {
     let stored = prefixed(rest, 1)?;
     let mut value = [0; N];
