@@ -36,10 +36,7 @@ fn source(status: &Status, lines: &mut Vec<String>) {
     let lag = source.lag_seconds.map_or(String::new(), |lag| format!(", {} behind", duration(lag)));
     lines.push(format!("source   {}, {server}{lag}", source.state.as_str()));
     if let Some(at) = &source.position {
-        let place = at.file.as_ref().zip(at.pos).map(|(file, pos)| format!("{file}:{pos}"));
-        let gtid = (!at.gtid.is_empty()).then(|| format!("gtid {}", at.gtid.replace('\n', "")));
-        let known: Vec<String> = place.into_iter().chain(gtid).collect();
-        lines.push(format!("         at {}", known.join("  ")));
+        lines.push(format!("         at {at}"));
     }
     if let Some(error) = &source.error {
         lines.push(format!("         {error}"));

@@ -78,10 +78,7 @@ impl Printer {
                 };
                 self.line(&format!("log {id}: {range}, {} on disk", bytes(*disk_bytes)))
             }
-            Item::Position { server, file, pos, gtid } => {
-                let gtid = if gtid.is_empty() { String::new() } else { format!(", gtid {}", gtid.replace('\n', "")) };
-                self.line(&format!("position {file}:{pos}{gtid} of {server}"))
-            }
+            Item::Position { server, at } => self.line(&format!("position {at} of {server}")),
             Item::Cursor { name, lsn, backlog_bytes, backlog_transactions, detached } => self.row(
                 Section::Cursors,
                 vec![

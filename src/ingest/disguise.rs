@@ -38,18 +38,22 @@ fn may_be_disguised(server: &ServerInfo, length: u16) -> bool {
         }
 }
 
+/// The length of the `BINARY` that the binlog calls a column of this type, if the column may be something else.
+fn doubtful_length(server: &ServerInfo, ty: &ColumnType) -> Option<u16> {
+    match ty.as_told() {
+        ColumnType::Binary { length } if may_be_disguised(server, length) => Some(length),
+        _ => None,
+    }
+}
+
 fn is_doubtful(server: &ServerInfo, ty: &ColumnType) -> bool {
-    matches!(ty.as_told(), ColumnType::Binary { length } if may_be_disguised(server, length))
+    doubtful_length(server, ty).is_some()
 }
 
 /// Places of the columns of `schema` that the binlog calls `BINARY` and that may be something else, with their lengths.
 fn doubtful(server: &ServerInfo, schema: &TableSchema) -> Vec<(usize, u16)> {
-    let length = |ty: &ColumnType| match ty.as_told() {
-        ColumnType::Binary { length } if may_be_disguised(server, length) => Some(length),
-        _ => None,
-    };
     let columns = schema.columns.iter().enumerate();
-    columns.filter_map(|(place, column)| Some((place, length(&column.ty)?))).collect()
+    columns.filter_map(|(place, column)| Some((place, doubtful_length(server, &column.ty)?))).collect()
 }
 
 /// What is known of the types of a table's columns.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::telemetry::Position;
+
 /// Which part of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,12 +46,9 @@ pub enum Item {
     Position {
         /// The server it belongs to.
         server: String,
-        /// Binlog file.
-        file: String,
-        /// Offset in it.
-        pos: u64,
-        /// Executed GTID set.
-        gtid: String,
+        /// File, offset and executed GTID set.
+        #[serde(flatten)]
+        at: Position,
     },
     /// How far a sink is.
     Cursor {

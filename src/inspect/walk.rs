@@ -51,7 +51,7 @@ fn heads(reader: &Reader, wanted: &dyn Fn(&TableName) -> bool) -> Result<Vec<Ite
         disk_bytes: stats.disk_bytes,
     }];
     if let Some(at) = stored_position(reader)? {
-        items.push(Item::Position { server: at.server.to_string(), file: at.file, pos: at.pos, gtid: at.gtid });
+        items.push(Item::Position { server: at.server.to_string(), at: at.into() });
     }
     let cursors = reader.cursors();
     for cursor in &cursors {

@@ -1,6 +1,7 @@
 //! The status document: what `replicator status --json` prints. Fields are added, never renamed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,16 @@ pub struct Position {
     pub pos: Option<u64>,
     /// Executed GTID set; empty when the server has none.
     pub gtid: String,
+}
+
+impl fmt::Display for Position {
+    /// What is known of it: `binlog.000003:4, gtid 0-1-4`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.file.as_ref().zip(self.pos).map(|(file, pos)| format!("{file}:{pos}"));
+        let gtid = (!self.gtid.is_empty()).then(|| format!("gtid {}", self.gtid.replace('\n', "")));
+        let known: Vec<String> = place.into_iter().chain(gtid).collect();
+        f.write_str(&known.join(", "))
+    }
 }
 
 impl From<SourcePosition> for Position {
