@@ -234,3 +234,33 @@ async fn frames_of_every_size_come_back_as_they_went_in() {
     assert_eq!(one_at_a_time.len(), 1);
     assert_eq!(one_at_a_time[0].first_lsn(), Lsn::new(2));
 }
+
+#[tokio::test]
+async fn the_position_of_a_frame_is_the_number_of_frame_bytes_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender) = open(&directory);
+    let positions = |reader: &Reader, after| {
+        let blocks = reader.read(after, usize::MAX).unwrap();
+        let frames = blocks.iter().flat_map(wal::Block::frames).map(|frame| frame.unwrap());
+        frames.map(|frame| (frame.lsn.raw(), frame.position)).collect::<Vec<_>>()
+    };
+    appender.append(&[&[7; 95]], GroupEnd::Ends).unwrap();
+    appender.append(&[b"gone"], GroupEnd::More).unwrap();
+    appender.flush_durable().await.unwrap();
+    appender.abort_group().await.unwrap();
+    appender.append(&[b""], GroupEnd::Ends).unwrap();
+    appender.append(&[&vec![7; 200_000]], GroupEnd::More).unwrap();
+    appender.append(&[b"end"], GroupEnd::Ends).unwrap();
+    appender.flush_durable().await.unwrap();
+    let expected = [(1, 0), (2, 100), (3, 105), (4, 200_110)];
+    assert_eq!(positions(&wal.reader(), Lsn::ZERO), expected);
+    // Also of frames before which others of the same block are skipped, and in a log that was opened again and trimmed.
+    assert_eq!(positions(&wal.reader(), Lsn::FIRST), expected[1..]);
+    wal.create_cursor("c", Lsn::new(4)).await.unwrap();
+    drop((wal, appender));
+    let (wal, mut appender) = open(&directory);
+    appender.append(&[b"after"], GroupEnd::Ends).unwrap();
+    appender.flush_durable().await.unwrap();
+    assert_eq!(wal.reader().positions().first, Lsn::new(5));
+    assert_eq!(positions(&wal.reader(), Lsn::new(4)), [(5, 200_118)]);
+}

@@ -113,6 +113,12 @@ impl Model {
         self.staged.clear();
     }
 
+    /// Frame bytes before the frame at `lsn`.
+    fn position(&self, lsn: u64) -> u64 {
+        let before = &self.frames[..usize::try_from(lsn - 1).unwrap()];
+        before.iter().map(|(payload, _)| raw(payload.len() + 5)).sum()
+    }
+
     fn cursor(&self, name: &str) -> CursorInfo {
         let (lsn, token, detached) = &self.cursors[name];
         let backlog = &self.frames[*lsn..self.visible];
@@ -311,6 +317,7 @@ fn read(reader: &Reader, model: &Model, after: u64, max_bytes: usize) {
             let frame = frame.unwrap();
             let (lsn, (payload, ends)) = expected.next().expect("no more frames than the model has");
             assert_eq!(frame.lsn, Lsn::new(lsn));
+            assert_eq!(frame.position, model.position(lsn));
             assert_eq!((frame.payload, frame.end_of_group), (payload.as_slice(), *ends));
         }
     }

@@ -39,6 +39,7 @@ proptest! {
         let mut after = before;
         for (frame, (payload, ends)) in block.frames().zip(&frames) {
             let frame = frame.unwrap();
+            prop_assert_eq!(frame.position, after.bytes);
             after.add(payload.len(), *ends);
             prop_assert_eq!((frame.payload, frame.end_of_group), (payload.as_slice(), *ends));
             prop_assert_eq!(block.counters_at(frame.lsn).unwrap(), Some((after, *ends)));
