@@ -2,7 +2,7 @@
 //!
 //! Promises: LSNs are dense; a block never holds frames of a finished group before frames of an open one, so that the
 //! visible end of the log is always the end of a block; state put with a group is sent with the end of that group and
-//! never before it. [`Appender::append`] copies into a buffer and does nothing else. If a future of this type is dropped half-way, nothing
+//! never before it, settled state with the next flush. [`Appender::append`] copies into a buffer and does nothing else. If a future of this type is dropped half-way, nothing
 //! is lost and nothing is sent twice. Assumes that the caller flushes now and then: what was appended since takes memory.
 
 use std::collections::BTreeMap;
@@ -129,17 +129,14 @@ impl Appender {
     /// group. Of several values for a key between two flushes the last is kept.
     pub fn put_state(&mut self, key: &[u8], value: Option<&[u8]>) {
         let state = if self.open.is_some() { &mut self.staged } else { &mut self.ready };
-        match (state.get_mut(key), value) {
-            // The usual case, once per transaction: no allocation.
-            (Some(Some(old)), Some(new)) => {
-                old.clear();
-                old.extend_from_slice(new);
-            }
-            (Some(old), new) => *old = new.map(<[u8]>::to_vec),
-            (None, new) => {
-                state.insert(key.to_vec(), new.map(<[u8]>::to_vec));
-            }
-        }
+        put(state, key, value);
+    }
+
+    /// As [`Appender::put_state`], for state that belongs to the groups that have ended, whether a group is open or not. The next
+    /// flush sends it, in one transaction with the end of the last of these groups. Aborting the open group does not touch
+    /// it. What the open group puts under the same key replaces it when that group ends, whichever was put first.
+    pub fn put_settled(&mut self, key: &[u8], value: Option<&[u8]>) {
+        put(&mut self.ready, key, value);
     }
 
     /// Sends everything appended so far to the writer thread. Waits while the queue to it is full, which it stays while the log
@@ -247,6 +244,20 @@ impl Appender {
     fn start_block(&mut self, first: Lsn, before: Counters, continues: bool) -> BlockWriter {
         let buffer = self.shared().take_buffer();
         std::mem::replace(&mut self.block, BlockWriter::new(buffer, first, before, continues))
+    }
+}
+
+fn put(state: &mut State, key: &[u8], value: Option<&[u8]>) {
+    match (state.get_mut(key), value) {
+        // The usual case, once per transaction: no allocation.
+        (Some(Some(old)), Some(new)) => {
+            old.clear();
+            old.extend_from_slice(new);
+        }
+        (Some(old), new) => *old = new.map(<[u8]>::to_vec),
+        (None, new) => {
+            state.insert(key.to_vec(), new.map(<[u8]>::to_vec));
+        }
     }
 }
 

@@ -74,6 +74,46 @@ async fn an_abandoned_group_leaves_nothing_and_its_lsns_are_used_again() {
 }
 
 #[tokio::test]
+async fn settled_state_becomes_durable_while_a_group_is_open_and_an_abort_keeps_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender) = open(&directory);
+    let reader = wal.reader();
+    appender.append(&[b"a"], GroupEnd::Ends).unwrap();
+    appender.append(&[b"b1"], GroupEnd::More).unwrap();
+    appender.put_state(b"position", Some(b"in b"));
+    appender.put_settled(b"position", Some(b"after a"));
+    appender.put_settled(b"gone", Some(b"soon"));
+    appender.flush_durable().await.unwrap();
+    assert_eq!(frames(&reader, Lsn::ZERO), [one(1, b"a")]);
+    let after_a = [(b"gone".to_vec(), b"soon".to_vec()), (b"position".to_vec(), b"after a".to_vec())];
+    assert_eq!(reader.state_prefix(b"").unwrap(), after_a);
+
+    // Not yet sent when the group is abandoned.
+    appender.append(&[b"b2"], GroupEnd::More).unwrap();
+    appender.put_settled(b"gone", None);
+    appender.abort_group().await.unwrap();
+    appender.flush_durable().await.unwrap();
+    assert_eq!(frames(&reader, Lsn::ZERO), [one(1, b"a")]);
+    assert_eq!(reader.state_prefix(b"").unwrap(), [(b"position".to_vec(), b"after a".to_vec())]);
+}
+
+#[tokio::test]
+async fn state_of_a_group_replaces_settled_state_when_the_group_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender) = open(&directory);
+    let reader = wal.reader();
+    appender.append(&[b"a1"], GroupEnd::More).unwrap();
+    appender.put_state(b"position", Some(b"after a"));
+    appender.put_settled(b"position", Some(b"before a"));
+    appender.flush_durable().await.unwrap();
+    assert_eq!(reader.state(b"position").unwrap().unwrap(), b"before a");
+    appender.put_settled(b"position", Some(b"still before a"));
+    appender.append(&[b"a2"], GroupEnd::Ends).unwrap();
+    appender.flush_durable().await.unwrap();
+    assert_eq!(reader.state(b"position").unwrap().unwrap(), b"after a");
+}
+
+#[tokio::test]
 async fn opening_again_discards_an_unfinished_group_and_keeps_the_rest() {
     let directory = tempfile::tempdir().unwrap();
     let (wal, mut appender) = open(&directory);

@@ -125,6 +125,7 @@ async fn an_abandoned_group_that_a_full_log_held_back_is_forgotten() {
         number += 1;
         let end = if wal.stats().unwrap().live_bytes < 10 * MIB { GroupEnd::Ends } else { GroupEnd::More };
         appender.append(&[&megabyte(number)], end).unwrap();
+        appender.put_settled(b"settled", Some(&number.to_le_bytes()));
         appender.flush().await.unwrap();
         wal.put_state(Vec::new()).await.unwrap();
     }
@@ -133,6 +134,8 @@ async fn an_abandoned_group_that_a_full_log_held_back_is_forgotten() {
     let stats = wal.stats().unwrap();
     assert!(!stats.full, "{stats:?}");
     assert_eq!(appender.next_lsn(), stats.durable_lsn.next());
+    // What belongs to the groups before it was held back with it, and is kept.
+    assert_eq!(wal.reader().state(b"settled").unwrap().unwrap(), number.to_le_bytes());
     assert_eq!(wal.reader().verify().unwrap().unfinished_blocks, 0);
 }
 

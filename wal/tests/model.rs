@@ -19,6 +19,10 @@ enum Op {
         key: u8,
         value: Option<u8>,
     },
+    PutSettled {
+        key: u8,
+        value: Option<u8>,
+    },
     Abort,
     Flush {
         durable: bool,
@@ -58,6 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         20 => (size, prop::bool::weighted(0.6)).prop_map(|(size, ends)| Op::Append { size, ends }),
         4 => (0..3_u8, value()).prop_map(|(key, value)| Op::PutWithGroup { key, value }),
+        3 => (0..3_u8, value()).prop_map(|(key, value)| Op::PutSettled { key, value }),
         2 => Just(Op::Abort),
         8 => any::<bool>().prop_map(|durable| Op::Flush { durable }),
         2 => (0..3_u8, value()).prop_map(|(key, value)| Op::PutState { key, value }),
@@ -176,6 +181,11 @@ async fn run(ops: Vec<Op>) {
                 let open = model.ended < model.frames.len();
                 let state = if open { &mut model.staged } else { &mut model.ready };
                 state.insert(key(k), value);
+            }
+            Op::PutSettled { key: k, value } => {
+                let value = value.map(|value| vec![value]);
+                appender.put_settled(&key(k), value.as_deref());
+                model.ready.insert(key(k), value);
             }
             Op::Abort => {
                 appender.abort_group().await.unwrap();
