@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use wal::Wal;
 
 use crate::backoff::Backoff;
-use crate::codec::state::{SOURCE_POSITION, encode, name_of_key};
+use crate::codec::stored::{FORMAT, LOG_FORMAT, LogFormat, SOURCE_POSITION, StoredPosition, encode, table_of_key};
 use crate::config::{Plan, Startup, clashes};
 use crate::error::{ErrorClass, Failure};
 use crate::ingest;
@@ -95,7 +95,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let wanted = plan.source.startup == Startup::Initial;
     let seen: HashSet<TableName> = progress
         .iter()
-        .filter_map(|(key, _)| name_of_key(STATE_PREFIX, key))
+        .filter_map(|(key, _)| table_of_key(STATE_PREFIX, key))
         .chain(ingest::known_tables(&reader)?)
         .collect();
     let initial: Vec<TableName> =
@@ -108,7 +108,10 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
         asked.push((key, Some(value)));
     }
     if stored.is_none() {
-        let mut changes = vec![(SOURCE_POSITION.to_vec(), Some(encode("the source position", &from.position)?))];
+        let mut changes = vec![
+            (FORMAT.key().to_vec(), Some(encode(&LogFormat(LOG_FORMAT))?)),
+            (SOURCE_POSITION.key().to_vec(), Some(encode(&StoredPosition::MySql(from.position.clone()))?)),
+        ];
         changes.append(&mut asked);
         wal.put_state(changes).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
         info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
@@ -133,7 +136,7 @@ pub fn unfinished(reader: &wal::Reader) -> Result<Vec<TableName>, Failure> {
     let mut tables: Vec<TableName> = ingest::rereads(reader)?.into_iter().map(|reread| reread.table).collect();
     for (key, value) in progress {
         // An entry that cannot be read is shown by the coordinator, as a failed table.
-        if let Some(table) = name_of_key(STATE_PREFIX, &key)
+        if let Some(table) = table_of_key(STATE_PREFIX, &key)
             && is_unfinished(&table, &value).unwrap_or(true)
         {
             tables.push(table);

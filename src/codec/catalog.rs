@@ -6,103 +6,138 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use wal::Reader;
+
+use super::state::State;
+use super::stored::{self, Entry, Record, SCHEMA};
+use crate::error::Failure;
 use crate::model::{SchemaId, TableSchema};
 
-const PREFIX: &[u8] = b"schema/";
-const LIMIT: usize = 16 << 20;
-
-/// A schema that cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// The log failed.
-    #[error("cannot read schema {id} from the log")]
-    Log {
-        /// Which.
-        id: SchemaId,
-        /// Why.
-        #[source]
-        source: wal::Error,
+/// What the log says of a schema id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SchemaRecord {
+    /// The schema of every image under the id.
+    Known(TableSchema),
+    /// The server is still asked for a part of it. The images are in the log at their place; delivery waits for the answer.
+    Pending {
+        /// What the binlog says of it.
+        seen: TableSchema,
+        /// Places of the columns whose type is asked for. The key is asked for if `seen` has none.
+        unknown: Vec<u16>,
+        /// The table's schema before it.
+        before: Option<SchemaId>,
     },
-    /// The log names a schema it does not hold.
-    #[error("the log holds no schema {0}")]
-    Missing(SchemaId),
-    /// The stored schema is not readable.
-    #[error("schema {id} in the log is damaged")]
-    Damaged {
-        /// Which.
-        id: SchemaId,
-        /// Why.
-        #[source]
-        source: bincode::error::DecodeError,
+    /// It could not be known: rows under the id are left out, and the table is read again.
+    LeftOut {
+        /// What the binlog says of it.
+        seen: TableSchema,
+        /// The table's schema before it.
+        before: Option<SchemaId>,
+        /// Why, for an operator.
+        reason: String,
     },
 }
 
-/// Key of a schema in the log's state.
-pub fn state_key(id: SchemaId) -> Vec<u8> {
-    [PREFIX, &id.0.to_be_bytes()].concat()
+impl Record for SchemaRecord {
+    const ENTRY: &'static Entry = &SCHEMA;
 }
 
-/// A schema as its state value.
-///
-/// # Errors
-/// When the schema is beyond 16 MiB.
-pub fn encode_schema(schema: &TableSchema) -> Result<Vec<u8>, bincode::error::EncodeError> {
-    bincode::serde::encode_to_vec(schema, bincode::config::standard().with_limit::<LIMIT>())
+impl SchemaRecord {
+    /// The schema as far as it is known: of an id that is not [`SchemaRecord::Known`], what the binlog says.
+    pub fn schema(&self) -> &TableSchema {
+        match self {
+            Self::Known(schema) | Self::Pending { seen: schema, .. } | Self::LeftOut { seen: schema, .. } => schema,
+        }
+    }
 }
 
-/// A schema from its state value.
-///
-/// # Errors
-/// When the bytes are not a schema.
-pub fn decode_schema(bytes: &[u8]) -> Result<TableSchema, bincode::error::DecodeError> {
-    bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
-        .map(|(schema, _)| schema)
+/// What a sink gets of a schema id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// The schema.
+    Known(Arc<TableSchema>),
+    /// Not decided yet.
+    Pending(Arc<TableSchema>),
+    /// Rows under the id are left out; `before` is the table's schema before it.
+    LeftOut {
+        /// What the binlog says of the schema.
+        seen: Arc<TableSchema>,
+        /// The table's schema before it.
+        before: Option<SchemaId>,
+    },
 }
 
 /// Schemas read so far; one per reader.
 #[derive(Debug)]
 pub struct Catalog {
-    reader: wal::Reader,
-    known: HashMap<SchemaId, Arc<TableSchema>>,
+    reader: Reader,
+    /// Ids that are decided: these never change.
+    known: HashMap<SchemaId, Resolved>,
 }
 
 impl Catalog {
     /// An empty cache over the log.
-    pub fn new(reader: wal::Reader) -> Self {
+    pub fn new(reader: Reader) -> Self {
         Self { reader, known: HashMap::new() }
     }
 
-    /// The schema of `id`.
+    /// What the log says of the id at this moment.
     ///
     /// # Errors
-    /// [`CatalogError`] when the log does not hold it or cannot be read.
-    pub fn get(&mut self, id: SchemaId) -> Result<Arc<TableSchema>, CatalogError> {
-        if let Some(schema) = self.known.get(&id) {
-            return Ok(Arc::clone(schema));
+    /// Fatal, when the log does not hold it or cannot be read.
+    pub fn resolve(&mut self, id: SchemaId) -> Result<Resolved, Failure> {
+        if let Some(resolved) = self.known.get(&id) {
+            return Ok(resolved.clone());
         }
-        let bytes = self.reader.state(&state_key(id)).map_err(|source| CatalogError::Log { id, source })?;
-        let bytes = bytes.ok_or(CatalogError::Missing(id))?;
-        let schema = Arc::new(decode_schema(&bytes).map_err(|source| CatalogError::Damaged { id, source })?);
-        self.known.insert(id, Arc::clone(&schema));
-        Ok(schema)
+        let record: Option<SchemaRecord> = stored::get(&self.reader, &SCHEMA.of_number(id.0))?;
+        let record = record
+            .ok_or_else(|| Failure::fatal(format!("the log holds no schema {id}")).hint("see replicator wal verify"))?;
+        let resolved = match record {
+            SchemaRecord::Known(schema) => Resolved::Known(Arc::new(schema)),
+            SchemaRecord::Pending { seen, .. } => return Ok(Resolved::Pending(Arc::new(seen))),
+            SchemaRecord::LeftOut { seen, before, .. } => Resolved::LeftOut { seen: Arc::new(seen), before },
+        };
+        self.known.insert(id, resolved.clone());
+        Ok(resolved)
+    }
+
+    /// The schema of an id that is known.
+    ///
+    /// # Errors
+    /// As [`Catalog::resolve`]; fatal, when the id is still pending or is left out.
+    pub fn get(&mut self, id: SchemaId) -> Result<Arc<TableSchema>, Failure> {
+        match self.resolve(id)? {
+            Resolved::Known(schema) => Ok(schema),
+            Resolved::Pending(schema) | Resolved::LeftOut { seen: schema, .. } => {
+                Err(Failure::fatal(format!("schema {id} of table \"{}\" is not known", schema.name)))
+            }
+        }
     }
 
     /// Every schema the log holds, by id.
     ///
     /// # Errors
-    /// [`CatalogError`] when the log cannot be read or a schema is damaged.
-    pub fn all(&mut self) -> Result<Vec<(SchemaId, Arc<TableSchema>)>, CatalogError> {
-        let first = SchemaId(0);
-        let entries = self.reader.state_prefix(PREFIX).map_err(|source| CatalogError::Log { id: first, source })?;
-        let mut all = Vec::with_capacity(entries.len());
-        for (key, value) in entries {
-            let id = key.get(PREFIX.len()..).and_then(|id| id.try_into().ok()).map(u32::from_be_bytes).map(SchemaId);
-            let id = id.ok_or(CatalogError::Missing(first))?;
-            let schema = decode_schema(&value).map_err(|source| CatalogError::Damaged { id, source })?;
-            all.push((id, Arc::new(schema)));
-        }
-        Ok(all)
+    /// As [`all_schemas`].
+    pub fn all(&self) -> Result<Vec<(SchemaId, SchemaRecord)>, Failure> {
+        all_schemas(&self.reader)
     }
+}
+
+/// Every schema of a log, by id.
+///
+/// # Errors
+/// Fatal, when the log cannot be read, or a key or a record is damaged.
+pub fn all_schemas(state: &impl State) -> Result<Vec<(SchemaId, SchemaRecord)>, Failure> {
+    let entries = state.under(SCHEMA.key()).map_err(|error| Failure::fatal("cannot read the log").caused_by(error))?;
+    entries
+        .into_iter()
+        .map(|(key, value)| {
+            let id = key.get(SCHEMA.key().len()..).and_then(|id| id.try_into().ok()).map(u32::from_be_bytes);
+            let id = id.ok_or_else(|| Failure::fatal("a schema in the log has a damaged key"))?;
+            Ok((SchemaId(id), stored::decode(&value)?))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -110,17 +145,16 @@ mod tests {
     use super::*;
     use crate::model::{Column, ColumnDefault, ColumnType, Key, KeyKind, TableName};
 
-    /// Logs hold a type by its place in the list of types; what is new stands behind what is old.
+    /// Logs hold a type by its place in the list of types; new types go to the end.
     #[test]
     fn a_stored_type_keeps_its_number() {
         let stored = |ty: ColumnType| {
             let column = Column { name: "c".into(), ty, nullable: true, default: ColumnDefault::Null };
             let key = Some(Key { kind: KeyKind::Primary, columns: vec![0] });
             let schema = TableSchema { name: TableName::new("d", "t"), columns: vec![column], key };
-            let bytes = encode_schema(&schema).unwrap();
-            assert_eq!(decode_schema(&bytes).unwrap(), schema);
-            // Database, table, number of columns, the column's name.
-            bytes.get(2 + 2 + 1 + 2).copied()
+            let bytes = stored::encode(&SchemaRecord::Known(schema)).unwrap();
+            // Version, variant, database, table, number of columns, the column's name.
+            bytes.get(1 + 1 + 2 + 2 + 1 + 2).copied()
         };
         for (ty, number) in [
             (ColumnType::Float, 1),

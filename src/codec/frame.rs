@@ -8,7 +8,12 @@
 //! | rest | rows frames only: the section bodies in the order of [`RowsHeader::sections`] |
 //!
 //! A section body is row images back to back ([`crate::codec::row_image`]): one per row for inserts and deletes, before
-//! and after for updates. A frame holds fewer than 2^24 rows, so that `lsn << 24 | ordinal` is a row's version.
+//! and after for updates. Every image has at least one byte, so a frame has fewer rows than bytes: that is what
+//! [row versions](crate::codec::version) need. A check frame has its images behind the header, as one body.
+//!
+//! # Audience
+//! Rows of a source transaction and changes of a definition are for every sink. What a snapshot, a replace or a check
+//! brings may be for some sinks only ([`Audience`]); the others count it as not theirs and write nothing.
 
 use bincode::config::{Configuration, Limit};
 use serde::{Deserialize, Serialize};
@@ -16,10 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Origin, SchemaId, TableName};
 
 /// Version of this format; a reader refuses any other.
-pub const FORMAT: u8 = 1;
-
-/// Rows a frame must stay below.
-pub const MAX_ROWS: u32 = 1 << 24;
+pub const FORMAT: u8 = 2;
 
 const PREFIX: usize = 5;
 const HEADER_LIMIT: usize = 16 << 20;
@@ -64,11 +66,33 @@ pub struct Section {
     pub bytes: u32,
 }
 
+/// Which sinks a frame is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Audience {
+    /// Every sink.
+    #[default]
+    All,
+    /// These sinks, by name.
+    Sinks(Vec<String>),
+}
+
+impl Audience {
+    /// Whether a frame with this audience is for the sink.
+    pub fn includes(&self, sink: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Sinks(names) => names.iter().any(|name| name == sink),
+        }
+    }
+}
+
 /// Header of a rows frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowsHeader {
     /// The source transaction; for snapshot rows, the stream position they were placed at.
     pub origin: Origin,
+    /// Whom the rows are for. A frame that has rows of a source transaction is for all.
+    pub audience: Audience,
     /// Sections in source order.
     pub sections: Vec<Section>,
 }
@@ -107,12 +131,31 @@ pub enum TableChange {
         /// Schema under the new name.
         schema: SchemaId,
     },
-    /// A snapshot that replaces the table's whole content starts: a mirror empties the table, the rows follow.
-    Replace {
+    /// A read that replaces the table's whole content begins: its rows follow, and the stream's.
+    ReplaceBegin {
         /// The table.
         table: TableName,
         /// Schema of the rows.
         schema: SchemaId,
+    },
+    /// Every row of that read is before this: the new content is whole.
+    ReplaceEnd {
+        /// The table.
+        table: TableName,
+    },
+    /// What happened to the table's rows between two places of the log is not known; a read of it follows.
+    Gap {
+        /// The table.
+        table: TableName,
+        /// Why, for an operator.
+        reason: String,
+    },
+    /// From here on the table's rows are not in the log, until a read of it begins.
+    LeftOut {
+        /// The table.
+        table: TableName,
+        /// Why, for an operator.
+        reason: String,
     },
 }
 
@@ -123,7 +166,10 @@ impl TableChange {
             Self::Schema { table, .. }
             | Self::Truncate { table }
             | Self::Drop { table }
-            | Self::Replace { table, .. } => table,
+            | Self::ReplaceBegin { table, .. }
+            | Self::ReplaceEnd { table }
+            | Self::Gap { table, .. }
+            | Self::LeftOut { table, .. } => table,
             Self::Rename { from, .. } => from,
         }
     }
@@ -136,7 +182,10 @@ impl TableChange {
             Self::Truncate { .. } => "truncate",
             Self::Drop { .. } => "drop",
             Self::Rename { .. } => "rename",
-            Self::Replace { .. } => "replace",
+            Self::ReplaceBegin { .. } => "replace_begin",
+            Self::ReplaceEnd { .. } => "replace_end",
+            Self::Gap { .. } => "gap",
+            Self::LeftOut { .. } => "left_out",
         }
     }
 }
@@ -144,8 +193,6 @@ impl TableChange {
 /// A mark that changes no row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mark {
-    /// The source was here at this time and had nothing to say; keeps positions and lag true on an idle server.
-    Heartbeat,
     /// A snapshot of the table starts.
     SnapshotBegun {
         /// The table.
@@ -160,6 +207,37 @@ pub enum Mark {
     },
 }
 
+/// Keys after one and up to another, in the order of the source's key. A bound is the image of a row that has the key's
+/// columns only, in key order; `None` is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    /// Keys after this one.
+    pub after: Option<Vec<u8>>,
+    /// Keys up to and including this one.
+    pub upto: Option<Vec<u8>>,
+}
+
+/// Header of a frame whose images a sink compares with its own rows. It changes nothing at the sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckHeader {
+    /// The stream position it was placed at.
+    pub origin: Origin,
+    /// Which sinks compare.
+    pub audience: Audience,
+    /// The table.
+    pub table: TableName,
+    /// Schema of the images.
+    pub schema: SchemaId,
+    /// The keys that were read.
+    pub range: KeyRange,
+    /// Hashes of the keys that the stream changed meanwhile: their rows are neither in the body nor compared.
+    pub left_out: Vec<u128>,
+    /// Images in the body.
+    pub rows: u32,
+    /// Bytes of the body.
+    pub bytes: u32,
+}
+
 /// What a frame is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrameHeader {
@@ -169,6 +247,8 @@ pub enum FrameHeader {
     Change {
         /// Where.
         origin: Origin,
+        /// Whom it is for.
+        audience: Audience,
         /// What.
         change: TableChange,
     },
@@ -176,16 +256,33 @@ pub enum FrameHeader {
     Mark {
         /// Where.
         origin: Origin,
+        /// Whom it is for.
+        audience: Audience,
         /// What.
         mark: Mark,
     },
+    /// Rows for a sink to compare.
+    Check(CheckHeader),
 }
 
 impl FrameHeader {
     /// Where the frame comes from.
     pub fn origin(&self) -> &Origin {
         match self {
-            Self::Rows(RowsHeader { origin, .. }) | Self::Change { origin, .. } | Self::Mark { origin, .. } => origin,
+            Self::Rows(RowsHeader { origin, .. })
+            | Self::Change { origin, .. }
+            | Self::Mark { origin, .. }
+            | Self::Check(CheckHeader { origin, .. }) => origin,
+        }
+    }
+
+    /// Which sinks the frame is for.
+    pub fn audience(&self) -> &Audience {
+        match self {
+            Self::Rows(RowsHeader { audience, .. })
+            | Self::Change { audience, .. }
+            | Self::Mark { audience, .. }
+            | Self::Check(CheckHeader { audience, .. }) => audience,
         }
     }
 }
@@ -270,6 +367,7 @@ impl<'a> Frame<'a> {
         }
         let sections = match &header {
             FrameHeader::Rows(rows) => rows.sections.iter().map(|section| u64::from(section.bytes)).sum(),
+            FrameHeader::Check(check) => u64::from(check.bytes),
             FrameHeader::Change { .. } | FrameHeader::Mark { .. } => 0,
         };
         if u64::try_from(body.len()).ok() != Some(sections) {
@@ -282,7 +380,7 @@ impl<'a> Frame<'a> {
     pub fn sections(&self) -> Sections<'_, 'a> {
         let sections = match &self.header {
             FrameHeader::Rows(rows) => rows.sections.iter(),
-            FrameHeader::Change { .. } | FrameHeader::Mark { .. } => [].iter(),
+            FrameHeader::Change { .. } | FrameHeader::Mark { .. } | FrameHeader::Check(_) => [].iter(),
         };
         Sections { sections, rest: self.body }
     }
@@ -307,22 +405,15 @@ impl<'a> Iterator for Sections<'_, 'a> {
     }
 }
 
-/// A row's version: grows with log order, never with a clock.
-///
-/// `ordinal` counts the rows of the frame from 0 across its sections.
-pub fn row_version(lsn: wal::Lsn, ordinal: u32) -> u64 {
-    debug_assert!(ordinal < MAX_ROWS, "a frame holds fewer than 2^24 rows");
-    (lsn.raw() << 24) | u64::from(ordinal)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Gtid;
+    use crate::model::{BinlogPlace, Gtid, SourcePlace};
 
     fn rows_header(sections: Vec<Section>) -> FrameHeader {
         let gtid = Gtid::MySql { uuid: [7; 16], tag: "t".into(), number: 9 };
-        FrameHeader::Rows(RowsHeader { origin: Origin { commit_micros: 5, file_number: 3, pos: 1234, gtid }, sections })
+        let place = SourcePlace::MySql(BinlogPlace { file_number: 3, pos: 1234, gtid });
+        FrameHeader::Rows(RowsHeader { origin: Origin { commit_micros: 5, place }, audience: Audience::All, sections })
     }
 
     #[test]

@@ -4,3 +4,5 @@ pub mod catalog;
 pub mod frame;
 pub mod row_image;
 pub mod state;
+pub mod stored;
+pub mod version;

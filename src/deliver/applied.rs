@@ -1,8 +1,7 @@
-//! Rows applied per table and sink, stored with the sink's cursor: state key `applied/<sink>\0<database>\0<table>`; and rows
-//! left out because the sink has stopped their table, `skipped/<sink>\0<database>\0<table>`.
+//! What became of each table's rows at a sink, stored with the sink's cursor.
 //!
-//! They are counted from frame headers when a round is acknowledged. After a crash between the target's commit and the
-//! log's, the rounds in between are counted again from the log, so that the counters stay exact.
+//! They are counted when a round is acknowledged. After a crash between the target's commit and the log's, the rounds in between are
+//! counted again from the log, so that the counters stay exact.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,35 +9,19 @@ use wal::{Lsn, Reader};
 
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, FrameHeader};
-use crate::codec::state::{encode, name_key, named};
+use crate::codec::stored::{self, SINK_ROWS, encode};
 use crate::error::Failure;
-use crate::model::{SchemaId, TableName};
+use crate::model::{RowCounts, SchemaId, TableName};
 use crate::sink::StoppedTable;
 
 const READ_BYTES: usize = 1 << 20;
 
-fn applied_prefix(sink: &str) -> Vec<u8> {
-    [b"applied/", sink.as_bytes(), &[0]].concat()
-}
-
-fn skipped_prefix(sink: &str) -> Vec<u8> {
-    [b"skipped/", sink.as_bytes(), &[0]].concat()
-}
-
-/// Rows applied to a sink, by table.
+/// What became of the rows of each table at a sink.
 ///
 /// # Errors
 /// When the log cannot be read or a counter is damaged.
-pub fn applied_rows(reader: &Reader, sink: &str) -> Result<Vec<(TableName, u64)>, Failure> {
-    named(reader, &applied_prefix(sink), "an applied counter")
-}
-
-/// Rows that a sink left out because it had stopped their table.
-///
-/// # Errors
-/// When the log cannot be read or a counter is damaged.
-pub fn skipped_rows(reader: &Reader, sink: &str) -> Result<Vec<(TableName, u64)>, Failure> {
-    named(reader, &skipped_prefix(sink), "a counter of skipped rows")
+pub fn sink_rows(reader: &Reader, sink: &str) -> Result<Vec<(TableName, RowCounts)>, Failure> {
+    stored::of_sink_tables(reader, sink)
 }
 
 /// Rows of one table in a round.
@@ -56,30 +39,21 @@ pub(super) struct Sealed(HashMap<SchemaId, u64>);
 /// The counters of one sink.
 #[derive(Debug)]
 pub(super) struct Applied {
-    /// Of the keys of the counters (applied, skipped).
-    prefixes: (Vec<u8>, Vec<u8>),
-    /// (applied, skipped).
-    totals: HashMap<TableName, (u64, u64)>,
+    sink: String,
+    totals: HashMap<TableName, RowCounts>,
     /// Rows of the open round, by schema: names are looked up once a round.
     round: HashMap<SchemaId, u64>,
 }
 
 impl Applied {
     pub(super) fn load(reader: &Reader, sink: &str) -> Result<Self, Failure> {
-        let mut totals: HashMap<TableName, (u64, u64)> = HashMap::new();
-        for (table, rows) in applied_rows(reader, sink)? {
-            totals.entry(table).or_default().0 = rows;
-        }
-        for (table, rows) in skipped_rows(reader, sink)? {
-            totals.entry(table).or_default().1 = rows;
-        }
-        let prefixes = (applied_prefix(sink), skipped_prefix(sink));
-        Ok(Self { prefixes, totals, round: HashMap::new() })
+        let totals = sink_rows(reader, sink)?.into_iter().collect();
+        Ok(Self { sink: sink.to_owned(), totals, round: HashMap::new() })
     }
 
     /// Rows so far, by table: (applied, skipped).
     pub(super) fn totals(&self) -> HashMap<TableName, (u64, u64)> {
-        self.totals.clone()
+        self.totals.iter().map(|(table, counts)| (table.clone(), (counts.applied(), counts.skipped))).collect()
     }
 
     /// Counts the rows of a frame.
@@ -107,9 +81,7 @@ impl Applied {
     ) -> Result<(Vec<RoundRows>, Vec<(Vec<u8>, Option<Vec<u8>>)>), Failure> {
         let mut rows: HashMap<TableName, u64> = HashMap::new();
         for (schema, count) in round {
-            let schema = catalog
-                .get(schema)
-                .map_err(|error| Failure::fatal("a schema of an applied frame is not in the log").caused_by(error))?;
+            let schema = catalog.get(schema)?;
             *rows.entry(schema.name.clone()).or_default() += count;
         }
         let (mut counts, mut state) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
@@ -117,10 +89,8 @@ impl Applied {
             let is_left_out = stopped.get(&table).is_some_and(|stopped| stopped.since <= end);
             let (applied, skipped) = if is_left_out { (0, count) } else { (count, 0) };
             let totals = self.totals.entry(table.clone()).or_default();
-            totals.0 += applied;
-            totals.1 += skipped;
-            let (prefix, total) = if skipped > 0 { (&self.prefixes.1, totals.1) } else { (&self.prefixes.0, totals.0) };
-            state.push((name_key(prefix, &table), Some(encode("an applied counter", &total)?)));
+            totals.add(RowCounts { taken: count, acknowledged: applied, skipped, ..RowCounts::default() });
+            state.push((SINK_ROWS.of_sink_table(&self.sink, &table), Some(encode(totals)?)));
             counts.push(RoundRows { table, applied, skipped });
         }
         Ok((counts, state))

@@ -12,8 +12,8 @@ mod resume;
 mod round;
 mod run;
 
-pub use applied::{applied_rows, skipped_rows};
-pub use run::{Delivery, Goal, start_key};
+pub use applied::sink_rows;
+pub use run::{CursorStart, Delivery, Goal, RoundBounds};
 
 #[cfg(test)]
 mod tests;

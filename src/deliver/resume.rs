@@ -64,6 +64,7 @@ pub(super) fn resume(sink: &str, target: TargetState, log: LogView) -> Result<Ls
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::version::Epoch;
 
     fn log(first: u64, durable: u64, cursor: u64) -> LogView {
         let start = Lsn::ZERO;
@@ -77,7 +78,7 @@ mod tests {
     }
 
     fn at(applied: u64) -> TargetState {
-        TargetState::At { log: LogId::new(1), applied: Lsn::new(applied) }
+        TargetState::At { log: LogId::new(1), epoch: Epoch::FIRST, applied: Lsn::new(applied) }
     }
 
     #[test]
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_target_of_another_log_or_beyond_this_one_is_not_written_to() {
-        let other = TargetState::At { log: LogId::new(2), applied: Lsn::new(4) };
+        let other = TargetState::At { log: LogId::new(2), epoch: Epoch::FIRST, applied: Lsn::new(4) };
         assert!(resume("s", other, log(1, 12, 4)).unwrap_err().message.contains("belongs to log"));
         assert!(resume("s", at(13), log(1, 12, 4)).unwrap_err().message.contains("older copy"));
     }

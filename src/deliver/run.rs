@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -14,7 +15,8 @@ use super::round::Round;
 use crate::backoff::Backoff;
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, FrameHeader};
-use crate::codec::state::{encode, get};
+use crate::codec::stored::{Entry, Record, SINK_ROUND, SINK_START, encode, get};
+use crate::codec::version::FramePlace;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
 use crate::sink::{HandOver, Schemas, Sink, StoppedTable};
@@ -261,7 +263,7 @@ impl Delivery {
             .find(|cursor| cursor.name == self.name)
             .ok_or_else(|| Failure::fatal(format!("the log has no cursor for sink '{}'", self.name)))?;
         let positions = *self.wal.positions().borrow();
-        let start = get(reader, &start_key(&self.name), "a cursor's start")?.unwrap_or(Lsn::ZERO);
+        let start = get(reader, &SINK_START.of_sink(&self.name))?.map_or(Lsn::ZERO, |CursorStart(start)| start);
         let view = LogView {
             id: self.wal.id(),
             first: positions.first,
@@ -289,6 +291,7 @@ impl Delivery {
         catalog: &mut Catalog,
     ) -> Result<(), Failure> {
         let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
+        let place = FramePlace { lsn: frame.lsn, position: frame.position };
         let (mut rows, mut is_barrier) = (0, false);
         match &decoded.header {
             FrameHeader::Rows(header) => {
@@ -298,7 +301,7 @@ impl Delivery {
                         self.sink.learn(frame.lsn, section.schema, &mut Schemas::new(catalog)).await?;
                     }
                 }
-                self.sink.write(frame.lsn, &decoded, &mut Schemas::new(catalog))?;
+                self.sink.write(place, &decoded, &mut Schemas::new(catalog))?;
                 // Behind the cursor they were counted before the target was restored from an older copy.
                 if frame.lsn > self.acknowledged {
                     applied.count(&decoded);
@@ -309,16 +312,16 @@ impl Delivery {
                     self.sink.spill().await?;
                 }
             }
-            FrameHeader::Change { origin, change } => {
+            FrameHeader::Change { origin, change, .. } => {
                 let barrier = self.sink.hand_over() == HandOver::RecordedBatches;
                 if barrier && round.end().is_some() {
                     self.commit(round, applied, catalog).await?;
                 }
                 self.settle(applied, catalog).await?;
-                self.sink.change(frame.lsn, origin, change, &mut Schemas::new(catalog)).await?;
+                self.sink.change(place, origin, change, &mut Schemas::new(catalog)).await?;
                 is_barrier = barrier;
             }
-            FrameHeader::Mark { .. } => {}
+            FrameHeader::Mark { .. } | FrameHeader::Check(_) => {}
         }
         round.add(frame.lsn, frame.payload.len(), rows, frame.end_of_group, decoded.header.origin().commit_micros);
         self.live.delivered(frame.lsn);
@@ -369,13 +372,14 @@ impl Delivery {
 
     /// Where the round begins (the LSN before its first) and ends that may have been sent before a crash.
     fn recorded_bounds(&self, reader: &Reader) -> Result<Option<(Lsn, Lsn)>, Failure> {
-        get(reader, &round_key(&self.name), "a round's bounds")
+        let bounds = get(reader, &SINK_ROUND.of_sink(&self.name))?;
+        Ok(bounds.map(|RoundBounds { start, end }| (start, end)))
     }
 
     /// Writes down where the round ends before it is sent.
     async fn record_bounds(&self, end: Lsn) -> Result<(), Failure> {
-        let value = encode("a round's bounds", &(self.round_start, end))?;
-        self.wal.put_state(vec![(round_key(&self.name), Some(value))]).await.map_err(unwritable)
+        let value = encode(&RoundBounds { start: self.round_start, end })?;
+        self.wal.put_state(vec![(SINK_ROUND.of_sink(&self.name), Some(value))]).await.map_err(unwritable)
     }
 }
 
@@ -396,13 +400,25 @@ fn nothing_more(durable: &watch::Receiver<wal::Positions>, at: Lsn) -> bool {
     durable.borrow().durable <= at
 }
 
-/// Key of the LSN at which a sink's cursor was created, in the log's state.
-pub fn start_key(sink: &str) -> Vec<u8> {
-    [b"start/", sink.as_bytes()].concat()
+/// The LSN at which a sink's cursor was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorStart(pub Lsn);
+
+impl Record for CursorStart {
+    const ENTRY: &'static Entry = &SINK_START;
 }
 
-fn round_key(sink: &str) -> Vec<u8> {
-    [b"round/", sink.as_bytes()].concat()
+/// The round that a sink was sent last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundBounds {
+    /// The LSN before its first.
+    pub start: Lsn,
+    /// Its last LSN.
+    pub end: Lsn,
+}
+
+impl Record for RoundBounds {
+    const ENTRY: &'static Entry = &SINK_ROUND;
 }
 
 fn unreadable(error: wal::Error) -> Failure {

@@ -13,6 +13,7 @@ use super::applied::Applied;
 use super::*;
 use crate::codec::catalog::{Catalog, encode_schema, state_key};
 use crate::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
+use crate::codec::version::Epoch;
 use crate::error::Failure;
 use crate::model::{Gtid, Origin, SchemaId, TableName, TableSchema};
 use crate::sink::{HandOver, RoundLimits, Schemas, Sink, StoppedTable, TargetState};
@@ -69,7 +70,11 @@ impl Sink for Memory {
         self.log = Some(log);
         let mut target = self.target.lock().unwrap();
         target.opened += 1;
-        Ok(target.cursor.map_or(TargetState::Fresh, |(log, applied)| TargetState::At { log, applied }))
+        Ok(target.cursor.map_or(TargetState::Fresh, |(log, applied)| TargetState::At {
+            log,
+            epoch: Epoch::FIRST,
+            applied,
+        }))
     }
 
     fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ use super::registry::Registry;
 use super::session::Session;
 use super::state::Reread;
 use super::typed::Touched;
-use crate::codec::frame::{FrameHeader, TableChange};
+use crate::codec::frame::{Audience, FrameHeader, TableChange};
 use crate::error::Failure;
 use crate::model::{ColumnDefault, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
@@ -319,7 +319,7 @@ impl Session<'_> {
 
     fn change(&mut self, origin: &Origin, change: TableChange) -> Result<(), Failure> {
         info!(table = %change.table(), change = change.kind(), "table changed");
-        self.single(FrameHeader::Change { origin: origin.clone(), change })
+        self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })
     }
 
     pub(super) fn reread(&mut self, table: &TableName, replace: bool, why: &str) {

@@ -250,8 +250,9 @@ impl Session<'_> {
         touched: impl Fn(&str) -> Touched,
     ) -> Result<(), Failure> {
         let mut typed = self.ctx.registry.typed(table).clone();
-        let is_behind =
-            typed.described_until().is_some_and(|mark| (mark.file_number, mark.pos) < (origin.file_number, origin.pos));
+        let is_behind = typed
+            .described_until()
+            .is_some_and(|mark| (mark.file_number, mark.pos) < (origin.binlog().file_number, origin.binlog().pos));
         if is_behind {
             typed.describe_until(None);
             self.ctx.registry.set_typed(table, typed.clone(), &mut self.ctx.writer)?;

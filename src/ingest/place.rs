@@ -10,7 +10,7 @@ use tracing::{debug, info};
 use super::registry::Current;
 use super::session::Session;
 use super::state::Counts;
-use crate::codec::frame::{FrameHeader, Mark, RowOp, TableChange};
+use crate::codec::frame::{Audience, FrameHeader, Mark, RowOp, TableChange};
 use crate::error::Failure;
 use crate::model::{FilePos, Origin, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::snapshot::handoff::{ExactRead, Images, Paused, Placed, Request, SnapshotMark, WindowId};
@@ -99,7 +99,7 @@ impl Session<'_> {
                     SnapshotMark::Finished { table, rows } => Mark::SnapshotFinished { table, rows },
                 };
                 self.ctx.writer.put(&progress.0, &progress.1);
-                self.single(FrameHeader::Mark { origin: origin.clone(), mark })?;
+                self.single(FrameHeader::Mark { origin: origin.clone(), audience: Audience::All, mark })?;
                 self.end_group(origin)?;
                 // Whoever is told that a table is done finds its rows durable.
                 self.checkpoint_and_flush(at).await?;
@@ -113,8 +113,8 @@ impl Session<'_> {
     /// Empties the table at the sinks. Of a table without a schema they have nothing.
     fn empty_copies(&mut self, table: &TableName, origin: &Origin) -> Result<(), Failure> {
         let Some(schema) = self.ctx.registry.current(table).map(|current| current.id) else { return Ok(()) };
-        let change = TableChange::Replace { table: table.clone(), schema };
-        self.single(FrameHeader::Change { origin: origin.clone(), change })
+        let change = TableChange::ReplaceBegin { table: table.clone(), schema };
+        self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })
     }
 
     /// Places every chunk that the stream has passed.
@@ -169,7 +169,7 @@ impl Session<'_> {
             // A chunk without rows announces its table, also to a sink for which what the log said of it before came too early.
             let change =
                 TableChange::Schema { table: schema.name.clone(), from: before, to: current.id, renamed: Vec::new() };
-            self.single(FrameHeader::Change { origin: origin.clone(), change })?;
+            self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })?;
         }
         let kept = self.append_images(&current, &images, |hash| !window.keys.contains(&hash), origin).await?;
         let superseded = images.rows - kept;
@@ -285,8 +285,8 @@ impl Session<'_> {
             return Err(Failure::fatal(format!("table '{table}' lost its schema while it was read whole")));
         };
         if replace {
-            let change = TableChange::Replace { table: table.clone(), schema: current.id };
-            self.single(FrameHeader::Change { origin: origin.clone(), change })?;
+            let change = TableChange::ReplaceBegin { table: table.clone(), schema: current.id };
+            self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })?;
         }
         self.end_group(origin)?;
         let mut total = 0_u32;

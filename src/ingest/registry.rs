@@ -10,9 +10,9 @@ use super::lineage::ColumnSteps;
 use super::state::{self, Counts, TableRecord};
 use super::typed::Typed;
 use super::writer::LogWriter;
-use crate::codec::catalog::{Catalog, encode_schema, state_key};
+use crate::codec::catalog::{Catalog, SchemaRecord};
 use crate::codec::row_image::Plan;
-use crate::codec::state::encode;
+use crate::codec::stored::{SCHEMA, encode};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName, TableSchema};
 
@@ -88,15 +88,14 @@ impl Registry {
     /// What the log says.
     pub(super) fn load(reader: &wal::Reader) -> Result<Self, Failure> {
         let mut catalog = Catalog::new(reader.clone());
-        let damaged = |error| Failure::fatal("the log's schemas cannot be read").caused_by(error);
-        let last = catalog.all().map_err(damaged)?.iter().map(|(id, _)| id.0).max().unwrap_or(0);
+        let last = catalog.all()?.iter().map(|(id, _)| id.0).max().unwrap_or(0);
         let mut registry = Self { next_schema: last + 1, ..Self::default() };
         for (name, record) in state::tables(reader)? {
             let table = registry.entry(&name);
             table.steps = record.steps;
             table.reread = record.reread;
             if let Some(id) = record.schema {
-                let schema = catalog.get(id).map_err(damaged)?;
+                let schema = catalog.get(id)?;
                 let plan = Arc::new(compile(&schema)?);
                 table.current = Some(Current { id, schema, plan });
             }
@@ -165,11 +164,9 @@ impl Registry {
     ) -> Result<(Option<SchemaId>, SchemaId), Failure> {
         let plan = Arc::new(compile(&schema)?);
         let id = SchemaId(self.next_schema);
-        let bytes = encode_schema(&schema).map_err(|error| {
-            Failure::fatal(format!("cannot store the schema of '{}'", schema.name)).caused_by(error)
-        })?;
+        let bytes = encode(&SchemaRecord::Known(TableSchema::clone(&schema)))?;
         self.next_schema += 1;
-        writer.put(&state_key(id), &bytes);
+        writer.put(&SCHEMA.of_number(id.0), &bytes);
         let table = self.entry(&schema.name);
         let before = table.current.as_ref().map(|current| current.id);
         table.current = Some(Current { id, schema, plan });
@@ -231,7 +228,7 @@ impl Registry {
         if typed.is_empty() {
             writer.remove(&state::typed_key(name));
         } else {
-            writer.put(&state::typed_key(name), &encode("a table's types", &typed)?);
+            writer.put(&state::typed_key(name), &encode(&typed)?);
         }
         self.entry(name).typed = typed;
         Ok(())
@@ -251,7 +248,7 @@ impl Registry {
         let table = self.entry(name);
         let schema = table.current.as_ref().map(|current| current.id);
         let record = TableRecord { schema, steps: table.steps.clone(), reread: table.reread };
-        writer.put(&state::table_key(name), &encode("a table record", &record)?);
+        writer.put(&state::table_key(name), &encode(&record)?);
         Ok(())
     }
 
@@ -281,7 +278,7 @@ impl Registry {
         for index in self.dirty.drain(..) {
             let Some(table) = self.tables.get_mut(index) else { continue };
             table.dirty = false;
-            let value = encode("a row counter", &table.counts)?;
+            let value = encode(&table.counts)?;
             writer.checkpoint(&state::count_key(&table.name), &value);
         }
         Ok(())

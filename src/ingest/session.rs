@@ -12,7 +12,7 @@ use super::registry::Current;
 use super::run::Ingest;
 use super::state::{self, Counts};
 use crate::codec::frame::{FrameHeader, RowOp};
-use crate::codec::state::{SOURCE_LSN, SOURCE_POSITION, encode};
+use crate::codec::stored::{SOURCE_LSN, SOURCE_POSITION, SourceLsn, StoredPosition, encode};
 use crate::error::Failure;
 use crate::model::{FilePos, Origin, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::connect;
@@ -233,9 +233,9 @@ impl<'a> Session<'a> {
     /// appender: from then on what is put belongs to the open group, and a flush inside it would make the groups
     /// before it durable without their position.
     pub(super) fn save_position(&mut self, at: &SourcePosition) -> Result<(), Failure> {
-        self.ctx.writer.checkpoint(SOURCE_POSITION, &encode("the source position", at)?);
-        let last = encode("the source's last lsn", &self.ctx.writer.last_lsn())?;
-        self.ctx.writer.checkpoint(SOURCE_LSN, &last);
+        self.ctx.writer.checkpoint(SOURCE_POSITION.key(), &encode(&StoredPosition::MySql(at.clone()))?);
+        let last = encode(&SourceLsn(self.ctx.writer.last_lsn()))?;
+        self.ctx.writer.checkpoint(SOURCE_LSN.key(), &last);
         self.ctx.registry.checkpoint(&mut self.ctx.writer)
     }
 
@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
     pub(super) fn end_group(&mut self, origin: &Origin) -> Result<(), Failure> {
         for mut reread in std::mem::take(&mut self.ctx.rereads) {
             reread.replace |= self.ctx.outstanding.get(&reread.table).copied().unwrap_or(false);
-            let value = encode("a re-read", &reread)?;
+            let value = encode(&reread)?;
             self.ctx.writer.put(&state::reread_key(&reread.table), &value);
             self.ctx.outstanding.insert(reread.table.clone(), reread.replace);
             self.ctx.jobs.push(reread);

@@ -1,26 +1,30 @@
 //! What the ingest loop keeps beside the frames in the log's state, and its keys.
 //!
-//! | key | value (bincode) |
-//! |---|---|
-//! | `source/position` | [`SourcePosition`]: everything before it is in the log |
-//! | `table/<database>\0<table>` | [`TableRecord`] |
-//! | `types/<database>\0<table>` | [`Typed`]: what DDL since the table's schema has said of types that the binlog does not tell |
-//! | `count/<database>\0<table>` | [`Counts`] |
-//! | `reread/<database>\0<table>` | [`Reread`]: a table to be read again, until its snapshot's own progress stands in the log |
-//! | `schema/<id>` | see [`crate::codec::catalog`] |
+//! The table of them is [`crate::codec::stored`].
 
 use serde::{Deserialize, Serialize};
 
 use super::lineage::ColumnSteps;
 use super::typed::Typed;
-use crate::codec::state::{SOURCE_POSITION, get, name_key, named};
+use crate::codec::stored::{self, COUNT, Entry, REREAD, Record, SOURCE_POSITION, StoredPosition, TABLE, TYPES};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
 
-const TABLES: &[u8] = b"table/";
-const TYPES: &[u8] = b"types/";
-const COUNTS: &[u8] = b"count/";
-const REREADS: &[u8] = b"reread/";
+impl Record for Counts {
+    const ENTRY: &'static Entry = &COUNT;
+}
+
+impl Record for Reread {
+    const ENTRY: &'static Entry = &REREAD;
+}
+
+impl Record for TableRecord {
+    const ENTRY: &'static Entry = &TABLE;
+}
+
+impl Record for Typed {
+    const ENTRY: &'static Entry = &TYPES;
+}
 
 /// Row changes of one table, counted once per source transaction that is in the log.
 ///
@@ -66,19 +70,19 @@ pub(super) struct TableRecord {
 }
 
 pub(super) fn table_key(table: &TableName) -> Vec<u8> {
-    name_key(TABLES, table)
+    TABLE.of_table(table)
 }
 
 pub(super) fn typed_key(table: &TableName) -> Vec<u8> {
-    name_key(TYPES, table)
+    TYPES.of_table(table)
 }
 
 pub(super) fn count_key(table: &TableName) -> Vec<u8> {
-    name_key(COUNTS, table)
+    COUNT.of_table(table)
 }
 
 pub(super) fn reread_key(table: &TableName) -> Vec<u8> {
-    name_key(REREADS, table)
+    REREAD.of_table(table)
 }
 
 /// Tables that have to be read again and whose snapshot has not begun.
@@ -86,7 +90,7 @@ pub(super) fn reread_key(table: &TableName) -> Vec<u8> {
 /// # Errors
 /// When the log cannot be read or an entry is damaged.
 pub fn rereads(reader: &wal::Reader) -> Result<Vec<Reread>, Failure> {
-    Ok(named(reader, REREADS, "a re-read")?.into_iter().map(|(_, reread)| reread).collect())
+    Ok(stored::of_tables::<Reread>(reader)?.into_iter().map(|(_, reread)| reread).collect())
 }
 
 /// The state entry that asks for a table to be read again.
@@ -94,15 +98,15 @@ pub fn rereads(reader: &wal::Reader) -> Result<Vec<Reread>, Failure> {
 /// # Errors
 /// A name beyond any limit.
 pub fn asked(reread: &Reread) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-    Ok((reread_key(&reread.table), Some(crate::codec::state::encode("a re-read", reread)?)))
+    Ok((reread_key(&reread.table), Some(stored::encode(reread)?)))
 }
 
 pub(super) fn tables(reader: &wal::Reader) -> Result<Vec<(TableName, TableRecord)>, Failure> {
-    named(reader, TABLES, "a table record")
+    stored::of_tables(reader)
 }
 
 pub(super) fn typed(reader: &wal::Reader) -> Result<Vec<(TableName, Typed)>, Failure> {
-    named(reader, TYPES, "a table's types")
+    stored::of_tables(reader)
 }
 
 /// Where the source is to go on; `None` in a log that has never had a position.
@@ -110,7 +114,8 @@ pub(super) fn typed(reader: &wal::Reader) -> Result<Vec<(TableName, Typed)>, Fai
 /// # Errors
 /// When the log cannot be read or the position is damaged.
 pub fn stored_position(reader: &wal::Reader) -> Result<Option<SourcePosition>, Failure> {
-    get(reader, SOURCE_POSITION, "the source position")
+    let position = stored::get(reader, SOURCE_POSITION.key())?;
+    Ok(position.map(|StoredPosition::MySql(position)| position))
 }
 
 /// Tables whose schema the log knows.
@@ -126,5 +131,5 @@ pub fn known_tables(reader: &wal::Reader) -> Result<Vec<TableName>, Failure> {
 /// # Errors
 /// When the log cannot be read or a counter is damaged.
 pub fn counts(reader: &wal::Reader) -> Result<Vec<(TableName, Counts)>, Failure> {
-    named(reader, COUNTS, "a row counter")
+    stored::of_tables(reader)
 }

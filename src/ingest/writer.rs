@@ -7,7 +7,7 @@
 
 use wal::{Appender, GroupEnd, Lsn};
 
-use crate::codec::frame::{FrameHeader, MAX_ROWS, RowOp, RowsHeader, Section, encode_header};
+use crate::codec::frame::{Audience, FrameHeader, RowOp, RowsHeader, Section, encode_header};
 use crate::error::Failure;
 use crate::model::{Origin, SchemaId};
 
@@ -81,13 +81,8 @@ impl LogWriter {
         origin: impl Fn() -> Origin,
     ) -> Result<(), Failure> {
         let full = !self.bodies.is_empty() && self.bodies.len() + body.len() > FRAME_BYTES;
-        if full || self.held.is_some() || self.rows.saturating_add(rows) >= MAX_ROWS {
+        if full || self.held.is_some() {
             self.close_frame(origin(), GroupEnd::More)?;
-        }
-        if rows >= MAX_ROWS {
-            return Err(Failure::fatal(format!(
-                "one rows event holds {rows} rows, more than a frame can hold ({MAX_ROWS})"
-            )));
         }
         let bytes = u32::try_from(body.len()).map_err(|_| {
             Failure::fatal(format!("one rows event has {} bytes, more than a frame can hold", body.len()))
@@ -129,7 +124,11 @@ impl LogWriter {
         let header = match self.held.take() {
             Some(header) => header,
             None if self.sections.is_empty() => return Ok(()),
-            None => FrameHeader::Rows(RowsHeader { origin, sections: std::mem::take(&mut self.sections) }),
+            None => FrameHeader::Rows(RowsHeader {
+                origin,
+                audience: Audience::All,
+                sections: std::mem::take(&mut self.sections),
+            }),
         };
         encode_header(&header, &mut self.header)
             .map_err(|error| Failure::fatal("cannot write a frame's header").caused_by(error))?;

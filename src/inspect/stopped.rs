@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use wal::{CursorInfo, Reader};
 
 use crate::config::Plan;
-use crate::deliver::{applied_rows, skipped_rows};
+use crate::deliver::sink_rows;
 use crate::error::Failure;
 use crate::ingest::{counts, stored_position};
-use crate::model::TableName;
+use crate::model::{RowCounts, TableName};
 use crate::telemetry::{
     Position, SinkPhase, SinkStatus, SnapshotStatus, SourcePhase, SourceStatus, Status, TableStatus, WalStatus,
 };
@@ -76,26 +76,26 @@ fn sink(plan: &Plan, cursor: &CursorInfo) -> SinkStatus {
 fn tables(reader: &Reader, cursors: &[CursorInfo]) -> Result<Vec<TableStatus>, Failure> {
     let mut sinks = Vec::with_capacity(cursors.len());
     for cursor in cursors {
-        let applied: HashMap<TableName, u64> = applied_rows(reader, &cursor.name)?.into_iter().collect();
-        let skipped: HashMap<TableName, u64> = skipped_rows(reader, &cursor.name)?.into_iter().collect();
-        sinks.push((cursor.name.clone(), applied, skipped));
+        let rows: HashMap<TableName, RowCounts> = sink_rows(reader, &cursor.name)?.into_iter().collect();
+        sinks.push((cursor.name.clone(), rows));
     }
     let mut tables = Vec::new();
     for (name, counts) in counts(reader)? {
-        let of = |rows: &HashMap<TableName, u64>| rows.get(&name).copied().unwrap_or(0);
-        let by_sink = |value: &dyn Fn(u64, u64) -> u64| -> BTreeMap<String, u64> {
-            let rows = |(sink, applied, skipped): &(String, _, _)| (sink.clone(), value(of(applied), of(skipped)));
-            sinks.iter().map(rows).collect()
+        let by_sink = |value: &dyn Fn(RowCounts) -> u64| -> BTreeMap<String, u64> {
+            let of = |(sink, rows): &(String, HashMap<TableName, RowCounts>)| {
+                (sink.clone(), value(rows.get(&name).copied().unwrap_or_default()))
+            };
+            sinks.iter().map(of).collect()
         };
         tables.push(TableStatus {
             table: name.to_string(),
             read: counts.read,
             appended: counts.appended,
             filtered: counts.filtered,
-            applied: by_sink(&|applied, _| applied),
-            dead_lettered: by_sink(&|_, _| 0),
-            skipped: by_sink(&|_, skipped| skipped),
-            pending: by_sink(&|applied, skipped| counts.appended.saturating_sub(applied + skipped)),
+            applied: by_sink(&|rows| rows.applied()),
+            dead_lettered: by_sink(&|_| 0),
+            skipped: by_sink(&|rows| rows.skipped),
+            pending: by_sink(&|rows| counts.appended.saturating_sub(rows.applied() + rows.skipped)),
         });
     }
     Ok(tables)

@@ -10,7 +10,7 @@ use super::item::{ChangeItem, FrameItem, Item, Query, RowItem, SchemaItem, Secti
 use super::values::{RowReader, column_in_words};
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, FrameHeader, Mark, RowOp, TableChange};
-use crate::deliver::applied_rows;
+use crate::deliver::sink_rows;
 use crate::error::Failure;
 use crate::ingest::{counts, stored_position};
 use crate::model::{SchemaId, TableName, TableSchema};
@@ -31,9 +31,9 @@ pub fn inspect(reader: &Reader, query: &Query, take: &mut dyn FnMut(&Item) -> bo
             return Ok(());
         }
     }
-    let mut catalog = Catalog::new(reader.clone());
-    for (id, schema) in catalog.all().map_err(unreadable)? {
-        if wanted(&schema.name) && !take(&Item::Schema(schema_item(id, &schema))) {
+    let catalog = Catalog::new(reader.clone());
+    for (id, schema) in catalog.all()? {
+        if wanted(&schema.schema().name) && !take(&Item::Schema(schema_item(id, schema.schema()))) {
             return Ok(());
         }
     }
@@ -65,7 +65,8 @@ fn heads(reader: &Reader, wanted: &dyn Fn(&TableName) -> bool) -> Result<Vec<Ite
     }
     let mut applied = Vec::with_capacity(cursors.len());
     for cursor in cursors {
-        let rows: HashMap<TableName, u64> = applied_rows(reader, &cursor.name)?.into_iter().collect();
+        let rows: HashMap<TableName, u64> =
+            sink_rows(reader, &cursor.name)?.into_iter().map(|(table, counts)| (table, counts.applied())).collect();
         applied.push((cursor.name, rows));
     }
     for (name, counts) in counts(reader)?.into_iter().filter(|(name, _)| wanted(name)) {
@@ -171,22 +172,28 @@ impl Frames<'_> {
             }
             FrameHeader::Mark { mark, .. } => {
                 let table = match mark {
-                    Mark::Heartbeat => None,
-                    Mark::SnapshotBegun { table } | Mark::SnapshotFinished { table, .. } => Some(table),
+                    Mark::SnapshotBegun { table } | Mark::SnapshotFinished { table, .. } => table,
                 };
-                if self.table.is_some() && self.table != table {
+                if self.table.is_some() && self.table != Some(table) {
                     return Ok(true);
                 }
                 change = Some(mark_item(mark));
+            }
+            FrameHeader::Check(check) => {
+                if !self.wants(&check.table) {
+                    return Ok(true);
+                }
+                let detail = format!("{} rows of schema {}", check.rows, check.schema);
+                change = Some(ChangeItem { what: "check".to_owned(), table: check.table.to_string(), detail });
             }
         }
         let origin = decoded.header.origin();
         let item = FrameItem {
             lsn: frame.lsn.raw(),
             committed: moment(origin.commit_micros),
-            gtid: origin.gtid.to_string(),
-            file_number: origin.file_number,
-            pos: origin.pos,
+            gtid: origin.binlog().gtid.to_string(),
+            file_number: origin.binlog().file_number,
+            pos: origin.binlog().pos,
             ends_transaction: frame.end_of_group,
             bytes: u64::try_from(frame.payload.len()).unwrap_or(u64::MAX),
             sections,
@@ -234,7 +241,7 @@ impl Frames<'_> {
     }
 
     fn schema(&mut self, id: SchemaId) -> Result<Arc<TableSchema>, Failure> {
-        self.catalog.get(id).map_err(unreadable)
+        self.catalog.get(id)
     }
 
     fn wants(&self, name: &TableName) -> bool {
@@ -261,14 +268,16 @@ fn change_item(change: &TableChange) -> ChangeItem {
         TableChange::Truncate { .. } => ("truncate", String::new()),
         TableChange::Drop { .. } => ("drop", String::new()),
         TableChange::Rename { to, schema, .. } => ("rename", format!("to {to}, schema {schema}")),
-        TableChange::Replace { schema, .. } => ("replace", format!("schema {schema}")),
+        TableChange::ReplaceBegin { schema, .. } => ("replace_begin", format!("schema {schema}")),
+        TableChange::ReplaceEnd { .. } => ("replace_end", String::new()),
+        TableChange::Gap { reason, .. } => ("gap", reason.clone()),
+        TableChange::LeftOut { reason, .. } => ("left_out", reason.clone()),
     };
     ChangeItem { what: what.to_owned(), table: change.table().to_string(), detail }
 }
 
 fn mark_item(mark: &Mark) -> ChangeItem {
     let (what, table, detail) = match mark {
-        Mark::Heartbeat => ("heartbeat", String::new(), String::new()),
         Mark::SnapshotBegun { table } => ("snapshot_begun", table.to_string(), String::new()),
         Mark::SnapshotFinished { table, rows } => ("snapshot_finished", table.to_string(), format!("{rows} rows")),
     };

@@ -2,10 +2,12 @@
 
 mod check;
 mod column;
+mod counts;
 mod position;
 mod table;
 
 pub use check::{CheckItem, CheckStatus};
 pub use column::{Charset, Column, ColumnDefault, ColumnType, IntWidth};
-pub use position::{FilePos, Gtid, Origin, ServerIdentity, SourcePosition};
+pub use counts::RowCounts;
+pub use position::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition};
 pub use table::{Key, KeyKind, SchemaId, TableName, TableSchema};

@@ -94,8 +94,31 @@ impl fmt::Display for Gtid {
 /// Where and when a source transaction was committed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Commit time in microseconds since the epoch, in UTC. Servers that tell only seconds give whole seconds.
+    /// Commit time in microseconds since the epoch, in UTC. A server that reports only seconds makes it whole seconds.
     pub commit_micros: i64,
+    /// The place, by the kind of the source.
+    pub place: SourcePlace,
+}
+
+impl Origin {
+    /// The place in a binlog.
+    pub fn binlog(&self) -> &BinlogPlace {
+        match &self.place {
+            SourcePlace::MySql(place) => place,
+        }
+    }
+}
+
+/// A place in a source, by the kind of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourcePlace {
+    /// MySQL or MariaDB.
+    MySql(BinlogPlace),
+}
+
+/// A place in the binlog of a MySQL or MariaDB server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BinlogPlace {
     /// Number at the end of the binlog file's name (`binlog.000003`: 3).
     pub file_number: u64,
     /// End offset of the transaction in that file.

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wal::{Lsn, Wal};
 
-use crate::codec::state::encode;
+use crate::codec::stored::{SINK_START, encode};
 use crate::config::{Plan, SinkKind, SinkPlan};
-use crate::deliver::{Delivery, Goal, start_key};
+use crate::deliver::{CursorStart, Delivery, Goal};
 use crate::error::Failure;
 use crate::ingest;
 use crate::model::TableName;
@@ -33,7 +33,7 @@ pub(super) async fn create_cursors(plan: &Plan, wal: &Wal, tables: &[TableName])
         }
         let at = first.prev();
         // Before the cursor: once it exists, nobody would know that the sink is new.
-        let mut state = vec![(start_key(&sink.name), Some(encode("a cursor's start", &at)?))];
+        let mut state = vec![(SINK_START.of_sink(&sink.name), Some(encode(&CursorStart(at))?))];
         if at > Lsn::ZERO {
             info!(sink = %sink.name, "a new sink on a log that was trimmed: every table is read again for it");
             for table in tables {

@@ -14,9 +14,9 @@
 //!   with transactions holds `end` as its cursor, stored in the same transaction: the log is trimmed on that word.
 //! - After an error, or on shutdown inside a round, the loop drops the round: [`Sink::rollback`], then `open`, then the
 //!   changes after the cursor again. A sink with [`HandOver::RecordedBatches`] gets the same rounds with the same bounds
-//!   again; versions ([`crate::codec::frame::row_version`]) make applying twice applying once.
+//!   again; versions ([`crate::codec::version::row_version`]) make applying twice applying once.
 //! - What is wrong with one table need not stop the sink: it may stop that table alone ([`Sink::stopped`]). The stop is durable at the
-//!   target before the commit that leaves out the table's rows returns; the table comes back with [`TableChange::Replace`].
+//!   target before the commit that leaves out the table's rows returns; the table comes back with [`TableChange::ReplaceBegin`].
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
 pub mod clickhouse;
@@ -34,8 +34,9 @@ use wal::{LogId, Lsn};
 
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, TableChange};
+use crate::codec::version::{Epoch, FramePlace};
 use crate::error::Failure;
-use crate::model::{Origin, SchemaId, TableName, TableSchema};
+use crate::model::{Origin, RowCounts, SchemaId, TableName, TableSchema};
 use crate::telemetry::BatchesLive;
 
 /// How a sink's cursor and rows come to agree after a crash.
@@ -56,6 +57,8 @@ pub enum TargetState {
     At {
         /// The log its cursor belongs to.
         log: LogId,
+        /// The epoch of its rows' versions.
+        epoch: Epoch,
         /// Last LSN applied.
         applied: Lsn,
     },
@@ -125,9 +128,7 @@ impl<'a> Schemas<'a> {
     /// # Errors
     /// A fatal [`Failure`] when the log does not hold it.
     pub fn get(&mut self, id: SchemaId) -> Result<Arc<TableSchema>, Failure> {
-        self.catalog
-            .get(id)
-            .map_err(|error| Failure::fatal(format!("schema {id} of a frame is not in the log")).caused_by(error))
+        self.catalog.get(id)
     }
 }
 
@@ -146,6 +147,12 @@ pub trait Sink: Send {
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
         static NONE: BTreeMap<TableName, StoppedTable> = BTreeMap::new();
         &NONE
+    }
+
+    /// What became of the rows of the rounds that have settled since the last call, by table. The sink counts `taken` while it
+    /// takes rows out of a frame, and the rest from what the target reports.
+    fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
+        Vec::new()
     }
 
     /// What has been sent since the last call, by table.
@@ -172,7 +179,7 @@ pub trait Sink: Send {
     }
 
     /// Takes the rows of one frame ([`FrameHeader::Rows`](crate::codec::frame::FrameHeader::Rows)).
-    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure>;
+    fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure>;
 
     /// Bytes held in memory by [`Sink::write`] since the last commit or spill.
     fn pending_bytes(&self) -> usize;
@@ -184,7 +191,7 @@ pub trait Sink: Send {
     /// Applies a change of a table's definition or whole content. A sink without transactions is committed before and after it.
     async fn change(
         &mut self,
-        lsn: Lsn,
+        place: FramePlace,
         origin: &Origin,
         change: &TableChange,
         schemas: &mut Schemas<'_>,

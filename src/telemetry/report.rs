@@ -15,8 +15,8 @@ use super::status::{
     TableStatus, WalStatus,
 };
 use super::{BatchesLive, Live, SinkLive, SinkPhase, StoppedTableLive, now_micros, seconds_between};
-use crate::codec::state::{SOURCE_LSN, SOURCE_POSITION, get};
-use crate::model::{SourcePosition, TableName};
+use crate::codec::stored::{SOURCE_LSN, SOURCE_POSITION, SourceLsn, StoredPosition, get};
+use crate::model::TableName;
 
 /// Reports on the daemon.
 #[derive(Clone, Debug)]
@@ -83,8 +83,8 @@ impl Reporter {
 
     /// The position as it stands in the log, in the commit of the frames before it: never ahead of what is durable.
     fn durable_position(&self) -> Option<Position> {
-        match get::<SourcePosition>(&self.wal.reader(), SOURCE_POSITION, "the source position") {
-            Ok(at) => at.map(Position::from),
+        match get::<StoredPosition>(&self.wal.reader(), SOURCE_POSITION.key()) {
+            Ok(at) => at.map(|StoredPosition::MySql(at)| Position::from(at)),
             Err(failure) => {
                 tracing::warn!(error = %failure.chain(), "the status has no source position");
                 None
@@ -95,9 +95,9 @@ impl Reporter {
     /// The last LSN that the stored position stands behind. The log publishes what is durable a moment after its commit, which a
     /// reader of the position may already see.
     fn durable_with_position(&self) -> Lsn {
-        match get::<Lsn>(&self.wal.reader(), SOURCE_LSN, "the source's last lsn") {
+        match get::<SourceLsn>(&self.wal.reader(), SOURCE_LSN.key()) {
             // A log whose source has appended nothing yet has no such entry.
-            Ok(last) => last.unwrap_or(Lsn::ZERO),
+            Ok(last) => last.map_or(Lsn::ZERO, |SourceLsn(last)| last),
             Err(failure) => {
                 tracing::warn!(error = %failure.chain(), "the status has only what the log has published as durable");
                 Lsn::ZERO
@@ -258,8 +258,8 @@ mod tests {
             file_created: 0,
             gtid: "u:1-3".into(),
         };
-        let value = crate::codec::state::encode("the source position", &position).unwrap();
-        wal.put_state(vec![(SOURCE_POSITION.to_vec(), Some(value))]).await.unwrap();
+        let value = crate::codec::stored::encode(&StoredPosition::MySql(position)).unwrap();
+        wal.put_state(vec![(SOURCE_POSITION.key().to_vec(), Some(value))]).await.unwrap();
         live.table(&users).set(10, 9, 1);
         sink.phase(SinkPhase::Running, None);
         sink.delivered(Lsn::new(2));

@@ -8,6 +8,7 @@ use wal::{LogId, Lsn};
 use super::client::Client;
 use super::error::Refused;
 use super::names::{CURSORS, literal, quoted};
+use crate::codec::version::Epoch;
 use crate::error::Failure;
 use crate::sink::TargetState;
 
@@ -30,7 +31,7 @@ pub(super) async fn read(client: &Client, sink: &str) -> Result<TargetState, Fai
         Failure::fatal(format!("the cursor of sink '{sink}' in \"{CURSORS}\" names no log"))
             .hint("restore the target, or give the sink a new name: it then starts afresh, with a new snapshot")
     })?;
-    Ok(TargetState::At { log, applied: Lsn::new(lsn) })
+    Ok(TargetState::At { log, epoch: Epoch::FIRST, applied: Lsn::new(lsn) })
 }
 
 /// Says that everything up to `applied` is stored.

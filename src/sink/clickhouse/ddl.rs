@@ -15,6 +15,7 @@ use super::registry::{self, StoredOptions, Table};
 use super::reshape::{Forbidden, Way, reshape};
 use super::target::{Lookup, Target};
 use crate::codec::frame::TableChange;
+use crate::codec::version::FramePlace;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{Origin, TableName, TableSchema};
 
@@ -22,6 +23,7 @@ use crate::model::{Origin, TableName, TableSchema};
 #[derive(Clone, Copy)]
 pub(super) struct At<'o> {
     pub(super) lsn: Lsn,
+    pub(super) place: FramePlace,
     pub(super) origin: &'o Origin,
 }
 
@@ -29,26 +31,29 @@ impl Target {
     /// Applies a change; what is wrong with its table stops that table alone.
     pub(super) async fn change(
         &mut self,
-        lsn: Lsn,
+        place: FramePlace,
         origin: &Origin,
         change: &TableChange,
         lookup: &mut Lookup<'_>,
     ) -> Result<(), Failure> {
-        let at = At { lsn, origin };
+        let lsn = place.lsn;
+        let at = At { lsn, place, origin };
         let table = change.table().clone();
         if self.is_done(lsn, change) {
             return self.end_again(lsn, change).await;
         }
         match change {
+            // A mirror has nothing to do for them, and a history says nothing of them yet.
+            TableChange::ReplaceEnd { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => return Ok(()),
             TableChange::Drop { .. } => {}
             TableChange::Rename { to, .. } => self.is_at_source(to),
-            TableChange::Schema { .. } | TableChange::Truncate { .. } | TableChange::Replace { .. } => {
+            TableChange::Schema { .. } | TableChange::Truncate { .. } | TableChange::ReplaceBegin { .. } => {
                 self.is_at_source(&table);
             }
         }
         let is_stopped = self.stopped.contains_key(&table);
         let done = match change {
-            TableChange::Replace { schema, .. } => {
+            TableChange::ReplaceBegin { schema, .. } => {
                 let schema = lookup(*schema)?;
                 self.replace(at, &schema).await
             }
@@ -70,6 +75,7 @@ impl Target {
                 self.shape(lsn, &schema, renamed).await
             }
             TableChange::Truncate { table } => self.truncate(at, table).await,
+            TableChange::ReplaceEnd { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => Ok(()),
         };
         self.judge(&table, done).await
     }
@@ -87,8 +93,12 @@ impl Target {
         // Rows of before it were left out, those behind it are not.
         self.forget_writers(table);
         match change {
-            TableChange::Schema { .. } | TableChange::Truncate { .. } => return Ok(()),
-            TableChange::Replace { .. } | TableChange::Drop { .. } => {}
+            TableChange::Schema { .. }
+            | TableChange::Truncate { .. }
+            | TableChange::ReplaceEnd { .. }
+            | TableChange::Gap { .. }
+            | TableChange::LeftOut { .. } => return Ok(()),
+            TableChange::ReplaceBegin { .. } | TableChange::Drop { .. } => {}
             TableChange::Rename { to, .. } => self.forget_writers(to),
         }
         if self.changes.was_stopped_before(table, lsn) {

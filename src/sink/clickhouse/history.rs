@@ -1,12 +1,11 @@
 //! Rows of a changelog: every change is one row, by its place in the log, so a row that is sent twice is the same row.
 
-use wal::Lsn;
-
 use super::chunks::Chunks;
 use super::encode::{Encoder, RowError, Scratch};
 use super::layout::Layout;
 use super::mirror::ordinal;
-use crate::codec::frame::{RowOp, row_version};
+use crate::codec::frame::RowOp;
+use crate::codec::version::{Epoch, FramePlace, row_version};
 use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
@@ -21,7 +20,7 @@ pub(super) struct History {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     /// The frame.
-    pub(super) lsn: Lsn,
+    pub(super) frame: FramePlace,
     /// Ordinal of the first row in it.
     pub(super) first_ordinal: u32,
     /// When its transaction was committed, in microseconds since the epoch.
@@ -93,12 +92,12 @@ impl History {
 
 /// Writes what stands before a line's values, in the order of [`Layout::insert_columns`].
 fn head(op: &str, at: Moment, ordinal: u32, bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(&row_version(at.lsn, ordinal).to_le_bytes());
+    bytes.extend_from_slice(&row_version(Epoch::FIRST, at.frame, ordinal).to_le_bytes());
     // The words are shorter than 128 bytes, so their length is one byte.
     bytes.push(u8::try_from(op.len()).unwrap_or_default());
     bytes.extend_from_slice(op.as_bytes());
     bytes.extend_from_slice(&at.commit_micros.to_le_bytes());
-    bytes.extend_from_slice(&at.lsn.raw().to_le_bytes());
+    bytes.extend_from_slice(&at.frame.lsn.raw().to_le_bytes());
     bytes.extend_from_slice(&ordinal.to_le_bytes());
 }
 

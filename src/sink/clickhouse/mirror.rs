@@ -7,13 +7,12 @@
 //! the other ends the old key and begins the new one. Both have one version: should the target hold the two spellings
 //! for equal after all, the one inserted last counts, which is the new row.
 
-use wal::Lsn;
-
 use super::chunks::Chunks;
 use super::encode::{Encoder, RowError};
 use super::layout::Layout;
-use crate::codec::frame::{MAX_ROWS, RowOp, row_version};
+use crate::codec::frame::RowOp;
 use crate::codec::row_image::ImageError;
+use crate::codec::version::{Epoch, FramePlace, row_version};
 use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
@@ -43,14 +42,14 @@ impl Mirror {
         &self,
         op: RowOp,
         body: &[u8],
-        lsn: Lsn,
+        place: FramePlace,
         first_ordinal: u32,
         out: &mut Chunks,
     ) -> Result<u32, RowError> {
         let mut rest = body;
         let mut rows = 0;
         while !rest.is_empty() {
-            let version = version(lsn, first_ordinal, rows)?;
+            let version = version(place, first_ordinal, rows)?;
             let used = match op {
                 RowOp::Insert | RowOp::Snapshot => self.row(rest, version, false, out)?,
                 RowOp::Update => self.update(rest, version, out)?,
@@ -115,14 +114,14 @@ impl Mirror {
 }
 
 /// The version of row `rows` of a section.
-fn version(lsn: Lsn, first_ordinal: u32, rows: u32) -> Result<u64, RowError> {
-    Ok(row_version(lsn, ordinal(first_ordinal, rows)?))
+fn version(place: FramePlace, first_ordinal: u32, rows: u32) -> Result<u64, RowError> {
+    Ok(row_version(Epoch::FIRST, place, ordinal(first_ordinal, rows)?))
 }
 
 /// The place in its frame of row `rows` of a section.
 pub(super) fn ordinal(first: u32, rows: u32) -> Result<u32, RowError> {
     match first.checked_add(rows) {
-        Some(ordinal) if ordinal < MAX_ROWS => Ok(ordinal),
+        Some(ordinal) => Ok(ordinal),
         _ => Err(ImageError::TooManyRows.into()),
     }
 }

@@ -260,7 +260,7 @@ impl Check<'_> {
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
         let detail = match state {
             TargetState::Fresh => format!("\"{shown}\" holds nothing of this sink yet"),
-            TargetState::At { log, applied } => {
+            TargetState::At { log, applied, .. } => {
                 format!("\"{shown}\" holds {} tables up to lsn {applied} of log {log}", tables.len())
             }
         };

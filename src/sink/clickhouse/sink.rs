@@ -9,6 +9,7 @@ use wal::{LogId, Lsn};
 use super::refusals::Counting;
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
+use crate::codec::version::FramePlace;
 use crate::config::{ClickHousePlan, SinkKind, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, SchemaId, TableName};
@@ -112,8 +113,8 @@ impl Sink for ClickHouseSink {
         target.learn(schema, &mut |id| schemas.get(id)).await
     }
 
-    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
-        self.opened()?.write(lsn, frame)
+    fn write(&mut self, place: FramePlace, frame: &Frame<'_>, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        self.opened()?.write(place, frame)
     }
 
     fn pending_bytes(&self) -> usize {
@@ -126,16 +127,16 @@ impl Sink for ClickHouseSink {
 
     async fn change(
         &mut self,
-        lsn: Lsn,
+        place: FramePlace,
         origin: &Origin,
         change: &TableChange,
         schemas: &mut Schemas<'_>,
     ) -> Result<(), Failure> {
         let target = self.opened()?;
-        target.begin(lsn);
+        target.begin(place.lsn);
         // Rows before the change go before it, also inside one source transaction.
         target.flush().await?;
-        target.change(lsn, origin, change, &mut |id| schemas.get(id)).await
+        target.change(place, origin, change, &mut |id| schemas.get(id)).await
     }
 
     async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {

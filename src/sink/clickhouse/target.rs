@@ -26,6 +26,7 @@ use super::round::{Ended, RoundRows};
 use super::writer::{Rows, Writer, insert, other_shape};
 use super::{cursor, open};
 use crate::codec::frame::Frame;
+use crate::codec::version::FramePlace;
 use crate::config::{ClickHousePlan, Mode, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{SchemaId, TableName, TableSchema};
@@ -177,7 +178,8 @@ impl Target {
     }
 
     /// Takes the rows of a frame, whose schemas are all known.
-    pub(super) fn write(&mut self, lsn: Lsn, frame: &Frame<'_>) -> Result<(), Failure> {
+    pub(super) fn write(&mut self, place: FramePlace, frame: &Frame<'_>) -> Result<(), Failure> {
+        let lsn = place.lsn;
         self.begin(lsn);
         let commit_micros = frame.header.origin().commit_micros;
         let mut ordinal = 0;
@@ -193,10 +195,13 @@ impl Target {
             let Some(rows) = &writer.rows else { continue };
             let batch = self.rows.of(&writer.table, section.schema);
             let written = match rows {
-                Rows::Mirror(rows) => rows.apply(section.op, body, lsn, first, &mut batch.chunks),
-                Rows::History(rows) => {
-                    rows.apply(section.op, body, Moment { lsn, first_ordinal: first, commit_micros }, &mut batch.chunks)
-                }
+                Rows::Mirror(rows) => rows.apply(section.op, body, place, first, &mut batch.chunks),
+                Rows::History(rows) => rows.apply(
+                    section.op,
+                    body,
+                    Moment { frame: place, first_ordinal: first, commit_micros },
+                    &mut batch.chunks,
+                ),
                 Rows::Older => {
                     let table = writer.table.clone();
                     self.contain(&table, Err(other_shape(&table)))?;

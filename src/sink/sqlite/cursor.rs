@@ -12,6 +12,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use wal::{LogId, Lsn};
 
+use crate::codec::version::Epoch;
 use crate::error::Failure;
 use crate::sink::TargetState;
 
@@ -42,7 +43,9 @@ pub(super) fn read(connection: &Connection, sink: &str) -> rusqlite::Result<Resu
     Ok(match row {
         None => Ok(TargetState::Fresh),
         Some((FORMAT, log, lsn)) => match (u128::from_str_radix(&log, 16), u64::try_from(lsn)) {
-            (Ok(log), Ok(lsn)) => Ok(TargetState::At { log: LogId::new(log), applied: Lsn::new(lsn) }),
+            (Ok(log), Ok(lsn)) => {
+                Ok(TargetState::At { log: LogId::new(log), epoch: Epoch::FIRST, applied: Lsn::new(lsn) })
+            }
             _ => Err(Failure::fatal(format!("the cursor of sink \"{sink}\" in its target is not readable"))
                 .hint("somebody changed \"_replicator_cursor\"; move the database file away to copy everything anew")),
         },
@@ -74,7 +77,7 @@ mod tests {
         assert_eq!(read(&connection, "local").unwrap().unwrap(), TargetState::Fresh);
         write(&connection, "local", LogId::new(0xff << 100), Lsn::new(7)).unwrap();
         write(&connection, "local", LogId::new(0xff << 100), Lsn::new(8)).unwrap();
-        let state = TargetState::At { log: LogId::new(0xff << 100), applied: Lsn::new(8) };
+        let state = TargetState::At { log: LogId::new(0xff << 100), epoch: Epoch::FIRST, applied: Lsn::new(8) };
         assert_eq!(read(&connection, "local").unwrap().unwrap(), state);
         assert_eq!(read(&connection, "other").unwrap().unwrap(), TargetState::Fresh);
         connection.execute("UPDATE _replicator_cursor SET format = 2", []).unwrap();

@@ -8,7 +8,6 @@
 //! - A changelog gets a line for each change of the whole table and loses nothing: dropped columns stay.
 
 use rusqlite::types::Value;
-use wal::Lsn;
 
 use super::bind::cell_value;
 use super::history::{Place, mark, utc_text};
@@ -19,6 +18,7 @@ use super::reshape::Reshape;
 use super::target::{Lookup, Target};
 use crate::codec::frame::TableChange;
 use crate::codec::row_image::Plan;
+use crate::codec::version::FramePlace;
 use crate::config::Mode;
 use crate::error::Failure;
 use crate::model::{ColumnDefault, Origin, TableName, TableSchema};
@@ -39,14 +39,14 @@ impl Target {
     /// Applies a change.
     pub(super) fn change(
         &mut self,
-        lsn: Lsn,
+        frame: FramePlace,
         origin: &Origin,
         change: &TableChange,
         lookup: &mut Lookup<'_>,
     ) -> Result<(), Failure> {
         self.begin()?;
         let commit_time = utc_text(origin.commit_micros);
-        let place = Place { lsn, ordinal: 0, commit_time: &commit_time };
+        let place = Place { frame, ordinal: 0, commit_time: &commit_time };
         match change {
             TableChange::Schema { to, renamed, .. } => self.shape(&*lookup(*to)?, renamed),
             TableChange::Truncate { table } => self.empty(table, Emptied::Gone, "truncate", place),
@@ -55,7 +55,9 @@ impl Target {
                 let schema = lookup(*schema)?;
                 self.rename_table(from, to, &schema, place)
             }
-            TableChange::Replace { table, schema } => {
+            // A history says nothing of them yet, and a mirror has nothing to do.
+            TableChange::ReplaceEnd { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => Ok(()),
+            TableChange::ReplaceBegin { table, schema } => {
                 let schema = lookup(*schema)?;
                 self.empty(table, Emptied::Replaced, "replace", place)?;
                 if self.tables.contains_key(table) {

@@ -6,12 +6,12 @@
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
-use wal::Lsn;
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
 use super::layout::{Layout, after, before, quoted};
-use crate::codec::frame::{RowOp, row_version};
+use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
+use crate::codec::version::{Epoch, FramePlace, row_version};
 use crate::model::TableSchema;
 
 /// How rows of one schema are appended.
@@ -32,7 +32,7 @@ pub(super) struct History {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     /// The frame.
-    pub(super) lsn: Lsn,
+    pub(super) frame: FramePlace,
     /// Ordinal of the next row in it.
     pub(super) ordinal: u32,
     /// When its transaction was committed, as text.
@@ -78,7 +78,7 @@ impl History {
         statement.raw_bind_parameter(3, place.commit_time)?;
         let (mut rest, mut rows) = (body, 0);
         while !rest.is_empty() {
-            statement.raw_bind_parameter(1, version(place.lsn, place.ordinal + rows)?)?;
+            statement.raw_bind_parameter(1, version(place.frame, place.ordinal + rows)?)?;
             let mut used = bind_image(&mut statement, VALUES, &self.all, &self.slots, rest, scratch)?;
             if op == RowOp::Update {
                 let after = rest.get(used..).unwrap_or_default();
@@ -96,11 +96,12 @@ impl History {
 pub(super) fn mark(connection: &Connection, target: &str, op: &str, place: Place<'_>) -> rusqlite::Result<()> {
     let sql = insert(target, std::iter::empty());
     let mut statement = connection.prepare_cached(&sql)?;
-    statement.execute(params![version(place.lsn, place.ordinal)?, op, place.commit_time]).map(|_| ())
+    statement.execute(params![version(place.frame, place.ordinal)?, op, place.commit_time]).map(|_| ())
 }
 
-fn version(lsn: Lsn, ordinal: u32) -> rusqlite::Result<i64> {
-    i64::try_from(row_version(lsn, ordinal)).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+fn version(frame: FramePlace, ordinal: u32) -> rusqlite::Result<i64> {
+    i64::try_from(row_version(Epoch::FIRST, frame, ordinal))
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 fn insert(target: &str, values: impl Iterator<Item = String>) -> String {

@@ -100,7 +100,7 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<String, Failure> {
     let tables = registry::load(&connection, plan).map_err(fail)??;
     match cursor::read(&connection, &plan.name).map_err(fail)?? {
         TargetState::Fresh => Ok(format!("\"{shown}\" holds nothing of this sink yet")),
-        TargetState::At { log, applied } => {
+        TargetState::At { log, applied, .. } => {
             Ok(format!("\"{shown}\" holds {} tables up to lsn {applied} of log {log}", tables.len()))
         }
     }

@@ -7,6 +7,7 @@ use wal::{LogId, Lsn};
 
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
+use crate::codec::version::FramePlace;
 use crate::config::{SinkKind, SinkPlan};
 use crate::error::Failure;
 use crate::model::Origin;
@@ -75,8 +76,8 @@ impl Sink for SqliteSink {
         Ok(state)
     }
 
-    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
-        self.opened()?.write(lsn, frame, &mut |id| schemas.get(id))
+    fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        self.opened()?.write(place, frame, &mut |id| schemas.get(id))
     }
 
     /// SQLite holds the round, and spills by itself.
@@ -90,12 +91,12 @@ impl Sink for SqliteSink {
 
     async fn change(
         &mut self,
-        lsn: Lsn,
+        place: FramePlace,
         origin: &Origin,
         change: &TableChange,
         schemas: &mut Schemas<'_>,
     ) -> Result<(), Failure> {
-        self.opened()?.change(lsn, origin, change, &mut |id| schemas.get(id))
+        self.opened()?.change(place, origin, change, &mut |id| schemas.get(id))
     }
 
     async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {

@@ -20,6 +20,7 @@ use super::registry::{self, Tables, way_out};
 use super::{cursor, open};
 use crate::codec::frame::Frame;
 use crate::codec::row_image::PlanError;
+use crate::codec::version::FramePlace;
 use crate::config::{Mode, SinkPlan};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName, TableSchema};
@@ -92,7 +93,12 @@ impl Target {
     }
 
     /// Writes the rows of a frame.
-    pub(super) fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, lookup: &mut Lookup<'_>) -> Result<(), Failure> {
+    pub(super) fn write(
+        &mut self,
+        place: FramePlace,
+        frame: &Frame<'_>,
+        lookup: &mut Lookup<'_>,
+    ) -> Result<(), Failure> {
         self.begin()?;
         let commit_micros = frame.header.origin().commit_micros;
         let mut commit_time = None;
@@ -106,14 +112,14 @@ impl Target {
                 Rows::Keyless(rows) => rows.apply(connection, section.op, body, scratch, &mut self.unmatched.total),
                 Rows::History(rows) => {
                     let commit_time = commit_time.get_or_insert_with(|| utc_text(commit_micros)).as_str();
-                    rows.apply(connection, section.op, body, scratch, Place { lsn, ordinal, commit_time })
+                    rows.apply(connection, section.op, body, scratch, Place { frame: place, ordinal, commit_time })
                 }
             };
             let written = written.map_err(|error| row(&self.path, &writer.table, error))?;
             if written != section.rows {
                 return Err(Failure::fatal(format!(
-                    "a section of {} in frame {lsn} has {written} rows, its header says {}",
-                    writer.table, section.rows
+                    "a section of {} in frame {} has {written} rows, its header says {}",
+                    writer.table, place.lsn, section.rows
                 )));
             }
             ordinal += written;

@@ -34,7 +34,7 @@ use super::tables::{TableSlot, Tables, Target};
 use crate::codec::frame::RowOp;
 use crate::config::TableFilter;
 use crate::error::Failure;
-use crate::model::{Gtid, Origin, ServerIdentity, SourcePosition, TableName, TableSchema};
+use crate::model::{BinlogPlace, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::gtid::GtidTextError;
 use crate::source::mysql::start::{DumpBy, StartPoint};
 
@@ -166,9 +166,11 @@ impl Decoder {
     pub fn origin(&self) -> Origin {
         Origin {
             commit_micros: self.commit_micros,
-            file_number: self.position.file_number(),
-            pos: self.position.pos(),
-            gtid: self.gtid.clone(),
+            place: SourcePlace::MySql(BinlogPlace {
+                file_number: self.position.file_number(),
+                pos: self.position.pos(),
+                gtid: self.gtid.clone(),
+            }),
         }
     }
 

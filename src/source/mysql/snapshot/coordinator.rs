@@ -15,7 +15,7 @@ use super::progress::{STATE_PREFIX, TableProgress};
 use super::session::Sessions;
 use super::status::{SnapshotStatus, TableState, TableStatus};
 use super::table;
-use crate::codec::state::name_of_key;
+use crate::codec::stored::table_of_key;
 use crate::config::SourcePlan;
 use crate::error::Failure;
 use crate::model::TableName;
@@ -94,7 +94,7 @@ impl Coordinator {
     /// Shows a stored entry that cannot be read as a failed table. The table is known, so that its snapshot is not begun anew in
     /// silence; a backfill of it is.
     fn unreadable(&mut self, key: &[u8], failure: &Failure) {
-        let table = name_of_key(STATE_PREFIX, key)
+        let table = table_of_key(STATE_PREFIX, key)
             .unwrap_or_else(|| TableName::new("?", String::from_utf8_lossy(key).into_owned()));
         tracing::error!(%table, error = failure.chain(), "the stored progress of a snapshot cannot be read");
         self.context.show(&table, |entry| {

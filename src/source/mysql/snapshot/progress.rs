@@ -3,24 +3,17 @@
 //! One entry per table, key `snapshot/<database>\0<table>`, written in the commit of every chunk. An entry is true at the moment of
 //! its commit: chunks of a table are handed over one after another, each with the entry as it stands once that chunk is placed.
 
-use bincode::config::{Configuration, Limit};
 use serde::{Deserialize, Serialize};
 
 use super::job::Backfill;
 use super::range::{Bound, Range};
-use crate::codec::state::name_key;
+use crate::codec::stored::{self, Entry, Record, SNAPSHOT};
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::schema::ChunkKey;
 
 /// Every key of the snapshot's state starts with this.
-pub const STATE_PREFIX: &[u8] = b"snapshot/";
-
-/// Version of the entries; a reader refuses any other.
-const FORMAT: u8 = 1;
-
-/// Bytes an entry may have: bounds are keys, of which there are a few dozen of at most 3 KiB each.
-const LIMIT: usize = 16 << 20;
+pub const STATE_PREFIX: &[u8] = SNAPSHOT.prefix.as_bytes();
 
 /// One table's snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +75,10 @@ impl Ranges {
     }
 }
 
+impl Record for TableProgress {
+    const ENTRY: &'static Entry = &SNAPSHOT;
+}
+
 impl TableProgress {
     pub(super) fn new(job: Backfill) -> Self {
         Self { job, initial: false, stage: Stage::Pending, rows: 0 }
@@ -98,26 +95,15 @@ impl TableProgress {
 
     /// As a state entry.
     pub(super) fn entry(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-        let mut value = vec![FORMAT];
-        bincode::serde::encode_into_std_write(self, &mut value, config()).map_err(|error| {
-            Failure::fatal(format!("cannot write down the snapshot of table \"{}\"", self.table())).caused_by(error)
-        })?;
-        Ok((state_key(self.table()), value))
+        Ok((state_key(self.table()), stored::encode(self)?))
     }
 
     /// From a state entry.
     pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Self, Failure> {
         let name = String::from_utf8_lossy(key).replace('\0', ".");
         let damaged = || Failure::fatal(format!("the stored state \"{name}\" is damaged"));
-        let (format, value) = value.split_first().ok_or_else(damaged)?;
-        if *format != FORMAT {
-            return Err(Failure::fatal(format!(
-                "the stored state \"{name}\" has format {format}, this version reads {FORMAT}"
-            )));
-        }
-        let (progress, read): (Self, usize) =
-            bincode::serde::decode_from_slice(value, config()).map_err(|error| damaged().caused_by(error))?;
-        if read != value.len() || state_key(progress.table()) != key {
+        let progress: Self = stored::decode(value)?;
+        if state_key(progress.table()) != key {
             return Err(damaged());
         }
         Ok(progress)
@@ -143,11 +129,7 @@ pub fn is_unfinished(table: &TableName, value: &[u8]) -> Result<bool, Failure> {
 
 /// The key of a table's entry.
 pub fn state_key(table: &TableName) -> Vec<u8> {
-    name_key(STATE_PREFIX, table)
-}
-
-fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<LIMIT>> {
-    bincode::config::standard().with_limit::<LIMIT>()
+    SNAPSHOT.of_table(table)
 }
 
 #[cfg(test)]

@@ -1,0 +1,266 @@
+//! The one table of everything that is stored in the log's state: keys, records, their versions and their owners.
+//!
+//! | key | record | version | owner |
+//! |---|---|---|---|
+//! | `format` | [`LogFormat`] | 1 | `codec` |
+//! | `source/position` | `StoredPosition`: everything before it is in the log | 1 | `ingest` |
+//! | `source/lsn` | `SourceLsn`: the last LSN before that position | 1 | `ingest` |
+//! | `table/<database>\0<table>` | `TableRecord`: what is known of a table at the end of the log | 1 | `ingest` |
+//! | `types/<database>\0<table>` | `Typed`: what statements since its schema said of its types | 1 | `ingest` |
+//! | `count/<database>\0<table>` | `Counts`: row changes read, appended, filtered, left out | 1 | `ingest` |
+//! | `reread/<database>\0<table>` | `Reread`: a table to be read again whose read has not begun | 1 | `ingest` |
+//! | `schema/<id>` (big-endian `u32`) | [`SchemaRecord`](super::catalog::SchemaRecord) | 1 | `ingest` |
+//! | `snapshot/<database>\0<table>` | `TableProgress`: how far a table's read is | 1 | `source` |
+//! | `rows/<sink>\0<database>\0<table>` | [`RowCounts`](crate::model::RowCounts): what became of a table's rows at a sink | 1 | `deliver` |
+//! | `start/<sink>` | `CursorStart`: where the sink's cursor was created | 1 | `deliver` |
+//! | `round/<sink>` | `RoundBounds`: bounds of the round that may be under way | 1 | `deliver` |
+//!
+//! A value is one version byte, then the record in bincode. Reading refuses another version, and bytes that are left over. A record
+//! changes its shape by a new version here, with a reader for the old one.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::state::State;
+use crate::error::Failure;
+use crate::model::{SourcePosition, TableName};
+
+/// Bytes that a record may have.
+const LIMIT: usize = 64 << 20;
+
+/// The format of logs that this version writes: of frames, state and schemas together.
+pub const LOG_FORMAT: u32 = 2;
+
+/// One row of the table above.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key, or what every key of this entry begins with.
+    pub prefix: &'static str,
+    /// What it is, for errors.
+    pub what: &'static str,
+    /// Name of the record's type.
+    pub record: &'static str,
+    /// Version of the record that is written.
+    pub version: u8,
+    /// The module that writes it.
+    pub owner: &'static str,
+}
+
+macro_rules! entries {
+    ($($name:ident: $prefix:literal, $what:literal, $record:literal, $version:literal, $owner:literal;)*) => {
+        $(
+            #[doc = concat!("`", $prefix, "`: ", $what, ".")]
+            pub const $name: Entry =
+                Entry { prefix: $prefix, what: $what, record: $record, version: $version, owner: $owner };
+        )*
+        /// Every entry, in the order of the table.
+        pub const ALL: &[&Entry] = &[$(&$name),*];
+    };
+}
+
+entries! {
+    FORMAT: "format", "the log's format", "LogFormat", 1, "codec";
+    SOURCE_POSITION: "source/position", "the source position", "StoredPosition", 1, "ingest";
+    SOURCE_LSN: "source/lsn", "the source's last LSN", "SourceLsn", 1, "ingest";
+    TABLE: "table/", "a table record", "TableRecord", 1, "ingest";
+    TYPES: "types/", "the stated types of a table", "Typed", 1, "ingest";
+    COUNT: "count/", "a row counter", "Counts", 1, "ingest";
+    REREAD: "reread/", "a re-read", "Reread", 1, "ingest";
+    SCHEMA: "schema/", "a schema", "SchemaRecord", 1, "ingest";
+    SNAPSHOT: "snapshot/", "the progress of a table's read", "TableProgress", 1, "source";
+    SINK_ROWS: "rows/", "the row counters of a sink", "RowCounts", 1, "deliver";
+    SINK_START: "start/", "a cursor's start", "CursorStart", 1, "deliver";
+    SINK_ROUND: "round/", "the bounds of a round", "RoundBounds", 1, "deliver";
+}
+
+impl Entry {
+    /// The key of an entry that stands alone.
+    pub fn key(&self) -> &'static [u8] {
+        self.prefix.as_bytes()
+    }
+
+    /// The key of a table: `<prefix><database>\0<table>`.
+    pub fn of_table(&self, table: &TableName) -> Vec<u8> {
+        [self.key(), table.database.as_bytes(), &[0], table.table.as_bytes()].concat()
+    }
+
+    /// The key of a sink: `<prefix><sink>`.
+    pub fn of_sink(&self, sink: &str) -> Vec<u8> {
+        [self.key(), sink.as_bytes()].concat()
+    }
+
+    /// What the keys of a sink's tables begin with: `<prefix><sink>\0`.
+    pub fn of_sink_tables(&self, sink: &str) -> Vec<u8> {
+        [self.key(), sink.as_bytes(), &[0]].concat()
+    }
+
+    /// The key of a table at a sink: `<prefix><sink>\0<database>\0<table>`.
+    pub fn of_sink_table(&self, sink: &str, table: &TableName) -> Vec<u8> {
+        [self.key(), sink.as_bytes(), &[0], table.database.as_bytes(), &[0], table.table.as_bytes()].concat()
+    }
+
+    /// The key of a number: `<prefix>` and the number, big-endian.
+    pub fn of_number(&self, number: u32) -> Vec<u8> {
+        [self.key(), &number.to_be_bytes()].concat()
+    }
+}
+
+/// A type that is stored under the keys of one [`Entry`].
+pub trait Record: Serialize + DeserializeOwned {
+    /// Its row of the table.
+    const ENTRY: &'static Entry;
+}
+
+/// The format of a log, stored in the first commit that gives it a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct LogFormat(pub u32);
+
+impl Record for LogFormat {
+    const ENTRY: &'static Entry = &FORMAT;
+}
+
+/// The position of a source, by its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub enum StoredPosition {
+    /// MySQL or MariaDB.
+    MySql(SourcePosition),
+}
+
+impl Record for StoredPosition {
+    const ENTRY: &'static Entry = &SOURCE_POSITION;
+}
+
+/// The last LSN before the source position. Stored with it: a reader of the position knows what is durable with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct SourceLsn(pub wal::Lsn);
+
+impl Record for SourceLsn {
+    const ENTRY: &'static Entry = &SOURCE_LSN;
+}
+
+impl Record for crate::model::RowCounts {
+    const ENTRY: &'static Entry = &SINK_ROWS;
+}
+
+fn config()
+-> bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Varint, bincode::config::Limit<LIMIT>>
+{
+    bincode::config::standard().with_limit::<LIMIT>()
+}
+
+/// A record as it is stored.
+///
+/// # Errors
+/// Fatal, when it is beyond 64 MiB.
+pub fn encode<T: Record>(record: &T) -> Result<Vec<u8>, Failure> {
+    let mut bytes = vec![T::ENTRY.version];
+    bincode::serde::encode_into_std_write(record, &mut bytes, config())
+        .map_err(|error| Failure::fatal(format!("cannot store {} in the log", T::ENTRY.what)).caused_by(error))?;
+    Ok(bytes)
+}
+
+/// A stored record.
+///
+/// # Errors
+/// Fatal, when the bytes are of another version, are not such a record, or are more than one.
+pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, Failure> {
+    let what = T::ENTRY.what;
+    let damaged = || Failure::fatal(format!("{what} in the log is damaged")).hint("see replicator wal verify");
+    let (version, record) = bytes.split_first().ok_or_else(damaged)?;
+    if *version != T::ENTRY.version {
+        return Err(Failure::fatal(format!(
+            "{what} in the log has version {version}, this program reads {}",
+            T::ENTRY.version
+        ))
+        .hint("start the program that wrote the log, or a newer one"));
+    }
+    let (record, read): (T, usize) =
+        bincode::serde::decode_from_slice(record, config()).map_err(|error| damaged().caused_by(error))?;
+    if read + 1 != bytes.len() {
+        return Err(damaged());
+    }
+    Ok(record)
+}
+
+/// The record of a key.
+///
+/// # Errors
+/// Fatal, when the log cannot be read or the record is damaged.
+pub fn get<T: Record>(state: &impl State, key: &[u8]) -> Result<Option<T>, Failure> {
+    let bytes = state.get(key).map_err(|error| unreadable(T::ENTRY, error))?;
+    bytes.map(|bytes| decode(&bytes)).transpose()
+}
+
+/// Every record of a type whose keys are tables.
+///
+/// # Errors
+/// Fatal, when the log cannot be read, or a key or a record is damaged.
+pub fn of_tables<T: Record>(state: &impl State) -> Result<Vec<(TableName, T)>, Failure> {
+    under(state, T::ENTRY.key())
+}
+
+/// Every record of a type whose keys are the tables of a sink.
+///
+/// # Errors
+/// As [`of_tables`].
+pub fn of_sink_tables<T: Record>(state: &impl State, sink: &str) -> Result<Vec<(TableName, T)>, Failure> {
+    under(state, &T::ENTRY.of_sink_tables(sink))
+}
+
+fn under<T: Record>(state: &impl State, prefix: &[u8]) -> Result<Vec<(TableName, T)>, Failure> {
+    let entries = state.under(prefix).map_err(|error| unreadable(T::ENTRY, error))?;
+    entries
+        .into_iter()
+        .map(|(key, value)| {
+            let name = table_of_key(prefix, &key)
+                .ok_or_else(|| Failure::fatal(format!("{} in the log has a damaged key", T::ENTRY.what)))?;
+            Ok((name, decode(&value)?))
+        })
+        .collect()
+}
+
+/// The table of a key made by [`Entry::of_table`] or [`Entry::of_sink_table`], whose `prefix` ends before the database.
+pub fn table_of_key(prefix: &[u8], key: &[u8]) -> Option<TableName> {
+    let name = std::str::from_utf8(key.strip_prefix(prefix)?).ok()?;
+    let (database, table) = name.split_once('\0')?;
+    Some(TableName::new(database, table))
+}
+
+fn unreadable(entry: &Entry, error: wal::Error) -> Failure {
+    Failure::fatal(format!("cannot read {} from the log", entry.what)).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tables_key_contains_its_name() {
+        let table = TableName::new("sh.op", "or/ders");
+        assert_eq!(table_of_key(TABLE.key(), &TABLE.of_table(&table)), Some(table.clone()));
+        assert_eq!(table_of_key(&SINK_ROWS.of_sink_tables("s"), &SINK_ROWS.of_sink_table("s", &table)), Some(table));
+        assert_eq!(table_of_key(TABLE.key(), b"count/a\0b"), None);
+    }
+
+    #[test]
+    fn a_record_of_another_version_and_bytes_after_a_record_are_refused() {
+        let bytes = encode(&LogFormat(LOG_FORMAT)).unwrap();
+        assert_eq!(decode::<LogFormat>(&bytes).unwrap(), LogFormat(LOG_FORMAT));
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert!(decode::<LogFormat>(&longer).unwrap_err().message.contains("damaged"));
+        let newer = [&[9], bytes.get(1..).unwrap()].concat();
+        assert!(decode::<LogFormat>(&newer).unwrap_err().message.contains("version 9, this program reads 1"));
+        for cut in 0..bytes.len() {
+            assert!(decode::<LogFormat>(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn no_entrys_keys_begin_with_those_of_another() {
+        for one in ALL {
+            for other in ALL.iter().filter(|other| **other != *one) {
+                assert!(!other.prefix.starts_with(one.prefix), "{} and {}", one.prefix, other.prefix);
+            }
+        }
+    }
+}

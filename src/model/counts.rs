@@ -1,0 +1,66 @@
+//! What became of a table's row changes at a sink.
+
+use serde::{Deserialize, Serialize};
+
+/// Row changes of one table at one sink. `taken` and the others are counted independently: `taken` while rows are taken from
+/// the log, `acknowledged` from what the target reports.
+///
+/// They balance: `taken = acknowledged + netted - split + skipped + recovered`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCounts {
+    /// Row changes taken from the log; an update counts once.
+    pub taken: u64,
+    /// Operations that the target acknowledged. Those that found no row are counted here too.
+    pub acknowledged: u64,
+    /// Row changes that a later change of the same round made needless, so that they were never sent.
+    pub netted: u64,
+    /// Operations beyond one for a row change: an update that changes the key is a delete and an insert.
+    pub split: u64,
+    /// Deletes and updates among `acknowledged` that found no row.
+    pub unmatched: u64,
+    /// Row changes left out because the sink has stopped the table.
+    pub skipped: u64,
+    /// Row changes that the target had applied before a crash, as its cursor says; their acknowledgements are lost.
+    pub recovered: u64,
+}
+
+impl RowCounts {
+    /// Adds the counts of another round.
+    pub fn add(&mut self, other: Self) {
+        self.taken += other.taken;
+        self.acknowledged += other.acknowledged;
+        self.netted += other.netted;
+        self.split += other.split;
+        self.unmatched += other.unmatched;
+        self.skipped += other.skipped;
+        self.recovered += other.recovered;
+    }
+
+    /// Row changes that are applied at the target, by what the target acknowledged.
+    pub fn applied(&self) -> u64 {
+        (self.acknowledged + self.netted + self.recovered).saturating_sub(self.split)
+    }
+
+    /// Whether every row change taken is accounted for.
+    pub fn balance(&self) -> bool {
+        self.taken + self.split == self.acknowledged + self.netted + self.skipped + self.recovered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_of_a_key_is_two_operations_and_one_applied_change() {
+        let counts = RowCounts { taken: 1, acknowledged: 2, split: 1, ..RowCounts::default() };
+        assert!(counts.balance());
+        assert_eq!(counts.applied(), 1);
+    }
+
+    #[test]
+    fn a_change_without_an_acknowledgement_does_not_balance() {
+        assert!(!RowCounts { taken: 1, ..RowCounts::default() }.balance());
+        assert!(RowCounts { taken: 1, skipped: 1, ..RowCounts::default() }.balance());
+    }
+}
