@@ -9,10 +9,11 @@ use rusqlite::{Connection, Statement};
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
 use super::layout::{HISTORY_COLUMNS, Layout, after, before, quoted};
+use super::tally::Tally;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
 use crate::codec::version::{Epoch, FramePlace, row_version};
-use crate::model::TableSchema;
+use crate::model::{RowCounts, TableSchema};
 
 /// How rows of one schema are appended.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl History {
         })
     }
 
-    /// Appends a section's body; says how many rows it had.
+    /// Appends a section's body; says what became of its rows.
     pub(super) fn apply(
         &self,
         connection: &Connection,
@@ -67,7 +68,7 @@ impl History {
         body: &[u8],
         scratch: &mut Scratch,
         place: Place<'_>,
-    ) -> Result<u32, RowError> {
+    ) -> Result<RowCounts, RowError> {
         let (sql, name) = match op {
             RowOp::Insert => (&self.come, "insert"),
             RowOp::Snapshot => (&self.come, "snapshot"),
@@ -76,19 +77,20 @@ impl History {
         };
         let mut statement = connection.prepare_cached(sql)?;
         place.bind(&mut statement, name)?;
-        let (mut rest, mut rows) = (body, 0);
+        let (mut rest, mut row, mut tally) = (body, 0, Tally::default());
         while !rest.is_empty() {
-            place.bind_row(&mut statement, rows)?;
+            place.bind_row(&mut statement, row)?;
             let mut used = bind_image(&mut statement, VALUES, &self.all, &self.slots, rest, scratch)?;
             if op == RowOp::Update {
                 let after = rest.get(used..).unwrap_or_default();
                 used += bind_image(&mut statement, VALUES + self.columns, &self.all, &self.slots, after, scratch)?;
             }
-            statement.raw_execute()?;
+            tally.take();
+            tally.wrote(statement.raw_execute()?);
             rest = rest.get(used..).unwrap_or_default();
-            rows += 1;
+            row += 1;
         }
-        Ok(rows)
+        Ok(tally.counts())
     }
 }
 

@@ -11,9 +11,10 @@ use rusqlite::Connection;
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
 use super::layout::{Layout, quoted};
+use super::tally::Tally;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
-use crate::model::TableSchema;
+use crate::model::{RowCounts, TableSchema};
 
 /// How rows of one schema are mirrored by their values.
 #[derive(Debug)]
@@ -56,38 +57,41 @@ impl Keyless {
         })
     }
 
-    /// Applies a section's body; says how many rows it had. `unmatched` counts the rows that were not found.
+    /// Applies a section's body; says what became of its rows.
     pub(super) fn apply(
         &self,
         connection: &Connection,
         op: RowOp,
         body: &[u8],
         scratch: &mut Scratch,
-        unmatched: &mut u64,
-    ) -> Result<u32, RowError> {
+    ) -> Result<RowCounts, RowError> {
         let mut statement = connection.prepare_cached(match op {
             RowOp::Insert | RowOp::Snapshot => &self.insert,
             RowOp::Update => &self.update,
             RowOp::Delete => &self.delete,
         })?;
-        let (mut rest, mut rows) = (body, 0);
+        let (mut rest, mut tally) = (body, Tally::default());
         while !rest.is_empty() {
             let mut used = bind_image(&mut statement, 1, &self.all, &self.slots, rest, scratch)?;
             let after = rest.get(used..).unwrap_or_default();
             if op == RowOp::Update {
                 used += bind_image(&mut statement, 1 + self.columns, &self.all, &self.slots, after, scratch)?;
             }
-            if statement.raw_execute()? == 0 {
-                *unmatched += 1;
-                if op == RowOp::Update {
+            tally.take();
+            let changed = statement.raw_execute()?;
+            match op {
+                RowOp::Insert | RowOp::Snapshot => tally.wrote(changed),
+                RowOp::Delete => tally.deleted(changed),
+                RowOp::Update if changed == 0 => {
+                    tally.missed();
                     let mut insert = connection.prepare_cached(&self.insert)?;
                     bind_image(&mut insert, 1, &self.all, &self.slots, after, scratch)?;
-                    insert.raw_execute()?;
+                    tally.wrote(insert.raw_execute()?);
                 }
+                RowOp::Update => tally.wrote(changed),
             }
             rest = rest.get(used..).unwrap_or_default();
-            rows += 1;
         }
-        Ok(rows)
+        Ok(tally.counts())
     }
 }

@@ -1,8 +1,11 @@
 //! Rows of a mirror that has a key: each change is one statement by key.
 //!
-//! Inserts, snapshot rows and new images are upserts, so a row that is there already is brought to the same state again.
+//! Inserts and snapshot rows are upserts, so a row that is there already is brought to the same state again.
 //! `INSERT .. ON CONFLICT DO UPDATE` costs a new row what a plain `INSERT` costs; `INSERT OR REPLACE` costs an existing row
 //! several times as much, since it deletes first, and would delete other rows that a user's own unique index collides with.
+//!
+//! Updates and deletes are by key and so say whether they found a row. One that found none (the snapshot has not read it yet,
+//! or the copy differs from its source) is counted; an update then inserts its row.
 //!
 //! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so two keys that differ only in
 //! bytes never exist there at once, and an update from one to the other is a delete and an insert.
@@ -10,10 +13,11 @@
 use rusqlite::{Connection, Statement};
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
-use super::layout::{Layout, quoted};
+use super::layout::{Layout, TargetColumn, quoted};
+use super::tally::Tally;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
-use crate::model::TableSchema;
+use crate::model::{RowCounts, TableSchema};
 
 /// How rows of one schema are mirrored by key.
 #[derive(Debug)]
@@ -25,6 +29,7 @@ pub(super) struct Mirror {
     /// The key's places in the schema.
     key_places: Vec<u16>,
     upsert: String,
+    update: String,
     delete: Delete,
 }
 
@@ -32,8 +37,13 @@ pub(super) struct Mirror {
 enum Delete {
     /// By key.
     Hard(String),
-    /// An upsert of the old image with the mark set.
-    Soft(String),
+    /// The row gets the old image and the mark.
+    Soft {
+        /// Of a live row.
+        mark: String,
+        /// Where there is none: an upsert with the mark set.
+        upsert: String,
+    },
 }
 
 impl Mirror {
@@ -50,90 +60,150 @@ impl Mirror {
             key_slots: Slots::new(schema, &key_sources),
             key_places,
             upsert: upsert(layout, 0),
+            update: update(layout, 0),
             delete: match layout.soft {
-                Some(_) => Delete::Soft(upsert(layout, 1)),
+                Some(_) => Delete::Soft { mark: update(layout, 1), upsert: upsert(layout, 1) },
                 None => Delete::Hard(delete(layout)),
             },
         })
     }
 
-    /// Applies a section's body; says how many rows it had.
+    /// Applies a section's body; says what became of its rows.
     pub(super) fn apply(
         &self,
         connection: &Connection,
         op: RowOp,
         body: &[u8],
         scratch: &mut Scratch,
-    ) -> Result<u32, RowError> {
+    ) -> Result<RowCounts, RowError> {
+        let mut tally = Tally::default();
         match op {
-            RowOp::Insert | RowOp::Snapshot => self.upsert_all(connection, body, scratch),
-            RowOp::Update => self.update_all(connection, body, scratch),
-            RowOp::Delete => self.delete_all(connection, body, scratch),
+            RowOp::Insert | RowOp::Snapshot => self.upsert_all(connection, body, scratch, &mut tally)?,
+            RowOp::Update => self.update_all(connection, body, scratch, &mut tally)?,
+            RowOp::Delete => self.delete_all(connection, body, scratch, &mut tally)?,
         }
+        Ok(tally.counts())
     }
 
-    fn upsert_all(&self, connection: &Connection, body: &[u8], scratch: &mut Scratch) -> Result<u32, RowError> {
+    fn upsert_all(
+        &self,
+        connection: &Connection,
+        body: &[u8],
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+    ) -> Result<(), RowError> {
         let mut upsert = connection.prepare_cached(&self.upsert)?;
-        let (mut rest, mut rows) = (body, 0);
+        let mut rest = body;
         while !rest.is_empty() {
             let used = bind_image(&mut upsert, 1, &self.all, &self.all_slots, rest, scratch)?;
-            upsert.raw_execute()?;
+            tally.take();
+            tally.wrote(upsert.raw_execute()?);
             rest = rest.get(used..).unwrap_or_default();
-            rows += 1;
         }
-        Ok(rows)
+        Ok(())
     }
 
-    fn update_all(&self, connection: &Connection, body: &[u8], scratch: &mut Scratch) -> Result<u32, RowError> {
-        let mut upsert = connection.prepare_cached(&self.upsert)?;
-        let (mut rest, mut rows) = (body, 0);
+    fn update_all(
+        &self,
+        connection: &Connection,
+        body: &[u8],
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+    ) -> Result<(), RowError> {
+        let mut update = connection.prepare_cached(&self.update)?;
+        let mut rest = body;
         while !rest.is_empty() {
             let before = rest;
             let after = rest.get(self.all.image_len(before)?..).unwrap_or_default();
-            if !self.all.same_key(&self.key_places, before, after)? {
+            tally.take();
+            let used = if self.all.same_key(&self.key_places, before, after)? {
+                let used = bind_image(&mut update, 1, &self.all, &self.all_slots, after, scratch)?;
+                match update.raw_execute()? {
+                    0 => {
+                        tally.missed();
+                        self.upsert_first(connection, &self.upsert, after, scratch, tally)?;
+                    }
+                    changed => tally.wrote(changed),
+                }
+                used
+            } else {
+                tally.split();
                 let mut delete = connection.prepare_cached(self.delete.sql())?;
-                self.delete_first(&mut delete, before, scratch)?;
-            }
-            let used = bind_image(&mut upsert, 1, &self.all, &self.all_slots, after, scratch)?;
-            upsert.raw_execute()?;
+                self.delete_first(connection, &mut delete, before, scratch, tally)?;
+                self.upsert_first(connection, &self.upsert, after, scratch, tally)?
+            };
             rest = after.get(used..).unwrap_or_default();
-            rows += 1;
         }
-        Ok(rows)
+        Ok(())
     }
 
-    fn delete_all(&self, connection: &Connection, body: &[u8], scratch: &mut Scratch) -> Result<u32, RowError> {
+    fn delete_all(
+        &self,
+        connection: &Connection,
+        body: &[u8],
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+    ) -> Result<(), RowError> {
         let mut delete = connection.prepare_cached(self.delete.sql())?;
-        let (mut rest, mut rows) = (body, 0);
+        let mut rest = body;
         while !rest.is_empty() {
-            let used = self.delete_first(&mut delete, rest, scratch)?;
+            tally.take();
+            let used = self.delete_first(connection, &mut delete, rest, scratch, tally)?;
             rest = rest.get(used..).unwrap_or_default();
-            rows += 1;
         }
-        Ok(rows)
+        Ok(())
     }
 
-    /// Deletes the row of the first image. A row that is not there (not yet read by the snapshot) is no error.
+    /// Puts the row of the first image; says how many bytes it has.
+    fn upsert_first(
+        &self,
+        connection: &Connection,
+        sql: &str,
+        bytes: &[u8],
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+    ) -> Result<usize, RowError> {
+        let mut upsert = connection.prepare_cached(sql)?;
+        let used = bind_image(&mut upsert, 1, &self.all, &self.all_slots, bytes, scratch)?;
+        tally.wrote(upsert.raw_execute()?);
+        Ok(used)
+    }
+
+    /// Deletes the row of the first image; says how many bytes it has. `statement` is of [`Delete::sql`].
     fn delete_first(
         &self,
+        connection: &Connection,
         statement: &mut Statement<'_>,
         bytes: &[u8],
         scratch: &mut Scratch,
+        tally: &mut Tally,
     ) -> Result<usize, RowError> {
-        let (plan, slots) = match &self.delete {
-            Delete::Hard(_) => (&self.key, &self.key_slots),
-            Delete::Soft(_) => (&self.all, &self.all_slots),
-        };
-        let used = bind_image(statement, 1, plan, slots, bytes, scratch)?;
-        statement.raw_execute()?;
-        Ok(used)
+        match &self.delete {
+            Delete::Hard(_) => {
+                let used = bind_image(statement, 1, &self.key, &self.key_slots, bytes, scratch)?;
+                tally.deleted(statement.raw_execute()?);
+                Ok(used)
+            }
+            Delete::Soft { upsert, .. } => {
+                let used = bind_image(statement, 1, &self.all, &self.all_slots, bytes, scratch)?;
+                match statement.raw_execute()? {
+                    0 => {
+                        tally.missed();
+                        self.upsert_first(connection, upsert, bytes, scratch, tally)?;
+                    }
+                    changed => tally.wrote(changed),
+                }
+                Ok(used)
+            }
+        }
     }
 }
 
 impl Delete {
+    /// The statement that takes a row away that is there.
     fn sql(&self) -> &str {
         match self {
-            Self::Hard(sql) | Self::Soft(sql) => sql,
+            Self::Hard(sql) | Self::Soft { mark: sql, .. } => sql,
         }
     }
 }
@@ -141,27 +211,45 @@ impl Delete {
 fn upsert(layout: &Layout, soft: u8) -> String {
     let mut names: Vec<_> = layout.columns.iter().map(|column| quoted(&column.name)).collect();
     let mut values: Vec<_> = (1..=names.len()).map(|place| format!("?{place}")).collect();
-    let mut sets = Vec::new();
-    for (place, column) in layout.columns.iter().enumerate() {
-        if !layout.key.contains(&place) {
-            let name = quoted(&column.name);
-            sets.push(format!("{name} = excluded.{name}"));
-        }
-    }
     if let Some(column) = &layout.soft {
         names.push(quoted(column));
         values.push(soft.to_string());
-        sets.push(format!("{} = {soft}", quoted(column)));
     }
     let key: Vec<_> = layout.key_columns().map(|column| quoted(&column.name)).collect();
-    let action = if sets.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", sets.join(", ")) };
     format!(
-        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO {action}",
+        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}",
         quoted(&layout.target),
         names.join(", "),
         values.join(", "),
-        key.join(", ")
+        key.join(", "),
+        sets(layout, soft)
     )
+}
+
+/// With the parameters of [`upsert`]. Softly deleted rows are not there.
+fn update(layout: &Layout, soft: u8) -> String {
+    let key = layout.key.iter().filter_map(|place| {
+        let column = layout.columns.get(*place)?;
+        Some(format!("{} = ?{}", quoted(&column.name), place + 1))
+    });
+    let live = layout.soft.iter().map(|column| format!("{} = 0", quoted(column)));
+    let matches: Vec<_> = key.chain(live).collect();
+    format!("UPDATE {} SET {} WHERE {}", quoted(&layout.target), sets(layout, soft), matches.join(" AND "))
+}
+
+/// What a row that is there is set to. Where every column is of the key, one of them is set to itself: a statement without
+/// a change would not say whether the row is there.
+fn sets(layout: &Layout, soft: u8) -> String {
+    let set = |(place, column): (usize, &TargetColumn)| format!("{} = ?{}", quoted(&column.name), place + 1);
+    let columns = layout.columns.iter().enumerate();
+    let mut sets: Vec<_> = columns.clone().filter(|(place, _)| !layout.key.contains(place)).map(set).collect();
+    if let Some(column) = &layout.soft {
+        sets.push(format!("{} = {soft}", quoted(column)));
+    }
+    if sets.is_empty() {
+        sets.extend(columns.take(1).map(set));
+    }
+    sets.join(", ")
 }
 
 fn delete(layout: &Layout) -> String {

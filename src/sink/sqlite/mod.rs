@@ -14,7 +14,7 @@
 //! # Files
 //! `sink` is the trait's face, `target` the open file and the round, `open` the pragmas. `layout` says what a table looks
 //! like, `types` how its values are kept, `registry` and `cursor` are the sink's own tables. `mirror`, `keyless` and
-//! `history` write rows, through `bind`. `ddl` follows changes: `reshape` finds the way, `retype` converts, `rebuild` copies. `preflight` is for `check`.
+//! `history` write rows, through `bind`, and `tally` counts them. `ddl` follows changes: `reshape` finds the way, `retype` converts, `rebuild` copies. `preflight` is for `check`.
 
 mod bind;
 mod cursor;
@@ -31,6 +31,7 @@ mod registry;
 mod reshape;
 mod retype;
 mod sink;
+mod tally;
 mod target;
 mod types;
 

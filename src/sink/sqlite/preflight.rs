@@ -97,11 +97,13 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<String, Failure> {
     if !has("_replicator_cursor").map_err(fail)? || !has("_replicator_tables").map_err(fail)? {
         return Ok(format!("\"{shown}\" is a database; tables that are in it stay as they are"));
     }
+    let state = cursor::read(&connection, &plan.name).map_err(fail)??;
     let tables = registry::load(&connection, plan).map_err(fail)??;
-    match cursor::read(&connection, &plan.name).map_err(fail)?? {
+    match state {
         TargetState::Fresh => Ok(format!("\"{shown}\" holds nothing of this sink yet")),
-        TargetState::At { log, applied, .. } => {
-            Ok(format!("\"{shown}\" holds {} tables up to lsn {applied} of log {log}", tables.len()))
+        TargetState::At { log, epoch, applied } => {
+            let tables = tables.len();
+            Ok(format!("\"{shown}\" holds {tables} tables up to lsn {applied} of log {log}, epoch {epoch}"))
         }
     }
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use wal::{LogId, Lsn};
 
-use super::target::Target;
+use super::target::{Counts, Target};
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{SinkKind, SinkPlan};
 use crate::error::Failure;
-use crate::model::Origin;
+use crate::model::{Origin, RowCounts, TableName};
 use crate::sink::{HandOver, Schemas, Sink, TargetState};
 
 /// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
@@ -18,8 +18,8 @@ pub struct SqliteSink {
     plan: SinkPlan,
     path: PathBuf,
     target: Option<Target>,
-    /// Of targets that were closed.
-    unmatched: u64,
+    /// Of rounds that are committed, since they were asked for.
+    counts: Counts,
 }
 
 impl SqliteSink {
@@ -35,24 +35,12 @@ impl SqliteSink {
                 return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
             }
         };
-        Ok(Self { plan, path, target: None, unmatched: 0 })
-    }
-
-    /// Deletes and updates of tables without a key that matched no row. Other than 0 means that such a table differed from
-    /// its source.
-    pub fn unmatched_rows(&self) -> u64 {
-        self.unmatched + self.target.as_ref().map_or(0, Target::unmatched_rows)
+        Ok(Self { plan, path, target: None, counts: Counts::new() })
     }
 
     fn opened(&mut self) -> Result<&mut Target, Failure> {
         let path = self.path.display();
         self.target.as_mut().ok_or_else(|| Failure::fatal(format!("the sink's file \"{path}\" is not open")))
-    }
-
-    fn take(&mut self) -> Option<Target> {
-        let target = self.target.take()?;
-        self.unmatched += target.unmatched_rows();
-        Some(target)
     }
 }
 
@@ -70,7 +58,7 @@ impl Sink for SqliteSink {
 
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         // What an earlier error left is dropped like after a crash: its open transaction never was.
-        drop(self.take());
+        drop(self.target.take());
         let (target, state) = Target::open(&self.path, &self.plan, log)?;
         self.target = Some(target);
         Ok(state)
@@ -100,12 +88,19 @@ impl Sink for SqliteSink {
     }
 
     async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
-        self.opened()?.commit(end)
+        for (table, counts) in self.opened()?.commit(end)? {
+            self.counts.entry(table).or_default().add(counts);
+        }
+        Ok(())
+    }
+
+    fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
+        std::mem::take(&mut self.counts).into_iter().collect()
     }
 
     /// Closes the file as well: what was known of its tables may be of the round that is taken back.
     async fn rollback(&mut self) {
-        if let Some(target) = self.take()
+        if let Some(target) = self.target.take()
             && let Err(failure) = target.rollback()
         {
             tracing::warn!(sink = %self.plan.name, error = %failure.chain(), "round not rolled back, it ends with the connection");
@@ -113,7 +108,7 @@ impl Sink for SqliteSink {
     }
 
     async fn close(&mut self) -> Result<(), Failure> {
-        match self.take() {
+        match self.target.take() {
             Some(target) => target.close(),
             None => Ok(()),
         }

@@ -3,7 +3,7 @@
 //! A round is one SQLite transaction, begun at its first change and ended by [`Target::commit`] with the cursor in it.
 //! Rows are written as they come, so nothing is held in memory; SQLite's cache spills to its write-ahead file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,11 +23,15 @@ use crate::codec::row_image::PlanError;
 use crate::codec::version::{Epoch, FramePlace};
 use crate::config::{Mode, SinkPlan};
 use crate::error::Failure;
-use crate::model::{SchemaId, TableName, TableSchema};
+use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
 use crate::sink::TargetState;
+use crate::sink::epoch::epoch_for;
 
 /// Finds the schema of an id.
 pub(super) type Lookup<'a> = dyn FnMut(SchemaId) -> Result<Arc<TableSchema>, Failure> + 'a;
+
+/// What became of the rows of some tables.
+pub(super) type Counts = BTreeMap<TableName, RowCounts>;
 
 /// An open database.
 pub(super) struct Target {
@@ -40,15 +44,8 @@ pub(super) struct Target {
     pub(super) epoch: Epoch,
     writers: HashMap<SchemaId, Writer>,
     pub(super) scratch: Scratch,
-    unmatched: Unmatched,
-}
-
-/// Rows of tables without a key that matched nothing.
-#[derive(Debug, Default)]
-struct Unmatched {
-    total: u64,
-    /// Of these, told to the operator.
-    told: u64,
+    /// What became of the rows of the round that is open.
+    round: Counts,
 }
 
 /// How the rows of one schema are written.
@@ -68,19 +65,20 @@ impl Target {
     pub(super) fn open(path: &Path, plan: &SinkPlan, log: LogId) -> Result<(Self, TargetState), Failure> {
         let connection = open::open(path)?;
         let fail = |error| sqlite(path, "read the sink's own tables", error);
-        cursor::create(&connection).and_then(|()| registry::create(&connection)).map_err(fail)?;
         let state = cursor::read(&connection, &plan.name).map_err(fail)??;
+        cursor::create(&connection).and_then(|()| registry::create(&connection)).map_err(fail)?;
         let tables = registry::load(&connection, plan).map_err(fail)??;
+        let epoch = epoch_for(&plan.name, state, log)?;
         let target = Self {
             connection,
             path: path.to_owned(),
             plan: plan.clone(),
             tables,
             log,
-            epoch: Epoch::FIRST,
+            epoch,
             writers: HashMap::new(),
             scratch: Scratch::default(),
-            unmatched: Unmatched::default(),
+            round: Counts::new(),
         };
         Ok((target, state))
     }
@@ -112,7 +110,7 @@ impl Target {
             let (connection, scratch) = (&self.connection, &mut self.scratch);
             let written = match &writer.rows {
                 Rows::Mirror(rows) => rows.apply(connection, section.op, body, scratch),
-                Rows::Keyless(rows) => rows.apply(connection, section.op, body, scratch, &mut self.unmatched.total),
+                Rows::Keyless(rows) => rows.apply(connection, section.op, body, scratch),
                 Rows::History(rows) => {
                     let commit_time = commit_time.get_or_insert_with(|| utc_text(commit_micros)).as_str();
                     rows.apply(
@@ -125,39 +123,45 @@ impl Target {
                 }
             };
             let written = written.map_err(|error| row(&self.path, &writer.table, error))?;
-            if written != section.rows {
+            if written.taken != u64::from(section.rows) {
                 return Err(Failure::fatal(format!(
-                    "a section of {} in frame {} has {written} rows, its header says {}",
-                    writer.table, place.lsn, section.rows
+                    "a section of {} in frame {} has {} rows, its header says {}",
+                    writer.table, place.lsn, written.taken, section.rows
                 )));
             }
-            ordinal += written;
+            ordinal += section.rows;
+            if let Some(counts) = self.round.get_mut(&writer.table) {
+                counts.add(written);
+            } else {
+                self.round.insert(writer.table.clone(), written);
+            }
         }
         Ok(())
     }
 
-    /// Ends the round's transaction with the cursor in it.
-    pub(super) fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
+    /// Ends the round's transaction with the cursor in it; says what became of the round's rows.
+    pub(super) fn commit(&mut self, end: Lsn) -> Result<Counts, Failure> {
         self.begin()?;
-        cursor::write(&self.connection, &self.plan.name, self.log, end)
+        cursor::write(&self.connection, &self.plan.name, self.log, self.epoch, end)
             .map_err(|error| self.fail("write the cursor", error))?;
         let mut commit = self.connection.prepare_cached("COMMIT").map_err(|error| self.fail("commit", error))?;
         commit.execute([]).map_err(|error| self.fail("commit", error))?;
         self.scratch.trim();
-        if self.unmatched.total > self.unmatched.told {
-            tracing::warn!(
-                sink = %self.plan.name,
-                rows = self.unmatched.total - self.unmatched.told,
-                "changes of tables without a key matched no row of the target"
-            );
-            self.unmatched.told = self.unmatched.total;
-        }
-        Ok(())
+        let counts = std::mem::take(&mut self.round);
+        self.warn_of_keyless(&counts);
+        Ok(counts)
     }
 
-    /// Rows of tables without a key that matched nothing, since the file was opened.
-    pub(super) fn unmatched_rows(&self) -> u64 {
-        self.unmatched.total
+    /// Where rows are told apart by all their values, a change that finds no row says that the copy differed from its source.
+    fn warn_of_keyless(&self, counts: &Counts) {
+        for (name, counts) in counts.iter().filter(|(_, counts)| counts.unmatched > 0) {
+            if self.tables.get(name).is_some_and(|table| table.layout.key.is_empty()) {
+                tracing::warn!(
+                    sink = %self.plan.name, table = %name, rows = counts.unmatched,
+                    "changes of a table without a key matched no row of the target"
+                );
+            }
+        }
     }
 
     /// Takes back the round.

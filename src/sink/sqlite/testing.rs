@@ -14,8 +14,8 @@ use crate::codec::version::FramePlace;
 use crate::config::{SinkKind, SinkPlan, TableOptions};
 use crate::error::Failure;
 use crate::model::{
-    BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, SchemaId, SourcePlace, TableName,
-    TableSchema,
+    BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, RowCounts, SchemaId, SourcePlace,
+    TableName, TableSchema,
 };
 use crate::sink::TargetState;
 pub(super) use crate::sink::testing::{images, key, options, schema, soft};
@@ -83,6 +83,7 @@ pub(super) struct Rig {
     pub(super) target: Option<Target>,
     schemas: BTreeMap<SchemaId, Arc<TableSchema>>,
     lsn: u64,
+    counts: RowCounts,
 }
 
 impl Rig {
@@ -90,7 +91,8 @@ impl Rig {
         let directory = tempfile::tempdir().unwrap();
         let kind = SinkKind::Sqlite { path: directory.path().join("replica.db") };
         let plan = SinkPlan { name: "local".into(), table_name: "{table}".into(), defaults, rules: Vec::new(), kind };
-        let mut rig = Self { directory, plan, target: None, schemas: BTreeMap::new(), lsn: 0 };
+        let mut rig =
+            Self { directory, plan, target: None, schemas: BTreeMap::new(), lsn: 0, counts: RowCounts::default() };
         assert_eq!(rig.open().unwrap(), TargetState::Fresh);
         rig
     }
@@ -99,12 +101,22 @@ impl Rig {
         self.directory.path().join("replica.db")
     }
 
-    /// Opens the file anew; what was not committed is lost, as in a crash.
+    /// Opens the file again; what was not committed is lost, as in a crash.
     pub(super) fn open(&mut self) -> Result<TargetState, Failure> {
+        self.open_for(LOG)
+    }
+
+    /// Opens the file for another log.
+    pub(super) fn open_for(&mut self, log: LogId) -> Result<TargetState, Failure> {
         self.target = None;
-        let (target, state) = Target::open(&self.path(), &self.plan, LOG)?;
+        let (target, state) = Target::open(&self.path(), &self.plan, log)?;
         self.target = Some(target);
         Ok(state)
+    }
+
+    /// The next frame is the first of its log.
+    pub(super) fn restart_log(&mut self) {
+        self.lsn = 0;
     }
 
     /// Registers a schema and announces it, with the ids of before and after.
@@ -163,15 +175,30 @@ impl Rig {
 
     pub(super) fn try_images(&mut self, id: SchemaId, op: RowOp, rows: u32, body: Vec<u8>) -> Result<(), Failure> {
         let payload = rows_frame(&[(id, op, rows, body)]);
+        self.frame(&Frame::decode(&payload).unwrap())
+    }
+
+    pub(super) fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
         self.lsn += 1;
         let schemas = &self.schemas;
         let target = self.target.as_mut().unwrap();
-        let frame = Frame::decode(&payload).unwrap();
-        target.write(place(self.lsn), &frame, &mut |id| Ok(Arc::clone(&schemas[&id])))
+        target.write(place(self.lsn), frame, &mut |id| Ok(Arc::clone(&schemas[&id])))
     }
 
-    pub(super) fn commit(&mut self) {
-        self.target.as_mut().unwrap().commit(Lsn::new(self.lsn)).unwrap();
+    /// Commits; what became of the rows of `shop.t` in the round.
+    pub(super) fn commit(&mut self) -> RowCounts {
+        let counts = self.target.as_mut().unwrap().commit(Lsn::new(self.lsn)).unwrap();
+        for (table, counts) in &counts {
+            assert!(counts.balance(), "{table}: {counts:?}");
+        }
+        let counts = counts.get(&TableName::new("shop", "t")).copied().unwrap_or_default();
+        self.counts.add(counts);
+        counts
+    }
+
+    /// What became of the rows of `shop.t` in every round that was committed.
+    pub(super) fn counts(&self) -> RowCounts {
+        self.counts
     }
 
     /// A query over what is committed, by another connection: one line a row, values as SQL literals.

@@ -2,6 +2,8 @@
 
 mod changes;
 mod contract;
+mod counts;
+mod format;
 mod model;
 mod rows;
 mod values;

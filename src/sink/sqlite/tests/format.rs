@@ -1,0 +1,100 @@
+//! Files that another version wrote.
+
+use rusqlite::Connection;
+use wal::{LogId, Lsn};
+
+use crate::codec::frame::RowOp::Insert;
+use crate::codec::version::Epoch;
+use crate::config::{Mode, SinkKind};
+use crate::error::ErrorClass;
+use crate::model::CheckStatus;
+use crate::sink::TargetState;
+use crate::sink::sqlite::preflight;
+use crate::sink::sqlite::testing::*;
+
+/// The sink's own tables as version 1 made them.
+const FORMAT_1: &str = r#"
+    DROP TABLE IF EXISTS "_replicator_cursor";
+    CREATE TABLE "_replicator_cursor" (
+      "sink" TEXT NOT NULL PRIMARY KEY, "format" INTEGER NOT NULL, "log_id" TEXT NOT NULL, "lsn" INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS "_replicator_tables" (
+      "sink" TEXT NOT NULL, "source_database" TEXT NOT NULL, "source_table" TEXT NOT NULL, "target" TEXT NOT NULL,
+      "mode" TEXT NOT NULL, "options" TEXT NOT NULL, "source_schema" TEXT NOT NULL,
+      PRIMARY KEY ("sink", "source_database", "source_table")
+    ) STRICT, WITHOUT ROWID;
+"#;
+
+const CURSOR_1: &str = "INSERT INTO _replicator_cursor VALUES ('local', 1, '0000000000000000000000000000004d', 9);";
+
+/// A rig over a file of format 1, not yet opened.
+fn format_1(sql: &str) -> Rig {
+    let mut rig = Rig::new(options(Mode::History));
+    rig.target = None;
+    let SinkKind::Sqlite { path } = &rig.plan.kind else { panic!("a plan of this sink") };
+    Connection::open(path).unwrap().execute_batch(&[FORMAT_1, sql].concat()).unwrap();
+    rig
+}
+
+#[test]
+fn a_target_of_format_1_is_refused_by_name_and_not_changed() {
+    let mut rig = format_1(CURSOR_1);
+    let before = rig.read("SELECT name, sql FROM sqlite_schema ORDER BY name");
+    let failure = rig.open().unwrap_err();
+    assert_eq!(failure.class, ErrorClass::Fatal);
+    let says = "the target of sink \"local\" was written in format 1, this version reads and writes format 2";
+    assert_eq!(failure.message, says);
+    assert_eq!(rig.read("SELECT name, sql FROM sqlite_schema ORDER BY name"), before);
+    let found = preflight(&rig.plan, &rig.path()).pop().unwrap();
+    assert_eq!((found.status, found.detail.as_str()), (CheckStatus::Fail, says));
+    assert_eq!(found.mend, failure.hint);
+    rig.plan.name = "another".into();
+    assert_eq!(rig.open().unwrap_err().message, says, "a sink that shares the file");
+}
+
+#[test]
+fn a_target_that_was_moved_away_as_the_hint_says_is_copied_again() {
+    let mut rig = format_1(CURSOR_1);
+    let hint = rig.open().unwrap_err().hint.unwrap();
+    assert!(hint.contains("move the database file away with its -wal and -shm files"), "{hint}");
+    for name in ["replica.db", "replica.db-wal", "replica.db-shm"] {
+        let path = rig.path().with_file_name(name);
+        if path.exists() {
+            std::fs::rename(&path, path.with_file_name(format!("old-{name}"))).unwrap();
+        }
+    }
+    // A new log, as the hint says as well.
+    assert_eq!(rig.open_for(LogId::new(78)).unwrap(), TargetState::Fresh);
+    let t = rig.create(schema(vec![int("id")], key(&[0])));
+    rig.rows(t, Insert, &[&["1"]]);
+    rig.commit();
+    let state = TargetState::At { log: LogId::new(78), epoch: Epoch::FIRST, applied: Lsn::new(2) };
+    assert_eq!(rig.open_for(LogId::new(78)).unwrap(), state);
+    assert_eq!(rig.read("SELECT after_id FROM t"), ["1"]);
+}
+
+#[test]
+fn a_file_of_format_1_that_was_never_written_to_is_taken() {
+    let mut rig = format_1("");
+    assert_eq!(rig.open().unwrap(), TargetState::Fresh);
+    rig.commit();
+    let state = TargetState::At { log: LOG, epoch: Epoch::FIRST, applied: Lsn::new(0) };
+    assert_eq!(rig.open().unwrap(), state);
+}
+
+#[test]
+fn a_log_that_takes_a_target_over_writes_newer_versions_than_are_there() {
+    let mut rig = Rig::new(options(Mode::History));
+    let t = rig.create(schema(vec![int("id")], key(&[0])));
+    rig.rows(t, Insert, &[&["1"], &["2"]]);
+    rig.commit();
+    let other = LogId::new(78);
+    assert!(matches!(rig.open_for(other).unwrap(), TargetState::At { log: LOG, epoch: Epoch::FIRST, .. }));
+    rig.restart_log();
+    rig.rows(t, Insert, &[&["3"]]);
+    rig.commit();
+    let second = Epoch::FIRST.next().unwrap();
+    assert_eq!(rig.open_for(other).unwrap(), TargetState::At { log: other, epoch: second, applied: Lsn::new(1) });
+    let lines = rig.read("SELECT after_id, _lsn, _ordinal, _version >> 56 FROM t ORDER BY _version");
+    assert_eq!(lines, ["1 2 0 1", "2 2 1 1", "3 1 0 2"]);
+}
