@@ -14,7 +14,7 @@ use orders::LABELS;
 use replicator::codec::catalog::{Catalog, SchemaRecord};
 use replicator::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, Section, encode_header};
 use replicator::codec::row_image::{Date, DateTime, ImageWriter, Timestamp};
-use replicator::codec::stored::{SCHEMA, encode};
+use replicator::codec::stored;
 use replicator::codec::version::FramePlace;
 use replicator::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions};
 use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, TableSchema};
@@ -141,8 +141,8 @@ impl Log {
         let directory = tempfile::tempdir().expect("a directory");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (wal, appender) = Wal::open(directory.path(), Options::new(64 << 20)).expect("a log");
-        let value = encode(&SchemaRecord::Known(schema.clone())).expect("a small schema");
-        runtime.block_on(wal.put_state(vec![(SCHEMA.of_number(1), Some(value))])).expect("a log");
+        let value = stored::encode(&SchemaRecord::Known(schema.clone())).expect("a small schema");
+        runtime.block_on(wal.put_state(vec![(stored::SCHEMA.of_number(1), Some(value))])).expect("a log");
         Self { _directory: directory, wal, _appender: appender, runtime }
     }
 }
@@ -160,8 +160,8 @@ fn through_sink(log: &Log, path: &Path, payloads: &[Vec<u8>]) -> Duration {
             for payload in round {
                 lsn = lsn.next();
                 let frame = Frame::decode(payload).expect("a frame of this bench");
-                let place = FramePlace { lsn, position };
-                sink.write(place, &frame, &mut Schemas::new(&mut catalog)).expect("rows that fit");
+                sink.write(FramePlace { lsn, position }, &frame, &mut Schemas::new(&mut catalog))
+                    .expect("rows that fit");
                 position += u64::try_from(payload.len()).expect("small");
             }
             sink.commit(lsn).await.expect("a commit");
