@@ -84,7 +84,7 @@ impl Sink for Memory {
         {
             return Err(failure);
         }
-        for (section, body) in frame.sections() {
+        for (section, body, _) in frame.sections() {
             schemas.get(section.schema)?;
             self.round.push((place.lsn, body.to_vec()));
         }

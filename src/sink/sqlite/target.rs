@@ -105,8 +105,7 @@ impl Target {
         self.begin()?;
         let commit_micros = frame.header.origin().commit_micros;
         let mut commit_time = None;
-        let mut ordinal = 0;
-        for (section, body) in frame.sections() {
+        for (section, body, ordinal) in frame.sections() {
             self.prepare_writer(section.schema, lookup)?;
             let Some(writer) = self.writers.get(&section.schema) else { continue };
             let (connection, scratch) = (&self.connection, &mut self.scratch);
@@ -131,7 +130,6 @@ impl Target {
                     writer.table, place.lsn, section.rows
                 )));
             }
-            ordinal += written;
         }
         Ok(())
     }
