@@ -197,8 +197,10 @@ pub enum Mark {
     SnapshotBegun {
         /// The table.
         table: TableName,
+        /// Every row of the table is read, and not only a part of it.
+        whole: bool,
     },
-    /// Every chunk of the table's snapshot stands before this.
+    /// Every chunk of the table's snapshot is before this.
     SnapshotFinished {
         /// The table.
         table: TableName,
@@ -387,6 +389,14 @@ impl<'a> Frame<'a> {
     /// Leaves out the sections of a schema from here on.
     pub fn leave_out(&mut self, schema: SchemaId) {
         self.left_out.push(schema);
+    }
+
+    /// A check's header and its images, back to back.
+    pub fn check(&self) -> Option<(&CheckHeader, &'a [u8])> {
+        match &self.header {
+            FrameHeader::Check(check) => Some((check, self.body)),
+            FrameHeader::Rows(_) | FrameHeader::Change { .. } | FrameHeader::Mark { .. } => None,
+        }
     }
 
     /// What the header says of the sections, of those that are left out too; empty for a frame without rows.

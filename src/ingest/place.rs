@@ -94,7 +94,7 @@ impl Session<'_> {
                             self.ctx.outstanding.remove(&table);
                             self.ctx.show_outstanding();
                         }
-                        Mark::SnapshotBegun { table }
+                        Mark::SnapshotBegun { table, whole }
                     }
                     SnapshotMark::Finished { table, rows } => Mark::SnapshotFinished { table, rows },
                 };

@@ -289,7 +289,7 @@ impl<'a> Session<'a> {
         self.ctx.flush().await?;
         for table in self.ctx.registry.iter() {
             let counts = table.counts();
-            self.ctx.live.table(&table.name).set(counts.read, counts.appended, counts.filtered);
+            self.ctx.live.table(&table.name).set(counts.shown());
         }
         self.ctx.start_jobs();
         Ok(())

@@ -9,6 +9,7 @@ use super::typed::Typed;
 use crate::codec::stored::{self, COUNT, Entry, REREAD, Record, SOURCE_POSITION, StoredPosition, TABLE, TYPES};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
+use crate::telemetry::SourceRows;
 
 impl Record for Counts {
     const ENTRY: &'static Entry = &COUNT;
@@ -40,6 +41,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// As `status` shows them.
+    pub fn shown(self) -> SourceRows {
+        SourceRows { read: self.read, appended: self.appended, filtered: self.filtered, left_out: 0 }
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.read += other.read;
         self.appended += other.appended;
