@@ -216,25 +216,6 @@ fn rows_of_a_compressed_transaction_that_did_not_unpack_are_missed() {
 }
 
 #[test]
-fn a_forgotten_table_is_told_again() {
-    let events = one_transaction();
-    let mut decoder = decoder(false);
-    let mut told = 0;
-    for round in 0..3 {
-        for event in &events[usize::from(round > 0)..] {
-            if let Item::Schema { slot, .. } = decoder.decode(&RawEvent::parse(event).unwrap()).unwrap() {
-                assert_eq!(decoder.table(slot).unwrap().to_string(), "golden.types");
-                told += 1;
-            }
-        }
-        if round == 1 {
-            decoder.forget(&crate::model::TableName::new("golden", "types"));
-        }
-    }
-    assert_eq!(told, 2, "once at first, once after it was forgotten");
-}
-
-#[test]
 fn metadata_that_is_not_full_stops_the_stream_and_names_the_setting() {
     let mut events = one_transaction();
     let map = &mut events[3];
