@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use orders::LABELS;
-use replicator::codec::catalog::{Catalog, encode_schema, state_key};
-use replicator::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, encode_header};
+use replicator::codec::catalog::{Catalog, SchemaRecord};
+use replicator::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, Section, encode_header};
 use replicator::codec::row_image::{Date, DateTime, ImageWriter, Timestamp};
+use replicator::codec::stored;
+use replicator::codec::version::FramePlace;
 use replicator::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions};
-use replicator::model::{Gtid, Origin, SchemaId, TableSchema};
+use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, TableSchema};
 use replicator::sink::sqlite::SqliteSink;
 use replicator::sink::{Schemas, Sink};
 use rusqlite::{Connection, params};
@@ -69,9 +71,10 @@ fn frames(schema: &TableSchema, rows: &[Row], op: RowOp, before: Option<&[Row]>)
         }
         let bytes = u32::try_from(body.len()).expect("small");
         let section = Section { schema: SchemaId(1), op, rows: u32::try_from(chunk.len()).expect("small"), bytes };
-        let origin = Origin { commit_micros: 1, file_number: 1, pos: 4, gtid: Gtid::Anonymous };
+        let place = SourcePlace::MySql(BinlogPlace { file_number: 1, pos: 4, gtid: Gtid::Anonymous });
+        let origin = Origin { commit_micros: 1, place };
         let mut payload = Vec::new();
-        let header = FrameHeader::Rows(RowsHeader { origin, sections: vec![section] });
+        let header = FrameHeader::Rows(RowsHeader { origin, audience: Audience::All, sections: vec![section] });
         encode_header(&header, &mut payload).expect("a small header");
         payload.extend_from_slice(&body);
         payloads.push(payload);
@@ -138,8 +141,8 @@ impl Log {
         let directory = tempfile::tempdir().expect("a directory");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (wal, appender) = Wal::open(directory.path(), Options::new(64 << 20)).expect("a log");
-        let value = encode_schema(schema).expect("a small schema");
-        runtime.block_on(wal.put_state(vec![(state_key(SchemaId(1)), Some(value))])).expect("a log");
+        let value = stored::encode(&SchemaRecord::Known(schema.clone())).expect("a small schema");
+        runtime.block_on(wal.put_state(vec![(stored::SCHEMA.of_number(1), Some(value))])).expect("a log");
         Self { _directory: directory, wal, _appender: appender, runtime }
     }
 }
@@ -152,12 +155,14 @@ fn through_sink(log: &Log, path: &Path, payloads: &[Vec<u8>]) -> Duration {
     log.runtime.block_on(async {
         sink.open(log.wal.id()).await.expect("a new file");
         let start = Instant::now();
-        let mut lsn = Lsn::ZERO;
+        let (mut lsn, mut position) = (Lsn::ZERO, 0);
         for round in payloads.chunks(frames_a_round) {
             for payload in round {
                 lsn = lsn.next();
                 let frame = Frame::decode(payload).expect("a frame of this bench");
-                sink.write(lsn, &frame, &mut Schemas::new(&mut catalog)).expect("rows that fit");
+                sink.write(FramePlace { lsn, position }, &frame, &mut Schemas::new(&mut catalog))
+                    .expect("rows that fit");
+                position += u64::try_from(payload.len()).expect("small");
             }
             sink.commit(lsn).await.expect("a commit");
         }

@@ -108,7 +108,7 @@ fn check_frame(
 ) -> Result<u64, String> {
     let frame = Frame::decode(payload).map_err(|error| error.to_string())?;
     let mut rows = 0;
-    for (section, body) in frame.sections() {
+    for (section, body, _) in frame.sections() {
         let reader = readers.entry(section.schema).or_insert_with(|| {
             let schema = catalog.get(section.schema).map_err(|error| error.to_string())?;
             RowReader::new(schema).map_err(|failure| failure.chain())

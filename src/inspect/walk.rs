@@ -206,11 +206,9 @@ impl Frames<'_> {
     }
 
     fn frame_rows(&mut self, lsn: Lsn, frame: &Frame<'_>) -> Result<bool, Failure> {
-        let mut ordinal = 0_u32;
-        for (section, body) in frame.sections() {
+        for (section, body, first) in frame.sections() {
             let schema = self.schema(section.schema)?;
             if !self.wants(&schema.name) {
-                ordinal = ordinal.saturating_add(section.rows);
                 continue;
             }
             let reader = match self.readers.entry(section.schema) {
@@ -223,7 +221,7 @@ impl Frames<'_> {
                 rest = rest.get(length..).unwrap_or_default();
                 Ok(Some(values))
             };
-            for _ in 0..section.rows {
+            for ordinal in first..first.saturating_add(section.rows) {
                 let (before, after) = match section.op {
                     RowOp::Insert | RowOp::Snapshot => (None, image()?),
                     RowOp::Delete => (image()?, None),
@@ -234,7 +232,6 @@ impl Frames<'_> {
                 if !(self.take)(&Item::Row(RowItem { lsn: lsn.raw(), ordinal, table, op, before, after })) {
                     return Ok(false);
                 }
-                ordinal = ordinal.saturating_add(1);
             }
         }
         Ok(true)

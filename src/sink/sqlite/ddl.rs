@@ -46,7 +46,7 @@ impl Target {
     ) -> Result<(), Failure> {
         self.begin()?;
         let commit_time = utc_text(origin.commit_micros);
-        let place = Place { frame, ordinal: 0, commit_time: &commit_time };
+        let place = Place { epoch: self.epoch, frame, ordinal: 0, commit_time: &commit_time };
         match change {
             TableChange::Schema { to, renamed, .. } => self.shape(&*lookup(*to)?, renamed),
             TableChange::Truncate { table } => self.empty(table, Emptied::Gone, "truncate", place),

@@ -1,14 +1,14 @@
 //! Rows of a changelog: every change is appended, none is ever altered.
 //!
-//! A line's primary key is its row's version (`lsn << 24 | ordinal`), so lines are appended in key order and a line written
-//! twice is an error. `_lsn` and `_ordinal` are computed from it and take no room. Value columns have no declared type: a
+//! A line's primary key is its row's [version](crate::codec::version), so lines are appended in key order and a line
+//! written twice is an error. `_lsn` and `_ordinal` say where the row is in its log. Value columns have no declared type: a
 //! changelog holds values of every type its columns ever had, each as it was.
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, params};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Statement};
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
-use super::layout::{Layout, after, before, quoted};
+use super::layout::{HISTORY_COLUMNS, Layout, after, before, quoted};
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
 use crate::codec::version::{Epoch, FramePlace, row_version};
@@ -31,6 +31,8 @@ pub(super) struct History {
 /// Where and when a frame's rows were changed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
+    /// The target's epoch.
+    pub(super) epoch: Epoch,
     /// The frame.
     pub(super) frame: FramePlace,
     /// Ordinal of the next row in it.
@@ -39,8 +41,8 @@ pub(super) struct Place<'a> {
     pub(super) commit_time: &'a str,
 }
 
-/// First parameter of the row's values, after version, op and commit time.
-const VALUES: usize = 4;
+/// First parameter of the row's values, after [`HISTORY_COLUMNS`].
+const VALUES: usize = HISTORY_COLUMNS.len() + 1;
 
 impl History {
     /// For a changelog.
@@ -73,12 +75,10 @@ impl History {
             RowOp::Delete => (&self.gone, "delete"),
         };
         let mut statement = connection.prepare_cached(sql)?;
-        let text = |text: &'static str| rusqlite::types::ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()));
-        statement.raw_bind_parameter(2, text(name))?;
-        statement.raw_bind_parameter(3, place.commit_time)?;
+        place.bind(&mut statement, name)?;
         let (mut rest, mut rows) = (body, 0);
         while !rest.is_empty() {
-            statement.raw_bind_parameter(1, version(place.frame, place.ordinal + rows)?)?;
+            place.bind_row(&mut statement, rows)?;
             let mut used = bind_image(&mut statement, VALUES, &self.all, &self.slots, rest, scratch)?;
             if op == RowOp::Update {
                 let after = rest.get(used..).unwrap_or_default();
@@ -96,17 +96,33 @@ impl History {
 pub(super) fn mark(connection: &Connection, target: &str, op: &str, place: Place<'_>) -> rusqlite::Result<()> {
     let sql = insert(target, std::iter::empty());
     let mut statement = connection.prepare_cached(&sql)?;
-    statement.execute(params![version(place.frame, place.ordinal)?, op, place.commit_time]).map(|_| ())
+    place.bind(&mut statement, op)?;
+    place.bind_row(&mut statement, 0)?;
+    statement.raw_execute().map(|_| ())
 }
 
-fn version(frame: FramePlace, ordinal: u32) -> rusqlite::Result<i64> {
-    i64::try_from(row_version(Epoch::FIRST, frame, ordinal))
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+impl Place<'_> {
+    /// Binds what the lines of a section have in common.
+    fn bind(&self, statement: &mut Statement<'_>, op: &str) -> rusqlite::Result<()> {
+        statement.raw_bind_parameter(2, stored(self.frame.lsn.raw())?)?;
+        statement.raw_bind_parameter(4, ToSqlOutput::Borrowed(ValueRef::Text(op.as_bytes())))?;
+        statement.raw_bind_parameter(5, self.commit_time)
+    }
+
+    /// Binds what a line has alone. `row` is its place in the section.
+    fn bind_row(&self, statement: &mut Statement<'_>, row: u32) -> rusqlite::Result<()> {
+        let ordinal = self.ordinal + row;
+        statement.raw_bind_parameter(1, stored(row_version(self.epoch, self.frame, ordinal))?)?;
+        statement.raw_bind_parameter(3, ordinal)
+    }
+}
+
+fn stored(number: u64) -> rusqlite::Result<i64> {
+    i64::try_from(number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 fn insert(target: &str, values: impl Iterator<Item = String>) -> String {
-    let mut names = vec!["\"_version\"".to_owned(), "\"_op\"".to_owned(), "\"_commit_time\"".to_owned()];
-    names.extend(values);
+    let names: Vec<_> = HISTORY_COLUMNS.into_iter().map(quoted).chain(values).collect();
     let places: Vec<_> = (1..=names.len()).map(|place| format!("?{place}")).collect();
     format!("INSERT INTO {} ({}) VALUES ({})", quoted(target), names.join(", "), places.join(", "))
 }

@@ -13,8 +13,8 @@ use crate::sink::columns::{Kept, NameRule, check_names, kept, key_of, marks};
 /// Columns a table may have (`SQLITE_MAX_COLUMN` as SQLite is built here).
 const MAX_COLUMNS: usize = 2000;
 
-/// Columns of a changelog besides those of the source: version, LSN, ordinal, op, commit time.
-const HISTORY_COLUMNS: usize = 5;
+/// Columns of a changelog besides those of the source.
+pub(super) const HISTORY_COLUMNS: [&str; 5] = ["_version", "_lsn", "_ordinal", "_op", "_commit_time"];
 
 /// Names that begin so are the sink's own.
 pub(super) const RESERVED: &str = "_replicator_";
@@ -68,7 +68,7 @@ impl Layout {
         let history = options.mode == Mode::History;
         let sources: Vec<usize> = columns.iter().map(|column| column.source).collect();
         let key = if history { Vec::new() } else { key_of(schema, &sources)? };
-        let count = if history { columns.len() * 2 + HISTORY_COLUMNS } else { columns.len() + 1 };
+        let count = if history { columns.len() * 2 + HISTORY_COLUMNS.len() } else { columns.len() + 1 };
         if count > MAX_COLUMNS {
             return Err(Failure::row(format!(
                 "{table} needs {count} columns in the target, SQLite holds {MAX_COLUMNS}"
@@ -115,7 +115,7 @@ impl Layout {
         match self.mode {
             Mode::Mirror => names.chain(self.soft.as_deref()).map(str::to_owned).collect(),
             Mode::History => {
-                let own = ["_version", "_op", "_commit_time"].into_iter().map(str::to_owned);
+                let own = HISTORY_COLUMNS.into_iter().map(str::to_owned);
                 own.chain(names.flat_map(|name| [before(name), after(name)])).collect()
             }
         }
@@ -130,8 +130,8 @@ impl Layout {
                 parts.extend(
                     [
                         "\"_version\" INTEGER PRIMARY KEY",
-                        "\"_lsn\" INTEGER AS (\"_version\" >> 24) VIRTUAL",
-                        "\"_ordinal\" INTEGER AS (\"_version\" & 16777215) VIRTUAL",
+                        "\"_lsn\" INTEGER NOT NULL",
+                        "\"_ordinal\" INTEGER NOT NULL",
                         "\"_op\" TEXT NOT NULL",
                         "\"_commit_time\" TEXT NOT NULL",
                     ]
@@ -259,7 +259,7 @@ mod tests {
         let layout = Layout::new(&table, &options, "t".into()).unwrap();
         assert_eq!(
             layout.column_names(),
-            ["_version", "_op", "_commit_time", "before_a", "after_a", "before_bb", "after_bb"]
+            ["_version", "_lsn", "_ordinal", "_op", "_commit_time", "before_a", "after_a", "before_bb", "after_bb"]
         );
     }
 }

@@ -20,7 +20,7 @@ use super::registry::{self, Tables, way_out};
 use super::{cursor, open};
 use crate::codec::frame::Frame;
 use crate::codec::row_image::PlanError;
-use crate::codec::version::FramePlace;
+use crate::codec::version::{Epoch, FramePlace};
 use crate::config::{Mode, SinkPlan};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName, TableSchema};
@@ -36,6 +36,8 @@ pub(super) struct Target {
     pub(super) plan: SinkPlan,
     pub(super) tables: Tables,
     log: LogId,
+    /// Of the versions of the rows that are written.
+    pub(super) epoch: Epoch,
     writers: HashMap<SchemaId, Writer>,
     pub(super) scratch: Scratch,
     unmatched: Unmatched,
@@ -75,6 +77,7 @@ impl Target {
             plan: plan.clone(),
             tables,
             log,
+            epoch: Epoch::FIRST,
             writers: HashMap::new(),
             scratch: Scratch::default(),
             unmatched: Unmatched::default(),
@@ -102,8 +105,7 @@ impl Target {
         self.begin()?;
         let commit_micros = frame.header.origin().commit_micros;
         let mut commit_time = None;
-        let mut ordinal = 0;
-        for (section, body) in frame.sections() {
+        for (section, body, ordinal) in frame.sections() {
             self.prepare_writer(section.schema, lookup)?;
             let Some(writer) = self.writers.get(&section.schema) else { continue };
             let (connection, scratch) = (&self.connection, &mut self.scratch);
@@ -112,7 +114,13 @@ impl Target {
                 Rows::Keyless(rows) => rows.apply(connection, section.op, body, scratch, &mut self.unmatched.total),
                 Rows::History(rows) => {
                     let commit_time = commit_time.get_or_insert_with(|| utc_text(commit_micros)).as_str();
-                    rows.apply(connection, section.op, body, scratch, Place { frame: place, ordinal, commit_time })
+                    rows.apply(
+                        connection,
+                        section.op,
+                        body,
+                        scratch,
+                        Place { epoch: self.epoch, frame: place, ordinal, commit_time },
+                    )
                 }
             };
             let written = written.map_err(|error| row(&self.path, &writer.table, error))?;
@@ -122,7 +130,6 @@ impl Target {
                     writer.table, place.lsn, section.rows
                 )));
             }
-            ordinal += written;
         }
         Ok(())
     }

@@ -9,11 +9,13 @@ use rusqlite::types::ValueRef;
 use wal::{LogId, Lsn};
 
 use super::target::Target;
-use crate::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
+use crate::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
+use crate::codec::version::FramePlace;
 use crate::config::{SinkKind, SinkPlan, TableOptions};
 use crate::error::Failure;
 use crate::model::{
-    Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, SchemaId, TableName, TableSchema,
+    BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, SchemaId, SourcePlace, TableName,
+    TableSchema,
 };
 use crate::sink::TargetState;
 pub(super) use crate::sink::testing::{images, key, options, schema, soft};
@@ -22,6 +24,9 @@ pub(super) use crate::sink::testing::{images, key, options, schema, soft};
 pub(super) const COMMITTED: i64 = 1_795_251_600_000_001;
 
 pub(super) const LOG: LogId = LogId::new(77);
+
+/// Bytes that a frame takes of the log of these tests.
+pub(super) const FRAME_BYTES: u64 = 1000;
 
 pub(super) fn column(name: &str, ty: ColumnType) -> Column {
     Column { name: name.into(), ty, nullable: true, default: ColumnDefault::Unknown }
@@ -44,7 +49,13 @@ pub(super) fn varchar(max_bytes: u16) -> ColumnType {
 }
 
 pub(super) fn origin() -> Origin {
-    Origin { commit_micros: COMMITTED, file_number: 1, pos: 4, gtid: Gtid::Anonymous }
+    let place = SourcePlace::MySql(BinlogPlace { file_number: 1, pos: 4, gtid: Gtid::Anonymous });
+    Origin { commit_micros: COMMITTED, place }
+}
+
+/// The place of a frame, in a log whose every frame takes [`FRAME_BYTES`].
+pub(super) fn place(lsn: u64) -> FramePlace {
+    FramePlace { lsn: Lsn::new(lsn), position: lsn * FRAME_BYTES }
 }
 
 /// The payload of a rows frame.
@@ -55,7 +66,8 @@ pub(super) fn rows_frame(sections: &[(SchemaId, RowOp, u32, Vec<u8>)]) -> Vec<u8
         rows: *rows,
         bytes: body.len().try_into().unwrap(),
     });
-    let header = FrameHeader::Rows(RowsHeader { origin: origin(), sections: headers.collect() });
+    let header =
+        FrameHeader::Rows(RowsHeader { origin: origin(), audience: Audience::All, sections: headers.collect() });
     let mut payload = Vec::new();
     encode_header(&header, &mut payload).unwrap();
     for (.., body) in sections {
@@ -136,7 +148,7 @@ impl Rig {
         self.lsn += 1;
         let schemas = &self.schemas;
         let target = self.target.as_mut().unwrap();
-        target.change(Lsn::new(self.lsn), &origin(), change, &mut |id| Ok(Arc::clone(&schemas[&id])))
+        target.change(place(self.lsn), &origin(), change, &mut |id| Ok(Arc::clone(&schemas[&id])))
     }
 
     pub(super) fn rows(&mut self, id: SchemaId, op: RowOp, rows: &[&[&str]]) {
@@ -155,7 +167,7 @@ impl Rig {
         let schemas = &self.schemas;
         let target = self.target.as_mut().unwrap();
         let frame = Frame::decode(&payload).unwrap();
-        target.write(Lsn::new(self.lsn), &frame, &mut |id| Ok(Arc::clone(&schemas[&id])))
+        target.write(place(self.lsn), &frame, &mut |id| Ok(Arc::clone(&schemas[&id])))
     }
 
     pub(super) fn commit(&mut self) {

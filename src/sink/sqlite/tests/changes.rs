@@ -182,7 +182,7 @@ fn truncate_and_replace_empty_a_mirror() {
     rig.rows(first, Insert, &[&["1", "x", "10"]]);
     // The replacement may bring another shape.
     let second = rig.schema(schema(vec![int("id"), text("c")], key(&[1])));
-    rig.change(&TableChange::Replace { table: t(), schema: second });
+    rig.change(&TableChange::ReplaceBegin { table: t(), schema: second });
     rig.rows(second, Snapshot, &[&["7", "z"]]);
     assert_eq!(rig.table("t"), ["7 'z'"]);
 }
@@ -193,7 +193,7 @@ fn truncate_marks_softly_and_a_replacement_brings_rows_back_to_life() {
     rig.rows(first, Insert, &[&["2", "y", "20"]]);
     rig.change(&TableChange::Truncate { table: t() });
     assert_eq!(rig.table("t"), ["1 'x' 10 1", "2 'y' 20 1"]);
-    rig.change(&TableChange::Replace { table: t(), schema: first });
+    rig.change(&TableChange::ReplaceBegin { table: t(), schema: first });
     rig.rows(first, Snapshot, &[&["2", "new", "20"]]);
     assert_eq!(rig.table("t"), ["1 'x' 10 1", "2 'new' 20 0"]);
 }
@@ -204,7 +204,7 @@ fn a_replacement_of_a_softly_deleting_table_without_a_key_leaves_no_doubles() {
     let first = rig.create(schema(vec![text("a")], None));
     rig.rows(first, Insert, &[&["x"], &["y"]]);
     rig.rows(first, Delete, &[&["y"]]);
-    rig.change(&TableChange::Replace { table: t(), schema: first });
+    rig.change(&TableChange::ReplaceBegin { table: t(), schema: first });
     rig.rows(first, Snapshot, &[&["x"]]);
     assert_eq!(rig.table("t"), ["'x' 0", "'y' 1"]);
 }
@@ -337,7 +337,7 @@ fn a_changelog_follows_columns_and_forgets_nothing() {
 fn a_changelog_marks_what_happens_to_the_whole_table() {
     let (mut rig, first) = started(options(Mode::History));
     rig.change(&TableChange::Truncate { table: t() });
-    rig.change(&TableChange::Replace { table: t(), schema: first });
+    rig.change(&TableChange::ReplaceBegin { table: t(), schema: first });
     rig.change(&TableChange::Drop { table: t() });
     rig.create(schema(vec![int("id"), text("a"), int("b")], key(&[0])));
     let mut renamed = schema(vec![int("id"), text("a"), int("b")], key(&[0]));

@@ -3,9 +3,11 @@
 use rusqlite::Connection;
 use wal::{Lsn, Options, Wal};
 
-use crate::codec::catalog::{Catalog, encode_schema, state_key};
+use crate::codec::catalog::{Catalog, SchemaRecord};
 use crate::codec::frame::RowOp::{Delete, Insert};
 use crate::codec::frame::{Frame, TableChange};
+use crate::codec::stored;
+use crate::codec::version::Epoch;
 use crate::config::{Deletion, Mode, TableRule};
 use crate::error::ErrorClass;
 use crate::model::{SchemaId, TableName};
@@ -27,7 +29,7 @@ fn what_was_not_committed_is_as_if_it_never_was_rows_tables_and_cursor_alike() {
     rig.commit();
     let wide = rig.alter(t, schema(vec![int("id"), text("name"), int("more")], key(&[0])), &[]);
     rig.rows(wide, Insert, &[&["2", "b", "5"]]);
-    assert_eq!(rig.open().unwrap(), TargetState::At { log: LOG, applied: Lsn::new(4) });
+    assert_eq!(rig.open().unwrap(), TargetState::At { log: LOG, epoch: Epoch::FIRST, applied: Lsn::new(4) });
     assert_eq!(rig.read("SELECT * FROM t"), ["1 'a'"]);
     // The old shape is what the reopened sink goes on with.
     rig.rows(t, Delete, &[&["1", "a"]]);
@@ -40,7 +42,7 @@ fn an_empty_round_moves_the_cursor() {
     rig.create(schema(vec![int("id")], key(&[0])));
     rig.commit();
     rig.target.as_mut().unwrap().commit(Lsn::new(50)).unwrap();
-    assert_eq!(rig.open().unwrap(), TargetState::At { log: LOG, applied: Lsn::new(50) });
+    assert_eq!(rig.open().unwrap(), TargetState::At { log: LOG, epoch: Epoch::FIRST, applied: Lsn::new(50) });
 }
 
 #[test]
@@ -145,7 +147,7 @@ fn the_way_out_of_a_changed_configuration_works_as_it_says() {
     let sql = hint.split('`').find(|part| part.starts_with("DROP TABLE")).unwrap();
     Connection::open(rig.path()).unwrap().execute_batch(sql).unwrap();
     rig.open().unwrap();
-    rig.change(&TableChange::Replace { table: TableName::new("shop", "t"), schema: t });
+    rig.change(&TableChange::ReplaceBegin { table: TableName::new("shop", "t"), schema: t });
     rig.rows(t, Insert, &[&["1", "a"]]);
     rig.commit();
     assert_eq!(rig.read("SELECT _op, after_id FROM t ORDER BY 1"), ["'insert' 1", "'replace' NULL"]);
@@ -228,15 +230,15 @@ async fn the_sink_goes_through_its_life_behind_the_trait() {
     let rig = Rig::new(options(Mode::Mirror));
     let (wal, appender) = Wal::open(&rig.path().with_file_name("wal"), Options::new(64 << 20)).unwrap();
     let table = schema(vec![int("id"), text("name")], key(&[0]));
-    wal.put_state(vec![(state_key(SchemaId(1)), Some(encode_schema(&table).unwrap()))]).await.unwrap();
+    let record = stored::encode(&SchemaRecord::Known(table.clone())).unwrap();
+    wal.put_state(vec![(stored::SCHEMA.of_number(1), Some(record))]).await.unwrap();
     let mut catalog = Catalog::new(wal.reader());
     let payload = rows_frame(&[(SchemaId(1), Insert, 2, images(&table, &[&["1", "a"], &["2", "b"]]))]);
 
     let mut sink = SqliteSink::new(rig.plan.clone()).unwrap();
     assert_eq!(sink.hand_over(), HandOver::TargetTransaction);
     let frame = Frame::decode(&payload).unwrap();
-    let write =
-        |sink: &mut SqliteSink, catalog: &mut Catalog| sink.write(Lsn::new(1), &frame, &mut Schemas::new(catalog));
+    let write = |sink: &mut SqliteSink, catalog: &mut Catalog| sink.write(place(1), &frame, &mut Schemas::new(catalog));
     assert_eq!(write(&mut sink, &mut catalog).unwrap_err().class, ErrorClass::Fatal, "written before it was opened");
     assert_eq!(sink.open(wal.id()).await.unwrap(), TargetState::Fresh);
     write(&mut sink, &mut catalog).unwrap();
@@ -246,11 +248,12 @@ async fn the_sink_goes_through_its_life_behind_the_trait() {
     sink.spill().await.unwrap();
     assert_eq!(sink.pending_bytes(), 0);
     let truncate = TableChange::Truncate { table: table.name.clone() };
-    sink.change(Lsn::new(2), &origin(), &truncate, &mut Schemas::new(&mut catalog)).await.unwrap();
+    sink.change(place(2), &origin(), &truncate, &mut Schemas::new(&mut catalog)).await.unwrap();
     write(&mut sink, &mut catalog).unwrap();
     sink.commit(Lsn::new(3)).await.unwrap();
     sink.close().await.unwrap();
-    assert_eq!(sink.open(wal.id()).await.unwrap(), TargetState::At { log: wal.id(), applied: Lsn::new(3) });
+    let at_3 = TargetState::At { log: wal.id(), epoch: Epoch::FIRST, applied: Lsn::new(3) };
+    assert_eq!(sink.open(wal.id()).await.unwrap(), at_3);
     assert_eq!(rig.read("SELECT * FROM t"), ["1 'a'", "2 'b'"]);
     drop(appender);
     wal.shutdown().await.unwrap();

@@ -139,15 +139,11 @@ fn ordinals_count_through_the_sections_of_a_frame() {
     let payload =
         rows_frame(&[(t, Insert, 2, images(&schema, &[&["1"], &["2"]])), (t, Delete, 1, images(&schema, &[&["1"]]))]);
     let frame = crate::codec::frame::Frame::decode(&payload).unwrap();
-    rig.target
-        .as_mut()
-        .unwrap()
-        .write(wal::Lsn::new(9), &frame, &mut |_| Ok(std::sync::Arc::new(schema.clone())))
-        .unwrap();
+    rig.target.as_mut().unwrap().write(place(9), &frame, &mut |_| Ok(std::sync::Arc::new(schema.clone()))).unwrap();
     rig.commit();
     assert_eq!(
         rig.read("SELECT _version, _lsn, _ordinal, _op FROM t ORDER BY 1"),
-        ["150994944 9 0 'insert'", "150994945 9 1 'insert'", "150994946 9 2 'delete'"]
+        ["72057594037936936 9 0 'insert'", "72057594037936937 9 1 'insert'", "72057594037936938 9 2 'delete'"]
     );
 }
 
