@@ -12,7 +12,7 @@ use super::ledger::Boundary;
 
 /// Row bytes after which a frame is closed: with its header it just fits a block of the log, so that little of the block's
 /// power of two is wasted.
-pub const FRAME_BYTES: usize = 110 << 10;
+pub(super) const FRAME_BYTES: usize = 110 << 10;
 
 /// The frames of the open group that are still in memory.
 #[derive(Debug)]

@@ -71,6 +71,7 @@ impl Run {
     pub fn start_as(
         server: &Server,
         user: &str,
+        describe_wait: std::time::Duration::from_secs(2),
         snapshot: SnapshotPlan,
         log: Arc<Mutex<Log>>,
         initial: Vec<Job>,

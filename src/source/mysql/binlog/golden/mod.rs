@@ -79,7 +79,7 @@ fn transcript(mut decoder: Decoder, events: &[Vec<u8>]) -> Result<String, Failur
                 }
                 Ok(())
             }
-            Item::Rows { slot, op, images } => {
+            Item::Rows { slot, op, images, .. } => {
                 write!(text, "{name}: {op:?} {} ", slot.0).unwrap();
                 images.iter().try_for_each(|byte| write!(text, "{byte:02x}")).unwrap();
                 writeln!(text)
