@@ -87,7 +87,7 @@ pub(crate) async fn shop_log(directory: &Path) -> (Wal, Appender) {
     let position =
         SourcePosition { server, file: "binlog.000003".into(), pos: 4, file_created: 0, gtid: "0-1-4".into() };
     appender.put_state(SOURCE_POSITION.key(), Some(&encode(&StoredPosition::MySql(position)).unwrap()));
-    let counts = Counts { read: 4, appended: 4, filtered: 0 };
+    let counts = Counts { read: 4, appended: 4, ..Counts::default() };
     appender.put_state(&COUNT.of_table(&users()), Some(&encode(&counts).unwrap()));
     appender.flush_durable().await.unwrap();
     (wal, appender)
