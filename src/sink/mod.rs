@@ -21,6 +21,7 @@
 
 pub mod clickhouse;
 mod columns;
+mod epoch;
 pub mod sqlite;
 #[cfg(test)]
 mod testing;
