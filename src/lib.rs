@@ -14,6 +14,7 @@
 //! - [`inspect`]: the log as people read it.
 //! - [`telemetry`]: what the daemon says about itself.
 //! - [`model`]: shared nouns, no I/O. [`error`]: the error that crosses inner borders. [`backoff`]: waits between attempts.
+//!   [`mutants`]: known faults that the simulator has to find.
 
 pub mod backoff;
 pub mod cli;
@@ -26,6 +27,7 @@ pub mod first_contact;
 pub mod ingest;
 pub mod inspect;
 pub mod model;
+pub mod mutants;
 pub mod pipeline;
 pub mod preflight;
 pub mod sink;

@@ -1,7 +1,7 @@
 //! A status for people: what runs, how late it is, what holds it up, and the rows by table.
 
 use super::output::{bytes, count, duration, table};
-use crate::telemetry::{SinkPhase, SinkStatus, SnapshotPhase, SourcePhase, Status};
+use crate::telemetry::{SinkPhase, SinkStatus, SnapshotPhase, SourcePhase, Status, TableStatus};
 
 /// Tables listed by name; a schema with more is read with `--json`.
 const MAX_TABLES: usize = 50;
@@ -147,13 +147,34 @@ fn sinks(status: &Status, lines: &mut Vec<String>) {
         if let Some(error) = &sink.error {
             lines.push(format!("sink {}: {error}", sink.name));
         }
+        if let Some(waiting) = &sink.waiting {
+            let (table, since) = (&waiting.table, &waiting.since);
+            lines.push(format!("sink {}: waits since {since} for the schema of table {table}", sink.name));
+        }
         for stopped in sink.stopped_tables.iter().take(MAX_TABLES) {
             let (table, since) = (&stopped.table, stopped.since_lsn);
             lines.push(format!("sink {}: table {table} is stopped since lsn {since}: {}", sink.name, stopped.reason));
         }
         more(sink.stopped_tables.len(), lines);
+        let doubt = |table: &TableStatus| Some((table.table.clone(), table.sinks.get(&sink.name)?.doubt.clone()?));
+        let doubted: Vec<(String, String)> = status.tables.iter().filter_map(doubt).collect();
+        for (table, why) in doubted.iter().take(MAX_TABLES) {
+            lines.push(format!("sink {}: table {table} is in doubt: {why}; it is read again with replace", sink.name));
+        }
+        more(doubted.len(), lines);
     }
 }
+
+/// A column of the tables: its heading, and a table's rows at all sinks together.
+type Seldom = (&'static str, fn(&TableStatus) -> u64);
+
+const SELDOM: [Seldom; 5] = [
+    ("left out", |table| table.left_out),
+    ("skipped", |table| table.skipped.values().sum()),
+    ("left out at sinks", |table| table.sinks.values().map(|rows| rows.left_out).sum()),
+    ("for other sinks", |table| table.sinks.values().map(|rows| rows.not_theirs).sum()),
+    ("unmatched", |table| table.sinks.values().map(|rows| rows.unmatched).sum()),
+];
 
 fn tables(status: &Status, lines: &mut Vec<String>) {
     if status.tables.is_empty() {
@@ -162,26 +183,16 @@ fn tables(status: &Status, lines: &mut Vec<String>) {
     let sinks: Vec<&String> = status.tables.first().map(|table| table.applied.keys().collect()).unwrap_or_default();
     let mut headings = vec!["table".to_owned(), "rows read".to_owned(), "appended".to_owned(), "filtered".to_owned()];
     headings.extend(sinks.iter().map(|sink| format!("applied to {sink}")));
-    let any_dead = status.tables.iter().any(|table| table.dead_lettered.values().any(|rows| *rows > 0));
-    if any_dead {
-        headings.push("put aside".to_owned());
-    }
-    let any_skipped = status.tables.iter().any(|table| table.skipped.values().any(|rows| *rows > 0));
-    if any_skipped {
-        headings.push("skipped".to_owned());
-    }
+    // Columns that are 0 in a copy without trouble are shown only where they are not.
+    let seldom: Vec<&Seldom> = SELDOM.iter().filter(|(_, rows)| status.tables.iter().any(|at| rows(at) > 0)).collect();
+    headings.extend(seldom.iter().map(|(heading, _)| (*heading).to_owned()));
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     let numbers: Vec<usize> = (1..headings.len()).collect();
     let mut rows = table(&headings, &numbers);
     for table in status.tables.iter().take(MAX_TABLES) {
         let mut row = vec![table.table.clone(), count(table.read), count(table.appended), count(table.filtered)];
         row.extend(sinks.iter().map(|sink| count(table.applied.get(*sink).copied().unwrap_or(0))));
-        if any_dead {
-            row.push(count(table.dead_lettered.values().sum()));
-        }
-        if any_skipped {
-            row.push(count(table.skipped.values().sum()));
-        }
+        row.extend(seldom.iter().map(|(_, rows)| count(rows(table))));
         rows.add_row(row);
     }
     lines.push(String::new());

@@ -9,7 +9,8 @@ use super::args::InspectArgs;
 use super::log_access::{self, LogAccess};
 use super::output::{Output, bytes, count, table};
 use crate::control::Request;
-use crate::inspect::{self, FrameItem, Item, Query, RowItem};
+use crate::inspect::{self, CheckItem, FrameItem, Item, Query, RowItem, SchemaItem};
+use crate::telemetry::{SinkRowsStatus, TableStatus};
 
 /// Frames of one table on the screen: its columns are measured over these, and memory stays small.
 const PAGE: usize = 500;
@@ -70,13 +71,14 @@ impl Printer {
             return self.output.json(item);
         }
         match item {
-            Item::Log { id, first_lsn, durable_lsn, bytes: held, disk_bytes } => {
+            Item::Log { id, format, first_lsn, durable_lsn, bytes: held, disk_bytes } => {
                 let range = if first_lsn > durable_lsn {
                     format!("empty after lsn {durable_lsn}")
                 } else {
                     format!("lsn {first_lsn} to {durable_lsn}, {}", bytes(*held))
                 };
-                self.line(&format!("log {id}: {range}, {} on disk", bytes(*disk_bytes)))
+                let format = format.map_or(String::new(), |format| format!(" of format {format}"));
+                self.line(&format!("log {id}{format}: {range}, {} on disk", bytes(*disk_bytes)))
             }
             Item::Position { server, at } => self.line(&format!("position {at} of {server}")),
             Item::Cursor { name, lsn, backlog_bytes, backlog_transactions, detached } => self.row(
@@ -90,15 +92,21 @@ impl Printer {
                 ],
             ),
             Item::Table(table) => {
-                let applied: Vec<_> =
-                    table.applied.iter().map(|(sink, rows)| format!("{sink}: {}", count(*rows))).collect();
-                let numbers = [table.read, table.appended, table.filtered].map(count);
-                let cells = [table.table.clone()].into_iter().chain(numbers).chain([applied.join(", ")]);
+                let applied = table.applied.iter().map(|(sink, rows)| format!("{sink}: {}", count(*rows)));
+                let numbers = [table.read, table.appended, table.filtered, table.left_out].map(count);
+                let cells = [table.table.clone()].into_iter().chain(numbers);
+                let cells = cells.chain([applied.collect::<Vec<_>>().join(", "), counts(table)]);
                 self.row(Section::Tables, cells.collect())
             }
             Item::Schema(schema) => self.row(
                 Section::Schemas,
-                vec![schema.id.to_string(), schema.table.clone(), schema.key.join(", "), schema.columns.join(", ")],
+                vec![
+                    schema.id.to_string(),
+                    schema.table.clone(),
+                    schema.key.join(", "),
+                    schema.columns.join(", "),
+                    standing(schema),
+                ],
             ),
             Item::Frame(frame) => self.frame(frame),
             Item::Row(row) => self.line(&row_line(row)?),
@@ -107,14 +115,14 @@ impl Printer {
 
     fn frame(&mut self, frame: &FrameItem) -> anyhow::Result<bool> {
         if self.rows {
-            // Rows stand between frames, so frames are lines and no table.
+            // Rows come between frames, so frames are lines and no table.
             return self.line(&format!(
                 "lsn {}  {}  {}  {}{}",
                 frame.lsn,
                 frame.committed,
                 frame.gtid,
-                content(frame),
-                if frame.ends_transaction { "" } else { "  (goes on)" }
+                content(frame)?,
+                if frame.ends_transaction { "" } else { "  (continues)" }
             ));
         }
         self.row(
@@ -123,10 +131,11 @@ impl Printer {
                 frame.lsn.to_string(),
                 frame.committed.clone(),
                 frame.gtid.clone(),
-                format!("{}:{}", frame.file_number, frame.pos),
+                format!("{} {}:{}", frame.source, frame.file_number, frame.pos),
+                frame.position.to_string(),
                 bytes(frame.bytes),
-                content(frame),
-                if frame.ends_transaction { String::new() } else { "goes on".to_owned() },
+                content(frame)?,
+                if frame.ends_transaction { String::new() } else { "continues".to_owned() },
             ],
         )
     }
@@ -157,21 +166,87 @@ impl Printer {
 fn heading(section: Section) -> Table {
     match section {
         Section::Cursors => table(&["cursor", "lsn", "backlog", "transactions", ""], &[1, 2, 3]),
-        Section::Tables => table(&["table", "rows read", "appended", "filtered", "applied"], &[1, 2, 3]),
-        Section::Schemas => table(&["schema", "table", "key", "columns"], &[0]),
-        Section::Frames => table(&["lsn", "committed", "gtid", "binlog", "bytes", "content", ""], &[0, 4]),
+        Section::Tables => {
+            table(&["table", "rows read", "appended", "filtered", "left out", "applied", "at sinks"], &[1, 2, 3, 4])
+        }
+        Section::Schemas => table(&["schema", "table", "key", "columns", "state"], &[0]),
+        Section::Frames => {
+            table(&["lsn", "committed", "gtid", "source", "position", "bytes", "content", ""], &[0, 4, 5])
+        }
     }
 }
 
-fn content(frame: &FrameItem) -> String {
-    if let Some(change) = &frame.change {
-        return [change.what.as_str(), &change.table, &change.detail].join(" ").trim_end().to_owned();
-    }
-    let sections = frame.sections.iter();
-    let words: Vec<_> = sections
-        .map(|section| format!("{} {} {} rows", section.op, section.table, count(section.rows.into())))
-        .collect();
-    words.join(", ")
+/// What the sinks count of a table, where it is not 0.
+fn counts(table: &TableStatus) -> String {
+    let of_sink = |(sink, rows): (&String, &SinkRowsStatus)| {
+        let skipped = table.skipped.get(sink).copied().unwrap_or_default();
+        let named = [
+            ("delivered", rows.delivered),
+            ("taken", rows.taken),
+            ("acknowledged", rows.acknowledged),
+            ("netted", rows.netted),
+            ("split", rows.split),
+            ("unmatched", rows.unmatched),
+            ("skipped", skipped),
+            ("left out", rows.left_out),
+            ("not theirs", rows.not_theirs),
+            ("recovered", rows.recovered),
+        ];
+        let shown = named.iter().filter(|(_, rows)| *rows > 0).map(|(name, rows)| format!("{} {name}", count(*rows)));
+        let doubt = rows.doubt.iter().map(|why| format!("in doubt: {why}"));
+        let words: Vec<String> = shown.chain(doubt).collect();
+        (!words.is_empty()).then(|| format!("{sink}: {}", words.join(", ")))
+    };
+    table.sinks.iter().filter_map(of_sink).collect::<Vec<_>>().join("; ")
+}
+
+/// How a schema is known, in words.
+fn standing(schema: &SchemaItem) -> String {
+    let before = schema.before.map_or(String::new(), |before| format!(", after schema {before}"));
+    let asked = match schema.asked.as_slice() {
+        [] => String::new(),
+        asked => format!(", asked for {}", asked.join(", ")),
+    };
+    let reason = schema.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+    format!("{}{asked}{before}{reason}", schema.state.replace('_', " "))
+}
+
+fn content(frame: &FrameItem) -> anyhow::Result<String> {
+    let words = if let Some(change) = &frame.change {
+        [change.what.as_str(), &change.table, &change.detail].join(" ").trim_end().to_owned()
+    } else if let Some(check) = &frame.check {
+        check_words(check)?
+    } else {
+        let sections = frame.sections.iter();
+        let words: Vec<_> = sections
+            .map(|section| format!("{} {} {} rows", section.op, section.table, count(section.rows.into())))
+            .collect();
+        words.join(", ")
+    };
+    Ok(match &frame.audience {
+        Some(sinks) => format!("{words} (only for {})", sinks.join(", ")),
+        None => words,
+    })
+}
+
+fn check_words(check: &CheckItem) -> anyhow::Result<String> {
+    let bound = |is_open: bool, key: &Option<serde_json::Map<_, _>>, open: &str| match key {
+        _ if is_open => Ok(open.to_owned()),
+        Some(key) => serde_json::to_string(key).context("cannot write JSON"),
+        None => Ok("a key".to_owned()),
+    };
+    let after = bound(check.from_first, &check.after, "the first")?;
+    let upto = bound(check.to_last, &check.upto, "the last")?;
+    let from = if check.from_first { "from" } else { "after" };
+    let left_out = match check.left_out {
+        0 => String::new(),
+        keys => format!(", {} keys left out{}", count(keys), hashes(check)),
+    };
+    Ok(format!("check {} {} rows, keys {from} {after} to {upto}{left_out}", check.table, count(check.rows.into())))
+}
+
+fn hashes(check: &CheckItem) -> String {
+    if check.left_out_hashes.is_empty() { String::new() } else { format!(" ({})", check.left_out_hashes.join(", ")) }
 }
 
 fn row_line(row: &RowItem) -> anyhow::Result<String> {
@@ -180,5 +255,6 @@ fn row_line(row: &RowItem) -> anyhow::Result<String> {
         None => Ok(String::new()),
     };
     let arrow = if row.before.is_some() && row.after.is_some() { " -> " } else { "" };
-    Ok(format!("  {}  {} {}  {}{arrow}{}", row.ordinal, row.op, row.table, values(&row.before)?, values(&row.after)?))
+    let (before, after) = (values(&row.before)?, values(&row.after)?);
+    Ok(format!("  {}  version {}  {} {}  {before}{arrow}{after}", row.ordinal, row.version, row.op, row.table))
 }

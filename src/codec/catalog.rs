@@ -68,6 +68,15 @@ pub enum Resolved {
     },
 }
 
+impl Resolved {
+    /// The schema as far as it is known.
+    pub fn schema(&self) -> &Arc<TableSchema> {
+        match self {
+            Self::Known(schema) | Self::Pending(schema) | Self::LeftOut { seen: schema, .. } => schema,
+        }
+    }
+}
+
 /// Schemas read so far; one per reader.
 #[derive(Debug)]
 pub struct Catalog {
@@ -102,6 +111,20 @@ impl Catalog {
         Ok(resolved)
     }
 
+    /// What the binlog says of an id that is not decided at this moment.
+    ///
+    /// # Errors
+    /// As [`Catalog::resolve`].
+    pub fn pending(&mut self, id: SchemaId) -> Result<Option<Arc<TableSchema>>, Failure> {
+        if self.known.contains_key(&id) {
+            return Ok(None);
+        }
+        match self.resolve(id)? {
+            Resolved::Pending(seen) => Ok(Some(seen)),
+            Resolved::Known(_) | Resolved::LeftOut { .. } => Ok(None),
+        }
+    }
+
     /// The schema of an id that is known.
     ///
     /// # Errors
@@ -109,8 +132,9 @@ impl Catalog {
     pub fn get(&mut self, id: SchemaId) -> Result<Arc<TableSchema>, Failure> {
         match self.resolve(id)? {
             Resolved::Known(schema) => Ok(schema),
-            Resolved::Pending(schema) | Resolved::LeftOut { seen: schema, .. } => {
-                Err(Failure::fatal(format!("schema {id} of table \"{}\" is not known", schema.name)))
+            unknown => {
+                let table = &unknown.schema().name;
+                Err(Failure::fatal(format!("schema {id} of table \"{table}\" is not known")))
             }
         }
     }

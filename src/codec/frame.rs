@@ -197,8 +197,10 @@ pub enum Mark {
     SnapshotBegun {
         /// The table.
         table: TableName,
+        /// Every row of the table is read, and not only a part of it.
+        whole: bool,
     },
-    /// Every chunk of the table's snapshot stands before this.
+    /// Every chunk of the table's snapshot is before this.
     SnapshotFinished {
         /// The table.
         table: TableName,
@@ -341,6 +343,8 @@ pub struct Frame<'a> {
     /// What it is.
     pub header: FrameHeader,
     body: &'a [u8],
+    /// Schemas whose sections are passed over; nearly always none.
+    left_out: Vec<SchemaId>,
 }
 
 impl<'a> Frame<'a> {
@@ -373,16 +377,34 @@ impl<'a> Frame<'a> {
         if u64::try_from(body.len()).ok() != Some(sections) {
             return Err(FrameError::Body { sections, body: body.len() });
         }
-        Ok(Self { header, body })
+        Ok(Self { header, body, left_out: Vec::new() })
     }
 
-    /// The sections with their bodies, in source order; empty for a frame without rows.
+    /// The sections with their bodies, in source order, each with the ordinal of its first row; empty for a frame without
+    /// rows. Sections that were [left out](Frame::leave_out) do not come, but their rows keep their ordinals.
     pub fn sections(&self) -> Sections<'_, 'a> {
-        let sections = match &self.header {
-            FrameHeader::Rows(rows) => rows.sections.iter(),
-            FrameHeader::Change { .. } | FrameHeader::Mark { .. } | FrameHeader::Check(_) => [].iter(),
-        };
-        Sections { sections, rest: self.body }
+        Sections { sections: self.described().iter(), left_out: &self.left_out, rest: self.body, ordinal: 0 }
+    }
+
+    /// Leaves out the sections of a schema from here on.
+    pub fn leave_out(&mut self, schema: SchemaId) {
+        self.left_out.push(schema);
+    }
+
+    /// A check's header and its images, back to back.
+    pub fn check(&self) -> Option<(&CheckHeader, &'a [u8])> {
+        match &self.header {
+            FrameHeader::Check(check) => Some((check, self.body)),
+            FrameHeader::Rows(_) | FrameHeader::Change { .. } | FrameHeader::Mark { .. } => None,
+        }
+    }
+
+    /// What the header says of the sections, of those that are left out too; empty for a frame without rows.
+    pub fn described(&self) -> &[Section] {
+        match &self.header {
+            FrameHeader::Rows(rows) => &rows.sections,
+            FrameHeader::Change { .. } | FrameHeader::Mark { .. } | FrameHeader::Check(_) => &[],
+        }
     }
 }
 
@@ -390,18 +412,27 @@ impl<'a> Frame<'a> {
 #[derive(Debug)]
 pub struct Sections<'h, 'a> {
     sections: std::slice::Iter<'h, Section>,
+    left_out: &'h [SchemaId],
     rest: &'a [u8],
+    ordinal: u32,
 }
 
 impl<'a> Iterator for Sections<'_, 'a> {
-    type Item = (Section, &'a [u8]);
+    type Item = (Section, &'a [u8], u32);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let section = *self.sections.next()?;
-        // `decode` has checked that the lengths add up to the body.
-        let (body, rest) = self.rest.split_at_checked(usize::try_from(section.bytes).ok()?)?;
-        self.rest = rest;
-        Some((section, body))
+        loop {
+            let section = *self.sections.next()?;
+            // `decode` has checked that the lengths add up to the body.
+            let (body, rest) = self.rest.split_at_checked(usize::try_from(section.bytes).ok()?)?;
+            self.rest = rest;
+            let first = self.ordinal;
+            // Every row has a byte at least, so there are fewer than a frame can have bytes; a damaged count must not wrap.
+            self.ordinal = first.saturating_add(section.rows);
+            if self.left_out.is_empty() || !self.left_out.contains(&section.schema) {
+                return Some((section, body, first));
+            }
+        }
     }
 }
 
@@ -429,7 +460,26 @@ mod tests {
         let frame = Frame::decode(&bytes).unwrap();
         assert_eq!(frame.header, header);
         let read: Vec<_> = frame.sections().collect();
-        assert_eq!(read, vec![(sections[0], &b"abc"[..]), (sections[1], &b"defg"[..])]);
+        assert_eq!(read, vec![(sections[0], &b"abc"[..], 0), (sections[1], &b"defg"[..], 2)]);
+    }
+
+    #[test]
+    fn a_section_that_is_left_out_does_not_come_and_its_rows_keep_their_ordinals() {
+        let section = |schema, rows, bytes| Section { schema: SchemaId(schema), op: RowOp::Insert, rows, bytes };
+        let sections = vec![section(1, 2, 2), section(2, 3, 3), section(1, 1, 1), section(3, 1, 1)];
+        let mut bytes = Vec::new();
+        encode_header(&rows_header(sections.clone()), &mut bytes).unwrap();
+        bytes.extend_from_slice(b"abcdefg");
+        let mut frame = Frame::decode(&bytes).unwrap();
+
+        frame.leave_out(SchemaId(2));
+        let read: Vec<_> = frame.sections().collect();
+        frame.leave_out(SchemaId(1));
+        let rest: Vec<_> = frame.sections().collect();
+
+        assert_eq!(read, [(sections[0], &b"ab"[..], 0), (sections[2], b"f", 5), (sections[3], b"g", 6)]);
+        assert_eq!(rest, [(sections[3], &b"g"[..], 6)]);
+        assert_eq!(frame.described(), sections);
     }
 
     #[test]

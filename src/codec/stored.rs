@@ -11,7 +11,7 @@
 //! | `reread/<database>\0<table>` | `Reread`: a table to be read again whose read has not begun | 1 | `ingest` |
 //! | `schema/<id>` (big-endian `u32`) | [`SchemaRecord`](super::catalog::SchemaRecord) | 1 | `ingest` |
 //! | `snapshot/<database>\0<table>` | `TableProgress`: how far a table's read is | 1 | `source` |
-//! | `rows/<sink>\0<database>\0<table>` | [`RowCounts`](crate::model::RowCounts): what became of a table's rows at a sink | 1 | `deliver` |
+//! | `rows/<sink>\0<database>\0<table>` | `TableAtSink`: what became of a table's rows at a sink | 1 | `deliver` |
 //! | `start/<sink>` | `CursorStart`: where the sink's cursor was created | 1 | `deliver` |
 //! | `round/<sink>` | `RoundBounds`: bounds of the round that may be under way | 1 | `deliver` |
 //!
@@ -68,7 +68,7 @@ entries! {
     REREAD: "reread/", "a re-read", "Reread", 1, "ingest";
     SCHEMA: "schema/", "a schema", "SchemaRecord", 1, "ingest";
     SNAPSHOT: "snapshot/", "the progress of a table's read", "TableProgress", 1, "source";
-    SINK_ROWS: "rows/", "the row counters of a sink", "RowCounts", 1, "deliver";
+    SINK_ROWS: "rows/", "what became of a table at a sink", "TableAtSink", 1, "deliver";
     SINK_START: "start/", "a cursor's start", "CursorStart", 1, "deliver";
     SINK_ROUND: "round/", "the bounds of a round", "RoundBounds", 1, "deliver";
 }
@@ -136,10 +136,6 @@ pub struct SourceLsn(pub wal::Lsn);
 
 impl Record for SourceLsn {
     const ENTRY: &'static Entry = &SOURCE_LSN;
-}
-
-impl Record for crate::model::RowCounts {
-    const ENTRY: &'static Entry = &SINK_ROWS;
 }
 
 fn config()

@@ -200,9 +200,13 @@ pub(super) fn read(
             .unwrap_or(SetType::String),
     };
     let ddl = read_ddl(section.key("ddl").section());
-    let timeout = duration(&section.key("timeout"), DEFAULT_TIMEOUT, Duration::from_secs(1), MAX_DELAY);
-    let stop_refused_after =
-        duration(&section.key("stop_refused_after"), DEFAULT_STOP_REFUSED, Duration::from_secs(1), MAX_STOP_REFUSED);
+    let timeout = units::duration_between(&section.key("timeout"), DEFAULT_TIMEOUT, Duration::from_secs(1), MAX_DELAY);
+    let stop_refused_after = units::duration_between(
+        &section.key("stop_refused_after"),
+        DEFAULT_STOP_REFUSED,
+        Duration::from_secs(1),
+        MAX_STOP_REFUSED,
+    );
     Some(ClickHousePlan {
         url: url?.text,
         database: database?,
@@ -259,7 +263,7 @@ fn read_batch(section: Section<'_>) -> BatchPlan {
     let plan = BatchPlan {
         max_rows: section.key("max_rows").integer(1..=MAX_ROWS).unwrap_or(DEFAULT_ROWS),
         max_bytes: bytes.parsed(units::size).unwrap_or(DEFAULT_BYTES),
-        max_delay: duration(&section.key("max_delay"), DEFAULT_DELAY, Duration::ZERO, MAX_DELAY),
+        max_delay: units::duration_between(&section.key("max_delay"), DEFAULT_DELAY, Duration::ZERO, MAX_DELAY),
     };
     if !(MIN_BYTES..=MAX_BYTES).contains(&plan.max_bytes) {
         let (least, most) = (units::show_size(MIN_BYTES), units::show_size(MAX_BYTES));
@@ -267,15 +271,6 @@ fn read_batch(section: Section<'_>) -> BatchPlan {
     }
     section.finish();
     plan
-}
-
-fn duration(key: &Node<'_>, default: Duration, least: Duration, most: Duration) -> Duration {
-    let value = key.parsed(units::duration).unwrap_or(default);
-    if !(least..=most).contains(&value) {
-        let show = humantime::format_duration;
-        key.problem(format!("must be from {} to {}", show(least), show(most)));
-    }
-    value
 }
 
 fn read_ddl(section: Section<'_>) -> DdlPolicy {

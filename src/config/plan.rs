@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use globset::GlobSet;
 
@@ -38,6 +39,8 @@ pub struct SourcePlan {
     pub startup: Startup,
     /// Which tables are captured.
     pub filter: TableFilter,
+    /// How long delivery waits for what the binlog does not say of a table, before its rows are left out and it is read again.
+    pub describe_wait: Duration,
     /// Snapshot settings.
     pub snapshot: SnapshotPlan,
     /// TLS settings.

@@ -1,6 +1,7 @@
 //! The `source` section.
 
 use std::fs;
+use std::time::Duration;
 
 use globset::{GlobSet, GlobSetBuilder};
 
@@ -16,8 +17,13 @@ pub const PASSWORD_VARIABLE: &str = "REPLICATOR_SOURCE_PASSWORD";
 
 /// Rows of a snapshot chunk: a chunk is cut at about 8 MiB anyway, so that this decides only for narrow rows.
 pub(super) const DEFAULT_CHUNK_ROWS: u32 = 50_000;
-/// A frame of the log holds fewer than 2^24 rows.
+/// More rows than this in one chunk gain nothing.
 const MAX_CHUNK_ROWS: u32 = 16_000_000;
+/// Long enough for a server under load to answer a question about a table, short enough that a table which somebody keeps locked
+/// is read again later rather than waited for.
+pub(super) const DEFAULT_DESCRIBE_WAIT: Duration = Duration::from_secs(2);
+const MIN_DESCRIBE_WAIT: Duration = Duration::from_millis(10);
+const MAX_DESCRIBE_WAIT: Duration = Duration::from_mins(10);
 /// Two readers keep a small source busy without occupying it.
 pub(super) const DEFAULT_PARALLEL: u16 = 2;
 /// Each reader is a connection and up to 8 MiB of memory.
@@ -34,6 +40,12 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
     let include = section.key("include").required("the tables to copy as database.table globs, such as [\"shop.*\"]");
     let filter = read_filter(&include, &section.key("exclude"));
     let snapshot = read_snapshot(section.key("snapshot").section());
+    let describe_wait = units::duration_between(
+        &section.key("describe_wait"),
+        DEFAULT_DESCRIBE_WAIT,
+        MIN_DESCRIBE_WAIT,
+        MAX_DESCRIBE_WAIT,
+    );
     let tls = tls::read(section.key("tls").section(), url.as_ref().is_some_and(SourceUrl::is_loopback));
     section.finish_with(|key| match key {
         "password" => Some("a password has no place in this file: set REPLICATOR_SOURCE_PASSWORD, or password_file"),
@@ -53,6 +65,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         server_id: server_id?,
         startup: startup?,
         filter: filter?,
+        describe_wait,
         snapshot,
         tls: tls?,
     })

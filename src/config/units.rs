@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use globset::{Glob, GlobBuilder};
 
+use super::tree::Node;
+
 /// A size: `20GiB`, `500MB`, or a plain number of bytes.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let form = || format!("\"{text}\" is not a size; write it like 20GiB, 500MB, or as a number of bytes");
@@ -21,6 +23,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
     humantime::parse_duration(text)
         .map_err(|_| format!("\"{text}\" is not a length of time; write it like 1s, 50ms or 5min"))
+}
+
+/// A length of time between two bounds.
+pub(super) fn duration_between(key: &Node<'_>, default: Duration, least: Duration, most: Duration) -> Duration {
+    let value = key.parsed(duration).unwrap_or(default);
+    if !(least..=most).contains(&value) {
+        let show = humantime::format_duration;
+        key.problem(format!("must be from {} to {}", show(least), show(most)));
+    }
+    value
 }
 
 /// A size as messages show it: exact, in the largest binary unit that divides it.

@@ -1,25 +1,23 @@
 //! The delivery loop of one sink.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use wal::{Lsn, Reader, Wal};
+use wal::{Lsn, Wal};
 
-use super::applied::{Applied, Sealed, damaged_frame};
-use super::resume::{LogView, resume};
-use super::round::Round;
+use super::doubt::Doubt;
+use super::open::Open;
+use super::pending::first_undecided_of_group;
+use super::settle::Sent;
+use super::tables::Tables;
 use crate::backoff::Backoff;
-use crate::codec::catalog::Catalog;
-use crate::codec::frame::{Frame, FrameHeader};
-use crate::codec::stored::{Entry, Record, SINK_ROUND, SINK_START, encode, get};
-use crate::codec::version::FramePlace;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
-use crate::sink::{HandOver, Schemas, Sink, StoppedTable};
+use crate::sink::{Sink, StoppedTable};
 use crate::telemetry::{SinkLive, SinkPhase};
 
 /// Bytes of the log read at once.
@@ -38,29 +36,40 @@ pub enum Goal {
     Reach(Lsn),
 }
 
-/// One sink and what serving it needs.
-pub struct Delivery {
-    name: String,
-    sink: Box<dyn Sink>,
-    wal: Wal,
-    live: Arc<SinkLive>,
-    shutdown: CancellationToken,
-    goal: watch::Receiver<Goal>,
-    /// The round that was sent and has not settled.
-    sent: Option<Sent>,
-    /// End of the last round: where the next one begins.
-    round_start: Lsn,
-    /// A round has settled.
-    progressed: bool,
-    /// Where the log's cursor is. A target restored from an older copy is behind it for a while; a cursor never goes back.
-    acknowledged: Lsn,
+/// What a delivery is connected to.
+#[derive(Debug)]
+pub struct Wiring {
+    /// The log.
+    pub wal: Wal,
+    /// Where it shows what it does. The sink's cursor has this name, and exists.
+    pub live: Arc<SinkLive>,
+    /// Ends the delivery. What is in the log by then is still applied if that takes only a moment.
+    pub shutdown: CancellationToken,
+    /// Becomes [`Goal::Reach`] once the source has ended.
+    pub goal: watch::Receiver<Goal>,
+    /// Takes tables that may differ from their source, each once in a run.
+    pub doubts: mpsc::UnboundedSender<Doubt>,
 }
 
-/// A round on its way.
-struct Sent {
-    end: Lsn,
-    commit_micros: i64,
-    rows: Sealed,
+/// One sink and what serving it needs.
+pub struct Delivery {
+    pub(super) name: String,
+    pub(super) sink: Box<dyn Sink>,
+    pub(super) wal: Wal,
+    pub(super) live: Arc<SinkLive>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) goal: watch::Receiver<Goal>,
+    pub(super) doubts: mpsc::UnboundedSender<Doubt>,
+    /// Tables whose doubt this run has reported, or found in the log at its start.
+    pub(super) doubted: HashSet<TableName>,
+    /// The round that was sent and has not settled.
+    pub(super) sent: Option<Sent>,
+    /// End of the last round: where the next one begins.
+    pub(super) round_start: Lsn,
+    /// A round has settled.
+    pub(super) progressed: bool,
+    /// Where the log's cursor is. A target that was restored from an older copy is before it for a while; a cursor never goes back.
+    pub(super) acknowledged: Lsn,
 }
 
 enum Served {
@@ -71,15 +80,9 @@ enum Served {
 }
 
 impl Delivery {
-    /// A loop for `sink`, whose cursor has the name in `live` and exists. When `shutdown` is told, what is in the log by
-    /// then is still applied if that takes only a moment. `goal` becomes [`Goal::Reach`] once the source has ended.
-    pub fn new(
-        sink: Box<dyn Sink>,
-        wal: Wal,
-        live: Arc<SinkLive>,
-        shutdown: CancellationToken,
-        goal: watch::Receiver<Goal>,
-    ) -> Self {
+    /// A loop for `sink`.
+    pub fn new(sink: Box<dyn Sink>, wiring: Wiring) -> Self {
+        let Wiring { wal, live, shutdown, goal, doubts } = wiring;
         Self {
             name: live.name.clone(),
             sink,
@@ -87,6 +90,8 @@ impl Delivery {
             live,
             shutdown,
             goal,
+            doubts,
+            doubted: HashSet::new(),
             sent: None,
             round_start: Lsn::ZERO,
             progressed: false,
@@ -113,7 +118,7 @@ impl Delivery {
                     return self.sink.close().await;
                 }
                 Ok(Served::CutOff) => {
-                    // To the target it looks like a crash, which the next start mends.
+                    // To the target it looks like a crash, which the next start puts right.
                     warn!(sink = %self.name, "the target does not answer: its round is left, and sent again at the next start");
                     self.sink.rollback().await;
                     self.live
@@ -143,64 +148,32 @@ impl Delivery {
     }
 
     async fn serve(&mut self, backoff: &mut Backoff) -> Result<Served, Failure> {
-        self.sent = None;
-        let reader = self.wal.reader();
-        let target = self.sink.open(self.wal.id()).await?;
-        let mut applied = Applied::load(&reader, &self.name)?;
-        let mut catalog = Catalog::new(reader.clone());
-        let mut at = self.resume_at(&reader, target, &mut applied, &mut catalog).await?;
-        info!(sink = %self.name, lsn = %at, "sink opened");
-        self.live.applied(at, None);
-        self.live.phase(SinkPhase::Running, None);
+        let mut open = self.open().await?;
+        info!(sink = %self.name, lsn = %open.at, "sink opened");
+        self.show_opened(&open);
 
         let mut durable = self.wal.positions();
-        self.live.load_rows(applied.totals());
-        self.show_stopped();
-        let limits = self.sink.limits();
-        let mut round = Round::new(limits);
-        if self.sink.hand_over() == HandOver::RecordedBatches {
-            // A target that was restored from an older copy is not where that round began.
-            let bounds = self.recorded_bounds(&reader)?;
-            round.ends_at(bounds.filter(|(start, end)| *start == at && *end > at).map(|(_, end)| end));
-        }
-        self.round_start = at;
         let mut stopping: Option<tokio::time::Instant> = None;
         loop {
             // Marked as seen before the read, so that what becomes durable during it wakes the wait below.
             durable.borrow_and_update();
-            let blocks = reader.read(at, READ_BYTES).map_err(unreadable)?;
+            let blocks = open.reader.read(open.at, READ_BYTES).map_err(unreadable)?;
             let drained = blocks.is_empty();
-            for block in &blocks {
-                for frame in block.frames() {
-                    let frame =
-                        frame.map_err(|source| unreadable(wal::Error::Damaged { block: block.first_lsn(), source }))?;
-                    if frame.lsn <= at {
-                        continue;
-                    }
-                    self.take(&frame, &mut round, &mut applied, &mut catalog).await?;
-                    at = frame.lsn;
-                    let full = round.is_full() || self.sink.pending_bytes() >= limits.bytes;
-                    if full && round.end().is_some() {
-                        self.commit(&mut round, &mut applied, &mut catalog).await?;
-                    }
-                }
+            if !self.take_all(&blocks, &mut open).await? {
+                return self.ended(&open);
             }
-            let lingers = if self.is_ending(at) { None } else { round.lingers_until() };
-            if round.end().is_some() && lingers.is_none() && (drained || nothing_more(&durable, at)) {
-                self.commit(&mut round, &mut applied, &mut catalog).await?;
+            let lingers = if self.is_ending(open.at) { None } else { open.round.lingers_until() };
+            if lingers.is_none() && (drained || nothing_more(&durable, open.at)) {
+                self.commit(&mut open).await?;
             }
-            if drained || self.is_ending(at) {
-                self.settle(&mut applied, &mut catalog).await?;
+            if drained || self.is_ending(open.at) {
+                self.settle(&mut open).await?;
             }
             if std::mem::take(&mut self.progressed) {
                 backoff.reset();
             }
-            if let Goal::Reach(end) = *self.goal.borrow()
-                && at >= end
-                && round.end().is_none()
-                && self.sent.is_none()
-            {
-                return self.stopped_tables().map(|()| Served::Done);
+            if self.has_reached(open.at) && open.round.end().is_none() && self.sent.is_none() {
+                return self.ended(&open);
             }
             if self.shutdown.is_cancelled() {
                 let until = *stopping.get_or_insert_with(|| tokio::time::Instant::now() + DRAIN);
@@ -226,161 +199,92 @@ impl Delivery {
         }
     }
 
+    /// Takes the frames of what was read of the log, and commits where a round is full; false if the delivery ends before a schema in
+    /// them is decided.
+    async fn take_all(&mut self, blocks: &[wal::Block], open: &mut Open) -> Result<bool, Failure> {
+        for block in blocks {
+            for frame in block.frames() {
+                let frame =
+                    frame.map_err(|source| unreadable(wal::Error::Damaged { block: block.first_lsn(), source }))?;
+                if frame.lsn <= open.at {
+                    continue;
+                }
+                // A group that has to wait waits before its first frame, so that nothing that was read before it waits with it.
+                if open.between_groups
+                    && !frame.end_of_group
+                    && let Some(undecided) = first_undecided_of_group(blocks, open.at, &self.name, &mut open.catalog)?
+                    && !self.wait_for(undecided, open).await?
+                {
+                    return Ok(false);
+                }
+                if !self.take(&frame, open).await? {
+                    return Ok(false);
+                }
+                // A round ends at the cursor, so that none is counted in part.
+                let is_full = open.round.is_full()
+                    || self.sink.pending_bytes() >= open.limits.bytes
+                    || frame.lsn == self.acknowledged;
+                if is_full {
+                    self.commit(open).await?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn show_opened(&mut self, open: &Open) {
+        self.live.applied(open.at, None);
+        self.live.phase(SinkPhase::Running, None);
+        self.live.load_tables(open.tables.iter().map(|(table, at)| (table.clone(), at.rows, at.doubt.clone())));
+        let in_doubt = open.tables.iter().filter(|(_, at)| at.doubt.is_some());
+        self.doubted.extend(in_doubt.map(|(table, _)| table.clone()));
+        self.show_stopped();
+    }
+
     /// Shows the tables that the sink leaves out.
-    fn show_stopped(&self) {
+    pub(super) fn show_stopped(&self) {
         let shown = |(table, why): (&TableName, &StoppedTable)| (table.clone(), why.since, why.reason.clone());
         self.live.stopped(self.sink.stopped().iter().map(shown));
     }
 
-    /// A run that was to bring everything has not, if tables are left out.
-    fn stopped_tables(&self) -> Result<(), Failure> {
-        let stopped = self.sink.stopped();
-        let Some((table, why)) = stopped.first_key_value() else { return Ok(()) };
-        let others = match stopped.len() {
-            1 => String::new(),
-            count => format!(", and {} more tables", count - 1),
-        };
-        Err(Failure::fatal(format!("table '{table}' is not written: {}{others}", why.reason)))
+    /// Whether everything that there will be has been taken.
+    fn has_reached(&self, at: Lsn) -> bool {
+        matches!(*self.goal.borrow(), Goal::Reach(end) if at >= end)
     }
 
     /// Whether nothing will come that would be worth waiting for.
     fn is_ending(&self, at: Lsn) -> bool {
-        self.shutdown.is_cancelled() || matches!(*self.goal.borrow(), Goal::Reach(end) if at >= end)
+        self.shutdown.is_cancelled() || self.has_reached(at)
     }
 
-    /// Finds where to go on, and counts what the target applied without the log knowing.
-    async fn resume_at(
-        &mut self,
-        reader: &Reader,
-        target: crate::sink::TargetState,
-        applied: &mut Applied,
-        catalog: &mut Catalog,
-    ) -> Result<Lsn, Failure> {
-        let cursor = self
-            .wal
-            .cursors()
-            .into_iter()
-            .find(|cursor| cursor.name == self.name)
-            .ok_or_else(|| Failure::fatal(format!("the log has no cursor for sink '{}'", self.name)))?;
-        let positions = *self.wal.positions().borrow();
-        let start = get(reader, &SINK_START.of_sink(&self.name))?.map_or(Lsn::ZERO, |CursorStart(start)| start);
-        let view = LogView {
-            id: self.wal.id(),
-            first: positions.first,
-            durable: positions.durable,
-            cursor: cursor.lsn,
-            start,
-        };
-        let at = resume(&self.name, target, view)?;
-        self.acknowledged = at.max(cursor.lsn);
-        if at > cursor.lsn {
-            let state = applied.add_gap(reader, (cursor.lsn, at), catalog, self.sink.stopped())?;
-            self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
-        } else if at < cursor.lsn {
-            warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "target is older than the cursor, applying again from it");
+    /// The end of a run. One that was to bring everything has not, if tables are left out or in doubt.
+    fn ended(&self, open: &Open) -> Result<Served, Failure> {
+        if self.has_reached(open.at) {
+            self.stopped_tables()?;
+            doubted_tables(&open.tables)?;
         }
-        Ok(at)
+        Ok(Served::Done)
     }
 
-    /// Gives one frame to the sink.
-    async fn take(
-        &mut self,
-        frame: &wal::FrameRef<'_>,
-        round: &mut Round,
-        applied: &mut Applied,
-        catalog: &mut Catalog,
-    ) -> Result<(), Failure> {
-        let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
-        let place = FramePlace { lsn: frame.lsn, position: frame.position };
-        let (mut rows, mut is_barrier) = (0, false);
-        match &decoded.header {
-            FrameHeader::Rows(header) => {
-                rows = header.sections.iter().map(|section| u64::from(section.rows)).sum();
-                for section in &header.sections {
-                    if !self.sink.knows(section.schema) {
-                        self.sink.learn(frame.lsn, section.schema, &mut Schemas::new(catalog)).await?;
-                    }
-                }
-                self.sink.write(place, &decoded, &mut Schemas::new(catalog))?;
-                // Behind the cursor they were counted before the target was restored from an older copy.
-                if frame.lsn > self.acknowledged {
-                    applied.count(&decoded);
-                }
-                // At the end of a transaction the round is committed instead.
-                if !frame.end_of_group && self.sink.pending_bytes() > self.sink.limits().spill_bytes {
-                    self.settle(applied, catalog).await?;
-                    self.sink.spill().await?;
-                }
-            }
-            FrameHeader::Change { origin, change, .. } => {
-                let barrier = self.sink.hand_over() == HandOver::RecordedBatches;
-                if barrier && round.end().is_some() {
-                    self.commit(round, applied, catalog).await?;
-                }
-                self.settle(applied, catalog).await?;
-                self.sink.change(place, origin, change, &mut Schemas::new(catalog)).await?;
-                is_barrier = barrier;
-            }
-            FrameHeader::Mark { .. } | FrameHeader::Check(_) => {}
-        }
-        round.add(frame.lsn, frame.payload.len(), rows, frame.end_of_group, decoded.header.origin().commit_micros);
-        self.live.delivered(frame.lsn);
-        if is_barrier && round.end().is_some() {
-            self.commit(round, applied, catalog).await?;
-            self.settle(applied, catalog).await?;
-        }
-        Ok(())
+    fn stopped_tables(&self) -> Result<(), Failure> {
+        let stopped = self.sink.stopped();
+        let Some((table, why)) = stopped.first_key_value() else { return Ok(()) };
+        let others = and_others(stopped.len());
+        Err(Failure::fatal(format!("table '{table}' is not written: {}{others}", why.reason)))
     }
+}
 
-    /// Commits the round, or sends it on its way if the sink overlaps. The round before it has settled then.
-    async fn commit(&mut self, round: &mut Round, applied: &mut Applied, catalog: &mut Catalog) -> Result<(), Failure> {
-        let Some((end, commit_micros)) = round.end() else { return Ok(()) };
-        self.settle(applied, catalog).await?;
-        if self.sink.hand_over() == HandOver::RecordedBatches {
-            self.record_bounds(end).await?;
-        }
-        self.sink.send(end).await?;
-        self.sent = Some(Sent { end, commit_micros, rows: applied.seal() });
-        self.round_start = end;
-        round.clear();
-        if !self.sink.overlaps() {
-            self.settle(applied, catalog).await?;
-        }
-        Ok(())
-    }
+fn doubted_tables(tables: &Tables) -> Result<(), Failure> {
+    let mut doubted: Vec<_> = tables.iter().filter_map(|(table, at)| Some((table, at.doubt.as_ref()?))).collect();
+    doubted.sort_unstable();
+    let Some((table, why)) = doubted.first() else { return Ok(()) };
+    let others = and_others(doubted.len());
+    Err(Failure::fatal(format!("table '{table}' may differ from its source: {why}{others}"))
+        .hint("the next start reads it again, with replace"))
+}
 
-    /// Waits for the round that was sent, and acknowledges it.
-    async fn settle(&mut self, applied: &mut Applied, catalog: &mut Catalog) -> Result<(), Failure> {
-        let Some(Sent { end, commit_micros, rows }) = self.sent.take() else { return Ok(()) };
-        self.sink.settle().await?;
-        self.progressed = true;
-        let (rows, state) = applied.add(rows, end, catalog, self.sink.stopped())?;
-        if end > self.acknowledged {
-            self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
-            self.acknowledged = end;
-        }
-        for round in rows {
-            self.live.rows(&round.table, round.applied, round.skipped);
-        }
-        for sent in self.sink.take_sent() {
-            self.live.sent(&sent.table, sent.batch);
-        }
-        self.show_stopped();
-        self.live.applied(end, Some(commit_micros));
-        Ok(())
-    }
-
-    /// Where the round begins (the LSN before its first) and ends that may have been sent before a crash.
-    fn recorded_bounds(&self, reader: &Reader) -> Result<Option<(Lsn, Lsn)>, Failure> {
-        let bounds = get(reader, &SINK_ROUND.of_sink(&self.name))?;
-        Ok(bounds.map(|RoundBounds { start, end }| (start, end)))
-    }
-
-    /// Writes down where the round ends before it is sent.
-    async fn record_bounds(&self, end: Lsn) -> Result<(), Failure> {
-        let value = encode(&RoundBounds { start: self.round_start, end })?;
-        self.wal.put_state(vec![(SINK_ROUND.of_sink(&self.name), Some(value))]).await.map_err(unwritable)
-    }
+fn and_others(tables: usize) -> String {
+    if tables > 1 { format!(", and {} more tables", tables - 1) } else { String::new() }
 }
 
 /// Ends when a shutdown has no more time for a target.
@@ -400,31 +304,10 @@ fn nothing_more(durable: &watch::Receiver<wal::Positions>, at: Lsn) -> bool {
     durable.borrow().durable <= at
 }
 
-/// The LSN at which a sink's cursor was created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CursorStart(pub Lsn);
-
-impl Record for CursorStart {
-    const ENTRY: &'static Entry = &SINK_START;
-}
-
-/// The round that a sink was sent last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoundBounds {
-    /// The LSN before its first.
-    pub start: Lsn,
-    /// Its last LSN.
-    pub end: Lsn,
-}
-
-impl Record for RoundBounds {
-    const ENTRY: &'static Entry = &SINK_ROUND;
-}
-
-fn unreadable(error: wal::Error) -> Failure {
+pub(super) fn unreadable(error: wal::Error) -> Failure {
     Failure::fatal("cannot read the log").caused_by(error)
 }
 
-fn unwritable(error: wal::Error) -> Failure {
+pub(super) fn unwritable(error: wal::Error) -> Failure {
     Failure::fatal("the log cannot be written").caused_by(error)
 }

@@ -11,11 +11,12 @@ use wal::{Appender, GroupEnd, LogId, Lsn, Options, Wal};
 
 use super::applied::Applied;
 use super::*;
-use crate::codec::catalog::{Catalog, encode_schema, state_key};
-use crate::codec::frame::{Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
-use crate::codec::version::Epoch;
+use crate::codec::catalog::{Catalog, SchemaRecord};
+use crate::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
+use crate::codec::stored::{SCHEMA, SINK_ROWS, encode};
+use crate::codec::version::{Epoch, FramePlace};
 use crate::error::Failure;
-use crate::model::{Gtid, Origin, SchemaId, TableName, TableSchema};
+use crate::model::{BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, TableName, TableSchema};
 use crate::sink::{HandOver, RoundLimits, Schemas, Sink, StoppedTable, TargetState};
 use crate::telemetry::{SinkLive, SinkPhase};
 
@@ -77,15 +78,15 @@ impl Sink for Memory {
         }))
     }
 
-    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
-        if matches!(self.faults.front(), Some(Fault::Write(at, _)) if *at == lsn)
+    fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        if matches!(self.faults.front(), Some(Fault::Write(at, _)) if *at == place.lsn)
             && let Some(Fault::Write(_, failure)) = self.faults.pop_front()
         {
             return Err(failure);
         }
-        for (section, body) in frame.sections() {
+        for (section, body, _) in frame.sections() {
             schemas.get(section.schema)?;
-            self.round.push((lsn, body.to_vec()));
+            self.round.push((place.lsn, body.to_vec()));
         }
         Ok(())
     }
@@ -98,7 +99,7 @@ impl Sink for Memory {
         Ok(())
     }
 
-    async fn change(&mut self, _: Lsn, _: &Origin, _: &TableChange, _: &mut Schemas<'_>) -> Result<(), Failure> {
+    async fn change(&mut self, _: FramePlace, _: &Origin, _: &TableChange, _: &mut Schemas<'_>) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -144,14 +145,16 @@ fn table() -> TableName {
 }
 
 fn origin() -> Origin {
-    Origin { commit_micros: 7, file_number: 1, pos: 4, gtid: Gtid::Anonymous }
+    let place = SourcePlace::MySql(BinlogPlace { file_number: 1, pos: 4, gtid: Gtid::Anonymous });
+    Origin { commit_micros: 7, place }
 }
 
 /// The header of a frame of one row.
 fn one_row(body: &[u8]) -> Vec<u8> {
     let section = Section { schema: SchemaId(1), op: RowOp::Insert, rows: 1, bytes: body.len().try_into().unwrap() };
     let mut header = Vec::new();
-    encode_header(&FrameHeader::Rows(RowsHeader { origin: origin(), sections: vec![section] }), &mut header).unwrap();
+    let rows = RowsHeader { origin: origin(), audience: Audience::All, sections: vec![section] };
+    encode_header(&FrameHeader::Rows(rows), &mut header).unwrap();
     header
 }
 
@@ -166,7 +169,7 @@ async fn log(directory: &std::path::Path, bodies: &[&[u8]]) -> (Wal, Appender, L
     put(b"f1", GroupEnd::More);
     put(b"f2", GroupEnd::More);
     let last = put(b"f3", GroupEnd::Ends);
-    appender.put_state(&state_key(SchemaId(1)), Some(&encode_schema(&schema).unwrap()));
+    appender.put_state(&SCHEMA.of_number(1), Some(&encode(&SchemaRecord::Known(schema)).unwrap()));
     appender.flush_durable().await.unwrap();
     (wal, appender, last)
 }
@@ -207,8 +210,8 @@ impl Sink for Overlapping {
         self.memory.open(log).await
     }
 
-    fn write(&mut self, lsn: Lsn, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
-        self.memory.write(lsn, frame, schemas)
+    fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        self.memory.write(place, frame, schemas)
     }
 
     fn pending_bytes(&self) -> usize {
@@ -219,9 +222,15 @@ impl Sink for Overlapping {
         self.memory.spill().await
     }
 
-    async fn change(&mut self, lsn: Lsn, _: &Origin, _: &TableChange, _: &mut Schemas<'_>) -> Result<(), Failure> {
+    async fn change(
+        &mut self,
+        place: FramePlace,
+        _: &Origin,
+        _: &TableChange,
+        _: &mut Schemas<'_>,
+    ) -> Result<(), Failure> {
         let commits = self.memory.target.lock().unwrap().commits.clone();
-        self.seen.lock().unwrap().changes.push((lsn, self.sent.is_some(), commits));
+        self.seen.lock().unwrap().changes.push((place.lsn, self.sent.is_some(), commits));
         Ok(())
     }
 
@@ -328,6 +337,12 @@ async fn run(
     Run { target: Arc::clone(target), live, result }
 }
 
+/// What the log holds of the sink's rows: (table, applied, skipped).
+fn applied_and_skipped(reader: &wal::Reader) -> Vec<(TableName, u64, u64)> {
+    let stored = sink_rows(reader, "m").unwrap();
+    stored.into_iter().map(|(table, counts)| (table, counts.applied(), counts.skipped)).collect()
+}
+
 fn expected(bodies: &[&[u8]]) -> Vec<(Lsn, Vec<u8>)> {
     let all = bodies.iter().copied().chain([&b"f1"[..], b"f2", b"f3"]);
     (1..).zip(all).map(|(lsn, body)| (Lsn::new(lsn), body.to_vec())).collect()
@@ -365,7 +380,7 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated_and_still_counted_once()
     let run = deliver(&wal, &Arc::default(), faults, last).await;
     run.result.unwrap();
     assert_eq!(run.target.lock().unwrap().rows, expected(&[b"a", b"b"]));
-    assert_eq!(applied_rows(&wal.reader(), "m").unwrap(), vec![(table(), 5)]);
+    assert_eq!(applied_and_skipped(&wal.reader()), [(table(), 5, 0)]);
     let cursor = wal.cursors().into_iter().find(|cursor| cursor.name == "m").unwrap();
     assert_eq!(cursor.lsn, last);
 }
@@ -432,8 +447,7 @@ async fn rows_of_a_table_that_its_sink_stopped_are_counted_as_skipped_and_the_en
     assert_eq!(run.result.unwrap_err().message, "table 'd.t' is not written: it was altered");
     // The counters go with the cursor, which nobody waits for; this is behind it.
     wal.put_state(Vec::new()).await.unwrap();
-    assert_eq!(skipped_rows(&wal.reader(), "m").unwrap(), vec![(table(), 5)]);
-    assert_eq!(applied_rows(&wal.reader(), "m").unwrap(), vec![]);
+    assert_eq!(applied_and_skipped(&wal.reader()), [(table(), 0, 5)]);
     assert_eq!(run.live.table_rows()[&table()], (0, 5));
     assert_eq!(run.live.stopped_tables()[0].reason, "it was altered");
 }
@@ -480,11 +494,8 @@ async fn a_gap_in_which_tables_stopped_counts_their_rows_up_to_there_as_applied(
 
         assert_eq!(counters.totals()[&table()], (applied, skipped), "stopped since {since}");
         wal.put_state(state).await.unwrap();
-        let stored = |rows: Vec<(TableName, u64)>| rows.first().map_or(0, |(_, rows)| *rows);
-        assert_eq!(stored(applied_rows(&reader, "m").unwrap()), applied, "stopped since {since}");
-        assert_eq!(stored(skipped_rows(&reader, "m").unwrap()), skipped, "stopped since {since}");
-        let keys = [&b"applied/m\0d\0t"[..], b"skipped/m\0d\0t"];
-        wal.put_state(keys.map(|key| (key.to_vec(), None)).to_vec()).await.unwrap();
+        assert_eq!(applied_and_skipped(&reader), [(table(), applied, skipped)], "stopped since {since}");
+        wal.put_state(vec![(SINK_ROWS.of_sink_table("m", &table()), None)]).await.unwrap();
     }
 }
 
@@ -504,7 +515,7 @@ async fn a_round_that_fails_while_the_next_one_is_taken_is_sent_again_and_nothin
     assert_eq!(target.tried, [Lsn::new(2), Lsn::new(2), Lsn::new(4), last]);
     assert_eq!(target.rows, expected(&[b"a", b"b", b"c", b"d"]));
     assert_eq!((target.opened, run.live.errors(), run.live.applied_lsn()), (2, 1, last));
-    assert_eq!(applied_rows(&wal.reader(), "m").unwrap(), vec![(table(), 7)]);
+    assert_eq!(applied_and_skipped(&wal.reader()), [(table(), 7, 0)]);
     assert_eq!(run.live.table_rows()[&table()], (7, 0));
     assert_eq!(wal.cursors().first().unwrap().lsn, last);
 }
@@ -515,7 +526,8 @@ async fn a_change_finds_every_round_before_it_stored_and_none_of_the_rows_behind
     let (wal, mut appender, _) = log(directory.path(), &[b"a"]).await;
     let mut change = Vec::new();
     let truncate = TableChange::Truncate { table: table() };
-    encode_header(&FrameHeader::Change { origin: origin(), change: truncate }, &mut change).unwrap();
+    encode_header(&FrameHeader::Change { origin: origin(), audience: Audience::All, change: truncate }, &mut change)
+        .unwrap();
     let at = appender.append(&[&change], GroupEnd::Ends).unwrap();
     let last = appender.append(&[&one_row(b"z"), b"z"], GroupEnd::Ends).unwrap();
     appender.flush_durable().await.unwrap();
@@ -530,6 +542,6 @@ async fn a_change_finds_every_round_before_it_stored_and_none_of_the_rows_behind
     assert_eq!(target.commits, [Lsn::new(1), Lsn::new(4), at, last]);
     let rows: Vec<_> = expected(&[b"a"]).into_iter().chain([(last, b"z".to_vec())]).collect();
     assert_eq!(target.rows, rows);
-    assert_eq!(applied_rows(&wal.reader(), "m").unwrap(), vec![(table(), 5)]);
+    assert_eq!(applied_and_skipped(&wal.reader()), [(table(), 5, 0)]);
     assert_eq!(wal.cursors().first().unwrap().lsn, last);
 }

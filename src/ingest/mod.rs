@@ -4,33 +4,35 @@
 //! into one commit of the log: the frames of a source transaction, the position behind it, the schemas it names, the
 //! table records, the row counters, and the progress of a snapshot chunk.
 //!
-//! - [`run`]: the loop, its reconnects, and its waits for the log.
-//! - `reading`: one connection's events in order, and when what they make is handed to the log's writer.
-//! - `writer`: frames out of rows; fragments of large transactions.
-//! - `session`: what an item of the decoder does to the log.
-//! - `registry`: which schema each table has at this place of the log.
-//! - `ddl`: what a statement changes.
-//! - `older_rows`: what rows of before a change hold under the new schema.
+//! - [`run`]: the driver: connects, reconnects, waits for the log.
+//! - `reading`: the driver between two reconnects: events, requests and answers in, actions out.
+//! - `questions`: asks the server about tables, beside the stream.
+//! - [`core`]: what an event, a request or an answer does. Pure.
+//! - `group`: everything that the open group does; `frames`: its frames.
+//! - [`ledger`]: the appended end of the log and the position that belongs to it; the only way to write either.
+//! - `tables`: what is known of each table at the end of the last group.
+//! - `pending`: schema ids and questions that wait for an answer.
+//! - `older_rows`: what existing rows hold under a new schema.
 //! - `lineage`: which older column, or which statement, a column comes from.
-//! - `typed`: what statements say of types that the binlog does not tell.
-//! - `disguise`: columns that the binlog calls `BINARY` and that are something else.
+//! - `typed`: what statements say of types that the binlog does not name.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
-//! - `place`: chunks and whole-table reads into the log.
-//! - `state`: what stands beside the frames in the log.
+//! - `state`: the records that are kept beside the frames in the log.
 
-mod ddl;
-mod disguise;
+pub mod core;
+mod frames;
+mod group;
+pub mod ledger;
 mod lineage;
 mod older_rows;
-mod place;
+mod pending;
+mod questions;
 mod reading;
-mod registry;
 mod run;
-mod session;
 mod state;
+mod tables;
 mod typed;
 mod windows;
-mod writer;
 
+pub use pending::AskId;
 pub use run::{Ingest, Until, Wiring};
 pub use state::{Counts, Reread, asked, counts, known_tables, rereads, stored_position};

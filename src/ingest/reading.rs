@@ -1,80 +1,93 @@
-//! Reading one connection's stream: events in order, looks at the clock and at the snapshot's requests at boundaries between
-//! transactions, and when what has gathered is handed to the log.
+//! Reading one connection's stream: the driver of the core between two reconnects.
 //!
-//! Steady state: events that are ready are taken without waiting; what they make is handed over when 1 MiB has gathered,
+//! Steady state: events that are ready are taken without waiting; what they make is handed to the log when 1 MiB has gathered,
 //! when [`FLUSH_EVERY`] has passed, or when the stream runs dry, whichever is first. So a burst shares commits and a single
-//! transaction is durable a moment after it was read.
+//! transaction is durable a moment after it was read. Requests of snapshot readers and answers about tables are taken at boundaries
+//! between transactions.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+use tracing::{debug, info};
+
+use super::core::{Action, Chunk, Rows};
+use super::ledger::{Boundary, Log as _};
+use super::questions::Questions;
 use super::run::{Ended, Ingest};
-use super::session::Session;
 use crate::backoff::Backoff;
 use crate::error::Failure;
-use crate::model::{FilePos, Origin};
-use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent, TableSlot, kind};
+use crate::model::{FilePos, SourcePosition};
+use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent};
 use crate::source::mysql::ddl::SqlMode;
-use crate::source::mysql::snapshot::handoff::Request;
-use crate::telemetry::now_micros;
+use crate::source::mysql::snapshot::handoff::{ExactRead, Paused, Placed, Request, WindowId};
+use crate::telemetry::{SourcePhase, now_micros};
 
 /// Longest time that what was read waits for more, while more keeps coming.
 const FLUSH_EVERY: Duration = Duration::from_millis(10);
-/// Events between two looks at the clock and at the requests of snapshot readers.
+/// Bytes handed to the log's writer at once. Below, commits are small and many; above, memory and latency grow.
+const FLUSH_BYTES: usize = 1 << 20;
+/// Events between two looks at the clock, at requests and at answers.
 const LOOK_EVERY: u32 = 64;
+/// Time between two looks at rows that wait for an answer, when the stream has nothing to say.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// What the loop keeps between events.
-pub(super) struct Reading {
+/// One connection's worth of reading.
+pub(super) struct Session<'a> {
+    ctx: &'a mut Ingest,
+    questions: Questions,
     /// Where `CaughtUp` ends.
     target: Option<FilePos>,
-    /// Registry index of each of the decoder's slots.
-    slots: Vec<Option<usize>>,
+    /// Readers that wait to hear what became of their chunk.
+    readers: HashMap<WindowId, oneshot::Sender<Placed>>,
+    /// A whole-table read whose position the stream has not come to.
+    exact: Option<ExactRead>,
     /// When it was last handed over.
     flushed: Instant,
-    /// Something was read since.
-    dirty: bool,
-    /// The decoder stands behind a group that has not been ended here.
-    ahead: bool,
 }
 
-impl Reading {
+impl<'a> Session<'a> {
     /// From the start of a stream; `target` is where the loop has caught up.
-    pub(super) fn new(target: Option<FilePos>) -> Self {
-        Self { target, slots: Vec::new(), flushed: Instant::now(), dirty: true, ahead: false }
+    pub(super) fn new(ctx: &'a mut Ingest, questions: Questions, target: Option<FilePos>) -> Self {
+        Self { ctx, questions, target, readers: HashMap::new(), exact: None, flushed: Instant::now() }
     }
 
-    /// Whether the decoder stands behind a group that has not been ended here.
-    pub(super) fn is_ahead(&self) -> bool {
-        self.ahead
-    }
-}
-
-impl Session<'_> {
     /// Reads until the loop ends.
     pub(super) async fn read(
         &mut self,
         stream: &mut BinlogStream,
         decoder: &mut Decoder,
-        reading: &mut Reading,
         backoff: &mut Backoff,
     ) -> Result<Ended, Failure> {
         let mut since_look = 0_u32;
         let mut filtered = 0_u64;
         let mut events = 0_u64;
+        self.ctx.set_time();
+        self.act().await?;
         loop {
             let event = match stream.try_next()? {
                 Some(event) => event,
                 None => {
                     self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
                     if decoder.at_boundary() {
-                        if let Some(ended) = self.settle(decoder, reading, true).await? {
+                        self.look().await?;
+                        if let Some(ended) = self.settle(decoder, true).await? {
                             return Ok(ended);
                         }
+                        let looks_again = self.ctx.core.has_to_look();
                         tokio::select! {
                             event = stream.next() => event?,
-                            Some(request) = self.ctx.requests.recv(), if knows_its_file(decoder) => {
-                                self.serve_one(request, decoder, reading).await?;
+                            Some(request) = self.ctx.requests.recv(), if self.ctx.core.knows_its_file() => {
+                                self.serve(request).await?;
                                 continue;
                             }
+                            answer = self.questions.answer() => {
+                                self.ctx.set_time();
+                                self.ctx.core.answer(answer)?;
+                                self.act().await?;
+                                continue;
+                            }
+                            () = tokio::time::sleep(LOOK_AGAIN), if looks_again => continue,
                             () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
                             () = Ingest::snapshot_changed(&mut self.ctx.until) => continue,
                         }
@@ -88,8 +101,7 @@ impl Session<'_> {
             };
             events += 1;
             since_look += 1;
-            reading.dirty = true;
-            filtered += u64::from(self.event(&event, decoder, reading).await?);
+            filtered += u64::from(self.event(&event, decoder).await?);
             if !decoder.at_boundary() {
                 // A transaction of tables that are not captured may be long, and never comes to a flush.
                 if since_look.is_multiple_of(LOOK_EVERY) && self.ctx.shutdown.is_cancelled() {
@@ -100,13 +112,14 @@ impl Session<'_> {
             if since_look >= LOOK_EVERY {
                 since_look = 0;
                 backoff.reset();
-                while knows_its_file(decoder)
+                self.look().await?;
+                while self.ctx.core.knows_its_file()
                     && let Ok(request) = self.ctx.requests.try_recv()
                 {
-                    self.serve_one(request, decoder, reading).await?;
+                    self.serve(request).await?;
                 }
-                if (reading.flushed.elapsed() >= FLUSH_EVERY || self.ctx.writer.wants_flush())
-                    && let Some(ended) = self.settle(decoder, reading, false).await?
+                if (self.flushed.elapsed() >= FLUSH_EVERY || self.wants_flush())
+                    && let Some(ended) = self.settle(decoder, false).await?
                 {
                     return Ok(ended);
                 }
@@ -114,164 +127,265 @@ impl Session<'_> {
         }
     }
 
-    /// At a boundary: what was read is handed over; says whether that was all there is to do.
-    async fn settle(&mut self, decoder: &Decoder, reading: &mut Reading, dry: bool) -> Result<Option<Ended>, Failure> {
-        if reading.dirty {
-            self.checkpoint_and_flush(&decoder.position()).await?;
-            reading.dirty = false;
-            reading.flushed = Instant::now();
+    /// At a boundary: takes what answers there are, and looks at what waits for the time or for the stream.
+    async fn look(&mut self) -> Result<(), Failure> {
+        self.ctx.set_time();
+        while let Some(answer) = self.questions.try_answer() {
+            self.ctx.core.answer(answer)?;
         }
-        self.ctx.live.source.read(decoder.origin().commit_micros, now_micros());
+        if self.ctx.core.has_to_look() {
+            self.ctx.core.look()?;
+        }
+        self.act().await
+    }
+
+    fn wants_flush(&self) -> bool {
+        self.ctx.core.log().pending_bytes() >= FLUSH_BYTES
+    }
+
+    /// At a boundary: what was read is handed over; says whether that was all there is to do.
+    async fn settle(&mut self, decoder: &Decoder, dry: bool) -> Result<Option<Ended>, Failure> {
+        self.hand_over().await?;
+        self.ctx.live.source.read(decoder.commit_micros(), now_micros());
         if dry {
             self.ctx.live.source.caught_up(now_micros());
         }
         if self.ctx.shutdown.is_cancelled() {
             return Ok(Some(Ended::Stopped));
         }
-        let idle = self.ctx.waiting.is_empty() && self.ctx.exact.is_none() && self.ctx.snapshot_is_done();
-        if let Some(target) = reading.target.as_ref().filter(|_| idle) {
-            let (file, pos) = decoder.boundary();
-            let at = FilePos { file: file.to_owned(), pos };
-            if at.reaches(target) != Some(false) {
-                return Ok(Some(Ended::CaughtUp));
-            }
+        let idle = !self.ctx.core.has_chunks()
+            && self.exact.is_none()
+            && !self.ctx.core.waits_for_answers()
+            && self.ctx.snapshot_is_done();
+        if let Some(target) = self.target.as_ref().filter(|_| idle)
+            && self.ctx.core.reaches(target)?
+        {
+            return Ok(Some(Ended::CaughtUp));
         }
         Ok(None)
     }
 
-    async fn serve_one(
-        &mut self,
-        request: Request,
-        decoder: &mut Decoder,
-        reading: &mut Reading,
-    ) -> Result<(), Failure> {
-        self.serve(request, &decoder.position(), &placed(decoder)).await?;
-        reading.dirty = true;
-        self.tell_forgotten(decoder);
+    /// Hands over what has ended, with its position, and shows its counters.
+    async fn hand_over(&mut self) -> Result<(), Failure> {
+        for (table, counts) in self.ctx.core.changed_counts() {
+            self.ctx.live.table(table).set(counts.shown());
+        }
+        if self.ctx.core.seal()? {
+            self.ctx.flush().await?;
+        }
+        self.flushed = Instant::now();
+        self.ctx.start_jobs();
         Ok(())
     }
 
     /// Takes one event; true if it was rows of a table that is not captured.
-    async fn event(
-        &mut self,
-        event: &RawEvent<'_>,
-        decoder: &mut Decoder,
-        reading: &mut Reading,
-    ) -> Result<bool, Failure> {
-        if event.header.kind == kind::QUERY && may_be_a_statement(event.data) && !self.ctx.writer.is_fragmented() {
-            // Decoding it may move the decoder's position behind it.
-            self.save_position(&decoder.position())?;
-        }
+    async fn event(&mut self, event: &RawEvent<'_>, decoder: &mut Decoder) -> Result<bool, Failure> {
+        let core = &mut self.ctx.core;
         match decoder.decode(event)? {
             Item::Nothing | Item::Begin | Item::Heartbeat => {
                 // A position can pass a chunk's without a transaction: rotation, heartbeats.
                 if decoder.at_boundary() {
-                    self.place(decoder, false).await?;
+                    core.pass(boundary(decoder))?;
+                    self.passed(false).await?;
                 }
             }
-            Item::Rows { slot, op, images } => {
-                let slot_index = usize::try_from(slot.0).unwrap_or(usize::MAX);
-                let index = match reading.slots.get(slot_index).copied().flatten() {
-                    Some(index) => index,
-                    None => self.bind(slot, slot_index, decoder, reading)?,
-                };
-                if self.must_save_position(images.len()) {
-                    self.save_position(&decoder.position())?;
+            Item::Rows { slot, op, rows, images } => {
+                let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
+                core.rows(slot, Rows { op, rows, images: &images }, &decoder.origin())?;
+                if core.is_fragmented() && core.log().pending_bytes() >= FLUSH_BYTES {
+                    if self.ctx.shutdown.is_cancelled() {
+                        return Err(Failure::retry("stopped inside a transaction"));
+                    }
+                    self.ctx.core.seal()?;
+                    self.ctx.flush().await?;
                 }
-                self.stream_rows(index, op, &images, &decoder.origin()).await?;
             }
             Item::Schema { slot, schema } => {
-                if self.must_save_position(usize::MAX / 2) {
-                    self.save_position(&decoder.position())?;
-                }
-                self.schema(&schema, &decoder.origin()).await?;
-                let slot_index = usize::try_from(slot.0).unwrap_or(usize::MAX);
-                self.bind(slot, slot_index, decoder, reading)?;
+                let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
+                core.table_map(slot, &schema, &decoder.origin())?;
             }
             Item::Filtered { .. } => return Ok(true),
             Item::Statement(statement) => {
-                reading.ahead = !statement.in_transaction;
                 let mode = SqlMode::from_bits(statement.sql_mode);
                 let origin = decoder.origin();
-                self.statement(&statement.sql, &statement.database, mode, &origin).await?;
+                core.statement(&statement.sql, &statement.database, mode, &origin)?;
                 if !statement.in_transaction {
-                    self.end_of_group(decoder, reading).await?;
+                    self.end_of_group(decoder).await?;
                 }
             }
-            Item::Commit => self.end_of_group(decoder, reading).await?,
+            Item::Commit => self.end_of_group(decoder).await?,
             Item::Rollback => {
-                self.roll_back(&decoder.position()).await?;
-                reading.slots.clear();
-                self.tell_forgotten(decoder);
+                core.roll_back(boundary(decoder), &decoder.origin(), Some(decoder.gtid()))?;
+                self.passed(false).await?;
+            }
+            Item::CutOff => {
+                core.roll_back(boundary(decoder), &decoder.origin(), None)?;
+                self.passed(false).await?;
             }
         }
         Ok(false)
     }
 
-    async fn end_of_group(&mut self, decoder: &mut Decoder, reading: &mut Reading) -> Result<(), Failure> {
-        let exact = self.ctx.exact.as_ref().map(|read| read.table.clone());
-        let touched = exact.is_some_and(|table| self.touches(&table));
-        reading.ahead = true;
-        self.end_group(&decoder.origin())?;
-        reading.ahead = false;
-        if !self.forgotten.is_empty() {
-            self.tell_forgotten(decoder);
-            reading.slots.clear();
-        }
-        self.place(decoder, touched).await
+    async fn end_of_group(&mut self, decoder: &Decoder) -> Result<(), Failure> {
+        let core = &mut self.ctx.core;
+        let touched = self.exact.as_ref().is_some_and(|read| core.touches(&read.table));
+        core.commit(boundary(decoder), &decoder.origin(), decoder.gtid())?;
+        self.passed(touched).await
     }
 
-    /// Places what waits for the stream to come here.
-    async fn place(&mut self, decoder: &mut Decoder, touched: bool) -> Result<(), Failure> {
-        if self.ctx.waiting.is_empty() && self.ctx.exact.is_none() {
-            return Ok(());
+    /// The stream is at another boundary. `touched`: the group that just ended changed the table that is read whole.
+    async fn passed(&mut self, touched: bool) -> Result<(), Failure> {
+        if self.exact.is_some() {
+            self.place_exact(touched).await?;
         }
-        let (at, origin) = (decoder.position(), placed(decoder));
-        self.place_exact(&at, touched, &origin).await?;
-        self.place_waiting(&at, &origin).await?;
-        self.tell_forgotten(decoder);
+        if self.ctx.core.has_actions() { self.act().await } else { Ok(()) }
+    }
+
+    /// Does what the core asks for.
+    async fn act(&mut self) -> Result<(), Failure> {
+        for action in self.ctx.core.take_actions() {
+            match action {
+                Action::Describe { table, ask } => self.questions.describe(ask, table),
+                Action::AskEngine { table } => self.questions.engine(table),
+                Action::Placed { window, placed } => {
+                    if let Some(reader) = self.readers.remove(&window) {
+                        answer(reader, placed);
+                    }
+                }
+                Action::Reread(reread) => {
+                    self.ctx.jobs.push(reread);
+                    self.ctx.show_outstanding();
+                }
+                Action::Store(records) => self.ctx.store(records).await?,
+            }
+        }
         Ok(())
     }
 
-    fn tell_forgotten(&mut self, decoder: &mut Decoder) {
-        for table in self.forgotten.drain(..) {
-            decoder.forget(&table);
+    /// Serves one request of the snapshot readers. Only at a boundary.
+    async fn serve(&mut self, request: Request) -> Result<(), Failure> {
+        self.ctx.set_time();
+        match request {
+            Request::OpenWindow { table, window, reply } => {
+                self.ctx.core.open_window(window, &table);
+                if reply.send(self.ctx.core.position()).is_err() {
+                    self.ctx.core.close_window(window);
+                }
+            }
+            Request::CloseWindow { window } => self.ctx.core.close_window(window),
+            Request::PlaceChunk { window, schema, images, high, progress, reply } => {
+                self.readers.insert(window, reply);
+                self.ctx.core.chunk(Chunk { window, schema, images, high, progress })?;
+            }
+            Request::Pause { reply } => self.pause(reply).await?,
+            Request::Mark { mark, progress, reply } => {
+                self.ctx.core.mark(mark, progress)?;
+                self.ctx.show_outstanding();
+                // A reader that hears that a table is done finds its rows durable.
+                self.hand_over().await?;
+                self.ctx.durable().await?;
+                answer(reply, ());
+            }
         }
+        self.act().await
     }
 
-    fn bind(
-        &mut self,
-        slot: TableSlot,
-        slot_index: usize,
-        decoder: &Decoder,
-        reading: &mut Reading,
-    ) -> Result<usize, Failure> {
-        let name =
-            decoder.table(slot).ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))?;
-        let index = self.ctx.registry.index(name);
-        if reading.slots.len() <= slot_index {
-            reading.slots.resize(slot_index + 1, None);
+    /// Waits until the reader has a position, which is where the stream goes before it places the rows.
+    async fn pause(&mut self, reply: oneshot::Sender<Paused>) -> Result<(), Failure> {
+        // What is appended becomes durable meanwhile.
+        self.hand_over().await?;
+        let at = self.ctx.core.position();
+        let (exact, told) = oneshot::channel();
+        if reply.send(Paused { at: at.clone(), exact }).is_err() {
+            return Ok(());
         }
-        if let Some(bound) = reading.slots.get_mut(slot_index) {
-            *bound = Some(index);
+        let read = tokio::select! {
+            read = told => read.ok(),
+            () = self.ctx.shutdown.cancelled() => None,
+        };
+        let Some(read) = read else { return Ok(()) };
+        if !is_at_or_after(&read.at, &at)? {
+            answer(read.reply, Placed::Discarded);
+            return Ok(());
         }
-        Ok(index)
+        self.exact = Some(read);
+        self.place_exact(false).await
+    }
+
+    /// Places the whole-table read if the stream is at its position. `touched`: the group that just ended changed its table.
+    async fn place_exact(&mut self, touched: bool) -> Result<(), Failure> {
+        let Some(read) = self.exact.take() else { return Ok(()) };
+        if !self.ctx.core.reaches(&read.at)? {
+            self.exact = Some(read);
+            return Ok(());
+        }
+        if touched && !self.ctx.core.is_at(&read.at) {
+            answer(read.reply, Placed::Discarded);
+            return Ok(());
+        }
+        self.ctx.live.source.phase(SourcePhase::ReadingTable, None);
+        let placed = self.append_exact(read).await;
+        self.ctx.live.source.phase(SourcePhase::Streaming, None);
+        placed
+    }
+
+    async fn append_exact(&mut self, read: ExactRead) -> Result<(), Failure> {
+        let ExactRead { table, schema, replace, mut pieces, progress, reply, .. } = read;
+        self.ctx.set_time();
+        self.ctx.core.begin_whole(&schema, replace)?;
+        let mut total = 0_u32;
+        loop {
+            let piece = tokio::select! {
+                piece = pieces.recv() => piece,
+                () = self.ctx.shutdown.cancelled() => {
+                    // Not finished: the next start replaces what came so far.
+                    answer(reply, Placed::Discarded);
+                    return Ok(());
+                }
+            };
+            match piece {
+                None => break,
+                Some(Ok(images)) => {
+                    total = total.saturating_add(images.rows);
+                    self.ctx.core.whole_rows(&table, &images)?;
+                    self.hand_over().await?;
+                }
+                Some(Err(failure)) => {
+                    info!(%table, error = %failure.chain(), "whole-table read broke off, it is read again");
+                    answer(reply, Placed::Discarded);
+                    return Ok(());
+                }
+            }
+        }
+        self.ctx.core.end_whole(&table, progress)?;
+        answer(reply, Placed::Appended { kept: total, superseded: 0 });
+        Ok(())
+    }
+
+    /// Ends the questions. Readers whose chunk was not placed are answered by the core when it hears that the stream is gone.
+    pub(super) async fn close(mut self) -> Result<(), Failure> {
+        self.ctx.core.disconnected()?;
+        self.act().await?;
+        self.questions.close().await;
+        Ok(())
     }
 }
 
-/// Whether a `QUERY` event can be more than the begin or end of a transaction, which every transaction has.
-fn may_be_a_statement(data: &[u8]) -> bool {
-    // The statement follows the default database and its terminating zero byte.
-    !data.ends_with(b"\0BEGIN") && !data.ends_with(b"\0COMMIT")
+/// Tells a reader what became of its request. A reader that is gone, because it was stopped, does not need to know.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    if reply.send(value).is_err() {
+        debug!("a snapshot reader was gone before it was answered");
+    }
 }
 
-/// Whether positions of other connections can be compared with the stream's: after a start by GTID the server names its
-/// file with the first group or heartbeat.
-fn knows_its_file(decoder: &Decoder) -> bool {
-    !decoder.boundary().0.is_empty()
+fn boundary(decoder: &Decoder) -> Boundary<'_> {
+    let (file, file_created, pos) = decoder.boundary_place();
+    Boundary { file, file_created, pos }
 }
 
-/// Origin of frames that a snapshot places here: the stream's position, and the time of ours.
-fn placed(decoder: &Decoder) -> Origin {
-    Origin { commit_micros: now_micros(), ..decoder.origin() }
+fn is_at_or_after(place: &FilePos, at: &SourcePosition) -> Result<bool, Failure> {
+    let at = FilePos { file: at.file.clone(), pos: at.pos };
+    place.reaches(&at).ok_or_else(|| {
+        Failure::fatal(format!("cannot order binlog files '{}' and '{}': a name has no number", at.file, place.file))
+    })
 }

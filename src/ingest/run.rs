@@ -3,34 +3,31 @@
 //! A connection's stream is read by [`super::reading`]. What waits for the log waits here: while it is full that is shown, and ends
 //! when told to stop.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wal::{Appender, Lsn, Reader, Wal};
 
-use super::place::WaitingChunk;
-use super::reading::Reading;
-use super::registry::Registry;
-use super::session::Session;
-use super::state::{Reread, rereads, stored_position};
-use super::windows::Windows;
-use super::writer::LogWriter;
+use super::core::{Core, Facts, Settings};
+use super::ledger::WalLog;
+use super::questions::Questions;
+use super::reading::Session;
+use super::state::{Reread, stored_position};
 use crate::backoff::Backoff;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
-use crate::model::{FilePos, SourcePosition, TableName};
+use crate::model::{FilePos, SourcePosition};
 use crate::source::mysql::binlog::{BinlogStream, Decoder};
 use crate::source::mysql::meet::Met;
 use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::server::ServerInfo;
-use crate::source::mysql::snapshot::handoff::{ExactRead, Request};
-use crate::source::mysql::snapshot::{SnapshotStatus, is_unfinished, state_key};
+use crate::source::mysql::snapshot::SnapshotStatus;
+use crate::source::mysql::snapshot::handoff::Request;
 use crate::source::mysql::start;
-use crate::telemetry::{Live, SourcePhase};
+use crate::telemetry::{Live, SourcePhase, now_micros};
 
 /// What a log that is not full takes at most for what was handed over. Behind it a stop does not wait for the log.
 const GRACE: Duration = Duration::from_secs(1);
@@ -54,20 +51,14 @@ pub struct Ingest {
     pub(super) plan: SourcePlan,
     /// The connection of the first contact, until the stream takes it.
     met: Option<Met>,
+    wal: Wal,
     reader: Reader,
-    pub(super) writer: LogWriter,
-    pub(super) registry: Registry,
-    pub(super) windows: Windows,
-    pub(super) waiting: Vec<WaitingChunk>,
-    pub(super) exact: Option<ExactRead>,
+    pub(super) core: Core<WalLog>,
     pub(super) requests: mpsc::Receiver<Request>,
     jobs_out: mpsc::UnboundedSender<Reread>,
-    /// Re-reads asked for in the open group.
-    pub(super) rereads: Vec<Reread>,
-    /// Re-reads of finished groups, started once these are durable.
+    /// Re-reads of finished groups, started once these are handed over.
     pub(super) jobs: Vec<Reread>,
-    /// Tables to be read again whose snapshot has not begun, and whether the sinks' rows are to be replaced.
-    pub(super) outstanding: HashMap<TableName, bool>,
+    started: Instant,
     pub(super) live: Arc<Live>,
     pub(super) shutdown: CancellationToken,
     pub(super) until: Until,
@@ -114,28 +105,30 @@ impl Ingest {
     /// When the log cannot be read.
     pub fn new(plan: SourcePlan, wiring: Wiring) -> Result<Self, Failure> {
         let reader = wiring.wal.reader();
-        let registry = Registry::load(&reader)?;
+        let settings = Settings {
+            filter: plan.filter.clone(),
+            describe_wait: u64::try_from(plan.describe_wait.as_millis()).unwrap_or(u64::MAX),
+            frame_bytes: Settings::FRAME_BYTES,
+        };
+        let log = WalLog::new(wiring.appender, reader.clone());
+        let core = Core::load(log, &reader, settings, facts(&wiring.met.server))?;
         Ok(Self {
             plan,
             met: Some(wiring.met),
-            writer: LogWriter::new(wiring.appender),
-            registry,
-            windows: Windows::default(),
-            waiting: Vec::new(),
-            exact: None,
+            wal: wiring.wal,
+            reader,
+            core,
             requests: wiring.requests,
             jobs_out: wiring.jobs,
-            rereads: Vec::new(),
             jobs: Vec::new(),
-            outstanding: rereads(&reader)?.into_iter().map(|reread| (reread.table, reread.replace)).collect(),
+            started: Instant::now(),
             live: wiring.live,
             shutdown: wiring.shutdown,
             until: wiring.until,
-            reader,
         })
     }
 
-    /// Runs until told to stop, caught up, or failed. Gives the last LSN of the log.
+    /// Runs until told to stop, caught up, or failed. Returns the last LSN of the log.
     ///
     /// # Errors
     /// The failure that stopped the stream. Failures worth a retry are retried without end.
@@ -145,16 +138,13 @@ impl Ingest {
             let ended = self.session(&mut backoff).await;
             match ended {
                 Ok(Ended::CaughtUp | Ended::Stopped) => {
-                    self.writer.abort().await?;
                     self.make_durable(Patience::UntilStopped).await?;
                     self.live.source.phase(SourcePhase::Stopped, None);
                     return Ok(self.reader.positions().durable);
                 }
                 Err(failure) if failure.class == ErrorClass::Retry => {
-                    self.writer.abort().await?;
-                    if self.make_durable(Patience::UntilStopped).await? {
-                        self.forget_open_work()?;
-                    }
+                    self.make_durable(Patience::UntilStopped).await?;
+                    self.start_jobs();
                     if self.shutdown.is_cancelled() {
                         self.live.source.phase(SourcePhase::Stopped, Some(failure.chain()));
                         return Ok(self.reader.positions().durable);
@@ -172,22 +162,11 @@ impl Ingest {
                     // First: a full log may not take what was read before it.
                     error!(error = %failure.chain(), "source stopped");
                     self.live.source.phase(SourcePhase::Failed, Some(failure.chain()));
-                    self.writer.abort().await?;
                     self.make_durable(Patience::Moment).await?;
                     return Err(failure);
                 }
             }
         }
-    }
-
-    /// Back to the last finished group: what was open is forgotten, in the log and here.
-    fn forget_open_work(&mut self) -> Result<(), Failure> {
-        self.reload_registry()?;
-        self.rereads.clear();
-        self.windows.invalidate_all();
-        self.exact = None;
-        self.start_jobs();
-        Ok(())
     }
 
     /// Hands what has gathered to the log; waits while the log is full.
@@ -197,13 +176,15 @@ impl Ingest {
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
-            done = show_full(&self.live, &self.reader, self.writer.flush()) => done,
+            done = show_full(&self.live, &self.reader, self.core.log_mut().flush()) => done,
             () = stopped => Err(Failure::retry("stopped while the log was full")),
         }
     }
 
-    /// Makes what has gathered durable; false when it gave up. Then it is still at the source, before the position in the log.
-    async fn make_durable(&mut self, patience: Patience) -> Result<bool, Failure> {
+    /// Makes what has ended durable, with its position, unless the log does not take it in time. Then it is still at the source, after
+    /// the position in the log.
+    async fn make_durable(&mut self, patience: Patience) -> Result<(), Failure> {
+        self.core.seal()?;
         let enough = async {
             match patience {
                 Patience::UntilStopped => self.shutdown.cancelled().await,
@@ -212,10 +193,10 @@ impl Ingest {
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
-            done = show_full(&self.live, &self.reader, self.writer.flush_durable()) => done.map(|()| true),
+            done = show_full(&self.live, &self.reader, self.core.log_mut().flush_durable()) => done,
             () = enough => {
                 warn!("the log has not taken what was read last, so it is left to the next start");
-                Ok(false)
+                Ok(())
             }
         }
     }
@@ -223,13 +204,13 @@ impl Ingest {
     /// Waits until everything handed over is durable.
     pub(super) async fn durable(&mut self) -> Result<(), Failure> {
         tokio::select! {
-            done = show_full(&self.live, &self.reader, self.writer.flush_durable()) => done,
+            done = show_full(&self.live, &self.reader, self.core.log_mut().flush_durable()) => done,
             () = self.shutdown.cancelled() => Err(Failure::retry("stopped before the log was durable")),
         }
     }
 
     pub(super) fn show_outstanding(&self) {
-        self.live.snapshot.set_asked(self.outstanding.keys().cloned().collect());
+        self.live.snapshot.set_asked(self.core.asked_reads().cloned().collect());
     }
 
     /// Gives re-reads of finished groups to the snapshot readers.
@@ -243,19 +224,16 @@ impl Ingest {
         }
     }
 
-    /// What is known of the tables, as of the last durable group.
-    pub(super) fn reload_registry(&mut self) -> Result<(), Failure> {
-        self.registry = Registry::load(&self.reader)?;
-        Ok(())
+    /// Stores records at once, also while the log is full.
+    pub(super) async fn store(&self, records: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), Failure> {
+        let records = records.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        self.wal.put_state(records).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))
     }
 
-    /// Whether the table is still to be read, in whole or in part.
-    pub(super) fn snapshot_unfinished(&self, table: &TableName) -> Result<bool, Failure> {
-        let value = self
-            .reader
-            .state(&state_key(table))
-            .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
-        value.map_or(Ok(false), |value| is_unfinished(table, &value))
+    /// Tells the core what time it is.
+    pub(super) fn set_time(&mut self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.core.set_time(now, now_micros());
     }
 
     /// Whether no table is still to be read. One that cannot be read is not waited for: the run ends with its error.
@@ -264,7 +242,7 @@ impl Ingest {
             Until::Stopped => false,
             Until::CaughtUp { snapshot } => {
                 let status = snapshot.borrow();
-                status.is_settled() && self.outstanding.keys().all(|table| status.has_failed(table))
+                status.is_settled() && self.core.asked_reads().all(|table| status.has_failed(table))
             }
         }
     }
@@ -288,19 +266,15 @@ impl Ingest {
             opened = self.open() => opened?,
             () = shutdown.cancelled() => return Ok(Ended::Stopped),
         };
-        let Opened { server, left_at, mut stream, mut decoder, target } = opened;
+        let Opened { server, from, end, mut stream, mut decoder, target } = opened;
         self.live.source.phase(SourcePhase::Streaming, None);
-        let mut session = Session::new(self, server);
-        session.goes_on(&left_at).await?;
-        let mut reading = Reading::new(target);
-        let ended = session.read(&mut stream, &mut decoder, &mut reading, backoff).await;
-        // Whatever ended it: the groups that have ended become durable together with the position behind them, and
-        // nothing of the open one does. Where the decoder is ahead of them, their position was saved before.
-        session.abort().await?;
-        if !reading.is_ahead() {
-            session.save_position(&decoder.position())?;
-        }
-        session.close().await;
+        self.set_time();
+        self.core.connected(facts(&server), &from, end.as_ref())?;
+        let questions = Questions::new(self.plan.clone(), server);
+        let mut session = Session::new(self, questions, target);
+        let ended = session.read(&mut stream, &mut decoder, backoff).await;
+        // Whatever ended it: the groups that have ended stay, together with the position after them, and nothing of the open one does.
+        session.close().await?;
         ended
     }
 
@@ -318,24 +292,32 @@ impl Ingest {
             Until::Stopped => None,
             Until::CaughtUp { .. } => Some(binlog_end(&mut conn, &server).await?),
         };
+        let end =
+            if self.core.needs_end(&server.identity) { Some(binlog_end(&mut conn, &server).await?) } else { None };
         let collations = Arc::clone(&server.collations);
         let decoder = Decoder::new(&from, self.plan.filter.clone(), collations)
             .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
         let stream = BinlogStream::open(conn, &from, self.plan.server_id).await?;
         info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
-        Ok(Opened { server, left_at: stored, stream, decoder, target })
+        Ok(Opened { server, from: from.position, end, stream, decoder, target })
     }
 }
 
 /// A stream that can be read.
 struct Opened {
     server: ServerInfo,
-    /// Where the stream was left, perhaps on another server.
-    left_at: SourcePosition,
+    /// Where it continues.
+    from: SourcePosition,
+    /// The end of the server's binlog, where the core needs it.
+    end: Option<FilePos>,
     stream: BinlogStream,
     decoder: Decoder,
     /// Where `CaughtUp` ends.
     target: Option<FilePos>,
+}
+
+fn facts(server: &ServerInfo) -> Facts {
+    Facts { flavour: server.flavour, version: server.version, identity: server.identity.clone() }
 }
 
 /// Waits for the log, and shows it while the log is full. What was shown before comes back also when the wait is given up.

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::lineage::ColumnSteps;
 use super::typed::Typed;
+use crate::codec::state::State;
 use crate::codec::stored::{self, COUNT, Entry, REREAD, Record, SOURCE_POSITION, StoredPosition, TABLE, TYPES};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
+use crate::telemetry::SourceRows;
 
 impl Record for Counts {
     const ENTRY: &'static Entry = &COUNT;
@@ -28,22 +30,31 @@ impl Record for Typed {
 
 /// Row changes of one table, counted once per source transaction that is in the log.
 ///
-/// `read = appended + filtered`: filtered are snapshot rows that the stream had already replaced when their chunk was placed.
+/// `read = appended + filtered + left_out`. `read` is counted by walking the source's events and answers, `appended` from the
+/// headers of the frames that went into the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Rows that came from the source.
     pub read: u64,
-    /// Rows that stand in the log.
+    /// Rows that are in the log.
     pub appended: u64,
-    /// Rows left out.
+    /// Snapshot rows that the stream had already replaced when their chunk was placed.
     pub filtered: u64,
+    /// Rows left out because their schema could not be known in time, or their transaction was dropped: the table is read again.
+    pub left_out: u64,
 }
 
 impl Counts {
+    /// As `status` shows them.
+    pub fn shown(self) -> SourceRows {
+        SourceRows { read: self.read, appended: self.appended, filtered: self.filtered, left_out: self.left_out }
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.read += other.read;
         self.appended += other.appended;
         self.filtered += other.filtered;
+        self.left_out += other.left_out;
     }
 }
 
@@ -65,32 +76,22 @@ pub(super) struct TableRecord {
     pub(super) schema: Option<SchemaId>,
     /// What DDL whose resulting schema could not be read in time did to its columns, in order.
     pub(super) steps: Vec<ColumnSteps>,
-    /// A DDL of the table could not be followed exactly: rows of before it are read again once the schema is known.
+    /// A statement could not be followed exactly: existing rows are read again once the schema is known.
     pub(super) reread: bool,
-}
-
-pub(super) fn table_key(table: &TableName) -> Vec<u8> {
-    TABLE.of_table(table)
-}
-
-pub(super) fn typed_key(table: &TableName) -> Vec<u8> {
-    TYPES.of_table(table)
-}
-
-pub(super) fn count_key(table: &TableName) -> Vec<u8> {
-    COUNT.of_table(table)
-}
-
-pub(super) fn reread_key(table: &TableName) -> Vec<u8> {
-    REREAD.of_table(table)
+    /// Rows of it were cut off by a rollback; whether its engine took them back has to be asked.
+    pub(super) cut_back: bool,
+    /// A statement may have changed a unique key that the binlog does not name.
+    pub(super) key_unknown: bool,
+    /// A read that replaces has begun and is not done.
+    pub(super) replacing: bool,
 }
 
 /// Tables that have to be read again and whose snapshot has not begun.
 ///
 /// # Errors
 /// When the log cannot be read or an entry is damaged.
-pub fn rereads(reader: &wal::Reader) -> Result<Vec<Reread>, Failure> {
-    Ok(stored::of_tables::<Reread>(reader)?.into_iter().map(|(_, reread)| reread).collect())
+pub fn rereads(state: &impl State) -> Result<Vec<Reread>, Failure> {
+    Ok(stored::of_tables::<Reread>(state)?.into_iter().map(|(_, reread)| reread).collect())
 }
 
 /// The state entry that asks for a table to be read again.
@@ -98,23 +99,23 @@ pub fn rereads(reader: &wal::Reader) -> Result<Vec<Reread>, Failure> {
 /// # Errors
 /// A name beyond any limit.
 pub fn asked(reread: &Reread) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-    Ok((reread_key(&reread.table), Some(stored::encode(reread)?)))
+    Ok((REREAD.of_table(&reread.table), Some(stored::encode(reread)?)))
 }
 
-pub(super) fn tables(reader: &wal::Reader) -> Result<Vec<(TableName, TableRecord)>, Failure> {
-    stored::of_tables(reader)
+pub(super) fn tables(state: &impl State) -> Result<Vec<(TableName, TableRecord)>, Failure> {
+    stored::of_tables(state)
 }
 
-pub(super) fn typed(reader: &wal::Reader) -> Result<Vec<(TableName, Typed)>, Failure> {
-    stored::of_tables(reader)
+pub(super) fn typed(state: &impl State) -> Result<Vec<(TableName, Typed)>, Failure> {
+    stored::of_tables(state)
 }
 
 /// Where the source is to go on; `None` in a log that has never had a position.
 ///
 /// # Errors
 /// When the log cannot be read or the position is damaged.
-pub fn stored_position(reader: &wal::Reader) -> Result<Option<SourcePosition>, Failure> {
-    let position = stored::get(reader, SOURCE_POSITION.key())?;
+pub fn stored_position(state: &impl State) -> Result<Option<SourcePosition>, Failure> {
+    let position = stored::get(state, SOURCE_POSITION.key())?;
     Ok(position.map(|StoredPosition::MySql(position)| position))
 }
 
@@ -122,14 +123,14 @@ pub fn stored_position(reader: &wal::Reader) -> Result<Option<SourcePosition>, F
 ///
 /// # Errors
 /// When the log cannot be read or a record is damaged.
-pub fn known_tables(reader: &wal::Reader) -> Result<Vec<TableName>, Failure> {
-    Ok(tables(reader)?.into_iter().map(|(name, _)| name).collect())
+pub fn known_tables(state: &impl State) -> Result<Vec<TableName>, Failure> {
+    Ok(tables(state)?.into_iter().map(|(name, _)| name).collect())
 }
 
 /// Row counters of every table the log knows.
 ///
 /// # Errors
 /// When the log cannot be read or a counter is damaged.
-pub fn counts(reader: &wal::Reader) -> Result<Vec<(TableName, Counts)>, Failure> {
-    stored::of_tables(reader)
+pub fn counts(state: &impl State) -> Result<Vec<(TableName, Counts)>, Failure> {
+    stored::of_tables(state)
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lineage::{Came, Lineage, same};
+use crate::error::Failure;
 use crate::model::{ColumnType, FilePos, ServerIdentity, SourcePosition, TableSchema};
 use crate::source::mysql::ddl::{AlterOp, AlterOps, TypeName};
 
@@ -36,6 +37,17 @@ pub(super) struct Described {
 }
 
 impl Described {
+    /// The end of a server's binlog.
+    ///
+    /// # Errors
+    /// Fatal, when the file's name has no number.
+    pub(super) fn at(server: &ServerIdentity, end: &FilePos) -> Result<Self, Failure> {
+        let file_number = end.file_number().ok_or_else(|| {
+            Failure::fatal(format!("cannot order binlog file '{}': its name has no number", end.file))
+        })?;
+        Ok(Self { server: server.clone(), file_number, pos: end.pos })
+    }
+
     /// Whether the stream of this server has come here at `at`.
     pub(super) fn is_reached(&self, at: &SourcePosition) -> bool {
         let here = FilePos { file: at.file.clone(), pos: at.pos }.file_number();
@@ -161,6 +173,11 @@ impl Typed {
     /// Where the binlog ended when a type was taken from a description.
     pub(super) fn described_until(&self) -> Option<&Described> {
         self.described_until.as_ref()
+    }
+
+    /// Whether a type was taken from the description of another server than this.
+    pub(super) fn is_described_by_another(&self, server: &ServerIdentity) -> bool {
+        self.described_until.as_ref().is_some_and(|mark| mark.server != *server)
     }
 
     /// Takes note of the columns that stand in the schema as the binlog calls them.

@@ -1,11 +1,9 @@
 //! What an inspection gives: items, in the order log, position, cursors, tables, schemas, frames.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::telemetry::Position;
+use crate::telemetry::{Position, TableStatus};
 
 /// Which part of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +31,9 @@ pub enum Item {
     Log {
         /// Its identity.
         id: String,
+        /// Its format; absent in a log that no source has written to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<u32>,
         /// First frame it holds.
         first_lsn: u64,
         /// Last frame that is durable.
@@ -42,7 +43,7 @@ pub enum Item {
         /// What the file takes on disk.
         disk_bytes: u64,
     },
-    /// Where the source goes on.
+    /// Where the source continues.
     Position {
         /// The server it belongs to.
         server: String,
@@ -64,28 +65,13 @@ pub enum Item {
         detached: bool,
     },
     /// Row counters of a table.
-    Table(TableItem),
+    Table(TableStatus),
     /// One version of a table's schema.
     Schema(SchemaItem),
     /// A frame.
     Frame(FrameItem),
     /// A row of the frame before it.
     Row(RowItem),
-}
-
-/// Row counters of a table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableItem {
-    /// `database.table`.
-    pub table: String,
-    /// Rows that came from the source.
-    pub read: u64,
-    /// Rows that went into the log.
-    pub appended: u64,
-    /// Rows left out.
-    pub filtered: u64,
-    /// Rows applied, by sink.
-    pub applied: BTreeMap<String, u64>,
 }
 
 /// One version of a table's schema.
@@ -99,13 +85,31 @@ pub struct SchemaItem {
     pub columns: Vec<String>,
     /// Columns of the key; empty without one.
     pub key: Vec<String>,
+    /// `known`, `pending` (the source is still asked for it) or `left_out` (it could not be known).
+    pub state: String,
+    /// Columns whose type is asked for; only of a pending one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<String>,
+    /// Number of the table's schema before it; only of one that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u32>,
+    /// Why it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A frame.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FrameItem {
     /// Its place.
     pub lsn: u64,
+    /// Frame bytes in the log before it, since the log's creation: what the versions of its rows begin with.
+    pub position: u64,
+    /// The sinks it is for; absent if it is for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Vec<String>>,
+    /// Kind of the source: `mysql`.
+    pub source: String,
     /// When the source committed it, in UTC.
     pub committed: String,
     /// GTID of the transaction.
@@ -124,6 +128,9 @@ pub struct FrameItem {
     /// A change of a table, or a mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<ChangeItem>,
+    /// Rows for a sink to compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckItem>,
 }
 
 /// A run of rows of one kind.
@@ -144,12 +151,40 @@ pub struct SectionItem {
 /// A change of a table, or a mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeItem {
-    /// `schema`, `truncate`, `drop`, `rename`, `replace`, `heartbeat`, `snapshot_begun`, `snapshot_finished`.
+    /// `schema`, `truncate`, `drop`, `rename`, `replace_begin`, `replace_end`, `gap`, `left_out`, `snapshot_begun`, `snapshot_finished`.
     pub what: String,
-    /// `database.table`; empty for a heartbeat.
+    /// `database.table`.
     pub table: String,
-    /// More about it, for people.
+    /// More about it, for an operator.
     pub detail: String,
+}
+
+/// Rows that a sink compares with its own. Keys are shown only where rows are asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckItem {
+    /// `database.table`.
+    pub table: String,
+    /// Number of the schema.
+    pub schema: u32,
+    /// Rows.
+    pub rows: u32,
+    /// Bytes of their images.
+    pub bytes: u32,
+    /// Whether the range of keys begins with the first there is.
+    pub from_first: bool,
+    /// Whether the range of keys ends with the last there is.
+    pub to_last: bool,
+    /// The range is of keys after this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Map<String, Value>>,
+    /// The range is of keys up to and including this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upto: Option<Map<String, Value>>,
+    /// Keys in the range that are not compared because the stream changed them meanwhile.
+    pub left_out: u64,
+    /// Hashes of those keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out_hashes: Vec<String>,
 }
 
 /// A row change.
@@ -157,16 +192,18 @@ pub struct ChangeItem {
 pub struct RowItem {
     /// The frame.
     pub lsn: u64,
-    /// Place of the row in the frame; with the LSN it makes the row's version.
+    /// Place of the row in the frame.
     pub ordinal: u32,
+    /// The frame's position plus the ordinal: the row's version at a target, without the target's epoch.
+    pub version: u64,
     /// `database.table`.
     pub table: String,
-    /// `insert`, `update`, `delete` or `snapshot`.
+    /// `insert`, `update`, `delete`, `snapshot` or `check`.
     pub op: String,
     /// Values before, for an update and a delete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Map<String, Value>>,
-    /// Values after, for an insert, an update and a snapshot row.
+    /// Values after, for an insert, an update, a snapshot row and a row to compare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Map<String, Value>>,
 }

@@ -1,9 +1,10 @@
-//! The log as people read it: `wal inspect` and `wal verify`, over a stopped daemon's log, a copy, or a running one through
+//! The log as an operator reads it: `wal inspect` and `wal verify`, over a stopped daemon's log, a copy, or a running one through
 //! the control socket.
 //!
 //! Reads only. Row values are shown where a query asks for rows, and nowhere else.
 
 mod item;
+mod items;
 mod stopped;
 mod values;
 mod verdict;
@@ -12,7 +13,7 @@ mod walk;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use item::{ChangeItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem, TableItem};
+pub use item::{ChangeItem, CheckItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem};
 pub use stopped::stopped_status;
 pub use verdict::{Verdict, verify};
 pub use walk::inspect;

@@ -1,16 +1,17 @@
-//! The status of a daemon that is not running, as far as its log tells.
+//! The status of a daemon that is not running, as far as its log says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use wal::{CursorInfo, Reader};
 
 use crate::config::Plan;
-use crate::deliver::sink_rows;
+use crate::deliver::{TableAtSink, tables_at};
 use crate::error::Failure;
 use crate::ingest::{counts, stored_position};
-use crate::model::{RowCounts, TableName};
+use crate::model::TableName;
 use crate::telemetry::{
-    Position, SinkPhase, SinkStatus, SnapshotStatus, SourcePhase, SourceStatus, Status, TableStatus, WalStatus,
+    Position, SinkPhase, SinkStatus, SinkTableLive, SnapshotStatus, SourcePhase, SourceStatus, Status, TableStatus,
+    WalStatus,
 };
 
 /// The status that a log gives while nothing runs.
@@ -68,6 +69,8 @@ fn sink(plan: &Plan, cursor: &CursorInfo) -> SinkStatus {
         lag_seconds: None,
         error: None,
         errors: 0,
+        passed_over_frames: 0,
+        waiting: None,
         stopped_tables: Vec::new(),
         batches: Vec::new(),
     }
@@ -76,27 +79,19 @@ fn sink(plan: &Plan, cursor: &CursorInfo) -> SinkStatus {
 fn tables(reader: &Reader, cursors: &[CursorInfo]) -> Result<Vec<TableStatus>, Failure> {
     let mut sinks = Vec::with_capacity(cursors.len());
     for cursor in cursors {
-        let rows: HashMap<TableName, RowCounts> = sink_rows(reader, &cursor.name)?.into_iter().collect();
-        sinks.push((cursor.name.clone(), rows));
+        sinks.push((cursor.name.clone(), at_sink(reader, &cursor.name)?));
     }
     let mut tables = Vec::new();
     for (name, counts) in counts(reader)? {
-        let by_sink = |value: &dyn Fn(RowCounts) -> u64| -> BTreeMap<String, u64> {
-            let of = |(sink, rows): &(String, HashMap<TableName, RowCounts>)| {
-                (sink.clone(), value(rows.get(&name).copied().unwrap_or_default()))
-            };
-            sinks.iter().map(of).collect()
-        };
-        tables.push(TableStatus {
-            table: name.to_string(),
-            read: counts.read,
-            appended: counts.appended,
-            filtered: counts.filtered,
-            applied: by_sink(&|rows| rows.applied()),
-            dead_lettered: by_sink(&|_| 0),
-            skipped: by_sink(&|rows| rows.skipped),
-            pending: by_sink(&|rows| counts.appended.saturating_sub(rows.applied() + rows.skipped)),
-        });
+        let at_sinks =
+            sinks.iter().map(|(sink, tables)| (sink.clone(), tables.get(&name).cloned().unwrap_or_default()));
+        tables.push(TableStatus::new(&name, counts.shown(), at_sinks));
     }
     Ok(tables)
+}
+
+/// What the log says of each table at a sink.
+pub(super) fn at_sink(reader: &Reader, sink: &str) -> Result<HashMap<TableName, SinkTableLive>, Failure> {
+    let shown = |(name, at): (TableName, TableAtSink)| (name, SinkTableLive { rows: at.rows, doubt: at.doubt });
+    Ok(tables_at(reader, sink)?.into_iter().map(shown).collect())
 }

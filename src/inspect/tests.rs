@@ -6,18 +6,21 @@ use serde_json::{Value, json};
 use wal::{Appender, GroupEnd, Lsn, Options, Wal};
 
 use super::*;
-use crate::codec::catalog::{encode_schema, state_key};
-use crate::codec::frame::{FrameHeader, Mark, RowOp, RowsHeader, Section, TableChange, encode_header};
-use crate::codec::state::SOURCE_POSITION;
-use crate::codec::state::{encode, name_key};
+use crate::codec::catalog::SchemaRecord;
+use crate::codec::frame::{Audience, FrameHeader, Mark, RowOp, RowsHeader, Section, TableChange, encode_header};
+use crate::codec::stored::{COUNT, SCHEMA, SOURCE_POSITION, StoredPosition, encode};
 use crate::ingest::Counts;
 use crate::model::{
-    Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId, ServerIdentity,
-    SourcePosition, TableName, TableSchema,
+    BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId,
+    ServerIdentity, SourcePlace, SourcePosition, TableName, TableSchema,
 };
 
 fn users() -> TableName {
     TableName::new("shop", "users")
+}
+
+fn orders() -> TableName {
+    TableName::new("shop", "orders")
 }
 
 fn schema() -> TableSchema {
@@ -43,7 +46,8 @@ fn image(id: u8, name: Option<&str>) -> Vec<u8> {
 
 fn origin(pos: u64) -> Origin {
     let gtid = Gtid::MariaDb { domain: 0, server: 1, sequence: pos };
-    Origin { commit_micros: 1_700_000_000_000_000, file_number: 3, pos, gtid }
+    let place = SourcePlace::MySql(BinlogPlace { file_number: 3, pos, gtid });
+    Origin { commit_micros: 1_700_000_000_000_000, place }
 }
 
 fn append(appender: &mut Appender, header: &FrameHeader, body: &[u8], end: GroupEnd) {
@@ -54,30 +58,37 @@ fn append(appender: &mut Appender, header: &FrameHeader, body: &[u8], end: Group
 
 fn rows(pos: u64, op: RowOp, rows: u32, body: &[u8]) -> FrameHeader {
     let section = Section { schema: SchemaId(1), op, rows, bytes: body.len().try_into().unwrap() };
-    FrameHeader::Rows(RowsHeader { origin: origin(pos), sections: vec![section] })
+    FrameHeader::Rows(RowsHeader { origin: origin(pos), audience: Audience::All, sections: vec![section] })
 }
 
-/// Frames 1 to 5: the table appears, two rows come, one changes and goes in one transaction, a heartbeat.
+/// Frames 1 to 5: the table appears, two rows come, one changes and goes in one transaction, another table's
+/// snapshot is finished.
 pub(crate) async fn shop_log(directory: &Path) -> (Wal, Appender) {
     let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20)).unwrap();
     wal.create_cursor("local", Lsn::ZERO).await.unwrap();
     let change = TableChange::Schema { table: users(), from: None, to: SchemaId(1), renamed: Vec::new() };
-    append(&mut appender, &FrameHeader::Change { origin: origin(1), change }, &[], GroupEnd::Ends);
-    appender.put_state(&state_key(SchemaId(1)), Some(&encode_schema(&schema()).unwrap()));
+    append(
+        &mut appender,
+        &FrameHeader::Change { origin: origin(1), audience: Audience::All, change },
+        &[],
+        GroupEnd::Ends,
+    );
+    appender.put_state(&SCHEMA.of_number(1), Some(&encode(&SchemaRecord::Known(schema())).unwrap()));
     let inserted = [image(1, Some("ann")), image(2, None)].concat();
     append(&mut appender, &rows(2, RowOp::Insert, 2, &inserted), &inserted, GroupEnd::Ends);
     let updated = [image(2, None), image(2, Some("bob"))].concat();
     append(&mut appender, &rows(3, RowOp::Update, 1, &updated), &updated, GroupEnd::More);
     let deleted = image(1, Some("ann"));
     append(&mut appender, &rows(3, RowOp::Delete, 1, &deleted), &deleted, GroupEnd::Ends);
-    let mark = FrameHeader::Mark { origin: origin(4), mark: Mark::Heartbeat };
+    let finished = Mark::SnapshotFinished { table: orders(), rows: 7 };
+    let mark = FrameHeader::Mark { origin: origin(4), audience: Audience::All, mark: finished };
     append(&mut appender, &mark, &[], GroupEnd::Ends);
     let server = ServerIdentity::MariaDb { server_id: 1, domain_id: 0 };
     let position =
         SourcePosition { server, file: "binlog.000003".into(), pos: 4, file_created: 0, gtid: "0-1-4".into() };
-    appender.put_state(SOURCE_POSITION, Some(&encode("position", &position).unwrap()));
-    let counts = Counts { read: 4, appended: 4, filtered: 0 };
-    appender.put_state(&name_key(b"count/", &users()), Some(&encode("counts", &counts).unwrap()));
+    appender.put_state(SOURCE_POSITION.key(), Some(&encode(&StoredPosition::MySql(position)).unwrap()));
+    let counts = Counts { read: 4, appended: 4, ..Counts::default() };
+    appender.put_state(&COUNT.of_table(&users()), Some(&encode(&counts).unwrap()));
     appender.flush_durable().await.unwrap();
     (wal, appender)
 }
@@ -170,8 +181,9 @@ async fn frames_are_chosen_by_lsn_and_by_table() {
     assert_eq!(lsns(&between(Some(5), Some(99))), [5]);
     assert_eq!(lsns(&between(Some(6), None)), [0_u64; 0]);
     let of = |table: &str| Query { table: Some(("shop".into(), table.into())), ..Query::default() };
-    assert_eq!(lsns(&of("users")), [1, 2, 3, 4], "the heartbeat is of no table");
-    let other = items(&wal, &of("orders"));
+    assert_eq!(lsns(&of("users")), [1, 2, 3, 4]);
+    assert_eq!(lsns(&of("orders")), [5]);
+    let other = items(&wal, &of("carts"));
     assert_eq!(of_kind(&other, "frame").len() + of_kind(&other, "schema").len() + of_kind(&other, "table").len(), 0);
     wal.shutdown().await.unwrap();
 }
@@ -213,12 +225,12 @@ async fn frames_that_cannot_be_read_are_all_found() {
     let short = image(1, Some("ann"));
     append(&mut appender, &rows(9, RowOp::Insert, 2, &short), &short, GroupEnd::Ends);
     let unknown = Section { schema: SchemaId(7), op: RowOp::Insert, rows: 1, bytes: 2 };
-    let header = FrameHeader::Rows(RowsHeader { origin: origin(9), sections: vec![unknown] });
+    let header = FrameHeader::Rows(RowsHeader { origin: origin(9), audience: Audience::All, sections: vec![unknown] });
     append(&mut appender, &header, b"xy", GroupEnd::Ends);
     appender.flush_durable().await.unwrap();
     let verdict = verify(&wal.reader()).unwrap();
     let expected = [
-        "the frame at lsn 6: frame has format 9, this version reads 1",
+        "the frame at lsn 6: frame has format 9, this version reads 2",
         "the frame at lsn 7: a section of 2 rows holds 1",
         "the frame at lsn 8: the log holds no schema 7",
     ];

@@ -6,14 +6,19 @@ use std::sync::Arc;
 
 use wal::{FrameRef, Lsn, Reader};
 
-use super::item::{ChangeItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem, TableItem};
-use super::values::{RowReader, column_in_words};
-use crate::codec::catalog::Catalog;
-use crate::codec::frame::{Frame, FrameHeader, Mark, RowOp, TableChange};
-use crate::deliver::sink_rows;
+use super::item::{FrameItem, Item, Query, RowItem};
+use super::items::{
+    audience_item, change_item, check_item, mark_item, mark_table, op_word, schema_item, section_item, source_word,
+};
+use super::stopped::at_sink;
+use super::values::RowReader;
+use crate::codec::catalog::{Catalog, Resolved};
+use crate::codec::frame::{Frame, FrameHeader, RowOp, TableChange};
+use crate::codec::stored::{FORMAT, LogFormat, get};
 use crate::error::Failure;
 use crate::ingest::{counts, stored_position};
-use crate::model::{SchemaId, TableName, TableSchema};
+use crate::model::{SchemaId, TableName};
+use crate::telemetry::TableStatus;
 
 /// Bytes of the log read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -33,7 +38,7 @@ pub fn inspect(reader: &Reader, query: &Query, take: &mut dyn FnMut(&Item) -> bo
     }
     let catalog = Catalog::new(reader.clone());
     for (id, schema) in catalog.all()? {
-        if wanted(&schema.schema().name) && !take(&Item::Schema(schema_item(id, schema.schema()))) {
+        if wanted(&schema.schema().name) && !take(&Item::Schema(schema_item(id, &schema))) {
             return Ok(());
         }
     }
@@ -45,6 +50,7 @@ fn heads(reader: &Reader, wanted: &dyn Fn(&TableName) -> bool) -> Result<Vec<Ite
     let stats = reader.stats().map_err(unreadable)?;
     let mut items = vec![Item::Log {
         id: reader.id().to_string(),
+        format: get(reader, FORMAT.key())?.map(|LogFormat(format)| format),
         first_lsn: stats.first_lsn.raw(),
         durable_lsn: stats.durable_lsn.raw(),
         bytes: stats.live_bytes,
@@ -63,34 +69,17 @@ fn heads(reader: &Reader, wanted: &dyn Fn(&TableName) -> bool) -> Result<Vec<Ite
             detached: cursor.detached,
         });
     }
-    let mut applied = Vec::with_capacity(cursors.len());
+    let mut sinks = Vec::with_capacity(cursors.len());
     for cursor in cursors {
-        let rows: HashMap<TableName, u64> =
-            sink_rows(reader, &cursor.name)?.into_iter().map(|(table, counts)| (table, counts.applied())).collect();
-        applied.push((cursor.name, rows));
+        let tables = at_sink(reader, &cursor.name)?;
+        sinks.push((cursor.name, tables));
     }
     for (name, counts) in counts(reader)?.into_iter().filter(|(name, _)| wanted(name)) {
-        let rows_at =
-            |(sink, rows): &(String, HashMap<TableName, u64>)| (sink.clone(), rows.get(&name).copied().unwrap_or(0));
-        items.push(Item::Table(TableItem {
-            table: name.to_string(),
-            read: counts.read,
-            appended: counts.appended,
-            filtered: counts.filtered,
-            applied: applied.iter().map(rows_at).collect(),
-        }));
+        let at_sinks =
+            sinks.iter().map(|(sink, tables)| (sink.clone(), tables.get(&name).cloned().unwrap_or_default()));
+        items.push(Item::Table(TableStatus::new(&name, counts.shown(), at_sinks)));
     }
     Ok(items)
-}
-
-fn schema_item(id: SchemaId, schema: &TableSchema) -> SchemaItem {
-    let key = schema.key.iter().flat_map(|key| &key.columns);
-    SchemaItem {
-        id: id.0,
-        table: schema.name.to_string(),
-        columns: schema.columns.iter().map(column_in_words).collect(),
-        key: key.filter_map(|column| Some(schema.columns.get(usize::from(*column))?.name.clone())).collect(),
-    }
 }
 
 /// The frames of an inspection.
@@ -144,20 +133,14 @@ impl Frames<'_> {
     /// False when no more is wanted.
     fn frame(&mut self, frame: &FrameRef<'_>) -> Result<bool, Failure> {
         let decoded = Frame::decode(frame.payload).map_err(|error| damaged(frame.lsn, error))?;
-        let mut sections = Vec::new();
-        let mut change = None;
+        let (mut sections, mut change, mut check) = (Vec::new(), None, None);
         match &decoded.header {
             FrameHeader::Rows(rows) => {
                 for section in &rows.sections {
-                    let schema = self.schema(section.schema)?;
-                    if self.wants(&schema.name) {
-                        sections.push(SectionItem {
-                            table: schema.name.to_string(),
-                            schema: section.schema.0,
-                            op: op_word(section.op).to_owned(),
-                            rows: section.rows,
-                            bytes: section.bytes,
-                        });
+                    let resolved = self.catalog.resolve(section.schema)?;
+                    let table = &resolved.schema().name;
+                    if self.wants(table) {
+                        sections.push(section_item(table, section));
                     }
                 }
                 if sections.is_empty() && self.table.is_some() {
@@ -171,77 +154,89 @@ impl Frames<'_> {
                 change = Some(change_item(what));
             }
             FrameHeader::Mark { mark, .. } => {
-                let table = match mark {
-                    Mark::SnapshotBegun { table } | Mark::SnapshotFinished { table, .. } => table,
-                };
-                if self.table.is_some() && self.table != Some(table) {
+                if !self.wants(mark_table(mark)) {
                     return Ok(true);
                 }
                 change = Some(mark_item(mark));
             }
-            FrameHeader::Check(check) => {
-                if !self.wants(&check.table) {
+            FrameHeader::Check(header) => {
+                if !self.wants(&header.table) {
                     return Ok(true);
                 }
-                let detail = format!("{} rows of schema {}", check.rows, check.schema);
-                change = Some(ChangeItem { what: "check".to_owned(), table: check.table.to_string(), detail });
+                let resolved = self.catalog.resolve(header.schema)?;
+                check = Some(check_item(header, resolved.schema(), self.rows)?);
             }
         }
         let origin = decoded.header.origin();
+        let place = origin.binlog();
         let item = FrameItem {
             lsn: frame.lsn.raw(),
+            position: frame.position,
+            audience: audience_item(decoded.header.audience()),
+            source: source_word(&origin.place).to_owned(),
             committed: moment(origin.commit_micros),
-            gtid: origin.binlog().gtid.to_string(),
-            file_number: origin.binlog().file_number,
-            pos: origin.binlog().pos,
+            gtid: place.gtid.to_string(),
+            file_number: place.file_number,
+            pos: place.pos,
             ends_transaction: frame.end_of_group,
             bytes: u64::try_from(frame.payload.len()).unwrap_or(u64::MAX),
             sections,
             change,
+            check,
         };
         if !(self.take)(&Item::Frame(item)) {
             return Ok(false);
         }
-        if self.rows { self.frame_rows(frame.lsn, &decoded) } else { Ok(true) }
+        if self.rows { self.frame_rows(frame, &decoded) } else { Ok(true) }
     }
 
-    fn frame_rows(&mut self, lsn: Lsn, frame: &Frame<'_>) -> Result<bool, Failure> {
-        let mut ordinal = 0_u32;
-        for (section, body) in frame.sections() {
-            let schema = self.schema(section.schema)?;
-            if !self.wants(&schema.name) {
-                ordinal = ordinal.saturating_add(section.rows);
-                continue;
+    fn frame_rows(&mut self, frame: &FrameRef<'_>, decoded: &Frame<'_>) -> Result<bool, Failure> {
+        for (section, body, first) in decoded.sections() {
+            let rows = Rows { schema: section.schema, op: Some(section.op), rows: section.rows, first };
+            if !self.images(frame, &rows, body)? {
+                return Ok(false);
             }
-            let reader = match self.readers.entry(section.schema) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(RowReader::new(Arc::clone(&schema))?),
+        }
+        let Some((check, body)) = decoded.check() else { return Ok(true) };
+        self.images(frame, &Rows { schema: check.schema, op: None, rows: check.rows, first: 0 }, body)
+    }
+
+    /// The rows of a run, as far as their schema is known.
+    fn images(&mut self, frame: &FrameRef<'_>, rows: &Rows, body: &[u8]) -> Result<bool, Failure> {
+        let Resolved::Known(schema) = self.catalog.resolve(rows.schema)? else { return Ok(true) };
+        if !self.wants(&schema.name) {
+            return Ok(true);
+        }
+        let reader = match self.readers.entry(rows.schema) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(RowReader::new(Arc::clone(&schema))?),
+        };
+        let mut rest = body;
+        let mut image = || -> Result<_, Failure> {
+            let (values, length) = reader.read(rest)?;
+            rest = rest.get(length..).unwrap_or_default();
+            Ok(Some(values))
+        };
+        for ordinal in rows.first..rows.first.saturating_add(rows.rows) {
+            let (before, after) = match rows.op {
+                None | Some(RowOp::Insert | RowOp::Snapshot) => (None, image()?),
+                Some(RowOp::Delete) => (image()?, None),
+                Some(RowOp::Update) => (image()?, image()?),
             };
-            let mut rest = body;
-            let mut image = || -> Result<_, Failure> {
-                let (values, length) = reader.read(rest)?;
-                rest = rest.get(length..).unwrap_or_default();
-                Ok(Some(values))
+            let item = RowItem {
+                lsn: frame.lsn.raw(),
+                ordinal,
+                version: frame.position.saturating_add(u64::from(ordinal)),
+                table: schema.name.to_string(),
+                op: rows.op.map_or("check", op_word).to_owned(),
+                before,
+                after,
             };
-            for _ in 0..section.rows {
-                let (before, after) = match section.op {
-                    RowOp::Insert | RowOp::Snapshot => (None, image()?),
-                    RowOp::Delete => (image()?, None),
-                    RowOp::Update => (image()?, image()?),
-                };
-                let table = schema.name.to_string();
-                let op = op_word(section.op).to_owned();
-                if !(self.take)(&Item::Row(RowItem { lsn: lsn.raw(), ordinal, table, op, before, after })) {
-                    return Ok(false);
-                }
-                ordinal = ordinal.saturating_add(1);
+            if !(self.take)(&Item::Row(item)) {
+                return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    fn schema(&mut self, id: SchemaId) -> Result<Arc<TableSchema>, Failure> {
-        self.catalog.get(id)
     }
 
     fn wants(&self, name: &TableName) -> bool {
@@ -249,39 +244,14 @@ impl Frames<'_> {
     }
 }
 
-fn op_word(op: RowOp) -> &'static str {
-    match op {
-        RowOp::Insert => "insert",
-        RowOp::Update => "update",
-        RowOp::Delete => "delete",
-        RowOp::Snapshot => "snapshot",
-    }
-}
-
-fn change_item(change: &TableChange) -> ChangeItem {
-    let (what, detail) = match change {
-        TableChange::Schema { from, to, renamed, .. } => {
-            let from = from.map_or_else(|| "new table".to_owned(), |from| format!("schema {from}"));
-            let renamed: Vec<_> = renamed.iter().map(|(old, new)| format!(", column {old} is now {new}")).collect();
-            ("schema", format!("{from} to schema {to}{}", renamed.concat()))
-        }
-        TableChange::Truncate { .. } => ("truncate", String::new()),
-        TableChange::Drop { .. } => ("drop", String::new()),
-        TableChange::Rename { to, schema, .. } => ("rename", format!("to {to}, schema {schema}")),
-        TableChange::ReplaceBegin { schema, .. } => ("replace_begin", format!("schema {schema}")),
-        TableChange::ReplaceEnd { .. } => ("replace_end", String::new()),
-        TableChange::Gap { reason, .. } => ("gap", reason.clone()),
-        TableChange::LeftOut { reason, .. } => ("left_out", reason.clone()),
-    };
-    ChangeItem { what: what.to_owned(), table: change.table().to_string(), detail }
-}
-
-fn mark_item(mark: &Mark) -> ChangeItem {
-    let (what, table, detail) = match mark {
-        Mark::SnapshotBegun { table } => ("snapshot_begun", table.to_string(), String::new()),
-        Mark::SnapshotFinished { table, rows } => ("snapshot_finished", table.to_string(), format!("{rows} rows")),
-    };
-    ChangeItem { what: what.to_owned(), table, detail }
+/// A run of rows of one schema.
+struct Rows {
+    schema: SchemaId,
+    /// What happened to them; `None` for rows to compare.
+    op: Option<RowOp>,
+    rows: u32,
+    /// Ordinal of the first.
+    first: u32,
 }
 
 /// Microseconds since the epoch as a moment in UTC.

@@ -1,4 +1,4 @@
-//! What became of a table's row changes at a sink.
+//! What became of a table's row changes at a sink, counted on both sides of the hand-over.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +47,40 @@ impl RowCounts {
     }
 }
 
+/// Row changes of one table at one sink, from the log to the target. What is not in `sink` is counted by the delivery loop, from
+/// the sections as they are encoded.
+///
+/// They balance: `appended = applied + skipped + left_out + not_theirs + pending`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkRows {
+    /// Row changes handed to the sink: what it has to have taken.
+    pub delivered: u64,
+    /// Row changes in frames that are for other sinks.
+    pub not_theirs: u64,
+    /// Row changes under a schema that could not be known.
+    pub left_out: u64,
+    /// What the sink and its target report.
+    pub sink: RowCounts,
+}
+
+impl SinkRows {
+    /// Row changes, of `appended` in the log, that are still on their way, or of which the target has acknowledged nothing.
+    pub fn pending(&self, appended: u64) -> u64 {
+        appended.saturating_sub(self.sink.applied() + self.sink.skipped + self.left_out + self.not_theirs)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_on_its_way_is_applied_or_has_a_reason() {
+        let sink = RowCounts { taken: 6, acknowledged: 7, netted: 1, split: 3, skipped: 1, ..RowCounts::default() };
+        let rows = SinkRows { delivered: 6, not_theirs: 20, left_out: 30, sink };
+        assert!(sink.balance());
+        assert_eq!(rows.pending(60), 4);
+    }
 
     #[test]
     fn an_update_of_a_key_is_two_operations_and_one_applied_change() {

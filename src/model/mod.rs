@@ -8,6 +8,6 @@ mod table;
 
 pub use check::{CheckItem, CheckStatus};
 pub use column::{Charset, Column, ColumnDefault, ColumnType, IntWidth};
-pub use counts::RowCounts;
+pub use counts::{RowCounts, SinkRows};
 pub use position::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition};
 pub use table::{Key, KeyKind, SchemaId, TableName, TableSchema};

@@ -1,16 +1,14 @@
 //! The sinks of a run: a cursor and a thread each.
 
-use std::sync::Arc;
-
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wal::{Lsn, Wal};
 
 use crate::codec::stored::{SINK_START, encode};
 use crate::config::{Plan, SinkKind, SinkPlan};
-use crate::deliver::{CursorStart, Delivery, Goal};
+use crate::deliver::{CursorStart, Delivery, Doubt, Goal, Wiring};
 use crate::error::Failure;
 use crate::ingest;
 use crate::model::TableName;
@@ -62,24 +60,35 @@ fn open_sink(plan: &SinkPlan, workers: &Handle) -> Result<Box<dyn Sink>, Failure
     }
 }
 
+/// What every delivery of a run is given.
+pub(super) struct Deliveries<'r> {
+    pub(super) wal: &'r Wal,
+    pub(super) live: &'r Live,
+    pub(super) stop: &'r CancellationToken,
+    pub(super) goal: &'r watch::Sender<Goal>,
+    /// Cancelled by a sink that has failed for good.
+    pub(super) failed: &'r CancellationToken,
+    /// Takes tables that may differ from their source.
+    pub(super) doubts: &'r mpsc::UnboundedSender<Doubt>,
+}
+
 /// Opens nothing yet: each sink is opened by its own thread, and again when it fails.
-pub(super) fn start_deliveries(
-    plan: &Plan,
-    workers: &Handle,
-    wal: &Wal,
-    live: &Arc<Live>,
-    stop: &CancellationToken,
-    goal: &watch::Sender<Goal>,
-    failed: &CancellationToken,
-) -> Result<Vec<Served>, Failure> {
+pub(super) fn start_deliveries(plan: &Plan, workers: &Handle, run: &Deliveries<'_>) -> Result<Vec<Served>, Failure> {
     let mut served = Vec::new();
     for sink_plan in &plan.sinks {
         let sink = open_sink(sink_plan, workers)?;
-        let shown = live.sinks().into_iter().find(|shown| shown.name == sink_plan.name);
+        let shown = run.live.sinks().into_iter().find(|shown| shown.name == sink_plan.name);
         let shown = shown.ok_or_else(|| Failure::fatal(format!("sink '{}' is not in the status", sink_plan.name)))?;
-        let delivery = Delivery::new(sink, wal.clone(), shown, stop.clone(), goal.subscribe());
+        let wiring = Wiring {
+            wal: run.wal.clone(),
+            live: shown,
+            shutdown: run.stop.clone(),
+            goal: run.goal.subscribe(),
+            doubts: run.doubts.clone(),
+        };
+        let delivery = Delivery::new(sink, wiring);
         let (end, ended) = oneshot::channel();
-        let failed = failed.clone();
+        let failed = run.failed.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -92,7 +101,7 @@ pub(super) fn start_deliveries(
                 if outcome.is_err() {
                     failed.cancel();
                 }
-                // Nobody listens any more only if the daemon itself is on its way out.
+                // No one listens only if the daemon itself ends.
                 drop(end.send(outcome));
             })
             .map_err(|error| Failure::fatal("cannot start a sink's thread").caused_by(error))?;

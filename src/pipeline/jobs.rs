@@ -7,18 +7,22 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info};
 use wal::Wal;
 
 use super::StartOptions;
+use crate::config::Plan;
 use crate::control::{BackfillJob, BackfillRequest, BackfillTaken};
+use crate::deliver::{self, Doubt};
 use crate::error::Failure;
 use crate::first_contact::Contact;
 use crate::ingest;
+use crate::model::TableName;
 use crate::source::mysql::snapshot::{Backfill, Job};
 
 /// Everything that is to be read from the start on.
 pub(super) fn queue_jobs(
+    plan: &Plan,
     options: &StartOptions,
     contact: &Contact,
     wal: &Wal,
@@ -30,6 +34,15 @@ pub(super) fn queue_jobs(
     }
     for reread in ingest::rereads(&wal.reader())? {
         send(Job::Backfill { backfill: reread_job(reread), stored: None })?;
+    }
+    for sink in &plan.sinks {
+        for (table, why) in deliver::doubts(&wal.reader(), &sink.name)? {
+            // Of a table that is no longer captured, or is gone, there is nothing to read.
+            if contact.tables.contains(&table) {
+                info!(sink = %sink.name, %table, why, "a table is in doubt since an earlier run, it is read again");
+                send(Job::Backfill { backfill: replacing(table), stored: None })?;
+            }
+        }
     }
     for backfill in &options.backfills {
         send(Job::Backfill { backfill: backfill_of(backfill), stored: None })?;
@@ -104,7 +117,22 @@ async fn answer_backfill(request: BackfillRequest, jobs: mpsc::UnboundedSender<J
 }
 
 fn reread_job(reread: ingest::Reread) -> Backfill {
-    Backfill { replace: reread.replace, may_be_gone: true, ..Backfill::whole(reread.table) }
+    Backfill { replace: reread.replace, ..replacing(reread.table) }
+}
+
+/// A read that takes the place of what the sinks have of a table.
+fn replacing(table: TableName) -> Backfill {
+    Backfill { replace: true, may_be_gone: true, ..Backfill::whole(table) }
+}
+
+/// Hands tables that may differ from their source to the coordinator, to be read again.
+pub(super) async fn forward_doubts(mut doubts: mpsc::UnboundedReceiver<Doubt>, jobs: mpsc::UnboundedSender<Job>) {
+    while let Some(Doubt { table, .. }) = doubts.recv().await {
+        if jobs.send(Job::Backfill { backfill: replacing(table), stored: None }).is_err() {
+            // Only at a shutdown; the doubt is in the log for the next start.
+            return;
+        }
+    }
 }
 
 /// Hands what the stream asks for to the coordinator.

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 use wal::{Options, Wal};
 
-use self::deliveries::{create_cursors, give_up_when_full, join_deliveries, start_deliveries};
-use self::jobs::{forward_backfills, forward_rereads, queue_jobs};
+use self::deliveries::{Deliveries, create_cursors, give_up_when_full, join_deliveries, start_deliveries};
+use self::jobs::{forward_backfills, forward_doubts, forward_rereads, queue_jobs};
 use self::shown::{show_snapshot, show_tables};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon};
@@ -106,7 +106,7 @@ async fn run_on(
         None => None,
     };
     for (table, counts) in ingest::counts(&wal.reader())? {
-        live.table(&table).set(counts.read, counts.appended, counts.filtered);
+        live.table(&table).set(counts.shown());
     }
 
     live.snapshot.set_asked(first_contact::unfinished(&wal.reader())?);
@@ -131,11 +131,16 @@ async fn run_on(
 
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
     create_cursors(plan, wal, &contact.tables).await?;
-    queue_jobs(&options, &contact, wal, &jobs)?;
+    queue_jobs(plan, &options, &contact, wal, &jobs)?;
     let (goal, _) = watch::channel(Goal::Forever);
     let reading = stop.child_token();
     let sink_failed = stop.child_token();
-    let served = start_deliveries(plan, workers, wal, &live, &stop, &goal, &sink_failed)?;
+    let (doubts, doubt_queue) = mpsc::unbounded_channel();
+    let deliveries = Deliveries { wal, live: &live, stop: &stop, goal: &goal, failed: &sink_failed, doubts: &doubts };
+    let served = start_deliveries(plan, workers, &deliveries)?;
+    // The deliveries hold it: it ends with the last of them.
+    drop(doubts);
+    let doubting = workers.spawn(forward_doubts(doubt_queue, jobs.clone()));
     if options.once {
         workers.spawn(give_up_when_full(wal.clone(), sink_failed, reading.clone()));
     }
@@ -180,6 +185,7 @@ async fn run_on(
     join("snapshot coordinator", coordinator).await;
     join("snapshot status", shown).await;
     join("re-read forwarder", forwarding).await;
+    join("doubt forwarder", doubting).await;
     join("backfill forwarder", backfilling).await;
     join("control socket", control).await;
     if let Some(http) = http {

@@ -167,6 +167,13 @@ impl Health {
                 health.stopped.push(format!("sink {}: table {} is stopped: {}", sink.name, table.table, table.reason));
             }
         }
+        for table in &status.tables {
+            for (sink, rows) in &table.sinks {
+                if let Some(why) = &rows.doubt {
+                    health.retrying.push(format!("sink {sink}: table {} is in doubt: {why}", table.table));
+                }
+            }
+        }
         health
     }
 

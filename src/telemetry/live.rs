@@ -1,6 +1,6 @@
 //! The live state: written by the loops once per batch, read by `status`, the metrics sampler and `/health`.
 //!
-//! Nothing here decides anything; what must survive a restart stands in the log.
+//! Nothing here decides anything; what must survive a restart is in the log.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
 use super::SnapshotLive;
-use crate::model::TableName;
+use crate::model::{SchemaId, SinkRows, TableName};
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere must not take the status down with it; every value is whole at every moment.
@@ -221,8 +221,9 @@ pub struct SinkLive {
     applied: AtomicU64,
     applied_commit_micros: AtomicI64,
     errors: AtomicU64,
-    /// (applied, skipped).
-    rows: Mutex<BTreeMap<TableName, (u64, u64)>>,
+    passed_over: AtomicU64,
+    waiting: Mutex<Option<WaitingLive>>,
+    tables: Mutex<BTreeMap<TableName, SinkTableLive>>,
     stopped: Mutex<Vec<StoppedTableLive>>,
     batches: Mutex<BTreeMap<TableName, BatchesLive>>,
 }
@@ -240,6 +241,28 @@ pub struct BatchesLive {
     pub seconds: f64,
     /// Active parts of the table at the target, as last asked.
     pub parts: Option<u64>,
+}
+
+/// What became of one table at a sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkTableLive {
+    /// Its rows.
+    pub rows: SinkRows,
+    /// Why it may not be here what it is at the source.
+    pub doubt: Option<String>,
+}
+
+/// A schema that a sink waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingLive {
+    /// The table.
+    pub table: TableName,
+    /// The schema that the source is still asked for.
+    pub schema: SchemaId,
+    /// The frame that waits.
+    pub lsn: Lsn,
+    /// Since when, microseconds since the epoch.
+    pub since_micros: i64,
 }
 
 /// A table that a sink leaves out.
@@ -264,7 +287,9 @@ impl SinkLive {
             applied: AtomicU64::new(0),
             applied_commit_micros: AtomicI64::new(0),
             errors: AtomicU64::new(0),
-            rows: Mutex::new(BTreeMap::new()),
+            passed_over: AtomicU64::new(0),
+            waiting: Mutex::new(None),
+            tables: Mutex::new(BTreeMap::new()),
             stopped: Mutex::new(Vec::new()),
             batches: Mutex::new(BTreeMap::new()),
         }
@@ -318,25 +343,45 @@ impl SinkLive {
         self.applied_commit_micros.load(Ordering::Relaxed)
     }
 
-    /// Rows of a table were applied, or skipped because the table is stopped.
-    pub fn rows(&self, table: &TableName, applied: u64, skipped: u64) {
-        let mut all = lock(&self.rows);
-        let Some(total) = all.get_mut(table) else {
-            all.insert(table.clone(), (applied, skipped));
-            return;
-        };
-        total.0 += applied;
-        total.1 += skipped;
+    /// A frame changed nothing here: it is for other sinks, or of a kind that no sink acts on.
+    pub fn passed_over(&self) {
+        self.passed_over.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Rows (applied, skipped) by table, over all runs once the loop has loaded the stored counters.
-    pub fn table_rows(&self) -> BTreeMap<TableName, (u64, u64)> {
-        lock(&self.rows).clone()
+    /// Frames passed over.
+    pub fn frames_passed_over(&self) -> u64 {
+        self.passed_over.load(Ordering::Relaxed)
     }
 
-    /// Sets the counters from the log.
-    pub fn load_rows(&self, rows: impl IntoIterator<Item = (TableName, (u64, u64))>) {
-        *lock(&self.rows) = rows.into_iter().collect();
+    /// It waits for a schema, or no longer.
+    pub fn waits(&self, waiting: Option<WaitingLive>) {
+        *lock(&self.waiting) = waiting;
+    }
+
+    /// What it waits for.
+    pub fn waiting(&self) -> Option<WaitingLive> {
+        lock(&self.waiting).clone()
+    }
+
+    /// Sets what became of a table's rows, and why the table is in doubt if it is.
+    pub fn table(&self, table: &TableName, rows: SinkRows, doubt: Option<&str>) {
+        let shown = SinkTableLive { rows, doubt: doubt.map(str::to_owned) };
+        let mut all = lock(&self.tables);
+        match all.get_mut(table) {
+            Some(known) => *known = shown,
+            None => drop(all.insert(table.clone(), shown)),
+        }
+    }
+
+    /// The tables, over all runs once the loop has loaded the stored counters.
+    pub fn tables(&self) -> BTreeMap<TableName, SinkTableLive> {
+        lock(&self.tables).clone()
+    }
+
+    /// Sets the tables from the log: rows, and the doubt.
+    pub fn load_tables(&self, tables: impl IntoIterator<Item = (TableName, SinkRows, Option<String>)>) {
+        let shown = tables.into_iter().map(|(table, rows, doubt)| (table, SinkTableLive { rows, doubt }));
+        *lock(&self.tables) = shown.collect();
     }
 
     /// Sets the tables that are left out.
@@ -367,26 +412,32 @@ impl SinkLive {
     }
 }
 
-/// Row counters of one captured table: `read = appended + filtered`.
-#[derive(Debug, Default)]
-pub struct TableLive {
-    read: AtomicU64,
-    appended: AtomicU64,
-    filtered: AtomicU64,
+/// Row changes of one captured table on the side of the source: `read = appended + filtered + left_out`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceRows {
+    /// Row changes that came from the source.
+    pub read: u64,
+    /// Row changes that are in the log.
+    pub appended: u64,
+    /// Snapshot rows that are not in the log because the stream had a newer state.
+    pub filtered: u64,
+    /// Row changes that are not in the log because their table is left out.
+    pub left_out: u64,
 }
+
+/// The live row counters of one captured table.
+#[derive(Debug, Default)]
+pub struct TableLive(Mutex<SourceRows>);
 
 impl TableLive {
     /// Sets the counters as of the last finished source transaction.
-    pub fn set(&self, read: u64, appended: u64, filtered: u64) {
-        self.read.store(read, Ordering::Relaxed);
-        self.appended.store(appended, Ordering::Relaxed);
-        self.filtered.store(filtered, Ordering::Relaxed);
+    pub fn set(&self, rows: SourceRows) {
+        *lock(&self.0) = rows;
     }
 
-    /// (read, appended, filtered).
-    pub fn get(&self) -> (u64, u64, u64) {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (get(&self.read), get(&self.appended), get(&self.filtered))
+    /// The counters, all as of one transaction.
+    pub fn get(&self) -> SourceRows {
+        *lock(&self.0)
     }
 }
 

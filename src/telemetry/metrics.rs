@@ -6,7 +6,7 @@
 use metrics::{Recorder, Unit, counter, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::{SinkPhase, SnapshotPhase, SourcePhase, Status};
+use super::{SinkPhase, SnapshotPhase, SourcePhase, Status, TableStatus};
 
 /// How a metric's value behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,13 +57,16 @@ metrics_table! {
     SOURCE_FILTERED = "replicator_source_events_filtered_total", Counter, [],
         "Events read since the start that are of tables which are not captured", "How much of the stream is for nothing?";
     SOURCE_RECONNECTS = "replicator_source_reconnects_total", Counter, [],
-        "Connections to the source made anew since the start", "Is the connection stable?";
+        "Connections to the source made again since the start", "Is the connection stable?";
     ROWS_READ = "replicator_rows_read_total", Counter, ["table"],
         "Row changes of captured tables that came from the source", "Which tables change, and how much?";
     ROWS_APPENDED = "replicator_rows_appended_total", Counter, ["table"],
-        "Row changes that stand in the log", "Does what was read reach the log? read = appended + filtered";
+        "Row changes that are in the log", "Does what was read reach the log? read = appended + filtered + left out";
     ROWS_FILTERED = "replicator_rows_filtered_total", Counter, ["table"],
-        "Snapshot rows left out because the stream had told a newer state", "How many rows did snapshot and stream share?";
+        "Snapshot rows that are not in the log because the stream had a newer state",
+        "How many rows did snapshot and stream share?";
+    ROWS_LEFT_OUT = "replicator_rows_left_out_total", Counter, ["table"],
+        "Row changes that are not in the log because the table is left out", "How much of a table is missing from the log?";
     SNAPSHOT_TABLES = "replicator_snapshot_tables", Gauge, ["state"],
         "Tables by the state of their snapshot", "Is the snapshot done, and has a table failed?";
     SNAPSHOT_ROWS = "replicator_snapshot_rows", Gauge, ["table"],
@@ -89,13 +92,39 @@ metrics_table! {
     SINK_STATE = "replicator_sink_state", Gauge, ["sink", "state"],
         "1 for the state the sink is in, 0 for the others", "Is the sink being written?";
     ROWS_PROCESSED = "replicator_rows_processed_total", Counter, ["sink", "table"],
-        "Row changes that are durable at the sink", "Does what was appended arrive? appended = processed + dead-lettered + skipped + pending";
-    ROWS_DEAD = "replicator_rows_dead_lettered_total", Counter, ["sink", "table"],
-        "Row changes put aside with their reason", "Is there something to look at by hand?";
+        "Row changes that are applied at the sink: acknowledged + netted - split + recovered",
+        "Does what was appended arrive? appended = processed + skipped + left out + not theirs + pending";
+    ROWS_DELIVERED = "replicator_rows_delivered_total", Counter, ["sink", "table"],
+        "Row changes handed to the sink", "Did the sink take what it was handed? delivered = taken";
+    ROWS_TAKEN = "replicator_rows_taken_total", Counter, ["sink", "table"],
+        "Row changes that the sink took",
+        "Is every row accounted for? taken = acknowledged + netted - split + skipped + recovered";
+    ROWS_ACKNOWLEDGED = "replicator_rows_acknowledged_total", Counter, ["sink", "table"],
+        "Operations that the target acknowledged", "What does the target itself say?";
+    ROWS_NETTED = "replicator_rows_netted_total", Counter, ["sink", "table"],
+        "Row changes that a later one of the same round made needless", "How much work do rounds save?";
+    ROWS_SPLIT = "replicator_rows_split_total", Counter, ["sink", "table"],
+        "Operations beyond one for a row change: an update of the key is two", "Why are there more operations than row changes?";
+    ROWS_UNMATCHED = "replicator_rows_unmatched_total", Counter, ["sink", "table"],
+        "Deletes and updates among the acknowledged that found no row", "Does the copy lack rows?";
+    ROWS_RECOVERED = "replicator_rows_recovered_total", Counter, ["sink", "table"],
+        "Row changes that were applied before a crash that lost their acknowledgement", "How much did crashes leave unconfirmed?";
+    ROWS_NOT_THEIRS = "replicator_rows_not_theirs_total", Counter, ["sink", "table"],
+        "Row changes in frames for other sinks", "How much of the log is for other sinks?";
+    ROWS_UNKNOWN = "replicator_sink_rows_left_out_total", Counter, ["sink", "table"],
+        "Row changes that did not reach the sink because their schema could not be known",
+        "How much is missing from a table until it is read again?";
     ROWS_SKIPPED = "replicator_rows_skipped_total", Counter, ["sink", "table"],
         "Row changes left out because the sink has stopped the table", "How much is missing from a stopped table?";
     TABLE_STOPPED = "replicator_sink_stopped_tables", Gauge, ["sink"],
-        "Tables that the sink leaves out because something is wrong with them", "Is a table in need of a person?";
+        "Tables that the sink leaves out because something is wrong with them", "Does a table need an operator?";
+    TABLE_DOUBTED = "replicator_sink_tables_in_doubt", Gauge, ["sink"],
+        "Tables whose counts do not agree and that have not been replaced since", "Does a copy differ from its source?";
+    SINK_WAITING = "replicator_sink_waiting", Gauge, ["sink"],
+        "1 while the sink waits for a schema that the source is asked for", "Why does the sink stand still?";
+    PASSED_OVER = "replicator_sink_frames_passed_over_total", Counter, ["sink"],
+        "Frames since the start that changed nothing at the sink: for other sinks, or of a kind that no sink acts on",
+        "Does the sink read what is not for it?";
     BATCHES = "replicator_batches_total", Counter, ["sink", "table"],
         "Batches that the target has acknowledged since the start", "How often is a table written to?";
     BATCH_ROWS = "replicator_batch_rows_total", Counter, ["sink", "table"],
@@ -164,18 +193,34 @@ fn publish(status: &Status) {
     publish_wal(status);
     publish_sinks(status);
     for table in &status.tables {
-        let name = || table.table.clone();
-        counter!(ROWS_READ, "table" => name()).absolute(table.read);
-        counter!(ROWS_APPENDED, "table" => name()).absolute(table.appended);
-        counter!(ROWS_FILTERED, "table" => name()).absolute(table.filtered);
-        for (sink, rows) in &table.applied {
-            counter!(ROWS_PROCESSED, "sink" => sink.clone(), "table" => name()).absolute(*rows);
+        publish_table(table);
+    }
+}
+
+fn publish_table(table: &TableStatus) {
+    let name = || table.table.clone();
+    counter!(ROWS_READ, "table" => name()).absolute(table.read);
+    counter!(ROWS_APPENDED, "table" => name()).absolute(table.appended);
+    counter!(ROWS_FILTERED, "table" => name()).absolute(table.filtered);
+    counter!(ROWS_LEFT_OUT, "table" => name()).absolute(table.left_out);
+    for (metric, by_sink) in [(ROWS_PROCESSED, &table.applied), (ROWS_SKIPPED, &table.skipped)] {
+        for (sink, rows) in by_sink {
+            counter!(metric, "sink" => sink.clone(), "table" => name()).absolute(*rows);
         }
-        for (sink, rows) in &table.dead_lettered {
-            counter!(ROWS_DEAD, "sink" => sink.clone(), "table" => name()).absolute(*rows);
-        }
-        for (sink, rows) in &table.skipped {
-            counter!(ROWS_SKIPPED, "sink" => sink.clone(), "table" => name()).absolute(*rows);
+    }
+    for (sink, rows) in &table.sinks {
+        for (metric, value) in [
+            (ROWS_DELIVERED, rows.delivered),
+            (ROWS_TAKEN, rows.taken),
+            (ROWS_ACKNOWLEDGED, rows.acknowledged),
+            (ROWS_NETTED, rows.netted),
+            (ROWS_SPLIT, rows.split),
+            (ROWS_UNMATCHED, rows.unmatched),
+            (ROWS_RECOVERED, rows.recovered),
+            (ROWS_NOT_THEIRS, rows.not_theirs),
+            (ROWS_UNKNOWN, rows.left_out),
+        ] {
+            counter!(metric, "sink" => sink.clone(), "table" => name()).absolute(value);
         }
     }
 }
@@ -228,6 +273,11 @@ fn publish_sinks(status: &Status) {
         gauge!(BACKLOG_TRANSACTIONS, "sink" => name()).set(number(sink.backlog_transactions));
         let stopped = u64::try_from(sink.stopped_tables.len()).unwrap_or(u64::MAX);
         gauge!(TABLE_STOPPED, "sink" => name()).set(number(stopped));
+        let in_doubt = |table: &&TableStatus| table.sinks.get(&sink.name).is_some_and(|rows| rows.doubt.is_some());
+        let in_doubt = u64::try_from(status.tables.iter().filter(in_doubt).count()).unwrap_or(u64::MAX);
+        gauge!(TABLE_DOUBTED, "sink" => name()).set(number(in_doubt));
+        gauge!(SINK_WAITING, "sink" => name()).set(flag(sink.waiting.is_some()));
+        counter!(PASSED_OVER, "sink" => name()).absolute(sink.passed_over_frames);
         for sent in &sink.batches {
             let table = || sent.table.clone();
             counter!(BATCHES, "sink" => name(), "table" => table()).absolute(sent.batches);
@@ -250,7 +300,7 @@ fn number(value: u64) -> f64 {
     value as f64
 }
 
-/// The documentation of the metrics, as it stands in `docs/metrics.md`.
+/// The documentation of the metrics, as it is in `docs/metrics.md`.
 pub fn documentation() -> String {
     let mut text = String::from(
         "# Metrics\n\n\
@@ -279,9 +329,25 @@ mod tests {
 
     use super::*;
     use crate::telemetry::status::{
-        BatchStatus, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, StoppedTableStatus, TableStatus,
+        BatchStatus, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, StoppedTableStatus, WaitingStatus,
         WalStatus,
     };
+    use crate::telemetry::{SinkRowsStatus, TableStatus};
+
+    fn at_sink() -> SinkRowsStatus {
+        SinkRowsStatus {
+            delivered: 31,
+            taken: 32,
+            acknowledged: 33,
+            netted: 34,
+            split: 35,
+            unmatched: 36,
+            left_out: 37,
+            not_theirs: 38,
+            recovered: 39,
+            doubt: Some("31 is not 32".into()),
+        }
+    }
 
     pub(in crate::telemetry) fn sample() -> Status {
         let one = |value: u64| BTreeMap::from([("local".to_owned(), value)]);
@@ -323,6 +389,13 @@ mod tests {
                 lag_seconds: Some(21.0),
                 error: None,
                 errors: 23,
+                passed_over_frames: 30,
+                waiting: Some(WaitingStatus {
+                    table: "shop.users".into(),
+                    schema: 3,
+                    lsn: 10,
+                    since: "1970-01-01T00:00:00.000Z".into(),
+                }),
                 stopped_tables: vec![StoppedTableStatus {
                     table: "shop.users".into(),
                     since_lsn: 9,
@@ -339,13 +412,14 @@ mod tests {
             }],
             tables: vec![TableStatus {
                 table: "shop.users".into(),
-                read: 24,
-                appended: 23,
+                read: 56,
+                appended: 50,
                 filtered: 1,
+                left_out: 5,
                 applied: one(20),
-                dead_lettered: one(1),
                 skipped: one(4),
                 pending: one(2),
+                sinks: BTreeMap::from([("local".to_owned(), at_sink())]),
             }],
         }
     }
@@ -375,6 +449,20 @@ mod tests {
         for line in [
             "replicator_build_info{version=\"9.9.9\"} 1",
             "replicator_rows_processed_total{sink=\"local\",table=\"shop.users\"} 20",
+            "replicator_rows_left_out_total{table=\"shop.users\"} 5",
+            "replicator_rows_skipped_total{sink=\"local\",table=\"shop.users\"} 4",
+            "replicator_rows_delivered_total{sink=\"local\",table=\"shop.users\"} 31",
+            "replicator_rows_taken_total{sink=\"local\",table=\"shop.users\"} 32",
+            "replicator_rows_acknowledged_total{sink=\"local\",table=\"shop.users\"} 33",
+            "replicator_rows_netted_total{sink=\"local\",table=\"shop.users\"} 34",
+            "replicator_rows_split_total{sink=\"local\",table=\"shop.users\"} 35",
+            "replicator_rows_unmatched_total{sink=\"local\",table=\"shop.users\"} 36",
+            "replicator_sink_rows_left_out_total{sink=\"local\",table=\"shop.users\"} 37",
+            "replicator_rows_not_theirs_total{sink=\"local\",table=\"shop.users\"} 38",
+            "replicator_rows_recovered_total{sink=\"local\",table=\"shop.users\"} 39",
+            "replicator_sink_tables_in_doubt{sink=\"local\"} 1",
+            "replicator_sink_waiting{sink=\"local\"} 1",
+            "replicator_sink_frames_passed_over_total{sink=\"local\"} 30",
             "replicator_replication_lag_seconds{sink=\"local\"} 21",
             "replicator_batch_write_errors_total{sink=\"local\"} 23",
             "replicator_source_lag_seconds 1.5",

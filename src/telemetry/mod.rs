@@ -14,15 +14,18 @@ pub mod metrics;
 mod report;
 mod snapshot;
 mod status;
+mod table_status;
 
 pub use live::{
-    BatchesLive, Live, SinkLive, SinkPhase, SourceLive, SourcePhase, StoppedTableLive, TableLive, now_micros,
+    BatchesLive, Live, SinkLive, SinkPhase, SinkTableLive, SourceLive, SourcePhase, SourceRows, StoppedTableLive,
+    TableLive, WaitingLive, now_micros,
 };
 pub use report::Reporter;
 pub use snapshot::{SnapshotLive, SnapshotPhase, SnapshotTable};
 pub use status::{
     BatchStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, StoppedTableStatus,
-    TableStatus, WalStatus,
+    WaitingStatus, WalStatus,
 };
+pub use table_status::{SinkRowsStatus, TableStatus};
 
 use live::{lock, seconds_between};

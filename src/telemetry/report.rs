@@ -12,9 +12,12 @@ use wal::{CursorInfo, Lsn, Wal};
 
 use super::status::{
     BatchStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, StoppedTableStatus,
-    TableStatus, WalStatus,
+    WaitingStatus, WalStatus,
 };
-use super::{BatchesLive, Live, SinkLive, SinkPhase, StoppedTableLive, now_micros, seconds_between};
+use super::{
+    BatchesLive, Live, SinkLive, SinkPhase, SinkTableLive, SourceRows, StoppedTableLive, TableStatus, WaitingLive,
+    now_micros, seconds_between,
+};
 use crate::codec::stored::{SOURCE_LSN, SOURCE_POSITION, SourceLsn, StoredPosition, get};
 use crate::model::TableName;
 
@@ -172,35 +175,37 @@ impl Reporter {
             lag_seconds: Some(seconds_between(until, now)),
             error,
             errors: sink.errors(),
+            passed_over_frames: sink.frames_passed_over(),
+            waiting: sink.waiting().map(waiting_status),
             stopped_tables: sink.stopped_tables().into_iter().map(stopped_status).collect(),
             batches: sink.batches().into_iter().map(|(table, sent)| batch_status(&table, sent)).collect(),
         }
     }
 
     fn tables(&self) -> Vec<TableStatus> {
-        // Behind before ahead: rows applied are read before rows appended.
-        let sinks: Vec<_> = self.live.sinks().iter().map(|sink| (sink.name.clone(), sink.table_rows())).collect();
-        let mut tables: BTreeMap<TableName, TableStatus> = BTreeMap::new();
-        for (name, counts) in self.live.tables() {
-            let (read, appended, filtered) = counts.get();
-            tables.insert(name, TableStatus { read, appended, filtered, ..TableStatus::default() });
-        }
+        // What is applied is read before what is appended.
+        let sinks: Vec<_> = self.live.sinks().iter().map(|sink| (sink.name.clone(), sink.tables())).collect();
+        let mut tables: BTreeMap<TableName, SourceRows> =
+            self.live.tables().into_iter().map(|(name, counts)| (name, counts.get())).collect();
         // A table of which this process has read nothing may still have rows on their way.
-        for name in sinks.iter().flat_map(|(_, rows)| rows.keys()) {
+        for name in sinks.iter().flat_map(|(_, tables)| tables.keys()) {
             tables.entry(name.clone()).or_default();
         }
-        for (name, table) in &mut tables {
-            table.table = name.to_string();
-            for (sink, rows) in &sinks {
-                let (applied, skipped) = rows.get(name).copied().unwrap_or_default();
-                table.applied.insert(sink.clone(), applied);
-                table.skipped.insert(sink.clone(), skipped);
-                table.dead_lettered.insert(sink.clone(), 0);
-                table.pending.insert(sink.clone(), table.appended.saturating_sub(applied + skipped));
-            }
-        }
-        tables.into_values().collect()
+        let at_sinks = |name: &TableName| {
+            let of = |(sink, tables): &(String, BTreeMap<TableName, SinkTableLive>)| {
+                (sink.clone(), tables.get(name).cloned().unwrap_or_default())
+            };
+            sinks.iter().map(of).collect::<Vec<_>>()
+        };
+        tables.into_iter().map(|(name, rows)| TableStatus::new(&name, rows, at_sinks(&name))).collect()
     }
+}
+
+fn waiting_status(waiting: WaitingLive) -> WaitingStatus {
+    let WaitingLive { table, schema, lsn, since_micros } = waiting;
+    let since = std::time::Duration::from_micros(u64::try_from(since_micros).unwrap_or(0));
+    let since = humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string();
+    WaitingStatus { table: table.to_string(), schema: schema.0, lsn: lsn.raw(), since }
 }
 
 fn stopped_status(stopped: StoppedTableLive) -> StoppedTableStatus {
@@ -227,7 +232,7 @@ fn error_chain(error: &wal::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ServerIdentity, SourcePosition};
+    use crate::model::{RowCounts, SchemaId, ServerIdentity, SinkRows, SourcePosition};
     use crate::telemetry::{SnapshotPhase, SnapshotTable, SourcePhase};
     use wal::{GroupEnd, Options};
 
@@ -260,12 +265,22 @@ mod tests {
         };
         let value = crate::codec::stored::encode(&StoredPosition::MySql(position)).unwrap();
         wal.put_state(vec![(SOURCE_POSITION.key().to_vec(), Some(value))]).await.unwrap();
-        live.table(&users).set(10, 9, 1);
+        live.table(&users).set(SourceRows { read: 12, appended: 9, filtered: 1, left_out: 2 });
         sink.phase(SinkPhase::Running, None);
         sink.delivered(Lsn::new(2));
         sink.applied(Lsn::new(1), Some(now_micros() - 5_000_000));
-        sink.load_rows([(users.clone(), (3, 1))]);
-        sink.rows(&users, 1, 1);
+        let counts =
+            RowCounts { taken: 6, acknowledged: 4, netted: 1, split: 2, unmatched: 1, skipped: 2, recovered: 1 };
+        let rows = SinkRows { delivered: 6, not_theirs: 1, left_out: 1, sink: counts };
+        sink.load_tables([(users.clone(), SinkRows::default(), Some("3 of 4".to_owned()))]);
+        sink.table(&users, rows, Some("5 of 6"));
+        sink.passed_over();
+        sink.waits(Some(WaitingLive {
+            table: users.clone(),
+            schema: SchemaId(7),
+            lsn: Lsn::new(3),
+            since_micros: 1_500,
+        }));
         sink.stopped([(users.clone(), Lsn::new(2), "it is gone".to_owned())]);
         wal.ack("local", Lsn::new(1), b"", Vec::new()).await.unwrap();
         live.snapshot.set(vec![SnapshotTable {
@@ -292,9 +307,13 @@ mod tests {
         let lag = sink.lag_seconds.unwrap();
         assert!((5.0..60.0).contains(&lag), "{lag}");
         let json = serde_json::to_value(&status).unwrap();
+        let at_sink = serde_json::json!({
+            "delivered": 6, "taken": 6, "acknowledged": 4, "netted": 1, "split": 2, "unmatched": 1, "left_out": 1,
+            "not_theirs": 1, "recovered": 1, "doubt": "5 of 6",
+        });
         let table = serde_json::json!({
-            "table": "shop.users", "read": 10, "appended": 9, "filtered": 1,
-            "applied": {"local": 4}, "dead_lettered": {"local": 0}, "skipped": {"local": 2}, "pending": {"local": 3},
+            "table": "shop.users", "read": 12, "appended": 9, "filtered": 1, "left_out": 2,
+            "applied": {"local": 4}, "skipped": {"local": 2}, "pending": {"local": 1}, "sinks": {"local": at_sink},
         });
         assert_eq!(json["tables"], serde_json::json!([table]));
         let snapshot = serde_json::json!({
@@ -303,6 +322,10 @@ mod tests {
         });
         assert_eq!(json["snapshot"]["tables"], serde_json::json!([snapshot]));
         assert_eq!(json["sinks"][0]["type"], "sqlite");
+        assert_eq!(json["sinks"][0]["passed_over_frames"], 1);
+        let waiting =
+            serde_json::json!({ "table": "shop.users", "schema": 7, "lsn": 3, "since": "1970-01-01T00:00:00.001Z" });
+        assert_eq!(json["sinks"][0]["waiting"], waiting);
         let stopped = serde_json::json!([{ "table": "shop.users", "since_lsn": 2, "reason": "it is gone" }]);
         assert_eq!(json["sinks"][0]["stopped_tables"], stopped);
         wal.shutdown().await.unwrap();

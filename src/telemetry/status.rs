@@ -1,11 +1,10 @@
 //! The status document: what `replicator status --json` prints. Fields are added, never renamed.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SinkPhase, SnapshotPhase, SourcePhase};
+use super::{SinkPhase, SnapshotPhase, SourcePhase, TableStatus};
 use crate::model::SourcePosition;
 
 /// The daemon at one moment.
@@ -27,7 +26,7 @@ pub struct Status {
     pub snapshot: SnapshotStatus,
     /// Where rows go, in the order of the configuration.
     pub sinks: Vec<SinkStatus>,
-    /// Row counters by table: read = appended + filtered, and per sink appended = applied + `dead_lettered` + skipped + pending.
+    /// Row counters by table.
     pub tables: Vec<TableStatus>,
 }
 
@@ -48,7 +47,7 @@ pub struct SourceStatus {
     pub events: u64,
     /// Events among them that are of tables which are not captured.
     pub filtered_events: u64,
-    /// Connections made anew since the start.
+    /// Connections made again since the start.
     pub reconnects: u64,
 }
 
@@ -157,12 +156,31 @@ pub struct SinkStatus {
     pub error: Option<String>,
     /// Failed writes and commits since the start.
     pub errors: u64,
+    /// Frames since the start that changed nothing here: they are for other sinks, or of a kind that no sink acts on.
+    #[serde(default)]
+    pub passed_over_frames: u64,
+    /// The schema that it waits for.
+    #[serde(default)]
+    pub waiting: Option<WaitingStatus>,
     /// Tables that it leaves out, because something is wrong with them.
     #[serde(default)]
     pub stopped_tables: Vec<StoppedTableStatus>,
     /// What sending took, by table; only of sinks that send batches.
     #[serde(default)]
     pub batches: Vec<BatchStatus>,
+}
+
+/// A schema that a sink waits for: the source is still asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingStatus {
+    /// `database.table`.
+    pub table: String,
+    /// Number of the schema.
+    pub schema: u32,
+    /// The frame that waits.
+    pub lsn: u64,
+    /// Since when, in UTC.
+    pub since: String,
 }
 
 /// A table that a sink leaves out.
@@ -172,7 +190,7 @@ pub struct StoppedTableStatus {
     pub table: String,
     /// Its changes from this LSN on are left out.
     pub since_lsn: u64,
-    /// Why, and the way out.
+    /// Why, and the remedy.
     pub reason: String,
 }
 
@@ -191,26 +209,4 @@ pub struct BatchStatus {
     pub seconds: f64,
     /// Active parts of the table at the target, as last asked.
     pub parts: Option<u64>,
-}
-
-/// Row counters of one table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableStatus {
-    /// `database.table`.
-    pub table: String,
-    /// Rows that came from the source.
-    pub read: u64,
-    /// Rows that went into the log.
-    pub appended: u64,
-    /// Rows left out, because the stream had told them already.
-    pub filtered: u64,
-    /// Rows durable at the target, by sink.
-    pub applied: BTreeMap<String, u64>,
-    /// Rows put aside with their reason, by sink.
-    pub dead_lettered: BTreeMap<String, u64>,
-    /// Rows left out because the sink has stopped the table, by sink.
-    #[serde(default)]
-    pub skipped: BTreeMap<String, u64>,
-    /// Rows on their way, by sink.
-    pub pending: BTreeMap<String, u64>,
 }

@@ -48,6 +48,7 @@ pub struct Run {
 
 pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
     SourcePlan {
+        describe_wait: std::time::Duration::from_secs(2),
         host: "127.0.0.1".to_owned(),
         port: server.port(),
         user: user.to_owned(),

@@ -73,6 +73,11 @@ impl Plan {
         })
     }
 
+    /// A plan that only walks over images, to find where each ends and what its key is.
+    pub fn walker(schema: &TableSchema) -> Result<Self, PlanError> {
+        Self::compile(schema, &vec![false; schema.columns.len()])
+    }
+
     /// A plan that reads every column.
     pub fn all(schema: &TableSchema) -> Result<Self, PlanError> {
         Self::compile(schema, &vec![true; schema.columns.len()])

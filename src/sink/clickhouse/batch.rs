@@ -6,48 +6,29 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::chunks::Chunks;
 use super::client::Client;
 use super::error::Refused;
+use super::insert::Insert;
 use crate::telemetry::BatchesLive;
-
-/// What goes to the task that sends.
-enum Piece {
-    Bytes(Bytes),
-    /// The body is whole.
-    End,
-}
 
 /// Rows of one table on their way.
 pub(super) struct Batch {
     pub(super) chunks: Chunks,
     began: Option<Instant>,
-    sending: Option<Sending>,
-}
-
-struct Sending {
-    pieces: mpsc::UnboundedSender<Piece>,
-    task: JoinHandle<Result<(), Refused>>,
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    insert: Option<Insert>,
 }
 
 impl Batch {
     /// An empty batch.
     pub(super) fn new() -> Self {
-        Self { chunks: Chunks::new(), began: None, sending: None }
+        Self { chunks: Chunks::new(), began: None, insert: None }
     }
 
     /// Whether its INSERT has begun.
     pub(super) fn is_sending(&self) -> bool {
-        self.sending.is_some()
+        self.insert.is_some()
     }
 
     /// Whether there is something whole to send.
@@ -61,12 +42,10 @@ impl Batch {
         if full.peek().is_none() {
             return;
         }
-        let sending = self.sending.get_or_insert_with(|| {
-            self.began = Some(Instant::now());
-            Sending::begin(client, sql, header)
-        });
+        let began = &mut self.began;
+        let insert = self.insert.get_or_insert_with(|| begin(began, client, sql, header));
         for chunk in full {
-            sending.send(Piece::Bytes(chunk));
+            insert.send(chunk);
         }
     }
 
@@ -75,48 +54,26 @@ impl Batch {
         // An INSERT that is under way already has its turn.
         let turn = if self.is_sending() { None } else { Some(client.turn().await?) };
         self.chunks.finish();
-        let (rows, bytes) = (self.chunks.rows(), self.chunks.bytes());
         self.send_full(client, sql, header);
-        let mut sending = self.sending.take().unwrap_or_else(|| {
-            self.began = Some(Instant::now());
-            Sending::begin(client, sql, header)
-        });
-        sending.send(Piece::End);
-        match (&mut sending.task).await {
-            Ok(stored) => stored?,
-            Err(error) => return Err(Refused::interrupted(&error)),
-        }
+        let insert = match self.insert.take() {
+            Some(insert) => insert,
+            None => begin(&mut self.began, client, sql, header),
+        };
+        insert.end().await?;
         drop(turn);
         Ok(BatchesLive {
             batches: 1,
-            rows,
-            bytes,
+            rows: self.chunks.rows(),
+            bytes: self.chunks.bytes(),
             seconds: self.began.map_or(0.0, |began| began.elapsed().as_secs_f64()),
             parts: None,
         })
     }
 }
 
-impl Sending {
-    fn begin(client: &Client, sql: &str, header: &Bytes) -> Self {
-        let (pieces, mut queue) = mpsc::unbounded_channel();
-        let mut insert = client.insert_in_pieces(sql);
-        let header = header.clone();
-        let task = client.runtime().spawn(async move {
-            insert.send(header).await?;
-            loop {
-                match queue.recv().await {
-                    Some(Piece::Bytes(bytes)) => insert.send(bytes).await?,
-                    Some(Piece::End) => return Ok(insert.end().await?),
-                    None => return Err(Refused::abandoned()),
-                }
-            }
-        });
-        Self { pieces, task }
-    }
-
-    /// A task that has failed takes no more pieces; its error comes out of [`Batch::finish`].
-    fn send(&self, piece: Piece) {
-        drop(self.pieces.send(piece));
-    }
+fn begin(began: &mut Option<Instant>, client: &Client, sql: &str, header: &Bytes) -> Insert {
+    *began = Some(Instant::now());
+    let insert = client.begin_insert(sql);
+    insert.send(header.clone());
+    insert
 }

@@ -1,4 +1,4 @@
-//! The connection to the server: its HTTP interface, through the `clickhouse` crate.
+//! The connection to the server: its HTTP interface, through the `clickhouse` crate, and for INSERTs through [`super::insert`].
 //!
 //! Every request runs on the daemon's own runtime, not on the sink's thread: bytes of a batch leave while the next rows are
 //! encoded, and a pooled connection never waits for a thread that is busy encoding.
@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clickhouse::insert_formatted::InsertFormatted;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Refused;
+use super::insert::{Insert, Inserts};
 use super::tls;
 use crate::config::{ClickHousePlan, Compression};
 use crate::error::Failure;
@@ -55,6 +55,7 @@ const ENDED_AT_ONCE: usize = 16;
 #[derive(Clone)]
 pub(super) struct Client {
     inner: clickhouse::Client,
+    inserts: Arc<Inserts>,
     runtime: Handle,
     timeout: Duration,
     /// For INSERTs that begin when their round ends.
@@ -73,27 +74,28 @@ impl Client {
     /// # Errors
     /// When the certificates of `tls.ca_file` cannot be read.
     pub(super) fn new(plan: &ClickHousePlan, runtime: Handle) -> Result<Self, Failure> {
-        let mut inner = clickhouse::Client::with_http_client(
-            HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).build(connector(plan)?),
-        )
-        .with_url(&plan.url)
-        .with_database(&plan.database)
-        .with_user(&plan.user)
-        .with_product_info("replicator", env!("CARGO_PKG_VERSION"))
-        .with_compression(match plan.compression {
-            Compression::None => clickhouse::Compression::None,
-            Compression::Lz4 => clickhouse::Compression::Lz4,
-        });
+        let connector = connector(plan)?;
+        let mut http = HyperClient::builder(TokioExecutor::new());
+        http.pool_idle_timeout(IDLE_TIMEOUT);
+        let mut inner = clickhouse::Client::with_http_client(http.build(connector.clone()))
+            .with_url(&plan.url)
+            .with_database(&plan.database)
+            .with_user(&plan.user)
+            .with_product_info("replicator", env!("CARGO_PKG_VERSION"))
+            .with_compression(match plan.compression {
+                Compression::None => clickhouse::Compression::None,
+                Compression::Lz4 => clickhouse::Compression::Lz4,
+            });
         if !plan.password.is_empty() {
             inner = inner.with_password(plan.password.reveal());
         }
-        for (name, value) in SETTINGS {
+        for (name, value) in settings(plan) {
             inner = inner.with_setting(name, value);
         }
-        for (name, value) in &plan.settings {
-            inner = inner.with_setting(name, value);
-        }
-        Ok(Self { inner, runtime, timeout: plan.timeout, turns: Arc::new(Semaphore::new(ENDED_AT_ONCE)) })
+        let inserts = Inserts::new(http.build(connector), plan, settings(plan))
+            .map_err(|error| error.failure("make requests to the server"))?;
+        let turns = Arc::new(Semaphore::new(ENDED_AT_ONCE));
+        Ok(Self { inner, inserts: Arc::new(inserts), runtime, timeout: plan.timeout, turns })
     }
 
     /// Runs a statement to its end. `patient`: it may take as long as it takes, because it copies a table.
@@ -134,17 +136,14 @@ impl Client {
 
     /// Inserts rows that are at hand, in the format that `sql` names.
     pub(super) async fn insert(&self, sql: &str, rows: Vec<u8>) -> Result<(), Refused> {
-        let mut insert = self.insert_in_pieces(sql);
-        self.run(async move {
-            insert.send(Bytes::from(rows)).await.map_err(Refused::from)?;
-            insert.end().await.map_err(Refused::from)
-        })
-        .await
+        let insert = self.begin_insert(sql);
+        insert.send(Bytes::from(rows));
+        insert.end().await.map(drop)
     }
 
-    /// An insert whose bytes come in pieces. It must be driven on [`Client::runtime`]; dropping it before its end stores nothing.
-    pub(super) fn insert_in_pieces(&self, sql: &str) -> InsertFormatted {
-        self.inner.insert_formatted_with(sql).with_timeouts(Some(self.timeout), Some(self.timeout))
+    /// An INSERT whose bytes come in pieces.
+    pub(super) fn begin_insert(&self, sql: &str) -> Insert {
+        self.inserts.begin(&self.runtime, sql)
     }
 
     /// Waits for its turn, which lasts until the permit is dropped.
@@ -166,6 +165,11 @@ impl Client {
             Err(error) => Err(Refused::interrupted(&error)),
         }
     }
+}
+
+/// Those of every request: the sink's own, then those of the configuration.
+fn settings(plan: &ClickHousePlan) -> impl Iterator<Item = (&str, &str)> {
+    SETTINGS.into_iter().chain(plan.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 fn connector(plan: &ClickHousePlan) -> Result<HttpsConnector<HttpConnector>, Failure> {

@@ -107,6 +107,28 @@ impl Refused {
         Self { code: None, reach, message, hint: None, is_timeout: false }
     }
 
+    /// A request that cannot be made, for any table.
+    pub(super) fn impossible(error: &dyn std::error::Error) -> Self {
+        Self::without_code(Reach::Sink, format!("the request cannot be made: {error}"))
+    }
+
+    /// What the server said, instead of doing it.
+    pub(super) fn answered(text: &str) -> Self {
+        let code = code(text);
+        let reach = match code {
+            None => Reach::Moment,
+            Some(code) if MOMENT.contains(&code) => Reach::Moment,
+            Some(code) if SINK.iter().any(|(known, _)| *known == code) => Reach::Sink,
+            Some(_) => Reach::Table,
+        };
+        Self { code, reach, message: without_rows(text), hint: None, is_timeout: false }
+    }
+
+    /// There is no answer to be read, or no whole one.
+    pub(super) fn from_network(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        clickhouse::error::Error::Network(error).into()
+    }
+
     /// There is no answer to be read. What is wrong with TLS, or with what is spoken at the port, stays so until a person changes it.
     fn of_connection(error: &(dyn std::error::Error + 'static), message: String) -> Self {
         let (reach, hint) = match tls_error(error) {
@@ -221,23 +243,12 @@ impl From<clickhouse::error::Error> for Refused {
     fn from(error: clickhouse::error::Error) -> Self {
         use clickhouse::error::Error;
         match error {
-            Error::BadResponse(text) => {
-                let code = code(&text);
-                let reach = match code {
-                    None => Reach::Moment,
-                    Some(code) if MOMENT.contains(&code) => Reach::Moment,
-                    Some(code) if SINK.iter().any(|(known, _)| *known == code) => Reach::Sink,
-                    Some(_) => Reach::Table,
-                };
-                Self { code, reach, message: without_rows(&text), hint: None, is_timeout: false }
-            }
+            Error::BadResponse(text) => Self::answered(&text),
             Error::TimedOut => {
                 let message = "no answer in time, what became of the request is not known (`timeout` of the sink)";
                 Self { is_timeout: true, ..Self::without_code(Reach::Moment, message.to_owned()) }
             }
-            Error::InvalidParams(error) => {
-                Self::without_code(Reach::Sink, format!("the request cannot be made: {error}"))
-            }
+            Error::InvalidParams(error) => Self::impossible(error.as_ref()),
             other => {
                 let mut message = other.to_string();
                 let mut cause = std::error::Error::source(&other);

@@ -7,7 +7,7 @@
 //! or may not have been stored is sent again, and nothing depends on the server's own deduplication, which knows a window only.
 //!
 //! # The files
-//! - `client`, `tls`, `error`: the connection, and what a refusal means
+//! - `client`, `insert`, `lz4`, `tls`, `error`: the connection, and what a refusal means
 //! - `types`, `layout`, `encode`, `chunks`, `mirror`, `history`: from row images to RowBinary
 //! - `batch`: an INSERT that is sent while it is made; `round`: those of a round
 //! - `target`: what is open; `open`: the start; `registry`, `cursor`: what the sink keeps at the target; `stops`: tables that
@@ -27,8 +27,10 @@ mod ddl;
 mod encode;
 mod error;
 mod history;
+mod insert;
 mod layout;
 mod literal;
+mod lz4;
 mod mirror;
 mod names;
 mod open;

@@ -182,13 +182,10 @@ impl Target {
         let lsn = place.lsn;
         self.begin(lsn);
         let commit_micros = frame.header.origin().commit_micros;
-        let mut ordinal = 0;
-        for (section, body) in frame.sections() {
+        for (section, body, first) in frame.sections() {
             let Some(writer) = self.writers.get(&section.schema) else {
                 return Err(Failure::fatal(format!("schema {} of frame {lsn} was not made ready", section.schema)));
             };
-            let first = ordinal;
-            ordinal += section.rows;
             if lsn < writer.stored_before {
                 continue;
             }

@@ -113,7 +113,7 @@ impl Place<'_> {
 
     /// Binds what a line has alone. `row` is its place in the section.
     fn bind_row(&self, statement: &mut Statement<'_>, row: u32) -> rusqlite::Result<()> {
-        let ordinal = self.ordinal + row;
+        let ordinal = self.ordinal.saturating_add(row);
         statement.raw_bind_parameter(1, stored(row_version(self.epoch, self.frame, ordinal))?)?;
         statement.raw_bind_parameter(3, ordinal)
     }

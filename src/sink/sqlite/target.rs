@@ -103,8 +103,7 @@ impl Target {
         self.begin()?;
         let commit_micros = frame.header.origin().commit_micros;
         let mut commit_time = None;
-        let mut ordinal = 0;
-        for (section, body) in frame.sections() {
+        for (section, body, ordinal) in frame.sections() {
             self.prepare_writer(section.schema, lookup)?;
             let Some(writer) = self.writers.get(&section.schema) else { continue };
             let (connection, scratch) = (&self.connection, &mut self.scratch);
@@ -129,7 +128,6 @@ impl Target {
                     writer.table, place.lsn, written.taken, section.rows
                 )));
             }
-            ordinal += section.rows;
             if let Some(counts) = self.round.get_mut(&writer.table) {
                 counts.add(written);
             } else {

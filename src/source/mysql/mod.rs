@@ -7,6 +7,7 @@ pub mod gtid;
 pub mod meet;
 pub mod places;
 pub mod preflight;
+pub mod question;
 pub mod schema;
 pub mod server;
 pub mod snapshot;

@@ -61,6 +61,8 @@ pub enum Item<'a> {
         slot: TableSlot,
         /// What happened to them.
         op: RowOp,
+        /// How many, counted by walking the images with the schema of their own `TABLE_MAP`.
+        rows: u32,
         /// Full row images back to back, no bitmaps; pairs for updates.
         images: Cow<'a, [u8]>,
     },
@@ -71,8 +73,10 @@ pub enum Item<'a> {
     },
     /// The transaction is complete.
     Commit,
-    /// The transaction never was: nothing of it counts.
+    /// The transaction was rolled back: nothing of it counts. The position is after it.
     Rollback,
+    /// The binlog file ended inside a transaction, because the server went down: nothing of it counts. The position is before it.
+    CutOff,
     /// A statement that is not transaction control.
     Statement(Statement<'a>),
     /// The server is alive. It has nothing more to send, or is passing over what was read before.
@@ -162,6 +166,21 @@ impl Decoder {
         self.state == State::Between
     }
 
+    /// The last boundary, without its GTIDs: file, creation time of the file, offset.
+    pub fn boundary_place(&self) -> (&str, u32, u64) {
+        self.position.boundary_place()
+    }
+
+    /// Commit time of the current group, in microseconds since the epoch; between groups, of the last one.
+    pub fn commit_micros(&self) -> i64 {
+        self.commit_micros
+    }
+
+    /// The GTID of the current group; between groups, of the last one.
+    pub fn gtid(&self) -> &Gtid {
+        &self.gtid
+    }
+
     /// Where the current group comes from; between groups, the last one. Its `pos` is the end of the last event.
     pub fn origin(&self) -> Origin {
         Origin {
@@ -177,11 +196,6 @@ impl Decoder {
     /// The name of a slot this decoder has given out.
     pub fn table(&self, slot: TableSlot) -> Option<&TableName> {
         self.tables.name(slot)
-    }
-
-    /// The next `TABLE_MAP` of the table is told as [`Item::Schema`] again, whatever it says.
-    pub fn forget(&mut self, table: &TableName) {
-        self.tables.forget(table);
     }
 
     /// Takes the next event. What it gives borrows the event's bytes.
@@ -305,8 +319,7 @@ impl Decoder {
                 Ok(Item::Rollback)
             }
             Control::Rollback => Err(BinlogError::OutOfPlace { name: "ROLLBACK", place: "outside a transaction" }),
-            Control::RollbackToSavepoint if self.has_rows => Err(BinlogError::RolledBackToSavepoint),
-            Control::Savepoint | Control::RollbackToSavepoint | Control::XaEnd if open => Ok(Item::Nothing),
+            Control::XaEnd if open => Ok(Item::Nothing),
             // XA COMMIT and XA ROLLBACK of transactions that were prepared without captured rows: else the preparation was refused.
             Control::XaOther if !open => {
                 self.end_group();
@@ -385,8 +398,9 @@ impl Decoder {
                     let table = self.tables.name(slot).cloned().unwrap_or_else(|| TableName::new("", ""));
                     return Err(BinlogError::ImageNotFull { table });
                 };
+                let rows = self.tables.count_rows(slot, &images, layout.op.images_per_row())?;
                 self.has_rows = true;
-                Ok(Item::Rows { slot, op: layout.op, images })
+                Ok(Item::Rows { slot, op: layout.op, rows, images })
             }
         }
     }
@@ -405,7 +419,7 @@ impl Decoder {
     fn cut_off(&mut self) -> Item<'static> {
         let was_open = self.state == State::Open;
         self.state = State::Between;
-        if was_open { Item::Rollback } else { Item::Nothing }
+        if was_open { Item::CutOff } else { Item::Nothing }
     }
 
     fn format_description(&mut self, data: &[u8], created: u32, log_pos: u32) -> Result<Item<'static>, BinlogError> {

@@ -1,5 +1,6 @@
 //! What can be wrong with an event, and what is done about each: one table from error to class and way out.
 
+use crate::codec::row_image::{ImageError, PlanError};
 use crate::error::Failure;
 use crate::model::TableName;
 
@@ -110,9 +111,24 @@ pub enum BinlogError {
     /// A compressed transaction whose events did not all come out of it.
     #[error("a compressed transaction could not be unpacked whole")]
     PayloadCut,
-    /// Part of a transaction's rows were taken back.
-    #[error("ROLLBACK TO SAVEPOINT stands behind row changes of captured tables")]
-    RolledBackToSavepoint,
+    /// Rows that are not images of their table's `TABLE_MAP`.
+    #[error("rows of \"{table}\" do not fit their TABLE_MAP event")]
+    Images {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: ImageError,
+    },
+    /// A table whose images cannot be walked.
+    #[error("table \"{table}\" cannot be captured")]
+    Plan {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: PlanError,
+    },
     /// Rows in a distributed transaction that is only prepared.
     #[error("a prepared XA transaction holds row changes of captured tables")]
     PreparedXa,
@@ -148,7 +164,12 @@ impl BinlogError {
             Self::Checksum { .. } => Failure::retry(message).hint(
                 "damage on the network goes away by itself; if this stays, the binlog file on the source is damaged: check it with mysqlbinlog --verify-binlog-checksum",
             ),
-            Self::Short { .. } | Self::Damaged { .. } | Self::Format { .. } | Self::FileName | Self::UnknownKind { .. } => {
+            Self::Short { .. }
+            | Self::Damaged { .. }
+            | Self::Images { .. }
+            | Self::Format { .. }
+            | Self::FileName
+            | Self::UnknownKind { .. } => {
                 Failure::fatal(message).hint(
                     "the binlog holds what this version of replicator cannot read: check it with mysqlbinlog, and check whether the server is newer than the versions replicator supports",
                 )
@@ -166,14 +187,11 @@ impl BinlogError {
             Self::UnknownCollation { .. } => {
                 Failure::retry(message).hint("the list of collations is read again when replicator reconnects")
             }
-            Self::Label { .. } | Self::UnsupportedColumn { .. } => {
+            Self::Label { .. } | Self::UnsupportedColumn { .. } | Self::Plan { .. } => {
                 Failure::fatal(message).hint("leave the table out with source.exclude, or change the column's type")
             }
             Self::Decompress { .. } | Self::PayloadCut => Failure::fatal(message).hint(
                 "check the file with mysqlbinlog; SET GLOBAL binlog_transaction_compression = OFF (MySQL) or log_bin_compress = OFF (MariaDB) avoids compressed events from then on",
-            ),
-            Self::RolledBackToSavepoint => Failure::fatal(message).hint(
-                "the transaction mixes transactional and non-transactional tables; leave the non-transactional tables' writers out of savepoints, and take a new snapshot from after it",
             ),
             Self::PreparedXa => Failure::fatal(message).hint(
                 "two-phase XA transactions on captured tables are not supported; use XA COMMIT ... ONE PHASE, or take a new snapshot from after it",
@@ -184,6 +202,8 @@ impl BinlogError {
         };
         match self {
             Self::Decompress { source: Some(source), .. } => failure.caused_by(source),
+            Self::Images { source, .. } => failure.caused_by(source),
+            Self::Plan { source, .. } => failure.caused_by(source),
             _ => failure,
         }
     }

@@ -24,7 +24,8 @@ impl Executed {
         }
     }
 
-    fn add(&mut self, gtid: &Gtid) {
+    /// Adds a transaction.
+    pub fn add(&mut self, gtid: &Gtid) {
         match (self, gtid) {
             (Self::MySql(set), Gtid::MySql { uuid, tag, number }) => set.insert(*uuid, tag, *number),
             (Self::MariaDb(list), Gtid::MariaDb { domain, server, sequence }) => list.set(*domain, *server, *sequence),
@@ -94,6 +95,14 @@ impl Position {
         match &self.boundary_file {
             Some((file, _)) => (file, self.boundary_pos),
             None => (&self.file, self.boundary_pos),
+        }
+    }
+
+    /// File, creation time of the file, and offset of the boundary.
+    pub(super) fn boundary_place(&self) -> (&str, u32, u64) {
+        match &self.boundary_file {
+            Some((file, created)) => (file, *created, self.boundary_pos),
+            None => (&self.file, self.created, self.boundary_pos),
         }
     }
 

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use super::error::BinlogError;
 use super::labels::Collations;
 use super::table_map::{self, FIXED};
+use crate::codec::row_image::Plan;
 use crate::config::TableFilter;
 use crate::model::{TableName, TableSchema};
 
@@ -24,8 +25,12 @@ const MAX_IDS: usize = 4096;
 #[derive(Debug)]
 struct Slot {
     name: TableName,
-    /// The last schema told; `None`: the next `TABLE_MAP` is told whatever it is.
+    /// The last schema told; `None`: none yet.
     told: Option<Arc<TableSchema>>,
+    /// Walks images of that schema.
+    plan: Option<Plan>,
+    /// Counts the schemas told.
+    generation: u32,
 }
 
 /// What a table id stands for.
@@ -36,6 +41,8 @@ struct Mapped {
     /// The group that last named it: rows are only good for ids named in their own group.
     group: u64,
     target: Target,
+    /// The slot's generation when the bytes were read.
+    generation: u32,
 }
 
 /// Where rows of a table id go.
@@ -72,12 +79,11 @@ impl Tables {
         self.slots.get(usize::try_from(slot.0).ok()?)
     }
 
-    /// The next `TABLE_MAP` of the table is told again.
-    pub(super) fn forget(&mut self, table: &TableName) {
-        let slot = self.by_name.get(table).and_then(|slot| usize::try_from(slot.0).ok());
-        if let Some(slot) = slot.and_then(|slot| self.slots.get_mut(slot)) {
-            slot.told = None;
-        }
+    /// Rows of a rows event, counted by walking its images with the schema of the table's own `TABLE_MAP`.
+    pub(super) fn count_rows(&self, slot: TableSlot, images: &[u8], per_row: u32) -> Result<u32, BinlogError> {
+        let slot = self.slot(slot).ok_or(BinlogError::Damaged { part: "table slot" })?;
+        let plan = slot.plan.as_ref().ok_or(BinlogError::Damaged { part: "table slot" })?;
+        plan.count_rows(images, per_row).map_err(|source| BinlogError::Images { table: slot.name.clone(), source })
     }
 
     /// A new file: the server may have been restarted, then ids start again.
@@ -97,18 +103,20 @@ impl Tables {
             && known.bytes == bytes
         {
             known.group = group;
-            let told = match known.target {
-                Target::Captured { slot, .. } => self.slot(slot).is_some_and(|slot| slot.told.is_some()),
+            let generation = known.generation;
+            // Two ids of one table with different schemas: the later event decides.
+            let is_current = match known.target {
+                Target::Captured { slot, .. } => self.slot(slot).is_some_and(|slot| slot.generation == generation),
                 Target::Filtered => true,
             };
-            if told {
+            if is_current {
                 return Ok(None);
             }
         }
         self.map_new(id, data, bytes, group)
     }
 
-    /// The slow path: bytes that were not seen under this id, or a table that was forgotten.
+    /// The slow path: bytes that were not seen under this id, or a table whose ids were forgotten.
     #[cold]
     fn map_new(
         &mut self,
@@ -123,7 +131,7 @@ impl Tables {
         }
         let named = table_map::names(data)?;
         if !self.filter.captures(named.database, named.table) {
-            self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Filtered });
+            self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Filtered, generation: 0 });
             return Ok(None);
         }
         let schema = table_map::schema(named, self.mariadb, &self.collations)?;
@@ -141,11 +149,17 @@ impl Tables {
         if let Some(place) = place
             && !place.told.as_ref().is_some_and(|last| last.same_image(&schema))
         {
+            let plan =
+                Plan::walker(&schema).map_err(|source| BinlogError::Plan { table: schema.name.clone(), source })?;
             let schema = Arc::new(schema);
+            place.plan = Some(plan);
+            place.generation = place.generation.wrapping_add(1);
             place.told = Some(Arc::clone(&schema));
             told = Some((slot, schema));
         }
-        self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Captured { slot, columns } });
+        let generation = self.slot(slot).map_or(0, |slot| slot.generation);
+        let target = Target::Captured { slot, columns };
+        self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target, generation });
         Ok(told)
     }
 
@@ -154,7 +168,7 @@ impl Tables {
             return Ok(*slot);
         }
         let slot = TableSlot(u32::try_from(self.slots.len()).map_err(|_| BinlogError::Damaged { part: "table name" })?);
-        self.slots.push(Slot { name: name.clone(), told: None });
+        self.slots.push(Slot { name: name.clone(), told: None, plan: None, generation: 0 });
         self.by_name.insert(name.clone(), slot);
         Ok(slot)
     }

@@ -112,26 +112,44 @@ fn unsupported(table: &TableName, column: &str, ty: &str) -> Failure {
         .hint("leave the table out by source.exclude")
 }
 
-/// Waits until no DDL statement of the table is at work, or the session's `lock_wait_timeout` is over.
+/// What came of asking for a table's metadata lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// It is held until the transaction ends.
+    Held,
+    /// Another session holds it in a way that keeps readers out.
+    ByAnother,
+    /// The account sees no such table.
+    NoSuchTable,
+}
+
+/// Takes the table's metadata lock inside the open transaction: from here on no statement changes the table's definition.
 ///
 /// # Errors
-/// The server's, but none that is about the table: what is wrong with it the description tells.
-pub async fn wait_for_ddl(conn: &mut Conn, table: &TableName) -> Result<(), Failure> {
+/// The server's.
+pub async fn lock_definition(conn: &mut Conn, table: &TableName) -> Result<Locked, Failure> {
     match conn.query_drop(open_statement(table)).await {
-        Err(Error::Server(error)) if ABOUT_THE_TABLE.contains(&error.code) => Ok(()),
-        opened => opened.map_err(|error| query_failure(&format!("open table \"{table}\""), error)),
+        Ok(()) => Ok(Locked::Held),
+        Err(Error::Server(error)) if LOCKED.contains(&error.code) => Ok(Locked::ByAnother),
+        Err(Error::Server(error)) if NOT_SEEN.contains(&error.code) => Ok(Locked::NoSuchTable),
+        Err(error) => Err(query_failure(&format!("open table \"{table}\""), error)),
     }
 }
 
-/// Errors of opening a table that say nothing about the connection.
-const ABOUT_THE_TABLE: [u16; 7] = [
+/// Errors of opening a table that another session keeps locked, or is changing.
+const LOCKED: [u16; 3] = [
+    1205, // ER_LOCK_WAIT_TIMEOUT
+    1213, // ER_LOCK_DEADLOCK
+    1412, // ER_TABLE_DEF_CHANGED
+];
+
+/// Errors of opening a table that is not there for this account.
+const NOT_SEEN: [u16; 5] = [
     1049, // ER_BAD_DB_ERROR
     1142, // ER_TABLEACCESS_DENIED_ERROR
     1143, // ER_COLUMNACCESS_DENIED_ERROR
     1146, // ER_NO_SUCH_TABLE
-    1205, // ER_LOCK_WAIT_TIMEOUT
     1356, // ER_VIEW_INVALID
-    1412, // ER_TABLE_DEF_CHANGED
 ];
 
 fn assemble(

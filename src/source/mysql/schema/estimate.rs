@@ -32,6 +32,14 @@ pub async fn estimate(conn: &mut Conn, table: &TableName) -> Result<Estimate, Fa
 
 /// Whether the table's engine reads by consistent views; every other engine needs a lock for that.
 pub(in crate::source::mysql) async fn is_transactional(conn: &mut Conn, table: &TableName) -> Result<bool, Failure> {
+    Ok(engine_is_transactional(conn, table).await?.unwrap_or(false))
+}
+
+/// Whether the table's engine has transactions; `None`: there is no such table.
+pub(in crate::source::mysql) async fn engine_is_transactional(
+    conn: &mut Conn,
+    table: &TableName,
+) -> Result<Option<bool>, Failure> {
     let sql = format!(
         "SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
         text_literal(&table.database),
@@ -41,7 +49,7 @@ pub(in crate::source::mysql) async fn is_transactional(conn: &mut Conn, table: &
         .query_first(sql)
         .await
         .map_err(|error| query_failure(&format!("ask for the engine of table \"{table}\""), error))?;
-    Ok(engine
-        .flatten()
-        .is_some_and(|engine| ["InnoDB", "ROCKSDB"].iter().any(|name| engine.eq_ignore_ascii_case(name))))
+    Ok(engine.map(|engine| {
+        engine.is_some_and(|engine| ["InnoDB", "ROCKSDB"].iter().any(|name| engine.eq_ignore_ascii_case(name)))
+    }))
 }

@@ -27,9 +27,9 @@ mod list;
 mod quote;
 
 pub use added::added_default;
-pub use describe::{ColumnFacts, Described, describe, describe_visible, refuse_unsupported, wait_for_ddl};
-pub(in crate::source::mysql) use estimate::is_transactional;
+pub use describe::{ColumnFacts, Described, Locked, describe, describe_visible, lock_definition, refuse_unsupported};
 pub use estimate::{Estimate, estimate};
+pub(in crate::source::mysql) use estimate::{engine_is_transactional, is_transactional};
 pub(in crate::source::mysql) use failure::query_failure;
 pub use flavour::Flavour;
 pub use keys::{ChunkKey, KeyClass, KeyPart};

@@ -293,6 +293,7 @@ mod tests {
                 server_id: 1,
                 startup: Startup::Initial,
                 filter: TableFilter::new(globset::GlobSet::empty(), globset::GlobSet::empty()),
+                describe_wait: std::time::Duration::from_secs(2),
                 snapshot: SnapshotPlan { chunk_rows: 1, parallel: 1, max_rows_per_second: 0 },
                 tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
             };

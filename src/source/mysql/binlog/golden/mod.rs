@@ -79,7 +79,7 @@ fn transcript(mut decoder: Decoder, events: &[Vec<u8>]) -> Result<String, Failur
                 }
                 Ok(())
             }
-            Item::Rows { slot, op, images } => {
+            Item::Rows { slot, op, images, .. } => {
                 write!(text, "{name}: {op:?} {} ", slot.0).unwrap();
                 images.iter().try_for_each(|byte| write!(text, "{byte:02x}")).unwrap();
                 writeln!(text)
@@ -213,25 +213,6 @@ fn rows_of_a_compressed_transaction_that_did_not_unpack_are_missed() {
     }
     let failure = decoder.decode(&RawEvent::parse(&whole[1]).unwrap()).unwrap_err();
     assert!(failure.message.contains("could not be unpacked whole"), "{}", failure.message);
-}
-
-#[test]
-fn a_forgotten_table_is_told_again() {
-    let events = one_transaction();
-    let mut decoder = decoder(false);
-    let mut told = 0;
-    for round in 0..3 {
-        for event in &events[usize::from(round > 0)..] {
-            if let Item::Schema { slot, .. } = decoder.decode(&RawEvent::parse(event).unwrap()).unwrap() {
-                assert_eq!(decoder.table(slot).unwrap().to_string(), "golden.types");
-                told += 1;
-            }
-        }
-        if round == 1 {
-            decoder.forget(&crate::model::TableName::new("golden", "types"));
-        }
-    }
-    assert_eq!(told, 2, "once at first, once after it was forgotten");
 }
 
 #[test]

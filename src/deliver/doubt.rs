@@ -1,0 +1,67 @@
+//! When the counts of a round say that a table may not be at the sink what it is at the source.
+//!
+//! Three things are counted independently of each other: the rows that the sink was handed, from the sections as they are encoded;
+//! the rows that it took, while it takes them; and what the target acknowledged. Where they differ, it is not known which row is
+//! missing or doubled, so the table is read again with replace.
+
+use crate::model::{RowCounts, TableName};
+
+/// A table that may not be at a sink what it is at the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The sink.
+    pub sink: String,
+    /// The table.
+    pub table: TableName,
+    /// The numbers that do not agree.
+    pub why: String,
+}
+
+/// What is wrong with the counts of one table in one round. `delivered` are the rows that the sink was handed; `complete` says whether
+/// the sink had every row of the table during the whole round.
+pub(super) fn judge(delivered: u64, reported: &RowCounts, complete: bool) -> Option<String> {
+    let RowCounts { taken, acknowledged, netted, split, unmatched, skipped, .. } = *reported;
+    if taken != delivered {
+        return Some(format!("{delivered} row changes were delivered and the sink took {taken}"));
+    }
+    if !reported.balance() {
+        return Some(format!(
+            "of {taken} row changes taken the target acknowledged {acknowledged}, with {netted} netted, {split} split and {skipped} skipped"
+        ));
+    }
+    if complete && unmatched > 0 {
+        return Some(format!("{unmatched} deletes and updates found no row at the target"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_agree_are_no_doubt() {
+        let whole = RowCounts { taken: 5, acknowledged: 5, netted: 1, split: 1, ..RowCounts::default() };
+        assert_eq!(judge(5, &whole, true), None);
+        let skipped = RowCounts { taken: 5, skipped: 5, ..RowCounts::default() };
+        assert_eq!(judge(5, &skipped, false), None);
+        assert_eq!(judge(0, &RowCounts::default(), true), None);
+    }
+
+    #[test]
+    fn rows_that_the_sink_did_not_take_or_the_target_did_not_acknowledge_are_a_doubt() {
+        let reported = RowCounts { taken: 4, acknowledged: 4, ..RowCounts::default() };
+        assert_eq!(judge(5, &reported, false).unwrap(), "5 row changes were delivered and the sink took 4");
+        assert_eq!(judge(3, &reported, false).unwrap(), "3 row changes were delivered and the sink took 4");
+        let reported = RowCounts { taken: 4, acknowledged: 3, split: 1, ..RowCounts::default() };
+        let why = "of 4 row changes taken the target acknowledged 3, with 0 netted, 1 split and 0 skipped";
+        assert_eq!(judge(4, &reported, false).unwrap(), why);
+    }
+
+    #[test]
+    fn a_change_that_found_no_row_is_a_doubt_only_where_every_row_is_there() {
+        let reported = RowCounts { taken: 4, acknowledged: 4, unmatched: 1, ..RowCounts::default() };
+        assert_eq!(judge(4, &reported, false), None);
+        assert_eq!(judge(4, &reported, true).unwrap(), "1 deletes and updates found no row at the target");
+    }
+}

@@ -1,0 +1,126 @@
+//! What a target applied without the log knowing: the frames between the log's cursor and the target's, after a crash between the
+//! two commits. They are counted again from the log, as far as it goes: what the target acknowledged of them is lost.
+
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use wal::{Lsn, Reader};
+
+use super::pending::followed;
+use super::tables::Tables;
+use super::tally::TableEvent;
+use crate::codec::catalog::{Catalog, Resolved};
+use crate::codec::frame::{Frame, FrameError, FrameHeader};
+use crate::error::Failure;
+use crate::model::{SchemaId, TableName};
+use crate::sink::StoppedTable;
+
+const READ_BYTES: usize = 1 << 20;
+
+/// How the rows of a schema are counted.
+struct Counted {
+    table: TableName,
+    left_out: bool,
+    /// The sink has left out the table's rows from here on.
+    stopped: Option<Lsn>,
+}
+
+/// Frames between the log's cursor and the target's.
+pub(super) struct Gap<'g> {
+    pub(super) sink: &'g str,
+    pub(super) tables: &'g mut Tables,
+    pub(super) catalog: &'g mut Catalog,
+    pub(super) stopped: &'g BTreeMap<TableName, StoppedTable>,
+}
+
+impl Gap<'_> {
+    /// Counts the frames in (`after`, `to`]; gives the state to store with the cursor. Where its rounds ended is not known: rows of a
+    /// stopped table were applied up to where it stopped.
+    pub(super) fn count(
+        mut self,
+        reader: &Reader,
+        (after, to): (Lsn, Lsn),
+    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
+        let damaged = |error| Failure::fatal("cannot read the log").caused_by(error);
+        let (mut schemas, mut changed) = (HashMap::new(), BTreeSet::new());
+        let mut at = after;
+        while at < to {
+            let blocks = reader.read(at, READ_BYTES).map_err(damaged)?;
+            if blocks.is_empty() {
+                return Err(Failure::fatal(format!("the log ends at {at}, before lsn {to} that a sink has applied")));
+            }
+            for block in &blocks {
+                for frame in block.frames() {
+                    let frame =
+                        frame.map_err(|source| damaged(wal::Error::Damaged { block: block.first_lsn(), source }))?;
+                    if frame.lsn > at && frame.lsn <= to {
+                        let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
+                        self.frame(frame.lsn, &decoded, &mut schemas, &mut changed)?;
+                        at = frame.lsn;
+                    }
+                }
+            }
+        }
+        self.tables.state(&changed)
+    }
+
+    fn frame(
+        &mut self,
+        lsn: Lsn,
+        frame: &Frame<'_>,
+        schemas: &mut HashMap<SchemaId, Counted>,
+        changed: &mut BTreeSet<TableName>,
+    ) -> Result<(), Failure> {
+        let ours = frame.header.audience().includes(self.sink);
+        for section in frame.described() {
+            let counted = match schemas.entry(section.schema) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let resolved = self.catalog.resolve(section.schema)?;
+                    let table = resolved.schema().name.clone();
+                    changed.insert(table.clone());
+                    let stopped = self.stopped.get(&table).map(|stopped| stopped.since);
+                    new.insert(Counted { table, left_out: matches!(resolved, Resolved::LeftOut { .. }), stopped })
+                }
+            };
+            let rows = u64::from(section.rows);
+            let counts = &mut self.tables.entry(&counted.table).rows;
+            if !ours {
+                counts.not_theirs += rows;
+            } else if counted.left_out {
+                counts.left_out += rows;
+            } else {
+                counts.delivered += rows;
+                counts.sink.taken += rows;
+                if counted.stopped.is_some_and(|since| since <= lsn) {
+                    counts.sink.skipped += rows;
+                } else {
+                    counts.sink.recovered += rows;
+                    continue;
+                }
+            }
+            if ours {
+                changed.extend(self.tables.happened(TableEvent::Lost { table: counted.table.clone() }));
+            }
+        }
+        if !ours {
+            return Ok(());
+        }
+        let event = match &frame.header {
+            FrameHeader::Rows(_) | FrameHeader::Check(_) => None,
+            FrameHeader::Mark { mark, .. } => Some(TableEvent::of_mark(mark, lsn)),
+            FrameHeader::Change { change, .. } => {
+                TableEvent::of_change(change, followed(change, self.catalog)?.as_deref())
+            }
+        };
+        if let Some(event) = event {
+            changed.extend(self.tables.happened(event));
+        }
+        Ok(())
+    }
+}
+
+/// A frame that cannot be decoded stops the sink.
+pub(super) fn damaged_frame(lsn: Lsn, error: FrameError) -> Failure {
+    Failure::fatal(format!("frame {lsn} of the log is damaged")).caused_by(error).hint("see replicator wal verify")
+}

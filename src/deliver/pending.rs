@@ -1,0 +1,212 @@
+//! Schemas that the log does not know yet, and those that it never came to know.
+//!
+//! The source does not wait for an answer about one table: it logs rows under a schema id that is *pending*, and says later what the id
+//! is. Delivery waits there instead, and every sink waits for itself. What a waiting sink was given before is applied first, so that
+//! its readers see it.
+//!
+//! An id that could not be known is *left out*: its rows do not reach a sink, nor does a change to it. A later change from it
+//! reaches the sink as one from the last schema before it that was known.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+use wal::{Block, Lsn};
+
+use super::gap::damaged_frame;
+use super::open::Open;
+use super::run::{Delivery, Goal, unreadable};
+use crate::codec::catalog::{Catalog, Resolved};
+use crate::codec::frame::{Frame, FrameHeader, TableChange};
+use crate::error::Failure;
+use crate::model::{SchemaId, TableName};
+use crate::telemetry::{WaitingLive, now_micros};
+
+/// Pause between two looks at the log. What an id is becomes known by a change of the log's state, which moves no LSN that
+/// could be waited for. A look is one read by key.
+const POLL: Duration = Duration::from_millis(10);
+/// How long an id may stay pending after the source has ended: what the source has decided is in the log by then.
+const AFTER_THE_END: Duration = Duration::from_secs(5);
+
+/// A schema that is not decided, in a frame that waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Undecided {
+    pub(super) id: SchemaId,
+    pub(super) table: TableName,
+    pub(super) lsn: Lsn,
+}
+
+/// The first schema that a frame names and that is not decided.
+pub(super) fn first_undecided(
+    header: &FrameHeader,
+    lsn: Lsn,
+    catalog: &mut Catalog,
+) -> Result<Option<Undecided>, Failure> {
+    let mut pending = |id: SchemaId| -> Result<Option<Undecided>, Failure> {
+        Ok(match catalog.pending(id)? {
+            Some(seen) => Some(Undecided { id, table: seen.name.clone(), lsn }),
+            None => None,
+        })
+    };
+    match header {
+        FrameHeader::Rows(rows) => {
+            for section in &rows.sections {
+                if let Some(found) = pending(section.schema)? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        }
+        FrameHeader::Change { change, .. } => match change {
+            TableChange::Schema { from, to, .. } => {
+                if let Some(found) = pending(*to)? {
+                    return Ok(Some(found));
+                }
+                first_undecided_before(*from, lsn, catalog)
+            }
+            TableChange::Rename { schema, .. } | TableChange::ReplaceBegin { schema, .. } => pending(*schema),
+            TableChange::Truncate { .. }
+            | TableChange::Drop { .. }
+            | TableChange::ReplaceEnd { .. }
+            | TableChange::Gap { .. }
+            | TableChange::LeftOut { .. } => Ok(None),
+        },
+        FrameHeader::Mark { .. } | FrameHeader::Check(_) => Ok(None),
+    }
+}
+
+/// The first undecided one among a schema and those before it that were left out.
+fn first_undecided_before(
+    mut id: Option<SchemaId>,
+    lsn: Lsn,
+    catalog: &mut Catalog,
+) -> Result<Option<Undecided>, Failure> {
+    while let Some(at) = id {
+        id = match catalog.resolve(at)? {
+            Resolved::Known(_) => None,
+            Resolved::Pending(seen) => return Ok(Some(Undecided { id: at, table: seen.name.clone(), lsn })),
+            Resolved::LeftOut { before, .. } => before,
+        };
+    }
+    Ok(None)
+}
+
+/// The schema itself if it is known, else the last one before it that is.
+fn known_before(mut id: Option<SchemaId>, catalog: &mut Catalog) -> Result<Option<SchemaId>, Failure> {
+    while let Some(at) = id {
+        id = match catalog.resolve(at)? {
+            Resolved::Known(_) => return Ok(Some(at)),
+            // `first_undecided` has waited for all of them.
+            Resolved::Pending(seen) => {
+                return Err(Failure::fatal(format!("schema {at} of table \"{}\" is not decided", seen.name)));
+            }
+            Resolved::LeftOut { before, .. } => before,
+        };
+    }
+    Ok(None)
+}
+
+/// What of a change reaches the sink, once every schema in it is decided. `None`: it leads to a schema that is left out.
+///
+/// A rename to such a schema reaches the sink as the end of the table: what it is under its new name comes with the read that the
+/// source makes of it.
+pub(super) fn followed<'c>(
+    change: &'c TableChange,
+    catalog: &mut Catalog,
+) -> Result<Option<Cow<'c, TableChange>>, Failure> {
+    let mut is_left_out =
+        |id: SchemaId| -> Result<bool, Failure> { Ok(matches!(catalog.resolve(id)?, Resolved::LeftOut { .. })) };
+    Ok(match change {
+        TableChange::Schema { to, .. } if is_left_out(*to)? => None,
+        TableChange::Schema { table, from: Some(from), to, renamed } if is_left_out(*from)? => {
+            let from = known_before(Some(*from), catalog)?;
+            let known = from.map(|from| catalog.get(from)).transpose()?;
+            // Names that only the left-out schema had are of no column that the sink knows.
+            let has = |name: &String| known.iter().any(|known| known.columns.iter().any(|column| column.name == *name));
+            let renamed = renamed.iter().filter(|(old, _)| has(old)).cloned().collect();
+            Some(Cow::Owned(TableChange::Schema { table: table.clone(), from, to: *to, renamed }))
+        }
+        TableChange::ReplaceBegin { schema, .. } if is_left_out(*schema)? => None,
+        TableChange::Rename { from, schema, .. } if is_left_out(*schema)? => {
+            Some(Cow::Owned(TableChange::Drop { table: from.clone() }))
+        }
+        TableChange::Schema { .. }
+        | TableChange::Truncate { .. }
+        | TableChange::Drop { .. }
+        | TableChange::Rename { .. }
+        | TableChange::ReplaceBegin { .. }
+        | TableChange::ReplaceEnd { .. }
+        | TableChange::Gap { .. }
+        | TableChange::LeftOut { .. } => Some(Cow::Borrowed(change)),
+    })
+}
+
+/// The first undecided schema of a group of several frames, which begins after `at`. Looks only at what has been read of the log: of
+/// a group that is larger, the rest waits at its own frame.
+pub(super) fn first_undecided_of_group(
+    blocks: &[Block],
+    at: Lsn,
+    sink: &str,
+    catalog: &mut Catalog,
+) -> Result<Option<Undecided>, Failure> {
+    for block in blocks.iter().filter(|block| block.last_lsn() > at) {
+        for frame in block.frames() {
+            let frame = frame.map_err(|source| unreadable(wal::Error::Damaged { block: block.first_lsn(), source }))?;
+            if frame.lsn <= at {
+                continue;
+            }
+            let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
+            if decoded.header.audience().includes(sink)
+                && let Some(found) = first_undecided(&decoded.header, frame.lsn, catalog)?
+            {
+                return Ok(Some(found));
+            }
+            if frame.end_of_group {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(None)
+}
+
+impl Delivery {
+    /// Waits until the schema is decided; false if the delivery ends first.
+    pub(super) async fn wait_for(&mut self, undecided: Undecided, open: &mut Open) -> Result<bool, Failure> {
+        self.commit(open).await?;
+        self.settle(open).await?;
+        let Undecided { id, table, lsn } = undecided;
+        info!(sink = %self.name, %table, schema = %id, %lsn, "waits for a schema that the source is asked for");
+        self.live.waits(Some(WaitingLive { table: table.clone(), schema: id, lsn, since_micros: now_micros() }));
+        let decided = self.until_decided(id, open).await;
+        self.live.waits(None);
+        if decided.is_err() {
+            warn!(sink = %self.name, %table, schema = %id, "a schema was not decided");
+        }
+        decided
+    }
+
+    async fn until_decided(&mut self, id: SchemaId, open: &mut Open) -> Result<bool, Failure> {
+        let mut source_ended: Option<Instant> = None;
+        loop {
+            let Some(seen) = open.catalog.pending(id)? else { return Ok(true) };
+            if self.shutdown.is_cancelled() {
+                return Ok(false);
+            }
+            if let Goal::Reach(end) = *self.goal.borrow() {
+                if open.at >= end {
+                    return Ok(false);
+                }
+                if source_ended.get_or_insert_with(Instant::now).elapsed() > AFTER_THE_END {
+                    let table = &seen.name;
+                    return Err(Failure::fatal(format!(
+                        "the source has ended without deciding schema {id} of \"{table}\""
+                    )));
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+    }
+}

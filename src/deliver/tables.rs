@@ -1,0 +1,231 @@
+//! What became of each table at a sink, stored with the sink's cursor.
+//!
+//! The rows of a round are counted twice, on both sides of the hand-over: by the delivery loop from the headers of the frames, and by
+//! the sink from what it took and what its target acknowledged. Where the two differ the table is in doubt ([`super::doubt`]). A
+//! doubt is stored until the table is replaced, so that no crash forgets it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+use wal::{Lsn, Reader};
+
+use super::doubt::judge;
+use super::tally::{TableEvent, Tally};
+use crate::codec::catalog::Catalog;
+use crate::codec::stored::{self, Entry, Record, SINK_ROWS, encode};
+use crate::error::Failure;
+use crate::model::{RowCounts, SinkRows, TableName};
+use crate::sink::StoppedTable;
+
+/// A read of a table that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reading {
+    /// Of every row.
+    Whole,
+    /// Of a part of the rows, or of every row without the sink getting all of them.
+    Part,
+}
+
+/// One table at one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableAtSink {
+    /// Its rows.
+    pub rows: SinkRows,
+    /// Where the read ended after which the sink has every row; `None` while that is not known.
+    pub whole_since: Option<Lsn>,
+    /// The read that has begun and not ended.
+    pub reading: Option<Reading>,
+    /// Why the table may not be here what it is at the source; until it is replaced.
+    pub doubt: Option<String>,
+}
+
+impl Record for TableAtSink {
+    const ENTRY: &'static Entry = &SINK_ROWS;
+}
+
+impl TableAtSink {
+    /// Whether the sink has every row that the source has, as far as the log says.
+    fn is_complete(&self) -> bool {
+        self.whole_since.is_some() && self.reading.is_none()
+    }
+
+    /// Rows of it did not reach the target.
+    fn lose(&mut self) {
+        self.whole_since = None;
+        self.reading = self.reading.map(|_| Reading::Part);
+    }
+}
+
+/// Every table that a sink has a record of.
+///
+/// # Errors
+/// When the log cannot be read or a record is damaged.
+pub fn tables_at(reader: &Reader, sink: &str) -> Result<Vec<(TableName, TableAtSink)>, Failure> {
+    stored::of_sink_tables(reader, sink)
+}
+
+/// The tables of a sink that are in doubt and have not been replaced since, with the reason.
+///
+/// # Errors
+/// As [`tables_at`].
+pub fn doubts(reader: &Reader, sink: &str) -> Result<Vec<(TableName, String)>, Failure> {
+    let tables = tables_at(reader, sink)?;
+    Ok(tables.into_iter().filter_map(|(table, at)| Some((table, at.doubt?))).collect())
+}
+
+/// The tables of one sink.
+#[derive(Debug)]
+pub(super) struct Tables {
+    sink: String,
+    all: HashMap<TableName, TableAtSink>,
+}
+
+/// What a round has changed.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    /// The tables.
+    pub(super) tables: BTreeSet<TableName>,
+    /// Tables that came into doubt, with the reason.
+    pub(super) doubts: Vec<(TableName, String)>,
+}
+
+/// What a round has of one table.
+#[derive(Debug, Default)]
+struct InRound {
+    delivered: u64,
+    not_theirs: u64,
+    left_out: u64,
+    reported: RowCounts,
+    has_event: bool,
+}
+
+impl Tables {
+    pub(super) fn load(reader: &Reader, sink: &str) -> Result<Self, Failure> {
+        Ok(Self { sink: sink.to_owned(), all: tables_at(reader, sink)?.into_iter().collect() })
+    }
+
+    /// Every table with its record.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TableName, &TableAtSink)> {
+        self.all.iter()
+    }
+
+    pub(super) fn get(&self, table: &TableName) -> Option<&TableAtSink> {
+        self.all.get(table)
+    }
+
+    /// The record of a table, made if it is new.
+    pub(super) fn entry(&mut self, table: &TableName) -> &mut TableAtSink {
+        self.all.entry(table.clone()).or_default()
+    }
+
+    /// Adds a round that has settled: what its frames held, and what the sink `reported` of it. Tables in `stopped` are not
+    /// judged: they are known to differ from their source.
+    pub(super) fn settle(
+        &mut self,
+        tally: Tally,
+        reported: Vec<(TableName, RowCounts)>,
+        catalog: &mut Catalog,
+        stopped: &BTreeMap<TableName, StoppedTable>,
+    ) -> Result<Changed, Failure> {
+        let mut round: BTreeMap<TableName, InRound> = BTreeMap::new();
+        for (id, ours) in tally.ours {
+            let in_round = round.entry(catalog.resolve(id)?.schema().name.clone()).or_default();
+            let counter = if ours.left_out { &mut in_round.left_out } else { &mut in_round.delivered };
+            *counter += ours.rows;
+        }
+        for (id, rows) in tally.not_theirs {
+            round.entry(catalog.resolve(id)?.schema().name.clone()).or_default().not_theirs += rows;
+        }
+        for (table, counts) in reported {
+            round.entry(table).or_default().reported.add(counts);
+        }
+        let mut changed = Changed::default();
+        for event in &tally.events {
+            round.entry(event.table().clone()).or_default().has_event = true;
+        }
+        let was_complete: BTreeSet<TableName> = round
+            .iter()
+            .filter(|(table, in_round)| {
+                !in_round.has_event && self.all.get(*table).is_some_and(TableAtSink::is_complete)
+            })
+            .map(|(table, _)| table.clone())
+            .collect();
+        for event in tally.events {
+            changed.tables.extend(self.happened(event));
+        }
+        for (table, InRound { delivered, not_theirs, left_out, reported, .. }) in round {
+            let at = self.entry(&table);
+            at.rows.delivered += delivered;
+            at.rows.not_theirs += not_theirs;
+            at.rows.left_out += left_out;
+            at.rows.sink.add(reported);
+            if left_out > 0 || reported.skipped > 0 {
+                at.lose();
+            }
+            if !stopped.contains_key(&table)
+                && at.doubt.is_none()
+                && let Some(why) = judge(delivered, &reported, was_complete.contains(&table))
+            {
+                at.doubt = Some(why.clone());
+                changed.doubts.push((table.clone(), why));
+            }
+            changed.tables.insert(table);
+        }
+        Ok(changed)
+    }
+
+    /// Takes in what happened to a table; gives the names whose records it changed.
+    pub(super) fn happened(&mut self, event: TableEvent) -> Vec<TableName> {
+        match event {
+            TableEvent::ReadBegun { table, whole } => {
+                self.entry(&table).reading = Some(if whole { Reading::Whole } else { Reading::Part });
+                vec![table]
+            }
+            TableEvent::ReadFinished { table, lsn } => {
+                let at = self.entry(&table);
+                if at.reading.take() == Some(Reading::Whole) {
+                    at.whole_since = Some(lsn);
+                }
+                vec![table]
+            }
+            TableEvent::Replaced { table } => {
+                let at = self.entry(&table);
+                at.whole_since = None;
+                at.doubt = None;
+                vec![table]
+            }
+            TableEvent::Lost { table } => {
+                self.entry(&table).lose();
+                vec![table]
+            }
+            TableEvent::Gone { table } => {
+                let at = self.entry(&table);
+                *at = TableAtSink { rows: at.rows, ..TableAtSink::default() };
+                vec![table]
+            }
+            TableEvent::Renamed { from, to } => {
+                let old = self.entry(&from);
+                let moved = TableAtSink { rows: SinkRows::default(), ..old.clone() };
+                *old = TableAtSink { rows: old.rows, ..TableAtSink::default() };
+                // Row counters belong to a name, as those of the source do.
+                let new = self.entry(&to);
+                *new = TableAtSink { rows: new.rows, ..moved };
+                vec![from, to]
+            }
+        }
+    }
+
+    /// The state entries of tables, to be stored with the cursor.
+    pub(super) fn state<'t>(
+        &self,
+        tables: impl IntoIterator<Item = &'t TableName>,
+    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
+        let mut state = Vec::new();
+        for table in tables {
+            if let Some(at) = self.all.get(table) {
+                state.push((SINK_ROWS.of_sink_table(&self.sink, table), Some(encode(at)?)));
+            }
+        }
+        Ok(state)
+    }
+}

@@ -1,0 +1,264 @@
+//! Answers of the server about tables, and what is decided when none comes in time.
+//!
+//! A description is the table's definition at the end of the binlog at which it was given, since its metadata lock was held
+//! then. So it is adopted where the stream has come to that end, if it has met no statement about the table since the question.
+//! For a pending schema id it counts at once where it is the same image: then the binlog itself says that it is this definition.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::schema::kept_key;
+use super::types::{take_described, warn_of_guesses};
+use super::{Action, Core};
+use crate::codec::catalog::SchemaRecord;
+use crate::codec::stored::{SCHEMA, TYPES, encode};
+use crate::error::Failure;
+use crate::ingest::ledger::Log;
+use crate::ingest::pending::{AskId, Decided, Early, Pending};
+use crate::ingest::typed::Described;
+use crate::model::{FilePos, TableName, TableSchema};
+
+/// What the server said.
+#[derive(Debug)]
+pub enum Answer {
+    /// A table's definition.
+    Described {
+        /// The question.
+        ask: AskId,
+        /// The table.
+        table: TableName,
+        /// Its definition; `None`: the account sees no such table.
+        found: Option<TableSchema>,
+        /// Where the binlog ended while the table's metadata lock was held.
+        end: FilePos,
+    },
+    /// The question cannot be answered, whatever is tried.
+    Refused {
+        /// The question.
+        ask: AskId,
+        /// The table.
+        table: TableName,
+        /// Why, for an operator.
+        why: String,
+    },
+    /// Whether the engine of a table takes changes back; `None`: there is no such table any more.
+    Engine {
+        /// The table.
+        table: TableName,
+        /// Whether it does.
+        transactional: Option<bool>,
+    },
+}
+
+impl<L: Log> Core<L> {
+    /// Takes an answer. Between groups only.
+    ///
+    /// # Errors
+    /// When a record cannot be stored or the log is out of service.
+    pub fn answer(&mut self, answer: Answer) -> Result<(), Failure> {
+        match answer {
+            Answer::Described { ask, table, found, end } => {
+                let Some(table) = self.asked(ask, &table) else { return Ok(()) };
+                self.described(table, found, end)?;
+            }
+            Answer::Refused { ask, table, why } => {
+                let Some((table, _)) = self.asked(ask, &table) else { return Ok(()) };
+                let pending: Vec<Pending> = self.take_pending(table);
+                for pending in pending {
+                    self.leave_out(pending, &why)?;
+                }
+            }
+            Answer::Engine { table, transactional } => self.engine(&table, transactional)?,
+        }
+        self.commit_here()?;
+        self.look()
+    }
+
+    /// The table of a question that is still under way, and whether its answer may be of an earlier definition.
+    fn asked(&mut self, ask: AskId, table: &TableName) -> Option<(usize, bool)> {
+        let table = self.tables.find(table)?;
+        let asked = self.waiting.asked.remove(&table)?;
+        if asked.id == ask {
+            return Some((table, asked.stale));
+        }
+        self.waiting.asked.insert(table, asked);
+        None
+    }
+
+    fn take_pending(&mut self, table: usize) -> Vec<Pending> {
+        self.waiting.pending.extract_if(.., |pending| pending.table == table).collect()
+    }
+
+    fn described(
+        &mut self,
+        (table, stale): (usize, bool),
+        found: Option<TableSchema>,
+        end: FilePos,
+    ) -> Result<(), Failure> {
+        let mut again = stale;
+        for pending in self.take_pending(table) {
+            let fits = found.as_ref().filter(|found| {
+                let mut seen = TableSchema::clone(&pending.seen);
+                take_described(&mut seen, &pending.unknown, Some(found));
+                seen.key = found.key.clone().or_else(|| seen.key.clone());
+                seen.same_image(found)
+            });
+            if fits.is_none() && stale {
+                // Asked before the statement that made this definition, perhaps.
+                self.waiting.pending.push(pending);
+                continue;
+            }
+            self.complete(pending, fits.is_some(), found.as_ref(), &end)?;
+        }
+        if let Some(found) = found
+            && !stale
+        {
+            let revision = self.definition(table).revision;
+            self.waiting.early.retain(|early| early.table != table);
+            self.waiting.early.push(Early { table, revision, found, end });
+        } else if self.definition(table).is_met() && stale {
+            again = true;
+        }
+        if again {
+            self.ask(table);
+        }
+        Ok(())
+    }
+
+    /// Decides a pending id: what the binlog does not say comes from `found`; what that does not show either stays as the binlog has it.
+    fn complete(
+        &mut self,
+        pending: Pending,
+        fits: bool,
+        found: Option<&TableSchema>,
+        end: &FilePos,
+    ) -> Result<(), Failure> {
+        let Pending { id, table, seen, unknown, before, lsn, .. } = pending;
+        let mut schema = TableSchema::clone(&seen);
+        let guessed = take_described(&mut schema, &unknown, found);
+        let name = schema.name.clone();
+        if fits {
+            schema.key = found.and_then(|found| found.key.clone());
+        } else if schema.key.is_none() {
+            schema.key = before
+                .filter(|_| !self.definition(table).key_unknown)
+                .and_then(|before| kept_key(&before.schema, &schema));
+        }
+        let mut records = vec![(SCHEMA.of_number(id.0), encode(&SchemaRecord::Known(TableSchema::clone(&schema)))?)];
+        let is_current = self.definition(table).current.as_ref().is_some_and(|current| current.id == id);
+        if is_current {
+            let known = &self.definition(table).typed;
+            let new: Vec<&String> = guessed.iter().filter(|column| !known.is_guess(column)).collect();
+            warn_of_guesses(&name, &new);
+            let mut typed = known.clone();
+            if guessed.len() < unknown.len() {
+                typed.describe_until(Some(Described::at(&self.facts.identity, end)?));
+            }
+            typed.guess(guessed);
+            if !typed.is_empty() {
+                // With the decision: the mark must not be missing where the type is believed.
+                records.push((TYPES.of_table(&name), encode(&typed)?));
+            }
+            self.tables.complete(table, id, &Arc::new(schema))?;
+            self.redefine(table).key_unknown = false;
+            self.set_typed(table, typed);
+        }
+        self.waiting.decided.push(Decided { lsn, records });
+        Ok(())
+    }
+
+    /// Decides that a pending id cannot be known: its rows are left out, and the table is read again.
+    fn leave_out(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
+        let Pending { id, table, seen, before, lsn, .. } = pending;
+        warn!(table = %seen.name, %why, "rows of a table are left out, and it is read again");
+        let record = SchemaRecord::LeftOut {
+            seen: TableSchema::clone(&seen),
+            before: before.as_ref().map(|before| before.id),
+            reason: why.to_owned(),
+        };
+        self.waiting.decided.push(Decided { lsn, records: vec![(SCHEMA.of_number(id.0), encode(&record)?)] });
+        let definition = self.redefine(table);
+        if definition.current.as_ref().is_some_and(|current| current.id == id) {
+            definition.current = before;
+            definition.steps.clear();
+            definition.reread = true;
+        }
+        definition.left_out = true;
+        let origin = self.ledger.origin(self.wall);
+        if !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
+            self.doubt(table, why, &origin)?;
+        }
+        Ok(())
+    }
+
+    fn engine(&mut self, name: &TableName, transactional: Option<bool>) -> Result<(), Failure> {
+        let Some((table, definition)) = self.find(name) else { return Ok(()) };
+        if !definition.cut_back {
+            return Ok(());
+        }
+        self.redefine(table).cut_back = false;
+        if transactional == Some(false) {
+            let origin = self.ledger.origin(self.wall);
+            self.doubt(table, "its engine cannot take back rows that a transaction rolled back", &origin)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at what waits for the time, for the stream or for the log. Between groups only; the driver calls it when the stream has
+    /// moved, and now and then while rows wait for an answer.
+    ///
+    /// # Errors
+    /// When a record cannot be stored or the log is out of service.
+    pub fn look(&mut self) -> Result<(), Failure> {
+        self.look_at_early()?;
+        self.look_at_deadlines()?;
+        self.commit_here()?;
+        let durable = self.ledger.log().durable();
+        for decided in self.waiting.decided.extract_if(.., |decided| decided.lsn <= durable) {
+            self.actions.push(Action::Store(decided.records));
+        }
+        Ok(())
+    }
+
+    /// Adopts descriptions whose place the stream has reached.
+    fn look_at_early(&mut self) -> Result<(), Failure> {
+        let mut index = 0;
+        while let Some(early) = self.waiting.early.get(index) {
+            let same = self.definition(early.table).revision == early.revision;
+            let unsettled = self.is_unsettled(self.definition(early.table));
+            if same && !self.ledger.reaches(&early.end)? {
+                index += 1;
+                continue;
+            }
+            let Early { table, found, .. } = self.waiting.early.swap_remove(index);
+            if !same {
+                if unsettled {
+                    self.ask(table);
+                }
+                continue;
+            }
+            if self.allows(table, &found) {
+                let origin = self.ledger.origin(self.wall);
+                self.redefine(table).key_unknown = false;
+                self.adopt(table, found, &origin)?;
+                self.commit_here()?;
+            } else {
+                info!(table = %found.name, "the server describes another definition than the stream has come to");
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_deadlines(&mut self) -> Result<(), Failure> {
+        let (now, wait) = (self.now, self.settings.describe_wait);
+        let late: Vec<Pending> =
+            self.waiting.pending.extract_if(.., |pending| now.saturating_sub(pending.since) >= wait).collect();
+        for pending in late {
+            let why =
+                format!("the server did not say within {wait} ms how the table is defined (source.describe_wait)");
+            self.leave_out(pending, &why)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,680 @@
+//! The core of ingest: what each event of the stream, each request of a snapshot reader and each answer of the server does to
+//! the log. Pure: events in, actions out. It reads no clock and waits for nothing; the driver ([`super::run`]) does the I/O.
+//!
+//! - One group is open at a time ([`super::group`]). [`Core::commit`] hands all of it to the log as one step, together with the
+//!   position after it; [`Core::roll_back`] and [`Core::disconnected`] drop it, and nothing of it stays.
+//! - Rows are logged under the schema of their own `TABLE_MAP` ([`schema`](self)). What the binlog does not say is asked as an
+//!   [`Action`]; the answer is an event ([`answers`](self)).
+//! - Requests of snapshot readers and answers are taken between groups only.
+
+mod answers;
+mod place;
+mod schema;
+mod statement;
+mod types;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wal::Lsn;
+
+pub use self::answers::Answer;
+pub use self::place::Chunk;
+use self::place::WaitingChunk;
+use super::frames::FRAME_BYTES;
+use super::group::{OpenGroup, RolledBack};
+use super::ledger::{Boundary, Changes, Ledger, Log};
+use super::pending::{AskId, Pending, Waiting};
+use super::state::{self, Counts, Reread};
+use super::tables::{Definition, Tables, stored_current};
+use super::typed::Described;
+use super::windows::Windows;
+use crate::codec::frame::{Audience, FrameHeader, RowOp, TableChange};
+use crate::codec::row_image::Plan;
+use crate::codec::state::State;
+use crate::codec::stored::{REREAD, SNAPSHOT, encode, table_of_key};
+use crate::config::TableFilter;
+use crate::error::Failure;
+use crate::model::{FilePos, Gtid, Key, Origin, SchemaId, ServerIdentity, SourcePosition, TableName, TableSchema};
+use crate::mutants::{Mutant, is_on};
+use crate::source::mysql::schema::Flavour;
+use crate::source::mysql::snapshot::handoff::{Placed, WindowId};
+use crate::source::mysql::snapshot::is_unfinished;
+
+/// What the core is told of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which tables are captured.
+    pub filter: TableFilter,
+    /// How long delivery may wait for an answer about a table, in milliseconds (`source.describe_wait`).
+    pub describe_wait: u64,
+    /// Row bytes after which a frame is closed; [`Settings::FRAME_BYTES`] but in a simulation.
+    pub frame_bytes: usize,
+}
+
+impl Settings {
+    /// What fills a block of the log.
+    pub const FRAME_BYTES: usize = FRAME_BYTES;
+}
+
+/// What the core is told of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Which of the two.
+    pub flavour: Flavour,
+    /// Major, minor, patch.
+    pub version: (u16, u16, u16),
+    /// What positions belong to.
+    pub identity: ServerIdentity,
+}
+
+/// What the driver has to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Ask the server for the table's definition, and where the binlog ended then. Answered by [`Answer::Described`].
+    Describe {
+        /// The table.
+        table: TableName,
+        /// Names the question.
+        ask: AskId,
+    },
+    /// Ask the server whether the table's engine takes changes back. Answered by [`Answer::Engine`].
+    AskEngine {
+        /// The table.
+        table: TableName,
+    },
+    /// Tell a snapshot reader what became of its chunk.
+    Placed {
+        /// The chunk's window.
+        window: WindowId,
+        /// What became of it.
+        placed: Placed,
+    },
+    /// Start to read a table again. What asks for it is in the log once everything appended so far is durable.
+    Reread(Reread),
+    /// Store records beside the groups, at once, also while the log is full: delivery waits for them.
+    Store(Vec<(Vec<u8>, Vec<u8>)>),
+}
+
+/// What is known of one of the decoder's table slots.
+#[derive(Debug)]
+struct Slot {
+    /// The schema of the last `TABLE_MAP`.
+    seen: Arc<TableSchema>,
+    table: usize,
+    /// What was derived from it holds for this revision of the table's definition.
+    revision: u64,
+    bound: Bound,
+}
+
+/// What happens to rows of a slot.
+#[derive(Clone, Debug)]
+enum Bound {
+    /// They are logged under this id.
+    Logged { id: SchemaId, plan: Arc<Plan>, key: Option<Key> },
+    /// They are left out: their schema could not be asked for in time.
+    LeftOut,
+}
+
+/// Rows of one event.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// What happened to them.
+    pub op: RowOp,
+    /// How many, counted by walking the event.
+    pub rows: u32,
+    /// Their images back to back; pairs for updates.
+    pub images: &'a [u8],
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Core<L> {
+    settings: Settings,
+    facts: Facts,
+    ledger: Ledger<L>,
+    tables: Tables,
+    group: OpenGroup,
+    windows: Windows,
+    chunks: Vec<WaitingChunk>,
+    waiting: Waiting,
+    /// By the decoder's slot numbers.
+    slots: Vec<Option<Slot>>,
+    /// Tables to be read again whose read has not begun, and whether it replaces.
+    asked_reads: HashMap<TableName, bool>,
+    /// Tables whose read has begun, or was asked for, and is not done.
+    unfinished: HashMap<TableName, bool>,
+    actions: Vec<Action>,
+    /// Milliseconds of a clock that only goes forward, as the driver said last.
+    now: u64,
+    /// Microseconds since the epoch, as the driver said last: the time of frames that the core makes itself.
+    wall: i64,
+}
+
+impl<L: Log> Core<L> {
+    /// The core over a log, as its state says.
+    ///
+    /// # Errors
+    /// Fatal, when the state cannot be read or has no position.
+    pub fn load(log: L, state: &impl State, settings: Settings, facts: Facts) -> Result<Self, Failure> {
+        let position = state::stored_position(state)?;
+        let position = position.ok_or_else(|| Failure::fatal("the log has no source position"))?;
+        let (tables, stored) = Tables::load(state)?;
+        let ledger = Ledger::new(log, position)?;
+        let mut waiting = Waiting::default();
+        for pending in stored {
+            let table = tables.find(&pending.seen.name).unwrap_or_default();
+            let before = pending.before.map(|before| stored_current(state, before)).transpose()?.flatten();
+            waiting.pending.push(Pending {
+                id: pending.id,
+                table,
+                seen: Arc::new(pending.seen),
+                unknown: pending.unknown,
+                before,
+                since: 0,
+                lsn: Lsn::ZERO,
+            });
+        }
+        let mut unfinished = HashMap::new();
+        let progress = state.under(SNAPSHOT.key());
+        for (key, value) in progress.map_err(|error| Failure::fatal("cannot read the log").caused_by(error))? {
+            if let Some(table) = table_of_key(SNAPSHOT.key(), &key) {
+                // An entry that cannot be read is shown by the coordinator, as a failed table.
+                let open = is_unfinished(&table, &value).unwrap_or(true);
+                unfinished.insert(table, open);
+            }
+        }
+        Ok(Self {
+            group: OpenGroup::new(settings.frame_bytes),
+            settings,
+            facts,
+            ledger,
+            tables,
+            windows: Windows::default(),
+            chunks: Vec::new(),
+            waiting,
+            slots: Vec::new(),
+            asked_reads: state::rereads(state)?.into_iter().map(|reread| (reread.table, reread.replace)).collect(),
+            unfinished,
+            actions: Vec::new(),
+            now: 0,
+            wall: 0,
+        })
+    }
+
+    /// What time it is: milliseconds of a clock that only goes forward, and microseconds since the epoch.
+    pub fn set_time(&mut self, now: u64, wall: i64) {
+        self.now = now;
+        self.wall = wall;
+    }
+
+    /// A stream has been opened: of this server, from this position, which is where the log ends. `end`: the end of its binlog, where
+    /// [`Core::needs_end`] asks for it.
+    ///
+    /// # Errors
+    /// Fatal, when the position cannot be read or a record cannot be stored.
+    pub fn connected(&mut self, facts: Facts, from: &SourcePosition, end: Option<&FilePos>) -> Result<(), Failure> {
+        let left_at = self.ledger.position();
+        self.facts = facts;
+        self.ledger.resume(from)?;
+        if let Some(end) = end {
+            let end = Described::at(&self.facts.identity, end)?;
+            self.renew_marks(&left_at, &end)?;
+            self.commit_here()?;
+        }
+        let tables: Vec<usize> = self.tables.iter().map(|(index, _)| index).collect();
+        for table in tables {
+            let definition = &self.tables.at(table).definition;
+            let cut_back = definition.cut_back;
+            if self.waiting.has_pending(table) || self.is_unsettled(definition) {
+                self.ask(table);
+            }
+            if cut_back {
+                self.actions.push(Action::AskEngine { table: self.tables.at(table).name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether [`Core::connected`] needs to know where the binlog of this server ends.
+    pub fn needs_end(&self, server: &ServerIdentity) -> bool {
+        self.tables.iter().any(|(_, table)| table.definition.typed.is_described_by_another(server))
+    }
+
+    /// The stream is gone. What was open is forgotten, in the log and here; every snapshot window is worthless.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    pub fn disconnected(&mut self) -> Result<(), Failure> {
+        self.abort()?;
+        self.slots.clear();
+        self.waiting.asked.clear();
+        self.waiting.early.clear();
+        if is_on(Mutant::WindowKeysForgottenAtReconnect) {
+            self.windows.forget_keys();
+        } else {
+            self.windows.discard_all();
+        }
+        self.place_chunks()
+    }
+
+    /// What the driver has to do. The caller takes all of it.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Whether there is something to do.
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
+    /// The log.
+    pub fn log_mut(&mut self) -> &mut L {
+        self.ledger.log_mut()
+    }
+
+    /// The log.
+    pub fn log(&self) -> &L {
+        self.ledger.log()
+    }
+
+    /// The position after the last group.
+    pub fn position(&self) -> SourcePosition {
+        self.ledger.position()
+    }
+
+    /// Whether the last group ended at or after a place.
+    ///
+    /// # Errors
+    /// Fatal, when binlog files cannot be ordered.
+    pub fn reaches(&self, place: &FilePos) -> Result<bool, Failure> {
+        self.ledger.reaches(place)
+    }
+
+    /// Whether the last group ended exactly at a place.
+    pub fn is_at(&self, place: &FilePos) -> bool {
+        self.ledger.is_at(place)
+    }
+
+    /// Whether the stream's file is known, so that places of other connections can be compared with it.
+    pub fn knows_its_file(&self) -> bool {
+        self.ledger.knows_its_file()
+    }
+
+    /// Whether frames of the open group are on their way to the log.
+    pub fn is_fragmented(&self) -> bool {
+        self.group.frames.has_left()
+    }
+
+    /// Row counters of every table, as of the last group.
+    pub fn counts(&self) -> impl Iterator<Item = (&TableName, Counts)> {
+        self.tables.iter().map(|(_, table)| (&table.name, table.counts()))
+    }
+
+    /// Those of the tables that had rows since [`Core::seal`] was last called.
+    pub fn changed_counts(&self) -> impl Iterator<Item = (&TableName, Counts)> {
+        self.tables.changed().map(|table| (&table.name, table.counts()))
+    }
+
+    /// Tables to be read again whose read has not begun.
+    pub fn asked_reads(&self) -> impl Iterator<Item = &TableName> {
+        self.asked_reads.keys()
+    }
+
+    /// Whether any chunk waits for the stream to pass it.
+    pub fn has_chunks(&self) -> bool {
+        !self.chunks.is_empty()
+    }
+
+    /// Whether rows wait in the log for an answer about their table.
+    pub fn waits_for_answers(&self) -> bool {
+        !self.waiting.pending.is_empty() || !self.waiting.decided.is_empty()
+    }
+
+    /// Whether [`Core::look`] has anything to look at.
+    pub fn has_to_look(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether the open group has rows of a table.
+    pub fn touches(&self, table: &TableName) -> bool {
+        self.tables.find(table).is_some_and(|table| self.group.touches(table))
+    }
+
+    pub(super) fn captures(&self, table: &TableName) -> bool {
+        self.settings.filter.captures(&table.database, &table.table)
+    }
+
+    /// The table's definition in the open group.
+    fn definition(&self, table: usize) -> &Definition {
+        self.group.definitions.get(&table).unwrap_or_else(|| &self.tables.at(table).definition)
+    }
+
+    /// The table's definition, to be changed by the open group.
+    fn redefine(&mut self, table: usize) -> &mut Definition {
+        let revision = self.tables.new_revision();
+        let committed = &self.tables.at(table).definition;
+        let definition = self.group.definitions.entry(table).or_insert_with(|| committed.clone());
+        definition.revision = revision;
+        definition
+    }
+
+    /// The table's index and definition, if it has one.
+    fn find(&self, table: &TableName) -> Option<(usize, &Definition)> {
+        let index = self.tables.find(table)?;
+        Some((index, self.definition(index)))
+    }
+
+    /// A `TABLE_MAP` whose schema differs from the last one of its slot.
+    ///
+    /// # Errors
+    /// Fatal, by table and column, when the images cannot be read.
+    pub fn table_map(&mut self, slot: usize, seen: &Arc<TableSchema>, origin: &Origin) -> Result<(), Failure> {
+        let table = self.tables.index(&seen.name);
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(Slot { seen: Arc::clone(seen), table, revision: 0, bound: Bound::LeftOut });
+        }
+        if self.group.is_dropped() {
+            return Ok(());
+        }
+        self.bind(slot, origin)
+    }
+
+    /// Derives what happens to a slot's rows from its `TABLE_MAP` and the table's definition.
+    fn bind(&mut self, slot: usize, origin: &Origin) -> Result<(), Failure> {
+        let Some(Some(there)) = self.slots.get(slot) else {
+            return Err(Failure::fatal("a rows event names a table that was never mapped"));
+        };
+        let (table, seen) = (there.table, Arc::clone(&there.seen));
+        let bound = self.schema_of_rows(table, &seen, origin)?;
+        let revision = self.definition(table).revision;
+        if let Some(Some(there)) = self.slots.get_mut(slot) {
+            there.revision = revision;
+            there.bound = bound;
+        }
+        Ok(())
+    }
+
+    /// Rows of a captured table.
+    ///
+    /// # Errors
+    /// Fatal, when they do not fit their table's schema, or the log is out of service.
+    pub fn rows(&mut self, slot: usize, rows: Rows<'_>, origin: &Origin) -> Result<(), Failure> {
+        let Some(Some(there)) = self.slots.get(slot) else {
+            return Err(Failure::fatal("a rows event names a table that was never mapped"));
+        };
+        let table = there.table;
+        let read = u64::from(rows.rows);
+        if self.group.is_dropped() {
+            self.group.count(table, Counts { read, left_out: read, ..Counts::default() });
+            return Ok(());
+        }
+        if there.revision != self.definition(table).revision {
+            self.bind(slot, origin)?;
+        }
+        let Some(Some(Slot { bound, .. })) = self.slots.get(slot) else {
+            return Err(Failure::fatal("a table lost its slot while its rows were read"));
+        };
+        match bound {
+            Bound::LeftOut => self.group.count(table, Counts { read, left_out: read, ..Counts::default() }),
+            Bound::Logged { id, plan, key } => {
+                self.group.count(table, Counts { read, ..Counts::default() });
+                if self.windows.watches(table)
+                    && let Some(key) = key
+                {
+                    let at_once = is_on(Mutant::KeysNotedAtOnce);
+                    let damaged = |error| {
+                        let name = &self.tables.at(table).name;
+                        Failure::fatal(format!("a key of '{name}' cannot be read from a rows event")).caused_by(error)
+                    };
+                    let mut rest = rows.images;
+                    while !rest.is_empty() {
+                        let len = plan.image_len(rest).map_err(damaged)?;
+                        let (image, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+                        let hash = plan.key_hash(&key.columns, image).map_err(damaged)?;
+                        if at_once {
+                            self.windows.note(table, hash);
+                        } else {
+                            self.group.note_key(table, hash);
+                        }
+                        rest = tail;
+                    }
+                }
+                self.group.frames.rows(&mut self.ledger, (*id, rows.op, rows.rows), rows.images, origin)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the open group at a boundary of the stream.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    pub fn commit(&mut self, at: Boundary<'_>, origin: &Origin, gtid: &Gtid) -> Result<(), Failure> {
+        self.end_group(origin, Some((at, gtid)))?;
+        self.passed()
+    }
+
+    /// The stream has come to a boundary without a group.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    pub fn pass(&mut self, at: Boundary<'_>) -> Result<(), Failure> {
+        self.ledger.pass(at);
+        self.passed()
+    }
+
+    /// What waits for the stream to come here.
+    fn passed(&mut self) -> Result<(), Failure> {
+        if !self.chunks.is_empty() {
+            self.place_chunks()?;
+        }
+        Ok(())
+    }
+
+    /// Ends a group that the core has made itself, where the stream is.
+    fn commit_here(&mut self) -> Result<(), Failure> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let origin = self.ledger.origin(self.wall);
+        self.end_group(&origin, None)
+    }
+
+    fn end_group(&mut self, origin: &Origin, after: Option<(Boundary<'_>, &Gtid)>) -> Result<(), Failure> {
+        if self.group.is_empty() {
+            // A transaction of tables that are not captured: only the position moves.
+            self.group.clear();
+            return self.ledger.commit(None, &Changes::new(), after);
+        }
+        if self.group.is_dropped() {
+            self.doubt_dropped(origin)?;
+        }
+        self.stage_rereads()?;
+        for (index, definition) in &self.group.definitions {
+            definition.records(&self.tables.at(*index).name, &mut self.group.changes)?;
+        }
+        let OpenGroup { frames, changes, .. } = &mut self.group;
+        let encoded = frames.commit(&mut self.ledger, origin, changes, after)?;
+        let appended = AppendedRows::of(encoded, &self.tables);
+        let lsn = self.ledger.ended();
+        let mut unbalanced = Vec::new();
+        for (table, mut counts) in self.group.counts() {
+            counts.appended = appended.of_table(table);
+            if counts.read != counts.appended + counts.filtered + counts.left_out {
+                unbalanced.push((table, counts));
+            }
+            self.tables.count(table, counts);
+        }
+        for (table, definition) in std::mem::take(&mut self.group.definitions) {
+            self.tables.define(table, definition);
+        }
+        for (table, key) in self.group.keys() {
+            self.windows.note(*table, *key);
+        }
+        for table in self.group.discards() {
+            self.windows.discard(*table);
+        }
+        let now = self.now;
+        self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
+        self.group.clear();
+        for (table, counts) in unbalanced {
+            let name = &self.tables.at(table).name;
+            tracing::error!(table = %name, ?counts, "rows that were read are neither in the log nor left out");
+            self.doubt(table, "rows that were read are neither in the log nor left out", origin)?;
+        }
+        if self.group.is_empty() { Ok(()) } else { self.end_group(origin, None) }
+    }
+
+    /// The source took the open group back. Where an engine cannot, its rows are still there: that is asked.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    pub fn roll_back(&mut self, at: Boundary<'_>, origin: &Origin, gtid: Option<&Gtid>) -> Result<(), Failure> {
+        let touched: Vec<usize> = self.group.touched().collect();
+        if is_on(Mutant::CountersKeptOnRollback) {
+            for (table, counts) in self.group.counts() {
+                self.tables.count(table, Counts { appended: counts.read, ..counts });
+            }
+        }
+        self.abort()?;
+        self.ask_engines(&touched);
+        self.end_group(origin, Some((at, gtid.unwrap_or(&Gtid::Anonymous))))?;
+        self.passed()
+    }
+
+    /// A savepoint is set inside the open group.
+    fn set_savepoint(&mut self, name: &str) {
+        self.group.set_savepoint(name);
+    }
+
+    /// The source took back what was done since a savepoint.
+    fn roll_back_to(&mut self, name: &str) -> Result<(), Failure> {
+        let before: Vec<usize> = self.group.touched().collect();
+        match self.group.roll_back_to(name) {
+            RolledBack::Cut(tables) => self.ask_engines(&tables),
+            RolledBack::Dropped => {
+                self.ledger.abort()?;
+                self.group.keep_only_doubts();
+                debug_assert!(before.iter().all(|table| self.group.touches(*table)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of these tables were taken back at the source, if their engine can do that. Asked once the group has ended.
+    fn ask_engines(&mut self, tables: &[usize]) {
+        for table in tables {
+            if !self.definition(*table).cut_back {
+                self.redefine(*table).cut_back = true;
+                self.actions.push(Action::AskEngine { table: self.tables.at(*table).name.clone() });
+            }
+        }
+    }
+
+    /// Rows of a group that was dropped are not in the log: its tables are read again.
+    fn doubt_dropped(&mut self, origin: &Origin) -> Result<(), Failure> {
+        let tables: Vec<usize> = self.group.touched().collect();
+        for table in tables {
+            self.doubt(table, "a large transaction was rolled back in part", origin)?;
+        }
+        Ok(())
+    }
+
+    /// What the table's rows are here is not known: its copies are read again, as a whole.
+    fn doubt(&mut self, table: usize, why: &str, origin: &Origin) -> Result<(), Failure> {
+        let name = self.tables.at(table).name.clone();
+        let change = TableChange::LeftOut { table: name.clone(), reason: why.to_owned() };
+        self.group.discard_windows(table);
+        self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })?;
+        self.reread(&name, true, why);
+        Ok(())
+    }
+
+    /// Appends a frame without rows.
+    fn single(&mut self, header: FrameHeader) -> Result<(), Failure> {
+        self.group.frames.single(&mut self.ledger, header)
+    }
+
+    /// Asks for a table to be read again, with the open group.
+    fn reread(&mut self, table: &TableName, replace: bool, why: &str) {
+        self.group.rereads.push(Reread { table: table.clone(), replace, why: why.to_owned() });
+    }
+
+    fn stage_rereads(&mut self) -> Result<(), Failure> {
+        for mut reread in std::mem::take(&mut self.group.rereads) {
+            reread.replace |= self.asked_reads.get(&reread.table).copied().unwrap_or(false);
+            self.group.put(REREAD.of_table(&reread.table), Some(encode(&reread)?));
+            self.asked_reads.insert(reread.table.clone(), reread.replace);
+            self.actions.push(Action::Reread(reread));
+        }
+        Ok(())
+    }
+
+    /// Drops the open group.
+    fn abort(&mut self) -> Result<(), Failure> {
+        self.ledger.abort()?;
+        self.group.clear();
+        Ok(())
+    }
+
+    /// Makes what has ended ready to be handed over: the position and the counters that belong to it. Says whether there is anything
+    /// that was not handed over before.
+    ///
+    /// # Errors
+    /// Fatal, when a record cannot be stored.
+    pub fn seal(&mut self) -> Result<bool, Failure> {
+        let counters = self.tables.changed_counters()?;
+        let sealed = self.ledger.seal(&counters)?;
+        Ok(sealed || self.ledger.log().pending_bytes() > 0)
+    }
+}
+
+/// Rows that went into the log with a group, by table, as the headers of its frames say.
+enum AppendedRows {
+    /// The usual case: a few runs.
+    Few(Vec<(usize, u64)>),
+    One(usize, u64),
+    None,
+}
+
+impl AppendedRows {
+    fn of(encoded: &[(SchemaId, u64)], tables: &Tables) -> Self {
+        match encoded {
+            [] => Self::None,
+            [(schema, rows)] => tables.of_schema(*schema).map_or(Self::None, |table| Self::One(table, *rows)),
+            many => {
+                let mut sums: Vec<(usize, u64)> =
+                    many.iter().filter_map(|(schema, rows)| Some((tables.of_schema(*schema)?, *rows))).collect();
+                sums.sort_unstable_by_key(|(table, _)| *table);
+                sums.dedup_by(|(table, rows), (before, sum)| {
+                    let same = table == before;
+                    *sum += if same { *rows } else { 0 };
+                    same
+                });
+                Self::Few(sums)
+            }
+        }
+    }
+
+    fn of_table(&self, table: usize) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::One(there, rows) => {
+                if *there == table {
+                    *rows
+                } else {
+                    0
+                }
+            }
+            Self::Few(sums) => sums
+                .binary_search_by_key(&table, |(table, _)| *table)
+                .ok()
+                .and_then(|place| sums.get(place))
+                .map_or(0, |(_, rows)| *rows),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What a statement of the binlog changes.
+//!
+//! The text says which table, and which columns came (with which default), went or changed their names. What the table is after
+//! it comes with its next rows, whose `TABLE_MAP` is exact, or with the server's answer, whichever is first. An answer holds at
+//! the end of the binlog at which it was given, and is adopted when the stream has come there ([`super::answers`]).
+//!
+//! Whenever existing rows may not be derivable from what the sinks hold (a default that is no constant, a change of type, partitions
+//! exchanged), the table is read again in chunks, beside the stream.
+
+use tracing::warn;
+
+use super::Core;
+use crate::codec::frame::TableChange;
+use crate::error::Failure;
+use crate::ingest::ledger::Log;
+use crate::ingest::lineage::ColumnSteps;
+use crate::ingest::typed::Touched;
+use crate::model::{KeyKind, Origin, TableName, TableSchema};
+use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
+
+impl<L: Log> Core<L> {
+    /// Follows a statement that is in the binlog as a text. What it does is part of the open group.
+    ///
+    /// # Errors
+    /// Fatal, for a statement that changes captured rows in a way that cannot be followed.
+    pub fn statement(&mut self, sql: &str, database: &str, mode: SqlMode, origin: &Origin) -> Result<(), Failure> {
+        match ddl::parse(sql, database, mode) {
+            Statement::CreateTable(create) if !create.temporary => self.create_table(create, origin),
+            Statement::AlterTable { table, ops } => self.alter_table(&table, &ops, origin),
+            Statement::RenameTable(pairs) => {
+                for (from, to) in pairs {
+                    self.rename_table(&from, &to, origin)?;
+                }
+                Ok(())
+            }
+            Statement::DropTable { tables, temporary: false } => {
+                for table in tables {
+                    self.drop_table(&table, origin)?;
+                }
+                Ok(())
+            }
+            Statement::DropDatabase(name) | Statement::CreateDatabase { name, or_replace: true } => {
+                for table in self.in_database(&name) {
+                    self.drop_table(&table, origin)?;
+                }
+                Ok(())
+            }
+            Statement::Truncate(table) if self.captures(&table) => {
+                let index = self.tables.index(&table);
+                self.group.discard_windows(index);
+                self.change(origin, TableChange::Truncate { table })
+            }
+            Statement::IndexChange { table } if self.captures(&table) => {
+                self.alter_table(&table, &AlterOps::Known(vec![AlterOp::IndexChanged]), origin)
+            }
+            Statement::Dml { tables, opaque } => self.statement_format(tables, opaque),
+            Statement::Unknown { first_words, mentioned } => match mentioned.into_iter().find(|table| self.captures(table)) {
+                Some(table) => Err(Failure::fatal(format!(
+                    "a statement that begins with '{first_words}' mentions captured table '{table}' and is not understood"
+                ))
+                .hint("leave the table out with source.exclude, or start behind the statement with startup_mode: specific and a new log")),
+                None => Ok(()),
+            },
+            Statement::Xa { .. } => Err(Failure::fatal(
+                "the binlog holds a distributed transaction (XA), whose rows become true only with a later XA COMMIT",
+            )
+            .hint("distributed transactions on captured tables are not supported")),
+            Statement::Savepoint(name) => {
+                self.set_savepoint(&name);
+                Ok(())
+            }
+            Statement::ReleaseSavepoint(name) => {
+                self.group.release_savepoint(&name);
+                Ok(())
+            }
+            Statement::RollbackToSavepoint(name) => self.roll_back_to(&name),
+            Statement::Begin
+            | Statement::Commit
+            | Statement::Rollback
+            | Statement::CreateTable(_)
+            | Statement::DropTable { .. }
+            | Statement::CreateDatabase { .. }
+            | Statement::Truncate(_)
+            | Statement::IndexChange { .. }
+            | Statement::Irrelevant => Ok(()),
+        }
+    }
+
+    fn statement_format(&self, tables: Vec<TableName>, opaque: bool) -> Result<(), Failure> {
+        let Some(table) = tables.into_iter().find(|table| self.captures(table)) else {
+            if opaque {
+                warn!(
+                    "the binlog holds a routine call in statement format; rows it changed in captured tables would be unseen"
+                );
+            }
+            return Ok(());
+        };
+        Err(Failure::fatal(format!("rows of captured table '{table}' were changed in statement format: the binlog holds no rows for it"))
+            .hint("set binlog_format=ROW for every session that writes to captured tables, then read the table again with a new log"))
+    }
+
+    /// Tables of a database of which something is known.
+    fn in_database(&self, database: &str) -> Vec<TableName> {
+        self.tables
+            .iter()
+            .filter(|(index, table)| table.name.database == database && self.definition(*index).is_met())
+            .map(|(_, table)| table.name.clone())
+            .collect()
+    }
+
+    fn create_table(&mut self, create: CreateTable, origin: &Origin) -> Result<(), Failure> {
+        let name = create.table;
+        if !self.captures(&name) {
+            return Ok(());
+        }
+        let table = self.tables.index(&name);
+        let may_do_nothing = create.if_not_exists && !create.or_replace;
+        if may_do_nothing && self.definition(table).is_met() {
+            return Ok(());
+        }
+        if self.definition(table).current.is_some() {
+            self.drop_table(&name, origin)?;
+        }
+        let columns = create.columns.or_else(|| self.columns_of(create.like.as_ref()?));
+        // The types are those of the statement also behind IF NOT EXISTS: in row format the binlog has such a statement only where it
+        // made the table.
+        self.create_types(table, columns.as_deref());
+        self.redefine(table);
+        self.ask(table);
+        Ok(())
+    }
+
+    fn alter_table(&mut self, name: &TableName, ops: &AlterOps, origin: &Origin) -> Result<(), Failure> {
+        let list: &[AlterOp] = match ops {
+            AlterOps::Known(list) => list,
+            AlterOps::Unreadable => &[],
+        };
+        for op in list {
+            if let AlterOp::RowsChangedUnseen { other: Some(other), .. } = op
+                && self.captures(other)
+            {
+                let index = self.tables.index(other);
+                self.group.discard_windows(index);
+                self.reread(other, true, "its rows were exchanged without row events");
+            }
+        }
+        if self.captures(name) {
+            self.alter_captured(name, ops, list, origin)?;
+        }
+        for op in list {
+            if let AlterOp::RenameTo(to) = op {
+                self.rename_table(name, to, origin)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn alter_captured(
+        &mut self,
+        name: &TableName,
+        ops: &AlterOps,
+        list: &[AlterOp],
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        let table = self.tables.index(name);
+        self.group.discard_windows(table);
+        if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
+            self.reread(name, true, "its rows were changed without row events");
+        }
+        self.alter_types(table, ops, origin)?;
+        let steps = ColumnSteps::of(list);
+        let unreadable = *ops == AlterOps::Unreadable;
+        let keys = |op: &AlterOp| matches!(op, AlterOp::IndexChanged | AlterOp::PrimaryKeyChanged);
+        let key_changed = unreadable || list.iter().any(keys);
+        let definition = self.redefine(table);
+        if !steps.is_empty() {
+            definition.steps.push(steps);
+        }
+        definition.reread |= unreadable;
+        let is_named = definition
+            .current
+            .as_ref()
+            .is_some_and(|current| current.schema.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary));
+        definition.key_unknown |= key_changed && !is_named;
+        self.ask(table);
+        Ok(())
+    }
+
+    fn rename_table(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
+        let (from_captured, to_captured) = (self.captures(from), self.captures(to));
+        for name in [from, to] {
+            if self.captures(name) {
+                let index = self.tables.index(name);
+                self.group.discard_windows(index);
+            }
+        }
+        match (from_captured, to_captured) {
+            (false, false) => Ok(()),
+            (true, false) => self.drop_table(from, origin),
+            (false, true) => {
+                self.reread(to, true, "it was renamed from a table that is not captured");
+                Ok(())
+            }
+            (true, true) => self.rename_captured(from, to, origin),
+        }
+    }
+
+    fn rename_captured(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
+        let (old, new) = (self.tables.index(from), self.tables.index(to));
+        self.check_description(old, origin, |_| Touched::Moved)?;
+        let moved = self.definition(old).clone();
+        self.redefine(old).forget();
+        let Some(current) = moved.current.clone() else {
+            self.set_typed(new, moved.typed);
+            self.redefine(new);
+            self.reread(to, true, "it was renamed before its schema was known");
+            return Ok(());
+        };
+        let schema = TableSchema { name: to.clone(), ..TableSchema::clone(&current.schema) };
+        // What is asked for under the old name is asked for under the new one.
+        let asked_for = self.waiting.pending.iter().chain(&self.group.pending);
+        let unknown =
+            asked_for.filter(|pending| pending.id == current.id).map(|pending| pending.unknown.clone()).next();
+        let id = self.define(new, schema, unknown, None)?;
+        let definition = self.redefine(new);
+        definition.steps = moved.steps;
+        definition.reread = moved.reread;
+        definition.key_unknown = moved.key_unknown;
+        definition.cut_back = moved.cut_back;
+        definition.typed = moved.typed;
+        if self.unfinished.get(from).copied().unwrap_or(false) || self.is_asked(from) {
+            self.reread(to, true, "it was renamed while its snapshot was being taken");
+        }
+        self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })?;
+        if self.is_pending(new, id) || self.is_unsettled(self.definition(new)) {
+            self.ask(new);
+        }
+        Ok(())
+    }
+
+    /// Whether the table is to be read again and its read has not begun.
+    fn is_asked(&self, table: &TableName) -> bool {
+        self.asked_reads.contains_key(table) || self.group.rereads.iter().any(|reread| reread.table == *table)
+    }
+
+    fn drop_table(&mut self, name: &TableName, origin: &Origin) -> Result<(), Failure> {
+        if !self.captures(name) {
+            return Ok(());
+        }
+        let table = self.tables.index(name);
+        self.group.discard_windows(table);
+        self.check_description(table, origin, |_| Touched::Moved)?;
+        let known = self.definition(table).current.is_some();
+        self.redefine(table).forget();
+        if known { self.change(origin, TableChange::Drop { table: name.clone() }) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,212 @@
+//! The open group: everything that one source transaction, one statement or one snapshot chunk does.
+//!
+//! Frames, definitions, row counts, changed keys, re-reads: all of it is here until the group commits, and only here. A
+//! group that is dropped leaves nothing. [`super::core`] commits it; there is no other way from here to the log, to the
+//! tables, or to the snapshot windows.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+
+use super::frames::{Frames, FramesMark};
+use super::ledger::Changes;
+use super::pending::Pending;
+use super::state::{Counts, Reread};
+use super::tables::Definition;
+
+/// Changed keys that a group notes at most, 16 bytes each. Beyond, the windows of its tables are discarded when it commits.
+const MAX_KEYS: usize = 1_000_000;
+
+/// Everything that the open group does.
+#[derive(Debug)]
+pub(super) struct OpenGroup {
+    pub(super) frames: Frames,
+    /// Records that are not a table's definition or counter.
+    pub(super) changes: Changes,
+    /// Definitions of the tables that the group redefines, by index.
+    pub(super) definitions: BTreeMap<usize, Definition>,
+    counts: FxHashMap<usize, Counts>,
+    /// Keys that the group changes, by table, while a snapshot window watches the table.
+    keys: Vec<(usize, u128)>,
+    /// Tables whose windows the group discards.
+    discards: Vec<usize>,
+    pub(super) rereads: Vec<Reread>,
+    /// Schema ids that the group uses before they are known.
+    pub(super) pending: Vec<Pending>,
+    savepoints: Vec<(String, Mark)>,
+    /// Set when a savepoint could not be cut back to: the rest of the group is read and left out.
+    dropped: bool,
+}
+
+/// Where a savepoint was set.
+#[derive(Debug)]
+struct Mark {
+    frames: FramesMark,
+    counts: FxHashMap<usize, Counts>,
+    keys: usize,
+}
+
+impl OpenGroup {
+    pub(super) fn new(frame_bytes: usize) -> Self {
+        Self {
+            frames: Frames::new(frame_bytes),
+            changes: Changes::new(),
+            definitions: BTreeMap::new(),
+            counts: FxHashMap::default(),
+            keys: Vec::new(),
+            discards: Vec::new(),
+            rereads: Vec::new(),
+            pending: Vec::new(),
+            savepoints: Vec::new(),
+            dropped: false,
+        }
+    }
+
+    /// Whether nothing happened in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+            && self.changes.is_empty()
+            && self.definitions.is_empty()
+            && self.counts.is_empty()
+            && self.discards.is_empty()
+            && self.rereads.is_empty()
+            && !self.dropped
+    }
+
+    /// Forgets everything; buffers stay for the next group.
+    pub(super) fn clear(&mut self) {
+        self.frames.clear();
+        self.changes.clear();
+        self.definitions.clear();
+        self.counts.clear();
+        self.keys.clear();
+        self.keys.shrink_to(1024);
+        self.discards.clear();
+        self.rereads.clear();
+        self.pending.clear();
+        self.savepoints.clear();
+        self.dropped = false;
+    }
+
+    /// Stores a record with the group.
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.changes.push((key, value));
+    }
+
+    /// Counts rows of a table.
+    #[inline]
+    pub(super) fn count(&mut self, table: usize, counts: Counts) {
+        self.counts.entry(table).or_default().add(counts);
+    }
+
+    /// Tables with rows in the group.
+    pub(super) fn touched(&self) -> impl Iterator<Item = usize> {
+        self.counts.keys().copied()
+    }
+
+    /// Whether the group has rows of a table.
+    pub(super) fn touches(&self, table: usize) -> bool {
+        self.counts.contains_key(&table)
+    }
+
+    /// The row counts of the group.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (usize, Counts)> {
+        self.counts.iter().map(|(table, counts)| (*table, *counts))
+    }
+
+    /// Notes a changed key of a table that a window watches.
+    pub(super) fn note_key(&mut self, table: usize, key: u128) {
+        if self.keys.len() < MAX_KEYS {
+            self.keys.push((table, key));
+        } else if !self.discards.contains(&table) {
+            self.discards.push(table);
+        }
+    }
+
+    /// The keys that the group changed.
+    pub(super) fn keys(&self) -> &[(usize, u128)] {
+        &self.keys
+    }
+
+    /// The table changes in a way that its keys do not show: its windows are worthless once the group commits.
+    pub(super) fn discard_windows(&mut self, table: usize) {
+        if !self.discards.contains(&table) {
+            self.discards.push(table);
+        }
+    }
+
+    /// Tables whose windows the group discards.
+    pub(super) fn discards(&self) -> &[usize] {
+        &self.discards
+    }
+
+    /// Sets a savepoint. One of the same name is replaced, as the servers do.
+    pub(super) fn set_savepoint(&mut self, name: &str) {
+        let mark = Mark { frames: self.frames.mark(), counts: self.counts.clone(), keys: self.keys.len() };
+        self.release_savepoint(name);
+        self.savepoints.push((name.to_owned(), mark));
+    }
+
+    /// Forgets a savepoint. What was done since stays.
+    pub(super) fn release_savepoint(&mut self, name: &str) {
+        self.savepoints.retain(|(there, _)| !super::lineage::same(there, name));
+    }
+
+    /// Takes back what was done since a savepoint; without one of that name, since the group's begin. Returns the tables whose rows
+    /// were taken back.
+    ///
+    /// Where frames have left since, the whole group is dropped: the caller aborts it at the ledger, and what is still to come
+    /// of it is left out.
+    pub(super) fn roll_back_to(&mut self, name: &str) -> RolledBack {
+        let place = self.savepoints.iter().rposition(|(there, _)| super::lineage::same(there, name));
+        let (frames, counts, keys) = match place {
+            Some(place) => {
+                // Savepoints after it are gone; it stays.
+                self.savepoints.truncate(place + 1);
+                self.savepoints.last().map_or((None, FxHashMap::default(), 0), |(_, mark)| {
+                    (Some(mark.frames), mark.counts.clone(), mark.keys)
+                })
+            }
+            None => (None, FxHashMap::default(), 0),
+        };
+        let differs = |(table, now): (&usize, &Counts)| counts.get(table).is_none_or(|then| then != now);
+        let tables: Vec<usize> = self.counts.iter().filter(|entry| differs(*entry)).map(|(table, _)| *table).collect();
+        if tables.is_empty() {
+            return RolledBack::Cut(tables);
+        }
+        let frames = frames.unwrap_or_else(|| Frames::new(0).mark());
+        if !self.dropped && self.frames.cut_back(frames) {
+            self.counts = counts;
+            self.keys.truncate(keys);
+            return RolledBack::Cut(tables);
+        }
+        self.dropped = true;
+        RolledBack::Dropped
+    }
+
+    /// Whether the rest of the group is left out.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.dropped
+    }
+
+    /// The group was aborted at the ledger: only what has to be known of it at its end is left. Its rows were read, and are not in
+    /// the log.
+    pub(super) fn keep_only_doubts(&mut self) {
+        let mut touched = std::mem::take(&mut self.counts);
+        for counts in touched.values_mut() {
+            *counts = Counts { read: counts.read, left_out: counts.read, ..Counts::default() };
+        }
+        self.clear();
+        self.counts = touched;
+        self.dropped = true;
+    }
+}
+
+/// What rolling back to a savepoint came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum RolledBack {
+    /// The group is as it was; rows of these tables were taken back.
+    Cut(Vec<usize>),
+    /// Frames have left: the group is dropped as a whole.
+    Dropped,
+}

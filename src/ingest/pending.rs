@@ -1,0 +1,89 @@
+//! Schema ids that rows use before the schema is known, and the questions about tables that are under way.
+//!
+//! The binlog names columns and primary keys, but not a unique key over prefixes, and not MariaDB's `UUID`, `INET6` and
+//! `INET4`. The server is asked for these; meanwhile the rows go to the log under a *pending* id, and delivery waits at them,
+//! not the stream. An id is decided once: it is known, or it is left out because no answer came in time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wal::Lsn;
+
+use super::tables::Current;
+use crate::model::{FilePos, SchemaId, TableSchema};
+
+/// Names a question, so that a late answer to an earlier one is not taken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AskId(pub u64);
+
+/// A pending schema id.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) id: SchemaId,
+    pub(super) table: usize,
+    /// What the binlog says.
+    pub(super) seen: Arc<TableSchema>,
+    /// Places of the columns whose type is asked for.
+    pub(super) unknown: Vec<u16>,
+    /// The table's schema before it.
+    pub(super) before: Option<Current>,
+    /// When delivery began to wait for it, in milliseconds.
+    pub(super) since: u64,
+    /// The last frame of the group that brought it. The decision is stored once this is durable.
+    pub(super) lsn: Lsn,
+}
+
+/// A question about a table that is under way.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) id: AskId,
+    /// A statement about the table was read since: the answer may be of an earlier definition.
+    pub(super) stale: bool,
+}
+
+/// A description that holds from a later place of the stream on.
+#[derive(Debug)]
+pub(super) struct Early {
+    pub(super) table: usize,
+    /// The table's revision when it was asked.
+    pub(super) revision: u64,
+    pub(super) found: TableSchema,
+    pub(super) end: FilePos,
+}
+
+/// A decision that is not stored yet.
+#[derive(Debug)]
+pub(super) struct Decided {
+    /// Stored once this is durable.
+    pub(super) lsn: Lsn,
+    /// Keys and values.
+    pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Everything that waits for an answer or for its group.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) pending: Vec<Pending>,
+    pub(super) decided: Vec<Decided>,
+    pub(super) early: Vec<Early>,
+    pub(super) asked: HashMap<usize, Asked>,
+    last_ask: u64,
+}
+
+impl Waiting {
+    /// An id for a question.
+    pub(super) fn new_ask(&mut self) -> AskId {
+        self.last_ask += 1;
+        AskId(self.last_ask)
+    }
+
+    /// Whether a table has an id that is not decided.
+    pub(super) fn has_pending(&self, table: usize) -> bool {
+        self.pending.iter().any(|pending| pending.table == table)
+    }
+
+    /// Whether there is anything to look at when time passes or the stream moves.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.decided.is_empty() && self.early.is_empty()
+    }
+}

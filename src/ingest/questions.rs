@@ -1,0 +1,156 @@
+//! Questions about tables, asked on connections of their own while the stream goes on.
+//!
+//! Each question is a task. What may pass is tried again with growing pauses, without end: the core decides how long it waits
+//! for the answer. Tasks end with the connection of the stream, because their answers are about its server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql_async::Conn;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::core::Answer;
+use super::pending::AskId;
+use crate::backoff::Backoff;
+use crate::config::SourcePlan;
+use crate::error::{ErrorClass, Failure};
+use crate::model::TableName;
+use crate::source::mysql::question;
+use crate::source::mysql::server::ServerInfo;
+
+/// Questions asked at once. Each holds a connection while it is asked, for a second at most when its table is locked.
+const AT_ONCE: usize = 8;
+/// Pause between two tries at a table that another session has locked.
+const LOCKED_PAUSE: Duration = Duration::from_millis(50);
+
+/// The questions that are under way.
+pub(super) struct Questions {
+    shared: Arc<Shared>,
+    tasks: JoinSet<Answer>,
+}
+
+struct Shared {
+    plan: SourcePlan,
+    server: ServerInfo,
+    permits: Semaphore,
+    idle: Mutex<Vec<Conn>>,
+}
+
+impl Questions {
+    /// For a stream of this server.
+    pub(super) fn new(plan: SourcePlan, server: ServerInfo) -> Self {
+        let shared = Shared { plan, server, permits: Semaphore::new(AT_ONCE), idle: Mutex::new(Vec::new()) };
+        Self { shared: Arc::new(shared), tasks: JoinSet::new() }
+    }
+
+    /// Asks for a table's definition.
+    pub(super) fn describe(&mut self, ask: AskId, table: TableName) {
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move { shared.describe(ask, table).await });
+    }
+
+    /// Asks whether a table's engine takes changes back.
+    pub(super) fn engine(&mut self, table: TableName) {
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move { shared.engine(table).await });
+    }
+
+    /// The next answer; never while nothing is asked. A call that is dropped loses none.
+    pub(super) async fn answer(&mut self) -> Answer {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(answer)) => return answer,
+                Some(Err(error)) => warn!(%error, "a question about a table ended by itself"),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// An answer that is there already.
+    pub(super) fn try_answer(&mut self) -> Option<Answer> {
+        loop {
+            match self.tasks.try_join_next()? {
+                Ok(answer) => return Some(answer),
+                Err(error) => warn!(%error, "a question about a table ended by itself"),
+            }
+        }
+    }
+
+    /// Ends every question and its connection.
+    pub(super) async fn close(mut self) {
+        self.tasks.shutdown().await;
+        for conn in self.shared.idle.lock().await.drain(..) {
+            question::close(conn).await;
+        }
+    }
+}
+
+impl Shared {
+    async fn describe(&self, ask: AskId, table: TableName) -> Answer {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.ask_once(&table).await {
+                Ok(Some(question::Definition { schema, end })) => {
+                    return Answer::Described { ask, table, found: schema, end };
+                }
+                Ok(None) => {
+                    debug!(%table, "the table is locked, it is asked about again");
+                    tokio::time::sleep(LOCKED_PAUSE).await;
+                }
+                Err(failure) if failure.class == ErrorClass::Retry => {
+                    let wait = backoff.next_wait();
+                    debug!(%table, error = %failure.chain(), ?wait, "a question about a table is asked again");
+                    tokio::time::sleep(wait).await;
+                }
+                Err(failure) => return Answer::Refused { ask, table, why: failure.chain() },
+            }
+        }
+    }
+
+    async fn ask_once(&self, table: &TableName) -> Result<Option<question::Definition>, Failure> {
+        let _permit = self.permits.acquire().await;
+        let mut conn = self.connection().await?;
+        let definition = question::definition(&mut conn, &self.server, table).await;
+        if definition.is_ok() {
+            self.idle.lock().await.push(conn);
+        } else {
+            // It may still hold the table's metadata lock.
+            drop(conn);
+        }
+        definition
+    }
+
+    async fn engine(&self, table: TableName) -> Answer {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.engine_once(&table).await {
+                Ok(transactional) => return Answer::Engine { table, transactional },
+                Err(failure) => {
+                    let wait = backoff.next_wait();
+                    debug!(%table, error = %failure.chain(), ?wait, "the engine of a table is asked for again");
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn engine_once(&self, table: &TableName) -> Result<Option<bool>, Failure> {
+        let _permit = self.permits.acquire().await;
+        let mut conn = self.connection().await?;
+        let transactional = question::is_transactional(&mut conn, table).await;
+        if transactional.is_ok() {
+            self.idle.lock().await.push(conn);
+        }
+        transactional
+    }
+
+    async fn connection(&self) -> Result<Conn, Failure> {
+        let idle = self.idle.lock().await.pop();
+        match idle {
+            Some(conn) => Ok(conn),
+            None => question::open(&self.plan).await,
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What is known of each captured table at the end of the last group.
+//!
+//! A [`Definition`] is a value. An open group works on a copy of its own ([`super::group`]); the copy takes the place of the
+//! committed one when the group commits, and is dropped with it otherwise.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::ledger::Changes;
+use super::lineage::ColumnSteps;
+use super::state::{self, Counts, TableRecord};
+use super::typed::Typed;
+use crate::codec::catalog::{SchemaRecord, all_schemas};
+use crate::codec::row_image::Plan;
+use crate::codec::state::State;
+use crate::codec::stored::{self, COUNT, SCHEMA, TABLE, TYPES, encode};
+use crate::error::Failure;
+use crate::model::{SchemaId, TableName, TableSchema};
+
+/// A schema with what reading its images needs.
+#[derive(Clone, Debug)]
+pub(super) struct Current {
+    pub(super) id: SchemaId,
+    pub(super) schema: Arc<TableSchema>,
+    pub(super) plan: Arc<Plan>,
+}
+
+/// What is known of a table's definition.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Definition {
+    /// Grows with every change; never used twice. What was derived from a definition holds while this is the same.
+    pub(super) revision: u64,
+    pub(super) current: Option<Current>,
+    /// What statements since `current` have done to its columns.
+    pub(super) steps: Vec<ColumnSteps>,
+    /// Existing rows have to be read again once the schema is known.
+    pub(super) reread: bool,
+    /// What statements since `current` have said of types that the binlog does not name.
+    pub(super) typed: Typed,
+    /// Rows of it were cut off by a rollback; whether its engine took them back has to be asked.
+    pub(super) cut_back: bool,
+    /// A statement may have changed a unique key that the binlog does not name: it has to be asked for.
+    pub(super) key_unknown: bool,
+    /// A read that replaces has begun and is not done.
+    pub(super) replacing: bool,
+    /// Rows whose schema is not known are left out, because it could not be asked for in time. Not stored: a restart asks again.
+    pub(super) left_out: bool,
+    /// The copies were emptied for a read that replaces: there are no existing rows. Not stored.
+    pub(super) emptied: bool,
+}
+
+impl Definition {
+    /// Whether its schema, or a statement about it, is known.
+    pub(super) fn is_met(&self) -> bool {
+        self.current.is_some() || !self.steps.is_empty() || self.reread || !self.typed.is_empty()
+    }
+
+    /// The table is gone.
+    pub(super) fn forget(&mut self) {
+        *self = Self { revision: self.revision, ..Self::default() };
+    }
+
+    /// Its records in the log's state.
+    pub(super) fn records(&self, name: &TableName, changes: &mut Changes) -> Result<(), Failure> {
+        let record = TableRecord {
+            schema: self.current.as_ref().map(|current| current.id),
+            steps: self.steps.clone(),
+            reread: self.reread,
+            cut_back: self.cut_back,
+            key_unknown: self.key_unknown,
+            replacing: self.replacing,
+        };
+        let record = if record == TableRecord::default() { None } else { Some(encode(&record)?) };
+        changes.push((TABLE.of_table(name), record));
+        let typed = if self.typed.is_empty() { None } else { Some(encode(&self.typed)?) };
+        changes.push((TYPES.of_table(name), typed));
+        Ok(())
+    }
+}
+
+/// One captured table.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: TableName,
+    pub(super) definition: Definition,
+    counts: Counts,
+    /// The counters are ahead of the stored ones.
+    dirty: bool,
+}
+
+impl Table {
+    /// Row counters as of the last group.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+}
+
+/// A schema id that waits for an answer, as it is stored.
+#[derive(Debug)]
+pub(super) struct StoredPending {
+    pub(super) id: SchemaId,
+    pub(super) seen: TableSchema,
+    pub(super) unknown: Vec<u16>,
+    pub(super) before: Option<SchemaId>,
+}
+
+/// The captured tables, by a dense index that lasts as long as the process.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    tables: Vec<Table>,
+    by_name: HashMap<TableName, usize>,
+    /// The table of each schema id, for counting.
+    of_schema: HashMap<SchemaId, usize>,
+    next_schema: u32,
+    next_revision: u64,
+    dirty: Vec<usize>,
+}
+
+/// Compiles the plan of a schema; a column that cannot be read stops the stream by name.
+pub(super) fn compile(schema: &TableSchema) -> Result<Plan, Failure> {
+    Plan::all(schema).map_err(|error| {
+        Failure::fatal(format!("table '{}' cannot be captured", schema.name)).caused_by(error).hint(format!(
+            "leave the table out with source.exclude: [\"{}\"], or change the column's type",
+            schema.name
+        ))
+    })
+}
+
+/// The schema of an id, with what reading its images needs.
+pub(super) fn stored_current(state: &impl State, id: SchemaId) -> Result<Option<Current>, Failure> {
+    let record: Option<SchemaRecord> = stored::get(state, &SCHEMA.of_number(id.0))?;
+    let Some(record) = record else { return Ok(None) };
+    let schema = Arc::new(record.schema().clone());
+    let plan = Arc::new(compile(&schema)?);
+    Ok(Some(Current { id, schema, plan }))
+}
+
+impl Tables {
+    /// What the log says, and the schema ids that still wait for an answer.
+    pub(super) fn load(state: &impl State) -> Result<(Self, Vec<StoredPending>), Failure> {
+        let mut tables = Self { next_revision: 1, ..Self::default() };
+        let mut schemas: HashMap<SchemaId, Arc<TableSchema>> = HashMap::new();
+        let mut pending = Vec::new();
+        for (id, record) in all_schemas(state)? {
+            tables.next_schema = tables.next_schema.max(id.0);
+            let schema = Arc::new(record.schema().clone());
+            let index = tables.index(&schema.name);
+            tables.of_schema.insert(id, index);
+            schemas.insert(id, schema);
+            if let SchemaRecord::Pending { seen, unknown, before } = record {
+                pending.push(StoredPending { id, seen, unknown, before });
+            }
+        }
+        tables.next_schema += 1;
+        for (name, record) in state::tables(state)? {
+            let current = match record.schema {
+                None => None,
+                Some(id) => {
+                    let schema = schemas
+                        .get(&id)
+                        .ok_or_else(|| Failure::fatal(format!("the log holds no schema {id} of table '{name}'")))?;
+                    Some(Current { id, schema: Arc::clone(schema), plan: Arc::new(compile(schema)?) })
+                }
+            };
+            tables.entry(&name).definition = Definition {
+                revision: 1,
+                current,
+                steps: record.steps,
+                reread: record.reread,
+                cut_back: record.cut_back,
+                key_unknown: record.key_unknown,
+                replacing: record.replacing,
+                ..Definition::default()
+            };
+        }
+        for (name, typed) in state::typed(state)? {
+            tables.entry(&name).definition.typed = typed;
+        }
+        for (name, counts) in state::counts(state)? {
+            tables.entry(&name).counts = counts;
+        }
+        Ok((tables, pending))
+    }
+
+    /// Index of a table, made if it is new.
+    pub(super) fn index(&mut self, name: &TableName) -> usize {
+        if let Some(index) = self.by_name.get(name) {
+            return *index;
+        }
+        let index = self.tables.len();
+        let definition = Definition { revision: 1, ..Definition::default() };
+        self.tables.push(Table { name: name.clone(), definition, counts: Counts::default(), dirty: false });
+        self.by_name.insert(name.clone(), index);
+        index
+    }
+
+    fn entry(&mut self, name: &TableName) -> &mut Table {
+        let index = self.index(name);
+        self.tables.get_mut(index).expect("index() returns places in the vector")
+    }
+
+    /// Index of a table, if it has one.
+    pub(super) fn find(&self, name: &TableName) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The table of an index given out by [`Tables::index`].
+    pub(super) fn at(&self, index: usize) -> &Table {
+        self.tables.get(index).expect("indexes are given out by index() and never taken back")
+    }
+
+    /// Every table with its index.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Table)> {
+        self.tables.iter().enumerate()
+    }
+
+    /// A schema id that was never given out.
+    pub(super) fn new_schema(&mut self, table: usize) -> SchemaId {
+        let id = SchemaId(self.next_schema);
+        self.next_schema += 1;
+        self.of_schema.insert(id, table);
+        id
+    }
+
+    /// A revision that was never given out.
+    pub(super) fn new_revision(&mut self) -> u64 {
+        self.next_revision += 1;
+        self.next_revision
+    }
+
+    /// The table that a schema id belongs to.
+    pub(super) fn of_schema(&self, id: SchemaId) -> Option<usize> {
+        self.of_schema.get(&id).copied()
+    }
+
+    /// A group has committed: this is the table's definition.
+    pub(super) fn define(&mut self, index: usize, definition: Definition) {
+        if let Some(table) = self.tables.get_mut(index) {
+            table.definition = definition;
+        }
+    }
+
+    /// Replaces the schema under an id that the table already has: it is the same image, and what was asked for is known.
+    pub(super) fn complete(&mut self, index: usize, id: SchemaId, schema: &Arc<TableSchema>) -> Result<(), Failure> {
+        let plan = Arc::new(compile(schema)?);
+        let revision = self.new_revision();
+        if let Some(table) = self.tables.get_mut(index)
+            && let Some(current) = table.definition.current.as_mut().filter(|current| current.id == id)
+        {
+            current.schema = Arc::clone(schema);
+            current.plan = plan;
+            table.definition.revision = revision;
+        }
+        Ok(())
+    }
+
+    /// A group has committed: its row counts count.
+    pub(super) fn count(&mut self, index: usize, counts: Counts) {
+        let Some(table) = self.tables.get_mut(index) else { return };
+        table.counts.add(counts);
+        if !table.dirty {
+            table.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    /// The tables whose counters have changed since [`Tables::changed_counters`] was last called.
+    pub(super) fn changed(&self) -> impl Iterator<Item = &Table> {
+        self.dirty.iter().filter_map(|index| self.tables.get(*index))
+    }
+
+    /// The counters that have changed since this was last called, as records.
+    pub(super) fn changed_counters(&mut self) -> Result<Changes, Failure> {
+        let mut changes = Changes::with_capacity(self.dirty.len());
+        for index in self.dirty.drain(..) {
+            let Some(table) = self.tables.get_mut(index) else { continue };
+            table.dirty = false;
+            changes.push((COUNT.of_table(&table.name), Some(encode(&table.counts)?)));
+        }
+        Ok(changes)
+    }
+}

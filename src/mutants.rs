@@ -1,0 +1,50 @@
+//! Known faults, kept as switches: a simulator that cannot find them is not one.
+//!
+//! Without the feature `mutants` every switch is off at compile time. With it, [`set`] turns one on for the current thread.
+
+/// A fault that the core once had, or nearly had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Keys that an open group changes are noted in snapshot windows before the group commits.
+    KeysNotedAtOnce,
+    /// Row counters of a group that is rolled back stay.
+    CountersKeptOnRollback,
+    /// The position becomes durable after the group that it follows.
+    PositionSavedAfterTheGroup,
+    /// A reconnect forgets the keys of a window and leaves the window valid.
+    WindowKeysForgottenAtReconnect,
+}
+
+impl Mutant {
+    /// Every mutant.
+    pub const ALL: [Self; 4] = [
+        Self::KeysNotedAtOnce,
+        Self::CountersKeptOnRollback,
+        Self::PositionSavedAfterTheGroup,
+        Self::WindowKeysForgottenAtReconnect,
+    ];
+}
+
+/// Whether a mutant is on: never, without the feature.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub const fn is_on(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static ON: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether a mutant is on in this thread.
+#[cfg(feature = "mutants")]
+pub fn is_on(mutant: Mutant) -> bool {
+    ON.get() == Some(mutant)
+}
+
+/// Turns one mutant on in this thread, and every other off.
+#[cfg(feature = "mutants")]
+pub fn set(mutant: Option<Mutant>) {
+    ON.set(mutant);
+}

@@ -1,0 +1,92 @@
+//! Row counters of a table in the status document. Every number has one owner: `ingest` counts on the side of the source, the delivery
+//! loop what it hands over, the sink what it takes and what its target acknowledges. Only `applied` and `pending` are derived, here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{SinkTableLive, SourceRows};
+use crate::model::TableName;
+
+/// Row counters of one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableStatus {
+    /// `database.table`.
+    pub table: String,
+    /// Row changes that came from the source: read = appended + filtered + `left_out`.
+    pub read: u64,
+    /// Row changes that are in the log: per sink, appended = applied + skipped + `left_out` + `not_theirs` + pending.
+    pub appended: u64,
+    /// Snapshot rows that are not in the log because the stream had a newer state.
+    pub filtered: u64,
+    /// Row changes that are not in the log because the table is left out.
+    #[serde(default)]
+    pub left_out: u64,
+    /// Row changes that are applied at the target, by sink: acknowledged + netted - split + recovered.
+    pub applied: BTreeMap<String, u64>,
+    /// Row changes left out because the sink has stopped the table, by sink.
+    #[serde(default)]
+    pub skipped: BTreeMap<String, u64>,
+    /// Row changes on their way, by sink.
+    pub pending: BTreeMap<String, u64>,
+    /// How the sinks count, by sink.
+    #[serde(default)]
+    pub sinks: BTreeMap<String, SinkRowsStatus>,
+}
+
+/// How one sink counts the rows of one table: taken = acknowledged + netted - split + skipped + recovered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkRowsStatus {
+    /// Row changes handed to the sink.
+    pub delivered: u64,
+    /// Row changes that the sink took.
+    pub taken: u64,
+    /// Operations that the target acknowledged.
+    pub acknowledged: u64,
+    /// Row changes that a later one of the same round made needless.
+    pub netted: u64,
+    /// Operations beyond one for a row change.
+    pub split: u64,
+    /// Deletes and updates among the acknowledged that found no row.
+    pub unmatched: u64,
+    /// Row changes under a schema that could not be known.
+    pub left_out: u64,
+    /// Row changes in frames for other sinks.
+    pub not_theirs: u64,
+    /// Row changes that were applied before a crash that lost their acknowledgement.
+    pub recovered: u64,
+    /// Why the table may not be here what it is at the source; until it is replaced.
+    pub doubt: Option<String>,
+}
+
+impl TableStatus {
+    /// From the counters of both sides; a sink that knows nothing of the table is in `sinks` with its default.
+    pub fn new(
+        table: &TableName,
+        source: SourceRows,
+        sinks: impl IntoIterator<Item = (String, SinkTableLive)>,
+    ) -> Self {
+        let SourceRows { read, appended, filtered, left_out } = source;
+        let mut status = Self { table: table.to_string(), read, appended, filtered, left_out, ..Self::default() };
+        for (name, SinkTableLive { rows, doubt }) in sinks {
+            let counts = rows.sink;
+            status.applied.insert(name.clone(), counts.applied());
+            status.skipped.insert(name.clone(), counts.skipped);
+            status.pending.insert(name.clone(), rows.pending(appended));
+            let shown = SinkRowsStatus {
+                delivered: rows.delivered,
+                taken: counts.taken,
+                acknowledged: counts.acknowledged,
+                netted: counts.netted,
+                split: counts.split,
+                unmatched: counts.unmatched,
+                left_out: rows.left_out,
+                not_theirs: rows.not_theirs,
+                recovered: counts.recovered,
+                doubt,
+            };
+            status.sinks.insert(name, shown);
+        }
+        status
+    }
+}
