@@ -16,9 +16,12 @@ use wal::{LogId, Lsn};
 
 use super::changes::Changes;
 use super::client::Client;
+use super::cursor::Cursor;
+use super::epoch::Owner;
 use super::error::Refused;
-use super::history::{History, Moment};
+use super::history::History;
 use super::mirror::Mirror;
+use super::moment::Moment;
 use super::names::literal;
 use super::refusals::Refusals;
 use super::registry::{self, Table};
@@ -46,7 +49,8 @@ pub(super) struct Target {
     pub(super) client: Client,
     pub(super) plan: SinkPlan,
     pub(super) clickhouse: ClickHousePlan,
-    log: LogId,
+    /// This log, and the epoch of the versions of its rows.
+    pub(super) owner: Owner,
     pub(super) tables: BTreeMap<TableName, Table>,
     pub(super) stopped: BTreeMap<TableName, StoppedTable>,
     /// Those of the stopped that the source does not have any more.
@@ -85,21 +89,29 @@ impl Target {
     ) -> Result<(Self, TargetState), Failure> {
         let client = Client::new(clickhouse, runtime)?;
         open::reach(&client, clickhouse).await?;
-        let failed = |error: Refused| error.failure("make the sink's own tables");
-        tokio::try_join!(cursor::create(&client), registry::create(&client)).map_err(failed)?;
+        cursor::create(&client, &clickhouse.database).await?;
+        registry::create(&client).await.map_err(|error| error.failure("make the sink's own tables"))?;
         let read = |what: &'static str| move |error: Refused| error.failure(what);
-        let (state, tables, changes, (stopped, dropped), refusals) = tokio::try_join!(
+        let (cursor, tables, changes, (stopped, dropped), refusals) = tokio::try_join!(
             cursor::read(&client, &plan.name),
             registry::load(&client, plan, clickhouse),
             Changes::load(&client, &plan.name).map_err(read("read how far the tables' changes have come")),
             registry::load_stopped(&client, &plan.name).map_err(read("read the sink's stopped tables")),
             Refusals::load(&client, &plan.name).map_err(read("read how long the server has refused tables")),
         )?;
+        let state = cursor::state(&plan.name, cursor, log, !tables.is_empty())?;
+        let owner = Owner::of(&plan.name, cursor.map(|cursor| cursor.owner), log)?;
+        if state == TargetState::Fresh && cursor.is_none_or(|cursor| cursor.owner != owner) {
+            // Before anything of it is there.
+            cursor::write(&client, &plan.name, Cursor { owner, applied: Lsn::ZERO })
+                .await
+                .map_err(|error| error.failure("write the sink's first cursor"))?;
+        }
         let mut target = Self {
             client,
             plan: plan.clone(),
             clickhouse: clickhouse.clone(),
-            log,
+            owner,
             tables,
             stopped,
             dropped,
@@ -182,7 +194,7 @@ impl Target {
         let lsn = place.lsn;
         self.begin(lsn);
         let commit_micros = frame.header.origin().commit_micros;
-        for (section, body, first) in frame.sections() {
+        for (section, body, first_ordinal) in frame.sections() {
             let Some(writer) = self.writers.get(&section.schema) else {
                 return Err(Failure::fatal(format!("schema {} of frame {lsn} was not made ready", section.schema)));
             };
@@ -190,15 +202,11 @@ impl Target {
                 continue;
             }
             let Some(rows) = &writer.rows else { continue };
+            let moment = Moment { epoch: self.owner.epoch, frame: place, first_ordinal, commit_micros };
             let batch = self.rows.of(&writer.table, section.schema);
             let written = match rows {
-                Rows::Mirror(rows) => rows.apply(section.op, body, place, first, &mut batch.chunks),
-                Rows::History(rows) => rows.apply(
-                    section.op,
-                    body,
-                    Moment { frame: place, first_ordinal: first, commit_micros },
-                    &mut batch.chunks,
-                ),
+                Rows::Mirror(rows) => rows.apply(section.op, body, moment, &mut batch.chunks),
+                Rows::History(rows) => rows.apply(section.op, body, moment, &mut batch.chunks),
                 Rows::Older => {
                     let table = writer.table.clone();
                     self.contain(&table, Err(other_shape(&table)))?;
@@ -250,15 +258,16 @@ impl Target {
         let mut accepted = BTreeSet::new();
         let mut refused: BTreeMap<TableName, Failure> = BTreeMap::new();
         while let Some(done) = inserts.join_next().await {
-            match done {
-                Ok((table, Ok(batch))) => {
+            let (table, stored) = done.map_err(|error| Refused::interrupted(&error).failure("insert rows"))?;
+            match stored {
+                Ok(live) => {
                     tracing::debug!(
-                        sink = %self.plan.name, %table, rows = batch.rows, bytes = batch.bytes, seconds = batch.seconds, "batch stored"
+                        sink = %self.plan.name, %table, rows = live.rows, bytes = live.bytes, seconds = live.seconds, "batch stored"
                     );
                     accepted.insert(table.clone());
-                    self.sent.push(SentBatch { table, batch });
+                    self.sent.push(SentBatch { table, batch: live });
                 }
-                Ok((table, Err(error))) => {
+                Err(error) => {
                     let failure = error.failure(&format!("insert into the table of {table}"));
                     // Of two, the one that is about the table.
                     match refused.get_mut(&table) {
@@ -267,7 +276,6 @@ impl Target {
                         None => drop(refused.insert(table, failure)),
                     }
                 }
-                Err(error) => return Err(Refused::interrupted(&error).failure("insert rows")),
             }
         }
         // One of a table's INSERTs that is stored says nothing of another one, and a piece of a transaction nothing of the next.
@@ -291,7 +299,7 @@ impl Target {
         }
         self.write_stops().await?;
         let Some(end) = end else { return Ok(()) };
-        cursor::write(&self.client, &self.plan.name, self.log, end)
+        cursor::write(&self.client, &self.plan.name, Cursor { owner: self.owner, applied: end })
             .await
             .map_err(|error| error.failure("write the sink's cursor"))?;
         if self.parts_asked.elapsed() >= PARTS_EVERY {
