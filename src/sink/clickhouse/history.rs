@@ -2,6 +2,7 @@
 //! the same row.
 
 use super::chunks::Chunks;
+use super::counts::Taken;
 use super::encode::{Encoder, RowError, Scratch};
 use super::layout::Layout;
 use super::moment::Moment;
@@ -24,7 +25,7 @@ impl History {
 
     /// Appends the changes of a section's body; says how many it had. After an error `out` ends with the last whole row: it may
     /// hold some of the section's rows.
-    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<u32, RowError> {
+    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<Taken, RowError> {
         let mut rest = body;
         let mut rows = 0;
         while !rest.is_empty() {
@@ -41,7 +42,8 @@ impl History {
                 }
             }
         }
-        Ok(rows)
+        // A change of key is one line as well.
+        Ok(Taken { rows, split: 0 })
     }
 
     fn change(
@@ -110,7 +112,8 @@ mod tests {
         let history = History::new(schema, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
         let taken = history.apply(op, &images(schema, rows), AT, &mut chunks)?;
-        assert_eq!(taken, u32::try_from(rows.len()).unwrap() / op.images_per_row());
+        assert_eq!(taken, Taken { rows: u32::try_from(rows.len()).unwrap() / op.images_per_row(), split: 0 });
+        assert_eq!(chunks.rows(), u64::from(taken.rows));
         Ok(rows_of(&layout, chunks))
     }
 

@@ -8,6 +8,7 @@
 //! for equal after all, the one inserted last counts, which is the new row.
 
 use super::chunks::Chunks;
+use super::counts::Taken;
 use super::encode::{Encoder, RowError};
 use super::layout::Layout;
 use super::moment::Moment;
@@ -37,30 +38,36 @@ impl Mirror {
 
     /// Appends the rows of a section's body; says how many row changes it had. After an error `out` ends with the last whole row: it
     /// may hold some of the section's rows.
-    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<u32, RowError> {
+    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<Taken, RowError> {
         let mut rest = body;
-        let mut rows = 0;
+        let mut taken = Taken::default();
         while !rest.is_empty() {
-            let version = at.version(at.ordinal(rows)?);
+            let version = at.version(at.ordinal(taken.rows)?);
             let used = match op {
                 RowOp::Insert | RowOp::Snapshot => self.row(rest, version, false, out)?,
-                RowOp::Update => self.update(rest, version, out)?,
+                RowOp::Update => {
+                    let (used, is_split) = self.update(rest, version, out)?;
+                    taken.split += u32::from(is_split);
+                    used
+                }
                 RowOp::Delete => self.delete(rest, version, out)?,
             };
             rest = rest.get(used..).unwrap_or_default();
-            rows += 1;
+            taken.rows += 1;
         }
-        Ok(rows)
+        Ok(taken)
     }
 
-    fn update(&self, before: &[u8], version: u64, out: &mut Chunks) -> Result<usize, RowError> {
+    /// Says besides whether the key changed, so that there are two rows.
+    fn update(&self, before: &[u8], version: u64, out: &mut Chunks) -> Result<(usize, bool), RowError> {
         let plan = self.encoder.plan();
         let old = plan.image_len(before)?;
         let after = before.get(old..).unwrap_or_default();
-        if !plan.same_key(&self.key_places, before, after)? {
+        let is_split = !plan.same_key(&self.key_places, before, after)?;
+        if is_split {
             self.delete(before, version, out)?;
         }
-        Ok(old + self.row(after, version, false, out)?)
+        Ok((old + self.row(after, version, false, out)?, is_split))
     }
 
     fn delete(&self, image: &[u8], version: u64, out: &mut Chunks) -> Result<usize, RowError> {
@@ -134,7 +141,8 @@ mod tests {
         let mirror = Mirror::new(schema, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
         let taken = mirror.apply(op, &images(schema, rows), AT, &mut chunks)?;
-        assert_eq!(taken, u32::try_from(rows.len()).unwrap() / op.images_per_row());
+        assert_eq!(taken.rows, u32::try_from(rows.len()).unwrap() / op.images_per_row());
+        assert_eq!(u64::from(taken.rows + taken.split), chunks.rows());
         Ok(rows_of(&layout, chunks))
     }
 
@@ -238,8 +246,8 @@ mod tests {
         let mut chunks = Chunks::new();
         chunks.buffer();
         let counted = allocation_counter::measure(|| {
-            assert_eq!(mirror.apply(RowOp::Update, &body, AT, &mut chunks).unwrap(), 1000);
-            assert_eq!(mirror.apply(RowOp::Delete, &body, AT, &mut chunks).unwrap(), 2000);
+            assert_eq!(mirror.apply(RowOp::Update, &body, AT, &mut chunks).unwrap().rows, 1000);
+            assert_eq!(mirror.apply(RowOp::Delete, &body, AT, &mut chunks).unwrap().rows, 2000);
         });
         assert_eq!(counted.count_total, 0);
     }

@@ -10,7 +10,7 @@
 //! # The files
 //! - `client`, `insert`, `lz4`, `tls`, `error`: the connection, and what a refusal means
 //! - `types`, `layout`, `encode`, `moment`, `chunks`, `mirror`, `history`: from row images to RowBinary
-//! - `batch`: an INSERT that is sent while it is made; `round`: those of a round
+//! - `batch`: an INSERT that is sent while it is made; `round`: those of a round; `counts`, `report`: what became of their rows
 //! - `target`: what is open; `open`: the start; `registry`, `cursor`, `epoch`: what the sink keeps at the target; `stops`: tables that
 //!   are left out; `refusals`: how long a table may be refused before
 //! - `ddl`: changes of definitions; `changes`: what makes them repeatable; `reshape`, `alter`, `rebuild`, `copy`: columns and keys;
@@ -23,6 +23,7 @@ mod chunks;
 mod client;
 mod content;
 mod copy;
+mod counts;
 mod cursor;
 mod ddl;
 mod encode;
@@ -43,6 +44,7 @@ mod rebuild;
 mod refusals;
 mod registry;
 mod rename;
+mod report;
 mod reshape;
 mod round;
 mod sink;

@@ -14,8 +14,10 @@ use futures_util::TryFutureExt;
 use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
+use super::batch::Stored;
 use super::changes::Changes;
 use super::client::Client;
+use super::counts::Counts;
 use super::cursor::Cursor;
 use super::epoch::Owner;
 use super::error::Refused;
@@ -25,14 +27,15 @@ use super::moment::Moment;
 use super::names::literal;
 use super::refusals::Refusals;
 use super::registry::{self, Table};
-use super::round::{Ended, RoundRows};
+use super::report::Reports;
+use super::round::{Ended, EndedInsert, RoundRows};
 use super::writer::{Rows, Writer, insert, other_shape};
 use super::{cursor, open};
 use crate::codec::frame::Frame;
 use crate::codec::version::FramePlace;
 use crate::config::{ClickHousePlan, Mode, SinkPlan};
 use crate::error::{ErrorClass, Failure};
-use crate::model::{SchemaId, TableName, TableSchema};
+use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
 use crate::sink::{SentBatch, StoppedTable, TargetState};
 use crate::telemetry::BatchesLive;
 
@@ -66,6 +69,12 @@ pub(super) struct Target {
     /// The frame at hand, or the last one.
     pub(super) last: Lsn,
     on_their_way: Option<OnTheirWay>,
+    /// Of the round at hand, without those of its INSERTs that have not ended.
+    pub(super) counts: Counts,
+    /// Of the rounds that have settled.
+    settled: Counts,
+    /// How the server's count of rows is read.
+    pub(super) reports: Reports,
     sent: Vec<SentBatch>,
     parts_asked: Instant,
 }
@@ -76,6 +85,7 @@ struct OnTheirWay {
     since: Lsn,
     /// Its end, if it has ended.
     end: Option<Lsn>,
+    counts: Counts,
     inserts: Ended,
 }
 
@@ -123,6 +133,9 @@ impl Target {
             began: None,
             last: Lsn::ZERO,
             on_their_way: None,
+            counts: Counts::default(),
+            settled: Counts::default(),
+            reports: Reports::default(),
             sent: Vec::new(),
             parts_asked: Instant::now(),
         };
@@ -199,9 +212,13 @@ impl Target {
                 return Err(Failure::fatal(format!("schema {} of frame {lsn} was not made ready", section.schema)));
             };
             if lsn < writer.stored_before {
+                self.counts.recover(&writer.table, section.rows.into());
                 continue;
             }
-            let Some(rows) = &writer.rows else { continue };
+            let Some(rows) = &writer.rows else {
+                self.counts.skip(&writer.table, section.rows.into());
+                continue;
+            };
             let moment = Moment { epoch: self.owner.epoch, frame: place, first_ordinal, commit_micros };
             let batch = self.rows.of(&writer.table, section.schema);
             let written = match rows {
@@ -209,21 +226,26 @@ impl Target {
                 Rows::History(rows) => rows.apply(section.op, body, moment, &mut batch.chunks),
                 Rows::Older => {
                     let table = writer.table.clone();
+                    self.counts.skip(&table, section.rows.into());
                     self.contain(&table, Err(other_shape(&table)))?;
                     continue;
                 }
             };
             match written {
-                Ok(count) if count == section.rows => self.rows.send_full(&self.client, writer),
-                Ok(count) => {
+                Ok(taken) if taken.rows == section.rows => {
+                    batch.took(taken);
+                    self.rows.send_full(&self.client, writer);
+                }
+                Ok(taken) => {
                     return Err(Failure::fatal(format!(
-                        "a section of {} in frame {lsn} has {count} rows, its header says {}",
-                        writer.table, section.rows
+                        "a section of {} in frame {lsn} has {} rows, its header says {}",
+                        writer.table, taken.rows, section.rows
                     )));
                 }
                 Err(error) => {
                     let table = writer.table.clone();
                     let failure = error.failure(&table);
+                    self.counts.skip(&table, section.rows.into());
                     self.contain(&table, Err(failure))?;
                 }
             }
@@ -239,36 +261,44 @@ impl Target {
     /// Ends every INSERT of the round; the server stores them while the next round's rows come.
     pub(super) fn send(&mut self, end: Lsn) {
         let since = self.began.take().unwrap_or(end);
+        let counts = std::mem::take(&mut self.counts);
         self.on_their_way =
-            Some(OnTheirWay { since, end: Some(end), inserts: self.rows.end_all(&self.client, &self.writers) });
+            Some(OnTheirWay { since, end: Some(end), counts, inserts: self.rows.end_all(&self.client, &self.writers) });
     }
 
     /// Stores what there is of a round that has not ended.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         let since = self.began.unwrap_or(Lsn::ZERO);
+        let counts = std::mem::take(&mut self.counts);
         self.on_their_way =
-            Some(OnTheirWay { since, end: None, inserts: self.rows.end_all(&self.client, &self.writers) });
+            Some(OnTheirWay { since, end: None, counts, inserts: self.rows.end_all(&self.client, &self.writers) });
         self.settle().await
     }
 
     /// Waits until the server has stored the round that was sent, then writes the cursor.
     pub(super) async fn settle(&mut self) -> Result<(), Failure> {
-        let Some(OnTheirWay { since, end, mut inserts }) = self.on_their_way.take() else { return Ok(()) };
+        let Some(OnTheirWay { since, end, mut counts, mut inserts }) = self.on_their_way.take() else { return Ok(()) };
         let mut first = None;
         let mut accepted = BTreeSet::new();
         let mut refused: BTreeMap<TableName, Failure> = BTreeMap::new();
         while let Some(done) = inserts.join_next().await {
-            let (table, stored) = done.map_err(|error| Refused::interrupted(&error).failure("insert rows"))?;
+            let EndedInsert { table, taken, stored } =
+                done.map_err(|error| Refused::interrupted(&error).failure("insert rows"))?;
             match stored {
-                Ok(live) => {
+                Ok(stored) => {
+                    let Stored { live, taken, .. } = stored;
                     tracing::debug!(
                         sink = %self.plan.name, %table, rows = live.rows, bytes = live.bytes, seconds = live.seconds, "batch stored"
                     );
+                    let acknowledged = self.acknowledged(&table, &stored).await?;
+                    counts.add(&table, RowCounts { acknowledged, ..taken });
                     accepted.insert(table.clone());
                     self.sent.push(SentBatch { table, batch: live });
                 }
                 Err(error) => {
                     let failure = error.failure(&format!("insert into the table of {table}"));
+                    // They are left out if the table stops; if not, the round is given up.
+                    counts.skip(&table, taken);
                     // Of two, the one that is about the table.
                     match refused.get_mut(&table) {
                         Some(other) if other.class == ErrorClass::Row => {}
@@ -298,15 +328,24 @@ impl Target {
             return Err(failure);
         }
         self.write_stops().await?;
-        let Some(end) = end else { return Ok(()) };
+        let Some(end) = end else {
+            self.counts.append(counts);
+            return Ok(());
+        };
         cursor::write(&self.client, &self.plan.name, Cursor { owner: self.owner, applied: end })
             .await
             .map_err(|error| error.failure("write the sink's cursor"))?;
+        self.settled.append(counts);
         if self.parts_asked.elapsed() >= PARTS_EVERY {
             self.parts_asked = Instant::now();
             self.ask_parts().await;
         }
         Ok(())
+    }
+
+    /// What became of the rows of the rounds that have settled since the last call.
+    pub(super) fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
+        self.settled.take()
     }
 
     /// What was sent since the last call.
