@@ -9,21 +9,34 @@ use bytes::Bytes;
 
 use super::chunks::Chunks;
 use super::client::Client;
+use super::counts::Taken;
 use super::error::Refused;
 use super::insert::Insert;
+use crate::model::RowCounts;
 use crate::telemetry::BatchesLive;
 
 /// Rows of one table on their way.
 pub(super) struct Batch {
     pub(super) chunks: Chunks,
+    /// The row changes that were taken for it, and how many of them are two rows.
+    taken: RowCounts,
     began: Option<Instant>,
     insert: Option<Insert>,
+}
+
+/// A batch that the server has stored.
+pub(super) struct Stored {
+    pub(super) live: BatchesLive,
+    /// As far as they are known without the server.
+    pub(super) taken: RowCounts,
+    /// Rows that the server says it has written, if it says so.
+    pub(super) written: Option<u64>,
 }
 
 impl Batch {
     /// An empty batch.
     pub(super) fn new() -> Self {
-        Self { chunks: Chunks::new(), began: None, insert: None }
+        Self { chunks: Chunks::new(), taken: RowCounts::default(), began: None, insert: None }
     }
 
     /// Whether its INSERT has begun.
@@ -34,6 +47,17 @@ impl Batch {
     /// Whether there is something whole to send.
     pub(super) fn has_full(&self) -> bool {
         self.chunks.has_full()
+    }
+
+    /// Counts row changes whose rows are in its chunks.
+    pub(super) fn took(&mut self, taken: Taken) {
+        self.taken.taken += u64::from(taken.rows);
+        self.taken.split += u64::from(taken.split);
+    }
+
+    /// Row changes that were taken for it.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.taken
     }
 
     /// Sends what is whole. `sql` and `header` open the INSERT.
@@ -50,7 +74,7 @@ impl Batch {
     }
 
     /// Sends the rest, ends the INSERT, and waits until the server has stored it.
-    pub(super) async fn finish(mut self, client: &Client, sql: &str, header: &Bytes) -> Result<BatchesLive, Refused> {
+    pub(super) async fn finish(mut self, client: &Client, sql: &str, header: &Bytes) -> Result<Stored, Refused> {
         // An INSERT that is under way already has its turn.
         let turn = if self.is_sending() { None } else { Some(client.turn().await?) };
         self.chunks.finish();
@@ -59,15 +83,16 @@ impl Batch {
             Some(insert) => insert,
             None => begin(&mut self.began, client, sql, header),
         };
-        insert.end().await?;
+        let written = insert.end().await?.rows;
         drop(turn);
-        Ok(BatchesLive {
+        let live = BatchesLive {
             batches: 1,
             rows: self.chunks.rows(),
             bytes: self.chunks.bytes(),
             seconds: self.began.map_or(0.0, |began| began.elapsed().as_secs_f64()),
             parts: None,
-        })
+        };
+        Ok(Stored { live, taken: self.taken, written })
     }
 }
 

@@ -13,7 +13,7 @@ use super::owner::emptied;
 use super::rebuild;
 use super::registry::{self, Table};
 use super::target::Target;
-use crate::codec::version::{Epoch, row_version};
+use crate::codec::version::row_version;
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
@@ -50,7 +50,7 @@ impl Target {
                 let (columns, soft) = (columns.join(", "), quoted(soft));
                 let marked = Copy {
                     into: place.clone(),
-                    values: format!("{columns}, 1, {}", row_version(Epoch::FIRST, at.place, 0)),
+                    values: format!("{columns}, 1, {}", row_version(self.owner.epoch, at.place, 0)),
                     columns: format!("{columns}, {soft}, _version"),
                     from: place,
                     layout,
@@ -66,7 +66,7 @@ impl Target {
         let sql = format!(
             "INSERT INTO {} (_version, _lsn, _ordinal, _op, _commit_time) SELECT {}, {}, 0, {}, fromUnixTimestamp64Micro({}, 'UTC')",
             self.place(&layout.target),
-            row_version(Epoch::FIRST, at.place, 0),
+            row_version(self.owner.epoch, at.place, 0),
             at.lsn.raw(),
             literal(op),
             at.origin.commit_micros

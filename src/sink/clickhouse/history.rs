@@ -1,11 +1,12 @@
-//! Rows of a changelog: every change is one row, by its place in the log, so a row that is sent twice is the same row.
+//! Rows of a changelog: every change is one row. Its key is its version, which is its place in the log, so a row that is sent twice is
+//! the same row.
 
 use super::chunks::Chunks;
+use super::counts::Taken;
 use super::encode::{Encoder, RowError, Scratch};
 use super::layout::Layout;
-use super::mirror::ordinal;
+use super::moment::Moment;
 use crate::codec::frame::RowOp;
-use crate::codec::version::{Epoch, FramePlace, row_version};
 use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
@@ -16,17 +17,6 @@ pub(super) struct History {
     encoder: Encoder,
 }
 
-/// Where and when a frame's rows were changed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    /// The frame.
-    pub(super) frame: FramePlace,
-    /// Ordinal of the first row in it.
-    pub(super) first_ordinal: u32,
-    /// When its transaction was committed, in microseconds since the epoch.
-    pub(super) commit_micros: i64,
-}
-
 impl History {
     /// For a changelog.
     pub(super) fn new(schema: &TableSchema, layout: &Layout, types: ClickHouseTypes) -> Result<Self, Failure> {
@@ -35,7 +25,7 @@ impl History {
 
     /// Appends the changes of a section's body; says how many it had. After an error `out` ends with the last whole row: it may
     /// hold some of the section's rows.
-    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<u32, RowError> {
+    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<Taken, RowError> {
         let mut rest = body;
         let mut rows = 0;
         while !rest.is_empty() {
@@ -52,7 +42,8 @@ impl History {
                 }
             }
         }
-        Ok(rows)
+        // A change of key is one line as well.
+        Ok(Taken { rows, split: 0 })
     }
 
     fn change(
@@ -70,7 +61,7 @@ impl History {
             RowOp::Update => "update",
             RowOp::Delete => "delete",
         };
-        head(name, at, ordinal(at.first_ordinal, rows)?, bytes);
+        head(name, at, at.ordinal(rows)?, bytes);
         Ok(match op {
             RowOp::Insert | RowOp::Snapshot => {
                 bytes.extend_from_slice(self.encoder.absent());
@@ -92,7 +83,7 @@ impl History {
 
 /// Writes what stands before a line's values, in the order of [`Layout::insert_columns`].
 fn head(op: &str, at: Moment, ordinal: u32, bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(&row_version(Epoch::FIRST, at.frame, ordinal).to_le_bytes());
+    bytes.extend_from_slice(&at.version(ordinal).to_le_bytes());
     // The words are shorter than 128 bytes, so their length is one byte.
     bytes.push(u8::try_from(op.len()).unwrap_or_default());
     bytes.extend_from_slice(op.as_bytes());
@@ -105,23 +96,30 @@ fn head(op: &str, at: Moment, ordinal: u32, bytes: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::codec::row_image::ImageError;
+    use crate::codec::version::{Epoch, FramePlace};
     use crate::config::Mode;
     use crate::sink::clickhouse::row_binary::{TYPES, images, int, nullable_text, options, rows_of, schema, text};
 
-    const AT: Moment = Moment { lsn: Lsn::new(3), first_ordinal: 5, commit_micros: 1_795_251_600_000_001 };
+    const AT: Moment = Moment {
+        epoch: Epoch::LAST,
+        frame: FramePlace { lsn: wal::Lsn::new(3), position: 900 },
+        first_ordinal: 5,
+        commit_micros: 1_795_251_600_000_001,
+    };
 
     fn apply(schema: &TableSchema, op: RowOp, rows: &[&[&str]]) -> Result<Vec<String>, RowError> {
         let layout = Layout::new(schema, &options(Mode::History), TYPES, "t".into()).unwrap();
         let history = History::new(schema, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
-        let changes = history.apply(op, &images(schema, rows), AT, &mut chunks)?;
-        assert_eq!(changes, u32::try_from(rows.len()).unwrap() / op.images_per_row());
+        let taken = history.apply(op, &images(schema, rows), AT, &mut chunks)?;
+        assert_eq!(taken, Taken { rows: u32::try_from(rows.len()).unwrap() / op.images_per_row(), split: 0 });
+        assert_eq!(chunks.rows(), u64::from(taken.rows));
         Ok(rows_of(&layout, chunks))
     }
 
     /// A line's text.
     fn line(ordinal: u32, op: &str, values: &str) -> String {
-        let version = (3 << 24) + ordinal;
+        let version = (127 << 56) + 900 + u64::from(ordinal);
         format!("{version};'{op}';1795251600000001;3;{ordinal};{values}")
     }
 

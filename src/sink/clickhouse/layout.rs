@@ -5,7 +5,7 @@
 //!
 //! A mirror is a `ReplacingMergeTree`: of the rows of one key, the one with the highest `_version` counts, which FINAL shows,
 //! and a tombstone (`_is_deleted` 1) hides the key. With soft deletion there are no tombstones: the row stays, marked. A
-//! changelog is one too, by its place in the log, so that a batch that is sent twice counts once under FINAL.
+//! changelog is one too, with its version as the key, so that a batch that is sent twice counts once under FINAL.
 //!
 //! ClickHouse's column names are told apart by case, and its keys by bytes.
 
@@ -19,7 +19,7 @@ use crate::sink::columns::{Kept, NameRule, check_names, kept, key_of};
 /// Table names that begin so are the sink's own.
 pub(super) const RESERVED: &str = "_replicator_";
 
-/// The version of a mirror's row.
+/// The version of a row; a changelog's key.
 pub(super) const VERSION: &str = "_version";
 
 /// The mark of a mirror's tombstones.
@@ -27,7 +27,7 @@ pub(super) const IS_DELETED: &str = "_is_deleted";
 
 /// What a changelog's row has besides its values, in the order of its bytes.
 const HISTORY_COLUMNS: [(&str, &str); 5] = [
-    ("_version", "UInt64"),
+    (VERSION, "UInt64"),
     ("_op", "LowCardinality(String)"),
     ("_commit_time", "DateTime64(6, 'UTC')"),
     ("_lsn", "UInt64"),
@@ -149,7 +149,7 @@ impl Layout {
                 let marked = if soft.is_some() { "" } else { ", `_is_deleted`" };
                 (format!("ReplacingMergeTree(`_version`{marked})"), key.join(", "))
             }
-            (Mode::History, _) => ("ReplacingMergeTree".to_owned(), "`_lsn`, `_ordinal`".to_owned()),
+            (Mode::History, _) => ("ReplacingMergeTree".to_owned(), quoted(VERSION)),
         };
         format!(
             "CREATE TABLE IF NOT EXISTS {}.{} ({}) ENGINE = {engine} ORDER BY ({order}) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 COMMENT {}",
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changelog_has_both_sides_of_every_column_nullable_and_is_ordered_by_its_place_in_the_log() {
+    fn a_changelog_has_both_sides_of_every_column_nullable_and_is_ordered_by_version() {
         let table = schema(vec![int("id"), text("a")], None);
         let history = layout(&table, &options(Mode::History)).unwrap();
         assert_eq!(
@@ -238,7 +238,7 @@ mod tests {
             "CREATE TABLE IF NOT EXISTS `d`.`t` (`_version` UInt64, `_op` LowCardinality(String), \
              `_commit_time` DateTime64(6, 'UTC'), `_lsn` UInt64, `_ordinal` UInt32, `before_id` Nullable(Int32), \
              `after_id` Nullable(Int32), `before_a` Nullable(String), `after_a` Nullable(String)) \
-             ENGINE = ReplacingMergeTree ORDER BY (`_lsn`, `_ordinal`) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 COMMENT 'c'"
+             ENGINE = ReplacingMergeTree ORDER BY (`_version`) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 COMMENT 'c'"
         );
         let names: Vec<_> = history.insert_columns().into_iter().map(|(name, _)| name).collect();
         let own = ["_version", "_op", "_commit_time", "_lsn", "_ordinal"];

@@ -1,6 +1,6 @@
 //! Rows of a mirror: each change is one row of its key with a later version, or two where the key changes.
 //!
-//! A version is a row's place in the log ([`row_version`]), so a row that is sent twice is one row, and a late one never wins
+//! A version is a row's place in the log ([`crate::codec::version`]), so a row that is sent twice is one row, and a late one never wins
 //! over a newer. A delete is a tombstone: the key, the version and the mark. With soft deletion it is the old row, marked.
 //!
 //! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so an update from one spelling to
@@ -8,11 +8,11 @@
 //! for equal after all, the one inserted last counts, which is the new row.
 
 use super::chunks::Chunks;
+use super::counts::Taken;
 use super::encode::{Encoder, RowError};
 use super::layout::Layout;
+use super::moment::Moment;
 use crate::codec::frame::RowOp;
-use crate::codec::row_image::ImageError;
-use crate::codec::version::{Epoch, FramePlace, row_version};
 use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
@@ -36,39 +36,38 @@ impl Mirror {
         })
     }
 
-    /// Appends the rows of a section's body, whose first row is number `first_ordinal` of its frame; says how many row changes
-    /// it had. After an error `out` ends with the last whole row: it may hold some of the section's rows.
-    pub(super) fn apply(
-        &self,
-        op: RowOp,
-        body: &[u8],
-        place: FramePlace,
-        first_ordinal: u32,
-        out: &mut Chunks,
-    ) -> Result<u32, RowError> {
+    /// Appends the rows of a section's body; says how many row changes it had. After an error `out` ends with the last whole row: it
+    /// may hold some of the section's rows.
+    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<Taken, RowError> {
         let mut rest = body;
-        let mut rows = 0;
+        let mut taken = Taken::default();
         while !rest.is_empty() {
-            let version = version(place, first_ordinal, rows)?;
+            let version = at.version(at.ordinal(taken.rows)?);
             let used = match op {
                 RowOp::Insert | RowOp::Snapshot => self.row(rest, version, false, out)?,
-                RowOp::Update => self.update(rest, version, out)?,
+                RowOp::Update => {
+                    let (used, is_split) = self.update(rest, version, out)?;
+                    taken.split += u32::from(is_split);
+                    used
+                }
                 RowOp::Delete => self.delete(rest, version, out)?,
             };
             rest = rest.get(used..).unwrap_or_default();
-            rows += 1;
+            taken.rows += 1;
         }
-        Ok(rows)
+        Ok(taken)
     }
 
-    fn update(&self, before: &[u8], version: u64, out: &mut Chunks) -> Result<usize, RowError> {
+    /// Says besides whether the key changed, so that there are two rows.
+    fn update(&self, before: &[u8], version: u64, out: &mut Chunks) -> Result<(usize, bool), RowError> {
         let plan = self.encoder.plan();
         let old = plan.image_len(before)?;
         let after = before.get(old..).unwrap_or_default();
-        if !plan.same_key(&self.key_places, before, after)? {
+        let is_split = !plan.same_key(&self.key_places, before, after)?;
+        if is_split {
             self.delete(before, version, out)?;
         }
-        Ok(old + self.row(after, version, false, out)?)
+        Ok((old + self.row(after, version, false, out)?, is_split))
     }
 
     fn delete(&self, image: &[u8], version: u64, out: &mut Chunks) -> Result<usize, RowError> {
@@ -113,30 +112,24 @@ impl Mirror {
     }
 }
 
-/// The version of row `rows` of a section.
-fn version(place: FramePlace, first_ordinal: u32, rows: u32) -> Result<u64, RowError> {
-    Ok(row_version(Epoch::FIRST, place, ordinal(first_ordinal, rows)?))
-}
-
-/// The place in its frame of row `rows` of a section.
-pub(super) fn ordinal(first: u32, rows: u32) -> Result<u32, RowError> {
-    match first.checked_add(rows) {
-        Some(ordinal) => Ok(ordinal),
-        _ => Err(ImageError::TooManyRows.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::row_image::ImageWriter;
+    use crate::codec::row_image::{ImageError, ImageWriter};
+    use crate::codec::version::{Epoch, FramePlace};
     use crate::config::{Mode, TableOptions};
     use crate::model::{ColumnType, Key};
     use crate::sink::clickhouse::row_binary::{
         TYPES, column, images, int, key, nullable_text, options, rows_of, schema, soft, text,
     };
 
-    const LSN: Lsn = Lsn::new(3);
+    /// Rows from ordinal 5 on.
+    const AT: Moment = Moment {
+        epoch: Epoch::FIRST,
+        frame: FramePlace { lsn: wal::Lsn::new(3), position: 900 },
+        first_ordinal: 5,
+        commit_micros: 0,
+    };
 
     fn apply(
         schema: &TableSchema,
@@ -147,8 +140,9 @@ mod tests {
         let layout = Layout::new(schema, options, TYPES, "t".into()).unwrap();
         let mirror = Mirror::new(schema, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
-        let changes = mirror.apply(op, &images(schema, rows), LSN, 5, &mut chunks)?;
-        assert_eq!(changes, u32::try_from(rows.len()).unwrap() / op.images_per_row());
+        let taken = mirror.apply(op, &images(schema, rows), AT, &mut chunks)?;
+        assert_eq!(taken.rows, u32::try_from(rows.len()).unwrap() / op.images_per_row());
+        assert_eq!(u64::from(taken.rows + taken.split), chunks.rows());
         Ok(rows_of(&layout, chunks))
     }
 
@@ -156,9 +150,9 @@ mod tests {
         schema(vec![int("id"), nullable_text("note"), text("name")], columns_key)
     }
 
-    /// The version of row `ordinal` of frame 3.
+    /// The version of row `ordinal` of the frame.
     fn v(ordinal: u64) -> u64 {
-        (3 << 24) + ordinal
+        (1 << 56) + 900 + ordinal
     }
 
     #[test]
@@ -209,14 +203,14 @@ mod tests {
         let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
         let body = images(&t, &[&["1", "2024-02-29"], &["2", "0000-00-00"], &["3", "2024-02-29"]]);
         let mut chunks = Chunks::new();
-        let error = mirror.apply(RowOp::Insert, &body, LSN, 0, &mut chunks).unwrap_err();
+        let error = mirror.apply(RowOp::Insert, &body, AT, &mut chunks).unwrap_err();
         assert_eq!(
             error.to_string(),
             "column \"day\" holds a date that names no day, and NULL does not stand in its column"
         );
         let failure = error.failure(&t.name);
         assert!(failure.chain().contains("zero_dates: epoch"), "{}", failure.chain());
-        assert_eq!(rows_of(&layout, chunks), [format!("1;19782;{};0", v(0))]);
+        assert_eq!(rows_of(&layout, chunks), [format!("1;19782;{};0", v(5))]);
     }
 
     #[test]
@@ -225,9 +219,11 @@ mod tests {
         let layout = Layout::new(&t, &options(Mode::Mirror), TYPES, "t".into()).unwrap();
         let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
         let one = images(&t, &[&["1"]]);
-        let half = mirror.apply(RowOp::Update, &one, LSN, 0, &mut Chunks::new()).unwrap_err();
+        let half = mirror.apply(RowOp::Update, &one, AT, &mut Chunks::new()).unwrap_err();
         assert!(matches!(half, RowError::Image(ImageError::TruncatedBitmap { .. })), "{half}");
-        let many = mirror.apply(RowOp::Insert, &one, LSN, MAX_ROWS, &mut Chunks::new()).unwrap_err();
+        let last = Moment { first_ordinal: u32::MAX, ..AT };
+        let two = images(&t, &[&["1"], &["2"]]);
+        let many = mirror.apply(RowOp::Insert, &two, last, &mut Chunks::new()).unwrap_err();
         assert!(matches!(many, RowError::Image(ImageError::TooManyRows)), "{many}");
     }
 
@@ -250,8 +246,8 @@ mod tests {
         let mut chunks = Chunks::new();
         chunks.buffer();
         let counted = allocation_counter::measure(|| {
-            assert_eq!(mirror.apply(RowOp::Update, &body, LSN, 0, &mut chunks).unwrap(), 1000);
-            assert_eq!(mirror.apply(RowOp::Delete, &body, LSN, 0, &mut chunks).unwrap(), 2000);
+            assert_eq!(mirror.apply(RowOp::Update, &body, AT, &mut chunks).unwrap().rows, 1000);
+            assert_eq!(mirror.apply(RowOp::Delete, &body, AT, &mut chunks).unwrap().rows, 2000);
         });
         assert_eq!(counted.count_total, 0);
     }

@@ -1,16 +1,17 @@
 //! ClickHouse: mirrors and changelogs in one database of a server, exactly once.
 //!
 //! # How it is exact
-//! Every row carries its version, `lsn << 24 | ordinal`. A mirror is a `ReplacingMergeTree(_version, _is_deleted)` ordered by the
-//! key: whichever row of a key has the greatest version is the row, in whatever order and however often rows arrive. A
-//! changelog is a `ReplacingMergeTree` ordered by (`_lsn`, `_ordinal`): a line that arrives twice is one line. So a round that may
-//! or may not have been stored is sent again, and nothing depends on the server's own deduplication, which knows a window only.
+//! Every row carries its version ([`crate::codec::version`]): the target's epoch, and its place in the log. A mirror is a
+//! `ReplacingMergeTree(_version, _is_deleted)` ordered by the key: whichever row of a key has the greatest version is the row, in
+//! whatever order and however often rows arrive. A changelog is a `ReplacingMergeTree` ordered by `_version`: a line that arrives twice
+//! is one line. So a round that may or may not have been stored is sent again, and nothing depends on the server's own deduplication,
+//! which knows a window only.
 //!
 //! # The files
 //! - `client`, `insert`, `lz4`, `tls`, `error`: the connection, and what a refusal means
-//! - `types`, `layout`, `encode`, `chunks`, `mirror`, `history`: from row images to RowBinary
-//! - `batch`: an INSERT that is sent while it is made; `round`: those of a round
-//! - `target`: what is open; `open`: the start; `registry`, `cursor`: what the sink keeps at the target; `stops`: tables that
+//! - `types`, `layout`, `encode`, `moment`, `chunks`, `mirror`, `history`: from row images to RowBinary
+//! - `batch`: an INSERT that is sent while it is made; `round`: those of a round; `counts`, `report`: what became of their rows
+//! - `target`: what is open; `open`: the start; `registry`, `cursor`, `epoch`: what the sink keeps at the target; `stops`: tables that
 //!   are left out; `refusals`: how long a table may be refused before
 //! - `ddl`: changes of definitions; `changes`: what makes them repeatable; `reshape`, `alter`, `rebuild`, `copy`: columns and keys;
 //!   `rename`, `content`: names and whole contents; `owner`: what is under a name
@@ -22,9 +23,11 @@ mod chunks;
 mod client;
 mod content;
 mod copy;
+mod counts;
 mod cursor;
 mod ddl;
 mod encode;
+mod epoch;
 mod error;
 mod history;
 mod insert;
@@ -32,6 +35,7 @@ mod layout;
 mod literal;
 mod lz4;
 mod mirror;
+mod moment;
 mod names;
 mod open;
 mod owner;
@@ -40,6 +44,7 @@ mod rebuild;
 mod refusals;
 mod registry;
 mod rename;
+mod report;
 mod reshape;
 mod round;
 mod sink;

@@ -3,15 +3,16 @@
 //! The first thing that fails hides what comes after it: without a user there are no privileges to look at.
 
 use tokio::runtime::Handle;
+use wal::Lsn;
 
 use super::client::Client;
+use super::cursor::Cursor;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
 use super::{cursor, registry};
 use crate::config::{ClickHousePlan, SinkKind, SinkPlan, TlsMode, is_loopback, sink_password_variable};
 use crate::error::Failure;
 use crate::model::CheckItem;
-use crate::sink::TargetState;
 
 /// The oldest release whose settings and types are known to be those of the newest one tested: `Time64` needs no setting
 /// since 25.12.
@@ -253,16 +254,17 @@ impl Check<'_> {
                 None,
             ));
         }
+        cursor::check_format(client, shown).await?;
         let tables = registry::load(client, self.plan, self.clickhouse).await?;
-        let state = cursor::read(client, &self.plan.name).await?;
+        let cursor = cursor::read(client, &self.plan.name).await?;
         let (stopped, _) = registry::load_stopped(client, &self.plan.name)
             .await
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
-        let detail = match state {
-            TargetState::Fresh => format!("\"{shown}\" holds nothing of this sink yet"),
-            TargetState::At { log, applied, .. } => {
-                format!("\"{shown}\" holds {} tables up to lsn {applied} of log {log}", tables.len())
+        let detail = match cursor {
+            Some(Cursor { owner, applied }) if applied > Lsn::ZERO => {
+                format!("\"{shown}\" holds {} tables up to lsn {applied} of log {}", tables.len(), owner.log)
             }
+            _ => format!("\"{shown}\" holds nothing of this sink yet"),
         };
         match stopped.first_key_value() {
             None => Ok((detail, None)),

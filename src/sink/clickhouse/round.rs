@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::batch::Batch;
+use super::batch::{Batch, Stored};
 use super::client::Client;
 use super::error::Refused;
 use super::writer::Writer;
 use crate::config::BatchPlan;
 use crate::model::{SchemaId, TableName};
-use crate::telemetry::BatchesLive;
 
 /// INSERTs that may be open before their round ends. What a connection more brings is parsing by one more core of the server.
 const EARLY: usize = 8;
@@ -25,7 +24,15 @@ const LONGEST_IDLE: Duration = Duration::from_secs(10);
 const HALF_AT_LEAST: u64 = 8 << 20;
 
 /// INSERTs that have ended. Dropping it gives them up; what becomes of them is not known then.
-pub(super) type Ended = JoinSet<(TableName, Result<BatchesLive, Refused>)>;
+pub(super) type Ended = JoinSet<EndedInsert>;
+
+/// An INSERT that is stored or refused.
+pub(super) struct EndedInsert {
+    pub(super) table: TableName,
+    /// Row changes in it.
+    pub(super) taken: u64,
+    pub(super) stored: Result<Stored, Refused>,
+}
 
 /// The rows of the round on their way.
 pub(super) struct RoundRows {
@@ -83,11 +90,14 @@ impl RoundRows {
         self.open.values().chain(self.halves.values()).map(|(_, batch)| batch.chunks.bytes()).sum()
     }
 
-    /// Gives up a table's INSERTs, of which nothing is stored yet.
-    pub(super) fn drop_table(&mut self, table: &TableName) {
+    /// Gives up a table's INSERTs, of which nothing is stored yet; says how many row changes they had.
+    pub(super) fn drop_table(&mut self, table: &TableName) -> u64 {
+        let mut taken = 0;
         for (_, batch) in self.open.remove(table).into_iter().chain(self.halves.remove(table)) {
             self.early -= usize::from(batch.is_sending());
+            taken += batch.taken();
         }
+        taken
     }
 
     /// Ends every INSERT of the round. The next one begins without rows.
@@ -98,14 +108,16 @@ impl RoundRows {
             if batch.chunks.rows() == 0 {
                 continue;
             }
+            let taken = batch.taken();
             let Some(writer) = writers.get(&id) else {
-                ended.spawn_on(async move { (table, Err(Refused::abandoned())) }, client.runtime());
+                let stored = Err(Refused::abandoned());
+                ended.spawn_on(async move { EndedInsert { table, taken, stored } }, client.runtime());
                 continue;
             };
             let (connection, sql, header) = (client.clone(), writer.sql.clone(), writer.header.clone());
             let insert = async move {
                 let stored = batch.finish(&connection, &sql, &header).await;
-                (table, stored)
+                EndedInsert { table, taken, stored }
             };
             ended.spawn_on(insert, client.runtime());
         }

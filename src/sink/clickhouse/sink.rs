@@ -12,7 +12,7 @@ use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{ClickHousePlan, SinkKind, SinkPlan};
 use crate::error::Failure;
-use crate::model::{Origin, SchemaId, TableName};
+use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::{HandOver, RoundLimits, Schemas, SentBatch, Sink, StoppedTable, TargetState};
 
 /// Writes into one database of one server.
@@ -83,6 +83,10 @@ impl Sink for ClickHouseSink {
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
         self.target.as_ref().map_or(&self.stopped, |target| &target.stopped)
+    }
+
+    fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
+        self.target.as_mut().map_or_else(Vec::new, Target::take_counts)
     }
 
     fn take_sent(&mut self) -> Vec<SentBatch> {

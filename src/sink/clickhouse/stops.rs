@@ -95,7 +95,8 @@ impl Target {
         self.stopped.insert(table.clone(), StoppedTable { since, reason });
         self.unwritten_stops.insert(table.clone());
         // Its rows of the round are dropped with the INSERT, of which nothing is stored yet.
-        self.rows.drop_table(table);
+        let dropped = self.rows.drop_table(table);
+        self.counts.skip(table, dropped);
         // The frame at hand may have more of its rows.
         for writer in self.writers.values_mut().filter(|writer| writer.table == *table) {
             writer.rows = None;

@@ -14,22 +14,28 @@ use futures_util::TryFutureExt;
 use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
+use super::batch::Stored;
 use super::changes::Changes;
 use super::client::Client;
+use super::counts::Counts;
+use super::cursor::Cursor;
+use super::epoch::Owner;
 use super::error::Refused;
-use super::history::{History, Moment};
+use super::history::History;
 use super::mirror::Mirror;
+use super::moment::Moment;
 use super::names::literal;
 use super::refusals::Refusals;
 use super::registry::{self, Table};
-use super::round::{Ended, RoundRows};
+use super::report::Reports;
+use super::round::{Ended, EndedInsert, RoundRows};
 use super::writer::{Rows, Writer, insert, other_shape};
 use super::{cursor, open};
 use crate::codec::frame::Frame;
 use crate::codec::version::FramePlace;
 use crate::config::{ClickHousePlan, Mode, SinkPlan};
 use crate::error::{ErrorClass, Failure};
-use crate::model::{SchemaId, TableName, TableSchema};
+use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
 use crate::sink::{SentBatch, StoppedTable, TargetState};
 use crate::telemetry::BatchesLive;
 
@@ -46,7 +52,8 @@ pub(super) struct Target {
     pub(super) client: Client,
     pub(super) plan: SinkPlan,
     pub(super) clickhouse: ClickHousePlan,
-    log: LogId,
+    /// This log, and the epoch of the versions of its rows.
+    pub(super) owner: Owner,
     pub(super) tables: BTreeMap<TableName, Table>,
     pub(super) stopped: BTreeMap<TableName, StoppedTable>,
     /// Those of the stopped that the source does not have any more.
@@ -62,6 +69,12 @@ pub(super) struct Target {
     /// The frame at hand, or the last one.
     pub(super) last: Lsn,
     on_their_way: Option<OnTheirWay>,
+    /// Of the round at hand, without those of its INSERTs that have not ended.
+    pub(super) counts: Counts,
+    /// Of the rounds that have settled.
+    settled: Counts,
+    /// How the server's count of rows is read.
+    pub(super) reports: Reports,
     sent: Vec<SentBatch>,
     parts_asked: Instant,
 }
@@ -72,6 +85,7 @@ struct OnTheirWay {
     since: Lsn,
     /// Its end, if it has ended.
     end: Option<Lsn>,
+    counts: Counts,
     inserts: Ended,
 }
 
@@ -85,21 +99,29 @@ impl Target {
     ) -> Result<(Self, TargetState), Failure> {
         let client = Client::new(clickhouse, runtime)?;
         open::reach(&client, clickhouse).await?;
-        let failed = |error: Refused| error.failure("make the sink's own tables");
-        tokio::try_join!(cursor::create(&client), registry::create(&client)).map_err(failed)?;
+        cursor::create(&client, &clickhouse.database).await?;
+        registry::create(&client).await.map_err(|error| error.failure("make the sink's own tables"))?;
         let read = |what: &'static str| move |error: Refused| error.failure(what);
-        let (state, tables, changes, (stopped, dropped), refusals) = tokio::try_join!(
+        let (cursor, tables, changes, (stopped, dropped), refusals) = tokio::try_join!(
             cursor::read(&client, &plan.name),
             registry::load(&client, plan, clickhouse),
             Changes::load(&client, &plan.name).map_err(read("read how far the tables' changes have come")),
             registry::load_stopped(&client, &plan.name).map_err(read("read the sink's stopped tables")),
             Refusals::load(&client, &plan.name).map_err(read("read how long the server has refused tables")),
         )?;
+        let state = cursor::state(&plan.name, cursor, log, !tables.is_empty())?;
+        let owner = Owner::of(&plan.name, cursor.map(|cursor| cursor.owner), log)?;
+        if state == TargetState::Fresh && cursor.is_none_or(|cursor| cursor.owner != owner) {
+            // Before anything of it is there.
+            cursor::write(&client, &plan.name, Cursor { owner, applied: Lsn::ZERO })
+                .await
+                .map_err(|error| error.failure("write the sink's first cursor"))?;
+        }
         let mut target = Self {
             client,
             plan: plan.clone(),
             clickhouse: clickhouse.clone(),
-            log,
+            owner,
             tables,
             stopped,
             dropped,
@@ -111,6 +133,9 @@ impl Target {
             began: None,
             last: Lsn::ZERO,
             on_their_way: None,
+            counts: Counts::default(),
+            settled: Counts::default(),
+            reports: Reports::default(),
             sent: Vec::new(),
             parts_asked: Instant::now(),
         };
@@ -182,40 +207,45 @@ impl Target {
         let lsn = place.lsn;
         self.begin(lsn);
         let commit_micros = frame.header.origin().commit_micros;
-        for (section, body, first) in frame.sections() {
+        for (section, body, first_ordinal) in frame.sections() {
             let Some(writer) = self.writers.get(&section.schema) else {
                 return Err(Failure::fatal(format!("schema {} of frame {lsn} was not made ready", section.schema)));
             };
             if lsn < writer.stored_before {
+                self.counts.recover(&writer.table, section.rows.into());
                 continue;
             }
-            let Some(rows) = &writer.rows else { continue };
+            let Some(rows) = &writer.rows else {
+                self.counts.skip(&writer.table, section.rows.into());
+                continue;
+            };
+            let moment = Moment { epoch: self.owner.epoch, frame: place, first_ordinal, commit_micros };
             let batch = self.rows.of(&writer.table, section.schema);
             let written = match rows {
-                Rows::Mirror(rows) => rows.apply(section.op, body, place, first, &mut batch.chunks),
-                Rows::History(rows) => rows.apply(
-                    section.op,
-                    body,
-                    Moment { frame: place, first_ordinal: first, commit_micros },
-                    &mut batch.chunks,
-                ),
+                Rows::Mirror(rows) => rows.apply(section.op, body, moment, &mut batch.chunks),
+                Rows::History(rows) => rows.apply(section.op, body, moment, &mut batch.chunks),
                 Rows::Older => {
                     let table = writer.table.clone();
+                    self.counts.skip(&table, section.rows.into());
                     self.contain(&table, Err(other_shape(&table)))?;
                     continue;
                 }
             };
             match written {
-                Ok(count) if count == section.rows => self.rows.send_full(&self.client, writer),
-                Ok(count) => {
+                Ok(taken) if taken.rows == section.rows => {
+                    batch.took(taken);
+                    self.rows.send_full(&self.client, writer);
+                }
+                Ok(taken) => {
                     return Err(Failure::fatal(format!(
-                        "a section of {} in frame {lsn} has {count} rows, its header says {}",
-                        writer.table, section.rows
+                        "a section of {} in frame {lsn} has {} rows, its header says {}",
+                        writer.table, taken.rows, section.rows
                     )));
                 }
                 Err(error) => {
                     let table = writer.table.clone();
                     let failure = error.failure(&table);
+                    self.counts.skip(&table, section.rows.into());
                     self.contain(&table, Err(failure))?;
                 }
             }
@@ -231,35 +261,44 @@ impl Target {
     /// Ends every INSERT of the round; the server stores them while the next round's rows come.
     pub(super) fn send(&mut self, end: Lsn) {
         let since = self.began.take().unwrap_or(end);
+        let counts = std::mem::take(&mut self.counts);
         self.on_their_way =
-            Some(OnTheirWay { since, end: Some(end), inserts: self.rows.end_all(&self.client, &self.writers) });
+            Some(OnTheirWay { since, end: Some(end), counts, inserts: self.rows.end_all(&self.client, &self.writers) });
     }
 
     /// Stores what there is of a round that has not ended.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         let since = self.began.unwrap_or(Lsn::ZERO);
+        let counts = std::mem::take(&mut self.counts);
         self.on_their_way =
-            Some(OnTheirWay { since, end: None, inserts: self.rows.end_all(&self.client, &self.writers) });
+            Some(OnTheirWay { since, end: None, counts, inserts: self.rows.end_all(&self.client, &self.writers) });
         self.settle().await
     }
 
     /// Waits until the server has stored the round that was sent, then writes the cursor.
     pub(super) async fn settle(&mut self) -> Result<(), Failure> {
-        let Some(OnTheirWay { since, end, mut inserts }) = self.on_their_way.take() else { return Ok(()) };
+        let Some(OnTheirWay { since, end, mut counts, mut inserts }) = self.on_their_way.take() else { return Ok(()) };
         let mut first = None;
         let mut accepted = BTreeSet::new();
         let mut refused: BTreeMap<TableName, Failure> = BTreeMap::new();
         while let Some(done) = inserts.join_next().await {
-            match done {
-                Ok((table, Ok(batch))) => {
+            let EndedInsert { table, taken, stored } =
+                done.map_err(|error| Refused::interrupted(&error).failure("insert rows"))?;
+            match stored {
+                Ok(stored) => {
+                    let Stored { live, taken, .. } = stored;
                     tracing::debug!(
-                        sink = %self.plan.name, %table, rows = batch.rows, bytes = batch.bytes, seconds = batch.seconds, "batch stored"
+                        sink = %self.plan.name, %table, rows = live.rows, bytes = live.bytes, seconds = live.seconds, "batch stored"
                     );
+                    let acknowledged = self.acknowledged(&table, &stored).await?;
+                    counts.add(&table, RowCounts { acknowledged, ..taken });
                     accepted.insert(table.clone());
-                    self.sent.push(SentBatch { table, batch });
+                    self.sent.push(SentBatch { table, batch: live });
                 }
-                Ok((table, Err(error))) => {
+                Err(error) => {
                     let failure = error.failure(&format!("insert into the table of {table}"));
+                    // They are left out if the table stops; if not, the round is given up.
+                    counts.skip(&table, taken);
                     // Of two, the one that is about the table.
                     match refused.get_mut(&table) {
                         Some(other) if other.class == ErrorClass::Row => {}
@@ -267,7 +306,6 @@ impl Target {
                         None => drop(refused.insert(table, failure)),
                     }
                 }
-                Err(error) => return Err(Refused::interrupted(&error).failure("insert rows")),
             }
         }
         // One of a table's INSERTs that is stored says nothing of another one, and a piece of a transaction nothing of the next.
@@ -290,15 +328,24 @@ impl Target {
             return Err(failure);
         }
         self.write_stops().await?;
-        let Some(end) = end else { return Ok(()) };
-        cursor::write(&self.client, &self.plan.name, self.log, end)
+        let Some(end) = end else {
+            self.counts.append(counts);
+            return Ok(());
+        };
+        cursor::write(&self.client, &self.plan.name, Cursor { owner: self.owner, applied: end })
             .await
             .map_err(|error| error.failure("write the sink's cursor"))?;
+        self.settled.append(counts);
         if self.parts_asked.elapsed() >= PARTS_EVERY {
             self.parts_asked = Instant::now();
             self.ask_parts().await;
         }
         Ok(())
+    }
+
+    /// What became of the rows of the rounds that have settled since the last call.
+    pub(super) fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
+        self.settled.take()
     }
 
     /// What was sent since the last call.
