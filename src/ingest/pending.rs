@@ -16,6 +16,19 @@ use crate::model::{FilePos, SchemaId, TableSchema};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AskId(pub u64);
 
+/// What statements have done to a table since rows of it were logged under a pending id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    /// Nothing: the server's answer is about this definition.
+    Untouched,
+    /// There was a statement about it: a key that the server shows may be a later one. The types asked for are still those.
+    Altered,
+    /// A column whose type is asked for was changed: nobody can say any more what it was.
+    Retyped,
+    /// The table is gone, or has another name: what the server shows is another table.
+    Gone,
+}
+
 /// A pending schema id.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -27,6 +40,10 @@ pub(super) struct Pending {
     pub(super) unknown: Vec<u16>,
     /// The table's schema before it.
     pub(super) before: Option<Current>,
+    /// Those of them that a statement has dropped since.
+    pub(super) lost: Vec<u16>,
+    /// What statements have done to the table since.
+    pub(super) fate: Fate,
     /// When delivery began to wait for it, in milliseconds.
     pub(super) since: u64,
     /// The last frame of the group that brought it. The decision is stored once this is durable.
@@ -37,6 +54,8 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) id: AskId,
+    /// When it was asked, in milliseconds.
+    pub(super) since: u64,
     /// A statement about the table was read since: the answer may be of an earlier definition.
     pub(super) stale: bool,
 }

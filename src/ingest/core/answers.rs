@@ -15,9 +15,9 @@ use crate::codec::catalog::SchemaRecord;
 use crate::codec::stored::{SCHEMA, TYPES, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
-use crate::ingest::pending::{AskId, Decided, Early, Pending};
+use crate::ingest::pending::{AskId, Decided, Early, Fate, Pending};
 use crate::ingest::typed::Described;
-use crate::model::{FilePos, TableName, TableSchema};
+use crate::model::{FilePos, KeyKind, TableName, TableSchema};
 
 /// What the server said.
 #[derive(Debug)]
@@ -98,18 +98,21 @@ impl<L: Log> Core<L> {
     ) -> Result<(), Failure> {
         let mut again = stale;
         for pending in self.take_pending(table) {
-            let fits = found.as_ref().filter(|found| {
-                let mut seen = TableSchema::clone(&pending.seen);
-                take_described(&mut seen, &pending.unknown, Some(found));
-                seen.key = found.key.clone().or_else(|| seen.key.clone());
-                seen.same_image(found)
-            });
-            if fits.is_none() && stale {
-                // Asked before the statement that made this definition, perhaps.
-                self.waiting.pending.push(pending);
-                continue;
+            match pending.fate {
+                Fate::Retyped => {
+                    self.leave_out(pending, "a statement changed a column before the server was asked for its type")?;
+                }
+                Fate::Gone => self.complete(pending, false, None, &end)?,
+                Fate::Untouched | Fate::Altered => {
+                    let fits = pending.fate == Fate::Untouched
+                        && found.as_ref().is_some_and(|found| {
+                            let mut seen = TableSchema::clone(&pending.seen);
+                            take_described(&mut seen, &pending.unknown, Some(found));
+                            seen.same_image(found)
+                        });
+                    self.complete(pending, fits, found.as_ref(), &end)?;
+                }
             }
-            self.complete(pending, fits.is_some(), found.as_ref(), &end)?;
         }
         if let Some(found) = found
             && !stale
@@ -134,24 +137,28 @@ impl<L: Log> Core<L> {
         found: Option<&TableSchema>,
         end: &FilePos,
     ) -> Result<(), Failure> {
-        let Pending { id, table, seen, unknown, before, lsn, .. } = pending;
+        let Pending { id, table, seen, unknown, lost, before, lsn, fate, .. } = pending;
         let mut schema = TableSchema::clone(&seen);
-        let guessed = take_described(&mut schema, &unknown, found);
+        let (lost, asked_for): (Vec<u16>, Vec<u16>) = unknown.iter().partition(|place| lost.contains(place));
+        let mut guessed = take_described(&mut schema, &asked_for, found);
+        // A column of its name that is there now is another one.
+        guessed.extend(take_described(&mut schema, &lost, None));
         let name = schema.name.clone();
-        if fits {
+        let is_named = schema.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary);
+        if is_named {
+            // The binlog names it.
+        } else if fits {
             schema.key = found.and_then(|found| found.key.clone());
-        } else if schema.key.is_none() {
-            schema.key = before
-                .filter(|_| !self.definition(table).key_unknown)
-                .and_then(|before| kept_key(&before.schema, &schema));
+        } else {
+            // Without a key rows are told apart by all their values, which is right whatever keys there are.
+            let kept = before.filter(|_| fate == Fate::Untouched && !self.definition(table).key_unknown);
+            schema.key = kept.and_then(|before| kept_key(&before.schema, &schema));
         }
         let mut records = vec![(SCHEMA.of_number(id.0), encode(&SchemaRecord::Known(TableSchema::clone(&schema)))?)];
         let is_current = self.definition(table).current.as_ref().is_some_and(|current| current.id == id);
         if is_current {
-            let known = &self.definition(table).typed;
-            let new: Vec<&String> = guessed.iter().filter(|column| !known.is_guess(column)).collect();
-            warn_of_guesses(&name, &new);
-            let mut typed = known.clone();
+            warn_of_guesses(&name, &guessed);
+            let mut typed = self.definition(table).typed.clone();
             if guessed.len() < unknown.len() {
                 typed.describe_until(Some(Described::at(&self.facts.identity, end)?));
             }
@@ -170,7 +177,7 @@ impl<L: Log> Core<L> {
 
     /// Decides that a pending id cannot be known: its rows are left out, and the table is read again.
     fn leave_out(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
-        let Pending { id, table, seen, before, lsn, .. } = pending;
+        let Pending { id, table, seen, before, lsn, fate, .. } = pending;
         warn!(table = %seen.name, %why, "rows of a table are left out, and it is read again");
         let record = SchemaRecord::LeftOut {
             seen: TableSchema::clone(&seen),
@@ -186,7 +193,8 @@ impl<L: Log> Core<L> {
         }
         definition.left_out = true;
         let origin = self.ledger.origin(self.wall);
-        if !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
+        // Of a table that is gone nothing is there to be read.
+        if fate != Fate::Gone && !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
             self.doubt(table, why, &origin)?;
         }
         Ok(())

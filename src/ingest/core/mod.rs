@@ -24,7 +24,7 @@ use self::place::WaitingChunk;
 use super::frames::FRAME_BYTES;
 use super::group::{OpenGroup, RolledBack};
 use super::ledger::{Boundary, Changes, Ledger, Log};
-use super::pending::{AskId, Pending, Waiting};
+use super::pending::{AskId, Asked, Fate, Pending, Waiting};
 use super::state::{self, Counts, Reread};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
@@ -170,7 +170,10 @@ impl<L: Log> Core<L> {
                 table,
                 seen: Arc::new(pending.seen),
                 unknown: pending.unknown,
+                lost: Vec::new(),
                 before,
+                // What statements did before the restart is not known; those of the stream are met again.
+                fate: Fate::Untouched,
                 since: 0,
                 lsn: Lsn::ZERO,
             });
@@ -326,9 +329,11 @@ impl<L: Log> Core<L> {
         !self.chunks.is_empty()
     }
 
-    /// Whether rows wait in the log for an answer about their table.
+    /// Whether an answer is still worth waiting for before the stream counts as read: rows wait for one, or a statement's result is asked
+    /// for, and not for longer than `source.describe_wait`.
     pub fn waits_for_answers(&self) -> bool {
-        !self.waiting.pending.is_empty() || !self.waiting.decided.is_empty()
+        let waits = |asked: &Asked| self.now.saturating_sub(asked.since) < self.settings.describe_wait;
+        !self.waiting.is_empty() || self.waiting.asked.values().any(waits)
     }
 
     /// Whether [`Core::look`] has anything to look at.

@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::lineage::Lineage;
 use crate::ingest::older_rows::{renames, reread_reason, set_defaults};
-use crate::ingest::pending::{Asked, Pending};
+use crate::ingest::pending::{Asked, Fate, Pending};
 use crate::ingest::tables::{Current, Definition, compile};
 use crate::model::{ColumnDefault, Key, KeyKind, Origin, SchemaId, TableSchema};
 
@@ -169,10 +169,14 @@ impl<L: Log> Core<L> {
             },
         };
         self.group.put(SCHEMA.of_number(id.0), Some(encode(&record)?));
+        // Until the answer, a type that is asked for is not known from this schema.
+        let name = |place: &u16| schema.columns.get(usize::from(*place)).map(|column| column.name.clone());
+        let asked_for: Vec<String> = unknown.iter().flatten().filter_map(name).collect();
         if let Some(unknown) = unknown {
             let seen = Arc::clone(&schema);
             let (since, lsn) = (self.now, wal::Lsn::ZERO);
-            self.group.pending.push(Pending { id, table, seen, unknown, before, since, lsn });
+            let fate = Fate::Untouched;
+            self.group.pending.push(Pending { id, table, seen, unknown, lost: Vec::new(), before, fate, since, lsn });
         }
         let definition = self.redefine(table);
         definition.current = Some(Current { id, schema, plan });
@@ -180,6 +184,7 @@ impl<L: Log> Core<L> {
         definition.reread = false;
         definition.left_out = false;
         definition.typed = definition.typed.settled();
+        definition.typed.guess(asked_for);
         Ok(id)
     }
 
@@ -207,7 +212,7 @@ impl<L: Log> Core<L> {
             return;
         }
         let id = self.waiting.new_ask();
-        self.waiting.asked.insert(table, Asked { id, stale: false });
+        self.waiting.asked.insert(table, Asked { id, since: self.now, stale: false });
         self.actions.push(Action::Describe { table: self.tables.at(table).name.clone(), ask: id });
     }
 

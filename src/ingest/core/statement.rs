@@ -14,7 +14,8 @@ use crate::codec::frame::TableChange;
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::lineage::ColumnSteps;
-use crate::ingest::typed::Touched;
+use crate::ingest::pending::Fate;
+use crate::ingest::typed::{Touched, is_dropped, touched};
 use crate::model::{KeyKind, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
 
@@ -167,7 +168,8 @@ impl<L: Log> Core<L> {
         if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
             self.reread(name, true, "its rows were changed without row events");
         }
-        self.alter_types(table, ops, origin)?;
+        self.alter_types(table, ops, origin);
+        self.note_fate(table, ops);
         let steps = ColumnSteps::of(list);
         let unreadable = *ops == AlterOps::Unreadable;
         let keys = |op: &AlterOp| matches!(op, AlterOp::IndexChanged | AlterOp::PrimaryKeyChanged);
@@ -207,7 +209,7 @@ impl<L: Log> Core<L> {
 
     fn rename_captured(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
         let (old, new) = (self.tables.index(from), self.tables.index(to));
-        self.check_description(old, origin, |_| Touched::Moved)?;
+        self.check_description(old, origin, |_| Touched::Moved);
         let moved = self.definition(old).clone();
         self.redefine(old).forget();
         let Some(current) = moved.current.clone() else {
@@ -221,6 +223,10 @@ impl<L: Log> Core<L> {
         let asked_for = self.waiting.pending.iter().chain(&self.group.pending);
         let unknown =
             asked_for.filter(|pending| pending.id == current.id).map(|pending| pending.unknown.clone()).next();
+        self.set_fate(old, Fate::Gone);
+        if unknown.as_ref().is_some_and(|unknown| !unknown.is_empty()) {
+            self.reread(to, true, "it was renamed before the types of its columns were known");
+        }
         let id = self.define(new, schema, unknown, None)?;
         let definition = self.redefine(new);
         definition.steps = moved.steps;
@@ -238,6 +244,32 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
+    /// Records what a statement does to rows that were logged under a schema that is still asked for.
+    fn note_fate(&mut self, table: usize, ops: &AlterOps) {
+        let pending = self.waiting.pending.iter_mut().chain(&mut self.group.pending);
+        for pending in pending.filter(|pending| pending.table == table) {
+            pending.fate = pending.fate.max(Fate::Altered);
+            for place in &pending.unknown {
+                let Some(column) = pending.seen.columns.get(usize::from(*place)) else { continue };
+                if touched(ops, &column.name) == Touched::Not || pending.lost.contains(place) {
+                    continue;
+                }
+                if is_dropped(ops, &column.name) {
+                    pending.lost.push(*place);
+                } else {
+                    pending.fate = pending.fate.max(Fate::Retyped);
+                }
+            }
+        }
+    }
+
+    fn set_fate(&mut self, table: usize, fate: Fate) {
+        let pending = self.waiting.pending.iter_mut().chain(&mut self.group.pending);
+        for pending in pending.filter(|pending| pending.table == table) {
+            pending.fate = pending.fate.max(fate);
+        }
+    }
+
     /// Whether the table is to be read again and its read has not begun.
     fn is_asked(&self, table: &TableName) -> bool {
         self.asked_reads.contains_key(table) || self.group.rereads.iter().any(|reread| reread.table == *table)
@@ -249,7 +281,8 @@ impl<L: Log> Core<L> {
         }
         let table = self.tables.index(name);
         self.group.discard_windows(table);
-        self.check_description(table, origin, |_| Touched::Moved)?;
+        self.check_description(table, origin, |_| Touched::Moved);
+        self.set_fate(table, Fate::Gone);
         let known = self.definition(table).current.is_some();
         self.redefine(table).forget();
         if known { self.change(origin, TableChange::Drop { table: name.clone() }) } else { Ok(()) }
