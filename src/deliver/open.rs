@@ -94,10 +94,10 @@ impl Delivery {
         Ok(bounds.map(|RoundBounds { start, end }| (start, end)))
     }
 
-    /// Writes down where the round ends before it is sent.
-    pub(super) async fn record_bounds(&self, end: Lsn) -> Result<(), Failure> {
+    /// Where the round begins and ends, as a state entry.
+    pub(super) fn bounds(&self, end: Lsn) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
         let value = encode(&RoundBounds { start: self.round_start, end })?;
-        self.wal.put_state(vec![(SINK_ROUND.of_sink(&self.name), Some(value))]).await.map_err(unwritable)
+        Ok((SINK_ROUND.of_sink(&self.name), Some(value)))
     }
 }
 
@@ -120,4 +120,20 @@ pub struct RoundBounds {
 
 impl Record for RoundBounds {
     const ENTRY: &'static Entry = &SINK_ROUND;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::stored::fixture;
+
+    #[test]
+    fn where_a_cursor_was_created_is_stored_as_committed() {
+        fixture::check(&[("first", CursorStart(Lsn::ZERO)), ("later", CursorStart(Lsn::new(70_000)))]);
+    }
+
+    #[test]
+    fn the_bounds_of_a_round_are_stored_as_committed() {
+        fixture::check(&[("round", RoundBounds { start: Lsn::new(5), end: Lsn::new(300) })]);
+    }
 }

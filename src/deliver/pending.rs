@@ -8,7 +8,7 @@
 //! reaches the sink as one from the last schema before it that was known.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{info, warn};
 use wal::{Block, Lsn};
@@ -26,7 +26,7 @@ use crate::telemetry::{WaitingLive, now_micros};
 /// could be waited for. A look is one read by key.
 const POLL: Duration = Duration::from_millis(10);
 /// How long an id may stay pending after the source has ended: what the source has decided is in the log by then.
-const AFTER_THE_END: Duration = Duration::from_secs(5);
+pub(super) const AFTER_THE_END: Duration = Duration::from_secs(5);
 
 /// A schema that is not decided, in a frame that waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,7 +186,7 @@ impl Delivery {
     }
 
     async fn until_decided(&mut self, id: SchemaId, open: &mut Open) -> Result<bool, Failure> {
-        let mut source_ended: Option<Instant> = None;
+        let mut source_ended: Option<tokio::time::Instant> = None;
         loop {
             let Some(seen) = open.catalog.pending(id)? else { return Ok(true) };
             if self.shutdown.is_cancelled() {
@@ -196,7 +196,7 @@ impl Delivery {
                 if open.at >= end {
                     return Ok(false);
                 }
-                if source_ended.get_or_insert_with(Instant::now).elapsed() > AFTER_THE_END {
+                if source_ended.get_or_insert_with(tokio::time::Instant::now).elapsed() > self.patience {
                     let table = &seen.name;
                     return Err(Failure::fatal(format!(
                         "the source has ended without deciding schema {id} of \"{table}\""

@@ -11,7 +11,7 @@ use wal::{Lsn, Wal};
 
 use super::doubt::Doubt;
 use super::open::Open;
-use super::pending::first_undecided_of_group;
+use super::pending::{AFTER_THE_END, first_undecided_of_group};
 use super::settle::Sent;
 use super::tables::Tables;
 use crate::backoff::Backoff;
@@ -68,6 +68,8 @@ pub struct Delivery {
     pub(super) round_start: Lsn,
     /// A round has settled.
     pub(super) progressed: bool,
+    /// How long a schema may stay undecided after the source has ended.
+    pub(super) patience: Duration,
     /// Where the log's cursor is. A target that was restored from an older copy is before it for a while; a cursor never goes back.
     pub(super) acknowledged: Lsn,
 }
@@ -95,6 +97,7 @@ impl Delivery {
             sent: None,
             round_start: Lsn::ZERO,
             progressed: false,
+            patience: AFTER_THE_END,
             acknowledged: Lsn::ZERO,
         }
     }

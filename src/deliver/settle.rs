@@ -24,7 +24,9 @@ impl Delivery {
         let Some((end, commit_micros)) = open.round.end() else { return Ok(()) };
         self.settle(open).await?;
         if self.sink.hand_over() == HandOver::RecordedBatches {
-            self.record_bounds(end).await?;
+            // Durable before anything of the round is sent.
+            let bounds = self.bounds(end)?;
+            self.wal.put_state(vec![bounds]).await.map_err(unwritable)?;
         }
         self.sink.send(end).await?;
         self.sent = Some(Sent { end, commit_micros, tally: std::mem::take(&mut open.tally) });

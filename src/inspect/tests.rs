@@ -7,12 +7,17 @@ use wal::{Appender, GroupEnd, Lsn, Options, Wal};
 
 use super::*;
 use crate::codec::catalog::SchemaRecord;
-use crate::codec::frame::{Audience, FrameHeader, Mark, RowOp, RowsHeader, Section, TableChange, encode_header};
-use crate::codec::stored::{COUNT, SCHEMA, SOURCE_POSITION, StoredPosition, encode};
+use crate::codec::frame::{
+    Audience, CheckHeader, FrameHeader, KeyRange, Mark, RowOp, RowsHeader, Section, TableChange, encode_header,
+};
+use crate::codec::stored::{
+    COUNT, FORMAT, LOG_FORMAT, LogFormat, SCHEMA, SINK_ROWS, SOURCE_POSITION, StoredPosition, encode,
+};
+use crate::deliver::TableAtSink;
 use crate::ingest::Counts;
 use crate::model::{
-    BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId,
-    ServerIdentity, SourcePlace, SourcePosition, TableName, TableSchema,
+    BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, RowCounts, SchemaId,
+    ServerIdentity, SinkRows, SourcePlace, SourcePosition, TableName, TableSchema,
 };
 
 fn users() -> TableName {
@@ -87,8 +92,13 @@ pub(crate) async fn shop_log(directory: &Path) -> (Wal, Appender) {
     let position =
         SourcePosition { server, file: "binlog.000003".into(), pos: 4, file_created: 0, gtid: "0-1-4".into() };
     appender.put_state(SOURCE_POSITION.key(), Some(&encode(&StoredPosition::MySql(position)).unwrap()));
-    let counts = Counts { read: 4, appended: 4, ..Counts::default() };
+    appender.put_state(FORMAT.key(), Some(&encode(&LogFormat(LOG_FORMAT)).unwrap()));
+    let counts = Counts { read: 5, appended: 4, left_out: 1, ..Counts::default() };
     appender.put_state(&COUNT.of_table(&users()), Some(&encode(&counts).unwrap()));
+    let sink = RowCounts { taken: 1, acknowledged: 2, split: 1, ..RowCounts::default() };
+    let rows = SinkRows { delivered: 1, not_theirs: 2, left_out: 0, sink };
+    let at_sink = TableAtSink { rows, doubt: Some("1 of 2".into()), ..TableAtSink::default() };
+    appender.put_state(&SINK_ROWS.of_sink_table("local", &users()), Some(&encode(&at_sink).unwrap()));
     appender.flush_durable().await.unwrap();
     (wal, appender)
 }
@@ -116,6 +126,7 @@ async fn an_inspection_shows_everything_in_the_log_and_no_value() {
     let frames = ["frame"; 5];
     assert_eq!(kinds, [&["log", "position", "cursor", "table", "schema"], &frames[..]].concat());
     assert_eq!((&items[0]["first_lsn"], &items[0]["durable_lsn"]), (&json!(1), &json!(5)));
+    assert_eq!(items[0]["format"], json!(LOG_FORMAT));
     let position = json!({
         "kind": "position", "server": "mariadb server_id=1 domain=0",
         "file": "binlog.000003", "pos": 4, "gtid": "0-1-4",
@@ -125,19 +136,24 @@ async fn an_inspection_shows_everything_in_the_log_and_no_value() {
         (&items[2]["name"], &items[2]["lsn"], &items[2]["backlog_transactions"]),
         (&json!("local"), &json!(0), &json!(4))
     );
+    let at_sink = json!({
+        "delivered": 1, "taken": 1, "acknowledged": 2, "netted": 0, "split": 1, "unmatched": 0, "left_out": 0,
+        "not_theirs": 2, "recovered": 0, "doubt": "1 of 2",
+    });
     let counts = json!({
-        "kind": "table", "table": "shop.users", "read": 4, "appended": 4, "filtered": 0, "applied": {"local": 0},
+        "kind": "table", "table": "shop.users", "read": 5, "appended": 4, "filtered": 0, "left_out": 1,
+        "applied": {"local": 1}, "skipped": {"local": 0}, "pending": {"local": 1}, "sinks": {"local": at_sink},
     });
     assert_eq!(items[3], counts);
     let schema = json!({
         "kind": "schema", "id": 1, "table": "shop.users", "key": ["id"],
-        "columns": ["id TINYINT UNSIGNED NOT NULL", "name VARCHAR of 80 bytes utf8mb4"],
+        "columns": ["id TINYINT UNSIGNED NOT NULL", "name VARCHAR of 80 bytes utf8mb4"], "state": "known",
     });
     assert_eq!(items[4], schema);
     let change = json!({"what": "schema", "table": "shop.users", "detail": "new table to schema 1"});
     assert_eq!((&items[5]["lsn"], &items[5]["change"]), (&json!(1), &change));
     let third = json!({
-        "kind": "frame", "lsn": 3, "committed": "2023-11-14T22:13:20.000000Z", "gtid": "0-1-3", "file_number": 3,
+        "kind": "frame", "lsn": 3, "position": items[7]["position"], "source": "mysql", "committed": "2023-11-14T22:13:20.000000Z", "gtid": "0-1-3", "file_number": 3,
         "pos": 3, "ends_transaction": false, "bytes": items[7]["bytes"],
         "sections": [{"table": "shop.users", "schema": 1, "op": "update", "rows": 1, "bytes": 8}],
     });
@@ -152,7 +168,13 @@ async fn rows_are_shown_with_their_values_when_asked_for() {
     let (wal, _appender) = shop_log(directory.path()).await;
     let items = items(&wal, &Query { rows: true, ..Query::default() });
     let rows = of_kind(&items, "row");
-    let row = |lsn: u64, ordinal: u32, op: &str| json!({"kind": "row", "lsn": lsn, "ordinal": ordinal, "table": "shop.users", "op": op});
+    let positions: Vec<u64> =
+        of_kind(&items, "frame").iter().map(|frame| frame["position"].as_u64().unwrap()).collect();
+    assert!(positions.is_sorted_by(|one, next| one < next), "{positions:?}");
+    let row = |lsn: usize, ordinal: u32, op: &str| {
+        let version = positions[lsn - 1] + u64::from(ordinal);
+        json!({"kind": "row", "lsn": lsn, "ordinal": ordinal, "version": version, "table": "shop.users", "op": op})
+    };
     let with = |mut row: Value, key: &str, value: Value| {
         row[key] = value;
         row
@@ -235,5 +257,131 @@ async fn frames_that_cannot_be_read_are_all_found() {
         "the frame at lsn 8: the log holds no schema 7",
     ];
     assert_eq!(verdict.findings, expected);
+    wal.shutdown().await.unwrap();
+}
+
+/// The log of [`shop_log`] with a frame of every kind that format 2 has brought, from LSN 6 on.
+async fn log_of_format_2(directory: &Path) -> (Wal, Appender) {
+    let (wal, mut appender) = shop_log(directory).await;
+    let mut change = |audience, change| {
+        append(&mut appender, &FrameHeader::Change { origin: origin(9), audience, change }, &[], GroupEnd::Ends);
+    };
+    let for_one = Audience::Sinks(vec!["local".into()]);
+    change(for_one.clone(), TableChange::ReplaceBegin { table: users(), schema: SchemaId(1) });
+    change(for_one.clone(), TableChange::ReplaceEnd { table: users() });
+    change(Audience::All, TableChange::Gap { table: users(), reason: "it was renamed".into() });
+    change(Audience::All, TableChange::LeftOut { table: users(), reason: "no answer".into() });
+    let mark = |mark| FrameHeader::Mark { origin: origin(9), audience: Audience::All, mark };
+    append(&mut appender, &mark(Mark::SnapshotBegun { table: users(), whole: false }), &[], GroupEnd::Ends);
+    append(&mut appender, &mark(Mark::SnapshotBegun { table: users(), whole: true }), &[], GroupEnd::Ends);
+    let images = [image(3, Some("cat")), image(4, None)].concat();
+    let check = CheckHeader {
+        origin: origin(9),
+        audience: for_one,
+        table: users(),
+        schema: SchemaId(1),
+        range: KeyRange { after: Some(vec![0, 2]), upto: None },
+        left_out: vec![255],
+        rows: 2,
+        bytes: images.len().try_into().unwrap(),
+    };
+    append(&mut appender, &FrameHeader::Check(check), &images, GroupEnd::Ends);
+    let undecided = |id| Section { schema: SchemaId(id), op: RowOp::Insert, rows: 1, bytes: 2 };
+    let sections = vec![undecided(2), undecided(3)];
+    let rows = RowsHeader { origin: origin(9), audience: Audience::All, sections };
+    let bodies = [image(5, None), image(6, None)].concat();
+    append(&mut appender, &FrameHeader::Rows(rows), &bodies, GroupEnd::Ends);
+    let pending = SchemaRecord::Pending { seen: schema(), unknown: vec![1], before: Some(SchemaId(1)) };
+    let left_out =
+        SchemaRecord::LeftOut { seen: schema(), before: Some(SchemaId(1)), reason: "no answer in 2 s".into() };
+    appender.put_state(&SCHEMA.of_number(2), Some(&encode(&pending).unwrap()));
+    appender.put_state(&SCHEMA.of_number(3), Some(&encode(&left_out).unwrap()));
+    appender.flush_durable().await.unwrap();
+    (wal, appender)
+}
+
+#[tokio::test]
+async fn an_inspection_shows_every_kind_of_frame_with_its_audience() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender) = log_of_format_2(directory.path()).await;
+    let items = items(&wal, &Query { from: Some(6), ..Query::default() });
+    let frames = of_kind(&items, "frame");
+    let changes: Vec<_> = frames.iter().map(|frame| (&frame["audience"], &frame["change"])).collect();
+    let change = |what: &str, detail: &str| json!({"what": what, "table": "shop.users", "detail": detail});
+    let (all, one) = (Value::Null, json!(["local"]));
+    let expected = [
+        (&one, change("replace_begin", "schema 1")),
+        (&one, change("replace_end", "")),
+        (&all, change("gap", "it was renamed")),
+        (&all, change("left_out", "no answer")),
+        (&all, change("snapshot_begun", "of a part")),
+        (&all, change("snapshot_begun", "of every row")),
+        (&one, Value::Null),
+        (&all, Value::Null),
+    ];
+    assert_eq!(changes, expected.iter().map(|(audience, change)| (*audience, change)).collect::<Vec<_>>());
+    let check = json!({
+        "table": "shop.users", "schema": 1, "rows": 2, "bytes": 8, "from_first": false, "to_last": true, "left_out": 1,
+    });
+    assert_eq!(frames[6]["check"], check);
+    let sections: Vec<_> = frames[7]["sections"].as_array().unwrap().iter().map(|section| &section["schema"]).collect();
+    assert_eq!(sections, [&json!(2), &json!(3)]);
+    wal.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_inspection_says_how_each_schema_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender) = log_of_format_2(directory.path()).await;
+    let items = items(&wal, &Query::default());
+    let known: Vec<_> = of_kind(&items, "schema")
+        .iter()
+        .map(|schema| json!([schema["state"], schema["asked"], schema["before"], schema["reason"]]))
+        .collect();
+    let expected = [
+        json!(["known", null, null, null]),
+        json!(["pending", ["name"], 1, null]),
+        json!(["left_out", null, 1, "no answer in 2 s"]),
+    ];
+    assert_eq!(known, expected);
+    wal.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_check_shows_its_keys_and_rows_when_asked_for_and_rows_of_no_known_schema_are_not_decoded() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, _appender) = log_of_format_2(directory.path()).await;
+    let items = items(&wal, &Query { from: Some(12), rows: true, ..Query::default() });
+    let check = &of_kind(&items, "frame")[0]["check"];
+    assert_eq!(check["after"], json!({"id": 2}));
+    assert_eq!(check["left_out_hashes"], json!(["000000000000000000000000000000ff"]));
+    let rows: Vec<_> =
+        of_kind(&items, "row").iter().map(|row| json!([row["op"], row["ordinal"], row["after"]])).collect();
+    let expected = [json!(["check", 0, {"id": 3, "name": "cat"}]), json!(["check", 1, {"id": 4, "name": null}])];
+    assert_eq!(rows, expected);
+    wal.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_with_undecided_schemas_is_sound_and_a_short_check_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender) = log_of_format_2(directory.path()).await;
+    let verdict = verify(&wal.reader()).unwrap();
+    assert_eq!((verdict.findings, verdict.rows), (Vec::new(), 8));
+    let short = image(1, None);
+    let check = CheckHeader {
+        origin: origin(9),
+        audience: Audience::All,
+        table: users(),
+        schema: SchemaId(1),
+        range: KeyRange::default(),
+        left_out: Vec::new(),
+        rows: 2,
+        bytes: short.len().try_into().unwrap(),
+    };
+    append(&mut appender, &FrameHeader::Check(check), &short, GroupEnd::Ends);
+    appender.flush_durable().await.unwrap();
+    let verdict = verify(&wal.reader()).unwrap();
+    assert_eq!(verdict.findings, ["the frame at lsn 14: a section of 2 rows holds 1"]);
     wal.shutdown().await.unwrap();
 }

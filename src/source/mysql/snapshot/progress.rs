@@ -136,6 +136,7 @@ pub fn state_key(table: &TableName) -> Vec<u8> {
 mod tests {
     use super::super::literal::KeyValue;
     use super::*;
+    use crate::model::Charset;
     use crate::source::mysql::schema::{KeyClass, KeyPart};
 
     fn bound(number: u32) -> Bound {
@@ -178,5 +179,53 @@ mod tests {
         }
         assert!(TableProgress::read(b"snapshot/d\0t", &value).is_err());
         assert!(TableProgress::read(&key, &[]).is_err());
+    }
+
+    fn examples() -> Vec<(&'static str, TableProgress)> {
+        let users = || TableName::new("shop", "users");
+        let text = KeyClass::Text { charset: Charset::new("latin1"), collation: "latin1_bin".into() };
+        let classes = [
+            KeyClass::Number,
+            KeyClass::Ordinal,
+            text,
+            KeyClass::Binary,
+            KeyClass::Temporal,
+            KeyClass::Uuid,
+            KeyClass::Inet6,
+            KeyClass::Inet4,
+        ];
+        let part = |(column, class)| KeyPart { column, name: format!("k{column}"), class };
+        let key = ChunkKey { index: "by_all".into(), parts: (0..).zip(classes).map(part).collect() };
+        let values = [
+            KeyValue::Number("-7".into()),
+            KeyValue::Hex("E9".into()),
+            KeyValue::Temporal("2026-11-21".into()),
+            KeyValue::Address("::1".into()),
+        ];
+        let ranges = Ranges { key, last: Bound(values.into()), frontier: None, pending: Vec::new() };
+        let asked = Backfill {
+            where_clause: Some("id > 5".into()),
+            chunk_rows: Some(700),
+            replace: true,
+            may_be_gone: true,
+            ..Backfill::whole(users())
+        };
+        let at = |stage| TableProgress { stage, ..TableProgress::new(Backfill::whole(users())) };
+        vec![
+            ("initial", TableProgress::initial(users())),
+            ("asked", TableProgress::new(asked)),
+            ("in_ranges", in_ranges()),
+            ("by_every_class_of_key", at(Stage::Ranges(ranges))),
+            ("whole", at(Stage::Whole)),
+            ("placed", at(Stage::Placed)),
+            ("done", TableProgress { rows: 300, ..at(Stage::Done) }),
+            ("gone", at(Stage::Gone)),
+            ("begun", at(Stage::Begun)),
+        ]
+    }
+
+    #[test]
+    fn the_progress_of_a_tables_read_is_stored_as_committed() {
+        stored::fixture::check(&examples());
     }
 }

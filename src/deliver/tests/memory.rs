@@ -1,0 +1,296 @@
+//! Sinks in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use wal::{LogId, Lsn};
+
+use crate::codec::frame::{Frame, TableChange};
+use crate::codec::version::{Epoch, FramePlace};
+use crate::error::Failure;
+use crate::model::{Origin, RowCounts, TableName};
+use crate::sink::{HandOver, RoundLimits, Schemas, Sink, StoppedTable, TargetState};
+
+/// What a scripted sink does instead of succeeding.
+pub(super) enum Fault {
+    /// Refuses the write of this LSN once.
+    Write(Lsn, Failure),
+    /// Commits at the target, then loses the answer.
+    AfterCommit(Failure),
+    /// Does not commit.
+    Commit(Failure),
+    /// Never answers a commit.
+    Hangs,
+    /// Commits without this table's rows, and leaves the table out from here on.
+    Stops(TableName),
+    /// Commits, and reports this of the table in place of what it has counted.
+    Reports(TableName, RowCounts),
+    /// Commits, and nothing more: what comes first in the script is of a later round.
+    None,
+}
+
+#[derive(Default)]
+pub(super) struct Target {
+    pub(super) rows: Vec<(Lsn, Vec<u8>)>,
+    /// Ordinals of the rows' sections.
+    pub(super) ordinals: Vec<u32>,
+    pub(super) commits: Vec<Lsn>,
+    /// Ends of rounds, those of failed commits included.
+    pub(super) tried: Vec<Lsn>,
+    pub(super) changes: Vec<TableChange>,
+    pub(super) cursor: Option<(LogId, Lsn)>,
+    pub(super) opened: usize,
+}
+
+pub(super) struct Memory {
+    target: Arc<Mutex<Target>>,
+    faults: VecDeque<Fault>,
+    round: Vec<(Lsn, Vec<u8>, u32)>,
+    /// Rows of the round.
+    taken: BTreeMap<TableName, u64>,
+    settled: Vec<(TableName, RowCounts)>,
+    log: Option<LogId>,
+    kind: (HandOver, RoundLimits),
+    stopped: BTreeMap<TableName, StoppedTable>,
+}
+
+impl Memory {
+    pub(super) fn new(target: &Arc<Mutex<Target>>, faults: VecDeque<Fault>, kind: (HandOver, RoundLimits)) -> Self {
+        Self {
+            target: Arc::clone(target),
+            faults,
+            round: Vec::new(),
+            taken: BTreeMap::new(),
+            settled: Vec::new(),
+            log: None,
+            kind,
+            stopped: BTreeMap::new(),
+        }
+    }
+
+    fn fault(&mut self, is_this: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        if self.faults.front().is_some_and(is_this) { self.faults.pop_front() } else { None }
+    }
+}
+
+#[async_trait]
+impl Sink for Memory {
+    fn hand_over(&self) -> HandOver {
+        self.kind.0
+    }
+
+    fn limits(&self) -> RoundLimits {
+        self.kind.1
+    }
+
+    fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
+        &self.stopped
+    }
+
+    fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
+        std::mem::take(&mut self.settled)
+    }
+
+    async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
+        self.log = Some(log);
+        let mut target = self.target.lock().unwrap();
+        target.opened += 1;
+        Ok(target.cursor.map_or(TargetState::Fresh, |(log, applied)| TargetState::At {
+            log,
+            epoch: Epoch::FIRST,
+            applied,
+        }))
+    }
+
+    fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        if let Some(Fault::Write(_, failure)) =
+            self.fault(|fault| matches!(fault, Fault::Write(at, _) if *at == place.lsn))
+        {
+            return Err(failure);
+        }
+        for (section, body, ordinal) in frame.sections() {
+            let table = schemas.get(section.schema)?.name.clone();
+            *self.taken.entry(table).or_default() += u64::from(section.rows);
+            self.round.push((place.lsn, body.to_vec(), ordinal));
+        }
+        Ok(())
+    }
+
+    fn pending_bytes(&self) -> usize {
+        0
+    }
+
+    async fn spill(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn change(
+        &mut self,
+        _: FramePlace,
+        _: &Origin,
+        change: &TableChange,
+        _: &mut Schemas<'_>,
+    ) -> Result<(), Failure> {
+        self.target.lock().unwrap().changes.push(change.clone());
+        Ok(())
+    }
+
+    async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
+        if matches!(self.faults.front(), Some(Fault::Hangs)) {
+            std::future::pending::<()>().await;
+        }
+        self.target.lock().unwrap().tried.push(end);
+        if let Some(Fault::Commit(failure)) = self.fault(|fault| matches!(fault, Fault::Commit(_))) {
+            return Err(failure);
+        }
+        if let Some(Fault::Stops(table)) = self.fault(|fault| matches!(fault, Fault::Stops(_))) {
+            self.round.clear();
+            self.stopped.insert(table, StoppedTable { since: Lsn::new(1), reason: "it was altered".to_owned() });
+        }
+        let mut settled = Vec::new();
+        for (table, taken) in std::mem::take(&mut self.taken) {
+            let counts = RowCounts { taken, ..RowCounts::default() };
+            let counts = match self.stopped.contains_key(&table) {
+                true => RowCounts { skipped: taken, ..counts },
+                false => RowCounts { acknowledged: taken, ..counts },
+            };
+            settled.push((table, counts));
+        }
+        if let Some(Fault::Reports(table, counts)) = self.fault(|fault| matches!(fault, Fault::Reports(..))) {
+            settled.retain(|(name, _)| *name != table);
+            settled.push((table, counts));
+        }
+        self.fault(|fault| matches!(fault, Fault::None));
+        let mut target = self.target.lock().unwrap();
+        for (lsn, body, ordinal) in self.round.drain(..) {
+            target.rows.push((lsn, body));
+            target.ordinals.push(ordinal);
+        }
+        target.commits.push(end);
+        target.cursor = self.log.map(|log| (log, end));
+        drop(target);
+        if let Some(Fault::AfterCommit(failure)) = self.fault(|fault| matches!(fault, Fault::AfterCommit(_))) {
+            return Err(failure);
+        }
+        self.settled.append(&mut settled);
+        Ok(())
+    }
+
+    async fn rollback(&mut self) {
+        self.round.clear();
+        self.taken.clear();
+    }
+
+    async fn close(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// A [`Memory`] that stores a round while rows of the next one are taken.
+pub(super) struct Overlapping {
+    memory: Memory,
+    /// End and content of the round on its way.
+    sent: Option<Sent>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+struct Sent {
+    end: Lsn,
+    round: Vec<(Lsn, Vec<u8>, u32)>,
+    taken: BTreeMap<TableName, u64>,
+}
+
+/// What an [`Overlapping`] met.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Rows of the next round that had been taken when a round settled.
+    pub(super) ahead: Vec<usize>,
+    /// Per change: its LSN, whether a round was on its way, and what had been committed.
+    pub(super) changes: Vec<(Lsn, bool, Vec<Lsn>)>,
+}
+
+impl Overlapping {
+    pub(super) fn new(memory: Memory, seen: &Arc<Mutex<Seen>>) -> Self {
+        Self { memory, sent: None, seen: Arc::clone(seen) }
+    }
+}
+
+#[async_trait]
+impl Sink for Overlapping {
+    fn hand_over(&self) -> HandOver {
+        self.memory.hand_over()
+    }
+
+    fn limits(&self) -> RoundLimits {
+        self.memory.limits()
+    }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
+
+    fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
+        self.memory.take_counts()
+    }
+
+    async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
+        assert!(self.sent.is_none() && self.memory.round.is_empty(), "a failed round was not forgotten");
+        self.memory.open(log).await
+    }
+
+    fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        self.memory.write(place, frame, schemas)
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.memory.pending_bytes()
+    }
+
+    async fn spill(&mut self) -> Result<(), Failure> {
+        self.memory.spill().await
+    }
+
+    async fn change(
+        &mut self,
+        place: FramePlace,
+        _: &Origin,
+        _: &TableChange,
+        _: &mut Schemas<'_>,
+    ) -> Result<(), Failure> {
+        let commits = self.memory.target.lock().unwrap().commits.clone();
+        self.seen.lock().unwrap().changes.push((place.lsn, self.sent.is_some(), commits));
+        Ok(())
+    }
+
+    async fn commit(&mut self, _: Lsn) -> Result<(), Failure> {
+        panic!("a sink that overlaps is sent its rounds")
+    }
+
+    async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
+        let round = std::mem::take(&mut self.memory.round);
+        let taken = std::mem::take(&mut self.memory.taken);
+        assert!(self.sent.replace(Sent { end, round, taken }).is_none(), "two rounds are on their way");
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), Failure> {
+        let Sent { end, round, taken } = self.sent.take().unwrap();
+        let next = std::mem::replace(&mut self.memory.round, round);
+        let next_taken = std::mem::replace(&mut self.memory.taken, taken);
+        self.seen.lock().unwrap().ahead.push(next.len());
+        let done = self.memory.commit(end).await;
+        self.memory.round = next;
+        self.memory.taken = next_taken;
+        done
+    }
+
+    async fn rollback(&mut self) {
+        self.sent = None;
+        self.memory.rollback().await;
+    }
+
+    async fn close(&mut self) -> Result<(), Failure> {
+        self.memory.close().await
+    }
+}
