@@ -383,7 +383,7 @@ impl<'a> Frame<'a> {
     /// The sections with their bodies, in source order, each with the ordinal of its first row; empty for a frame without
     /// rows. Sections that were [left out](Frame::leave_out) do not come, but their rows keep their ordinals.
     pub fn sections(&self) -> Sections<'_, 'a> {
-        Sections { sections: self.described().iter(), left_out: &self.left_out, rest: self.body, ordinal: 0 }
+        Sections { described: self.described().iter(), left_out: &self.left_out, rest: self.body, ordinal: 0 }
     }
 
     /// Leaves out the sections of a schema from here on.
@@ -411,7 +411,7 @@ impl<'a> Frame<'a> {
 /// Iterator of [`Frame::sections`].
 #[derive(Debug)]
 pub struct Sections<'h, 'a> {
-    sections: std::slice::Iter<'h, Section>,
+    described: std::slice::Iter<'h, Section>,
     left_out: &'h [SchemaId],
     rest: &'a [u8],
     ordinal: u32,
@@ -422,7 +422,7 @@ impl<'a> Iterator for Sections<'_, 'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let section = *self.sections.next()?;
+            let section = *self.described.next()?;
             // `decode` has checked that the lengths add up to the body.
             let (body, rest) = self.rest.split_at_checked(usize::try_from(section.bytes).ok()?)?;
             self.rest = rest;

@@ -20,13 +20,13 @@ pub struct Doubt {
 /// What is wrong with the counts of one table in one round. `delivered` are the rows that the sink was handed; `complete` says whether
 /// the sink had every row of the table during the whole round.
 pub(super) fn judge(delivered: u64, reported: &RowCounts, complete: bool) -> Option<String> {
-    let RowCounts { taken, acknowledged, netted, split, unmatched, skipped, .. } = *reported;
+    let RowCounts { taken, acknowledged, netted, split, unmatched, skipped, recovered } = *reported;
     if taken != delivered {
         return Some(format!("{delivered} row changes were delivered and the sink took {taken}"));
     }
     if !reported.balance() {
         return Some(format!(
-            "of {taken} row changes taken the target acknowledged {acknowledged}, with {netted} netted, {split} split and {skipped} skipped"
+            "of {taken} row changes taken the target acknowledged {acknowledged}, with {netted} netted, {split} split, {skipped} skipped and {recovered} recovered"
         ));
     }
     if complete && unmatched > 0 {
@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(judge(5, &reported, false).unwrap(), "5 row changes were delivered and the sink took 4");
         assert_eq!(judge(3, &reported, false).unwrap(), "3 row changes were delivered and the sink took 4");
         let reported = RowCounts { taken: 4, acknowledged: 3, split: 1, ..RowCounts::default() };
-        let why = "of 4 row changes taken the target acknowledged 3, with 0 netted, 1 split and 0 skipped";
+        let why = "of 4 row changes taken the target acknowledged 3, with 0 netted, 1 split, 0 skipped and 0 recovered";
         assert_eq!(judge(4, &reported, false).unwrap(), why);
     }
 

@@ -43,10 +43,7 @@ pub(super) fn first_undecided(
     catalog: &mut Catalog,
 ) -> Result<Option<Undecided>, Failure> {
     let mut pending = |id: SchemaId| -> Result<Option<Undecided>, Failure> {
-        Ok(match catalog.pending(id)? {
-            Some(seen) => Some(Undecided { id, table: seen.name.clone(), lsn }),
-            None => None,
-        })
+        Ok(catalog.pending(id)?.map(|seen| Undecided { id, table: seen.name.clone(), lsn }))
     };
     match header {
         FrameHeader::Rows(rows) => {

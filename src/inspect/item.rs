@@ -130,7 +130,7 @@ pub struct FrameItem {
     pub change: Option<ChangeItem>,
     /// Rows for a sink to compare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub check: Option<CheckItem>,
+    pub check: Option<Box<CheckItem>>,
 }
 
 /// A run of rows of one kind.

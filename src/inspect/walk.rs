@@ -164,7 +164,7 @@ impl Frames<'_> {
                     return Ok(true);
                 }
                 let resolved = self.catalog.resolve(header.schema)?;
-                check = Some(check_item(header, resolved.schema(), self.rows)?);
+                check = Some(Box::new(check_item(header, resolved.schema(), self.rows)?));
             }
         }
         let origin = decoded.header.origin();
@@ -192,13 +192,13 @@ impl Frames<'_> {
 
     fn frame_rows(&mut self, frame: &FrameRef<'_>, decoded: &Frame<'_>) -> Result<bool, Failure> {
         for (section, body, first) in decoded.sections() {
-            let rows = Rows { schema: section.schema, op: Some(section.op), rows: section.rows, first };
+            let rows = Rows { schema: section.schema, op: Some(section.op), count: section.rows, first };
             if !self.images(frame, &rows, body)? {
                 return Ok(false);
             }
         }
         let Some((check, body)) = decoded.check() else { return Ok(true) };
-        self.images(frame, &Rows { schema: check.schema, op: None, rows: check.rows, first: 0 }, body)
+        self.images(frame, &Rows { schema: check.schema, op: None, count: check.rows, first: 0 }, body)
     }
 
     /// The rows of a run, as far as their schema is known.
@@ -217,7 +217,7 @@ impl Frames<'_> {
             rest = rest.get(length..).unwrap_or_default();
             Ok(Some(values))
         };
-        for ordinal in rows.first..rows.first.saturating_add(rows.rows) {
+        for ordinal in rows.first..rows.first.saturating_add(rows.count) {
             let (before, after) = match rows.op {
                 None | Some(RowOp::Insert | RowOp::Snapshot) => (None, image()?),
                 Some(RowOp::Delete) => (image()?, None),
@@ -249,7 +249,7 @@ struct Rows {
     schema: SchemaId,
     /// What happened to them; `None` for rows to compare.
     op: Option<RowOp>,
-    rows: u32,
+    count: u32,
     /// Ordinal of the first.
     first: u32,
 }

@@ -8,13 +8,18 @@
 //! - Then any number of rounds: [`Sink::write`] and [`Sink::change`] in log order, closed by one [`Sink::commit`].
 //!   Nothing of a round may become visible before its commit, except to a sink that has no transactions ([`HandOver::RecordedBatches`]);
 //!   a round always ends at the end of a source transaction.
-//! - A sink that [overlaps](Sink::overlaps) is told to [`Sink::send`] a round and to [`Sink::settle`] it later, which together are the
+//! - A sink that [overlaps](Sink::overlaps) has to [`Sink::send`] a round and to [`Sink::settle`] it later, which together are the
 //!   commit; rows of the next round come in between, of which nothing may be stored before the round before it has settled.
 //! - When `commit(end)` returns, every change up to `end` is durable at the target against power loss, and a target
 //!   with transactions holds `end` as its cursor, stored in the same transaction: the log is trimmed on that word.
 //! - After an error, or on shutdown inside a round, the loop drops the round: [`Sink::rollback`], then `open`, then the
 //!   changes after the cursor again. A sink with [`HandOver::RecordedBatches`] gets the same rounds with the same bounds
 //!   again; versions ([`crate::codec::version::row_version`]) make applying twice applying once.
+//! - A sink gets what it has to act on: no frame for other sinks, no mark, no end of a replace, no gap and no left-out table. Every
+//!   schema id that reaches it is known. Rows under an id that could not be known do not come ([`Frame::sections`] passes them over), and
+//!   a change that comes from such an id comes from the last one before it that was known.
+//! - Rows are counted on both sides. A sink counts what it takes from a frame, and what its target reports of it ([`Sink::take_counts`]); the
+//!   loop counts what it hands over. Where the two differ, or the sink's own counts do not balance, the table is read again with replace.
 //! - What is wrong with one table need not stop the sink: it may stop that table alone ([`Sink::stopped`]). The stop is durable at the
 //!   target before the commit that leaves out the table's rows returns; the table comes back with [`TableChange::ReplaceBegin`].
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
@@ -43,7 +48,7 @@ use crate::telemetry::BatchesLive;
 /// How a sink's cursor and rows come to agree after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandOver {
-    /// The cursor stands in the target, in the transaction of the rows.
+    /// The cursor is in the target, in the transaction of the rows.
     TargetTransaction,
     /// The bounds of every round are durable in the log before it is written, so that a retry is the same round.
     RecordedBatches,
@@ -76,7 +81,7 @@ pub struct RoundLimits {
     pub age: Duration,
     /// Time since its first frame for which a round waits for more when there is nothing more to read.
     pub linger: Duration,
-    /// Bytes that the sink may hold of a source transaction that is larger than a round, before it is told to spill.
+    /// Bytes that the sink may hold of a source transaction that is larger than a round, before it has to spill.
     pub spill_bytes: usize,
 }
 
@@ -99,7 +104,7 @@ impl Default for RoundLimits {
 pub struct StoppedTable {
     /// Changes from this LSN on are left out; those before it may be there or not.
     pub since: Lsn,
-    /// The error, with the way out.
+    /// The error, with the remedy.
     pub reason: String,
 }
 
@@ -150,8 +155,12 @@ pub trait Sink: Send {
         &NONE
     }
 
-    /// What became of the rows of the rounds that have settled since the last call, by table. The sink counts `taken` while it
-    /// takes rows out of a frame, and the rest from what the target reports.
+    /// What became of the rows of the rounds that have settled since the last call, by table of the source. The sink counts `taken` while
+    /// it takes rows out of a frame, and the rest from what the target reports; each round balances
+    /// ([`RowCounts::balance`]). Called after each settled round. What a round counted that failed is forgotten with it
+    /// ([`Sink::rollback`]): the loop counts it again, from the log if the target turns out to have it.
+    ///
+    /// `unmatched` is of copies that hold the current rows. A history has no row to find, and a target that does not say leaves it 0.
     fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
         Vec::new()
     }
@@ -174,12 +183,13 @@ pub trait Sink: Send {
         true
     }
 
-    /// Makes ready for rows of a schema, which frame `lsn` is the first to have.
+    /// Prepares for rows of a schema, which frame `lsn` is the first to have.
     async fn learn(&mut self, _lsn: Lsn, _schema: SchemaId, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// Takes the rows of one frame ([`FrameHeader::Rows`](crate::codec::frame::FrameHeader::Rows)).
+    /// Takes the rows of one frame ([`FrameHeader::Rows`](crate::codec::frame::FrameHeader::Rows)): its [sections](Frame::sections), and
+    /// not what its header lists.
     fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure>;
 
     /// Bytes held in memory by [`Sink::write`] since the last commit or spill.

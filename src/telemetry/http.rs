@@ -19,8 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::metrics::Exporter;
-use super::{Reporter, SinkPhase, SnapshotPhase, SourcePhase, Status};
+use super::{Exporter, Reporter, SinkPhase, SnapshotPhase, SourcePhase, Status};
 use crate::error::Failure;
 
 /// Requests come from machines: one that takes longer for its headers holds a connection for nothing.

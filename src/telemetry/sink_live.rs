@@ -1,0 +1,250 @@
+//! The live state of one sink.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use wal::Lsn;
+
+use super::lock;
+use crate::model::{SchemaId, SinkRows, TableName};
+
+/// What a sink is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkPhase {
+    /// Opening the target.
+    Opening,
+    /// Applying, or idle with nothing to apply.
+    Running,
+    /// An error that is tried again.
+    Retrying,
+    /// Stopped on request, or done.
+    Stopped,
+    /// Stopped by an error.
+    Failed,
+    /// It lost its claim on a full log and needs a new snapshot.
+    Detached,
+}
+
+impl SinkPhase {
+    /// Every phase.
+    pub const ALL: [Self; 6] =
+        [Self::Opening, Self::Running, Self::Retrying, Self::Stopped, Self::Failed, Self::Detached];
+
+    /// The word used in `status`, metrics and docs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Detached => "detached",
+        }
+    }
+}
+
+/// One sink's live state.
+#[derive(Debug)]
+pub struct SinkLive {
+    /// Name of the sink and of its cursor.
+    pub name: String,
+    /// Type as the configuration spells it.
+    pub kind: &'static str,
+    inner: Mutex<(SinkPhase, Option<String>)>,
+    delivered: AtomicU64,
+    applied: AtomicU64,
+    applied_commit_micros: AtomicI64,
+    errors: AtomicU64,
+    passed_over: AtomicU64,
+    waiting: Mutex<Option<WaitingLive>>,
+    tables: Mutex<BTreeMap<TableName, SinkTableLive>>,
+    stopped: Mutex<Vec<StoppedTableLive>>,
+    batches: Mutex<BTreeMap<TableName, BatchesLive>>,
+}
+
+/// What sending the batches of one table took, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BatchesLive {
+    /// Batches acknowledged.
+    pub batches: u64,
+    /// Rows in them, as the target counts.
+    pub rows: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Seconds from the first byte to the acknowledgement, in all.
+    pub seconds: f64,
+    /// Active parts of the table at the target, as last asked.
+    pub parts: Option<u64>,
+}
+
+/// What became of one table at a sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkTableLive {
+    /// Its rows.
+    pub rows: SinkRows,
+    /// Why it may not be here what it is at the source.
+    pub doubt: Option<String>,
+}
+
+/// A schema that a sink waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingLive {
+    /// The table.
+    pub table: TableName,
+    /// The schema that the source is still asked for.
+    pub schema: SchemaId,
+    /// The frame that waits.
+    pub lsn: Lsn,
+    /// Since when, microseconds since the epoch.
+    pub since_micros: i64,
+}
+
+/// A table that a sink leaves out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedTableLive {
+    /// The table.
+    pub table: TableName,
+    /// Its changes from here on are left out.
+    pub since: Lsn,
+    /// The error, with the way out.
+    pub reason: String,
+}
+
+impl SinkLive {
+    /// A sink that has not been opened.
+    pub fn new(name: impl Into<String>, kind: &'static str) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            inner: Mutex::new((SinkPhase::Opening, None)),
+            delivered: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            applied_commit_micros: AtomicI64::new(0),
+            errors: AtomicU64::new(0),
+            passed_over: AtomicU64::new(0),
+            waiting: Mutex::new(None),
+            tables: Mutex::new(BTreeMap::new()),
+            stopped: Mutex::new(Vec::new()),
+            batches: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// A change of phase, with the error behind it.
+    pub fn phase(&self, phase: SinkPhase, error: Option<String>) {
+        *lock(&self.inner) = (phase, error);
+    }
+
+    /// The phase and the error behind it.
+    pub fn state(&self) -> (SinkPhase, Option<String>) {
+        lock(&self.inner).clone()
+    }
+
+    /// A round failed.
+    pub fn failed(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Rounds that failed.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    /// The sink has taken everything up to here.
+    pub fn delivered(&self, lsn: Lsn) {
+        self.delivered.store(lsn.raw(), Ordering::Relaxed);
+    }
+
+    /// Everything up to here is durable at the target; with the commit time of the last transaction, microseconds since the epoch.
+    pub fn applied(&self, lsn: Lsn, commit_micros: Option<i64>) {
+        self.applied.store(lsn.raw(), Ordering::Relaxed);
+        if let Some(commit_micros) = commit_micros {
+            self.applied_commit_micros.store(commit_micros, Ordering::Relaxed);
+        }
+    }
+
+    /// Last LSN applied.
+    pub fn applied_lsn(&self) -> Lsn {
+        Lsn::new(self.applied.load(Ordering::Relaxed))
+    }
+
+    /// Last LSN delivered.
+    pub fn delivered_lsn(&self) -> Lsn {
+        Lsn::new(self.delivered.load(Ordering::Relaxed))
+    }
+
+    /// Commit time of the last transaction applied, microseconds since the epoch; 0: none in this run.
+    pub fn applied_commit_micros(&self) -> i64 {
+        self.applied_commit_micros.load(Ordering::Relaxed)
+    }
+
+    /// A frame changed nothing here: it is for other sinks, or of a kind that no sink acts on.
+    pub fn passed_over(&self) {
+        self.passed_over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frames passed over.
+    pub fn frames_passed_over(&self) -> u64 {
+        self.passed_over.load(Ordering::Relaxed)
+    }
+
+    /// It waits for a schema, or no longer.
+    pub fn waits(&self, waiting: Option<WaitingLive>) {
+        *lock(&self.waiting) = waiting;
+    }
+
+    /// What it waits for.
+    pub fn waiting(&self) -> Option<WaitingLive> {
+        lock(&self.waiting).clone()
+    }
+
+    /// Sets what became of a table's rows, and why the table is in doubt if it is.
+    pub fn table(&self, table: &TableName, rows: SinkRows, doubt: Option<&str>) {
+        let shown = SinkTableLive { rows, doubt: doubt.map(str::to_owned) };
+        let mut all = lock(&self.tables);
+        match all.get_mut(table) {
+            Some(known) => *known = shown,
+            None => drop(all.insert(table.clone(), shown)),
+        }
+    }
+
+    /// The tables, over all runs once the loop has loaded the stored counters.
+    pub fn tables(&self) -> BTreeMap<TableName, SinkTableLive> {
+        lock(&self.tables).clone()
+    }
+
+    /// Sets the tables from the log: rows, and the doubt.
+    pub fn load_tables(&self, tables: impl IntoIterator<Item = (TableName, SinkRows, Option<String>)>) {
+        let shown = tables.into_iter().map(|(table, rows, doubt)| (table, SinkTableLive { rows, doubt }));
+        *lock(&self.tables) = shown.collect();
+    }
+
+    /// Sets the tables that are left out.
+    pub fn stopped(&self, tables: impl IntoIterator<Item = (TableName, Lsn, String)>) {
+        let tables = tables.into_iter().map(|(table, since, reason)| StoppedTableLive { table, since, reason });
+        *lock(&self.stopped) = tables.collect();
+    }
+
+    /// Adds to what sending took; a number of parts replaces the last one.
+    pub fn sent(&self, table: &TableName, batch: BatchesLive) {
+        let mut all = lock(&self.batches);
+        let total = all.entry(table.clone()).or_default();
+        total.batches += batch.batches;
+        total.rows += batch.rows;
+        total.bytes += batch.bytes;
+        total.seconds += batch.seconds;
+        total.parts = batch.parts.or(total.parts);
+    }
+
+    /// What sending took, by table.
+    pub fn batches(&self) -> BTreeMap<TableName, BatchesLive> {
+        lock(&self.batches).clone()
+    }
+
+    /// The tables that are left out.
+    pub fn stopped_tables(&self) -> Vec<StoppedTableLive> {
+        lock(&self.stopped).clone()
+    }
+}
