@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
+use replicator::codec::stored::{self, LOG_FORMAT, LogFormat};
 use replicator::control::{BackfillTaken, ControlServer, Daemon};
 use replicator::telemetry::{Live, Reporter, SinkLive, SinkPhase};
 use tempfile::TempDir;
@@ -55,6 +56,7 @@ impl Shell {
 async fn make_log(directory: &Path, payload: &[u8]) -> Wal {
     let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20)).unwrap();
     wal.create_cursor("local", Lsn::ZERO).await.unwrap();
+    appender.put_state(stored::FORMAT.key(), Some(&stored::encode(&LogFormat(LOG_FORMAT)).unwrap()));
     appender.append(&[payload], GroupEnd::Ends).unwrap();
     appender.flush_durable().await.unwrap();
     wal
@@ -184,7 +186,7 @@ async fn verify_exits_1_when_it_finds_something() {
     make_log(&shell.path("log"), b"no frame").await.shutdown().await.unwrap();
     let (code, text, stderr) = shell.run(&["wal", "verify"]);
     assert_eq!((code, stderr.as_str()), (1, "error: the log is damaged in 1 place\n"));
-    assert!(text.starts_with("the frame at lsn 1: frame has format 110, this version reads 1\n"), "{text}");
+    assert!(text.starts_with("the frame at lsn 1: frame has format 110, this version reads 2\n"), "{text}");
     let (code, json, _) = shell.run(&["wal", "verify", "--json", "--path", "log"]);
     let verdict: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &verdict["frames"], verdict["findings"].as_array().unwrap().len()), (1, &1.into(), 1));
