@@ -170,14 +170,15 @@ impl<L: Log> Core<L> {
 
     /// Decides that a pending id cannot be known: its rows are left out, and the table is read again.
     fn leave_out(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
-        let Pending { id, table, seen, before, lsn, .. } = pending;
+        let Pending { id, table, seen, before, .. } = pending;
         warn!(table = %seen.name, %why, "rows of a table are left out, and it is read again");
         let record = SchemaRecord::LeftOut {
             seen: TableSchema::clone(&seen),
             before: before.as_ref().map(|before| before.id),
             reason: why.to_owned(),
         };
-        self.waiting.decided.push(Decided { lsn, records: vec![(SCHEMA.of_number(id.0), encode(&record)?)] });
+        // Stored once the doubt is durable: a crash between them would leave the rows out, and nothing would bring them again.
+        self.group.decided.push((SCHEMA.of_number(id.0), encode(&record)?));
         let definition = self.redefine(table);
         if definition.current.as_ref().is_some_and(|current| current.id == id) {
             definition.current = before;

@@ -24,7 +24,7 @@ use self::place::WaitingChunk;
 use super::frames::FRAME_BYTES;
 use super::group::{OpenGroup, RolledBack};
 use super::ledger::{Boundary, Changes, Ledger, Log};
-use super::pending::{AskId, Pending, Waiting};
+use super::pending::{AskId, Decided, Pending, Waiting};
 use super::state::{self, Counts, Reread};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
@@ -520,6 +520,10 @@ impl<L: Log> Core<L> {
         }
         let now = self.now;
         self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
+        if !self.group.decided.is_empty() {
+            let records = std::mem::take(&mut self.group.decided);
+            self.waiting.decided.push(Decided { lsn, records });
+        }
         self.group.clear();
         for (table, counts) in unbalanced {
             let name = &self.tables.at(table).name;
