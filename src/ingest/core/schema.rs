@@ -199,6 +199,13 @@ impl<L: Log> Core<L> {
         !definition.steps.is_empty() || definition.reread || definition.typed.has_guesses()
     }
 
+    /// A statement about the table was read: the answer to a question that is under way may be of an earlier definition.
+    pub(super) fn outdate_question(&mut self, table: usize) {
+        if let Some(asked) = self.waiting.asked.get_mut(&table) {
+            asked.stale = true;
+        }
+    }
+
     /// Asks the server for the table's definition. One question at a time: what is asked while one is under way is asked again
     /// after its answer.
     pub(super) fn ask(&mut self, table: usize) {
