@@ -33,6 +33,12 @@ pub(super) struct OpenGroup {
     pub(super) rereads: Vec<Reread>,
     /// Schema ids that the group uses before they are known.
     pub(super) pending: Vec<Pending>,
+    /// Records to be stored once the group is durable.
+    pub(super) decided: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The last frame of the rows that `decided` is about.
+    pub(super) decided_rows: wal::Lsn,
+    /// The re-reads of a group that has such records, as it stores them.
+    pub(super) reread_records: Vec<(Vec<u8>, Vec<u8>)>,
     savepoints: Vec<(String, Mark)>,
     /// Set when a savepoint could not be cut back to: the rest of the group is read and left out.
     dropped: bool,
@@ -57,6 +63,9 @@ impl OpenGroup {
             discards: Vec::new(),
             rereads: Vec::new(),
             pending: Vec::new(),
+            decided: Vec::new(),
+            decided_rows: wal::Lsn::ZERO,
+            reread_records: Vec::new(),
             savepoints: Vec::new(),
             dropped: false,
         }
@@ -84,6 +93,9 @@ impl OpenGroup {
         self.discards.clear();
         self.rereads.clear();
         self.pending.clear();
+        self.decided.clear();
+        self.decided_rows = wal::Lsn::ZERO;
+        self.reread_records.clear();
         self.savepoints.clear();
         self.dropped = false;
     }

@@ -211,6 +211,7 @@ impl<L: Log> Core<L> {
         let (old, new) = (self.tables.index(from), self.tables.index(to));
         self.check_description(old, origin, |_| Touched::Moved);
         let moved = self.definition(old).clone();
+        self.outdate_question(old);
         self.redefine(old).forget();
         let Some(current) = moved.current.clone() else {
             self.set_typed(new, moved.typed);
@@ -284,6 +285,7 @@ impl<L: Log> Core<L> {
         self.check_description(table, origin, |_| Touched::Moved);
         self.set_fate(table, Fate::Gone);
         let known = self.definition(table).current.is_some();
+        self.outdate_question(table);
         self.redefine(table).forget();
         if known { self.change(origin, TableChange::Drop { table: name.clone() }) } else { Ok(()) }
     }

@@ -70,6 +70,7 @@ fn transcript(mut decoder: Decoder, events: &[Vec<u8>]) -> Result<String, Failur
             Item::Begin => writeln!(text, "{name}: begin"),
             Item::Commit => writeln!(text, "{name}: commit"),
             Item::Rollback => writeln!(text, "{name}: rollback"),
+            Item::CutOff => writeln!(text, "{name}: cut off"),
             Item::Heartbeat => writeln!(text, "{name}: heartbeat"),
             Item::Filtered { bytes } => writeln!(text, "{name}: filtered, {bytes} bytes"),
             Item::Schema { slot, schema } => {
