@@ -178,7 +178,7 @@ fn a_file_that_ends_inside_a_transaction_rolls_it_back_and_keeps_the_position() 
     for event in &cut {
         last = format!("{:?}", decoder.decode(&RawEvent::parse(event).unwrap()).unwrap());
     }
-    assert_eq!(last, "Rollback");
+    assert_eq!(last, "CutOff");
     assert!(decoder.at_boundary());
     assert_eq!(decoder.position().gtid, "");
 }
