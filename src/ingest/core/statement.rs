@@ -9,7 +9,7 @@
 
 use tracing::warn;
 
-use super::Core;
+use super::{Action, Core};
 use crate::codec::frame::TableChange;
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
@@ -229,6 +229,10 @@ impl<L: Log> Core<L> {
         definition.key_unknown = moved.key_unknown;
         definition.cut_back = moved.cut_back;
         definition.typed = moved.typed;
+        if moved.cut_back {
+            // Under the old name there is no such table any more.
+            self.actions.push(Action::AskEngine { table: to.clone() });
+        }
         if self.unfinished.get(from).copied().unwrap_or(false) || self.is_asked(from) {
             self.reread(to, true, "it was renamed while its snapshot was being taken");
         }
