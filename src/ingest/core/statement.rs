@@ -212,6 +212,10 @@ impl<L: Log> Core<L> {
         self.outdate_question(old);
         self.redefine(old).forget();
         let Some(current) = moved.current.clone() else {
+            if moved.reread {
+                // Its schema was left out. What the sinks may have of it is of no use to a read under the new name.
+                self.change(origin, TableChange::Drop { table: from.clone() })?;
+            }
             self.set_typed(new, moved.typed);
             self.redefine(new);
             self.reread(to, true, "it was renamed before its schema was known");
@@ -255,7 +259,9 @@ impl<L: Log> Core<L> {
         let table = self.tables.index(name);
         self.group.discard_windows(table);
         self.check_description(table, origin, |_| Touched::Moved)?;
-        let known = self.definition(table).current.is_some();
+        // A table whose first schema was left out may have come to the sinks by a rename.
+        let definition = self.definition(table);
+        let known = definition.current.is_some() || definition.reread;
         self.outdate_question(table);
         self.redefine(table).forget();
         if known { self.change(origin, TableChange::Drop { table: name.clone() }) } else { Ok(()) }
