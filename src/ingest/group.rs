@@ -36,6 +36,8 @@ pub(super) struct OpenGroup {
     /// Records to be stored once the group is durable.
     pub(super) decided: Vec<(Vec<u8>, Vec<u8>)>,
     savepoints: Vec<(String, Mark)>,
+    /// Tables whose rows were taken back to a savepoint.
+    cut_back: Vec<usize>,
     /// Set when a savepoint could not be cut back to: the rest of the group is read and left out.
     dropped: bool,
 }
@@ -61,6 +63,7 @@ impl OpenGroup {
             pending: Vec::new(),
             decided: Vec::new(),
             savepoints: Vec::new(),
+            cut_back: Vec::new(),
             dropped: false,
         }
     }
@@ -89,6 +92,7 @@ impl OpenGroup {
         self.pending.clear();
         self.decided.clear();
         self.savepoints.clear();
+        self.cut_back.clear();
         self.dropped = false;
     }
 
@@ -156,8 +160,7 @@ impl OpenGroup {
         self.savepoints.retain(|(there, _)| !super::lineage::same(there, name));
     }
 
-    /// Takes back what was done since a savepoint; without one of that name, since the group's begin. Returns the tables whose rows
-    /// were taken back.
+    /// Takes back what was done since a savepoint; without one of that name, since the group's begin.
     ///
     /// Where frames have left since, the whole group is dropped: the caller aborts it at the ledger, and what is still to come
     /// of it is left out.
@@ -176,16 +179,22 @@ impl OpenGroup {
         let differs = |(table, now): (&usize, &Counts)| counts.get(table).is_none_or(|then| then != now);
         let tables: Vec<usize> = self.counts.iter().filter(|entry| differs(*entry)).map(|(table, _)| *table).collect();
         if tables.is_empty() {
-            return RolledBack::Cut(tables);
+            return RolledBack::Cut;
         }
         let frames = frames.unwrap_or_else(|| Frames::new(0).mark());
         if !self.dropped && self.frames.cut_back(frames) {
             self.counts = counts;
             self.keys.truncate(keys);
-            return RolledBack::Cut(tables);
+            self.cut_back.extend(tables);
+            return RolledBack::Cut;
         }
         self.dropped = true;
         RolledBack::Dropped
+    }
+
+    /// Tables whose rows were taken back to a savepoint. Their engines are asked whether they did that, however the group ends.
+    pub(super) fn take_cut_back(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.cut_back)
     }
 
     /// Whether the rest of the group is left out.
@@ -196,12 +205,14 @@ impl OpenGroup {
     /// The group was aborted at the ledger: only what has to be known of it at its end is left. Its rows were read, and are not in
     /// the log.
     pub(super) fn keep_only_doubts(&mut self) {
+        let cut_back = self.take_cut_back();
         let mut touched = std::mem::take(&mut self.counts);
         for counts in touched.values_mut() {
             *counts = Counts { read: counts.read, left_out: counts.read, ..Counts::default() };
         }
         self.clear();
         self.counts = touched;
+        self.cut_back = cut_back;
         self.dropped = true;
     }
 }
@@ -209,8 +220,8 @@ impl OpenGroup {
 /// What rolling back to a savepoint came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RolledBack {
-    /// The group is as it was; rows of these tables were taken back.
-    Cut(Vec<usize>),
+    /// The group is as it was at the savepoint.
+    Cut,
     /// Frames have left: the group is dropped as a whole.
     Dropped,
 }
