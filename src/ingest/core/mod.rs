@@ -459,6 +459,8 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When the log is out of service.
     pub fn commit(&mut self, at: Boundary<'_>, origin: &Origin, gtid: &Gtid) -> Result<(), Failure> {
+        let cut_back = self.group.take_cut_back();
+        self.ask_engines(&cut_back);
         self.end_group(origin, Some((at, gtid)))?;
         self.passed()
     }
@@ -544,7 +546,8 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When the log is out of service.
     pub fn roll_back(&mut self, at: Boundary<'_>, origin: &Origin, gtid: Option<&Gtid>) -> Result<(), Failure> {
-        let touched: Vec<usize> = self.group.touched().collect();
+        let mut touched = self.group.take_cut_back();
+        touched.extend(self.group.touched());
         if is_on(Mutant::CountersKeptOnRollback) {
             for (table, counts) in self.group.counts() {
                 self.tables.count(table, Counts { appended: counts.read, ..counts });
@@ -565,7 +568,7 @@ impl<L: Log> Core<L> {
     fn roll_back_to(&mut self, name: &str) -> Result<(), Failure> {
         let before: Vec<usize> = self.group.touched().collect();
         match self.group.roll_back_to(name) {
-            RolledBack::Cut(tables) => self.ask_engines(&tables),
+            RolledBack::Cut => {}
             RolledBack::Dropped => {
                 self.ledger.abort()?;
                 self.group.keep_only_doubts();
