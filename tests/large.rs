@@ -49,7 +49,7 @@ async fn connect(server: &Server) -> Conn {
 }
 
 /// The peak of a process's resident memory, as the kernel counts it (`VmHWM` in proc(5)).
-fn peak_memory_mb(daemon: &Daemon) -> u64 {
+pub(crate) fn peak_memory_mb(daemon: &Daemon) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024

@@ -75,8 +75,12 @@ pub(super) struct Early {
 pub(super) struct Decided {
     /// Stored once this is durable.
     pub(super) lsn: Lsn,
+    /// The last frame of the rows that it is about.
+    pub(super) rows: Lsn,
     /// Keys and values.
     pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Re-reads that are stored with them if the log is full, so that their own group cannot become durable.
+    pub(super) rereads: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Everything that waits for an answer or for its group.

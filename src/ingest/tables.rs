@@ -141,19 +141,31 @@ impl Tables {
         let mut tables = Self { next_revision: 1, ..Self::default() };
         let mut schemas: HashMap<SchemaId, Arc<TableSchema>> = HashMap::new();
         let mut pending = Vec::new();
+        let mut left_out: HashMap<SchemaId, Option<SchemaId>> = HashMap::new();
         for (id, record) in all_schemas(state)? {
             tables.next_schema = tables.next_schema.max(id.0);
             let schema = Arc::new(record.schema().clone());
             let index = tables.index(&schema.name);
             tables.of_schema.insert(id, index);
             schemas.insert(id, schema);
-            if let SchemaRecord::Pending { seen, unknown, before } = record {
-                pending.push(StoredPending { id, seen, unknown, before });
+            match record {
+                SchemaRecord::Known(_) => {}
+                SchemaRecord::Pending { seen, unknown, before } => {
+                    pending.push(StoredPending { id, seen, unknown, before });
+                }
+                SchemaRecord::LeftOut { before, .. } => {
+                    left_out.insert(id, before);
+                }
             }
         }
         tables.next_schema += 1;
         for (name, record) in state::tables(state)? {
-            let current = match record.schema {
+            // A table record may be older than the decision that rows under its schema are left out.
+            let mut schema = record.schema;
+            while let Some(before) = schema.and_then(|id| left_out.get(&id)) {
+                schema = *before;
+            }
+            let current = match schema {
                 None => None,
                 Some(id) => {
                     let schema = schemas

@@ -78,19 +78,17 @@ async fn a_changelogs_line_has_its_version_as_key_and_its_place_beside_it() {
     // A change of key is one line.
     assert_eq!((counts["t"], counts["u"]), (stored(3, 0), stored(2, 0)));
     assert!(rig.counts().is_empty(), "a line of the whole table is no row change");
-    let version = |position: u64| (1 << 56) + position;
+    let line = |op: &str, lsn: u64, ordinal: u64, position: u64| {
+        format!("{op}\t{lsn}\t{ordinal}\t{}\n", (1 << 56) + position + ordinal)
+    };
     let expected = [
-        ("insert", first.lsn(), 2, version(first.position() + 2)),
-        ("update", second.lsn(), 0, version(second.position())),
-        ("delete", second.lsn(), 1, version(second.position() + 1)),
-        ("truncate", truncate.lsn.raw(), 0, version(truncate.position)),
+        line("insert", first.lsn(), 2, first.position()),
+        line("update", second.lsn(), 0, second.position()),
+        line("delete", second.lsn(), 1, second.position()),
+        line("truncate", truncate.lsn.raw(), 0, truncate.position),
     ];
-    let expected: String =
-        expected.iter().map(|(op, lsn, ordinal, version)| format!("{op}\t{lsn}\t{ordinal}\t{version}\n")).collect();
-    assert_eq!(
-        server.query("SELECT _op, _lsn, _ordinal, _version FROM replica.t FINAL ORDER BY _version").await,
-        expected
-    );
+    let lines = server.query("SELECT _op, _lsn, _ordinal, _version FROM replica.t FINAL ORDER BY _version").await;
+    assert_eq!(lines, expected.concat());
     let key = server.query("SELECT sorting_key FROM system.tables WHERE database = 'replica' AND name = 't'").await;
     assert_eq!(key.trim_matches(['(', ')', '\n']), "_version");
 }

@@ -61,7 +61,7 @@ impl Rig {
     pub async fn new(url: &str, keys: Value) -> Self {
         let directory = directory::fresh("rig");
         let (wal, appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
-        let sink = ClickHouseSink::new(plan(url, keys), Handle::current()).unwrap();
+        let sink = ClickHouseSink::new(plan(url, &keys), Handle::current()).unwrap();
         let next = FramePlace { lsn: Lsn::new(1), position: 0 };
         let catalog = Catalog::new(wal.reader());
         let mut rig =
@@ -177,7 +177,7 @@ impl Rig {
     }
 }
 
-fn plan(url: &str, keys: Value) -> SinkPlan {
+fn plan(url: &str, keys: &Value) -> SinkPlan {
     let mut sink = json!({
         "name": "ch", "type": "clickhouse", "url": url, "database": REPLICA, "user": "default", "compression": "none",
         "table_name": "{table}", "batch": { "max_rows": 500_000, "max_bytes": "64MiB", "max_delay": "50ms" },

@@ -171,7 +171,7 @@ impl<L: Log> Core<L> {
             self.redefine(table).key_unknown = false;
             self.set_typed(table, typed);
         }
-        self.waiting.decided.push(Decided { lsn, records });
+        self.waiting.decided.push(Decided { lsn, rows: lsn, records, rereads: Vec::new() });
         Ok(())
     }
 
@@ -184,7 +184,9 @@ impl<L: Log> Core<L> {
             before: before.as_ref().map(|before| before.id),
             reason: why.to_owned(),
         };
-        self.waiting.decided.push(Decided { lsn, records: vec![(SCHEMA.of_number(id.0), encode(&record)?)] });
+        // Stored once the doubt is durable: a crash between them would leave the rows out, and nothing would bring them again.
+        self.group.decided.push((SCHEMA.of_number(id.0), encode(&record)?));
+        self.group.decided_rows = self.group.decided_rows.max(lsn);
         let definition = self.redefine(table);
         if definition.current.as_ref().is_some_and(|current| current.id == id) {
             definition.current = before;
@@ -222,8 +224,14 @@ impl<L: Log> Core<L> {
         self.look_at_early()?;
         self.look_at_deadlines()?;
         self.commit_here()?;
-        let durable = self.ledger.log().durable();
-        for decided in self.waiting.decided.extract_if(.., |decided| decided.lsn <= durable) {
+        let log = self.ledger.log();
+        let (durable, is_full) = (log.durable(), log.is_full());
+        let is_due = |decided: &Decided| decided.lsn <= durable || (is_full && decided.rows <= durable);
+        for mut decided in self.waiting.decided.extract_if(.., |decided| is_due(decided)) {
+            if decided.lsn > durable {
+                // The log takes no frame before delivery goes on, and delivery waits for this. So the re-read goes with it.
+                decided.records.append(&mut decided.rereads);
+            }
             self.actions.push(Action::Store(decided.records));
         }
         Ok(())

@@ -24,7 +24,7 @@ use self::place::WaitingChunk;
 use super::frames::FRAME_BYTES;
 use super::group::{OpenGroup, RolledBack};
 use super::ledger::{Boundary, Changes, Ledger, Log};
-use super::pending::{AskId, Asked, Fate, Pending, Waiting};
+use super::pending::{AskId, Asked, Decided, Fate, Pending, Waiting};
 use super::state::{self, Counts, Reread};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
@@ -459,6 +459,8 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When the log is out of service.
     pub fn commit(&mut self, at: Boundary<'_>, origin: &Origin, gtid: &Gtid) -> Result<(), Failure> {
+        let cut_back = self.group.take_cut_back();
+        self.ask_engines(&cut_back);
         self.end_group(origin, Some((at, gtid)))?;
         self.passed()
     }
@@ -525,6 +527,11 @@ impl<L: Log> Core<L> {
         }
         let now = self.now;
         self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
+        if !self.group.decided.is_empty() {
+            let records = std::mem::take(&mut self.group.decided);
+            let rereads = std::mem::take(&mut self.group.reread_records);
+            self.waiting.decided.push(Decided { lsn, rows: self.group.decided_rows, records, rereads });
+        }
         self.group.clear();
         for (table, counts) in unbalanced {
             let name = &self.tables.at(table).name;
@@ -539,7 +546,8 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When the log is out of service.
     pub fn roll_back(&mut self, at: Boundary<'_>, origin: &Origin, gtid: Option<&Gtid>) -> Result<(), Failure> {
-        let touched: Vec<usize> = self.group.touched().collect();
+        let mut touched = self.group.take_cut_back();
+        touched.extend(self.group.touched());
         if is_on(Mutant::CountersKeptOnRollback) {
             for (table, counts) in self.group.counts() {
                 self.tables.count(table, Counts { appended: counts.read, ..counts });
@@ -560,7 +568,7 @@ impl<L: Log> Core<L> {
     fn roll_back_to(&mut self, name: &str) -> Result<(), Failure> {
         let before: Vec<usize> = self.group.touched().collect();
         match self.group.roll_back_to(name) {
-            RolledBack::Cut(tables) => self.ask_engines(&tables),
+            RolledBack::Cut => {}
             RolledBack::Dropped => {
                 self.ledger.abort()?;
                 self.group.keep_only_doubts();
@@ -612,7 +620,11 @@ impl<L: Log> Core<L> {
     fn stage_rereads(&mut self) -> Result<(), Failure> {
         for mut reread in std::mem::take(&mut self.group.rereads) {
             reread.replace |= self.asked_reads.get(&reread.table).copied().unwrap_or(false);
-            self.group.put(REREAD.of_table(&reread.table), Some(encode(&reread)?));
+            let (key, value) = (REREAD.of_table(&reread.table), encode(&reread)?);
+            if !self.group.decided.is_empty() {
+                self.group.reread_records.push((key.clone(), value.clone()));
+            }
+            self.group.put(key, Some(value));
             self.asked_reads.insert(reread.table.clone(), reread.replace);
             self.actions.push(Action::Reread(reread));
         }

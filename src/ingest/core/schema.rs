@@ -114,8 +114,7 @@ impl<L: Log> Core<L> {
         let definition = self.definition(table);
         let (mut renamed, mut why) = (Vec::new(), None);
         let before = definition.current.clone();
-        if let Some(before) = &before {
-            let before = &before.schema;
+        if let Some(Current { id, schema: before, .. }) = &before {
             let lineage = lineage_of(definition, before);
             set_defaults(before, &mut found, &lineage);
             renamed = renames(before, &found, &lineage);
@@ -128,8 +127,10 @@ impl<L: Log> Core<L> {
             if definition.emptied {
                 why = None;
             }
+            // Rows under an id that is not decided may yet be left out; what is known needs an id of its own.
+            let is_decided = !self.is_pending(table, *id);
             let same = before.same_image(&found) && before.key == found.key && renamed.is_empty();
-            if same && unknown.is_none() && (why.is_none() || unreadable) {
+            if same && is_decided && unknown.is_none() && (why.is_none() || unreadable) {
                 self.settle(table);
                 return Ok(());
             }
@@ -202,6 +203,13 @@ impl<L: Log> Core<L> {
     /// Whether a statement about the table was read whose result is not known, or its schema is not known at all.
     pub(in crate::ingest) fn is_unsettled(&self, definition: &Definition) -> bool {
         !definition.steps.is_empty() || definition.reread || definition.typed.has_guesses()
+    }
+
+    /// A statement about the table was read: the answer to a question that is under way may be of an earlier definition.
+    pub(super) fn outdate_question(&mut self, table: usize) {
+        if let Some(asked) = self.waiting.asked.get_mut(&table) {
+            asked.stale = true;
+        }
     }
 
     /// Asks the server for the table's definition. One question at a time: what is asked while one is under way is asked again

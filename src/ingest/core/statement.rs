@@ -9,7 +9,7 @@
 
 use tracing::warn;
 
-use super::Core;
+use super::{Action, Core};
 use crate::codec::frame::TableChange;
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
@@ -70,14 +70,12 @@ impl<L: Log> Core<L> {
                 self.set_savepoint(&name);
                 Ok(())
             }
-            Statement::ReleaseSavepoint(name) => {
-                self.group.release_savepoint(&name);
-                Ok(())
-            }
             Statement::RollbackToSavepoint(name) => self.roll_back_to(&name),
             Statement::Begin
             | Statement::Commit
             | Statement::Rollback
+            // What was done since stays, and so does its name: it may be that of another savepoint.
+            | Statement::ReleaseSavepoint(_)
             | Statement::CreateTable(_)
             | Statement::DropTable { .. }
             | Statement::CreateDatabase { .. }
@@ -211,8 +209,13 @@ impl<L: Log> Core<L> {
         let (old, new) = (self.tables.index(from), self.tables.index(to));
         self.check_description(old, origin, |_| Touched::Moved);
         let moved = self.definition(old).clone();
+        self.outdate_question(old);
         self.redefine(old).forget();
         let Some(current) = moved.current.clone() else {
+            if moved.reread {
+                // Its schema was left out. What the sinks may have of it is of no use to a read under the new name.
+                self.change(origin, TableChange::Drop { table: from.clone() })?;
+            }
             self.set_typed(new, moved.typed);
             self.redefine(new);
             self.reread(to, true, "it was renamed before its schema was known");
@@ -234,6 +237,10 @@ impl<L: Log> Core<L> {
         definition.key_unknown = moved.key_unknown;
         definition.cut_back = moved.cut_back;
         definition.typed = moved.typed;
+        if moved.cut_back {
+            // Under the old name there is no such table any more.
+            self.actions.push(Action::AskEngine { table: to.clone() });
+        }
         if self.unfinished.get(from).copied().unwrap_or(false) || self.is_asked(from) {
             self.reread(to, true, "it was renamed while its snapshot was being taken");
         }
@@ -283,7 +290,10 @@ impl<L: Log> Core<L> {
         self.group.discard_windows(table);
         self.check_description(table, origin, |_| Touched::Moved);
         self.set_fate(table, Fate::Gone);
-        let known = self.definition(table).current.is_some();
+        // A table whose first schema was left out may have come to the sinks by a rename.
+        let definition = self.definition(table);
+        let known = definition.current.is_some() || definition.reread;
+        self.outdate_question(table);
         self.redefine(table).forget();
         if known { self.change(origin, TableChange::Drop { table: name.clone() }) } else { Ok(()) }
     }
