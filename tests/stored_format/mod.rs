@@ -5,7 +5,7 @@ mod frames; // the header of every kind of frame
 mod records; // every record of the log's state has its committed bytes
 mod refusals; // logs of other formats, in every command that opens one
 mod released; // the formats that CHANGELOG.md names
-mod whole; // a small log and a target, as a version left them
+pub mod whole; // a small log and a target, as a version left them
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

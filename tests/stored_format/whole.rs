@@ -13,6 +13,7 @@ use replicator::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions, Table
 use replicator::deliver::{Delivery, Goal, Wiring};
 use replicator::ingest;
 use replicator::model::{SchemaId, TableName};
+use replicator::sink::Sink;
 use replicator::sink::sqlite::{self, SqliteSink};
 use replicator::telemetry::SinkLive;
 use rusqlite::Connection;
@@ -20,7 +21,7 @@ use rusqlite::types::ValueRef;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use wal::{Lsn, Options, Reader, Wal};
+use wal::{Appender, Lsn, Options, Reader, Wal};
 
 use super::{committed, unpack};
 use crate::support::daemon::{program, run_to_end};
@@ -39,16 +40,26 @@ const ROWS: [(&str, &[&str]); 4] = [
     ("SELECT count(*) FROM sqlite_schema WHERE name IN ('drafts', 'lost', 'orders')", &["0"]),
 ];
 
-/// A log, unpacked.
-struct Log {
+/// A log, unpacked, and a place for a target.
+pub struct Log {
     directory: TempDir,
 }
 
 impl Log {
+    /// The log of the last format.
+    pub fn current() -> Self {
+        Self::of_format(u64::from(LOG_FORMAT))
+    }
+
     fn of_format(format: u64) -> Self {
         let log = Self { directory: tempfile::tempdir().unwrap() };
         unpack(&format!("log/format-{format}.redb.gz"), &log.path().join("log.redb"));
         log
+    }
+
+    /// Opens it as a daemon does.
+    pub fn open(&self) -> (Wal, Appender) {
+        Wal::open(&self.path(), Options::new(MAX_SIZE)).unwrap()
     }
 
     fn path(&self) -> PathBuf {
@@ -59,19 +70,31 @@ impl Log {
         self.directory.path().join("target.db")
     }
 
-    /// Delivers to `sink` up to an LSN.
+    /// Delivers to an SQLite sink up to an LSN.
     async fn deliver(&self, wal: &Wal, sink: &str, end: Lsn) {
-        let (_goal, goal) = watch::channel(Goal::Reach(end));
-        let (doubts, _doubts) = mpsc::unbounded_channel();
-        let live = Arc::new(SinkLive::new(sink, "sqlite"));
-        let wiring = Wiring { wal: wal.clone(), live, shutdown: CancellationToken::new(), goal, doubts };
-        let target = Box::new(SqliteSink::new(plan(sink, &self.target())).unwrap());
-        Delivery::new(target, wiring).run().await.unwrap();
+        deliver(wal, sink, Box::new(SqliteSink::new(plan(sink, &self.target())).unwrap()), end).await;
     }
 
     fn rows(&self, sql: &str) -> Vec<String> {
         rows(&self.target(), sql)
     }
+}
+
+/// Delivers to a sink up to an LSN.
+pub async fn deliver(wal: &Wal, name: &str, sink: Box<dyn Sink>, end: Lsn) {
+    let (_goal, goal) = watch::channel(Goal::Reach(end));
+    let (doubts, _doubts) = mpsc::unbounded_channel();
+    let live = Arc::new(SinkLive::new(name, "fixture"));
+    let wiring = Wiring { wal: wal.clone(), live, shutdown: CancellationToken::new(), goal, doubts };
+    Delivery::new(sink, wiring).run().await.unwrap();
+}
+
+/// Says in the log what the pending schema is, as ingest does once the source has answered.
+pub async fn decide_pending(wal: &Wal) {
+    let key = stored::SCHEMA.of_number(PENDING.0);
+    let record: SchemaRecord = stored::get(&wal.reader(), &key).unwrap().unwrap();
+    let known = stored::encode(&SchemaRecord::Known(record.schema().clone())).unwrap();
+    wal.put_state(vec![(key, Some(known))]).await.unwrap();
 }
 
 /// Mirrors, and a changelog of `users`.
@@ -119,7 +142,7 @@ fn rows(path: &Path, sql: &str) -> Vec<String> {
 pub async fn opens(log_format: u64, target_format: u64) {
     let log = Log::of_format(log_format);
     unpack(&format!("sqlite/format-{target_format}.db.gz"), &log.target());
-    let (wal, _appender) = Wal::open(&log.path(), Options::new(MAX_SIZE)).unwrap();
+    let (wal, _appender) = log.open();
     let reader = wal.reader();
     let durable = reader.positions().durable;
     stored::check_format(&reader, false).unwrap();
@@ -146,14 +169,9 @@ pub async fn opens(log_format: u64, target_format: u64) {
     wal.shutdown().await.unwrap();
 }
 
-/// The last format.
-fn current() -> Log {
-    Log::of_format(u64::from(LOG_FORMAT))
-}
-
 #[test]
 fn an_inspection_of_the_log_shows_what_it_showed() {
-    let log = current();
+    let log = Log::current();
     let arguments = ["wal", "inspect", "--json", "--rows", "--path"];
     let output = run_to_end(program().args(arguments).arg(log.path()), Duration::from_mins(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -180,7 +198,7 @@ fn an_inspection_of_the_log_shows_what_it_showed() {
 
 #[test]
 fn a_verification_of_the_log_finds_nothing() {
-    let log = current();
+    let log = Log::current();
     let output = run_to_end(program().args(["wal", "verify", "--path"]).arg(log.path()), Duration::from_mins(1));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("sound"), "{text}");
@@ -188,7 +206,7 @@ fn a_verification_of_the_log_finds_nothing() {
 
 #[test]
 fn every_entry_of_the_logs_state_is_of_a_record_that_there_is() {
-    let log = current();
+    let log = Log::current();
     let reader = Reader::open_read_only(&log.path()).unwrap();
     let state = reader.state_prefix(b"").unwrap();
     for (key, value) in &state {
@@ -203,17 +221,14 @@ fn every_entry_of_the_logs_state_is_of_a_record_that_there_is() {
 
 #[tokio::test]
 async fn a_new_target_gets_everything_and_rows_that_waited_once_their_schema_is_known() {
-    let log = current();
-    let (wal, _appender) = Wal::open(&log.path(), Options::new(MAX_SIZE)).unwrap();
+    let log = Log::current();
+    let (wal, _appender) = log.open();
     let durable = wal.reader().positions().durable;
     log.deliver(&wal, "fresh", durable.prev()).await;
     for (sql, expected) in ROWS {
         assert_eq!(log.rows(sql), expected, "{sql}");
     }
-    let key = stored::SCHEMA.of_number(PENDING.0);
-    let record: SchemaRecord = stored::get(&wal.reader(), &key).unwrap().unwrap();
-    let known = stored::encode(&SchemaRecord::Known(record.schema().clone())).unwrap();
-    wal.put_state(vec![(key, Some(known))]).await.unwrap();
+    decide_pending(&wal).await;
     log.deliver(&wal, "fresh", durable).await;
     assert_eq!(log.rows("SELECT id, text FROM orders"), ["1 'waits'"]);
     wal.shutdown().await.unwrap();
