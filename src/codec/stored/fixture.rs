@@ -5,7 +5,7 @@
 //!
 //! A file is written once, by the test that finds none, with `WRITE_FIXTURES=1` in its environment; it is never written over.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ fn write<T: Record>(path: &Path, examples: &[(&str, T)]) {
     let mut text = String::new();
     for (name, example) in examples {
         let digits: Vec<_> = encode(example).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
-        text.push_str(&format!("{name} {}\n", digits.concat()));
+        writeln!(text, "{name} {}", digits.concat()).unwrap();
     }
     fs::File::create_new(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
