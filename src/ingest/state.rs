@@ -84,6 +84,8 @@ pub(super) struct TableRecord {
     pub(super) key_unknown: bool,
     /// A read that replaces has begun and is not done.
     pub(super) replacing: bool,
+    /// A statement about the table was read, and what it made of the table is not known.
+    pub(super) unsettled: bool,
 }
 
 /// Tables that have to be read again and whose snapshot has not begun.
