@@ -184,7 +184,7 @@ async fn verify_exits_1_when_it_finds_something() {
     make_log(&shell.path("log"), b"no frame").await.shutdown().await.unwrap();
     let (code, text, stderr) = shell.run(&["wal", "verify"]);
     assert_eq!((code, stderr.as_str()), (1, "error: the log is damaged in 1 place\n"));
-    assert!(text.starts_with("the frame at lsn 1: frame has format 110, this version reads 1\n"), "{text}");
+    assert!(text.starts_with("the frame at lsn 1: frame has format 110, this version reads 2\n"), "{text}");
     let (code, json, _) = shell.run(&["wal", "verify", "--json", "--path", "log"]);
     let verdict: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &verdict["frames"], verdict["findings"].as_array().unwrap().len()), (1, &1.into(), 1));
