@@ -177,7 +177,8 @@ impl Rig {
     }
 }
 
-fn plan(url: &str, keys: &Value) -> SinkPlan {
+/// The plan of the sink `ch` at a server, with these keys of its configuration besides.
+pub fn plan(url: &str, keys: &Value) -> SinkPlan {
     let mut sink = json!({
         "name": "ch", "type": "clickhouse", "url": url, "database": REPLICA, "user": "default", "compression": "none",
         "table_name": "{table}", "batch": { "max_rows": 500_000, "max_bytes": "64MiB", "max_delay": "50ms" },
