@@ -340,6 +340,22 @@ impl<L: Log> Core<L> {
         !self.waiting.is_empty() || self.waiting.asked.values().any(waits)
     }
 
+    /// Tables whose definition is asked for, or whose answer waits for the stream to come to its place.
+    pub fn asking(&self) -> Vec<TableName> {
+        let waiting = &self.waiting;
+        let pending = waiting.pending.iter().map(|pending| pending.table);
+        let tables = waiting.asked.keys().copied().chain(waiting.early.iter().map(|early| early.table)).chain(pending);
+        let mut tables: Vec<TableName> = tables.map(|table| self.tables.at(table).name.clone()).collect();
+        tables.sort();
+        tables.dedup();
+        tables
+    }
+
+    /// The last frame of the last group.
+    pub fn ended(&self) -> Lsn {
+        self.ledger.ended()
+    }
+
     /// Whether [`Core::look`] has anything to look at.
     pub fn has_to_look(&self) -> bool {
         !self.waiting.is_empty()
