@@ -130,8 +130,13 @@ both_servers! {
         for table in tables {
             let number = |key: &str| table[key].as_u64().unwrap_or_else(|| panic!("{key} in {table}"));
             assert!(number("appended") >= 100, "{table}");
-            assert_eq!(number("read"), number("appended") + number("filtered"), "{table}");
+            assert_eq!(number("read"), number("appended") + number("filtered") + number("left_out"), "{table}");
             assert_eq!(table["applied"]["local"].as_u64(), Some(number("appended")), "{table}");
+            let at_sink = |key: &str| table["sinks"]["local"][key].as_u64().unwrap_or_else(|| panic!("{key} in {table}"));
+            assert_eq!((at_sink("delivered"), at_sink("taken")), (number("appended"), number("appended")), "{table}");
+            assert_eq!(at_sink("taken") + at_sink("split"), at_sink("acknowledged") + at_sink("netted"), "{table}");
+            // A change of a row that the snapshot has not brought yet finds none; that is no doubt.
+            assert_eq!(table["sinks"]["local"]["doubt"], serde_json::Value::Null, "{table}");
         }
     }
 }

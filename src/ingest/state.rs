@@ -84,6 +84,8 @@ pub(super) struct TableRecord {
     pub(super) key_unknown: bool,
     /// A read that replaces has begun and is not done.
     pub(super) replacing: bool,
+    /// A statement about the table was read, and what it made of the table is not known.
+    pub(super) unsettled: bool,
 }
 
 /// Tables that have to be read again and whose snapshot has not begun.
@@ -179,8 +181,15 @@ mod tests {
         ];
         let steps = vec![ColumnSteps::of(&renamed), ColumnSteps::of(&columns)];
         let schema = Some(SchemaId(1));
-        let flags =
-            TableRecord { schema, reread: true, cut_back: true, key_unknown: true, replacing: true, steps: vec![] };
+        let flags = TableRecord {
+            schema,
+            steps: Vec::new(),
+            reread: true,
+            cut_back: true,
+            key_unknown: true,
+            replacing: true,
+            unsettled: true,
+        };
         fixture::check(&[
             ("not_known", TableRecord::default()),
             ("known", TableRecord { schema, ..TableRecord::default() }),
@@ -190,6 +199,7 @@ mod tests {
             ("cut_back", TableRecord { cut_back: true, ..TableRecord::default() }),
             ("key_unknown", TableRecord { key_unknown: true, ..TableRecord::default() }),
             ("replacing", TableRecord { replacing: true, ..TableRecord::default() }),
+            ("unsettled", TableRecord { unsettled: true, ..TableRecord::default() }),
         ]);
     }
 }

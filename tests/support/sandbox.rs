@@ -194,7 +194,7 @@ impl Sandbox {
         let deadline = Instant::now() + limit;
         let logged = daemon
             .wait_until_within(limit, &format!("the log has {file}:{pos} and no snapshot runs"), |status| {
-                has_logged(status, &file, pos) && snapshot_done(status)
+                has_logged(status, &file, pos) && snapshot_done(status) && asks_nothing(status)
             })
             .await;
         let durable = logged["wal"]["durable_lsn"].as_u64().expect("status has wal.durable_lsn");
@@ -300,4 +300,9 @@ fn snapshot_done(status: &Value) -> bool {
 fn file_number(file: &str) -> u64 {
     let (_, number) = file.rsplit_once('.').expect("a binlog file's name ends in a number");
     number.parse().expect("a binlog file's name ends in a number")
+}
+
+/// Whether the answers about all tables are in the log.
+fn asks_nothing(status: &Value) -> bool {
+    status["source"]["asking"].as_array().is_some_and(Vec::is_empty)
 }

@@ -57,6 +57,10 @@ impl Settings {
     pub const FRAME_BYTES: usize = FRAME_BYTES;
 }
 
+/// How long a run that has to end waits for the answer about a statement, in milliseconds: a table may be locked for as long as it likes.
+/// What is not answered then is asked again at the next start.
+const ANSWER_WAIT: u64 = 10_000;
+
 /// What the core is told of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -330,10 +334,26 @@ impl<L: Log> Core<L> {
     }
 
     /// Whether an answer is still worth waiting for before the stream counts as read: rows wait for one, or a statement's result is asked
-    /// for, and not for longer than `source.describe_wait`.
+    /// for, and not for longer than [`ANSWER_WAIT`].
     pub fn waits_for_answers(&self) -> bool {
-        let waits = |asked: &Asked| self.now.saturating_sub(asked.since) < self.settings.describe_wait;
+        let waits = |asked: &Asked| self.now.saturating_sub(asked.since) < ANSWER_WAIT;
         !self.waiting.is_empty() || self.waiting.asked.values().any(waits)
+    }
+
+    /// Tables whose definition is asked for, or whose answer waits for the stream to come to its place.
+    pub fn asking(&self) -> Vec<TableName> {
+        let waiting = &self.waiting;
+        let pending = waiting.pending.iter().map(|pending| pending.table);
+        let tables = waiting.asked.keys().copied().chain(waiting.early.iter().map(|early| early.table)).chain(pending);
+        let mut tables: Vec<TableName> = tables.map(|table| self.tables.at(table).name.clone()).collect();
+        tables.sort();
+        tables.dedup();
+        tables
+    }
+
+    /// The last frame of the last group.
+    pub fn ended(&self) -> Lsn {
+        self.ledger.ended()
     }
 
     /// Whether [`Core::look`] has anything to look at.
@@ -619,14 +639,21 @@ impl<L: Log> Core<L> {
 
     fn stage_rereads(&mut self) -> Result<(), Failure> {
         for mut reread in std::mem::take(&mut self.group.rereads) {
-            reread.replace |= self.asked_reads.get(&reread.table).copied().unwrap_or(false);
+            let asked = self.asked_reads.get(&reread.table).copied();
+            // A read that has not begun brings what is asked for here, unless that replaces and the other does not.
+            if asked.is_some_and(|replaces| replaces || !reread.replace) && self.group.decided.is_empty() {
+                continue;
+            }
+            reread.replace |= asked.unwrap_or(false);
             let (key, value) = (REREAD.of_table(&reread.table), encode(&reread)?);
             if !self.group.decided.is_empty() {
                 self.group.reread_records.push((key.clone(), value.clone()));
             }
             self.group.put(key, Some(value));
             self.asked_reads.insert(reread.table.clone(), reread.replace);
-            self.actions.push(Action::Reread(reread));
+            if asked != Some(reread.replace) {
+                self.actions.push(Action::Reread(reread));
+            }
         }
         Ok(())
     }

@@ -183,6 +183,7 @@ impl<L: Log> Core<L> {
         definition.current = Some(Current { id, schema, plan });
         definition.steps.clear();
         definition.reread = false;
+        definition.unsettled = false;
         definition.left_out = false;
         definition.typed = definition.typed.settled();
         definition.typed.guess(asked_for);
@@ -192,17 +193,18 @@ impl<L: Log> Core<L> {
     /// What the statements came to is the schema that the table has already.
     fn settle(&mut self, table: usize) {
         let definition = self.definition(table);
-        if definition.steps.is_empty() && definition.typed == definition.typed.settled() {
+        if definition.steps.is_empty() && !definition.unsettled && definition.typed == definition.typed.settled() {
             return;
         }
         let definition = self.redefine(table);
+        definition.unsettled = false;
         definition.typed = definition.typed.settled();
         definition.steps.clear();
     }
 
     /// Whether a statement about the table was read whose result is not known, or its schema is not known at all.
     pub(in crate::ingest) fn is_unsettled(&self, definition: &Definition) -> bool {
-        !definition.steps.is_empty() || definition.reread || definition.typed.has_guesses()
+        definition.unsettled || definition.reread || definition.typed.has_guesses()
     }
 
     /// A statement about the table was read: the answer to a question that is under way may be of an earlier definition.

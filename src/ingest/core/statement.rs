@@ -124,7 +124,7 @@ impl<L: Log> Core<L> {
         // The types are those of the statement also behind IF NOT EXISTS: in row format the binlog has such a statement only where it
         // made the table.
         self.create_types(table, columns.as_deref());
-        self.redefine(table);
+        self.redefine(table).unsettled = true;
         self.ask(table);
         Ok(())
     }
@@ -177,6 +177,7 @@ impl<L: Log> Core<L> {
             definition.steps.push(steps);
         }
         definition.reread |= unreadable;
+        definition.unsettled = true;
         let is_named = definition
             .current
             .as_ref()
@@ -233,6 +234,7 @@ impl<L: Log> Core<L> {
         let id = self.define(new, schema, unknown, None)?;
         let definition = self.redefine(new);
         definition.steps = moved.steps;
+        definition.unsettled = moved.unsettled;
         definition.reread = moved.reread;
         definition.key_unknown = moved.key_unknown;
         definition.cut_back = moved.cut_back;
