@@ -204,11 +204,10 @@ impl<L: Log> Core<L> {
 
     fn engine(&mut self, name: &TableName, transactional: Option<bool>) -> Result<(), Failure> {
         let Some((table, definition)) = self.find(name) else { return Ok(()) };
-        if !definition.cut_back {
-            return Ok(());
-        }
+        // Of a table that is gone or has another name now the stream is still to tell: it stays to be asked about.
+        let Some(transactional) = transactional.filter(|_| definition.cut_back) else { return Ok(()) };
         self.redefine(table).cut_back = false;
-        if transactional == Some(false) {
+        if !transactional {
             let origin = self.ledger.origin(self.wall);
             self.doubt(table, "its engine cannot take back rows that a transaction rolled back", &origin)?;
         }
