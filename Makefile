@@ -1,6 +1,6 @@
 # What there is to do with this repository, on Debian 12 with Rust. Everything else that is needed is installed by scripts/.
 
-.PHONY: build test lint unit advisories demo bench fuzz clean
+.PHONY: build test lint unit advisories demo bench drill fuzz clean
 
 # Seconds per fuzz target.
 FUZZ_SECONDS ?= 60
@@ -36,6 +36,10 @@ demo:
 
 bench:
 	scripts/bench.sh
+
+# The kill tests with 200 kills each; NAMES="clickhouse on_mysql" takes those alone whose path contains every word.
+drill: tools
+	scripts/drill.sh $(NAMES)
 
 fuzz:
 	scripts/fuzz.sh $(FUZZ_SECONDS)

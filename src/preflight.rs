@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use wal::Lsn;
+
+use crate::codec::stored;
 use crate::config::{CLASH_HINT, HttpPlan, Plan, SinkKind, WalPlan, clashes, show_size};
 use crate::control::{Client, ClientError};
 use crate::error::Failure;
@@ -76,7 +79,16 @@ fn log(plan: &WalPlan, running: bool) -> CheckItem {
         return CheckItem::fail(NAME, format!("\"{path}\" cannot be written: {error}"), Some(mend_directory(plan)));
     }
     match wal::Reader::open_read_only(&plan.path) {
-        Ok(reader) => CheckItem::ok(NAME, format!("in \"{path}\", up to lsn {}", reader.positions().durable)),
+        Ok(reader) => {
+            let durable = reader.positions().durable;
+            match stored::check_format(&reader, durable == Lsn::ZERO) {
+                Ok(()) => CheckItem::ok(NAME, format!("in \"{path}\", up to lsn {durable}")),
+                Err(failure) => {
+                    let hint = failure.hint.clone();
+                    CheckItem::fail(NAME, Failure { hint: None, ..failure }.chain(), hint)
+                }
+            }
+        }
         Err(wal::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             CheckItem::ok(NAME, format!("start will make it in \"{path}\""))
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
+use replicator::codec::stored::{self, LOG_FORMAT, LogFormat};
 use replicator::control::{BackfillTaken, ControlServer, Daemon};
 use replicator::telemetry::{Live, Reporter, SinkLive, SinkPhase};
 use tempfile::TempDir;
@@ -55,6 +56,7 @@ impl Shell {
 async fn make_log(directory: &Path, payload: &[u8]) -> Wal {
     let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20)).unwrap();
     wal.create_cursor("local", Lsn::ZERO).await.unwrap();
+    appender.put_state(stored::FORMAT.key(), Some(&stored::encode(&LogFormat(LOG_FORMAT)).unwrap()));
     appender.append(&[payload], GroupEnd::Ends).unwrap();
     appender.flush_durable().await.unwrap();
     wal

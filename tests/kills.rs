@@ -1,4 +1,6 @@
 //! Kill it anywhere: signal 9 at random moments of snapshot and stream, then the same content, no gap and no duplicate.
+//!
+//! `REPLICATOR_KILLS` says how many kills (50 unless it does), `REPLICATOR_KILL_SEED` which moments.
 
 use std::env;
 use std::time::Duration;
@@ -13,6 +15,10 @@ use crate::support::workload::{Shape, Workload};
 
 const KILLS: u32 = 50;
 
+fn kills() -> u32 {
+    env::var("REPLICATOR_KILLS").map_or(KILLS, |text| text.parse().unwrap())
+}
+
 fn seeded() -> StdRng {
     let seed = env::var("REPLICATOR_KILL_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     eprintln!("kills: REPLICATOR_KILL_SEED={seed}");
@@ -23,7 +29,7 @@ fn seeded() -> StdRng {
 async fn kill_again_and_again(sandbox: &Sandbox, workload: &Workload) {
     let mut moments = seeded();
     let writing = workload.start(&sandbox.server);
-    for round in 0..KILLS {
+    for round in 0..kills() {
         let mut daemon = sandbox.start();
         // Some die while they start, some inside the snapshot, some in the stream.
         let life = Duration::from_millis(moments.random_range(5..700));
@@ -35,7 +41,8 @@ async fn kill_again_and_again(sandbox: &Sandbox, workload: &Workload) {
     }
     writing.stop().await;
     let mut daemon = sandbox.start();
-    sandbox.caught_up_within(Duration::from_mins(2), &mut daemon).await;
+    // The more kills, the more has gathered: a daemon that starts again and again falls behind writers that never stop.
+    sandbox.caught_up_within(Duration::from_secs(3) * kills().max(KILLS), &mut daemon).await;
 }
 
 both_servers! {

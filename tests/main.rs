@@ -24,6 +24,7 @@ mod definitions; // definitions that changed while nobody was reading
 mod doubts; // copies that are not what the counts say: found, and read again
 mod failover; // another server takes the place of the source
 mod full_log; // a full log holds up neither a stop nor an error nor the end of a run
+mod groups; // what a transaction, a savepoint or a stop took back leaves no trace
 mod held_commits; // a transaction that the stream has and no read sees
 mod kills; // the same after signal 9 at any moment
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
@@ -31,7 +32,9 @@ mod mirror; // the copy equals the source, whatever happens on the way
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod source; // where a start is allowed, what the stream gives from there, what `check` finds
+mod stored_format; // what is stored, in committed bytes: records, frames, a whole log, a target
 mod tls; // encryption, certificates and passwords, as each server asks for them
 mod told_types; // what statements say, and only seem to say, of types that the binlog does not tell
 mod untold_types; // types that nobody tells any more: the stream goes on with the bytes
+mod waiting; // a table that cannot be asked about holds up no other
 mod writers; // the random writers write what they say, and the same again from the same seed

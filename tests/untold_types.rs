@@ -111,7 +111,7 @@ async fn a_plain_binary_that_was_met_first_and_altered_then_stops_nothing_on_mar
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_that_may_have_been_read_as_a_type_they_had_not_stop_the_stream_by_the_columns_name_on_mariadb() {
+async fn a_table_whose_rows_may_have_been_read_as_another_type_is_read_again_on_mariadb() {
     for ty in ["UUID", "BINARY(16)"] {
         for change in [
             "ALTER TABLE t MODIFY odd UUID COMMENT 'perhaps it was none'",
@@ -120,7 +120,12 @@ async fn rows_that_may_have_been_read_as_a_type_they_had_not_stop_the_stream_by_
             let sandbox = latest(&format!("CREATE TABLE t (id INT PRIMARY KEY, odd {ty}, x INT)")).await;
             run(&sandbox, &format!("INSERT INTO t VALUES (1, {VALUE}, 1); {change}")).await;
 
-            assert_stops_by_name(&sandbox);
+            if change.contains("DROP TABLE") {
+                sandbox.run_once();
+                sandbox.assert_mirrored().await;
+            } else {
+                assert_reads_again(&sandbox).await;
+            }
         }
     }
     // Names that were changed with each other and back: the server shows the types of the end under the same names.
@@ -129,16 +134,13 @@ async fn rows_that_may_have_been_read_as_a_type_they_had_not_stop_the_stream_by_
     sandbox.run_once();
     let swap = "ALTER TABLE t RENAME COLUMN odd TO other, RENAME COLUMN other TO odd";
     run(&sandbox, &format!("{swap}; INSERT INTO t VALUES (2, {VALUE}, {VALUE}); {swap}")).await;
-    assert_stops_by_name(&sandbox);
+    assert_reads_again(&sandbox).await;
 }
 
-fn assert_stops_by_name(sandbox: &Sandbox) {
-    // The second time as well: nothing of the doubt is forgotten.
-    for _ in 0..2 {
-        let output = sandbox.run(&["start", "--once"]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("column \"odd\" of table \"shop.t\""), "{said}");
-        assert!(said.contains("before the server was asked") && said.contains("source.exclude"), "{said}");
-    }
+async fn assert_reads_again(sandbox: &Sandbox) {
+    let output = sandbox.run(&["start", "--once"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("is read again"), "{said}");
+    sandbox.assert_mirrored().await;
 }

@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
         match decoder.decode(&event) {
             Err(_) => return,
             Ok(Item::Begin) => open = true,
-            Ok(Item::Commit | Item::Rollback) => open = false,
+            Ok(Item::Commit | Item::Rollback | Item::CutOff) => open = false,
             Ok(Item::Schema { slot, schema }) => {
                 assert!(open);
                 assert_eq!(decoder.table(slot), Some(&schema.name));

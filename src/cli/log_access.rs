@@ -8,6 +8,7 @@ use wal::Reader;
 use super::load;
 use crate::control::{Client, ClientError};
 use crate::error::Failure;
+use crate::inspect;
 
 /// A log, one way or the other.
 pub(super) enum LogAccess {
@@ -40,13 +41,15 @@ pub(super) fn open_stopped(path: &Path) -> anyhow::Result<Reader> {
             .hint("wal.path or --path names the directory of a log; replicator start makes one")
             .into());
     }
-    Reader::open_read_only(path).map_err(|error| match error {
+    let reader = Reader::open_read_only(path).map_err(|error| match error {
         wal::Error::Locked { .. } => Failure::fatal("the log is in use by a process that does not answer")
             .caused_by(error)
             .hint("a daemon that is starting or stopping does not answer; try again in a moment")
             .into(),
         error => anyhow::Error::from(error).context(format!("cannot open the log \"{}\"", path.display())),
-    })
+    })?;
+    inspect::check_format(&reader).with_context(|| format!("cannot open the log \"{}\"", path.display()))?;
+    Ok(reader)
 }
 
 /// Asks the daemon of the log in `directory`; `None` when there is none.

@@ -167,31 +167,87 @@ pub fn all_schemas(state: &impl State) -> Result<Vec<(SchemaId, SchemaRecord)>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Column, ColumnDefault, ColumnType, Key, KeyKind, TableName};
+    use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, TableName};
 
-    /// Logs hold a type by its place in the list of types; new types go to the end.
-    #[test]
-    fn a_stored_type_keeps_its_number() {
-        let stored = |ty: ColumnType| {
-            let column = Column { name: "c".into(), ty, nullable: true, default: ColumnDefault::Null };
-            let key = Some(Key { kind: KeyKind::Primary, columns: vec![0] });
-            let schema = TableSchema { name: TableName::new("d", "t"), columns: vec![column], key };
-            let bytes = stored::encode(&SchemaRecord::Known(schema)).unwrap();
-            // Version, variant, database, table, number of columns, the column's name.
-            bytes.get(1 + 1 + 2 + 2 + 1 + 2).copied()
+    /// Every type, by its place in the list of types: a new one goes to the end.
+    fn types() -> Vec<ColumnType> {
+        use ColumnType as T;
+        let charset = || Charset::new("utf8mb4");
+        let members = || vec!["a".to_owned(), "b c".to_owned()];
+        let widths = [IntWidth::W1, IntWidth::W2, IntWidth::W3, IntWidth::W4, IntWidth::W8];
+        let mut types: Vec<_> = widths.map(|width| T::Int { width, unsigned: width == IntWidth::W8 }).into();
+        types.extend([
+            T::Float,
+            T::Double,
+            T::Decimal { precision: 65, scale: 30 },
+            T::Year,
+            T::Date,
+            T::Time { fsp: 6 },
+            T::DateTime { fsp: 3 },
+            T::Timestamp { fsp: 0 },
+            T::Bit { bits: 64 },
+            T::Char { max_bytes: 300, charset: charset() },
+            T::VarChar { max_bytes: u16::MAX, charset: Charset::new("latin1") },
+            T::Text { length_bytes: 4, charset: charset() },
+            T::Binary { length: 16 },
+            T::VarBinary { max_bytes: 1000 },
+            T::Blob { length_bytes: 2 },
+            T::Enum { members: members() },
+            T::Set { members: members() },
+            T::Json,
+            T::Geometry,
+            T::Vector,
+            T::Unsupported { code: 245, name: "unknown".into() },
+            T::Uuid,
+            T::Inet6,
+            T::Inet4,
+        ]);
+        types
+    }
+
+    fn records() -> Vec<(&'static str, SchemaRecord)> {
+        let column = |name: &str, ty, default| Column {
+            name: name.into(),
+            ty,
+            nullable: default == ColumnDefault::Null,
+            default,
         };
-        for (ty, number) in [
-            (ColumnType::Float, 1),
-            (ColumnType::Binary { length: 16 }, 13),
-            (ColumnType::Json, 18),
-            (ColumnType::Geometry, 19),
-            (ColumnType::Vector, 20),
-            (ColumnType::Unsupported { code: 1, name: "x".into() }, 21),
-            (ColumnType::Uuid, 22),
-            (ColumnType::Inet6, 23),
-            (ColumnType::Inet4, 24),
-        ] {
-            assert_eq!(stored(ty.clone()), Some(number), "{ty:?}");
-        }
+        let schema = |columns: Vec<Column>, key| TableSchema { name: TableName::new("shop", "users"), columns, key };
+        let id = || column("id", ColumnType::Int { width: IntWidth::W4, unsigned: true }, ColumnDefault::Unknown);
+        let name = || {
+            let charset = Charset::new("utf8mb4");
+            column("name", ColumnType::VarChar { max_bytes: 400, charset }, ColumnDefault::Null)
+        };
+        let by_id = Some(Key { kind: KeyKind::Primary, columns: vec![0] });
+        let all = types().into_iter().map(|ty| column("c", ty, ColumnDefault::Unknown)).collect();
+        let status = column("status", ColumnType::Year, ColumnDefault::Value(vec![125]));
+        let unique = Some(Key { kind: KeyKind::Unique, columns: vec![1, 0] });
+        vec![
+            ("known", SchemaRecord::Known(schema(vec![id(), name()], by_id.clone()))),
+            ("known_with_default", SchemaRecord::Known(schema(vec![id(), name(), status], unique))),
+            ("known_with_every_type", SchemaRecord::Known(schema(all, None))),
+            (
+                "pending",
+                SchemaRecord::Pending {
+                    seen: schema(vec![id(), name()], by_id.clone()),
+                    unknown: vec![1, 300],
+                    before: Some(SchemaId(1)),
+                },
+            ),
+            ("pending_first", SchemaRecord::Pending { seen: schema(vec![id()], None), unknown: vec![], before: None }),
+            (
+                "left_out",
+                SchemaRecord::LeftOut {
+                    seen: schema(vec![id(), name()], by_id),
+                    before: Some(SchemaId(2)),
+                    reason: "no answer within 2s".into(),
+                },
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_schema_is_stored_as_committed() {
+        stored::fixture::check(&records());
     }
 }

@@ -222,41 +222,37 @@ pub fn table_of_key(prefix: &[u8], key: &[u8]) -> Option<TableName> {
     Some(TableName::new(database, table))
 }
 
+/// Whether this version reads a log. Of a log that was just created it does not ask for a format: `is_empty` says that no frame
+/// was ever appended to it.
+///
+/// Logs of format 1 have no `format` key. From format 2 on it is in the first commit that the state holds.
+///
+/// # Errors
+/// Fatal, when the log was written in another format, or cannot be read.
+pub fn check_format(state: &impl State, is_empty: bool) -> Result<(), Failure> {
+    let found = match get::<LogFormat>(state, FORMAT.key())? {
+        Some(LogFormat(found)) => found,
+        None if is_empty && state.under(b"").map_err(|error| unreadable(&FORMAT, error))?.is_empty() => return Ok(()),
+        None => 1,
+    };
+    if found == LOG_FORMAT {
+        return Ok(());
+    }
+    let failure = Failure::fatal(format!(
+        "the log was written in format {found}, this version reads and writes format {LOG_FORMAT}"
+    ));
+    Err(failure.hint(if found < LOG_FORMAT {
+        "use the version that wrote it; or, to copy everything again, set a new `wal.path` and give every sink a new target"
+    } else {
+        "use the version that wrote it, or a newer one"
+    }))
+}
+
 fn unreadable(entry: &Entry, error: wal::Error) -> Failure {
     Failure::fatal(format!("cannot read {} from the log", entry.what)).caused_by(error)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tables_key_contains_its_name() {
-        let table = TableName::new("sh.op", "or/ders");
-        assert_eq!(table_of_key(TABLE.key(), &TABLE.of_table(&table)), Some(table.clone()));
-        assert_eq!(table_of_key(&SINK_ROWS.of_sink_tables("s"), &SINK_ROWS.of_sink_table("s", &table)), Some(table));
-        assert_eq!(table_of_key(TABLE.key(), b"count/a\0b"), None);
-    }
-
-    #[test]
-    fn a_record_of_another_version_and_bytes_after_a_record_are_refused() {
-        let bytes = encode(&LogFormat(LOG_FORMAT)).unwrap();
-        assert_eq!(decode::<LogFormat>(&bytes).unwrap(), LogFormat(LOG_FORMAT));
-        let longer = [bytes.as_slice(), &[0]].concat();
-        assert!(decode::<LogFormat>(&longer).unwrap_err().message.contains("damaged"));
-        let newer = [&[9], bytes.get(1..).unwrap()].concat();
-        assert!(decode::<LogFormat>(&newer).unwrap_err().message.contains("version 9, this program reads 1"));
-        for cut in 0..bytes.len() {
-            assert!(decode::<LogFormat>(&bytes[..cut]).is_err(), "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn no_entrys_keys_begin_with_those_of_another() {
-        for one in ALL {
-            for other in ALL.iter().filter(|other| **other != *one) {
-                assert!(!other.prefix.starts_with(one.prefix), "{} and {}", one.prefix, other.prefix);
-            }
-        }
-    }
-}
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

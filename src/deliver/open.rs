@@ -121,3 +121,19 @@ pub struct RoundBounds {
 impl Record for RoundBounds {
     const ENTRY: &'static Entry = &SINK_ROUND;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::stored::fixture;
+
+    #[test]
+    fn where_a_cursor_was_created_is_stored_as_committed() {
+        fixture::check(&[("first", CursorStart(Lsn::ZERO)), ("later", CursorStart(Lsn::new(70_000)))]);
+    }
+
+    #[test]
+    fn the_bounds_of_a_round_are_stored_as_committed() {
+        fixture::check(&[("round", RoundBounds { start: Lsn::new(5), end: Lsn::new(300) })]);
+    }
+}

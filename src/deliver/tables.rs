@@ -229,3 +229,26 @@ impl Tables {
         Ok(state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::stored::fixture;
+
+    #[test]
+    fn what_became_of_a_table_at_a_sink_is_stored_as_committed() {
+        let sink =
+            RowCounts { taken: 10, acknowledged: 11, netted: 2, split: 3, unmatched: 4, skipped: 5, recovered: 70_000 };
+        let rows = SinkRows { delivered: 20, not_theirs: 300, left_out: 6, sink };
+        let whole = TableAtSink { rows, whole_since: Some(Lsn::new(9)), reading: None, doubt: None };
+        let reading = |reading| TableAtSink { reading: Some(reading), ..TableAtSink::default() };
+        let doubt = Some("a delete found no row".to_owned());
+        fixture::check(&[
+            ("new", TableAtSink::default()),
+            ("whole", whole),
+            ("reading_whole", reading(Reading::Whole)),
+            ("reading_part", reading(Reading::Part)),
+            ("in_doubt", TableAtSink { doubt, ..TableAtSink::default() }),
+        ]);
+    }
+}

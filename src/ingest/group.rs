@@ -33,7 +33,15 @@ pub(super) struct OpenGroup {
     pub(super) rereads: Vec<Reread>,
     /// Schema ids that the group uses before they are known.
     pub(super) pending: Vec<Pending>,
+    /// Records to be stored once the group is durable.
+    pub(super) decided: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The last frame of the rows that `decided` is about.
+    pub(super) decided_rows: wal::Lsn,
+    /// The re-reads of a group that has such records, as it stores them.
+    pub(super) reread_records: Vec<(Vec<u8>, Vec<u8>)>,
     savepoints: Vec<(String, Mark)>,
+    /// Tables whose rows were taken back to a savepoint.
+    cut_back: Vec<usize>,
     /// Set when a savepoint could not be cut back to: the rest of the group is read and left out.
     dropped: bool,
 }
@@ -57,7 +65,11 @@ impl OpenGroup {
             discards: Vec::new(),
             rereads: Vec::new(),
             pending: Vec::new(),
+            decided: Vec::new(),
+            decided_rows: wal::Lsn::ZERO,
+            reread_records: Vec::new(),
             savepoints: Vec::new(),
+            cut_back: Vec::new(),
             dropped: false,
         }
     }
@@ -84,7 +96,11 @@ impl OpenGroup {
         self.discards.clear();
         self.rereads.clear();
         self.pending.clear();
+        self.decided.clear();
+        self.decided_rows = wal::Lsn::ZERO;
+        self.reread_records.clear();
         self.savepoints.clear();
+        self.cut_back.clear();
         self.dropped = false;
     }
 
@@ -140,48 +156,52 @@ impl OpenGroup {
         &self.discards
     }
 
-    /// Sets a savepoint. One of the same name is replaced, as the servers do.
+    /// Sets a savepoint. An earlier one of the same name stays: one that a trigger sets looks in the binlog like it, and the source
+    /// takes back to the earlier one. The binlog of MariaDB has no RELEASE SAVEPOINT.
     pub(super) fn set_savepoint(&mut self, name: &str) {
         let mark = Mark { frames: self.frames.mark(), counts: self.counts.clone(), keys: self.keys.len() };
-        self.release_savepoint(name);
         self.savepoints.push((name.to_owned(), mark));
     }
 
-    /// Forgets a savepoint. What was done since stays.
-    pub(super) fn release_savepoint(&mut self, name: &str) {
-        self.savepoints.retain(|(there, _)| !super::lineage::same(there, name));
-    }
-
-    /// Takes back what was done since a savepoint; without one of that name, since the group's begin. Returns the tables whose rows
-    /// were taken back.
+    /// Takes back what was done since a savepoint.
     ///
-    /// Where frames have left since, the whole group is dropped: the caller aborts it at the ledger, and what is still to come
-    /// of it is left out.
+    /// Where frames have left since, or where it cannot be said which savepoint is meant, the whole group is dropped: the caller
+    /// aborts it at the ledger, and what is still to come of it is left out.
     pub(super) fn roll_back_to(&mut self, name: &str) -> RolledBack {
-        let place = self.savepoints.iter().rposition(|(there, _)| super::lineage::same(there, name));
-        let (frames, counts, keys) = match place {
-            Some(place) => {
-                // Savepoints after it are gone; it stays.
-                self.savepoints.truncate(place + 1);
-                self.savepoints.last().map_or((None, FxHashMap::default(), 0), |(_, mark)| {
-                    (Some(mark.frames), mark.counts.clone(), mark.keys)
-                })
-            }
-            None => (None, FxHashMap::default(), 0),
+        let mut meant = self.savepoints.iter().enumerate().filter(|(_, (there, _))| may_be_same(there, name));
+        let (first, last) = (meant.next(), meant.next_back());
+        let differs = |counts: &FxHashMap<usize, Counts>| -> Vec<usize> {
+            let changed = |(table, now): (&usize, &Counts)| counts.get(table).is_none_or(|then| then != now);
+            self.counts.iter().filter(|entry| changed(*entry)).map(|(table, _)| *table).collect()
         };
-        let differs = |(table, now): (&usize, &Counts)| counts.get(table).is_none_or(|then| then != now);
-        let tables: Vec<usize> = self.counts.iter().filter(|entry| differs(*entry)).map(|(table, _)| *table).collect();
-        if tables.is_empty() {
-            return RolledBack::Cut(tables);
+        let Some((first, (there, mark))) = first else {
+            if self.counts.is_empty() {
+                return RolledBack::Cut;
+            }
+            self.dropped = true;
+            return RolledBack::Dropped;
+        };
+        let last = last.map_or(first, |(last, _)| last);
+        let tables = differs(&mark.counts);
+        let is_certain = last == first && there.eq_ignore_ascii_case(name);
+        let (frames, counts, keys) = (mark.frames, mark.counts.clone(), mark.keys);
+        if !tables.is_empty() && (self.dropped || !is_certain || !self.frames.cut_back(frames)) {
+            self.dropped = true;
+            return RolledBack::Dropped;
         }
-        let frames = frames.unwrap_or_else(|| Frames::new(0).mark());
-        if !self.dropped && self.frames.cut_back(frames) {
+        // Savepoints after it are gone; it stays. Which of several it is does not matter here: what they hold is the same.
+        self.savepoints.truncate(last + 1);
+        if !tables.is_empty() {
             self.counts = counts;
             self.keys.truncate(keys);
-            return RolledBack::Cut(tables);
+            self.cut_back.extend(tables);
         }
-        self.dropped = true;
-        RolledBack::Dropped
+        RolledBack::Cut
+    }
+
+    /// Tables whose rows were taken back to a savepoint. Their engines are asked whether they did that, however the group ends.
+    pub(super) fn take_cut_back(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.cut_back)
     }
 
     /// Whether the rest of the group is left out.
@@ -192,21 +212,29 @@ impl OpenGroup {
     /// The group was aborted at the ledger: only what has to be known of it at its end is left. Its rows were read, and are not in
     /// the log.
     pub(super) fn keep_only_doubts(&mut self) {
+        let cut_back = self.take_cut_back();
         let mut touched = std::mem::take(&mut self.counts);
         for counts in touched.values_mut() {
             *counts = Counts { read: counts.read, left_out: counts.read, ..Counts::default() };
         }
         self.clear();
         self.counts = touched;
+        self.cut_back = cut_back;
         self.dropped = true;
     }
+}
+
+/// Whether two names of savepoints may be the same to the server, which compares them by its collation: without case, and
+/// perhaps without accents.
+fn may_be_same(a: &str, b: &str) -> bool {
+    if a.is_ascii() && b.is_ascii() { a.eq_ignore_ascii_case(b) } else { true }
 }
 
 /// What rolling back to a savepoint came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RolledBack {
-    /// The group is as it was; rows of these tables were taken back.
-    Cut(Vec<usize>),
+    /// The group is as it was at the savepoint.
+    Cut,
     /// Frames have left: the group is dropped as a whole.
     Dropped,
 }

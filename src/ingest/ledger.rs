@@ -42,6 +42,9 @@ pub trait Log {
     /// The last frame of the last group that is durable.
     fn durable(&self) -> Lsn;
 
+    /// Whether the log takes no frame until a sink has gone on.
+    fn is_full(&self) -> bool;
+
     /// Bytes that were appended and not handed over.
     fn pending_bytes(&self) -> usize;
 }
@@ -99,6 +102,10 @@ impl Log for WalLog {
 
     fn durable(&self) -> Lsn {
         self.reader.positions().durable
+    }
+
+    fn is_full(&self) -> bool {
+        self.reader.positions().full
     }
 
     fn pending_bytes(&self) -> usize {

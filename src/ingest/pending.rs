@@ -16,6 +16,19 @@ use crate::model::{FilePos, SchemaId, TableSchema};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AskId(pub u64);
 
+/// What statements have done to a table since rows of it were logged under a pending id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    /// Nothing: the server's answer is about this definition.
+    Untouched,
+    /// There was a statement about it: a key that the server shows may be a later one. The types asked for are still those.
+    Altered,
+    /// A column whose type is asked for was changed: nobody can say any more what it was.
+    Retyped,
+    /// The table is gone, or has another name: what the server shows is another table.
+    Gone,
+}
+
 /// A pending schema id.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -27,6 +40,10 @@ pub(super) struct Pending {
     pub(super) unknown: Vec<u16>,
     /// The table's schema before it.
     pub(super) before: Option<Current>,
+    /// Those of them that a statement has dropped since.
+    pub(super) lost: Vec<u16>,
+    /// What statements have done to the table since.
+    pub(super) fate: Fate,
     /// When delivery began to wait for it, in milliseconds.
     pub(super) since: u64,
     /// The last frame of the group that brought it. The decision is stored once this is durable.
@@ -37,6 +54,8 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) id: AskId,
+    /// When it was asked, in milliseconds.
+    pub(super) since: u64,
     /// A statement about the table was read since: the answer may be of an earlier definition.
     pub(super) stale: bool,
 }
@@ -56,8 +75,12 @@ pub(super) struct Early {
 pub(super) struct Decided {
     /// Stored once this is durable.
     pub(super) lsn: Lsn,
+    /// The last frame of the rows that it is about.
+    pub(super) rows: Lsn,
     /// Keys and values.
     pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Re-reads that are stored with them if the log is full, so that their own group cannot become durable.
+    pub(super) rereads: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Everything that waits for an answer or for its group.
@@ -65,6 +88,8 @@ pub(super) struct Decided {
 pub(super) struct Waiting {
     pub(super) pending: Vec<Pending>,
     pub(super) decided: Vec<Decided>,
+    /// Ids that were decided beside the groups, while the log was full: the doubt is still to be logged.
+    pub(super) overdue: Vec<Pending>,
     pub(super) early: Vec<Early>,
     pub(super) asked: HashMap<usize, Asked>,
     last_ask: u64,
@@ -84,6 +109,6 @@ impl Waiting {
 
     /// Whether there is anything to look at when time passes or the stream moves.
     pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.decided.is_empty() && self.early.is_empty()
+        self.pending.is_empty() && self.decided.is_empty() && self.overdue.is_empty() && self.early.is_empty()
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Session<'a> {
     readers: HashMap<WindowId, oneshot::Sender<Placed>>,
     /// A whole-table read whose position the stream has not come to.
     exact: Option<ExactRead>,
+    /// Which tables are asked about may have changed since it was shown.
+    asks: bool,
     /// When it was last handed over.
     flushed: Instant,
 }
@@ -49,7 +51,7 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     /// From the start of a stream; `target` is where the loop has caught up.
     pub(super) fn new(ctx: &'a mut Ingest, questions: Questions, target: Option<FilePos>) -> Self {
-        Self { ctx, questions, target, readers: HashMap::new(), exact: None, flushed: Instant::now() }
+        Self { ctx, questions, target, readers: HashMap::new(), exact: None, asks: true, flushed: Instant::now() }
     }
 
     /// Reads until the loop ends.
@@ -84,6 +86,7 @@ impl<'a> Session<'a> {
                             answer = self.questions.answer() => {
                                 self.ctx.set_time();
                                 self.ctx.core.answer(answer)?;
+                                self.asks = true;
                                 self.act().await?;
                                 continue;
                             }
@@ -132,11 +135,22 @@ impl<'a> Session<'a> {
         self.ctx.set_time();
         while let Some(answer) = self.questions.try_answer() {
             self.ctx.core.answer(answer)?;
+            self.asks = true;
         }
         if self.ctx.core.has_to_look() {
             self.ctx.core.look()?;
+            self.asks = true;
         }
-        self.act().await
+        self.act().await?;
+        self.show_asking();
+        Ok(())
+    }
+
+    /// Shows which tables are asked about, where that may have changed.
+    fn show_asking(&mut self) {
+        if std::mem::take(&mut self.asks) {
+            self.ctx.live.source.asking(self.ctx.core.asking(), self.ctx.core.ended());
+        }
     }
 
     fn wants_flush(&self) -> bool {
@@ -167,6 +181,8 @@ impl<'a> Session<'a> {
 
     /// Hands over what has ended, with its position, and shows its counters.
     async fn hand_over(&mut self) -> Result<(), Failure> {
+        // Before the position that is stored with it.
+        self.show_asking();
         for (table, counts) in self.ctx.core.changed_counts() {
             self.ctx.live.table(table).set(counts.shown());
         }
@@ -245,7 +261,10 @@ impl<'a> Session<'a> {
     async fn act(&mut self) -> Result<(), Failure> {
         for action in self.ctx.core.take_actions() {
             match action {
-                Action::Describe { table, ask } => self.questions.describe(ask, table),
+                Action::Describe { table, ask } => {
+                    self.asks = true;
+                    self.questions.describe(ask, table);
+                }
                 Action::AskEngine { table } => self.questions.engine(table),
                 Action::Placed { window, placed } => {
                     if let Some(reader) = self.readers.remove(&window) {

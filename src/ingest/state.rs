@@ -84,6 +84,8 @@ pub(super) struct TableRecord {
     pub(super) key_unknown: bool,
     /// A read that replaces has begun and is not done.
     pub(super) replacing: bool,
+    /// A statement about the table was read, and what it made of the table is not known.
+    pub(super) unsettled: bool,
 }
 
 /// Tables that have to be read again and whose snapshot has not begun.
@@ -133,4 +135,71 @@ pub fn known_tables(state: &impl State) -> Result<Vec<TableName>, Failure> {
 /// When the log cannot be read or a counter is damaged.
 pub fn counts(state: &impl State) -> Result<Vec<(TableName, Counts)>, Failure> {
     stored::of_tables(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::stored::fixture;
+    use crate::source::mysql::ddl::{AddedDefault, AlterOp, Literal, TypeName};
+
+    fn added(name: &str, default: AddedDefault) -> AlterOp {
+        AlterOp::AddColumn {
+            name: name.into(),
+            position_given: false,
+            default,
+            ty: TypeName::Other,
+            if_not_exists: false,
+        }
+    }
+
+    #[test]
+    fn a_row_counter_is_stored_as_committed() {
+        let counts = Counts { read: 100, appended: 90, filtered: 7, left_out: 3 };
+        fixture::check(&[("new", Counts::default()), ("counted", counts)]);
+    }
+
+    #[test]
+    fn a_wanted_read_is_stored_as_committed() {
+        let reread = |replace| Reread { table: TableName::new("shop", "users"), replace, why: "ALTER TABLE".into() };
+        fixture::check(&[("over_what_is_there", reread(false)), ("replaces", reread(true))]);
+    }
+
+    #[test]
+    fn a_table_record_is_stored_as_committed() {
+        let renamed =
+            [AlterOp::DropColumn { name: "old".into() }, AlterOp::RenameColumn { from: "a".into(), to: "b".into() }];
+        let literal = |literal| AddedDefault::Literal(literal);
+        let columns = [
+            added("absent", AddedDefault::Absent),
+            added("null", AddedDefault::Null),
+            added("number", literal(Literal::Number("-1.5".into()))),
+            added("text", literal(Literal::Text("it's".into()))),
+            added("hex", literal(Literal::Hex(vec![0, 255]))),
+            added("bits", literal(Literal::Bits("0101".into()))),
+            added("other", AddedDefault::Other),
+        ];
+        let steps = vec![ColumnSteps::of(&renamed), ColumnSteps::of(&columns)];
+        let schema = Some(SchemaId(1));
+        let flags = TableRecord {
+            schema,
+            steps: Vec::new(),
+            reread: true,
+            cut_back: true,
+            key_unknown: true,
+            replacing: true,
+            unsettled: true,
+        };
+        fixture::check(&[
+            ("not_known", TableRecord::default()),
+            ("known", TableRecord { schema, ..TableRecord::default() }),
+            ("changed", TableRecord { schema: Some(SchemaId(300)), steps, ..TableRecord::default() }),
+            ("every_mark", flags),
+            ("reread", TableRecord { reread: true, ..TableRecord::default() }),
+            ("cut_back", TableRecord { cut_back: true, ..TableRecord::default() }),
+            ("key_unknown", TableRecord { key_unknown: true, ..TableRecord::default() }),
+            ("replacing", TableRecord { replacing: true, ..TableRecord::default() }),
+            ("unsettled", TableRecord { unsettled: true, ..TableRecord::default() }),
+        ]);
+    }
 }

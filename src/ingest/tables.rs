@@ -43,6 +43,8 @@ pub(super) struct Definition {
     pub(super) key_unknown: bool,
     /// A read that replaces has begun and is not done.
     pub(super) replacing: bool,
+    /// A statement about the table was read, and what it made of the table is not known.
+    pub(super) unsettled: bool,
     /// Rows whose schema is not known are left out, because it could not be asked for in time. Not stored: a restart asks again.
     pub(super) left_out: bool,
     /// The copies were emptied for a read that replaces: there are no existing rows. Not stored.
@@ -52,7 +54,7 @@ pub(super) struct Definition {
 impl Definition {
     /// Whether its schema, or a statement about it, is known.
     pub(super) fn is_met(&self) -> bool {
-        self.current.is_some() || !self.steps.is_empty() || self.reread || !self.typed.is_empty()
+        self.current.is_some() || !self.steps.is_empty() || self.reread || self.unsettled || !self.typed.is_empty()
     }
 
     /// The table is gone.
@@ -69,6 +71,7 @@ impl Definition {
             cut_back: self.cut_back,
             key_unknown: self.key_unknown,
             replacing: self.replacing,
+            unsettled: self.unsettled,
         };
         let record = if record == TableRecord::default() { None } else { Some(encode(&record)?) };
         changes.push((TABLE.of_table(name), record));
@@ -141,19 +144,31 @@ impl Tables {
         let mut tables = Self { next_revision: 1, ..Self::default() };
         let mut schemas: HashMap<SchemaId, Arc<TableSchema>> = HashMap::new();
         let mut pending = Vec::new();
+        let mut left_out: HashMap<SchemaId, Option<SchemaId>> = HashMap::new();
         for (id, record) in all_schemas(state)? {
             tables.next_schema = tables.next_schema.max(id.0);
             let schema = Arc::new(record.schema().clone());
             let index = tables.index(&schema.name);
             tables.of_schema.insert(id, index);
             schemas.insert(id, schema);
-            if let SchemaRecord::Pending { seen, unknown, before } = record {
-                pending.push(StoredPending { id, seen, unknown, before });
+            match record {
+                SchemaRecord::Known(_) => {}
+                SchemaRecord::Pending { seen, unknown, before } => {
+                    pending.push(StoredPending { id, seen, unknown, before });
+                }
+                SchemaRecord::LeftOut { before, .. } => {
+                    left_out.insert(id, before);
+                }
             }
         }
         tables.next_schema += 1;
         for (name, record) in state::tables(state)? {
-            let current = match record.schema {
+            // A table record may be older than the decision that rows under its schema are left out.
+            let mut schema = record.schema;
+            while let Some(before) = schema.and_then(|id| left_out.get(&id)) {
+                schema = *before;
+            }
+            let current = match schema {
                 None => None,
                 Some(id) => {
                     let schema = schemas
@@ -170,6 +185,7 @@ impl Tables {
                 cut_back: record.cut_back,
                 key_unknown: record.key_unknown,
                 replacing: record.replacing,
+                unsettled: record.unsettled,
                 ..Definition::default()
             };
         }

@@ -242,6 +242,11 @@ fn renamed_to<'n>(ops: &'n [AlterOp], name: &'n str) -> Option<&'n str> {
     now
 }
 
+/// Whether the statement drops the column.
+pub(super) fn is_dropped(ops: &AlterOps, column: &str) -> bool {
+    matches!(ops, AlterOps::Known(ops) if renamed_to(ops, column).is_none())
+}
+
 /// What the statement may do to the type of the column.
 pub(super) fn touched(ops: &AlterOps, column: &str) -> Touched {
     let AlterOps::Known(ops) = ops else { return Touched::Retyped };

@@ -3,6 +3,7 @@
 //!
 //! Reads only. Row values are shown where a query asks for rows, and nowhere else.
 
+mod format;
 mod item;
 mod items;
 mod stopped;
@@ -13,6 +14,7 @@ mod walk;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use format::check_format;
 pub use item::{ChangeItem, CheckItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem};
 pub use stopped::stopped_status;
 pub use verdict::{Verdict, verify};

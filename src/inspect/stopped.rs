@@ -36,6 +36,7 @@ pub fn stopped_status(reader: &Reader, plan: &Plan) -> Result<Status, Failure> {
             events: 0,
             filtered_events: 0,
             reconnects: 0,
+            asking: Vec::new(),
         },
         wal: WalStatus {
             path: plan.wal.path.display().to_string(),

@@ -31,6 +31,7 @@ use crate::deliver::Goal;
 use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
+use crate::inspect;
 use crate::source::mysql::snapshot::{Coordinator, SnapshotStatus};
 use crate::telemetry::http::HttpServer;
 use crate::telemetry::{Live, Reporter, SinkLive};
@@ -99,6 +100,7 @@ async fn run_on(
     wal: &Wal,
     appender: wal::Appender,
 ) -> Result<(), Failure> {
+    inspect::check_format(&wal.reader())?;
     let live = Arc::clone(&options.live);
     let reporter = Reporter::new(Arc::clone(&live), wal.clone(), &plan.wal.path);
     let http = match plan.http.listen {

@@ -202,6 +202,7 @@ mod tests {
                 events: 11,
                 filtered_events: 12,
                 reconnects: 13,
+                asking: Vec::new(),
             },
             wal: WalStatus { bytes: 14, max_bytes: 15, durable_lsn: 16, full: true, ..WalStatus::default() },
             snapshot: SnapshotStatus {

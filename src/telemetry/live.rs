@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use wal::Lsn;
 
 use super::{SinkLive, SnapshotLive};
 use crate::model::TableName;
@@ -69,12 +70,23 @@ pub struct SourceLive {
     events: AtomicU64,
     filtered_events: AtomicU64,
     reconnects: AtomicU64,
+    asking: Mutex<Asking>,
     /// Commit time of the last transaction read, microseconds since the epoch; 0: none yet.
     commit_micros: AtomicI64,
     /// When the stream last said anything, heartbeats included, microseconds since the epoch.
     heard_micros: AtomicI64,
     /// When the loop last stood at the end of what the server has, microseconds since the epoch; 0: never.
     caught_up_micros: AtomicI64,
+}
+
+/// The tables whose definition the server is asked for.
+#[derive(Debug, Default)]
+struct Asking {
+    tables: Vec<TableName>,
+    /// Those of before, until what their answers made is durable.
+    before: Vec<TableName>,
+    /// The last frame that an answer made.
+    until: Lsn,
 }
 
 /// What changes seldom about the source.
@@ -96,6 +108,7 @@ impl Default for SourceLive {
             events: AtomicU64::new(0),
             filtered_events: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
+            asking: Mutex::new(Asking::default()),
             commit_micros: AtomicI64::new(0),
             heard_micros: AtomicI64::new(0),
             caught_up_micros: AtomicI64::new(0),
@@ -104,6 +117,28 @@ impl Default for SourceLive {
 }
 
 impl SourceLive {
+    /// The tables whose definition the server is asked for now. What earlier answers made ends at the frame `until`.
+    pub fn asking(&self, tables: Vec<TableName>, until: Lsn) {
+        let mut asking = lock(&self.asking);
+        let mut before = std::mem::replace(&mut asking.tables, tables);
+        asking.before.append(&mut before);
+        asking.before.sort();
+        asking.before.dedup();
+        asking.until = until;
+    }
+
+    /// The tables whose definition is asked for, or whose answer is not in the log up to `durable`.
+    pub fn asked_tables(&self, durable: Lsn) -> Vec<TableName> {
+        let mut asking = lock(&self.asking);
+        if durable >= asking.until {
+            asking.before.clear();
+        }
+        let mut tables: Vec<TableName> = asking.tables.iter().chain(&asking.before).cloned().collect();
+        tables.sort();
+        tables.dedup();
+        tables
+    }
+
     /// A change of phase, with the error behind it.
     pub fn phase(&self, phase: SourcePhase, error: Option<String>) {
         let mut inner = lock(&self.inner);

@@ -81,7 +81,14 @@ impl Reporter {
             events,
             filtered_events,
             reconnects,
+            asking: self.asked_tables(),
         }
+    }
+
+    /// Tables that the server is asked about. A table is named until what its answer made is durable.
+    fn asked_tables(&self) -> Vec<String> {
+        let durable = self.wal.positions().borrow().durable;
+        self.live.source.asked_tables(durable).iter().map(ToString::to_string).collect()
     }
 
     /// The position as it stands in the log, in the commit of the frames before it: never ahead of what is durable.

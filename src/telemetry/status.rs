@@ -49,6 +49,9 @@ pub struct SourceStatus {
     pub filtered_events: u64,
     /// Connections made again since the start.
     pub reconnects: u64,
+    /// Tables whose definition the server is asked for. Sinks wait at rows that need the answer.
+    #[serde(default)]
+    pub asking: Vec<String>,
 }
 
 /// A position in the source.

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use super::watch::{keyed, stopped};
+use super::watch::{keyed, number, stopped};
 use crate::support::history::assert_history_in_clickhouse;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::workload::{Shape, Workload};
@@ -70,6 +70,12 @@ both_servers! {
         kill_again_and_again(&mut sandbox, &workload).await;
 
         assert!(sandbox.assert_mirrored_to_clickhouse().await.rows > 400);
+        // However often it was opened, and whatever was under way then.
+        assert_eq!(number(&sandbox, "SELECT max(epoch) FROM replica._replicator_cursors").await, 1);
+        for table in workload.tables() {
+            let sql = format!("SELECT count() FROM replica.{} WHERE bitShiftRight(_version, 56) != 1", table.name);
+            assert_eq!(number(&sandbox, &sql).await, 0, "{}", table.name);
+        }
     }
 
     async fn a_mirror_is_equal_after_kills_amid_changes_of_definitions(kind: Kind) {

@@ -2,15 +2,19 @@
 
 mod check; // what `check` finds, and with which statement it is mended
 mod comparison; // the comparison of both sides sees every difference
+mod counts; // what became of rows, as the engine says
 mod definitions; // changes of definitions, by policy
 mod encoding; // every type at its extremes, straight into the engine
+mod epochs; // which log a target belongs to, and under which epoch it is written
 mod faults; // the server refuses, hangs, is full, cuts off, or says yes and then no
+mod fixture; // a database that a version left is continued
 mod interrupted; // a change of a definition is cut off after each of its requests
 mod isolation; // what is wrong with one table is that table's alone
 mod keys; // what identifies a row changes
 mod kills; // signal 9 to both sides, then the same content
 mod mirror; // the copy equals the source, whatever happens on the way
 mod refusals; // one table is refused what the server gives the others, for long
+mod rig; // the sink alone, driven like the delivery loop
 mod server; // the server of the test support starts, restarts, dies and keeps its users
 mod targets; // a target that is not the one that was left
 mod watch; // what the status says about the sink

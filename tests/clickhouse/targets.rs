@@ -58,6 +58,36 @@ both_servers! {
         assert_eq!(sandbox.clickhouse().query("SELECT * FROM replica.t FINAL").await, before);
     }
 
+    async fn a_target_of_format_1_is_refused_and_the_hint_leads_to_a_copy(kind: Kind) {
+        let mut sandbox = Sandbox::with_clickhouse(kind).await;
+        sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a')")).await;
+        let target = sandbox.clickhouse();
+        target.exec(
+            "CREATE TABLE replica._replicator_cursors (sink String, log String, lsn UInt64, written DateTime64(3, 'UTC') DEFAULT now64(3)) \
+             ENGINE = ReplacingMergeTree(lsn) ORDER BY sink",
+        ).await;
+        target.exec("CREATE TABLE replica.t (id Int32, v Nullable(String), _version UInt64, _is_deleted UInt8) ENGINE = ReplacingMergeTree(_version, _is_deleted) ORDER BY id").await;
+        target.exec(format!("INSERT INTO replica.t VALUES (1, 'old', {}, 0)", u64::MAX)).await;
+
+        let checked = sandbox.run(&["check"]);
+        let said = refused(&sandbox);
+
+        let checked = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.contains("of format 1") && checked.contains("create an empty database"), "{checked}");
+        assert!(said.contains("database \"replica\" are of format 1, this version writes format 2"), "{said}");
+        assert!(said.contains("create an empty database, set the sink's `database` to it and start again"), "{said}");
+        assert_eq!(target.query("SELECT v FROM replica.t").await, "old\n");
+        // As the hint says.
+        target.exec("CREATE DATABASE second").await;
+        sandbox.set("/sinks/0/database", json!("second"));
+        sandbox.run_once();
+        assert_eq!(sandbox.clickhouse().query("SELECT id, v FROM second.t FINAL").await, "1\ta\n");
+        sandbox.clickhouse().exec("DROP DATABASE replica SYNC").await;
+        sandbox.server.exec(format!("INSERT INTO {DATABASE}.t VALUES (2, 'b')")).await;
+        sandbox.run_once();
+        assert_eq!(sandbox.clickhouse().query("SELECT id, v FROM second.t FINAL ORDER BY id").await, "1\ta\n2\tb\n");
+    }
+
     async fn a_restored_target_goes_on_while_the_log_holds_what_it_misses(kind: Kind) {
         let mut sandbox = Sandbox::with_clickhouse(kind).await;
         // A sink that never comes up keeps the log.

@@ -12,7 +12,9 @@ use super::clickhouse::{self, ClickHouse, REPLICA};
 use super::compare::{self, Compared, View};
 use super::daemon::{self, Daemon, LIMIT};
 use super::directory;
-use super::process::describe;
+use super::history::assert_history;
+use super::locks;
+use super::process::{POLL, describe};
 use super::proxy::Proxy;
 use super::server::{self, Kind, Server, free_port};
 
@@ -192,12 +194,7 @@ impl Sandbox {
         let deadline = Instant::now() + limit;
         let logged = daemon
             .wait_until_within(limit, &format!("the log has {file}:{pos} and no snapshot runs"), |status| {
-                let position = &status["source"]["position"];
-                let reached = match (position["file"].as_str(), position["pos"].as_u64()) {
-                    (Some(at_file), Some(at_pos)) => (file_number(at_file), at_pos) >= (file_number(&file), pos),
-                    _ => false,
-                };
-                reached && snapshot_done(status)
+                has_logged(status, &file, pos) && snapshot_done(status) && asks_nothing(status)
             })
             .await;
         let durable = logged["wal"]["durable_lsn"].as_u64().expect("status has wal.durable_lsn");
@@ -210,6 +207,56 @@ impl Sandbox {
                 sinks.iter().all(|sink| sink["applied_lsn"].as_u64().is_some_and(|applied| applied >= durable))
             })
             .await
+    }
+
+    /// Waits until everything that the server has committed by now is in the log, whatever the sinks do.
+    pub async fn logged_within(&self, limit: Duration, daemon: &mut Daemon) -> Value {
+        let (file, pos) = self.server.position().await;
+        daemon
+            .wait_until_within(limit, &format!("the log has {file}:{pos}"), |status| has_logged(status, &file, pos))
+            .await
+    }
+
+    /// Waits until a question or a read of the daemon waits for a lock of a table at the server, or until there is none
+    /// that it needed: everything that the server has committed by now is in the log.
+    pub async fn asking(&self, daemon: &mut Daemon) {
+        let (file, pos) = self.server.position().await;
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let status = daemon.status();
+            let runs = status.as_ref().is_ok_and(|status| status["running"] == true);
+            if runs && (has_logged(status.as_ref().unwrap(), &file, pos) || locks::waiting(&self.server).await > 0) {
+                return;
+            }
+            if let Some(status) = daemon.poll() {
+                panic!("replicator ended with {} before it asked", describe(status));
+            }
+            assert!(Instant::now() < deadline, "not within {LIMIT:?}: a question waits; the last status:\n{status:#?}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Adds a second sink: a SQLite file with the changelog of every table. From the next start on.
+    pub fn with_changelog(&mut self) -> &mut Self {
+        let sink = json!({
+            "name": "changelog",
+            "type": "sqlite",
+            "path": self.changelog(),
+            "table_name": "{table}",
+            "mode": "history",
+        });
+        let first = self.config["sinks"][0].clone();
+        self.set("/sinks", json!([first, sink]))
+    }
+
+    /// The file of [`Sandbox::with_changelog`].
+    pub fn changelog(&self) -> PathBuf {
+        self.path("changelog.db")
+    }
+
+    /// Asserts that the changelog of a table of `shop` fits and ends in the table as it is; gives the number of entries.
+    pub async fn assert_logged(&self, table: &str) -> usize {
+        assert_history(&self.server, DATABASE, table, &self.changelog()).await
     }
 
     /// Asserts that the SQLite file mirrors all of `shop`.
@@ -236,6 +283,15 @@ impl Sandbox {
     }
 }
 
+/// Whether the log has everything before this place of the binlog.
+fn has_logged(status: &Value, file: &str, pos: u64) -> bool {
+    let position = &status["source"]["position"];
+    match (position["file"].as_str(), position["pos"].as_u64()) {
+        (Some(at_file), Some(at_pos)) => (file_number(at_file), at_pos) >= (file_number(file), pos),
+        _ => false,
+    }
+}
+
 fn snapshot_done(status: &Value) -> bool {
     status["snapshot"]["tables"].as_array().is_none_or(|tables| tables.iter().all(|table| table["state"] == "done"))
 }
@@ -244,4 +300,9 @@ fn snapshot_done(status: &Value) -> bool {
 fn file_number(file: &str) -> u64 {
     let (_, number) = file.rsplit_once('.').expect("a binlog file's name ends in a number");
     number.parse().expect("a binlog file's name ends in a number")
+}
+
+/// Whether the answers about all tables are in the log.
+fn asks_nothing(status: &Value) -> bool {
+    status["source"]["asking"].as_array().is_some_and(Vec::is_empty)
 }

@@ -1,9 +1,11 @@
 //! The log's file as redb sees it, with room on disk reserved ahead of what it writes.
 //!
-//! Promises: what redb asks for is what the file gets. Pages written where the file system has reserved blocks already cost it less
-//! work than pages whose blocks it has to find one by one (about a seventh of the CPU time of filling a log, on ext4). The room does not
-//! change the length of the file, and none is reserved in the upper half of `max_size`, so that the log keeps its limit.
-//! Where the file system cannot reserve, nothing is reserved and nothing else changes.
+//! Promises: what redb asks for is what the file gets. Pages written where the file system has reserved blocks already
+//! cost it less work than pages whose blocks it has to find one by one (about a seventh of the CPU time of filling a
+//! log, on ext4). It is reserved in steps of [`STEP`] and lies within the length of the file, so that what the file
+//! takes on disk is never more than its length ([`capacity`](crate::capacity) says what follows). None is reserved in
+//! the upper half of `max_size`, so that the log keeps its limit. Where the file system cannot reserve, nothing is
+//! reserved and nothing else changes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -20,7 +22,7 @@ use crate::error::{Error, storage};
 use crate::open::io as failed;
 use crate::stats::STAT_BLOCK;
 
-/// How far ahead room is reserved, and the most that the file takes on disk without use.
+/// How far ahead room is reserved.
 const STEP: u64 = 8 * 1024 * 1024;
 
 /// redb's file, and where the next room is to be reserved.
@@ -33,8 +35,10 @@ pub(crate) struct LogFile {
 
 #[derive(Debug)]
 struct Ahead {
-    /// What lies below is reserved or was written.
+    /// What lies below is reserved or was written. At most `length`.
     end: u64,
+    /// The length of the file, which only [`LogFile::set_len`] changes.
+    length: u64,
     /// Nothing is reserved beyond.
     most: u64,
 }
@@ -44,19 +48,20 @@ impl LogFile {
     pub(crate) fn open(path: &Path, max_size: u64) -> Result<Self, Error> {
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed("open", path))?;
         let metadata = file.metadata().map_err(failed("read the size of", path))?;
-        if metadata.len() == 0 {
+        let length = metadata.len();
+        if length == 0 {
             // redb would begin a new database in it.
             return Err(failed("open", path)(io::Error::new(io::ErrorKind::InvalidData, "the file is empty")));
         }
         // redb fills a file from its beginning, and pages are not given back to the file system.
-        let end = metadata.blocks().saturating_mul(STAT_BLOCK);
+        let end = metadata.blocks().saturating_mul(STAT_BLOCK).min(length);
         let handle = file.try_clone().map_err(failed("open", path))?;
         let backend = FileBackend::new(file).map_err(storage("open the log file"))?;
-        Ok(Self { backend, file: handle, ahead: Mutex::new(Ahead { end, most: max_size / 2 }) })
+        Ok(Self { backend, file: handle, ahead: Mutex::new(Ahead { end, length, most: max_size / 2 }) })
     }
 
-    /// Reserves the next room when a write of `length` bytes at `offset` goes beyond what there is. A write far ahead, as redb makes at the
-    /// end of the file, moves nothing.
+    /// Reserves the next room when a write of `length` bytes at `offset` goes beyond what there is. A write far ahead,
+    /// as redb makes at the end of the file, moves nothing.
     fn reserve(&self, offset: u64, length: u64) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let write_end = offset.saturating_add(length);
@@ -67,9 +72,13 @@ impl LogFile {
         if write_end.saturating_add(STEP) > ahead.most {
             return;
         }
-        let step = write_end.saturating_sub(from).saturating_add(STEP);
+        let end = write_end.saturating_add(STEP).min(ahead.length);
+        let step = end.saturating_sub(from);
+        if step == 0 {
+            return;
+        }
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, step) {
-            Ok(()) => ahead.end = from.saturating_add(step),
+            Ok(()) => ahead.end = end,
             Err(error) => {
                 // The write says whether the disk is full.
                 tracing::debug!(%error, "no room is reserved ahead in the log's file");
@@ -89,9 +98,10 @@ impl StorageBackend for LogFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        // Truncation gives up what is reserved behind the new end.
+        // Truncation gives up what is reserved beyond the new end.
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         ahead.end = ahead.end.min(len);
+        ahead.length = len;
         drop(ahead);
         self.backend.set_len(len)
     }
@@ -166,9 +176,26 @@ mod tests {
         file.sync_data().unwrap();
         assert!(on_disk(&path) <= reserved + 4096);
         assert_eq!(file.len().unwrap(), 1024 * MIB);
+        // A commit that gives back the end of the file gives back what is reserved there.
+        file.set_len(4 * MIB).unwrap();
+        assert!(on_disk(&path) <= 4 * MIB, "{}", on_disk(&path));
         let mut read = [9; 8192 + 1];
         file.read(0, &mut read).unwrap();
         assert_eq!((read[4095], read[4096], read[8192]), (1, 2, 0));
+    }
+
+    #[test]
+    fn nothing_is_reserved_beyond_the_length_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, path) = sparse(directory.path(), 1024 * MIB);
+        for length in [MIB, 2 * MIB, 4 * MIB, 20 * MIB] {
+            file.set_len(length).unwrap();
+            for at in [length / 2, length - 4096] {
+                file.write(at, &[1; 4096]).unwrap();
+                file.sync_data().unwrap();
+                assert!(on_disk(&path) <= length, "{} of {length}", on_disk(&path));
+            }
+        }
     }
 
     #[test]

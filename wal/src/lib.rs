@@ -1,25 +1,28 @@
 //! A durable log of frames with named cursors, on redb.
 //!
 //! # Promises
-//! - A **frame** is bytes with a place, its [`Lsn`]: dense, from 1. Frames form **groups**, which readers see as a whole or not at
-//!   all; a group becomes visible when the frame that ends it is durable.
-//! - State (opaque keys and values) that is put with a group becomes durable in the same transaction as the end of that group; a
-//!   cursor's token and state, in the same transaction as the cursor.
-//! - What was acknowledged as durable survives the loss of power. What was not is gone as a whole: opening the log discards an
-//!   unfinished group.
-//! - A log takes at most `max_size` on disk. A full log makes the appender wait; it neither fails nor drops anything.
+//! - A **frame** is bytes with a place, its [`Lsn`]: dense, from 1. Frames form **groups**, which readers see as a
+//!   whole or not at all; a group becomes visible when the frame that ends it is durable.
+//! - State (opaque keys and values) that is put with a group becomes durable in the same transaction as the end of that
+//!   group; a cursor's token and state, in the same transaction as the cursor.
+//! - What was acknowledged as durable survives the loss of power. What was not is gone as a whole: opening the log
+//!   discards an unfinished group.
+//! - A log takes at most `max_size` on disk, and at most about twice what it held at its fullest ([`most_on_disk`]),
+//!   however much goes through it. A full log makes the appender wait; it neither fails nor drops anything.
 //! - After a failed write nothing works until the log is opened again: see [`Error::Poisoned`].
 //!
 //! It knows bytes, positions and cursors; not where frames come from, where they go, or what they mean.
 //!
 //! # Positions
-//! *appended* >= *durable* >= *applied* (a cursor) >= *trimmed*. [`Appender::next_lsn`] is one past what is appended; [`Positions`]
-//! has the others.
+//! *appended* >= *durable* >= *applied* (a cursor) >= *trimmed*. [`Appender::next_lsn`] is one past what is appended;
+//! [`Positions`] has the others.
 //!
 //! # The files
-//! In the order in which a frame passes them: `append` packs frames into blocks (`record`), `command` carries them
-//! to the `writer` thread, which puts what has queued into one `commit`, publishes it (`tail`), and trims behind the slowest `cursor`; `read` gives
-//! blocks back. `tables` names what is stored, `open` locks and recovers, `file` reserves room on disk, `read_only` and its `overlay` do without changing the file, `verify` checks everything, `handle` owns the thread, `capacity` keeps the file within its limit.
+//! In the order in which a frame passes them: `append` packs frames into blocks (`record`), `command` carries them to
+//! the `writer` thread, which puts what has queued into one `commit`, publishes it (`tail`), and trims behind the
+//! slowest `cursor`; `read` gives blocks back. `tables` names what is stored, `open` locks and recovers, `file`
+//! reserves room on disk, `read_only` and its `overlay` do without changing the file, `verify` checks everything,
+//! `handle` owns the thread, `capacity` keeps the file within its limit.
 //!
 //! # Example
 //! ```
@@ -71,6 +74,7 @@ mod verify;
 mod writer;
 
 pub use append::{Appender, GroupEnd};
+pub use capacity::most_on_disk;
 pub use cursor::CursorInfo;
 pub use error::Error;
 pub use log::Wal;

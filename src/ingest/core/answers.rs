@@ -12,12 +12,13 @@ use super::schema::kept_key;
 use super::types::{take_described, warn_of_guesses};
 use super::{Action, Core};
 use crate::codec::catalog::SchemaRecord;
-use crate::codec::stored::{SCHEMA, TYPES, encode};
+use crate::codec::stored::{REREAD, SCHEMA, TYPES, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
-use crate::ingest::pending::{AskId, Decided, Early, Pending};
+use crate::ingest::pending::{AskId, Decided, Early, Fate, Pending};
+use crate::ingest::state::Reread;
 use crate::ingest::typed::Described;
-use crate::model::{FilePos, TableName, TableSchema};
+use crate::model::{FilePos, KeyKind, TableName, TableSchema};
 
 /// What the server said.
 #[derive(Debug)]
@@ -98,18 +99,21 @@ impl<L: Log> Core<L> {
     ) -> Result<(), Failure> {
         let mut again = stale;
         for pending in self.take_pending(table) {
-            let fits = found.as_ref().filter(|found| {
-                let mut seen = TableSchema::clone(&pending.seen);
-                take_described(&mut seen, &pending.unknown, Some(found));
-                seen.key = found.key.clone().or_else(|| seen.key.clone());
-                seen.same_image(found)
-            });
-            if fits.is_none() && stale {
-                // Asked before the statement that made this definition, perhaps.
-                self.waiting.pending.push(pending);
-                continue;
+            match pending.fate {
+                Fate::Retyped => {
+                    self.leave_out(pending, "a statement changed a column before the server was asked for its type")?;
+                }
+                Fate::Gone => self.complete(pending, false, None, &end)?,
+                Fate::Untouched | Fate::Altered => {
+                    let fits = pending.fate == Fate::Untouched
+                        && found.as_ref().is_some_and(|found| {
+                            let mut seen = TableSchema::clone(&pending.seen);
+                            take_described(&mut seen, &pending.unknown, Some(found));
+                            seen.same_image(found)
+                        });
+                    self.complete(pending, fits, found.as_ref(), &end)?;
+                }
             }
-            self.complete(pending, fits.is_some(), found.as_ref(), &end)?;
         }
         if let Some(found) = found
             && !stale
@@ -134,24 +138,28 @@ impl<L: Log> Core<L> {
         found: Option<&TableSchema>,
         end: &FilePos,
     ) -> Result<(), Failure> {
-        let Pending { id, table, seen, unknown, before, lsn, .. } = pending;
+        let Pending { id, table, seen, unknown, lost, before, lsn, fate, .. } = pending;
         let mut schema = TableSchema::clone(&seen);
-        let guessed = take_described(&mut schema, &unknown, found);
+        let (lost, asked_for): (Vec<u16>, Vec<u16>) = unknown.iter().partition(|place| lost.contains(place));
+        let mut guessed = take_described(&mut schema, &asked_for, found);
+        // A column of its name that is there now is another one.
+        guessed.extend(take_described(&mut schema, &lost, None));
         let name = schema.name.clone();
-        if fits {
+        let is_named = schema.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary);
+        if is_named {
+            // The binlog names it.
+        } else if fits {
             schema.key = found.and_then(|found| found.key.clone());
-        } else if schema.key.is_none() {
-            schema.key = before
-                .filter(|_| !self.definition(table).key_unknown)
-                .and_then(|before| kept_key(&before.schema, &schema));
+        } else {
+            // Without a key rows are told apart by all their values, which is right whatever keys there are.
+            let kept = before.filter(|_| fate == Fate::Untouched && !self.definition(table).key_unknown);
+            schema.key = kept.and_then(|before| kept_key(&before.schema, &schema));
         }
         let mut records = vec![(SCHEMA.of_number(id.0), encode(&SchemaRecord::Known(TableSchema::clone(&schema)))?)];
         let is_current = self.definition(table).current.as_ref().is_some_and(|current| current.id == id);
         if is_current {
-            let known = &self.definition(table).typed;
-            let new: Vec<&String> = guessed.iter().filter(|column| !known.is_guess(column)).collect();
-            warn_of_guesses(&name, &new);
-            let mut typed = known.clone();
+            warn_of_guesses(&name, &guessed);
+            let mut typed = self.definition(table).typed.clone();
             if guessed.len() < unknown.len() {
                 typed.describe_until(Some(Described::at(&self.facts.identity, end)?));
             }
@@ -164,20 +172,18 @@ impl<L: Log> Core<L> {
             self.redefine(table).key_unknown = false;
             self.set_typed(table, typed);
         }
-        self.waiting.decided.push(Decided { lsn, records });
+        self.waiting.decided.push(Decided { lsn, rows: lsn, records, rereads: Vec::new() });
         Ok(())
     }
 
     /// Decides that a pending id cannot be known: its rows are left out, and the table is read again.
     fn leave_out(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
-        let Pending { id, table, seen, before, lsn, .. } = pending;
+        let record = left_out_record(&pending, why);
+        let Pending { id, table, seen, before, lsn, fate, .. } = pending;
         warn!(table = %seen.name, %why, "rows of a table are left out, and it is read again");
-        let record = SchemaRecord::LeftOut {
-            seen: TableSchema::clone(&seen),
-            before: before.as_ref().map(|before| before.id),
-            reason: why.to_owned(),
-        };
-        self.waiting.decided.push(Decided { lsn, records: vec![(SCHEMA.of_number(id.0), encode(&record)?)] });
+        // Stored once the doubt is durable: a crash between them would leave the rows out, and nothing would bring them again.
+        self.group.decided.push((SCHEMA.of_number(id.0), encode(&record)?));
+        self.group.decided_rows = self.group.decided_rows.max(lsn);
         let definition = self.redefine(table);
         if definition.current.as_ref().is_some_and(|current| current.id == id) {
             definition.current = before;
@@ -186,7 +192,8 @@ impl<L: Log> Core<L> {
         }
         definition.left_out = true;
         let origin = self.ledger.origin(self.wall);
-        if !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
+        // Of a table that is gone nothing is there to be read.
+        if fate != Fate::Gone && !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
             self.doubt(table, why, &origin)?;
         }
         Ok(())
@@ -194,11 +201,10 @@ impl<L: Log> Core<L> {
 
     fn engine(&mut self, name: &TableName, transactional: Option<bool>) -> Result<(), Failure> {
         let Some((table, definition)) = self.find(name) else { return Ok(()) };
-        if !definition.cut_back {
-            return Ok(());
-        }
+        // Of a table that is gone or has another name now the stream is still to tell: it stays to be asked about.
+        let Some(transactional) = transactional.filter(|_| definition.cut_back) else { return Ok(()) };
         self.redefine(table).cut_back = false;
-        if transactional == Some(false) {
+        if !transactional {
             let origin = self.ledger.origin(self.wall);
             self.doubt(table, "its engine cannot take back rows that a transaction rolled back", &origin)?;
         }
@@ -214,11 +220,48 @@ impl<L: Log> Core<L> {
         self.look_at_early()?;
         self.look_at_deadlines()?;
         self.commit_here()?;
-        let durable = self.ledger.log().durable();
-        for decided in self.waiting.decided.extract_if(.., |decided| decided.lsn <= durable) {
+        let log = self.ledger.log();
+        let (durable, is_full) = (log.durable(), log.is_full());
+        let is_due = |decided: &Decided| decided.lsn <= durable || (is_full && decided.rows <= durable);
+        for mut decided in self.waiting.decided.extract_if(.., |decided| is_due(decided)) {
+            if decided.lsn > durable {
+                // The log takes no frame before delivery goes on, and delivery waits for this. So the re-read goes with it.
+                decided.records.append(&mut decided.rereads);
+            }
             self.actions.push(Action::Store(decided.records));
         }
         Ok(())
+    }
+
+    /// What has to be decided while the log takes no frame: records to be stored at once, beside the groups. Delivery may be waiting for
+    /// them, and the log for delivery. Also inside a group, of which it changes nothing.
+    ///
+    /// # Errors
+    /// When a record cannot be stored.
+    pub fn decide_beside(&mut self) -> Result<Vec<Vec<(Vec<u8>, Vec<u8>)>>, Failure> {
+        let log = self.ledger.log();
+        if !log.is_full() {
+            return Ok(Vec::new());
+        }
+        let durable = log.durable();
+        let mut stores = Vec::new();
+        for mut decided in self.waiting.decided.extract_if(.., |decided| decided.rows <= durable) {
+            decided.records.append(&mut decided.rereads);
+            stores.push(decided.records);
+        }
+        let (now, wait) = (self.now, self.settings.describe_wait);
+        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait && pending.lsn <= durable;
+        for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
+            let why = no_answer(wait);
+            let record = left_out_record(&pending, &why);
+            let reread = Reread { table: pending.seen.name.clone(), replace: true, why };
+            stores.push(vec![
+                (SCHEMA.of_number(pending.id.0), encode(&record)?),
+                (REREAD.of_table(&reread.table), encode(&reread)?),
+            ]);
+            self.waiting.overdue.push(pending);
+        }
+        Ok(stores)
     }
 
     /// Adopts descriptions whose place the stream has reached.
@@ -252,13 +295,24 @@ impl<L: Log> Core<L> {
 
     fn look_at_deadlines(&mut self) -> Result<(), Failure> {
         let (now, wait) = (self.now, self.settings.describe_wait);
-        let late: Vec<Pending> =
-            self.waiting.pending.extract_if(.., |pending| now.saturating_sub(pending.since) >= wait).collect();
+        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait;
+        let mut late = std::mem::take(&mut self.waiting.overdue);
+        late.extend(self.waiting.pending.extract_if(.., |pending| is_late(pending)));
         for pending in late {
-            let why =
-                format!("the server did not say within {wait} ms how the table is defined (source.describe_wait)");
-            self.leave_out(pending, &why)?;
+            self.leave_out(pending, &no_answer(wait))?;
         }
         Ok(())
+    }
+}
+
+fn no_answer(wait: u64) -> String {
+    format!("the server did not say within {wait} ms how the table is defined (source.describe_wait)")
+}
+
+fn left_out_record(pending: &Pending, why: &str) -> SchemaRecord {
+    SchemaRecord::LeftOut {
+        seen: TableSchema::clone(&pending.seen),
+        before: pending.before.as_ref().map(|before| before.id),
+        reason: why.to_owned(),
     }
 }

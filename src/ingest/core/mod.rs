@@ -24,7 +24,7 @@ use self::place::WaitingChunk;
 use super::frames::FRAME_BYTES;
 use super::group::{OpenGroup, RolledBack};
 use super::ledger::{Boundary, Changes, Ledger, Log};
-use super::pending::{AskId, Pending, Waiting};
+use super::pending::{AskId, Asked, Decided, Fate, Pending, Waiting};
 use super::state::{self, Counts, Reread};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
@@ -56,6 +56,10 @@ impl Settings {
     /// What fills a block of the log.
     pub const FRAME_BYTES: usize = FRAME_BYTES;
 }
+
+/// How long a run that has to end waits for the answer about a statement, in milliseconds: a table may be locked for as long as it likes.
+/// What is not answered then is asked again at the next start.
+const ANSWER_WAIT: u64 = 10_000;
 
 /// What the core is told of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +174,10 @@ impl<L: Log> Core<L> {
                 table,
                 seen: Arc::new(pending.seen),
                 unknown: pending.unknown,
+                lost: Vec::new(),
                 before,
+                // What statements did before the restart is not known; those of the stream are met again.
+                fate: Fate::Untouched,
                 since: 0,
                 lsn: Lsn::ZERO,
             });
@@ -326,9 +333,27 @@ impl<L: Log> Core<L> {
         !self.chunks.is_empty()
     }
 
-    /// Whether rows wait in the log for an answer about their table.
+    /// Whether an answer is still worth waiting for before the stream counts as read: rows wait for one, or a statement's result is asked
+    /// for, and not for longer than [`ANSWER_WAIT`].
     pub fn waits_for_answers(&self) -> bool {
-        !self.waiting.pending.is_empty() || !self.waiting.decided.is_empty()
+        let waits = |asked: &Asked| self.now.saturating_sub(asked.since) < ANSWER_WAIT;
+        !self.waiting.is_empty() || self.waiting.asked.values().any(waits)
+    }
+
+    /// Tables whose definition is asked for, or whose answer waits for the stream to come to its place.
+    pub fn asking(&self) -> Vec<TableName> {
+        let waiting = &self.waiting;
+        let pending = waiting.pending.iter().map(|pending| pending.table);
+        let tables = waiting.asked.keys().copied().chain(waiting.early.iter().map(|early| early.table)).chain(pending);
+        let mut tables: Vec<TableName> = tables.map(|table| self.tables.at(table).name.clone()).collect();
+        tables.sort();
+        tables.dedup();
+        tables
+    }
+
+    /// The last frame of the last group.
+    pub fn ended(&self) -> Lsn {
+        self.ledger.ended()
     }
 
     /// Whether [`Core::look`] has anything to look at.
@@ -454,6 +479,8 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When the log is out of service.
     pub fn commit(&mut self, at: Boundary<'_>, origin: &Origin, gtid: &Gtid) -> Result<(), Failure> {
+        let cut_back = self.group.take_cut_back();
+        self.ask_engines(&cut_back);
         self.end_group(origin, Some((at, gtid)))?;
         self.passed()
     }
@@ -520,6 +547,11 @@ impl<L: Log> Core<L> {
         }
         let now = self.now;
         self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
+        if !self.group.decided.is_empty() {
+            let records = std::mem::take(&mut self.group.decided);
+            let rereads = std::mem::take(&mut self.group.reread_records);
+            self.waiting.decided.push(Decided { lsn, rows: self.group.decided_rows, records, rereads });
+        }
         self.group.clear();
         for (table, counts) in unbalanced {
             let name = &self.tables.at(table).name;
@@ -534,7 +566,8 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When the log is out of service.
     pub fn roll_back(&mut self, at: Boundary<'_>, origin: &Origin, gtid: Option<&Gtid>) -> Result<(), Failure> {
-        let touched: Vec<usize> = self.group.touched().collect();
+        let mut touched = self.group.take_cut_back();
+        touched.extend(self.group.touched());
         if is_on(Mutant::CountersKeptOnRollback) {
             for (table, counts) in self.group.counts() {
                 self.tables.count(table, Counts { appended: counts.read, ..counts });
@@ -555,7 +588,7 @@ impl<L: Log> Core<L> {
     fn roll_back_to(&mut self, name: &str) -> Result<(), Failure> {
         let before: Vec<usize> = self.group.touched().collect();
         match self.group.roll_back_to(name) {
-            RolledBack::Cut(tables) => self.ask_engines(&tables),
+            RolledBack::Cut => {}
             RolledBack::Dropped => {
                 self.ledger.abort()?;
                 self.group.keep_only_doubts();
@@ -606,10 +639,21 @@ impl<L: Log> Core<L> {
 
     fn stage_rereads(&mut self) -> Result<(), Failure> {
         for mut reread in std::mem::take(&mut self.group.rereads) {
-            reread.replace |= self.asked_reads.get(&reread.table).copied().unwrap_or(false);
-            self.group.put(REREAD.of_table(&reread.table), Some(encode(&reread)?));
+            let asked = self.asked_reads.get(&reread.table).copied();
+            // A read that has not begun brings what is asked for here, unless that replaces and the other does not.
+            if asked.is_some_and(|replaces| replaces || !reread.replace) && self.group.decided.is_empty() {
+                continue;
+            }
+            reread.replace |= asked.unwrap_or(false);
+            let (key, value) = (REREAD.of_table(&reread.table), encode(&reread)?);
+            if !self.group.decided.is_empty() {
+                self.group.reread_records.push((key.clone(), value.clone()));
+            }
+            self.group.put(key, Some(value));
             self.asked_reads.insert(reread.table.clone(), reread.replace);
-            self.actions.push(Action::Reread(reread));
+            if asked != Some(reread.replace) {
+                self.actions.push(Action::Reread(reread));
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::lineage::Lineage;
 use crate::ingest::older_rows::{renames, reread_reason, set_defaults};
-use crate::ingest::pending::{Asked, Pending};
+use crate::ingest::pending::{Asked, Fate, Pending};
 use crate::ingest::tables::{Current, Definition, compile};
 use crate::model::{ColumnDefault, Key, KeyKind, Origin, SchemaId, TableSchema};
 
@@ -114,8 +114,7 @@ impl<L: Log> Core<L> {
         let definition = self.definition(table);
         let (mut renamed, mut why) = (Vec::new(), None);
         let before = definition.current.clone();
-        if let Some(before) = &before {
-            let before = &before.schema;
+        if let Some(Current { id, schema: before, .. }) = &before {
             let lineage = lineage_of(definition, before);
             set_defaults(before, &mut found, &lineage);
             renamed = renames(before, &found, &lineage);
@@ -128,8 +127,10 @@ impl<L: Log> Core<L> {
             if definition.emptied {
                 why = None;
             }
+            // Rows under an id that is not decided may yet be left out; what is known needs an id of its own.
+            let is_decided = !self.is_pending(table, *id);
             let same = before.same_image(&found) && before.key == found.key && renamed.is_empty();
-            if same && unknown.is_none() && (why.is_none() || unreadable) {
+            if same && is_decided && unknown.is_none() && (why.is_none() || unreadable) {
                 self.settle(table);
                 return Ok(());
             }
@@ -169,34 +170,48 @@ impl<L: Log> Core<L> {
             },
         };
         self.group.put(SCHEMA.of_number(id.0), Some(encode(&record)?));
+        // Until the answer, a type that is asked for is not known from this schema.
+        let name = |place: &u16| schema.columns.get(usize::from(*place)).map(|column| column.name.clone());
+        let asked_for: Vec<String> = unknown.iter().flatten().filter_map(name).collect();
         if let Some(unknown) = unknown {
             let seen = Arc::clone(&schema);
             let (since, lsn) = (self.now, wal::Lsn::ZERO);
-            self.group.pending.push(Pending { id, table, seen, unknown, before, since, lsn });
+            let fate = Fate::Untouched;
+            self.group.pending.push(Pending { id, table, seen, unknown, lost: Vec::new(), before, fate, since, lsn });
         }
         let definition = self.redefine(table);
         definition.current = Some(Current { id, schema, plan });
         definition.steps.clear();
         definition.reread = false;
+        definition.unsettled = false;
         definition.left_out = false;
         definition.typed = definition.typed.settled();
+        definition.typed.guess(asked_for);
         Ok(id)
     }
 
     /// What the statements came to is the schema that the table has already.
     fn settle(&mut self, table: usize) {
         let definition = self.definition(table);
-        if definition.steps.is_empty() && definition.typed == definition.typed.settled() {
+        if definition.steps.is_empty() && !definition.unsettled && definition.typed == definition.typed.settled() {
             return;
         }
         let definition = self.redefine(table);
+        definition.unsettled = false;
         definition.typed = definition.typed.settled();
         definition.steps.clear();
     }
 
     /// Whether a statement about the table was read whose result is not known, or its schema is not known at all.
     pub(in crate::ingest) fn is_unsettled(&self, definition: &Definition) -> bool {
-        !definition.steps.is_empty() || definition.reread || definition.typed.has_guesses()
+        definition.unsettled || definition.reread || definition.typed.has_guesses()
+    }
+
+    /// A statement about the table was read: the answer to a question that is under way may be of an earlier definition.
+    pub(super) fn outdate_question(&mut self, table: usize) {
+        if let Some(asked) = self.waiting.asked.get_mut(&table) {
+            asked.stale = true;
+        }
     }
 
     /// Asks the server for the table's definition. One question at a time: what is asked while one is under way is asked again
@@ -207,7 +222,7 @@ impl<L: Log> Core<L> {
             return;
         }
         let id = self.waiting.new_ask();
-        self.waiting.asked.insert(table, Asked { id, stale: false });
+        self.waiting.asked.insert(table, Asked { id, since: self.now, stale: false });
         self.actions.push(Action::Describe { table: self.tables.at(table).name.clone(), ask: id });
     }
 

@@ -9,12 +9,13 @@
 
 use tracing::warn;
 
-use super::Core;
+use super::{Action, Core};
 use crate::codec::frame::TableChange;
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::lineage::ColumnSteps;
-use crate::ingest::typed::Touched;
+use crate::ingest::pending::Fate;
+use crate::ingest::typed::{Touched, is_dropped, touched};
 use crate::model::{KeyKind, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
 
@@ -69,14 +70,12 @@ impl<L: Log> Core<L> {
                 self.set_savepoint(&name);
                 Ok(())
             }
-            Statement::ReleaseSavepoint(name) => {
-                self.group.release_savepoint(&name);
-                Ok(())
-            }
             Statement::RollbackToSavepoint(name) => self.roll_back_to(&name),
             Statement::Begin
             | Statement::Commit
             | Statement::Rollback
+            // What was done since stays, and so does its name: it may be that of another savepoint.
+            | Statement::ReleaseSavepoint(_)
             | Statement::CreateTable(_)
             | Statement::DropTable { .. }
             | Statement::CreateDatabase { .. }
@@ -125,7 +124,7 @@ impl<L: Log> Core<L> {
         // The types are those of the statement also behind IF NOT EXISTS: in row format the binlog has such a statement only where it
         // made the table.
         self.create_types(table, columns.as_deref());
-        self.redefine(table);
+        self.redefine(table).unsettled = true;
         self.ask(table);
         Ok(())
     }
@@ -167,7 +166,8 @@ impl<L: Log> Core<L> {
         if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
             self.reread(name, true, "its rows were changed without row events");
         }
-        self.alter_types(table, ops, origin)?;
+        self.alter_types(table, ops, origin);
+        self.note_fate(table, ops);
         let steps = ColumnSteps::of(list);
         let unreadable = *ops == AlterOps::Unreadable;
         let keys = |op: &AlterOp| matches!(op, AlterOp::IndexChanged | AlterOp::PrimaryKeyChanged);
@@ -177,6 +177,7 @@ impl<L: Log> Core<L> {
             definition.steps.push(steps);
         }
         definition.reread |= unreadable;
+        definition.unsettled = true;
         let is_named = definition
             .current
             .as_ref()
@@ -207,10 +208,15 @@ impl<L: Log> Core<L> {
 
     fn rename_captured(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
         let (old, new) = (self.tables.index(from), self.tables.index(to));
-        self.check_description(old, origin, |_| Touched::Moved)?;
+        self.check_description(old, origin, |_| Touched::Moved);
         let moved = self.definition(old).clone();
+        self.outdate_question(old);
         self.redefine(old).forget();
         let Some(current) = moved.current.clone() else {
+            if moved.reread {
+                // Its schema was left out. What the sinks may have of it is of no use to a read under the new name.
+                self.change(origin, TableChange::Drop { table: from.clone() })?;
+            }
             self.set_typed(new, moved.typed);
             self.redefine(new);
             self.reread(to, true, "it was renamed before its schema was known");
@@ -221,13 +227,22 @@ impl<L: Log> Core<L> {
         let asked_for = self.waiting.pending.iter().chain(&self.group.pending);
         let unknown =
             asked_for.filter(|pending| pending.id == current.id).map(|pending| pending.unknown.clone()).next();
+        self.set_fate(old, Fate::Gone);
+        if unknown.as_ref().is_some_and(|unknown| !unknown.is_empty()) {
+            self.reread(to, true, "it was renamed before the types of its columns were known");
+        }
         let id = self.define(new, schema, unknown, None)?;
         let definition = self.redefine(new);
         definition.steps = moved.steps;
+        definition.unsettled = moved.unsettled;
         definition.reread = moved.reread;
         definition.key_unknown = moved.key_unknown;
         definition.cut_back = moved.cut_back;
         definition.typed = moved.typed;
+        if moved.cut_back {
+            // Under the old name there is no such table any more.
+            self.actions.push(Action::AskEngine { table: to.clone() });
+        }
         if self.unfinished.get(from).copied().unwrap_or(false) || self.is_asked(from) {
             self.reread(to, true, "it was renamed while its snapshot was being taken");
         }
@@ -236,6 +251,32 @@ impl<L: Log> Core<L> {
             self.ask(new);
         }
         Ok(())
+    }
+
+    /// Records what a statement does to rows that were logged under a schema that is still asked for.
+    fn note_fate(&mut self, table: usize, ops: &AlterOps) {
+        let pending = self.waiting.pending.iter_mut().chain(&mut self.group.pending);
+        for pending in pending.filter(|pending| pending.table == table) {
+            pending.fate = pending.fate.max(Fate::Altered);
+            for place in &pending.unknown {
+                let Some(column) = pending.seen.columns.get(usize::from(*place)) else { continue };
+                if touched(ops, &column.name) == Touched::Not || pending.lost.contains(place) {
+                    continue;
+                }
+                if is_dropped(ops, &column.name) {
+                    pending.lost.push(*place);
+                } else {
+                    pending.fate = pending.fate.max(Fate::Retyped);
+                }
+            }
+        }
+    }
+
+    fn set_fate(&mut self, table: usize, fate: Fate) {
+        let pending = self.waiting.pending.iter_mut().chain(&mut self.group.pending);
+        for pending in pending.filter(|pending| pending.table == table) {
+            pending.fate = pending.fate.max(fate);
+        }
     }
 
     /// Whether the table is to be read again and its read has not begun.
@@ -249,8 +290,12 @@ impl<L: Log> Core<L> {
         }
         let table = self.tables.index(name);
         self.group.discard_windows(table);
-        self.check_description(table, origin, |_| Touched::Moved)?;
-        let known = self.definition(table).current.is_some();
+        self.check_description(table, origin, |_| Touched::Moved);
+        self.set_fate(table, Fate::Gone);
+        // A table whose first schema was left out may have come to the sinks by a rename.
+        let definition = self.definition(table);
+        let known = definition.current.is_some() || definition.reread;
+        self.outdate_question(table);
         self.redefine(table).forget();
         if known { self.change(origin, TableChange::Drop { table: name.clone() }) } else { Ok(()) }
     }

@@ -5,8 +5,8 @@
 //! - A statement of the stream gave the column its type: `CREATE TABLE`, `ADD`, `MODIFY`, `CHANGE`. What statements said since
 //!   the schema is kept beside it in the log ([`crate::ingest::typed`]), so that a restart between them forgets nothing.
 //! - Otherwise the server is asked. Its answer is true here if no statement between here and the answer changes the column, so the
-//!   end of the binlog is noted with it. A statement before that end that touches a column that was read as one of these types
-//!   stops the stream: the rows since may have been read as another type than they had.
+//!   end of the binlog is noted with it. After a statement before that end that touches a column that was read as one of these types
+//!   the table is read again: the rows since may have been read as another type than they had.
 //! - A column that the server does not show any more is carried as the `BINARY` that the binlog calls it, with a warning. No byte is
 //!   lost, and no row is wrong. That it is a guess is noted: the next statement about the table asks the server again.
 //!
@@ -157,33 +157,21 @@ impl<L: Log> Core<L> {
     }
 
     /// Follows the types through `ALTER TABLE`. Comes before its steps are recorded.
-    ///
-    /// # Errors
-    /// Fatal, by name: the type of a column that the statement touches came from a description of a later definition.
-    pub(super) fn alter_types(&mut self, table: usize, ops: &AlterOps, origin: &Origin) -> Result<(), Failure> {
+    pub(super) fn alter_types(&mut self, table: usize, ops: &AlterOps, origin: &Origin) {
         if self.facts.flavour != Flavour::MariaDb {
-            return Ok(());
+            return;
         }
-        self.check_description(table, origin, |column| touched(ops, column))?;
+        self.check_description(table, origin, |column| touched(ops, column));
         let definition = self.definition(table);
         let types = Types::of(definition);
         let mut typed = definition.typed.clone();
         typed.follow(ops, types.before.map(|_| &types.lineage));
         self.set_typed(table, typed);
-        Ok(())
     }
 
-    /// Lets no statement pass that shows that rows may have been read as a type that came from the description of another definition.
-    /// `touched`: what the statement may have done to the type of the column of this name.
-    ///
-    /// # Errors
-    /// Fatal, by name.
-    pub(super) fn check_description(
-        &mut self,
-        table: usize,
-        origin: &Origin,
-        touched: impl Fn(&str) -> Touched,
-    ) -> Result<(), Failure> {
+    /// After a statement that shows that rows may have been read as a type that came from the description of another definition, the
+    /// table is read again. `touched`: what the statement may have done to the type of the column of this name.
+    pub(super) fn check_description(&mut self, table: usize, origin: &Origin, touched: impl Fn(&str) -> Touched) {
         let mut typed = self.definition(table).typed.clone();
         let at = origin.binlog();
         let passed =
@@ -193,7 +181,7 @@ impl<L: Log> Core<L> {
             self.set_typed(table, typed.clone());
         }
         let types = Types::of(self.definition(table));
-        let (mut is_described, mut is_retyped) = (None, false);
+        let (mut is_described, mut is_retyped) = (false, false);
         for name in types.lineage.names() {
             let Some(Came::From(old)) = types.lineage.came(&name) else { continue };
             let column = types.before.and_then(|before| before.columns.get(before.column_index(old)?));
@@ -202,19 +190,15 @@ impl<L: Log> Core<L> {
             let touched = touched(&name);
             let is_plain = column.ty.told_as_binary().is_none();
             if !is_plain && typed.described_until().is_some() && touched != Touched::Not {
-                is_described = Some(name);
+                is_described = true;
             } else if is_plain && (typed.described_until().is_some() || typed.is_guess(&name)) {
                 is_retyped |= touched == Touched::Retyped;
             }
         }
         let name = self.tables.at(table).name.clone();
-        if let Some(column) = is_described {
-            return Err(cannot_be_known(&name, &column));
-        }
-        if is_retyped {
+        if is_described || is_retyped {
             self.reread(&name, true, "the type of a column before a statement changed it is not known");
         }
-        Ok(())
     }
 }
 
@@ -238,7 +222,7 @@ pub(super) fn take_described(
 }
 
 /// Says which columns are carried as the binlog calls them.
-pub(super) fn warn_of_guesses(table: &TableName, columns: &[&String]) {
+pub(super) fn warn_of_guesses(table: &TableName, columns: &[String]) {
     for column in columns {
         warn!(
             %table,
@@ -247,12 +231,4 @@ pub(super) fn warn_of_guesses(table: &TableName, columns: &[&String]) {
              not show it any more; it is carried as a BINARY, with the bytes that the binlog holds"
         );
     }
-}
-
-fn cannot_be_known(table: &TableName, column: &str) -> Failure {
-    Failure::fatal(format!(
-        "whether column \"{column}\" of table \"{table}\" was a UUID, an INET6, an INET4 or a BINARY cannot be known from the binlog, \
-         because a statement changes it that was run before the server was asked for it"
-    ))
-    .hint("leave the table out by source.exclude, or begin with a new log (startup_mode: initial)")
 }

@@ -174,3 +174,19 @@ fn a_mark_is_reached_on_the_server_that_it_was_taken_of() {
     assert!(!mark.is_reached(&at(1, "log.000007", 499)) && !mark.is_reached(&at(1, "log.000006", 900)));
     assert!(!mark.is_reached(&at(2, "log.000010", 4)) && !mark.is_reached(&at(1, "", 900)));
 }
+
+#[test]
+fn the_stated_types_of_a_table_are_stored_as_committed() {
+    let types = [TypeName::Uuid, TypeName::Inet6, TypeName::Inet4, TypeName::Other];
+    let columns = types.into_iter().enumerate().map(|(place, ty)| (format!("c{place}"), ty)).collect();
+    let described = |server| Some(Described { server, file_number: 3, pos: 1234 });
+    let mysql = ServerIdentity::MySql { server_uuid: "3e11fa47-71ca-11e1-9e33-c80aa9429562".into() };
+    let mariadb = ServerIdentity::MariaDb { server_id: 70_000, domain_id: 3 };
+    crate::codec::stored::fixture::check(&[
+        ("nothing", Typed::default()),
+        ("created", Typed { columns, all: true, ..Typed::default() }),
+        ("lost", Typed { lost: true, ..Typed::default() }),
+        ("guessed", Typed { guessed: vec!["u".into()], described_until: described(mariadb), ..Typed::default() }),
+        ("described", Typed { described_until: described(mysql), ..Typed::default() }),
+    ]);
+}

@@ -24,7 +24,7 @@ use crate::error::Failure;
 use crate::sink::TargetState;
 
 /// Format of the tables of the sinks' own. Format 1 had neither an epoch nor this number.
-const FORMAT: u16 = 2;
+pub const FORMAT: u16 = 2;
 
 /// A sink's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

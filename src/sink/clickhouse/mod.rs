@@ -57,6 +57,7 @@ mod writer;
 #[cfg(test)]
 mod row_binary;
 
+pub use cursor::FORMAT;
 pub use encode::{Encoder, RowError, Scratch, ValueProblem};
 pub use preflight::preflight;
 pub use sink::ClickHouseSink;

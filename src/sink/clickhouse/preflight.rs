@@ -240,6 +240,7 @@ impl Check<'_> {
 
     async fn look_into(&self, client: &Client) -> Result<(String, Option<String>), Failure> {
         let shown = &self.clickhouse.database;
+        cursor::check_format(client, shown).await?;
         let sql = format!(
             "SELECT name FROM system.tables WHERE database = {} AND name IN ({}, {}, {})",
             literal(shown),
@@ -254,7 +255,6 @@ impl Check<'_> {
                 None,
             ));
         }
-        cursor::check_format(client, shown).await?;
         let tables = registry::load(client, self.plan, self.clickhouse).await?;
         let cursor = cursor::read(client, &self.plan.name).await?;
         let (stopped, _) = registry::load_stopped(client, &self.plan.name)

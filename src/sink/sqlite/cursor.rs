@@ -20,7 +20,7 @@ use crate::sink::TargetState;
 
 /// Version of `_replicator_cursor`, of `_replicator_tables` and of the columns that a changelog has of its own. Version 1 had
 /// no epoch, and made a version of LSN and ordinal.
-pub(super) const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 2;
 
 /// Creates the table if there is none. One of format 1 that no sink has written a line to is replaced.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {

@@ -80,7 +80,6 @@ impl Keyless {
             tally.take();
             let changed = statement.raw_execute()?;
             match op {
-                RowOp::Insert | RowOp::Snapshot => tally.wrote(changed),
                 RowOp::Delete => tally.deleted(changed),
                 RowOp::Update if changed == 0 => {
                     tally.missed();
@@ -88,7 +87,7 @@ impl Keyless {
                     bind_image(&mut insert, 1, &self.all, &self.slots, after, scratch)?;
                     tally.wrote(insert.raw_execute()?);
                 }
-                RowOp::Update => tally.wrote(changed),
+                RowOp::Insert | RowOp::Snapshot | RowOp::Update => tally.wrote(changed),
             }
             rest = rest.get(used..).unwrap_or_default();
         }

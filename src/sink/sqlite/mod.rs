@@ -40,5 +40,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use cursor::FORMAT;
 pub use preflight::preflight;
 pub use sink::SqliteSink;

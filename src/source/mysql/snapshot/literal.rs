@@ -11,7 +11,7 @@ use crate::source::mysql::schema::{KeyClass, KeyPart, identifier};
 
 /// A key column's value, checked to be safe inside SQL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum KeyValue {
+pub enum KeyValue {
     /// Digits with sign and point.
     Number(String),
     /// Bytes, in hex.

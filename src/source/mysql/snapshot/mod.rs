@@ -30,5 +30,7 @@ mod table;
 
 pub use coordinator::Coordinator;
 pub use job::{Backfill, Job, Stored};
-pub use progress::{STATE_PREFIX, initial_progress, is_unfinished, state_key};
+pub use literal::KeyValue;
+pub use progress::{Ranges, STATE_PREFIX, Stage, TableProgress, initial_progress, is_unfinished, state_key};
+pub use range::{Bound, Range};
 pub use status::{SnapshotStatus, TableState, TableStatus};

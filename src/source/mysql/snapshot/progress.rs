@@ -17,20 +17,20 @@ pub const STATE_PREFIX: &[u8] = SNAPSHOT.prefix.as_bytes();
 
 /// One table's snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TableProgress {
+pub struct TableProgress {
     /// What is asked for.
-    pub(super) job: Backfill,
+    pub job: Backfill,
     /// Of a table that was captured when the log began; such a table may be gone before its turn comes.
-    pub(super) initial: bool,
+    pub initial: bool,
     /// How far it is.
-    pub(super) stage: Stage,
+    pub stage: Stage,
     /// Rows placed.
-    pub(super) rows: u64,
+    pub rows: u64,
 }
 
 /// How far a table's snapshot is. Every stage is persisted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Stage {
+pub enum Stage {
     /// Asked for; nothing read. A restart starts it.
     Pending,
     /// Read in ranges. A restart goes on with the pending ones and then from the frontier.
@@ -50,27 +50,27 @@ pub(super) enum Stage {
 
 impl Stage {
     /// Whether nothing is left to do for the job.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         matches!(self, Self::Done | Self::Gone)
     }
 }
 
 /// A table that is read in ranges.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Ranges {
+pub struct Ranges {
     /// The key they are of. When the table's key is another, all of this is void.
-    pub(super) key: ChunkKey,
+    pub key: ChunkKey,
     /// The last key, read under a view that holds everything the stream had read: of rows beyond it the stream tells.
-    pub(super) last: Bound,
+    pub last: Bound,
     /// Up to here ranges have been made; `None`: none yet.
-    pub(super) frontier: Option<Bound>,
+    pub frontier: Option<Bound>,
     /// Ranges that are made and not placed.
-    pub(super) pending: Vec<Range>,
+    pub pending: Vec<Range>,
 }
 
 impl Ranges {
     /// Whether ranges reach the last key.
-    pub(super) fn all_made(&self) -> bool {
+    pub fn all_made(&self) -> bool {
         self.frontier.as_ref() == Some(&self.last)
     }
 }
@@ -80,26 +80,34 @@ impl Record for TableProgress {
 }
 
 impl TableProgress {
-    pub(super) fn new(job: Backfill) -> Self {
+    /// A job that was just asked for.
+    pub fn new(job: Backfill) -> Self {
         Self { job, initial: false, stage: Stage::Pending, rows: 0 }
     }
 
-    pub(super) fn initial(table: TableName) -> Self {
+    /// The read of a table that was captured when the log began.
+    pub fn initial(table: TableName) -> Self {
         Self { initial: true, ..Self::new(Backfill::whole(table)) }
     }
 
     /// The table.
-    pub(super) fn table(&self) -> &TableName {
+    pub fn table(&self) -> &TableName {
         &self.job.table
     }
 
     /// As a state entry.
-    pub(super) fn entry(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    ///
+    /// # Errors
+    /// A name beyond any server's limit.
+    pub fn entry(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
         Ok((state_key(self.table()), stored::encode(self)?))
     }
 
     /// From a state entry.
-    pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// An entry that cannot be read, or is of another table.
+    pub fn read(key: &[u8], value: &[u8]) -> Result<Self, Failure> {
         let name = String::from_utf8_lossy(key).replace('\0', ".");
         let damaged = || Failure::fatal(format!("the stored state \"{name}\" is damaged"));
         let progress: Self = stored::decode(value)?;
@@ -136,6 +144,7 @@ pub fn state_key(table: &TableName) -> Vec<u8> {
 mod tests {
     use super::super::literal::KeyValue;
     use super::*;
+    use crate::model::Charset;
     use crate::source::mysql::schema::{KeyClass, KeyPart};
 
     fn bound(number: u32) -> Bound {
@@ -178,5 +187,53 @@ mod tests {
         }
         assert!(TableProgress::read(b"snapshot/d\0t", &value).is_err());
         assert!(TableProgress::read(&key, &[]).is_err());
+    }
+
+    fn examples() -> Vec<(&'static str, TableProgress)> {
+        let users = || TableName::new("shop", "users");
+        let text = KeyClass::Text { charset: Charset::new("latin1"), collation: "latin1_bin".into() };
+        let classes = [
+            KeyClass::Number,
+            KeyClass::Ordinal,
+            text,
+            KeyClass::Binary,
+            KeyClass::Temporal,
+            KeyClass::Uuid,
+            KeyClass::Inet6,
+            KeyClass::Inet4,
+        ];
+        let part = |(column, class)| KeyPart { column, name: format!("k{column}"), class };
+        let key = ChunkKey { index: "by_all".into(), parts: (0..).zip(classes).map(part).collect() };
+        let values = [
+            KeyValue::Number("-7".into()),
+            KeyValue::Hex("E9".into()),
+            KeyValue::Temporal("2026-11-21".into()),
+            KeyValue::Address("::1".into()),
+        ];
+        let ranges = Ranges { key, last: Bound(values.into()), frontier: None, pending: Vec::new() };
+        let asked = Backfill {
+            where_clause: Some("id > 5".into()),
+            chunk_rows: Some(700),
+            replace: true,
+            may_be_gone: true,
+            ..Backfill::whole(users())
+        };
+        let at = |stage| TableProgress { stage, ..TableProgress::new(Backfill::whole(users())) };
+        vec![
+            ("initial", TableProgress::initial(users())),
+            ("asked", TableProgress::new(asked)),
+            ("in_ranges", in_ranges()),
+            ("by_every_class_of_key", at(Stage::Ranges(ranges))),
+            ("whole", at(Stage::Whole)),
+            ("placed", at(Stage::Placed)),
+            ("done", TableProgress { rows: 300, ..at(Stage::Done) }),
+            ("gone", at(Stage::Gone)),
+            ("begun", at(Stage::Begun)),
+        ]
+    }
+
+    #[test]
+    fn the_progress_of_a_tables_read_is_stored_as_committed() {
+        stored::fixture::check(&examples());
     }
 }

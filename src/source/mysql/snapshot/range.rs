@@ -10,15 +10,15 @@ use crate::source::mysql::schema::{ChunkKey, identifier};
 
 /// A value of the whole key, part by part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Bound(pub(super) Vec<KeyValue>);
+pub struct Bound(pub Vec<KeyValue>);
 
 /// The rows after one bound, up to and including another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Range {
+pub struct Range {
     /// `None`: from the first row.
-    pub(super) after: Option<Bound>,
+    pub after: Option<Bound>,
     /// The last row.
-    pub(super) upto: Bound,
+    pub upto: Bound,
 }
 
 #[derive(Clone, Copy)]

@@ -70,6 +70,7 @@ fn transcript(mut decoder: Decoder, events: &[Vec<u8>]) -> Result<String, Failur
             Item::Begin => writeln!(text, "{name}: begin"),
             Item::Commit => writeln!(text, "{name}: commit"),
             Item::Rollback => writeln!(text, "{name}: rollback"),
+            Item::CutOff => writeln!(text, "{name}: cut off"),
             Item::Heartbeat => writeln!(text, "{name}: heartbeat"),
             Item::Filtered { bytes } => writeln!(text, "{name}: filtered, {bytes} bytes"),
             Item::Schema { slot, schema } => {
@@ -177,7 +178,7 @@ fn a_file_that_ends_inside_a_transaction_rolls_it_back_and_keeps_the_position() 
     for event in &cut {
         last = format!("{:?}", decoder.decode(&RawEvent::parse(event).unwrap()).unwrap());
     }
-    assert_eq!(last, "Rollback");
+    assert_eq!(last, "CutOff");
     assert!(decoder.at_boundary());
     assert_eq!(decoder.position().gtid, "");
 }
