@@ -130,6 +130,25 @@ async fn a_change_that_found_no_row_is_a_doubt_only_after_a_whole_read_and_while
 }
 
 #[tokio::test]
+async fn a_change_that_found_no_row_is_no_doubt_in_a_round_in_which_the_table_was_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::new(directory.path()).await;
+    let whole = log.read_whole(2);
+    log.flush().await;
+    let first = Serve::until(whole).run(&log.wal).await;
+    log.change(TableChange::ReplaceBegin { table: table(), schema: SchemaId(1) });
+    let last = log.read_whole(2);
+    log.flush().await;
+    let reported = RowCounts { unmatched: 1, ..applied(2) };
+
+    let run = Serve::until(last).to(&first.target).with(vec![Fault::Reports(table(), reported)]).run(&log.wal).await;
+
+    run.result.unwrap();
+    assert_eq!(run.target.lock().unwrap().commits, [whole, last]);
+    assert_eq!((run.doubts, log.at_sink(&table()).await.whole_since), (Vec::new(), Some(last)));
+}
+
+#[tokio::test]
 async fn a_doubt_outlives_the_run_and_ends_where_the_table_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = Log::new(directory.path()).await;
