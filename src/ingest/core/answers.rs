@@ -269,7 +269,7 @@ impl<L: Log> Core<L> {
         let mut index = 0;
         while let Some(early) = self.waiting.early.get(index) {
             let same = self.definition(early.table).revision == early.revision;
-            let unsettled = self.is_unsettled(self.definition(early.table));
+            let unsettled = self.definition(early.table).is_unsettled();
             if same && !self.ledger.reaches(&early.end)? {
                 index += 1;
                 continue;
