@@ -11,11 +11,11 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use tracing::{info, warn};
-use wal::{Block, Lsn};
+use wal::{FrameRef, Lsn};
 
 use super::gap::damaged_frame;
 use super::open::Open;
-use super::run::{Delivery, Goal, unreadable};
+use super::run::{Delivery, Goal};
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader, TableChange};
 use crate::error::Failure;
@@ -138,29 +138,23 @@ pub(super) fn followed<'c>(
     })
 }
 
-/// The first undecided schema of a group of several frames, which begins after `at`. Looks only at what has been read of the log: of
-/// a group that is larger, the rest waits at its own frame.
-pub(super) fn first_undecided_of_group(
-    blocks: &[Block],
-    at: Lsn,
+/// The first undecided schema of a group, whose frames these are and those of later groups. They are what has been read of the log: what
+/// is missing of a larger group waits at its own frame.
+pub(super) fn first_undecided_of_group<'b, E: std::error::Error + Send + Sync + 'static>(
+    frames: impl Iterator<Item = Result<FrameRef<'b>, E>>,
     sink: &str,
     catalog: &mut Catalog,
 ) -> Result<Option<Undecided>, Failure> {
-    for block in blocks.iter().filter(|block| block.last_lsn() > at) {
-        for frame in block.frames() {
-            let frame = frame.map_err(|source| unreadable(wal::Error::Damaged { block: block.first_lsn(), source }))?;
-            if frame.lsn <= at {
-                continue;
-            }
-            let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
-            if decoded.header.audience().includes(sink)
-                && let Some(found) = first_undecided(&decoded.header, frame.lsn, catalog)?
-            {
-                return Ok(Some(found));
-            }
-            if frame.end_of_group {
-                return Ok(None);
-            }
+    for frame in frames {
+        let frame = frame.map_err(|source| Failure::fatal("cannot read the log").caused_by(source))?;
+        let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
+        if decoded.header.audience().includes(sink)
+            && let Some(found) = first_undecided(&decoded.header, frame.lsn, catalog)?
+        {
+            return Ok(Some(found));
+        }
+        if frame.end_of_group {
+            break;
         }
     }
     Ok(None)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use wal::{Lsn, Wal};
+use wal::{Block, Lsn, Wal};
 
 use super::doubt::Doubt;
 use super::open::Open;
@@ -204,21 +204,24 @@ impl Delivery {
 
     /// Takes the frames of what was read of the log, and commits where a round is full; false if the delivery ends before a schema in
     /// them is decided.
-    async fn take_all(&mut self, blocks: &[wal::Block], open: &mut Open) -> Result<bool, Failure> {
-        for block in blocks {
-            for frame in block.frames() {
+    async fn take_all(&mut self, blocks: &[Block], open: &mut Open) -> Result<bool, Failure> {
+        for (place, block) in blocks.iter().enumerate() {
+            let mut frames = block.frames();
+            while let Some(frame) = frames.next() {
                 let frame =
                     frame.map_err(|source| unreadable(wal::Error::Damaged { block: block.first_lsn(), source }))?;
                 if frame.lsn <= open.at {
                     continue;
                 }
                 // A group that has to wait waits before its first frame, so that nothing that was read before it waits with it.
-                if open.between_groups
-                    && !frame.end_of_group
-                    && let Some(undecided) = first_undecided_of_group(blocks, open.at, &self.name, &mut open.catalog)?
-                    && !self.wait_for(undecided, open).await?
-                {
-                    return Ok(false);
+                if open.between_groups && !frame.end_of_group {
+                    let later = blocks.iter().skip(place + 1).flat_map(Block::frames);
+                    let group = std::iter::once(Ok(frame)).chain(frames.clone()).chain(later);
+                    if let Some(undecided) = first_undecided_of_group(group, &self.name, &mut open.catalog)?
+                        && !self.wait_for(undecided, open).await?
+                    {
+                        return Ok(false);
+                    }
                 }
                 if !self.take(&frame, open).await? {
                     return Ok(false);
