@@ -11,7 +11,8 @@ use replicator::codec::stored::{ALL, Entry};
 
 use super::{examples_of, fixture};
 
-fn file(entry: &Entry, version: u8) -> String {
+/// The file of a version of a record.
+pub fn file(entry: &Entry, version: u8) -> String {
     format!("{}.v{version}.hex", entry.prefix.trim_end_matches('/').replace('/', "-"))
 }
 
