@@ -1,11 +1,13 @@
-//! Writes the fixtures of the formats that this version writes: a small log as a daemon leaves it that was stopped in the middle
-//! of a delivery, and the SQLite target of that delivery. A fixture is written once: one that is there already stays.
+//! Writes the fixtures of the formats that this version writes: a small log as a daemon leaves it that was stopped in
+//! the middle of a delivery, and the SQLite target of that delivery. A fixture is written once: one that is there
+//! already stays.
 //!
-//! `cargo run --example write_fixtures`; `docs/formats.md` says when. `tests/stored_format` opens what it writes. What is delivered
-//! before the stop is the same in the fixtures of every format: a target of one format is continued from the log of another.
+//! `cargo run --example write_fixtures`; `docs/formats.md` says when. `tests/stored_format` opens what it writes. What is
+//! delivered before the stop is the same in the fixtures of every format: a target of one format is continued from the log
+//! of another.
 //!
-//! The sinks of the log: `local`, whose target is the second fixture; `fresh`, which nothing was delivered to; `other`, which has
-//! a token and a round under way; and `gone`, whose cursor is detached.
+//! The sinks of the log: `local`, whose target is the second fixture; `fresh`, which nothing was delivered to;
+//! `other`, which has a token and a round under way; and `gone`, whose cursor is detached.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,7 +1,8 @@
-//! A database as a version of the sink left it, in statements that make it again: `tests/fixtures/clickhouse/format-<n>.sql`.
-//! A delivery continues on it, from the log of `tests/fixtures/log`.
+//! A database as a version of the sink left it, in statements that make it again:
+//! `tests/fixtures/clickhouse/format-<n>.sql`. A delivery continues on it, from the log of `tests/fixtures/log`.
 //!
-//! The fixture of a new format is written by this test where there is none and `WRITE_FIXTURES` is set, and never again.
+//! The fixture of a new format is written by this test where there is none and `WRITE_FIXTURES` is set, and never
+//! again.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
 //! Every record of the log's state has committed bytes, and a test that holds them.
 //!
-//! The bytes are in `tests/fixtures/stored/<record>.v<version>.hex`. The tests that compare them are beside the records, many of
-//! which only their own module sees: `codec::stored::fixture::check`.
+//! The bytes are in `tests/fixtures/stored/<record>.v<version>.hex`. The tests that compare them are beside the
+//! records, many of which only their own module sees: `codec::stored::fixture::check`.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,5 @@
-//! A small log with everything in it and the target of one of its sinks, as a daemon left them that was stopped in the middle:
-//! the readers of this version see what is in them, and deliveries continue.
+//! A small log with everything in it and the target of one of its sinks, as a daemon left them that was stopped in
+//! the middle: the readers of this version see what is in them, and deliveries continue.
 //!
 //! `examples/write_fixtures.rs` says what is in them.
 
@@ -137,8 +137,8 @@ fn rows(path: &Path, sql: &str) -> Vec<String> {
     lines
 }
 
-/// A log and a target of these formats open, and what the target lacks is delivered to it: the version that reads them may write
-/// another format from there on. The fixtures are of different logs with the same beginning.
+/// A log and a target of these formats open, and what the target lacks is delivered to it: the version that reads
+/// them may write another format from there on. The fixtures are of different logs with the same beginning.
 pub async fn opens(log_format: u64, target_format: u64) {
     let log = Log::of_format(log_format);
     unpack(&format!("sqlite/format-{target_format}.db.gz"), &log.target());
