@@ -5,7 +5,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use crate::support::cells::{open_sqlite, sqlite_rows};
 use crate::support::daemon::LIMIT;
+use crate::support::locks::Locks;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::workload::{Shape, Workload};
 
@@ -116,5 +118,37 @@ both_servers! {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("sink 'bad' failed"), "{said}");
         assert_eq!(sandbox.assert_mirrored().await.rows, 200 * Shape::ALL.len());
+    }
+}
+
+both_servers! {
+    /// Delivery waits at rows whose table cannot be asked about, and the log fills up after them.
+    async fn rows_that_wait_for_an_answer_do_not_keep_a_full_log_full(kind: Kind) {
+        let mut sandbox = small_log(kind).await;
+        // Longer than it takes to fill the log.
+        sandbox.set("/source/describe_wait", json!("15s"));
+        let proxy = sandbox.behind_proxy().await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+        proxy.hold();
+        sandbox
+            .server
+            .exec(format!(
+                "CREATE DATABASE other; CREATE TABLE other.template (c VARCHAR(40) NOT NULL, UNIQUE (c(10))); USE {DATABASE};
+                 CREATE TABLE asked LIKE other.template; INSERT INTO asked VALUES ('0123456789 one')"
+            ))
+            .await;
+        let locks = Locks::write(&sandbox.server, DATABASE, &["asked"]).await;
+        write(&sandbox, 700, 1).await;
+        proxy.release();
+
+        daemon.wait_until("the log is full", is_full).await;
+        let copied = || sqlite_rows(&open_sqlite(&sandbox.sqlite()), "t", &["id".to_owned()], "1").len();
+        daemon.wait_until("the rows of the other table are copied", |_| copied() == 700).await;
+        locks.release().await;
+        sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert_eq!(sandbox.assert_mirrored().await.rows, 701);
     }
 }

@@ -169,27 +169,28 @@ impl OpenGroup {
     /// aborts it at the ledger, and what is still to come of it is left out.
     pub(super) fn roll_back_to(&mut self, name: &str) -> RolledBack {
         let mut meant = self.savepoints.iter().enumerate().filter(|(_, (there, _))| may_be_same(there, name));
-        let (first, more) = (meant.next(), meant.next().is_some());
+        let (first, last) = (meant.next(), meant.next_back());
         let differs = |counts: &FxHashMap<usize, Counts>| -> Vec<usize> {
             let changed = |(table, now): (&usize, &Counts)| counts.get(table).is_none_or(|then| then != now);
             self.counts.iter().filter(|entry| changed(*entry)).map(|(table, _)| *table).collect()
         };
-        let Some((place, (there, mark))) = first else {
+        let Some((first, (there, mark))) = first else {
             if self.counts.is_empty() {
                 return RolledBack::Cut;
             }
             self.dropped = true;
             return RolledBack::Dropped;
         };
+        let last = last.map_or(first, |(last, _)| last);
         let tables = differs(&mark.counts);
-        let is_certain = !more && there.eq_ignore_ascii_case(name);
+        let is_certain = last == first && there.eq_ignore_ascii_case(name);
         let (frames, counts, keys) = (mark.frames, mark.counts.clone(), mark.keys);
         if !tables.is_empty() && (self.dropped || !is_certain || !self.frames.cut_back(frames)) {
             self.dropped = true;
             return RolledBack::Dropped;
         }
-        // Savepoints after it are gone; it stays.
-        self.savepoints.truncate(place + 1);
+        // Savepoints after it are gone; it stays. Which of several it is does not matter here: what they hold is the same.
+        self.savepoints.truncate(last + 1);
         if !tables.is_empty() {
             self.counts = counts;
             self.keys.truncate(keys);

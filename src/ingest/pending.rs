@@ -88,6 +88,8 @@ pub(super) struct Decided {
 pub(super) struct Waiting {
     pub(super) pending: Vec<Pending>,
     pub(super) decided: Vec<Decided>,
+    /// Ids that were decided beside the groups, while the log was full: the doubt is still to be logged.
+    pub(super) overdue: Vec<Pending>,
     pub(super) early: Vec<Early>,
     pub(super) asked: HashMap<usize, Asked>,
     last_ask: u64,
@@ -107,6 +109,6 @@ impl Waiting {
 
     /// Whether there is anything to look at when time passes or the stream moves.
     pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.decided.is_empty() && self.early.is_empty()
+        self.pending.is_empty() && self.decided.is_empty() && self.overdue.is_empty() && self.early.is_empty()
     }
 }

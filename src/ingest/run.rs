@@ -34,6 +34,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A wait on the log that is longer is shown, if the log is full.
 const FULL_AFTER: Duration = Duration::from_millis(200);
 
+/// Time between two looks at rows that wait for an answer, while the log is full.
+const LOOK_WHILE_FULL: Duration = Duration::from_millis(500);
+
 /// Until when the loop runs.
 #[derive(Clone, Debug)]
 pub enum Until {
@@ -171,14 +174,30 @@ impl Ingest {
 
     /// Hands what has gathered to the log; waits while the log is full.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        let stopped = async {
-            self.shutdown.cancelled().await;
+        let shutdown = self.shutdown.clone();
+        let stopped = async move {
+            shutdown.cancelled().await;
             tokio::time::sleep(GRACE).await;
         };
-        tokio::select! {
-            done = show_full(&self.live, &self.reader, self.core.log_mut().flush()) => done,
-            () = stopped => Err(Failure::retry("stopped while the log was full")),
+        tokio::pin!(stopped);
+        loop {
+            let looks = self.core.has_to_look();
+            tokio::select! {
+                done = show_full(&self.live, &self.reader, self.core.log_mut().flush()) => return done,
+                () = &mut stopped => return Err(Failure::retry("stopped while the log was full")),
+                () = tokio::time::sleep(LOOK_WHILE_FULL), if looks => {}
+            }
+            self.look_while_full().await?;
         }
+    }
+
+    /// The log is full, perhaps because delivery waits for what the core has to decide: that is decided beside the groups.
+    async fn look_while_full(&mut self) -> Result<(), Failure> {
+        self.set_time();
+        for records in self.core.decide_beside()? {
+            self.store(records).await?;
+        }
+        Ok(())
     }
 
     /// Makes what has ended durable, with its position, unless the log does not take it in time. Then it is still at the source, after
@@ -203,9 +222,15 @@ impl Ingest {
 
     /// Waits until everything handed over is durable.
     pub(super) async fn durable(&mut self) -> Result<(), Failure> {
-        tokio::select! {
-            done = show_full(&self.live, &self.reader, self.core.log_mut().flush_durable()) => done,
-            () = self.shutdown.cancelled() => Err(Failure::retry("stopped before the log was durable")),
+        let shutdown = self.shutdown.clone();
+        loop {
+            let looks = self.core.has_to_look();
+            tokio::select! {
+                done = show_full(&self.live, &self.reader, self.core.log_mut().flush_durable()) => return done,
+                () = shutdown.cancelled() => return Err(Failure::retry("stopped before the log was durable")),
+                () = tokio::time::sleep(LOOK_WHILE_FULL), if looks => {}
+            }
+            self.look_while_full().await?;
         }
     }
 

@@ -151,9 +151,10 @@ impl Sink for Memory {
         let mut settled = Vec::new();
         for (table, taken) in std::mem::take(&mut self.taken) {
             let counts = RowCounts { taken, ..RowCounts::default() };
-            let counts = match self.stopped.contains_key(&table) {
-                true => RowCounts { skipped: taken, ..counts },
-                false => RowCounts { acknowledged: taken, ..counts },
+            let counts = if self.stopped.contains_key(&table) {
+                RowCounts { skipped: taken, ..counts }
+            } else {
+                RowCounts { acknowledged: taken, ..counts }
             };
             settled.push((table, counts));
         }

@@ -12,10 +12,11 @@ use super::schema::kept_key;
 use super::types::{take_described, warn_of_guesses};
 use super::{Action, Core};
 use crate::codec::catalog::SchemaRecord;
-use crate::codec::stored::{SCHEMA, TYPES, encode};
+use crate::codec::stored::{REREAD, SCHEMA, TYPES, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::pending::{AskId, Decided, Early, Fate, Pending};
+use crate::ingest::state::Reread;
 use crate::ingest::typed::Described;
 use crate::model::{FilePos, KeyKind, TableName, TableSchema};
 
@@ -177,13 +178,9 @@ impl<L: Log> Core<L> {
 
     /// Decides that a pending id cannot be known: its rows are left out, and the table is read again.
     fn leave_out(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
+        let record = left_out_record(&pending, why);
         let Pending { id, table, seen, before, lsn, fate, .. } = pending;
         warn!(table = %seen.name, %why, "rows of a table are left out, and it is read again");
-        let record = SchemaRecord::LeftOut {
-            seen: TableSchema::clone(&seen),
-            before: before.as_ref().map(|before| before.id),
-            reason: why.to_owned(),
-        };
         // Stored once the doubt is durable: a crash between them would leave the rows out, and nothing would bring them again.
         self.group.decided.push((SCHEMA.of_number(id.0), encode(&record)?));
         self.group.decided_rows = self.group.decided_rows.max(lsn);
@@ -204,11 +201,10 @@ impl<L: Log> Core<L> {
 
     fn engine(&mut self, name: &TableName, transactional: Option<bool>) -> Result<(), Failure> {
         let Some((table, definition)) = self.find(name) else { return Ok(()) };
-        if !definition.cut_back {
-            return Ok(());
-        }
+        // Of a table that is gone or has another name now the stream is still to tell: it stays to be asked about.
+        let Some(transactional) = transactional.filter(|_| definition.cut_back) else { return Ok(()) };
         self.redefine(table).cut_back = false;
-        if transactional == Some(false) {
+        if !transactional {
             let origin = self.ledger.origin(self.wall);
             self.doubt(table, "its engine cannot take back rows that a transaction rolled back", &origin)?;
         }
@@ -237,12 +233,43 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
+    /// What has to be decided while the log takes no frame: records to be stored at once, beside the groups. Delivery may be waiting for
+    /// them, and the log for delivery. Also inside a group, of which it changes nothing.
+    ///
+    /// # Errors
+    /// When a record cannot be stored.
+    pub fn decide_beside(&mut self) -> Result<Vec<Vec<(Vec<u8>, Vec<u8>)>>, Failure> {
+        let log = self.ledger.log();
+        if !log.is_full() {
+            return Ok(Vec::new());
+        }
+        let durable = log.durable();
+        let mut stores = Vec::new();
+        for mut decided in self.waiting.decided.extract_if(.., |decided| decided.rows <= durable) {
+            decided.records.append(&mut decided.rereads);
+            stores.push(decided.records);
+        }
+        let (now, wait) = (self.now, self.settings.describe_wait);
+        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait && pending.lsn <= durable;
+        for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
+            let why = no_answer(wait);
+            let record = left_out_record(&pending, &why);
+            let reread = Reread { table: pending.seen.name.clone(), replace: true, why };
+            stores.push(vec![
+                (SCHEMA.of_number(pending.id.0), encode(&record)?),
+                (REREAD.of_table(&reread.table), encode(&reread)?),
+            ]);
+            self.waiting.overdue.push(pending);
+        }
+        Ok(stores)
+    }
+
     /// Adopts descriptions whose place the stream has reached.
     fn look_at_early(&mut self) -> Result<(), Failure> {
         let mut index = 0;
         while let Some(early) = self.waiting.early.get(index) {
             let same = self.definition(early.table).revision == early.revision;
-            let unsettled = self.is_unsettled(self.definition(early.table));
+            let unsettled = self.definition(early.table).is_unsettled();
             if same && !self.ledger.reaches(&early.end)? {
                 index += 1;
                 continue;
@@ -268,13 +295,24 @@ impl<L: Log> Core<L> {
 
     fn look_at_deadlines(&mut self) -> Result<(), Failure> {
         let (now, wait) = (self.now, self.settings.describe_wait);
-        let late: Vec<Pending> =
-            self.waiting.pending.extract_if(.., |pending| now.saturating_sub(pending.since) >= wait).collect();
+        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait;
+        let mut late = std::mem::take(&mut self.waiting.overdue);
+        late.extend(self.waiting.pending.extract_if(.., |pending| is_late(pending)));
         for pending in late {
-            let why =
-                format!("the server did not say within {wait} ms how the table is defined (source.describe_wait)");
-            self.leave_out(pending, &why)?;
+            self.leave_out(pending, &no_answer(wait))?;
         }
         Ok(())
+    }
+}
+
+fn no_answer(wait: u64) -> String {
+    format!("the server did not say within {wait} ms how the table is defined (source.describe_wait)")
+}
+
+fn left_out_record(pending: &Pending, why: &str) -> SchemaRecord {
+    SchemaRecord::LeftOut {
+        seen: TableSchema::clone(&pending.seen),
+        before: pending.before.as_ref().map(|before| before.id),
+        reason: why.to_owned(),
     }
 }

@@ -226,14 +226,14 @@ impl<L: Log> Core<L> {
         self.ledger.resume(from)?;
         if let Some(end) = end {
             let end = Described::at(&self.facts.identity, end)?;
-            self.renew_marks(&left_at, &end)?;
+            self.renew_marks(&left_at, &end);
             self.commit_here()?;
         }
         let tables: Vec<usize> = self.tables.iter().map(|(index, _)| index).collect();
         for table in tables {
             let definition = &self.tables.at(table).definition;
             let cut_back = definition.cut_back;
-            if self.waiting.has_pending(table) || self.is_unsettled(definition) {
+            if self.waiting.has_pending(table) || definition.is_unsettled() {
                 self.ask(table);
             }
             if cut_back {

@@ -1,0 +1,243 @@
+//! What must hold of the log at every moment, checked each time that something becomes durable.
+//!
+//! - No frame is from a group that was rolled back, cut off, or is after the stored position.
+//! - Every group up to the stored position is in the log, whole, once, and in its order, or it is said why its rows are not.
+//! - The row counters are those of the frames that are there and of the binlog up to the position.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+
+use replicator::codec::frame::{FrameHeader, Mark, RowOp, TableChange};
+use replicator::codec::stored::{self, SOURCE_LSN, SourceLsn};
+use replicator::ingest;
+use replicator::ingest::ledger::Log as _;
+use replicator::model::FilePos;
+use wal::Lsn;
+
+use super::binlog::{Change, Ending};
+use super::daemon::{Finding, failed};
+use super::frames::{self, Schemas};
+use super::log::{SimLog, Stored};
+use super::server::Server;
+use super::sink::place_of;
+use super::tables::Name;
+
+/// What is known of a table's rows in the log.
+#[derive(Debug)]
+struct Counted {
+    /// Rows of the stream that the core has to have read; a range where it depends on when a group was dropped.
+    read: RangeInclusive<u64>,
+    appended: u64,
+    /// Places from one to another at which rows may be left out.
+    left_out: Vec<(usize, Option<usize>)>,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self { read: 0..=0, appended: 0, left_out: Vec::new() }
+    }
+}
+
+/// A group of the stream in the log.
+#[derive(Debug, Default)]
+struct Logged {
+    changes: BTreeMap<Name, Vec<Change>>,
+    /// Tables that the group itself leaves out.
+    left_out: BTreeSet<Name>,
+}
+
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// Frames looked at.
+    seen: usize,
+    /// The entry of the stored position.
+    position: usize,
+    tables: BTreeMap<Name, Counted>,
+    schemas: Schemas,
+    /// Groups after the position that was looked at last.
+    logged: BTreeMap<usize, Logged>,
+    last_logged: usize,
+    /// Groups of which rows are missing, and it is said why.
+    pub explained: BTreeSet<(usize, Name)>,
+}
+
+impl Audit {
+    /// A log that begins after an entry.
+    pub fn new(position: usize) -> Self {
+        Self { position, last_logged: position, ..Self::default() }
+    }
+
+    /// The entry of the stored position.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Looks at what has become durable.
+    pub fn look(&mut self, log: &SimLog, server: &Server) -> Result<(), Finding> {
+        let frames = &log.frames()[self.seen..];
+        let mut rest = frames;
+        while !rest.is_empty() {
+            let group = frames::group(rest);
+            self.group(group, log, server)?;
+            rest = &rest[group.len()..];
+        }
+        self.seen += frames.len();
+        self.look_at_position(log, server)?;
+        self.look_at_counters(log)
+    }
+
+    fn group(&mut self, group: &[Stored], log: &SimLog, server: &Server) -> Result<(), Finding> {
+        let mut entry = None;
+        for stored in group {
+            let frame = frames::decode(stored)?;
+            let (place, is_streamed) = place_of(frame.header.origin(), server)?;
+            if entry.is_some_and(|entry| entry != (place, is_streamed)) {
+                return Err(format!("a group of the log is of two places, {entry:?} and {place}"));
+            }
+            if entry.is_none() && is_streamed {
+                self.begin_group(place, server)?;
+            }
+            entry = Some((place, is_streamed));
+            for (section, body, _) in frame.sections() {
+                if (section.op == RowOp::Snapshot) == is_streamed {
+                    return Err(format!("frame {} has {:?} of a place of the other kind", stored.lsn, section.op));
+                }
+                let record = self.schemas.record(log.values(), section.schema)?;
+                let name = Name::of(&record.schema().name);
+                self.tables.entry(name).or_default().appended += u64::from(section.rows);
+                let changes = frames::changes(section.schema, record.schema(), section.op, section.rows, body)?;
+                if is_streamed {
+                    self.logged.entry(place).or_default().changes.entry(name).or_default().extend(changes);
+                }
+            }
+            self.note_left_out(&frame.header, place, is_streamed);
+        }
+        Ok(())
+    }
+
+    fn begin_group(&mut self, place: usize, server: &Server) -> Result<(), Finding> {
+        let ending = server.entry(place).group().map(|group| group.ending);
+        if !matches!(ending, Some(Ending::Commit | Ending::Statement)) {
+            return Err(format!("frames of entry {place} are visible, which ended as {ending:?}"));
+        }
+        if place <= self.last_logged {
+            return Err(format!("entry {place} is in the log after entry {}", self.last_logged));
+        }
+        self.last_logged = place;
+        self.logged.insert(place, Logged::default());
+        Ok(())
+    }
+
+    fn note_left_out(&mut self, header: &FrameHeader, place: usize, is_streamed: bool) {
+        match header {
+            FrameHeader::Change { change: TableChange::LeftOut { table, .. }, .. } => {
+                let name = Name::of(table);
+                if is_streamed {
+                    self.logged.entry(place).or_default().left_out.insert(name);
+                }
+                self.tables.entry(name).or_default().left_out.push((place, None));
+            }
+            FrameHeader::Mark { mark: Mark::SnapshotBegun { table }, .. }
+            | FrameHeader::Change { change: TableChange::ReplaceBegin { table, .. }, .. } => {
+                let counted = self.tables.entry(Name::of(table)).or_default();
+                for (_, end) in counted.left_out.iter_mut().filter(|(_, end)| end.is_none()) {
+                    *end = Some(place);
+                }
+            }
+            FrameHeader::Rows(_) | FrameHeader::Change { .. } | FrameHeader::Mark { .. } | FrameHeader::Check(_) => {}
+        }
+    }
+
+    fn look_at_position(&mut self, log: &SimLog, server: &Server) -> Result<(), Finding> {
+        let position = ingest::stored_position(log.values()).map_err(failed)?.ok_or("the log has no position")?;
+        let place = FilePos { file: position.file.clone(), pos: position.pos };
+        let entry = server.entry_of(place.file_number().unwrap_or(0), place.pos);
+        let entry = entry.ok_or_else(|| format!("the stored position {place:?} is no boundary"))?;
+        if position != server.position(entry) {
+            return Err(format!("the stored position is {position:?}, and not {:?}", server.position(entry)));
+        }
+        if entry < self.position {
+            return Err(format!("the stored position went back from entry {} to entry {entry}", self.position));
+        }
+        if entry < self.last_logged {
+            return Err(format!("entry {} is durable, and the position is after entry {entry}", self.last_logged));
+        }
+        let lsn = stored::get(log.values(), SOURCE_LSN.key()).map_err(failed)?.map_or(Lsn::ZERO, |SourceLsn(lsn)| lsn);
+        if lsn > log.durable() {
+            return Err(format!("the last LSN before the position is {lsn}, and {} is durable", log.durable()));
+        }
+        for passed in self.position + 1..=entry {
+            self.entry_passed(passed, server)?;
+        }
+        self.position = entry;
+        Ok(())
+    }
+
+    /// The position has gone past an entry: its rows are in the log.
+    fn entry_passed(&mut self, entry: usize, server: &Server) -> Result<(), Finding> {
+        let logged = self.logged.remove(&entry).unwrap_or_default();
+        let Some(group) = server.entry(entry).group() else { return Ok(()) };
+        if group.ending != Ending::Commit {
+            return Ok(());
+        }
+        let is_dropped = !logged.left_out.is_empty();
+        if is_dropped && !group.is_cut_back() {
+            return Err(format!("entry {entry} was dropped, and took nothing back"));
+        }
+        let nothing = Vec::new();
+        for name in Name::captured() {
+            let (expected, there) = (group.changes(name), logged.changes.get(&name).unwrap_or(&nothing));
+            let counted = self.tables.entry(name).or_default();
+            let most = group.rows(name);
+            let exact = u64::try_from(expected.len()).unwrap();
+            let (least, most) = match logged.left_out.contains(&name) {
+                true if !there.is_empty() => return Err(format!("entry {entry} was dropped, and has rows of {name}")),
+                true => {
+                    self.explained.insert((entry, name));
+                    (1, most)
+                }
+                // Rows that were taken back while they were in memory do not count.
+                false if is_dropped && expected.is_empty() && there.is_empty() => (0, 0),
+                false if *there == expected => (exact, exact),
+                false => {
+                    let between = |(from, to): &(usize, Option<usize>)| *from < entry && to.is_none_or(|to| entry <= to);
+                    if !there.is_empty() || !counted.left_out.iter().any(between) {
+                        return Err(format!("entry {entry} has rows {expected:?} of {name}, and the log {there:?}"));
+                    }
+                    self.explained.insert((entry, name));
+                    (exact, exact)
+                }
+            };
+            counted.read = counted.read.start() + least..=counted.read.end() + most;
+        }
+        Ok(())
+    }
+
+    fn look_at_counters(&mut self, log: &SimLog) -> Result<(), Finding> {
+        let stored = ingest::counts(log.values()).map_err(failed)?;
+        let stored: BTreeMap<Name, _> = stored.iter().map(|(table, counts)| (Name::of(table), *counts)).collect();
+        for name in Name::captured() {
+            let counts = stored.get(&name).copied().unwrap_or_default();
+            let snapshot = log.truth().of(name);
+            let counted = self.tables.entry(name).or_default();
+            let wrong = |what: &str, is: u64, should: u64| {
+                Err(format!("the counters of {name} are {counts:?}: {what} {is} and not {should}"))
+            };
+            if counts.read != counts.appended + counts.filtered + counts.left_out {
+                return wrong("they balance to", counts.appended + counts.filtered + counts.left_out, counts.read);
+            }
+            if counts.appended != counted.appended {
+                return wrong("appended is", counts.appended, counted.appended);
+            }
+            if counts.filtered != snapshot.filtered {
+                return wrong("filtered is", counts.filtered, snapshot.filtered);
+            }
+            let read = counts.read.checked_sub(snapshot.read);
+            let Some(read) = read.filter(|read| counted.read.contains(read)) else {
+                return wrong("read is", counts.read, counted.read.end() + snapshot.read);
+            };
+            counted.read = read..=read;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! The binlog: groups of events, and the stream of them that a connection reads.
+//!
+//! A [`Stream`] says what the decoder says: a schema where it differs from the last one of its table on this connection, rows, and the
+//! boundary, which never goes past an event of a group that is not complete.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use replicator::codec::frame::RowOp;
+use replicator::model::{Origin, SourcePlace, TableSchema};
+
+use super::server::{EVENT, Server};
+use super::tables::{Name, Row, Shape, layout};
+
+/// One row change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub before: Option<Row>,
+    pub after: Option<Row>,
+}
+
+/// Something inside a group.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Rows { name: Name, shape: Shape, op: RowOp, changes: Vec<Change> },
+    Statement(String),
+}
+
+/// How a group ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Commit,
+    Rollback,
+    /// The server went down while it wrote the group.
+    CutOff,
+    /// It is one statement, which is its own group.
+    Statement,
+}
+
+/// A transaction, or a statement by itself.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub events: Vec<Event>,
+    /// Which of the events no rollback to a savepoint took back.
+    pub kept: Vec<bool>,
+    pub ending: Ending,
+    /// Tables whose rows stayed although the group took them back, by the number that they have for life.
+    pub undone: BTreeSet<usize>,
+}
+
+impl Group {
+    /// Its row changes of a table, as a reader of the binlog has to see them.
+    pub fn changes(&self, of: Name) -> Vec<Change> {
+        if !matches!(self.ending, Ending::Commit) {
+            return Vec::new();
+        }
+        let kept = self.events.iter().zip(&self.kept).filter(|(_, kept)| **kept);
+        kept.filter_map(|(event, _)| event.rows_of(of)).flatten().copied().collect()
+    }
+
+    /// All rows of a table that its events hold.
+    pub fn rows(&self, of: Name) -> u64 {
+        let changes = self.events.iter().filter_map(|event| event.rows_of(of)).flatten();
+        u64::try_from(changes.count()).unwrap()
+    }
+
+    /// Whether it took anything back by itself.
+    pub fn is_cut_back(&self) -> bool {
+        self.kept.contains(&false)
+    }
+}
+
+impl Event {
+    fn rows_of(&self, of: Name) -> Option<&[Change]> {
+        match self {
+            Self::Rows { name, changes, .. } if *name == of => Some(changes),
+            _ => None,
+        }
+    }
+}
+
+/// Something in the binlog.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A file begins.
+    File,
+    Group(Group),
+}
+
+/// Something in the binlog, and where it is.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub entry: Entry,
+    pub file: u64,
+    pub begin: u64,
+    /// The boundary after it; of a group that was cut off, the one before it.
+    pub end: u64,
+    /// Number of the transaction.
+    pub gtid: u64,
+}
+
+impl Placed {
+    pub fn group(&self) -> Option<&Group> {
+        match &self.entry {
+            Entry::File => None,
+            Entry::Group(group) => Some(group),
+        }
+    }
+}
+
+impl fmt::Display for Placed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}:{}..{}]", self.file, self.begin, self.end)?;
+        let Entry::Group(group) = &self.entry else { return f.write_str(" file") };
+        for (event, kept) in group.events.iter().zip(&group.kept) {
+            f.write_str(if *kept { " " } else { " (cut) " })?;
+            match event {
+                Event::Statement(sql) => write!(f, "{sql};")?,
+                Event::Rows { name, op, changes, .. } => {
+                    write!(f, "{op:?} {name}")?;
+                    for Change { before, after } in changes {
+                        match (before, after) {
+                            (Some(before), Some(after)) => write!(f, " {before:?}->{after:?}")?,
+                            (one, other) => write!(f, " {:?}", one.or(*other).unwrap_or_default())?,
+                        }
+                    }
+                    f.write_str(";")?;
+                }
+            }
+        }
+        write!(f, " {:?}", group.ending)
+    }
+}
+
+/// What the decoder makes of the next event.
+#[derive(Debug)]
+pub enum Item {
+    /// Nothing. At a boundary, the position may have moved.
+    Nothing,
+    Schema { slot: usize, schema: Arc<TableSchema>, origin: Origin },
+    Rows { slot: usize, op: RowOp, rows: u32, images: Vec<u8>, origin: Origin },
+    /// `ends`: it is its own group.
+    Statement { sql: String, origin: Origin, ends: bool },
+    Commit { origin: Origin },
+    Rollback { origin: Origin },
+    CutOff { origin: Origin },
+}
+
+/// One connection's stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// The entry that is read, or read next.
+    entry: usize,
+    /// Events of it that were read.
+    step: usize,
+    /// A group is open.
+    open: bool,
+    /// The entry whose end is the last boundary.
+    boundary: usize,
+    /// The slot of each table, and the schema that it was given last.
+    slots: HashMap<Name, (usize, Option<Arc<TableSchema>>)>,
+}
+
+impl Stream {
+    /// From the boundary after an entry.
+    pub fn new(after: usize) -> Self {
+        Self { entry: after + 1, step: 0, open: false, boundary: after, slots: HashMap::new() }
+    }
+
+    pub fn boundary(&self) -> usize {
+        self.boundary
+    }
+
+    pub fn at_boundary(&self) -> bool {
+        !self.open
+    }
+
+    pub fn is_dry(&self, server: &Server) -> bool {
+        self.entry > server.end()
+    }
+
+    /// The next item; `None` where the server has no more.
+    pub fn next(&mut self, server: &Server) -> Option<Item> {
+        let placed = server.entry_at(self.entry)?;
+        let step = self.step;
+        let Entry::Group(group) = &placed.entry else { return Some(self.file(server)) };
+        self.step += 1;
+        let origin = server.origin(self.entry, placed.begin + EVENT * u64::try_from(step + 1).unwrap());
+        if step == 0 {
+            self.open = true;
+            return Some(Item::Nothing);
+        }
+        match group.events.get(step - 1) {
+            Some(Event::Statement(sql)) => {
+                let ends = group.ending == Ending::Statement;
+                if ends {
+                    self.ended();
+                }
+                Some(Item::Statement { sql: sql.clone(), origin, ends })
+            }
+            Some(Event::Rows { name, .. }) if !name.is_captured() => Some(Item::Nothing),
+            Some(Event::Rows { name, shape, op, changes }) => Some(self.rows(*name, *shape, *op, changes, origin)),
+            None => match group.ending {
+                Ending::Commit | Ending::Statement => {
+                    self.ended();
+                    Some(Item::Commit { origin })
+                }
+                Ending::Rollback => {
+                    self.ended();
+                    Some(Item::Rollback { origin })
+                }
+                Ending::CutOff => {
+                    // What ends it is the next file.
+                    self.entry += 1;
+                    self.step = 0;
+                    Some(self.file(server))
+                }
+            },
+        }
+    }
+
+    fn ended(&mut self) {
+        self.boundary = self.entry;
+        self.entry += 1;
+        self.step = 0;
+        self.open = false;
+    }
+
+    /// A file begins: a rotation, which moves no boundary, and then a format description.
+    fn file(&mut self, server: &Server) -> Item {
+        self.step += 1;
+        if self.step == 2 {
+            self.ended();
+            return Item::Nothing;
+        }
+        if !std::mem::take(&mut self.open) {
+            return Item::Nothing;
+        }
+        let mut origin = server.origin(self.entry - 1, 4);
+        let SourcePlace::MySql(place) = &mut origin.place;
+        place.file_number += 1;
+        Item::CutOff { origin }
+    }
+
+    fn rows(&mut self, name: Name, shape: Shape, op: RowOp, changes: &[Change], origin: Origin) -> Item {
+        let layout = layout(name, shape);
+        let slots = self.slots.len();
+        let (slot, known) = self.slots.entry(name).or_insert((slots, None));
+        if known.as_ref() != Some(&layout.seen) {
+            *known = Some(Arc::clone(&layout.seen));
+            // The rows come next.
+            self.step -= 1;
+            return Item::Schema { slot: *slot, schema: Arc::clone(&layout.seen), origin };
+        }
+        let mut images = Vec::new();
+        for row in changes.iter().flat_map(|change| [change.before, change.after]).flatten() {
+            layout.write(row, &mut images);
+        }
+        Item::Rows { slot: *slot, op, rows: u32::try_from(changes.len()).unwrap(), images, origin }
+    }
+}

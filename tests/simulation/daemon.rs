@@ -1,0 +1,471 @@
+//! The driver: what `ingest/run.rs` and `ingest/reading.rs` do around the core, step by step. Any step may be the last one before a
+//! crash.
+
+use std::collections::HashMap;
+
+use replicator::ingest::core::{Action, Chunk, Core, Rows, Settings};
+use replicator::ingest::ledger::{Boundary, Log as _};
+use replicator::ingest::{self, Reread};
+use replicator::model::{FilePos, Gtid};
+use replicator::source::mysql::ddl::SqlMode;
+use replicator::source::mysql::snapshot::handoff::{Placed, WindowId};
+
+use super::binlog::{Item, Stream};
+use super::coordinator::Coordinator;
+use super::log::SimLog;
+use super::questions::{Questions, shown};
+use super::requests::{Actor, Exact, ExactRead, Reply, Request, images};
+use super::rng::Rng;
+use super::server::{Server, file_name};
+use super::tables::Name;
+use super::trace;
+use super::truth::{SnapshotRows, Truth};
+
+/// What goes wrong in the simulated world.
+pub type Finding = String;
+
+/// A process, from its start to its end.
+pub struct Daemon {
+    core: Core<SimLog>,
+    pub coordinator: Coordinator,
+    session: Option<Session>,
+    /// Re-reads of finished groups, started once these are handed over.
+    jobs: Vec<Reread>,
+    truth: Truth,
+    windows: HashMap<WindowId, Name>,
+}
+
+/// One connection's worth of reading.
+struct Session {
+    stream: Stream,
+    questions: Questions,
+    readers: HashMap<WindowId, Actor>,
+    exact: Option<ExactRead>,
+    mode: Mode,
+}
+
+/// What the loop is doing.
+enum Mode {
+    Reading,
+    /// The stream stands still until a reader says where to read.
+    Paused(Actor),
+    /// Rows of a whole table are placed.
+    Placing(ExactRead, usize),
+    /// A mark has to be durable before its reader is told.
+    Durable(Actor),
+}
+
+/// A failure of the core.
+pub fn failed(failure: replicator::error::Failure) -> Finding {
+    format!("the core failed: {}", failure.chain())
+}
+
+impl Daemon {
+    /// Starts over a log, as it is stored.
+    pub fn start(log: SimLog, server: &Server, settings: Settings, mut coordinator: Coordinator) -> Result<Self, Finding> {
+        let stored = log.values().clone();
+        for reread in ingest::rereads(&stored).map_err(failed)? {
+            coordinator.reread(reread);
+        }
+        let truth = log.truth().clone();
+        let core = Core::load(log, &stored, settings, server.facts()).map_err(failed)?;
+        Ok(Self { core, coordinator, session: None, jobs: Vec::new(), truth, windows: HashMap::new() })
+    }
+
+    pub fn log(&self) -> &SimLog {
+        self.core.log()
+    }
+
+    pub fn set_time(&mut self, now: u64) {
+        self.core.set_time(now, i64::try_from(now).unwrap());
+    }
+
+    /// What a crash leaves.
+    pub fn crash(mut self) -> SimLog {
+        let mut log = std::mem::replace(self.core.log_mut(), SimLog::new([]));
+        log.crash();
+        log
+    }
+
+    /// The next step becomes durable.
+    pub fn sync(&mut self) {
+        self.core.log_mut().sync();
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Whether it reads its stream, and a group is not open.
+    pub fn is_between_groups(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| {
+            matches!(session.mode, Mode::Reading) && session.stream.at_boundary()
+        })
+    }
+
+    /// Whether it would notice that its stream is lost.
+    pub fn is_reading(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| matches!(session.mode, Mode::Reading))
+    }
+
+    /// Opens the stream where the log ends.
+    pub fn connect(&mut self, server: &Server) -> Result<(), Finding> {
+        if self.is_connected() || self.log().waiting() > 0 {
+            return Ok(());
+        }
+        let stored = ingest::stored_position(self.log().values()).map_err(failed)?;
+        let from = stored.ok_or("the log has no position")?;
+        let file = FilePos { file: from.file.clone(), pos: from.pos };
+        let entry = server
+            .entry_of(file.file_number().unwrap_or(0), file.pos)
+            .ok_or_else(|| format!("{file:?} is no boundary of the binlog"))?;
+        trace::note(|| format!("daemon: connects after entry {entry}"));
+        if self.core.needs_end(&server.facts().identity) {
+            return Err("the same server is taken for another one".to_owned());
+        }
+        self.core.connected(server.facts(), &from, None).map_err(failed)?;
+        self.session = Some(Session {
+            stream: Stream::new(entry),
+            questions: Questions::default(),
+            readers: HashMap::new(),
+            exact: None,
+            mode: Mode::Reading,
+        });
+        self.act()
+    }
+
+    /// The stream is lost, or the daemon is told to stop.
+    pub fn disconnect(&mut self) -> Result<(), Finding> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        trace::note(|| "daemon: the stream ends".to_owned());
+        if let Mode::Placing(read, _) = std::mem::replace(&mut session.mode, Mode::Reading) {
+            // Not finished: the next start replaces what came so far.
+            self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
+        }
+        self.core.disconnected().map_err(failed)?;
+        self.act()?;
+        if let Some(session) = self.session.take() {
+            for actor in session.readers.into_values().chain(session.exact.map(|read| read.by)) {
+                self.coordinator.reply(actor, Reply::Lost);
+            }
+        }
+        self.seal_and_flush()?;
+        self.start_jobs();
+        Ok(())
+    }
+
+    fn seal_and_flush(&mut self) -> Result<(), Finding> {
+        if self.core.seal().map_err(failed)? {
+            self.core.log_mut().flush(&self.truth);
+        }
+        Ok(())
+    }
+
+    fn start_jobs(&mut self) {
+        for job in self.jobs.drain(..) {
+            self.coordinator.reread(job);
+        }
+    }
+
+    /// Hands over what has ended, with its position.
+    pub fn hand_over(&mut self) -> Result<(), Finding> {
+        self.seal_and_flush()?;
+        self.start_jobs();
+        Ok(())
+    }
+
+    /// Takes the next event. False: there is none, or the stream stands still.
+    pub fn event(&mut self, server: &Server, rng: &mut Rng) -> Result<bool, Finding> {
+        let Some(session) = &mut self.session else { return Ok(false) };
+        if !matches!(session.mode, Mode::Reading) {
+            return Ok(false);
+        }
+        let Some(item) = session.stream.next(server) else { return Ok(false) };
+        let is_between = session.stream.at_boundary();
+        let boundary = session.stream.boundary();
+        trace::note(|| format!("stream: {}, after entry {boundary}", described(&item)));
+        let core = &mut self.core;
+        match item {
+            Item::Nothing => {
+                if is_between {
+                    at(server, boundary, |place| core.pass(place)).map_err(failed)?;
+                    self.passed(false)?;
+                }
+            }
+            Item::Schema { slot, schema, origin } => core.table_map(slot, &schema, &origin).map_err(failed)?,
+            Item::Rows { slot, op, rows, images, origin } => {
+                core.rows(slot, Rows { op, rows, images: &images }, &origin).map_err(failed)?;
+                if core.is_fragmented() && rng.percent(50) {
+                    self.seal_and_flush()?;
+                }
+            }
+            Item::Statement { sql, origin, ends } => {
+                core.statement(&sql, "", SqlMode::from_bits(0), &origin).map_err(failed)?;
+                if ends {
+                    self.end_of_group(server, boundary, &origin)?;
+                }
+            }
+            Item::Commit { origin } => self.end_of_group(server, boundary, &origin)?,
+            Item::Rollback { origin } => {
+                let gtid = origin.binlog().gtid.clone();
+                at(server, boundary, |place| core.roll_back(place, &origin, Some(&gtid))).map_err(failed)?;
+                self.passed(false)?;
+            }
+            Item::CutOff { origin } => {
+                at(server, boundary, |place| core.roll_back(place, &origin, None)).map_err(failed)?;
+                self.passed(false)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn end_of_group(
+        &mut self,
+        server: &Server,
+        boundary: usize,
+        origin: &replicator::model::Origin,
+    ) -> Result<(), Finding> {
+        let gtid: Gtid = origin.binlog().gtid.clone();
+        let exact = self.session.as_ref().and_then(|session| session.exact.as_ref());
+        let touched = exact.is_some_and(|read| self.core.touches(&read.name.table()));
+        at(server, boundary, |place| self.core.commit(place, origin, &gtid)).map_err(failed)?;
+        self.passed(touched)
+    }
+
+    /// The server has nothing more to send.
+    pub fn heartbeat(&mut self, server: &Server) -> Result<(), Finding> {
+        if !self.is_between_groups() {
+            return Ok(());
+        }
+        let Some(session) = &self.session else { return Ok(()) };
+        let boundary = session.stream.boundary();
+        at(server, boundary, |place| self.core.pass(place)).map_err(failed)?;
+        self.passed(false)
+    }
+
+    fn passed(&mut self, touched: bool) -> Result<(), Finding> {
+        self.place_exact(touched)?;
+        self.act()
+    }
+
+    /// Does what the core asks for.
+    fn act(&mut self) -> Result<(), Finding> {
+        for action in self.core.take_actions() {
+            trace::note(|| format!("core: {action:?}"));
+            match action {
+                Action::Describe { table, ask } => {
+                    if let Some(session) = &mut self.session {
+                        session.questions.describe(ask, table);
+                    }
+                }
+                Action::AskEngine { table } => {
+                    if let Some(session) = &mut self.session {
+                        session.questions.engine(table);
+                    }
+                }
+                Action::Placed { window, placed } => self.placed(window, placed),
+                Action::Reread(reread) => self.jobs.push(reread),
+                Action::Store(records) => self.core.log_mut().store(records),
+            }
+        }
+        Ok(())
+    }
+
+    fn placed(&mut self, window: WindowId, placed: Placed) {
+        if let (Placed::Appended { kept, superseded }, Some(name)) = (placed, self.windows.remove(&window)) {
+            let rows = SnapshotRows { read: u64::from(kept + superseded), filtered: u64::from(superseded) };
+            self.truth.placed(name, rows);
+        }
+        let reader = self.session.as_mut().and_then(|session| session.readers.remove(&window));
+        if let Some(actor) = reader {
+            self.coordinator.reply(actor, Reply::Placed(placed));
+        }
+    }
+
+    /// Serves the next request, between groups.
+    pub fn serve(&mut self) -> Result<bool, Finding> {
+        if !self.is_between_groups() {
+            return Ok(false);
+        }
+        let Some(session) = &mut self.session else { return Ok(false) };
+        let Some(request) = self.coordinator.requests.pop_front() else { return Ok(false) };
+        let here = session.stream.boundary();
+        match request {
+            Request::OpenWindow { name, window, by } => {
+                trace::note(|| format!("serve: window {} of {name} opens after entry {here}", window.0));
+                self.core.open_window(window, &name.table());
+                self.windows.insert(window, name);
+                if self.coordinator.has(by) {
+                    self.coordinator.reply(by, Reply::Opened(here));
+                } else {
+                    self.core.close_window(window);
+                }
+            }
+            Request::CloseWindow { window } => {
+                trace::note(|| format!("serve: window {} closes", window.0));
+                self.core.close_window(window);
+            }
+            Request::Place { window, layout, images, high, progress, by } => {
+                trace::note(|| format!("serve: {} rows of window {}, high {}:{}", images.rows, window.0, high.file, high.pos));
+                session.readers.insert(window, by);
+                let schema = layout.described.clone();
+                self.core.chunk(Chunk { window, schema, images, high, progress }).map_err(failed)?;
+            }
+            Request::Pause { by } => {
+                trace::note(|| format!("serve: the stream stands still after entry {here}"));
+                if self.coordinator.has(by) {
+                    session.mode = Mode::Paused(by);
+                    self.hand_over()?;
+                    self.coordinator.reply(by, Reply::Paused(here));
+                }
+            }
+            Request::Mark { mark, progress, by } => {
+                trace::note(|| format!("serve: {mark:?}"));
+                session.mode = Mode::Durable(by);
+                self.core.mark(mark, progress).map_err(failed)?;
+                self.hand_over()?;
+            }
+        }
+        self.act()?;
+        Ok(true)
+    }
+
+    /// Goes on with what the loop waits for, if it is there.
+    pub fn go_on(&mut self, exact: Option<Exact>, rng: &mut Rng) -> Result<(), Finding> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        match (std::mem::replace(&mut session.mode, Mode::Reading), exact) {
+            (Mode::Reading, None) => Ok(()),
+            (Mode::Paused(actor), None) => {
+                session.mode = Mode::Paused(actor);
+                Ok(())
+            }
+            (Mode::Paused(_), Some(Exact::GivenUp)) => Ok(()),
+            (Mode::Paused(_), Some(Exact::Read(read))) => {
+                trace::note(|| format!("stream: goes to {}:{} for a whole read of {}", read.at.file, read.at.pos, read.name));
+                if let Some(other) = session.exact.replace(read) {
+                    // A read of another table that waits for its place is given up for this one.
+                    self.coordinator.reply(other.by, Reply::Lost);
+                }
+                self.passed(false)
+            }
+            (Mode::Durable(actor), _) if self.core.log().waiting() > 0 => {
+                session.mode = Mode::Durable(actor);
+                Ok(())
+            }
+            (Mode::Durable(actor), _) => {
+                self.coordinator.reply(actor, Reply::Marked);
+                self.act()
+            }
+            (Mode::Placing(read, placed), _) => self.place_piece(read, placed, rng),
+            (Mode::Reading, Some(exact)) => Err(format!("a reader says {exact:?} to a stream that goes on")),
+        }
+    }
+
+    /// Begins to place the whole-table read if the stream is at its position.
+    fn place_exact(&mut self, touched: bool) -> Result<(), Finding> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let Some(read) = session.exact.take() else { return Ok(()) };
+        if !self.core.reaches(&read.at).map_err(failed)? {
+            session.exact = Some(read);
+            return Ok(());
+        }
+        if touched && !self.core.is_at(&read.at) {
+            self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
+            return Ok(());
+        }
+        trace::note(|| format!("stream: whole read of {} begins", read.name));
+        self.core.begin_whole(&read.layout.described, true).map_err(failed)?;
+        session.mode = Mode::Placing(read, 0);
+        Ok(())
+    }
+
+    fn place_piece(&mut self, read: ExactRead, placed: usize, rng: &mut Rng) -> Result<(), Finding> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        if rng.percent(3) {
+            trace::note(|| "stream: the whole read breaks off".to_owned());
+            self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
+            return self.act();
+        }
+        let Some(piece) = read.pieces.get(placed) else {
+            trace::note(|| "stream: the whole read ends".to_owned());
+            self.core.end_whole(&read.name.table(), read.progress).map_err(failed)?;
+            self.coordinator.reply(read.by, Reply::Placed(Placed::Appended { kept: 0, superseded: 0 }));
+            return self.act();
+        };
+        let images = images(&read.layout, piece);
+        self.core.whole_rows(&read.name.table(), &images).map_err(failed)?;
+        self.truth.placed(read.name, SnapshotRows { read: u64::from(images.rows), filtered: 0 });
+        session.mode = Mode::Placing(read, placed + 1);
+        self.hand_over()
+    }
+
+    /// The server answers a question.
+    pub fn ask(&mut self, server: &Server, rng: &mut Rng, refused: usize) {
+        if let Some(session) = &mut self.session {
+            session.questions.ask(server, rng, refused);
+        }
+    }
+
+    /// Takes an answer, between groups.
+    pub fn answer(&mut self, rng: &mut Rng, now: u64) -> Result<bool, Finding> {
+        if !self.is_between_groups() {
+            return Ok(false);
+        }
+        let Some(session) = &mut self.session else { return Ok(false) };
+        let Some(answer) = session.questions.answer(rng) else { return Ok(false) };
+        trace::note(|| format!("answer: {}", shown(&answer)));
+        self.set_time(now);
+        self.core.answer(answer).map_err(failed)?;
+        self.act()?;
+        Ok(true)
+    }
+
+    /// Looks at what waits for the time, for the stream or for the log.
+    pub fn look(&mut self, now: u64) -> Result<(), Finding> {
+        if !self.is_between_groups() {
+            return Ok(());
+        }
+        self.set_time(now);
+        if self.core.has_to_look() {
+            self.core.look().map_err(failed)?;
+        }
+        self.act()
+    }
+
+    /// What is left to do, if anything.
+    pub fn unrest(&self, server: &Server) -> Option<&'static str> {
+        let Some(session) = &self.session else { return Some("the stream is not open") };
+        let left = [
+            (!self.is_between_groups(), "the stream is in a group"),
+            (!session.stream.is_dry(server), "the stream has more"),
+            (!session.questions.is_empty(), "a question is under way"),
+            (session.exact.is_some(), "a whole read waits for its place"),
+            (!self.jobs.is_empty(), "a read was not given to the coordinator"),
+            (!self.coordinator.is_idle(), "a table is read"),
+            (self.core.has_chunks(), "a chunk waits for its place"),
+            (self.core.has_to_look(), "the core waits for an answer"),
+            (self.core.asked_reads().next().is_some(), "a read that was asked for did not begin"),
+            (self.log().waiting() > 0, "the log has not stored what was handed over"),
+            (self.log().pending_bytes() > 0, "what was appended was not handed over"),
+        ];
+        left.into_iter().find_map(|(is_left, what)| is_left.then_some(what))
+    }
+}
+
+fn at<T>(server: &Server, entry: usize, with: impl FnOnce(Boundary<'_>) -> T) -> T {
+    let placed = server.entry(entry);
+    let file = file_name(placed.file);
+    with(Boundary { file: &file, file_created: Server::file_created(placed.file), pos: placed.end })
+}
+
+fn described(item: &Item) -> String {
+    match item {
+        Item::Nothing => "nothing".to_owned(),
+        Item::Schema { schema, .. } => format!("schema of {}", schema.name),
+        Item::Rows { op, rows, .. } => format!("{rows} rows, {op:?}"),
+        Item::Statement { sql, .. } => sql.clone(),
+        Item::Commit { .. } => "commit".to_owned(),
+        Item::Rollback { .. } => "rollback".to_owned(),
+        Item::CutOff { .. } => "cut off".to_owned(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Many histories, and what is said of one that fails.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::daemon::Finding;
+use super::trace;
+use super::world::{Summary, World};
+
+/// Histories of `make test`.
+const HISTORIES: u64 = 5_000;
+/// Lines of the trace that are printed of a history that fails.
+const TAIL: usize = 120;
+
+/// A history that failed.
+#[derive(Debug)]
+pub struct Failed {
+    pub seed: u64,
+    pub finding: Finding,
+}
+
+/// Runs the history of a seed.
+pub fn run(seed: u64) -> Result<Summary, Failed> {
+    let ran = catch_unwind(AssertUnwindSafe(|| World::new(seed).and_then(World::run)));
+    let outcome = ran.unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().cloned();
+        let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("a panic: {}", message.unwrap_or_default()))
+    });
+    outcome.map_err(|finding| Failed { seed, finding })
+}
+
+/// The trace of a seed's history.
+fn traced(seed: u64) -> (Vec<String>, Result<Summary, Failed>) {
+    trace::begin();
+    let outcome = run(seed);
+    (trace::end(), outcome)
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+#[test]
+fn every_history_ends_with_a_copy_that_equals_the_source() {
+    if let Some(seed) = variable("REPLICATOR_SIM_SEED") {
+        let (lines, outcome) = traced(seed);
+        for line in &lines {
+            eprintln!("{line}");
+        }
+        let summary = outcome.unwrap_or_else(|failed| panic!("seed {seed}: {}", failed.finding));
+        return eprintln!("seed {seed}: {summary:?}");
+    }
+    let histories = variable("REPLICATOR_SIM_HISTORIES").unwrap_or(HISTORIES);
+    let first = variable("REPLICATOR_SIM_FIRST").unwrap_or(1);
+    let begun = Instant::now();
+    let (next, sums) = (AtomicU64::new(first), [const { AtomicU64::new(0) }; 3]);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let failed = std::thread::scope(|scope| {
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= first + histories {
+                    return None;
+                }
+                match run(seed) {
+                    Err(failed) => {
+                        next.store(u64::MAX / 2, Ordering::Relaxed);
+                        return Some(failed);
+                    }
+                    Ok(summary) => {
+                        for (sum, number) in sums.iter().zip([summary.groups, summary.frames, summary.explained]) {
+                            sum.fetch_add(u64::try_from(number).unwrap(), Ordering::Relaxed);
+                        }
+                    }
+                }
+            }
+        };
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        running.into_iter().filter_map(|worker| worker.join().unwrap()).min_by_key(|failed| failed.seed)
+    });
+    if let Some(Failed { seed, finding }) = failed {
+        let (lines, _) = traced(seed);
+        for line in lines.iter().skip(lines.len().saturating_sub(TAIL)) {
+            eprintln!("{line}");
+        }
+        panic!("seed {seed}: {finding} (REPLICATOR_SIM_SEED={seed} replays it)");
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let [groups, frames, explained] = sums.map(AtomicU64::into_inner);
+    eprintln!(
+        "{histories} histories in {seconds:.1} s: {groups} groups of the binlog, {frames} frames, {explained} tables left out of a group"
+    );
+}

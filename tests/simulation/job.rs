@@ -1,0 +1,369 @@
+//! The read of one table, from being asked for to its end mark.
+
+use std::collections::VecDeque;
+
+use replicator::source::mysql::schema::Flavour;
+use replicator::source::mysql::snapshot::handoff::SnapshotMark;
+use replicator::source::mysql::snapshot::{Range, Ranges, Stage, TableProgress};
+
+use super::coordinator::{Ids, Pace, gone, was_placed};
+use super::reader::{Part, Progress, Reader};
+use super::requests::{Actor, Exact, ExactRead, Reply, Request};
+use super::rng::Rng;
+use super::server::Server;
+use super::tables::{Name, Row, bound_of, key_of, layout};
+
+/// Whether a job is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    No,
+    Yes,
+}
+
+/// What a job is doing.
+#[derive(Debug)]
+enum Doing {
+    /// The stage says what is next.
+    Nothing,
+    /// A mark is on its way; the progress once it is appended.
+    Marking(TableProgress),
+    /// The largest key is read.
+    Bound { reader: Reader, next: Option<TableProgress> },
+    Ranges(InRanges),
+    /// The stream is asked to stand still.
+    Pausing,
+    /// It stands still, after this entry.
+    Paused(usize),
+    /// The rows are on their way; the progress once they are placed.
+    Whole(TableProgress),
+}
+
+#[derive(Debug, Default)]
+struct InRanges {
+    readers: Vec<Reader>,
+    waiting: VecDeque<Range>,
+    /// The reader whose chunk is on its way, and the progress once it is placed. One at a time.
+    placing: Option<(Actor, TableProgress)>,
+}
+
+#[derive(Debug)]
+pub struct Job {
+    actor: Actor,
+    progress: TableProgress,
+    doing: Doing,
+}
+
+impl Job {
+    pub fn new(actor: Actor, progress: TableProgress) -> Self {
+        Self { actor, progress, doing: Doing::Nothing }
+    }
+
+    pub fn progress(&self) -> &TableProgress {
+        &self.progress
+    }
+
+    pub fn name(&self) -> Name {
+        Name::of(self.progress.table())
+    }
+
+    pub fn has(&self, actor: Actor) -> bool {
+        self.actor == actor
+            || match &self.doing {
+                Doing::Bound { reader, .. } => reader.actor == actor,
+                Doing::Ranges(ranges) => ranges.readers.iter().any(|reader| reader.actor == actor),
+                _ => false,
+            }
+    }
+
+    /// Does the next step.
+    pub fn step(
+        &mut self,
+        server: &Server,
+        rng: &mut Rng,
+        pace: &Pace,
+        ids: &mut Ids,
+        out: &mut Vec<Request>,
+    ) -> Result<(Done, Option<Exact>), String> {
+        match &mut self.doing {
+            Doing::Nothing => return Ok((self.next_stage(server, ids, out)?, None)),
+            Doing::Marking(_) | Doing::Pausing | Doing::Whole(_) => {}
+            Doing::Bound { .. } => self.read_bound(server, rng, ids, out)?,
+            Doing::Ranges(_) => self.read_ranges(server, rng, pace, ids, out)?,
+            Doing::Paused(at) => {
+                let at = *at;
+                return Ok((Done::No, self.pin(server, rng, at, out)?));
+            }
+        }
+        Ok((Done::No, None))
+    }
+
+    fn next_stage(&mut self, server: &Server, ids: &mut Ids, out: &mut Vec<Request>) -> Result<Done, String> {
+        match &self.progress.stage {
+            Stage::Pending => return self.begin(server, out),
+            Stage::Begun => {
+                let reader = Reader::new(ids.actor(), self.name(), Part::Last);
+                self.doing = Doing::Bound { reader, next: None };
+            }
+            Stage::Ranges(ranges) => {
+                let waiting = ranges.pending.iter().cloned().collect();
+                self.doing = Doing::Ranges(InRanges { waiting, ..InRanges::default() });
+            }
+            Stage::Whole if server.now().tables.contains_key(&self.name()) => {
+                out.push(Request::Pause { by: self.actor });
+                self.doing = Doing::Pausing;
+            }
+            Stage::Whole => self.mark_gone(out)?,
+            Stage::Placed => {
+                let next = TableProgress { stage: Stage::Done, ..self.progress.clone() };
+                let mark = SnapshotMark::Finished { table: next.table().clone(), rows: next.rows };
+                self.mark(mark, next, out)?;
+            }
+            Stage::Done | Stage::Gone => return Ok(Done::Yes),
+        }
+        Ok(Done::No)
+    }
+
+    fn mark(&mut self, mark: SnapshotMark, next: TableProgress, out: &mut Vec<Request>) -> Result<(), String> {
+        let progress = next.entry().map_err(|failure| failure.chain())?;
+        out.push(Request::Mark { mark, progress, by: self.actor });
+        self.doing = Doing::Marking(next);
+        Ok(())
+    }
+
+    fn mark_gone(&mut self, out: &mut Vec<Request>) -> Result<(), String> {
+        let (mark, next) = gone(&self.progress);
+        self.mark(mark, next, out)
+    }
+
+    /// Decides how the table is read.
+    fn begin(&mut self, server: &Server, out: &mut Vec<Request>) -> Result<Done, String> {
+        let Some(table) = server.now().tables.get(&self.name()) else {
+            if self.progress.initial || self.progress.job.may_be_gone {
+                self.mark_gone(out)?;
+                return Ok(Done::No);
+            }
+            // An operator asked for it by name, and is told that it does not exist.
+            return Ok(Done::Yes);
+        };
+        let stage = if table.shape.chunk_key().is_none() { Stage::Whole } else { Stage::Begun };
+        let next = TableProgress { stage, rows: 0, ..self.progress.clone() };
+        let empties = next.stage == Stage::Begun && next.job.replace;
+        let replaces = empties || next.stage == Stage::Whole;
+        let mark = SnapshotMark::Begun { table: next.table().clone(), replaces, empties, whole: true };
+        self.mark(mark, next, out)?;
+        Ok(Done::No)
+    }
+
+    fn read_bound(
+        &mut self,
+        server: &Server,
+        rng: &mut Rng,
+        ids: &mut Ids,
+        out: &mut Vec<Request>,
+    ) -> Result<(), String> {
+        let Doing::Bound { reader, next } = &mut self.doing else { return Ok(()) };
+        if reader.waits() {
+            return Ok(());
+        }
+        match reader.step(server, rng, &mut ids.windows, out) {
+            Progress::Going => {}
+            Progress::Ready => {
+                let last = reader.read().and_then(|(rows, _)| rows.first().copied());
+                let stage = match (last, reader.chunk_key()) {
+                    (Some((key, _)), Some(chunk_key)) => {
+                        let last = bound_of(key);
+                        Stage::Ranges(Ranges { key: chunk_key, last, frontier: None, pending: Vec::new() })
+                    }
+                    _ => Stage::Placed,
+                };
+                let after = TableProgress { stage, ..self.progress.clone() };
+                let entry = after.entry().map_err(|failure| failure.chain())?;
+                *next = Some(after);
+                out.extend(reader.hand_over(entry));
+            }
+            Progress::KeyChanged => {
+                out.extend(reader.close());
+                self.progress.stage = Stage::Pending;
+                self.doing = Doing::Nothing;
+            }
+            Progress::Dropped => {
+                out.extend(reader.close());
+                self.mark_gone(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_ranges(
+        &mut self,
+        server: &Server,
+        rng: &mut Rng,
+        pace: &Pace,
+        ids: &mut Ids,
+        out: &mut Vec<Request>,
+    ) -> Result<(), String> {
+        let name = self.name();
+        let Doing::Ranges(ranges) = &mut self.doing else { return Ok(()) };
+        // Ranges are made of the progress, which is not known while a chunk is on its way.
+        while ranges.readers.len() < pace.readers && ranges.placing.is_none() {
+            let next = ranges.waiting.pop_front().or_else(|| make_range(&mut self.progress, name, server, pace.rows));
+            let Some(range) = next else { break };
+            ranges.readers.push(Reader::new(ids.actor(), name, Part::Range(range)));
+        }
+        if ranges.readers.is_empty() {
+            self.progress.stage = Stage::Placed;
+            self.doing = Doing::Nothing;
+            return Ok(());
+        }
+        let place = rng.below(ranges.readers.len());
+        let Some(reader) = ranges.readers.get_mut(place) else { return Ok(()) };
+        if reader.waits() {
+            return Ok(());
+        }
+        let step = reader.step(server, rng, &mut ids.windows, out);
+        match step {
+            Progress::Going => {}
+            Progress::Ready => {
+                if ranges.placing.is_none()
+                    && let Some((rows, rest)) = reader.read()
+                {
+                    let next = after_chunk(&self.progress, &reader.part, rows.len(), rest);
+                    let entry = next.entry().map_err(|failure| failure.chain())?;
+                    out.extend(reader.hand_over(entry));
+                    ranges.placing = Some((reader.actor, next));
+                }
+            }
+            Progress::KeyChanged | Progress::Dropped => {
+                out.extend(ranges.readers.iter().filter_map(Reader::close));
+                if matches!(step, Progress::Dropped) {
+                    self.mark_gone(out)?;
+                } else {
+                    self.progress.stage = Stage::Pending;
+                    self.doing = Doing::Nothing;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Pins a view of the whole table together with its place.
+    fn pin(
+        &mut self,
+        server: &Server,
+        rng: &mut Rng,
+        at: usize,
+        out: &mut Vec<Request>,
+    ) -> Result<Option<Exact>, String> {
+        let name = self.name();
+        if rng.percent(5) {
+            // A lock that is not had.
+            self.doing = Doing::Nothing;
+            return Ok(Some(Exact::GivenUp));
+        }
+        let view = match server.flavour() {
+            // Under a lock, the binlog's end and the table belong together.
+            Flavour::MySql => server.end(),
+            Flavour::MariaDb if server.shown() < at => return Ok(None),
+            Flavour::MariaDb => server.shown(),
+        };
+        let Some(now) = server.now().tables.get(&name) else {
+            self.mark_gone(out)?;
+            return Ok(Some(Exact::GivenUp));
+        };
+        let Some(table) = server.state(view).tables.get(&name).filter(|table| table.version == now.version) else {
+            return Ok(None);
+        };
+        let rows: Vec<Row> =
+            table.rows.iter().flat_map(|(row, count)| std::iter::repeat_n(*row, usize::try_from(*count).unwrap())).collect();
+        let piece = rng.between(1, 8);
+        let next = TableProgress { stage: Stage::Placed, ..self.progress.clone() };
+        let read = ExactRead {
+            name,
+            layout: layout(name, table.shape),
+            at: server.place(view),
+            pieces: rows.chunks(piece).map(<[Row]>::to_vec).collect(),
+            progress: next.entry().map_err(|failure| failure.chain())?,
+            by: self.actor,
+        };
+        let total = u64::try_from(rows.len()).unwrap();
+        self.doing = Doing::Whole(TableProgress { rows: total, ..next });
+        Ok(Some(Exact::Read(read)))
+    }
+
+    /// Takes a reply; false if it is for another job.
+    pub fn reply(&mut self, to: Actor, reply: Reply) -> bool {
+        if !self.has(to) {
+            return false;
+        }
+        match (std::mem::replace(&mut self.doing, Doing::Nothing), reply) {
+            (Doing::Marking(next), Reply::Marked) => self.progress = next,
+            (Doing::Pausing, Reply::Paused(at)) => self.doing = Doing::Paused(at),
+            (Doing::Whole(next), reply) if was_placed(reply) => self.progress = next,
+            // Read again.
+            (Doing::Marking(_) | Doing::Pausing | Doing::Paused(_) | Doing::Whole(_), _) => {}
+            (Doing::Bound { mut reader, next }, reply) => match (reply, next) {
+                (Reply::Opened(at), next) => {
+                    reader.opened(at);
+                    self.doing = Doing::Bound { reader, next };
+                }
+                (reply, Some(next)) if was_placed(reply) => self.progress = next,
+                _ => {}
+            },
+            (Doing::Ranges(mut ranges), reply) => {
+                self.range_reply(&mut ranges, to, reply);
+                self.doing = Doing::Ranges(ranges);
+            }
+            (Doing::Nothing, _) => {}
+        }
+        true
+    }
+
+    fn range_reply(&mut self, ranges: &mut InRanges, to: Actor, reply: Reply) {
+        let Some(place) = ranges.readers.iter().position(|reader| reader.actor == to) else { return };
+        if let Reply::Opened(at) = reply {
+            return ranges.readers[place].opened(at);
+        }
+        let Some((_, next)) = ranges.placing.take_if(|(actor, _)| *actor == to) else { return };
+        if !was_placed(reply) {
+            return ranges.readers[place].again();
+        }
+        self.progress = next;
+        let reader = ranges.readers.swap_remove(place);
+        let Part::Range(range) = &reader.part else { return };
+        if let Stage::Ranges(stored) = &self.progress.stage {
+            // What did not fit into one buffer.
+            let rest = stored.pending.iter().find(|pending| pending.upto == range.upto);
+            ranges.waiting.extend(rest.cloned());
+        }
+    }
+}
+
+/// The progress once a chunk is placed.
+fn after_chunk(progress: &TableProgress, part: &Part, rows: usize, rest: Option<&Range>) -> TableProgress {
+    let mut next = progress.clone();
+    next.rows += u64::try_from(rows).unwrap();
+    if let (Stage::Ranges(ranges), Part::Range(range)) = (&mut next.stage, part) {
+        ranges.pending.retain(|pending| pending != range);
+        ranges.pending.extend(rest.cloned());
+    }
+    next
+}
+
+/// The next range; `None` when ranges reach the last key.
+fn make_range(progress: &mut TableProgress, name: Name, server: &Server, rows: usize) -> Option<Range> {
+    let Stage::Ranges(ranges) = &mut progress.stage else { return None };
+    if ranges.all_made() {
+        return None;
+    }
+    let (after, last) = (ranges.frontier.as_ref().map(key_of), key_of(&ranges.last));
+    let view = server.state(server.shown());
+    let keys: Vec<i32> = view.tables.get(&name).map_or_else(Vec::new, |table| {
+        let inside = |key: &i32| after.is_none_or(|after| *key > after) && *key <= last;
+        table.rows.keys().map(|(key, _)| *key).filter(inside).collect()
+    });
+    let upto = keys.get(rows - 1).map_or_else(|| ranges.last.clone(), |key| bound_of(*key));
+    let range = Range { after: ranges.frontier.clone(), upto: upto.clone() };
+    ranges.frontier = Some(upto);
+    ranges.pending.push(range.clone());
+    Some(range)
+}

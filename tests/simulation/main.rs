@@ -1,0 +1,38 @@
+//! The simulator: the core of ingest between models of everything around it, which do no I/O, read no clock, and do the same again
+//! from the same seed.
+//!
+//! A history is what happens in a world from a seed ([`world`]): clients change tables of a server, snapshot readers read them, the
+//! stream is read, and at any step it may be cut off, and the daemon stopped or killed. What must hold at every moment is checked
+//! whenever something becomes durable ([`audit`]) and after each group that the model sink applies ([`sink`]); at the end everything
+//! comes to rest, and the copies are the tables.
+//!
+//! `REPLICATOR_SIM_SEED=n` replays one history with its trace; `REPLICATOR_SIM_HISTORIES=n` says how many are run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a test fails by panicking, and clippy's exemption for tests does not reach the helpers beside them"
+)]
+
+mod audit; // what must hold of the log at every moment
+mod binlog; // groups of events, and a connection's stream of them
+mod coordinator; // which tables are read, and how far each is
+mod daemon; // the driver around the core, step by step
+mod frames; // frames as the checks read them
+mod histories; // many histories, and what is said of one that fails
+mod job; // the read of one table
+mod log; // appended, handed over, durable
+#[cfg(feature = "mutants")]
+mod mutants; // known faults, each of which has to be found
+mod questions; // questions about tables, and their answers
+mod reader; // one read of a part of a table
+mod requests; // what readers and driver say to each other
+mod rng; // random choices from a seed
+mod server; // tables, views, places
+mod sink; // copies and history, group by group
+mod tables; // names, shapes, rows and their images
+mod trace; // what happened, line by line
+mod truth; // what has to be true of the counters
+mod workload; // what the server's clients do
+mod world; // one history

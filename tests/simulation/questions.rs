@@ -1,0 +1,80 @@
+//! Questions about tables that are under way, each on a connection of its own.
+
+use replicator::ingest::AskId;
+use replicator::ingest::core::Answer;
+use replicator::model::{FilePos, TableName};
+
+use super::rng::Rng;
+use super::server::Server;
+use super::tables::{Name, layout};
+use super::trace;
+
+#[derive(Debug)]
+enum Question {
+    Describe(AskId, TableName),
+    Engine(TableName),
+}
+
+/// The questions of one connection of the stream.
+#[derive(Debug, Default)]
+pub struct Questions {
+    asked: Vec<Question>,
+    answered: Vec<Answer>,
+}
+
+impl Questions {
+    pub fn describe(&mut self, ask: AskId, table: TableName) {
+        self.asked.push(Question::Describe(ask, table));
+    }
+
+    pub fn engine(&mut self, table: TableName) {
+        self.asked.push(Question::Engine(table));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.answered.is_empty()
+    }
+
+    /// The server answers one of the questions, with what is so now. So many of a hundred descriptions are refused.
+    pub fn ask(&mut self, server: &Server, rng: &mut Rng, refused: usize) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let question = self.asked.swap_remove(rng.below(self.asked.len()));
+        let there = |table: &TableName| server.now().tables.get(&Name::of(table)).map(|there| there.shape);
+        let answer = match question {
+            Question::Engine(table) => {
+                let transactional = there(&table).map(super::tables::Shape::is_transactional);
+                Answer::Engine { table, transactional }
+            }
+            Question::Describe(ask, table) if rng.percent(refused) => {
+                Answer::Refused { ask, table, why: "access is denied".to_owned() }
+            }
+            Question::Describe(ask, table) => {
+                let name = Name::of(&table);
+                let found = there(&table).map(|shape| layout(name, shape).described.as_ref().clone());
+                let end: FilePos = server.place(server.end());
+                Answer::Described { ask, table, found, end }
+            }
+        };
+        trace::note(|| format!("server answers: {}", shown(&answer)));
+        self.answered.push(answer);
+    }
+
+    /// An answer that has come.
+    pub fn answer(&mut self, rng: &mut Rng) -> Option<Answer> {
+        if self.answered.is_empty() { None } else { Some(self.answered.swap_remove(rng.below(self.answered.len()))) }
+    }
+}
+
+/// An answer in one line.
+pub fn shown(answer: &Answer) -> String {
+    match answer {
+        Answer::Described { ask, table, found, end } => {
+            let key = found.as_ref().map(|found| &found.key);
+            format!("{table} (question {}) at {}:{}: key {key:?}", ask.0, end.file, end.pos)
+        }
+        Answer::Refused { ask, table, .. } => format!("{table} (question {}): refused", ask.0),
+        Answer::Engine { table, transactional } => format!("{table}: transactional {transactional:?}"),
+    }
+}

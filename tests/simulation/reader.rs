@@ -1,0 +1,198 @@
+//! One read of a part of a table: a window, a view that is not before it, the rows, the end of the binlog, the chunk.
+//!
+//! Between any two of these steps anything may happen. The real ones are `snapshot/chunk.rs` and `snapshot/bound.rs`.
+
+use std::rc::Rc;
+
+use replicator::model::FilePos;
+use replicator::source::mysql::schema::{ChunkKey, Flavour};
+use replicator::source::mysql::snapshot::Range;
+use replicator::source::mysql::snapshot::handoff::WindowId;
+
+use super::requests::{Actor, Request};
+use super::rng::Rng;
+use super::server::{Server, State};
+use super::tables::{Layout, Name, Row, bound_of, key_of, layout};
+
+/// What is read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// The largest key.
+    Last,
+    Range(Range),
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum Step {
+    Start,
+    Opening,
+    Opened { at: usize },
+    /// `view`: the entry after which it is; of a view that is only opened with the read, `None`.
+    Viewed { view: Option<usize>, version: usize },
+    Read { rows: Vec<Row> },
+    Ready { rows: Vec<Row>, high: FilePos },
+    Placing,
+}
+
+/// What a step came to.
+#[derive(Debug)]
+pub enum Progress {
+    /// It waits, or goes on.
+    Going,
+    /// Its chunk is to be handed over, as soon as no other of the table is.
+    Ready,
+    /// The table has no such key any more.
+    KeyChanged,
+    /// The table is gone.
+    Dropped,
+}
+
+#[derive(Debug)]
+pub struct Reader {
+    pub actor: Actor,
+    pub part: Part,
+    name: Name,
+    window: WindowId,
+    /// A cut-off read: what is left of the range.
+    rest: Option<Range>,
+    layout: Option<Rc<Layout>>,
+    chunk_key: Option<ChunkKey>,
+    step: Step,
+}
+
+impl Reader {
+    pub fn new(actor: Actor, name: Name, part: Part) -> Self {
+        Self { actor, part, name, window: WindowId(0), rest: None, layout: None, chunk_key: None, step: Step::Start }
+    }
+
+    /// The key of the table, as it was described in the window.
+    pub fn chunk_key(&self) -> Option<ChunkKey> {
+        self.chunk_key.clone()
+    }
+
+    /// Whether it waits for the driver.
+    pub fn waits(&self) -> bool {
+        matches!(self.step, Step::Opening | Step::Placing)
+    }
+
+    /// The window is open.
+    pub fn opened(&mut self, at: usize) {
+        self.step = Step::Opened { at };
+    }
+
+    /// It is read again.
+    pub fn again(&mut self) {
+        self.step = Step::Start;
+    }
+
+    /// The request that closes its window, if it has one that the driver does not close by itself.
+    pub fn close(&self) -> Option<Request> {
+        match self.step {
+            Step::Start | Step::Placing => None,
+            Step::Opening | Step::Opened { .. } | Step::Viewed { .. } | Step::Read { .. } | Step::Ready { .. } => {
+                Some(Request::CloseWindow { window: self.window })
+            }
+        }
+    }
+
+    /// Does the next step.
+    pub fn step(&mut self, server: &Server, rng: &mut Rng, windows: &mut u64, out: &mut Vec<Request>) -> Progress {
+        if !matches!(self.step, Step::Start | Step::Placing) && rng.percent(2) {
+            // The connection is lost.
+            out.extend(self.close());
+            self.again();
+            return Progress::Going;
+        }
+        match std::mem::replace(&mut self.step, Step::Start) {
+            Step::Start => {
+                *windows += 1;
+                self.window = WindowId(*windows);
+                out.push(Request::OpenWindow { name: self.name, window: self.window, by: self.actor });
+                self.step = Step::Opening;
+            }
+            Step::Opened { at } if server.shown() < at => self.step = Step::Opened { at },
+            Step::Opened { at } => return self.view(server, at),
+            Step::Viewed { view, version } => self.select(server, rng, view, version, out),
+            Step::Read { rows } => {
+                self.step = Step::Ready { rows, high: server.place(server.end()) };
+                return Progress::Ready;
+            }
+            ready @ Step::Ready { .. } => {
+                self.step = ready;
+                return Progress::Ready;
+            }
+            waiting @ (Step::Opening | Step::Placing) => self.step = waiting,
+        }
+        Progress::Going
+    }
+
+    fn view(&mut self, server: &Server, at: usize) -> Progress {
+        self.step = Step::Opened { at };
+        // MySQL's view is opened with the read.
+        let view = (server.flavour() == Flavour::MariaDb).then(|| server.shown());
+        let Some(table) = server.now().tables.get(&self.name) else { return Progress::Dropped };
+        if table.shape.chunk_key().is_none() {
+            return Progress::KeyChanged;
+        }
+        self.chunk_key = table.shape.chunk_key();
+        self.layout = Some(layout(self.name, table.shape));
+        self.step = Step::Viewed { view, version: table.version };
+        Progress::Going
+    }
+
+    fn select(
+        &mut self,
+        server: &Server,
+        rng: &mut Rng,
+        view: Option<usize>,
+        version: usize,
+        out: &mut Vec<Request>,
+    ) {
+        let described = |state: &State| state.tables.get(&self.name).filter(|table| table.version == version).cloned();
+        let in_view = described(server.state(view.unwrap_or(server.shown())));
+        let (Some(now), Some(mut table)) = (described(server.now()), in_view) else {
+            // The server says that the table is another one than the view's.
+            out.extend(Some(Request::CloseWindow { window: self.window }));
+            return self.again();
+        };
+        if !table.shape.is_transactional() {
+            table = now;
+        }
+        self.rest = None;
+        let rows = match &self.part {
+            Part::Last => table.rows.last_key_value().map(|(row, _)| *row).into_iter().collect(),
+            Part::Range(range) => {
+                let (after, upto) = (range.after.as_ref().map(key_of), key_of(&range.upto));
+                let inside = |key: i32| after.is_none_or(|after| key > after) && key <= upto;
+                let mut rows: Vec<Row> = table.rows.keys().copied().filter(|(key, _)| inside(*key)).collect();
+                if rows.len() > 1 && rng.percent(10) {
+                    // The buffer is full before the range is read.
+                    rows.truncate(rng.between(1, rows.len() - 1));
+                    let last = rows.last().map(|(key, _)| bound_of(*key));
+                    self.rest = Some(Range { after: last, upto: range.upto.clone() });
+                }
+                rows
+            }
+        };
+        self.step = Step::Read { rows };
+    }
+
+    /// What is read and not handed over: the rows, and what is left of the range.
+    pub fn read(&self) -> Option<(&[Row], Option<&Range>)> {
+        match &self.step {
+            Step::Ready { rows, .. } => Some((rows, self.rest.as_ref())),
+            _ => None,
+        }
+    }
+
+    /// Hands its chunk over, with the progress that is true once it is placed.
+    pub fn hand_over(&mut self, progress: (Vec<u8>, Vec<u8>)) -> Option<Request> {
+        let Step::Ready { rows, high } = std::mem::replace(&mut self.step, Step::Placing) else { return None };
+        let layout = Rc::clone(self.layout.as_ref()?);
+        // The last key is announced by a chunk without rows.
+        let rows: &[Row] = if self.part == Part::Last { &[] } else { &rows };
+        let images = super::requests::images(&layout, rows);
+        Some(Request::Place { window: self.window, layout, images, high, progress, by: self.actor })
+    }
+}

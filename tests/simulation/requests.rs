@@ -1,0 +1,64 @@
+//! What snapshot readers and the driver say to each other.
+
+use std::rc::Rc;
+
+use replicator::model::FilePos;
+use replicator::source::mysql::snapshot::handoff::{Images, Placed, SnapshotMark, WindowId};
+
+use super::tables::{Layout, Name, Row};
+
+/// Whoever waits for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Actor(pub u64);
+
+/// What is asked of the driver. Served between groups only, in order.
+#[derive(Debug)]
+pub enum Request {
+    OpenWindow { name: Name, window: WindowId, by: Actor },
+    CloseWindow { window: WindowId },
+    Place { window: WindowId, layout: Rc<Layout>, images: Images, high: FilePos, progress: (Vec<u8>, Vec<u8>), by: Actor },
+    Pause { by: Actor },
+    Mark { mark: SnapshotMark, progress: (Vec<u8>, Vec<u8>), by: Actor },
+}
+
+/// What the driver replies.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply {
+    /// The window is open; the stream is after this entry.
+    Opened(usize),
+    Placed(Placed),
+    /// The stream stands still after this entry.
+    Paused(usize),
+    Marked,
+    /// The stream was opened again.
+    Lost,
+}
+
+/// A whole-table read at one place.
+#[derive(Debug)]
+pub struct ExactRead {
+    pub name: Name,
+    pub layout: Rc<Layout>,
+    pub at: FilePos,
+    pub pieces: Vec<Vec<Row>>,
+    pub progress: (Vec<u8>, Vec<u8>),
+    pub by: Actor,
+}
+
+/// What a reader says while the stream stands still for it.
+#[derive(Debug)]
+pub enum Exact {
+    Read(ExactRead),
+    /// Nothing comes: the stream goes on.
+    GivenUp,
+}
+
+/// Images of rows.
+pub fn images(layout: &Layout, rows: &[Row]) -> Images {
+    let mut images = Images::default();
+    for row in rows {
+        layout.write(*row, &mut images.bytes);
+        images.rows += 1;
+    }
+    images
+}

@@ -1,0 +1,257 @@
+//! What the clients of the server do: transactions with savepoints, rollbacks, and statements about tables.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use replicator::codec::frame::RowOp;
+use replicator::source::mysql::schema::Flavour;
+
+use super::binlog::{Change, Ending, Event, Group};
+use super::rng::Rng;
+use super::server::{Server, State, Table};
+use super::tables::{self, Name, Row, Rows, Shape};
+
+/// How a history's clients are.
+#[derive(Clone, Debug)]
+pub struct Habits {
+    /// Keys are below this.
+    pub keys: usize,
+    /// Of a hundred transactions: large, rolled back, with savepoints.
+    pub large: usize,
+    pub rolled_back: usize,
+    pub savepoints: usize,
+    /// Of a hundred groups: statements about tables.
+    pub statements: usize,
+}
+
+/// A transaction that is being executed.
+struct Draft {
+    events: Vec<Event>,
+    kept: Vec<bool>,
+    state: State,
+    undone: BTreeSet<usize>,
+    savepoints: Vec<(char, State, usize)>,
+}
+
+/// The clients.
+#[derive(Debug)]
+pub struct Clients {
+    habits: Habits,
+    /// Values are never used twice, so that a stale row is seen.
+    last_value: i32,
+}
+
+impl Clients {
+    pub fn new(habits: Habits) -> Self {
+        Self { habits, last_value: 0 }
+    }
+
+    /// Executes something, and writes it to the binlog.
+    pub fn act(&mut self, server: &mut Server, rng: &mut Rng) {
+        if rng.percent(self.habits.statements) {
+            self.statement(server, rng);
+        } else {
+            let rolls_back = rng.percent(self.habits.rolled_back);
+            self.transaction(server, rng, if rolls_back { Ending::Rollback } else { Ending::Commit });
+        }
+    }
+
+    /// A transaction, or a part of it.
+    pub fn transaction(&mut self, server: &mut Server, rng: &mut Rng, ending: Ending) {
+        let before = Rc::clone(server.now());
+        let mut draft = Draft {
+            events: Vec::new(),
+            kept: Vec::new(),
+            state: State::clone(&before),
+            undone: BTreeSet::new(),
+            savepoints: Vec::new(),
+        };
+        let with_savepoints = rng.percent(self.habits.savepoints);
+        let large = rng.percent(self.habits.large);
+        let steps = if large { rng.between(4, 12) } else { rng.between(1, 4) } + if with_savepoints { 4 } else { 0 };
+        for _ in 0..steps {
+            match rng.below(10) {
+                0..=2 if with_savepoints => draft.set_savepoint(rng),
+                3..=4 if with_savepoints => draft.roll_back_to(rng),
+                _ => self.rows(&mut draft, rng, large),
+            }
+        }
+        if ending != Ending::Commit {
+            draft.take_back(&before, 0);
+        }
+        let Draft { events, kept, state, undone, .. } = draft;
+        server.write(Group { events, kept, ending, undone }, state);
+    }
+
+    fn rows(&mut self, draft: &mut Draft, rng: &mut Rng, large: bool) {
+        let names: Vec<Name> = draft.state.tables.keys().copied().collect();
+        let Some(name) = rng.pick(&names).copied() else { return };
+        let shape = draft.state.tables[&name].shape;
+        let most = if large { rng.between(3, 10) } else { 2 };
+        let rows = draft.state.rows(name);
+        let op = rng.weighted(&[(4, RowOp::Insert), (4, RowOp::Update), (3, RowOp::Delete)]);
+        let mut changes = Vec::new();
+        for _ in 0..rng.between(1, most) {
+            let change = match op {
+                RowOp::Insert => self.insert(rows, shape, rng),
+                RowOp::Update => self.update(rows, shape, rng),
+                RowOp::Delete | RowOp::Snapshot => existing(rows, rng).map(|row| Change { before: Some(row), after: None }),
+            };
+            let Some(change) = change else { break };
+            if let Some(before) = change.before {
+                assert!(tables::take(rows, before), "the model changes a row that it has not");
+            }
+            if let Some(after) = change.after {
+                tables::add(rows, after);
+            }
+            changes.push(change);
+        }
+        if !changes.is_empty() {
+            draft.events.push(Event::Rows { name, shape, op, changes });
+            draft.kept.push(true);
+        }
+    }
+
+    fn insert(&mut self, rows: &Rows, shape: Shape, rng: &mut Rng) -> Option<Change> {
+        let key = self.key(rng);
+        let is_free = !shape.is_keyed() || tables::row_of(rows, key).is_none();
+        is_free.then(|| Change { before: None, after: Some((key, self.value(shape, rng))) })
+    }
+
+    fn update(&mut self, rows: &Rows, shape: Shape, rng: &mut Rng) -> Option<Change> {
+        let before = existing(rows, rng)?;
+        let mut after = (before.0, self.value(shape, rng));
+        if rng.percent(15) {
+            let key = self.key(rng);
+            if !shape.is_keyed() || tables::row_of(rows, key).is_none() {
+                after.0 = key;
+            }
+        }
+        Some(Change { before: Some(before), after: Some(after) })
+    }
+
+    fn key(&self, rng: &mut Rng) -> i32 {
+        i32::try_from(rng.below(self.habits.keys)).unwrap()
+    }
+
+    fn value(&mut self, shape: Shape, rng: &mut Rng) -> i32 {
+        if rng.percent(10) {
+            return 0;
+        }
+        if shape == Shape::Keyless {
+            // Some rows are the same.
+            return i32::try_from(rng.below(3)).unwrap();
+        }
+        self.last_value += 1;
+        self.last_value
+    }
+
+    /// A statement about tables, which is its own group.
+    fn statement(&mut self, server: &mut Server, rng: &mut Rng) {
+        let mut state = State::clone(server.now());
+        let there: Vec<Name> = state.tables.keys().copied().collect();
+        let missing: Vec<Name> = Name::all().filter(|name| !state.tables.contains_key(name)).collect();
+        let Some(name) = rng.pick(&there).copied() else { return };
+        let version = server.end() + 1;
+        // A statement that moves such a table may stop the stream, by name, where its types came from a later description.
+        let may_move = state.tables[&name].shape != Shape::Hidden;
+        let sql = match rng.below(4) {
+            0 => {
+                let table = state.tables.get_mut(&name).unwrap();
+                table.rows = Rc::default();
+                table.version = version;
+                format!("TRUNCATE TABLE {}", name.sql())
+            }
+            1 if there.len() > 2 && may_move => {
+                state.tables.remove(&name);
+                format!("DROP TABLE {} /* generated by server */", name.sql())
+            }
+            2 if !missing.is_empty() && may_move => {
+                let to = *rng.pick(&missing).unwrap();
+                let mut table = state.tables.remove(&name).unwrap();
+                table.version = version;
+                state.tables.insert(to, table);
+                format!("RENAME TABLE {} TO {}", name.sql(), to.sql())
+            }
+            _ => {
+                let Some(name) = rng.pick(&missing).copied() else { return };
+                let shape = shape_for(server.flavour(), rng);
+                state.tables.insert(name, Table { shape, rows: Rc::default(), version, number: version });
+                create(name, shape)
+            }
+        };
+        let events = vec![Event::Statement(sql)];
+        server.write(Group { events, kept: vec![true], ending: Ending::Statement, undone: BTreeSet::new() }, state);
+    }
+}
+
+/// The shape of a new table.
+pub fn shape_for(flavour: Flavour, rng: &mut Rng) -> Shape {
+    let hidden = if flavour == Flavour::MariaDb { 2 } else { 0 };
+    rng.weighted(&[
+        (6, Shape::Keyed),
+        (2, Shape::Keyless),
+        (2, Shape::Prefix),
+        (2, Shape::NoRollback),
+        (hidden, Shape::Hidden),
+    ])
+}
+
+fn create(name: Name, shape: Shape) -> String {
+    let (columns, engine) = match shape {
+        Shape::Keyed => ("`k` INT NOT NULL, `v` INT, PRIMARY KEY (`k`)", "InnoDB"),
+        Shape::Keyless => ("`k` INT NOT NULL, `v` INT", "InnoDB"),
+        Shape::Prefix => ("`k` VARBINARY(300) NOT NULL, `v` INT, UNIQUE KEY `p` (`k`(20))", "InnoDB"),
+        Shape::NoRollback => ("`k` INT NOT NULL, `v` INT, PRIMARY KEY (`k`)", "MyISAM"),
+        Shape::Hidden => ("`k` INT NOT NULL, `v` UUID, PRIMARY KEY (`k`)", "InnoDB"),
+    };
+    format!("CREATE TABLE {} ({columns}) ENGINE={engine}", name.sql())
+}
+
+fn existing(rows: &Rows, rng: &mut Rng) -> Option<Row> {
+    let rows: Vec<Row> = rows.keys().copied().collect();
+    rng.pick(&rows).copied()
+}
+
+impl Draft {
+    /// A savepoint that nothing comes before may be missing in the binlog.
+    fn set_savepoint(&mut self, rng: &mut Rng) {
+        let name = *rng.pick(&['a', 'b', 'c']).unwrap();
+        self.savepoints.retain(|(there, ..)| *there != name);
+        self.savepoints.push((name, self.state.clone(), self.events.len()));
+        if !self.events.is_empty() || rng.percent(50) {
+            let spelt = if rng.percent(20) { name.to_ascii_uppercase() } else { name };
+            self.events.push(Event::Statement(format!("SAVEPOINT `{spelt}`")));
+            self.kept.push(true);
+        }
+    }
+
+    fn roll_back_to(&mut self, rng: &mut Rng) {
+        if self.savepoints.is_empty() {
+            return;
+        }
+        let place = rng.below(self.savepoints.len());
+        self.savepoints.truncate(place + 1);
+        let (name, state, events) = self.savepoints[place].clone();
+        self.take_back(&state, events);
+        self.events.push(Event::Statement(format!("ROLLBACK TO `{name}`")));
+        self.kept.push(true);
+    }
+
+    /// Takes back what came after a place, in the tables whose engine can.
+    fn take_back(&mut self, state: &State, events: usize) {
+        for (event, kept) in self.events.iter().zip(&mut self.kept).skip(events) {
+            if let Event::Rows { name, shape, .. } = event {
+                *kept = false;
+                if !shape.is_transactional() {
+                    self.undone.insert(self.state.tables[name].number);
+                }
+            }
+        }
+        for (name, table) in &mut self.state.tables {
+            if table.shape.is_transactional() {
+                *table = state.tables[name].clone();
+            }
+        }
+    }
+}

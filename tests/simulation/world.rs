@@ -1,0 +1,360 @@
+//! One history: a server with its clients, a daemon that is started, cut off, stopped and killed, and a sink, in an order that the
+//! seed decides. At the end everything comes to rest, and the copies are those of the server.
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use replicator::codec::state::State as _;
+use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode, table_of_key};
+use replicator::config::TableFilter;
+use replicator::ingest;
+use replicator::ingest::core::Settings;
+use replicator::source::mysql::schema::Flavour;
+use replicator::source::mysql::snapshot::{STATE_PREFIX, initial_progress};
+
+use super::audit::Audit;
+use super::binlog::Ending;
+use super::coordinator::{Coordinator, Pace};
+use super::daemon::{Daemon, Finding, failed};
+use super::log::SimLog;
+use super::rng::Rng;
+use super::server::{Server, State, Table};
+use super::sink::Sink;
+use super::tables::{CAPTURED, Name, add};
+use super::trace;
+use super::workload::{Clients, Habits, shape_for};
+
+/// Milliseconds that delivery may wait for an answer.
+const DESCRIBE_WAIT: u64 = 2_000;
+/// Steps after which a history that nothing disturbs any more has to be at rest.
+const REST: usize = 4_000;
+
+/// What may happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Client,
+    Show,
+    Rotate,
+    ServerCrash,
+    Event,
+    Heartbeat,
+    Serve,
+    Ask,
+    Answer,
+    Look,
+    HandOver,
+    Sync,
+    Reader,
+    Sink,
+    Wait,
+    Backfill,
+    Disconnect,
+    Stop,
+    Kill,
+}
+
+pub struct World {
+    rng: Rng,
+    server: Server,
+    clients: Clients,
+    /// The daemon, or the log that the last one left.
+    daemon: Option<Daemon>,
+    log: Option<SimLog>,
+    sink: Sink,
+    audit: Audit,
+    settings: Settings,
+    pace: Pace,
+    weights: Vec<(usize, Step)>,
+    steps: usize,
+    refused: usize,
+    /// Of this process, in milliseconds.
+    now: u64,
+    /// The entry after which the log begins.
+    begun: usize,
+}
+
+/// What a history came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summary {
+    pub steps: usize,
+    pub groups: usize,
+    pub frames: usize,
+    pub explained: usize,
+}
+
+fn filter() -> TableFilter {
+    let include = Glob::new(&format!("{CAPTURED}.*")).and_then(|glob| GlobSetBuilder::new().add(glob).build());
+    TableFilter::new(include.unwrap(), GlobSet::empty())
+}
+
+impl World {
+    pub fn new(seed: u64) -> Result<Self, Finding> {
+        let mut rng = Rng::new(seed);
+        let flavour = if rng.percent(50) { Flavour::MySql } else { Flavour::MariaDb };
+        let habits = Habits {
+            keys: rng.between(4, 30),
+            large: rng.weighted(&[(2, 0), (2, 15), (1, 50)]),
+            rolled_back: rng.weighted(&[(2, 0), (2, 10), (1, 40)]),
+            savepoints: rng.weighted(&[(2, 0), (2, 20), (1, 60)]),
+            statements: rng.weighted(&[(4, 0), (2, 5), (1, 15)]),
+        };
+        let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
+        let often = |rng: &mut Rng| rng.weighted(&[(1, 0), (2, 1), (1, 4)]);
+        let weights = vec![
+            (rng.between(4, 40), Step::Client),
+            (20, Step::Show),
+            (1, Step::Rotate),
+            (often(&mut rng), Step::ServerCrash),
+            (rng.between(40, 150), Step::Event),
+            (1, Step::Heartbeat),
+            (rng.between(15, 60), Step::Serve),
+            (rng.between(1, 10), Step::Ask),
+            (rng.between(1, 10), Step::Answer),
+            (6, Step::Look),
+            (rng.between(2, 20), Step::HandOver),
+            (rng.between(4, 20), Step::Sync),
+            (rng.between(40, 150), Step::Reader),
+            (8, Step::Sink),
+            (often(&mut rng), Step::Wait),
+            (often(&mut rng) / 2, Step::Backfill),
+            (often(&mut rng), Step::Disconnect),
+            (often(&mut rng) / 2, Step::Stop),
+            (often(&mut rng), Step::Kill),
+        ];
+        let mut world = Self {
+            server,
+            clients: Clients::new(habits),
+            daemon: None,
+            log: None,
+            sink: Sink::default(),
+            audit: Audit::default(),
+            settings: Settings {
+                filter: filter(),
+                describe_wait: DESCRIBE_WAIT,
+                frame_bytes: rng.weighted(&[(2, 30), (2, 100), (1, 4_000)]),
+            },
+            pace: Pace { tables: rng.between(1, 3), readers: rng.between(1, 3), rows: rng.between(1, 6) },
+            weights,
+            steps: rng.between(200, 700),
+            refused: rng.weighted(&[(2, 0), (1, 20)]),
+            now: 0,
+            begun: 0,
+            rng,
+        };
+        world.first_contact()?;
+        Ok(world)
+    }
+
+    /// A new log, from the end of the binlog on.
+    fn first_contact(&mut self) -> Result<(), Finding> {
+        for _ in 0..self.rng.below(6) {
+            self.clients.act(&mut self.server, &mut self.rng);
+        }
+        let end = self.server.end();
+        self.server.show(self.rng.below(end + 1));
+        let position = encode(&StoredPosition::MySql(self.server.position(end))).map_err(failed)?;
+        self.log = Some(SimLog::new([(SOURCE_POSITION.key().to_vec(), position)]));
+        self.audit = Audit::new(end);
+        self.begun = end;
+        Ok(())
+    }
+
+    /// Runs the history to its end.
+    pub fn run(mut self) -> Result<Summary, Finding> {
+        for _ in 0..self.steps {
+            let step = self.rng.weighted(&self.weights);
+            self.step(step)?;
+        }
+        self.come_to_rest()?;
+        self.compare()?;
+        let log = self.daemon.as_ref().map(Daemon::log);
+        Ok(Summary {
+            steps: self.steps,
+            groups: self.server.end(),
+            frames: log.map_or(0, |log| log.frames().len()),
+            explained: self.audit.explained.len(),
+        })
+    }
+
+    fn start(&mut self) -> Result<(), Finding> {
+        let Some(mut log) = self.log.take() else { return Ok(()) };
+        trace::note(|| "daemon: starts".to_owned());
+        let stored = log.values().clone();
+        let progress = stored.under(STATE_PREFIX).map_err(|error| error.to_string())?;
+        let mut seen: Vec<_> = progress.iter().filter_map(|(key, _)| table_of_key(STATE_PREFIX, key)).collect();
+        seen.extend(ingest::known_tables(&stored).map_err(failed)?);
+        let there = self.server.now().tables.keys().filter(|name| name.is_captured());
+        let initial: Vec<Name> = there.copied().filter(|name| !seen.contains(&name.table())).collect();
+        for name in &initial {
+            log.store(vec![initial_progress(&name.table()).map_err(failed)?]);
+        }
+        let coordinator = Coordinator::new(self.pace.clone(), log.values())?;
+        self.now = 0;
+        self.daemon = Some(Daemon::start(log, &self.server, self.settings.clone(), coordinator)?);
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            self.log = Some(daemon.crash());
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), Finding> {
+        self.now += u64::try_from(self.rng.below(20)).unwrap();
+        match step {
+            Step::Client => self.clients.act(&mut self.server, &mut self.rng),
+            Step::Show => {
+                let upto = self.server.shown() + self.rng.between(1, 3);
+                self.server.show(upto);
+            }
+            Step::Rotate => self.server.rotate(),
+            Step::ServerCrash => {
+                trace::note(|| "server: crashes".to_owned());
+                if self.rng.percent(70) {
+                    self.clients.transaction(&mut self.server, &mut self.rng, Ending::CutOff);
+                } else {
+                    self.server.rotate();
+                }
+                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.is_reading()) {
+                    daemon.disconnect()?;
+                }
+            }
+            Step::Sink => {
+                let log = self.daemon.as_ref().map(Daemon::log).or(self.log.as_ref());
+                if let Some(log) = log {
+                    self.sink.step(log, &self.server)?;
+                }
+            }
+            Step::Kill => {
+                trace::note(|| "daemon: is killed".to_owned());
+                self.kill();
+            }
+            Step::Wait => self.now += DESCRIBE_WAIT,
+            Step::Event
+            | Step::Heartbeat
+            | Step::Serve
+            | Step::Ask
+            | Step::Answer
+            | Step::Look
+            | Step::HandOver
+            | Step::Sync
+            | Step::Reader
+            | Step::Backfill
+            | Step::Disconnect
+            | Step::Stop => self.daemon_step(step)?,
+        }
+        Ok(())
+    }
+
+    fn daemon_step(&mut self, step: Step) -> Result<(), Finding> {
+        let Some(daemon) = &mut self.daemon else { return self.start() };
+        let (server, rng) = (&self.server, &mut self.rng);
+        match step {
+            Step::Event if !daemon.is_connected() => daemon.connect(server)?,
+            Step::Event => {
+                for _ in 0..rng.between(1, 4) {
+                    daemon.event(server, rng)?;
+                }
+            }
+            Step::Heartbeat => daemon.heartbeat(server)?,
+            Step::Serve => drop(daemon.serve()?),
+            Step::Ask => daemon.ask(server, rng, self.refused),
+            Step::Answer => drop(daemon.answer(rng, self.now)?),
+            Step::Look => daemon.look(self.now)?,
+            Step::HandOver if daemon.is_between_groups() => daemon.hand_over()?,
+            Step::Sync => return self.sync(),
+            Step::Reader => {
+                let exact = daemon.coordinator.step(server, rng)?;
+                daemon.go_on(exact, rng)?;
+            }
+            Step::Backfill => {
+                let names: Vec<Name> = server.now().tables.keys().copied().filter(|name| name.is_captured()).collect();
+                if let Some(name) = rng.pick(&names) {
+                    daemon.coordinator.backfill(*name, rng.percent(50));
+                }
+            }
+            Step::Disconnect if daemon.is_reading() => daemon.disconnect()?,
+            Step::Stop => {
+                trace::note(|| "daemon: is told to stop".to_owned());
+                daemon.disconnect()?;
+                while daemon.log().waiting() > 0 && self.rng.percent(90) {
+                    daemon.sync();
+                    self.audit.look(daemon.log(), &self.server)?;
+                }
+                self.kill();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Finding> {
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        if daemon.log().waiting() > 0 {
+            daemon.sync();
+            self.audit.look(daemon.log(), &self.server)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing disturbs any more: everything that waits gets its turn until nothing is left to do.
+    fn come_to_rest(&mut self) -> Result<(), Finding> {
+        trace::note(|| "everything comes to rest".to_owned());
+        self.server.show(self.server.end());
+        self.refused = 0;
+        let mut left = None;
+        for _ in 0..REST {
+            self.now += 1;
+            if self.daemon.is_none() {
+                self.start()?;
+            }
+            for step in [Step::Ask, Step::Answer, Step::Look, Step::HandOver] {
+                self.daemon_step(step)?;
+            }
+            for _ in 0..5 {
+                self.daemon_step(Step::Reader)?;
+                self.daemon_step(Step::Serve)?;
+            }
+            self.daemon_step(Step::Event)?;
+            while self.daemon.as_ref().is_some_and(|daemon| daemon.log().waiting() > 0) {
+                self.sync()?;
+            }
+            let Some(daemon) = &mut self.daemon else { continue };
+            while self.sink.step(daemon.log(), &self.server)? {}
+            let waits = !self.sink.is_done(daemon.log());
+            let moves = self.audit.position() != self.server.end();
+            left = daemon.unrest(&self.server);
+            left = left.or(waits.then_some("the sink waits for a schema"));
+            left = left.or(moves.then_some("the position is not the end of the binlog"));
+            if left.is_none() {
+                return Ok(());
+            }
+        }
+        trace::note(|| format!("at the end: {:?}", self.daemon.as_ref().map(|daemon| &daemon.coordinator)));
+        Err(format!("it does not come to rest: {}", left.unwrap_or("the daemon is down")))
+    }
+
+    fn compare(&self) -> Result<(), Finding> {
+        self.sink.compare(&self.server)?;
+        self.sink.compare_history(self.begun, &self.server, &self.audit.explained)
+    }
+}
+
+/// Tables and rows that are there at the start.
+fn first_state(flavour: Flavour, habits: &Habits, rng: &mut Rng) -> State {
+    let mut state = State::default();
+    let often = rng.weighted(&[(2, 25), (1, 60)]);
+    let first = *rng.pick(&Name::captured().collect::<Vec<_>>()).unwrap();
+    for (place, name) in Name::all().enumerate() {
+        if name == first || rng.percent(often) {
+            let shape = shape_for(flavour, rng);
+            state.tables.insert(name, Table { shape, rows: std::rc::Rc::default(), version: 0, number: usize::MAX - place });
+            let rows = state.rows(name);
+            for key in 0..habits.keys {
+                if rng.percent(50) {
+                    add(rows, (i32::try_from(key).unwrap(), -i32::try_from(rng.between(1, 3)).unwrap()));
+                }
+            }
+        }
+    }
+    state
+}
