@@ -66,7 +66,7 @@ impl<L: Log> Core<L> {
                 let Some((table, _)) = self.asked(ask, &table) else { return Ok(()) };
                 let pending: Vec<Pending> = self.take_pending(table);
                 for pending in pending {
-                    self.leave_out(pending, &why)?;
+                    self.unanswered(pending, &why)?;
                 }
             }
             Answer::Engine { table, transactional } => self.engine(&table, transactional)?,
@@ -175,9 +175,19 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
+    /// Decides a pending id without an answer. Of a table that is gone none can come, and its rows may be in the copy of a table that it
+    /// was renamed to: they stay, as the binlog has them.
+    fn unanswered(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
+        if pending.fate != Fate::Gone {
+            return self.leave_out(pending, why);
+        }
+        let at = self.ledger.position();
+        self.complete(pending, false, None, &FilePos { file: at.file, pos: at.pos })
+    }
+
     /// Decides that a pending id cannot be known: its rows are left out, and the table is read again.
     fn leave_out(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
-        let Pending { id, table, seen, before, lsn, fate, .. } = pending;
+        let Pending { id, table, seen, before, lsn, .. } = pending;
         warn!(table = %seen.name, %why, "rows of a table are left out, and it is read again");
         let record = SchemaRecord::LeftOut {
             seen: TableSchema::clone(&seen),
@@ -195,8 +205,7 @@ impl<L: Log> Core<L> {
         }
         definition.left_out = true;
         let origin = self.ledger.origin(self.wall);
-        // Of a table that is gone nothing is there to be read.
-        if fate != Fate::Gone && !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
+        if !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
             self.doubt(table, why, &origin)?;
         }
         Ok(())
@@ -272,7 +281,7 @@ impl<L: Log> Core<L> {
         for pending in late {
             let why =
                 format!("the server did not say within {wait} ms how the table is defined (source.describe_wait)");
-            self.leave_out(pending, &why)?;
+            self.unanswered(pending, &why)?;
         }
         Ok(())
     }
