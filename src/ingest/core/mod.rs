@@ -176,8 +176,12 @@ impl<L: Log> Core<L> {
                 unknown: pending.unknown,
                 lost: Vec::new(),
                 before,
-                // What statements did before the restart is not known; those of the stream are met again.
-                fate: Fate::Untouched,
+                fate: match &tables.at(table).definition.current {
+                    Some(current) if current.id == pending.id => Fate::Untouched,
+                    // Statements have made another definition since.
+                    Some(_) => Fate::Altered,
+                    None => Fate::Gone,
+                },
                 since: 0,
                 lsn: Lsn::ZERO,
             });
