@@ -205,3 +205,58 @@ fn more(all: usize, lines: &mut Vec<String>) {
         lines.push(format!("and {} more; --json has all", all - MAX_TABLES));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(more_of_sink: &serde_json::Value, more_of_table: &serde_json::Value) -> Status {
+        let mut sink = json!({
+            "name": "s", "type": "sqlite", "state": "running", "delivered_lsn": 1, "applied_lsn": 1, "backlog_bytes": 0,
+            "backlog_transactions": 0, "lag_seconds": 0.0, "error": null, "errors": 0,
+        });
+        let mut table = json!({
+            "table": "d.t", "read": 1, "appended": 1, "filtered": 0, "applied": {"s": 1}, "pending": {"s": 0},
+        });
+        for (item, more) in [(&mut sink, more_of_sink), (&mut table, more_of_table)] {
+            item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        }
+        let source = json!({
+            "state": "streaming", "server": null, "position": null, "lag_seconds": 0.0, "error": null, "events": 0,
+            "filtered_events": 0, "reconnects": 0,
+        });
+        let wal = serde_json::to_value(crate::telemetry::WalStatus::default()).unwrap();
+        serde_json::from_value(json!({
+            "version": "1", "running": true, "pid": 1, "uptime_seconds": 1, "source": source, "wal": wal,
+            "snapshot": {"tables": []}, "sinks": [sink], "tables": [table],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_waiting_sink_and_a_table_in_doubt_are_said_in_words() {
+        let waiting = json!({"table": "d.t", "schema": 3, "lsn": 9, "since": "2026-01-01T00:00:00.000Z"});
+        let rows = json!({
+            "delivered": 2, "taken": 1, "acknowledged": 1, "netted": 0, "split": 0, "unmatched": 0, "left_out": 4,
+            "not_theirs": 0, "recovered": 0, "doubt": "2 is not 1",
+        });
+        let text = render(&status(&json!({"waiting": waiting}), &json!({"sinks": {"s": rows}}))).join("\n");
+        for line in [
+            "sink s: waits since 2026-01-01T00:00:00.000Z for the schema of table d.t",
+            "sink s: table d.t is in doubt: 2 is not 1; it is read again with replace",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.contains("left out at sinks") && !text.contains("unmatched"), "{text}");
+    }
+
+    #[test]
+    fn a_copy_without_trouble_shows_no_column_of_trouble() {
+        let text = render(&status(&json!({}), &json!({}))).join("\n");
+        for heading in SELDOM.iter().map(|(heading, _)| *heading).chain(["in doubt", "waits"]) {
+            assert!(!text.contains(heading), "{heading} is in\n{text}");
+        }
+    }
+}

@@ -258,3 +258,69 @@ fn row_line(row: &RowItem) -> anyhow::Result<String> {
     let (before, after) = (values(&row.before)?, values(&row.after)?);
     Ok(format!("  {}  version {}  {} {}  {before}{arrow}{after}", row.ordinal, row.version, row.op, row.table))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn frame(more: &serde_json::Value) -> FrameItem {
+        let mut item = json!({
+            "lsn": 1, "position": 0, "source": "mysql", "committed": "", "gtid": "", "file_number": 1, "pos": 4,
+            "ends_transaction": true, "bytes": 9,
+        });
+        item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(item).unwrap()
+    }
+
+    #[test]
+    fn a_frame_says_what_it_is_and_for_whom() {
+        let change = json!({"what": "gap", "table": "d.t", "detail": "it was renamed"});
+        let check = json!({
+            "table": "d.t", "schema": 1, "rows": 2000, "bytes": 9, "from_first": false, "to_last": true, "left_out": 1,
+        });
+        let mut with_keys = check.clone();
+        with_keys
+            .as_object_mut()
+            .unwrap()
+            .extend(json!({"after": {"id": 2}, "left_out_hashes": ["ff"]}).as_object().unwrap().clone());
+        let section = json!({"table": "d.t", "schema": 1, "op": "insert", "rows": 3, "bytes": 9});
+        for (item, text) in [
+            (json!({"change": change}), "gap d.t it was renamed"),
+            (json!({"sections": [section], "audience": ["a", "b"]}), "insert d.t 3 rows (only for a, b)"),
+            (json!({"check": check}), "check d.t 2,000 rows, keys after a key to the last, 1 keys left out"),
+            (
+                json!({"check": with_keys}),
+                "check d.t 2,000 rows, keys after {\"id\":2} to the last, 1 keys left out (ff)",
+            ),
+        ] {
+            assert_eq!(content(&frame(&item)).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_schema_says_how_it_is_known() {
+        let schema = |more: serde_json::Value| {
+            let mut item = json!({"id": 2, "table": "d.t", "columns": [], "key": []});
+            item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            standing(&serde_json::from_value(item).unwrap())
+        };
+        assert_eq!(schema(json!({"state": "known"})), "known");
+        let pending = json!({"state": "pending", "asked": ["a", "b"], "before": 1});
+        assert_eq!(schema(pending), "pending, asked for a, b, after schema 1");
+        assert_eq!(schema(json!({"state": "left_out", "reason": "no answer"})), "left out: no answer");
+    }
+
+    #[test]
+    fn a_table_shows_the_counts_of_its_sinks_that_are_not_0() {
+        let mut table = TableStatus::default();
+        assert_eq!(counts(&table), "");
+        table.sinks.insert("quiet".into(), SinkRowsStatus::default());
+        let rows =
+            SinkRowsStatus { delivered: 2, taken: 1, doubt: Some("2 and 1".into()), ..SinkRowsStatus::default() };
+        table.sinks.insert("s".into(), rows);
+        table.skipped.insert("s".into(), 3);
+        assert_eq!(counts(&table), "s: 2 delivered, 1 taken, 3 skipped, in doubt: 2 and 1");
+    }
+}

@@ -23,8 +23,7 @@ async fn rows_for_other_sinks_are_passed_over_and_counted_as_not_theirs() {
     let run = Serve::until(last).run(&log.wal).await;
 
     run.result.unwrap();
-    let rows = run.target.lock().unwrap().rows.clone();
-    assert_eq!(rows, [(Lsn::new(1), b"r".to_vec()), (ours, b"rr".to_vec())]);
+    assert_eq!(run.target.lock().unwrap().rows, [(Lsn::new(1), b"r".to_vec()), (ours, b"rr".to_vec())]);
     assert_eq!((run.live.applied_lsn(), run.live.frames_passed_over()), (last, 2));
     let expected = SinkRows { delivered: 3, not_theirs: 9, left_out: 0, sink: applied(3) };
     assert_eq!(log.at_sink(&table()).await.rows, expected);
