@@ -1,9 +1,13 @@
 # What there is to do with this repository, on Debian 12 with Rust. Everything else that is needed is installed by scripts/.
 
-.PHONY: build test lint unit advisories demo bench drill fuzz clean
+.PHONY: build test lint unit advisories demo bench drill simulate mutants fuzz clean
 
 # Seconds per fuzz target.
 FUZZ_SECONDS ?= 60
+
+# Histories of `make simulate`, and the seed of the first.
+SIM_HISTORIES ?= 100000
+SIM_FIRST ?= 1
 
 build:
 	cargo build --release --locked
@@ -40,6 +44,15 @@ bench:
 # The kill tests with 200 kills each; NAMES="clickhouse on_mysql" takes those alone whose path contains every word.
 drill: tools
 	scripts/drill.sh $(NAMES)
+
+# Many more histories of the simulator than `make test` runs.
+simulate:
+	REPLICATOR_SIM_HISTORIES=$(SIM_HISTORIES) REPLICATOR_SIM_FIRST=$(SIM_FIRST) \
+		cargo test --release --locked --test simulation -- --nocapture every_history
+
+# The simulator finds every known fault (src/mutants.rs).
+mutants:
+	cargo test --locked --features mutants --test simulation -- --nocapture every_known_fault_is_found
 
 fuzz:
 	scripts/fuzz.sh $(FUZZ_SECONDS)

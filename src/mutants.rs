@@ -1,6 +1,6 @@
 //! Known faults, kept as switches: a simulator that cannot find them is not one.
 //!
-//! Without the feature `mutants` every switch is off at compile time. With it, [`set`] turns one on for the current thread.
+//! Without the feature `mutants` every switch is off at compile time. With it, `set` turns one on for the current thread.
 
 /// A fault that the core once had, or nearly had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

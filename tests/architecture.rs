@@ -9,16 +9,18 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import besides itself. `error`, `backoff` and `telemetry` (names and counters) are open to
 /// everything that does I/O; `wal` is the log's crate.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("error", &[]),
     ("backoff", &[]),
+    // Switches for known faults, which the simulator has to find.
+    ("mutants", &[]),
     ("config", &["model", "error"]),
     ("codec", &["model", "error", "wal"]),
     ("telemetry", &["model", "error", "codec", "config", "wal"]),
     ("source", &["model", "error", "backoff", "telemetry", "codec", "config"]),
     ("sink", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
-    ("ingest", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "wal"]),
+    ("ingest", &["model", "error", "backoff", "mutants", "telemetry", "codec", "config", "source", "wal"]),
     ("deliver", &["model", "error", "backoff", "telemetry", "codec", "config", "sink", "wal"]),
     // Reads what both ends of the log wrote into it, and neither a source nor a sink.
     ("inspect", &["model", "error", "telemetry", "codec", "config", "ingest", "deliver", "wal"]),

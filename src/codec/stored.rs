@@ -15,8 +15,8 @@
 //! | `start/<sink>` | `CursorStart`: where the sink's cursor was created | 1 | `deliver` |
 //! | `round/<sink>` | `RoundBounds`: bounds of the round that may be under way | 1 | `deliver` |
 //!
-//! A value is one version byte, then the record in bincode. Reading refuses another version, and bytes that are left over. A record
-//! changes its shape by a new version here, with a reader for the old one.
+//! A value is one version byte, then the record in bincode. Reading refuses another version, and bytes that are left
+//! over. A record changes its shape by a new version here, with a reader for the old one.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -222,8 +222,8 @@ pub fn table_of_key(prefix: &[u8], key: &[u8]) -> Option<TableName> {
     Some(TableName::new(database, table))
 }
 
-/// Whether this version reads a log. Of a log that was just created it does not ask for a format: `is_empty` says that no frame
-/// was ever appended to it.
+/// Whether this version reads a log. Of a log that was just created it does not ask for a format: `is_empty` says
+/// that no frame was ever appended to it.
 ///
 /// Logs of format 1 have no `format` key. From format 2 on it is in the first commit that the state holds.
 ///

@@ -204,19 +204,26 @@ impl Ingest {
     /// the position in the log.
     async fn make_durable(&mut self, patience: Patience) -> Result<(), Failure> {
         self.core.seal()?;
-        let enough = async {
+        let shutdown = self.shutdown.clone();
+        let enough = async move {
             match patience {
-                Patience::UntilStopped => self.shutdown.cancelled().await,
+                Patience::UntilStopped => shutdown.cancelled().await,
                 Patience::Moment => {}
             }
             tokio::time::sleep(GRACE).await;
         };
-        tokio::select! {
-            done = show_full(&self.live, &self.reader, self.core.log_mut().flush_durable()) => done,
-            () = enough => {
-                warn!("the log has not taken what was read last, so it is left to the next start");
-                Ok(())
+        tokio::pin!(enough);
+        loop {
+            let looks = self.core.has_to_look();
+            tokio::select! {
+                done = show_full(&self.live, &self.reader, self.core.log_mut().flush_durable()) => return done,
+                () = &mut enough => {
+                    warn!("the log has not taken what was read last, so it is left to the next start");
+                    return Ok(());
+                }
+                () = tokio::time::sleep(LOOK_WHILE_FULL), if looks => {}
             }
+            self.look_while_full().await?;
         }
     }
 

@@ -71,6 +71,7 @@ pub struct Reread {
 
 /// What is known of a table at the end of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
 pub(super) struct TableRecord {
     /// Its schema; `None` for a table that exists but whose schema is not known yet.
     pub(super) schema: Option<SchemaId>,

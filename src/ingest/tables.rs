@@ -27,6 +27,7 @@ pub(super) struct Current {
 
 /// What is known of a table's definition.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
 pub(super) struct Definition {
     /// Grows with every change; never used twice. What was derived from a definition holds while this is the same.
     pub(super) revision: u64,
@@ -55,6 +56,11 @@ impl Definition {
     /// Whether its schema, or a statement about it, is known.
     pub(super) fn is_met(&self) -> bool {
         self.current.is_some() || !self.steps.is_empty() || self.reread || self.unsettled || !self.typed.is_empty()
+    }
+
+    /// Whether a statement about the table was read whose result is not known, or a type of it is not.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.unsettled || self.reread || self.typed.has_guesses()
     }
 
     /// The table is gone.
@@ -110,7 +116,7 @@ pub(super) struct StoredPending {
 /// The captured tables, by a dense index that lasts as long as the process.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    tables: Vec<Table>,
+    all: Vec<Table>,
     by_name: HashMap<TableName, usize>,
     /// The table of each schema id, for counting.
     of_schema: HashMap<SchemaId, usize>,
@@ -203,16 +209,16 @@ impl Tables {
         if let Some(index) = self.by_name.get(name) {
             return *index;
         }
-        let index = self.tables.len();
+        let index = self.all.len();
         let definition = Definition { revision: 1, ..Definition::default() };
-        self.tables.push(Table { name: name.clone(), definition, counts: Counts::default(), dirty: false });
+        self.all.push(Table { name: name.clone(), definition, counts: Counts::default(), dirty: false });
         self.by_name.insert(name.clone(), index);
         index
     }
 
     fn entry(&mut self, name: &TableName) -> &mut Table {
         let index = self.index(name);
-        self.tables.get_mut(index).expect("index() returns places in the vector")
+        self.all.get_mut(index).expect("index() returns places in the vector")
     }
 
     /// Index of a table, if it has one.
@@ -222,12 +228,12 @@ impl Tables {
 
     /// The table of an index given out by [`Tables::index`].
     pub(super) fn at(&self, index: usize) -> &Table {
-        self.tables.get(index).expect("indexes are given out by index() and never taken back")
+        self.all.get(index).expect("indexes are given out by index() and never taken back")
     }
 
     /// Every table with its index.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Table)> {
-        self.tables.iter().enumerate()
+        self.all.iter().enumerate()
     }
 
     /// A schema id that was never given out.
@@ -251,7 +257,7 @@ impl Tables {
 
     /// A group has committed: this is the table's definition.
     pub(super) fn define(&mut self, index: usize, definition: Definition) {
-        if let Some(table) = self.tables.get_mut(index) {
+        if let Some(table) = self.all.get_mut(index) {
             table.definition = definition;
         }
     }
@@ -260,7 +266,7 @@ impl Tables {
     pub(super) fn complete(&mut self, index: usize, id: SchemaId, schema: &Arc<TableSchema>) -> Result<(), Failure> {
         let plan = Arc::new(compile(schema)?);
         let revision = self.new_revision();
-        if let Some(table) = self.tables.get_mut(index)
+        if let Some(table) = self.all.get_mut(index)
             && let Some(current) = table.definition.current.as_mut().filter(|current| current.id == id)
         {
             current.schema = Arc::clone(schema);
@@ -272,7 +278,7 @@ impl Tables {
 
     /// A group has committed: its row counts count.
     pub(super) fn count(&mut self, index: usize, counts: Counts) {
-        let Some(table) = self.tables.get_mut(index) else { return };
+        let Some(table) = self.all.get_mut(index) else { return };
         table.counts.add(counts);
         if !table.dirty {
             table.dirty = true;
@@ -282,14 +288,14 @@ impl Tables {
 
     /// The tables whose counters have changed since [`Tables::changed_counters`] was last called.
     pub(super) fn changed(&self) -> impl Iterator<Item = &Table> {
-        self.dirty.iter().filter_map(|index| self.tables.get(*index))
+        self.dirty.iter().filter_map(|index| self.all.get(*index))
     }
 
     /// The counters that have changed since this was last called, as records.
     pub(super) fn changed_counters(&mut self) -> Result<Changes, Failure> {
         let mut changes = Changes::with_capacity(self.dirty.len());
         for index in self.dirty.drain(..) {
-            let Some(table) = self.tables.get_mut(index) else { continue };
+            let Some(table) = self.all.get_mut(index) else { continue };
             table.dirty = false;
             changes.push((COUNT.of_table(&table.name), Some(encode(&table.counts)?)));
         }

@@ -1,8 +1,8 @@
 //! The epoch under which a log writes to a target: the one rule of every sink.
 //!
-//! A row's [version](crate::codec::version) begins with the epoch of its target, and positions begin at 0 in every log. So
-//! the log that wrote the target keeps its epoch, and a log that takes the target over writes under the next one: its first row
-//! is newer than every row that is there.
+//! A row's [version](crate::codec::version) begins with the epoch of its target, and positions begin at 0 in every
+//! log. So the log that wrote the target keeps its epoch, and a log that takes the target over writes under the next
+//! one: its first row is newer than every row that is there.
 //!
 //! Whether a log may take a target over is not decided here.
 

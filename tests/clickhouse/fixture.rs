@@ -1,7 +1,8 @@
-//! A database as a version of the sink left it, in statements that make it again: `tests/fixtures/clickhouse/format-<n>.sql`.
-//! A delivery continues on it, from the log of `tests/fixtures/log`.
+//! A database as a version of the sink left it, in statements that make it again:
+//! `tests/fixtures/clickhouse/format-<n>.sql`. A delivery continues on it, from the log of `tests/fixtures/log`.
 //!
-//! The fixture of a new format is written by this test where there is none and `WRITE_FIXTURES` is set, and never again.
+//! The fixture of a new format is written by this test where there is none and `WRITE_FIXTURES` is set, and never
+//! again.
 
 use std::fmt::Write as _;
 
@@ -19,6 +20,9 @@ use crate::support::clickhouse::{ClickHouse, REPLICA};
 
 /// A sink of the log that nothing was delivered to.
 const SINK: &str = "fresh";
+
+/// In the place of the log's identity: the fixtures of logs have different ones.
+const LOG: &str = "{log}";
 
 /// Ends a statement.
 const END: &str = "\n;\n";
@@ -71,7 +75,7 @@ async fn write() {
     deliver(&wal, SINK, sink(&server), end).await;
     let path = fixture(&format!("clickhouse/format-{FORMAT}.sql"));
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, dump(&server).await).unwrap();
+    std::fs::write(path, dump(&server).await.replace(&wal.id().to_string(), LOG)).unwrap();
     wal.shutdown().await.unwrap();
 }
 
@@ -88,12 +92,12 @@ async fn a_database_of_every_format_is_continued() {
     for format in 2..=FORMAT {
         let path = fixture(&format!("clickhouse/format-{format}.sql"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let server = ClickHouse::start().await;
-        for statement in text.split_terminator(END) {
-            server.exec(statement).await;
-        }
         let log = Log::current();
         let (wal, _appender) = log.open();
+        let server = ClickHouse::start().await;
+        for statement in text.replace(LOG, &wal.id().to_string()).split_terminator(END) {
+            server.exec(statement).await;
+        }
         let durable = wal.reader().positions().durable;
         let lsn =
             rows(&server, &format!("SELECT max(lsn) FROM {REPLICA}._replicator_cursors WHERE sink = '{SINK}'")).await;

@@ -137,7 +137,7 @@ impl Audit {
                 }
                 self.tables.entry(name).or_default().left_out.push((place, None));
             }
-            FrameHeader::Mark { mark: Mark::SnapshotBegun { table }, .. }
+            FrameHeader::Mark { mark: Mark::SnapshotBegun { table, .. }, .. }
             | FrameHeader::Change { change: TableChange::ReplaceBegin { table, .. }, .. } => {
                 let counted = self.tables.entry(Name::of(table)).or_default();
                 for (_, end) in counted.left_out.iter_mut().filter(|(_, end)| end.is_none()) {
@@ -181,7 +181,7 @@ impl Audit {
             return Ok(());
         }
         let is_dropped = !logged.left_out.is_empty();
-        if is_dropped && !group.is_cut_back() {
+        if is_dropped && !group.rolls_back_to_savepoint() {
             return Err(format!("entry {entry} was dropped, and took nothing back"));
         }
         let nothing = Vec::new();
@@ -200,7 +200,8 @@ impl Audit {
                 false if is_dropped && expected.is_empty() && there.is_empty() => (0, 0),
                 false if *there == expected => (exact, exact),
                 false => {
-                    let between = |(from, to): &(usize, Option<usize>)| *from < entry && to.is_none_or(|to| entry <= to);
+                    let between =
+                        |(from, to): &(usize, Option<usize>)| *from < entry && to.is_none_or(|to| entry <= to);
                     if !there.is_empty() || !counted.left_out.iter().any(between) {
                         return Err(format!("entry {entry} has rows {expected:?} of {name}, and the log {there:?}"));
                     }

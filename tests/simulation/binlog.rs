@@ -65,9 +65,9 @@ impl Group {
         u64::try_from(changes.count()).unwrap()
     }
 
-    /// Whether it took anything back by itself.
-    pub fn is_cut_back(&self) -> bool {
-        self.kept.contains(&false)
+    /// Whether it rolls back to a savepoint.
+    pub fn rolls_back_to_savepoint(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Statement(sql) if sql.starts_with("ROLLBACK TO")))
     }
 }
 
@@ -138,13 +138,33 @@ impl fmt::Display for Placed {
 pub enum Item {
     /// Nothing. At a boundary, the position may have moved.
     Nothing,
-    Schema { slot: usize, schema: Arc<TableSchema>, origin: Origin },
-    Rows { slot: usize, op: RowOp, rows: u32, images: Vec<u8>, origin: Origin },
+    Schema {
+        slot: usize,
+        schema: Arc<TableSchema>,
+        origin: Origin,
+    },
+    Rows {
+        slot: usize,
+        op: RowOp,
+        rows: u32,
+        images: Vec<u8>,
+        origin: Origin,
+    },
     /// `ends`: it is its own group.
-    Statement { sql: String, origin: Origin, ends: bool },
-    Commit { origin: Origin },
-    Rollback { origin: Origin },
-    CutOff { origin: Origin },
+    Statement {
+        sql: String,
+        origin: Origin,
+        ends: bool,
+    },
+    Commit {
+        origin: Origin,
+    },
+    Rollback {
+        origin: Origin,
+    },
+    CutOff {
+        origin: Origin,
+    },
 }
 
 /// One connection's stream.

@@ -115,9 +115,8 @@ impl Coordinator {
 
     fn start_jobs(&mut self) {
         while self.running.len() < self.pace.tables {
-            let is_free = |progress: &TableProgress| {
-                self.running.iter().all(|job| job.progress().table() != progress.table())
-            };
+            let is_free =
+                |progress: &TableProgress| self.running.iter().all(|job| job.progress().table() != progress.table());
             let Some(place) = self.waiting.iter().position(is_free) else { return };
             let progress = self.waiting.remove(place).unwrap();
             let actor = self.ids.actor();

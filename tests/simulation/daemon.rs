@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use replicator::ingest::core::{Action, Chunk, Core, Rows, Settings};
+use replicator::error::Failure;
+use replicator::ingest::core::{Action, Core, Rows, Settings};
 use replicator::ingest::ledger::{Boundary, Log as _};
 use replicator::ingest::{self, Reread};
 use replicator::model::{FilePos, Gtid};
@@ -14,38 +15,42 @@ use super::binlog::{Item, Stream};
 use super::coordinator::Coordinator;
 use super::log::SimLog;
 use super::questions::{Questions, shown};
-use super::requests::{Actor, Exact, ExactRead, Reply, Request, images};
+use super::requests::{Actor, ExactRead, Reply};
 use super::rng::Rng;
 use super::server::{Server, file_name};
 use super::tables::Name;
 use super::trace;
 use super::truth::{SnapshotRows, Truth};
 
+/// Steps that may be handed over and not durable before the loop waits for a log that is full.
+const QUEUE: usize = 5;
+
 /// What goes wrong in the simulated world.
 pub type Finding = String;
 
 /// A process, from its start to its end.
 pub struct Daemon {
-    core: Core<SimLog>,
+    pub(super) core: Core<SimLog>,
     pub coordinator: Coordinator,
-    session: Option<Session>,
+    pub(super) session: Option<Session>,
     /// Re-reads of finished groups, started once these are handed over.
     jobs: Vec<Reread>,
-    truth: Truth,
-    windows: HashMap<WindowId, Name>,
+    pub(super) truth: Truth,
+    pub(super) windows: HashMap<WindowId, Name>,
 }
 
 /// One connection's worth of reading.
-struct Session {
-    stream: Stream,
+pub(super) struct Session {
+    pub(super) stream: Stream,
     questions: Questions,
-    readers: HashMap<WindowId, Actor>,
-    exact: Option<ExactRead>,
-    mode: Mode,
+    pub(super) readers: HashMap<WindowId, Actor>,
+    /// A whole-table read whose place the stream has not come to.
+    pub(super) exact: Option<ExactRead>,
+    pub(super) mode: Mode,
 }
 
 /// What the loop is doing.
-enum Mode {
+pub(super) enum Mode {
     Reading,
     /// The stream stands still until a reader says where to read.
     Paused(Actor),
@@ -56,13 +61,19 @@ enum Mode {
 }
 
 /// A failure of the core.
-pub fn failed(failure: replicator::error::Failure) -> Finding {
+#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
+pub fn failed(failure: Failure) -> Finding {
     format!("the core failed: {}", failure.chain())
 }
 
 impl Daemon {
     /// Starts over a log, as it is stored.
-    pub fn start(log: SimLog, server: &Server, settings: Settings, mut coordinator: Coordinator) -> Result<Self, Finding> {
+    pub fn start(
+        log: SimLog,
+        server: &Server,
+        settings: Settings,
+        mut coordinator: Coordinator,
+    ) -> Result<Self, Finding> {
         let stored = log.values().clone();
         for reread in ingest::rereads(&stored).map_err(failed)? {
             coordinator.reread(reread);
@@ -80,9 +91,14 @@ impl Daemon {
         self.core.set_time(now, i64::try_from(now).unwrap());
     }
 
+    /// The sink has applied so many frames.
+    pub fn trim(&mut self, applied: usize) {
+        self.core.log_mut().trim(applied);
+    }
+
     /// What a crash leaves.
     pub fn crash(mut self) -> SimLog {
-        let mut log = std::mem::replace(self.core.log_mut(), SimLog::new([]));
+        let mut log = std::mem::replace(self.core.log_mut(), SimLog::new([], 0));
         log.crash();
         log
     }
@@ -98,14 +114,36 @@ impl Daemon {
 
     /// Whether it reads its stream, and a group is not open.
     pub fn is_between_groups(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| {
-            matches!(session.mode, Mode::Reading) && session.stream.at_boundary()
-        })
+        self.is_reading() && self.session.as_ref().is_some_and(|session| session.stream.at_boundary())
     }
 
-    /// Whether it would notice that its stream is lost.
+    /// Whether it reads its stream, and would notice that it is lost.
     pub fn is_reading(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| matches!(session.mode, Mode::Reading))
+        !self.waits_for_log() && self.session.as_ref().is_some_and(|session| matches!(session.mode, Mode::Reading))
+    }
+
+    /// Whether the loop waits for the log: until it takes what is handed over, or has it.
+    pub fn waits_for_log(&self) -> bool {
+        let waiting = self.log().waiting();
+        match self.session.as_ref().map(|session| &session.mode) {
+            // Before it connects again, everything is durable.
+            None => waiting > 0,
+            Some(Mode::Durable(_)) => true,
+            Some(Mode::Reading | Mode::Paused(_) | Mode::Placing(..)) => self.log().is_full() && waiting > QUEUE,
+        }
+    }
+
+    /// What rows wait for is decided also while the loop waits for the log.
+    pub fn decide_beside(&mut self, now: u64) -> Result<(), Finding> {
+        if !self.waits_for_log() {
+            return Ok(());
+        }
+        self.set_time(now);
+        for records in self.core.decide_beside().map_err(failed)? {
+            trace::note(|| "daemon: decides while it waits for the log".to_owned());
+            self.core.log_mut().store(records);
+        }
+        Ok(())
     }
 
     /// Opens the stream where the log ends.
@@ -131,7 +169,8 @@ impl Daemon {
             exact: None,
             mode: Mode::Reading,
         });
-        self.act()
+        self.act();
+        Ok(())
     }
 
     /// The stream is lost, or the daemon is told to stop.
@@ -143,7 +182,7 @@ impl Daemon {
             self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
         }
         self.core.disconnected().map_err(failed)?;
-        self.act()?;
+        self.act();
         if let Some(session) = self.session.take() {
             for actor in session.readers.into_values().chain(session.exact.map(|read| read.by)) {
                 self.coordinator.reply(actor, Reply::Lost);
@@ -176,10 +215,10 @@ impl Daemon {
 
     /// Takes the next event. False: there is none, or the stream stands still.
     pub fn event(&mut self, server: &Server, rng: &mut Rng) -> Result<bool, Finding> {
-        let Some(session) = &mut self.session else { return Ok(false) };
-        if !matches!(session.mode, Mode::Reading) {
+        if !self.is_reading() {
             return Ok(false);
         }
+        let Some(session) = &mut self.session else { return Ok(false) };
         let Some(item) = session.stream.next(server) else { return Ok(false) };
         let is_between = session.stream.at_boundary();
         let boundary = session.stream.boundary();
@@ -243,13 +282,14 @@ impl Daemon {
         self.passed(false)
     }
 
-    fn passed(&mut self, touched: bool) -> Result<(), Finding> {
+    pub(super) fn passed(&mut self, touched: bool) -> Result<(), Finding> {
         self.place_exact(touched)?;
-        self.act()
+        self.act();
+        Ok(())
     }
 
     /// Does what the core asks for.
-    fn act(&mut self) -> Result<(), Finding> {
+    pub(super) fn act(&mut self) {
         for action in self.core.take_actions() {
             trace::note(|| format!("core: {action:?}"));
             match action {
@@ -268,10 +308,9 @@ impl Daemon {
                 Action::Store(records) => self.core.log_mut().store(records),
             }
         }
-        Ok(())
     }
 
-    fn placed(&mut self, window: WindowId, placed: Placed) {
+    pub(super) fn placed(&mut self, window: WindowId, placed: Placed) {
         if let (Placed::Appended { kept, superseded }, Some(name)) = (placed, self.windows.remove(&window)) {
             let rows = SnapshotRows { read: u64::from(kept + superseded), filtered: u64::from(superseded) };
             self.truth.placed(name, rows);
@@ -280,123 +319,6 @@ impl Daemon {
         if let Some(actor) = reader {
             self.coordinator.reply(actor, Reply::Placed(placed));
         }
-    }
-
-    /// Serves the next request, between groups.
-    pub fn serve(&mut self) -> Result<bool, Finding> {
-        if !self.is_between_groups() {
-            return Ok(false);
-        }
-        let Some(session) = &mut self.session else { return Ok(false) };
-        let Some(request) = self.coordinator.requests.pop_front() else { return Ok(false) };
-        let here = session.stream.boundary();
-        match request {
-            Request::OpenWindow { name, window, by } => {
-                trace::note(|| format!("serve: window {} of {name} opens after entry {here}", window.0));
-                self.core.open_window(window, &name.table());
-                self.windows.insert(window, name);
-                if self.coordinator.has(by) {
-                    self.coordinator.reply(by, Reply::Opened(here));
-                } else {
-                    self.core.close_window(window);
-                }
-            }
-            Request::CloseWindow { window } => {
-                trace::note(|| format!("serve: window {} closes", window.0));
-                self.core.close_window(window);
-            }
-            Request::Place { window, layout, images, high, progress, by } => {
-                trace::note(|| format!("serve: {} rows of window {}, high {}:{}", images.rows, window.0, high.file, high.pos));
-                session.readers.insert(window, by);
-                let schema = layout.described.clone();
-                self.core.chunk(Chunk { window, schema, images, high, progress }).map_err(failed)?;
-            }
-            Request::Pause { by } => {
-                trace::note(|| format!("serve: the stream stands still after entry {here}"));
-                if self.coordinator.has(by) {
-                    session.mode = Mode::Paused(by);
-                    self.hand_over()?;
-                    self.coordinator.reply(by, Reply::Paused(here));
-                }
-            }
-            Request::Mark { mark, progress, by } => {
-                trace::note(|| format!("serve: {mark:?}"));
-                session.mode = Mode::Durable(by);
-                self.core.mark(mark, progress).map_err(failed)?;
-                self.hand_over()?;
-            }
-        }
-        self.act()?;
-        Ok(true)
-    }
-
-    /// Goes on with what the loop waits for, if it is there.
-    pub fn go_on(&mut self, exact: Option<Exact>, rng: &mut Rng) -> Result<(), Finding> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        match (std::mem::replace(&mut session.mode, Mode::Reading), exact) {
-            (Mode::Reading, None) => Ok(()),
-            (Mode::Paused(actor), None) => {
-                session.mode = Mode::Paused(actor);
-                Ok(())
-            }
-            (Mode::Paused(_), Some(Exact::GivenUp)) => Ok(()),
-            (Mode::Paused(_), Some(Exact::Read(read))) => {
-                trace::note(|| format!("stream: goes to {}:{} for a whole read of {}", read.at.file, read.at.pos, read.name));
-                if let Some(other) = session.exact.replace(read) {
-                    // A read of another table that waits for its place is given up for this one.
-                    self.coordinator.reply(other.by, Reply::Lost);
-                }
-                self.passed(false)
-            }
-            (Mode::Durable(actor), _) if self.core.log().waiting() > 0 => {
-                session.mode = Mode::Durable(actor);
-                Ok(())
-            }
-            (Mode::Durable(actor), _) => {
-                self.coordinator.reply(actor, Reply::Marked);
-                self.act()
-            }
-            (Mode::Placing(read, placed), _) => self.place_piece(read, placed, rng),
-            (Mode::Reading, Some(exact)) => Err(format!("a reader says {exact:?} to a stream that goes on")),
-        }
-    }
-
-    /// Begins to place the whole-table read if the stream is at its position.
-    fn place_exact(&mut self, touched: bool) -> Result<(), Finding> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let Some(read) = session.exact.take() else { return Ok(()) };
-        if !self.core.reaches(&read.at).map_err(failed)? {
-            session.exact = Some(read);
-            return Ok(());
-        }
-        if touched && !self.core.is_at(&read.at) {
-            self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
-            return Ok(());
-        }
-        trace::note(|| format!("stream: whole read of {} begins", read.name));
-        self.core.begin_whole(&read.layout.described, true).map_err(failed)?;
-        session.mode = Mode::Placing(read, 0);
-        Ok(())
-    }
-
-    fn place_piece(&mut self, read: ExactRead, placed: usize, rng: &mut Rng) -> Result<(), Finding> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        if rng.percent(3) {
-            trace::note(|| "stream: the whole read breaks off".to_owned());
-            self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
-            return self.act();
-        }
-        let Some(piece) = read.pieces.get(placed) else {
-            trace::note(|| "stream: the whole read ends".to_owned());
-            self.core.end_whole(&read.name.table(), read.progress).map_err(failed)?;
-            self.coordinator.reply(read.by, Reply::Placed(Placed::Appended { kept: 0, superseded: 0 }));
-            return self.act();
-        };
-        let images = images(&read.layout, piece);
-        self.core.whole_rows(&read.name.table(), &images).map_err(failed)?;
-        self.truth.placed(read.name, SnapshotRows { read: u64::from(images.rows), filtered: 0 });
-        session.mode = Mode::Placing(read, placed + 1);
-        self.hand_over()
     }
 
     /// The server answers a question.
@@ -416,7 +338,7 @@ impl Daemon {
         trace::note(|| format!("answer: {}", shown(&answer)));
         self.set_time(now);
         self.core.answer(answer).map_err(failed)?;
-        self.act()?;
+        self.act();
         Ok(true)
     }
 
@@ -429,7 +351,8 @@ impl Daemon {
         if self.core.has_to_look() {
             self.core.look().map_err(failed)?;
         }
-        self.act()
+        self.act();
+        Ok(())
     }
 
     /// What is left to do, if anything.

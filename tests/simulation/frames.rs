@@ -59,5 +59,9 @@ pub fn changes(id: SchemaId, schema: &TableSchema, op: RowOp, rows: u32, body: &
             RowOp::Update => Change { before: next()?, after: next()? },
         });
     }
-    if rest.is_empty() { Ok(changes) } else { Err(format!("a section of {} has bytes after its last row", schema.name)) }
+    if rest.is_empty() {
+        Ok(changes)
+    } else {
+        Err(format!("a section of {} has bytes after its last row", schema.name))
+    }
 }

@@ -89,8 +89,10 @@ fn every_history_ends_with_a_copy_that_equals_the_source() {
         panic!("seed {seed}: {finding} (REPLICATOR_SIM_SEED={seed} replays it)");
     }
     let seconds = begun.elapsed().as_secs_f64();
+    let pace = histories * 1000 / u64::try_from(begun.elapsed().as_millis()).unwrap().max(1);
     let [groups, frames, explained] = sums.map(AtomicU64::into_inner);
     eprintln!(
-        "{histories} histories in {seconds:.1} s: {groups} groups of the binlog, {frames} frames, {explained} tables left out of a group"
+        "{histories} histories in {seconds:.1} s, {pace} a second: {groups} groups of the binlog, {frames} frames, and {explained} times a \
+         table was left out of a group for a reason that the log says"
     );
 }

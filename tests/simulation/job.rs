@@ -7,11 +7,12 @@ use replicator::source::mysql::snapshot::handoff::SnapshotMark;
 use replicator::source::mysql::snapshot::{Range, Ranges, Stage, TableProgress};
 
 use super::coordinator::{Ids, Pace, gone, was_placed};
+use super::ranges::{after_chunk, make_range};
 use super::reader::{Part, Progress, Reader};
 use super::requests::{Actor, Exact, ExactRead, Reply, Request};
 use super::rng::Rng;
 use super::server::Server;
-use super::tables::{Name, Row, bound_of, key_of, layout};
+use super::tables::{Name, Row, bound_of, layout};
 
 /// Whether a job is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,10 @@ enum Doing {
     /// A mark is on its way; the progress once it is appended.
     Marking(TableProgress),
     /// The largest key is read.
-    Bound { reader: Reader, next: Option<TableProgress> },
+    Bound {
+        reader: Reader,
+        next: Option<TableProgress>,
+    },
     Ranges(InRanges),
     /// The stream is asked to stand still.
     Pausing,
@@ -273,8 +277,11 @@ impl Job {
         let Some(table) = server.state(view).tables.get(&name).filter(|table| table.version == now.version) else {
             return Ok(None);
         };
-        let rows: Vec<Row> =
-            table.rows.iter().flat_map(|(row, count)| std::iter::repeat_n(*row, usize::try_from(*count).unwrap())).collect();
+        let rows: Vec<Row> = table
+            .rows
+            .iter()
+            .flat_map(|(row, count)| std::iter::repeat_n(*row, usize::try_from(*count).unwrap()))
+            .collect();
         let piece = rng.between(1, 8);
         let next = TableProgress { stage: Stage::Placed, ..self.progress.clone() };
         let read = ExactRead {
@@ -300,7 +307,7 @@ impl Job {
             (Doing::Pausing, Reply::Paused(at)) => self.doing = Doing::Paused(at),
             (Doing::Whole(next), reply) if was_placed(reply) => self.progress = next,
             // Read again.
-            (Doing::Marking(_) | Doing::Pausing | Doing::Paused(_) | Doing::Whole(_), _) => {}
+            (Doing::Nothing | Doing::Marking(_) | Doing::Pausing | Doing::Paused(_) | Doing::Whole(_), _) => {}
             (Doing::Bound { mut reader, next }, reply) => match (reply, next) {
                 (Reply::Opened(at), next) => {
                     reader.opened(at);
@@ -313,7 +320,6 @@ impl Job {
                 self.range_reply(&mut ranges, to, reply);
                 self.doing = Doing::Ranges(ranges);
             }
-            (Doing::Nothing, _) => {}
         }
         true
     }
@@ -336,34 +342,4 @@ impl Job {
             ranges.waiting.extend(rest.cloned());
         }
     }
-}
-
-/// The progress once a chunk is placed.
-fn after_chunk(progress: &TableProgress, part: &Part, rows: usize, rest: Option<&Range>) -> TableProgress {
-    let mut next = progress.clone();
-    next.rows += u64::try_from(rows).unwrap();
-    if let (Stage::Ranges(ranges), Part::Range(range)) = (&mut next.stage, part) {
-        ranges.pending.retain(|pending| pending != range);
-        ranges.pending.extend(rest.cloned());
-    }
-    next
-}
-
-/// The next range; `None` when ranges reach the last key.
-fn make_range(progress: &mut TableProgress, name: Name, server: &Server, rows: usize) -> Option<Range> {
-    let Stage::Ranges(ranges) = &mut progress.stage else { return None };
-    if ranges.all_made() {
-        return None;
-    }
-    let (after, last) = (ranges.frontier.as_ref().map(key_of), key_of(&ranges.last));
-    let view = server.state(server.shown());
-    let keys: Vec<i32> = view.tables.get(&name).map_or_else(Vec::new, |table| {
-        let inside = |key: &i32| after.is_none_or(|after| *key > after) && *key <= last;
-        table.rows.keys().map(|(key, _)| *key).filter(inside).collect()
-    });
-    let upto = keys.get(rows - 1).map_or_else(|| ranges.last.clone(), |key| bound_of(*key));
-    let range = Range { after: ranges.frontier.clone(), upto: upto.clone() };
-    ranges.frontier = Some(upto);
-    ranges.pending.push(range.clone());
-    Some(range)
 }

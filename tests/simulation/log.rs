@@ -2,7 +2,7 @@
 //!
 //! As the real one: what is handed over at once becomes durable at once, with the state that belongs to it, in order. A crash
 //! loses what was appended and not handed over, and what was handed over and is not durable yet, from some place on. Fragments
-//! of a group without its end are never seen, and are gone after a crash.
+//! of a group without its end are never seen, and are gone after a crash. A log that is full takes no frame until the sink goes on.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -51,11 +51,15 @@ pub struct SimLog {
     next: Lsn,
     /// The first frame of the open group.
     open: Option<Lsn>,
+    /// Frames that it takes beyond those that are applied.
+    room: usize,
+    /// Frames that are applied.
+    applied: usize,
 }
 
 impl SimLog {
-    /// A new log, with what a first start stores in it.
-    pub fn new(values: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
+    /// A new log, with what a first start stores in it, that takes so many frames beyond those that are applied.
+    pub fn new(values: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>, room: usize) -> Self {
         Self {
             frames: Vec::new(),
             hidden: Vec::new(),
@@ -67,6 +71,8 @@ impl SimLog {
             end: None,
             next: Lsn::FIRST,
             open: None,
+            room,
+            applied: 0,
         }
     }
 
@@ -88,8 +94,16 @@ impl SimLog {
         self.handed_over.len()
     }
 
-    /// Makes the next step durable.
+    /// The sink has applied so many frames.
+    pub fn trim(&mut self, applied: usize) {
+        self.applied = applied;
+    }
+
+    /// Makes the next step durable, unless the log is full.
     pub fn sync(&mut self) {
+        if self.is_full() {
+            return;
+        }
         let Some(batch) = self.handed_over.pop_front() else { return };
         self.hidden.extend(batch.frames);
         if let Some(end) = batch.end {
@@ -174,6 +188,11 @@ impl Log for SimLog {
         self.frames.last().map_or(Lsn::ZERO, |frame| frame.lsn)
     }
 
+    fn is_full(&self) -> bool {
+        let live = self.frames.len() - self.applied + self.hidden.len();
+        self.handed_over.front().is_some_and(|batch| live > 0 && live + batch.frames.len() > self.room)
+    }
+
     fn pending_bytes(&self) -> usize {
         self.appended.iter().map(|frame| frame.payload.len()).sum()
     }
@@ -195,6 +214,9 @@ impl State for Values {
 
     fn under(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, wal::Error> {
         let from = self.0.range(prefix.to_vec()..);
-        Ok(from.take_while(|(key, _)| key.starts_with(prefix)).map(|(key, value)| (key.clone(), value.clone())).collect())
+        Ok(from
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
     }
 }

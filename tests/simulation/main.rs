@@ -19,6 +19,7 @@ mod audit; // what must hold of the log at every moment
 mod binlog; // groups of events, and a connection's stream of them
 mod coordinator; // which tables are read, and how far each is
 mod daemon; // the driver around the core, step by step
+mod first; // what is there at the start
 mod frames; // frames as the checks read them
 mod histories; // many histories, and what is said of one that fails
 mod job; // the read of one table
@@ -26,10 +27,12 @@ mod log; // appended, handed over, durable
 #[cfg(feature = "mutants")]
 mod mutants; // known faults, each of which has to be found
 mod questions; // questions about tables, and their answers
+mod ranges; // the ranges that a table is read in
 mod reader; // one read of a part of a table
 mod requests; // what readers and driver say to each other
 mod rng; // random choices from a seed
 mod server; // tables, views, places
+mod serving; // what the driver does for snapshot readers
 mod sink; // copies and history, group by group
 mod tables; // names, shapes, rows and their images
 mod trace; // what happened, line by line

@@ -1,4 +1,4 @@
-//! Known faults, one after another, each of which some history has to find.
+//! Known faults, one after another, each of which some history has to find; and none is found where there is none.
 
 use replicator::mutants::{Mutant, set};
 
@@ -9,17 +9,25 @@ const WITHIN: u64 = 20_000;
 
 #[test]
 fn every_known_fault_is_found() {
-    // Findings by a panic are findings like others, and not worth a backtrace each.
+    // A finding by a panic is a finding like others, and not worth a backtrace.
+    let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let mut missed = Vec::new();
+    let (mut missed, mut invented) = (Vec::new(), Vec::new());
     for mutant in Mutant::ALL {
         set(Some(mutant));
-        match (1..=WITHIN).find_map(|seed| run(seed).err()) {
-            Some(Failed { seed, finding }) => eprintln!("{mutant:?}: found by history {seed}: {finding}"),
-            None => missed.push(mutant),
+        let found = (1..=WITHIN).find_map(|seed| run(seed).err());
+        set(None);
+        let Some(Failed { seed, finding }) = found else {
+            missed.push(mutant);
+            continue;
+        };
+        eprintln!("{mutant:?}: found by history {seed}: {finding}");
+        match run(seed) {
+            Ok(_) => eprintln!("history {seed} without it: nothing found"),
+            Err(failed) => invented.push(failed),
         }
     }
-    set(None);
-    drop(std::panic::take_hook());
+    std::panic::set_hook(hook);
     assert!(missed.is_empty(), "{WITHIN} histories do not find {missed:?}");
+    assert!(invented.is_empty(), "found without any fault: {invented:?}");
 }

@@ -27,11 +27,21 @@ pub enum Part {
 enum Step {
     Start,
     Opening,
-    Opened { at: usize },
+    Opened {
+        at: usize,
+    },
     /// `view`: the entry after which it is; of a view that is only opened with the read, `None`.
-    Viewed { view: Option<usize>, version: usize },
-    Read { rows: Vec<Row> },
-    Ready { rows: Vec<Row>, high: FilePos },
+    Viewed {
+        view: Option<usize>,
+        version: usize,
+    },
+    Read {
+        rows: Vec<Row>,
+    },
+    Ready {
+        rows: Vec<Row>,
+        high: FilePos,
+    },
     Placing,
 }
 
@@ -141,14 +151,7 @@ impl Reader {
         Progress::Going
     }
 
-    fn select(
-        &mut self,
-        server: &Server,
-        rng: &mut Rng,
-        view: Option<usize>,
-        version: usize,
-        out: &mut Vec<Request>,
-    ) {
+    fn select(&mut self, server: &Server, rng: &mut Rng, view: Option<usize>, version: usize, out: &mut Vec<Request>) {
         let described = |state: &State| state.tables.get(&self.name).filter(|table| table.version == version).cloned();
         let in_view = described(server.state(view.unwrap_or(server.shown())));
         let (Some(now), Some(mut table)) = (described(server.now()), in_view) else {

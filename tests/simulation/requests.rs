@@ -14,11 +14,30 @@ pub struct Actor(pub u64);
 /// What is asked of the driver. Served between groups only, in order.
 #[derive(Debug)]
 pub enum Request {
-    OpenWindow { name: Name, window: WindowId, by: Actor },
-    CloseWindow { window: WindowId },
-    Place { window: WindowId, layout: Rc<Layout>, images: Images, high: FilePos, progress: (Vec<u8>, Vec<u8>), by: Actor },
-    Pause { by: Actor },
-    Mark { mark: SnapshotMark, progress: (Vec<u8>, Vec<u8>), by: Actor },
+    OpenWindow {
+        name: Name,
+        window: WindowId,
+        by: Actor,
+    },
+    CloseWindow {
+        window: WindowId,
+    },
+    Place {
+        window: WindowId,
+        layout: Rc<Layout>,
+        images: Images,
+        high: FilePos,
+        progress: (Vec<u8>, Vec<u8>),
+        by: Actor,
+    },
+    Pause {
+        by: Actor,
+    },
+    Mark {
+        mark: SnapshotMark,
+        progress: (Vec<u8>, Vec<u8>),
+        by: Actor,
+    },
 }
 
 /// What the driver replies.

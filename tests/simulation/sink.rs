@@ -69,6 +69,11 @@ impl Sink {
         Ok(true)
     }
 
+    /// How many frames are applied.
+    pub fn applied(&self) -> usize {
+        self.applied
+    }
+
     /// Whether everything durable is applied.
     pub fn is_done(&self, log: &SimLog) -> bool {
         self.applied == log.frames().len()
@@ -189,7 +194,7 @@ impl Sink {
     fn mark(&mut self, mark: &Mark, touched: &mut BTreeSet<Name>) {
         trace::note(|| format!("sink: {mark:?}"));
         match mark {
-            Mark::SnapshotBegun { table } => {
+            Mark::SnapshotBegun { table, .. } => {
                 let name = Name::of(table);
                 if !self.copies.contains_key(&name) {
                     // Nothing to replace.
@@ -226,14 +231,13 @@ impl Sink {
         for name in Name::captured() {
             let (table, copy) = (server.now().tables.get(&name), self.copies.get(&name));
             match (table, copy) {
-                (None, None) => {}
                 (None, Some(copy)) => return Err(format!("the copy of {name}, which is gone, has {:?}", copy.rows)),
                 (Some(table), None) if table.rows.is_empty() => {}
                 (Some(_), None) => return Err(format!("there is no copy of {name}")),
                 (Some(table), Some(copy)) if *table.rows != copy.rows => {
                     return Err(format!("the copy of {name} differs: {}", difference(&table.rows, &copy.rows)));
                 }
-                (Some(_), Some(_)) => {}
+                (None, None) | (Some(_), Some(_)) => {}
             }
         }
         Ok(())
@@ -289,7 +293,9 @@ pub fn place_of(origin: &Origin, server: &Server) -> Result<(usize, bool), Findi
     let at = origin.binlog();
     if at.gtid == Gtid::Anonymous {
         let place = server.entry_of(at.file_number, at.pos);
-        return place.map(|place| (place, false)).ok_or_else(|| format!("a frame is from {at:?}, which is no boundary"));
+        return place
+            .map(|place| (place, false))
+            .ok_or_else(|| format!("a frame is from {at:?}, which is no boundary"));
     }
     let place = server.entry_of_origin(origin);
     place.map(|place| (place, true)).ok_or_else(|| format!("a frame is from {at:?}, which is in no group"))

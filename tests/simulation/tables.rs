@@ -7,9 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use replicator::codec::row_image::{ImageWriter, Plan};
-use replicator::model::{
-    Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, SchemaId, TableName, TableSchema,
-};
+use replicator::model::{Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, SchemaId, TableName, TableSchema};
 use replicator::source::mysql::schema::{ChunkKey, KeyClass, KeyPart};
 use replicator::source::mysql::snapshot::{Bound, KeyValue};
 
@@ -152,12 +150,8 @@ pub fn layout(name: Name, shape: Shape) -> Rc<Layout> {
 impl Layout {
     fn new(name: Name, shape: Shape) -> Self {
         let int = || ColumnType::Int { width: IntWidth::W4, unsigned: false };
-        let column = |name: &str, ty, nullable| Column {
-            name: name.to_owned(),
-            ty,
-            nullable,
-            default: ColumnDefault::Unknown,
-        };
+        let column =
+            |name: &str, ty, nullable| Column { name: name.to_owned(), ty, nullable, default: ColumnDefault::Unknown };
         let key_type = if shape == Shape::Prefix { ColumnType::VarBinary { max_bytes: 300 } } else { int() };
         let key = |kind| Some(Key { kind, columns: vec![0] });
         let (seen_key, described_key) = match shape {

@@ -7,6 +7,7 @@ use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode, table_o
 use replicator::config::TableFilter;
 use replicator::ingest;
 use replicator::ingest::core::Settings;
+use replicator::ingest::ledger::Log as _;
 use replicator::source::mysql::schema::Flavour;
 use replicator::source::mysql::snapshot::{STATE_PREFIX, initial_progress};
 
@@ -14,13 +15,14 @@ use super::audit::Audit;
 use super::binlog::Ending;
 use super::coordinator::{Coordinator, Pace};
 use super::daemon::{Daemon, Finding, failed};
+use super::first::first_state;
 use super::log::SimLog;
 use super::rng::Rng;
-use super::server::{Server, State, Table};
+use super::server::Server;
 use super::sink::Sink;
-use super::tables::{CAPTURED, Name, add};
+use super::tables::{CAPTURED, Name};
 use super::trace;
-use super::workload::{Clients, Habits, shape_for};
+use super::workload::{Clients, Habits};
 
 /// Milliseconds that delivery may wait for an answer.
 const DESCRIBE_WAIT: u64 = 2_000;
@@ -74,15 +76,16 @@ pub struct World {
 /// What a history came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
-    pub steps: usize,
     pub groups: usize,
     pub frames: usize,
     pub explained: usize,
 }
 
-fn filter() -> TableFilter {
-    let include = Glob::new(&format!("{CAPTURED}.*")).and_then(|glob| GlobSetBuilder::new().add(glob).build());
-    TableFilter::new(include.unwrap(), GlobSet::empty())
+thread_local! {
+    static FILTER: TableFilter = {
+        let include = Glob::new(&format!("{CAPTURED}.*")).and_then(|glob| GlobSetBuilder::new().add(glob).build());
+        TableFilter::new(include.unwrap(), GlobSet::empty())
+    };
 }
 
 impl World {
@@ -127,7 +130,7 @@ impl World {
             sink: Sink::default(),
             audit: Audit::default(),
             settings: Settings {
-                filter: filter(),
+                filter: FILTER.with(TableFilter::clone),
                 describe_wait: DESCRIBE_WAIT,
                 frame_bytes: rng.weighted(&[(2, 30), (2, 100), (1, 4_000)]),
             },
@@ -150,8 +153,9 @@ impl World {
         }
         let end = self.server.end();
         self.server.show(self.rng.below(end + 1));
+        let room = self.rng.weighted(&[(3, usize::MAX), (1, 60)]);
         let position = encode(&StoredPosition::MySql(self.server.position(end))).map_err(failed)?;
-        self.log = Some(SimLog::new([(SOURCE_POSITION.key().to_vec(), position)]));
+        self.log = Some(SimLog::new([(SOURCE_POSITION.key().to_vec(), position)], room));
         self.audit = Audit::new(end);
         self.begun = end;
         Ok(())
@@ -167,7 +171,6 @@ impl World {
         self.compare()?;
         let log = self.daemon.as_ref().map(Daemon::log);
         Ok(Summary {
-            steps: self.steps,
             groups: self.server.end(),
             frames: log.map_or(0, |log| log.frames().len()),
             explained: self.audit.explained.len(),
@@ -219,10 +222,7 @@ impl World {
                 }
             }
             Step::Sink => {
-                let log = self.daemon.as_ref().map(Daemon::log).or(self.log.as_ref());
-                if let Some(log) = log {
-                    self.sink.step(log, &self.server)?;
-                }
+                self.apply()?;
             }
             Step::Kill => {
                 trace::note(|| "daemon: is killed".to_owned());
@@ -261,7 +261,10 @@ impl World {
             Step::Answer => drop(daemon.answer(rng, self.now)?),
             Step::Look => daemon.look(self.now)?,
             Step::HandOver if daemon.is_between_groups() => daemon.hand_over()?,
-            Step::Sync => return self.sync(),
+            Step::Sync => {
+                daemon.decide_beside(self.now)?;
+                return self.sync();
+            }
             Step::Reader => {
                 let exact = daemon.coordinator.step(server, rng)?;
                 daemon.go_on(exact, rng)?;
@@ -276,7 +279,7 @@ impl World {
             Step::Stop => {
                 trace::note(|| "daemon: is told to stop".to_owned());
                 daemon.disconnect()?;
-                while daemon.log().waiting() > 0 && self.rng.percent(90) {
+                while daemon.log().waiting() > 0 && !daemon.log().is_full() && self.rng.percent(90) {
                     daemon.sync();
                     self.audit.look(daemon.log(), &self.server)?;
                 }
@@ -294,6 +297,14 @@ impl World {
             self.audit.look(daemon.log(), &self.server)?;
         }
         Ok(())
+    }
+
+    /// The sink applies the next group. False: there is none, or it waits.
+    fn apply(&mut self) -> Result<bool, Finding> {
+        let Some(daemon) = &mut self.daemon else { return Ok(false) };
+        let applied = self.sink.step(daemon.log(), &self.server)?;
+        daemon.trim(self.sink.applied());
+        Ok(applied)
     }
 
     /// Nothing disturbs any more: everything that waits gets its turn until nothing is left to do.
@@ -315,11 +326,19 @@ impl World {
                 self.daemon_step(Step::Serve)?;
             }
             self.daemon_step(Step::Event)?;
-            while self.daemon.as_ref().is_some_and(|daemon| daemon.log().waiting() > 0) {
+            if let Some(daemon) = &mut self.daemon {
+                daemon.decide_beside(self.now)?;
+            }
+            loop {
+                let waiting = self.daemon.as_ref().map(|daemon| daemon.log().waiting());
                 self.sync()?;
+                let is_applied = self.apply()?;
+                let is_stored = self.daemon.as_ref().map(|daemon| daemon.log().waiting()) != waiting;
+                if !is_applied && !is_stored {
+                    break;
+                }
             }
             let Some(daemon) = &mut self.daemon else { continue };
-            while self.sink.step(daemon.log(), &self.server)? {}
             let waits = !self.sink.is_done(daemon.log());
             let moves = self.audit.position() != self.server.end();
             left = daemon.unrest(&self.server);
@@ -337,24 +356,4 @@ impl World {
         self.sink.compare(&self.server)?;
         self.sink.compare_history(self.begun, &self.server, &self.audit.explained)
     }
-}
-
-/// Tables and rows that are there at the start.
-fn first_state(flavour: Flavour, habits: &Habits, rng: &mut Rng) -> State {
-    let mut state = State::default();
-    let often = rng.weighted(&[(2, 25), (1, 60)]);
-    let first = *rng.pick(&Name::captured().collect::<Vec<_>>()).unwrap();
-    for (place, name) in Name::all().enumerate() {
-        if name == first || rng.percent(often) {
-            let shape = shape_for(flavour, rng);
-            state.tables.insert(name, Table { shape, rows: std::rc::Rc::default(), version: 0, number: usize::MAX - place });
-            let rows = state.rows(name);
-            for key in 0..habits.keys {
-                if rng.percent(50) {
-                    add(rows, (i32::try_from(key).unwrap(), -i32::try_from(rng.between(1, 3)).unwrap()));
-                }
-            }
-        }
-    }
-    state
 }

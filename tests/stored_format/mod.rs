@@ -1,5 +1,5 @@
-//! What is stored reads as it was written: committed bytes of every record and frame header, a whole log, and a target. What
-//! another format wrote is refused by name. `docs/formats.md` says how a format changes.
+//! What is stored reads as it was written: committed bytes of every record and frame header, a whole log, and a
+//! target. What another format wrote is refused by name. `docs/formats.md` says how a format changes.
 
 mod frames; // the header of every kind of frame
 mod records; // every record of the log's state has its committed bytes

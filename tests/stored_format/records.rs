@@ -1,7 +1,7 @@
 //! Every record of the log's state has committed bytes, and a test that holds them.
 //!
-//! The bytes are in `tests/fixtures/stored/<record>.v<version>.hex`. The tests that compare them are beside the records, many of
-//! which only their own module sees: `codec::stored::fixture::check`.
+//! The bytes are in `tests/fixtures/stored/<record>.v<version>.hex`. The tests that compare them are beside the
+//! records, many of which only their own module sees: `codec::stored::fixture::check`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,8 @@ use replicator::codec::stored::{ALL, Entry};
 
 use super::{examples_of, fixture};
 
-fn file(entry: &Entry, version: u8) -> String {
+/// The file of a version of a record.
+pub fn file(entry: &Entry, version: u8) -> String {
     format!("{}.v{version}.hex", entry.prefix.trim_end_matches('/').replace('/', "-"))
 }
 

@@ -1,4 +1,5 @@
-//! The formats that CHANGELOG.md names: each has a fixture that opens, and nothing is written in a format that it does not name.
+//! The formats that CHANGELOG.md names: each has a fixture that opens, and nothing is written in a format that it
+//! does not name.
 //!
 //! Every section of the changelog, a release's or that of what is not released yet, has the line
 //! `Formats: log <n>, SQLite target <n>, ClickHouse target <n>.`

@@ -1,60 +1,21 @@
 //! Logs of earlier formats, as they were written, still open and give what was put in.
 //!
-//! A fixture is a log file, compressed with gzip because redb's files are mostly empty. It is never made again: a new format gets a new
-//! one, by `WRITE_FIXTURE=v2.redb.gz cargo test -p replicator-wal --test format -- the_fixture_is_written --nocapture`.
+//! A fixture is a log file, compressed with gzip because redb's files are mostly empty. It is never written again: a new
+//! format gets a new one, by `cargo run -p replicator-wal --example write_fixture -- v2.redb.gz`, which says what is in it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
 use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use wal::record::BlockHeader;
-use wal::{CursorInfo, GroupEnd, LogId, Lsn, Options, Reader, Wal};
+use wal::{CursorInfo, GroupEnd, Lsn, Options, Reader, Wal};
 
 /// The identity of the log in `v1.redb.gz`, which was made with redb 4.4.0.
 const V1_ID: &str = "24a9121c9f8a1ed83c963328d2fcbb23";
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
-
-/// What is in the fixture of version 1.
-async fn fill(directory: &Path) -> LogId {
-    let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20)).unwrap();
-    wal.create_cursor("local", Lsn::ZERO).await.unwrap();
-    wal.create_cursor("gone", Lsn::ZERO).await.unwrap();
-    appender.append(&[b"one"], GroupEnd::Ends).unwrap();
-    appender.put_state(b"position", Some(b"after one"));
-    appender.flush_durable().await.unwrap();
-    appender.append(&[b"two, "], GroupEnd::More).unwrap();
-    appender.append(&[b"and more of it"], GroupEnd::Ends).unwrap();
-    appender.append(&[b""], GroupEnd::Ends).unwrap();
-    appender.put_state(b"position", Some(b"after two"));
-    appender.flush_durable().await.unwrap();
-    appender.append(&[b"never finished"], GroupEnd::More).unwrap();
-    appender.flush_durable().await.unwrap();
-    let state = vec![(b"sink".to_vec(), Some(b"local".to_vec()))];
-    wal.ack("local", Lsn::new(3), b"token", state).await.unwrap();
-    wal.detach_cursor("gone").await.unwrap();
-    wal.shutdown().await.unwrap();
-    wal.id()
-}
-
-#[tokio::test]
-async fn the_fixture_is_written_when_asked_for() {
-    let Some(name) = std::env::var_os("WRITE_FIXTURE") else {
-        return;
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let id = fill(directory.path()).await;
-    let mut log = File::open(directory.path().join("log.redb")).unwrap();
-    let to = File::create_new(fixture(name.to_str().unwrap())).unwrap();
-    let mut encoder = GzEncoder::new(to, Compression::best());
-    std::io::copy(&mut log, &mut encoder).unwrap();
-    encoder.finish().unwrap();
-    println!("the log's id is {id}");
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
-//! The committed bytes of the stored records: one file for each record and version, `tests/fixtures/stored/<record>.v<version>.hex`.
+//! The committed bytes of the stored records: one file for each record and version,
+//! `tests/fixtures/stored/<record>.v<version>.hex`.
 //!
-//! A file has one line for each example, `<name> <hexadecimal digits>`. The examples themselves are in the tests beside each
-//! record: [`check`] holds them against the file. `docs/formats.md` says how a record changes.
+//! A file has one line for each example, `<name> <hexadecimal digits>`. The examples themselves are in the tests
+//! beside each record: [`check`] holds them against the file. `docs/formats.md` says how a record changes.
 //!
-//! A file is written once, by the test that finds none, with `WRITE_FIXTURES=1` in its environment; it is never written over.
+//! A file is written once, by the test that finds none, with `WRITE_FIXTURES=1` in its environment; it is never
+//! written over.
 
 use std::fmt::{Debug, Write as _};
 use std::fs;

@@ -67,7 +67,7 @@ impl<L: Log> Core<L> {
                 let Some((table, _)) = self.asked(ask, &table) else { return Ok(()) };
                 let pending: Vec<Pending> = self.take_pending(table);
                 for pending in pending {
-                    self.leave_out(pending, &why)?;
+                    self.unanswered(pending, &why)?;
                 }
             }
             Answer::Engine { table, transactional } => self.engine(&table, transactional)?,
@@ -176,10 +176,20 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
+    /// Decides a pending id without an answer. Of a table that is gone none can come, and its rows may be in the copy of a table that it
+    /// was renamed to: they stay, as the binlog has them.
+    fn unanswered(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
+        if pending.fate != Fate::Gone {
+            return self.leave_out(pending, why);
+        }
+        let at = self.ledger.position();
+        self.complete(pending, false, None, &FilePos { file: at.file, pos: at.pos })
+    }
+
     /// Decides that a pending id cannot be known: its rows are left out, and the table is read again.
     fn leave_out(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
         let record = left_out_record(&pending, why);
-        let Pending { id, table, seen, before, lsn, fate, .. } = pending;
+        let Pending { id, table, seen, before, lsn, .. } = pending;
         warn!(table = %seen.name, %why, "rows of a table are left out, and it is read again");
         // Stored once the doubt is durable: a crash between them would leave the rows out, and nothing would bring them again.
         self.group.decided.push((SCHEMA.of_number(id.0), encode(&record)?));
@@ -192,8 +202,7 @@ impl<L: Log> Core<L> {
         }
         definition.left_out = true;
         let origin = self.ledger.origin(self.wall);
-        // Of a table that is gone nothing is there to be read.
-        if fate != Fate::Gone && !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
+        if !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
             self.doubt(table, why, &origin)?;
         }
         Ok(())
@@ -253,6 +262,11 @@ impl<L: Log> Core<L> {
         let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait && pending.lsn <= durable;
         for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
             let why = no_answer(wait);
+            if pending.fate == Fate::Gone {
+                let record = SchemaRecord::Known(TableSchema::clone(&pending.seen));
+                stores.push(vec![(SCHEMA.of_number(pending.id.0), encode(&record)?)]);
+                continue;
+            }
             let record = left_out_record(&pending, &why);
             let reread = Reread { table: pending.seen.name.clone(), replace: true, why };
             stores.push(vec![
@@ -269,7 +283,7 @@ impl<L: Log> Core<L> {
         let mut index = 0;
         while let Some(early) = self.waiting.early.get(index) {
             let same = self.definition(early.table).revision == early.revision;
-            let unsettled = self.is_unsettled(self.definition(early.table));
+            let unsettled = self.definition(early.table).is_unsettled();
             if same && !self.ledger.reaches(&early.end)? {
                 index += 1;
                 continue;
@@ -299,7 +313,7 @@ impl<L: Log> Core<L> {
         let mut late = std::mem::take(&mut self.waiting.overdue);
         late.extend(self.waiting.pending.extract_if(.., |pending| is_late(pending)));
         for pending in late {
-            self.leave_out(pending, &no_answer(wait))?;
+            self.unanswered(pending, &no_answer(wait))?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! - Requests of snapshot readers and answers are taken between groups only.
 
 mod answers;
+mod ending;
 mod place;
 mod schema;
 mod statement;
@@ -22,20 +23,20 @@ pub use self::answers::Answer;
 pub use self::place::Chunk;
 use self::place::WaitingChunk;
 use super::frames::FRAME_BYTES;
-use super::group::{OpenGroup, RolledBack};
-use super::ledger::{Boundary, Changes, Ledger, Log};
-use super::pending::{AskId, Asked, Decided, Fate, Pending, Waiting};
+use super::group::OpenGroup;
+use super::ledger::{Ledger, Log};
+use super::pending::{AskId, Asked, Fate, Pending, Waiting};
 use super::state::{self, Counts, Reread};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
 use super::windows::Windows;
-use crate::codec::frame::{Audience, FrameHeader, RowOp, TableChange};
+use crate::codec::frame::RowOp;
 use crate::codec::row_image::Plan;
 use crate::codec::state::State;
-use crate::codec::stored::{REREAD, SNAPSHOT, encode, table_of_key};
+use crate::codec::stored::{SNAPSHOT, table_of_key};
 use crate::config::TableFilter;
 use crate::error::Failure;
-use crate::model::{FilePos, Gtid, Key, Origin, SchemaId, ServerIdentity, SourcePosition, TableName, TableSchema};
+use crate::model::{FilePos, Key, Origin, SchemaId, ServerIdentity, SourcePosition, TableName, TableSchema};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::schema::Flavour;
 use crate::source::mysql::snapshot::handoff::{Placed, WindowId};
@@ -176,8 +177,12 @@ impl<L: Log> Core<L> {
                 unknown: pending.unknown,
                 lost: Vec::new(),
                 before,
-                // What statements did before the restart is not known; those of the stream are met again.
-                fate: Fate::Untouched,
+                fate: match &tables.at(table).definition.current {
+                    Some(current) if current.id == pending.id => Fate::Untouched,
+                    // Statements have made another definition since.
+                    Some(_) => Fate::Altered,
+                    None => Fate::Gone,
+                },
                 since: 0,
                 lsn: Lsn::ZERO,
             });
@@ -226,14 +231,14 @@ impl<L: Log> Core<L> {
         self.ledger.resume(from)?;
         if let Some(end) = end {
             let end = Described::at(&self.facts.identity, end)?;
-            self.renew_marks(&left_at, &end)?;
+            self.renew_marks(&left_at, &end);
             self.commit_here()?;
         }
         let tables: Vec<usize> = self.tables.iter().map(|(index, _)| index).collect();
         for table in tables {
             let definition = &self.tables.at(table).definition;
             let cut_back = definition.cut_back;
-            if self.waiting.has_pending(table) || self.is_unsettled(definition) {
+            if self.waiting.has_pending(table) || definition.is_unsettled() {
                 self.ask(table);
             }
             if cut_back {
@@ -474,197 +479,6 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
-    /// Ends the open group at a boundary of the stream.
-    ///
-    /// # Errors
-    /// When the log is out of service.
-    pub fn commit(&mut self, at: Boundary<'_>, origin: &Origin, gtid: &Gtid) -> Result<(), Failure> {
-        let cut_back = self.group.take_cut_back();
-        self.ask_engines(&cut_back);
-        self.end_group(origin, Some((at, gtid)))?;
-        self.passed()
-    }
-
-    /// The stream has come to a boundary without a group.
-    ///
-    /// # Errors
-    /// When the log is out of service.
-    pub fn pass(&mut self, at: Boundary<'_>) -> Result<(), Failure> {
-        self.ledger.pass(at);
-        self.passed()
-    }
-
-    /// What waits for the stream to come here.
-    fn passed(&mut self) -> Result<(), Failure> {
-        if !self.chunks.is_empty() {
-            self.place_chunks()?;
-        }
-        Ok(())
-    }
-
-    /// Ends a group that the core has made itself, where the stream is.
-    fn commit_here(&mut self) -> Result<(), Failure> {
-        if self.group.is_empty() {
-            return Ok(());
-        }
-        let origin = self.ledger.origin(self.wall);
-        self.end_group(&origin, None)
-    }
-
-    fn end_group(&mut self, origin: &Origin, after: Option<(Boundary<'_>, &Gtid)>) -> Result<(), Failure> {
-        if self.group.is_empty() {
-            // A transaction of tables that are not captured: only the position moves.
-            self.group.clear();
-            return self.ledger.commit(None, &Changes::new(), after);
-        }
-        if self.group.is_dropped() {
-            self.doubt_dropped(origin)?;
-        }
-        self.stage_rereads()?;
-        for (index, definition) in &self.group.definitions {
-            definition.records(&self.tables.at(*index).name, &mut self.group.changes)?;
-        }
-        let OpenGroup { frames, changes, .. } = &mut self.group;
-        let encoded = frames.commit(&mut self.ledger, origin, changes, after)?;
-        let appended = AppendedRows::of(encoded, &self.tables);
-        let lsn = self.ledger.ended();
-        let mut unbalanced = Vec::new();
-        for (table, mut counts) in self.group.counts() {
-            counts.appended = appended.of_table(table);
-            if counts.read != counts.appended + counts.filtered + counts.left_out {
-                unbalanced.push((table, counts));
-            }
-            self.tables.count(table, counts);
-        }
-        for (table, definition) in std::mem::take(&mut self.group.definitions) {
-            self.tables.define(table, definition);
-        }
-        for (table, key) in self.group.keys() {
-            self.windows.note(*table, *key);
-        }
-        for table in self.group.discards() {
-            self.windows.discard(*table);
-        }
-        let now = self.now;
-        self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
-        if !self.group.decided.is_empty() {
-            let records = std::mem::take(&mut self.group.decided);
-            let rereads = std::mem::take(&mut self.group.reread_records);
-            self.waiting.decided.push(Decided { lsn, rows: self.group.decided_rows, records, rereads });
-        }
-        self.group.clear();
-        for (table, counts) in unbalanced {
-            let name = &self.tables.at(table).name;
-            tracing::error!(table = %name, ?counts, "rows that were read are neither in the log nor left out");
-            self.doubt(table, "rows that were read are neither in the log nor left out", origin)?;
-        }
-        if self.group.is_empty() { Ok(()) } else { self.end_group(origin, None) }
-    }
-
-    /// The source took the open group back. Where an engine cannot, its rows are still there: that is asked.
-    ///
-    /// # Errors
-    /// When the log is out of service.
-    pub fn roll_back(&mut self, at: Boundary<'_>, origin: &Origin, gtid: Option<&Gtid>) -> Result<(), Failure> {
-        let mut touched = self.group.take_cut_back();
-        touched.extend(self.group.touched());
-        if is_on(Mutant::CountersKeptOnRollback) {
-            for (table, counts) in self.group.counts() {
-                self.tables.count(table, Counts { appended: counts.read, ..counts });
-            }
-        }
-        self.abort()?;
-        self.ask_engines(&touched);
-        self.end_group(origin, Some((at, gtid.unwrap_or(&Gtid::Anonymous))))?;
-        self.passed()
-    }
-
-    /// A savepoint is set inside the open group.
-    fn set_savepoint(&mut self, name: &str) {
-        self.group.set_savepoint(name);
-    }
-
-    /// The source took back what was done since a savepoint.
-    fn roll_back_to(&mut self, name: &str) -> Result<(), Failure> {
-        let before: Vec<usize> = self.group.touched().collect();
-        match self.group.roll_back_to(name) {
-            RolledBack::Cut => {}
-            RolledBack::Dropped => {
-                self.ledger.abort()?;
-                self.group.keep_only_doubts();
-                debug_assert!(before.iter().all(|table| self.group.touches(*table)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Rows of these tables were taken back at the source, if their engine can do that. Asked once the group has ended.
-    fn ask_engines(&mut self, tables: &[usize]) {
-        for table in tables {
-            if !self.definition(*table).cut_back {
-                self.redefine(*table).cut_back = true;
-                self.actions.push(Action::AskEngine { table: self.tables.at(*table).name.clone() });
-            }
-        }
-    }
-
-    /// Rows of a group that was dropped are not in the log: its tables are read again.
-    fn doubt_dropped(&mut self, origin: &Origin) -> Result<(), Failure> {
-        let tables: Vec<usize> = self.group.touched().collect();
-        for table in tables {
-            self.doubt(table, "a large transaction was rolled back in part", origin)?;
-        }
-        Ok(())
-    }
-
-    /// What the table's rows are here is not known: its copies are read again, as a whole.
-    fn doubt(&mut self, table: usize, why: &str, origin: &Origin) -> Result<(), Failure> {
-        let name = self.tables.at(table).name.clone();
-        let change = TableChange::LeftOut { table: name.clone(), reason: why.to_owned() };
-        self.group.discard_windows(table);
-        self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })?;
-        self.reread(&name, true, why);
-        Ok(())
-    }
-
-    /// Appends a frame without rows.
-    fn single(&mut self, header: FrameHeader) -> Result<(), Failure> {
-        self.group.frames.single(&mut self.ledger, header)
-    }
-
-    /// Asks for a table to be read again, with the open group.
-    fn reread(&mut self, table: &TableName, replace: bool, why: &str) {
-        self.group.rereads.push(Reread { table: table.clone(), replace, why: why.to_owned() });
-    }
-
-    fn stage_rereads(&mut self) -> Result<(), Failure> {
-        for mut reread in std::mem::take(&mut self.group.rereads) {
-            let asked = self.asked_reads.get(&reread.table).copied();
-            // A read that has not begun brings what is asked for here, unless that replaces and the other does not.
-            if asked.is_some_and(|replaces| replaces || !reread.replace) && self.group.decided.is_empty() {
-                continue;
-            }
-            reread.replace |= asked.unwrap_or(false);
-            let (key, value) = (REREAD.of_table(&reread.table), encode(&reread)?);
-            if !self.group.decided.is_empty() {
-                self.group.reread_records.push((key.clone(), value.clone()));
-            }
-            self.group.put(key, Some(value));
-            self.asked_reads.insert(reread.table.clone(), reread.replace);
-            if asked != Some(reread.replace) {
-                self.actions.push(Action::Reread(reread));
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops the open group.
-    fn abort(&mut self) -> Result<(), Failure> {
-        self.ledger.abort()?;
-        self.group.clear();
-        Ok(())
-    }
-
     /// Makes what has ended ready to be handed over: the position and the counters that belong to it. Says whether there is anything
     /// that was not handed over before.
     ///
@@ -674,51 +488,5 @@ impl<L: Log> Core<L> {
         let counters = self.tables.changed_counters()?;
         let sealed = self.ledger.seal(&counters)?;
         Ok(sealed || self.ledger.log().pending_bytes() > 0)
-    }
-}
-
-/// Rows that went into the log with a group, by table, as the headers of its frames say.
-enum AppendedRows {
-    /// The usual case: a few runs.
-    Few(Vec<(usize, u64)>),
-    One(usize, u64),
-    None,
-}
-
-impl AppendedRows {
-    fn of(encoded: &[(SchemaId, u64)], tables: &Tables) -> Self {
-        match encoded {
-            [] => Self::None,
-            [(schema, rows)] => tables.of_schema(*schema).map_or(Self::None, |table| Self::One(table, *rows)),
-            many => {
-                let mut sums: Vec<(usize, u64)> =
-                    many.iter().filter_map(|(schema, rows)| Some((tables.of_schema(*schema)?, *rows))).collect();
-                sums.sort_unstable_by_key(|(table, _)| *table);
-                sums.dedup_by(|(table, rows), (before, sum)| {
-                    let same = table == before;
-                    *sum += if same { *rows } else { 0 };
-                    same
-                });
-                Self::Few(sums)
-            }
-        }
-    }
-
-    fn of_table(&self, table: usize) -> u64 {
-        match self {
-            Self::None => 0,
-            Self::One(there, rows) => {
-                if *there == table {
-                    *rows
-                } else {
-                    0
-                }
-            }
-            Self::Few(sums) => sums
-                .binary_search_by_key(&table, |(table, _)| *table)
-                .ok()
-                .and_then(|place| sums.get(place))
-                .map_or(0, |(_, rows)| *rows),
-        }
     }
 }

@@ -35,7 +35,7 @@ impl<L: Log> Core<L> {
             // A column whose type cannot be known is carried as the binlog calls it, until a statement is about it.
             && unknown.iter().all(is_guess)
             && current.schema.same_image(&schema)
-            && !self.key_is_asked(definition, &schema)
+            && !(definition.key_unknown && schema.key.is_none())
             // A column may have gone and come again, and look the same.
             && definition.steps.is_empty()
         {
@@ -64,11 +64,6 @@ impl<L: Log> Core<L> {
         }
         self.adopt_pending(table, schema, unknown, origin)?;
         self.bound(table)
-    }
-
-    /// Whether the table's unique key, which the binlog does not name, has to be asked for.
-    fn key_is_asked(&self, definition: &Definition, schema: &TableSchema) -> bool {
-        definition.key_unknown && schema.key.is_none()
     }
 
     fn bound(&self, table: usize) -> Result<Bound, Failure> {
@@ -200,11 +195,6 @@ impl<L: Log> Core<L> {
         definition.unsettled = false;
         definition.typed = definition.typed.settled();
         definition.steps.clear();
-    }
-
-    /// Whether a statement about the table was read whose result is not known, or its schema is not known at all.
-    pub(in crate::ingest) fn is_unsettled(&self, definition: &Definition) -> bool {
-        definition.unsettled || definition.reread || definition.typed.has_guesses()
     }
 
     /// A statement about the table was read: the answer to a question that is under way may be of an earlier definition.

@@ -144,7 +144,7 @@ impl<L: Log> Core<L> {
             }
         }
         if self.captures(name) {
-            self.alter_captured(name, ops, list, origin)?;
+            self.alter_captured(name, ops, list, origin);
         }
         for op in list {
             if let AlterOp::RenameTo(to) = op {
@@ -154,13 +154,7 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
-    fn alter_captured(
-        &mut self,
-        name: &TableName,
-        ops: &AlterOps,
-        list: &[AlterOp],
-        origin: &Origin,
-    ) -> Result<(), Failure> {
+    fn alter_captured(&mut self, name: &TableName, ops: &AlterOps, list: &[AlterOp], origin: &Origin) {
         let table = self.tables.index(name);
         self.group.discard_windows(table);
         if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
@@ -184,7 +178,6 @@ impl<L: Log> Core<L> {
             .is_some_and(|current| current.schema.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary));
         definition.key_unknown |= key_changed && !is_named;
         self.ask(table);
-        Ok(())
     }
 
     fn rename_table(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
@@ -247,7 +240,7 @@ impl<L: Log> Core<L> {
             self.reread(to, true, "it was renamed while its snapshot was being taken");
         }
         self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })?;
-        if self.is_pending(new, id) || self.is_unsettled(self.definition(new)) {
+        if self.is_pending(new, id) || self.definition(new).is_unsettled() {
             self.ask(new);
         }
         Ok(())

@@ -19,7 +19,6 @@ use tracing::warn;
 
 use super::schema::lineage_of;
 use super::{Core, Facts};
-use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::lineage::{Came, Lineage};
 use crate::ingest::tables::Definition;
@@ -140,7 +139,7 @@ impl<L: Log> Core<L> {
 
     /// Marks of descriptions hold for the server that gave them. `at` is where its stream was left; what it has not come to there is
     /// described until `end` of the server that is read now.
-    pub(super) fn renew_marks(&mut self, at: &SourcePosition, end: &Described) -> Result<(), Failure> {
+    pub(super) fn renew_marks(&mut self, at: &SourcePosition, end: &Described) {
         let marked: Vec<usize> = self
             .tables
             .iter()
@@ -153,7 +152,6 @@ impl<L: Log> Core<L> {
             typed.describe_until((!passed).then(|| end.clone()));
             self.set_typed(table, typed);
         }
-        Ok(())
     }
 
     /// Follows the types through `ALTER TABLE`. Comes before its steps are recorded.

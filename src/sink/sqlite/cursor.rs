@@ -1,4 +1,5 @@
-//! The sink's cursor in the target: what log it belongs to and the last LSN applied, written in the transaction of the rows.
+//! The sink's cursor in the target: what log it belongs to and the last LSN applied, written in the transaction of
+//! the rows.
 //!
 //! | table `_replicator_cursor` | |
 //! |---|---|
@@ -8,8 +9,8 @@
 //! | `epoch` | [epoch](crate::codec::version::Epoch) of the versions that this log writes, 1 to 127 |
 //! | `lsn` | last LSN applied: every change up to it is in the target, none after it |
 //!
-//! A sink without a line here has never committed. A file of which any line is of another format is refused: the sinks of a
-//! file share these tables.
+//! A sink without a line here has never committed. A file of which any line is of another format is refused: the
+//! sinks of a file share these tables.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use wal::{LogId, Lsn};
@@ -18,8 +19,8 @@ use crate::codec::version::Epoch;
 use crate::error::Failure;
 use crate::sink::TargetState;
 
-/// Version of `_replicator_cursor`, of `_replicator_tables` and of the columns that a changelog has of its own. Version 1 had
-/// no epoch, and made a version of LSN and ordinal.
+/// Version of `_replicator_cursor`, of `_replicator_tables` and of the columns that a changelog has of its own.
+/// Version 1 had no epoch, and made a version of LSN and ordinal.
 pub const FORMAT: i64 = 2;
 
 /// Creates the table if there is none. One of format 1 that no sink has written a line to is replaced.

@@ -1,8 +1,8 @@
 //! Rows of a changelog: every change is appended, none is ever altered.
 //!
 //! A line's primary key is its row's [version](crate::codec::version), so lines are appended in key order and a line
-//! written twice is an error. `_lsn` and `_ordinal` say where the row is in its log. Value columns have no declared type: a
-//! changelog holds values of every type its columns ever had, each as it was.
+//! written twice is an error. `_lsn` and `_ordinal` say where the row is in its log. Value columns have no declared
+//! type: a changelog holds values of every type its columns ever had, each as it was.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement};
@@ -139,8 +139,8 @@ pub(super) fn utc_text(micros: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{fraction:06}")
 }
 
-/// Year, month and day of a number of days since the epoch, in the Gregorian calendar. Years are counted from March, so that
-/// the leap day is the last of its year and months have a regular length of 153 days in five.
+/// Year, month and day of a number of days since the epoch, in the Gregorian calendar. Years are counted from March,
+/// so that the leap day is the last of its year and months have a regular length of 153 days in five.
 fn civil(days: i64) -> (i64, i64, i64) {
     const FROM_MARCH_OF_YEAR_0: i64 = 719_468;
     const CENTURIES_4: i64 = 146_097;

@@ -1,14 +1,15 @@
 //! Rows of a mirror that has a key: each change is one statement by key.
 //!
-//! Inserts and snapshot rows are upserts, so a row that is there already is brought to the same state again.
-//! `INSERT .. ON CONFLICT DO UPDATE` costs a new row what a plain `INSERT` costs; `INSERT OR REPLACE` costs an existing row
-//! several times as much, since it deletes first, and would delete other rows that a user's own unique index collides with.
+//! Inserts and snapshot rows are upserts, so a row that is there already is brought to the same state again. `INSERT
+//! .. ON CONFLICT DO UPDATE` costs a new row what a plain `INSERT` costs; `INSERT OR REPLACE` costs an existing row
+//! several times as much, since it deletes first, and would delete other rows that a user's own unique index collides
+//! with.
 //!
-//! Updates and deletes are by key and so say whether they found a row. One that found none (the snapshot has not read it yet,
-//! or the copy differs from its source) is counted; an update then inserts its row.
+//! Updates and deletes are by key and so say whether they found a row. One that found none (the snapshot has not read
+//! it yet, or the copy differs from its source) is counted; an update then inserts its row.
 //!
-//! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so two keys that differ only in
-//! bytes never exist there at once, and an update from one to the other is a delete and an insert.
+//! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so two keys that differ
+//! only in bytes never exist there at once, and an update from one to the other is a delete and an insert.
 
 use rusqlite::{Connection, Statement};
 
@@ -237,8 +238,8 @@ fn update(layout: &Layout, soft: u8) -> String {
     format!("UPDATE {} SET {} WHERE {}", quoted(&layout.target), sets(layout, soft), matches.join(" AND "))
 }
 
-/// What a row that is there is set to. Where every column is of the key, one of them is set to itself: a statement without
-/// a change would not say whether the row is there.
+/// What a row that is there is set to. Where every column is of the key, one of them is set to itself: a statement
+/// without a change would not say whether the row is there.
 fn sets(layout: &Layout, soft: u8) -> String {
     let set = |(place, column): (usize, &TargetColumn)| format!("{} = ?{}", quoted(&column.name), place + 1);
     let columns = layout.columns.iter().enumerate();

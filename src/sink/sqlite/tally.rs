@@ -1,8 +1,8 @@
 //! What became of the rows of a section: those taken from the log on one side, what SQLite reports on the other.
 //!
-//! `taken` grows with each row change that is walked, `acknowledged` with the number of changed rows that SQLite reports for
-//! each statement. A statement that had to change a row and changed none (a trigger on the copy can do that) acknowledges
-//! nothing, so the two sides differ.
+//! `taken` grows with each row change that is walked, `acknowledged` with the number of changed rows that SQLite
+//! reports for each statement. A statement that had to change a row and changed none (a trigger on the copy can do
+//! that) acknowledges nothing, so the two sides differ.
 
 use crate::model::RowCounts;
 

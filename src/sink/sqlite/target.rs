@@ -150,7 +150,8 @@ impl Target {
         Ok(counts)
     }
 
-    /// Where rows are told apart by all their values, a change that finds no row says that the copy differed from its source.
+    /// Where rows are told apart by all their values, a change that finds no row says that the copy differed from its
+    /// source.
     fn warn_of_keyless(&self, counts: &Counts) {
         for (name, counts) in counts.iter().filter(|(_, counts)| counts.unmatched > 0) {
             if self.tables.get(name).is_some_and(|table| table.layout.key.is_empty()) {

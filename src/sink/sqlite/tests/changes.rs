@@ -353,6 +353,24 @@ fn a_changelog_marks_what_happens_to_the_whole_table() {
 }
 
 #[test]
+fn the_end_of_a_replacement_a_gap_and_a_table_left_out_change_nothing() {
+    for options in [options(Mode::Mirror), soft(), options(Mode::History)] {
+        let (mut rig, _) = started(options);
+        rig.commit();
+        let (before, tables) = (rig.read("SELECT * FROM t"), "SELECT name, sql FROM sqlite_schema ORDER BY name");
+        let made = rig.read(tables);
+        for table in [t(), TableName::new("shop", "never_seen")] {
+            let reason = String::from("a statement was not understood");
+            rig.change(&TableChange::ReplaceEnd { table: table.clone() });
+            rig.change(&TableChange::Gap { table: table.clone(), reason: reason.clone() });
+            rig.change(&TableChange::LeftOut { table, reason });
+        }
+        rig.commit();
+        assert_eq!((rig.read("SELECT * FROM t"), rig.read(tables)), (before, made));
+    }
+}
+
+#[test]
 fn changes_of_tables_never_seen_are_no_error() {
     let mut rig = Rig::new(options(Mode::Mirror));
     rig.change(&TableChange::Truncate { table: t() });

@@ -1,0 +1,252 @@
+//! How a group ends: committed as one step, rolled back, cut back to a savepoint, or dropped; and what follows from each.
+
+use super::{Action, Core};
+use crate::codec::frame::{Audience, FrameHeader, TableChange};
+use crate::codec::stored::{REREAD, encode};
+use crate::error::Failure;
+use crate::ingest::group::{OpenGroup, RolledBack};
+use crate::ingest::ledger::{Boundary, Changes, Log};
+use crate::ingest::pending::{Decided, Pending};
+use crate::ingest::state::{Counts, Reread};
+use crate::ingest::tables::Tables;
+use crate::model::{Gtid, Origin, SchemaId, TableName};
+use crate::mutants::{Mutant, is_on};
+
+impl<L: Log> Core<L> {
+    /// Ends the open group at a boundary of the stream.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    pub fn commit(&mut self, at: Boundary<'_>, origin: &Origin, gtid: &Gtid) -> Result<(), Failure> {
+        let cut_back = self.group.take_cut_back();
+        self.ask_engines(&cut_back);
+        self.end_group(origin, Some((at, gtid)))?;
+        self.passed()
+    }
+
+    /// The stream has come to a boundary without a group.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    pub fn pass(&mut self, at: Boundary<'_>) -> Result<(), Failure> {
+        self.ledger.pass(at);
+        self.passed()
+    }
+
+    /// What waits for the stream to come here.
+    pub(super) fn passed(&mut self) -> Result<(), Failure> {
+        if !self.chunks.is_empty() {
+            self.place_chunks()?;
+        }
+        Ok(())
+    }
+
+    /// Ends a group that the core has made itself, where the stream is.
+    pub(super) fn commit_here(&mut self) -> Result<(), Failure> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let origin = self.ledger.origin(self.wall);
+        self.end_group(&origin, None)
+    }
+
+    pub(super) fn end_group(&mut self, origin: &Origin, after: Option<(Boundary<'_>, &Gtid)>) -> Result<(), Failure> {
+        if self.group.is_empty() {
+            // A transaction of tables that are not captured: only the position moves.
+            self.group.clear();
+            return self.ledger.commit(None, &Changes::new(), after);
+        }
+        if self.group.is_dropped() {
+            self.doubt_dropped(origin)?;
+        }
+        self.stage_rereads()?;
+        for (index, definition) in &self.group.definitions {
+            definition.records(&self.tables.at(*index).name, &mut self.group.changes)?;
+        }
+        let OpenGroup { frames, changes, .. } = &mut self.group;
+        let encoded = frames.commit(&mut self.ledger, origin, changes, after)?;
+        let appended = AppendedRows::of(encoded, &self.tables);
+        let lsn = self.ledger.ended();
+        let mut unbalanced = Vec::new();
+        for (table, mut counts) in self.group.counts() {
+            counts.appended = appended.of_table(table);
+            if counts.read != counts.appended + counts.filtered + counts.left_out {
+                unbalanced.push((table, counts));
+            }
+            self.tables.count(table, counts);
+        }
+        for (table, definition) in std::mem::take(&mut self.group.definitions) {
+            self.tables.define(table, definition);
+        }
+        for (table, key) in self.group.keys() {
+            self.windows.note(*table, *key);
+        }
+        for table in self.group.discards() {
+            self.windows.discard(*table);
+        }
+        let now = self.now;
+        self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
+        if !self.group.decided.is_empty() {
+            let records = std::mem::take(&mut self.group.decided);
+            let rereads = std::mem::take(&mut self.group.reread_records);
+            self.waiting.decided.push(Decided { lsn, rows: self.group.decided_rows, records, rereads });
+        }
+        self.group.clear();
+        for (table, counts) in unbalanced {
+            let name = &self.tables.at(table).name;
+            tracing::error!(table = %name, ?counts, "rows that were read are neither in the log nor left out");
+            self.doubt(table, "rows that were read are neither in the log nor left out", origin)?;
+        }
+        if self.group.is_empty() { Ok(()) } else { self.end_group(origin, None) }
+    }
+
+    /// The source took the open group back. Where an engine cannot, its rows are still there: that is asked.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    pub fn roll_back(&mut self, at: Boundary<'_>, origin: &Origin, gtid: Option<&Gtid>) -> Result<(), Failure> {
+        let mut touched = self.group.take_cut_back();
+        touched.extend(self.group.touched());
+        if is_on(Mutant::CountersKeptOnRollback) {
+            for (table, counts) in self.group.counts() {
+                self.tables.count(table, Counts { appended: counts.read, ..counts });
+            }
+        }
+        self.abort()?;
+        self.ask_engines(&touched);
+        self.end_group(origin, Some((at, gtid.unwrap_or(&Gtid::Anonymous))))?;
+        self.passed()
+    }
+
+    /// A savepoint is set inside the open group.
+    pub(super) fn set_savepoint(&mut self, name: &str) {
+        self.group.set_savepoint(name);
+    }
+
+    /// The source took back what was done since a savepoint.
+    pub(super) fn roll_back_to(&mut self, name: &str) -> Result<(), Failure> {
+        let before: Vec<usize> = self.group.touched().collect();
+        match self.group.roll_back_to(name) {
+            RolledBack::Cut => {}
+            RolledBack::Dropped => {
+                self.ledger.abort()?;
+                self.group.keep_only_doubts();
+                debug_assert!(before.iter().all(|table| self.group.touches(*table)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of these tables were taken back at the source, if their engine can do that. Asked once the group has ended.
+    pub(super) fn ask_engines(&mut self, tables: &[usize]) {
+        for table in tables {
+            if !self.definition(*table).cut_back {
+                self.redefine(*table).cut_back = true;
+                self.actions.push(Action::AskEngine { table: self.tables.at(*table).name.clone() });
+            }
+        }
+    }
+
+    /// Rows of a group that was dropped are not in the log: its tables are read again.
+    pub(super) fn doubt_dropped(&mut self, origin: &Origin) -> Result<(), Failure> {
+        let tables: Vec<usize> = self.group.touched().collect();
+        for table in tables {
+            self.doubt(table, "a large transaction was rolled back in part", origin)?;
+        }
+        Ok(())
+    }
+
+    /// What the table's rows are here is not known: its copies are read again, as a whole.
+    pub(super) fn doubt(&mut self, table: usize, why: &str, origin: &Origin) -> Result<(), Failure> {
+        let name = self.tables.at(table).name.clone();
+        let change = TableChange::LeftOut { table: name.clone(), reason: why.to_owned() };
+        self.group.discard_windows(table);
+        self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })?;
+        self.reread(&name, true, why);
+        Ok(())
+    }
+
+    /// Appends a frame without rows.
+    pub(super) fn single(&mut self, header: FrameHeader) -> Result<(), Failure> {
+        self.group.frames.single(&mut self.ledger, header)
+    }
+
+    /// Asks for a table to be read again, with the open group.
+    pub(super) fn reread(&mut self, table: &TableName, replace: bool, why: &str) {
+        self.group.rereads.push(Reread { table: table.clone(), replace, why: why.to_owned() });
+    }
+
+    pub(super) fn stage_rereads(&mut self) -> Result<(), Failure> {
+        for mut reread in std::mem::take(&mut self.group.rereads) {
+            let asked = self.asked_reads.get(&reread.table).copied();
+            // A read that has not begun brings what is asked for here, unless that replaces and the other does not.
+            if asked.is_some_and(|replaces| replaces || !reread.replace) && self.group.decided.is_empty() {
+                continue;
+            }
+            reread.replace |= asked.unwrap_or(false);
+            let (key, value) = (REREAD.of_table(&reread.table), encode(&reread)?);
+            if !self.group.decided.is_empty() {
+                self.group.reread_records.push((key.clone(), value.clone()));
+            }
+            self.group.put(key, Some(value));
+            self.asked_reads.insert(reread.table.clone(), reread.replace);
+            if asked != Some(reread.replace) {
+                self.actions.push(Action::Reread(reread));
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the open group.
+    pub(super) fn abort(&mut self) -> Result<(), Failure> {
+        self.ledger.abort()?;
+        self.group.clear();
+        Ok(())
+    }
+}
+
+/// Rows that went into the log with a group, by table, as the headers of its frames say.
+enum AppendedRows {
+    /// The usual case: a few runs.
+    Few(Vec<(usize, u64)>),
+    One(usize, u64),
+    None,
+}
+
+impl AppendedRows {
+    fn of(encoded: &[(SchemaId, u64)], tables: &Tables) -> Self {
+        match encoded {
+            [] => Self::None,
+            [(schema, rows)] => tables.of_schema(*schema).map_or(Self::None, |table| Self::One(table, *rows)),
+            many => {
+                let mut sums: Vec<(usize, u64)> =
+                    many.iter().filter_map(|(schema, rows)| Some((tables.of_schema(*schema)?, *rows))).collect();
+                sums.sort_unstable_by_key(|(table, _)| *table);
+                sums.dedup_by(|(table, rows), (before, sum)| {
+                    let same = table == before;
+                    *sum += if same { *rows } else { 0 };
+                    same
+                });
+                Self::Few(sums)
+            }
+        }
+    }
+
+    fn of_table(&self, table: usize) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::One(there, rows) => {
+                if *there == table {
+                    *rows
+                } else {
+                    0
+                }
+            }
+            Self::Few(sums) => sums
+                .binary_search_by_key(&table, |(table, _)| *table)
+                .ok()
+                .and_then(|place| sums.get(place))
+                .map_or(0, |(_, rows)| *rows),
+        }
+    }
+}

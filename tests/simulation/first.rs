@@ -1,0 +1,30 @@
+//! What is there at the start of a history.
+
+use std::rc::Rc;
+
+use replicator::source::mysql::schema::Flavour;
+
+use super::rng::Rng;
+use super::server::{State, Table};
+use super::tables::{Name, add};
+use super::workload::{Habits, shape_for};
+
+/// Tables and rows that are there at the start.
+pub fn first_state(flavour: Flavour, habits: &Habits, rng: &mut Rng) -> State {
+    let mut state = State::default();
+    let often = rng.weighted(&[(2, 25), (1, 60)]);
+    let first = *rng.pick(&Name::captured().collect::<Vec<_>>()).unwrap();
+    for (place, name) in Name::all().enumerate() {
+        if name == first || rng.percent(often) {
+            let shape = shape_for(flavour, rng);
+            state.tables.insert(name, Table { shape, rows: Rc::default(), version: 0, number: usize::MAX - place });
+            let rows = state.rows(name);
+            for key in 0..habits.keys {
+                if rng.percent(50) {
+                    add(rows, (i32::try_from(key).unwrap(), -i32::try_from(rng.between(1, 3)).unwrap()));
+                }
+            }
+        }
+    }
+    state
+}

@@ -1,0 +1,37 @@
+//! The ranges that a table is read in: how they are made, and what is left once one is placed.
+
+use replicator::source::mysql::snapshot::{Range, Stage, TableProgress};
+
+use super::reader::Part;
+use super::server::Server;
+use super::tables::{Name, bound_of, key_of};
+
+/// The progress once a chunk is placed.
+pub fn after_chunk(progress: &TableProgress, part: &Part, rows: usize, rest: Option<&Range>) -> TableProgress {
+    let mut next = progress.clone();
+    next.rows += u64::try_from(rows).unwrap();
+    if let (Stage::Ranges(ranges), Part::Range(range)) = (&mut next.stage, part) {
+        ranges.pending.retain(|pending| pending != range);
+        ranges.pending.extend(rest.cloned());
+    }
+    next
+}
+
+/// The next range; `None` when ranges reach the last key.
+pub fn make_range(progress: &mut TableProgress, name: Name, server: &Server, rows: usize) -> Option<Range> {
+    let Stage::Ranges(ranges) = &mut progress.stage else { return None };
+    if ranges.all_made() {
+        return None;
+    }
+    let (after, last) = (ranges.frontier.as_ref().map(key_of), key_of(&ranges.last));
+    let view = server.state(server.shown());
+    let keys: Vec<i32> = view.tables.get(&name).map_or_else(Vec::new, |table| {
+        let inside = |key: &i32| after.is_none_or(|after| *key > after) && *key <= last;
+        table.rows.keys().map(|(key, _)| *key).filter(inside).collect()
+    });
+    let upto = keys.get(rows - 1).map_or_else(|| ranges.last.clone(), |key| bound_of(*key));
+    let range = Range { after: ranges.frontier.clone(), upto: upto.clone() };
+    ranges.frontier = Some(upto);
+    ranges.pending.push(range.clone());
+    Some(range)
+}
