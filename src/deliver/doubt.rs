@@ -1,8 +1,8 @@
 //! When the counts of a round say that a table may not be at the sink what it is at the source.
 //!
-//! Three things are counted independently of each other: the rows that the sink was handed, from the sections as they are encoded;
-//! the rows that it took, while it takes them; and what the target acknowledged. Where they differ, it is not known which row is
-//! missing or doubled, so the table is read again with replace.
+//! Three things are counted independently of each other: the rows that the sink was handed, from the sections as they
+//! are encoded; the rows that it took, while it takes them; and what the target acknowledged. Where they differ, it
+//! is not known which row is missing or doubled, so the table is read again with replace.
 
 use crate::model::{RowCounts, TableName};
 
@@ -17,8 +17,8 @@ pub struct Doubt {
     pub why: String,
 }
 
-/// What is wrong with the counts of one table in one round. `delivered` are the rows that the sink was handed; `complete` says whether
-/// the sink had every row of the table during the whole round.
+/// What is wrong with the counts of one table in one round. `delivered` are the rows that the sink was handed;
+/// `complete` says whether the sink had every row of the table during the whole round.
 pub(super) fn judge(delivered: u64, reported: &RowCounts, complete: bool) -> Option<String> {
     let RowCounts { taken, acknowledged, netted, split, unmatched, skipped, recovered } = *reported;
     if taken != delivered {

@@ -1,5 +1,6 @@
-//! What a target applied without the log knowing: the frames between the log's cursor and the target's, after a crash between the
-//! two commits. They are counted again from the log, as far as it goes: what the target acknowledged of them is lost.
+//! What a target applied without the log knowing: the frames between the log's cursor and the target's, after a crash
+//! between the two commits. They are counted again from the log, as far as it goes: what the target acknowledged of
+//! them is lost.
 
 use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +35,8 @@ pub(super) struct Gap<'g> {
 }
 
 impl Gap<'_> {
-    /// Counts the frames in (`after`, `to`]; gives the state to store with the cursor. Where its rounds ended is not known: rows of a
-    /// stopped table were applied up to where it stopped.
+    /// Counts the frames in (`after`, `to`]; gives the state to store with the cursor. Where its rounds ended is not
+    /// known: rows of a stopped table were applied up to where it stopped.
     pub(super) fn count(
         mut self,
         reader: &Reader,

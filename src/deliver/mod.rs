@@ -6,11 +6,12 @@
 //! - `take` gives one frame to the sink, or passes it over.
 //! - `pending` waits where a schema is not decided yet, and says what of a change reaches the sink.
 //! - `round` gathers what is written between two commits; `settle` commits and acknowledges it.
-//! - `tally` counts the rows of a round as the frames' headers have them, and `tables` holds them against what the sink reports.
+//! - `tally` counts the rows of a round as the frames' headers have them, and `tables` holds them against what the
+//!   sink reports.
 //! - [`Doubt`] is what follows where the two differ.
 //!
-//! The order of words: a change is *delivered* when the sink has taken it and *applied* when the sink's commit returned; only
-//! then does the cursor move, and the log is trimmed only up to the slowest cursor.
+//! The order of words: a change is *delivered* when the sink has taken it and *applied* when the sink's commit
+//! returned; only then does the cursor move, and the log is trimmed only up to the slowest cursor.
 
 mod doubt;
 mod gap;

@@ -1,11 +1,11 @@
 //! Schemas that the log does not know yet, and those that it never came to know.
 //!
-//! The source does not wait for an answer about one table: it logs rows under a schema id that is *pending*, and says later what the id
-//! is. Delivery waits there instead, and every sink waits for itself. What a waiting sink was given before is applied first, so that
-//! its readers see it.
+//! The source does not wait for an answer about one table: it logs rows under a schema id that is *pending*, and says
+//! later what the id is. Delivery waits there instead, and every sink waits for itself. What a waiting sink was given
+//! before is applied first, so that its readers see it.
 //!
-//! An id that could not be known is *left out*: its rows do not reach a sink, nor does a change to it. A later change from it
-//! reaches the sink as one from the last schema before it that was known.
+//! An id that could not be known is *left out*: its rows do not reach a sink, nor does a change to it. A later change
+//! from it reaches the sink as one from the last schema before it that was known.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -22,8 +22,8 @@ use crate::error::Failure;
 use crate::model::{SchemaId, TableName};
 use crate::telemetry::{WaitingLive, now_micros};
 
-/// Pause between two looks at the log. What an id is becomes known by a change of the log's state, which moves no LSN that
-/// could be waited for. A look is one read by key.
+/// Pause between two looks at the log. What an id is becomes known by a change of the log's state, which moves no LSN
+/// that could be waited for. A look is one read by key.
 const POLL: Duration = Duration::from_millis(10);
 /// How long an id may stay pending after the source has ended: what the source has decided is in the log by then.
 pub(super) const AFTER_THE_END: Duration = Duration::from_secs(5);
@@ -103,10 +103,11 @@ fn known_before(mut id: Option<SchemaId>, catalog: &mut Catalog) -> Result<Optio
     Ok(None)
 }
 
-/// What of a change reaches the sink, once every schema in it is decided. `None`: it leads to a schema that is left out.
+/// What of a change reaches the sink, once every schema in it is decided. `None`: it leads to a schema that is left
+/// out.
 ///
-/// A rename to such a schema reaches the sink as the end of the table: what it is under its new name comes with the read that the
-/// source makes of it.
+/// A rename to such a schema reaches the sink as the end of the table: what it is under its new name comes with the
+/// read that the source makes of it.
 pub(super) fn followed<'c>(
     change: &'c TableChange,
     catalog: &mut Catalog,
@@ -138,8 +139,8 @@ pub(super) fn followed<'c>(
     })
 }
 
-/// The first undecided schema of a group, whose frames these are and those of later groups. They are what has been read of the log: what
-/// is missing of a larger group waits at its own frame.
+/// The first undecided schema of a group, whose frames these are and those of later groups. They are what has been
+/// read of the log: what is missing of a larger group waits at its own frame.
 pub(super) fn first_undecided_of_group<'b, E: std::error::Error + Send + Sync + 'static>(
     frames: impl Iterator<Item = Result<FrameRef<'b>, E>>,
     sink: &str,

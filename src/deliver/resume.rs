@@ -1,8 +1,8 @@
 //! Where a sink goes on.
 //!
-//! The target's own cursor is the truth about what is applied; the log's cursor is the promise not to trim. They differ after
-//! a crash between the two commits, and after somebody has restored, emptied or exchanged one of them. Every case that would
-//! lose or repeat a row silently stops the sink and says so.
+//! The target's own cursor is the truth about what is applied; the log's cursor is the promise not to trim. They
+//! differ after a crash between the two commits, and after somebody has restored, emptied or exchanged one of them.
+//! Every case that would lose or repeat a row silently stops the sink and says so.
 
 use wal::{LogId, Lsn};
 

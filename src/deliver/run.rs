@@ -70,7 +70,8 @@ pub struct Delivery {
     pub(super) progressed: bool,
     /// How long a schema may stay undecided after the source has ended.
     pub(super) patience: Duration,
-    /// Where the log's cursor is. A target that was restored from an older copy is before it for a while; a cursor never goes back.
+    /// Where the log's cursor is. A target that was restored from an older copy is before it for a while; a cursor
+    /// never goes back.
     pub(super) acknowledged: Lsn,
 }
 
@@ -202,8 +203,8 @@ impl Delivery {
         }
     }
 
-    /// Takes the frames of what was read of the log, and commits where a round is full; false if the delivery ends before a schema in
-    /// them is decided.
+    /// Takes the frames of what was read of the log, and commits where a round is full; false if the delivery ends
+    /// before a schema in them is decided.
     async fn take_all(&mut self, blocks: &[Block], open: &mut Open) -> Result<bool, Failure> {
         for (place, block) in blocks.iter().enumerate() {
             let mut frames = block.frames();
@@ -213,7 +214,8 @@ impl Delivery {
                 if frame.lsn <= open.at {
                     continue;
                 }
-                // A group that has to wait waits before its first frame, so that nothing that was read before it waits with it.
+                // A group that has to wait waits before its first frame, so that nothing that was read before it
+                // waits with it.
                 if open.between_groups && !frame.end_of_group {
                     let later = blocks.iter().skip(place + 1).flat_map(Block::frames);
                     let group = std::iter::once(Ok(frame)).chain(frames.clone()).chain(later);

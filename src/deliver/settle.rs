@@ -19,7 +19,8 @@ pub(super) struct Sent {
 }
 
 impl Delivery {
-    /// Commits the round if it can end here, or sends it on its way if the sink overlaps. The round before it has settled then.
+    /// Commits the round if it can end here, or sends it on its way if the sink overlaps. The round before it has
+    /// settled then.
     pub(super) async fn commit(&mut self, open: &mut Open) -> Result<(), Failure> {
         let Some((end, commit_micros)) = open.round.end() else { return Ok(()) };
         self.settle(open).await?;

@@ -1,8 +1,8 @@
 //! What became of each table at a sink, stored with the sink's cursor.
 //!
-//! The rows of a round are counted twice, on both sides of the hand-over: by the delivery loop from the headers of the frames, and by
-//! the sink from what it took and what its target acknowledged. Where the two differ the table is in doubt ([`super::doubt`]). A
-//! doubt is stored until the table is replaced, so that no crash forgets it.
+//! The rows of a round are counted twice, on both sides of the hand-over: by the delivery loop from the headers of
+//! the frames, and by the sink from what it took and what its target acknowledged. Where the two differ the table is
+//! in doubt ([`super::doubt`]). A doubt is stored until the table is replaced, so that no crash forgets it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -118,8 +118,8 @@ impl Tables {
         self.all.entry(table.clone()).or_default()
     }
 
-    /// Adds a round that has settled: what its frames held, and what the sink `reported` of it. Tables in `stopped` are not
-    /// judged: they are known to differ from their source.
+    /// Adds a round that has settled: what its frames held, and what the sink `reported` of it. Tables in `stopped`
+    /// are not judged: they are known to differ from their source.
     pub(super) fn settle(
         &mut self,
         tally: Tally,

@@ -55,8 +55,8 @@ impl TableEvent {
         }
     }
 
-    /// What a change says as it reaches the sink: `None` for it if it leads to a schema that is left out. No event where the sink has every row
-    /// after it if it had every row before.
+    /// What a change says as it reaches the sink: `None` for it if it leads to a schema that is left out. No event
+    /// where the sink has every row after it if it had every row before.
     pub(super) fn of_change(original: &TableChange, followed: Option<&TableChange>) -> Option<Self> {
         let Some(change) = followed else { return Some(Self::Lost { table: original.table().clone() }) };
         match change.clone() {

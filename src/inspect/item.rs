@@ -151,7 +151,8 @@ pub struct SectionItem {
 /// A change of a table, or a mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeItem {
-    /// `schema`, `truncate`, `drop`, `rename`, `replace_begin`, `replace_end`, `gap`, `left_out`, `snapshot_begun`, `snapshot_finished`.
+    /// `schema`, `truncate`, `drop`, `rename`, `replace_begin`, `replace_end`, `gap`, `left_out`, `snapshot_begun`,
+    /// `snapshot_finished`.
     pub what: String,
     /// `database.table`.
     pub table: String,

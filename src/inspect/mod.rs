@@ -1,5 +1,5 @@
-//! The log as an operator reads it: `wal inspect` and `wal verify`, over a stopped daemon's log, a copy, or a running one through
-//! the control socket.
+//! The log as an operator reads it: `wal inspect` and `wal verify`, over a stopped daemon's log, a copy, or a running
+//! one through the control socket.
 //!
 //! Reads only. Row values are shown where a query asks for rows, and nowhere else.
 

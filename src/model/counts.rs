@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Row changes of one table at one sink. `taken` and the others are counted independently: `taken` while rows are taken from
-/// the log, `acknowledged` from what the target reports.
+/// Row changes of one table at one sink. `taken` and the others are counted independently: `taken` while rows are
+/// taken from the log, `acknowledged` from what the target reports.
 ///
 /// They balance: `taken = acknowledged + netted - split + skipped + recovered`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +47,8 @@ impl RowCounts {
     }
 }
 
-/// Row changes of one table at one sink, from the log to the target. What is not in `sink` is counted by the delivery loop, from
-/// the sections as they are encoded.
+/// Row changes of one table at one sink, from the log to the target. What is not in `sink` is counted by the delivery
+/// loop, from the sections as they are encoded.
 ///
 /// They balance: `appended = applied + skipped + left_out + not_theirs + pending`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,8 @@ pub struct SinkRows {
 }
 
 impl SinkRows {
-    /// Row changes, of `appended` in the log, that are still on their way, or of which the target has acknowledged nothing.
+    /// Row changes, of `appended` in the log, that are still on their way, or of which the target has acknowledged
+    /// nothing.
     pub fn pending(&self, appended: u64) -> u64 {
         appended.saturating_sub(self.sink.applied() + self.sink.skipped + self.left_out + self.not_theirs)
     }

@@ -3,25 +3,29 @@
 //! # The contract
 //! The delivery loop calls one sink from one task, in log order, and never twice at once.
 //!
-//! - [`Sink::open`] comes first and again after every error. It connects, creates what it needs, and says the cursor that
-//!   the target itself holds: the truth about what is applied.
+//! - [`Sink::open`] comes first and again after every error. It connects, creates what it needs, and says the cursor
+//!   that the target itself holds: the truth about what is applied.
 //! - Then any number of rounds: [`Sink::write`] and [`Sink::change`] in log order, closed by one [`Sink::commit`].
-//!   Nothing of a round may become visible before its commit, except to a sink that has no transactions ([`HandOver::RecordedBatches`]);
-//!   a round always ends at the end of a source transaction.
-//! - A sink that [overlaps](Sink::overlaps) has to [`Sink::send`] a round and to [`Sink::settle`] it later, which together are the
-//!   commit; rows of the next round come in between, of which nothing may be stored before the round before it has settled.
+//!   Nothing of a round may become visible before its commit, except to a sink that has no transactions
+//!   ([`HandOver::RecordedBatches`]); a round always ends at the end of a source transaction.
+//! - A sink that [overlaps](Sink::overlaps) has to [`Sink::send`] a round and to [`Sink::settle`] it later, which
+//!   together are the commit; rows of the next round come in between, of which nothing may be stored before the round
+//!   before it has settled.
 //! - When `commit(end)` returns, every change up to `end` is durable at the target against power loss, and a target
 //!   with transactions holds `end` as its cursor, stored in the same transaction: the log is trimmed on that word.
-//! - After an error, or on shutdown inside a round, the loop drops the round: [`Sink::rollback`], then `open`, then the
-//!   changes after the cursor again. A sink with [`HandOver::RecordedBatches`] gets the same rounds with the same bounds
-//!   again; versions ([`crate::codec::version::row_version`]) make applying twice applying once.
-//! - A sink gets what it has to act on: no frame for other sinks, no mark, no end of a replace, no gap and no left-out table. Every
-//!   schema id that reaches it is known. Rows under an id that could not be known do not come ([`Frame::sections`] passes them over), and
-//!   a change that comes from such an id comes from the last one before it that was known.
-//! - Rows are counted on both sides. A sink counts what it takes from a frame, and what its target reports of it ([`Sink::take_counts`]); the
-//!   loop counts what it hands over. Where the two differ, or the sink's own counts do not balance, the table is read again with replace.
-//! - What is wrong with one table need not stop the sink: it may stop that table alone ([`Sink::stopped`]). The stop is durable at the
-//!   target before the commit that leaves out the table's rows returns; the table comes back with [`TableChange::ReplaceBegin`].
+//! - After an error, or on shutdown inside a round, the loop drops the round: [`Sink::rollback`], then `open`, then
+//!   the changes after the cursor again. A sink with [`HandOver::RecordedBatches`] gets the same rounds with the same
+//!   bounds again; versions ([`crate::codec::version::row_version`]) make applying twice applying once.
+//! - A sink gets what it has to act on: no frame for other sinks, no mark, no end of a replace, no gap and no
+//!   left-out table. Every schema id that reaches it is known. Rows under an id that could not be known do not come
+//!   ([`Frame::sections`] passes them over), and a change that comes from such an id comes from the last one before
+//!   it that was known.
+//! - Rows are counted on both sides. A sink counts what it takes from a frame, and what its target reports of it
+//!   ([`Sink::take_counts`]); the loop counts what it hands over. Where the two differ, or the sink's own counts do
+//!   not balance, the table is read again with replace.
+//! - What is wrong with one table need not stop the sink: it may stop that table alone ([`Sink::stopped`]). The stop
+//!   is durable at the target before the commit that leaves out the table's rows returns; the table comes back with
+//!   [`TableChange::ReplaceBegin`].
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
 pub mod clickhouse;
@@ -86,8 +90,8 @@ pub struct RoundLimits {
 }
 
 impl Default for RoundLimits {
-    /// Large enough that a catch-up pays one sync for tens of thousands of rows, small enough that a reader of the target
-    /// sees progress several times a second and a crash repeats little.
+    /// Large enough that a catch-up pays one sync for tens of thousands of rows, small enough that a reader of the
+    /// target sees progress several times a second and a crash repeats little.
     fn default() -> Self {
         Self {
             bytes: 8 << 20,
@@ -155,12 +159,14 @@ pub trait Sink: Send {
         &NONE
     }
 
-    /// What became of the rows of the rounds that have settled since the last call, by table of the source. The sink counts `taken` while
-    /// it takes rows out of a frame, and the rest from what the target reports; each round balances
-    /// ([`RowCounts::balance`]). Called after each settled round. What a round counted that failed is forgotten with it
-    /// ([`Sink::rollback`]): the loop counts it again, from the log if the target turns out to have it.
+    /// What became of the rows of the rounds that have settled since the last call, by table of the source. The sink
+    /// counts `taken` while it takes rows out of a frame, and the rest from what the target reports; each round
+    /// balances ([`RowCounts::balance`]). Called after each settled round. What a round counted that failed is
+    /// forgotten with it ([`Sink::rollback`]): the loop counts it again, from the log if the target turns out to have
+    /// it.
     ///
-    /// `unmatched` is of copies that hold the current rows. A history has no row to find, and a target that does not say leaves it 0.
+    /// `unmatched` is of copies that hold the current rows. A history has no row to find, and a target that does not
+    /// say leaves it 0.
     fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
         Vec::new()
     }
@@ -188,18 +194,19 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Takes the rows of one frame ([`FrameHeader::Rows`](crate::codec::frame::FrameHeader::Rows)): its [sections](Frame::sections), and
-    /// not what its header lists.
+    /// Takes the rows of one frame ([`FrameHeader::Rows`](crate::codec::frame::FrameHeader::Rows)): its
+    /// [sections](Frame::sections), and not what its header lists.
     fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure>;
 
     /// Bytes held in memory by [`Sink::write`] since the last commit or spill.
     fn pending_bytes(&self) -> usize;
 
-    /// Called inside a source transaction that is larger than a batch: brings `pending_bytes` down, without showing anything
-    /// if the target has transactions.
+    /// Called inside a source transaction that is larger than a batch: brings `pending_bytes` down, without showing
+    /// anything if the target has transactions.
     async fn spill(&mut self) -> Result<(), Failure>;
 
-    /// Applies a change of a table's definition or whole content. A sink without transactions is committed before and after it.
+    /// Applies a change of a table's definition or whole content. A sink without transactions is committed before and
+    /// after it.
     async fn change(
         &mut self,
         place: FramePlace,

@@ -1,7 +1,8 @@
 //! `/metrics` and `/health` over HTTP.
 //!
-//! Reads only, tells nothing but numbers, states and error messages, and listens on this machine unless told otherwise.
-//! `/health` answers 503 when something has stopped for good and a person has to look; what is retried is degraded, not failed.
+//! Reads only, tells nothing but numbers, states and error messages, and listens on this machine unless told
+//! otherwise. `/health` answers 503 when something has stopped for good and a person has to look; what is retried is
+//! degraded, not failed.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

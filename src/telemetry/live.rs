@@ -185,9 +185,9 @@ impl SourceLive {
         (get(&self.events), get(&self.filtered_events), get(&self.reconnects))
     }
 
-    /// Seconds that the read position is behind the server: zero-based at the last moment the loop had read everything the
-    /// server had, or the age of the last transaction read, whichever is smaller. It grows while the loop stalls. `None`
-    /// before the first word from the server.
+    /// Seconds that the read position is behind the server: zero-based at the last moment the loop had read
+    /// everything the server had, or the age of the last transaction read, whichever is smaller. It grows while the
+    /// loop stalls. `None` before the first word from the server.
     pub fn lag_seconds(&self, now_micros: i64) -> Option<f64> {
         let caught_up = self.caught_up_micros.load(Ordering::Relaxed);
         let commit = self.commit_micros.load(Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Names and help of every metric, and the question that each answers.
 //!
-//! The metrics are a status document in another form, made when they are asked for ([`super::Exporter`]): a loop that stalls
-//! cannot hold a gauge still. `docs/metrics.md` is this table (a test holds it to that).
+//! The metrics are a status document in another form, made when they are asked for ([`super::Exporter`]): a loop that
+//! stalls cannot hold a gauge still. `docs/metrics.md` is this table (a test holds it to that).
 /// How a metric's value behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -1,7 +1,7 @@
 //! Makes a [`Status`] out of the live numbers and the log's own.
 //!
-//! What is behind is read before what is ahead (applied before durable, the source's position before the log's end), so that
-//! progress in between never shows a position beyond the one that bounds it.
+//! What is behind is read before what is ahead (applied before durable, the source's position before the log's end),
+//! so that progress in between never shows a position beyond the one that bounds it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -102,8 +102,8 @@ impl Reporter {
         }
     }
 
-    /// The last LSN that the stored position stands behind. The log publishes what is durable a moment after its commit, which a
-    /// reader of the position may already see.
+    /// The last LSN that the stored position stands behind. The log publishes what is durable a moment after its
+    /// commit, which a reader of the position may already see.
     fn durable_with_position(&self) -> Lsn {
         match get::<SourceLsn>(&self.wal.reader(), SOURCE_LSN.key()) {
             // A log whose source has appended nothing yet has no such entry.
@@ -115,8 +115,8 @@ impl Reporter {
         }
     }
 
-    /// Everything that the source committed before this is in the log. Before the first word from the server it is the start
-    /// of this process: a lag that is at least so long, and grows.
+    /// Everything that the source committed before this is in the log. Before the first word from the server it is
+    /// the start of this process: a lag that is at least so long, and grows.
     fn source_until(&self) -> i64 {
         match self.live.source.current_as_of() {
             0 => self.started_micros,

@@ -157,7 +157,8 @@ impl SinkLive {
         self.delivered.store(lsn.raw(), Ordering::Relaxed);
     }
 
-    /// Everything up to here is durable at the target; with the commit time of the last transaction, microseconds since the epoch.
+    /// Everything up to here is durable at the target; with the commit time of the last transaction, microseconds
+    /// since the epoch.
     pub fn applied(&self, lsn: Lsn, commit_micros: Option<i64>) {
         self.applied.store(lsn.raw(), Ordering::Relaxed);
         if let Some(commit_micros) = commit_micros {

@@ -1,5 +1,6 @@
-//! Row counters of a table in the status document. Every number has one owner: `ingest` counts on the side of the source, the delivery
-//! loop what it hands over, the sink what it takes and what its target acknowledges. Only `applied` and `pending` are derived, here.
+//! Row counters of a table in the status document. Every number has one owner: `ingest` counts on the side of the
+//! source, the delivery loop what it hands over, the sink what it takes and what its target acknowledges. Only
+//! `applied` and `pending` are derived, here.
 
 use std::collections::BTreeMap;
 

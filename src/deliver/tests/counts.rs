@@ -115,7 +115,8 @@ async fn a_change_that_found_no_row_is_a_doubt_only_after_a_whole_read_and_while
         }
         log.flush().await;
         let before = log.wal.positions().borrow().durable;
-        // What came before is a run of its own, so the rows are a round of their own, and the table's standing comes from the log.
+        // What came before is a run of its own, so the rows are a round of their own, and the table's standing comes
+        // from the log.
         let first = Serve::until(before).run(&log.wal).await;
         first.result.unwrap();
         let last = log.rows(&[(1, 2)]);
