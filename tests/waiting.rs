@@ -10,7 +10,7 @@ use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
 
 use crate::support::cells::{open_sqlite, sqlite_rows};
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, LIMIT};
 use crate::support::locks::{self, Locks};
 use crate::support::proxy::Proxy;
 use crate::support::sandbox::{DATABASE, Sandbox};
@@ -370,6 +370,8 @@ both_servers! {
         let mut locks = change_and_lock(&sandbox, &proxy, &changed).await;
         sandbox.asking(&mut daemon).await;
         locks.exec("INSERT INTO alike VALUES ('two', 2); UPDATE alike SET v = 3 WHERE v = 1; DELETE FROM alike_too").await;
+        // A table that the log does not know yet is read at the next start.
+        sandbox.logged_within(LIMIT, &mut daemon).await;
         daemon.kill();
         locks::end_waiting(&sandbox.server).await;
         daemon = sandbox.start();
