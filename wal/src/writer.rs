@@ -1,7 +1,8 @@
 //! The writer thread: it owns redb's write transactions and gathers what is asked of it into commits.
 //!
-//! Promises: everything that queued while the last commit was syncing shares the next one. While the log is full, appends are held
-//! back, in order, and everything else goes on. The first failure of storage, or a panic, puts the log out of
+//! Promises: everything that queued while the last commit was syncing shares the next one, and the queue has room for
+//! it all that time: what was gathered for a commit has left it before the commit syncs. While the log is full, appends
+//! are held back, in order, and everything else goes on. The first failure of storage, or a panic, puts the log out of
 //! service. When the thread ends, the database is closed and the lock is free.
 
 use std::any::Any;
@@ -20,7 +21,8 @@ use crate::cursor::CursorInfo;
 use crate::error::{Error, storage};
 use crate::tail::{Published, Shared, Store};
 
-/// How long a lazy acknowledgement may wait for a commit to ride with. Longer means that more is sent again after a crash.
+/// How long a lazy acknowledgement may wait for a commit to ride with. Longer means that more is sent again after a
+/// crash.
 const LAZY_DELAY: Duration = Duration::from_millis(50);
 
 /// Runs the writer until it is told to stop, all handles are gone, or it fails.
@@ -147,7 +149,8 @@ impl Writer {
         self.shared.limits.fits(self.log.tail.live_bytes, self.disk, append.stored)
     }
 
-    /// Replaces the cursor's waiting acknowledgement. State of the earlier one is kept unless the later one changes it too.
+    /// Replaces the cursor's waiting acknowledgement. State of the earlier one is kept unless the later one changes it
+    /// too.
     fn wait_lazily(&mut self, mut ack: Ack) -> Result<(), Error> {
         self.lazy_since.get_or_insert_with(Instant::now);
         if let Some(earlier) = self.lazy.remove(&ack.cursor) {
@@ -178,6 +181,8 @@ impl Writer {
                 break;
             }
         }
+        // What was gathered is in redb's pages. The next batch fills the queue while this one syncs.
+        self.make_room(&mut answers);
         self.apply_lazy(&mut batch)?;
         self.trim_more = batch.trim()?;
         let changed = batch.finish()?;
@@ -190,7 +195,7 @@ impl Writer {
         }
         self.log = log;
         self.publish();
-        self.answer(answers);
+        Self::answer(answers);
         Ok(())
     }
 
@@ -250,7 +255,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Applies the acknowledgements that waited. One that came too late for its cursor is void; the cursor's state says why.
+    /// Applies the acknowledgements that waited. One that came too late for its cursor is void; the cursor's state says
+    /// why.
     fn apply_lazy(&mut self, batch: &mut Batch<'_>) -> Result<(), Error> {
         self.lazy_since = None;
         for (cursor, ack) in std::mem::take(&mut self.lazy) {
@@ -274,11 +280,15 @@ impl Writer {
         });
     }
 
-    fn answer(&self, answers: Answers) {
-        for buffer in answers.buffers {
+    /// Gives back the buffers and the room in the queue of what the batch has taken over.
+    fn make_room(&self, answers: &mut Answers) {
+        for buffer in answers.buffers.drain(..) {
             self.shared.give_buffer(buffer);
         }
-        self.shared.queue.add_permits(answers.permits);
+        self.shared.queue.add_permits(std::mem::take(&mut answers.permits));
+    }
+
+    fn answer(answers: Answers) {
         // Whoever asked may have stopped waiting: the commit stands all the same.
         for reply in answers.done {
             drop(reply.send(Ok(())));

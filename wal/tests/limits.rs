@@ -1,8 +1,15 @@
 //! What a log does at its limits: full, too small, under steady load.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
+use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvError, SendError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
 use wal::{Appender, Error, GroupEnd, Lsn, Options, Wal};
 
 const MIB: u64 = 1 << 20;
@@ -148,6 +155,72 @@ async fn a_frame_of_more_than_a_gibibyte_is_refused() {
     let error = appender.append(&parts, GroupEnd::Ends).unwrap_err();
     assert!(matches!(error, Error::FrameTooLarge { bytes, most } if bytes == 1025 << 20 && most == 1 << 30));
     assert_eq!(appender.next_lsn(), Lsn::FIRST);
+}
+
+/// Storage that says when the sync of a commit begins and lets it end when it is told to, once `gates` is set.
+#[derive(Debug)]
+struct SlowDisk {
+    memory: InMemoryBackend,
+    /// The next sync is that of a file that was made longer, which comes in the middle of a transaction.
+    longer: AtomicBool,
+    gates: Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>,
+}
+
+impl StorageBackend for SlowDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.memory.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.memory.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.longer.store(len > self.memory.len()?, Ordering::SeqCst);
+        self.memory.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let of_a_commit = !self.longer.swap(false, Ordering::SeqCst);
+        if of_a_commit && let Some((begins, ends)) = &*self.gates.lock().unwrap() {
+            // A test that is gone hears nothing, and waits for nothing.
+            match begins.send(()).map(|()| ends.recv()) {
+                Ok(Ok(()) | Err(RecvError)) | Err(SendError(())) => {}
+            }
+        }
+        self.memory.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.memory.write(offset, data)
+    }
+}
+
+#[tokio::test]
+async fn the_queue_has_room_again_while_a_commit_syncs() {
+    let gates = Arc::default();
+    let disk = SlowDisk { memory: InMemoryBackend::new(), longer: AtomicBool::new(false), gates: Arc::clone(&gates) };
+    let (wal, mut appender) = Wal::open_with_backend(disk, Options::new(64 * MIB)).unwrap();
+    let (begins, begun) = channel();
+    let (end, ends) = channel();
+    *gates.lock().unwrap() = Some((begins, ends));
+
+    // As much as the queue takes.
+    let fill = |appender: &mut Appender| {
+        for number in 0..4 {
+            appender.append(&[&megabyte(number)], GroupEnd::Ends).unwrap();
+        }
+    };
+    fill(&mut appender);
+    appender.flush().await.unwrap();
+    begun.recv().unwrap();
+    fill(&mut appender);
+    tokio::time::timeout(Duration::ZERO, appender.flush()).await.expect("there is room at once").unwrap();
+    assert_eq!(wal.positions().borrow().durable, Lsn::ZERO, "the first batch still syncs");
+
+    drop(end);
+    appender.flush_durable().await.unwrap();
+    assert_eq!(wal.positions().borrow().durable, Lsn::new(8));
 }
 
 /// Reads a step and acknowledges it.
