@@ -12,7 +12,7 @@ use super::trace;
 #[derive(Debug)]
 enum Question {
     Describe(AskId, TableName),
-    Engine(TableName),
+    Engine(AskId, TableName),
 }
 
 /// The questions of one connection of the stream.
@@ -27,8 +27,8 @@ impl Questions {
         self.asked.push(Question::Describe(ask, table));
     }
 
-    pub fn engine(&mut self, table: TableName) {
-        self.asked.push(Question::Engine(table));
+    pub fn engine(&mut self, ask: AskId, table: TableName) {
+        self.asked.push(Question::Engine(ask, table));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -43,9 +43,9 @@ impl Questions {
         let question = self.asked.swap_remove(rng.below(self.asked.len()));
         let there = |table: &TableName| server.now().tables.get(&Name::of(table)).map(|there| there.shape);
         let answer = match question {
-            Question::Engine(table) => {
+            Question::Engine(ask, table) => {
                 let transactional = there(&table).map(super::tables::Shape::is_transactional);
-                Answer::Engine { table, transactional }
+                Answer::Engine { table, ask, transactional, end: server.place(server.end()) }
             }
             Question::Describe(ask, table) if rng.percent(refused) => {
                 Answer::Refused { ask, table, why: "access is denied".to_owned() }
@@ -75,6 +75,8 @@ pub fn shown(answer: &Answer) -> String {
             format!("{table} (question {}) at {}:{}: key {key:?}", ask.0, end.file, end.pos)
         }
         Answer::Refused { ask, table, .. } => format!("{table} (question {}): refused", ask.0),
-        Answer::Engine { table, transactional } => format!("{table}: transactional {transactional:?}"),
+        Answer::Engine { table, ask, transactional, end } => {
+            format!("{table} (question {}) at {}:{}: transactional {transactional:?}", ask.0, end.file, end.pos)
+        }
     }
 }
