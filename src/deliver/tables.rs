@@ -2,7 +2,11 @@
 //!
 //! The rows of a round are counted twice, on both sides of the hand-over: by the delivery loop from the headers of
 //! the frames, and by the sink from what it took and what its target acknowledged. Where the two differ the table is
-//! in doubt ([`super::doubt`]). A doubt is stored until the table is replaced, so that no crash forgets it.
+//! in doubt ([`super::doubt`]). A doubt is durable in the log before it is reported, and stays there until the table
+//! is replaced: no crash forgets a doubt that was reported.
+//!
+//! The target commits before the log does. A crash between the two loses what the target reported of that round, and
+//! with it a doubt that would have come of it: its rows are counted from the log as *recovered* and are not judged.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

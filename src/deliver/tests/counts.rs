@@ -68,6 +68,20 @@ async fn rows_that_the_target_did_not_acknowledge_put_their_table_in_doubt() {
 }
 
 #[tokio::test]
+async fn a_doubt_is_in_the_log_before_it_is_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::new(directory.path()).await;
+    let last = log.rows(&[(1, 3)]);
+    log.flush().await;
+
+    let run = Serve::until(last).with(vec![Fault::Reports(table(), applied(2))]).run(&log.wal).await;
+
+    // Nothing was written to the log since.
+    let stored: Vec<_> = doubts(&log.wal.reader(), "m").unwrap().into_iter().map(|(table, _)| table).collect();
+    assert_eq!((run.doubts.len(), stored), (1, vec![table()]));
+}
+
+#[tokio::test]
 async fn a_change_that_found_no_row_is_a_doubt_only_after_a_whole_read_and_while_no_read_is_under_way() {
     let unmatched = |rows| Fault::Reports(table(), RowCounts { unmatched: 1, ..applied(rows) });
     for (name, doubted) in [
