@@ -111,7 +111,8 @@ impl Gap<'_> {
             FrameHeader::Rows(_) | FrameHeader::Check(_) => None,
             FrameHeader::Mark { mark, .. } => Some(TableEvent::of_mark(mark, lsn)),
             FrameHeader::Change { change, .. } => {
-                TableEvent::of_change(change, followed(change, self.catalog)?.as_deref())
+                let reaching = followed(change, self.catalog)?;
+                TableEvent::of_change(change, reaching.as_deref(), self.catalog)?
             }
         };
         if let Some(event) = event {
