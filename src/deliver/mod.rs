@@ -3,6 +3,7 @@
 //! - [`Delivery`] runs the loop: open, read, write, commit, acknowledge; retry, or stop with the error in `status`.
 //! - `resume` decides where a sink continues, from what its target says and what the log's cursor says. Pure.
 //! - `open` is what one opening of the sink works with; `gap` counts what the target applied without the log knowing.
+//! - `walk` reads frames for what they say, and not for a sink.
 //! - `take` gives one frame to the sink, or passes it over.
 //! - `pending` waits where a schema is not decided yet, and says what of a change reaches the sink.
 //! - `round` gathers what is written between two commits; `settle` commits and acknowledges it.
@@ -24,11 +25,12 @@ mod settle;
 mod tables;
 mod take;
 mod tally;
+mod walk;
 
-pub use doubt::Doubt;
+pub use doubt::{Doubt, doubts};
 pub use open::{CursorStart, RoundBounds};
 pub use run::{Delivery, Goal, Wiring};
-pub use tables::{Reading, TableAtSink, doubts, tables_at};
+pub use tables::{Reading, TableAtSink, tables_at};
 
 #[cfg(test)]
 mod tests;

@@ -68,15 +68,6 @@ pub fn tables_at(reader: &Reader, sink: &str) -> Result<Vec<(TableName, TableAtS
     stored::of_sink_tables(reader, sink)
 }
 
-/// The tables of a sink that are in doubt and have not been replaced since, with the reason.
-///
-/// # Errors
-/// As [`tables_at`].
-pub fn doubts(reader: &Reader, sink: &str) -> Result<Vec<(TableName, String)>, Failure> {
-    let tables = tables_at(reader, sink)?;
-    Ok(tables.into_iter().filter_map(|(table, at)| Some((table, at.doubt?))).collect())
-}
-
 /// The tables of one sink.
 #[derive(Debug)]
 pub(super) struct Tables {

@@ -2,11 +2,11 @@
 
 use wal::FrameRef;
 
-use super::gap::damaged_frame;
 use super::open::Open;
 use super::pending::{first_undecided, followed};
 use super::run::Delivery;
 use super::tally::{Ours, TableEvent};
+use super::walk::damaged_frame;
 use crate::codec::catalog::Resolved;
 use crate::codec::frame::{Frame, FrameHeader, TableChange};
 use crate::codec::version::FramePlace;
