@@ -2,6 +2,7 @@
 //!
 //! - [`Delivery`] runs the loop: open, read, write, commit, acknowledge; retry, or stop with the error in `status`.
 //! - `resume` decides where a sink continues, from what its target says and what the log's cursor says. Pure.
+//! - `new_sink` is what the log holds of a sink before its first delivery.
 //! - `open` is what one opening of the sink works with; `gap` counts what the target applied without the log knowing.
 //! - `walk` reads frames for what they say, and not for a sink.
 //! - `take` gives one frame to the sink, or passes it over.
@@ -16,6 +17,7 @@
 
 mod doubt;
 mod gap;
+mod new_sink;
 mod open;
 mod pending;
 mod resume;
@@ -28,6 +30,7 @@ mod tally;
 mod walk;
 
 pub use doubt::{Doubt, doubts};
+pub use new_sink::state_of_new_sink;
 pub use open::{CursorStart, RoundBounds};
 pub use run::{Delivery, Goal, Wiring};
 pub use tables::{Reading, TableAtSink, tables_at};

@@ -6,9 +6,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wal::{Lsn, Wal};
 
-use crate::codec::stored::{SINK_START, encode};
 use crate::config::{Plan, SinkKind, SinkPlan};
-use crate::deliver::{CursorStart, Delivery, Doubt, Goal, Wiring};
+use crate::deliver::{Delivery, Doubt, Goal, Wiring, state_of_new_sink};
 use crate::error::Failure;
 use crate::ingest;
 use crate::model::TableName;
@@ -30,8 +29,8 @@ pub(super) async fn create_cursors(plan: &Plan, wal: &Wal, tables: &[TableName])
             continue;
         }
         let at = first.prev();
-        // Before the cursor: once it exists, nobody would know that the sink is new.
-        let mut state = vec![(SINK_START.of_sink(&sink.name), Some(encode(&CursorStart(at))?))];
+        // Before the cursor: once it exists, it is no longer known that the sink is new.
+        let mut state = state_of_new_sink(&wal.reader(), &sink.name, at)?;
         if at > Lsn::ZERO {
             info!(sink = %sink.name, "a new sink on a log that was trimmed: every table is read again for it");
             for table in tables {

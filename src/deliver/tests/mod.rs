@@ -4,6 +4,7 @@ mod audience;
 mod counts;
 mod doubts;
 mod memory;
+mod new_sink;
 mod pending;
 mod rounds;
 
