@@ -184,6 +184,7 @@ fn counts(table: &TableStatus) -> String {
             ("delivered", rows.delivered),
             ("taken", rows.taken),
             ("acknowledged", rows.acknowledged),
+            ("of these as sent", rows.sent),
             ("netted", rows.netted),
             ("split", rows.split),
             ("unmatched", rows.unmatched),
@@ -320,7 +321,12 @@ mod tests {
         let rows =
             SinkRowsStatus { delivered: 2, taken: 1, doubt: Some("2 and 1".into()), ..SinkRowsStatus::default() };
         table.sinks.insert("s".into(), rows);
+        let sent = SinkRowsStatus { acknowledged: 5, sent: 4, ..SinkRowsStatus::default() };
+        table.sinks.insert("t".into(), sent);
         table.skipped.insert("s".into(), 3);
-        assert_eq!(counts(&table), "s: 2 delivered, 1 taken, 3 skipped, in doubt: 2 and 1");
+        assert_eq!(
+            counts(&table),
+            "s: 2 delivered, 1 taken, 3 skipped, in doubt: 2 and 1; t: 5 acknowledged, 4 of these as sent"
+        );
     }
 }

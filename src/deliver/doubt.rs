@@ -75,7 +75,7 @@ pub fn doubts(reader: &Reader, sink: &str, between: (Lsn, Lsn)) -> Result<Vec<(T
 /// What is wrong with the counts of one table in one round. `delivered` are the rows that the sink was handed;
 /// `complete` says whether the sink had every row of the table during the whole round.
 pub(super) fn judge(delivered: u64, reported: &RowCounts, complete: bool) -> Option<String> {
-    let RowCounts { taken, acknowledged, netted, split, unmatched, skipped, recovered } = *reported;
+    let RowCounts { taken, acknowledged, netted, split, unmatched, skipped, recovered, sent: _ } = *reported;
     if taken != delivered {
         return Some(format!("{delivered} row changes were delivered and the sink took {taken}"));
     }

@@ -232,8 +232,16 @@ mod tests {
 
     #[test]
     fn what_became_of_a_table_at_a_sink_is_stored_as_committed() {
-        let sink =
-            RowCounts { taken: 10, acknowledged: 11, netted: 2, split: 3, unmatched: 4, skipped: 5, recovered: 70_000 };
+        let sink = RowCounts {
+            taken: 10,
+            acknowledged: 11,
+            netted: 2,
+            split: 3,
+            unmatched: 4,
+            skipped: 5,
+            recovered: 70_000,
+            sent: 8,
+        };
         let rows = SinkRows { delivered: 20, not_theirs: 300, left_out: 6, sink };
         let whole = TableAtSink { rows, whole_since: Some(Lsn::new(9)), reading: None, doubt: None };
         let reading = |reading| TableAtSink { reading: Some(reading), ..TableAtSink::default() };

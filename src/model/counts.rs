@@ -22,6 +22,9 @@ pub struct RowCounts {
     pub skipped: u64,
     /// Row changes that the target had applied before a crash, as its cursor says; their acknowledgements are lost.
     pub recovered: u64,
+    /// Operations among `acknowledged` of which the target gave no count of its own: as many as were sent. Of these,
+    /// both sides of the balance have one origin.
+    pub sent: u64,
 }
 
 impl RowCounts {
@@ -34,6 +37,7 @@ impl RowCounts {
         self.unmatched += other.unmatched;
         self.skipped += other.skipped;
         self.recovered += other.recovered;
+        self.sent += other.sent;
     }
 
     /// Row changes that are applied at the target, by what the target acknowledged.

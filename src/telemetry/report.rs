@@ -276,8 +276,16 @@ mod tests {
         sink.phase(SinkPhase::Running, None);
         sink.delivered(Lsn::new(2));
         sink.applied(Lsn::new(1), Some(now_micros() - 5_000_000));
-        let counts =
-            RowCounts { taken: 6, acknowledged: 4, netted: 1, split: 2, unmatched: 1, skipped: 2, recovered: 1 };
+        let counts = RowCounts {
+            taken: 6,
+            acknowledged: 4,
+            netted: 1,
+            split: 2,
+            unmatched: 1,
+            skipped: 2,
+            recovered: 1,
+            sent: 3,
+        };
         let rows = SinkRows { delivered: 6, not_theirs: 1, left_out: 1, sink: counts };
         sink.load_tables([(users.clone(), SinkRows::default(), Some("3 of 4".to_owned()))]);
         sink.table(&users, rows, Some("5 of 6"));
@@ -316,7 +324,7 @@ mod tests {
         let json = serde_json::to_value(&status).unwrap();
         let at_sink = serde_json::json!({
             "delivered": 6, "taken": 6, "acknowledged": 4, "netted": 1, "split": 2, "unmatched": 1, "left_out": 1,
-            "not_theirs": 1, "recovered": 1, "doubt": "5 of 6",
+            "not_theirs": 1, "recovered": 1, "sent": 3, "doubt": "5 of 6",
         });
         let table = serde_json::json!({
             "table": "shop.users", "read": 12, "appended": 9, "filtered": 1, "left_out": 2,

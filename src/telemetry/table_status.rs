@@ -56,6 +56,9 @@ pub struct SinkRowsStatus {
     pub not_theirs: u64,
     /// Row changes that were applied before a crash that lost their acknowledgement.
     pub recovered: u64,
+    /// Operations among the acknowledged of which the target gave no count of its own: they are counted as sent.
+    #[serde(default)]
+    pub sent: u64,
     /// Why the table may not be here what it is at the source; until it is replaced.
     pub doubt: Option<String>,
 }
@@ -84,6 +87,7 @@ impl TableStatus {
                 left_out: rows.left_out,
                 not_theirs: rows.not_theirs,
                 recovered: counts.recovered,
+                sent: counts.sent,
                 doubt,
             };
             status.sinks.insert(name, shown);
