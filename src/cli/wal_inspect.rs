@@ -191,6 +191,7 @@ fn counts(table: &TableStatus) -> String {
             ("skipped", skipped),
             ("left out", rows.left_out),
             ("not theirs", rows.not_theirs),
+            ("before it", rows.before),
             ("recovered", rows.recovered),
         ];
         let shown = named.iter().filter(|(_, rows)| *rows > 0).map(|(name, rows)| format!("{} {name}", count(*rows)));

@@ -242,7 +242,7 @@ mod tests {
             recovered: 70_000,
             sent: 8,
         };
-        let rows = SinkRows { delivered: 20, not_theirs: 300, left_out: 6, sink };
+        let rows = SinkRows { delivered: 20, not_theirs: 300, left_out: 6, sink, before: 1000 };
         let whole = TableAtSink { rows, whole_since: Some(Lsn::new(9)), reading: None, doubt: None };
         let reading = |reading| TableAtSink { reading: Some(reading), ..TableAtSink::default() };
         let doubt = Some("a delete found no row".to_owned());

@@ -78,6 +78,7 @@ fn publish_table(table: &TableStatus) {
             (name::ROWS_UNMATCHED, rows.unmatched),
             (name::ROWS_RECOVERED, rows.recovered),
             (name::ROWS_SENT, rows.sent),
+            (name::ROWS_BEFORE, rows.before),
             (name::ROWS_NOT_THEIRS, rows.not_theirs),
             (name::ROWS_UNKNOWN, rows.left_out),
         ] {
@@ -184,6 +185,7 @@ mod tests {
             not_theirs: 38,
             recovered: 39,
             sent: 40,
+            before: 41,
             doubt: Some("31 is not 32".into()),
         }
     }

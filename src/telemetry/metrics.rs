@@ -106,6 +106,8 @@ metrics_table! {
     ROWS_SENT = "replicator_rows_sent_total", Counter, ["sink", "table"],
         "Operations among the acknowledged of which the target gave no count of its own, so that they are counted as sent",
         "How much of what is acknowledged does the target itself not say?";
+    ROWS_BEFORE = "replicator_rows_before_total", Counter, ["sink", "table"],
+        "Row changes that were trimmed from the log before the sink was new to it", "How much did a new sink not get from the log?";
     ROWS_NOT_THEIRS = "replicator_rows_not_theirs_total", Counter, ["sink", "table"],
         "Row changes in frames for other sinks", "How much of the log is for other sinks?";
     ROWS_UNKNOWN = "replicator_sink_rows_left_out_total", Counter, ["sink", "table"],
