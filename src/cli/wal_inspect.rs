@@ -184,12 +184,14 @@ fn counts(table: &TableStatus) -> String {
             ("delivered", rows.delivered),
             ("taken", rows.taken),
             ("acknowledged", rows.acknowledged),
+            ("of these as sent", rows.sent),
             ("netted", rows.netted),
             ("split", rows.split),
             ("unmatched", rows.unmatched),
             ("skipped", skipped),
             ("left out", rows.left_out),
             ("not theirs", rows.not_theirs),
+            ("before it", rows.before),
             ("recovered", rows.recovered),
         ];
         let shown = named.iter().filter(|(_, rows)| *rows > 0).map(|(name, rows)| format!("{} {name}", count(*rows)));
@@ -320,7 +322,12 @@ mod tests {
         let rows =
             SinkRowsStatus { delivered: 2, taken: 1, doubt: Some("2 and 1".into()), ..SinkRowsStatus::default() };
         table.sinks.insert("s".into(), rows);
+        let sent = SinkRowsStatus { acknowledged: 5, sent: 4, ..SinkRowsStatus::default() };
+        table.sinks.insert("t".into(), sent);
         table.skipped.insert("s".into(), 3);
-        assert_eq!(counts(&table), "s: 2 delivered, 1 taken, 3 skipped, in doubt: 2 and 1");
+        assert_eq!(
+            counts(&table),
+            "s: 2 delivered, 1 taken, 3 skipped, in doubt: 2 and 1; t: 5 acknowledged, 4 of these as sent"
+        );
     }
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use tracing::{info, warn};
 use wal::{FrameRef, Lsn};
 
-use super::gap::damaged_frame;
 use super::open::Open;
 use super::run::{Delivery, Goal};
+use super::walk::damaged_frame;
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader, TableChange};
 use crate::error::Failure;
