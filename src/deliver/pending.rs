@@ -190,9 +190,9 @@ impl Delivery {
                 }
                 if source_ended.get_or_insert_with(tokio::time::Instant::now).elapsed() > self.patience {
                     let table = &seen.name;
-                    return Err(Failure::fatal(format!(
-                        "the source has ended without deciding schema {id} of \"{table}\""
-                    )));
+                    let what = format!("the source has ended without deciding schema {id} of \"{table}\"");
+                    return Err(Failure::fatal(what)
+                        .hint("start replicator again: once it is connected to the source, it decides the schema"));
                 }
             }
             tokio::select! {

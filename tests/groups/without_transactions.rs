@@ -63,26 +63,4 @@ both_servers! {
             sandbox.assert_logged(table).await;
         }
     }
-
-    async fn rows_that_stayed_are_there_also_where_the_engine_is_another_one_since(kind: Kind) {
-        let options = ServerOptions::new(kind).without_gtid();
-        let mut sandbox = Sandbox::on(options.start().await).await;
-        sandbox.with_changelog();
-        let create = "CREATE TABLE a (id INT PRIMARY KEY, v INT); CREATE TABLE m (id INT PRIMARY KEY, v INT) ENGINE = MyISAM";
-        run(&sandbox, create).await;
-        let mut daemon = sandbox.start();
-        sandbox.caught_up(&mut daemon).await;
-        daemon.stop();
-
-        for (number, since) in ["ALTER TABLE m ENGINE = InnoDB", "ALTER TABLE m ENGINE = MyISAM", ""].into_iter().enumerate() {
-            run(&sandbox, format!("BEGIN; {}", case("a+1; m+1; SHOWN; a+2; ROLLBACK", number))).await;
-            run(&sandbox, since).await;
-        }
-        run(&sandbox, "RENAME TABLE m TO moved; ALTER TABLE moved ENGINE = InnoDB").await;
-        let mut daemon = sandbox.start();
-        sandbox.caught_up(&mut daemon).await;
-        daemon.stop();
-
-        assert!(sandbox.assert_mirrored().await.rows > 0);
-    }
 }
