@@ -29,6 +29,9 @@ use crate::support::daemon::{program, run_to_end};
 /// The log's limit when it was written.
 const MAX_SIZE: u64 = 16 << 20;
 
+/// Nothing here waits for anything but itself.
+const LIMIT: Duration = Duration::from_mins(1);
+
 /// The schema that is pending when the log ends, of the rows of its last frame.
 const PENDING: SchemaId = SchemaId(8);
 
@@ -187,7 +190,7 @@ pub async fn opens(log_format: u64, target_format: u64) {
 fn an_inspection_of_the_log_shows_what_it_showed() {
     let log = Log::current();
     let arguments = ["wal", "inspect", "--json", "--rows", "--path"];
-    let output = run_to_end(program().args(arguments).arg(log.path()), Duration::from_mins(1));
+    let output = run_to_end(program().args(arguments).arg(log.path()), LIMIT);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -211,9 +214,43 @@ fn an_inspection_of_the_log_shows_what_it_showed() {
 }
 
 #[test]
+fn an_inspection_in_words_shows_of_each_frame_what_json_shows() {
+    let log = Log::current();
+    let inspected = |more: &[&str]| {
+        let mut command = program();
+        let output = run_to_end(command.args(["wal", "inspect"]).args(more).arg("--path").arg(log.path()), LIMIT);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (json, in_lines, in_tables) = (inspected(&["--json"]), inspected(&["--rows"]), inspected(&[]));
+    let items = json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let frames: Vec<_> = items.filter(|item| item["kind"] == "frame").collect();
+    assert_eq!(frames.len(), 30);
+    for frame in &frames {
+        let text = |key: &str| frame[key].as_str().unwrap().to_owned();
+        let place = format!("{} {}:{}", text("source"), frame["file_number"], frame["pos"]);
+        let size = format!("{} B", frame["bytes"]);
+        let begins = format!("lsn {}  ", frame["lsn"]);
+        let line = in_lines.lines().find(|line| line.starts_with(&begins)).unwrap_or_else(|| panic!("no {begins}"));
+        let position = format!("position {}", frame["position"]);
+        let fields: Vec<&str> = line.split("  ").collect();
+        for shown in [text("committed"), text("gtid"), place.clone(), position, size.clone()] {
+            assert!(fields.contains(&shown.as_str()), "{shown} in {line}");
+        }
+        assert_eq!(line.ends_with("  (continues)"), frame["ends_transaction"] == false, "{line}");
+        let lsn = frame["lsn"].to_string();
+        let is_row = |row: &&str| row.contains(&place) && row.split_whitespace().next() == Some(lsn.as_str());
+        let row = in_tables.lines().find(is_row).unwrap_or_else(|| panic!("no row of {lsn}"));
+        for shown in [text("gtid"), frame["position"].to_string(), size] {
+            assert!(row.contains(&shown), "{shown} in {row}");
+        }
+    }
+}
+
+#[test]
 fn a_verification_of_the_log_finds_nothing() {
     let log = Log::current();
-    let output = run_to_end(program().args(["wal", "verify", "--path"]).arg(log.path()), Duration::from_mins(1));
+    let output = run_to_end(program().args(["wal", "verify", "--path"]).arg(log.path()), LIMIT);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("sound"), "{text}");
 }
