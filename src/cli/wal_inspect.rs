@@ -116,14 +116,7 @@ impl Printer {
     fn frame(&mut self, frame: &FrameItem) -> anyhow::Result<bool> {
         if self.rows {
             // Rows come between frames, so frames are lines and no table.
-            return self.line(&format!(
-                "lsn {}  {}  {}  {}{}",
-                frame.lsn,
-                frame.committed,
-                frame.gtid,
-                content(frame)?,
-                if frame.ends_transaction { "" } else { "  (continues)" }
-            ));
+            return self.line(&frame_line(frame)?);
         }
         self.row(
             Section::Frames,
@@ -131,7 +124,7 @@ impl Printer {
                 frame.lsn.to_string(),
                 frame.committed.clone(),
                 frame.gtid.clone(),
-                format!("{} {}:{}", frame.source, frame.file_number, frame.pos),
+                place(frame),
                 frame.position.to_string(),
                 bytes(frame.bytes),
                 content(frame)?,
@@ -211,6 +204,26 @@ fn standing(schema: &SchemaItem) -> String {
     };
     let reason = schema.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
     format!("{}{asked}{before}{reason}", schema.state.replace('_', " "))
+}
+
+/// The frame in a line of its own, with all that its row of the table has.
+fn frame_line(frame: &FrameItem) -> anyhow::Result<String> {
+    Ok(format!(
+        "lsn {}  {}  {}  {}  position {}  {}  {}{}",
+        frame.lsn,
+        frame.committed,
+        frame.gtid,
+        place(frame),
+        frame.position,
+        bytes(frame.bytes),
+        content(frame)?,
+        if frame.ends_transaction { "" } else { "  (continues)" }
+    ))
+}
+
+/// Where the frame comes from: the kind of its source, and the place there.
+fn place(frame: &FrameItem) -> String {
+    format!("{} {}:{}", frame.source, frame.file_number, frame.pos)
 }
 
 fn content(frame: &FrameItem) -> anyhow::Result<String> {
