@@ -2,9 +2,10 @@
 
 use wal::FrameRef;
 
+use super::followed;
 use super::gap::damaged_frame;
 use super::open::Open;
-use super::pending::{first_undecided, followed};
+use super::pending::first_undecided;
 use super::run::Delivery;
 use super::tally::{Ours, TableEvent};
 use crate::codec::catalog::Resolved;
