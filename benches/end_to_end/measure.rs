@@ -66,7 +66,8 @@ struct Line {
     ours: String,
     reference: String,
     value: f64,
-    limit: f64,
+    /// Without one, the line is only shown.
+    limit: Option<f64>,
     unit: &'static str,
     /// The limit is the least, not the most.
     is_least: bool,
@@ -79,14 +80,14 @@ pub struct Table {
 }
 
 impl Table {
-    /// A time against a reference time.
-    pub fn ratio(&mut self, what: &str, ours: f64, reference: (&str, f64), limit: f64) {
+    /// A time against a reference time, with or without a limit on it.
+    pub fn ratio(&mut self, what: &str, ours: f64, reference: (&str, f64), limit: impl Into<Option<f64>>) {
         self.add(Line {
             what: what.to_owned(),
             ours: format!("{ours:.2} s"),
             reference: format!("{}: {:.2} s", reference.0, reference.1),
             value: ours / reference.1,
-            limit,
+            limit: limit.into(),
             unit: "x",
             is_least: false,
         });
@@ -104,6 +105,7 @@ impl Table {
 
     fn measured(&mut self, what: &str, value: f64, unit: &'static str, limit: f64, is_least: bool) {
         let (ours, reference) = (String::new(), String::new());
+        let limit = Some(limit);
         self.add(Line { what: what.to_owned(), ours, reference, value, limit, unit, is_least });
     }
 
@@ -120,7 +122,7 @@ impl Table {
 
 impl Line {
     fn is_kept(&self) -> bool {
-        if self.is_least { self.value >= self.limit } else { self.value <= self.limit }
+        self.limit.is_none_or(|limit| if self.is_least { self.value >= limit } else { self.value <= limit })
     }
 }
 
@@ -135,8 +137,12 @@ impl fmt::Display for Table {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, ours, reference, value, limit, unit, is_least } = self;
+        let result = format!("| {what} | {ours} | {reference} | {value:.2} {unit} |");
+        let Some(limit) = limit else {
+            return write!(f, "{result} | |");
+        };
         let bound = if *is_least { "at least " } else { "" };
         let kept = if self.is_kept() { "yes" } else { "NO" };
-        write!(f, "| {what} | {ours} | {reference} | {value:.2} {unit} | {bound}{limit} {unit} | {kept} |")
+        write!(f, "{result} {bound}{limit} {unit} | {kept} |")
     }
 }

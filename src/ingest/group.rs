@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::frames::{Frames, FramesMark};
 use super::ledger::Changes;
-use super::pending::Pending;
+use super::pending::{FateChange, Pending};
 use super::state::{Counts, Reread};
 use super::tables::Definition;
 
@@ -33,6 +33,8 @@ pub(super) struct OpenGroup {
     pub(super) rereads: Vec<Reread>,
     /// Schema ids that the group uses before they are known.
     pub(super) pending: Vec<Pending>,
+    /// What its statements do to ids of earlier groups that are pending.
+    pub(super) fates: Vec<FateChange>,
     /// Records to be stored once the group is durable.
     pub(super) decided: Vec<(Vec<u8>, Vec<u8>)>,
     /// The last frame of the rows that `decided` is about.
@@ -65,6 +67,7 @@ impl OpenGroup {
             discards: Vec::new(),
             rereads: Vec::new(),
             pending: Vec::new(),
+            fates: Vec::new(),
             decided: Vec::new(),
             decided_rows: wal::Lsn::ZERO,
             reread_records: Vec::new(),
@@ -82,6 +85,7 @@ impl OpenGroup {
             && self.counts.is_empty()
             && self.discards.is_empty()
             && self.rereads.is_empty()
+            && self.fates.is_empty()
             && !self.dropped
     }
 
@@ -96,6 +100,7 @@ impl OpenGroup {
         self.discards.clear();
         self.rereads.clear();
         self.pending.clear();
+        self.fates.clear();
         self.decided.clear();
         self.decided_rows = wal::Lsn::ZERO;
         self.reread_records.clear();

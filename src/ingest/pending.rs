@@ -10,7 +10,8 @@ use std::sync::Arc;
 use wal::Lsn;
 
 use super::tables::Current;
-use crate::model::{FilePos, SchemaId, TableSchema};
+use super::typed::Typed;
+use crate::model::{FilePos, KeyKind, SchemaId, TableSchema};
 
 /// Names a question, so that a late answer to an earlier one is not taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,7 +20,7 @@ pub struct AskId(pub u64);
 /// What statements have done to a table since rows of it were logged under a pending id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
-    /// Nothing: the server's answer is about this definition.
+    /// Nothing: the server's answer is about this definition, if no statement comes until the stream is where it was given.
     Untouched,
     /// There was a statement about it: a key that the server shows may be a later one. The types asked for are still those.
     Altered,
@@ -48,6 +49,50 @@ pub(super) struct Pending {
     pub(super) since: u64,
     /// The last frame of the group that brought it. The decision is stored once this is durable.
     pub(super) lsn: Lsn,
+    /// A question that was asked before a statement that its rows come after: its answer is not about them.
+    pub(super) not_by: Option<AskId>,
+    /// What the server has said, where it is not known yet whether that holds for its rows.
+    pub(super) answer: Option<Description>,
+}
+
+/// A table's definition at an end of the binlog; `None`: there was no such table.
+#[derive(Clone, Debug)]
+pub(super) struct Description {
+    pub(super) found: Option<TableSchema>,
+    pub(super) end: FilePos,
+}
+
+/// What a statement of the open group does to a pending id.
+#[derive(Clone, Debug)]
+pub(super) struct FateChange {
+    pub(super) id: SchemaId,
+    pub(super) fate: Fate,
+    /// Places of columns whose type is asked for and that the statement drops.
+    pub(super) lost: Vec<u16>,
+}
+
+impl Pending {
+    /// Takes in what a statement has done.
+    pub(super) fn meet(&mut self, fate: Fate, lost: &[u16]) {
+        self.fate = self.fate.max(fate);
+        self.lost.extend(lost);
+    }
+
+    /// Whether the binlog itself says which key its rows have.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.seen.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary)
+    }
+}
+
+/// A question about a table's engine.
+#[derive(Debug)]
+pub(super) struct EngineAsked {
+    pub(super) id: AskId,
+    /// When it was asked, in milliseconds.
+    pub(super) since: u64,
+    /// The engine takes changes back, as of this end of the binlog. It did so before, too, if the stream meets no statement about
+    /// the table until it comes here.
+    pub(super) good_until: Option<FilePos>,
 }
 
 /// A question about a table that is under way.
@@ -79,8 +124,11 @@ pub(super) struct Decided {
     pub(super) rows: Lsn,
     /// Keys and values.
     pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Re-reads that are stored with them if the log is full, so that their own group cannot become durable.
+    /// Re-reads that are stored with them if the group that asks for them is not durable.
     pub(super) rereads: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What is known of the types of a table once a type of the decision is believed: that must not be missing where the decision is
+    /// durable. It is stored with it while it is the last that is known.
+    pub(super) types: Option<(usize, Typed)>,
 }
 
 /// Everything that waits for an answer or for its group.
@@ -92,6 +140,10 @@ pub(super) struct Waiting {
     pub(super) overdue: Vec<Pending>,
     pub(super) early: Vec<Early>,
     pub(super) asked: HashMap<usize, Asked>,
+    /// Tables of which a rollback cut rows off, and whose engine is asked for.
+    pub(super) engines: HashMap<usize, EngineAsked>,
+    /// Ids that were left out in this run, and what was known before each.
+    left_out: HashMap<SchemaId, Option<Current>>,
     last_ask: u64,
 }
 
@@ -109,6 +161,23 @@ impl Waiting {
 
     /// Whether there is anything to look at when time passes or the stream moves.
     pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.decided.is_empty() && self.overdue.is_empty() && self.early.is_empty()
+        self.pending.is_empty()
+            && self.decided.is_empty()
+            && self.overdue.is_empty()
+            && self.early.is_empty()
+            && self.engines.values().all(|asked| asked.good_until.is_none())
+    }
+
+    /// The rows under an id are left out.
+    pub(super) fn leave_out(&mut self, id: SchemaId, before: Option<Current>) {
+        self.left_out.insert(id, before);
+    }
+
+    /// The schema itself, or the last one before it that is not left out.
+    pub(super) fn not_left_out(&self, mut schema: Option<Current>) -> Option<Current> {
+        while let Some(before) = schema.as_ref().and_then(|schema| self.left_out.get(&schema.id)) {
+            schema.clone_from(before);
+        }
+        schema
     }
 }

@@ -16,12 +16,18 @@ use super::pending::AskId;
 use crate::backoff::Backoff;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
-use crate::model::TableName;
+use crate::model::{FilePos, TableName};
 use crate::source::mysql::question;
 use crate::source::mysql::server::ServerInfo;
 
-/// Questions asked at once. Each holds a connection while it is asked, for a second at most when its table is locked.
+/// First tries at once. Each holds a connection for [`FIRST_TRY`] at most.
 const AT_ONCE: usize = 8;
+/// A first try that takes longer is given up with its connection, so that locked tables, however many, keep no other from being
+/// asked about.
+const FIRST_TRY: Duration = Duration::from_millis(100);
+/// Further tries at once, of tables that were locked or slow. Each holds a connection for a second at most while its table is
+/// locked.
+const SLOW_AT_ONCE: usize = 8;
 /// Pause between two tries at a table that another session has locked.
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -34,14 +40,16 @@ pub(super) struct Questions {
 struct Shared {
     plan: SourcePlan,
     server: ServerInfo,
-    permits: Semaphore,
+    first: Semaphore,
+    slow: Semaphore,
     idle: Mutex<Vec<Conn>>,
 }
 
 impl Questions {
     /// For a stream of this server.
     pub(super) fn new(plan: SourcePlan, server: ServerInfo) -> Self {
-        let shared = Shared { plan, server, permits: Semaphore::new(AT_ONCE), idle: Mutex::new(Vec::new()) };
+        let (first, slow) = (Semaphore::new(AT_ONCE), Semaphore::new(SLOW_AT_ONCE));
+        let shared = Shared { plan, server, first, slow, idle: Mutex::new(Vec::new()) };
         Self { shared: Arc::new(shared), tasks: JoinSet::new() }
     }
 
@@ -52,9 +60,9 @@ impl Questions {
     }
 
     /// Asks whether a table's engine takes changes back.
-    pub(super) fn engine(&mut self, table: TableName) {
+    pub(super) fn engine(&mut self, ask: AskId, table: TableName) {
         let shared = Arc::clone(&self.shared);
-        self.tasks.spawn(async move { shared.engine(table).await });
+        self.tasks.spawn(async move { shared.engine(ask, table).await });
     }
 
     /// The next answer; never while nothing is asked. A call that is dropped loses none.
@@ -90,8 +98,11 @@ impl Questions {
 impl Shared {
     async fn describe(&self, ask: AskId, table: TableName) -> Answer {
         let mut backoff = Backoff::default();
+        let mut is_first = true;
         loop {
-            match self.ask_once(&table).await {
+            let asked =
+                if std::mem::take(&mut is_first) { self.ask_first(&table).await } else { self.ask_again(&table).await };
+            match asked {
                 Ok(Some(question::Definition { schema, end })) => {
                     return Answer::Described { ask, table, found: schema, end };
                 }
@@ -109,8 +120,20 @@ impl Shared {
         }
     }
 
+    async fn ask_first(&self, table: &TableName) -> Result<Option<question::Definition>, Failure> {
+        let _permit = self.first.acquire().await;
+        match tokio::time::timeout(FIRST_TRY, self.ask_once(table)).await {
+            Ok(asked) => asked,
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn ask_again(&self, table: &TableName) -> Result<Option<question::Definition>, Failure> {
+        let _permit = self.slow.acquire().await;
+        self.ask_once(table).await
+    }
+
     async fn ask_once(&self, table: &TableName) -> Result<Option<question::Definition>, Failure> {
-        let _permit = self.permits.acquire().await;
         let mut conn = self.connection().await?;
         let definition = question::definition(&mut conn, &self.server, table).await;
         if definition.is_ok() {
@@ -122,11 +145,11 @@ impl Shared {
         definition
     }
 
-    async fn engine(&self, table: TableName) -> Answer {
+    async fn engine(&self, ask: AskId, table: TableName) -> Answer {
         let mut backoff = Backoff::default();
         loop {
             match self.engine_once(&table).await {
-                Ok(transactional) => return Answer::Engine { table, transactional },
+                Ok((transactional, end)) => return Answer::Engine { table, ask, transactional, end },
                 Err(failure) => {
                     let wait = backoff.next_wait();
                     debug!(%table, error = %failure.chain(), ?wait, "the engine of a table is asked for again");
@@ -136,14 +159,14 @@ impl Shared {
         }
     }
 
-    async fn engine_once(&self, table: &TableName) -> Result<Option<bool>, Failure> {
-        let _permit = self.permits.acquire().await;
+    async fn engine_once(&self, table: &TableName) -> Result<(Option<bool>, FilePos), Failure> {
+        let _permit = self.slow.acquire().await;
         let mut conn = self.connection().await?;
-        let transactional = question::is_transactional(&mut conn, table).await;
-        if transactional.is_ok() {
+        let answer = question::is_transactional(&mut conn, &self.server, table).await;
+        if answer.is_ok() {
             self.idle.lock().await.push(conn);
         }
-        transactional
+        answer
     }
 
     async fn connection(&self) -> Result<Conn, Failure> {

@@ -95,8 +95,13 @@ impl<'a> Session<'a> {
                             () = Ingest::snapshot_changed(&mut self.ctx.until) => continue,
                         }
                     } else {
+                        let looks_again = self.ctx.core.has_to_look();
                         tokio::select! {
                             event = stream.next() => event?,
+                            () = tokio::time::sleep(LOOK_AGAIN), if looks_again => {
+                                self.ctx.decide_beside().await?;
+                                continue;
+                            }
                             () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
                         }
                     }
@@ -107,8 +112,11 @@ impl<'a> Session<'a> {
             filtered += u64::from(self.event(&event, decoder).await?);
             if !decoder.at_boundary() {
                 // A transaction of tables that are not captured may be long, and never comes to a flush.
-                if since_look.is_multiple_of(LOOK_EVERY) && self.ctx.shutdown.is_cancelled() {
-                    return Ok(Ended::Stopped);
+                if since_look.is_multiple_of(LOOK_EVERY) {
+                    if self.ctx.shutdown.is_cancelled() {
+                        return Ok(Ended::Stopped);
+                    }
+                    self.ctx.decide_beside().await?;
                 }
                 continue;
             }
@@ -265,7 +273,7 @@ impl<'a> Session<'a> {
                     self.asks = true;
                     self.questions.describe(ask, table);
                 }
-                Action::AskEngine { table } => self.questions.engine(table),
+                Action::AskEngine { table, ask } => self.questions.engine(ask, table),
                 Action::Placed { window, placed } => {
                     if let Some(reader) = self.readers.remove(&window) {
                         answer(reader, placed);
@@ -275,7 +283,10 @@ impl<'a> Session<'a> {
                     self.ctx.jobs.push(reread);
                     self.ctx.show_outstanding();
                 }
-                Action::Store(records) => self.ctx.store(records).await?,
+                Action::Store(records) => {
+                    self.ctx.flush_unless_full().await?;
+                    self.ctx.store(records).await?;
+                }
             }
         }
         Ok(())
@@ -318,10 +329,16 @@ impl<'a> Session<'a> {
         if reply.send(Paused { at: at.clone(), exact }).is_err() {
             return Ok(());
         }
-        let read = tokio::select! {
-            read = told => read.ok(),
-            () = self.ctx.shutdown.cancelled() => None,
-        };
+        let shutdown = self.ctx.shutdown.clone();
+        let read = self
+            .ctx
+            .deciding_beside(async move {
+                tokio::select! {
+                    read = told => read.ok(),
+                    () = shutdown.cancelled() => None,
+                }
+            })
+            .await?;
         let Some(read) = read else { return Ok(()) };
         if !is_at_or_after(&read.at, &at)? {
             answer(read.reply, Placed::Discarded);
@@ -354,13 +371,17 @@ impl<'a> Session<'a> {
         self.ctx.core.begin_whole(&schema, replace)?;
         let mut total = 0_u32;
         loop {
-            let piece = tokio::select! {
-                piece = pieces.recv() => piece,
-                () = self.ctx.shutdown.cancelled() => {
-                    // Not finished: the next start replaces what came so far.
-                    answer(reply, Placed::Discarded);
-                    return Ok(());
+            let shutdown = self.ctx.shutdown.clone();
+            let next = self.ctx.deciding_beside(async {
+                tokio::select! {
+                    piece = pieces.recv() => Some(piece),
+                    () = shutdown.cancelled() => None,
                 }
+            });
+            let Some(piece) = next.await? else {
+                // Not finished: the next start replaces what came so far.
+                answer(reply, Placed::Discarded);
+                return Ok(());
             };
             match piece {
                 None => break,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wal::{Appender, Lsn, Reader, Wal};
 
-use super::core::{Core, Facts, Settings};
+use super::core::{Core, Facts, Records, Settings};
 use super::ledger::WalLog;
 use super::questions::Questions;
 use super::reading::Session;
@@ -156,10 +156,14 @@ impl Ingest {
                     warn!(error = %failure.chain(), attempt = backoff.attempts(), ?wait, "source lost, trying again");
                     self.live.source.reconnected();
                     self.live.source.phase(SourcePhase::Reconnecting, Some(failure.chain()));
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        () = self.shutdown.cancelled() => {}
-                    }
+                    let shutdown = self.shutdown.clone();
+                    self.deciding_beside(async move {
+                        tokio::select! {
+                            () = tokio::time::sleep(wait) => {}
+                            () = shutdown.cancelled() => {}
+                        }
+                    })
+                    .await?;
                 }
                 Err(failure) => {
                     // First: a full log may not take what was read before it.
@@ -193,11 +197,57 @@ impl Ingest {
 
     /// The log is full, perhaps because delivery waits for what the core has to decide: that is decided beside the groups.
     async fn look_while_full(&mut self) -> Result<(), Failure> {
+        if !self.reader.positions().full || !self.core.has_to_look() {
+            return Ok(());
+        }
         self.set_time();
         for records in self.core.decide_beside()? {
             self.store(records).await?;
         }
         Ok(())
+    }
+
+    /// The stream is not at a boundary, or stands still: what delivery waits for is decided beside the groups.
+    pub(super) async fn decide_beside(&mut self) -> Result<(), Failure> {
+        if !self.core.has_to_look() {
+            return Ok(());
+        }
+        self.set_time();
+        let stores = self.core.decide_beside()?;
+        if !stores.is_empty() {
+            self.flush_unless_full().await?;
+        }
+        for records in stores {
+            self.store(records).await?;
+        }
+        Ok(())
+    }
+
+    /// Decides what delivery waits for until the future is there.
+    pub(super) async fn deciding_beside<T>(&mut self, until: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::pin!(until);
+        loop {
+            let looks = self.core.has_to_look();
+            tokio::select! {
+                done = &mut until => return Ok(done),
+                () = tokio::time::sleep(LOOK_WHILE_FULL), if looks => self.decide_beside().await?,
+            }
+        }
+    }
+
+    /// Hands over what has ended, so that what is stored after it is durable after it. A full log takes it later.
+    pub(super) async fn flush_unless_full(&mut self) -> Result<(), Failure> {
+        self.core.seal()?;
+        let reader = self.reader.clone();
+        let is_full = async move {
+            while !reader.positions().full {
+                tokio::time::sleep(FULL_AFTER).await;
+            }
+        };
+        tokio::select! {
+            done = self.core.log_mut().flush() => done,
+            () = is_full => Ok(()),
+        }
     }
 
     /// Makes what has ended durable, with its position, unless the log does not take it in time. Then it is still at the source, after
@@ -257,7 +307,7 @@ impl Ingest {
     }
 
     /// Stores records at once, also while the log is full.
-    pub(super) async fn store(&self, records: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), Failure> {
+    pub(super) async fn store(&self, records: Records) -> Result<(), Failure> {
         let records = records.into_iter().map(|(key, value)| (key, Some(value))).collect();
         self.wal.put_state(records).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))
     }
@@ -294,11 +344,22 @@ impl Ingest {
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended, Failure> {
         let shutdown = self.shutdown.clone();
-        let opened = tokio::select! {
-            opened = self.open() => opened?,
-            () = shutdown.cancelled() => return Ok(Ended::Stopped),
+        let opening = open(self.plan.clone(), self.met.take(), self.reader.clone(), Arc::clone(&self.live));
+        let opened = self
+            .deciding_beside(async move {
+                tokio::select! {
+                    opened = opening => Some(opened),
+                    () = shutdown.cancelled() => None,
+                }
+            })
+            .await?;
+        let Some(opened) = opened.transpose()? else { return Ok(Ended::Stopped) };
+        let Opened { server, from, end, mut stream, mut decoder } = opened;
+        let target = match self.until {
+            Until::Stopped => None,
+            Until::CaughtUp { .. } => Some(end.clone()),
         };
-        let Opened { server, from, end, mut stream, mut decoder, target } = opened;
+        let end = self.core.needs_end(&server.identity).then_some(end);
         self.live.source.phase(SourcePhase::Streaming, None);
         self.set_time();
         self.core.connected(facts(&server), &from, end.as_ref())?;
@@ -309,30 +370,25 @@ impl Ingest {
         session.close().await?;
         ended
     }
+}
 
-    /// Connects, checks that the stream can go on from the log's position, and asks for it.
-    async fn open(&mut self) -> Result<Opened, Failure> {
-        let Met { mut conn, server } = match self.met.take() {
-            Some(met) => met,
-            None => Met::meet(&self.plan).await?,
-        };
-        self.live.source.server(server.to_string());
-        let stored = stored_position(&self.reader)?;
-        let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
-        let from = start::resolve(&mut conn, &server, Some(&stored), &self.plan.startup).await?;
-        let target = match self.until {
-            Until::Stopped => None,
-            Until::CaughtUp { .. } => Some(binlog_end(&mut conn, &server).await?),
-        };
-        let end =
-            if self.core.needs_end(&server.identity) { Some(binlog_end(&mut conn, &server).await?) } else { None };
-        let collations = Arc::clone(&server.collations);
-        let decoder = Decoder::new(&from, self.plan.filter.clone(), collations)
-            .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
-        let stream = BinlogStream::open(conn, &from, self.plan.server_id).await?;
-        info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
-        Ok(Opened { server, from: from.position, end, stream, decoder, target })
-    }
+/// Connects, checks that the stream can go on from the log's position, and asks for it. `met`: a connection that is there already.
+async fn open(plan: SourcePlan, met: Option<Met>, reader: Reader, live: Arc<Live>) -> Result<Opened, Failure> {
+    let Met { mut conn, server } = match met {
+        Some(met) => met,
+        None => Met::meet(&plan).await?,
+    };
+    live.source.server(server.to_string());
+    let stored = stored_position(&reader)?;
+    let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
+    let from = start::resolve(&mut conn, &server, Some(&stored), &plan.startup).await?;
+    let end = binlog_end(&mut conn, &server).await?;
+    let collations = Arc::clone(&server.collations);
+    let decoder = Decoder::new(&from, plan.filter.clone(), collations)
+        .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
+    let stream = BinlogStream::open(conn, &from, plan.server_id).await?;
+    info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
+    Ok(Opened { server, from: from.position, end, stream, decoder })
 }
 
 /// A stream that can be read.
@@ -340,12 +396,10 @@ struct Opened {
     server: ServerInfo,
     /// Where it continues.
     from: SourcePosition,
-    /// The end of the server's binlog, where the core needs it.
-    end: Option<FilePos>,
+    /// The end of the server's binlog before it was asked for.
+    end: FilePos,
     stream: BinlogStream,
     decoder: Decoder,
-    /// Where `CaughtUp` ends.
-    target: Option<FilePos>,
 }
 
 fn facts(server: &ServerInfo) -> Facts {

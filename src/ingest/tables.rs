@@ -63,6 +63,11 @@ impl Definition {
         self.unsettled || self.reread || self.typed.has_guesses()
     }
 
+    /// Whether no statement about the table was read since its schema.
+    pub(super) fn is_as_described(&self) -> bool {
+        self.steps.is_empty() && !self.unsettled && !self.key_unknown && !self.reread
+    }
+
     /// The table is gone.
     pub(super) fn forget(&mut self) {
         *self = Self { revision: self.revision, ..Self::default() };
@@ -135,10 +140,16 @@ pub(super) fn compile(schema: &TableSchema) -> Result<Plan, Failure> {
     })
 }
 
-/// The schema of an id, with what reading its images needs.
-pub(super) fn stored_current(state: &impl State, id: SchemaId) -> Result<Option<Current>, Failure> {
-    let record: Option<SchemaRecord> = stored::get(state, &SCHEMA.of_number(id.0))?;
-    let Some(record) = record else { return Ok(None) };
+/// The schema of an id, or the last one before it that is not left out, with what reading its images needs.
+pub(super) fn stored_current(state: &impl State, mut id: SchemaId) -> Result<Option<Current>, Failure> {
+    let record = loop {
+        let record: Option<SchemaRecord> = stored::get(state, &SCHEMA.of_number(id.0))?;
+        match record {
+            None | Some(SchemaRecord::LeftOut { before: None, .. }) => return Ok(None),
+            Some(SchemaRecord::LeftOut { before: Some(before), .. }) => id = before,
+            Some(record) => break record,
+        }
+    };
     let schema = Arc::new(record.schema().clone());
     let plan = Arc::new(compile(&schema)?);
     Ok(Some(Current { id, schema, plan }))

@@ -133,16 +133,22 @@ impl Daemon {
         }
     }
 
-    /// What rows wait for is decided also while the loop waits for the log.
+    /// What rows wait for is decided also inside a group, and while the loop waits for the log.
     pub fn decide_beside(&mut self, now: u64) -> Result<(), Finding> {
-        if !self.waits_for_log() {
-            return Ok(());
-        }
         self.set_time(now);
         for records in self.core.decide_beside().map_err(failed)? {
-            trace::note(|| "daemon: decides while it waits for the log".to_owned());
-            self.core.log_mut().store(records);
+            trace::note(|| "daemon: decides beside the groups".to_owned());
+            self.store(records)?;
         }
+        Ok(())
+    }
+
+    /// Stores records after what has ended, unless the log is full.
+    fn store(&mut self, records: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), Finding> {
+        if !self.core.log_mut().is_full() {
+            self.seal_and_flush()?;
+        }
+        self.core.log_mut().store(records);
         Ok(())
     }
 
@@ -169,7 +175,7 @@ impl Daemon {
             exact: None,
             mode: Mode::Reading,
         });
-        self.act();
+        self.act()?;
         Ok(())
     }
 
@@ -182,7 +188,7 @@ impl Daemon {
             self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
         }
         self.core.disconnected().map_err(failed)?;
-        self.act();
+        self.act()?;
         if let Some(session) = self.session.take() {
             for actor in session.readers.into_values().chain(session.exact.map(|read| read.by)) {
                 self.coordinator.reply(actor, Reply::Lost);
@@ -284,12 +290,11 @@ impl Daemon {
 
     pub(super) fn passed(&mut self, touched: bool) -> Result<(), Finding> {
         self.place_exact(touched)?;
-        self.act();
-        Ok(())
+        self.act()
     }
 
     /// Does what the core asks for.
-    pub(super) fn act(&mut self) {
+    pub(super) fn act(&mut self) -> Result<(), Finding> {
         for action in self.core.take_actions() {
             trace::note(|| format!("core: {action:?}"));
             match action {
@@ -298,16 +303,17 @@ impl Daemon {
                         session.questions.describe(ask, table);
                     }
                 }
-                Action::AskEngine { table } => {
+                Action::AskEngine { table, ask } => {
                     if let Some(session) = &mut self.session {
-                        session.questions.engine(table);
+                        session.questions.engine(ask, table);
                     }
                 }
                 Action::Placed { window, placed } => self.placed(window, placed),
                 Action::Reread(reread) => self.jobs.push(reread),
-                Action::Store(records) => self.core.log_mut().store(records),
+                Action::Store(records) => self.store(records)?,
             }
         }
+        Ok(())
     }
 
     pub(super) fn placed(&mut self, window: WindowId, placed: Placed) {
@@ -338,7 +344,7 @@ impl Daemon {
         trace::note(|| format!("answer: {}", shown(&answer)));
         self.set_time(now);
         self.core.answer(answer).map_err(failed)?;
-        self.act();
+        self.act()?;
         Ok(true)
     }
 
@@ -351,7 +357,7 @@ impl Daemon {
         if self.core.has_to_look() {
             self.core.look().map_err(failed)?;
         }
-        self.act();
+        self.act()?;
         Ok(())
     }
 

@@ -116,8 +116,11 @@ impl SimLog {
         self.truth = batch.truth;
     }
 
-    /// Stores records beside the groups, durable at once.
+    /// Stores records beside the groups, durable at once, after everything handed over that the log takes.
     pub fn store(&mut self, records: Vec<(Vec<u8>, Vec<u8>)>) {
+        while !self.handed_over.is_empty() && !self.is_full() {
+            self.sync();
+        }
         for (key, value) in records {
             self.values.put(key, Some(value));
         }

@@ -12,7 +12,7 @@ use super::trace;
 #[derive(Debug)]
 enum Question {
     Describe(AskId, TableName),
-    Engine(TableName),
+    Engine(AskId, TableName),
 }
 
 /// The questions of one connection of the stream.
@@ -27,28 +27,29 @@ impl Questions {
         self.asked.push(Question::Describe(ask, table));
     }
 
-    pub fn engine(&mut self, table: TableName) {
-        self.asked.push(Question::Engine(table));
+    pub fn engine(&mut self, ask: AskId, table: TableName) {
+        self.asked.push(Question::Engine(ask, table));
     }
 
     pub fn is_empty(&self) -> bool {
         self.asked.is_empty() && self.answered.is_empty()
     }
 
-    /// The server answers one of the questions, with what is so now. The definition of a table that is locked cannot be read. So many of a hundred descriptions are refused.
+    /// The server answers one of the questions, with what is so now. The definition of a table that is locked cannot be read. So many of
+    /// a hundred descriptions are refused.
     pub fn ask(&mut self, server: &Server, rng: &mut Rng, refused: usize) {
         let is_free = |question: &Question| match question {
             Question::Describe(_, table) => server.locked().map(Name::table).as_ref() != Some(table),
-            Question::Engine(_) => true,
+            Question::Engine(..) => true,
         };
         let free: Vec<usize> = (0..self.asked.len()).filter(|place| is_free(&self.asked[*place])).collect();
         let Some(place) = rng.pick(&free) else { return };
         let question = self.asked.swap_remove(*place);
         let there = |table: &TableName| server.now().tables.get(&Name::of(table)).map(|there| there.shape);
         let answer = match question {
-            Question::Engine(table) => {
+            Question::Engine(ask, table) => {
                 let transactional = there(&table).map(|shape| shape.is_transactional);
-                Answer::Engine { table, transactional }
+                Answer::Engine { table, ask, transactional, end: server.place(server.end()) }
             }
             Question::Describe(ask, table) if rng.percent(refused) => {
                 Answer::Refused { ask, table, why: "access is denied".to_owned() }
@@ -78,6 +79,8 @@ pub fn shown(answer: &Answer) -> String {
             format!("{table} (question {}) at {}:{}: key {key:?}", ask.0, end.file, end.pos)
         }
         Answer::Refused { ask, table, .. } => format!("{table} (question {}): refused", ask.0),
-        Answer::Engine { table, transactional } => format!("{table}: transactional {transactional:?}"),
+        Answer::Engine { table, ask, transactional, end } => {
+            format!("{table} (question {}) at {}:{}: transactional {transactional:?}", ask.0, end.file, end.pos)
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Daemon {
                 self.hand_over()?;
             }
         }
-        self.act();
+        self.act()?;
         Ok(true)
     }
 
@@ -90,7 +90,7 @@ impl Daemon {
             }
             (Mode::Durable(actor), _) => {
                 self.coordinator.reply(actor, Reply::Marked);
-                self.act();
+                self.act()?;
                 Ok(())
             }
             (Mode::Placing(read, placed), _) => self.place_piece(read, placed, rng),
@@ -121,14 +121,14 @@ impl Daemon {
         if rng.percent(3) {
             trace::note(|| "stream: the whole read breaks off".to_owned());
             self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
-            self.act();
+            self.act()?;
             return Ok(());
         }
         let Some(piece) = read.pieces.get(placed) else {
             trace::note(|| "stream: the whole read ends".to_owned());
             self.core.end_whole(&read.name.table(), read.progress).map_err(failed)?;
             self.coordinator.reply(read.by, Reply::Placed(Placed::Appended { kept: 0, superseded: 0 }));
-            self.act();
+            self.act()?;
             return Ok(());
         };
         let images = images(&read.layout, piece);

@@ -296,9 +296,9 @@ impl World {
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         if daemon.log().waiting() > 0 {
             daemon.sync();
-            self.audit.look(daemon.log(), &self.server)?;
         }
-        Ok(())
+        // Records that are stored beside the groups make durable what was handed over before them.
+        self.audit.look(daemon.log(), &self.server)
     }
 
     /// The sink applies the next group. False: there is none, or it waits.

@@ -6,7 +6,7 @@ use crate::codec::stored::{REREAD, encode};
 use crate::error::Failure;
 use crate::ingest::group::{OpenGroup, RolledBack};
 use crate::ingest::ledger::{Boundary, Changes, Log};
-use crate::ingest::pending::{Decided, Pending};
+use crate::ingest::pending::{Decided, FateChange, Pending};
 use crate::ingest::state::{Counts, Reread};
 use crate::ingest::tables::Tables;
 use crate::model::{Gtid, Origin, SchemaId, TableName};
@@ -84,12 +84,17 @@ impl<L: Log> Core<L> {
         for table in self.group.discards() {
             self.windows.discard(*table);
         }
+        for FateChange { id, fate, lost } in self.group.fates.drain(..) {
+            for pending in self.waiting.pending.iter_mut().filter(|pending| pending.id == id) {
+                pending.meet(fate, &lost);
+            }
+        }
         let now = self.now;
         self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
         if !self.group.decided.is_empty() {
             let records = std::mem::take(&mut self.group.decided);
             let rereads = std::mem::take(&mut self.group.reread_records);
-            self.waiting.decided.push(Decided { lsn, rows: self.group.decided_rows, records, rereads });
+            self.waiting.decided.push(Decided { lsn, rows: self.group.decided_rows, records, rereads, types: None });
         }
         self.group.clear();
         for (table, counts) in unbalanced {
@@ -140,9 +145,10 @@ impl<L: Log> Core<L> {
     /// Rows of these tables were taken back at the source, if their engine can do that. Asked once the group has ended.
     pub(super) fn ask_engines(&mut self, tables: &[usize]) {
         for table in tables {
+            // What is asked already is about the same engine: a statement in between would have ended it.
             if !self.definition(*table).cut_back {
                 self.redefine(*table).cut_back = true;
-                self.actions.push(Action::AskEngine { table: self.tables.at(*table).name.clone() });
+                self.ask_engine(*table);
             }
         }
     }

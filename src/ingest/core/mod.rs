@@ -9,6 +9,8 @@
 
 mod answers;
 mod ending;
+mod engines;
+mod late;
 mod place;
 mod schema;
 mod statement;
@@ -20,12 +22,13 @@ use std::sync::Arc;
 use wal::Lsn;
 
 pub use self::answers::Answer;
+pub use self::late::Records;
 pub use self::place::Chunk;
 use self::place::WaitingChunk;
 use super::frames::FRAME_BYTES;
 use super::group::OpenGroup;
 use super::ledger::{Ledger, Log};
-use super::pending::{AskId, Asked, Fate, Pending, Waiting};
+use super::pending::{AskId, Fate, Pending, Waiting};
 use super::state::{self, Counts, Reread};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
@@ -83,10 +86,13 @@ pub enum Action {
         /// Names the question.
         ask: AskId,
     },
-    /// Ask the server whether the table's engine takes changes back. Answered by [`Answer::Engine`].
+    /// Ask the server whether the table's engine takes changes back, and where the binlog ended then. Answered by
+    /// [`Answer::Engine`].
     AskEngine {
         /// The table.
         table: TableName,
+        /// Names the question.
+        ask: AskId,
     },
     /// Tell a snapshot reader what became of its chunk.
     Placed {
@@ -98,7 +104,7 @@ pub enum Action {
     /// Start to read a table again. What asks for it is in the log once everything appended so far is durable.
     Reread(Reread),
     /// Store records beside the groups, at once, also while the log is full: delivery waits for them.
-    Store(Vec<(Vec<u8>, Vec<u8>)>),
+    Store(Records),
 }
 
 /// What is known of one of the decoder's table slots.
@@ -156,6 +162,17 @@ pub struct Core<L> {
     wall: i64,
 }
 
+/// What statements have done to a table since rows of it were stored under a pending id.
+fn stored_fate(definition: &Definition, id: SchemaId, asks_for_types: bool) -> Fate {
+    match &definition.current {
+        None => Fate::Gone,
+        Some(current) if current.id == id && definition.is_as_described() => Fate::Untouched,
+        // Which of its columns the statements touched is not stored.
+        Some(_) if asks_for_types => Fate::Retyped,
+        Some(_) => Fate::Altered,
+    }
+}
+
 impl<L: Log> Core<L> {
     /// The core over a log, as its state says.
     ///
@@ -170,6 +187,7 @@ impl<L: Log> Core<L> {
         for pending in stored {
             let table = tables.find(&pending.seen.name).unwrap_or_default();
             let before = pending.before.map(|before| stored_current(state, before)).transpose()?.flatten();
+            let asks_for_types = !pending.unknown.is_empty();
             waiting.pending.push(Pending {
                 id: pending.id,
                 table,
@@ -177,14 +195,11 @@ impl<L: Log> Core<L> {
                 unknown: pending.unknown,
                 lost: Vec::new(),
                 before,
-                fate: match &tables.at(table).definition.current {
-                    Some(current) if current.id == pending.id => Fate::Untouched,
-                    // Statements have made another definition since.
-                    Some(_) => Fate::Altered,
-                    None => Fate::Gone,
-                },
+                fate: stored_fate(&tables.at(table).definition, pending.id, asks_for_types),
                 since: 0,
                 lsn: Lsn::ZERO,
+                not_by: None,
+                answer: None,
             });
         }
         let mut unfinished = HashMap::new();
@@ -242,7 +257,7 @@ impl<L: Log> Core<L> {
                 self.ask(table);
             }
             if cut_back {
-                self.actions.push(Action::AskEngine { table: self.tables.at(table).name.clone() });
+                self.ask_engine(table);
             }
         }
         Ok(())
@@ -262,6 +277,12 @@ impl<L: Log> Core<L> {
         self.slots.clear();
         self.waiting.asked.clear();
         self.waiting.early.clear();
+        self.waiting.engines.clear();
+        for pending in &mut self.waiting.pending {
+            // Where the next server's binlog ends is another place.
+            pending.answer = None;
+            pending.not_by = None;
+        }
         if is_on(Mutant::WindowKeysForgottenAtReconnect) {
             self.windows.forget_keys();
         } else {
@@ -341,8 +362,10 @@ impl<L: Log> Core<L> {
     /// Whether an answer is still worth waiting for before the stream counts as read: rows wait for one, or a statement's result is asked
     /// for, and not for longer than [`ANSWER_WAIT`].
     pub fn waits_for_answers(&self) -> bool {
-        let waits = |asked: &Asked| self.now.saturating_sub(asked.since) < ANSWER_WAIT;
-        !self.waiting.is_empty() || self.waiting.asked.values().any(waits)
+        let waits = |since: u64| self.now.saturating_sub(since) < ANSWER_WAIT;
+        !self.waiting.is_empty()
+            || self.waiting.asked.values().any(|asked| waits(asked.since))
+            || self.waiting.engines.values().any(|asked| waits(asked.since))
     }
 
     /// Tables whose definition is asked for, or whose answer waits for the stream to come to its place.

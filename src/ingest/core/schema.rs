@@ -54,7 +54,7 @@ impl<L: Log> Core<L> {
             return self.bound(table);
         }
         if definition.left_out {
-            self.ask(table);
+            self.ask_once(table);
             return Ok(Bound::LeftOut);
         }
         if schema.key.is_none() {
@@ -93,7 +93,7 @@ impl<L: Log> Core<L> {
         // The key of a chunk's rows would be another one than that of the stream's.
         self.group.discard_windows(table);
         self.change_schema(table, seen, Some(unknown), origin)?;
-        self.ask(table);
+        self.ask_once(table);
         Ok(())
     }
 
@@ -172,7 +172,10 @@ impl<L: Log> Core<L> {
             let seen = Arc::clone(&schema);
             let (since, lsn) = (self.now, wal::Lsn::ZERO);
             let fate = Fate::Untouched;
-            self.group.pending.push(Pending { id, table, seen, unknown, lost: Vec::new(), before, fate, since, lsn });
+            let not_by = self.waiting.asked.get(&table).filter(|asked| asked.stale).map(|asked| asked.id);
+            let (lost, answer) = (Vec::new(), None);
+            let pending = Pending { id, table, seen, unknown, lost, before, fate, since, lsn, not_by, answer };
+            self.group.pending.push(pending);
         }
         let definition = self.redefine(table);
         definition.current = Some(Current { id, schema, plan });
@@ -204,11 +207,16 @@ impl<L: Log> Core<L> {
         }
     }
 
-    /// Asks the server for the table's definition. One question at a time: what is asked while one is under way is asked again
-    /// after its answer.
+    /// After a statement: asks the server for the table's definition. One question at a time: what is asked while one is under way
+    /// is asked again after its answer.
     pub(super) fn ask(&mut self, table: usize) {
-        if let Some(asked) = self.waiting.asked.get_mut(&table) {
-            asked.stale = true;
+        self.outdate_question(table);
+        self.ask_once(table);
+    }
+
+    /// Asks the server for the table's definition, unless that is under way.
+    pub(super) fn ask_once(&mut self, table: usize) {
+        if self.waiting.asked.contains_key(&table) {
             return;
         }
         let id = self.waiting.new_ask();

@@ -9,12 +9,12 @@
 
 use tracing::warn;
 
-use super::{Action, Core};
+use super::Core;
 use crate::codec::frame::TableChange;
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::lineage::ColumnSteps;
-use crate::ingest::pending::Fate;
+use crate::ingest::pending::{Fate, FateChange, Pending};
 use crate::ingest::typed::{Touched, is_dropped, touched};
 use crate::model::{KeyKind, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
@@ -144,7 +144,7 @@ impl<L: Log> Core<L> {
             }
         }
         if self.captures(name) {
-            self.alter_captured(name, ops, list, origin);
+            self.alter_captured(name, ops, list, origin)?;
         }
         for op in list {
             if let AlterOp::RenameTo(to) = op {
@@ -154,7 +154,13 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
-    fn alter_captured(&mut self, name: &TableName, ops: &AlterOps, list: &[AlterOp], origin: &Origin) {
+    fn alter_captured(
+        &mut self,
+        name: &TableName,
+        ops: &AlterOps,
+        list: &[AlterOp],
+        origin: &Origin,
+    ) -> Result<(), Failure> {
         let table = self.tables.index(name);
         self.group.discard_windows(table);
         if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
@@ -162,6 +168,15 @@ impl<L: Log> Core<L> {
         }
         self.alter_types(table, ops, origin);
         self.note_fate(table, ops);
+        if self.definition(table).cut_back {
+            // The statement may have changed the engine: which one it was at the rollback nobody can say after it.
+            self.redefine(table).cut_back = false;
+            self.doubt(
+                table,
+                "a statement changed it after a rollback that its engine may not have taken back",
+                origin,
+            )?;
+        }
         let steps = ColumnSteps::of(list);
         let unreadable = *ops == AlterOps::Unreadable;
         let keys = |op: &AlterOp| matches!(op, AlterOp::IndexChanged | AlterOp::PrimaryKeyChanged);
@@ -178,6 +193,7 @@ impl<L: Log> Core<L> {
             .is_some_and(|current| current.schema.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary));
         definition.key_unknown |= key_changed && !is_named;
         self.ask(table);
+        Ok(())
     }
 
     fn rename_table(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
@@ -224,6 +240,7 @@ impl<L: Log> Core<L> {
         if unknown.as_ref().is_some_and(|unknown| !unknown.is_empty()) {
             self.reread(to, true, "it was renamed before the types of its columns were known");
         }
+        self.outdate_question(new);
         let id = self.define(new, schema, unknown, None)?;
         let definition = self.redefine(new);
         definition.steps = moved.steps;
@@ -234,7 +251,7 @@ impl<L: Log> Core<L> {
         definition.typed = moved.typed;
         if moved.cut_back {
             // Under the old name there is no such table any more.
-            self.actions.push(Action::AskEngine { table: to.clone() });
+            self.ask_engine(new);
         }
         if self.unfinished.get(from).copied().unwrap_or(false) || self.is_asked(from) {
             self.reread(to, true, "it was renamed while its snapshot was being taken");
@@ -248,28 +265,38 @@ impl<L: Log> Core<L> {
 
     /// Records what a statement does to rows that were logged under a schema that is still asked for.
     fn note_fate(&mut self, table: usize, ops: &AlterOps) {
-        let pending = self.waiting.pending.iter_mut().chain(&mut self.group.pending);
-        for pending in pending.filter(|pending| pending.table == table) {
-            pending.fate = pending.fate.max(Fate::Altered);
+        self.meet_pending(table, |pending| {
+            let (mut fate, mut lost) = (Fate::Altered, Vec::new());
             for place in &pending.unknown {
                 let Some(column) = pending.seen.columns.get(usize::from(*place)) else { continue };
                 if touched(ops, &column.name) == Touched::Not || pending.lost.contains(place) {
                     continue;
                 }
                 if is_dropped(ops, &column.name) {
-                    pending.lost.push(*place);
+                    lost.push(*place);
                 } else {
-                    pending.fate = pending.fate.max(Fate::Retyped);
+                    fate = Fate::Retyped;
                 }
             }
-        }
+            (fate, lost)
+        });
     }
 
     fn set_fate(&mut self, table: usize, fate: Fate) {
-        let pending = self.waiting.pending.iter_mut().chain(&mut self.group.pending);
-        for pending in pending.filter(|pending| pending.table == table) {
-            pending.fate = pending.fate.max(fate);
+        self.meet_pending(table, |_| (fate, Vec::new()));
+    }
+
+    /// What a statement does to the pending ids of a table. To those of earlier groups it does so once its own group commits.
+    fn meet_pending(&mut self, table: usize, met: impl Fn(&Pending) -> (Fate, Vec<u16>)) {
+        for pending in self.group.pending.iter_mut().filter(|pending| pending.table == table) {
+            let (fate, lost) = met(pending);
+            pending.meet(fate, &lost);
         }
+        let earlier = self.waiting.pending.iter().filter(|pending| pending.table == table);
+        self.group.fates.extend(earlier.map(|pending| {
+            let (fate, lost) = met(pending);
+            FateChange { id: pending.id, fate, lost }
+        }));
     }
 
     /// Whether the table is to be read again and its read has not begun.

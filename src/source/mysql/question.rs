@@ -62,12 +62,17 @@ pub async fn definition(
     Ok(Some(Definition { schema, end }))
 }
 
-/// Whether the table's engine takes changes back; `None`: there is no such table.
+/// Whether the table's engine takes changes back (`None`: there is no such table), and where the binlog ended after that.
 ///
 /// # Errors
 /// A classified [`Failure`].
-pub async fn is_transactional(conn: &mut Conn, table: &TableName) -> Result<Option<bool>, Failure> {
-    schema::engine_is_transactional(conn, table).await
+pub async fn is_transactional(
+    conn: &mut Conn,
+    server: &ServerInfo,
+    table: &TableName,
+) -> Result<(Option<bool>, FilePos), Failure> {
+    let transactional = schema::engine_is_transactional(conn, table).await?;
+    Ok((transactional, binlog_end(conn, server).await?))
 }
 
 /// Ends a connection for questions.

@@ -9,7 +9,8 @@
 //! - MySQL: `LOCK TABLES t READ` for a moment; position, description and a view on a second connection are taken under it.
 //! - A storage engine without transactions, on both: the lock stays until the last row.
 //!
-//! A lock that is not had within seconds lets the stream go on, and the read is tried again later.
+//! Before the stream pauses these locks are tried: a table that another session has locked is tried again later, and the stream goes
+//! on. A lock that is lost between the two lets the stream go on after a second.
 
 use std::sync::Arc;
 
@@ -62,6 +63,8 @@ async fn read_in(context: &Context, slot: &mut Slot, progress: &mut TableProgres
         entry.estimated_rows = estimate.rows;
     });
     let transactional = schema::is_transactional(&mut slot.control, &table).await?;
+    // The stream does not wait for a table that another session has locked.
+    could_lock(slot, &table, server.flavour, transactional).await?;
     let Paused { at, exact } = context.ingest.pause().await?;
     let at = FilePos { file: at.file, pos: at.pos };
     // An error drops `exact`, which lets the stream go on.
@@ -136,6 +139,15 @@ impl Drop for Pieces {
             drop(last_word.send(Err(Failure::retry("the read broke off"))));
         }
     }
+}
+
+/// Whether the locks that [`pin`] takes can be had now. They are given back at once.
+async fn could_lock(slot: &mut Slot, table: &TableName, flavour: Flavour, transactional: bool) -> Result<(), Failure> {
+    if transactional && flavour == Flavour::MariaDb {
+        return touch(&mut slot.control, table).await;
+    }
+    consistency::lock_table(&mut slot.control, table).await?;
+    consistency::unlock_tables(&mut slot.control).await
 }
 
 /// Pins a view of the table on the slot's reader together with its position; `None` when there is no such table.

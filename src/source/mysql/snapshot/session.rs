@@ -11,9 +11,9 @@ use crate::error::Failure;
 use crate::source::mysql::connect;
 use crate::source::mysql::schema::{Flavour, query_failure};
 
-/// Seconds to wait for a metadata lock. While `LOCK TABLES` waits, writers of the table queue up behind it; so a few
-/// seconds, and another try later.
-const LOCK_WAIT_SECONDS: u32 = 3;
+/// Seconds to wait for a metadata lock: the least that the servers take. While `LOCK TABLES` waits, writers of the table queue up
+/// after it, and a read of a whole table may make the stream wait as long. Another try follows.
+const LOCK_WAIT_SECONDS: u32 = 1;
 
 /// What the snapshot needs to know of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,181 @@
+//! What waits for the time, for the stream or for the log, and what is decided when no answer comes in time.
+
+use tracing::{info, warn};
+
+use super::{Action, Core};
+use crate::codec::catalog::SchemaRecord;
+use crate::codec::stored::{REREAD, SCHEMA, TYPES, encode};
+use crate::error::Failure;
+use crate::ingest::ledger::Log;
+use crate::ingest::pending::{Decided, Early, Fate, Pending};
+use crate::ingest::state::Reread;
+use crate::model::{FilePos, TableSchema};
+
+/// Records to be stored at once.
+pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl<L: Log> Core<L> {
+    /// Looks at what waits for the time, for the stream or for the log. Between groups only; the driver calls it when the stream has
+    /// moved, and now and then while rows wait for an answer.
+    ///
+    /// # Errors
+    /// When a record cannot be stored or the log is out of service.
+    pub fn look(&mut self) -> Result<(), Failure> {
+        self.look_at_answers()?;
+        self.look_at_early()?;
+        self.look_at_engines()?;
+        self.look_at_deadlines()?;
+        self.commit_here()?;
+        let log = self.ledger.log();
+        let (durable, is_full) = (log.durable(), log.is_full());
+        let is_due = |decided: &Decided| decided.lsn <= durable || (is_full && decided.rows <= durable);
+        let due: Vec<Decided> = self.waiting.decided.extract_if(.., |decided| is_due(decided)).collect();
+        for decided in due {
+            // The log takes no frame before delivery goes on, and delivery waits for this. So the re-read goes with it.
+            let with_reread = decided.lsn > durable;
+            let records = self.records_of(decided, with_reread)?;
+            self.actions.push(Action::Store(records));
+        }
+        Ok(())
+    }
+
+    /// A decision as it is stored.
+    fn records_of(&self, decided: Decided, with_reread: bool) -> Result<Records, Failure> {
+        let Decided { mut records, mut rereads, types, .. } = decided;
+        if with_reread {
+            records.append(&mut rereads);
+        }
+        if let Some((table, typed)) = types
+            && let table = self.tables.at(table)
+            && table.definition.typed == typed
+            && !typed.is_empty()
+        {
+            records.push((TYPES.of_table(&table.name), encode(&typed)?));
+        }
+        Ok(records)
+    }
+
+    /// What has to be decided while the stream is not at a boundary, or stands still: records to be stored at once, beside the
+    /// groups. Delivery may be waiting for them, and a full log for delivery. Also inside a group, of which it changes nothing.
+    ///
+    /// # Errors
+    /// When a record cannot be stored.
+    pub fn decide_beside(&mut self) -> Result<Vec<Records>, Failure> {
+        let durable = self.ledger.log().durable();
+        let mut stores = Vec::new();
+        let due: Vec<Decided> = self.waiting.decided.extract_if(.., |decided| decided.rows <= durable).collect();
+        for decided in due {
+            stores.push(self.records_of(decided, true)?);
+        }
+        let (now, wait) = (self.now, self.settings.describe_wait);
+        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait && pending.lsn <= durable;
+        for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
+            let why = no_answer(wait);
+            if pending.fate == Fate::Gone {
+                let record = SchemaRecord::Known(TableSchema::clone(&pending.seen));
+                stores.push(vec![(SCHEMA.of_number(pending.id.0), encode(&record)?)]);
+                continue;
+            }
+            let record = self.left_out_record(&pending, &why);
+            let reread = Reread { table: pending.seen.name.clone(), replace: true, why };
+            stores.push(vec![
+                (SCHEMA.of_number(pending.id.0), encode(&record)?),
+                (REREAD.of_table(&reread.table), encode(&reread)?),
+            ]);
+            self.waiting.overdue.push(pending);
+        }
+        Ok(stores)
+    }
+
+    /// Adopts descriptions whose place the stream has reached.
+    fn look_at_early(&mut self) -> Result<(), Failure> {
+        let mut index = 0;
+        while let Some(early) = self.waiting.early.get(index) {
+            let same = self.definition(early.table).revision == early.revision;
+            let unsettled = self.definition(early.table).is_unsettled();
+            if same && !self.ledger.reaches(&early.end)? {
+                index += 1;
+                continue;
+            }
+            let Early { table, found, .. } = self.waiting.early.swap_remove(index);
+            if !same {
+                if unsettled {
+                    self.ask_once(table);
+                }
+                continue;
+            }
+            if self.allows(table, &found) {
+                let origin = self.ledger.origin(self.wall);
+                self.redefine(table).key_unknown = false;
+                self.adopt(table, found, &origin)?;
+                self.commit_here()?;
+            } else {
+                info!(table = %found.name, "the server describes another definition than the stream has come to");
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_deadlines(&mut self) -> Result<(), Failure> {
+        let (now, wait) = (self.now, self.settings.describe_wait);
+        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait;
+        // These are decided already.
+        for pending in std::mem::take(&mut self.waiting.overdue) {
+            self.unanswered(pending, &no_answer(wait))?;
+        }
+        for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
+            if pending.answer.is_some() {
+                self.complete_early(pending)?;
+            } else {
+                self.unanswered(pending, &no_answer(wait))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides a pending id without an answer. Of a table that is gone none can come, and its rows may be in the copy of a table that it
+    /// was renamed to: they stay, as the binlog has them.
+    pub(super) fn unanswered(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
+        if pending.fate != Fate::Gone {
+            return self.leave_out(pending, why);
+        }
+        let at = self.ledger.position();
+        self.complete(pending, None, None, &FilePos { file: at.file, pos: at.pos })
+    }
+
+    /// Decides that a pending id cannot be known: its rows are left out, and the table is read again.
+    pub(super) fn leave_out(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
+        let record = self.left_out_record(&pending, why);
+        let Pending { id, table, seen, before, lsn, .. } = pending;
+        warn!(table = %seen.name, %why, "rows of a table are left out, and it is read again");
+        // Stored once the doubt is durable: a crash between them would leave the rows out, and nothing would bring them again.
+        self.group.decided.push((SCHEMA.of_number(id.0), encode(&record)?));
+        self.group.decided_rows = self.group.decided_rows.max(lsn);
+        let before = self.waiting.not_left_out(before);
+        self.waiting.leave_out(id, before.clone());
+        let definition = self.redefine(table);
+        if definition.current.as_ref().is_some_and(|current| current.id == id) {
+            definition.current = before;
+            definition.steps.clear();
+            definition.reread = true;
+        }
+        definition.left_out = true;
+        let origin = self.ledger.origin(self.wall);
+        if !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
+            self.doubt(table, why, &origin)?;
+        }
+        Ok(())
+    }
+
+    fn left_out_record(&self, pending: &Pending, why: &str) -> SchemaRecord {
+        SchemaRecord::LeftOut {
+            seen: TableSchema::clone(&pending.seen),
+            before: self.waiting.not_left_out(pending.before.clone()).map(|before| before.id),
+            reason: why.to_owned(),
+        }
+    }
+}
+
+fn no_answer(wait: u64) -> String {
+    format!("the server did not say within {wait} ms how the table is defined (source.describe_wait)")
+}
