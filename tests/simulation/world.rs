@@ -28,6 +28,8 @@ use super::workload::{Clients, Habits};
 const DESCRIBE_WAIT: u64 = 2_000;
 /// Steps after which a history that nothing disturbs any more has to be at rest.
 const REST: usize = 4_000;
+/// Milliseconds of such a step. A log that is full may have to wait for one answer after another.
+const REST_STEP: u64 = 10;
 
 /// What may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,7 +319,7 @@ impl World {
         self.refused = 0;
         let mut left = None;
         for _ in 0..REST {
-            self.now += 1;
+            self.now += REST_STEP;
             if self.daemon.is_none() {
                 self.start()?;
             }
