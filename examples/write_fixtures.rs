@@ -1,6 +1,9 @@
-//! Writes the fixtures of the formats that this version writes: a small log as a daemon leaves it that was stopped in
-//! the middle of a delivery, and the SQLite target of that delivery. A fixture is written once: one that is there
-//! already stays.
+//! Writes the fixtures of the formats that this version writes: a small log in which a delivery was stopped in the
+//! middle, and the SQLite target of that delivery. A fixture is written once: one that is there already stays.
+//!
+//! No daemon wrote the log: it has every kind of frame, of both kinds of server. Its state fits the frames, so that a
+//! daemon continues from it: the position is after the last of them, the counters are their rows, and each table has
+//! the schema of its last ones.
 //!
 //! `cargo run --example write_fixtures`; `docs/formats.md` says when. `tests/stored_format` opens what it writes. What is
 //! delivered before the stop is the same in the fixtures of every format: a target of one format is continued from the log
@@ -15,6 +18,7 @@
     reason = "a tool for maintainers: it stops at the first thing that is wrong, with its place"
 )]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,14 +30,16 @@ use replicator::codec::frame::{
     Audience, CheckHeader, FrameHeader, KeyRange, Mark, RowOp, RowsHeader, Section, TableChange, encode_header,
 };
 use replicator::codec::row_image::ImageWriter;
-use replicator::codec::stored::{self, Entry, LOG_FORMAT};
+use replicator::codec::stored::{self, Entry, LOG_FORMAT, LogFormat, SourceLsn, StoredPosition};
 use replicator::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions, TableRule};
-use replicator::deliver::{Delivery, Goal, Wiring};
+use replicator::deliver::{Delivery, Goal, RoundBounds, TableAtSink, Wiring};
+use replicator::ingest::Counts;
 use replicator::model::{
-    BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, SchemaId,
-    SourcePlace, TableName, TableSchema,
+    BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, RowCounts, SchemaId,
+    SinkRows, SourcePlace, TableName, TableSchema,
 };
 use replicator::sink::sqlite::{self, SqliteSink};
+use replicator::source::mysql::snapshot::{Backfill, Stage, TableProgress};
 use replicator::telemetry::SinkLive;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +47,12 @@ use wal::{Appender, GroupEnd, Lsn, Options, Wal};
 
 /// The least that a log may have.
 const MAX_SIZE: u64 = 16 << 20;
+/// Rows of the first read of `users`.
+const SNAPSHOT_ROWS: u64 = 3;
+/// The LSN of the mark that ends it.
+const SNAPSHOT_END: u64 = 4;
+/// The last LSN that `other` has: with it, the end of a group.
+const TO_OTHER: u64 = 5;
 
 /// The schemas of the log.
 mod schema {
@@ -120,10 +132,22 @@ fn schemas() -> Vec<(u32, SchemaRecord)> {
     ]
 }
 
+fn schema_of(id: u32) -> TableSchema {
+    let (_, record) = schemas().into_iter().find(|(other, _)| *other == id).unwrap();
+    record.schema().clone()
+}
+
 /// The log under way: frames of every kind, one transaction after another.
 struct Frames {
     appender: Appender,
     committed: u64,
+    /// Row changes of each table.
+    rows: BTreeMap<TableName, u64>,
+}
+
+/// The offset in the binlog after a transaction.
+fn offset(number: u64) -> u64 {
+    1000 + number
 }
 
 impl Frames {
@@ -136,7 +160,7 @@ impl Frames {
             }
             _ => Gtid::MariaDb { domain: 3, server: 70_000, sequence: number },
         };
-        let place = SourcePlace::MySql(BinlogPlace { file_number: 3, pos: 1000 + number, gtid });
+        let place = SourcePlace::MySql(BinlogPlace { file_number: 3, pos: offset(number), gtid });
         Origin { commit_micros: 1_795_251_600_000_000 + i64::try_from(number).unwrap(), place }
     }
 
@@ -168,6 +192,7 @@ impl Frames {
             let images = images(*id, rows);
             let bytes = images.len().try_into().unwrap();
             let changes = u32::try_from(rows.len()).unwrap() / op.images_per_row();
+            *self.rows.entry(schema_of(*id).name).or_default() += u64::from(changes);
             headers.push(Section { schema: SchemaId(*id), op: *op, rows: changes, bytes });
             body.extend(images);
         }
@@ -178,8 +203,7 @@ impl Frames {
 
 /// The images of rows in text; `~` is NULL.
 fn images(id: u32, rows: &[&[&str]]) -> Vec<u8> {
-    let (_, record) = schemas().into_iter().find(|(other, _)| *other == id).unwrap();
-    let writer = ImageWriter::new(record.schema()).unwrap();
+    let writer = ImageWriter::new(&schema_of(id)).unwrap();
     let mut body = Vec::new();
     for row in rows {
         let mut builder = writer.row(&mut body);
@@ -198,16 +222,14 @@ async fn fill(directory: &Path, target: &Path) {
     for cursor in ["local", "fresh", "other", "gone"] {
         wal.create_cursor(cursor, Lsn::ZERO).await.unwrap();
     }
-    let mut log = Frames { appender, committed: 1 };
+    let mut log = Frames { appender, committed: 1, rows: BTreeMap::new() };
     rows_and_definitions(&mut log);
     log.appender.flush_durable().await.unwrap();
     deliver(&wal, target).await;
     frames_for_some_and_for_all(&mut log);
     log.appender.flush_durable().await.unwrap();
-
-    let bounds = record(&stored::SINK_ROUND, "round");
-    let state = vec![(stored::SINK_ROUND.of_sink("other"), Some(bounds))];
-    wal.ack("other", Lsn::new(5), b"a token", state).await.unwrap();
+    wal.put_state(state_of_the_end(&log)).await.unwrap();
+    wal.ack("other", Lsn::new(TO_OTHER), b"a token", state_of_other()).await.unwrap();
     wal.detach_cursor("gone").await.unwrap();
     wal.shutdown().await.unwrap();
 }
@@ -222,7 +244,7 @@ fn rows_and_definitions(log: &mut Frames) {
     log.create("users", USERS);
     log.mark(Mark::SnapshotBegun { table: table("users"), whole: true });
     log.rows(all(), &[(USERS, Snapshot, &[&["1", "ann"], &["2", "~"], &["3", "eve"]])], ends);
-    log.mark(Mark::SnapshotFinished { table: table("users"), rows: 3 });
+    log.mark(Mark::SnapshotFinished { table: table("users"), rows: SNAPSHOT_ROWS });
     log.create("items", ITEMS);
     log.rows(all(), &[(ITEMS, Insert, &[&["1", "pen"], &["2", "cup"]])], GroupEnd::More);
     let sections: [(u32, RowOp, &[&[&str]]); 2] =
@@ -283,29 +305,81 @@ fn frames_for_some_and_for_all(log: &mut Frames) {
     log.rows(all(), &[(PENDING, Insert, &[&["1", "waits"]])], ends);
 }
 
-/// What is stored beside the frames.
-fn state() -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+type State = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// What is stored beside the frames, before them.
+fn state() -> State {
     let users = table("users");
+
     let mut state = vec![
-        (stored::FORMAT.key().to_vec(), record(&stored::FORMAT, &LOG_FORMAT.to_string())),
-        (stored::SOURCE_POSITION.key().to_vec(), record(&stored::SOURCE_POSITION, "mysql")),
-        (stored::SOURCE_LSN.key().to_vec(), record(&stored::SOURCE_LSN, "small")),
-        (stored::TABLE.of_table(&users), record(&stored::TABLE, "known")),
-        (stored::TABLE.of_table(&table("orders")), record(&stored::TABLE, "not_known")),
-        (stored::TYPES.of_table(&users), record(&stored::TYPES, "described")),
-        (stored::COUNT.of_table(&users), record(&stored::COUNT, "counted")),
-        (stored::COUNT.of_table(&table("items")), record(&stored::COUNT, "new")),
-        (stored::REREAD.of_table(&users), record(&stored::REREAD, "replaces")),
-        (stored::SNAPSHOT.of_table(&users), record(&stored::SNAPSHOT, "done")),
-        (stored::SINK_START.of_sink("local"), record(&stored::SINK_START, "first")),
-        (stored::SINK_START.of_sink("fresh"), record(&stored::SINK_START, "first")),
-        (stored::SINK_START.of_sink("other"), record(&stored::SINK_START, "first")),
-        (stored::SINK_ROWS.of_sink_table("other", &users), record(&stored::SINK_ROWS, "whole")),
+        (stored::FORMAT.key().to_vec(), Some(encoded(&LogFormat(LOG_FORMAT)))),
+        (stored::TYPES.of_table(&users), Some(record(&stored::TYPES, "described"))),
+        (stored::REREAD.of_table(&users), Some(record(&stored::REREAD, "replaces"))),
     ];
-    for (id, record) in schemas() {
-        state.push((stored::SCHEMA.of_number(id), stored::encode(&record).unwrap()));
+    for sink in ["local", "fresh", "other"] {
+        state.push((stored::SINK_START.of_sink(sink), Some(record(&stored::SINK_START, "first"))));
     }
-    state.into_iter().map(|(key, value)| (key, Some(value))).collect()
+    for (id, record) in schemas() {
+        state.push((stored::SCHEMA.of_number(id), Some(encoded(&record))));
+    }
+    state
+}
+
+/// What is stored with the last frame.
+fn state_of_the_end(log: &Frames) -> State {
+    let StoredPosition::MySql(mut position) = stored::decode(&record(&stored::SOURCE_POSITION, "mysql")).unwrap();
+    position.pos = offset(log.committed);
+    let ended = log.appender.next_lsn().prev();
+    let read = TableProgress {
+        stage: Stage::Done,
+        rows: SNAPSHOT_ROWS,
+        ..TableProgress::new(Backfill::whole(table("users")))
+    };
+    let (read_key, read) = read.entry().unwrap();
+    let mut state = vec![
+        (stored::SOURCE_POSITION.key().to_vec(), Some(encoded(&StoredPosition::MySql(position)))),
+        (stored::SOURCE_LSN.key().to_vec(), Some(encoded(&SourceLsn(ended)))),
+        (read_key, Some(read)),
+    ];
+    for (table, appended) in &log.rows {
+        // A row of the snapshot that the stream had replaced.
+        let filtered = u64::from(table.table == "users");
+        let counts = Counts { read: appended + filtered, appended: *appended, filtered, left_out: 0 };
+        state.push((stored::COUNT.of_table(table), Some(encoded(&counts))));
+    }
+    for id in [schema::USERS, schema::ITEMS_WIDER, schema::EVENTS, schema::NOTES, schema::PENDING] {
+        state.push((stored::TABLE.of_table(&schema_of(id).name), Some(table_record(id))));
+    }
+    state
+}
+
+/// What is stored with the cursor of `other`, which has the rows of the snapshot.
+fn state_of_other() -> State {
+    let sink = RowCounts { taken: SNAPSHOT_ROWS, acknowledged: SNAPSHOT_ROWS, ..RowCounts::default() };
+    let rows = SinkRows { delivered: SNAPSHOT_ROWS, sink, ..SinkRows::default() };
+    let users = TableAtSink { rows, whole_since: Some(Lsn::new(SNAPSHOT_END)), reading: None, doubt: None };
+    let round = RoundBounds { start: Lsn::new(TO_OTHER), end: Lsn::new(TO_OTHER + 2) };
+    vec![
+        (stored::SINK_ROWS.of_sink_table("other", &table("users")), Some(encoded(&users))),
+        (stored::SINK_ROUND.of_sink("other"), Some(encoded(&round))),
+    ]
+}
+
+fn encoded<T: stored::Record>(record: &T) -> Vec<u8> {
+    stored::encode(record).unwrap()
+}
+
+/// The record of a table that has a schema and no more to say: the committed example, with the schema's id. Its type is
+/// known to `ingest` alone.
+fn table_record(id: u32) -> Vec<u8> {
+    let mut bytes = record(&stored::TABLE, "known");
+    assert_eq!(
+        bytes.get(..3),
+        Some(&[stored::TABLE.version, 1, 1][..]),
+        "the schema's id is elsewhere in this version"
+    );
+    bytes[2] = id.try_into().unwrap();
+    bytes
 }
 
 /// The committed bytes of a record's example, from the file that the record's own test holds.

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The long kills: every kill test of both servers and both sinks by itself, with DRILL_KILLS (200) kills. What became of each stands
-# in a table at the end; one that fails fails the drill, after the others have run.
+# The long kills: every kill test of both servers and both sinks by itself, with DRILL_KILLS (200) kills, under every row metadata of
+# DRILL_METADATA ("full default"; the default of MariaDB is NO_LOG, that of MySQL MINIMAL). The result of each is in a table at the
+# end; one that fails fails the drill, after the others have run. The result is `refused`, which is no failure, where the daemon does
+# not start because the server logs its default of row metadata: nothing was killed there.
 #
 # The seeds in the table make the same moments and the same writers again:
-#   REPLICATOR_KILL_SEED=K REPLICATOR_SEED=W scripts/drill.sh NAME
+#   REPLICATOR_KILL_SEED=K REPLICATOR_SEED=W DRILL_METADATA=M scripts/drill.sh NAME
 #
 # usage: scripts/drill.sh [NAME...]    only the tests whose path contains every NAME
 set -euo pipefail
@@ -11,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kills=${DRILL_KILLS:-200}
 export REPLICATOR_KILLS=$kills REPLICATOR_CLICKHOUSE_KILLS=$kills
+read -ra metadata_of_all <<<"${DRILL_METADATA:-full default}"
 logs=target/drill
 mkdir -p "$logs"
 
@@ -26,26 +29,40 @@ seed() {
     sed -n "s/.*\b$1=\([0-9]*\).*/\1/p" "$2" | tail -n 1
 }
 
+# Whether the daemon of this run did not take the server, whose row metadata is its default.
+refused() {
+    [ "$1" = default ] && grep -qF "the source's binlog cannot be used: binlog_row_metadata is \"" "$2"
+}
+
 rows=()
 failed=0
-for number in "${!tests[@]}"; do
-    test=${tests[$number]}
-    log=$logs/${test//::/.}.log
-    echo "drill: $((number + 1)) of ${#tests[@]}: $test" >&2
-    start=$SECONDS
-    result=passed
-    if ! cargo nextest run --locked --profile drill --no-capture -E "test(=$test)" >"$log" 2>&1 </dev/null; then
-        result=FAILED
-        failed=$((failed + 1))
-        tail -n 40 "$log" >&2
-    fi
-    rows+=("$(printf '%-96s %5s  %-6s %7s  %s %s' "$test" "$kills" "$result" "$((SECONDS - start))" \
-        "$(seed REPLICATOR_KILL_SEED "$log")" "$(seed REPLICATOR_SEED "$log")")")
+number=0
+total=$((${#tests[@]} * ${#metadata_of_all[@]}))
+for test in "${tests[@]}"; do
+    for metadata in "${metadata_of_all[@]}"; do
+        number=$((number + 1))
+        log=$logs/${test//::/.}.$metadata.log
+        echo "drill: $number of $total: $test, metadata $metadata" >&2
+        start=$SECONDS
+        result=passed
+        if ! REPLICATOR_ROW_METADATA=$metadata \
+            cargo nextest run --locked --profile drill --no-capture -E "test(=$test)" >"$log" 2>&1 </dev/null; then
+            if refused "$metadata" "$log"; then
+                result=refused
+            else
+                result=FAILED
+                failed=$((failed + 1))
+                tail -n 40 "$log" >&2
+            fi
+        fi
+        rows+=("$(printf '%-96s %-8s %5s  %-7s %7s  %s %s' "$test" "$metadata" "$kills" "$result" "$((SECONDS - start))" \
+            "$(seed REPLICATOR_KILL_SEED "$log")" "$(seed REPLICATOR_SEED "$log")")")
+    done
 done
 
-printf '%-96s %5s  %-6s %7s  %s\n' test kills result seconds 'REPLICATOR_KILL_SEED REPLICATOR_SEED'
+printf '%-96s %-8s %5s  %-7s %7s  %s\n' test metadata kills result seconds 'REPLICATOR_KILL_SEED REPLICATOR_SEED'
 printf '%s\n' "${rows[@]}"
 if [ "$failed" -gt 0 ]; then
-    echo "drill: $failed of ${#tests[@]} tests failed; their output is in $logs" >&2
+    echo "drill: $failed of $total runs failed; their output is in $logs" >&2
     exit 1
 fi

@@ -1,6 +1,7 @@
 //! Kill it anywhere: signal 9 at random moments of snapshot and stream, then the same content, no gap and no duplicate.
 //!
-//! `REPLICATOR_KILLS` says how many kills (50 unless it does), `REPLICATOR_KILL_SEED` which moments.
+//! `REPLICATOR_KILLS` says how many kills (50 unless it does), `REPLICATOR_KILL_SEED` which moments,
+//! `REPLICATOR_ROW_METADATA` which row metadata the servers log.
 
 use std::env;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use crate::support::history::assert_history;
 use crate::support::sandbox::{DATABASE, Sandbox};
+use crate::support::server::{Kind, Server, ServerOptions};
 use crate::support::workload::{Shape, Workload};
 
 const KILLS: u32 = 50;
@@ -23,6 +25,10 @@ fn seeded() -> StdRng {
     let seed = env::var("REPLICATOR_KILL_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     eprintln!("kills: REPLICATOR_KILL_SEED={seed}");
     StdRng::seed_from_u64(seed)
+}
+
+async fn server(kind: Kind) -> Server {
+    ServerOptions::new(kind).with_row_metadata_of_environment().start().await
 }
 
 /// Starts and kills the daemon at random moments while the workload writes; the last one is left to catch up.
@@ -47,7 +53,7 @@ async fn kill_again_and_again(sandbox: &Sandbox, workload: &Workload) {
 
 both_servers! {
     async fn a_mirror_is_equal_after_kills_at_random_moments(kind: Kind) {
-        let mut sandbox = Sandbox::new(kind).await;
+        let mut sandbox = Sandbox::on(server(kind).await).await;
         sandbox.set("/source/snapshot", json!({ "chunk_rows": 500, "parallel": 2 }));
         let workload = Workload::new(DATABASE).with_ddl();
         workload.create(&sandbox.server, 3000).await;
@@ -58,7 +64,7 @@ both_servers! {
     }
 
     async fn a_history_has_no_gap_and_no_duplicate_after_kills_at_random_moments(kind: Kind) {
-        let mut sandbox = Sandbox::new(kind).await;
+        let mut sandbox = Sandbox::on(server(kind).await).await;
         sandbox.set("/sinks/0/mode", json!("history"));
         sandbox.set("/source/snapshot", json!({ "chunk_rows": 500, "parallel": 2 }));
         let keyed: Vec<Shape> = Shape::ALL.iter().copied().filter(|shape| shape.has_primary_key()).collect();

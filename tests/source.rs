@@ -11,6 +11,7 @@ use replicator::source::mysql::server::ServerInfo;
 use replicator::source::mysql::start::StartPoint;
 use replicator::source::mysql::{connect, preflight, start};
 
+use crate::support::sandbox::Sandbox;
 use crate::support::server::{Kind, PASSWORD, Server, ServerOptions, USER};
 
 fn globs(glob: &str) -> GlobSet {
@@ -241,6 +242,16 @@ both_servers! {
         assert!(mend("binlog_row_image").contains("binlog_row_image"));
         assert!(mend("privilege REPLICATION SLAVE").starts_with("GRANT REPLICATION SLAVE ON *.* TO"));
         assert!(mend("server ids").contains("source.server_id"));
+    }
+
+    async fn the_daemon_refuses_a_server_with_its_own_default_of_row_metadata(kind: Kind) {
+        let server = ServerOptions::new(kind).with_minimal_row_metadata().start().await;
+        let sandbox = Sandbox::on(server).await;
+        let output = sandbox.run(&["start", "--once"]);
+        assert_eq!(output.status.code(), Some(1));
+        let printed = String::from_utf8_lossy(&output.stderr);
+        // scripts/drill.sh knows it by these words.
+        assert!(printed.contains("the source's binlog cannot be used: binlog_row_metadata is \""), "{printed}");
     }
 
     async fn a_wrong_password_is_an_error_that_names_its_setting_and_not_its_value(kind: Kind) {

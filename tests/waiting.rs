@@ -182,6 +182,29 @@ both_servers! {
         assert_whole(&sandbox, 3).await;
     }
 
+    async fn rows_after_two_definitions_that_were_left_out_are_copied(kind: Kind) {
+        let (sandbox, _proxy) = sandbox(kind).await;
+        run(&sandbox, "CREATE TABLE t (v INT); INSERT INTO t VALUES (1), (2), (2)").await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+
+        let mut locks = Locks::write(&sandbox.server, DATABASE, &["t"]).await;
+        locks.exec("ALTER TABLE t ADD b INT; INSERT INTO t VALUES (3, 3)").await;
+        locks.exec("ALTER TABLE t ADD c INT; INSERT INTO t VALUES (4, 4, 4)").await;
+        daemon.wait_until("the status says that t is to be read", |status| is_to_be_read(status, "t")).await;
+        // As after the first of the two.
+        locks.exec("ALTER TABLE t DROP c; INSERT INTO t VALUES (5, 5)").await;
+        others_go_on(&sandbox, &mut daemon).await;
+        locks.release().await;
+        run(&sandbox, "INSERT INTO t VALUES (6, 6); UPDATE t SET b = 7 WHERE v = 2; DELETE FROM t WHERE v = 4").await;
+        sandbox.caught_up(&mut daemon).await;
+        run(&sandbox, "INSERT INTO t VALUES (8, 8)").await;
+        sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+
+        assert_whole(&sandbox, 3).await;
+    }
+
     async fn changes_that_wait_for_readers_of_their_tables_hold_up_no_other(kind: Kind) {
         let (sandbox, proxy) = sandbox(kind).await;
         create(&sandbox).await;

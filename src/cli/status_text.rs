@@ -168,11 +168,12 @@ fn sinks(status: &Status, lines: &mut Vec<String>) {
 /// A column of the tables: its heading, and a table's rows at all sinks together.
 type Seldom = (&'static str, fn(&TableStatus) -> u64);
 
-const SELDOM: [Seldom; 5] = [
+const SELDOM: [Seldom; 6] = [
     ("left out", |table| table.left_out),
     ("skipped", |table| table.skipped.values().sum()),
     ("left out at sinks", |table| table.sinks.values().map(|rows| rows.left_out).sum()),
     ("for other sinks", |table| table.sinks.values().map(|rows| rows.not_theirs).sum()),
+    ("counted as sent", |table| table.sinks.values().map(|rows| rows.sent).sum()),
     ("unmatched", |table| table.sinks.values().map(|rows| rows.unmatched).sum()),
 ];
 
@@ -240,7 +241,7 @@ mod tests {
         let waiting = json!({"table": "d.t", "schema": 3, "lsn": 9, "since": "2026-01-01T00:00:00.000Z"});
         let rows = json!({
             "delivered": 2, "taken": 1, "acknowledged": 1, "netted": 0, "split": 0, "unmatched": 0, "left_out": 4,
-            "not_theirs": 0, "recovered": 0, "doubt": "2 is not 1",
+            "not_theirs": 0, "recovered": 0, "sent": 3, "doubt": "2 is not 1",
         });
         let text = render(&status(&json!({"waiting": waiting}), &json!({"sinks": {"s": rows}}))).join("\n");
         for line in [
@@ -249,7 +250,10 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
-        assert!(text.contains("left out at sinks") && !text.contains("unmatched"), "{text}");
+        assert!(
+            text.contains("left out at sinks") && text.contains("counted as sent") && !text.contains("unmatched"),
+            "{text}"
+        );
     }
 
     #[test]

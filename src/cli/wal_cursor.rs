@@ -7,7 +7,7 @@ use super::args::DropCursorArgs;
 use super::log_access;
 use super::output::Output;
 use crate::config::Plan;
-use crate::control::Request;
+use crate::control::{Request, forget_sink};
 use crate::error::Failure;
 
 pub(super) fn run(plan: &Plan, arguments: &DropCursorArgs) -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ pub(super) fn run(plan: &Plan, arguments: &DropCursorArgs) -> anyhow::Result<()>
 
 async fn drop_in_stopped(plan: &Plan, name: &str) -> anyhow::Result<()> {
     let (wal, _appender) = Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).context("cannot open the log")?;
-    let dropped = wal.drop_cursor(name).await;
+    let dropped = forget_sink(&wal, name).await;
     wal.shutdown().await.context("cannot close the log")?;
-    dropped.with_context(|| format!("cannot drop cursor \"{name}\""))
+    Ok(dropped?)
 }

@@ -116,14 +116,7 @@ impl Printer {
     fn frame(&mut self, frame: &FrameItem) -> anyhow::Result<bool> {
         if self.rows {
             // Rows come between frames, so frames are lines and no table.
-            return self.line(&format!(
-                "lsn {}  {}  {}  {}{}",
-                frame.lsn,
-                frame.committed,
-                frame.gtid,
-                content(frame)?,
-                if frame.ends_transaction { "" } else { "  (continues)" }
-            ));
+            return self.line(&frame_line(frame)?);
         }
         self.row(
             Section::Frames,
@@ -131,7 +124,7 @@ impl Printer {
                 frame.lsn.to_string(),
                 frame.committed.clone(),
                 frame.gtid.clone(),
-                format!("{} {}:{}", frame.source, frame.file_number, frame.pos),
+                place(frame),
                 frame.position.to_string(),
                 bytes(frame.bytes),
                 content(frame)?,
@@ -184,12 +177,14 @@ fn counts(table: &TableStatus) -> String {
             ("delivered", rows.delivered),
             ("taken", rows.taken),
             ("acknowledged", rows.acknowledged),
+            ("of these as sent", rows.sent),
             ("netted", rows.netted),
             ("split", rows.split),
             ("unmatched", rows.unmatched),
             ("skipped", skipped),
             ("left out", rows.left_out),
             ("not theirs", rows.not_theirs),
+            ("before it", rows.before),
             ("recovered", rows.recovered),
         ];
         let shown = named.iter().filter(|(_, rows)| *rows > 0).map(|(name, rows)| format!("{} {name}", count(*rows)));
@@ -209,6 +204,26 @@ fn standing(schema: &SchemaItem) -> String {
     };
     let reason = schema.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
     format!("{}{asked}{before}{reason}", schema.state.replace('_', " "))
+}
+
+/// The frame in a line of its own, with all that its row of the table has.
+fn frame_line(frame: &FrameItem) -> anyhow::Result<String> {
+    Ok(format!(
+        "lsn {}  {}  {}  {}  position {}  {}  {}{}",
+        frame.lsn,
+        frame.committed,
+        frame.gtid,
+        place(frame),
+        frame.position,
+        bytes(frame.bytes),
+        content(frame)?,
+        if frame.ends_transaction { "" } else { "  (continues)" }
+    ))
+}
+
+/// Where the frame comes from: the kind of its source, and the place there.
+fn place(frame: &FrameItem) -> String {
+    format!("{} {}:{}", frame.source, frame.file_number, frame.pos)
 }
 
 fn content(frame: &FrameItem) -> anyhow::Result<String> {
@@ -320,7 +335,12 @@ mod tests {
         let rows =
             SinkRowsStatus { delivered: 2, taken: 1, doubt: Some("2 and 1".into()), ..SinkRowsStatus::default() };
         table.sinks.insert("s".into(), rows);
+        let sent = SinkRowsStatus { acknowledged: 5, sent: 4, ..SinkRowsStatus::default() };
+        table.sinks.insert("t".into(), sent);
         table.skipped.insert("s".into(), 3);
-        assert_eq!(counts(&table), "s: 2 delivered, 1 taken, 3 skipped, in doubt: 2 and 1");
+        assert_eq!(
+            counts(&table),
+            "s: 2 delivered, 1 taken, 3 skipped, in doubt: 2 and 1; t: 5 acknowledged, 4 of these as sent"
+        );
     }
 }

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::protocol::{BackfillJob, BackfillTaken, MAX_REQUEST, Reply, Request};
 use super::socket::{SOCKET_FILE, SocketPath};
+use crate::codec::stored;
 use crate::error::Failure;
 use crate::inspect;
 use crate::telemetry::Reporter;
@@ -164,8 +165,18 @@ async fn drop_cursor(daemon: &Daemon, name: &str) -> Result<(), Failure> {
         return Err(Failure::fatal(format!("sink \"{name}\" is running: its cursor is in use"))
             .hint("take the sink out of the configuration and restart the daemon first"));
     }
+    forget_sink(&daemon.wal, name).await
+}
+
+/// Removes the cursor of a sink, and what is stored of the sink. A crash between the two leaves records of a sink without
+/// a cursor; they are removed when a sink of that name gets one.
+///
+/// # Errors
+/// Fatal, when the log has no such cursor, or is out of service.
+pub async fn forget_sink(wal: &wal::Wal, name: &str) -> Result<(), Failure> {
     let failed = |error| Failure::fatal(format!("cannot drop cursor \"{name}\"")).caused_by(error);
-    daemon.wal.drop_cursor(name).await.map_err(failed)
+    wal.drop_cursor(name).await.map_err(failed)?;
+    wal.put_state(stored::without_sink(&wal.reader(), name)?).await.map_err(failed)
 }
 
 async fn hand_over(daemon: &Daemon, jobs: Vec<BackfillJob>) -> Result<BackfillTaken, Failure> {

@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use wal::{Appender, Wal};
 
 use super::*;
+use crate::codec::stored::{SINK_ROUND, SINK_ROWS, SINK_START};
 use crate::error::Failure;
 use crate::inspect::tests::shop_log;
 use crate::inspect::{Query, Verdict};
+use crate::model::TableName;
 use crate::telemetry::{Live, Reporter, SinkLive, Status};
 
 /// A log with a control socket beside it.
@@ -129,12 +131,17 @@ async fn only_cursors_of_sinks_that_do_not_run_are_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let running = Running::start(directory.path()).await;
     running.wal.create_cursor("gone", wal::Lsn::ZERO).await.unwrap();
+    let rows = |sink| SINK_ROWS.of_sink_table(sink, &TableName::new("d", "t"));
+    let keys = [rows("gone"), SINK_START.of_sink("gone"), SINK_ROUND.of_sink("gone"), rows("gone2")];
+    running.wal.put_state(keys.clone().map(|key| (key, Some(vec![1]))).into()).await.unwrap();
     let names = |wal: &Wal| wal.cursors().into_iter().map(|cursor| cursor.name).collect::<Vec<_>>();
     let (_, refused) = running.ask(Request::DropCursor { name: "local".into() }).await;
     assert!(matches!(refused, Err(ClientError::Refused { .. })), "{refused:?}");
     assert_eq!(names(&running.wal), ["gone", "local"]);
     running.ask(Request::DropCursor { name: "gone".into() }).await.1.unwrap();
     assert_eq!(names(&running.wal), ["local"]);
+    let left = keys.map(|key| running.wal.reader().state(&key).unwrap().is_some());
+    assert_eq!(left, [false, false, false, true], "what is stored of the sink goes with its cursor");
     running.stop().await;
 }
 

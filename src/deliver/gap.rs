@@ -10,13 +10,12 @@ use wal::{Lsn, Reader};
 use super::followed;
 use super::tables::Tables;
 use super::tally::TableEvent;
+use super::walk::walk;
 use crate::codec::catalog::{Catalog, Resolved};
-use crate::codec::frame::{Frame, FrameError, FrameHeader};
+use crate::codec::frame::{Frame, FrameHeader};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName};
 use crate::sink::StoppedTable;
-
-const READ_BYTES: usize = 1 << 20;
 
 /// How the rows of a schema are counted.
 struct Counted {
@@ -42,26 +41,8 @@ impl Gap<'_> {
         reader: &Reader,
         (after, to): (Lsn, Lsn),
     ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
-        let damaged = |error| Failure::fatal("cannot read the log").caused_by(error);
         let (mut schemas, mut changed) = (HashMap::new(), BTreeSet::new());
-        let mut at = after;
-        while at < to {
-            let blocks = reader.read(at, READ_BYTES).map_err(damaged)?;
-            if blocks.is_empty() {
-                return Err(Failure::fatal(format!("the log ends at {at}, before lsn {to} that a sink has applied")));
-            }
-            for block in &blocks {
-                for frame in block.frames() {
-                    let frame =
-                        frame.map_err(|source| damaged(wal::Error::Damaged { block: block.first_lsn(), source }))?;
-                    if frame.lsn > at && frame.lsn <= to {
-                        let decoded = Frame::decode(frame.payload).map_err(|error| damaged_frame(frame.lsn, error))?;
-                        self.frame(frame.lsn, &decoded, &mut schemas, &mut changed)?;
-                        at = frame.lsn;
-                    }
-                }
-            }
-        }
+        walk(reader, (after, to), |lsn, frame| self.frame(lsn, frame, &mut schemas, &mut changed))?;
         self.tables.state(&changed)
     }
 
@@ -111,7 +92,8 @@ impl Gap<'_> {
             FrameHeader::Rows(_) | FrameHeader::Check(_) => None,
             FrameHeader::Mark { mark, .. } => Some(TableEvent::of_mark(mark, lsn)),
             FrameHeader::Change { change, .. } => {
-                TableEvent::of_change(change, followed(change, self.catalog)?.as_deref())
+                let reaching = followed(change, self.catalog)?;
+                TableEvent::of_change(change, reaching.as_deref(), self.catalog)?
             }
         };
         if let Some(event) = event {
@@ -119,9 +101,4 @@ impl Gap<'_> {
         }
         Ok(())
     }
-}
-
-/// A frame that cannot be decoded stops the sink.
-pub(super) fn damaged_frame(lsn: Lsn, error: FrameError) -> Failure {
-    Failure::fatal(format!("frame {lsn} of the log is damaged")).caused_by(error).hint("see replicator wal verify")
 }

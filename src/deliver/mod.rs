@@ -2,7 +2,9 @@
 //!
 //! - [`Delivery`] runs the loop: open, read, write, commit, acknowledge; retry, or stop with the error in `status`.
 //! - `resume` decides where a sink continues, from what its target says and what the log's cursor says. Pure.
+//! - `new_sink` is what the log holds of a sink before its first delivery.
 //! - `open` is what one opening of the sink works with; `gap` counts what the target applied without the log knowing.
+//! - `walk` reads frames for what they say, and not for a sink.
 //! - `take` gives one frame to the sink, or passes it over.
 //! - `pending` waits where a schema is not decided yet; [`followed`] says what of a change reaches the sink once it is.
 //! - `round` gathers what is written between two commits; `settle` commits and acknowledges it.
@@ -16,6 +18,7 @@
 mod doubt;
 mod followed;
 mod gap;
+mod new_sink;
 mod open;
 mod pending;
 mod resume;
@@ -25,12 +28,14 @@ mod settle;
 mod tables;
 mod take;
 mod tally;
+mod walk;
 
-pub use doubt::Doubt;
+pub use doubt::{Doubt, doubts};
 pub use followed::followed;
+pub use new_sink::state_of_new_sink;
 pub use open::{CursorStart, RoundBounds};
 pub use run::{Delivery, Goal, Wiring};
-pub use tables::{Reading, TableAtSink, doubts, tables_at};
+pub use tables::{Reading, TableAtSink, tables_at};
 
 #[cfg(test)]
 mod tests;

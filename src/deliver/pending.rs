@@ -10,9 +10,9 @@ use std::time::Duration;
 use tracing::{info, warn};
 use wal::{FrameRef, Lsn};
 
-use super::gap::damaged_frame;
 use super::open::Open;
 use super::run::{Delivery, Goal};
+use super::walk::damaged_frame;
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader, TableChange};
 use crate::error::Failure;
@@ -136,9 +136,9 @@ impl Delivery {
                 }
                 if source_ended.get_or_insert_with(tokio::time::Instant::now).elapsed() > self.patience {
                     let table = &seen.name;
-                    return Err(Failure::fatal(format!(
-                        "the source has ended without deciding schema {id} of \"{table}\""
-                    )));
+                    let what = format!("the source has ended without deciding schema {id} of \"{table}\"");
+                    return Err(Failure::fatal(what)
+                        .hint("start replicator again: once it is connected to the source, it decides the schema"));
                 }
             }
             tokio::select! {

@@ -50,7 +50,12 @@ impl Delivery {
             let Changed { tables, doubts } =
                 open.tables.settle(tally, reported, &mut open.catalog, self.sink.stopped())?;
             let state = open.tables.state(&tables)?;
-            self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
+            if doubts.is_empty() {
+                self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
+            } else {
+                // In the log before anything is done about it. What the target reported cannot be asked for again.
+                self.wal.ack(&self.name, end, &[], state).await.map_err(unwritable)?;
+            }
             self.acknowledged = end;
             for table in &tables {
                 if let Some(at) = open.tables.get(table) {

@@ -2,7 +2,11 @@
 //!
 //! The rows of a round are counted twice, on both sides of the hand-over: by the delivery loop from the headers of
 //! the frames, and by the sink from what it took and what its target acknowledged. Where the two differ the table is
-//! in doubt ([`super::doubt`]). A doubt is stored until the table is replaced, so that no crash forgets it.
+//! in doubt ([`super::doubt`]). A doubt is durable in the log before it is reported, and stays there until the table
+//! is replaced: no crash forgets a doubt that was reported.
+//!
+//! The target commits before the log does. A crash between the two loses what the target reported of that round, and
+//! with it a doubt that would have come of it: its rows are counted from the log as *recovered* and are not judged.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -62,15 +66,6 @@ impl TableAtSink {
 /// When the log cannot be read or a record is damaged.
 pub fn tables_at(reader: &Reader, sink: &str) -> Result<Vec<(TableName, TableAtSink)>, Failure> {
     stored::of_sink_tables(reader, sink)
-}
-
-/// The tables of a sink that are in doubt and have not been replaced since, with the reason.
-///
-/// # Errors
-/// As [`tables_at`].
-pub fn doubts(reader: &Reader, sink: &str) -> Result<Vec<(TableName, String)>, Failure> {
-    let tables = tables_at(reader, sink)?;
-    Ok(tables.into_iter().filter_map(|(table, at)| Some((table, at.doubt?))).collect())
 }
 
 /// The tables of one sink.
@@ -237,9 +232,17 @@ mod tests {
 
     #[test]
     fn what_became_of_a_table_at_a_sink_is_stored_as_committed() {
-        let sink =
-            RowCounts { taken: 10, acknowledged: 11, netted: 2, split: 3, unmatched: 4, skipped: 5, recovered: 70_000 };
-        let rows = SinkRows { delivered: 20, not_theirs: 300, left_out: 6, sink };
+        let sink = RowCounts {
+            taken: 10,
+            acknowledged: 11,
+            netted: 2,
+            split: 3,
+            unmatched: 4,
+            skipped: 5,
+            recovered: 70_000,
+            sent: 8,
+        };
+        let rows = SinkRows { delivered: 20, not_theirs: 300, left_out: 6, sink, before: 1000 };
         let whole = TableAtSink { rows, whole_since: Some(Lsn::new(9)), reading: None, doubt: None };
         let reading = |reading| TableAtSink { reading: Some(reading), ..TableAtSink::default() };
         let doubt = Some("a delete found no row".to_owned());

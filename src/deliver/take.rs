@@ -3,11 +3,11 @@
 use wal::FrameRef;
 
 use super::followed;
-use super::gap::damaged_frame;
 use super::open::Open;
 use super::pending::first_undecided;
 use super::run::Delivery;
 use super::tally::{Ours, TableEvent};
+use super::walk::damaged_frame;
 use crate::codec::catalog::Resolved;
 use crate::codec::frame::{Frame, FrameHeader, TableChange};
 use crate::codec::version::FramePlace;
@@ -108,7 +108,7 @@ impl Delivery {
         open: &mut Open,
     ) -> Result<bool, Failure> {
         let reaching = followed(change, &mut open.catalog)?;
-        open.tally.events.extend(TableEvent::of_change(change, reaching.as_deref()));
+        open.tally.events.extend(TableEvent::of_change(change, reaching.as_deref(), &mut open.catalog)?);
         let Some(change) = reaching.filter(|change| is_for_sinks(change)) else {
             self.live.passed_over();
             return Ok(false);

@@ -344,7 +344,7 @@ impl Ingest {
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended, Failure> {
         let shutdown = self.shutdown.clone();
-        let opening = open(self.plan.clone(), self.met.take(), self.reader.clone(), Arc::clone(&self.live));
+        let opening = Box::pin(open(self.plan.clone(), self.met.take(), self.reader.clone(), Arc::clone(&self.live)));
         let opened = self
             .deciding_beside(async move {
                 tokio::select! {

@@ -96,7 +96,7 @@ pub(crate) async fn shop_log(directory: &Path) -> (Wal, Appender) {
     let counts = Counts { read: 5, appended: 4, left_out: 1, ..Counts::default() };
     appender.put_state(&COUNT.of_table(&users()), Some(&encode(&counts).unwrap()));
     let sink = RowCounts { taken: 1, acknowledged: 2, split: 1, ..RowCounts::default() };
-    let rows = SinkRows { delivered: 1, not_theirs: 2, left_out: 0, sink };
+    let rows = SinkRows { delivered: 1, not_theirs: 2, left_out: 0, sink, before: 0 };
     let at_sink = TableAtSink { rows, doubt: Some("1 of 2".into()), ..TableAtSink::default() };
     appender.put_state(&SINK_ROWS.of_sink_table("local", &users()), Some(&encode(&at_sink).unwrap()));
     appender.flush_durable().await.unwrap();
@@ -138,7 +138,7 @@ async fn an_inspection_shows_everything_in_the_log_and_no_value() {
     );
     let at_sink = json!({
         "delivered": 1, "taken": 1, "acknowledged": 2, "netted": 0, "split": 1, "unmatched": 0, "left_out": 0,
-        "not_theirs": 2, "recovered": 0, "doubt": "1 of 2",
+        "not_theirs": 2, "recovered": 0, "sent": 0, "before": 0, "doubt": "1 of 2",
     });
     let counts = json!({
         "kind": "table", "table": "shop.users", "read": 5, "appended": 4, "filtered": 0, "left_out": 1,

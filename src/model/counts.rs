@@ -22,6 +22,9 @@ pub struct RowCounts {
     pub skipped: u64,
     /// Row changes that the target had applied before a crash, as its cursor says; their acknowledgements are lost.
     pub recovered: u64,
+    /// Operations among `acknowledged` of which the target gave no count of its own: as many as were sent. Of these,
+    /// both sides of the balance have one origin.
+    pub sent: u64,
 }
 
 impl RowCounts {
@@ -34,6 +37,7 @@ impl RowCounts {
         self.unmatched += other.unmatched;
         self.skipped += other.skipped;
         self.recovered += other.recovered;
+        self.sent += other.sent;
     }
 
     /// Row changes that are applied at the target, by what the target acknowledged.
@@ -50,7 +54,7 @@ impl RowCounts {
 /// Row changes of one table at one sink, from the log to the target. What is not in `sink` is counted by the delivery
 /// loop, from the sections as they are encoded.
 ///
-/// They balance: `appended = applied + skipped + left_out + not_theirs + pending`.
+/// They balance: `appended = before + applied + skipped + left_out + not_theirs + pending`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkRows {
     /// Row changes handed to the sink: what it has to have taken.
@@ -61,13 +65,15 @@ pub struct SinkRows {
     pub left_out: u64,
     /// What the sink and its target report.
     pub sink: RowCounts,
+    /// Row changes that were trimmed from the log before the sink was new to it.
+    pub before: u64,
 }
 
 impl SinkRows {
     /// Row changes, of `appended` in the log, that are still on their way, or of which the target has acknowledged
     /// nothing.
     pub fn pending(&self, appended: u64) -> u64 {
-        appended.saturating_sub(self.sink.applied() + self.sink.skipped + self.left_out + self.not_theirs)
+        appended.saturating_sub(self.before + self.sink.applied() + self.sink.skipped + self.left_out + self.not_theirs)
     }
 }
 
@@ -78,9 +84,9 @@ mod tests {
     #[test]
     fn what_is_not_on_its_way_is_applied_or_has_a_reason() {
         let sink = RowCounts { taken: 6, acknowledged: 7, netted: 1, split: 3, skipped: 1, ..RowCounts::default() };
-        let rows = SinkRows { delivered: 6, not_theirs: 20, left_out: 30, sink };
+        let rows = SinkRows { delivered: 6, not_theirs: 20, left_out: 30, sink, before: 100 };
         assert!(sink.balance());
-        assert_eq!(rows.pending(60), 4);
+        assert_eq!(rows.pending(160), 4);
     }
 
     #[test]

@@ -6,9 +6,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wal::{Lsn, Wal};
 
-use crate::codec::stored::{SINK_START, encode};
 use crate::config::{Plan, SinkKind, SinkPlan};
-use crate::deliver::{CursorStart, Delivery, Doubt, Goal, Wiring};
+use crate::deliver::{Delivery, Doubt, Goal, Wiring, state_of_new_sink};
 use crate::error::Failure;
 use crate::ingest;
 use crate::model::TableName;
@@ -24,14 +23,19 @@ pub(super) struct Served {
 /// One cursor per sink. For a sink that is new to a log that no longer begins at its start, every table is asked for again.
 pub(super) async fn create_cursors(plan: &Plan, wal: &Wal, tables: &[TableName]) -> Result<(), Failure> {
     let known = wal.cursors();
-    let first = wal.positions().borrow().first;
+    let (first, durable) = {
+        let positions = wal.positions();
+        let positions = positions.borrow();
+        (positions.first, positions.durable)
+    };
     for sink in &plan.sinks {
         if known.iter().any(|cursor| cursor.name == sink.name) {
             continue;
         }
         let at = first.prev();
-        // Before the cursor: once it exists, nobody would know that the sink is new.
-        let mut state = vec![(SINK_START.of_sink(&sink.name), Some(encode(&CursorStart(at))?))];
+        // Before the cursor: once it exists, it is no longer known that the sink is new.
+        let appended = ingest::counts(&wal.reader())?.into_iter().map(|(table, counts)| (table, counts.appended));
+        let mut state = state_of_new_sink(&wal.reader(), &sink.name, (at, durable), appended)?;
         if at > Lsn::ZERO {
             info!(sink = %sink.name, "a new sink on a log that was trimmed: every table is read again for it");
             for table in tables {

@@ -1,6 +1,7 @@
 //! What asks for tables to be read, and how it comes to the snapshot's coordinator: the first start, re-reads that a change of a
 //! definition needs, and backfills that somebody asks for.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
-use wal::Wal;
+use wal::{Lsn, Wal};
 
 use super::StartOptions;
 use crate::config::Plan;
@@ -18,7 +19,7 @@ use crate::error::Failure;
 use crate::first_contact::Contact;
 use crate::ingest;
 use crate::model::TableName;
-use crate::source::mysql::snapshot::{Backfill, Job};
+use crate::source::mysql::snapshot::{Backfill, Job, TableProgress};
 
 /// Everything that is to be read from the start on.
 pub(super) fn queue_jobs(
@@ -32,22 +33,52 @@ pub(super) fn queue_jobs(
     for table in &contact.initial {
         send(Job::Initial(table.clone()))?;
     }
-    for reread in ingest::rereads(&wal.reader())? {
+    let rereads = ingest::rereads(&wal.reader())?;
+    let replaced = rereads.iter().filter(|reread| reread.replace).map(|reread| reread.table.clone());
+    let replaced = replaced.chain(to_be_replaced(&contact.progress)).collect();
+    for reread in rereads {
         send(Job::Backfill { backfill: reread_job(reread), stored: None })?;
     }
-    for sink in &plan.sinks {
-        for (table, why) in deliver::doubts(&wal.reader(), &sink.name)? {
-            // Of a table that is no longer captured, or is gone, there is nothing to read.
-            if contact.tables.contains(&table) {
-                info!(sink = %sink.name, %table, why, "a table is in doubt since an earlier run, it is read again");
-                send(Job::Backfill { backfill: replacing(table), stored: None })?;
-            }
-        }
+    let sinks = plan.sinks.iter().map(|sink| sink.name.as_str());
+    for table in doubted(wal, sinks, &contact.tables, replaced)? {
+        send(Job::Backfill { backfill: replacing(table), stored: None })?;
     }
     for backfill in &options.backfills {
         send(Job::Backfill { backfill: backfill_of(backfill), stored: None })?;
     }
     Ok(())
+}
+
+/// The captured tables that are in doubt at a sink since an earlier run and that have to be read again for that, each
+/// once: neither the log nor a read that is still to come, of a table in `replaced`, replaces them.
+fn doubted<'s>(
+    wal: &Wal,
+    sinks: impl Iterator<Item = &'s str>,
+    captured: &[TableName],
+    mut replaced: HashSet<TableName>,
+) -> Result<Vec<TableName>, Failure> {
+    let (cursors, positions) = (wal.cursors(), *wal.positions().borrow());
+    let mut doubted = Vec::new();
+    for sink in sinks {
+        let cursor = cursors.iter().find(|cursor| cursor.name == sink);
+        // A cursor that lost its claim may be before everything that the log still has.
+        let after = cursor.map_or(Lsn::ZERO, |cursor| cursor.lsn).max(positions.first.prev());
+        for (table, why) in deliver::doubts(&wal.reader(), sink, (after, positions.durable))? {
+            // Of a table that is no longer captured, or is gone, there is nothing to read.
+            if captured.contains(&table) && replaced.insert(table.clone()) {
+                info!(%sink, %table, why, "a table is in doubt since an earlier run, it is read again");
+                doubted.push(table);
+            }
+        }
+    }
+    Ok(doubted)
+}
+
+/// Tables of whose reads the sinks get a replace that is not in the log yet.
+fn to_be_replaced(progress: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = TableName> {
+    // What cannot be read is shown by the coordinator, as a failed table.
+    let stored = progress.iter().filter_map(|(key, value)| TableProgress::read(key, value).ok());
+    stored.filter(TableProgress::will_replace).map(|progress| progress.job.table)
 }
 
 fn backfill_of(job: &BackfillJob) -> Backfill {
@@ -146,5 +177,40 @@ pub(super) async fn forward_rereads(
             // Only at a shutdown; the re-read stands in the log for the next start.
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::stored::{SINK_ROWS, encode};
+    use crate::deliver::TableAtSink;
+    use crate::source::mysql::snapshot::Stage;
+    use wal::Options;
+
+    fn table(name: &str) -> TableName {
+        TableName::new("d", name)
+    }
+
+    #[tokio::test]
+    async fn tables_in_doubt_are_read_once_unless_a_read_that_replaces_them_is_still_to_come() {
+        let directory = tempfile::tempdir().unwrap();
+        let (wal, _appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
+        let doubt = TableAtSink { doubt: Some("1 is not 2".into()), ..TableAtSink::default() };
+        let mut state = Vec::new();
+        for (sink, name) in [("a", "t"), ("b", "t"), ("a", "reread"), ("b", "waits"), ("b", "begun"), ("a", "gone")] {
+            wal.create_cursor(sink, Lsn::ZERO).await.unwrap();
+            state.push((SINK_ROWS.of_sink_table(sink, &table(name)), Some(encode(&doubt).unwrap())));
+        }
+        wal.put_state(state).await.unwrap();
+        let captured = ["t", "reread", "waits", "begun"].map(table);
+        let at = |name, stage| TableProgress { stage, ..TableProgress::new(replacing(table(name))) }.entry().unwrap();
+        let progress = [at("waits", Stage::Pending), at("begun", Stage::Begun), at("t", Stage::Done)];
+        let replaced: HashSet<_> = to_be_replaced(&progress).chain([table("reread")]).collect();
+
+        let doubted = doubted(&wal, ["a", "b"].into_iter(), &captured, replaced).unwrap();
+
+        // The replace of a read that has begun was in the log before the doubt, or the log would have ended it.
+        assert_eq!(doubted, [table("t"), table("begun")]);
     }
 }

@@ -77,6 +77,8 @@ fn publish_table(table: &TableStatus) {
             (name::ROWS_SPLIT, rows.split),
             (name::ROWS_UNMATCHED, rows.unmatched),
             (name::ROWS_RECOVERED, rows.recovered),
+            (name::ROWS_SENT, rows.sent),
+            (name::ROWS_BEFORE, rows.before),
             (name::ROWS_NOT_THEIRS, rows.not_theirs),
             (name::ROWS_UNKNOWN, rows.left_out),
         ] {
@@ -182,6 +184,8 @@ mod tests {
             left_out: 37,
             not_theirs: 38,
             recovered: 39,
+            sent: 40,
+            before: 41,
             doubt: Some("31 is not 32".into()),
         }
     }

@@ -103,6 +103,11 @@ metrics_table! {
         "Deletes and updates among the acknowledged that found no row", "Does the copy lack rows?";
     ROWS_RECOVERED = "replicator_rows_recovered_total", Counter, ["sink", "table"],
         "Row changes that were applied before a crash that lost their acknowledgement", "How much did crashes leave unconfirmed?";
+    ROWS_SENT = "replicator_rows_sent_total", Counter, ["sink", "table"],
+        "Operations among the acknowledged of which the target gave no count of its own, so that they are counted as sent",
+        "How much of what is acknowledged does the target itself not say?";
+    ROWS_BEFORE = "replicator_rows_before_total", Counter, ["sink", "table"],
+        "Row changes that were trimmed from the log before the sink was new to it", "How much did a new sink not get from the log?";
     ROWS_NOT_THEIRS = "replicator_rows_not_theirs_total", Counter, ["sink", "table"],
         "Row changes in frames for other sinks", "How much of the log is for other sinks?";
     ROWS_UNKNOWN = "replicator_sink_rows_left_out_total", Counter, ["sink", "table"],
@@ -122,7 +127,7 @@ metrics_table! {
     BATCHES = "replicator_batches_total", Counter, ["sink", "table"],
         "Batches that the target has acknowledged since the start", "How often is a table written to?";
     BATCH_ROWS = "replicator_batch_rows_total", Counter, ["sink", "table"],
-        "Rows in those batches, as the target counts", "How large are the batches?";
+        "Rows sent in those batches", "How large are the batches?";
     BATCH_SECONDS = "replicator_batch_seconds_total", Counter, ["sink", "table"],
         "Seconds from the first byte of those batches to their acknowledgement, whole seconds", "Is the target slow?";
     PARTS = "replicator_sink_table_parts", Gauge, ["sink", "table"],

@@ -276,9 +276,17 @@ mod tests {
         sink.phase(SinkPhase::Running, None);
         sink.delivered(Lsn::new(2));
         sink.applied(Lsn::new(1), Some(now_micros() - 5_000_000));
-        let counts =
-            RowCounts { taken: 6, acknowledged: 4, netted: 1, split: 2, unmatched: 1, skipped: 2, recovered: 1 };
-        let rows = SinkRows { delivered: 6, not_theirs: 1, left_out: 1, sink: counts };
+        let counts = RowCounts {
+            taken: 6,
+            acknowledged: 4,
+            netted: 1,
+            split: 2,
+            unmatched: 1,
+            skipped: 2,
+            recovered: 1,
+            sent: 3,
+        };
+        let rows = SinkRows { delivered: 6, not_theirs: 1, left_out: 1, sink: counts, before: 1 };
         sink.load_tables([(users.clone(), SinkRows::default(), Some("3 of 4".to_owned()))]);
         sink.table(&users, rows, Some("5 of 6"));
         sink.passed_over();
@@ -316,11 +324,11 @@ mod tests {
         let json = serde_json::to_value(&status).unwrap();
         let at_sink = serde_json::json!({
             "delivered": 6, "taken": 6, "acknowledged": 4, "netted": 1, "split": 2, "unmatched": 1, "left_out": 1,
-            "not_theirs": 1, "recovered": 1, "doubt": "5 of 6",
+            "not_theirs": 1, "recovered": 1, "sent": 3, "before": 1, "doubt": "5 of 6",
         });
         let table = serde_json::json!({
             "table": "shop.users", "read": 12, "appended": 9, "filtered": 1, "left_out": 2,
-            "applied": {"local": 4}, "skipped": {"local": 2}, "pending": {"local": 1}, "sinks": {"local": at_sink},
+            "applied": {"local": 4}, "skipped": {"local": 2}, "pending": {"local": 0}, "sinks": {"local": at_sink},
         });
         assert_eq!(json["tables"], serde_json::json!([table]));
         let snapshot = serde_json::json!({

@@ -70,7 +70,7 @@ pub struct SinkLive {
 pub struct BatchesLive {
     /// Batches acknowledged.
     pub batches: u64,
-    /// Rows in them, as the target counts.
+    /// Rows sent in them.
     pub rows: u64,
     /// Bytes in them.
     pub bytes: u64,

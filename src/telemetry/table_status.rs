@@ -16,7 +16,8 @@ pub struct TableStatus {
     pub table: String,
     /// Row changes that came from the source: read = appended + filtered + `left_out`.
     pub read: u64,
-    /// Row changes that are in the log: per sink, appended = applied + skipped + `left_out` + `not_theirs` + pending.
+    /// Row changes that are in the log: per sink, appended = before + applied + skipped + `left_out` + `not_theirs` +
+    /// pending.
     pub appended: u64,
     /// Snapshot rows that are not in the log because the stream had a newer state.
     pub filtered: u64,
@@ -56,6 +57,12 @@ pub struct SinkRowsStatus {
     pub not_theirs: u64,
     /// Row changes that were applied before a crash that lost their acknowledgement.
     pub recovered: u64,
+    /// Operations among the acknowledged of which the target gave no count of its own: they are counted as sent.
+    #[serde(default)]
+    pub sent: u64,
+    /// Row changes that were trimmed from the log before the sink was new to it: they never come to it from there.
+    #[serde(default)]
+    pub before: u64,
     /// Why the table may not be here what it is at the source; until it is replaced.
     pub doubt: Option<String>,
 }
@@ -84,6 +91,8 @@ impl TableStatus {
                 left_out: rows.left_out,
                 not_theirs: rows.not_theirs,
                 recovered: counts.recovered,
+                sent: counts.sent,
+                before: rows.before,
                 doubt,
             };
             status.sinks.insert(name, shown);

@@ -256,7 +256,8 @@ async fn rows_of_materialized_views_are_not_counted() {
         .await;
     for ids in [["2", "3"], ["4", "5"]] {
         let frame = rig.frame(&[(t, RowOp::Insert, &[&[ids[0], "b", DAY], &[ids[1], "c", DAY]])]);
-        assert_eq!(rig.round(&[frame]).await["t"], stored(2, 0));
+        // The server does not tell the rows of the table from those of the view.
+        assert_eq!(rig.round(&[frame]).await["t"], RowCounts { sent: 2, ..stored(2, 0) });
     }
     assert_eq!(server.query("SELECT count() FROM replica.twice").await, "8\n");
 }

@@ -1,6 +1,7 @@
 //! Kill it anywhere: signal 9 to the daemon and to ClickHouse at random moments, then the same content.
 //!
-//! `REPLICATOR_CLICKHOUSE_KILLS` says how many kills (20 unless it does), `REPLICATOR_KILL_SEED` which moments.
+//! `REPLICATOR_CLICKHOUSE_KILLS` says how many kills (20 unless it does), `REPLICATOR_KILL_SEED` which moments,
+//! `REPLICATOR_ROW_METADATA` which row metadata the servers log.
 
 use std::env;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 use super::watch::{keyed, number, stopped};
+use crate::support::clickhouse::ClickHouse;
 use crate::support::history::assert_history_in_clickhouse;
 use crate::support::sandbox::{DATABASE, Sandbox};
+use crate::support::server::{Kind, ServerOptions};
 use crate::support::workload::{Shape, Workload};
 
 const KILLS: u32 = 20;
@@ -24,6 +27,11 @@ fn seeded() -> StdRng {
     let seed = env::var("REPLICATOR_KILL_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     eprintln!("kills: REPLICATOR_KILL_SEED={seed}");
     StdRng::seed_from_u64(seed)
+}
+
+async fn sandbox(kind: Kind) -> Sandbox {
+    let server = ServerOptions::new(kind).with_row_metadata_of_environment().start().await;
+    Sandbox::with_clickhouse_on(server, ClickHouse::start().await).await
 }
 
 /// Kills one side or the other at random moments while the workload writes; in the end both are left to catch up.
@@ -62,7 +70,7 @@ async fn kill_again_and_again(sandbox: &mut Sandbox, workload: &Workload) {
 
 both_servers! {
     async fn a_mirror_is_equal_after_kills_of_both_sides(kind: Kind) {
-        let mut sandbox = Sandbox::with_clickhouse(kind).await;
+        let mut sandbox = sandbox(kind).await;
         sandbox.set("/source/snapshot", json!({ "chunk_rows": 500, "parallel": 2 }));
         let workload = Workload::new(DATABASE).with_shapes(&keyed());
         workload.create(&sandbox.server, 3000).await;
@@ -79,7 +87,7 @@ both_servers! {
     }
 
     async fn a_mirror_is_equal_after_kills_amid_changes_of_definitions(kind: Kind) {
-        let mut sandbox = Sandbox::with_clickhouse(kind).await;
+        let mut sandbox = sandbox(kind).await;
         sandbox.set("/source/snapshot", json!({ "chunk_rows": 500, "parallel": 2 }));
         let workload = Workload::new(DATABASE).with_shapes(&[Shape::Integer, Shape::Composite, Shape::Text]).with_ddl();
         workload.create(&sandbox.server, 500).await;
@@ -90,7 +98,7 @@ both_servers! {
     }
 
     async fn a_changelog_has_no_gap_and_no_duplicate_after_kills_of_both_sides(kind: Kind) {
-        let mut sandbox = Sandbox::with_clickhouse(kind).await;
+        let mut sandbox = sandbox(kind).await;
         sandbox.set("/sinks/0/mode", json!("history"));
         sandbox.set("/source/snapshot", json!({ "chunk_rows": 500, "parallel": 2 }));
         let shapes: Vec<Shape> = Shape::ALL.iter().copied().filter(|shape| shape.has_primary_key()).collect();

@@ -1,11 +1,12 @@
 //! What is stored reads as it was written: committed bytes of every record and frame header, a whole log, and a
 //! target. What another format wrote is refused by name. `docs/formats.md` says how a format changes.
 
+mod continued; // ingest and snapshots continue from a whole log
 mod frames; // the header of every kind of frame
 mod records; // every record of the log's state has its committed bytes
 mod refusals; // logs of other formats, in every command that opens one
 mod released; // the formats that CHANGELOG.md names
-pub mod whole; // a small log and a target, as a version left them
+pub mod whole; // a small log and a target, as a version wrote them
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

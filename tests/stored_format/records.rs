@@ -12,11 +12,11 @@ use replicator::codec::stored::{ALL, Entry};
 use super::{examples_of, fixture};
 
 /// The file of a version of a record.
-pub fn file(entry: &Entry, version: u8) -> String {
+fn file(entry: &Entry, version: u8) -> String {
     format!("{}.v{version}.hex", entry.prefix.trim_end_matches('/').replace('/', "-"))
 }
 
-/// The type names that the unit tests of `src/` hold against their committed bytes.
+/// Adds the text of the files of `src/` whose unit tests hold records against their committed bytes.
 fn checked(directory: &Path, found: &mut String) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -56,11 +56,26 @@ fn every_version_of_every_record_has_committed_bytes() {
     assert_eq!(found, expected, "files of records that there are not");
 }
 
+/// The words of a text; `RowCounts` is one, and has no `Counts` in it.
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').collect()
+}
+
+#[test]
+fn a_name_is_not_found_in_a_longer_one() {
+    let words = words("check(&[(\"new\", RowCounts::default())]); // Counts_of");
+    assert!(words.contains("RowCounts") && words.contains("check"));
+    assert!(!words.contains("Counts"));
+}
+
 #[test]
 fn the_bytes_of_every_record_are_held_by_a_test_beside_it() {
     let mut tests = String::new();
     checked(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut tests);
+    // A name may be in such a file for another reason, so their number has to be right as well.
+    assert_eq!(tests.matches("fixture::check(").count(), ALL.len(), "calls of fixture::check, one for each record");
+    let words = words(&tests);
     for entry in ALL {
-        assert!(tests.contains(entry.record), "no test beside {} calls fixture::check", entry.record);
+        assert!(words.contains(entry.record), "no test beside {} calls fixture::check", entry.record);
     }
 }

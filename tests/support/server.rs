@@ -81,6 +81,18 @@ impl ServerOptions {
         self
     }
 
+    /// With the row metadata that `REPLICATOR_ROW_METADATA` names: `full`, as without it, or `default`, the servers' own.
+    #[must_use]
+    pub fn with_row_metadata_of_environment(self) -> Self {
+        let metadata = std::env::var("REPLICATOR_ROW_METADATA").unwrap_or_else(|_| "full".to_owned());
+        eprintln!("servers: REPLICATOR_ROW_METADATA={metadata}");
+        match metadata.as_str() {
+            "full" => self,
+            "default" => self.with_minimal_row_metadata(),
+            other => panic!("REPLICATOR_ROW_METADATA is \"{other}\", and neither full nor default"),
+        }
+    }
+
     /// Adds a server option; a later one wins over an earlier one and over the defaults here.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {

@@ -157,3 +157,25 @@ fn a_source_position_is_stored_as_committed() {
 fn the_last_lsn_before_a_position_is_stored_as_committed() {
     fixture::check(&[("small", SourceLsn(Lsn::new(7))), ("large", SourceLsn(Lsn::new(1 << 40)))]);
 }
+
+/// Bytes that read as a log's format 2, as if they were of an earlier version.
+fn of_an_earlier_version(name: &str) -> Vec<(String, Vec<u8>)> {
+    vec![(name.to_owned(), encode(&LogFormat(2)).unwrap())]
+}
+
+#[test]
+fn an_earlier_version_that_reads_as_its_example_is_good() {
+    fixture::earlier(1, &of_an_earlier_version("two"), &[("one", LogFormat(1)), ("two", LogFormat(2))]);
+}
+
+#[test]
+#[should_panic(expected = "version 1 of the log's format, two: it reads as something else")]
+fn an_earlier_version_that_reads_as_another_value_is_found() {
+    fixture::earlier(1, &of_an_earlier_version("two"), &[("two", LogFormat(3))]);
+}
+
+#[test]
+#[should_panic(expected = "version 1 of the log's format, two: no example says what it reads as")]
+fn an_earlier_version_whose_value_no_example_has_is_found() {
+    fixture::earlier(1, &of_an_earlier_version("two"), &[("one", LogFormat(2))]);
+}

@@ -6,7 +6,20 @@ use super::*;
 use crate::codec::catalog::Catalog;
 use crate::deliver::gap::Gap;
 use crate::deliver::tables::Tables;
+use crate::model::{Column, ColumnDefault, ColumnType, Key, KeyKind};
 use crate::sink::StoppedTable;
+
+/// [`table`] with a column for the key and another one.
+fn keyed() -> TableSchema {
+    let column = |name: &str| Column {
+        name: name.into(),
+        ty: ColumnType::Year,
+        nullable: false,
+        default: ColumnDefault::Unknown,
+    };
+    let key = Some(Key { kind: KeyKind::Primary, columns: vec![0] });
+    TableSchema { columns: vec![column("id"), column("v")], key, ..schema_of(table()) }
+}
 
 #[tokio::test]
 async fn rows_are_counted_as_handed_over_and_as_the_sink_reports_them() {
@@ -49,7 +62,21 @@ async fn rows_that_the_sink_did_not_take_put_their_table_in_doubt_once() {
     assert_eq!(run.live.tables()[&table()].doubt, Some(why.clone()));
     assert_eq!(run.live.tables()[&other_table()].doubt, None);
     assert_eq!(log.at_sink(&table()).await.doubt, Some(why.clone()));
-    assert_eq!(doubts(&log.wal.reader(), "m").unwrap(), [(table(), why)]);
+    assert_eq!(log.doubts("m"), [(table(), why)]);
+}
+
+#[tokio::test]
+async fn a_doubt_is_in_the_log_before_it_is_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::new(directory.path()).await;
+    let last = log.rows(&[(1, 3)]);
+    log.flush().await;
+
+    let run = Serve::until(last).with(vec![Fault::Reports(table(), applied(2))]).run(&log.wal).await;
+
+    // Nothing was written to the log since.
+    let [(stored, at)] = &tables_at(&log.wal.reader(), "m").unwrap()[..] else { panic!("no table is stored") };
+    assert_eq!((run.doubts.len(), stored, at.doubt.is_some()), (1, &table(), true));
 }
 
 #[tokio::test]
@@ -77,6 +104,8 @@ async fn a_change_that_found_no_row_is_a_doubt_only_after_a_whole_read_and_while
         ("being read", false),
         ("being replaced", false),
         ("with a gap", false),
+        ("with keys that are lost", false),
+        ("with another column", true),
         ("renamed to it", true),
         ("dropped since", false),
     ] {
@@ -101,6 +130,16 @@ async fn a_change_that_found_no_row_is_a_doubt_only_after_a_whole_read_and_while
             "with a gap" => {
                 log.read_whole(0);
                 log.change(TableChange::Gap { table: table(), reason: "lost".into() });
+            }
+            "with keys that are lost" | "with another column" => {
+                log.read_whole(0);
+                let place = usize::from(name == "with another column");
+                let mut after = keyed();
+                after.columns[place].ty = ColumnType::Date;
+                log.decide(3, SchemaRecord::Known(keyed())).await;
+                log.decide(4, SchemaRecord::Known(after)).await;
+                let (from, to) = (Some(SchemaId(3)), SchemaId(4));
+                log.change(TableChange::Schema { table: table(), from, to, renamed: Vec::new() });
             }
             "renamed to it" => {
                 log.mark(Mark::SnapshotBegun { table: other_table(), whole: true });
@@ -175,7 +214,7 @@ async fn a_doubt_outlives_the_run_and_ends_where_the_table_is_replaced() {
     third.result.unwrap();
     assert_eq!(third.live.tables()[&table()].doubt, None);
     assert_eq!(log.at_sink(&table()).await.doubt, None);
-    assert_eq!(doubts(&log.wal.reader(), "m").unwrap(), []);
+    assert_eq!(log.doubts("m"), []);
 }
 
 #[tokio::test]
@@ -207,7 +246,7 @@ async fn rows_that_were_applied_before_a_crash_are_taken_and_recovered() {
     run.result.unwrap();
     let at = log.at_sink(&table()).await;
     let sink = RowCounts { taken: 5, recovered: 5, ..RowCounts::default() };
-    assert_eq!(at.rows, SinkRows { delivered: 5, not_theirs: 5, left_out: 0, sink });
+    assert_eq!(at.rows, SinkRows { delivered: 5, not_theirs: 5, sink, ..SinkRows::default() });
     assert_eq!((sink.applied(), sink.balance()), (5, true));
     assert_eq!(at.whole_since, Some(last));
     assert_eq!(run.doubts, []);

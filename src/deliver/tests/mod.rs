@@ -2,7 +2,9 @@
 
 mod audience;
 mod counts;
+mod doubts;
 mod memory;
+mod new_sink;
 mod pending;
 mod rounds;
 
@@ -123,6 +125,13 @@ impl Log {
 
     async fn flush(&mut self) {
         self.appender.flush_durable().await.unwrap();
+    }
+
+    /// The doubts of a sink that nothing in the log ends.
+    fn doubts(&self, sink: &str) -> Vec<(TableName, String)> {
+        let cursor = self.wal.cursors().into_iter().find(|cursor| cursor.name == sink).unwrap();
+        let durable = self.wal.positions().borrow().durable;
+        doubts(&self.wal.reader(), sink, (cursor.lsn, durable)).unwrap()
     }
 
     /// What the log holds of a table at the sink, once what was acknowledged is durable.

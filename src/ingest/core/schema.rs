@@ -174,7 +174,7 @@ impl<L: Log> Core<L> {
             let fate = Fate::Untouched;
             let not_by = self.waiting.asked.get(&table).filter(|asked| asked.stale).map(|asked| asked.id);
             let (lost, answer) = (Vec::new(), None);
-            let pending = Pending { id, table, seen, unknown, lost, before, fate, since, lsn, not_by, answer };
+            let pending = Pending { id, table, seen, unknown, before, lost, fate, since, lsn, not_by, answer };
             self.group.pending.push(pending);
         }
         let definition = self.redefine(table);

@@ -27,7 +27,7 @@ use super::moment::Moment;
 use super::names::literal;
 use super::refusals::Refusals;
 use super::registry::{self, Table};
-use super::report::Reports;
+use super::report::{Acknowledged, Reports};
 use super::round::{Ended, EndedInsert, RoundRows};
 use super::writer::{Rows, Writer, insert, other_shape};
 use super::{cursor, open};
@@ -290,8 +290,8 @@ impl Target {
                     tracing::debug!(
                         sink = %self.plan.name, %table, rows = live.rows, bytes = live.bytes, seconds = live.seconds, "batch stored"
                     );
-                    let acknowledged = self.acknowledged(&table, &stored).await?;
-                    counts.add(&table, RowCounts { acknowledged, ..taken });
+                    let Acknowledged { rows: acknowledged, sent } = self.acknowledged(&table, &stored).await?;
+                    counts.add(&table, RowCounts { acknowledged, sent, ..taken });
                     accepted.insert(table.clone());
                     self.sent.push(SentBatch { table, batch: live });
                 }

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::handoff::Request;
 use super::ingest::Ingest;
-use super::job::{Job, Stored};
-use super::progress::{STATE_PREFIX, TableProgress};
+use super::job::{Backfill, Job, Stored};
+use super::progress::{STATE_PREFIX, Stage, TableProgress};
 use super::session::Sessions;
 use super::status::{SnapshotStatus, TableState, TableStatus};
 use super::table;
@@ -152,6 +152,10 @@ impl Coordinator {
                 }
             }
             Job::Backfill { backfill, stored } => {
+                if stored.is_none() && self.joins(&backfill) {
+                    tracing::info!(table = %backfill.table, "a read of the table that waits serves for another one too");
+                    return;
+                }
                 // A job takes the place of one that failed. But a part of a table does not stand for the whole: that is read first.
                 let failed = self.failed.remove(&backfill.table);
                 let whole_first =
@@ -166,6 +170,27 @@ impl Coordinator {
                 self.enqueue(TableProgress::new(backfill), stored, replaced);
             }
         }
+    }
+
+    /// Whether a read of the whole table waits that serves for this one too; it replaces the sinks' rows if either does.
+    /// Reads of which an operator is told whether they are stored, or that read otherwise, stay apart.
+    fn joins(&mut self, backfill: &Backfill) -> bool {
+        if backfill.where_clause.is_some() {
+            return false;
+        }
+        let waiting = self.waiting.iter_mut().find(|Task { progress, stored, .. }| {
+            let job = &progress.job;
+            job.table == backfill.table
+                && job.where_clause.is_none()
+                && progress.stage == Stage::Pending
+                && !progress.initial
+                && stored.is_none()
+                && backfill.chunk_rows.is_none_or(|rows| job.chunk_rows == Some(rows))
+        });
+        let Some(Task { progress: TableProgress { job, .. }, .. }) = waiting else { return false };
+        job.replace |= backfill.replace;
+        job.may_be_gone &= backfill.may_be_gone;
+        true
     }
 
     fn enqueue(&mut self, progress: TableProgress, stored: Option<Stored>, replaced: Option<FailedJob>) {
@@ -266,7 +291,6 @@ impl Coordinator {
 mod tests {
     use tokio::sync::oneshot;
 
-    use super::super::job::Backfill;
     use super::*;
     use crate::config::{Secret, SnapshotPlan, Startup, TableFilter, TlsMode, TlsPlan};
 
@@ -397,5 +421,29 @@ mod tests {
         let _told = rig.ask(part("id > 5"));
 
         assert_eq!(rig.waiting(), [Some("id > 5")]);
+    }
+
+    #[test]
+    fn reads_of_the_whole_table_that_nobody_waits_for_join_the_one_that_waits() {
+        let mut rig = Rig::new(Vec::new());
+        let doubt = Backfill { replace: true, may_be_gone: true, ..Backfill::whole(table()) };
+        let accept = |rig: &mut Rig, backfill| rig.coordinator.accept(Job::Backfill { backfill, stored: None });
+        accept(&mut rig, Backfill { replace: false, ..doubt.clone() });
+
+        accept(&mut rig, doubt.clone());
+        accept(&mut rig, doubt.clone());
+        accept(&mut rig, Backfill { table: TableName::new("d", "other"), ..doubt.clone() });
+        accept(&mut rig, part("id > 5"));
+        let _told = rig.ask(doubt.clone());
+
+        let waiting =
+            |rig: &Rig| rig.coordinator.waiting.iter().map(|task| task.progress.job.clone()).collect::<Vec<_>>();
+        let other = Backfill { table: TableName::new("d", "other"), ..doubt.clone() };
+        assert_eq!(waiting(&rig), [doubt.clone(), other, part("id > 5"), doubt.clone()]);
+        // One that runs has begun perhaps: a new doubt is not part of it.
+        let _running = rig.next();
+        accept(&mut rig, doubt.clone());
+        assert_eq!(waiting(&rig).last(), Some(&doubt));
+        assert_eq!(waiting(&rig).len(), 4);
     }
 }

@@ -90,6 +90,17 @@ impl TableProgress {
         Self { initial: true, ..Self::new(Backfill::whole(table)) }
     }
 
+    /// Whether the log gets a replace of the whole table from here on. A table that is read whole at one position is read
+    /// from its start after a restart, and replaced then.
+    pub fn will_replace(&self) -> bool {
+        self.job.where_clause.is_none()
+            && match &self.stage {
+                Stage::Pending => self.job.replace,
+                Stage::Whole => true,
+                Stage::Ranges(_) | Stage::Placed | Stage::Done | Stage::Gone | Stage::Begun => false,
+            }
+    }
+
     /// The table.
     pub fn table(&self) -> &TableName {
         &self.job.table

@@ -1,0 +1,137 @@
+//! What a start takes of a whole log beside the frames: the core of ingest and the coordinator of snapshots load their
+//! state from it, and a transaction goes on where the log ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use replicator::codec::catalog::{SchemaRecord, all_schemas};
+use replicator::codec::frame::{Frame, FrameHeader, RowOp};
+use replicator::codec::row_image::ImageWriter;
+use replicator::codec::stored;
+use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
+use replicator::ingest::core::{Action, Core, Facts, Rows, Settings};
+use replicator::ingest::ledger::{Boundary, WalLog};
+use replicator::ingest::{self, Counts};
+use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, SourcePosition, TableName};
+use replicator::source::mysql::gtid::GtidSet;
+use replicator::source::mysql::server::Flavour;
+use replicator::source::mysql::snapshot::{Coordinator, STATE_PREFIX, SnapshotStatus, TableState};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use wal::{Appender, Lsn, Reader, Wal};
+
+/// The schema of `users`.
+const USERS: SchemaId = SchemaId(1);
+
+/// The row that the transaction brings.
+const ROW: [&str; 2] = ["9", "ida"];
+
+fn table(name: &str) -> TableName {
+    TableName::new("shop", name)
+}
+
+fn filter() -> TableFilter {
+    let shop = GlobSetBuilder::new().add(Glob::new("shop.*").unwrap()).build().unwrap();
+    TableFilter::new(shop, GlobSet::empty())
+}
+
+/// The row changes of each table, as the frames have them.
+fn rows_of_frames(reader: &Reader) -> BTreeMap<TableName, u64> {
+    let schemas: BTreeMap<SchemaId, SchemaRecord> = all_schemas(reader).unwrap().into_iter().collect();
+    let mut rows = BTreeMap::new();
+    for block in reader.read(Lsn::ZERO, usize::MAX).unwrap() {
+        for frame in block.frames() {
+            let frame = frame.unwrap();
+            let FrameHeader::Rows(header) = Frame::decode(frame.payload).unwrap().header else { continue };
+            for section in header.sections {
+                let name = schemas[&section.schema].schema().name.clone();
+                *rows.entry(name).or_default() += u64::from(section.rows);
+            }
+        }
+    }
+    rows
+}
+
+/// Loads the core of ingest from a log, and logs a transaction of one row of `users` with it.
+pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
+    let reader = wal.reader();
+    let position = ingest::stored_position(&reader).unwrap().unwrap();
+    let facts = Facts { flavour: Flavour::MySql, version: (8, 4, 0), identity: position.server.clone() };
+    let settings = Settings { filter: filter(), describe_wait: 2000, frame_bytes: Settings::FRAME_BYTES };
+    let log = WalLog::new(appender, reader.clone());
+    let mut core = Core::load(log, &reader, settings, facts.clone()).unwrap();
+    let set = |position: &SourcePosition| position.gtid.parse::<GtidSet>().unwrap();
+    let loaded = core.position();
+    assert_eq!(set(&loaded), set(&position));
+    assert_eq!(loaded, SourcePosition { gtid: loaded.gtid.clone(), ..position.clone() });
+    assert_eq!(core.asked_reads().collect::<Vec<_>>(), [&table("users")]);
+    assert_eq!(core.asking(), [table("orders")], "its rows wait for an answer");
+    let counts: BTreeMap<TableName, Counts> = core.counts().map(|(name, counts)| (name.clone(), counts)).collect();
+    for (name, counts) in &counts {
+        assert_eq!(counts.read, counts.appended + counts.filtered + counts.left_out, "{name}");
+    }
+    let appended = counts.iter().map(|(name, counts)| (name.clone(), counts.appended)).filter(|(_, rows)| *rows > 0);
+    assert_eq!(appended.collect::<BTreeMap<_, _>>(), rows_of_frames(&reader));
+
+    assert!(!core.needs_end(&facts.identity));
+    core.connected(facts, &position, None).unwrap();
+    let asked = core.take_actions();
+    let [Action::Describe { table: asked, .. }] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!(asked, &table("orders"));
+
+    let ended = reader.positions().durable;
+    let users: SchemaRecord = stored::get(&reader, &stored::SCHEMA.of_number(USERS.0)).unwrap().unwrap();
+    let users = Arc::new(users.schema().clone());
+    let mut image = Vec::new();
+    let writer = ImageWriter::new(&users).unwrap();
+    let mut builder = writer.row(&mut image);
+    for value in ROW {
+        builder.text_protocol(value.as_bytes()).unwrap();
+    }
+    builder.finish().unwrap();
+    let gtid = Gtid::Anonymous;
+    let place = BinlogPlace { file_number: 3, pos: position.pos, gtid: gtid.clone() };
+    let origin = Origin { commit_micros: 1_795_251_700_000_000, place: SourcePlace::MySql(place) };
+    let after = Boundary { file: &position.file, file_created: position.file_created, pos: position.pos + 100 };
+    core.table_map(0, &users, &origin).unwrap();
+    core.rows(0, Rows { op: RowOp::Insert, rows: 1, images: &image }, &origin).unwrap();
+    core.commit(after, &origin, &gtid).unwrap();
+    assert!(core.seal().unwrap());
+    core.log_mut().flush_durable().await.unwrap();
+
+    assert_eq!(reader.positions().durable, ended.next(), "one frame, under the schema that the log has");
+    let blocks = reader.read(ended, usize::MAX).unwrap();
+    let frame = blocks.iter().flat_map(wal::Block::frames).next().unwrap().unwrap();
+    let FrameHeader::Rows(header) = Frame::decode(frame.payload).unwrap().header else { panic!("rows") };
+    assert_eq!(header.sections.iter().map(|section| section.schema).collect::<Vec<_>>(), [USERS]);
+    assert_eq!(ingest::stored_position(&reader).unwrap().unwrap().pos, position.pos + 100);
+    let now: BTreeMap<TableName, Counts> = ingest::counts(&reader).unwrap().into_iter().collect();
+    assert_eq!(now[&table("users")].appended, counts[&table("users")].appended + 1);
+}
+
+/// Loads the coordinator of snapshots from a log: it knows how far each table is.
+pub fn snapshots_are_known(reader: &Reader) {
+    let plan = SourcePlan {
+        host: "127.0.0.1".into(),
+        port: 1,
+        user: "nobody".into(),
+        password: Secret::new(""),
+        server_id: 1,
+        startup: Startup::Initial,
+        filter: filter(),
+        describe_wait: Duration::from_secs(2),
+        snapshot: SnapshotPlan { chunk_rows: 100, parallel: 1, max_rows_per_second: 0 },
+        tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
+    };
+    let (requests, _requests) = mpsc::channel(1);
+    let (_jobs, jobs) = mpsc::unbounded_channel();
+    let (status, shown) = watch::channel(SnapshotStatus::default());
+    let stored = reader.state_prefix(STATE_PREFIX).unwrap();
+    drop(Coordinator::new(plan, requests, jobs, stored, status, CancellationToken::new()));
+    let shown = shown.borrow();
+    let tables: Vec<_> = shown.tables.iter().map(|table| (&table.table, table.state, &table.error)).collect();
+    assert_eq!(tables, [(&table("users"), TableState::Done, &None)]);
+    assert_eq!(shown.tables[0].rows, 3);
+}
