@@ -13,15 +13,24 @@ pub enum Mutant {
     PositionSavedAfterTheGroup,
     /// A reconnect forgets the keys of a window and leaves the window valid.
     WindowKeysForgottenAtReconnect,
+    /// A described key counts for rows before the place of the description.
+    KeyBelievedAtOnce,
+    /// A schema id that is left out becomes the table's current one again, when the one after it is left out.
+    LeftOutIdCurrentAgain,
+    /// What the server says of an engine counts for a rollback before the place of the answer.
+    EngineBelievedAtOnce,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
         Self::WindowKeysForgottenAtReconnect,
+        Self::KeyBelievedAtOnce,
+        Self::LeftOutIdCurrentAgain,
+        Self::EngineBelievedAtOnce,
     ];
 }
 

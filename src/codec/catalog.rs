@@ -77,17 +77,17 @@ impl Resolved {
     }
 }
 
-/// Schemas read so far; one per reader.
+/// Schemas read so far; one per reader of the log's state.
 #[derive(Debug)]
-pub struct Catalog {
-    reader: Reader,
+pub struct Catalog<S = Reader> {
+    reader: S,
     /// Ids that are decided: these never change.
     known: HashMap<SchemaId, Resolved>,
 }
 
-impl Catalog {
+impl<S: State> Catalog<S> {
     /// An empty cache over the log.
-    pub fn new(reader: Reader) -> Self {
+    pub fn new(reader: S) -> Self {
         Self { reader, known: HashMap::new() }
     }
 

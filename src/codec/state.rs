@@ -26,3 +26,13 @@ impl State for Reader {
         self.state_prefix(prefix)
     }
 }
+
+impl<S: State + ?Sized> State for &S {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, wal::Error> {
+        (**self).get(key)
+    }
+
+    fn under(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, wal::Error> {
+        (**self).under(prefix)
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wal::{Lsn, Reader};
 
-use super::pending::followed;
+use super::followed;
 use super::tables::Tables;
 use super::tally::TableEvent;
 use super::walk::walk;

@@ -6,7 +6,7 @@
 //! - `open` is what one opening of the sink works with; `gap` counts what the target applied without the log knowing.
 //! - `walk` reads frames for what they say, and not for a sink.
 //! - `take` gives one frame to the sink, or passes it over.
-//! - `pending` waits where a schema is not decided yet, and says what of a change reaches the sink.
+//! - `pending` waits where a schema is not decided yet; [`followed`] says what of a change reaches the sink once it is.
 //! - `round` gathers what is written between two commits; `settle` commits and acknowledges it.
 //! - `tally` counts the rows of a round as the frames' headers have them, and `tables` holds them against what the
 //!   sink reports.
@@ -16,6 +16,7 @@
 //! returned; only then does the cursor move, and the log is trimmed only up to the slowest cursor.
 
 mod doubt;
+mod followed;
 mod gap;
 mod new_sink;
 mod open;
@@ -30,6 +31,7 @@ mod tally;
 mod walk;
 
 pub use doubt::{Doubt, doubts};
+pub use followed::followed;
 pub use new_sink::state_of_new_sink;
 pub use open::{CursorStart, RoundBounds};
 pub use run::{Delivery, Goal, Wiring};

@@ -2,12 +2,9 @@
 //!
 //! The source does not wait for an answer about one table: it logs rows under a schema id that is *pending*, and says
 //! later what the id is. Delivery waits there instead, and every sink waits for itself. What a waiting sink was given
-//! before is applied first, so that its readers see it.
-//!
-//! An id that could not be known is *left out*: its rows do not reach a sink, nor does a change to it. A later change
-//! from it reaches the sink as one from the last schema before it that was known.
+//! before is applied first, so that its readers see it. What reaches a sink once an id is decided is in
+//! [`super::followed`].
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -86,57 +83,6 @@ fn first_undecided_before(
         };
     }
     Ok(None)
-}
-
-/// The schema itself if it is known, else the last one before it that is.
-fn known_before(mut id: Option<SchemaId>, catalog: &mut Catalog) -> Result<Option<SchemaId>, Failure> {
-    while let Some(at) = id {
-        id = match catalog.resolve(at)? {
-            Resolved::Known(_) => return Ok(Some(at)),
-            // `first_undecided` has waited for all of them.
-            Resolved::Pending(seen) => {
-                return Err(Failure::fatal(format!("schema {at} of table \"{}\" is not decided", seen.name)));
-            }
-            Resolved::LeftOut { before, .. } => before,
-        };
-    }
-    Ok(None)
-}
-
-/// What of a change reaches the sink, once every schema in it is decided. `None`: it leads to a schema that is left
-/// out.
-///
-/// A rename to such a schema reaches the sink as the end of the table: what it is under its new name comes with the
-/// read that the source makes of it.
-pub(super) fn followed<'c>(
-    change: &'c TableChange,
-    catalog: &mut Catalog,
-) -> Result<Option<Cow<'c, TableChange>>, Failure> {
-    let mut is_left_out =
-        |id: SchemaId| -> Result<bool, Failure> { Ok(matches!(catalog.resolve(id)?, Resolved::LeftOut { .. })) };
-    Ok(match change {
-        TableChange::Schema { to, .. } if is_left_out(*to)? => None,
-        TableChange::Schema { table, from: Some(from), to, renamed } if is_left_out(*from)? => {
-            let from = known_before(Some(*from), catalog)?;
-            let known = from.map(|from| catalog.get(from)).transpose()?;
-            // Names that only the left-out schema had are of no column that the sink knows.
-            let has = |name: &String| known.iter().any(|known| known.columns.iter().any(|column| column.name == *name));
-            let renamed = renamed.iter().filter(|(old, _)| has(old)).cloned().collect();
-            Some(Cow::Owned(TableChange::Schema { table: table.clone(), from, to: *to, renamed }))
-        }
-        TableChange::ReplaceBegin { schema, .. } if is_left_out(*schema)? => None,
-        TableChange::Rename { from, schema, .. } if is_left_out(*schema)? => {
-            Some(Cow::Owned(TableChange::Drop { table: from.clone() }))
-        }
-        TableChange::Schema { .. }
-        | TableChange::Truncate { .. }
-        | TableChange::Drop { .. }
-        | TableChange::Rename { .. }
-        | TableChange::ReplaceBegin { .. }
-        | TableChange::ReplaceEnd { .. }
-        | TableChange::Gap { .. }
-        | TableChange::LeftOut { .. } => Some(Cow::Borrowed(change)),
-    })
 }
 
 /// The first undecided schema of a group, whose frames these are and those of later groups. They are what has been

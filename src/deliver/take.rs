@@ -2,8 +2,9 @@
 
 use wal::FrameRef;
 
+use super::followed;
 use super::open::Open;
-use super::pending::{first_undecided, followed};
+use super::pending::first_undecided;
 use super::run::Delivery;
 use super::tally::{Ours, TableEvent};
 use super::walk::damaged_frame;

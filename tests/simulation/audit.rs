@@ -105,7 +105,7 @@ impl Audit {
                 let record = self.schemas.record(log.values(), section.schema)?;
                 let name = Name::of(&record.schema().name);
                 self.tables.entry(name).or_default().appended += u64::from(section.rows);
-                let changes = frames::changes(section.schema, record.schema(), section.op, section.rows, body)?;
+                let changes = frames::changes(record.schema(), section.op, section.rows, body)?;
                 if is_streamed {
                     self.logged.entry(place).or_default().changes.entry(name).or_default().extend(changes);
                 }

@@ -11,7 +11,8 @@ use replicator::codec::frame::RowOp;
 use replicator::model::{Origin, SourcePlace, TableSchema};
 
 use super::server::{EVENT, Server};
-use super::tables::{Name, Row, Shape, layout};
+use super::shape::Shape;
+use super::tables::{Name, Row, layout};
 
 /// One row change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use replicator::source::mysql::schema::Flavour;
 
 use super::rng::Rng;
 use super::server::{State, Table};
+use super::shape::Shape;
 use super::tables::{Name, add};
-use super::workload::{Habits, shape_for};
+use super::workload::Habits;
 
 /// Tables and rows that are there at the start.
 pub fn first_state(flavour: Flavour, habits: &Habits, rng: &mut Rng) -> State {
@@ -16,7 +17,7 @@ pub fn first_state(flavour: Flavour, habits: &Habits, rng: &mut Rng) -> State {
     let first = *rng.pick(&Name::captured().collect::<Vec<_>>()).unwrap();
     for (place, name) in Name::all().enumerate() {
         if name == first || rng.percent(often) {
-            let shape = shape_for(flavour, rng);
+            let shape = Shape::any(flavour, rng);
             state.tables.insert(name, Table { shape, rows: Rc::default(), version: 0, number: usize::MAX - place });
             let rows = state.rows(name);
             for key in 0..habits.keys {

@@ -11,7 +11,8 @@ use replicator::model::{SchemaId, TableSchema};
 use super::binlog::Change;
 use super::daemon::Finding;
 use super::log::{Stored, Values};
-use super::tables::{Layout, Name, layout, shape_of};
+use super::shape::Shape;
+use super::tables::{Layout, Name, layout};
 
 /// Schemas read so far. What a durable id stands for changes once at most, when it is decided.
 #[derive(Debug, Default)]
@@ -43,8 +44,8 @@ pub fn group(frames: &[Stored]) -> &[Stored] {
 }
 
 /// The row changes of a section.
-pub fn changes(id: SchemaId, schema: &TableSchema, op: RowOp, rows: u32, body: &[u8]) -> Result<Vec<Change>, Finding> {
-    let layout = layout(Name::of(&schema.name), shape_of(id, schema));
+pub fn changes(schema: &TableSchema, op: RowOp, rows: u32, body: &[u8]) -> Result<Vec<Change>, Finding> {
+    let layout = layout(Name::of(&schema.name), Shape::of(schema));
     let mut rest = body;
     let mut changes = Vec::new();
     for _ in 0..rows {

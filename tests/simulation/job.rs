@@ -259,14 +259,17 @@ impl Job {
         out: &mut Vec<Request>,
     ) -> Result<Option<Exact>, String> {
         let name = self.name();
-        if rng.percent(5) {
+        if rng.percent(5) || server.locked() == Some(name) {
             // A lock that is not had.
             self.doing = Doing::Nothing;
             return Ok(Some(Exact::GivenUp));
         }
+        let takes_back = server.now().tables.get(&name).is_some_and(|table| table.shape.is_transactional);
         let view = match server.flavour() {
             // Under a lock, the binlog's end and the table belong together.
             Flavour::MySql => server.end(),
+            // No view holds a table whose engine takes nothing back, so that it is read under a lock here too.
+            Flavour::MariaDb if !takes_back => server.end(),
             Flavour::MariaDb if server.shown() < at => return Ok(None),
             Flavour::MariaDb => server.shown(),
         };

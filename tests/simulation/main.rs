@@ -33,8 +33,10 @@ mod requests; // what readers and driver say to each other
 mod rng; // random choices from a seed
 mod server; // tables, views, places
 mod serving; // what the driver does for snapshot readers
+mod shape; // how a table is defined
 mod sink; // copies and history, group by group
-mod tables; // names, shapes, rows and their images
+mod statements; // what they do to definitions, and to tables that they lock
+mod tables; // names, rows and their images
 mod trace; // what happened, line by line
 mod truth; // what has to be true of the counters
 mod workload; // what the server's clients do

@@ -114,6 +114,9 @@ impl Reader {
             self.again();
             return Progress::Going;
         }
+        if matches!(self.step, Step::Opened { .. } | Step::Viewed { .. }) && server.locked() == Some(self.name) {
+            return Progress::Going;
+        }
         match std::mem::replace(&mut self.step, Step::Start) {
             Step::Start => {
                 *windows += 1;
@@ -159,7 +162,7 @@ impl Reader {
             out.extend(Some(Request::CloseWindow { window: self.window }));
             return self.again();
         };
-        if !table.shape.is_transactional() {
+        if !table.shape.is_transactional {
             table = now;
         }
         self.rest = None;

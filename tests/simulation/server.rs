@@ -11,7 +11,8 @@ use replicator::model::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, Sour
 use replicator::source::mysql::schema::Flavour;
 
 use super::binlog::{Ending, Entry, Group, Placed};
-use super::tables::{Name, Rows, Shape};
+use super::shape::Shape;
+use super::tables::{Name, Rows};
 use super::trace;
 
 /// A table at one place.
@@ -46,6 +47,8 @@ pub struct Server {
     /// The last entry that a view shows.
     shown: usize,
     transactions: u64,
+    /// The table that a client has locked.
+    locked: Option<Name>,
 }
 
 /// The server's UUID, as text and as bytes.
@@ -59,7 +62,7 @@ const FILE_START: u64 = 126;
 impl Server {
     pub fn new(flavour: Flavour, state: State) -> Self {
         let first = Placed { entry: Entry::File, file: 1, begin: 4, end: FILE_START, gtid: 0 };
-        Self { flavour, binlog: vec![first], states: vec![Rc::new(state)], shown: 0, transactions: 0 }
+        Self { flavour, binlog: vec![first], states: vec![Rc::new(state)], shown: 0, transactions: 0, locked: None }
     }
 
     pub fn flavour(&self) -> Flavour {
@@ -87,6 +90,16 @@ impl Server {
     /// A view shows more of what is in the binlog.
     pub fn show(&mut self, upto: usize) {
         self.shown = self.shown.max(upto.min(self.end()));
+    }
+
+    /// The table that a client has locked.
+    pub fn locked(&self) -> Option<Name> {
+        self.locked
+    }
+
+    /// A client locks a table, or none any more.
+    pub fn lock(&mut self, name: Option<Name>) {
+        self.locked = name;
     }
 
     pub fn entry(&self, place: usize) -> &Placed {

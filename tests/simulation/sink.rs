@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use replicator::codec::catalog::SchemaRecord;
+use replicator::codec::catalog::{Catalog, SchemaRecord};
 use replicator::codec::frame::{Frame, FrameHeader, Mark, RowOp, TableChange};
+use replicator::deliver::followed;
 use replicator::model::{Gtid, Origin, SchemaId};
 
 use super::binlog::Change;
-use super::daemon::Finding;
+use super::daemon::{Finding, failed};
 use super::frames::{self, Schemas};
 use super::log::{SimLog, Values};
 use super::server::Server;
@@ -44,6 +45,8 @@ pub struct Sink {
     pub copies: BTreeMap<Name, Copy>,
     /// Tables of which rows were left out since the last read that replaces.
     doubted: BTreeSet<Name>,
+    /// Tables of which a read has begun and not ended.
+    read: BTreeSet<Name>,
     pub history: Vec<Line>,
     /// Groups of which rows were left out.
     pub left_out: BTreeSet<(usize, Name)>,
@@ -83,9 +86,13 @@ impl Sink {
     fn waits(&mut self, group: &[Frame<'_>], values: &Values) -> Result<bool, Finding> {
         for frame in group {
             let mut ids: Vec<SchemaId> = frame.described().iter().map(|section| section.schema).collect();
+            let mut before = None;
             if let FrameHeader::Change { change, .. } = &frame.header {
                 match change {
-                    TableChange::Schema { from, to, .. } => ids.extend(from.iter().chain([to])),
+                    TableChange::Schema { from, to, .. } => {
+                        ids.push(*to);
+                        before = *from;
+                    }
                     TableChange::Rename { schema, .. } | TableChange::ReplaceBegin { schema, .. } => ids.push(*schema),
                     TableChange::Truncate { .. }
                     | TableChange::Drop { .. }
@@ -93,6 +100,14 @@ impl Sink {
                     | TableChange::Gap { .. }
                     | TableChange::LeftOut { .. } => {}
                 }
+            }
+            // What comes from a schema that is left out comes from the one before it.
+            while let Some(id) = before {
+                ids.push(id);
+                before = match &*self.schemas.record(values, id)? {
+                    SchemaRecord::LeftOut { before, .. } => *before,
+                    SchemaRecord::Known(_) | SchemaRecord::Pending { .. } => None,
+                };
             }
             for id in ids {
                 if matches!(*self.schemas.record(values, id)?, SchemaRecord::Pending { .. }) {
@@ -117,7 +132,7 @@ impl Sink {
                     let record = self.schemas.record(values, section.schema)?;
                     let schema = record.schema();
                     let name = Name::of(&schema.name);
-                    let changes = frames::changes(section.schema, schema, section.op, section.rows, body)?;
+                    let changes = frames::changes(schema, section.op, section.rows, body)?;
                     touched.insert(name);
                     if matches!(*record, SchemaRecord::LeftOut { .. }) {
                         trace::note(|| format!("sink: rows of {name} are left out"));
@@ -146,11 +161,11 @@ impl Sink {
 
     fn table_change(&mut self, change: &TableChange, values: &Values, place: usize) -> Result<(), Finding> {
         trace::note(|| format!("sink: {change:?}, after entry {place}"));
-        match change {
-            // A schema that is left out makes no table.
-            TableChange::Schema { to, .. } | TableChange::ReplaceBegin { schema: to, .. }
-                if matches!(*self.schemas.record(values, *to)?, SchemaRecord::LeftOut { .. })
-                    && !self.copies.contains_key(&Name::of(change.table())) => {}
+        let Some(reaching) = followed(change, &mut Catalog::new(values)).map_err(failed)? else {
+            trace::note(|| "sink: that does not reach it".to_owned());
+            return Ok(());
+        };
+        match reaching.as_ref() {
             TableChange::Schema { table, .. } => {
                 self.copies.entry(Name::of(table)).or_default();
             }
@@ -162,16 +177,18 @@ impl Sink {
             TableChange::Drop { table } => {
                 self.copies.remove(&Name::of(table));
                 self.doubted.remove(&Name::of(table));
+                self.read.remove(&Name::of(table));
             }
-            TableChange::Rename { from, to, schema } => {
-                let is_known = !matches!(*self.schemas.record(values, *schema)?, SchemaRecord::LeftOut { .. });
-                let copy = self.copies.remove(&Name::of(from)).or_else(|| is_known.then(Copy::default));
-                self.copies.remove(&Name::of(to));
-                self.doubted.remove(&Name::of(to));
-                if self.doubted.remove(&Name::of(from)) {
-                    self.doubted.insert(Name::of(to));
+            TableChange::Rename { from, to, .. } => {
+                let (from, to) = (Name::of(from), Name::of(to));
+                let copy = self.copies.remove(&from).unwrap_or_default();
+                self.copies.insert(to, copy);
+                for names in [&mut self.doubted, &mut self.read] {
+                    names.remove(&to);
+                    if names.remove(&from) {
+                        names.insert(to);
+                    }
                 }
-                self.copies.extend(copy.map(|copy| (Name::of(to), copy)));
             }
             TableChange::ReplaceBegin { table, .. } => {
                 self.doubted.remove(&Name::of(table));
@@ -196,6 +213,7 @@ impl Sink {
         match mark {
             Mark::SnapshotBegun { table, .. } => {
                 let name = Name::of(table);
+                self.read.insert(name);
                 if !self.copies.contains_key(&name) {
                     // Nothing to replace.
                     self.doubted.remove(&name);
@@ -204,7 +222,9 @@ impl Sink {
             Mark::SnapshotFinished { table, .. } => {
                 let name = Name::of(table);
                 touched.insert(name);
-                if let Some(copy) = self.copies.get_mut(&name) {
+                // A read that has ended under another name, or of another table of this name, says nothing of this one.
+                let is_read = self.read.remove(&name);
+                if let Some(copy) = self.copies.get_mut(&name).filter(|_| is_read) {
                     copy.is_complete = !self.doubted.contains(&name);
                 }
             }

@@ -1,4 +1,4 @@
-//! The tables of the model: their names, shapes, rows, and row images.
+//! The tables of the model: their names, rows, and row images.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use replicator::codec::row_image::{ImageWriter, Plan};
-use replicator::model::{Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, SchemaId, TableName, TableSchema};
-use replicator::source::mysql::schema::{ChunkKey, KeyClass, KeyPart};
+use replicator::model::{TableName, TableSchema};
 use replicator::source::mysql::snapshot::{Bound, KeyValue};
+
+use super::shape::{First, Shape, Value};
 
 /// A table's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,44 +68,6 @@ impl fmt::Display for Name {
     }
 }
 
-/// What a table is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Shape {
-    /// `INT` primary key.
-    Keyed,
-    /// No key.
-    Keyless,
-    /// Its only unique key is over a prefix, so `TABLE_MAP` has none.
-    Prefix,
-    /// `INT` primary key, of an engine that takes nothing back.
-    NoRollback,
-    /// `INT` primary key and a column whose type `TABLE_MAP` does not name.
-    Hidden,
-}
-
-impl Shape {
-    /// Whether its engine takes changes back.
-    pub fn is_transactional(self) -> bool {
-        self != Self::NoRollback
-    }
-
-    /// Whether two rows may not have the same first value.
-    pub fn is_keyed(self) -> bool {
-        self != Self::Keyless
-    }
-
-    /// The key that chunks are cut along.
-    pub fn chunk_key(self) -> Option<ChunkKey> {
-        match self {
-            Self::Keyed | Self::NoRollback | Self::Hidden => Some(ChunkKey {
-                index: "PRIMARY".to_owned(),
-                parts: vec![KeyPart { column: 0, name: "k".to_owned(), class: KeyClass::Number }],
-            }),
-            Self::Keyless | Self::Prefix => None,
-        }
-    }
-}
-
 /// A row: two numbers. A second value of 0 is stored as NULL.
 pub type Row = (i32, i32);
 
@@ -149,27 +112,7 @@ pub fn layout(name: Name, shape: Shape) -> Rc<Layout> {
 
 impl Layout {
     fn new(name: Name, shape: Shape) -> Self {
-        let int = || ColumnType::Int { width: IntWidth::W4, unsigned: false };
-        let column =
-            |name: &str, ty, nullable| Column { name: name.to_owned(), ty, nullable, default: ColumnDefault::Unknown };
-        let key_type = if shape == Shape::Prefix { ColumnType::VarBinary { max_bytes: 300 } } else { int() };
-        let key = |kind| Some(Key { kind, columns: vec![0] });
-        let (seen_key, described_key) = match shape {
-            Shape::Keyed | Shape::NoRollback | Shape::Hidden => (key(KeyKind::Primary), key(KeyKind::Primary)),
-            Shape::Keyless => (None, None),
-            Shape::Prefix => (None, key(KeyKind::Unique)),
-        };
-        let (seen_value, described_value) = match shape {
-            Shape::Hidden => (ColumnType::Binary { length: 16 }, ColumnType::Uuid),
-            _ => (int(), int()),
-        };
-        let schema = |key, value| TableSchema {
-            name: name.table(),
-            columns: vec![column("k", key_type.clone(), false), column("v", value, true)],
-            key,
-        };
-        let seen = schema(seen_key, seen_value);
-        let described = schema(described_key, described_value);
+        let (seen, described) = (shape.seen(name), shape.described(name));
         let writer = ImageWriter::new(&seen).unwrap();
         let plan = Plan::all(&seen).unwrap();
         Self { seen: Arc::new(seen), described: Arc::new(described), shape, writer, plan }
@@ -179,18 +122,21 @@ impl Layout {
     pub fn write(&self, row: Row, out: &mut Vec<u8>) {
         let (key, value) = row;
         let mut builder = self.writer.row(out);
-        match self.shape {
-            Shape::Prefix => builder.bytes(format!("path/{key}").as_bytes()).unwrap(),
-            _ => builder.int(i64::from(key)).unwrap(),
+        match self.shape.first {
+            First::Text => builder.bytes(format!("path/{key}").as_bytes()).unwrap(),
+            First::Int => builder.int(i64::from(key)).unwrap(),
         }
-        match (self.shape, value) {
+        match (self.shape.value, value) {
             (_, 0) => builder.null().unwrap(),
-            (Shape::Hidden, value) => {
+            (Value::Binary | Value::Uuid, value) => {
                 let mut bytes = [7; 16];
                 bytes[..4].copy_from_slice(&value.to_le_bytes());
                 builder.bytes(&bytes).unwrap();
             }
-            (_, value) => builder.int(i64::from(value)).unwrap(),
+            (Value::Int | Value::Big, value) => builder.int(i64::from(value)).unwrap(),
+        }
+        for added in self.shape.added() {
+            builder.int(i64::from(added.default)).unwrap();
         }
         builder.finish().unwrap();
     }
@@ -201,9 +147,9 @@ impl Layout {
         let len = self.plan.image_len(images).map_err(broken)?;
         let (image, rest) = images.split_at(len);
         let key = self.plan.value(0, image).map_err(broken)?.ok_or("a key is NULL")?;
-        let key = match self.shape {
-            Shape::Prefix => text_key(key).ok_or("a key is not a path")?,
-            _ => i32::from_le_bytes(key.try_into().map_err(|_| "a key has not four bytes")?),
+        let key = match self.shape.first {
+            First::Text => text_key(key).ok_or("a key is not a path")?,
+            First::Int => i32::from_le_bytes(key.try_into().map_err(|_| "a key has not four bytes")?),
         };
         let value = match self.plan.value(1, image).map_err(broken)? {
             None => 0,
@@ -212,24 +158,15 @@ impl Layout {
                 i32::from_le_bytes(*bytes)
             }
         };
-        Ok(((key, value), rest))
+        match self.shape.added().enumerate().find(|(place, added)| !added.holds(&self.plan, place + 2, image)) {
+            None => Ok(((key, value), rest)),
+            Some((_, added)) => Err(format!("{} of {} has not its default", added.name, self.seen.name)),
+        }
     }
 }
 
 fn text_key(bytes: &[u8]) -> Option<i32> {
     std::str::from_utf8(bytes).ok()?.strip_prefix("path/")?.parse().ok()
-}
-
-/// The shape of a table whose schema in the log this is.
-pub fn shape_of(id: SchemaId, schema: &TableSchema) -> Shape {
-    let [key, value] = schema.columns.as_slice() else { panic!("schema {id} has not two columns: {schema:?}") };
-    match (&key.ty, &value.ty, &schema.key) {
-        (ColumnType::VarBinary { .. }, ..) => Shape::Prefix,
-        (_, ColumnType::Binary { .. } | ColumnType::Uuid, _) => Shape::Hidden,
-        (.., None) => Shape::Keyless,
-        // An engine is no part of a schema: images are the same.
-        (.., Some(_)) => Shape::Keyed,
-    }
 }
 
 /// Takes a row away; false if there is none.

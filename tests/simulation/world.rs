@@ -28,6 +28,8 @@ use super::workload::{Clients, Habits};
 const DESCRIBE_WAIT: u64 = 2_000;
 /// Steps after which a history that nothing disturbs any more has to be at rest.
 const REST: usize = 4_000;
+/// Milliseconds of such a step. A log that is full may have to wait for one answer after another.
+const REST_STEP: u64 = 10;
 
 /// What may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,8 @@ impl World {
             large: rng.weighted(&[(2, 0), (2, 15), (1, 50)]),
             rolled_back: rng.weighted(&[(2, 0), (2, 10), (1, 40)]),
             savepoints: rng.weighted(&[(2, 0), (2, 20), (1, 60)]),
-            statements: rng.weighted(&[(4, 0), (2, 5), (1, 15)]),
+            statements: rng.weighted(&[(4, 0), (2, 5), (2, 15)]),
+            locks: rng.weighted(&[(4, 0), (1, 2), (1, 6)]),
         };
         let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
         let often = |rng: &mut Rng| rng.weighted(&[(1, 0), (2, 1), (1, 4)]);
@@ -212,6 +215,7 @@ impl World {
             Step::Rotate => self.server.rotate(),
             Step::ServerCrash => {
                 trace::note(|| "server: crashes".to_owned());
+                Clients::unlock(&mut self.server);
                 if self.rng.percent(70) {
                     self.clients.transaction(&mut self.server, &mut self.rng, Ending::CutOff);
                 } else {
@@ -310,11 +314,12 @@ impl World {
     /// Nothing disturbs any more: everything that waits gets its turn until nothing is left to do.
     fn come_to_rest(&mut self) -> Result<(), Finding> {
         trace::note(|| "everything comes to rest".to_owned());
+        Clients::unlock(&mut self.server);
         self.server.show(self.server.end());
         self.refused = 0;
         let mut left = None;
         for _ in 0..REST {
-            self.now += 1;
+            self.now += REST_STEP;
             if self.daemon.is_none() {
                 self.start()?;
             }

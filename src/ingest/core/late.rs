@@ -10,6 +10,7 @@ use crate::ingest::ledger::Log;
 use crate::ingest::pending::{Decided, Early, Fate, Pending};
 use crate::ingest::state::Reread;
 use crate::model::{FilePos, TableSchema};
+use crate::mutants::{Mutant, is_on};
 
 /// Records to be stored at once.
 pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
@@ -151,7 +152,7 @@ impl<L: Log> Core<L> {
         // Stored once the doubt is durable: a crash between them would leave the rows out, and nothing would bring them again.
         self.group.decided.push((SCHEMA.of_number(id.0), encode(&record)?));
         self.group.decided_rows = self.group.decided_rows.max(lsn);
-        let before = self.waiting.not_left_out(before);
+        let before = if is_on(Mutant::LeftOutIdCurrentAgain) { before } else { self.waiting.not_left_out(before) };
         self.waiting.leave_out(id, before.clone());
         let definition = self.redefine(table);
         if definition.current.as_ref().is_some_and(|current| current.id == id) {
