@@ -120,10 +120,7 @@ impl<L: Log> Core<L> {
     fn look_at_deadlines(&mut self) -> Result<(), Failure> {
         let (now, wait) = (self.now, self.settings.describe_wait);
         let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait;
-        // These are decided already.
-        for pending in std::mem::take(&mut self.waiting.overdue) {
-            self.unanswered(pending, &no_answer(wait))?;
-        }
+        self.decide_overdue()?;
         for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
             if pending.answer.is_some() {
                 self.complete_early(pending)?;
@@ -132,6 +129,15 @@ impl<L: Log> Core<L> {
             }
         }
         Ok(())
+    }
+
+    /// Takes in what was decided beside the groups. Between groups, and before anything that may go by what a table's schema is: a
+    /// read that begins would be placed under an id that is left out.
+    pub(super) fn decide_overdue(&mut self) -> Result<(), Failure> {
+        for pending in std::mem::take(&mut self.waiting.overdue) {
+            self.unanswered(pending, &no_answer(self.settings.describe_wait))?;
+        }
+        self.commit_here()
     }
 
     /// Decides a pending id without an answer. Of a table that is gone none can come, and its rows may be in the copy of a table that it

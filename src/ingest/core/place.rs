@@ -62,6 +62,7 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When the log is out of service, or the chunk does not fit its own schema.
     pub fn chunk(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        self.decide_overdue()?;
         self.chunks.push(chunk);
         self.place_chunks()
     }
@@ -192,6 +193,7 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When the log is out of service.
     pub fn mark(&mut self, mark: SnapshotMark, progress: (Vec<u8>, Vec<u8>)) -> Result<(), Failure> {
+        self.decide_overdue()?;
         let origin = self.ledger.origin(self.wall);
         let mark = match mark {
             SnapshotMark::Begun { table, replaces, empties, whole } => {
@@ -248,6 +250,7 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When the log is out of service.
     pub fn begin_whole(&mut self, schema: &TableSchema, replace: bool) -> Result<(), Failure> {
+        self.decide_overdue()?;
         let origin = self.ledger.origin(self.wall);
         let table = self.tables.index(&schema.name);
         if replace {
