@@ -245,6 +245,7 @@ fn rows_and_definitions(log: &mut Frames) {
     log.mark(Mark::SnapshotBegun { table: table("users"), whole: true });
     log.rows(all(), &[(USERS, Snapshot, &[&["1", "ann"], &["2", "~"], &["3", "eve"]])], ends);
     log.mark(Mark::SnapshotFinished { table: table("users"), rows: SNAPSHOT_ROWS });
+    log.mark(Mark::Created { table: table("items") });
     log.create("items", ITEMS);
     log.rows(all(), &[(ITEMS, Insert, &[&["1", "pen"], &["2", "cup"]])], GroupEnd::More);
     let sections: [(u32, RowOp, &[&[&str]]); 2] =

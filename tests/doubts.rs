@@ -32,6 +32,31 @@ both_servers! {
         assert_eq!(sandbox.assert_mirrored().await.rows, 2);
     }
 
+    async fn a_table_that_the_stream_created_is_held_to_be_complete_from_its_first_row(kind: Kind) {
+        let sandbox = Sandbox::new(kind).await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+        sandbox.server.exec("CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)").await;
+        sandbox.server.exec("INSERT INTO shop.t VALUES (1, 10), (2, 20), (3, 30)").await;
+        sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+        Connection::open(sandbox.sqlite()).unwrap().execute("DELETE FROM t WHERE id < 3", []).unwrap();
+        let mut daemon = sandbox.start();
+        daemon.wait_until("the daemon runs", |status| status["sinks"][0]["state"] == "running").await;
+
+        sandbox.server.exec("UPDATE shop.t SET v = 11 WHERE id = 1").await;
+
+        daemon
+            .wait_until("the table was read again", |status| {
+                let read = status["snapshot"]["tables"].as_array().unwrap();
+                read.iter().any(|entry| entry["table"] == "shop.t" && entry["state"] == "done")
+            })
+            .await;
+        sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+        assert_eq!(sandbox.assert_mirrored().await.rows, 3);
+    }
+
     async fn a_doubt_at_the_end_of_a_run_fails_it_and_the_next_run_reads_the_table_again(kind: Kind) {
         let sandbox = Sandbox::new(kind).await;
         sandbox.server.exec("CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)").await;

@@ -207,6 +207,11 @@ pub enum Mark {
         /// Rows read.
         rows: u64,
     },
+    /// The stream creates the table: from here on every row of it is in the log.
+    Created {
+        /// The table.
+        table: TableName,
+    },
 }
 
 /// Keys after one and up to another, in the order of the source's key. A bound is the image of a row that has the key's

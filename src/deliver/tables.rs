@@ -183,6 +183,10 @@ impl Tables {
                 }
                 vec![table]
             }
+            TableEvent::Created { table, lsn } => {
+                self.entry(&table).whole_since = Some(lsn);
+                vec![table]
+            }
             TableEvent::Replaced { table } => {
                 let at = self.entry(&table);
                 at.whole_since = None;

@@ -38,6 +38,8 @@ pub(super) enum TableEvent {
     ReadBegun { table: TableName, whole: bool },
     /// Every row of that read is in the log before `lsn`.
     ReadFinished { table: TableName, lsn: Lsn },
+    /// It was created at `lsn`, without a row.
+    Created { table: TableName, lsn: Lsn },
     /// A read takes the place of everything that the sink has of it.
     Replaced { table: TableName },
     /// Rows of it are not in the log, or not in a form that the sink can take.
@@ -54,6 +56,7 @@ impl TableEvent {
         match mark.clone() {
             Mark::SnapshotBegun { table, whole } => Self::ReadBegun { table, whole },
             Mark::SnapshotFinished { table, .. } => Self::ReadFinished { table, lsn },
+            Mark::Created { table } => Self::Created { table, lsn },
         }
     }
 
@@ -88,6 +91,7 @@ impl TableEvent {
         match self {
             Self::ReadBegun { table, .. }
             | Self::ReadFinished { table, .. }
+            | Self::Created { table, .. }
             | Self::Replaced { table }
             | Self::Lost { table }
             | Self::Gone { table } => table,

@@ -84,7 +84,7 @@ pub(super) fn change_item(change: &TableChange) -> ChangeItem {
 
 pub(super) fn mark_table(mark: &Mark) -> &TableName {
     match mark {
-        Mark::SnapshotBegun { table, .. } | Mark::SnapshotFinished { table, .. } => table,
+        Mark::SnapshotBegun { table, .. } | Mark::SnapshotFinished { table, .. } | Mark::Created { table } => table,
     }
 }
 
@@ -93,6 +93,7 @@ pub(super) fn mark_item(mark: &Mark) -> ChangeItem {
         Mark::SnapshotBegun { whole: true, .. } => ("snapshot_begun", "of every row".to_owned()),
         Mark::SnapshotBegun { whole: false, .. } => ("snapshot_begun", "of a part".to_owned()),
         Mark::SnapshotFinished { rows, .. } => ("snapshot_finished", format!("{rows} rows")),
+        Mark::Created { .. } => ("created", "by the stream, without a row".to_owned()),
     };
     ChangeItem { what: what.to_owned(), table: mark_table(mark).to_string(), detail }
 }

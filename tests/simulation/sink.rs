@@ -211,6 +211,8 @@ impl Sink {
     fn mark(&mut self, mark: &Mark, touched: &mut BTreeSet<Name>) {
         trace::note(|| format!("sink: {mark:?}"));
         match mark {
+            // A copy is complete from its first schema on, if nothing is left out of it.
+            Mark::Created { .. } => {}
             Mark::SnapshotBegun { table, .. } => {
                 let name = Name::of(table);
                 self.read.insert(name);

@@ -32,11 +32,12 @@ fn kind(header: &FrameHeader) -> &'static str {
         FrameHeader::Change { change, .. } => change.kind(),
         FrameHeader::Mark { mark: Mark::SnapshotBegun { .. }, .. } => "snapshot_begun",
         FrameHeader::Mark { mark: Mark::SnapshotFinished { .. }, .. } => "snapshot_finished",
+        FrameHeader::Mark { mark: Mark::Created { .. }, .. } => "created",
         FrameHeader::Check(_) => "check",
     }
 }
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "rows",
     "create",
     "alter",
@@ -49,6 +50,7 @@ const KINDS: [&str; 13] = [
     "left_out",
     "snapshot_begun",
     "snapshot_finished",
+    "created",
     "check",
 ];
 
@@ -82,6 +84,7 @@ fn examples() -> Vec<(&'static str, FrameHeader)> {
         ("left_out", change(TableChange::LeftOut { table: table(), reason: "no answer within 2s".into() })),
         ("snapshot_begun", mark(Mark::SnapshotBegun { table: table(), whole: true })),
         ("snapshot_finished", mark(Mark::SnapshotFinished { table: table(), rows: 300 })),
+        ("created", mark(Mark::Created { table: table() })),
         (
             "check",
             FrameHeader::Check(CheckHeader {

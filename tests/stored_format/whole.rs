@@ -225,7 +225,7 @@ fn an_inspection_in_words_shows_of_each_frame_what_json_shows() {
     let (json, in_lines, in_tables) = (inspected(&["--json"]), inspected(&["--rows"]), inspected(&[]));
     let items = json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let frames: Vec<_> = items.filter(|item| item["kind"] == "frame").collect();
-    assert_eq!(frames.len(), 30);
+    assert_eq!(frames.len(), 31);
     for frame in &frames {
         let text = |key: &str| frame[key].as_str().unwrap().to_owned();
         let place = format!("{} {}:{}", text("source"), frame["file_number"], frame["pos"]);

@@ -12,6 +12,7 @@ mod ending;
 mod engines;
 mod late;
 mod place;
+mod rows;
 mod schema;
 mod statement;
 mod types;
@@ -25,6 +26,8 @@ pub use self::answers::Answer;
 pub use self::late::Records;
 pub use self::place::Chunk;
 use self::place::WaitingChunk;
+pub use self::rows::Rows;
+use self::rows::Slot;
 use super::frames::FRAME_BYTES;
 use super::group::OpenGroup;
 use super::ledger::{Ledger, Log};
@@ -33,13 +36,11 @@ use super::state::{self, Counts, Reread};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
 use super::windows::Windows;
-use crate::codec::frame::RowOp;
-use crate::codec::row_image::Plan;
 use crate::codec::state::State;
 use crate::codec::stored::{SNAPSHOT, table_of_key};
 use crate::config::TableFilter;
 use crate::error::Failure;
-use crate::model::{FilePos, Key, Origin, SchemaId, ServerIdentity, SourcePosition, TableName, TableSchema};
+use crate::model::{FilePos, SchemaId, ServerIdentity, SourcePosition, TableName};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::schema::Flavour;
 use crate::source::mysql::snapshot::handoff::{Placed, WindowId};
@@ -105,37 +106,6 @@ pub enum Action {
     Reread(Reread),
     /// Store records beside the groups, at once, also while the log is full: delivery waits for them.
     Store(Records),
-}
-
-/// What is known of one of the decoder's table slots.
-#[derive(Debug)]
-struct Slot {
-    /// The schema of the last `TABLE_MAP`.
-    seen: Arc<TableSchema>,
-    table: usize,
-    /// What was derived from it holds for this revision of the table's definition.
-    revision: u64,
-    bound: Bound,
-}
-
-/// What happens to rows of a slot.
-#[derive(Clone, Debug)]
-enum Bound {
-    /// They are logged under this id.
-    Logged { id: SchemaId, plan: Arc<Plan>, key: Option<Key> },
-    /// They are left out: their schema could not be asked for in time.
-    LeftOut,
-}
-
-/// Rows of one event.
-#[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
-    /// What happened to them.
-    pub op: RowOp,
-    /// How many, counted by walking the event.
-    pub rows: u32,
-    /// Their images back to back; pairs for updates.
-    pub images: &'a [u8],
 }
 
 /// The state machine.
@@ -416,90 +386,6 @@ impl<L: Log> Core<L> {
     fn find(&self, table: &TableName) -> Option<(usize, &Definition)> {
         let index = self.tables.find(table)?;
         Some((index, self.definition(index)))
-    }
-
-    /// A `TABLE_MAP` whose schema differs from the last one of its slot.
-    ///
-    /// # Errors
-    /// Fatal, by table and column, when the images cannot be read.
-    pub fn table_map(&mut self, slot: usize, seen: &Arc<TableSchema>, origin: &Origin) -> Result<(), Failure> {
-        let table = self.tables.index(&seen.name);
-        if self.slots.len() <= slot {
-            self.slots.resize_with(slot + 1, || None);
-        }
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(Slot { seen: Arc::clone(seen), table, revision: 0, bound: Bound::LeftOut });
-        }
-        if self.group.is_dropped() {
-            return Ok(());
-        }
-        self.bind(slot, origin)
-    }
-
-    /// Derives what happens to a slot's rows from its `TABLE_MAP` and the table's definition.
-    fn bind(&mut self, slot: usize, origin: &Origin) -> Result<(), Failure> {
-        let Some(Some(there)) = self.slots.get(slot) else {
-            return Err(Failure::fatal("a rows event names a table that was never mapped"));
-        };
-        let (table, seen) = (there.table, Arc::clone(&there.seen));
-        let bound = self.schema_of_rows(table, &seen, origin)?;
-        let revision = self.definition(table).revision;
-        if let Some(Some(there)) = self.slots.get_mut(slot) {
-            there.revision = revision;
-            there.bound = bound;
-        }
-        Ok(())
-    }
-
-    /// Rows of a captured table.
-    ///
-    /// # Errors
-    /// Fatal, when they do not fit their table's schema, or the log is out of service.
-    pub fn rows(&mut self, slot: usize, rows: Rows<'_>, origin: &Origin) -> Result<(), Failure> {
-        let Some(Some(there)) = self.slots.get(slot) else {
-            return Err(Failure::fatal("a rows event names a table that was never mapped"));
-        };
-        let table = there.table;
-        let read = u64::from(rows.rows);
-        if self.group.is_dropped() {
-            self.group.count(table, Counts { read, left_out: read, ..Counts::default() });
-            return Ok(());
-        }
-        if there.revision != self.definition(table).revision {
-            self.bind(slot, origin)?;
-        }
-        let Some(Some(Slot { bound, .. })) = self.slots.get(slot) else {
-            return Err(Failure::fatal("a table lost its slot while its rows were read"));
-        };
-        match bound {
-            Bound::LeftOut => self.group.count(table, Counts { read, left_out: read, ..Counts::default() }),
-            Bound::Logged { id, plan, key } => {
-                self.group.count(table, Counts { read, ..Counts::default() });
-                if self.windows.watches(table)
-                    && let Some(key) = key
-                {
-                    let at_once = is_on(Mutant::KeysNotedAtOnce);
-                    let damaged = |error| {
-                        let name = &self.tables.at(table).name;
-                        Failure::fatal(format!("a key of '{name}' cannot be read from a rows event")).caused_by(error)
-                    };
-                    let mut rest = rows.images;
-                    while !rest.is_empty() {
-                        let len = plan.image_len(rest).map_err(damaged)?;
-                        let (image, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
-                        let hash = plan.key_hash(&key.columns, image).map_err(damaged)?;
-                        if at_once {
-                            self.windows.note(table, hash);
-                        } else {
-                            self.group.note_key(table, hash);
-                        }
-                        rest = tail;
-                    }
-                }
-                self.group.frames.rows(&mut self.ledger, (*id, rows.op, rows.rows), rows.images, origin)?;
-            }
-        }
-        Ok(())
     }
 
     /// Makes what has ended ready to be handed over: the position and the counters that belong to it. Says whether there is anything

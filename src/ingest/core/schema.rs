@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::{Bound, Core};
+use super::Core;
+use super::rows::Bound;
 use crate::codec::catalog::SchemaRecord;
 use crate::codec::frame::{Audience, FrameHeader, TableChange};
 use crate::codec::stored::{SCHEMA, encode};

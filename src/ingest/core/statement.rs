@@ -10,7 +10,7 @@
 use tracing::warn;
 
 use super::Core;
-use crate::codec::frame::TableChange;
+use crate::codec::frame::{Audience, FrameHeader, Mark, TableChange};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::lineage::ColumnSteps;
@@ -120,6 +120,8 @@ impl<L: Log> Core<L> {
         if self.definition(table).current.is_some() {
             self.drop_table(&name, origin)?;
         }
+        let mark = Mark::Created { table: name.clone() };
+        self.single(FrameHeader::Mark { origin: origin.clone(), audience: Audience::All, mark })?;
         let columns = create.columns.or_else(|| self.columns_of(create.like.as_ref()?));
         // The types are those of the statement also behind IF NOT EXISTS: in row format the binlog has such a statement only where it
         // made the table.
