@@ -173,6 +173,25 @@ impl Waiting {
         self.left_out.insert(id, before);
     }
 
+    /// Ids that are not decided, in their order, of those that `which` wants.
+    pub(super) fn ids(&self, which: impl Fn(&Pending) -> bool) -> Vec<SchemaId> {
+        self.pending.iter().filter(|pending| which(pending)).map(|pending| pending.id).collect()
+    }
+
+    /// Takes an id out, to be decided. One at a time: deciding one changes what others know of it.
+    pub(super) fn take(&mut self, id: SchemaId) -> Option<Pending> {
+        let place = self.pending.iter().position(|pending| pending.id == id)?;
+        Some(self.pending.remove(place))
+    }
+
+    /// A schema id is known: what comes after it goes by what it is now.
+    pub(super) fn know(&mut self, known: &Current) {
+        let pending = self.pending.iter_mut().chain(&mut self.overdue).map(|pending| &mut pending.before);
+        for before in pending.chain(self.left_out.values_mut()).flatten().filter(|before| before.id == known.id) {
+            before.clone_from(known);
+        }
+    }
+
     /// The schema itself, or the last one before it that is not left out.
     pub(super) fn not_left_out(&self, mut schema: Option<Current>) -> Option<Current> {
         while let Some(before) = schema.as_ref().and_then(|schema| self.left_out.get(&schema.id)) {

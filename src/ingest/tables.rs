@@ -273,20 +273,6 @@ impl Tables {
         }
     }
 
-    /// Replaces the schema under an id that the table already has: it is the same image, and what was asked for is known.
-    pub(super) fn complete(&mut self, index: usize, id: SchemaId, schema: &Arc<TableSchema>) -> Result<(), Failure> {
-        let plan = Arc::new(compile(schema)?);
-        let revision = self.new_revision();
-        if let Some(table) = self.all.get_mut(index)
-            && let Some(current) = table.definition.current.as_mut().filter(|current| current.id == id)
-        {
-            current.schema = Arc::clone(schema);
-            current.plan = plan;
-            table.definition.revision = revision;
-        }
-        Ok(())
-    }
-
     /// A group has committed: its row counts count.
     pub(super) fn count(&mut self, index: usize, counts: Counts) {
         let Some(table) = self.all.get_mut(index) else { return };

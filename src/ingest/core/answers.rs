@@ -17,6 +17,7 @@ use crate::codec::stored::{SCHEMA, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::pending::{AskId, Decided, Description, Early, Fate, Pending};
+use crate::ingest::tables::{Current, compile};
 use crate::ingest::typed::Described;
 use crate::model::{FilePos, TableName, TableSchema};
 use crate::mutants::{Mutant, is_on};
@@ -71,7 +72,8 @@ impl<L: Log> Core<L> {
             Answer::Refused { ask, table, why } => {
                 let Some((index, _)) = self.asked(ask, &table) else { return Ok(()) };
                 warn!(%table, %why, "the server does not say how a table is defined");
-                for pending in self.take_pending(index) {
+                for id in self.waiting.ids(|pending| pending.table == index) {
+                    let Some(pending) = self.waiting.take(id) else { continue };
                     self.unanswered(pending, &why)?;
                 }
             }
@@ -92,21 +94,16 @@ impl<L: Log> Core<L> {
         None
     }
 
-    fn take_pending(&mut self, table: usize) -> Vec<Pending> {
-        self.waiting.pending.extract_if(.., |pending| pending.table == table).collect()
-    }
-
     fn described(
         &mut self,
         (table, ask, stale): (usize, AskId, bool),
         found: Option<TableSchema>,
         end: FilePos,
     ) -> Result<(), Failure> {
-        for mut pending in self.take_pending(table) {
+        for pending in self.waiting.pending.iter_mut().filter(|pending| pending.table == table) {
             if pending.not_by != Some(ask) {
                 pending.answer = Some(Description { found: found.clone(), end: end.clone() });
             }
-            self.waiting.pending.push(pending);
         }
         self.look_at_answers()?;
         if let Some(found) = found
@@ -124,11 +121,9 @@ impl<L: Log> Core<L> {
 
     /// Decides the pending ids that were answered, where the answer holds for their rows.
     pub(super) fn look_at_answers(&mut self) -> Result<(), Failure> {
-        for mut pending in std::mem::take(&mut self.waiting.pending) {
-            let Some(Description { found, end }) = pending.answer.take() else {
-                self.waiting.pending.push(pending);
-                continue;
-            };
+        for id in self.waiting.ids(|pending| pending.answer.is_some()) {
+            let Some(mut pending) = self.waiting.take(id) else { continue };
+            let Some(Description { found, end }) = pending.answer.take() else { continue };
             let fits = |found: &TableSchema| {
                 let mut seen = TableSchema::clone(&pending.seen);
                 take_described(&mut seen, &pending.unknown, Some(found));
@@ -204,6 +199,8 @@ impl<L: Log> Core<L> {
         }
         let records = vec![(SCHEMA.of_number(id.0), encode(&SchemaRecord::Known(TableSchema::clone(&schema)))?)];
         let mut types = None;
+        let completed = Current { id, plan: Arc::new(compile(&schema)?), schema: Arc::new(schema) };
+        self.waiting.know(&completed);
         let is_current = self.definition(table).current.as_ref().is_some_and(|current| current.id == id);
         if is_current {
             warn_of_guesses(&name, &guessed);
@@ -213,14 +210,12 @@ impl<L: Log> Core<L> {
             }
             typed.guess(guessed);
             types = Some((table, typed.clone()));
-            let completed = Arc::new(schema);
-            let mut done = Ok(());
             self.keeping_early(table, |core| {
-                done = core.tables.complete(table, id, &completed);
-                core.redefine(table).key_unknown = false;
+                let definition = core.redefine(table);
+                definition.current = Some(completed);
+                definition.key_unknown = false;
                 core.set_typed(table, typed);
             });
-            done?;
         }
         self.waiting.decided.push(Decided { lsn, rows: lsn, records, rereads: Vec::new(), types });
         Ok(())

@@ -121,7 +121,8 @@ impl<L: Log> Core<L> {
         let (now, wait) = (self.now, self.settings.describe_wait);
         let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait;
         self.decide_overdue()?;
-        for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
+        for id in self.waiting.ids(is_late) {
+            let Some(pending) = self.waiting.take(id) else { continue };
             if pending.answer.is_some() {
                 self.complete_early(pending)?;
             } else {
@@ -134,7 +135,8 @@ impl<L: Log> Core<L> {
     /// Takes in what was decided beside the groups. Between groups, and before anything that may go by what a table's schema is: a
     /// read that begins would be placed under an id that is left out.
     pub(super) fn decide_overdue(&mut self) -> Result<(), Failure> {
-        for pending in std::mem::take(&mut self.waiting.overdue) {
+        while !self.waiting.overdue.is_empty() {
+            let pending = self.waiting.overdue.remove(0);
             self.unanswered(pending, &no_answer(self.settings.describe_wait))?;
         }
         self.commit_here()
