@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use wal::Lsn;
 
+use super::core::Answer;
 use super::tables::Current;
 use super::typed::Typed;
 use crate::model::{FilePos, KeyKind, SchemaId, TableSchema};
@@ -139,6 +140,8 @@ pub(super) struct Waiting {
     /// Ids that were decided beside the groups, while the log was full: the doubt is still to be logged.
     pub(super) overdue: Vec<Pending>,
     pub(super) early: Vec<Early>,
+    /// Answers that came inside a group.
+    pub(super) heard: Vec<Answer>,
     pub(super) asked: HashMap<usize, Asked>,
     /// Tables of which a rollback cut rows off, and whose engine is asked for.
     pub(super) engines: HashMap<usize, EngineAsked>,
@@ -165,6 +168,7 @@ impl Waiting {
             && self.decided.is_empty()
             && self.overdue.is_empty()
             && self.early.is_empty()
+            && self.heard.is_empty()
             && self.engines.values().all(|asked| asked.good_until.is_none())
     }
 
@@ -182,6 +186,15 @@ impl Waiting {
     pub(super) fn take(&mut self, id: SchemaId) -> Option<Pending> {
         let place = self.pending.iter().position(|pending| pending.id == id)?;
         Some(self.pending.remove(place))
+    }
+
+    /// The server has answered about a table.
+    pub(super) fn attach(&mut self, table: usize, ask: AskId, answer: &Description) {
+        for pending in self.pending.iter_mut().filter(|pending| pending.table == table) {
+            if pending.not_by != Some(ask) {
+                pending.answer = Some(answer.clone());
+            }
+        }
     }
 
     /// A schema id is known: what comes after it goes by what it is now.

@@ -62,6 +62,8 @@ pub struct Ingest {
     /// Re-reads of finished groups, started once these are handed over.
     pub(super) jobs: Vec<Reread>,
     started: Instant,
+    /// When [`Ingest::deciding_beside`] looked last.
+    looked: tokio::time::Instant,
     pub(super) live: Arc<Live>,
     pub(super) shutdown: CancellationToken,
     pub(super) until: Until,
@@ -125,6 +127,7 @@ impl Ingest {
             jobs_out: wiring.jobs,
             jobs: Vec::new(),
             started: Instant::now(),
+            looked: tokio::time::Instant::now(),
             live: wiring.live,
             shutdown: wiring.shutdown,
             until: wiring.until,
@@ -229,8 +232,13 @@ impl Ingest {
         loop {
             let looks = self.core.has_to_look();
             tokio::select! {
+                // What is done often must not keep the look from its turn.
+                biased;
+                () = tokio::time::sleep_until(self.looked + LOOK_WHILE_FULL), if looks => {
+                    self.looked = tokio::time::Instant::now();
+                    self.decide_beside().await?;
+                }
                 done = &mut until => return Ok(done),
-                () = tokio::time::sleep(LOOK_WHILE_FULL), if looks => self.decide_beside().await?,
             }
         }
     }

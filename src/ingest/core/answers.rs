@@ -64,23 +64,41 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When a record cannot be stored or the log is out of service.
     pub fn answer(&mut self, answer: Answer) -> Result<(), Failure> {
+        self.waiting.heard.push(answer);
+        self.look()
+    }
+
+    /// Hears an answer inside a group: it is taken after it. Ids that it is about are not left out for want of an answer.
+    pub fn hear(&mut self, answer: Answer) {
+        if let Answer::Described { ask, table, found, end } = &answer
+            && let Some(index) = self.tables.find(table)
+            && self.waiting.asked.get(&index).is_some_and(|asked| asked.id == *ask)
+        {
+            self.waiting.attach(index, *ask, &Description { found: found.clone(), end: end.clone() });
+        }
+        self.waiting.heard.push(answer);
+    }
+
+    pub(super) fn take_answer(&mut self, answer: Answer) -> Result<(), Failure> {
         match answer {
             Answer::Described { ask, table, found, end } => {
                 let Some((table, stale)) = self.asked(ask, &table) else { return Ok(()) };
                 self.described((table, ask, stale), found, end)?;
             }
             Answer::Refused { ask, table, why } => {
-                let Some((index, _)) = self.asked(ask, &table) else { return Ok(()) };
+                let Some((index, stale)) = self.asked(ask, &table) else { return Ok(()) };
                 warn!(%table, %why, "the server does not say how a table is defined");
-                for id in self.waiting.ids(|pending| pending.table == index) {
+                for id in self.waiting.ids(|pending| pending.table == index && pending.not_by != Some(ask)) {
                     let Some(pending) = self.waiting.take(id) else { continue };
                     self.unanswered(pending, &why)?;
+                }
+                if stale {
+                    self.ask_once(index);
                 }
             }
             Answer::Engine { table, ask, transactional, end } => self.engine(&table, ask, transactional, end)?,
         }
-        self.commit_here()?;
-        self.look()
+        self.commit_here()
     }
 
     /// The table of a question that is still under way, and whether its answer may be of an earlier definition.
@@ -100,11 +118,7 @@ impl<L: Log> Core<L> {
         found: Option<TableSchema>,
         end: FilePos,
     ) -> Result<(), Failure> {
-        for pending in self.waiting.pending.iter_mut().filter(|pending| pending.table == table) {
-            if pending.not_by != Some(ask) {
-                pending.answer = Some(Description { found: found.clone(), end: end.clone() });
-            }
-        }
+        self.waiting.attach(table, ask, &Description { found: found.clone(), end: end.clone() });
         self.look_at_answers()?;
         if let Some(found) = found
             && !stale

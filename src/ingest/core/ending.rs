@@ -36,6 +36,7 @@ impl<L: Log> Core<L> {
     /// What waits for the stream to come here.
     pub(super) fn passed(&mut self) -> Result<(), Failure> {
         if !self.chunks.is_empty() {
+            self.decide_overdue()?;
             self.place_chunks()?;
         }
         Ok(())

@@ -22,6 +22,10 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When a record cannot be stored or the log is out of service.
     pub fn look(&mut self) -> Result<(), Failure> {
+        self.decide_overdue()?;
+        for answer in std::mem::take(&mut self.waiting.heard) {
+            self.take_answer(answer)?;
+        }
         self.look_at_answers()?;
         self.look_at_early()?;
         self.look_at_engines()?;
@@ -66,10 +70,16 @@ impl<L: Log> Core<L> {
         let mut stores = Vec::new();
         let due: Vec<Decided> = self.waiting.decided.extract_if(.., |decided| decided.rows <= durable).collect();
         for decided in due {
-            stores.push(self.records_of(decided, true)?);
+            let with_reread = decided.lsn > durable;
+            stores.push(self.records_of(decided, with_reread)?);
         }
         let (now, wait) = (self.now, self.settings.describe_wait);
-        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait && pending.lsn <= durable;
+        let is_full = self.ledger.log().is_full();
+        let is_late = |pending: &Pending| {
+            // One that is answered is decided at the next boundary, without leaving anything out, unless none comes.
+            let patience = if pending.answer.is_some() && !is_full { 2 } else { 1 };
+            now.saturating_sub(pending.since) >= wait.saturating_mul(patience) && pending.lsn <= durable
+        };
         for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
             let why = no_answer(wait);
             if pending.fate == Fate::Gone {
@@ -120,7 +130,6 @@ impl<L: Log> Core<L> {
     fn look_at_deadlines(&mut self) -> Result<(), Failure> {
         let (now, wait) = (self.now, self.settings.describe_wait);
         let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait;
-        self.decide_overdue()?;
         for id in self.waiting.ids(is_late) {
             let Some(pending) = self.waiting.take(id) else { continue };
             if pending.answer.is_some() {

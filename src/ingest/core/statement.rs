@@ -18,6 +18,7 @@ use crate::ingest::pending::{Fate, FateChange, Pending};
 use crate::ingest::typed::{Touched, is_dropped, touched};
 use crate::model::{KeyKind, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
+use crate::source::mysql::schema::Flavour;
 
 impl<L: Log> Core<L> {
     /// Follows a statement that is in the binlog as a text. What it does is part of the open group.
@@ -25,6 +26,10 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// Fatal, for a statement that changes captured rows in a way that cannot be followed.
     pub fn statement(&mut self, sql: &str, database: &str, mode: SqlMode, origin: &Origin) -> Result<(), Failure> {
+        if self.group.is_empty() {
+            // What the statement does to a table goes by what its schema is.
+            self.decide_overdue()?;
+        }
         match ddl::parse(sql, database, mode) {
             Statement::CreateTable(create) if !create.temporary => self.create_table(create, origin),
             Statement::AlterTable { table, ops } => self.alter_table(&table, &ops, origin),
@@ -120,8 +125,11 @@ impl<L: Log> Core<L> {
         if self.definition(table).current.is_some() {
             self.drop_table(&name, origin)?;
         }
-        let mark = Mark::Created { table: name.clone() };
-        self.single(FrameHeader::Mark { origin: origin.clone(), audience: Audience::All, mark })?;
+        if !may_do_nothing || self.facts.flavour == Flavour::MariaDb {
+            // MySQL's binlog has IF NOT EXISTS also where it did nothing.
+            let mark = Mark::Created { table: name.clone() };
+            self.single(FrameHeader::Mark { origin: origin.clone(), audience: Audience::All, mark })?;
+        }
         let columns = create.columns.or_else(|| self.columns_of(create.like.as_ref()?));
         // The types are those of the statement also behind IF NOT EXISTS: in row format the binlog has such a statement only where it
         // made the table.
@@ -316,7 +324,7 @@ impl<L: Log> Core<L> {
         self.set_fate(table, Fate::Gone);
         // A table whose first schema was left out may have come to the sinks by a rename.
         let definition = self.definition(table);
-        let known = definition.current.is_some() || definition.reread;
+        let known = definition.current.is_some() || definition.reread || definition.unsettled;
         self.outdate_question(table);
         self.redefine(table).forget();
         if known { self.change(origin, TableChange::Drop { table: name.clone() }) } else { Ok(()) }
