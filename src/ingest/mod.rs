@@ -4,7 +4,7 @@
 //! into one commit of the log: the frames of a source transaction, the position behind it, the schemas it names, the
 //! table records, the row counters, and the progress of a snapshot chunk.
 //!
-//! - [`run`]: the driver: connects, reconnects, waits for the log.
+//! - [`run`]: the driver: connects and reconnects. `waits`: what waits for the log.
 //! - `reading`: the driver between two reconnects: events, requests and answers in, actions out.
 //! - `questions`: asks the server about tables, beside the stream.
 //! - [`core`]: what an event, a request or an answer does. Pure.
@@ -31,6 +31,7 @@ mod run;
 mod state;
 mod tables;
 mod typed;
+mod waits;
 mod windows;
 
 pub use pending::AskId;
