@@ -6,7 +6,7 @@
 //! - `open` is what one opening of the sink works with; `gap` counts what the target applied without the log knowing.
 //! - `walk` reads frames for what they say, and not for a sink.
 //! - `take` gives one frame to the sink, or passes it over.
-//! - `pending` waits where a schema is not decided yet; [`followed`] says what of a change reaches the sink once it is.
+//! - `pending` waits where a schema is not decided yet; [`followed()`] says what of a change reaches the sink once it is.
 //! - `round` gathers what is written between two commits; `settle` commits and acknowledges it.
 //! - `tally` counts the rows of a round as the frames' headers have them, and `tables` holds them against what the
 //!   sink reports.

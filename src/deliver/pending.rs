@@ -3,7 +3,7 @@
 //! The source does not wait for an answer about one table: it logs rows under a schema id that is *pending*, and says
 //! later what the id is. Delivery waits there instead, and every sink waits for itself. What a waiting sink was given
 //! before is applied first, so that its readers see it. What reaches a sink once an id is decided is in
-//! [`super::followed`].
+//! [`super::followed()`].
 
 use std::time::Duration;
 
