@@ -74,12 +74,7 @@ impl<L: Log> Core<L> {
             stores.push(self.records_of(decided, with_reread)?);
         }
         let (now, wait) = (self.now, self.settings.describe_wait);
-        let is_full = self.ledger.log().is_full();
-        let is_late = |pending: &Pending| {
-            // One that is answered is decided at the next boundary, without leaving anything out, unless none comes.
-            let patience = if pending.answer.is_some() && !is_full { 2 } else { 1 };
-            now.saturating_sub(pending.since) >= wait.saturating_mul(patience) && pending.lsn <= durable
-        };
+        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait && pending.lsn <= durable;
         for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
             let why = no_answer(wait);
             if pending.fate == Fate::Gone {
@@ -129,7 +124,11 @@ impl<L: Log> Core<L> {
 
     fn look_at_deadlines(&mut self) -> Result<(), Failure> {
         let (now, wait) = (self.now, self.settings.describe_wait);
-        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait;
+        let is_late = |pending: &Pending| {
+            // What is answered is decided at a boundary, without leaving anything out, before time is up where there is none.
+            let patience = if pending.answer.is_some() { wait / 2 } else { wait };
+            now.saturating_sub(pending.since) >= patience
+        };
         for id in self.waiting.ids(is_late) {
             let Some(pending) = self.waiting.take(id) else { continue };
             if pending.answer.is_some() {
