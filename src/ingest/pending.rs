@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use wal::Lsn;
 
-use super::core::Answer;
 use super::tables::Current;
 use super::typed::Typed;
 use crate::model::{FilePos, KeyKind, SchemaId, TableSchema};
@@ -140,8 +139,6 @@ pub(super) struct Waiting {
     /// Ids that were decided beside the groups, while the log was full: the doubt is still to be logged.
     pub(super) overdue: Vec<Pending>,
     pub(super) early: Vec<Early>,
-    /// Answers that came inside a group.
-    pub(super) heard: Vec<Answer>,
     pub(super) asked: HashMap<usize, Asked>,
     /// Tables of which a rollback cut rows off, and whose engine is asked for.
     pub(super) engines: HashMap<usize, EngineAsked>,
@@ -168,7 +165,6 @@ impl Waiting {
             && self.decided.is_empty()
             && self.overdue.is_empty()
             && self.early.is_empty()
-            && self.heard.is_empty()
             && self.engines.values().all(|asked| asked.good_until.is_none())
     }
 

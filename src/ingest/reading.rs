@@ -99,7 +99,7 @@ impl<'a> Session<'a> {
                         tokio::select! {
                             event = stream.next() => event?,
                             () = tokio::time::sleep(LOOK_AGAIN), if looks_again => {
-                                self.decide_beside().await?;
+                                self.ctx.decide_beside().await?;
                                 continue;
                             }
                             () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
@@ -116,7 +116,7 @@ impl<'a> Session<'a> {
                     if self.ctx.shutdown.is_cancelled() {
                         return Ok(Ended::Stopped);
                     }
-                    self.decide_beside().await?;
+                    self.ctx.decide_beside().await?;
                 }
                 continue;
             }
@@ -152,15 +152,6 @@ impl<'a> Session<'a> {
         self.act().await?;
         self.show_asking();
         Ok(())
-    }
-
-    /// Inside a group: hears what answers there are, and decides what delivery waits for.
-    async fn decide_beside(&mut self) -> Result<(), Failure> {
-        while let Some(answer) = self.questions.try_answer() {
-            self.ctx.core.hear(answer);
-            self.asks = true;
-        }
-        self.ctx.decide_beside().await
     }
 
     /// Shows which tables are asked about, where that may have changed.

@@ -1,5 +1,5 @@
-//! What waits for the log: handing over, with and without patience, and what is decided meanwhile. A full log is shown while it is
-//! waited for, and every wait ends when the loop is told to stop.
+//! What waits for the log: handing over, with and without patience, and what is decided meanwhile. While the log is full,
+//! the status says so. A stop ends every wait.
 //!
 //! Delivery may be waiting for a decision of the core, and a full log for delivery. So whatever waits here looks now and then whether
 //! there is something to decide ([`super::core::Core::decide_beside`]).

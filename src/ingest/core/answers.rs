@@ -64,22 +64,8 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// When a record cannot be stored or the log is out of service.
     pub fn answer(&mut self, answer: Answer) -> Result<(), Failure> {
-        self.waiting.heard.push(answer);
-        self.look()
-    }
-
-    /// Hears an answer inside a group: it is taken after it. Ids that it is about are not left out for want of an answer.
-    pub fn hear(&mut self, answer: Answer) {
-        if let Answer::Described { ask, table, found, end } = &answer
-            && let Some(index) = self.tables.find(table)
-            && self.waiting.asked.get(&index).is_some_and(|asked| asked.id == *ask)
-        {
-            self.waiting.attach(index, *ask, &Description { found: found.clone(), end: end.clone() });
-        }
-        self.waiting.heard.push(answer);
-    }
-
-    pub(super) fn take_answer(&mut self, answer: Answer) -> Result<(), Failure> {
+        // What an answer does goes by what a table's schema is.
+        self.decide_overdue()?;
         match answer {
             Answer::Described { ask, table, found, end } => {
                 let Some((table, stale)) = self.asked(ask, &table) else { return Ok(()) };
@@ -98,7 +84,8 @@ impl<L: Log> Core<L> {
             }
             Answer::Engine { table, ask, transactional, end } => self.engine(&table, ask, transactional, end)?,
         }
-        self.commit_here()
+        self.commit_here()?;
+        self.look()
     }
 
     /// The table of a question that is still under way, and whether its answer may be of an earlier definition.

@@ -23,9 +23,6 @@ impl<L: Log> Core<L> {
     /// When a record cannot be stored or the log is out of service.
     pub fn look(&mut self) -> Result<(), Failure> {
         self.decide_overdue()?;
-        for answer in std::mem::take(&mut self.waiting.heard) {
-            self.take_answer(answer)?;
-        }
         self.look_at_answers()?;
         self.look_at_early()?;
         self.look_at_engines()?;
@@ -36,7 +33,8 @@ impl<L: Log> Core<L> {
         let is_due = |decided: &Decided| decided.lsn <= durable || (is_full && decided.rows <= durable);
         let due: Vec<Decided> = self.waiting.decided.extract_if(.., |decided| is_due(decided)).collect();
         for decided in due {
-            // The log takes no frame before delivery goes on, and delivery waits for this. So the re-read goes with it.
+            // The log is full and takes no frame until delivery goes on, and delivery waits for this record. So the group that asks
+            // for the read cannot become durable first, and the read is stored with the record.
             let with_reread = decided.lsn > durable;
             let records = self.records_of(decided, with_reread)?;
             self.actions.push(Action::Store(records));

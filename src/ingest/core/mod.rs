@@ -248,7 +248,6 @@ impl<L: Log> Core<L> {
         self.waiting.asked.clear();
         self.waiting.early.clear();
         self.waiting.engines.clear();
-        self.waiting.heard.clear();
         for pending in &mut self.waiting.pending {
             // Where the next server's binlog ends is another place.
             pending.answer = None;
