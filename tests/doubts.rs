@@ -57,6 +57,26 @@ both_servers! {
         assert_eq!(sandbox.assert_mirrored().await.rows, 3);
     }
 
+    async fn a_statement_that_created_nothing_makes_no_copy_complete(kind: Kind) {
+        let mut sandbox = Sandbox::new(kind).await;
+        let create = "CREATE TABLE IF NOT EXISTS shop.t (id INT PRIMARY KEY, v INT)";
+        sandbox.server.exec(create).await;
+        sandbox.server.exec("INSERT INTO shop.t VALUES (1, 10), (2, 20)").await;
+        sandbox.set("/source/startup_mode", serde_json::json!("latest"));
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+
+        // The copy has neither row, and is not to have them.
+        sandbox.server.exec(create).await;
+        sandbox.server.exec("DELETE FROM shop.t WHERE id = 1").await;
+
+        let status = sandbox.caught_up(&mut daemon).await;
+        daemon.stop();
+        let local = &status["tables"][0]["sinks"]["local"];
+        assert_eq!((local["unmatched"].as_u64(), local["doubt"].is_null()), (Some(1), true), "{status:#}");
+        assert!(!daemon.log().contains("a table is in doubt"), "{}", daemon.log());
+    }
+
     async fn a_doubt_at_the_end_of_a_run_fails_it_and_the_next_run_reads_the_table_again(kind: Kind) {
         let sandbox = Sandbox::new(kind).await;
         sandbox.server.exec("CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)").await;
