@@ -103,7 +103,7 @@ impl Delivery {
         }
     }
 
-    /// Serves the sink until its goal is reached, it is told to stop, or it fails for good.
+    /// Serves the sink until its goal is reached, a stop ends it, or it fails permanently.
     ///
     /// # Errors
     /// The failure that stopped the sink. Failures worth a retry are retried without end.

@@ -1,8 +1,8 @@
 //! `/metrics` and `/health` over HTTP.
 //!
 //! Reads only, tells nothing but numbers, states and error messages, and listens on this machine unless told
-//! otherwise. `/health` answers 503 when something has stopped for good and a person has to look; what is retried is
-//! degraded, not failed.
+//! otherwise. `/health` answers 503 when something has stopped permanently and an operator has to look; what is retried
+//! is degraded, not failed.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -177,7 +177,7 @@ impl Health {
         health
     }
 
-    /// Something has stopped for good.
+    /// Something has stopped permanently.
     pub fn failed(&self) -> bool {
         !self.stopped.is_empty()
     }

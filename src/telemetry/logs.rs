@@ -1,6 +1,6 @@
 //! Where log lines go: to stderr, as text or JSON.
 //!
-//! Assumes that whoever logs leaves row values and secrets out: levels mean error = a person must act, warn = odd but safe,
+//! Assumes that whoever logs leaves row values and secrets out: levels mean error = an operator must act, warn = odd but safe,
 //! info = a state changed.
 
 use std::io::{self, IsTerminal, Write};

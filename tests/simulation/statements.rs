@@ -37,7 +37,7 @@ impl Clients {
         }
     }
 
-    /// The client that has a table locked goes on.
+    /// The client that holds a table's lock does its next statement.
     pub fn in_lock(&mut self, name: Name, server: &mut Server, rng: &mut Rng) {
         match rng.weighted(&[(5, InLock::Alter), (5, InLock::Rows), (2, InLock::Unlock)]) {
             InLock::Alter => Self::alter(name, server, rng),

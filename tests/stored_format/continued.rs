@@ -1,5 +1,5 @@
 //! What a start takes of a whole log beside the frames: the core of ingest and the coordinator of snapshots load their
-//! state from it, and a transaction goes on where the log ends.
+//! state from it, and ingest appends a transaction after its last one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

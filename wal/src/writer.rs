@@ -2,7 +2,7 @@
 //!
 //! Promises: everything that queued while the last commit was syncing shares the next one, and the queue has room for
 //! it all that time: what was gathered for a commit has left it before the commit syncs. While the log is full, appends
-//! are held back, in order, and everything else goes on. The first failure of storage, or a panic, puts the log out of
+//! wait, in order, and every other command is served. The first failure of storage, or a panic, puts the log out of
 //! service. When the thread ends, the database is closed and the lock is free.
 
 use std::any::Any;

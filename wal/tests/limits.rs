@@ -157,7 +157,7 @@ async fn a_frame_of_more_than_a_gibibyte_is_refused() {
     assert_eq!(appender.next_lsn(), Lsn::FIRST);
 }
 
-/// Storage that says when the sync of a commit begins and lets it end when it is told to, once `gates` is set.
+/// Storage that reports the start of a commit's sync, and holds the sync until the test releases it, once `gates` is set.
 #[derive(Debug)]
 struct SlowDisk {
     memory: InMemoryBackend,

@@ -173,7 +173,7 @@ impl Coordinator {
     }
 
     /// Whether a read of the whole table waits that serves for this one too; it replaces the sinks' rows if either does.
-    /// Reads of which an operator is told whether they are stored, or that read otherwise, stay apart.
+    /// A read stays apart if an operator waits to hear that it is stored, or if it reads other rows.
     fn joins(&mut self, backfill: &Backfill) -> bool {
         if backfill.where_clause.is_some() {
             return false;
