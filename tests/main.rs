@@ -15,6 +15,7 @@ mod support; // servers, the daemon, comparing both sides, random writers: no te
 mod addresses; // MariaDB's UUID, INET6 and INET4, which the binlog does not tell from bytes
 mod architecture; // the import rules between the modules of src/
 mod backfill; // tables that are read again on request: the copy equals the source
+mod captured; // which tables are captured, which cannot be, and which names of the configuration are no table
 mod cli; // the program as a shell meets it, without a server
 mod clickhouse; // the ClickHouse sink against the engine itself: mirror, history, kills, faults
 mod comparison; // the comparison of both sides sees every difference
