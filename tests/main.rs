@@ -30,6 +30,7 @@ mod held_commits; // a transaction that the stream has and no read sees
 mod kills; // the same after signal 9 at any moment
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod mirror; // the copy equals the source, whatever happens on the way
+mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod source; // where a start is allowed, what the stream gives from there, what `check` finds
