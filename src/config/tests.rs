@@ -499,3 +499,15 @@ zz: 1
     }
     assert!(keys > 60, "only {keys} keys were found");
 }
+
+#[test]
+fn entries_without_a_glob_are_kept_as_the_tables_that_they_name() {
+    let plan = plan(
+        "{ source: { url: 'mysql://u@h', server_id: 1, include: ['shop.*', shop.a, 'shop.b?', crm.a.b, shop.c], exclude: ['shop.c'] }, \
+         sinks: [] }",
+    );
+
+    let literals: Vec<_> = plan.source.filter.literals().cloned().collect();
+
+    assert_eq!(literals, [TableName::new("shop", "a"), TableName::new("crm", "a.b")]);
+}

@@ -27,6 +27,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long it waits for a target that does not answer. The whole daemon has ten seconds.
 const CUT_OFF: Duration = Duration::from_secs(7);
 
+/// How often a sink with nothing to write is asked whether its target is still there.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// Until when a sink is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
@@ -158,6 +161,7 @@ impl Delivery {
 
         let mut durable = self.wal.positions();
         let mut stopping: Option<tokio::time::Instant> = None;
+        let mut probe_at = tokio::time::Instant::now() + PROBE;
         loop {
             // Marked as seen before the read, so that what becomes durable during it wakes the wait below.
             durable.borrow_and_update();
@@ -186,6 +190,10 @@ impl Delivery {
                 }
             }
             if drained {
+                if lingers.is_none() && tokio::time::Instant::now() >= probe_at {
+                    self.sink.probe().await?;
+                    probe_at = tokio::time::Instant::now() + PROBE;
+                }
                 tokio::select! {
                     changed = durable.changed() => {
                         // The log's writer is gone only after a shutdown or a poisoned log.
@@ -198,6 +206,7 @@ impl Delivery {
                     }
                     () = self.shutdown.cancelled(), if stopping.is_none() => {}
                     () = sleep_until(lingers) => {}
+                    () = tokio::time::sleep_until(probe_at), if lingers.is_none() => {}
                 }
             }
         }

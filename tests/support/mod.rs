@@ -13,6 +13,7 @@ pub mod compare;
 pub mod daemon;
 pub mod directory;
 pub mod history;
+pub mod http;
 pub mod locks;
 pub mod process;
 pub mod programs;
