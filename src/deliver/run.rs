@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wal::{Block, Lsn, Wal};
 
-use super::doubt::Doubt;
+use super::doubt::Wish;
 use super::open::Open;
 use super::pending::{AFTER_THE_END, first_undecided_of_group};
 use super::settle::Sent;
@@ -50,8 +50,10 @@ pub struct Wiring {
     pub shutdown: CancellationToken,
     /// Becomes [`Goal::Reach`] once the source has ended.
     pub goal: watch::Receiver<Goal>,
-    /// Takes tables that may differ from their source, each once in a run.
-    pub doubts: mpsc::UnboundedSender<Doubt>,
+    /// Takes what the sink wishes of the source: each table that may differ from it once in a run.
+    pub wishes: mpsc::UnboundedSender<Wish>,
+    /// Dropped once the sink has said what it wishes from the start.
+    pub looking: Option<oneshot::Sender<()>>,
 }
 
 /// One sink and what serving it needs.
@@ -62,7 +64,8 @@ pub struct Delivery {
     pub(super) live: Arc<SinkLive>,
     pub(super) shutdown: CancellationToken,
     pub(super) goal: watch::Receiver<Goal>,
-    pub(super) doubts: mpsc::UnboundedSender<Doubt>,
+    pub(super) wishes: mpsc::UnboundedSender<Wish>,
+    pub(super) looking: Option<oneshot::Sender<()>>,
     /// Tables whose doubt this run has reported, or found in the log at its start.
     pub(super) doubted: HashSet<TableName>,
     /// The round that was sent and has not settled.
@@ -88,7 +91,7 @@ enum Served {
 impl Delivery {
     /// A loop for `sink`.
     pub fn new(sink: Box<dyn Sink>, wiring: Wiring) -> Self {
-        let Wiring { wal, live, shutdown, goal, doubts } = wiring;
+        let Wiring { wal, live, shutdown, goal, wishes, looking } = wiring;
         Self {
             name: live.name.clone(),
             sink,
@@ -96,7 +99,8 @@ impl Delivery {
             live,
             shutdown,
             goal,
-            doubts,
+            wishes,
+            looking,
             doubted: HashSet::new(),
             sent: None,
             round_start: Lsn::ZERO,

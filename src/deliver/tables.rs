@@ -184,7 +184,10 @@ impl Tables {
                 vec![table]
             }
             TableEvent::Created { table, lsn } => {
-                self.entry(&table).whole_since = Some(lsn);
+                let at = self.entry(&table);
+                at.whole_since = Some(lsn);
+                // A read of it that was under way has ended with what was there before.
+                at.reading = None;
                 vec![table]
             }
             TableEvent::Replaced { table } => {

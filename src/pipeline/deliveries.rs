@@ -1,16 +1,18 @@
 //! The sinks of a run: a cursor and a thread each.
 
+use std::sync::Arc;
+
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
-use wal::{Lsn, Wal};
+use tracing::warn;
+use wal::Wal;
 
+use super::asking::Asking;
 use crate::config::{Plan, SinkKind, SinkPlan};
-use crate::deliver::{Delivery, Doubt, Goal, Wiring, state_of_new_sink};
+use crate::deliver::{Delivery, Goal, Wiring, Wish, state_of_new_sink};
 use crate::error::Failure;
 use crate::ingest;
-use crate::model::TableName;
 use crate::sink::{Sink, clickhouse, sqlite};
 use crate::telemetry::Live;
 
@@ -20,8 +22,8 @@ pub(super) struct Served {
     ended: oneshot::Receiver<Result<(), Failure>>,
 }
 
-/// One cursor per sink. For a sink that is new to a log that no longer begins at its start, every table is asked for again.
-pub(super) async fn create_cursors(plan: &Plan, wal: &Wal, tables: &[TableName]) -> Result<(), Failure> {
+/// One cursor per sink. What a new one lacks is known once its target was looked at.
+pub(super) async fn create_cursors(plan: &Plan, wal: &Wal) -> Result<(), Failure> {
     let known = wal.cursors();
     let (first, durable) = {
         let positions = wal.positions();
@@ -35,14 +37,7 @@ pub(super) async fn create_cursors(plan: &Plan, wal: &Wal, tables: &[TableName])
         let at = first.prev();
         // Before the cursor: once it exists, it is no longer known that the sink is new.
         let appended = ingest::counts(&wal.reader())?.into_iter().map(|(table, counts)| (table, counts.appended));
-        let mut state = state_of_new_sink(&wal.reader(), &sink.name, (at, durable), appended)?;
-        if at > Lsn::ZERO {
-            info!(sink = %sink.name, "a new sink on a log that was trimmed: every table is read again for it");
-            for table in tables {
-                let why = format!("sink '{}' is new", sink.name);
-                state.push(ingest::asked(&ingest::Reread { table: table.clone(), replace: false, why })?);
-            }
-        }
+        let state = state_of_new_sink(&wal.reader(), &sink.name, (at, durable), appended)?;
         wal.put_state(state).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
         wal.create_cursor(&sink.name, at).await.map_err(|error| {
             Failure::fatal(format!("cannot create the cursor of sink '{}'", sink.name)).caused_by(error)
@@ -72,8 +67,10 @@ pub(super) struct Deliveries<'r> {
     pub(super) goal: &'r watch::Sender<Goal>,
     /// Cancelled by a sink that has failed for good.
     pub(super) failed: &'r CancellationToken,
-    /// Takes tables that may differ from their source.
-    pub(super) doubts: &'r mpsc::UnboundedSender<Doubt>,
+    /// Takes what the sinks wish of the source.
+    pub(super) wishes: &'r mpsc::UnboundedSender<Wish>,
+    /// Counts those who have still to say what they wish.
+    pub(super) asking: &'r Arc<watch::Sender<usize>>,
 }
 
 /// Opens nothing yet: each sink is opened by its own thread, and again when it fails.
@@ -83,12 +80,19 @@ pub(super) fn start_deliveries(plan: &Plan, workers: &Handle, run: &Deliveries<'
         let sink = open_sink(sink_plan, workers)?;
         let shown = run.live.sinks().into_iter().find(|shown| shown.name == sink_plan.name);
         let shown = shown.ok_or_else(|| Failure::fatal(format!("sink '{}' is not in the status", sink_plan.name)))?;
+        let (looking, looked) = oneshot::channel::<()>();
+        let asking = Asking::one_of(run.asking);
+        workers.spawn(async move {
+            drop(looked.await);
+            drop(asking);
+        });
         let wiring = Wiring {
             wal: run.wal.clone(),
             live: shown,
             shutdown: run.stop.clone(),
             goal: run.goal.subscribe(),
-            doubts: run.doubts.clone(),
+            wishes: run.wishes.clone(),
+            looking: Some(looking),
         };
         let delivery = Delivery::new(sink, wiring);
         let (end, ended) = oneshot::channel();

@@ -7,10 +7,8 @@ impl TableRecord {
     /// Wants a read. It joins the one that waits; one that has begun does not bring what is asked for after its beginning, so the
     /// table is read once more after it.
     pub(super) fn want(&mut self, ask: Ask) {
-        let place = match &self.read {
-            Some(read) if read.has_begun() => &mut self.next,
-            _ => &mut self.read,
-        };
+        let follows = self.read.as_ref().is_some_and(|read| !read.is_open());
+        let place = if follows { &mut self.next } else { &mut self.read };
         let joined = match place.take() {
             None => Read::of(ask),
             Some(waiting) if waiting.serves_for(&ask) => {
@@ -20,12 +18,7 @@ impl TableRecord {
             Some(waiting) => waiting.join(ask),
         };
         self.reads += 1;
-        let number = self.reads;
-        let joined = Read { number, ..joined };
-        match &self.read {
-            Some(read) if read.has_begun() => self.next = Some(joined),
-            _ => self.read = Some(joined),
-        }
+        *place = Some(Read { number: self.reads, ..joined });
     }
 
     /// The read has ended: what is wanted after it takes its place.
@@ -38,9 +31,14 @@ impl TableRecord {
 
 impl Read {
     fn of(ask: Ask) -> Self {
-        let Ask { reach, audience, chunk_rows, why, is_doubt } = ask;
+        let Ask { reach, audience, chunk_rows, why, is_doubt, leaves_out } = ask;
         let (stage, rows) = (Stage::Waiting, 0);
-        Self { number: 0, reach, audience, chunk_rows, why, is_doubt, stage, rows, replaces: false }
+        Self { number: 0, reach, audience, chunk_rows, why, is_doubt, leaves_out, stage, rows, replaces: false }
+    }
+
+    /// Whether it brings what is asked for now: it has not begun, or its rows are those of a later place.
+    fn is_open(&self) -> bool {
+        self.stage == Stage::Waiting || (self.stage == Stage::Whole && !self.replaces)
     }
 
     /// Whether this read, which waits, brings what is asked for.
@@ -58,6 +56,7 @@ impl Read {
         reaches
             && heard
             && (self.is_doubt || !ask.is_doubt)
+            && (self.leaves_out || !ask.leaves_out)
             && ask.chunk_rows.is_none_or(|rows| self.chunk_rows == Some(rows))
     }
 
@@ -71,14 +70,18 @@ impl Read {
                 Reach::Part { condition: format!("({a}) OR ({b})") }
             }
         };
-        let why = if self.why == ask.why { self.why } else { format!("{}; {}", self.why, ask.why) };
+        let why = if self.why.contains(&ask.why) { self.why } else { format!("{}; {}", self.why, ask.why) };
         Self {
             reach,
             audience: together(self.audience, ask.audience),
             chunk_rows: ask.chunk_rows.or(self.chunk_rows),
             why,
             is_doubt: self.is_doubt || ask.is_doubt,
-            ..Self { reach: Reach::Whole, audience: Audience::All, why: String::new(), ..self }
+            leaves_out: self.leaves_out || ask.leaves_out,
+            stage: Stage::Waiting,
+            number: self.number,
+            rows: 0,
+            replaces: false,
         }
     }
 }

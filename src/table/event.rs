@@ -49,8 +49,10 @@ pub enum Event {
         number: u32,
         /// It is read whole at one position, and not in ranges.
         at_once: bool,
+        /// Its schema is known, so that what replaces the copies can begin. Otherwise that begins with [`Event::Replaced`].
+        is_known: bool,
     },
-    /// The rows of a table that is read whole at one position come now, in place of what the sinks have if `replaces`.
+    /// What the read brings comes in place of what the sinks have from here on.
     Replaced {
         /// The read.
         number: u32,

@@ -7,11 +7,13 @@
 //! rollback, cut connection or crash leaves one without the other.
 //!
 //! - `record`: what is stored. `event`: what may happen. `step`: what comes of it. `asks`: how wanted reads join.
+//! - `start`: what a start makes of all of them.
 //! - `state`: the four states that a table may be in, and what they come to at a sink.
 
 mod asks;
 mod event;
 mod record;
+mod start;
 mod state;
 mod step;
 #[cfg(test)]
@@ -19,5 +21,6 @@ mod tests;
 
 pub use event::{Action, At, Event, Presence, Start};
 pub use record::{Ask, Awaited, Capture, Complete, Fault, Reach, Read, Stage, TableRecord, records};
+pub use start::{Started, Starting, start};
 pub use state::{AtSink, State, Stated};
 pub use step::step;

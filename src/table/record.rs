@@ -101,12 +101,14 @@ pub struct Ask {
     pub why: String,
     /// The copies may differ from the source until it is done.
     pub is_doubt: bool,
+    /// Every sink was told that rows are left out until it begins.
+    pub leaves_out: bool,
 }
 
 impl Ask {
     /// A read for every sink.
     pub fn new(reach: Reach, why: impl Into<String>) -> Self {
-        Self { reach, audience: Audience::All, chunk_rows: None, why: why.into(), is_doubt: false }
+        Self { reach, audience: Audience::All, chunk_rows: None, why: why.into(), is_doubt: false, leaves_out: false }
     }
 
     /// A read because it is not known what the table's rows are.
@@ -137,6 +139,8 @@ pub struct Read {
     pub why: String,
     /// The copies may differ from the source until it is done.
     pub is_doubt: bool,
+    /// Every sink was told that rows are left out until it begins.
+    pub leaves_out: bool,
     /// How far it is.
     pub stage: Stage,
     /// Rows placed.
@@ -178,18 +182,13 @@ impl TableRecord {
 
     /// The read that a reader is to do. `sinks`: those that there are. A read for other sinks waits for them to come back.
     pub fn due(&self, sinks: &[String]) -> Option<&Read> {
-        let is_due = self.is_captured() && self.left_out.is_none() && self.awaits.is_none();
+        let is_due = !matches!(self.capture, Capture::Left(_)) && self.left_out.is_none() && self.awaits.is_none();
         self.read.as_ref().filter(|read| is_due && read.is_for_any(sinks))
     }
 
     /// Whether rows are left out whose schema is not known: a read that replaces every copy is going to bring them.
     pub fn leaves_out_unknown(&self) -> bool {
-        let waits = |read: &Read| {
-            read.is_doubt
-                && read.stage == Stage::Waiting
-                && read.reach == Reach::Replace
-                && read.audience == Audience::All
-        };
+        let waits = |read: &Read| read.leaves_out && read.stage == Stage::Waiting;
         self.read.as_ref().is_some_and(waits) || self.next.as_ref().is_some_and(waits)
     }
 
@@ -259,6 +258,7 @@ mod tests {
             chunk_rows: None,
             why: "it was never read".into(),
             is_doubt: false,
+            leaves_out: false,
             stage,
             rows: 0,
             replaces: false,
@@ -269,6 +269,7 @@ mod tests {
             audience: Audience::Sinks(vec!["ch".into()]),
             chunk_rows: Some(700),
             is_doubt: true,
+            leaves_out: true,
             rows: 1 << 40,
             replaces: true,
             ..read(Reach::Replace, Stage::Ranges(vec![0, 255]))

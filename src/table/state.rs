@@ -68,8 +68,13 @@ pub struct AtSink {
 impl TableRecord {
     /// The table's state for a sink, as far as the source and the log go; without a sink, for all of them. `None`: it is not captured.
     pub fn state(&self, sink: Option<&str>) -> Option<Stated> {
-        let Capture::Since(captured) = self.capture else {
-            return self.awaits.as_ref().map(|_| Stated::reading("it is not known yet whether the stream creates it"));
+        let captured = match self.capture {
+            Capture::Since(captured) => captured,
+            Capture::Unmet if self.read.is_some() => Lsn::ZERO,
+            Capture::Unmet | Capture::Left(_) => {
+                let why = "it is not known yet what the stream says of it";
+                return self.awaits.as_ref().map(|_| Stated::reading(why));
+            }
         };
         if let Some(fault) = &self.left_out {
             return Some(Stated::fault(State::LeftOut, fault));

@@ -39,15 +39,17 @@ impl TableRecord {
                 actions.push(Action::DiscardWindows);
             }
             Event::Renamed(from) => self.renamed(*from, at, actions),
-            Event::Asked(ask) => self.asked(ask, at),
+            Event::Asked(ask) => self.asked(ask),
             Event::SinkAdded(sink) => {
-                if self.is_captured() && (self.complete.is_some() || self.read.is_some()) {
-                    let why = format!("sink \"{sink}\" is new");
+                let why = format!("sink \"{sink}\" is new");
+                // After a crash the sink may say so once more.
+                let is_known = self.read.as_ref().is_some_and(|read| read.why == why);
+                if self.is_captured() && self.left_out.is_none() && !is_known {
                     self.ask(Ask::new(Reach::Whole, why).of_sink(&sink));
                 }
             }
             Event::SinkRemoved(sink) => self.without_sink(&sink),
-            Event::Begun { number, at_once } => self.begun(number, at_once, actions),
+            Event::Begun { number, at_once, is_known } => self.begun(number, (at_once, is_known), at, actions),
             Event::Replaced { number } => self.replaced(number, actions),
             Event::Placed { number, stage, rows } => {
                 if let Some(read) = self.read.as_mut().filter(|read| read.number == number) {
@@ -103,15 +105,13 @@ impl TableRecord {
         self.want(ask);
     }
 
-    fn asked(&mut self, ask: Ask, at: At) {
+    fn asked(&mut self, ask: Ask) {
         match self.left_out.take() {
             // Nothing that is read would make it a table that can be copied.
             Some(fault) if fault.by_nature => self.left_out = Some(fault),
             Some(_) => self.ask(Ask::doubt(Reach::Replace, ask.why)),
-            None => {
-                self.captured(at);
-                self.ask(ask);
-            }
+            // Whether there is such a table is seen when the read begins.
+            None => self.ask(ask),
         }
     }
 
@@ -216,11 +216,22 @@ impl TableRecord {
                 self.forget();
                 actions.push(Action::Drop);
             }
-            (Capture::Since(_), false) => self.cannot_be_read(
-                "the source has no such table, and its binlog does not say what became of it".to_owned(),
-                at,
-            ),
-            (Capture::Unmet, false) | (Capture::Left(_) | Capture::Since(_), true) => {}
+            (Capture::Since(_), false) => {
+                self.cannot_be_read(
+                    "the source has no such table, and its binlog does not say what became of it".to_owned(),
+                    at,
+                );
+                // The reader that did not find it has ended.
+                self.reads += 1;
+                if let Some(read) = &mut self.read {
+                    read.number = self.reads;
+                }
+            }
+            (Capture::Unmet, false) => {
+                self.forget();
+                actions.push(Action::Tell("it is not read: there is no such table any more".to_owned()));
+            }
+            (Capture::Left(_) | Capture::Since(_), true) => {}
         }
     }
 
@@ -252,15 +263,20 @@ impl TableRecord {
         }
     }
 
-    fn begun(&mut self, number: u32, at_once: bool, actions: &mut Vec<Action>) {
+    fn begun(&mut self, number: u32, (at_once, is_known): (bool, bool), at: At, actions: &mut Vec<Action>) {
+        if self.current(number).is_some() {
+            self.captured(at);
+        }
         let Some(read) = self.read.as_mut().filter(|read| read.number == number) else { return };
         read.stage = if at_once { Stage::Whole } else { Stage::Begun };
         read.rows = 0;
+        read.replaces = false;
+        read.leaves_out = false;
         let (whole, audience) = (read.is_whole(), read.audience.clone());
         self.unreadable = None;
         // What is still noted, or waits, is of a read that has ended.
         actions.push(Action::DiscardWindows);
-        if !at_once {
+        if !at_once && is_known {
             self.replaced_if_wanted(actions);
         }
         actions.push(Action::MarkBegun { whole, audience });

@@ -43,7 +43,7 @@ impl Life {
 
     fn begin(self) -> Self {
         let number = self.number();
-        self.event(Event::Begun { number, at_once: false })
+        self.event(Event::Begun { number, at_once: false, is_known: true })
     }
 
     fn finish(self) -> Self {
@@ -181,7 +181,7 @@ fn reads_end_with_their_table() {
         assert_eq!(created.state(), State::Complete);
         for late in [
             Event::Finished { number },
-            Event::Begun { number, at_once: false },
+            Event::Begun { number, at_once: false, is_known: true },
             Event::Failed { number, why: "x".into() },
         ] {
             let after = created.clone().event(late);
@@ -324,7 +324,7 @@ fn what_replaces_says_where_it_begins_and_where_it_ends() {
 fn a_table_that_is_read_at_one_position_replaces_whatever_was_asked() {
     let life = complete().ask(Reach::Whole);
     let number = life.number();
-    let begun = life.event(Event::Begun { number, at_once: true });
+    let begun = life.event(Event::Begun { number, at_once: true, is_known: true });
     assert!(!begun.actions.iter().any(|action| matches!(action, Action::ReplaceBegin { .. })));
     let placing = begun.event(Event::Replaced { number });
     assert_eq!(placing.actions, [Action::ReplaceBegin { audience: Audience::All }]);

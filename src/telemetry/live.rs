@@ -11,6 +11,7 @@ use wal::Lsn;
 
 use super::{SinkLive, SnapshotLive};
 use crate::model::TableName;
+use crate::table::TableRecord;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere must not take the status down with it; every value is whole at every moment.
@@ -245,9 +246,15 @@ pub struct Live {
     pub snapshot: SnapshotLive,
     sinks: Mutex<Vec<Arc<SinkLive>>>,
     tables: Mutex<BTreeMap<TableName, Arc<TableLive>>>,
+    records: Mutex<BTreeMap<TableName, TableRecord>>,
 }
 
 impl Live {
+    /// Sets the record of a table. One that says nothing removes the table.
+    pub fn record(&self, table: &TableName, record: TableRecord) {
+        lock(&self.records).insert(table.clone(), record);
+    }
+
     /// Adds a sink.
     pub fn add_sink(&self, sink: Arc<SinkLive>) {
         lock(&self.sinks).push(sink);

@@ -54,7 +54,7 @@ impl<L: Log> Core<L> {
             self.adopt(table, schema, origin)?;
             return self.bound(table);
         }
-        if definition.left_out {
+        if definition.life.leaves_out_unknown() {
             self.ask_once(table);
             return Ok(Bound::LeftOut);
         }
@@ -80,7 +80,18 @@ impl<L: Log> Core<L> {
 
     /// Makes `found` the table's schema from here on.
     pub(super) fn adopt(&mut self, table: usize, found: TableSchema, origin: &Origin) -> Result<(), Failure> {
-        self.change_schema(table, found, None, origin)
+        self.change_schema(table, found, None, false, origin)
+    }
+
+    /// Makes `found` the table's schema from here on. `replaced`: every row of the copies comes again after it.
+    pub(super) fn adopt_over(
+        &mut self,
+        table: usize,
+        found: TableSchema,
+        replaced: bool,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        self.change_schema(table, found, None, replaced, origin)
     }
 
     /// Makes `seen` the table's schema from here on, and asks the server for what it does not say.
@@ -93,7 +104,7 @@ impl<L: Log> Core<L> {
     ) -> Result<(), Failure> {
         // The key of a chunk's rows would be another one than that of the stream's.
         self.group.discard_windows(table);
-        self.change_schema(table, seen, Some(unknown), origin)?;
+        self.change_schema(table, seen, Some(unknown), false, origin)?;
         self.ask_once(table);
         Ok(())
     }
@@ -104,6 +115,7 @@ impl<L: Log> Core<L> {
         table: usize,
         mut found: TableSchema,
         unknown: Option<Vec<u16>>,
+        replaced: bool,
         origin: &Origin,
     ) -> Result<(), Failure> {
         let name = found.name.clone();
@@ -120,7 +132,7 @@ impl<L: Log> Core<L> {
                 reread_reason(before, &found, &lineage)
             };
             let unreadable = definition.reread;
-            if definition.emptied {
+            if replaced || definition.life.is_emptied() {
                 why = None;
             }
             // Rows under an id that is not decided may yet be left out; what is known needs an id of its own.
@@ -141,7 +153,7 @@ impl<L: Log> Core<L> {
         let to = self.define(table, found, unknown, before)?;
         self.change(origin, TableChange::Schema { table: name.clone(), from, to, renamed })?;
         if let Some(why) = why {
-            self.reread(&name, false, why);
+            self.reread(&name, false, why, origin)?;
         }
         Ok(())
     }
@@ -183,7 +195,6 @@ impl<L: Log> Core<L> {
         definition.steps.clear();
         definition.reread = false;
         definition.unsettled = false;
-        definition.left_out = false;
         definition.typed = definition.typed.settled();
         definition.typed.guess(asked_for);
         Ok(id)

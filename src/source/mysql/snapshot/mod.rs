@@ -8,6 +8,7 @@
 //! [`Coordinator`] runs the jobs; [`SnapshotStatus`] shows them. Nothing is dropped in silence: a job ends done, or failed
 //! with its reason in the status; what may pass is tried again without end, its reason in the status meanwhile.
 
+mod asking;
 mod bound;
 mod chunk;
 mod consistency;
@@ -16,7 +17,6 @@ mod coordinator;
 mod exact;
 pub mod handoff;
 mod ingest;
-mod job;
 mod literal;
 mod planner;
 mod progress;
@@ -28,9 +28,9 @@ mod slots;
 mod status;
 mod table;
 
-pub use coordinator::Coordinator;
-pub use job::{Backfill, Job, Stored};
+pub use asking::Backfill;
+pub use coordinator::{Coordinator, Job};
 pub use literal::KeyValue;
-pub use progress::{Ranges, STATE_PREFIX, Stage, TableProgress, initial_progress, is_unfinished, state_key};
+pub use progress::{Progress, Ranges, Stage};
 pub use range::{Bound, Range};
-pub use status::{SnapshotStatus, TableState, TableStatus};
+pub use status::{SnapshotStatus, TableStatus};
