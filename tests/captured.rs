@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use mysql_async::Conn;
+use replicator::config::Secret;
 use replicator::config::{self, SourcePlan};
-use replicator::model::TableName;
-use replicator::source::mysql::connect;
+use replicator::model::{CheckItem, CheckStatus, TableName};
 use replicator::source::mysql::schema::{
     Existence, Flavour, LeftOutBy, Listing, Nature, Why, describe, describe_visible, existence, list,
 };
+use replicator::source::mysql::{connect, preflight};
 
 use crate::support::server::{Kind, PASSWORD, Server, ServerOptions, USER};
 
@@ -22,15 +23,19 @@ fn plan(server: &Server, include: &[&str]) -> SourcePlan {
     config::parse(Path::new("replicator.yaml"), &text, &password).unwrap().source
 }
 
-/// A session of the product's account, which may read `shop.a` and nothing else. Rights on the whole server go with the session.
-async fn limited(server: &Server) -> Conn {
+/// Leaves the product's account what it needs for the binlog, and what `grants` say.
+async fn limited_to(server: &Server, grants: &str) {
     server
         .exec(format!(
             "REVOKE ALL PRIVILEGES, GRANT OPTION FROM {USER}@'%';
-             GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {USER}@'%';
-             GRANT SELECT ON shop.a TO {USER}@'%'"
+             GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {USER}@'%'; {grants}"
         ))
         .await;
+}
+
+/// A session of the product's account, which may read `shop.a` and nothing else. Rights on the whole server go with the session.
+async fn limited(server: &Server) -> Conn {
+    limited_to(server, &format!("GRANT SELECT ON shop.a TO {USER}@'%'")).await;
     connect::connect(&plan(server, &["shop.*"])).await.unwrap()
 }
 
@@ -52,6 +57,10 @@ fn names(listing: &Listing) -> Vec<String> {
 
 fn grant(table: &str) -> String {
     format!("GRANT SELECT ON {table} TO '{USER}'@'%'")
+}
+
+fn found<'i>(items: &'i [CheckItem], name: &str) -> Vec<&'i CheckItem> {
+    items.iter().filter(|item| item.name == name).collect()
 }
 
 fn flavour(kind: Kind) -> Flavour {
@@ -123,6 +132,67 @@ both_servers! {
         for conn in [all, conn] {
             conn.disconnect().await.unwrap();
         }
+    }
+
+    async fn a_check_fails_for_every_literal_name_that_is_no_table_and_names_the_fix(kind: Kind) {
+        let server = Server::start(kind).await;
+        server
+            .exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); CREATE TABLE shop.b (id INT PRIMARY KEY); CREATE VIEW shop.v AS SELECT 1 AS one")
+            .await;
+        limited(&server).await.disconnect().await.unwrap();
+        server.exec(format!("GRANT SELECT ON shop.v TO {USER}@'%'")).await;
+
+        let items = preflight::checks(&plan(&server, &["shop.a", "shop.b", "SHOP.a", "shop.v", "shop.x*"])).await;
+
+        let fixes: Vec<_> = found(&items, "source.include")
+            .into_iter()
+            .map(|item| (item.status, item.tables.join(" "), item.mend.clone().unwrap()))
+            .collect();
+        let expected = [
+            (CheckStatus::Fail, "shop.b", grant("`shop`.`b`")),
+            (CheckStatus::Fail, "SHOP.a", "write \"shop.a\" in source.include".to_owned()),
+            (CheckStatus::Fail, "shop.v", "take \"shop.v\" out of source.include".to_owned()),
+        ];
+        assert_eq!(fixes, expected.map(|(status, name, fix)| (status, name.to_owned(), fix)));
+        let captured = found(&items, "captured tables");
+        assert_eq!((captured[0].detail.as_str(), captured[0].status), ("1: \"shop.a\"", CheckStatus::Ok));
+    }
+
+    async fn a_check_names_the_captured_tables_and_those_that_cannot_be_copied_or_read(kind: Kind) {
+        let server = Server::start(kind).await;
+        let tables: Vec<String> = (1..=7).map(|number| format!("CREATE TABLE shop.t{number} (id INT PRIMARY KEY) ENGINE=MyISAM")).collect();
+        server.exec(format!("CREATE DATABASE shop; {}", tables.join("; "))).await;
+        server.exec("CREATE TABLE shop.m (id INT, KEY (id)) ENGINE=MERGE UNION=()").await;
+        limited_to(&server, &format!("GRANT INSERT ON shop.t7 TO {USER}@'%'; GRANT SELECT ON shop.m TO {USER}@'%'")).await;
+        for number in 1..=6 {
+            server.exec(grant(&format!("`shop`.`t{number}`"))).await;
+        }
+
+        let items = preflight::checks(&plan(&server, &["shop.*"])).await;
+
+        let captured = found(&items, "captured tables")[0];
+        assert!(captured.detail.starts_with("7: \"shop.t1\", ") && captured.detail.ends_with("and 2 more"), "{captured:?}");
+        assert_eq!(captured.tables.len(), 7);
+        let left_out = found(&items, "tables left out")[0];
+        assert_eq!((left_out.status, left_out.tables.join(" ")), (CheckStatus::Warn, "shop.m".to_owned()));
+        assert!(left_out.detail.contains("its engine is MERGE"), "{left_out:?}");
+        // It is seen, and its rows are not.
+        let select = found(&items, "privilege SELECT")[0];
+        assert_eq!((select.status, select.mend.clone().unwrap()), (CheckStatus::Fail, grant("`shop`.`t7`")));
+    }
+
+    async fn a_check_says_that_an_anonymous_account_took_the_login_and_grants_it_nothing(kind: Kind) {
+        let server = Server::start(kind).await;
+        server.exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); CREATE USER ''@'127.0.0.1'").await;
+        let source = SourcePlan { password: Secret::new(""), ..plan(&server, &["shop.a"]) };
+
+        let items = preflight::checks(&source).await;
+
+        let account = found(&items, "source account")[0];
+        assert_eq!(account.status, CheckStatus::Fail, "{account:?}");
+        assert!(account.mend.as_deref().unwrap().starts_with("DROP USER ''@'127.0.0.1'"), "{account:?}");
+        let granting: Vec<_> = items.iter().filter(|item| item.mend.as_deref().is_some_and(|mend| mend.contains("GRANT"))).collect();
+        assert!(granting.is_empty(), "{granting:?}");
     }
 
     async fn a_view_is_described_as_no_table(kind: Kind) {

@@ -43,25 +43,33 @@ impl Described {
     }
 }
 
-/// Describes a table; `None` when the server says that no base table of that name exists: views and sequences are none.
+/// Describes a table; `None` when no base table of that name exists, or none existed at some moment meanwhile: what came under its name
+/// since is another table, of which the stream has the statement. Views and sequences are none.
 ///
 /// The session must speak utf8mb4 in both directions.
 ///
 /// # Errors
 /// As [`describe_visible`]; a table that the account may not read, or not all columns of.
 pub async fn describe(conn: &mut Conn, flavour: Flavour, table: &TableName) -> Result<Option<Described>, Failure> {
+    // Opened first: that waits for a statement that is making or dropping the table, and tells hidden columns from none.
+    if !opens(conn, table).await? {
+        return Ok(None);
+    }
     let described = describe_visible(conn, flavour, table).await?;
+    if described.is_none() {
+        // Gone since, or hidden since.
+        opens(conn, table).await?;
+    }
+    Ok(described)
+}
+
+/// Whether the table exists; an error when the account may not read it.
+async fn opens(conn: &mut Conn, table: &TableName) -> Result<bool, Failure> {
     match existence(conn, table).await? {
-        Existence::NoSuchTable => Ok(None),
+        Existence::Exists => Ok(true),
+        Existence::NoSuchTable => Ok(false),
         Existence::Denied { grant } => Err(Failure::fatal(format!("the account may not read table \"{table}\""))
             .hint(format!("{grant}, or leave the table out by source.exclude"))),
-        Existence::Exists if described.is_some() => Ok(described),
-        Existence::Exists => match relation(conn, table).await? {
-            None | Some(Relation::Table(_)) => {
-                Err(Failure::retry(format!("table \"{table}\" changed while it was described")))
-            }
-            Some(Relation::NoTable(_)) => Ok(None),
-        },
     }
 }
 

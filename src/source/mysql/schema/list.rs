@@ -27,6 +27,13 @@ pub struct Listing {
     pub unmatched: Vec<Unmatched>,
 }
 
+impl Listing {
+    /// The tables that can be copied.
+    pub fn copied(&self) -> impl Iterator<Item = &TableName> {
+        self.tables.iter().filter(|listed| listed.nature == Nature::Copied).map(|listed| &listed.table)
+    }
+}
+
 /// A base table that the filter captures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
