@@ -34,7 +34,7 @@ use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::inspect;
 use crate::source::mysql::snapshot::{Coordinator, SnapshotStatus};
 use crate::telemetry::http::HttpServer;
-use crate::telemetry::{Live, Reporter, SinkLive};
+use crate::telemetry::{Exporter, Live, Reporter, SinkLive};
 
 /// How the daemon is started.
 #[derive(Clone, Debug, Default)]
@@ -129,7 +129,10 @@ async fn run_on(
     };
     let control = workers.spawn(listening.serve(daemon, stop.clone()));
     let backfilling = workers.spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
-    let http = http.map(|server| workers.spawn(server.serve(reporter.clone(), stop.clone())));
+    let http = http.map(|server| {
+        let exporter = Exporter::new(plan.http.table_metrics);
+        workers.spawn(server.serve(reporter.clone(), exporter, stop.clone()))
+    });
 
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
     create_cursors(plan, wal, &contact.tables).await?;

@@ -1,12 +1,16 @@
 //! Live progress of the snapshot.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wal::Lsn;
 
-use super::lock;
+use super::{ReadLive, RecordLive, lock};
+use crate::codec::frame::Audience;
 use crate::model::TableName;
+use crate::table::{Capture, Complete, Fault, Reach, Read, Stage, TableRecord};
 
 /// State of one table's snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,5 +99,53 @@ impl SnapshotLive {
             }
         }
         tables
+    }
+
+    /// What the records of these tables, and of `others` that have counters, would be. Only while no record was set.
+    pub(super) fn assumed_records<'t>(
+        &self,
+        others: impl Iterator<Item = &'t TableName>,
+    ) -> BTreeMap<TableName, RecordLive> {
+        let live = |record| RecordLive { record: std::sync::Arc::new(record), incomplete_since: 0 };
+        let read = TableRecord {
+            capture: Capture::Since(Lsn::ZERO),
+            complete: Some(Complete::Changes(Lsn::ZERO)),
+            ..TableRecord::default()
+        };
+        let mut records: BTreeMap<TableName, RecordLive> =
+            others.map(|table| (table.clone(), live(read.clone()))).collect();
+        records.extend(self.tables().into_iter().map(|shown| (shown.table.clone(), live(assumed_record(&shown)))));
+        records
+    }
+
+    /// How the readers of these tables get on.
+    pub(super) fn assumed_readers(&self) -> BTreeMap<TableName, ReadLive> {
+        let live = |shown: SnapshotTable| {
+            let SnapshotTable { table, estimated_rows, rows_per_second, eta, error, .. } = shown;
+            (table, ReadLive { estimated_rows, rows_per_second, eta, error })
+        };
+        self.tables().into_iter().map(live).collect()
+    }
+}
+
+fn assumed_record(shown: &SnapshotTable) -> TableRecord {
+    let captured = TableRecord { capture: Capture::Since(Lsn::ZERO), ..TableRecord::default() };
+    let read = Read {
+        number: 1,
+        reach: Reach::Whole,
+        audience: Audience::All,
+        chunk_rows: None,
+        why: "it is to be read".to_owned(),
+        is_doubt: false,
+        stage: if shown.phase == SnapshotPhase::Pending { Stage::Waiting } else { Stage::Begun },
+        rows: shown.rows,
+        replaces: false,
+    };
+    let why = shown.error.clone().unwrap_or_default();
+    let failed = Fault { since: Lsn::ZERO, since_micros: 0, why, by_nature: false };
+    match shown.phase {
+        SnapshotPhase::Pending | SnapshotPhase::Running => TableRecord { read: Some(read), ..captured },
+        SnapshotPhase::Failed => TableRecord { read: Some(read), unreadable: Some(failed), ..captured },
+        SnapshotPhase::Done => TableRecord { complete: Some(Complete::Changes(Lsn::ZERO)), ..captured },
     }
 }
