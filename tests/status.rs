@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use wal::{Lsn, Wal};
 
 use crate::cli::{Shell, make_log};
+use crate::support::daemon::Daemon as Runs;
 use replicator::model::TableName;
 
 const AT: At = At { lsn: Lsn::new(1), micros: 1_767_225_600_000_000 };
@@ -201,4 +202,28 @@ async fn the_log_of_a_stopped_daemon_says_which_tables_failed_and_which_sinks_ha
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
     assert!(text.contains("(remedy: replicator wal drop-cursor old)"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_was_never_reached_is_no_healthy_one() {
+    let shell = Shell::new();
+    let (log, copy) = (shell.path("log"), shell.path("replica.db"));
+    let config = json!({
+        "source": { "url": "mysql://nobody@127.0.0.1:1", "server_id": 1, "include": ["shop.*"] },
+        "wal": { "path": log, "max_size": "64MiB" },
+        "sinks": [{ "name": "local", "type": "sqlite", "path": copy }],
+        "http": { "listen": "none" },
+    });
+    shell.write("replicator.yaml", &config.to_string());
+    let mut daemon = Runs::start(&shell.path("replicator.yaml"), &[], &shell.path("daemon.log"));
+
+    let status = daemon.wait_until("a connection was refused", |status| status["source"]["error"].is_string()).await;
+
+    let reason = &status["health"]["reasons"][0];
+    assert_eq!((&status["health"]["status"], &reason["what"]), (&json!("degraded"), &json!("source")), "{status:#}");
+    assert_eq!((&reason["state"], &reason["why"]), (&json!("connecting"), &status["source"]["error"]), "{status:#}");
+    let errors = status["errors"].as_array().unwrap();
+    let retried = errors.iter().find(|errors| errors["type"] == "source" && errors["class"] == "retry").unwrap();
+    assert!(retried["count"].as_u64() > Some(0), "{status:#}");
+    daemon.stop();
 }

@@ -27,7 +27,7 @@ use self::jobs::{forward_backfills, forward_doubts, forward_rereads, queue_jobs}
 use self::shown::{show_snapshot, show_tables};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon};
-use crate::deliver::Goal;
+use crate::deliver::{Goal, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
@@ -114,7 +114,10 @@ async fn run_on(
     live.snapshot.set_asked(first_contact::unfinished(&wal.reader())?);
     // From the first status on, every sink is there.
     for sink in &plan.sinks {
-        live.add_sink(Arc::new(SinkLive::new(&sink.name, sink.kind.type_name())));
+        let shown = SinkLive::new(&sink.name, sink.kind.type_name());
+        // What the log says holds until the sink is opened, which may take long.
+        shown.load_tables(tables_at(&wal.reader(), &sink.name)?.into_iter().map(|(table, at)| (table, at.shown())));
+        live.add_sink(Arc::new(shown));
     }
 
     // Everything below ends when this token is told, which a failed source does too.

@@ -43,10 +43,18 @@ impl Reporter {
     /// The daemon now.
     pub fn status(&self) -> Status {
         let now = now_micros();
+        let cursors = self.wal.cursors();
+        let cursor_of = |name: &str| cursors.iter().find(|cursor| cursor.name == name);
+        let applied = |sink: &SinkLive| match (sink.applied_lsn(), cursor_of(&sink.name)) {
+            // Before the sink was opened, only the log knows how far it is.
+            (Lsn::ZERO, Some(cursor)) => cursor.lsn,
+            (applied, _) => applied,
+        };
         let sinks: Vec<(Arc<SinkLive>, Lsn)> =
-            self.live.sinks().into_iter().map(|sink| (Arc::clone(&sink), sink.applied_lsn())).collect();
+            self.live.sinks().into_iter().map(|sink| (Arc::clone(&sink), applied(&sink))).collect();
         let shown = Tables::of(&self.live, &sinks);
         let source = self.source(now);
+        // Again: what a cursor has not applied is measured against the end of the log.
         let cursors = self.wal.cursors();
         let wal = self.log();
         let mut sink_rows: Vec<SinkStatus> = sinks
@@ -178,8 +186,6 @@ impl Reporter {
     fn sink(&self, sink: &SinkLive, applied: Lsn, cursor: Option<&CursorInfo>, durable: u64, now: i64) -> SinkStatus {
         let inner = sink.inner();
         let is_detached = cursor.is_some_and(|cursor| cursor.detached);
-        // Before the sink was opened, only the log knows how far it is.
-        let applied = if applied == Lsn::ZERO { cursor.map_or(applied, |cursor| cursor.lsn) } else { applied };
         let complete = applied.raw() >= durable;
         // A sink that has everything is as late as the source itself.
         let applied_until = match sink.applied_commit_micros() {

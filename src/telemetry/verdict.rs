@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::table::State;
 
 /// Tables named one by one in the reasons, for each state at each sink; the others are counted.
-const NAMED: usize = 20;
+const NAMED: usize = 10;
 
 /// What a status comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

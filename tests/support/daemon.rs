@@ -23,7 +23,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts `replicator start ARGUMENTS --config CONFIG` with its output appended to `log`.
-    pub(super) fn start(config: &Path, arguments: &[&str], log: &Path) -> Self {
+    pub fn start(config: &Path, arguments: &[&str], log: &Path) -> Self {
         let mut command = program();
         command.arg("start").args(arguments).arg("--config").arg(config);
         Self { process: Process::spawn("replicator", &mut command, log), config: config.to_owned() }

@@ -247,3 +247,27 @@ async fn seconds_since_the_last_success_are_none_for_an_idle_sink_and_grow_for_o
     assert!(since(&reporter) < 60.0);
     wal.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_sink_that_has_not_been_opened_has_what_the_log_says_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
+    wal.create_cursor("local", Lsn::ZERO).await.unwrap();
+    for _ in 0..9 {
+        appender.append(&[b"frame"], GroupEnd::Ends).unwrap();
+    }
+    appender.flush_durable().await.unwrap();
+    wal.ack("local", Lsn::new(9), b"", Vec::new()).await.unwrap();
+    let (live, sink) = live_with_one_sink();
+    let table = TableName::new("shop", "users");
+    let created = step(&TableRecord::default(), Event::Created, At { lsn: Lsn::new(7), micros: 0 }).0;
+    live.record(&table, created);
+    sink.load_tables([(table, SinkTableLive { whole_since: Some(Lsn::new(7)), ..SinkTableLive::default() })]);
+    sink.phase(SinkPhase::Retrying, Some("refused".into()));
+
+    let status = Reporter::new(live, wal.clone(), directory.path()).status();
+
+    assert_eq!(status.sinks[0].applied_lsn, 9);
+    assert_eq!(status.tables[0].sinks["local"].stated.state, Some(State::Complete));
+    wal.shutdown().await.unwrap();
+}

@@ -328,7 +328,7 @@ fn of_many_tables_the_first_are_named_and_the_others_counted() {
     let last = health.reasons.last().unwrap();
     assert_eq!(
         last.to_string(),
-        "more tables: unreadable: 9980 more tables (remedy: replicator status --state unreadable)"
+        "more tables: unreadable: 9990 more tables (remedy: replicator status --state unreadable)"
     );
     status.tables.truncate(NAMED);
     assert_eq!(Health::of(&status).reasons.len(), NAMED);
