@@ -56,7 +56,22 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "wal",
         ],
     ),
-    ("cli", &["model", "error", "telemetry", "config", "control", "inspect", "preflight", "verify", "pipeline", "wal"]),
+    (
+        "cli",
+        &[
+            "model",
+            "error",
+            "telemetry",
+            "config",
+            "table",
+            "control",
+            "inspect",
+            "preflight",
+            "verify",
+            "pipeline",
+            "wal",
+        ],
+    ),
 ];
 
 #[test]

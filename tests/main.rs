@@ -35,6 +35,7 @@ mod removed_file; // a SQLite file that is removed, moved away or replaced under
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod source; // where a start is allowed, what the stream gives from there, what `check` finds
+mod status; // status, health and metrics say one thing
 mod stored_format; // what is stored, in committed bytes: records, frames, a whole log, a target
 mod tls; // encryption, certificates and passwords, as each server asks for them
 mod told_types; // what statements say, and only seem to say, of types that the binlog does not tell

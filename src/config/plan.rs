@@ -285,4 +285,6 @@ impl SinkPlan {
 pub struct HttpPlan {
     /// Where `/metrics` and `/health` are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Whether the metrics say each table's numbers, or only those of all tables together.
+    pub table_metrics: bool,
 }

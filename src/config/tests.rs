@@ -37,7 +37,7 @@ fn what_is_left_out_has_its_documented_default() {
     assert_eq!(plan.source.tls, TlsPlan { mode: TlsMode::VerifyIdentity, ca_file: None });
     assert!(plan.source.password.is_empty());
     assert_eq!(plan.wal, WalPlan { path: "./replicator-wal".into(), max_size: 20 << 30 });
-    assert_eq!(plan.http, HttpPlan { listen: Some("127.0.0.1:9180".parse().unwrap()) });
+    assert_eq!(plan.http, HttpPlan { listen: Some("127.0.0.1:9180".parse().unwrap()), table_metrics: true });
     let [sink] = &plan.sinks[..] else { panic!("one sink") };
     assert_eq!((sink.name.as_str(), sink.table_name.as_str()), ("local", "{table}"));
     assert!(sink.rules.is_empty());

@@ -56,7 +56,10 @@ pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
 }
 
 /// A glob over `database.table`.
-pub(super) fn table_glob(text: &str) -> Result<Glob, String> {
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn table_glob(text: &str) -> Result<Glob, String> {
     if !text.contains('.') {
         return Err(format!("\"{text}\" has no dot and matches no table; write database.table, such as \"{text}.*\""));
     }

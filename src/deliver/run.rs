@@ -139,7 +139,7 @@ impl Delivery {
                 Err(failure) => failure,
             };
             self.sink.rollback().await;
-            self.live.failed();
+            self.live.failed(failure.class);
             if failure.class != ErrorClass::Retry {
                 error!(sink = %self.name, error = %failure.chain(), "sink stopped");
                 self.live.phase(SinkPhase::Failed, Some(failure.chain()));
@@ -181,8 +181,13 @@ impl Delivery {
             if drained || self.is_ending(open.at) {
                 self.settle(&mut open).await?;
             }
-            if std::mem::take(&mut self.progressed) {
+            let has_progressed = std::mem::take(&mut self.progressed);
+            if has_progressed {
                 backoff.reset();
+            }
+            // Opening a target may succeed where writing to it does not.
+            if has_progressed || (drained && open.round.end().is_none() && self.sent.is_none()) {
+                self.live.recovered();
             }
             if self.has_reached(open.at) && open.round.end().is_none() && self.sent.is_none() {
                 return self.ended(&open);
@@ -255,8 +260,10 @@ impl Delivery {
 
     fn show_opened(&mut self, open: &Open) {
         self.live.applied(open.at, None);
-        self.live.phase(SinkPhase::Running, None);
-        self.live.load_tables(open.tables.iter().map(|(table, at)| (table.clone(), at.rows, at.doubt.clone())));
+        if self.live.state().0 != SinkPhase::Retrying {
+            self.live.phase(SinkPhase::Running, None);
+        }
+        self.live.load_tables(open.tables.iter().map(|(table, at)| (table.clone(), at.shown())));
         let in_doubt = open.tables.iter().filter(|(_, at)| at.doubt.is_some());
         self.doubted.extend(in_doubt.map(|(table, _)| table.clone()));
         self.show_stopped();

@@ -59,7 +59,7 @@ impl Delivery {
             self.acknowledged = end;
             for table in &tables {
                 if let Some(at) = open.tables.get(table) {
-                    self.live.table(table, at.rows, at.doubt.as_deref());
+                    self.live.table(table, at.shown());
                 }
             }
             for (table, why) in doubts {

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use crate::codec::frame::TableChange;
+
 use super::frames::{Frames, FramesMark};
 use super::ledger::Changes;
 use super::pending::{FateChange, Pending};
@@ -40,6 +42,8 @@ pub(super) struct OpenGroup {
     pub(super) decided_rows: wal::Lsn,
     /// The doubts of a group that has such records, as they are stored beside it.
     pub(super) asked_beside: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Changes of tables that it logs.
+    pub(super) changed: Vec<TableChange>,
     savepoints: Vec<(String, Mark)>,
     /// Tables whose rows were taken back to a savepoint.
     cut_back: Vec<usize>,
@@ -69,6 +73,7 @@ impl OpenGroup {
             decided: Vec::new(),
             decided_rows: wal::Lsn::ZERO,
             asked_beside: Vec::new(),
+            changed: Vec::new(),
             savepoints: Vec::new(),
             cut_back: Vec::new(),
             dropped: false,
@@ -100,6 +105,7 @@ impl OpenGroup {
         self.decided.clear();
         self.decided_rows = wal::Lsn::ZERO;
         self.asked_beside.clear();
+        self.changed.clear();
         self.savepoints.clear();
         self.cut_back.clear();
         self.dropped = false;

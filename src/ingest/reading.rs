@@ -191,6 +191,9 @@ impl<'a> Session<'a> {
     async fn hand_over(&mut self) -> Result<(), Failure> {
         // Before the position that is stored with it.
         self.show_asking();
+        for change in self.ctx.core.take_changes() {
+            self.ctx.live.schema_changed(&change);
+        }
         for (table, counts) in self.ctx.core.changed_counts() {
             self.ctx.live.table(table).set(counts.shown());
         }

@@ -12,7 +12,6 @@
 mod asking;
 mod deliveries;
 mod jobs;
-mod shown;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,18 +25,17 @@ use wal::{Options, Wal};
 use self::asking::Asking;
 use self::deliveries::{Deliveries, create_cursors, give_up_when_full, join_deliveries, start_deliveries};
 use self::jobs::{backfill_of, doubted, forward_backfills, forward_wishes, refused_read};
-use self::shown::show_snapshot;
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon};
-use crate::deliver::Goal;
+use crate::deliver::{Goal, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::inspect;
-use crate::source::mysql::snapshot::{Coordinator, Job, SnapshotStatus};
+use crate::source::mysql::snapshot::{Coordinator, Job};
 use crate::table;
 use crate::telemetry::http::HttpServer;
-use crate::telemetry::{Live, Reporter, SinkLive};
+use crate::telemetry::{Exporter, Live, Reporter, SinkLive};
 
 /// How the daemon is started.
 #[derive(Clone, Debug, Default)]
@@ -119,7 +117,10 @@ async fn run_on(
     }
     // From the first status on, every sink is there.
     for sink in &plan.sinks {
-        live.add_sink(Arc::new(SinkLive::new(&sink.name, sink.kind.type_name())));
+        let shown = SinkLive::new(&sink.name, sink.kind.type_name());
+        // What the log says holds until the sink is opened, which may take long.
+        shown.load_tables(tables_at(&wal.reader(), &sink.name)?.into_iter().map(|(table, at)| (table, at.shown())));
+        live.add_sink(Arc::new(shown));
     }
 
     // Everything below ends when this token is told, which a failed source does too.
@@ -134,7 +135,10 @@ async fn run_on(
     };
     let control = workers.spawn(listening.serve(daemon, stop.clone()));
     let backfilling = workers.spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
-    let http = http.map(|server| workers.spawn(server.serve(reporter.clone(), stop.clone())));
+    let http = http.map(|server| {
+        let exporter = Exporter::new(plan.http.table_metrics);
+        workers.spawn(server.serve(reporter.clone(), exporter, stop.clone()))
+    });
 
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
     create_cursors(plan, wal).await?;
@@ -164,11 +168,9 @@ async fn run_on(
     }
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
-    let (status, status_shown) = watch::channel(SnapshotStatus::default());
     let wishing = workers.spawn(forward_wishes(doubts, wish_queue, requests.clone()));
-    let coordinator = Coordinator::new(plan.source.clone(), requests, job_queue, status, stop.clone());
+    let coordinator = Coordinator::new(plan.source.clone(), requests, job_queue, Arc::clone(&live), stop.clone());
     let coordinator = workers.spawn(coordinator.run());
-    let shown = workers.spawn(show_snapshot(status_shown, Arc::clone(&live)));
 
     let until = if options.once { Until::CaughtUp { asking: still_asking } } else { Until::Stopped };
     let wiring = Wiring {
@@ -197,7 +199,6 @@ async fn run_on(
     };
     stop.cancel();
     join("snapshot coordinator", coordinator).await;
-    join("snapshot status", shown).await;
     join("forwarder of wishes", wishing).await;
     join("backfill forwarder", backfilling).await;
     join("control socket", control).await;
@@ -211,14 +212,7 @@ async fn run_on(
     if let Some(refused) = refusals.await.into_iter().flatten().next() {
         return Err(refused);
     }
-    for (table, record) in table::records(&wal.reader())? {
-        let failed = record.state(None).filter(|stated| stated.is_failed());
-        if let Some(stated) = failed {
-            let (state, why) = (stated.state.as_str(), stated.why.unwrap_or_default());
-            return Err(Failure::fatal(format!("table \"{table}\" is {state}: {why}")));
-        }
-    }
-    Ok(())
+    reporter.status().has_brought_everything()
 }
 
 /// Asks for the tables of a start's command line. The refusals are there once each of them is asked for or refused.

@@ -14,7 +14,7 @@ use replicator::codec::row_image::{
 use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
 use replicator::source::mysql::snapshot::handoff::{Account, Images, Paused, Placed, Request, SnapshotMark};
-use replicator::source::mysql::snapshot::{Coordinator, Job, SnapshotStatus};
+use replicator::source::mysql::snapshot::{Coordinator, Job};
 use replicator::table::{At, Event, Stage, TableRecord, step};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -83,10 +83,10 @@ impl Run {
     ) -> Self {
         let (requests, queue) = mpsc::channel(8);
         let (jobs, job_queue) = mpsc::unbounded_channel();
-        let (status, _) = watch::channel(SnapshotStatus::default());
         let (change, changed) = watch::channel(0);
         let stop = CancellationToken::new();
-        let coordinator = Coordinator::new(plan(server, user, snapshot), requests, job_queue, status, stop.clone());
+        let coordinator =
+            Coordinator::new(plan(server, user, snapshot), requests, job_queue, Arc::default(), stop.clone());
         let mut serving = Loop { log: Arc::clone(&log), jobs: jobs.clone(), change };
         log.lock().unwrap().told.clear();
         for table in met {

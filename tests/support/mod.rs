@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod replica;
 pub mod sandbox;
 pub mod server;
+pub mod status;
 pub mod template;
 pub mod tls_front;
 pub mod workload;

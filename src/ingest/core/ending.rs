@@ -89,6 +89,7 @@ impl<L: Log> Core<L> {
                 pending.meet(fate, &lost);
             }
         }
+        self.changed.append(&mut self.group.changed);
         let now = self.now;
         self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
         if !self.group.decided.is_empty() {

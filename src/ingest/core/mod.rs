@@ -36,6 +36,7 @@ use super::state::{self, Counts};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
 use super::windows::Windows;
+use crate::codec::frame::TableChange;
 use crate::codec::state::State;
 use crate::config::TableFilter;
 use crate::error::Failure;
@@ -122,6 +123,8 @@ pub struct Core<L> {
     /// By the decoder's slot numbers.
     slots: Vec<Option<Slot>>,
     actions: Vec<Action>,
+    /// Changes of tables in groups that have ended, for counting.
+    changed: Vec<TableChange>,
     /// Milliseconds of a clock that only goes forward, as the driver said last.
     now: u64,
     /// Microseconds since the epoch, as the driver said last: the time of frames that the core makes itself.
@@ -179,6 +182,7 @@ impl<L: Log> Core<L> {
             waiting,
             slots: Vec::new(),
             actions: Vec::new(),
+            changed: Vec::new(),
             now: 0,
             wall: 0,
         })
@@ -259,6 +263,11 @@ impl<L: Log> Core<L> {
     /// Whether there is something to do.
     pub fn has_actions(&self) -> bool {
         !self.actions.is_empty()
+    }
+
+    /// Changes of tables in groups that have ended since this was last called.
+    pub fn take_changes(&mut self) -> Vec<TableChange> {
+        std::mem::take(&mut self.changed)
     }
 
     /// The log.

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use tracing::info;
-
 use super::Core;
 use super::rows::Bound;
 use crate::codec::catalog::SchemaRecord;
-use crate::codec::frame::{Audience, FrameHeader, TableChange};
+use crate::codec::frame::{Audience, TableChange};
 use crate::codec::stored::{SCHEMA, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
@@ -238,8 +236,8 @@ impl<L: Log> Core<L> {
 
     /// Appends a change of a table.
     pub(super) fn change(&mut self, origin: &Origin, change: TableChange) -> Result<(), Failure> {
-        info!(table = %change.table(), change = change.kind(), "table changed");
-        self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })
+        self.group.changed.push(change.clone());
+        self.change_for(origin, Audience::All, change)
     }
 }
 

@@ -1,17 +1,19 @@
 //! What every part of a running snapshot shares.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use tokio::sync::watch;
 
 use super::ingest::{Ingest, StreamLost};
 use super::rate::Rate;
 use super::session::Sessions;
 use super::slots::Slots;
-use super::status::{SnapshotStatus, TableStatus};
+use super::status::TableStatus;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
+use crate::telemetry::Live;
 
 /// Bytes that all chunks in work buffer together, at most, but for single rows that are larger.
 const BUFFERS: usize = 24 << 20;
@@ -30,7 +32,8 @@ pub(super) struct Context {
     pub(super) rate: Rate,
     pub(super) chunk_rows: u32,
     pub(super) parallel: usize,
-    status: watch::Sender<SnapshotStatus>,
+    readers: Mutex<HashMap<TableName, TableStatus>>,
+    live: Arc<Live>,
 }
 
 impl Context {
@@ -38,7 +41,7 @@ impl Context {
         sessions: Sessions,
         ingest: Ingest,
         settings: &crate::config::SnapshotPlan,
-        status: watch::Sender<SnapshotStatus>,
+        live: Arc<Live>,
     ) -> Self {
         let parallel = usize::from(settings.parallel.max(1));
         Self {
@@ -48,7 +51,8 @@ impl Context {
             rate: Rate::new(settings.max_rows_per_second),
             chunk_rows: settings.chunk_rows.max(1),
             parallel,
-            status,
+            readers: Mutex::default(),
+            live,
         }
     }
 
@@ -59,16 +63,21 @@ impl Context {
 
     /// Shows nothing of a table any more.
     pub(super) fn hide(&self, table: &TableName) {
-        self.status.send_modify(|status| status.tables.retain(|entry| entry.table != *table));
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).remove(table);
+        self.live.reader(table, None);
     }
 
-    /// Shows a change of a table's state.
+    /// Shows how a reader gets on.
     pub(super) fn show(&self, table: &TableName, change: impl FnOnce(&mut TableStatus)) {
-        self.status.send_modify(|status| {
-            if let Some(entry) = status.entry(table) {
-                change(entry);
-            }
-        });
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = readers.entry(table.clone()).or_default();
+        change(reader);
+        self.live.reader(table, Some(reader.shown()));
+    }
+
+    /// Counts a failure of a read.
+    pub(super) fn failed(&self, failure: &Failure) {
+        self.live.read_failed(failure.class);
     }
 }
 
@@ -98,6 +107,7 @@ impl Retry {
         table: &TableName,
         failure: Failure,
     ) -> Result<(), Failure> {
+        context.failed(&failure);
         context.show(table, |entry| entry.error = Some(failure.chain()));
         self.pause(table, failure).await
     }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -17,12 +17,12 @@ use super::handoff::Request;
 use super::ingest::Ingest;
 use super::progress::{Progress, Stage};
 use super::session::Sessions;
-use super::status::SnapshotStatus;
 use super::table::{self, End};
 use crate::config::SourcePlan;
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::table::{Event, Read};
+use crate::telemetry::Live;
 
 /// How long a table that cannot be read is left alone before it is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -69,16 +69,16 @@ enum Ended {
 }
 
 impl Coordinator {
-    /// Without any work. `requests` go to the ingest loop.
+    /// Without any work. `requests` go to the ingest loop; `live` shows how the readers get on.
     pub fn new(
         plan: SourcePlan,
         requests: mpsc::Sender<Request>,
         jobs: mpsc::UnboundedReceiver<Job>,
-        status: watch::Sender<SnapshotStatus>,
+        live: Arc<Live>,
         stop: CancellationToken,
     ) -> Self {
         let settings = plan.snapshot;
-        let context = Context::new(Sessions::new(plan), Ingest::new(requests), &settings, status);
+        let context = Context::new(Sessions::new(plan), Ingest::new(requests), &settings, live);
         Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new() }
     }
 
@@ -131,10 +131,7 @@ impl Coordinator {
                 rows: 0,
             }
         });
-        self.context.show(&table, |entry| {
-            entry.rows = progress.rows;
-            entry.error = None;
-        });
+        self.context.show(&table, |entry| entry.error = None);
         tracing::info!(%table, why = %read.why, "a table is read");
         self.due.insert(table.clone(), progress);
         if !self.waiting.contains(&table) {
@@ -150,7 +147,6 @@ impl Coordinator {
             let Some(progress) = self.due.get(&table).cloned() else { continue };
             let number = progress.number;
             let context = Arc::clone(&self.context);
-            self.context.show(&table, |entry| entry.running = true);
             let handle = tasks.spawn(async move { read(context, progress).await });
             readers.insert(handle.id(), Reader { table, number, handle });
         }
@@ -193,7 +189,6 @@ impl Coordinator {
         match failed {
             Some(why) => {
                 self.context.show(&table, |entry| {
-                    entry.running = false;
                     entry.eta_seconds = None;
                     entry.error = Some(why.clone());
                 });

@@ -59,9 +59,7 @@ async fn read_in(context: &Context, slot: &mut Slot, progress: &mut Progress) ->
         return unseen(context, &mut slot.control, &table).await.map(Some);
     }
     let estimate = schema::estimate(&mut slot.control, &table).await?;
-    context.show(&table, |entry| {
-        entry.estimated_rows = estimate.rows;
-    });
+    context.show(&table, |entry| entry.estimated_rows = estimate.rows);
     let transactional = schema::is_transactional(&mut slot.control, &table).await?;
     // The stream does not wait for a table that another session has locked.
     could_lock(slot, &table, server.flavour, transactional).await?;

@@ -5,8 +5,8 @@
 //! its proof). A table without such a key is read whole at one position ([`exact`]). What is done is stored with the rows
 //! ([`progress`]), so that after a crash only unfinished ranges are read again.
 //!
-//! [`Coordinator`] runs the jobs; [`SnapshotStatus`] shows them. Nothing is dropped in silence: a job ends done, or failed
-//! with its reason in the status; what may pass is tried again without end, its reason in the status meanwhile.
+//! [`Coordinator`] runs the reads that the tables' records want. Nothing is dropped in silence: a read ends done, or the table's record
+//! says why it cannot be read, and it is tried again.
 
 mod asking;
 mod bound;
@@ -33,4 +33,3 @@ pub use coordinator::{Coordinator, Job};
 pub use literal::KeyValue;
 pub use progress::{Progress, Ranges, Stage};
 pub use range::{Bound, Range};
-pub use status::{SnapshotStatus, TableStatus};

@@ -1,57 +1,35 @@
-//! How far the readers are. Which tables are wanted, and why, is in their records.
+//! How a reader gets on. Which tables are wanted, and why, is in their records.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::model::TableName;
+use crate::telemetry::ReadLive;
 
-/// Every table of which a read is due, in the order in which they came.
+/// One table's reader.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SnapshotStatus {
-    /// The tables.
-    pub tables: Vec<TableStatus>,
-}
-
-/// One table's read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TableStatus {
-    /// The table.
-    pub table: TableName,
-    /// A reader is at work; otherwise it waits for its turn.
-    pub running: bool,
-    /// Rows placed in the log.
-    pub rows: u64,
+pub(super) struct TableStatus {
     /// Rows the server thinks there are; 0: not asked yet.
-    pub estimated_rows: u64,
+    pub(super) estimated_rows: u64,
     /// Rows a second since the reader began in this process.
-    pub rate: f64,
+    pub(super) rate: f64,
     /// Seconds to go at this rate; `None`: not known, or not running.
-    pub eta_seconds: Option<u64>,
+    pub(super) eta_seconds: Option<u64>,
     /// What is tried again.
-    pub error: Option<String>,
-}
-
-impl SnapshotStatus {
-    /// The entry of a table, made if there is none.
-    pub(super) fn entry(&mut self, table: &TableName) -> Option<&mut TableStatus> {
-        if !self.tables.iter().any(|entry| entry.table == *table) {
-            self.tables.push(TableStatus {
-                table: table.clone(),
-                running: false,
-                rows: 0,
-                estimated_rows: 0,
-                rate: 0.0,
-                eta_seconds: None,
-                error: None,
-            });
-        }
-        self.tables.iter_mut().find(|entry| entry.table == *table)
-    }
+    pub(super) error: Option<String>,
 }
 
 impl TableStatus {
+    /// As the status shows it.
+    pub(super) fn shown(&self) -> ReadLive {
+        ReadLive {
+            estimated_rows: self.estimated_rows,
+            rows_per_second: (self.rate > 0.0).then_some(self.rate),
+            eta: self.eta_seconds.map(Duration::from_secs),
+            error: self.error.clone(),
+        }
+    }
+
     /// Takes in that `rows` have been placed in all, `fresh` of them since `since`.
     pub(super) fn advance(&mut self, rows: u64, fresh: u64, since: Instant) {
-        self.rows = rows;
         let seconds = since.elapsed().as_secs_f64();
         self.rate = if seconds > 0.0 { approximate(fresh) / seconds } else { 0.0 };
         let left = self.estimated_rows.saturating_sub(rows);

@@ -42,11 +42,7 @@ pub(super) async fn run(context: &Arc<Context>, progress: &mut Progress) -> Resu
             Ok(Some(end)) => return Ok(end),
             Ok(None) => {
                 retry = Retry::new();
-                let rows = progress.rows;
-                context.show(&table, |entry| {
-                    entry.error = None;
-                    entry.rows = rows;
-                });
+                context.show(&table, |entry| entry.error = None);
             }
             Err(failure) => retry.after(context, &table, failure).await?,
         }
@@ -127,11 +123,7 @@ async fn end(context: &Arc<Context>, progress: &mut Progress) -> Result<Option<E
 /// Asks how large the table is, and shows it.
 async fn size(context: &Context, conn: &mut Conn, progress: &Progress) -> Result<Estimate, Failure> {
     let estimate = schema::estimate(conn, &progress.table).await?;
-    let rows = progress.rows;
-    context.show(&progress.table, |entry| {
-        entry.rows = rows;
-        entry.estimated_rows = estimate.rows;
-    });
+    context.show(&progress.table, |entry| entry.estimated_rows = estimate.rows);
     Ok(estimate)
 }
 
