@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -60,6 +61,8 @@ struct Reader {
     table: TableName,
     number: u32,
     handle: AbortHandle,
+    /// It has nothing left to do but to hear that its end is in the log.
+    is_ending: Arc<AtomicBool>,
 }
 
 /// A reader that has ended, or a pause that is over.
@@ -111,8 +114,10 @@ impl Coordinator {
     fn told(&mut self, table: TableName, read: Option<Read>, readers: &HashMap<Id, Reader>) {
         let number = read.as_ref().map(|read| read.number);
         for reader in readers.values().filter(|reader| reader.table == table && Some(reader.number) != number) {
-            tracing::info!(%table, "the read of a table is stopped: it is no longer wanted");
-            reader.handle.abort();
+            if !reader.is_ending.load(Ordering::Relaxed) {
+                tracing::info!(%table, "the read of a table is stopped: it is no longer wanted");
+                reader.handle.abort();
+            }
         }
         let Some(read) = read else {
             self.due.remove(&table);
@@ -147,8 +152,10 @@ impl Coordinator {
             let Some(progress) = self.due.get(&table).cloned() else { continue };
             let number = progress.number;
             let context = Arc::clone(&self.context);
-            let handle = tasks.spawn(async move { read(context, progress).await });
-            readers.insert(handle.id(), Reader { table, number, handle });
+            let is_ending = Arc::new(AtomicBool::new(false));
+            let ending = Arc::clone(&is_ending);
+            let handle = tasks.spawn(async move { read(context, progress, &ending).await });
+            readers.insert(handle.id(), Reader { table, number, handle, is_ending });
         }
     }
 
@@ -214,8 +221,8 @@ impl Coordinator {
 }
 
 /// One reader's work, to its end or to what has to be said of the table.
-async fn read(context: Arc<Context>, mut progress: Progress) -> Ended {
-    let result = Box::pin(table::run(&context, &mut progress)).await;
+async fn read(context: Arc<Context>, mut progress: Progress, ending: &AtomicBool) -> Ended {
+    let result = Box::pin(table::run(&context, &mut progress, ending)).await;
     let (table, number) = (&progress.table, progress.number);
     match &result {
         Ok(End::Done) => tracing::info!(%table, rows = progress.rows, "a table was read"),

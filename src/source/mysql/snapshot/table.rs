@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mysql_async::Conn;
 use tokio::task::JoinSet;
@@ -30,15 +31,15 @@ pub(super) enum End {
     Missing(FilePos),
 }
 
-/// Runs a table's read to its end.
+/// Runs a table's read to its end. `ending` is set once only its end is left to be said.
 ///
 /// # Errors
 /// What has to be said of the table: it cannot be read. It is tried again later, from where `progress` is.
-pub(super) async fn run(context: &Arc<Context>, progress: &mut Progress) -> Result<End, Failure> {
+pub(super) async fn run(context: &Arc<Context>, progress: &mut Progress, ending: &AtomicBool) -> Result<End, Failure> {
     let table = progress.table.clone();
     let mut retry = Retry::new();
     loop {
-        match Box::pin(step(context, progress)).await {
+        match Box::pin(step(context, progress, ending)).await {
             Ok(Some(end)) => return Ok(end),
             Ok(None) => {
                 retry = Retry::new();
@@ -50,13 +51,16 @@ pub(super) async fn run(context: &Arc<Context>, progress: &mut Progress) -> Resu
 }
 
 /// One stage to the next.
-async fn step(context: &Arc<Context>, progress: &mut Progress) -> Result<Option<End>, Failure> {
+async fn step(context: &Arc<Context>, progress: &mut Progress, ending: &AtomicBool) -> Result<Option<End>, Failure> {
     match &progress.stage {
         Stage::Waiting => begin(context, progress).await,
         Stage::Begun => bound::take(context, progress).await,
         Stage::Ranges(_) => ranges(context, progress).await,
         Stage::Whole => exact::read(context, progress).await,
-        Stage::Placed => end(context, progress).await,
+        Stage::Placed => {
+            ending.store(true, Ordering::Relaxed);
+            end(context, progress).await
+        }
         Stage::Done => Ok(Some(End::Done)),
     }
 }
