@@ -54,6 +54,8 @@ pub struct Ingest {
     /// Re-reads of finished groups, started once these are handed over.
     pub(super) jobs: Vec<Reread>,
     started: Instant,
+    /// Where a server refused to send more, until the position has been checked against it.
+    refused_at: Option<SourcePosition>,
     /// When [`Ingest::deciding_beside`] looked last.
     pub(super) looked: tokio::time::Instant,
     pub(super) live: Arc<Live>,
@@ -110,6 +112,7 @@ impl Ingest {
             jobs_out: wiring.jobs,
             jobs: Vec::new(),
             started: Instant::now(),
+            refused_at: None,
             looked: tokio::time::Instant::now(),
             live: wiring.live,
             shutdown: wiring.shutdown,
@@ -233,7 +236,18 @@ impl Ingest {
         let ended = session.read(&mut stream, &mut decoder, backoff).await;
         // Whatever ended it: the groups that have ended stay, together with the position after them, and nothing of the open one does.
         session.close().await?;
-        ended
+        ended.map_err(|failure| if stream.is_refused() { self.check_again(failure) } else { failure })
+    }
+
+    /// A server that refuses to send more says poorly why: a reset of its binlogs, or another `gtid_mode`, is an error of reading there.
+    /// The stream is opened again once at each position, which names what is wrong with it, or goes on another way.
+    fn check_again(&mut self, failure: Failure) -> Failure {
+        let at = self.core.position();
+        if failure.class != ErrorClass::Fatal || self.refused_at.as_ref() == Some(&at) {
+            return failure;
+        }
+        self.refused_at = Some(at);
+        Failure { class: ErrorClass::Retry, ..failure }
     }
 }
 
