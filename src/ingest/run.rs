@@ -27,6 +27,7 @@ use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::snapshot::SnapshotStatus;
 use crate::source::mysql::snapshot::handoff::Request;
 use crate::source::mysql::start;
+use crate::source::mysql::stream_server::StreamServer;
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
 /// Until when the loop runs.
@@ -54,6 +55,8 @@ pub struct Ingest {
     /// Re-reads of finished groups, started once these are handed over.
     pub(super) jobs: Vec<Reread>,
     started: Instant,
+    /// Which server the stream reads, for the connections beside it.
+    stream_server: StreamServer,
     /// Where a server refused to send more, until the position has been checked against it.
     refused_at: Option<SourcePosition>,
     /// When [`Ingest::deciding_beside`] looked last.
@@ -77,6 +80,8 @@ pub struct Wiring {
     pub jobs: mpsc::UnboundedSender<Reread>,
     /// Where the state is shown.
     pub live: Arc<Live>,
+    /// Which server the stream reads, for the connections beside it.
+    pub stream_server: StreamServer,
     /// Told to stop.
     pub shutdown: CancellationToken,
     /// Until when it runs.
@@ -112,6 +117,7 @@ impl Ingest {
             jobs_out: wiring.jobs,
             jobs: Vec::new(),
             started: Instant::now(),
+            stream_server: wiring.stream_server,
             refused_at: None,
             looked: tokio::time::Instant::now(),
             live: wiring.live,
@@ -231,7 +237,8 @@ impl Ingest {
         self.live.source.phase(SourcePhase::Streaming, None);
         self.set_time();
         self.core.connected(facts(&server), &from, end.as_ref())?;
-        let questions = Questions::new(self.plan.clone(), server);
+        self.stream_server.set(server.identity.clone());
+        let questions = Questions::new(self.plan.clone(), server, self.stream_server.clone());
         let mut session = Session::new(self, questions, target);
         let ended = session.read(&mut stream, &mut decoder, backoff).await;
         // Whatever ended it: the groups that have ended stay, together with the position after them, and nothing of the open one does.

@@ -33,6 +33,7 @@ use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::inspect;
 use crate::source::mysql::snapshot::{Coordinator, SnapshotStatus};
+use crate::source::mysql::stream_server::StreamServer;
 use crate::telemetry::http::HttpServer;
 use crate::telemetry::{Live, Reporter, SinkLive};
 
@@ -149,8 +150,16 @@ async fn run_on(
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
     let (status, status_shown) = watch::channel(SnapshotStatus::default());
-    let coordinator =
-        Coordinator::new(plan.source.clone(), requests, job_queue, contact.progress, status, stop.clone());
+    let stream_server = StreamServer::new(contact.met.server.identity.clone());
+    let coordinator = Coordinator::new(
+        plan.source.clone(),
+        stream_server.clone(),
+        requests,
+        job_queue,
+        contact.progress,
+        status,
+        stop.clone(),
+    );
     show_tables(&status_shown.borrow(), &live);
     live.snapshot.set_asked(ingest::rereads(&wal.reader())?.into_iter().map(|reread| reread.table).collect());
     let coordinator = workers.spawn(coordinator.run());
@@ -166,6 +175,7 @@ async fn run_on(
         requests: request_queue,
         jobs: rereads,
         live: Arc::clone(&live),
+        stream_server,
         shutdown: reading,
         until,
     };

@@ -14,6 +14,7 @@ use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter,
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
 use replicator::source::mysql::snapshot::handoff::{Images, Paused, Placed, Request, SnapshotMark};
 use replicator::source::mysql::snapshot::{Coordinator, Job, SnapshotStatus};
+use replicator::source::mysql::stream_server::StreamServer;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +77,20 @@ impl Run {
         log: Arc<Mutex<Log>>,
         initial: Vec<Job>,
     ) -> Self {
+        let identity = identity(server);
+        let stream = StreamServer::new(identity.clone());
+        Self::start_beside(server, user, (stream, identity), snapshot, log, initial)
+    }
+
+    /// Beside a stream of which this is said, and whose positions are those of a server of this identity.
+    pub fn start_beside(
+        server: &Server,
+        user: &str,
+        (stream, identity): (StreamServer, ServerIdentity),
+        snapshot: SnapshotPlan,
+        log: Arc<Mutex<Log>>,
+        initial: Vec<Job>,
+    ) -> Self {
         let (requests, queue) = mpsc::channel(8);
         let (jobs, job_queue) = mpsc::unbounded_channel();
         for job in initial {
@@ -85,8 +100,8 @@ impl Run {
         let stop = CancellationToken::new();
         let stored = log.lock().unwrap().state.clone().into_iter().collect();
         let coordinator =
-            Coordinator::new(plan(server, user, snapshot), requests, job_queue, stored, status, stop.clone());
-        let serving = tokio::spawn(serve(server.root().into(), server.kind(), queue, Arc::clone(&log)));
+            Coordinator::new(plan(server, user, snapshot), stream, requests, job_queue, stored, status, stop.clone());
+        let serving = tokio::spawn(serve(server.root().into(), server.kind(), identity, queue, Arc::clone(&log)));
         Self { log, jobs, status: shown, stop, coordinator: tokio::spawn(coordinator.run()), serving }
     }
 
@@ -115,8 +130,20 @@ impl Run {
     }
 }
 
+/// Whose server it is, as it says itself. A MySQL keeps that in a file.
+pub fn identity(server: &Server) -> ServerIdentity {
+    match server.kind() {
+        Kind::MariaDb => ServerIdentity::MariaDb { server_id: 1, domain_id: 0 },
+        Kind::MySql => {
+            let text = std::fs::read_to_string(server.data_directory().join("auto.cnf")).unwrap();
+            let uuid = text.lines().find_map(|line| line.strip_prefix("server-uuid=")).unwrap();
+            ServerIdentity::MySql { server_uuid: uuid.to_owned() }
+        }
+    }
+}
+
 /// Where a stream that has read everything stands.
-async fn position(connection: &mut Conn, kind: Kind) -> SourcePosition {
+async fn position(connection: &mut Conn, kind: Kind, identity: &ServerIdentity) -> SourcePosition {
     let (status, gtid) = match kind {
         Kind::MySql => ("SHOW BINARY LOG STATUS", "SELECT @@GLOBAL.gtid_executed"),
         Kind::MariaDb => ("SHOW MASTER STATUS", "SELECT @@GLOBAL.gtid_binlog_pos"),
@@ -124,7 +151,7 @@ async fn position(connection: &mut Conn, kind: Kind) -> SourcePosition {
     let row: Row = connection.query_first(status).await.unwrap().unwrap();
     let gtid: String = connection.query_first(gtid).await.unwrap().unwrap();
     SourcePosition {
-        server: ServerIdentity::MariaDb { server_id: 1, domain_id: 0 },
+        server: identity.clone(),
         file: row.get(0).unwrap(),
         pos: row.get(1).unwrap(),
         file_created: 0,
@@ -132,12 +159,18 @@ async fn position(connection: &mut Conn, kind: Kind) -> SourcePosition {
     }
 }
 
-async fn serve(options: Opts, kind: Kind, mut requests: mpsc::Receiver<Request>, log: Arc<Mutex<Log>>) {
+async fn serve(
+    options: Opts,
+    kind: Kind,
+    identity: ServerIdentity,
+    mut requests: mpsc::Receiver<Request>,
+    log: Arc<Mutex<Log>>,
+) {
     let mut connection = Conn::new(options).await.unwrap();
     while let Some(request) = requests.recv().await {
         match request {
             Request::OpenWindow { reply, .. } => {
-                drop(reply.send(position(&mut connection, kind).await));
+                drop(reply.send(position(&mut connection, kind, &identity).await));
             }
             Request::CloseWindow { .. } => {}
             Request::PlaceChunk { schema, images, progress, reply, .. } => {
@@ -169,7 +202,7 @@ async fn serve(options: Opts, kind: Kind, mut requests: mpsc::Receiver<Request>,
                 reply.send(()).ok();
             }
             Request::Pause { reply } => {
-                let at = position(&mut connection, kind).await;
+                let at = position(&mut connection, kind, &identity).await;
                 let (exact, read) = oneshot::channel();
                 drop(reply.send(Paused { at, exact }));
                 let Ok(mut read) = read.await else { continue };

@@ -14,10 +14,11 @@ use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter,
 use replicator::ingest::core::{Action, Core, Facts, Rows, Settings};
 use replicator::ingest::ledger::{Boundary, WalLog};
 use replicator::ingest::{self, Counts};
-use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, SourcePosition, TableName};
+use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, ServerIdentity, SourcePlace, SourcePosition, TableName};
 use replicator::source::mysql::gtid::GtidSet;
 use replicator::source::mysql::server::Flavour;
 use replicator::source::mysql::snapshot::{Coordinator, STATE_PREFIX, SnapshotStatus, TableState};
+use replicator::source::mysql::stream_server::StreamServer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wal::{Appender, Lsn, Reader, Wal};
@@ -129,7 +130,8 @@ pub fn snapshots_are_known(reader: &Reader) {
     let (_jobs, jobs) = mpsc::unbounded_channel();
     let (status, shown) = watch::channel(SnapshotStatus::default());
     let stored = reader.state_prefix(STATE_PREFIX).unwrap();
-    drop(Coordinator::new(plan, requests, jobs, stored, status, CancellationToken::new()));
+    let stream_server = StreamServer::new(ServerIdentity::MariaDb { server_id: 1, domain_id: 0 });
+    drop(Coordinator::new(plan, stream_server, requests, jobs, stored, status, CancellationToken::new()));
     let shown = shown.borrow();
     let tables: Vec<_> = shown.tables.iter().map(|table| (&table.table, table.state, &table.error)).collect();
     assert_eq!(tables, [(&table("users"), TableState::Done, &None)]);

@@ -12,3 +12,4 @@ pub mod schema;
 pub mod server;
 pub mod snapshot;
 pub mod start;
+pub mod stream_server;

@@ -19,6 +19,7 @@ use crate::codec::stored::table_of_key;
 use crate::config::SourcePlan;
 use crate::error::Failure;
 use crate::model::TableName;
+use crate::source::mysql::stream_server::StreamServer;
 
 /// Runs the snapshot jobs.
 #[derive(Debug)]
@@ -63,6 +64,7 @@ impl Coordinator {
     /// that was asked for.
     pub fn new(
         plan: SourcePlan,
+        stream_server: StreamServer,
         requests: mpsc::Sender<Request>,
         jobs: mpsc::UnboundedReceiver<Job>,
         stored: Vec<(Vec<u8>, Vec<u8>)>,
@@ -70,7 +72,7 @@ impl Coordinator {
         stop: CancellationToken,
     ) -> Self {
         let settings = plan.snapshot;
-        let context = Context::new(Sessions::new(plan), Ingest::new(requests), &settings, status);
+        let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, status);
         let mut coordinator = Self {
             context: Arc::new(context),
             jobs,
@@ -293,6 +295,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Secret, SnapshotPlan, Startup, TableFilter, TlsMode, TlsPlan};
+    use crate::model::ServerIdentity;
 
     struct Rig {
         coordinator: Coordinator,
@@ -325,7 +328,15 @@ mod tests {
             let (requests, _) = mpsc::channel(1);
             let (_, jobs) = mpsc::unbounded_channel();
             Self {
-                coordinator: Coordinator::new(plan, requests, jobs, stored, sender, CancellationToken::new()),
+                coordinator: Coordinator::new(
+                    plan,
+                    StreamServer::new(ServerIdentity::MariaDb { server_id: 1, domain_id: 0 }),
+                    requests,
+                    jobs,
+                    stored,
+                    sender,
+                    CancellationToken::new(),
+                ),
                 status,
             }
         }
