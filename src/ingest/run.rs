@@ -26,8 +26,9 @@ use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::snapshot::SnapshotStatus;
 use crate::source::mysql::snapshot::handoff::Request;
-use crate::source::mysql::start;
+use crate::source::mysql::start::{self, DumpBy};
 use crate::source::mysql::stream_server::StreamServer;
+use crate::source::mysql::watch::{Watch, Watched};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
 /// Until when the loop runs.
@@ -228,7 +229,7 @@ impl Ingest {
             })
             .await?;
         let Some(opened) = opened.transpose()? else { return Ok(Ended::Stopped) };
-        let Opened { server, from, end, mut stream, mut decoder } = opened;
+        let Opened { server, from, end, mut stream, mut decoder, by_gtid } = opened;
         let target = match self.until {
             Until::Stopped => None,
             Until::CaughtUp { .. } => Some(end.clone()),
@@ -238,8 +239,10 @@ impl Ingest {
         self.set_time();
         self.core.connected(facts(&server), &from, end.as_ref())?;
         self.stream_server.set(server.identity.clone());
+        let watched = Watched { identity: server.identity.clone(), by_gtid };
+        let watch = Watch::start(self.plan.clone(), self.stream_server.clone(), watched);
         let questions = Questions::new(self.plan.clone(), server, self.stream_server.clone());
-        let mut session = Session::new(self, questions, target);
+        let mut session = Session::new(self, questions, watch, target);
         let ended = session.read(&mut stream, &mut decoder, backoff).await;
         // Whatever ended it: the groups that have ended stay, together with the position after them, and nothing of the open one does.
         session.close().await?;
@@ -269,12 +272,13 @@ async fn open(plan: SourcePlan, met: Option<Met>, reader: Reader, live: Arc<Live
     let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
     let from = start::resolve(&mut conn, &server, Some(&stored), &plan.startup).await?;
     let end = binlog_end(&mut conn, &server).await?;
+    let by_gtid = matches!(from.by, DumpBy::MySqlGtid(_));
     let collations = Arc::clone(&server.collations);
     let decoder = Decoder::new(&from, plan.filter.clone(), collations)
         .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
     let stream = BinlogStream::open(conn, &from, plan.server_id).await?;
     info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
-    Ok(Opened { server, from: from.position, end, stream, decoder })
+    Ok(Opened { server, from: from.position, end, stream, decoder, by_gtid })
 }
 
 /// A stream that can be read.
@@ -286,6 +290,8 @@ struct Opened {
     end: FilePos,
     stream: BinlogStream,
     decoder: Decoder,
+    /// It was asked for by GTIDs of MySQL.
+    by_gtid: bool,
 }
 
 fn facts(server: &ServerInfo) -> Facts {

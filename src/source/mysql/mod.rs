@@ -13,3 +13,4 @@ pub mod server;
 pub mod snapshot;
 pub mod start;
 pub mod stream_server;
+pub mod watch;
