@@ -137,14 +137,14 @@ async fn resume_mysql(
     // What is purged is in no file: nothing that was read is left in one. Its GTIDs count, also after a reset that declared them.
     if by_gtid && (!same_server || stored.file_created == 0 || ours.is_subset(&purged)) {
         require_not_purged(&purged, &ours)?;
-        let position = if same_server { stored.clone() } else { elsewhere(server, stored) };
+        let in_its_file = same_server && stored.file_created == 0;
+        let position = if in_its_file { stored.clone() } else { elsewhere(server, stored) };
         return Ok(StartPoint { position, by: DumpBy::MySqlGtid(ours) });
     }
     let files = places::binlog_files(connection).await?;
     match by_file(&files, stored) {
         Ok(position) => Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: false } }),
-        // Other transactions of the file that was read to its end, or an offset that the dump cannot be asked for.
-        Err(_) if by_gtid && (is_purged(&files, &stored.file) || is_too_far(&files, stored)) => {
+        Err(_) if by_gtid && is_too_far(&files, stored) => {
             require_not_purged(&purged, &ours)?;
             Ok(StartPoint { position: stored.clone(), by: DumpBy::MySqlGtid(ours) })
         }
