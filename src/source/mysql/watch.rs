@@ -50,6 +50,9 @@ const STALLED: Duration = Duration::from_secs(4);
 /// A stream that had read everything so recently still has nothing to read: heartbeats come more often.
 const STILL: Duration = Duration::from_secs(3);
 
+/// The longest way to a verdict: an end is found, the look after it fails, and the next one sees a stream that has not come to it.
+const _: () = assert!(2 * EVERY.as_secs() + 2 * LIMIT.as_secs() + SOON.as_secs() < 30);
+
 /// What the stream was opened with.
 #[derive(Clone, Debug)]
 pub struct Watched {
