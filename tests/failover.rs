@@ -8,7 +8,7 @@ use crate::support::server::{Kind, PASSWORD, Server, ServerOptions, USER};
 use crate::support::workload::{Shape, Workload};
 
 /// A server that replicates another from its beginning, and logs what it replicates.
-async fn replica_of(source: &Server, kind: Kind) -> Server {
+pub async fn replica_of(source: &Server, kind: Kind) -> Server {
     let options = ServerOptions::new(kind).argument("--server-id=2").argument("--log-slave-updates");
     let replica = options.start().await;
     let port = source.port();
@@ -28,7 +28,7 @@ async fn replica_of(source: &Server, kind: Kind) -> Server {
 }
 
 /// Waits until the replica has all of the source's transactions, and makes it a source of its own.
-async fn promote(replica: &Server, source: &Server) {
+pub async fn promote(replica: &Server, source: &Server) {
     let all = source.gtid().await;
     let (wait, stop) = match source.kind() {
         Kind::MySql => (format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{all}', 60)"), "STOP REPLICA; RESET REPLICA ALL"),

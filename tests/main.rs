@@ -41,4 +41,5 @@ mod tls; // encryption, certificates and passwords, as each server asks for them
 mod told_types; // what statements say, and only seem to say, of types that the binlog does not tell
 mod untold_types; // types that nobody tells any more: the stream goes on with the bytes
 mod waiting; // a table that cannot be asked about holds up no other
+mod watched; // what happens to the binlog or the address while the stream lives on: named, or followed
 mod writers; // the random writers write what they say, and the same again from the same seed

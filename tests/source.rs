@@ -266,30 +266,68 @@ both_servers! {
 }
 
 #[tokio::test]
-async fn without_gtids_a_file_that_was_made_again_under_the_same_name_is_recognised_on_mysql() {
-    let server = ServerOptions::new(Kind::MySql).without_gtid().start().await;
+async fn a_file_that_was_made_again_under_the_same_name_is_recognised_on_mysql() {
+    for options in [ServerOptions::new(Kind::MySql), ServerOptions::new(Kind::MySql).without_gtid()] {
+        let server = options.start().await;
+        shop(&server).await;
+        let plan = plan(&server, Startup::Latest);
+        let stored = position_behind_two_rows(&server, &plan).await;
+        // Creation times have whole seconds: the second file is made in a later one than the first.
+        server.exec("DO SLEEP(1.1)").await;
+        server.exec(reset(Kind::MySql)).await;
+        // As many transactions as before, which have the GTIDs of those that were read.
+        for _ in 0..20 {
+            server.exec("INSERT INTO shop.t VALUES (UUID())").await;
+        }
+        // The template's own file may be older; let the name that is stored be made again and grow beyond the offset.
+        loop {
+            let (file, pos) = server.position().await;
+            if file == stored.file && pos > stored.pos {
+                break;
+            }
+            if file == stored.file {
+                server.exec("INSERT INTO shop.t VALUES (UUID())").await;
+            } else {
+                server.exec("FLUSH BINARY LOGS").await;
+            }
+        }
+        let start = resolve(&plan, Some(&stored)).await.unwrap();
+        let failure = read_until(&plan, start, "never").await.unwrap_err();
+        assert_eq!(failure.class, ErrorClass::Fatal);
+        assert!(failure.message.contains("was created at"), "{}", failure.chain());
+    }
+}
+
+#[tokio::test]
+async fn gtids_that_a_reset_server_was_told_it_had_executed_are_gone_on_from_on_mysql() {
+    let server = Server::start(Kind::MySql).await;
     shop(&server).await;
     let plan = plan(&server, Startup::Latest);
     let stored = position_behind_two_rows(&server, &plan).await;
-    // Creation times have whole seconds: the second file is made in a later one than the first.
-    server.exec("DO SLEEP(1.1)").await;
-    // The template's own file may be older; let the name that is stored be made anew and grow beyond the offset.
-    server.exec(reset(Kind::MySql)).await;
-    loop {
-        let (file, pos) = server.position().await;
-        if file == stored.file && pos > stored.pos {
-            break;
-        }
-        if file == stored.file {
-            server.exec("INSERT INTO shop.t VALUES (UUID())").await;
-        } else {
-            server.exec("FLUSH BINARY LOGS").await;
-        }
-    }
+    server.exec(format!("{}; SET GLOBAL gtid_purged = '{}'", reset(Kind::MySql), stored.gtid)).await;
+    insert(&server, &["c"]).await;
+
     let start = resolve(&plan, Some(&stored)).await.unwrap();
-    let failure = read_until(&plan, start, "never").await.unwrap_err();
-    assert_eq!(failure.class, ErrorClass::Fatal);
-    assert!(failure.message.contains("was created at"), "{}", failure.chain());
+
+    let (texts, _) = read_until(&plan, start, "c").await.unwrap();
+    assert_eq!(texts, ["c"]);
+}
+
+#[tokio::test]
+async fn a_position_whose_file_was_read_to_its_end_and_purged_goes_on_by_gtids_on_mysql() {
+    let server = Server::start(Kind::MySql).await;
+    shop(&server).await;
+    let plan = plan(&server, Startup::Latest);
+    let stored = position_behind_two_rows(&server, &plan).await;
+    server.exec("FLUSH BINARY LOGS").await;
+    let (file, _) = server.position().await;
+    insert(&server, &["c"]).await;
+    server.exec(format!("PURGE BINARY LOGS TO '{file}'")).await;
+
+    let start = resolve(&plan, Some(&stored)).await.unwrap();
+
+    let (texts, _) = read_until(&plan, start, "c").await.unwrap();
+    assert_eq!(texts, ["c"]);
 }
 
 #[tokio::test]

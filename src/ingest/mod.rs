@@ -6,6 +6,7 @@
 //!
 //! - [`run`]: the driver: connects and reconnects. `waits`: what waits for the log.
 //! - `reading`: the driver between two reconnects: events, requests and answers in, actions out.
+//! - `current`: whether what is read is current, as the watch beside the stream says.
 //! - `questions`: asks the server about tables, beside the stream.
 //! - [`core`]: what an event, a request or an answer does. Pure.
 //! - `group`: everything that the open group does; `frames`: its frames.
@@ -20,6 +21,7 @@
 //! - `state`: the records that are kept beside the frames in the log.
 
 pub mod core;
+mod current;
 mod frames;
 mod group;
 pub mod ledger;

@@ -19,6 +19,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::model::{FilePos, TableName};
 use crate::source::mysql::question;
 use crate::source::mysql::server::ServerInfo;
+use crate::source::mysql::stream_server::StreamServer;
 
 /// First tries at once. Each holds a connection for [`FIRST_TRY`] at most.
 const AT_ONCE: usize = 8;
@@ -40,6 +41,7 @@ pub(super) struct Questions {
 struct Shared {
     plan: SourcePlan,
     server: ServerInfo,
+    stream_server: StreamServer,
     first: Semaphore,
     slow: Semaphore,
     idle: Mutex<Vec<Conn>>,
@@ -47,9 +49,9 @@ struct Shared {
 
 impl Questions {
     /// For a stream of this server.
-    pub(super) fn new(plan: SourcePlan, server: ServerInfo) -> Self {
+    pub(super) fn new(plan: SourcePlan, server: ServerInfo, stream_server: StreamServer) -> Self {
         let (first, slow) = (Semaphore::new(AT_ONCE), Semaphore::new(SLOW_AT_ONCE));
-        let shared = Shared { plan, server, first, slow, idle: Mutex::new(Vec::new()) };
+        let shared = Shared { plan, server, stream_server, first, slow, idle: Mutex::new(Vec::new()) };
         Self { shared: Arc::new(shared), tasks: JoinSet::new() }
     }
 
@@ -173,7 +175,7 @@ impl Shared {
         let idle = self.idle.lock().await.pop();
         match idle {
             Some(conn) => Ok(conn),
-            None => question::open(&self.plan).await,
+            None => question::open(&self.plan, &self.stream_server).await,
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use super::core::{Action, Chunk, Rows};
+use super::current::Current;
 use super::ledger::{Boundary, Log as _};
 use super::questions::Questions;
 use super::run::{Ended, Ingest};
@@ -21,7 +22,8 @@ use crate::model::{FilePos, SourcePosition};
 use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent};
 use crate::source::mysql::ddl::SqlMode;
 use crate::source::mysql::snapshot::handoff::{ExactRead, Paused, Placed, Request, WindowId};
-use crate::telemetry::{SourcePhase, now_micros};
+use crate::source::mysql::watch::Watch;
+use crate::telemetry::SourcePhase;
 
 /// Longest time that what was read waits for more, while more keeps coming.
 const FLUSH_EVERY: Duration = Duration::from_millis(10);
@@ -36,6 +38,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct Session<'a> {
     ctx: &'a mut Ingest,
     questions: Questions,
+    current: Current,
     /// Where `CaughtUp` ends.
     target: Option<FilePos>,
     /// Readers that wait to hear what became of their chunk.
@@ -50,8 +53,9 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// From the start of a stream; `target` is where the loop has caught up.
-    pub(super) fn new(ctx: &'a mut Ingest, questions: Questions, target: Option<FilePos>) -> Self {
-        Self { ctx, questions, target, readers: HashMap::new(), exact: None, asks: true, flushed: Instant::now() }
+    pub(super) fn new(ctx: &'a mut Ingest, questions: Questions, watch: Watch, target: Option<FilePos>) -> Self {
+        let (current, readers) = (Current::new(watch), HashMap::new());
+        Self { ctx, questions, current, target, readers, exact: None, asks: true, flushed: Instant::now() }
     }
 
     /// Reads until the loop ends.
@@ -91,6 +95,7 @@ impl<'a> Session<'a> {
                                 continue;
                             }
                             () = tokio::time::sleep(LOOK_AGAIN), if looks_again => continue,
+                            failure = self.current.verdict() => return Err(failure),
                             () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
                             () = Ingest::asked(&mut self.ctx.until) => continue,
                         }
@@ -102,6 +107,7 @@ impl<'a> Session<'a> {
                                 self.ctx.decide_beside().await?;
                                 continue;
                             }
+                            failure = self.current.verdict() => return Err(failure),
                             () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
                         }
                     }
@@ -117,12 +123,14 @@ impl<'a> Session<'a> {
                         return Ok(Ended::Stopped);
                     }
                     self.ctx.decide_beside().await?;
+                    self.current.heed()?;
                 }
                 continue;
             }
             if since_look >= LOOK_EVERY {
                 since_look = 0;
                 backoff.reset();
+                self.current.heed()?;
                 self.look().await?;
                 while self.ctx.core.knows_its_file()
                     && let Ok(request) = self.ctx.requests.try_recv()
@@ -168,10 +176,7 @@ impl<'a> Session<'a> {
     /// At a boundary: what was read is handed over; says whether that was all there is to do.
     async fn settle(&mut self, decoder: &Decoder, dry: bool) -> Result<Option<Ended>, Failure> {
         self.hand_over().await?;
-        self.ctx.live.source.read(decoder.commit_micros(), now_micros());
-        if dry {
-            self.ctx.live.source.caught_up(now_micros());
-        }
+        self.current.stand(decoder, dry, &self.ctx.live.source);
         if self.ctx.shutdown.is_cancelled() {
             return Ok(Some(Ended::Stopped));
         }
@@ -375,7 +380,7 @@ impl<'a> Session<'a> {
         }
         self.ctx.live.source.phase(SourcePhase::ReadingTable, None);
         let placed = self.append_exact(read).await;
-        self.ctx.live.source.phase(SourcePhase::Streaming, None);
+        self.current.streaming(&self.ctx.live.source);
         placed
     }
 

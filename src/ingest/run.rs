@@ -26,7 +26,9 @@ use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::snapshot::Job;
 use crate::source::mysql::snapshot::handoff::Request;
-use crate::source::mysql::start;
+use crate::source::mysql::start::{self, DumpBy};
+use crate::source::mysql::stream_server::StreamServer;
+use crate::source::mysql::watch::{Watch, Watched};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
 /// Until when the loop runs.
@@ -52,6 +54,10 @@ pub struct Ingest {
     pub(super) requests: mpsc::Receiver<Request>,
     jobs: mpsc::UnboundedSender<Job>,
     started: Instant,
+    /// Which server the stream reads, for the connections beside it.
+    stream_server: StreamServer,
+    /// Where a server refused to send more, until the position has been checked against it.
+    refused_at: Option<SourcePosition>,
     /// When [`Ingest::deciding_beside`] looked last.
     pub(super) looked: tokio::time::Instant,
     pub(super) live: Arc<Live>,
@@ -75,6 +81,8 @@ pub struct Wiring {
     pub jobs: mpsc::UnboundedSender<Job>,
     /// Where the state is shown.
     pub live: Arc<Live>,
+    /// Which server the stream reads, for the connections beside it.
+    pub stream_server: StreamServer,
     /// Told to stop.
     pub shutdown: CancellationToken,
     /// Until when it runs.
@@ -111,6 +119,8 @@ impl Ingest {
             requests: wiring.requests,
             jobs: wiring.jobs,
             started: Instant::now(),
+            stream_server: wiring.stream_server,
+            refused_at: None,
             looked: tokio::time::Instant::now(),
             live: wiring.live,
             shutdown: wiring.shutdown,
@@ -220,7 +230,7 @@ impl Ingest {
             })
             .await?;
         let Some(opened) = opened.transpose()? else { return Ok(Ended::Stopped) };
-        let Opened { server, from, end, mut stream, mut decoder } = opened;
+        let Opened { server, from, end, mut stream, mut decoder, by_gtid } = opened;
         let target = match self.until {
             Until::Stopped => None,
             Until::CaughtUp { .. } => Some(end.clone()),
@@ -229,12 +239,26 @@ impl Ingest {
         self.live.source.phase(SourcePhase::Streaming, None);
         self.set_time();
         self.core.connected(facts(&server), &from, end.as_ref())?;
-        let questions = Questions::new(self.plan.clone(), server);
-        let mut session = Session::new(self, questions, target);
+        self.stream_server.set(server.identity.clone());
+        let watched = Watched { identity: server.identity.clone(), by_gtid };
+        let watch = Watch::start(self.plan.clone(), self.stream_server.clone(), watched);
+        let questions = Questions::new(self.plan.clone(), server, self.stream_server.clone());
+        let mut session = Session::new(self, questions, watch, target);
         let ended = session.read(&mut stream, &mut decoder, backoff).await;
         // Whatever ended it: the groups that have ended stay, together with the position after them, and nothing of the open one does.
         session.close().await?;
-        ended
+        ended.map_err(|failure| if stream.is_refused() { self.check_again(failure) } else { failure })
+    }
+
+    /// A server that refuses to send more says poorly why: a reset of its binlogs, or another `gtid_mode`, is an error of reading there.
+    /// The stream is opened again once at each position, which names what is wrong with it, or goes on another way.
+    fn check_again(&mut self, failure: Failure) -> Failure {
+        let at = self.core.position();
+        if failure.class != ErrorClass::Fatal || self.refused_at.as_ref() == Some(&at) {
+            return failure;
+        }
+        self.refused_at = Some(at);
+        Failure { class: ErrorClass::Retry, ..failure }
     }
 }
 
@@ -249,12 +273,13 @@ async fn open(plan: SourcePlan, met: Option<Met>, reader: Reader, live: Arc<Live
     let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
     let from = start::resolve(&mut conn, &server, Some(&stored), &plan.startup).await?;
     let end = binlog_end(&mut conn, &server).await?;
+    let by_gtid = matches!(from.by, DumpBy::MySqlGtid(_));
     let collations = Arc::clone(&server.collations);
     let decoder = Decoder::new(&from, plan.filter.clone(), collations)
         .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
     let stream = BinlogStream::open(conn, &from, plan.server_id).await?;
     info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
-    Ok(Opened { server, from: from.position, end, stream, decoder })
+    Ok(Opened { server, from: from.position, end, stream, decoder, by_gtid })
 }
 
 /// A stream that can be read.
@@ -266,6 +291,8 @@ struct Opened {
     end: FilePos,
     stream: BinlogStream,
     decoder: Decoder,
+    /// It was asked for by GTIDs of MySQL.
+    by_gtid: bool,
 }
 
 fn facts(server: &ServerInfo) -> Facts {

@@ -33,6 +33,7 @@ use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::inspect;
 use crate::source::mysql::snapshot::{Coordinator, Job};
+use crate::source::mysql::stream_server::StreamServer;
 use crate::table;
 use crate::telemetry::http::HttpServer;
 use crate::telemetry::{Exporter, Live, Reporter, SinkLive};
@@ -169,7 +170,15 @@ async fn run_on(
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
     let wishing = workers.spawn(forward_wishes(doubts, wish_queue, requests.clone()));
-    let coordinator = Coordinator::new(plan.source.clone(), requests, job_queue, Arc::clone(&live), stop.clone());
+    let stream_server = StreamServer::new(contact.met.server.identity.clone());
+    let coordinator = Coordinator::new(
+        plan.source.clone(),
+        stream_server.clone(),
+        requests,
+        job_queue,
+        Arc::clone(&live),
+        stop.clone(),
+    );
     let coordinator = workers.spawn(coordinator.run());
 
     let until = if options.once { Until::CaughtUp { asking: still_asking } } else { Until::Stopped };
@@ -181,6 +190,7 @@ async fn run_on(
         requests: request_queue,
         jobs,
         live: Arc::clone(&live),
+        stream_server,
         shutdown: reading,
         until,
     };

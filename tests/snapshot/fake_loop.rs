@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Row};
@@ -15,7 +15,9 @@ use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter,
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
 use replicator::source::mysql::snapshot::handoff::{Account, Images, Paused, Placed, Request, SnapshotMark};
 use replicator::source::mysql::snapshot::{Coordinator, Job};
+use replicator::source::mysql::stream_server::StreamServer;
 use replicator::table::{At, Event, Stage, TableRecord, step};
+use replicator::telemetry::{Live, ReadShown};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wal::Lsn;
@@ -45,6 +47,7 @@ pub struct Log {
 pub struct Run {
     pub log: Arc<Mutex<Log>>,
     pub jobs: mpsc::UnboundedSender<Job>,
+    live: Arc<Live>,
     changed: watch::Receiver<u64>,
     stop: CancellationToken,
     coordinator: tokio::task::JoinHandle<()>,
@@ -81,20 +84,41 @@ impl Run {
         log: Arc<Mutex<Log>>,
         met: &[TableName],
     ) -> Self {
+        let identity = identity(server);
+        let stream = StreamServer::new(identity.clone());
+        Self::start_beside(server, user, (stream, identity), snapshot, log, met)
+    }
+
+    /// Beside a stream of which this is said, and whose positions are those of a server of this identity.
+    pub fn start_beside(
+        server: &Server,
+        user: &str,
+        (stream, identity): (StreamServer, ServerIdentity),
+        snapshot: SnapshotPlan,
+        log: Arc<Mutex<Log>>,
+        met: &[TableName],
+    ) -> Self {
         let (requests, queue) = mpsc::channel(8);
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (change, changed) = watch::channel(0);
         let stop = CancellationToken::new();
-        let coordinator =
-            Coordinator::new(plan(server, user, snapshot), requests, job_queue, Arc::default(), stop.clone());
-        let mut serving = Loop { log: Arc::clone(&log), jobs: jobs.clone(), change };
+        let live = Arc::new(Live::default());
+        let coordinator = Coordinator::new(
+            plan(server, user, snapshot),
+            stream,
+            requests,
+            job_queue,
+            Arc::clone(&live),
+            stop.clone(),
+        );
+        let mut serving = Loop { log: Arc::clone(&log), jobs: jobs.clone(), live: Arc::clone(&live), change };
         log.lock().unwrap().told.clear();
         for table in met {
             serving.happens(table, Event::Met { initial: true });
         }
         serving.tell();
-        let serving = tokio::spawn(serving.serve(server.root().into(), server.kind(), queue));
-        Self { log, jobs, changed, stop, coordinator: tokio::spawn(coordinator.run()), serving }
+        let serving = tokio::spawn(serving.serve(server.root().into(), server.kind(), identity, queue));
+        Self { log, jobs, live, changed, stop, coordinator: tokio::spawn(coordinator.run()), serving }
     }
 
     /// Waits until every read has ended that can, and gives the records.
@@ -102,6 +126,15 @@ impl Run {
         let rests = |record: &TableRecord| record.due(&[]).is_none() || record.unreadable.is_some();
         self.until(|log| log.records.values().all(rests)).await;
         self.log.lock().unwrap().records.clone()
+    }
+
+    /// Waits until the readers get on in some way.
+    pub async fn until_reads(&self, condition: impl Fn(&[ReadShown]) -> bool) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !condition(&self.live.reads()) {
+            assert!(Instant::now() < deadline, "not within a minute: {:?}", self.live.reads());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits until what the loop was given meets a condition.
@@ -123,8 +156,20 @@ impl Run {
     }
 }
 
+/// Whose server it is, as it says itself. A MySQL keeps that in a file.
+pub fn identity(server: &Server) -> ServerIdentity {
+    match server.kind() {
+        Kind::MariaDb => ServerIdentity::MariaDb { server_id: 1, domain_id: 0 },
+        Kind::MySql => {
+            let text = std::fs::read_to_string(server.data_directory().join("auto.cnf")).unwrap();
+            let uuid = text.lines().find_map(|line| line.strip_prefix("server-uuid=")).unwrap();
+            ServerIdentity::MySql { server_uuid: uuid.to_owned() }
+        }
+    }
+}
+
 /// Where a stream that has read everything stands.
-async fn position(connection: &mut Conn, kind: Kind) -> SourcePosition {
+async fn position(connection: &mut Conn, kind: Kind, identity: &ServerIdentity) -> SourcePosition {
     let (status, gtid) = match kind {
         Kind::MySql => ("SHOW BINARY LOG STATUS", "SELECT @@GLOBAL.gtid_executed"),
         Kind::MariaDb => ("SHOW MASTER STATUS", "SELECT @@GLOBAL.gtid_binlog_pos"),
@@ -132,7 +177,7 @@ async fn position(connection: &mut Conn, kind: Kind) -> SourcePosition {
     let row: Row = connection.query_first(status).await.unwrap().unwrap();
     let gtid: String = connection.query_first(gtid).await.unwrap().unwrap();
     SourcePosition {
-        server: ServerIdentity::MariaDb { server_id: 1, domain_id: 0 },
+        server: identity.clone(),
         file: row.get(0).unwrap(),
         pos: row.get(1).unwrap(),
         file_created: 0,
@@ -144,6 +189,7 @@ async fn position(connection: &mut Conn, kind: Kind) -> SourcePosition {
 struct Loop {
     log: Arc<Mutex<Log>>,
     jobs: mpsc::UnboundedSender<Job>,
+    live: Arc<Live>,
     change: watch::Sender<u64>,
 }
 
@@ -153,6 +199,7 @@ impl Loop {
         let mut log = self.log.lock().unwrap();
         let before = log.records.get(table).cloned().unwrap_or_default();
         let (after, _) = step(&before, event, At { lsn: Lsn::FIRST, micros: 0 });
+        self.live.record(table, after.clone());
         log.records.insert(table.clone(), after);
     }
 
@@ -184,12 +231,18 @@ impl Loop {
         self.happens(table, Event::Placed { number, stage, rows });
     }
 
-    async fn serve(mut self, options: Opts, kind: Kind, mut requests: mpsc::Receiver<Request>) {
+    async fn serve(
+        mut self,
+        options: Opts,
+        kind: Kind,
+        identity: ServerIdentity,
+        mut requests: mpsc::Receiver<Request>,
+    ) {
         let mut connection = Conn::new(options).await.unwrap();
         while let Some(request) = requests.recv().await {
             match request {
                 Request::OpenWindow { reply, .. } => {
-                    drop(reply.send(position(&mut connection, kind).await));
+                    drop(reply.send(position(&mut connection, kind, &identity).await));
                 }
                 Request::CloseWindow { .. } => {}
                 Request::PlaceChunk { schema, images, account, reply, .. } => {
@@ -246,7 +299,7 @@ impl Loop {
                 }
                 Request::SinkAdded { .. } => panic!("no sink is added here"),
                 Request::Pause { reply } => {
-                    let at = position(&mut connection, kind).await;
+                    let at = position(&mut connection, kind, &identity).await;
                     let (exact, read) = oneshot::channel();
                     drop(reply.send(Paused { at, exact }));
                     let Ok(mut read) = read.await else { continue };

@@ -8,16 +8,18 @@ use std::sync::{Arc, Mutex};
 
 use replicator::config::SnapshotPlan;
 use replicator::error::Failure;
-use replicator::model::TableName;
+use replicator::model::{ServerIdentity, TableName};
 use replicator::source::mysql::snapshot::handoff::SnapshotMark;
 use replicator::source::mysql::snapshot::{Backfill, Job};
+use replicator::source::mysql::stream_server::StreamServer;
 use replicator::table::{Capture, State, Stated, TableRecord};
+use replicator::telemetry::ReadShown;
 use tokio::sync::oneshot;
 
-use self::fake_loop::{Log, Run, SMALL};
+use self::fake_loop::{Log, Run, SMALL, identity};
 use crate::support::cells::source_rows;
 use crate::support::compare::rows_differ;
-use crate::support::server::{Kind, PASSWORD, Server, ServerOptions};
+use crate::support::server::{Kind, PASSWORD, Server, ServerOptions, USER};
 
 fn table(name: &str) -> TableName {
     TableName::new("d", name)
@@ -65,6 +67,38 @@ async fn fill(server: &Server, create: &str, insert: &str) {
 }
 
 both_servers! {
+    async fn a_read_on_another_server_than_the_streams_is_tried_again_and_never_taken(kind: Kind) {
+        let server = Server::start(kind).await;
+        fill(&server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE k (v INT)", "INSERT INTO t SELECT n FROM n; INSERT INTO k SELECT n FROM n").await;
+        let (here, elsewhere) = (identity(&server), ServerIdentity::MariaDb { server_id: 77, domain_id: 0 });
+        // The stream is elsewhere, when the connections are opened, or when it says where it is.
+        for (said, positions) in [(&elsewhere, &here), (&here, &elsewhere)] {
+            let stream = StreamServer::new(said.clone());
+            let beside = (stream.clone(), positions.clone());
+            let run = Run::start_beside(&server, USER, beside, SMALL, log(), &named(&["t", "k"]));
+            let refused = |read: &ReadShown| {
+                let error = read.reader.error.as_deref().unwrap_or_default();
+                error.contains("the stream reads mariadb server_id=77") && error.contains(&format!("has reached {here}"))
+            };
+            run.until_reads(|reads| reads.len() == 2 && reads.iter().all(refused)).await;
+            {
+                let log = run.log.lock().unwrap();
+                assert!(log.chunks.is_empty() && log.whole.is_empty() && log.announced.is_empty());
+            }
+
+            if *said == elsewhere {
+                // It has come here.
+                stream.set(here.clone());
+                run.settle().await;
+                let log = run.end().await;
+                assert_copied(&server, &log, "t").await;
+                assert_copied(&server, &log, "k").await;
+            } else {
+                run.end().await;
+            }
+        }
+    }
+
     async fn a_table_of_an_integer_key_is_read_in_chunks(kind: Kind) {
         let server = Server::start(kind).await;
         fill(&server, "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))", "INSERT INTO t SELECT n * 3 - 150, CONCAT('v', n) FROM n").await;

@@ -126,6 +126,11 @@ impl Proxy {
         self.cut();
     }
 
+    /// Closes new connections at once, until [`Proxy::allow`]; those that are open stay.
+    pub fn refuse_new(&self) {
+        self.state.refusing.store(true, Ordering::SeqCst);
+    }
+
     pub fn allow(&self) {
         self.state.refusing.store(false, Ordering::SeqCst);
     }

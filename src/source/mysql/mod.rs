@@ -13,3 +13,5 @@ pub mod schema;
 pub mod server;
 pub mod snapshot;
 pub mod start;
+pub mod stream_server;
+pub mod watch;

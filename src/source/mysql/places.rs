@@ -63,8 +63,20 @@ pub async fn current_position(connection: &mut Conn, server: &ServerInfo) -> Res
 /// # Errors
 /// A classified [`Failure`]; fatal when the server writes no binlog.
 pub async fn binlog_end(connection: &mut Conn, server: &ServerInfo) -> Result<FilePos, Failure> {
+    end_of_binlog(connection, server.flavour, server.version).await
+}
+
+/// [`binlog_end`] of a server of which only this is known.
+///
+/// # Errors
+/// As there.
+pub async fn end_of_binlog(
+    connection: &mut Conn,
+    flavour: Flavour,
+    version: (u16, u16, u16),
+) -> Result<FilePos, Failure> {
     let purpose = "read the source's binlog position";
-    let modern = server.flavour == Flavour::MySql && server.version >= (8, 2, 0);
+    let modern = flavour == Flavour::MySql && version >= (8, 2, 0);
     let statement = if modern { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
     let row: Option<Row> = connection.query_first(statement).await.map_err(|error: Error| classify(error, purpose))?;
     let row = row.ok_or_else(|| {

@@ -11,6 +11,7 @@ use super::connect;
 use super::places::binlog_end;
 use super::schema::{self, Locked};
 use super::server::ServerInfo;
+use super::stream_server::StreamServer;
 use crate::config::SourcePlan;
 use crate::error::Failure;
 use crate::model::{FilePos, TableName, TableSchema};
@@ -28,12 +29,13 @@ pub struct Definition {
     pub end: FilePos,
 }
 
-/// A connection for questions.
+/// A connection for questions to the server that the stream reads.
 ///
 /// # Errors
-/// A classified [`Failure`].
-pub async fn open(plan: &SourcePlan) -> Result<Conn, Failure> {
+/// A classified [`Failure`]; to retry where the address leads to another server.
+pub async fn open(plan: &SourcePlan, stream_server: &StreamServer) -> Result<Conn, Failure> {
     let mut conn = connect::connect(plan).await?;
+    stream_server.require(&mut conn).await?;
     let session = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}, autocommit = 1");
     connect::execute(&mut conn, &session, "prepare the connection for questions about tables").await?;
     Ok(conn)

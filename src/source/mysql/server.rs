@@ -43,9 +43,69 @@ pub enum GtidMode {
     Off,
 }
 
+impl fmt::Display for GtidMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::On => "ON",
+            Self::OnPermissive => "ON_PERMISSIVE",
+            Self::OffPermissive => "OFF_PERMISSIVE",
+            Self::Off => "OFF",
+        })
+    }
+}
+
 /// Lowest versions that are supported.
 const MIN_MYSQL: (u16, u16, u16) = (8, 0, 0);
 const MIN_MARIADB: (u16, u16, u16) = (10, 5, 0);
+
+/// What one short question says of a server: enough to know whether it is a certain one, and how to ask it more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Whose server it is.
+    pub flavour: Flavour,
+    /// Major, minor, patch.
+    pub version: (u16, u16, u16),
+    /// `@@version` as the server prints it.
+    pub version_text: String,
+    /// What positions belong to.
+    pub identity: ServerIdentity,
+    /// GTIDs.
+    pub gtid_mode: GtidMode,
+}
+
+impl Known {
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// A classified [`Failure`].
+    pub async fn ask(connection: &mut Conn) -> Result<Self, Failure> {
+        let names = "WHERE Variable_name IN ('version', 'server_uuid', 'server_id', 'gtid_domain_id', 'gtid_mode')";
+        Self::of(&global_variables(connection, names).await?)
+    }
+
+    fn of(variables: &HashMap<String, String>) -> Result<Self, Failure> {
+        let text = |name: &str| variables.get(name).cloned().unwrap_or_default();
+        let version_text = text("version");
+        let flavour =
+            if version_text.to_ascii_lowercase().contains("mariadb") { Flavour::MariaDb } else { Flavour::MySql };
+        let version = parse_version(&version_text)
+            .ok_or_else(|| Failure::fatal(format!("the source's version \"{version_text}\" is not readable")))?;
+        let identity = match flavour {
+            Flavour::MySql => ServerIdentity::MySql { server_uuid: text("server_uuid") },
+            Flavour::MariaDb => ServerIdentity::MariaDb {
+                server_id: number(variables, "server_id")?,
+                domain_id: number(variables, "gtid_domain_id")?,
+            },
+        };
+        let gtid_mode = match (flavour, text("gtid_mode").to_ascii_uppercase().as_str()) {
+            (Flavour::MariaDb, _) | (Flavour::MySql, "ON") => GtidMode::On,
+            (Flavour::MySql, "ON_PERMISSIVE") => GtidMode::OnPermissive,
+            (Flavour::MySql, "OFF_PERMISSIVE") => GtidMode::OffPermissive,
+            (Flavour::MySql, _) => GtidMode::Off,
+        };
+        Ok(Self { flavour, version, version_text, identity, gtid_mode })
+    }
+}
 
 /// The server, as probed.
 #[derive(Clone, Debug)]
@@ -79,36 +139,14 @@ impl ServerInfo {
     /// # Errors
     /// A classified [`Failure`]; fatal for a server that is too old.
     pub async fn probe(connection: &mut Conn) -> Result<Self, Failure> {
-        let rows: Vec<(String, String)> =
-            query(connection, "SHOW GLOBAL VARIABLES", "read the source's settings").await?;
-        let variables: HashMap<String, String> =
-            rows.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        let text = |name: &str| variables.get(name).cloned().unwrap_or_default();
-        let version_text = text("version");
-        let flavour =
-            if version_text.to_ascii_lowercase().contains("mariadb") { Flavour::MariaDb } else { Flavour::MySql };
-        let version = parse_version(&version_text)
-            .ok_or_else(|| Failure::fatal(format!("the source's version \"{version_text}\" is not readable")))?;
+        let variables = global_variables(connection, "").await?;
+        let Known { flavour, version, version_text, identity, gtid_mode } = Known::of(&variables)?;
         let oldest = if flavour == Flavour::MySql { MIN_MYSQL } else { MIN_MARIADB };
         if version < oldest {
             return Err(Failure::fatal(format!("{flavour} {version_text} is not supported"))
                 .hint(format!("replicator reads MySQL 8.0 and MariaDB 10.5 and later; this {flavour} is older")));
         }
-        let number = |name: &str| -> Result<u32, Failure> {
-            let value = text(name);
-            value.parse().map_err(|_| Failure::fatal(format!("the source's {name} is \"{value}\", which is no number")))
-        };
-        let server_id = number("server_id")?;
-        let identity = match flavour {
-            Flavour::MySql => ServerIdentity::MySql { server_uuid: text("server_uuid") },
-            Flavour::MariaDb => ServerIdentity::MariaDb { server_id, domain_id: number("gtid_domain_id")? },
-        };
-        let gtid_mode = match (flavour, text("gtid_mode").to_ascii_uppercase().as_str()) {
-            (Flavour::MariaDb, _) | (Flavour::MySql, "ON") => GtidMode::On,
-            (Flavour::MySql, "ON_PERMISSIVE") => GtidMode::OnPermissive,
-            (Flavour::MySql, "OFF_PERMISSIVE") => GtidMode::OffPermissive,
-            (Flavour::MySql, _) => GtidMode::Off,
-        };
+        let server_id = number(&variables, "server_id")?;
         let collations = Arc::new(collations(connection, flavour, version).await?);
         Ok(Self { flavour, version, version_text, identity, server_id, gtid_mode, collations, variables })
     }
@@ -217,6 +255,18 @@ pub(super) async fn query<T: FromRow + Send + 'static>(
     purpose: &str,
 ) -> Result<Vec<T>, Failure> {
     connection.query(sql).await.map_err(|error| classify(error, purpose))
+}
+
+/// Global variables by their names in lower case; `which` is a condition, or empty.
+async fn global_variables(connection: &mut Conn, which: &str) -> Result<HashMap<String, String>, Failure> {
+    let sql = format!("SHOW GLOBAL VARIABLES {which}");
+    let rows: Vec<(String, String)> = query(connection, &sql, "read the source's settings").await?;
+    Ok(rows.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect())
+}
+
+fn number(variables: &HashMap<String, String>, name: &str) -> Result<u32, Failure> {
+    let value = variables.get(name).map_or("", String::as_str);
+    value.parse().map_err(|_| Failure::fatal(format!("the source's {name} is \"{value}\", which is no number")))
 }
 
 /// The one value of a query, as text; empty for `NULL` and for no row.

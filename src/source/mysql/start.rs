@@ -6,13 +6,17 @@
 //!
 //! | server | position is used by |
 //! |---|---|
-//! | MySQL, `gtid_mode=ON` | executed GTID set, with its gaps and tags |
-//! | MySQL, other modes | file and offset; the same server only |
+//! | MySQL, the same server, in a file that was read there | file and offset |
+//! | MySQL otherwise, `gtid_mode=ON` | executed GTID set, with its gaps and tags |
+//! | MySQL otherwise, other modes | file and offset; the same server only |
 //! | MariaDB, the same server | file and offset |
 //! | MariaDB, another server, or a position given as GTIDs | GTID list |
 //!
 //! A position used by file and offset is checked once more by the decoder: the file's creation time, which only the
-//! stream tells, must be the one stored.
+//! stream tells, must be the one stored. That is why the same server is asked by file wherever it can be: binlogs that were reset and
+//! have grown again may have every GTID that was read, for other transactions. It also makes the stream independent of changes of
+//! `gtid_mode`. A position that no stream has confirmed is used by GTIDs first: a transaction that committed while it was asked for can
+//! be in front of the offset and not in the set.
 
 use mysql_async::Conn;
 
@@ -121,25 +125,37 @@ async fn resume_mysql(
         return Err(lacks_ours(server, stored, same_server, &lost.to_string()));
     }
     // Without any GTID of ours there is nothing to ask by: the server got its GTIDs after our position.
-    if server.gtid_mode == GtidMode::On && !ours.is_empty() {
-        let purged = parse_set(&places::purged(connection).await?)?;
-        require_not_purged(&purged, &ours)?;
-        let mut position = stored.clone();
-        if !same_server {
-            position = elsewhere(server, stored);
-        }
-        return Ok(StartPoint { position, by: DumpBy::MySqlGtid(ours) });
-    }
-    if !same_server {
+    let by_gtid = server.gtid_mode == GtidMode::On && !ours.is_empty();
+    if !by_gtid && !same_server {
         return Err(Failure::fatal(format!(
             "the source is {}, the log was read from {}, and without GTIDs its position means nothing there",
             server.identity, stored.server
         ))
         .hint(format!("point source.url at the server the log was read from; or, {NEW_LOG}")));
     }
+    let purged = if by_gtid { parse_set(&places::purged(connection).await?)? } else { GtidSet::default() };
+    // What is purged is in no file: nothing that was read is left in one. Its GTIDs count, also after a reset that declared them.
+    if by_gtid && (!same_server || stored.file_created == 0 || ours.is_subset(&purged)) {
+        require_not_purged(&purged, &ours)?;
+        let in_its_file = same_server && stored.file_created == 0;
+        let position = if in_its_file { stored.clone() } else { elsewhere(server, stored) };
+        return Ok(StartPoint { position, by: DumpBy::MySqlGtid(ours) });
+    }
     let files = places::binlog_files(connection).await?;
-    let position = by_file(&files, stored)?;
-    Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: false } })
+    match by_file(&files, stored) {
+        Ok(position) => Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: false } }),
+        Err(_) if by_gtid && is_too_far(&files, stored) => {
+            require_not_purged(&purged, &ours)?;
+            Ok(StartPoint { position: stored.clone(), by: DumpBy::MySqlGtid(ours) })
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether the file holds the position, at an offset that the dump cannot be asked for.
+fn is_too_far(files: &[BinlogFile], stored: &SourcePosition) -> bool {
+    let holds = |file: &BinlogFile| file.name == stored.file && stored.pos <= file.size;
+    u32::try_from(stored.pos).is_err() && files.iter().any(holds)
 }
 
 async fn resume_mariadb(

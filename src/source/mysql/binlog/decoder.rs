@@ -24,6 +24,7 @@ use super::compressed;
 use super::cursor::Cursor;
 use super::error::BinlogError;
 use super::event::RawEvent;
+use super::files::Files;
 use super::gtid_event::{self, GroupStart};
 use super::kind::{self, Treatment};
 use super::labels::Collations;
@@ -125,6 +126,7 @@ pub struct Decoder {
     without_effect: bool,
     /// A compressed transaction is being unpacked.
     unpacking: bool,
+    files: Files,
 }
 
 impl Decoder {
@@ -143,6 +145,7 @@ impl Decoder {
             has_rows: false,
             without_effect: false,
             unpacking: false,
+            files: Files::None,
         })
     }
 
@@ -235,7 +238,7 @@ impl Decoder {
             kind::XID => self.commit("XID"),
             kind::XA_PREPARE => self.xa_prepare(data),
             kind::TRANSACTION_PAYLOAD => self.payload(data),
-            kind::ROTATE => self.rotate(data),
+            kind::ROTATE => self.rotate(data, header.is_artificial()),
             kind::FORMAT_DESCRIPTION => self.format_description(data, header.timestamp, header.log_pos),
             kind::HEARTBEAT => {
                 if self.state == State::Between {
@@ -405,12 +408,16 @@ impl Decoder {
         }
     }
 
-    fn rotate(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {
+    /// A file that ends names the next one in its last event. The dump then names the next file again, before it sends it.
+    fn rotate(&mut self, data: &[u8], artificial: bool) -> Result<Item<'static>, BinlogError> {
         let mut cursor = Cursor::new(data);
         let pos = cursor.u64("position")?;
         let file = std::str::from_utf8(cursor.rest()).ok().filter(|file| !file.is_empty());
         let file = file.ok_or(BinlogError::FileName)?;
         let item = self.cut_off();
+        if artificial {
+            self.files.leave(self.position.file(), file);
+        }
         self.position.rotate(file, pos);
         Ok(item)
     }
@@ -423,10 +430,7 @@ impl Decoder {
     }
 
     fn format_description(&mut self, data: &[u8], created: u32, log_pos: u32) -> Result<Item<'static>, BinlogError> {
-        let version = Cursor::new(data).u16("format version")?;
-        if version != 4 {
-            return Err(BinlogError::Format { found: version });
-        }
+        self.files.describe(data, self.position.file())?;
         let item = self.cut_off();
         self.tables.forget_ids();
         self.position.describe(created, log_pos).map_err(|expected| BinlogError::FileReplaced {

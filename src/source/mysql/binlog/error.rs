@@ -144,6 +144,16 @@ pub enum BinlogError {
         /// Creation time stored.
         expected: u32,
     },
+    /// The dump went on to another file, and the one that it left had not ended.
+    #[error(
+        "the dump left binlog file \"{left}\" before its end and went on in \"{next}\": the binlogs were reset in between"
+    )]
+    FileGone {
+        /// The file that was read.
+        left: String,
+        /// The one that follows.
+        next: String,
+    },
     /// Another binlog format.
     #[error("the binlog has format version {found}")]
     Format {
@@ -196,7 +206,7 @@ impl BinlogError {
             Self::PreparedXa => Failure::fatal(message).hint(
                 "two-phase XA transactions on captured tables are not supported; use XA COMMIT ... ONE PHASE, or take a new snapshot from after it",
             ),
-            Self::FileReplaced { .. } => Failure::fatal(message).hint(
+            Self::FileReplaced { .. } | Self::FileGone { .. } => Failure::fatal(message).hint(
                 "the source's binlogs were reset or the server was replaced; the log's position means nothing there any more: start with a new wal.path, or restore the server that the log was reading",
             ),
         };

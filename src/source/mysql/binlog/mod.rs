@@ -5,6 +5,7 @@ mod cursor;
 mod decoder;
 mod error;
 mod event;
+mod files;
 #[cfg(test)]
 mod golden;
 mod gtid_event;

@@ -27,7 +27,7 @@ use super::error::BinlogError;
 use super::event::{EventHeader, RawEvent};
 use super::kind;
 use crate::error::Failure;
-use crate::source::mysql::connect::{classify, execute};
+use crate::source::mysql::connect::{classify, execute, is_about_the_binlog};
 use crate::source::mysql::gtid::GtidSet;
 use crate::source::mysql::start::{DumpBy, StartPoint};
 
@@ -67,6 +67,8 @@ pub struct BinlogStream {
     /// Bytes of events that are still to come out of a compressed transaction.
     to_unpack: u64,
     checksums: Checksums,
+    /// The server refused to send more.
+    refused: bool,
 }
 
 impl std::fmt::Debug for BinlogStream {
@@ -116,6 +118,7 @@ impl BinlogStream {
             unpacked: false,
             to_unpack: 0,
             checksums: Checksums::Unknown,
+            refused: false,
         })
     }
 
@@ -163,6 +166,11 @@ impl BinlogStream {
         }
     }
 
+    /// Whether it ended because the server refused to send more, for what it finds in its binlog or misses there.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// The event that came last, once more.
     pub fn last(&self) -> RawEvent<'_> {
         let data = self.event.as_ref().and_then(|event| event.data().get(..self.data_len)).unwrap_or_default();
@@ -178,7 +186,10 @@ impl BinlogStream {
         let result = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Some(Ok(event)))) => self.accept(event),
-            Ok(Poll::Ready(Some(Err(error)))) => Err(classify(error, "read the binlog dump")),
+            Ok(Poll::Ready(Some(Err(error)))) => {
+                self.refused = is_about_the_binlog(&error);
+                Err(classify(error, "read the binlog dump"))
+            }
             Ok(Poll::Ready(None)) => Err(Failure::retry("the source has ended the binlog dump")),
             Err(_) => Err(Failure::retry("the source sent an event that is cut short")
                 .hint("if this stays, something on the way alters packets, or the server writes events replicator does not know")),

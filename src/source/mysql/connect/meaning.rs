@@ -113,13 +113,19 @@ fn by_code(error: &ServerError, message: String) -> Failure {
     }
 }
 
+/// Whether a server ends a dump for what it finds in its binlog, or misses there. Then a check of the position may say better why.
+pub fn is_about_the_binlog(error: &Error) -> bool {
+    matches!(error, Error::Server(error) if error.code == 1236 && !names_another_replica(&error.message.to_ascii_lowercase()))
+}
+
+fn names_another_replica(text: &str) -> bool {
+    ["same server_uuid", "same server_id", "same server-id"].iter().any(|part| text.contains(part))
+}
+
 fn dump_error(text: &str, message: String) -> Failure {
     let text = text.to_ascii_lowercase();
     let new_start = "the source no longer has what the log needs; start again with a new wal.path and a snapshot, and keep binlogs longer (binlog_expire_logs_seconds)";
-    let hint = if text.contains("same server_uuid")
-        || text.contains("same server_id")
-        || text.contains("same server-id")
-    {
+    let hint = if names_another_replica(&text) {
         "another replica uses the same server id; give source.server_id a value of its own"
     } else if [
         "purged",
@@ -137,6 +143,8 @@ fn dump_error(text: &str, message: String) -> Failure {
         || text.contains("log event entry exceeded")
     {
         "the position is not the start of an event: check source.specific, or whether the source's binlogs were reset"
+    } else if text.contains("anonymous transaction") {
+        "transactions without GTIDs follow a position that has only GTIDs; start again with a new wal.path and a snapshot, and keep gtid_mode = ON"
     } else if text.contains("misconfigured") || text.contains("server_id") {
         "set server_id on the source, and a source.server_id that differs from it"
     } else if text.contains("checksum") {
@@ -188,9 +196,13 @@ mod tests {
             ("Cannot replicate because the source purged required binary logs.", "wal.path"),
             ("Could not find first log file name in binary log index file", "wal.path"),
             ("Client requested source to start replication from impossible position", "source.specific"),
+            ("Cannot replicate anonymous transaction when AUTO_POSITION = 1", "gtid_mode = ON"),
             ("something else", "error log"),
         ] {
             let failure = server(1236, text);
+            // A check of the position would not find the other replica, and the two would throw each other out again and again.
+            let error = Error::Server(ServerError { code: 1236, message: text.into(), state: "HY000".into() });
+            assert_eq!(is_about_the_binlog(&error), part != "source.server_id", "{text}");
             assert_eq!(failure.class, ErrorClass::Fatal);
             assert!(failure.hint.as_deref().unwrap().contains(part), "{text}: {:?}", failure.hint);
         }

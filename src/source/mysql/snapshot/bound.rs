@@ -32,8 +32,9 @@ pub(super) async fn take(context: &Arc<Context>, progress: &mut Progress) -> Res
 
 async fn take_in(context: &Context, slot: &mut Slot, progress: &mut Progress) -> Result<Option<End>, Failure> {
     let name = progress.table.clone();
-    let server = context.sessions.server()?;
+    let server = slot.server;
     let (window, stream) = context.ingest.open_window(&name).await?;
+    slot.require(&stream.server)?;
     if let Err(failure) = consistency::open_view(server, slot, &name, &stream).await {
         // A lock is not had on a table that is gone.
         return match schema::describe(&mut slot.control, server.flavour, &name).await? {

@@ -122,8 +122,9 @@ impl RangedTable {
 
     async fn attempt(&self, range: &Range, slot: &mut Slot) -> Result<Attempt, Failure> {
         let context = &self.context;
-        let server = context.sessions.server()?;
+        let server = slot.server;
         let (window, stream) = context.ingest.open_window(&self.table).await?;
+        slot.require(&stream.server)?;
         if let Err(failure) = consistency::open_view(server, slot, &self.table, &stream).await {
             // A lock is not had on a table that is gone.
             return match self.describe(slot).await? {
@@ -179,7 +180,7 @@ impl RangedTable {
 
     /// Describes the table, inside the window; compiles only what changed.
     async fn describe(&self, slot: &mut Slot) -> Result<Option<Arc<Compiled>>, Failure> {
-        let flavour = self.context.sessions.server()?.flavour;
+        let flavour = slot.server.flavour;
         let Some(described) = schema::describe(&mut slot.control, flavour, &self.table).await? else {
             return Ok(None);
         };

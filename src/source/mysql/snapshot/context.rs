@@ -13,6 +13,7 @@ use super::slots::Slots;
 use super::status::TableStatus;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
+use crate::source::mysql::stream_server::AnotherServer;
 use crate::telemetry::Live;
 
 /// Bytes that all chunks in work buffer together, at most, but for single rows that are larger.
@@ -133,6 +134,7 @@ impl Retry {
 fn is_about_the_source(failure: &Failure) -> bool {
     let Some(cause) = failure.source.as_ref().filter(|_| failure.class == ErrorClass::Retry) else { return false };
     cause.is::<StreamLost>()
+        || cause.is::<AnotherServer>()
         || cause.is::<std::io::Error>()
         || cause.is::<mysql_async::DriverError>()
         // Too many connections, shutdown, killed, gone.

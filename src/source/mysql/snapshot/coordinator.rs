@@ -22,6 +22,7 @@ use super::table::{self, End};
 use crate::config::SourcePlan;
 use crate::error::Failure;
 use crate::model::TableName;
+use crate::source::mysql::stream_server::StreamServer;
 use crate::table::{Event, Read};
 use crate::telemetry::Live;
 
@@ -75,13 +76,14 @@ impl Coordinator {
     /// Without any work. `requests` go to the ingest loop; `live` shows how the readers get on.
     pub fn new(
         plan: SourcePlan,
+        stream_server: StreamServer,
         requests: mpsc::Sender<Request>,
         jobs: mpsc::UnboundedReceiver<Job>,
         live: Arc<Live>,
         stop: CancellationToken,
     ) -> Self {
         let settings = plan.snapshot;
-        let context = Context::new(Sessions::new(plan), Ingest::new(requests), &settings, live);
+        let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, live);
         Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new() }
     }
 

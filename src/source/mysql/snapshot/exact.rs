@@ -54,7 +54,7 @@ pub(super) async fn read(context: &Arc<Context>, progress: &mut Progress) -> Res
 
 async fn read_in(context: &Context, slot: &mut Slot, progress: &mut Progress) -> Result<Option<End>, Failure> {
     let table = progress.table.clone();
-    let server = context.sessions.server()?;
+    let server = slot.server;
     if schema::describe(&mut slot.control, server.flavour, &table).await?.is_none() {
         return unseen(context, &mut slot.control, &table).await.map(Some);
     }
@@ -64,6 +64,7 @@ async fn read_in(context: &Context, slot: &mut Slot, progress: &mut Progress) ->
     // The stream does not wait for a table that another session has locked.
     could_lock(slot, &table, server.flavour, transactional).await?;
     let Paused { at, exact } = context.ingest.pause().await?;
+    slot.require(&at.server)?;
     let at = FilePos { file: at.file, pos: at.pos };
     // An error drops `exact`, which lets the stream go on.
     let pinned = pin(context, slot, &table, &at, transactional).await?;
@@ -159,7 +160,7 @@ async fn pin(
     at: &FilePos,
     transactional: bool,
 ) -> Result<Option<(Described, FilePos)>, Failure> {
-    let server = context.sessions.server()?;
+    let server = slot.server;
     if !transactional {
         consistency::lock_table(&mut slot.reader, table).await?;
         let position = consistency::binlog_end(&mut slot.control, server).await?;
@@ -172,7 +173,7 @@ async fn pin(
             let position = consistency::binlog_end(&mut slot.control, server).await?;
             let described = schema::describe(&mut slot.control, server.flavour, table).await?;
             // UNLOCK TABLES would end a view of the same connection, so another takes its place as the reader.
-            let mut reader = context.sessions.reader().await?;
+            let mut reader = context.slots.reader_like(slot).await?;
             consistency::start_snapshot(&mut reader).await?;
             touch(&mut reader, table).await?;
             let mut locked = std::mem::replace(&mut slot.reader, reader);

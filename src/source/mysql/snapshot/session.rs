@@ -1,15 +1,18 @@
-//! Connections of the snapshot and what their sessions are set to.
+//! Connections of the snapshot and what their sessions are set to. All of them are to the server that the stream reads: one that
+//! has reached another server is an error that is tried again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
-use tokio::sync::OnceCell;
 
 use crate::config::SourcePlan;
 use crate::error::Failure;
+use crate::model::ServerIdentity;
 use crate::source::mysql::connect;
 use crate::source::mysql::schema::{Flavour, query_failure};
+use crate::source::mysql::server::Known;
+use crate::source::mysql::stream_server::StreamServer;
 
 /// Seconds to wait for a metadata lock: the least that the servers take. While `LOCK TABLES` waits, writers of the table queue up
 /// after it, and a read of a whole table may make the stream wait as long. Another try follows.
@@ -28,32 +31,48 @@ pub(super) struct Server {
 #[derive(Clone, Debug)]
 pub(super) struct Sessions {
     plan: Arc<SourcePlan>,
-    server: Arc<OnceCell<Server>>,
+    stream: StreamServer,
+    /// What the connection that was opened last is to.
+    server: Arc<Mutex<Option<Server>>>,
 }
 
 impl Sessions {
-    pub(super) fn new(plan: SourcePlan) -> Self {
-        Self { plan: Arc::new(plan), server: Arc::default() }
+    pub(super) fn new(plan: SourcePlan, stream: StreamServer) -> Self {
+        Self { plan: Arc::new(plan), stream, server: Arc::default() }
     }
 
     /// The server, once a connection has been opened.
     pub(super) fn server(&self) -> Result<Server, Failure> {
-        self.server.get().copied().ok_or_else(|| Failure::retry("the source has not been reached yet"))
+        let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.ok_or_else(|| Failure::retry("the source has not been reached yet"))
     }
 
-    /// A connection for everything but rows: texts come in utf8mb4.
+    /// Whose server the stream reads.
+    pub(super) fn stream_identity(&self) -> ServerIdentity {
+        self.stream.identity()
+    }
+
+    /// A connection for everything but rows, to the stream's server: texts come in utf8mb4.
     pub(super) async fn control(&self) -> Result<Conn, Failure> {
-        self.open("").await
+        Ok(self.control_of(&self.stream.identity()).await?.0)
     }
 
-    /// A connection for rows: strings come in their columns' own character sets.
-    pub(super) async fn reader(&self) -> Result<Conn, Failure> {
-        self.open(", character_set_results = NULL").await
+    /// [`Sessions::control`] to this server.
+    pub(super) async fn control_of(&self, identity: &ServerIdentity) -> Result<(Conn, Server), Failure> {
+        self.open(identity, "").await
     }
 
-    async fn open(&self, more: &str) -> Result<Conn, Failure> {
+    /// A connection for rows, to this server: strings come in their columns' own character sets.
+    pub(super) async fn reader_of(&self, identity: &ServerIdentity) -> Result<Conn, Failure> {
+        Ok(self.open(identity, ", character_set_results = NULL").await?.0)
+    }
+
+    async fn open(&self, identity: &ServerIdentity, more: &str) -> Result<(Conn, Server), Failure> {
         let mut conn = connect::connect(&self.plan).await?;
-        let server = self.server.get_or_try_init(|| probe(&mut conn)).await?;
+        let known = Known::ask(&mut conn).await?;
+        self.stream.require_identity(&known.identity, identity)?;
+        let server = Server { flavour: known.flavour, version: known.version };
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
         // The statement names the catalogue's cached estimates on MySQL, which may be a day old otherwise.
         let own = match server.flavour {
             Flavour::MySql => ", information_schema_stats_expiry = 0, max_execution_time = 0",
@@ -69,16 +88,6 @@ impl Sessions {
                 .await
                 .map_err(|error| query_failure("prepare a session for the snapshot", error))?;
         }
-        Ok(conn)
+        Ok((conn, server))
     }
-}
-
-async fn probe(conn: &mut Conn) -> Result<Server, Failure> {
-    let text: Option<String> =
-        conn.query_first("SELECT VERSION()").await.map_err(|error| query_failure("ask for the version", error))?;
-    let text = text.unwrap_or_default();
-    let flavour = if text.to_ascii_lowercase().contains("mariadb") { Flavour::MariaDb } else { Flavour::MySql };
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u16>().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    Ok(Server { flavour, version: (next(), next(), next()) })
 }

@@ -183,6 +183,49 @@ fn a_file_that_ends_inside_a_transaction_rolls_it_back_and_keeps_the_position() 
     assert_eq!(decoder.position().gtid, "");
 }
 
+/// An event that names the next file: made by the dump thread, or the last of its file.
+fn rotation(file: &str, artificial: bool) -> Vec<u8> {
+    let mut event = vec![0; 19];
+    event[4] = kind::ROTATE;
+    event[13] = if artificial { 0 } else { 200 };
+    event.extend(4_u64.to_le_bytes());
+    event.extend(file.bytes());
+    event
+}
+
+#[test]
+fn a_dump_that_leaves_a_file_before_its_end_stops_the_stream_unless_the_server_has_started_again() {
+    let described = |started: u8| {
+        let mut event = events(MYSQL)[0].clone();
+        event[71..75].copy_from_slice(&[started, 0, 0, 0]);
+        event
+    };
+    let artificial = |number: u32| rotation(&format!("binlog.{number:06}"), true);
+    let real = rotation("binlog.000002", false);
+    for (name, dump, fails) in [
+        ("the file ends", vec![artificial(1), described(0), real, artificial(2), described(0)], false),
+        ("a crash", vec![artificial(1), described(0), artificial(2), described(1)], false),
+        ("an earlier file first", vec![artificial(7), described(0)], false),
+        ("the file is gone", vec![artificial(1), described(0), artificial(2), described(0)], true),
+    ] {
+        let mut decoder = decoder(false);
+        let read: Result<Vec<_>, Failure> = dump
+            .iter()
+            .map(|event| decoder.decode(&RawEvent::parse(event).unwrap()).map(|item| format!("{item:?}")))
+            .collect();
+        assert_eq!(read.is_err(), fails, "{name}: {read:?}");
+        if let Err(failure) = read {
+            assert!(
+                failure.message.contains("left binlog file \"binlog.000001\" before its end"),
+                "{}",
+                failure.message
+            );
+            assert!(failure.hint.unwrap().contains("wal.path"));
+            assert_eq!(decoder.position().file, "binlog.000001", "the next start meets it again");
+        }
+    }
+}
+
 #[test]
 fn events_that_carry_changes_nobody_reads_stop_the_stream_by_name() {
     for (kind, named) in [
