@@ -142,6 +142,8 @@ pub(super) struct Waiting {
     pub(super) asked: HashMap<usize, Asked>,
     /// Tables of which a rollback cut rows off, and whose engine is asked for.
     pub(super) engines: HashMap<usize, EngineAsked>,
+    /// Tables of which the server has not said how they are defined, and when it is asked again, in milliseconds.
+    pub(super) silent: HashMap<usize, u64>,
     /// Ids that were left out in this run, and what was known before each.
     left_out: HashMap<SchemaId, Option<Current>>,
     last_ask: u64,
@@ -160,8 +162,9 @@ impl Waiting {
     }
 
     /// Whether there is anything to look at when time passes or the stream moves.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+    pub(super) fn is_empty(&self, now: u64) -> bool {
+        self.silent.values().all(|again| now < *again)
+            && self.pending.is_empty()
             && self.decided.is_empty()
             && self.overdue.is_empty()
             && self.early.is_empty()

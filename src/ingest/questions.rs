@@ -1,10 +1,11 @@
 //! Questions about tables, asked on connections of their own while the stream goes on.
 //!
-//! Each question is a task. What may pass is tried again with growing pauses, without end: the core decides how long it waits
-//! for the answer. Tasks end with the connection of the stream, because their answers are about its server.
+//! Each question is a task. What may pass is tried again with growing pauses: the core decides how long it waits for the answer. What
+//! is about the table and does not pass within a minute is an answer too: the core asks again later. Tasks end with the connection of
+//! the stream, because their answers are about its server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
 use tokio::sync::{Mutex, Semaphore};
@@ -17,6 +18,7 @@ use crate::backoff::Backoff;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{FilePos, TableName};
+use crate::source::mysql::connect::is_about_the_server;
 use crate::source::mysql::question;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::stream_server::StreamServer;
@@ -29,6 +31,8 @@ const FIRST_TRY: Duration = Duration::from_millis(100);
 /// Further tries at once, of tables that were locked or slow. Each holds a connection for a second at most while its table is
 /// locked.
 const SLOW_AT_ONCE: usize = 8;
+/// How long a question fails because of its table before that is its answer.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between two tries at a table that another session has locked.
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -101,6 +105,7 @@ impl Shared {
     async fn describe(&self, ask: AskId, table: TableName) -> Answer {
         let mut backoff = Backoff::default();
         let mut is_first = true;
+        let mut failing_since: Option<Instant> = None;
         loop {
             let asked =
                 if std::mem::take(&mut is_first) { self.ask_first(&table).await } else { self.ask_again(&table).await };
@@ -112,12 +117,18 @@ impl Shared {
                     debug!(%table, "the table is locked, it is asked about again");
                     tokio::time::sleep(LOCKED_PAUSE).await;
                 }
-                Err(failure) if failure.class == ErrorClass::Retry => {
+                Err(failure) => {
+                    if is_about_the_server(&failure) {
+                        failing_since = None;
+                    } else if failure.class == ErrorClass::Fatal
+                        || failing_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE
+                    {
+                        return Answer::Refused { ask, table, why: failure.chain() };
+                    }
                     let wait = backoff.next_wait();
                     debug!(%table, error = %failure.chain(), ?wait, "a question about a table is asked again");
                     tokio::time::sleep(wait).await;
                 }
-                Err(failure) => return Answer::Refused { ask, table, why: failure.chain() },
             }
         }
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wal::{Appender, Lsn, Reader, Wal};
 
-use super::core::{Core, Facts, Settings};
+use super::core::{ChangedLife, Core, Due, Facts, Settings};
 use super::ledger::WalLog;
 use super::questions::Questions;
 use super::reading::Session;
@@ -176,11 +176,14 @@ impl Ingest {
     /// Tells the readers which reads are due, and shows the records of the tables. Where that has changed is in the log once everything
     /// that was appended is durable; a reader that is ahead of it is asked for nothing that a crash would undo.
     pub(super) fn tell_readers(&mut self) {
-        for (table, record, read) in self.core.changed_lives() {
+        for ChangedLife { table, record, due } in self.core.changed_lives() {
             self.live.record(&table, record);
-            if let Some(read) = read
-                && self.jobs.send(Job::Read { table, read }).is_err()
-            {
+            let read = match due {
+                Due::AsBefore => continue,
+                Due::Nothing => None,
+                Due::Read(read) => Some(*read),
+            };
+            if self.jobs.send(Job::Read { table, read }).is_err() {
                 // The readers end before this loop only at a shutdown; the record stands in the log for the next start.
                 return;
             }

@@ -108,6 +108,28 @@ impl Table {
     }
 }
 
+/// A table whose life has changed.
+#[derive(Clone, Debug)]
+pub struct ChangedLife {
+    /// The table.
+    pub table: TableName,
+    /// Its record.
+    pub record: TableRecord,
+    /// What readers have to do.
+    pub due: Due,
+}
+
+/// What readers have to do of a table.
+#[derive(Clone, Debug)]
+pub enum Due {
+    /// What they were told before.
+    AsBefore,
+    /// Nothing: what they do ends.
+    Nothing,
+    /// This read.
+    Read(Box<Read>),
+}
+
 /// A schema id that waits for an answer, as it is stored.
 #[derive(Debug)]
 pub(super) struct StoredPending {
@@ -324,9 +346,8 @@ impl Tables {
         !self.lives.is_empty()
     }
 
-    /// Tables whose life has changed since this was last called, and the read that readers have to do of each, where that is another one
-    /// than they were told before: `None` ends what they do.
-    pub(super) fn changed_lives(&mut self) -> Vec<(TableName, TableRecord, Option<Option<Read>>)> {
+    /// Tables whose life has changed since this was last called, and what readers have to do of each.
+    pub(super) fn changed_lives(&mut self) -> Vec<ChangedLife> {
         let mut indexes = std::mem::take(&mut self.lives);
         indexes.sort_unstable();
         indexes.dedup();
@@ -336,9 +357,13 @@ impl Tables {
             let life = &table.definition.life;
             let due = life.due(&self.sinks).cloned();
             let number = due.as_ref().map(|read| read.number);
-            let is_new = table.told != number;
+            let due = match due {
+                _ if table.told == number => Due::AsBefore,
+                None => Due::Nothing,
+                Some(read) => Due::Read(Box::new(read)),
+            };
             table.told = number;
-            changed.push((table.name.clone(), life.clone(), is_new.then_some(due)));
+            changed.push(ChangedLife { table: table.name.clone(), record: life.clone(), due });
         }
         changed
     }

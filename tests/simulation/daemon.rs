@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use replicator::error::Failure;
 use replicator::ingest;
-use replicator::ingest::core::{Action, Core, Rows, Settings};
+use replicator::ingest::core::{Action, ChangedLife, Core, Due, Rows, Settings};
 use replicator::ingest::ledger::{Boundary, Log as _};
 use replicator::model::{FilePos, Gtid};
 use replicator::source::mysql::ddl::SqlMode;
@@ -196,9 +196,11 @@ impl Daemon {
     }
 
     fn tell_readers(&mut self) -> Result<(), Finding> {
-        for (table, _, read) in self.core.changed_lives() {
-            if let Some(read) = read {
-                self.coordinator.told(&table, read)?;
+        for ChangedLife { table, due, .. } in self.core.changed_lives() {
+            match due {
+                Due::AsBefore => {}
+                Due::Nothing => self.coordinator.told(&table, None)?,
+                Due::Read(read) => self.coordinator.told(&table, Some(*read))?,
             }
         }
         Ok(())

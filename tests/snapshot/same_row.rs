@@ -144,7 +144,7 @@ impl Stream {
 
 async fn snapshot(server: &Server, table: &TableName) -> (TableSchema, Images) {
     let log = Arc::new(Mutex::new(Log::default()));
-    let run = Run::start(server, SMALL, log, &[table.clone()]);
+    let run = Run::start(server, SMALL, log, std::slice::from_ref(table));
     let records = run.settle().await;
     assert!(records.values().all(|record| record.unreadable.is_none()), "{records:?}");
     let log = run.end().await;

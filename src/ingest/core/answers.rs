@@ -37,7 +37,7 @@ pub enum Answer {
         /// Where the binlog ended while the table's metadata lock was held.
         end: FilePos,
     },
-    /// The question cannot be answered, whatever is tried.
+    /// The question was not answered, whatever was tried. It is asked again after a minute.
     Refused {
         /// The question.
         ask: AskId,
@@ -59,6 +59,9 @@ pub enum Answer {
     },
 }
 
+/// Milliseconds until a question is asked again that was refused.
+const ASK_AGAIN: u64 = 60_000;
+
 impl<L: Log> Core<L> {
     /// Takes an answer. Between groups only.
     ///
@@ -79,6 +82,9 @@ impl<L: Log> Core<L> {
             Answer::Refused { ask, table, why } => {
                 let Some((index, stale)) = self.asked(ask, &table) else { return Ok(()) };
                 warn!(%table, %why, "the server does not say how a table is defined");
+                let origin = self.ledger.origin(self.wall);
+                self.happens(index, Event::Silent { why: why.clone() }, &origin)?;
+                self.waiting.silent.insert(index, self.now + ASK_AGAIN);
                 for id in self.waiting.ids(|pending| pending.table == index && pending.not_by != Some(ask)) {
                     let Some(pending) = self.waiting.take(id) else { continue };
                     self.unanswered(pending, &why)?;

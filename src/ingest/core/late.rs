@@ -27,6 +27,7 @@ impl<L: Log> Core<L> {
         self.look_at_early()?;
         self.look_at_engines()?;
         self.look_at_deadlines()?;
+        self.look_at_silence();
         self.commit_here()?;
         let log = self.ledger.log();
         let (durable, is_full) = (log.durable(), log.is_full());
@@ -117,6 +118,16 @@ impl<L: Log> Core<L> {
             }
         }
         Ok(())
+    }
+
+    /// Asks again about tables of which the server has not said how they are defined.
+    fn look_at_silence(&mut self) {
+        let now = self.now;
+        let due: Vec<usize> =
+            self.waiting.silent.extract_if(|_, again| now >= *again).map(|(table, _)| table).collect();
+        for table in due {
+            self.ask_once(table);
+        }
     }
 
     fn look_at_deadlines(&mut self) -> Result<(), Failure> {

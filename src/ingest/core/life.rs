@@ -9,6 +9,7 @@ use crate::codec::stored::{ASKED, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::state::AskedBeside;
+use crate::ingest::tables::ChangedLife;
 use crate::model::{FilePos, Origin, TableName};
 use crate::mutants::{Mutant, is_on};
 use crate::table::{self, Action as TableAction, Ask, At, Event, Reach, Read, TableRecord};
@@ -190,9 +191,8 @@ impl<L: Log> Core<L> {
         life.current(number)
     }
 
-    /// Tables whose life has changed since this was last called, with the read that readers have to do of each where that is another one
-    /// than before.
-    pub fn changed_lives(&mut self) -> Vec<(TableName, TableRecord, Option<Option<Read>>)> {
+    /// Tables whose life has changed since this was last called, with what readers have to do of each.
+    pub fn changed_lives(&mut self) -> Vec<ChangedLife> {
         self.tables.changed_lives()
     }
 

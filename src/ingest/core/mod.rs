@@ -33,6 +33,7 @@ use super::group::OpenGroup;
 use super::ledger::{Ledger, Log};
 use super::pending::{AskId, Fate, Pending, Waiting};
 use super::state::{self, Counts};
+pub use super::tables::{ChangedLife, Due};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
 use super::windows::Windows;
@@ -242,6 +243,7 @@ impl<L: Log> Core<L> {
         self.waiting.asked.clear();
         self.waiting.early.clear();
         self.waiting.engines.clear();
+        self.waiting.silent.clear();
         for pending in &mut self.waiting.pending {
             // Where the next server's binlog ends is another place.
             pending.answer = None;
@@ -327,7 +329,7 @@ impl<L: Log> Core<L> {
     /// for, and not for longer than [`ANSWER_WAIT`].
     pub fn waits_for_answers(&self) -> bool {
         let waits = |since: u64| self.now.saturating_sub(since) < ANSWER_WAIT;
-        !self.waiting.is_empty()
+        !self.waiting.is_empty(self.now)
             || self.waiting.asked.values().any(|asked| waits(asked.since))
             || self.waiting.engines.values().any(|asked| waits(asked.since))
     }
@@ -350,7 +352,7 @@ impl<L: Log> Core<L> {
 
     /// Whether [`Core::look`] has anything to look at.
     pub fn has_to_look(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty(self.now)
     }
 
     /// Whether the open group has rows of a table.

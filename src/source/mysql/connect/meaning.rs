@@ -5,7 +5,8 @@ use std::io;
 use mysql_async::{DriverError, Error, IoError, ServerError};
 
 use crate::config::{tls_error, tls_hint, tls_may_recover};
-use crate::error::Failure;
+use crate::error::{ErrorClass, Failure};
+use crate::source::mysql::stream_server::AnotherServer;
 
 /// What an error of the driver means: try again, or stop, and the way out. `purpose` is "verb + object".
 pub fn classify(error: Error, purpose: &str) -> Failure {
@@ -19,6 +20,18 @@ pub fn classify(error: Error, purpose: &str) -> Failure {
         Error::Url(url) => Failure::fatal(message).hint("check source.url").caused_by(url),
         Error::Other(other) => Failure::fatal(message).caused_by(other),
     }
+}
+
+/// Whether a failure that may pass is about the server, or the way to it, and says nothing of the table that was asked for.
+pub fn is_about_the_server(failure: &Failure) -> bool {
+    let Some(cause) = failure.source.as_ref().filter(|_| failure.class == ErrorClass::Retry) else { return false };
+    cause.is::<AnotherServer>()
+        || cause.is::<io::Error>()
+        || cause.is::<DriverError>()
+        // Too many connections, shutdown, killed, gone.
+        || cause.downcast_ref::<ServerError>().is_some_and(|error| {
+            matches!(error.code, 1040 | 1053 | 1203 | 1226 | 1317 | 1927 | 2002..=2013 | 3168 | 4031)
+        })
 }
 
 /// `ER_ACCESS_DENIED_ERROR`.
@@ -158,7 +171,6 @@ fn dump_error(text: &str, message: String) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorClass;
 
     fn server(code: u16, message: &str) -> Failure {
         let error = ServerError { code, message: message.into(), state: "HY000".into() };

@@ -13,7 +13,7 @@ use super::slots::Slots;
 use super::status::TableStatus;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
-use crate::source::mysql::stream_server::AnotherServer;
+use crate::source::mysql::connect;
 use crate::telemetry::Live;
 
 /// Bytes that all chunks in work buffer together, at most, but for single rows that are larger.
@@ -22,7 +22,7 @@ const BUFFERS: usize = 24 << 20;
 const CHUNK_BYTES: usize = 8 << 20;
 
 /// How long something that is about one table is tried again before the table says that it cannot be read.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What every part of a running snapshot shares.
 #[derive(Debug)]
@@ -129,16 +129,7 @@ impl Retry {
     }
 }
 
-/// Whether a failure says nothing about the table: the server does not answer anybody, or the stream is not there. Such failures pass, and
-/// the source's own state shows them.
+/// Whether a failure says nothing about the table: the server does not answer anybody, or the stream is not there.
 fn is_about_the_source(failure: &Failure) -> bool {
-    let Some(cause) = failure.source.as_ref().filter(|_| failure.class == ErrorClass::Retry) else { return false };
-    cause.is::<StreamLost>()
-        || cause.is::<AnotherServer>()
-        || cause.is::<std::io::Error>()
-        || cause.is::<mysql_async::DriverError>()
-        // Too many connections, shutdown, killed, gone.
-        || cause.downcast_ref::<mysql_async::ServerError>().is_some_and(|error| {
-            matches!(error.code, 1040 | 1053 | 1203 | 1226 | 1317 | 1927 | 2002..=2013 | 3168 | 4031)
-        })
+    connect::is_about_the_server(failure) || failure.source.as_ref().is_some_and(|cause| cause.is::<StreamLost>())
 }

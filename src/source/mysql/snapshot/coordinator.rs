@@ -27,7 +27,7 @@ use crate::table::{Event, Read};
 use crate::telemetry::Live;
 
 /// How long a table that cannot be read is left alone before it is tried again.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 /// Pause before something is said again to a loop that has lost its stream.
 const SAY_AGAIN: Duration = Duration::from_millis(200);
 
@@ -68,7 +68,7 @@ struct Reader {
 
 /// A reader that has ended, or a pause that is over.
 enum Ended {
-    Read { progress: Progress, result: Result<End, Failure> },
+    Read(Box<Progress>, Result<End, Failure>),
     Paused { table: TableName, number: u32 },
 }
 
@@ -168,12 +168,12 @@ impl Coordinator {
         readers: &mut HashMap<Id, Reader>,
     ) {
         let (table, number, failed) = match ended {
-            Ok((id, Ended::Read { progress, result })) => {
+            Ok((id, Ended::Read(progress, result))) => {
                 readers.remove(&id);
                 let (table, number) = (progress.table.clone(), progress.number);
                 let failed = result.as_ref().err().map(Failure::chain);
                 if let Some(due) = self.due.get_mut(&table).filter(|due| due.number == number) {
-                    *due = progress;
+                    *due = *progress;
                 }
                 (table, number, failed)
             }
@@ -235,7 +235,7 @@ async fn read(context: Arc<Context>, mut progress: Progress, ending: &AtomicBool
         }
         Err(failure) => tracing::error!(%table, error = failure.chain(), "a table cannot be read, it is tried again"),
     }
-    Ended::Read { progress, result }
+    Ended::Read(Box::new(progress), result)
 }
 
 /// Says what has happened to a table until the loop has taken it.
