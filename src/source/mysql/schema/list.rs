@@ -9,7 +9,7 @@ use mysql_async::prelude::Queryable as _;
 
 use super::existence::{Existence, existence};
 use super::failure::query_failure;
-use super::nature::{LeftOutBy, Nature, Relation};
+use super::nature::{Nature, Relation};
 use crate::config::{TableFilter, is_of_the_server};
 use crate::error::Failure;
 use crate::model::TableName;
@@ -115,21 +115,6 @@ pub async fn list(conn: &mut Conn, filter: &TableFilter) -> Result<Listing, Fail
         }
     }
     Ok(listing)
-}
-
-/// The base tables that the filter captures, in order of their names.
-///
-/// # Errors
-/// The server's, and one that names a captured system-versioned table.
-pub async fn list_tables(conn: &mut Conn, filter: &TableFilter) -> Result<Vec<TableName>, Failure> {
-    let listing = list(conn, filter).await?;
-    for Listed { table, nature } in &listing.tables {
-        if let Nature::LeftOut(LeftOutBy::SystemVersioned) = nature {
-            return Err(Failure::fatal(format!("table \"{table}\" is system-versioned, which is not supported"))
-                .hint("name it in source.exclude"));
-        }
-    }
-    Ok(listing.tables.into_iter().map(|listed| listed.table).collect())
 }
 
 /// Everything that the account sees outside the server's own databases.

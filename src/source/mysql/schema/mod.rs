@@ -37,6 +37,6 @@ pub use existence::{Existence, existence};
 pub(in crate::source::mysql) use failure::query_failure;
 pub use flavour::Flavour;
 pub use keys::{ChunkKey, KeyClass, KeyPart};
-pub use list::{Listed, Listing, Unmatched, Why, list, list_tables};
+pub use list::{Listed, Listing, Unmatched, Why, list};
 pub use nature::{LeftOutBy, Nature, Relation, relation};
 pub(in crate::source::mysql) use quote::{identifier, table_identifier, text_literal};
