@@ -1,5 +1,5 @@
-//! What happens to the source's binlog, or to its address, while the stream's connection lives on: it is noticed, and named
-//! with the way out, or followed.
+//! What happens to the source's binlog, or to its address, while the stream's connection lives on: it is noticed, and
+//! named with the way out, or followed.
 
 use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::error::ErrorClass;
@@ -13,7 +13,8 @@ use crate::support::daemon::{Daemon, LIMIT};
 use crate::support::sandbox::Sandbox;
 use crate::support::server::{Kind, PASSWORD, Server, ServerOptions, USER};
 
-/// Resets the binlogs. Creation times have whole seconds: the new file is made in a later one than the file that was read.
+/// Resets the binlogs. Creation times have whole seconds: the new file is made in a later one than the file that was
+/// read.
 fn reset(kind: Kind) -> &'static str {
     match kind {
         Kind::MySql => "DO SLEEP(1.1); RESET BINARY LOGS AND GTIDS",

@@ -27,8 +27,8 @@ impl Current {
         self.watch.try_verdict().map_or(Ok(()), Err)
     }
 
-    /// The stream is at a boundary; `dry`: it has read all that has come. That it is current is a fact only while the server
-    /// confirms that its binlog is the one that is read.
+    /// The stream is at a boundary; `dry`: it has read all that has come. That it is current is a fact only while the
+    /// server confirms that its binlog is the one that is read.
     pub(super) fn stand(&mut self, decoder: &Decoder, dry: bool, shown: &SourceLive) {
         shown.read(decoder.commit_micros(), now_micros());
         self.watch.at(decoder.boundary(), dry);

@@ -253,8 +253,9 @@ impl Ingest {
         ended.map_err(|failure| if stream.is_refused() { self.check_again(failure) } else { failure })
     }
 
-    /// A server that refuses to send more says poorly why: a reset of its binlogs, or another `gtid_mode`, is an error of reading there.
-    /// The stream is opened again once at each position, which names what is wrong with it, or goes on another way.
+    /// A server that refuses to send more says poorly why: a reset of its binlogs, or another `gtid_mode`, is an error of
+    /// reading there. The stream is opened again once at each position, which names what is wrong with it, or continues another
+    /// way.
     fn check_again(&mut self, failure: Failure) -> Failure {
         let at = self.core.position();
         if failure.class != ErrorClass::Fatal || self.refused_at.as_ref() == Some(&at) {

@@ -13,10 +13,10 @@
 //! | MariaDB, another server, or a position given as GTIDs | GTID list |
 //!
 //! A position used by file and offset is checked once more by the decoder: the file's creation time, which only the
-//! stream tells, must be the one stored. That is why the same server is asked by file wherever it can be: binlogs that were reset and
-//! have grown again may have every GTID that was read, for other transactions. It also makes the stream independent of changes of
-//! `gtid_mode`. A position that no stream has confirmed is used by GTIDs first: a transaction that committed while it was asked for can
-//! be in front of the offset and not in the set.
+//! stream tells, must be the one stored. That is why the same server is asked by file wherever it can be: binlogs that were
+//! reset and have grown again may have every GTID that was read, for other transactions. It also makes the stream independent
+//! of changes of `gtid_mode`. A position that no stream has confirmed is used by GTIDs first: a transaction that committed
+//! while it was asked for can be in front of the offset and not in the set.
 
 use mysql_async::Conn;
 
@@ -134,7 +134,8 @@ async fn resume_mysql(
         .hint(format!("point source.url at the server the log was read from; or, {NEW_LOG}")));
     }
     let purged = if by_gtid { parse_set(&places::purged(connection).await?)? } else { GtidSet::default() };
-    // What is purged is in no file: nothing that was read is left in one. Its GTIDs count, also after a reset that declared them.
+    // What is purged is in no file: nothing that was read is left in one. Its GTIDs count, also after a reset that declared
+    // them.
     if by_gtid && (!same_server || stored.file_created == 0 || ours.is_subset(&purged)) {
         require_not_purged(&purged, &ours)?;
         let in_its_file = same_server && stored.file_created == 0;

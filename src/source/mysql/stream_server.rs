@@ -1,9 +1,9 @@
 //! Which server the stream reads, for the connections beside it.
 //!
-//! What another connection learns about a table counts only if it comes from the stream's server: an address may move to another
-//! server, or lead to several. So every connection for questions and for reads of tables asks on opening whose it is, and one that
-//! has reached another server is an error that is tried again; its answers are never taken. The [watch](super::watch) hears of it, and
-//! decides whether the stream has to follow.
+//! What another connection learns about a table counts only if it comes from the stream's server: an address may move
+//! to another server, or lead to several. So every connection for questions and for reads of tables asks on opening
+//! whose it is, and one that has reached another server is an error that is tried again; its answers are never taken.
+//! The [watch](super::watch) hears of it, and decides whether the stream has to follow.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,9 +1,10 @@
 //! The watch beside the stream: whether the server still has the binlog that is read.
 //!
-//! A dump says nothing of what happens to the binlog under it. When the binlogs are reset, the server goes on sending heartbeats for
-//! files that are gone; when the address moves to another server, the old connection lives on. So every [`EVERY`] a new
-//! connection to the address asks who is there, and where its binlog ends. A look ends the stream only where it is certain that
-//! something does not fit, because its answer is compared with what the stream had *before* it was asked:
+//! A dump says nothing of what happens to the binlog under it. When the binlogs are reset, the server goes on sending
+//! heartbeats for files that are gone; when the address moves to another server, the old connection lives on. So every
+//! [`EVERY`] a new connection to the address asks who is there, and where its binlog ends. A look ends the stream only
+//! where it is certain that something does not fit, because its answer is compared with what the stream had *before* it
+//! was asked:
 //!
 //! | found | what it means |
 //! |---|---|
@@ -13,8 +14,8 @@
 //! | `gtid_mode` that is not ON under a stream by GTIDs | the dump would fail at the next transaction |
 //!
 //! The watch only ends the session, with an error that is tried again. The stream is then opened again from the log's
-//! position, where [`start`](super::start) and the decoder check the position against the server that is there, say what is
-//! wrong and the way out, or go on.
+//! position, where [`start`](super::start) and the decoder check the position against the server that is there, say
+//! what is wrong and the way out, or go on.
 //!
 //! A look that fails says nothing, and is tried again. While none has succeeded for [`PROVEN`], nothing proves that the
 //! stream is at the end of the binlog, whatever heartbeats it gets, and the lag grows.
@@ -35,7 +36,8 @@ use crate::config::SourcePlan;
 use crate::error::Failure;
 use crate::model::{FilePos, ServerIdentity};
 
-/// Pause between two looks. With [`LIMIT`] and [`SOON`] it keeps what is noticed within 30 s, also where one look fails.
+/// Pause between two looks. With [`LIMIT`] and [`SOON`] it keeps what is noticed within 30 s, also where one look
+/// fails.
 const EVERY: Duration = Duration::from_secs(8);
 /// Pause before a look that confirms another one, or takes the place of one that failed.
 const SOON: Duration = Duration::from_secs(1);
@@ -50,7 +52,8 @@ const STALLED: Duration = Duration::from_secs(4);
 /// A stream that had read everything so recently still has nothing to read: heartbeats come more often.
 const STILL: Duration = Duration::from_secs(3);
 
-/// The longest way to a verdict: an end is found, the look after it fails, and the next one sees a stream that has not come to it.
+/// The longest way to a verdict: an end is found, the look after it fails, and the next one sees a stream that has not
+/// come to it.
 const _: () = assert!(2 * EVERY.as_secs() + 2 * LIMIT.as_secs() + SOON.as_secs() < 30);
 
 /// What the stream was opened with.

@@ -408,7 +408,7 @@ impl Decoder {
         }
     }
 
-    /// A file that ends names the next one in its last event. The dump then names the next file again, before it sends it.
+    /// A file that ends names the next one in its last event. The dump then names the next file again, and sends it.
     fn rotate(&mut self, data: &[u8], artificial: bool) -> Result<Item<'static>, BinlogError> {
         let mut cursor = Cursor::new(data);
         let pos = cursor.u64("position")?;

@@ -1,8 +1,9 @@
 //! How the dump goes from file to file, and whether it may.
 //!
-//! A file ends with an event that names the next one, or because its server went down. A dump that leaves a file otherwise has lost it:
-//! the binlogs were reset under it, and it goes on in a later file of the new ones. What the new ones had before that is never
-//! sent. The first format description of the later file tells: only the first file of a server that has started has a start time in it.
+//! A file ends with an event that names the next one, or because its server went down. A dump that leaves a file
+//! otherwise has lost it: the binlogs were reset under it, and it goes on in a later file of the new ones. What the new
+//! ones had before that is never sent. The first format description of the later file tells: only the first file of a
+//! server that has started has a start time in it.
 
 use super::cursor::Cursor;
 use super::error::BinlogError;
@@ -19,7 +20,8 @@ pub(super) enum Files {
 }
 
 impl Files {
-    /// The stream is in `file`, and the dump names the next one in an event of its own, which says nothing of the file's end.
+    /// The stream is in `file`, and the dump names the next one in an event of its own, which says nothing of the
+    /// file's end.
     pub(super) fn leave(&mut self, file: &str, next: &str) {
         if matches!(self, Self::Followed) && file != next {
             *self = Self::Left(file.to_owned());

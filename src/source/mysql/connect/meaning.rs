@@ -126,7 +126,8 @@ fn by_code(error: &ServerError, message: String) -> Failure {
     }
 }
 
-/// Whether a server ends a dump for what it finds in its binlog, or misses there. Then a check of the position may say better why.
+/// Whether a server ends a dump for what it finds in its binlog, or misses there. Then a check of the position may say
+/// better why.
 pub fn is_about_the_binlog(error: &Error) -> bool {
     matches!(error, Error::Server(error) if error.code == 1236 && !names_another_replica(&error.message.to_ascii_lowercase()))
 }
@@ -212,7 +213,8 @@ mod tests {
             ("something else", "error log"),
         ] {
             let failure = server(1236, text);
-            // A check of the position would not find the other replica, and the two would throw each other out again and again.
+            // A check of the position would not find the other replica, and the two would throw each other out, again and
+            // again.
             let error = Error::Server(ServerError { code: 1236, message: text.into(), state: "HY000".into() });
             assert_eq!(is_about_the_binlog(&error), part != "source.server_id", "{text}");
             assert_eq!(failure.class, ErrorClass::Fatal);

@@ -1,5 +1,5 @@
-//! Connections of the snapshot and what their sessions are set to. All of them are to the server that the stream reads: one that
-//! has reached another server is an error that is tried again.
+//! Connections of the snapshot and what their sessions are set to. All of them are to the server that the stream reads:
+//! one that has reached another server is an error that is tried again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,8 +14,8 @@ use crate::source::mysql::schema::{Flavour, query_failure};
 use crate::source::mysql::server::Known;
 use crate::source::mysql::stream_server::StreamServer;
 
-/// Seconds to wait for a metadata lock: the least that the servers take. While `LOCK TABLES` waits, writers of the table queue up
-/// after it, and a read of a whole table may make the stream wait as long. Another try follows.
+/// Seconds to wait for a metadata lock: the least that the servers take. While `LOCK TABLES` waits, writers of the
+/// table queue up after it, and a read of a whole table may make the stream wait as long. Another try follows.
 const LOCK_WAIT_SECONDS: u32 = 1;
 
 /// What the snapshot needs to know of the server.

@@ -1,5 +1,5 @@
-//! The connections that read chunks: so many as chunks are read at once. They outlive a session of the stream, so each knows whose
-//! server it is to: what is read for a stream of another server is refused, and the connections with it.
+//! The connections that read chunks: so many as chunks are read at once. They outlive a session of the stream, so each
+//! knows whose server it is to: what is read for a stream of another server is refused, and the connections with it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,7 +25,8 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Refuses to read for a stream of another server. Asked once the stream has said where it is: before that, it may move.
+    /// Refuses to read for a stream of another server. Asked once the stream has said where it is: before that, it may
+    /// move.
     pub(super) fn require(&self, stream: &ServerIdentity) -> Result<(), Failure> {
         if self.identity == *stream { Ok(()) } else { Err(another(stream, &self.identity)) }
     }
