@@ -99,6 +99,8 @@ pub(super) struct Table {
     dirty: bool,
     /// The number of the read that the readers were told to do.
     told: Option<u32>,
+    /// Its place in [`Tables::awaiting`].
+    awaits: Option<(u64, u64)>,
 }
 
 impl Table {
@@ -151,8 +153,8 @@ pub(super) struct Tables {
     dirty: Vec<usize>,
     /// Tables whose life has changed since it was last shown.
     lives: Vec<usize>,
-    /// Tables that wait for the stream to come to a place.
-    awaiting: BTreeSet<usize>,
+    /// Tables that wait for the stream to come to a place, the nearest first: number of the file, offset, table.
+    awaiting: BTreeSet<(u64, u64, usize)>,
     /// Tables of which a read is due.
     reading: BTreeSet<usize>,
     /// The sinks that there are.
@@ -262,7 +264,14 @@ impl Tables {
         }
         let index = self.all.len();
         let definition = Definition { revision: 1, ..Definition::default() };
-        self.all.push(Table { name: name.clone(), definition, counts: Counts::default(), dirty: false, told: None });
+        self.all.push(Table {
+            name: name.clone(),
+            definition,
+            counts: Counts::default(),
+            dirty: false,
+            told: None,
+            awaits: None,
+        });
         self.by_name.insert(name.clone(), index);
         index
     }
@@ -324,16 +333,24 @@ impl Tables {
     }
 
     fn index_life(&mut self, index: usize) {
-        let Some(table) = self.all.get(index) else { return };
+        let Some(table) = self.all.get_mut(index) else { return };
         let life = &table.definition.life;
-        keep(&mut self.awaiting, index, life.awaits.is_some());
+        if let Some((file, pos)) = table.awaits.take() {
+            self.awaiting.remove(&(file, pos, index));
+        }
+        if let Some(awaited) = &life.awaits {
+            // A name without a number is looked at at once, and is an error there.
+            let (file, pos) = (awaited.until.file_number().unwrap_or(0), awaited.until.pos);
+            self.awaiting.insert((file, pos, index));
+            table.awaits = Some((file, pos));
+        }
         keep(&mut self.reading, index, life.due(&self.sinks).is_some());
         self.lives.push(index);
     }
 
-    /// Tables that wait for the stream to come to a place.
-    pub(super) fn awaiting(&self) -> &BTreeSet<usize> {
-        &self.awaiting
+    /// Tables that wait for the stream to come to a place, the nearest first.
+    pub(super) fn awaiting(&self) -> impl Iterator<Item = usize> {
+        self.awaiting.iter().map(|(.., table)| *table)
     }
 
     /// Tables of which a read is due.

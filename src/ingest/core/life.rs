@@ -155,16 +155,16 @@ impl<L: Log> Core<L> {
 
     /// The stream has come to another place: what waits for it.
     pub(super) fn pass_lives(&mut self) -> Result<(), Failure> {
-        if self.tables.awaiting().is_empty() {
-            return Ok(());
-        }
         let mut passed = Vec::new();
         for table in self.tables.awaiting() {
-            if let Some(awaited) = &self.tables.at(*table).definition.life.awaits
-                && self.ledger.reaches(&awaited.until)?
-            {
-                passed.push(*table);
+            let Some(awaited) = &self.tables.at(table).definition.life.awaits else { break };
+            if !self.ledger.reaches(&awaited.until)? {
+                break;
             }
+            passed.push(table);
+        }
+        if passed.is_empty() {
+            return Ok(());
         }
         let origin = self.ledger.origin(self.wall);
         for table in passed {
@@ -176,7 +176,7 @@ impl<L: Log> Core<L> {
     /// What is awaited is awaited until the end of the binlog of the server that is read now.
     pub(super) fn move_awaited(&mut self, end: &FilePos) -> Result<(), Failure> {
         let origin = self.ledger.origin(self.wall);
-        for table in self.tables.awaiting().clone() {
+        for table in self.tables.awaiting().collect::<Vec<_>>() {
             self.happens(table, Event::Moved(end.clone()), &origin)?;
         }
         self.commit_here()
@@ -208,6 +208,6 @@ impl<L: Log> Core<L> {
 
     /// Whether any table waits for the stream to come to a place.
     pub fn awaits(&self) -> bool {
-        !self.tables.awaiting().is_empty()
+        self.tables.awaiting().next().is_some()
     }
 }
