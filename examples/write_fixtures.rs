@@ -39,7 +39,7 @@ use replicator::model::{
     SinkRows, SourcePlace, TableName, TableSchema,
 };
 use replicator::sink::sqlite::{self, SqliteSink};
-use replicator::source::mysql::snapshot::{Backfill, Stage, TableProgress};
+use replicator::table::{Capture, Complete, Reach, Read, Stage, TableRecord};
 use replicator::telemetry::SinkLive;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -315,7 +315,7 @@ fn state() -> State {
     let mut state = vec![
         (stored::FORMAT.key().to_vec(), Some(encoded(&LogFormat(LOG_FORMAT)))),
         (stored::TYPES.of_table(&users), Some(record(&stored::TYPES, "described"))),
-        (stored::REREAD.of_table(&users), Some(record(&stored::REREAD, "replaces"))),
+        (stored::ASKED.of_table(&users), Some(record(&stored::ASKED, "asked"))),
     ];
     for sink in ["local", "fresh", "other"] {
         state.push((stored::SINK_START.of_sink(sink), Some(record(&stored::SINK_START, "first"))));
@@ -331,16 +331,9 @@ fn state_of_the_end(log: &Frames) -> State {
     let StoredPosition::MySql(mut position) = stored::decode(&record(&stored::SOURCE_POSITION, "mysql")).unwrap();
     position.pos = offset(log.committed);
     let ended = log.appender.next_lsn().prev();
-    let read = TableProgress {
-        stage: Stage::Done,
-        rows: SNAPSHOT_ROWS,
-        ..TableProgress::new(Backfill::whole(table("users")))
-    };
-    let (read_key, read) = read.entry().unwrap();
     let mut state = vec![
         (stored::SOURCE_POSITION.key().to_vec(), Some(encoded(&StoredPosition::MySql(position)))),
         (stored::SOURCE_LSN.key().to_vec(), Some(encoded(&SourceLsn(ended)))),
-        (read_key, Some(read)),
     ];
     for (table, appended) in &log.rows {
         // A row of the snapshot that the stream had replaced.
@@ -349,9 +342,32 @@ fn state_of_the_end(log: &Frames) -> State {
         state.push((stored::COUNT.of_table(table), Some(encoded(&counts))));
     }
     for id in [schema::USERS, schema::ITEMS_WIDER, schema::EVENTS, schema::NOTES, schema::PENDING] {
-        state.push((stored::TABLE.of_table(&schema_of(id).name), Some(table_record(id))));
+        let name = schema_of(id).name;
+        state.push((stored::DEFINITION.of_table(&name), Some(definition(id))));
+        state.push(life(&name).change(&name).unwrap());
     }
     state
+}
+
+/// The life of a table: `users` was read and is being read again, and the others were never read.
+fn life(name: &TableName) -> TableRecord {
+    let captured = TableRecord { capture: Capture::Since(Lsn::FIRST), ..TableRecord::default() };
+    if *name != table("users") {
+        return TableRecord { complete: Some(Complete::Changes(Lsn::FIRST)), ..captured };
+    }
+    let read = Read {
+        number: 2,
+        reach: Reach::Replace,
+        audience: Audience::All,
+        chunk_rows: None,
+        why: "an operator asked for it".into(),
+        is_doubt: false,
+        leaves_out: false,
+        stage: Stage::Ranges(record(&stored::RANGES, "in_ranges")),
+        rows: 2,
+        replaces: true,
+    };
+    TableRecord { complete: Some(Complete::Whole(Lsn::new(SNAPSHOT_END))), read: Some(read), reads: 2, ..captured }
 }
 
 /// What is stored with the cursor of `other`, which has the rows of the snapshot.
@@ -370,13 +386,13 @@ fn encoded<T: stored::Record>(record: &T) -> Vec<u8> {
     stored::encode(record).unwrap()
 }
 
-/// The record of a table that has a schema and no more to say: the committed example, with the schema's id. Its type is
+/// The definition of a table that has a schema and no more to say: the committed example, with the schema's id. Its type is
 /// known to `ingest` alone.
-fn table_record(id: u32) -> Vec<u8> {
-    let mut bytes = record(&stored::TABLE, "known");
+fn definition(id: u32) -> Vec<u8> {
+    let mut bytes = record(&stored::DEFINITION, "known");
     assert_eq!(
         bytes.get(..3),
-        Some(&[stored::TABLE.version, 1, 1][..]),
+        Some(&[stored::DEFINITION.version, 1, 1][..]),
         "the schema's id is elsewhere in this version"
     );
     bytes[2] = id.try_into().unwrap();
@@ -418,8 +434,8 @@ async fn deliver(wal: &Wal, target: &Path) {
     };
     let end = wal.positions().borrow().durable;
     let (_goal, goal) = watch::channel(Goal::Reach(end));
-    let (doubts, _doubts) = mpsc::unbounded_channel();
+    let (wishes, _wishes) = mpsc::unbounded_channel();
     let live = Arc::new(SinkLive::new("local", "sqlite"));
-    let wiring = Wiring { wal: wal.clone(), live, shutdown: CancellationToken::new(), goal, doubts };
+    let wiring = Wiring { wal: wal.clone(), live, shutdown: CancellationToken::new(), goal, wishes, looking: None };
     Delivery::new(Box::new(SqliteSink::new(plan).unwrap()), wiring).run().await.unwrap();
 }

@@ -3,34 +3,31 @@
 //! In a log without a position, the position and the tables to be read are stored in one commit before anything is read, so
 //! that a crash at any moment neither moves the start nor forgets a table.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mysql_async::Conn;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wal::Wal;
 
 use crate::backoff::Backoff;
-use crate::codec::stored::{FORMAT, LOG_FORMAT, LogFormat, SOURCE_POSITION, StoredPosition, encode, table_of_key};
+use crate::codec::stored::{FORMAT, LOG_FORMAT, LogFormat, SOURCE_POSITION, StoredPosition, encode};
 use crate::config::{Plan, Startup, clashes};
 use crate::error::{ErrorClass, Failure};
 use crate::ingest;
 use crate::model::TableName;
 use crate::pipeline::StartOptions;
 use crate::source::mysql::meet::Met;
-use crate::source::mysql::snapshot::{STATE_PREFIX, initial_progress, is_unfinished};
+use crate::source::mysql::places::binlog_end;
+use crate::source::mysql::schema::{Existence, Listed, Listing, Nature, Unmatched, Why};
 use crate::source::mysql::{schema, start};
-use crate::telemetry::{Live, SourcePhase};
+use crate::table::{self, At, Capture, Presence, Started, Starting, TableRecord};
+use crate::telemetry::{Live, SourcePhase, now_micros};
 
 /// What the source said.
 #[derive(Debug)]
 pub struct Contact {
-    /// Captured tables that exist.
-    pub tables: Vec<TableName>,
-    /// Tables of them that have to be read from their start.
-    pub initial: Vec<TableName>,
-    /// Stored progress of snapshots: (key, value).
-    pub progress: Vec<(Vec<u8>, Vec<u8>)>,
     /// The connection, for the stream to go on with.
     pub met: Met,
 }
@@ -84,65 +81,92 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     }
     let Met { mut conn, server } = Met::meet(&plan.source).await?;
     let from = start::resolve(&mut conn, &server, stored.as_ref(), &plan.source.startup).await?;
-    let tables = schema::list_tables(&mut conn, &plan.source.filter).await?;
+    let listing = schema::list(&mut conn, &plan.source.filter).await?;
+    let tables: Vec<TableName> = listing.tables.iter().map(|listed| listed.table.clone()).collect();
     refuse_clashes(plan, &tables)?;
     if tables.is_empty() {
         warn!("no table matches source.include; tables created later are captured");
     }
-    let progress = reader
-        .state_prefix(STATE_PREFIX)
-        .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
-    let wanted = plan.source.startup == Startup::Initial;
-    let seen: HashSet<TableName> = progress
-        .iter()
-        .filter_map(|(key, _)| table_of_key(STATE_PREFIX, key))
-        .chain(ingest::known_tables(&reader)?)
-        .collect();
-    let initial: Vec<TableName> =
-        if wanted { tables.iter().filter(|table| !seen.contains(table)).cloned().collect() } else { Vec::new() };
-    // Shown before it is stored: whoever sees the position sees what is still to be read.
-    live.snapshot.set_asked(initial.iter().cloned().chain(unfinished(&reader)?).collect());
-    let mut asked = Vec::with_capacity(initial.len());
-    for table in &initial {
-        let (key, value) = initial_progress(table)?;
-        asked.push((key, Some(value)));
+    let records = table::records(&reader)?;
+    let found = found(&mut conn, plan, &listing, &records).await?;
+    let end = binlog_end(&mut conn, &server).await?;
+    let is_there = end.file == from.position.file && end.pos == from.position.pos;
+    let asked = ingest::asked_beside(&reader)?;
+    let cursors: Vec<String> = wal.cursors().into_iter().map(|cursor| cursor.name).collect();
+    let mut changes: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
+    let starting = Starting {
+        records,
+        asked,
+        found: &found,
+        end: (!is_there).then_some(end),
+        captures: |table: &TableName| plan.source.filter.captures(&table.database, &table.table),
+        sinks: &cursors,
+        initial: plan.source.startup == Startup::Initial,
+    };
+    let at = At { lsn: wal.positions().borrow().durable.next(), micros: now_micros() };
+    let Started { changed, told } = table::start(starting, at);
+    for (table, what) in told {
+        warn!(%table, "{what}");
+    }
+    for (table, record) in &changed {
+        changes.push(record.change(table)?);
     }
     if stored.is_none() {
-        let mut changes = vec![
-            (FORMAT.key().to_vec(), Some(encode(&LogFormat(LOG_FORMAT))?)),
-            (SOURCE_POSITION.key().to_vec(), Some(encode(&StoredPosition::MySql(from.position.clone()))?)),
-        ];
-        changes.append(&mut asked);
-        wal.put_state(changes).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
-        info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
-    } else if !asked.is_empty() {
-        // Tables that are captured since: stored before anything of them is read, so that no restart forgets them.
-        wal.put_state(asked).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
+        changes.push((FORMAT.key().to_vec(), Some(encode(&LogFormat(LOG_FORMAT))?)));
+        changes.push((SOURCE_POSITION.key().to_vec(), Some(encode(&StoredPosition::MySql(from.position.clone()))?)));
     }
-    let progress = reader
-        .state_prefix(STATE_PREFIX)
-        .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
-    Ok(Contact { tables, initial, progress, met: Met { conn, server } })
+    // Shown before it is stored: whoever sees the position sees what is still to be read.
+    for (table, record) in changed {
+        live.record(&table, record);
+    }
+    if !changes.is_empty() {
+        wal.put_state(changes).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
+    }
+    if stored.is_none() {
+        info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
+    }
+    Ok(Contact { met: Met { conn, server } })
 }
 
-/// Tables whose reading the log asks for and does not hold to its end.
-///
-/// # Errors
-/// When the log cannot be read or an entry is damaged.
-pub fn unfinished(reader: &wal::Reader) -> Result<Vec<TableName>, Failure> {
-    let progress = reader
-        .state_prefix(STATE_PREFIX)
-        .map_err(|error| Failure::fatal("cannot read the snapshot's progress from the log").caused_by(error))?;
-    let mut tables: Vec<TableName> = ingest::rereads(reader)?.into_iter().map(|reread| reread.table).collect();
-    for (key, value) in progress {
-        // An entry that cannot be read is shown by the coordinator, as a failed table.
-        if let Some(table) = table_of_key(STATE_PREFIX, &key)
-            && is_unfinished(&table, &value).unwrap_or(true)
-        {
-            tables.push(table);
+/// What the source says of every table that is captured, or was.
+async fn found(
+    conn: &mut Conn,
+    plan: &Plan,
+    listing: &Listing,
+    records: &[(TableName, TableRecord)],
+) -> Result<BTreeMap<TableName, Presence>, Failure> {
+    let mut found = BTreeMap::new();
+    for Listed { table, nature } in &listing.tables {
+        let presence = match nature {
+            Nature::Copied => Presence::Listed,
+            Nature::LeftOut(by) => Presence::ByNature(by.to_string()),
+        };
+        found.insert(table.clone(), presence);
+    }
+    for unmatched in &listing.unmatched {
+        warn!(table = %unmatched.table, remedy = %unmatched.remedy(), "source.include names it, and {}", unmatched.reason());
+        if let Why::Denied { .. } = unmatched.why {
+            found.insert(unmatched.table.clone(), denied(unmatched));
         }
     }
-    Ok(tables)
+    // What is not listed of the tables that come back may be hidden, or gone.
+    for (table, record) in records {
+        let is_back =
+            matches!(record.capture, Capture::Left(_)) && plan.source.filter.captures(&table.database, &table.table);
+        if is_back && !found.contains_key(table) {
+            let presence = match schema::existence(conn, table).await? {
+                Existence::Exists => Presence::Unknown,
+                Existence::NoSuchTable => Presence::Missing,
+                Existence::Denied { grant } => Presence::Denied(format!("the account may not read it ({grant})")),
+            };
+            found.insert(table.clone(), presence);
+        }
+    }
+    Ok(found)
+}
+
+fn denied(unmatched: &Unmatched) -> Presence {
+    Presence::Denied(format!("{} ({})", unmatched.reason(), unmatched.remedy()))
 }
 
 fn refuse_clashes(plan: &Plan, tables: &[TableName]) -> Result<(), Failure> {

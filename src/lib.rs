@@ -12,6 +12,7 @@
 //! - [`sink`]: where the changes go.
 //! - [`control`]: how other commands talk to the daemon.
 //! - [`inspect`]: the log as people read it.
+//! - [`table`]: the life of a table: what is wanted of it, how far that is, and its state.
 //! - [`telemetry`]: what the daemon says about itself.
 //! - [`model`]: shared nouns, no I/O. [`error`]: the error that crosses inner borders. [`backoff`]: waits between attempts.
 //!   [`mutants`]: known faults that the simulator has to find.
@@ -32,4 +33,5 @@ pub mod pipeline;
 pub mod preflight;
 pub mod sink;
 pub mod source;
+pub mod table;
 pub mod telemetry;

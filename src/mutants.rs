@@ -19,11 +19,17 @@ pub enum Mutant {
     LeftOutIdCurrentAgain,
     /// What the server says of an engine counts for a rollback before the place of the answer.
     EngineBelievedAtOnce,
+    /// It is not recorded that a table is no longer captured.
+    CaptureNotRecorded,
+    /// A reader goes on with a read whose table is gone or is another one.
+    ReadOutlivesItsTable,
+    /// A read that was done for one sink counts for all of them.
+    ReadOfOneSinkCountsForAll,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -31,6 +37,9 @@ impl Mutant {
         Self::KeyBelievedAtOnce,
         Self::LeftOutIdCurrentAgain,
         Self::EngineBelievedAtOnce,
+        Self::CaptureNotRecorded,
+        Self::ReadOutlivesItsTable,
+        Self::ReadOfOneSinkCountsForAll,
     ];
 }
 

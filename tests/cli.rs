@@ -15,13 +15,13 @@ use crate::support::daemon::run_to_end;
 /// Nothing here waits for anything but itself.
 const LIMIT: Duration = Duration::from_mins(1);
 
-struct Shell {
+pub(crate) struct Shell {
     directory: TempDir,
 }
 
 impl Shell {
     /// A directory with a configuration whose server does not exist.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let shell = Self { directory: tempfile::tempdir().unwrap() };
         shell.write(
             "replicator.yaml",
@@ -33,16 +33,16 @@ impl Shell {
         shell
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
     }
 
     /// The exit code, stdout and stderr of `replicator ARGUMENTS`, run in the directory.
-    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_replicator"));
         command.args(arguments).current_dir(self.directory.path());
         command.env_remove("REPLICATOR_SOURCE_PASSWORD").env_remove("REPLICATOR_LOG");
@@ -53,7 +53,7 @@ impl Shell {
 }
 
 /// A log as a stopped daemon leaves it, with one frame that is no frame of ours.
-async fn make_log(directory: &Path, payload: &[u8]) -> Wal {
+pub(crate) async fn make_log(directory: &Path, payload: &[u8]) -> Wal {
     let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20)).unwrap();
     wal.create_cursor("local", Lsn::ZERO).await.unwrap();
     appender.put_state(stored::FORMAT.key(), Some(&stored::encode(&LogFormat(LOG_FORMAT)).unwrap()));
@@ -169,7 +169,8 @@ async fn status_of_a_stopped_daemon_shows_its_log_and_exits_1() {
     make_log(&shell.path("log"), b"frame").await.shutdown().await.unwrap();
     let (code, text, stderr) = shell.run(&["status"]);
     assert_eq!((code, stderr.as_str()), (1, "error: no daemon is running on the log in \"./log\"\n"));
-    assert!(text.starts_with("replicator is not running; this is what its log says\n"), "{text}");
+    let begin = "replicator is not running; this is what its log says\nhealth   failed\n         daemon: not_running";
+    assert!(text.starts_with(begin), "{text}");
     let (code, json, _) = shell.run(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(code, 1);
@@ -244,7 +245,7 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
 
     let [status, inspect, backfill, start] = answers;
     assert_eq!(status.0, 0, "{}", status.2);
-    assert!(status.1.contains(" running as process ") && status.1.contains("sink local: disk slow"), "{}", status.1);
+    assert!(status.1.contains(" running as process ") && status.1.contains(": disk slow\n"), "{}", status.1);
     // The frame is none, and the daemon says so; what came before it is shown.
     assert_eq!(inspect.0, 1);
     assert!(

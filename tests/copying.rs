@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::sandbox::{DATABASE, Sandbox};
+use crate::support::status::{all_complete, reads_nothing};
 use crate::support::workload::{Shape, Workload};
 
 both_servers! {
@@ -38,8 +39,7 @@ both_servers! {
         let mut daemon = sandbox.start();
         writing.progressed_by(400).await;
         daemon.wait_until("the snapshot is done", |status| {
-            let tables = status["snapshot"]["tables"].as_array();
-            tables.is_some_and(|tables| tables.len() == Shape::ALL.len() && tables.iter().all(|table| table["state"] == "done"))
+            reads_nothing(status) && all_complete(status) == Some(Shape::ALL.len())
         }).await;
         writing.progressed_by(200).await;
         writing.stop().await;

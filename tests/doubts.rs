@@ -2,7 +2,9 @@
 
 use rusqlite::Connection;
 
+use crate::support::cells::{open_sqlite, sqlite_rows};
 use crate::support::sandbox::Sandbox;
+use crate::support::status::reads_nothing;
 
 both_servers! {
     async fn a_row_that_the_copy_has_lost_is_found_by_its_next_change_and_the_table_is_read_again(kind: Kind) {
@@ -22,7 +24,10 @@ both_servers! {
         let healed = daemon
             .wait_until("the table was read again", |status| {
                 let unmatched = status["tables"][0]["sinks"]["local"]["unmatched"].as_u64();
-                unmatched == Some(1) && doubt(status).is_null() && status["snapshot"]["tables"][0]["state"] == "done"
+                unmatched == Some(1)
+                    && doubt(status).is_null()
+                    && reads_nothing(status)
+                    && status["tables"][0]["sinks"]["local"]["state"] == "complete"
             })
             .await;
         sandbox.caught_up(&mut daemon).await;
@@ -46,12 +51,8 @@ both_servers! {
 
         sandbox.server.exec("UPDATE shop.t SET v = 11 WHERE id = 1").await;
 
-        daemon
-            .wait_until("the table was read again", |status| {
-                let read = status["snapshot"]["tables"].as_array().unwrap();
-                read.iter().any(|entry| entry["table"] == "shop.t" && entry["state"] == "done")
-            })
-            .await;
+        let copied = || sqlite_rows(&open_sqlite(&sandbox.sqlite()), "t", &["id".to_owned()], "1").len();
+        daemon.wait_until("the table was read again", |_| copied() == 3).await;
         sandbox.caught_up(&mut daemon).await;
         daemon.stop();
         assert_eq!(sandbox.assert_mirrored().await.rows, 3);

@@ -15,6 +15,8 @@ mod support; // servers, the daemon, comparing both sides, random writers: no te
 mod addresses; // MariaDB's UUID, INET6 and INET4, which the binlog does not tell from bytes
 mod architecture; // the import rules between the modules of src/
 mod backfill; // tables that are read again on request: the copy equals the source
+mod captured; // which tables are captured, which cannot be, and which names of the configuration are no table
+mod churn; // a table that is created and dropped again and again
 mod cli; // the program as a shell meets it, without a server
 mod clickhouse; // the ClickHouse sink against the engine itself: mirror, history, kills, faults
 mod comparison; // the comparison of both sides sees every difference
@@ -29,9 +31,11 @@ mod held_commits; // a transaction that the stream has and no read sees
 mod kills; // the same after signal 9 at any moment
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod mirror; // the copy equals the source, whatever happens on the way
+mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod source; // where a start is allowed, what the stream gives from there, what `check` finds
+mod status; // status, health and metrics say one thing
 mod stored_format; // what is stored, in committed bytes: records, frames, a whole log, a target
 mod tls; // encryption, certificates and passwords, as each server asks for them
 mod told_types; // what statements say, and only seem to say, of types that the binlog does not tell

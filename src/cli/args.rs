@@ -3,9 +3,13 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use globset::GlobMatcher;
 
+use crate::config;
 use crate::model::TableName;
+use crate::table::State;
 use crate::telemetry::logs::LogFormat;
 
 /// Copies MySQL and MariaDB, as they change, through a durable local log into other stores, exactly once.
@@ -24,7 +28,7 @@ Examples:
   replicator wal inspect --table shop.users --rows
                                          what does the log hold?
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration.
+Exit codes: 0 done, 1 failed, 2 usage or configuration. status: also 3, an operator has to look.
 The source's password comes from REPLICATOR_SOURCE_PASSWORD or source.password_file."
 )]
 pub(super) struct Arguments {
@@ -45,7 +49,8 @@ or repeats a row.
 
 Examples:
   replicator start --config shop.yaml
-  replicator start --once                copy up to now, drain every sink, exit 0
+  replicator start --once                copy up to now, drain every sink, exit 0;
+                                         1 if a table or a sink needs an operator
   replicator start --log-format json --log-level info,replicator::source=debug")]
     Start(StartArgs),
     /// Check source, log and sinks before a start, and say what mends each finding
@@ -58,11 +63,20 @@ Examples:
     Check(CheckArgs),
     /// Show how far the daemon is
     #[command(after_help = "\
-Without a running daemon, shows what its log says and exits 1.
+The verdict and its reasons come first; /health and the metrics say the same. Tables come worst first.
+Without a running daemon, shows what its log says.
+
+Exit codes:
+  0  ok, or degraded: what is wrong is tried again, or passes by itself
+  1  no daemon is running on the log, or it could not be asked
+  2  usage or configuration
+  3  failed: an operator has to look
 
 Examples:
   replicator status
   watch -n1 replicator status
+  replicator status --table 'shop.*' --state unreadable --state stopped
+  replicator status --json | jq '.health.reasons[]'
   replicator status --json | jq '.sinks[].lag_seconds'")]
     Status(StatusArgs),
     /// Read tables again from the source
@@ -162,6 +176,12 @@ pub(super) struct StatusArgs {
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
+    /// Only tables that match this glob over database.table; may be given more than once
+    #[arg(long = "table", value_name = "GLOB", value_parser = table_glob)]
+    pub(super) tables: Vec<GlobMatcher>,
+    /// Only tables in this state, at a sink or at the source; may be given more than once
+    #[arg(long = "state", value_name = "WORD", value_parser = state())]
+    pub(super) states: Vec<State>,
 }
 
 #[derive(Debug, Args)]
@@ -222,6 +242,15 @@ pub(super) struct VerifyArgs {
 pub(super) struct DropCursorArgs {
     /// Name of the sink that the cursor belonged to
     pub(super) name: String,
+}
+
+fn table_glob(text: &str) -> Result<GlobMatcher, String> {
+    Ok(config::table_glob(text)?.compile_matcher())
+}
+
+fn state() -> impl TypedValueParser<Value = State> {
+    let word = |word: String| State::ALL.into_iter().find(|state| state.as_str() == word).ok_or("no such state");
+    PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(word)
 }
 
 /// The first dot parts database and table: a database's name with a dot in it cannot be given here.

@@ -16,6 +16,8 @@ pub(super) enum Exit {
     Failed,
     /// It was asked wrongly.
     Usage,
+    /// It was asked for the state of things, and that is failed.
+    NeedsOperator,
 }
 
 impl Exit {
@@ -24,6 +26,7 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::NeedsOperator => 3,
         })
     }
 
@@ -31,7 +34,13 @@ impl Exit {
         let is_usage = |cause: &(dyn std::error::Error + 'static)| {
             cause.is::<ConfigError>() || cause.is::<Misuse>() || cause.is::<crate::telemetry::logs::BadFilter>()
         };
-        if error.chain().any(is_usage) { Self::Usage } else { Self::Failed }
+        if error.is::<NeedsOperator>() {
+            Self::NeedsOperator
+        } else if error.chain().any(is_usage) {
+            Self::Usage
+        } else {
+            Self::Failed
+        }
     }
 }
 
@@ -44,6 +53,11 @@ pub(super) struct Misuse(pub(super) String);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Said(pub(super) String);
+
+/// The verdict on the daemon is failed; why has been said in full on stdout.
+#[derive(Debug, thiserror::Error)]
+#[error("an operator has to look: the health is failed")]
+pub(super) struct NeedsOperator;
 
 /// Message, causes and hint, each on its line.
 pub(super) fn print(error: &anyhow::Error) {
@@ -83,6 +97,7 @@ mod tests {
         assert_eq!(Exit::of(&anyhow::Error::from(config).context("start")), Exit::Usage);
         assert_eq!(Exit::of(&anyhow::Error::from(Failure::fatal("x"))), Exit::Failed);
         assert_eq!(Exit::of(&anyhow::Error::from(Misuse("x".into()))), Exit::Usage);
+        assert_eq!(Exit::of(&NeedsOperator.into()), Exit::NeedsOperator);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The command line: parse, run, exit code. One file per verb; `anyhow` lives only here.
 //!
 //! Arguments, configuration and logging fail before any runtime starts. Exit codes: 0 done, 1 failed, 2 usage or
-//! configuration.
+//! configuration; `status` also 3, an operator has to look.
 
 mod args;
 mod backfill;

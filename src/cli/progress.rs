@@ -1,4 +1,4 @@
-//! Progress of the snapshot: bars on a terminal, log lines elsewhere.
+//! Progress of the tables that are being read: bars on a terminal, log lines elsewhere.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::output;
 use crate::model::TableName;
-use crate::telemetry::{Live, SnapshotPhase, SnapshotTable};
+use crate::telemetry::{Live, ReadShown};
 
 /// Bars move often enough to be seen moving.
 const BARS_EVERY: Duration = Duration::from_millis(250);
@@ -32,14 +32,14 @@ async fn lines(live: &Live) {
     tick.tick().await;
     loop {
         tick.tick().await;
-        let tables = live.snapshot.tables();
-        let done = tables.iter().filter(|table| table.phase == SnapshotPhase::Done).count();
-        if done == tables.len() {
+        let reads = live.reads();
+        if reads.is_empty() {
             continue;
         }
-        let rows: u64 = tables.iter().map(|table| table.rows).sum();
-        let estimated: u64 = tables.iter().map(|table| table.estimated_rows.max(table.rows)).sum();
-        info!(tables = tables.len(), done, rows, estimated_rows = estimated, "snapshot");
+        let running = reads.iter().filter(|read| read.running).count();
+        let rows: u64 = reads.iter().map(|read| read.rows).sum();
+        let estimated: u64 = reads.iter().map(|read| read.reader.estimated_rows.max(read.rows)).sum();
+        info!(tables = reads.len(), running, rows, estimated_rows = estimated, "tables are being read");
     }
 }
 
@@ -54,27 +54,25 @@ impl Bars {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            for table in live.snapshot.tables() {
-                self.show(&table);
-            }
+            self.show(&live.reads());
         }
     }
 
-    fn show(&mut self, table: &SnapshotTable) {
-        match table.phase {
-            SnapshotPhase::Pending => {}
-            SnapshotPhase::Running => {
-                let bar = self.tables.entry(table.table.clone()).or_insert_with(|| self.bars.add(bar(&table.table)));
-                bar.set_length(table.estimated_rows.max(table.rows));
-                bar.set_position(table.rows);
-                bar.set_message(rate(table));
+    fn show(&mut self, reads: &[ReadShown]) {
+        let running: Vec<&ReadShown> = reads.iter().filter(|read| read.running).collect();
+        self.tables.retain(|table, bar| {
+            let is_running = running.iter().any(|read| read.table == *table);
+            if !is_running {
+                bar.finish_and_clear();
+                self.bars.remove(bar);
             }
-            SnapshotPhase::Done | SnapshotPhase::Failed => {
-                if let Some(bar) = self.tables.remove(&table.table) {
-                    bar.finish_and_clear();
-                    self.bars.remove(&bar);
-                }
-            }
+            is_running
+        });
+        for read in running {
+            let bar = self.tables.entry(read.table.clone()).or_insert_with(|| self.bars.add(bar(&read.table)));
+            bar.set_length(read.reader.estimated_rows.max(read.rows));
+            bar.set_position(read.rows);
+            bar.set_message(rate(read));
         }
     }
 }
@@ -93,8 +91,8 @@ fn bar(table: &TableName) -> ProgressBar {
     ProgressBar::new(0).with_style(style).with_prefix(table.to_string())
 }
 
-fn rate(table: &SnapshotTable) -> String {
-    let rate = table.rows_per_second.map_or(String::new(), |rate| format!("{rate:.0}/s"));
-    let eta = table.eta.map_or(String::new(), |eta| format!(" {} left", output::duration(eta.as_secs_f64())));
+fn rate(read: &ReadShown) -> String {
+    let rate = read.reader.rows_per_second.map_or(String::new(), |rate| format!("{rate:.0}/s"));
+    let eta = read.reader.eta.map_or(String::new(), |eta| format!(" {} left", output::duration(eta.as_secs_f64())));
     rate + &eta
 }

@@ -1,29 +1,34 @@
 //! `replicator status`.
 
 use super::args::StatusArgs;
-use super::failure::Said;
+use super::failure::{NeedsOperator, Said};
 use super::output::Output;
 use super::{log_access, status_text};
 use crate::config::Plan;
 use crate::control::Request;
 use crate::inspect;
-use crate::telemetry::Status;
+use crate::telemetry::{Status, TableSelection};
 
 pub(super) fn run(plan: &Plan, arguments: &StatusArgs) -> anyhow::Result<()> {
-    let status: Status = match log_access::daemon(&plan.wal.path)? {
+    let mut status: Status = match log_access::daemon(&plan.wal.path)? {
         Some(client) => client.ask_one(&Request::Status)?,
         None => inspect::stopped_status(&log_access::open_stopped(&plan.wal.path)?, plan)?,
     };
+    let selection = TableSelection { names: arguments.tables.clone(), states: arguments.states.clone() };
     let mut output = Output::new();
     if arguments.json {
+        selection.apply(&mut status);
         output.document(&status)?;
     } else {
-        for line in status_text::render(&status) {
+        for line in status_text::render(&mut status, &selection) {
             output.line(&line)?;
         }
     }
-    if status.running {
-        return Ok(());
+    if !status.running {
+        return Err(Said(format!("no daemon is running on the log in \"{}\"", plan.wal.path.display())).into());
     }
-    Err(Said(format!("no daemon is running on the log in \"{}\"", plan.wal.path.display())).into())
+    if status.health.is_failed() {
+        return Err(NeedsOperator.into());
+    }
+    Ok(())
 }

@@ -5,12 +5,13 @@
 //! | `format` | [`LogFormat`] | 1 | `codec` |
 //! | `source/position` | `StoredPosition`: everything before it is in the log | 1 | `ingest` |
 //! | `source/lsn` | `SourceLsn`: the last LSN before that position | 1 | `ingest` |
-//! | `table/<database>\0<table>` | `TableRecord`: what is known of a table at the end of the log | 1 | `ingest` |
+//! | `table/<database>\0<table>` | `TableRecord`: the life of a table at the end of the log | 1 | `table` |
+//! | inside a `TableRecord` | `Ranges`: which ranges of a read are placed | 1 | `source` |
+//! | `definition/<database>\0<table>` | `DefinitionRecord`: a table's schema, and what statements since did to it | 1 | `ingest` |
+//! | `asked/<database>\0<table>` | `AskedBeside`: a read that was asked for beside the groups, while the log was full | 1 | `ingest` |
 //! | `types/<database>\0<table>` | `Typed`: what statements since its schema said of its types | 1 | `ingest` |
 //! | `count/<database>\0<table>` | `Counts`: row changes read, appended, filtered, left out | 1 | `ingest` |
-//! | `reread/<database>\0<table>` | `Reread`: a table to be read again whose read has not begun | 1 | `ingest` |
 //! | `schema/<id>` (big-endian `u32`) | [`SchemaRecord`](super::catalog::SchemaRecord) | 1 | `ingest` |
-//! | `snapshot/<database>\0<table>` | `TableProgress`: how far a table's read is | 1 | `source` |
 //! | `rows/<sink>\0<database>\0<table>` | `TableAtSink`: what became of a table's rows at a sink | 1 | `deliver` |
 //! | `start/<sink>` | `CursorStart`: where the sink's cursor was created | 1 | `deliver` |
 //! | `round/<sink>` | `RoundBounds`: bounds of the round that may be under way | 1 | `deliver` |
@@ -62,12 +63,13 @@ entries! {
     FORMAT: "format", "the log's format", "LogFormat", 1, "codec";
     SOURCE_POSITION: "source/position", "the source position", "StoredPosition", 1, "ingest";
     SOURCE_LSN: "source/lsn", "the source's last LSN", "SourceLsn", 1, "ingest";
-    TABLE: "table/", "a table record", "TableRecord", 1, "ingest";
+    TABLE: "table/", "a table record", "TableRecord", 1, "table";
+    RANGES: "ranges", "the ranges of a table's read", "Ranges", 1, "source";
+    DEFINITION: "definition/", "the definition of a table", "DefinitionRecord", 1, "ingest";
+    ASKED: "asked/", "a read that was asked for", "AskedBeside", 1, "ingest";
     TYPES: "types/", "the stated types of a table", "Typed", 1, "ingest";
     COUNT: "count/", "a row counter", "Counts", 1, "ingest";
-    REREAD: "reread/", "a re-read", "Reread", 1, "ingest";
     SCHEMA: "schema/", "a schema", "SchemaRecord", 1, "ingest";
-    SNAPSHOT: "snapshot/", "the progress of a table's read", "TableProgress", 1, "source";
     SINK_ROWS: "rows/", "what became of a table at a sink", "TableAtSink", 1, "deliver";
     SINK_START: "start/", "a cursor's start", "CursorStart", 1, "deliver";
     SINK_ROUND: "round/", "the bounds of a round", "RoundBounds", 1, "deliver";

@@ -89,8 +89,9 @@ fn read_wal(section: Section<'_>) -> WalPlan {
 fn read_http(section: Section<'_>) -> HttpPlan {
     let key = section.key("listen");
     let listen = if key.is_null() { None } else { read_listen(&key) };
+    let table_metrics = section.key("table_metrics").boolean().unwrap_or(true);
     section.finish();
-    HttpPlan { listen }
+    HttpPlan { listen, table_metrics }
 }
 
 fn read_listen(key: &Node<'_>) -> Option<std::net::SocketAddr> {

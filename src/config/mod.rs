@@ -29,4 +29,4 @@ pub use problem::{ConfigError, Problem};
 pub use secret::Secret;
 pub use source::PASSWORD_VARIABLE;
 pub use tls::{read_authorities, tls_error, tls_hint, tls_may_recover};
-pub use units::{is_loopback, show_size};
+pub use units::{is_loopback, show_size, table_glob};

@@ -78,12 +78,27 @@ pub enum SpecificStart {
 pub struct TableFilter {
     include: GlobSet,
     exclude: GlobSet,
+    /// In the order of the configuration.
+    literals: Vec<TableName>,
 }
 
 impl TableFilter {
     /// From compiled globs.
     pub fn new(include: GlobSet, exclude: GlobSet) -> Self {
-        Self { include, exclude }
+        Self { include, exclude, literals: Vec::new() }
+    }
+
+    /// With the entries of `include` that hold no glob, each of which names one table.
+    #[must_use]
+    pub fn naming(mut self, literals: Vec<TableName>) -> Self {
+        self.literals = literals;
+        self
+    }
+
+    /// The tables that `include` names without a glob and `exclude` does not match. A name with more than one dot is divided at the
+    /// first.
+    pub fn literals(&self) -> impl Iterator<Item = &TableName> {
+        self.literals.iter().filter(|table| !self.exclude.is_match(table.to_string()))
     }
 
     /// Whether the table is captured.
@@ -270,4 +285,6 @@ impl SinkPlan {
 pub struct HttpPlan {
     /// Where `/metrics` and `/health` are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Whether the metrics say each table's numbers, or only those of all tables together.
+    pub table_metrics: bool,
 }

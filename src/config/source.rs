@@ -11,6 +11,7 @@ use super::tls;
 use super::tree::{Node, Section};
 use super::units::{self, SourceUrl};
 use super::{Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter};
+use crate::model::TableName;
 
 /// Environment variable that holds the source's password.
 pub const PASSWORD_VARIABLE: &str = "REPLICATOR_SOURCE_PASSWORD";
@@ -145,31 +146,39 @@ fn read_specific(node: Node<'_>) -> Option<SpecificStart> {
 }
 
 fn read_filter(include: &Node<'_>, exclude: &Node<'_>) -> Option<TableFilter> {
-    let include_set = read_globs(include);
-    let exclude_set = read_globs(exclude);
-    if include_set.as_ref().is_some_and(GlobSet::is_empty) && !include.is_absent() {
+    let included = read_globs(include);
+    let excluded = read_globs(exclude);
+    if included.as_ref().is_some_and(|(set, _)| set.is_empty()) && !include.is_absent() {
         include.problem("must name at least one table, such as [\"shop.*\"]");
     }
-    Some(TableFilter::new(include_set?, exclude_set?))
+    let (include_set, literals) = included?;
+    let (exclude_set, _) = excluded?;
+    Some(TableFilter::new(include_set, exclude_set).naming(literals))
 }
 
-fn read_globs(list: &Node<'_>) -> Option<GlobSet> {
+/// The compiled list, and the tables that it names without a glob.
+fn read_globs(list: &Node<'_>) -> Option<(GlobSet, Vec<TableName>)> {
     let mut builder = GlobSetBuilder::new();
+    let mut literals = Vec::new();
     let mut all_right = true;
     for item in list.list()? {
-        match item.text().map(units::table_glob) {
-            Some(Ok(glob)) => {
+        let Some(text) = item.text() else {
+            all_right = false;
+            continue;
+        };
+        match units::table_glob(text) {
+            Ok(glob) => {
                 builder.add(glob);
+                literals.extend(units::literal_table(text));
             }
-            Some(Err(message)) => {
+            Err(message) => {
                 item.problem(message);
                 all_right = false;
             }
-            None => all_right = false,
         }
     }
     let set = builder.build().map_err(|error| list.problem(format!("cannot be compiled: {error}"))).ok();
-    set.filter(|_| all_right)
+    set.filter(|_| all_right).map(|set| (set, literals))
 }
 
 fn read_snapshot(section: Section<'_>) -> SnapshotPlan {

@@ -37,7 +37,7 @@ fn what_is_left_out_has_its_documented_default() {
     assert_eq!(plan.source.tls, TlsPlan { mode: TlsMode::VerifyIdentity, ca_file: None });
     assert!(plan.source.password.is_empty());
     assert_eq!(plan.wal, WalPlan { path: "./replicator-wal".into(), max_size: 20 << 30 });
-    assert_eq!(plan.http, HttpPlan { listen: Some("127.0.0.1:9180".parse().unwrap()) });
+    assert_eq!(plan.http, HttpPlan { listen: Some("127.0.0.1:9180".parse().unwrap()), table_metrics: true });
     let [sink] = &plan.sinks[..] else { panic!("one sink") };
     assert_eq!((sink.name.as_str(), sink.table_name.as_str()), ("local", "{table}"));
     assert!(sink.rules.is_empty());
@@ -498,4 +498,16 @@ zz: 1
         }
     }
     assert!(keys > 60, "only {keys} keys were found");
+}
+
+#[test]
+fn entries_without_a_glob_are_kept_as_the_tables_that_they_name() {
+    let plan = plan(
+        "{ source: { url: 'mysql://u@h', server_id: 1, include: ['shop.*', shop.a, 'shop.b?', crm.a.b, shop.c], exclude: ['shop.c'] }, \
+         sinks: [] }",
+    );
+
+    let literals: Vec<_> = plan.source.filter.literals().cloned().collect();
+
+    assert_eq!(literals, [TableName::new("shop", "a"), TableName::new("crm", "a.b")]);
 }

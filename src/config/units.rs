@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use globset::{Glob, GlobBuilder};
 
 use super::tree::Node;
+use crate::model::TableName;
 
 /// A size: `20GiB`, `500MB`, or a plain number of bytes.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -55,11 +56,23 @@ pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
 }
 
 /// A glob over `database.table`.
-pub(super) fn table_glob(text: &str) -> Result<Glob, String> {
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn table_glob(text: &str) -> Result<Glob, String> {
     if !text.contains('.') {
         return Err(format!("\"{text}\" has no dot and matches no table; write database.table, such as \"{text}.*\""));
     }
     GlobBuilder::new(text).build().map_err(|error| format!("\"{text}\" is not a glob: {}", error.kind()))
+}
+
+/// The table that an entry of `include` names, if it holds no glob. Of several dots the first divides it: few databases have one in
+/// their names.
+pub(super) fn literal_table(text: &str) -> Option<TableName> {
+    if text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+        return None;
+    }
+    text.split_once('.').map(|(database, table)| TableName::new(database, table))
 }
 
 /// `mysql://user@host:port`, taken apart.

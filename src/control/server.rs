@@ -21,7 +21,7 @@ use super::socket::{SOCKET_FILE, SocketPath};
 use crate::codec::stored;
 use crate::error::Failure;
 use crate::inspect;
-use crate::telemetry::Reporter;
+use crate::telemetry::{Reporter, SinkPhase, SinkStatus};
 
 /// Items of an answer that wait for a slow reader.
 const QUEUE: usize = 64;
@@ -161,7 +161,8 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
 
 /// The cursors of the daemon's own sinks stay: it holds the log for them.
 async fn drop_cursor(daemon: &Daemon, name: &str) -> Result<(), Failure> {
-    if daemon.reporter.status().sinks.iter().any(|sink| sink.name == name) {
+    let is_running = |sink: &SinkStatus| sink.name == name && sink.state != SinkPhase::Unconfigured;
+    if daemon.reporter.status().sinks.iter().any(is_running) {
         return Err(Failure::fatal(format!("sink \"{name}\" is running: its cursor is in use"))
             .hint("take the sink out of the configuration and restart the daemon first"));
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::oneshot;
 use wal::{Lsn, Reader};
 
 use super::tables::tables_at;
@@ -24,6 +25,20 @@ pub struct Doubt {
     pub table: TableName,
     /// The numbers that do not agree.
     pub why: String,
+}
+
+/// What a sink wishes of the source.
+#[derive(Debug)]
+pub enum Wish {
+    /// That a table is read again for it.
+    Doubt(Doubt),
+    /// That what was trimmed from the log before it was there is read for it.
+    NewSink {
+        /// The sink.
+        sink: String,
+        /// Told once the log holds that wish.
+        stored: oneshot::Sender<()>,
+    },
 }
 
 /// The tables that are in doubt at a sink and that nothing in the log replaces, with the reason; by the names that they

@@ -30,7 +30,7 @@ mod take;
 mod tally;
 mod walk;
 
-pub use doubt::{Doubt, doubts};
+pub use doubt::{Doubt, Wish, doubts};
 pub use followed::followed;
 pub use new_sink::state_of_new_sink;
 pub use open::{CursorStart, RoundBounds};

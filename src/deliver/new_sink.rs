@@ -8,16 +8,22 @@
 //! log. It is less than what the sink is about to do with it, and only for a log that was trimmed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tracing::{info, warn};
 use wal::{Lsn, Reader};
 
+use super::doubt::Wish;
 use super::open::CursorStart;
-use super::tables::TableAtSink;
+use super::run::{Delivery, unwritable};
+use super::tables::{Reading, TableAtSink, Tables};
 use super::walk::walk;
 use crate::codec::catalog::Catalog;
 use crate::codec::stored::{SINK_ROWS, SINK_START, encode, without_sink};
 use crate::error::Failure;
 use crate::model::{SchemaId, SinkRows, TableName};
+use crate::table::{self, Complete, Read};
 
 /// State changes for a sink whose cursor is about to be created after `log.0`, all for one commit. `log` is from where to
 /// where the log reaches, and `appended` what was ever appended of each table, up to there.
@@ -31,7 +37,7 @@ pub fn state_of_new_sink(
     appended: impl IntoIterator<Item = (TableName, u64)>,
 ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
     let mut state = without_sink(reader, sink)?;
-    state.push((SINK_START.of_sink(sink), Some(encode(&CursorStart(log.0))?)));
+    state.push((SINK_START.of_sink(sink), Some(encode(&CursorStart { at: log.0, is_new: true })?)));
     if log.0 > Lsn::ZERO {
         let held = held(reader, log)?;
         for (table, appended) in appended {
@@ -44,6 +50,68 @@ pub fn state_of_new_sink(
         }
     }
     Ok(state)
+}
+
+/// Pause before a wish is said again that the source has lost with its stream.
+const SAY_AGAIN: Duration = Duration::from_millis(200);
+
+impl Delivery {
+    /// The target of a new sink was looked at. If it knows nothing, what the log had before the sink was there is read for it; if it knows
+    /// the log from before, it has what the log had up to where it is.
+    pub(super) async fn first_opened(
+        &mut self,
+        reader: &Reader,
+        (start, is_fresh, at): (CursorStart, bool, Lsn),
+        tables: &mut Tables,
+    ) -> Result<(), Failure> {
+        let known = CursorStart { is_new: false, ..start };
+        let looked = (SINK_START.of_sink(&self.name), Some(encode(&known)?));
+        if is_fresh && start.at > Lsn::ZERO {
+            info!(sink = %self.name, "a new sink on a log that was trimmed: every table is read for it");
+            self.wish_for_tables(looked);
+            return Ok(());
+        }
+        let mut changed = Vec::new();
+        if !is_fresh {
+            for (table, record) in table::records(reader)? {
+                let whole_since = match record.complete {
+                    Some(Complete::Whole(since)) if since <= at => Some(since),
+                    _ => None,
+                };
+                let is_read = |read: &&Read| read.has_begun() && read.is_whole() && read.audience.includes(&self.name);
+                let reading = record.read.as_ref().filter(is_read).map(|_| Reading::Whole);
+                let entry = tables.entry(&table);
+                (entry.whole_since, entry.reading) = (whole_since, reading);
+                changed.push(table);
+            }
+        }
+        let mut state = tables.state(&changed)?;
+        state.push(looked);
+        self.wal.put_state(state).await.map_err(unwritable)
+    }
+
+    /// Says, until the source has taken it, that the sink needs every table. It is served meanwhile.
+    fn wish_for_tables(&mut self, looked: (Vec<u8>, Option<Vec<u8>>)) {
+        let (wishes, wal, sink) = (self.wishes.clone(), self.wal.clone(), self.name.clone());
+        let looking = self.looking.take();
+        tokio::spawn(async move {
+            loop {
+                let (stored, is_stored) = oneshot::channel();
+                if wishes.send(Wish::NewSink { sink: sink.clone(), stored }).is_err() {
+                    return;
+                }
+                if is_stored.await.is_ok() {
+                    break;
+                }
+                tokio::time::sleep(SAY_AGAIN).await;
+            }
+            if let Err(error) = wal.put_state(vec![looked]).await {
+                // The sink says it once more at the next start.
+                warn!(%sink, %error, "the log does not take that a new sink was looked at");
+            }
+            drop(looking);
+        });
+    }
 }
 
 /// Rows in the log, by table.

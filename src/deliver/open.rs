@@ -40,7 +40,13 @@ impl Delivery {
         let target = self.sink.open(self.wal.id()).await?;
         let mut tables = Tables::load(&reader, &self.name)?;
         let mut catalog = Catalog::new(reader.clone());
-        let at = self.resume_at(&reader, target, &mut tables, &mut catalog).await?;
+        let start = self.start_of_cursor(&reader)?;
+        let is_fresh = target == TargetState::Fresh;
+        let at = self.resume_at(&reader, (target, start), &mut tables, &mut catalog).await?;
+        if start.is_new {
+            self.first_opened(&reader, (start, is_fresh, at), &mut tables).await?;
+        }
+        self.looking = None;
         let limits = self.sink.limits();
         let mut round = Round::new(limits);
         if self.sink.hand_over() == HandOver::RecordedBatches {
@@ -56,7 +62,7 @@ impl Delivery {
     async fn resume_at(
         &mut self,
         reader: &Reader,
-        target: TargetState,
+        (target, start): (TargetState, CursorStart),
         tables: &mut Tables,
         catalog: &mut Catalog,
     ) -> Result<Lsn, Failure> {
@@ -67,13 +73,13 @@ impl Delivery {
             .find(|cursor| cursor.name == self.name)
             .ok_or_else(|| Failure::fatal(format!("the log has no cursor for sink '{}'", self.name)))?;
         let positions = *self.wal.positions().borrow();
-        let start = get(reader, &SINK_START.of_sink(&self.name))?.map_or(Lsn::ZERO, |CursorStart(start)| start);
         let view = LogView {
             id: self.wal.id(),
             first: positions.first,
             durable: positions.durable,
             cursor: cursor.lsn,
-            start,
+            start: start.at,
+            is_new: start.is_new,
         };
         let at = resume(&self.name, target, view)?;
         self.acknowledged = at.max(cursor.lsn);
@@ -86,6 +92,11 @@ impl Delivery {
             warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is older than the log's cursor, what it lacks is applied again");
         }
         Ok(at)
+    }
+
+    fn start_of_cursor(&self, reader: &Reader) -> Result<CursorStart, Failure> {
+        let start = get(reader, &SINK_START.of_sink(&self.name))?;
+        Ok(start.unwrap_or(CursorStart { at: Lsn::ZERO, is_new: false }))
     }
 
     /// Where the round begins (the LSN before its first) and ends that may have been sent before a crash.
@@ -101,9 +112,14 @@ impl Delivery {
     }
 }
 
-/// The LSN at which a sink's cursor was created.
+/// How a sink's cursor began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CursorStart(pub Lsn);
+pub struct CursorStart {
+    /// The LSN at which it was created.
+    pub at: Lsn,
+    /// Its target was not looked at yet: what was trimmed from the log before may have to be read for it.
+    pub is_new: bool,
+}
 
 impl Record for CursorStart {
     const ENTRY: &'static Entry = &SINK_START;
@@ -129,7 +145,8 @@ mod tests {
 
     #[test]
     fn where_a_cursor_was_created_is_stored_as_committed() {
-        fixture::check(&[("first", CursorStart(Lsn::ZERO)), ("later", CursorStart(Lsn::new(70_000)))]);
+        let start = |lsn, is_new| CursorStart { at: Lsn::new(lsn), is_new };
+        fixture::check(&[("first", start(0, false)), ("later", start(70_000, false)), ("new", start(70_000, true))]);
     }
 
     #[test]

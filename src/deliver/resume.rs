@@ -22,6 +22,8 @@ pub(super) struct LogView {
     pub(super) cursor: Lsn,
     /// Where the cursor was when it was created: nothing has been applied while it is still there.
     pub(super) start: Lsn,
+    /// The cursor was created just now, for a target that may know the log from before.
+    pub(super) is_new: bool,
 }
 
 /// The last LSN the sink has applied: it goes on behind it.
@@ -51,6 +53,13 @@ pub(super) fn resume(sink: &str, target: TargetState, log: LogView) -> Result<Ls
         ))
         .hint("restore the newer log, or start with a new log and a new target"));
     }
+    if applied.next() < log.first && log.is_new {
+        return Err(Failure::fatal(format!(
+            "the target of sink '{sink}' has applied lsn {applied}, and what follows it was trimmed from the log while the sink had no cursor: the log begins at {}",
+            log.first
+        ))
+        .hint("give the sink an empty target: then every table is read again for it"));
+    }
     if applied.next() < log.first {
         return Err(Failure::fatal(format!(
             "the target of sink '{sink}' has applied lsn {applied}, but the log begins at {}: the target was restored from an older copy",
@@ -74,6 +83,7 @@ mod tests {
             durable: Lsn::new(durable),
             cursor: Lsn::new(cursor),
             start,
+            is_new: false,
         }
     }
 
@@ -91,6 +101,10 @@ mod tests {
         assert_eq!(resume("s", at(5), log(3, 12, 7)).unwrap(), Lsn::new(5));
         let error = resume("s", at(1), log(3, 12, 7)).unwrap_err();
         assert!(error.message.contains("restored from an older copy"), "{error}");
+        let again = LogView { start: Lsn::new(2), is_new: true, ..log(3, 12, 2) };
+        assert_eq!(resume("s", at(5), again).unwrap(), Lsn::new(5));
+        let error = resume("s", at(1), again).unwrap_err();
+        assert!(error.message.contains("while the sink had no cursor"), "{error}");
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wal::{Block, Lsn, Wal};
 
-use super::doubt::Doubt;
+use super::doubt::Wish;
 use super::open::Open;
 use super::pending::{AFTER_THE_END, first_undecided_of_group};
 use super::settle::Sent;
@@ -26,6 +26,9 @@ const READ_BYTES: usize = 2 << 20;
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long it waits for a target that does not answer. The whole daemon has ten seconds.
 const CUT_OFF: Duration = Duration::from_secs(7);
+
+/// How often a sink with nothing to write is asked whether its target is still there.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// Until when a sink is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +50,10 @@ pub struct Wiring {
     pub shutdown: CancellationToken,
     /// Becomes [`Goal::Reach`] once the source has ended.
     pub goal: watch::Receiver<Goal>,
-    /// Takes tables that may differ from their source, each once in a run.
-    pub doubts: mpsc::UnboundedSender<Doubt>,
+    /// Takes what the sink wishes of the source: each table that may differ from it once in a run.
+    pub wishes: mpsc::UnboundedSender<Wish>,
+    /// Dropped once the sink has said what it wishes from the start.
+    pub looking: Option<oneshot::Sender<()>>,
 }
 
 /// One sink and what serving it needs.
@@ -59,7 +64,8 @@ pub struct Delivery {
     pub(super) live: Arc<SinkLive>,
     pub(super) shutdown: CancellationToken,
     pub(super) goal: watch::Receiver<Goal>,
-    pub(super) doubts: mpsc::UnboundedSender<Doubt>,
+    pub(super) wishes: mpsc::UnboundedSender<Wish>,
+    pub(super) looking: Option<oneshot::Sender<()>>,
     /// Tables whose doubt this run has reported, or found in the log at its start.
     pub(super) doubted: HashSet<TableName>,
     /// The round that was sent and has not settled.
@@ -85,7 +91,7 @@ enum Served {
 impl Delivery {
     /// A loop for `sink`.
     pub fn new(sink: Box<dyn Sink>, wiring: Wiring) -> Self {
-        let Wiring { wal, live, shutdown, goal, doubts } = wiring;
+        let Wiring { wal, live, shutdown, goal, wishes, looking } = wiring;
         Self {
             name: live.name.clone(),
             sink,
@@ -93,7 +99,8 @@ impl Delivery {
             live,
             shutdown,
             goal,
-            doubts,
+            wishes,
+            looking,
             doubted: HashSet::new(),
             sent: None,
             round_start: Lsn::ZERO,
@@ -132,7 +139,7 @@ impl Delivery {
                 Err(failure) => failure,
             };
             self.sink.rollback().await;
-            self.live.failed();
+            self.live.failed(failure.class);
             if failure.class != ErrorClass::Retry {
                 error!(sink = %self.name, error = %failure.chain(), "sink stopped");
                 self.live.phase(SinkPhase::Failed, Some(failure.chain()));
@@ -158,6 +165,7 @@ impl Delivery {
 
         let mut durable = self.wal.positions();
         let mut stopping: Option<tokio::time::Instant> = None;
+        let mut probe_at = tokio::time::Instant::now() + PROBE;
         loop {
             // Marked as seen before the read, so that what becomes durable during it wakes the wait below.
             durable.borrow_and_update();
@@ -173,8 +181,13 @@ impl Delivery {
             if drained || self.is_ending(open.at) {
                 self.settle(&mut open).await?;
             }
-            if std::mem::take(&mut self.progressed) {
+            let has_progressed = std::mem::take(&mut self.progressed);
+            if has_progressed {
                 backoff.reset();
+            }
+            // Opening a target may succeed where writing to it does not.
+            if has_progressed || (drained && open.round.end().is_none() && self.sent.is_none()) {
+                self.live.recovered();
             }
             if self.has_reached(open.at) && open.round.end().is_none() && self.sent.is_none() {
                 return self.ended(&open);
@@ -186,6 +199,10 @@ impl Delivery {
                 }
             }
             if drained {
+                if lingers.is_none() && tokio::time::Instant::now() >= probe_at {
+                    self.sink.probe().await?;
+                    probe_at = tokio::time::Instant::now() + PROBE;
+                }
                 tokio::select! {
                     changed = durable.changed() => {
                         // The log's writer is gone only after a shutdown or a poisoned log.
@@ -198,6 +215,7 @@ impl Delivery {
                     }
                     () = self.shutdown.cancelled(), if stopping.is_none() => {}
                     () = sleep_until(lingers) => {}
+                    () = tokio::time::sleep_until(probe_at), if lingers.is_none() => {}
                 }
             }
         }
@@ -242,8 +260,10 @@ impl Delivery {
 
     fn show_opened(&mut self, open: &Open) {
         self.live.applied(open.at, None);
-        self.live.phase(SinkPhase::Running, None);
-        self.live.load_tables(open.tables.iter().map(|(table, at)| (table.clone(), at.rows, at.doubt.clone())));
+        if self.live.state().0 != SinkPhase::Retrying {
+            self.live.phase(SinkPhase::Running, None);
+        }
+        self.live.load_tables(open.tables.iter().map(|(table, at)| (table.clone(), at.shown())));
         let in_doubt = open.tables.iter().filter(|(_, at)| at.doubt.is_some());
         self.doubted.extend(in_doubt.map(|(table, _)| table.clone()));
         self.show_stopped();

@@ -3,7 +3,7 @@
 use tracing::warn;
 use wal::Lsn;
 
-use super::doubt::Doubt;
+use super::doubt::{Doubt, Wish};
 use super::open::Open;
 use super::run::{Delivery, unwritable};
 use super::tables::Changed;
@@ -59,7 +59,7 @@ impl Delivery {
             self.acknowledged = end;
             for table in &tables {
                 if let Some(at) = open.tables.get(table) {
-                    self.live.table(table, at.rows, at.doubt.as_deref());
+                    self.live.table(table, at.shown());
                 }
             }
             for (table, why) in doubts {
@@ -83,6 +83,6 @@ impl Delivery {
         }
         warn!(%sink, %table, why, "a table is in doubt, it is to be read again with replace");
         // The receiver ends with the daemon; the doubt is in the log for the next start.
-        drop(self.doubts.send(doubt));
+        drop(self.wishes.send(Wish::Doubt(doubt)));
     }
 }

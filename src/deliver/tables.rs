@@ -20,6 +20,7 @@ use crate::codec::stored::{self, Entry, Record, SINK_ROWS, encode};
 use crate::error::Failure;
 use crate::model::{RowCounts, SinkRows, TableName};
 use crate::sink::StoppedTable;
+use crate::telemetry::SinkTableLive;
 
 /// A read of a table that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,16 @@ impl TableAtSink {
     /// Whether the sink has every row that the source has, as far as the log says.
     fn is_complete(&self) -> bool {
         self.whole_since.is_some() && self.reading.is_none()
+    }
+
+    /// As the status has it.
+    pub fn shown(&self) -> SinkTableLive {
+        SinkTableLive {
+            rows: self.rows,
+            doubt: self.doubt.clone(),
+            whole_since: self.whole_since,
+            is_reading: self.reading.is_some(),
+        }
     }
 
     /// Rows of it did not reach the target.
@@ -184,7 +195,10 @@ impl Tables {
                 vec![table]
             }
             TableEvent::Created { table, lsn } => {
-                self.entry(&table).whole_since = Some(lsn);
+                let at = self.entry(&table);
+                at.whole_since = Some(lsn);
+                // A read of it that was under way has ended with what was there before.
+                at.reading = None;
                 vec![table]
             }
             TableEvent::Replaced { table } => {

@@ -19,6 +19,8 @@ pub(super) const FRAME_BYTES: usize = 110 << 10;
 pub(super) struct Frames {
     /// Row bytes after which a frame is closed.
     frame_bytes: usize,
+    /// Whom the rows of the group are for.
+    audience: Audience,
     sections: Vec<Section>,
     bodies: Vec<u8>,
     held: Option<FrameHeader>,
@@ -43,6 +45,7 @@ impl Frames {
     pub(super) fn new(frame_bytes: usize) -> Self {
         Self {
             frame_bytes,
+            audience: Audience::All,
             sections: Vec::new(),
             bodies: Vec::new(),
             held: None,
@@ -60,6 +63,11 @@ impl Frames {
     /// Whether frames have left for the log.
     pub(super) fn has_left(&self) -> bool {
         self.left > 0
+    }
+
+    /// Rows of the group are for these sinks: it has none of the stream.
+    pub(super) fn set_audience(&mut self, audience: &Audience) {
+        self.audience.clone_from(audience);
     }
 
     /// Adds rows of one table.
@@ -103,7 +111,7 @@ impl Frames {
             None if self.sections.is_empty() => return Ok(false),
             None => FrameHeader::Rows(RowsHeader {
                 origin: origin.clone(),
-                audience: Audience::All,
+                audience: self.audience.clone(),
                 sections: std::mem::take(&mut self.sections),
             }),
         };
@@ -173,6 +181,7 @@ impl Frames {
         self.forget_bodies();
         self.held = None;
         self.left = 0;
+        self.audience = Audience::All;
         self.encoded.clear();
     }
 

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use crate::codec::frame::TableChange;
+
 use super::frames::{Frames, FramesMark};
 use super::ledger::Changes;
 use super::pending::{FateChange, Pending};
-use super::state::{Counts, Reread};
+use super::state::Counts;
 use super::tables::Definition;
 
 /// Changed keys that a group notes at most, 16 bytes each. Beyond, the windows of its tables are discarded when it commits.
@@ -30,7 +32,6 @@ pub(super) struct OpenGroup {
     keys: Vec<(usize, u128)>,
     /// Tables whose windows the group discards.
     discards: Vec<usize>,
-    pub(super) rereads: Vec<Reread>,
     /// Schema ids that the group uses before they are known.
     pub(super) pending: Vec<Pending>,
     /// What its statements do to ids of earlier groups that are pending.
@@ -39,8 +40,10 @@ pub(super) struct OpenGroup {
     pub(super) decided: Vec<(Vec<u8>, Vec<u8>)>,
     /// The last frame of the rows that `decided` is about.
     pub(super) decided_rows: wal::Lsn,
-    /// The re-reads of a group that has such records, as it stores them.
-    pub(super) reread_records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The doubts of a group that has such records, as they are stored beside it.
+    pub(super) asked_beside: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Changes of tables that it logs.
+    pub(super) changed: Vec<TableChange>,
     savepoints: Vec<(String, Mark)>,
     /// Tables whose rows were taken back to a savepoint.
     cut_back: Vec<usize>,
@@ -65,12 +68,12 @@ impl OpenGroup {
             counts: FxHashMap::default(),
             keys: Vec::new(),
             discards: Vec::new(),
-            rereads: Vec::new(),
             pending: Vec::new(),
             fates: Vec::new(),
             decided: Vec::new(),
             decided_rows: wal::Lsn::ZERO,
-            reread_records: Vec::new(),
+            asked_beside: Vec::new(),
+            changed: Vec::new(),
             savepoints: Vec::new(),
             cut_back: Vec::new(),
             dropped: false,
@@ -84,7 +87,6 @@ impl OpenGroup {
             && self.definitions.is_empty()
             && self.counts.is_empty()
             && self.discards.is_empty()
-            && self.rereads.is_empty()
             && self.fates.is_empty()
             && !self.dropped
     }
@@ -98,12 +100,12 @@ impl OpenGroup {
         self.keys.clear();
         self.keys.shrink_to(1024);
         self.discards.clear();
-        self.rereads.clear();
         self.pending.clear();
         self.fates.clear();
         self.decided.clear();
         self.decided_rows = wal::Lsn::ZERO;
-        self.reread_records.clear();
+        self.asked_beside.clear();
+        self.changed.clear();
         self.savepoints.clear();
         self.cut_back.clear();
         self.dropped = false;

@@ -11,6 +11,7 @@
 //! - [`core`]: what an event, a request or an answer does. Pure.
 //! - `group`: everything that the open group does; `frames`: its frames.
 //! - [`ledger`]: the appended end of the log and the position that belongs to it; the only way to write either.
+//! - `life` in the core: what happens to tables, as [`crate::table`] decides.
 //! - `tables`: what is known of each table at the end of the last group.
 //! - `pending`: schema ids and questions that wait for an answer.
 //! - `older_rows`: what existing rows hold under a new schema.
@@ -38,4 +39,4 @@ mod windows;
 
 pub use pending::AskId;
 pub use run::{Ingest, Until, Wiring};
-pub use state::{Counts, Reread, asked, counts, known_tables, rereads, stored_position};
+pub use state::{Counts, asked_beside, counts, forget_beside, stored_position};

@@ -124,8 +124,8 @@ pub(super) struct Decided {
     pub(super) rows: Lsn,
     /// Keys and values.
     pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Re-reads that are stored with them if the group that asks for them is not durable.
-    pub(super) rereads: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Doubts that are stored with them if the group that has the doubts is not durable.
+    pub(super) asked: Vec<(Vec<u8>, Vec<u8>)>,
     /// What is known of the types of a table once a type of the decision is believed: that must not be missing where the decision is
     /// durable. It is stored with it while it is the last that is known.
     pub(super) types: Option<(usize, Typed)>,

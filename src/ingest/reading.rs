@@ -97,7 +97,7 @@ impl<'a> Session<'a> {
                             () = tokio::time::sleep(LOOK_AGAIN), if looks_again => continue,
                             failure = self.current.verdict() => return Err(failure),
                             () = self.ctx.shutdown.cancelled() => return Ok(Ended::Stopped),
-                            () = Ingest::snapshot_changed(&mut self.ctx.until) => continue,
+                            () = Ingest::asked(&mut self.ctx.until) => continue,
                         }
                     } else {
                         let looks_again = self.ctx.core.has_to_look();
@@ -183,7 +183,7 @@ impl<'a> Session<'a> {
         let idle = !self.ctx.core.has_chunks()
             && self.exact.is_none()
             && !self.ctx.core.waits_for_answers()
-            && self.ctx.snapshot_is_done();
+            && self.ctx.reads_are_done();
         if let Some(target) = self.target.as_ref().filter(|_| idle)
             && self.ctx.core.reaches(target)?
         {
@@ -196,6 +196,9 @@ impl<'a> Session<'a> {
     async fn hand_over(&mut self) -> Result<(), Failure> {
         // Before the position that is stored with it.
         self.show_asking();
+        for change in self.ctx.core.take_changes() {
+            self.ctx.live.schema_changed(&change);
+        }
         for (table, counts) in self.ctx.core.changed_counts() {
             self.ctx.live.table(table).set(counts.shown());
         }
@@ -203,7 +206,7 @@ impl<'a> Session<'a> {
             self.ctx.flush().await?;
         }
         self.flushed = Instant::now();
-        self.ctx.start_jobs();
+        self.ctx.tell_readers();
         Ok(())
     }
 
@@ -284,10 +287,6 @@ impl<'a> Session<'a> {
                         answer(reader, placed);
                     }
                 }
-                Action::Reread(reread) => {
-                    self.ctx.jobs.push(reread);
-                    self.ctx.show_outstanding();
-                }
                 Action::Store(records) => {
                     self.ctx.flush_unless_full().await?;
                     self.ctx.store(records).await?;
@@ -308,21 +307,36 @@ impl<'a> Session<'a> {
                 }
             }
             Request::CloseWindow { window } => self.ctx.core.close_window(window),
-            Request::PlaceChunk { window, schema, images, high, progress, reply } => {
+            Request::PlaceChunk { window, schema, images, high, account, reply } => {
                 self.readers.insert(window, reply);
-                self.ctx.core.chunk(Chunk { window, schema, images, high, progress })?;
+                self.ctx.core.chunk(Chunk { window, schema, images, high, account })?;
             }
             Request::Pause { reply } => self.pause(reply).await?,
-            Request::Mark { mark, progress, reply } => {
-                self.ctx.core.mark(mark, progress)?;
-                self.ctx.show_outstanding();
+            Request::Mark { mark, reply } => {
+                let is_wanted = self.ctx.core.mark(&mark)?;
                 // A reader that hears that a table is done finds its rows durable.
-                self.hand_over().await?;
-                self.ctx.durable().await?;
+                self.make_durable().await?;
+                answer(reply, is_wanted);
+            }
+            Request::Happened { table, event, reply } => {
+                self.ctx.core.happened(&table, event)?;
+                if let Some(reply) = reply {
+                    self.make_durable().await?;
+                    answer(reply, ());
+                }
+            }
+            Request::SinkAdded { sink, reply } => {
+                self.ctx.core.sink_added(&sink)?;
+                self.make_durable().await?;
                 answer(reply, ());
             }
         }
         self.act().await
+    }
+
+    async fn make_durable(&mut self) -> Result<(), Failure> {
+        self.hand_over().await?;
+        self.ctx.durable().await
     }
 
     /// Waits until the reader has a position, which is where the stream goes before it places the rows.
@@ -371,9 +385,12 @@ impl<'a> Session<'a> {
     }
 
     async fn append_exact(&mut self, read: ExactRead) -> Result<(), Failure> {
-        let ExactRead { table, schema, replace, mut pieces, progress, reply, .. } = read;
+        let ExactRead { table, schema, number, mut pieces, reply, .. } = read;
         self.ctx.set_time();
-        self.ctx.core.begin_whole(&schema, replace)?;
+        if !self.ctx.core.begin_whole(&schema, number)? {
+            answer(reply, Placed::Unwanted);
+            return Ok(());
+        }
         let mut total = 0_u32;
         loop {
             let shutdown = self.ctx.shutdown.clone();
@@ -392,7 +409,10 @@ impl<'a> Session<'a> {
                 None => break,
                 Some(Ok(images)) => {
                     total = total.saturating_add(images.rows);
-                    self.ctx.core.whole_rows(&table, &images)?;
+                    if !self.ctx.core.whole_rows(&table, number, &images)? {
+                        answer(reply, Placed::Unwanted);
+                        return Ok(());
+                    }
                     self.hand_over().await?;
                 }
                 Some(Err(failure)) => {
@@ -402,8 +422,8 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        self.ctx.core.end_whole(&table, progress)?;
-        answer(reply, Placed::Appended { kept: total, superseded: 0 });
+        let is_wanted = self.ctx.core.end_whole(&table, number)?;
+        answer(reply, if is_wanted { Placed::Appended { kept: total, superseded: 0 } } else { Placed::Unwanted });
         Ok(())
     }
 

@@ -14,17 +14,17 @@ use super::core::{Core, Facts, Settings};
 use super::ledger::WalLog;
 use super::questions::Questions;
 use super::reading::Session;
-use super::state::{Reread, stored_position};
+use super::state::stored_position;
 use super::waits::Patience;
 use crate::backoff::Backoff;
-use crate::config::SourcePlan;
+use crate::config::{SourcePlan, Startup};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{FilePos, SourcePosition};
 use crate::source::mysql::binlog::{BinlogStream, Decoder};
 use crate::source::mysql::meet::Met;
 use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::server::ServerInfo;
-use crate::source::mysql::snapshot::SnapshotStatus;
+use crate::source::mysql::snapshot::Job;
 use crate::source::mysql::snapshot::handoff::Request;
 use crate::source::mysql::start::{self, DumpBy};
 use crate::source::mysql::stream_server::StreamServer;
@@ -36,10 +36,10 @@ use crate::telemetry::{Live, SourcePhase, now_micros};
 pub enum Until {
     /// Until told to stop.
     Stopped,
-    /// Until everything that the server had at the start is in the log, and the snapshot is done.
+    /// Until everything that the server had at the start is in the log, and every read is done that can be.
     CaughtUp {
-        /// How far the snapshots are.
-        snapshot: watch::Receiver<SnapshotStatus>,
+        /// How many have still to say which tables they want to be read.
+        asking: watch::Receiver<usize>,
     },
 }
 
@@ -52,9 +52,7 @@ pub struct Ingest {
     pub(super) reader: Reader,
     pub(super) core: Core<WalLog>,
     pub(super) requests: mpsc::Receiver<Request>,
-    jobs_out: mpsc::UnboundedSender<Reread>,
-    /// Re-reads of finished groups, started once these are handed over.
-    pub(super) jobs: Vec<Reread>,
+    jobs: mpsc::UnboundedSender<Job>,
     started: Instant,
     /// Which server the stream reads, for the connections beside it.
     stream_server: StreamServer,
@@ -71,14 +69,16 @@ pub struct Ingest {
 pub struct Wiring {
     /// The connection of the first contact.
     pub met: Met,
+    /// The sinks that are configured.
+    pub sinks: Vec<String>,
     /// The log.
     pub wal: Wal,
     /// Its appender.
     pub appender: Appender,
     /// Requests of the snapshot readers.
     pub requests: mpsc::Receiver<Request>,
-    /// Tables to read again.
-    pub jobs: mpsc::UnboundedSender<Reread>,
+    /// Takes the reads that are due.
+    pub jobs: mpsc::UnboundedSender<Job>,
     /// Where the state is shown.
     pub live: Arc<Live>,
     /// Which server the stream reads, for the connections beside it.
@@ -103,6 +103,8 @@ impl Ingest {
         let reader = wiring.wal.reader();
         let settings = Settings {
             filter: plan.filter.clone(),
+            initial: plan.startup == Startup::Initial,
+            sinks: wiring.sinks,
             describe_wait: u64::try_from(plan.describe_wait.as_millis()).unwrap_or(u64::MAX),
             frame_bytes: Settings::FRAME_BYTES,
         };
@@ -115,8 +117,7 @@ impl Ingest {
             reader,
             core,
             requests: wiring.requests,
-            jobs_out: wiring.jobs,
-            jobs: Vec::new(),
+            jobs: wiring.jobs,
             started: Instant::now(),
             stream_server: wiring.stream_server,
             refused_at: None,
@@ -143,7 +144,7 @@ impl Ingest {
                 }
                 Err(failure) if failure.class == ErrorClass::Retry => {
                     self.make_durable(Patience::UntilStopped).await?;
-                    self.start_jobs();
+                    self.tell_readers();
                     if self.shutdown.is_cancelled() {
                         self.live.source.phase(SourcePhase::Stopped, Some(failure.chain()));
                         return Ok(self.reader.positions().durable);
@@ -172,16 +173,15 @@ impl Ingest {
         }
     }
 
-    pub(super) fn show_outstanding(&self) {
-        self.live.snapshot.set_asked(self.core.asked_reads().cloned().collect());
-    }
-
-    /// Gives re-reads of finished groups to the snapshot readers.
-    pub(super) fn start_jobs(&mut self) {
-        for job in self.jobs.drain(..) {
-            info!(table = %job.table, why = %job.why, "table is read again");
-            if self.jobs_out.send(job).is_err() {
-                // The readers end before this loop only at a shutdown; the job stands in the log for the next start.
+    /// Tells the readers which reads are due, and shows the records of the tables. Where that has changed is in the log once everything
+    /// that was appended is durable; a reader that is ahead of it is asked for nothing that a crash would undo.
+    pub(super) fn tell_readers(&mut self) {
+        for (table, record, read) in self.core.changed_lives() {
+            self.live.record(&table, record);
+            if let Some(read) = read
+                && self.jobs.send(Job::Read { table, read }).is_err()
+            {
+                // The readers end before this loop only at a shutdown; the record stands in the log for the next start.
                 return;
             }
         }
@@ -193,24 +193,25 @@ impl Ingest {
         self.core.set_time(now, now_micros());
     }
 
-    /// Whether no table is still to be read. One that cannot be read is not waited for: the run ends with its error.
-    pub(super) fn snapshot_is_done(&self) -> bool {
+    /// Whether every read is done that can be. What cannot be read is not waited for: the run ends with its error.
+    pub(super) fn reads_are_done(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
-            Until::CaughtUp { snapshot } => {
-                let status = snapshot.borrow();
-                status.is_settled() && self.core.asked_reads().all(|table| status.has_failed(table))
+            Until::CaughtUp { asking } => {
+                *asking.borrow() == 0
+                    && !self.core.awaits()
+                    && self.core.reading().all(|(_, record)| record.unreadable.is_some())
             }
         }
     }
 
-    /// Returns when the snapshot may have been done; never when that does not matter. What changes between a look at it and this
+    /// Returns when somebody has said what is to be read; never when that does not matter. What changes between a look at it and this
     /// call counts as well.
-    pub(super) async fn snapshot_changed(until: &mut Until) {
+    pub(super) async fn asked(until: &mut Until) {
         match until {
             Until::Stopped => std::future::pending().await,
-            Until::CaughtUp { snapshot } => {
-                if snapshot.changed().await.is_err() {
+            Until::CaughtUp { asking } => {
+                if asking.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
             }

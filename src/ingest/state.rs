@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::lineage::ColumnSteps;
 use super::typed::Typed;
 use crate::codec::state::State;
-use crate::codec::stored::{self, COUNT, Entry, REREAD, Record, SOURCE_POSITION, StoredPosition, TABLE, TYPES};
+use crate::codec::stored::{self, ASKED, COUNT, DEFINITION, Entry, Record, SOURCE_POSITION, StoredPosition, TYPES};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
 use crate::telemetry::SourceRows;
@@ -16,12 +16,12 @@ impl Record for Counts {
     const ENTRY: &'static Entry = &COUNT;
 }
 
-impl Record for Reread {
-    const ENTRY: &'static Entry = &REREAD;
+impl Record for AskedBeside {
+    const ENTRY: &'static Entry = &ASKED;
 }
 
-impl Record for TableRecord {
-    const ENTRY: &'static Entry = &TABLE;
+impl Record for DefinitionRecord {
+    const ENTRY: &'static Entry = &DEFINITION;
 }
 
 impl Record for Typed {
@@ -58,21 +58,18 @@ impl Counts {
     }
 }
 
-/// How a table has to be read again.
+/// A doubt about a table that was stored beside the groups, while the log was full and its own group could not become durable. A start
+/// takes it into the table's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reread {
-    /// The table.
-    pub table: TableName,
-    /// Whether rows that the source no longer has must go: the sinks' rows are replaced as a whole.
-    pub replace: bool,
-    /// Why, for the log.
-    pub why: String,
+pub(super) struct AskedBeside {
+    /// Why the table is to be read again, in place of what the sinks have.
+    pub(super) why: String,
 }
 
-/// What is known of a table at the end of the log.
+/// What is known of a table's definition at the end of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
-pub(super) struct TableRecord {
+pub(super) struct DefinitionRecord {
     /// Its schema; `None` for a table that exists but whose schema is not known yet.
     pub(super) schema: Option<SchemaId>,
     /// What DDL whose resulting schema could not be read in time did to its columns, in order.
@@ -83,29 +80,25 @@ pub(super) struct TableRecord {
     pub(super) cut_back: bool,
     /// A statement may have changed a unique key that the binlog does not name.
     pub(super) key_unknown: bool,
-    /// A read that replaces has begun and is not done.
-    pub(super) replacing: bool,
     /// A statement about the table was read, and what it made of the table is not known.
     pub(super) unsettled: bool,
 }
 
-/// Tables that have to be read again and whose snapshot has not begun.
+/// Doubts that were stored beside the groups: the table, and why.
 ///
 /// # Errors
 /// When the log cannot be read or an entry is damaged.
-pub fn rereads(state: &impl State) -> Result<Vec<Reread>, Failure> {
-    Ok(stored::of_tables::<Reread>(state)?.into_iter().map(|(_, reread)| reread).collect())
+pub fn asked_beside(state: &impl State) -> Result<Vec<(TableName, String)>, Failure> {
+    let asked = stored::of_tables::<AskedBeside>(state)?;
+    Ok(asked.into_iter().map(|(table, AskedBeside { why })| (table, why)).collect())
 }
 
-/// The state entry that asks for a table to be read again.
-///
-/// # Errors
-/// A name beyond any limit.
-pub fn asked(reread: &Reread) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-    Ok((REREAD.of_table(&reread.table), Some(stored::encode(reread)?)))
+/// The state change that forgets a doubt of [`asked_beside`], which is in the table's record now.
+pub fn forget_beside(table: &TableName) -> (Vec<u8>, Option<Vec<u8>>) {
+    (ASKED.of_table(table), None)
 }
 
-pub(super) fn tables(state: &impl State) -> Result<Vec<(TableName, TableRecord)>, Failure> {
+pub(super) fn definitions(state: &impl State) -> Result<Vec<(TableName, DefinitionRecord)>, Failure> {
     stored::of_tables(state)
 }
 
@@ -120,14 +113,6 @@ pub(super) fn typed(state: &impl State) -> Result<Vec<(TableName, Typed)>, Failu
 pub fn stored_position(state: &impl State) -> Result<Option<SourcePosition>, Failure> {
     let position = stored::get(state, SOURCE_POSITION.key())?;
     Ok(position.map(|StoredPosition::MySql(position)| position))
-}
-
-/// Tables whose schema the log knows.
-///
-/// # Errors
-/// When the log cannot be read or a record is damaged.
-pub fn known_tables(state: &impl State) -> Result<Vec<TableName>, Failure> {
-    Ok(tables(state)?.into_iter().map(|(name, _)| name).collect())
 }
 
 /// Row counters of every table the log knows.
@@ -161,13 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wanted_read_is_stored_as_committed() {
-        let reread = |replace| Reread { table: TableName::new("shop", "users"), replace, why: "ALTER TABLE".into() };
-        fixture::check(&[("over_what_is_there", reread(false)), ("replaces", reread(true))]);
+    fn a_read_that_was_asked_for_beside_the_groups_is_stored_as_committed() {
+        fixture::check(&[("asked", AskedBeside { why: "no answer within 2s".into() })]);
     }
 
     #[test]
-    fn a_table_record_is_stored_as_committed() {
+    fn a_definition_is_stored_as_committed() {
         let renamed =
             [AlterOp::DropColumn { name: "old".into() }, AlterOp::RenameColumn { from: "a".into(), to: "b".into() }];
         let literal = |literal| AddedDefault::Literal(literal);
@@ -182,25 +166,23 @@ mod tests {
         ];
         let steps = vec![ColumnSteps::of(&renamed), ColumnSteps::of(&columns)];
         let schema = Some(SchemaId(1));
-        let flags = TableRecord {
+        let flags = DefinitionRecord {
             schema,
             steps: Vec::new(),
             reread: true,
             cut_back: true,
             key_unknown: true,
-            replacing: true,
             unsettled: true,
         };
         fixture::check(&[
-            ("not_known", TableRecord::default()),
-            ("known", TableRecord { schema, ..TableRecord::default() }),
-            ("changed", TableRecord { schema: Some(SchemaId(300)), steps, ..TableRecord::default() }),
+            ("not_known", DefinitionRecord::default()),
+            ("known", DefinitionRecord { schema, ..DefinitionRecord::default() }),
+            ("changed", DefinitionRecord { schema: Some(SchemaId(300)), steps, ..DefinitionRecord::default() }),
             ("every_mark", flags),
-            ("reread", TableRecord { reread: true, ..TableRecord::default() }),
-            ("cut_back", TableRecord { cut_back: true, ..TableRecord::default() }),
-            ("key_unknown", TableRecord { key_unknown: true, ..TableRecord::default() }),
-            ("replacing", TableRecord { replacing: true, ..TableRecord::default() }),
-            ("unsettled", TableRecord { unsettled: true, ..TableRecord::default() }),
+            ("reread", DefinitionRecord { reread: true, ..DefinitionRecord::default() }),
+            ("cut_back", DefinitionRecord { cut_back: true, ..DefinitionRecord::default() }),
+            ("key_unknown", DefinitionRecord { key_unknown: true, ..DefinitionRecord::default() }),
+            ("unsettled", DefinitionRecord { unsettled: true, ..DefinitionRecord::default() }),
         ]);
     }
 }

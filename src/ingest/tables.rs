@@ -3,19 +3,20 @@
 //! A [`Definition`] is a value. An open group works on a copy of its own ([`super::group`]); the copy takes the place of the
 //! committed one when the group commits, and is dropped with it otherwise.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ledger::Changes;
 use super::lineage::ColumnSteps;
-use super::state::{self, Counts, TableRecord};
+use super::state::{self, Counts, DefinitionRecord};
 use super::typed::Typed;
 use crate::codec::catalog::{SchemaRecord, all_schemas};
 use crate::codec::row_image::Plan;
 use crate::codec::state::State;
-use crate::codec::stored::{self, COUNT, SCHEMA, TABLE, TYPES, encode};
+use crate::codec::stored::{self, COUNT, DEFINITION, SCHEMA, TYPES, encode};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName, TableSchema};
+use crate::table::{self, Read, TableRecord};
 
 /// A schema with what reading its images needs.
 #[derive(Clone, Debug)]
@@ -42,14 +43,10 @@ pub(super) struct Definition {
     pub(super) cut_back: bool,
     /// A statement may have changed a unique key that the binlog does not name: it has to be asked for.
     pub(super) key_unknown: bool,
-    /// A read that replaces has begun and is not done.
-    pub(super) replacing: bool,
     /// A statement about the table was read, and what it made of the table is not known.
     pub(super) unsettled: bool,
-    /// Rows whose schema is not known are left out, because it could not be asked for in time. Not stored: a restart asks again.
-    pub(super) left_out: bool,
-    /// The copies were emptied for a read that replaces: there are no existing rows. Not stored.
-    pub(super) emptied: bool,
+    /// Since when it is captured, and what is wanted of it. A change of it alone leaves the revision as it is.
+    pub(super) life: TableRecord,
 }
 
 impl Definition {
@@ -70,22 +67,22 @@ impl Definition {
 
     /// The table is gone.
     pub(super) fn forget(&mut self) {
-        *self = Self { revision: self.revision, ..Self::default() };
+        *self = Self { revision: self.revision, life: std::mem::take(&mut self.life), ..Self::default() };
     }
 
     /// Its records in the log's state.
     pub(super) fn records(&self, name: &TableName, changes: &mut Changes) -> Result<(), Failure> {
-        let record = TableRecord {
+        let record = DefinitionRecord {
             schema: self.current.as_ref().map(|current| current.id),
             steps: self.steps.clone(),
             reread: self.reread,
             cut_back: self.cut_back,
             key_unknown: self.key_unknown,
-            replacing: self.replacing,
             unsettled: self.unsettled,
         };
-        let record = if record == TableRecord::default() { None } else { Some(encode(&record)?) };
-        changes.push((TABLE.of_table(name), record));
+        let record = if record == DefinitionRecord::default() { None } else { Some(encode(&record)?) };
+        changes.push((DEFINITION.of_table(name), record));
+        changes.push(self.life.change(name)?);
         let typed = if self.typed.is_empty() { None } else { Some(encode(&self.typed)?) };
         changes.push((TYPES.of_table(name), typed));
         Ok(())
@@ -100,6 +97,8 @@ pub(super) struct Table {
     counts: Counts,
     /// The counters are ahead of the stored ones.
     dirty: bool,
+    /// The number of the read that the readers were told to do.
+    told: Option<u32>,
 }
 
 impl Table {
@@ -128,6 +127,14 @@ pub(super) struct Tables {
     next_schema: u32,
     next_revision: u64,
     dirty: Vec<usize>,
+    /// Tables whose life has changed since it was last shown.
+    lives: Vec<usize>,
+    /// Tables that wait for the stream to come to a place.
+    awaiting: BTreeSet<usize>,
+    /// Tables of which a read is due.
+    reading: BTreeSet<usize>,
+    /// The sinks that there are.
+    sinks: Vec<String>,
 }
 
 /// Compiles the plan of a schema; a column that cannot be read stops the stream by name.
@@ -155,10 +162,18 @@ pub(super) fn stored_current(state: &impl State, mut id: SchemaId) -> Result<Opt
     Ok(Some(Current { id, schema, plan }))
 }
 
+fn keep(set: &mut BTreeSet<usize>, index: usize, is_in: bool) {
+    if is_in {
+        set.insert(index);
+    } else {
+        set.remove(&index);
+    }
+}
+
 impl Tables {
     /// What the log says, and the schema ids that still wait for an answer.
-    pub(super) fn load(state: &impl State) -> Result<(Self, Vec<StoredPending>), Failure> {
-        let mut tables = Self { next_revision: 1, ..Self::default() };
+    pub(super) fn load(state: &impl State, sinks: &[String]) -> Result<(Self, Vec<StoredPending>), Failure> {
+        let mut tables = Self { next_revision: 1, sinks: sinks.to_vec(), ..Self::default() };
         let mut schemas: HashMap<SchemaId, Arc<TableSchema>> = HashMap::new();
         let mut pending = Vec::new();
         let mut left_out: HashMap<SchemaId, Option<SchemaId>> = HashMap::new();
@@ -179,7 +194,7 @@ impl Tables {
             }
         }
         tables.next_schema += 1;
-        for (name, record) in state::tables(state)? {
+        for (name, record) in state::definitions(state)? {
             // A table record may be older than the decision that rows under its schema are left out.
             let mut schema = record.schema;
             while let Some(before) = schema.and_then(|id| left_out.get(&id)) {
@@ -201,10 +216,13 @@ impl Tables {
                 reread: record.reread,
                 cut_back: record.cut_back,
                 key_unknown: record.key_unknown,
-                replacing: record.replacing,
                 unsettled: record.unsettled,
                 ..Definition::default()
             };
+        }
+        for (name, life) in table::records(state)? {
+            let index = tables.index(&name);
+            tables.live(index, life);
         }
         for (name, typed) in state::typed(state)? {
             tables.entry(&name).definition.typed = typed;
@@ -222,7 +240,7 @@ impl Tables {
         }
         let index = self.all.len();
         let definition = Definition { revision: 1, ..Definition::default() };
-        self.all.push(Table { name: name.clone(), definition, counts: Counts::default(), dirty: false });
+        self.all.push(Table { name: name.clone(), definition, counts: Counts::default(), dirty: false, told: None });
         self.by_name.insert(name.clone(), index);
         index
     }
@@ -268,9 +286,61 @@ impl Tables {
 
     /// A group has committed: this is the table's definition.
     pub(super) fn define(&mut self, index: usize, definition: Definition) {
-        if let Some(table) = self.all.get_mut(index) {
-            table.definition = definition;
+        let Some(table) = self.all.get_mut(index) else { return };
+        let is_same = table.definition.life == definition.life;
+        table.definition = definition;
+        if !is_same {
+            self.index_life(index);
         }
+    }
+
+    fn live(&mut self, index: usize, life: TableRecord) {
+        if let Some(table) = self.all.get_mut(index) {
+            table.definition.life = life;
+        }
+        self.index_life(index);
+    }
+
+    fn index_life(&mut self, index: usize) {
+        let Some(table) = self.all.get(index) else { return };
+        let life = &table.definition.life;
+        keep(&mut self.awaiting, index, life.awaits.is_some());
+        keep(&mut self.reading, index, life.due(&self.sinks).is_some());
+        self.lives.push(index);
+    }
+
+    /// Tables that wait for the stream to come to a place.
+    pub(super) fn awaiting(&self) -> &BTreeSet<usize> {
+        &self.awaiting
+    }
+
+    /// Tables of which a read is due.
+    pub(super) fn reading(&self) -> impl Iterator<Item = &Table> {
+        self.reading.iter().filter_map(|index| self.all.get(*index))
+    }
+
+    /// Whether a table's life has changed since [`Tables::changed_lives`] was last called.
+    pub(super) fn has_changed_lives(&self) -> bool {
+        !self.lives.is_empty()
+    }
+
+    /// Tables whose life has changed since this was last called, and the read that readers have to do of each, where that is another one
+    /// than they were told before: `None` ends what they do.
+    pub(super) fn changed_lives(&mut self) -> Vec<(TableName, TableRecord, Option<Option<Read>>)> {
+        let mut indexes = std::mem::take(&mut self.lives);
+        indexes.sort_unstable();
+        indexes.dedup();
+        let mut changed = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            let Some(table) = self.all.get_mut(index) else { continue };
+            let life = &table.definition.life;
+            let due = life.due(&self.sinks).cloned();
+            let number = due.as_ref().map(|read| read.number);
+            let is_new = table.told != number;
+            table.told = number;
+            changed.push((table.name.clone(), life.clone(), is_new.then_some(due)));
+        }
+        changed
     }
 
     /// A group has committed: its row counts count.

@@ -168,7 +168,10 @@ async fn show_full<T>(live: &Live, reader: &Reader, wait: impl Future<Output = T
     if !reader.positions().full {
         return wait.await;
     }
-    warn!("the log is full: reading waits until a sink has caught up (wal.max_size)");
+    let slowest =
+        reader.cursors().into_iter().filter(|cursor| !cursor.detached).max_by_key(|cursor| cursor.backlog_bytes);
+    let slowest = slowest.map(|cursor| cursor.name).unwrap_or_default();
+    warn!(%slowest, "the log is full: reading waits until the slowest sink has caught up (wal.max_size)");
     let _shown = ShownFull::new(live);
     wait.await
 }

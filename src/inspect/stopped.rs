@@ -1,17 +1,18 @@
 //! The status of a daemon that is not running, as far as its log says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use wal::{CursorInfo, Reader};
+use wal::{CursorInfo, Lsn, Reader};
 
 use crate::config::Plan;
-use crate::deliver::{TableAtSink, tables_at};
+use crate::deliver::tables_at;
 use crate::error::Failure;
 use crate::ingest::{counts, stored_position};
 use crate::model::TableName;
+use crate::table::{self, TableRecord};
 use crate::telemetry::{
-    Position, SinkPhase, SinkStatus, SinkTableLive, SnapshotStatus, SourcePhase, SourceStatus, Status, TableStatus,
-    WalStatus,
+    Health, Live, Position, SinkPhase, SinkStatus, SinkTableLive, SnapshotStatus, SnapshotTableStatus, SourcePhase,
+    SourceRows, SourceStatus, StateStatus, Status, TableStatus, WalStatus, count_states,
 };
 
 /// The status that a log gives while nothing runs.
@@ -22,16 +23,28 @@ pub fn stopped_status(reader: &Reader, plan: &Plan) -> Result<Status, Failure> {
     let position = stored_position(reader)?;
     let stats = reader.stats().map_err(|error| Failure::fatal("cannot read the log's size").caused_by(error))?;
     let cursors = reader.cursors();
-    Ok(Status {
+    let records: BTreeMap<TableName, TableRecord> = table::records(reader)?.into_iter().collect();
+    let applied = |name: &str| cursors.iter().find(|cursor| cursor.name == name).map_or(Lsn::ZERO, |cursor| cursor.lsn);
+    let configured = plan.sinks.iter().map(|sink| (sink.name.clone(), applied(&sink.name)));
+    let tables = tables(reader, configured, &records)?.into_iter().map(|(_, table)| table).collect::<Vec<_>>();
+    let mut sinks = sinks(plan, &cursors);
+    for sink in &mut sinks {
+        let states = tables.iter().filter_map(|table| table.sinks.get(&sink.name)?.stated.state);
+        sink.tables = count_states(states);
+    }
+    let mut status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         running: false,
+        health: Health::default(),
         pid: None,
         uptime_seconds: 0,
         source: SourceStatus {
             state: SourcePhase::Stopped,
+            since: None,
             server: position.as_ref().map(|at| at.server.to_string()),
             position: position.map(Position::from),
             lag_seconds: None,
+            last_success_seconds: None,
             error: None,
             events: 0,
             filtered_events: 0,
@@ -51,48 +64,65 @@ pub fn stopped_status(reader: &Reader, plan: &Plan) -> Result<Status, Failure> {
             commits: 0,
             error: None,
         },
-        snapshot: SnapshotStatus::default(),
-        sinks: cursors.iter().map(|cursor| sink(plan, cursor)).collect(),
-        tables: tables(reader, &cursors)?,
-    })
+        snapshot: reads(records),
+        sinks,
+        tables,
+        schema_changes: BTreeMap::new(),
+        errors: Vec::new(),
+    };
+    status.health = Health::of(&status);
+    Ok(status)
 }
 
-fn sink(plan: &Plan, cursor: &CursorInfo) -> SinkStatus {
-    let configured = plan.sinks.iter().find(|sink| sink.name == cursor.name);
-    SinkStatus {
-        name: cursor.name.clone(),
-        kind: configured.map_or("not configured", |sink| sink.kind.type_name()).to_owned(),
-        state: if cursor.detached { SinkPhase::Detached } else { SinkPhase::Stopped },
-        delivered_lsn: cursor.lsn.raw(),
-        applied_lsn: cursor.lsn.raw(),
-        backlog_bytes: cursor.backlog_bytes,
-        backlog_transactions: cursor.backlog_groups,
-        lag_seconds: None,
-        error: None,
-        errors: 0,
-        passed_over_frames: 0,
-        waiting: None,
-        stopped_tables: Vec::new(),
-        batches: Vec::new(),
+/// What is to be read once a daemon runs.
+fn reads(records: BTreeMap<TableName, TableRecord>) -> SnapshotStatus {
+    let live = Live::default();
+    for (table, record) in records {
+        live.record(&table, record);
     }
+    SnapshotStatus { tables: live.reads().into_iter().map(SnapshotTableStatus::from).collect() }
 }
 
-fn tables(reader: &Reader, cursors: &[CursorInfo]) -> Result<Vec<TableStatus>, Failure> {
-    let mut sinks = Vec::with_capacity(cursors.len());
-    for cursor in cursors {
-        sinks.push((cursor.name.clone(), at_sink(reader, &cursor.name)?));
-    }
-    let mut tables = Vec::new();
-    for (name, counts) in counts(reader)? {
-        let at_sinks =
-            sinks.iter().map(|(sink, tables)| (sink.clone(), tables.get(&name).cloned().unwrap_or_default()));
-        tables.push(TableStatus::new(&name, counts.shown(), at_sinks));
-    }
-    Ok(tables)
+/// The sinks of the configuration, then the cursors that have none.
+fn sinks(plan: &Plan, cursors: &[CursorInfo]) -> Vec<SinkStatus> {
+    let configured = plan.sinks.iter().map(|sink| {
+        let kind = Some(sink.kind.type_name());
+        match cursors.iter().find(|cursor| cursor.name == sink.name) {
+            Some(cursor) if cursor.detached => SinkStatus::of_cursor(cursor, kind, SinkPhase::Detached),
+            Some(cursor) => SinkStatus::of_cursor(cursor, kind, SinkPhase::Stopped),
+            None => SinkStatus::nothing_applied(&sink.name, kind, SinkPhase::NotStarted),
+        }
+    });
+    let left_over = cursors.iter().filter(|cursor| !plan.sinks.iter().any(|sink| sink.name == cursor.name));
+    configured.chain(left_over.map(|cursor| SinkStatus::of_cursor(cursor, None, SinkPhase::Unconfigured))).collect()
 }
 
-/// What the log says of each table at a sink.
-pub(super) fn at_sink(reader: &Reader, sink: &str) -> Result<HashMap<TableName, SinkTableLive>, Failure> {
-    let shown = |(name, at): (TableName, TableAtSink)| (name, SinkTableLive { rows: at.rows, doubt: at.doubt });
-    Ok(tables_at(reader, sink)?.into_iter().map(shown).collect())
+/// What the log says of its tables. With each sink, what it has applied.
+pub(super) fn tables(
+    reader: &Reader,
+    sinks: impl IntoIterator<Item = (String, Lsn)>,
+    records: &BTreeMap<TableName, TableRecord>,
+) -> Result<Vec<(TableName, TableStatus)>, Failure> {
+    let mut at_sinks: Vec<(String, Lsn, HashMap<TableName, SinkTableLive>)> = Vec::new();
+    for (sink, applied) in sinks {
+        let tables = tables_at(reader, &sink)?.into_iter().map(|(name, at)| (name, at.shown())).collect();
+        at_sinks.push((sink, applied, tables));
+    }
+    let mut rows: BTreeMap<TableName, SourceRows> =
+        counts(reader)?.into_iter().map(|(name, counts)| (name, counts.shown())).collect();
+    for name in records.keys() {
+        rows.entry(name.clone()).or_default();
+    }
+    let table = |(name, rows): (TableName, SourceRows)| {
+        let record = records.get(&name);
+        let at_sinks = at_sinks.iter().map(|(sink, applied, tables)| {
+            let live = tables.get(&name).cloned().unwrap_or_default();
+            let stated = StateStatus::at_sink(record, (sink, *applied), &live, None);
+            (sink.clone(), live, stated)
+        });
+        let status = TableStatus::new(&name, rows, StateStatus::of(record), at_sinks);
+        let reads = record.map_or(0, |record| record.reads);
+        (name, TableStatus { reads, ..status })
+    };
+    Ok(rows.into_iter().map(table).collect())
 }

@@ -137,11 +137,11 @@ async fn an_inspection_shows_everything_in_the_log_and_no_value() {
         (&json!("local"), &json!(0), &json!(4))
     );
     let at_sink = json!({
-        "delivered": 1, "taken": 1, "acknowledged": 2, "netted": 0, "split": 1, "unmatched": 0, "left_out": 0,
+        "state": null, "delivered": 1, "taken": 1, "acknowledged": 2, "netted": 0, "split": 1, "unmatched": 0, "left_out": 0,
         "not_theirs": 2, "recovered": 0, "sent": 0, "before": 0, "doubt": "1 of 2",
     });
     let counts = json!({
-        "kind": "table", "table": "shop.users", "read": 5, "appended": 4, "filtered": 0, "left_out": 1,
+        "kind": "table", "table": "shop.users", "state": null, "reads": 0, "read": 5, "appended": 4, "filtered": 0, "left_out": 1,
         "applied": {"local": 1}, "skipped": {"local": 0}, "pending": {"local": 1}, "sinks": {"local": at_sink},
     });
     assert_eq!(items[3], counts);

@@ -10,15 +10,15 @@ use super::item::{FrameItem, Item, Query, RowItem};
 use super::items::{
     audience_item, change_item, check_item, mark_item, mark_table, op_word, schema_item, section_item, source_word,
 };
-use super::stopped::at_sink;
+use super::stopped::tables;
 use super::values::RowReader;
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader, RowOp, TableChange};
 use crate::codec::stored::{FORMAT, LogFormat, get};
 use crate::error::Failure;
-use crate::ingest::{counts, stored_position};
+use crate::ingest::stored_position;
 use crate::model::{SchemaId, TableName};
-use crate::telemetry::TableStatus;
+use crate::table;
 
 /// Bytes of the log read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -69,16 +69,10 @@ fn heads(reader: &Reader, wanted: &dyn Fn(&TableName) -> bool) -> Result<Vec<Ite
             detached: cursor.detached,
         });
     }
-    let mut sinks = Vec::with_capacity(cursors.len());
-    for cursor in cursors {
-        let tables = at_sink(reader, &cursor.name)?;
-        sinks.push((cursor.name, tables));
-    }
-    for (name, counts) in counts(reader)?.into_iter().filter(|(name, _)| wanted(name)) {
-        let at_sinks =
-            sinks.iter().map(|(sink, tables)| (sink.clone(), tables.get(&name).cloned().unwrap_or_default()));
-        items.push(Item::Table(TableStatus::new(&name, counts.shown(), at_sinks)));
-    }
+    let records = table::records(reader)?.into_iter().collect();
+    let sinks = cursors.into_iter().map(|cursor| (cursor.name, cursor.lsn));
+    let tables = tables(reader, sinks, &records)?.into_iter().filter(|(name, _)| wanted(name));
+    items.extend(tables.map(|(_, table)| Item::Table(table)));
     Ok(items)
 }
 

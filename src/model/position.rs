@@ -128,7 +128,7 @@ pub struct BinlogPlace {
 }
 
 /// A place in the binlog; compares only against places of the same server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePos {
     /// Binlog file name.
     pub file: String,

@@ -1,18 +1,22 @@
-//! The sinks of a run: a cursor and a thread each.
+//! The sinks of a run: a cursor and a thread each. A panic in a sink's thread is a failure of that sink, and of no other.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
-use wal::{Lsn, Wal};
+use tracing::{error, warn};
+use wal::Wal;
 
+use super::asking::Asking;
 use crate::config::{Plan, SinkKind, SinkPlan};
-use crate::deliver::{Delivery, Doubt, Goal, Wiring, state_of_new_sink};
+use crate::deliver::{Delivery, Goal, Wiring, Wish, state_of_new_sink};
 use crate::error::Failure;
 use crate::ingest;
-use crate::model::TableName;
 use crate::sink::{Sink, clickhouse, sqlite};
-use crate::telemetry::Live;
+use crate::telemetry::{Live, SinkLive, SinkPhase};
 
 /// One delivery's end.
 pub(super) struct Served {
@@ -20,8 +24,8 @@ pub(super) struct Served {
     ended: oneshot::Receiver<Result<(), Failure>>,
 }
 
-/// One cursor per sink. For a sink that is new to a log that no longer begins at its start, every table is asked for again.
-pub(super) async fn create_cursors(plan: &Plan, wal: &Wal, tables: &[TableName]) -> Result<(), Failure> {
+/// One cursor per sink. What a new one lacks is known once its target was looked at.
+pub(super) async fn create_cursors(plan: &Plan, wal: &Wal) -> Result<(), Failure> {
     let known = wal.cursors();
     let (first, durable) = {
         let positions = wal.positions();
@@ -35,14 +39,7 @@ pub(super) async fn create_cursors(plan: &Plan, wal: &Wal, tables: &[TableName])
         let at = first.prev();
         // Before the cursor: once it exists, it is no longer known that the sink is new.
         let appended = ingest::counts(&wal.reader())?.into_iter().map(|(table, counts)| (table, counts.appended));
-        let mut state = state_of_new_sink(&wal.reader(), &sink.name, (at, durable), appended)?;
-        if at > Lsn::ZERO {
-            info!(sink = %sink.name, "a new sink on a log that was trimmed: every table is read again for it");
-            for table in tables {
-                let why = format!("sink '{}' is new", sink.name);
-                state.push(ingest::asked(&ingest::Reread { table: table.clone(), replace: false, why })?);
-            }
-        }
+        let state = state_of_new_sink(&wal.reader(), &sink.name, (at, durable), appended)?;
         wal.put_state(state).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
         wal.create_cursor(&sink.name, at).await.map_err(|error| {
             Failure::fatal(format!("cannot create the cursor of sink '{}'", sink.name)).caused_by(error)
@@ -72,8 +69,10 @@ pub(super) struct Deliveries<'r> {
     pub(super) goal: &'r watch::Sender<Goal>,
     /// Cancelled by a sink that has failed for good.
     pub(super) failed: &'r CancellationToken,
-    /// Takes tables that may differ from their source.
-    pub(super) doubts: &'r mpsc::UnboundedSender<Doubt>,
+    /// Takes what the sinks wish of the source.
+    pub(super) wishes: &'r mpsc::UnboundedSender<Wish>,
+    /// Counts those who have still to say what they wish.
+    pub(super) asking: &'r Arc<watch::Sender<usize>>,
 }
 
 /// Opens nothing yet: each sink is opened by its own thread, and again when it fails.
@@ -83,35 +82,65 @@ pub(super) fn start_deliveries(plan: &Plan, workers: &Handle, run: &Deliveries<'
         let sink = open_sink(sink_plan, workers)?;
         let shown = run.live.sinks().into_iter().find(|shown| shown.name == sink_plan.name);
         let shown = shown.ok_or_else(|| Failure::fatal(format!("sink '{}' is not in the status", sink_plan.name)))?;
+        let (looking, looked) = oneshot::channel::<()>();
+        let asking = Asking::one_of(run.asking);
+        workers.spawn(async move {
+            drop(looked.await);
+            drop(asking);
+        });
         let wiring = Wiring {
             wal: run.wal.clone(),
-            live: shown,
+            live: Arc::clone(&shown),
             shutdown: run.stop.clone(),
             goal: run.goal.subscribe(),
-            doubts: run.doubts.clone(),
+            wishes: run.wishes.clone(),
+            looking: Some(looking),
         };
         let delivery = Delivery::new(sink, wiring);
-        let (end, ended) = oneshot::channel();
-        let failed = run.failed.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::fatal("cannot start a sink's runtime").caused_by(error))?;
-        // A thread of its own: a sink may block in its database without holding up the others.
-        std::thread::Builder::new()
-            .name(format!("sink-{}", sink_plan.name))
-            .spawn(move || {
-                let outcome = runtime.block_on(delivery.run());
-                if outcome.is_err() {
-                    failed.cancel();
-                }
-                // No one listens only if the daemon itself ends.
-                drop(end.send(outcome));
-            })
-            .map_err(|error| Failure::fatal("cannot start a sink's thread").caused_by(error))?;
-        served.push(Served { name: sink_plan.name.clone(), ended });
+        served.push(on_thread(delivery.run(), shown, run.failed.clone())?);
     }
     Ok(served)
+}
+
+/// Serves a sink on a thread of its own: it may block in its database without holding up the others.
+fn on_thread(
+    serving: impl Future<Output = Result<(), Failure>> + Send + 'static,
+    shown: Arc<SinkLive>,
+    failed: CancellationToken,
+) -> Result<Served, Failure> {
+    let name = shown.name.clone();
+    let (end, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::fatal("cannot start a sink's runtime").caused_by(error))?;
+    std::thread::Builder::new()
+        .name(format!("sink-{name}"))
+        .spawn(move || {
+            // What a panic leaves behind is dropped here, unseen: to the target it looks like a crash.
+            let served = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(serving)));
+            let outcome = served.unwrap_or_else(|panic| {
+                let failure = Failure::fatal(format!("its thread panicked: {}", said(&*panic)))
+                    .hint("the other sinks continue; report it with the log, and restart the daemon");
+                error!(sink = %shown.name, error = %failure.chain(), "sink stopped");
+                shown.failed(failure.class);
+                shown.phase(SinkPhase::Failed, Some(failure.chain()));
+                Err(failure)
+            });
+            if outcome.is_err() {
+                failed.cancel();
+            }
+            // No one listens only if the daemon itself ends.
+            drop(end.send(outcome));
+        })
+        .map_err(|error| Failure::fatal("cannot start a sink's thread").caused_by(error))?;
+    Ok(Served { name, ended })
+}
+
+/// The message of a panic.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it did not say why")
 }
 
 /// Ends the reading of a run that has to end, once a sink has failed for good and the log is full: nobody would ever empty it. Until then
@@ -150,4 +179,46 @@ pub(super) async fn join_deliveries(served: Vec<Served>, strict: bool) -> Result
         }
     }
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_the_thread_of_a_sink_is_its_failure_and_the_others_go_on() {
+        let (bad, good) = (Arc::new(SinkLive::new("bad", "memory")), Arc::new(SinkLive::new("good", "memory")));
+        let failed = CancellationToken::new();
+        let (go_on, told) = oneshot::channel::<()>();
+        let panicking = async { panic!("row {} has no key", 7) };
+        let served = vec![
+            on_thread(panicking, Arc::clone(&bad), failed.clone()).unwrap(),
+            on_thread(
+                async {
+                    told.await.map_err(|_| Failure::fatal("the test ended"))?;
+                    Ok(())
+                },
+                good,
+                failed.clone(),
+            )
+            .unwrap(),
+        ];
+        failed.cancelled().await;
+        let why = "its thread panicked: row 7 has no key (the other sinks continue; report it with the log, and restart the daemon)";
+        assert_eq!(bad.state(), (SinkPhase::Failed, Some(why.to_owned())));
+        assert_eq!(bad.errors().all(), 1);
+        go_on.send(()).unwrap();
+        let failure = join_deliveries(served, true).await.unwrap_err();
+        assert_eq!(failure.message, "sink 'bad' failed");
+        assert!(failure.chain().contains("row 7 has no key"), "{}", failure.chain());
+    }
+
+    #[tokio::test]
+    async fn a_panic_that_says_nothing_is_a_failure_too() {
+        let shown = Arc::new(SinkLive::new("bad", "memory"));
+        let mute = async { std::panic::panic_any(7_u8) };
+        let served = on_thread(mute, Arc::clone(&shown), CancellationToken::new()).unwrap();
+        assert!(join_deliveries(vec![served], true).await.is_err());
+        assert!(shown.state().1.unwrap().contains("it did not say why"));
+    }
 }

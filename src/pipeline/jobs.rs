@@ -1,7 +1,5 @@
-//! What asks for tables to be read, and how it comes to the snapshot's coordinator: the first start, re-reads that a change of a
-//! definition needs, and backfills that somebody asks for.
+//! What asks for tables to be read beside the stream: operators and sinks. Each is handed on to where a table's record takes it in.
 
-use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -11,53 +9,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use wal::{Lsn, Wal};
 
-use super::StartOptions;
-use crate::config::Plan;
+use super::asking::Asking;
 use crate::control::{BackfillJob, BackfillRequest, BackfillTaken};
-use crate::deliver::{self, Doubt};
+use crate::deliver::{self, Doubt, Wish};
 use crate::error::Failure;
-use crate::first_contact::Contact;
-use crate::ingest;
 use crate::model::TableName;
-use crate::source::mysql::snapshot::{Backfill, Job, TableProgress};
+use crate::source::mysql::snapshot::handoff::Request;
+use crate::source::mysql::snapshot::{Backfill, Job};
+use crate::table::{self, Ask, Event, Reach};
 
-/// Everything that is to be read from the start on.
-pub(super) fn queue_jobs(
-    plan: &Plan,
-    options: &StartOptions,
-    contact: &Contact,
-    wal: &Wal,
-    jobs: &mpsc::UnboundedSender<Job>,
-) -> Result<(), Failure> {
-    let send = |job| jobs.send(job).map_err(|_| Failure::fatal("the snapshot coordinator is gone"));
-    for table in &contact.initial {
-        send(Job::Initial(table.clone()))?;
-    }
-    let rereads = ingest::rereads(&wal.reader())?;
-    let replaced = rereads.iter().filter(|reread| reread.replace).map(|reread| reread.table.clone());
-    let replaced = replaced.chain(to_be_replaced(&contact.progress)).collect();
-    for reread in rereads {
-        send(Job::Backfill { backfill: reread_job(reread), stored: None })?;
-    }
-    let sinks = plan.sinks.iter().map(|sink| sink.name.as_str());
-    for table in doubted(wal, sinks, &contact.tables, replaced)? {
-        send(Job::Backfill { backfill: replacing(table), stored: None })?;
-    }
-    for backfill in &options.backfills {
-        send(Job::Backfill { backfill: backfill_of(backfill), stored: None })?;
-    }
-    Ok(())
-}
-
-/// The captured tables that are in doubt at a sink since an earlier run and that have to be read again for that, each
-/// once: neither the log nor a read that is still to come, of a table in `replaced`, replaces them.
-fn doubted<'s>(
-    wal: &Wal,
-    sinks: impl Iterator<Item = &'s str>,
-    captured: &[TableName],
-    mut replaced: HashSet<TableName>,
-) -> Result<Vec<TableName>, Failure> {
+/// The tables that are in doubt at a sink since an earlier run and that have to be read again for that: the log has no replace of them
+/// that the sink has not reached yet.
+///
+/// # Errors
+/// When the log cannot be read or a record is damaged.
+pub(super) fn doubted<'s>(wal: &Wal, sinks: impl Iterator<Item = &'s str>) -> Result<Vec<Doubt>, Failure> {
     let (cursors, positions) = (wal.cursors(), *wal.positions().borrow());
+    let records = table::records(&wal.reader())?;
     let mut doubted = Vec::new();
     for sink in sinks {
         let cursor = cursors.iter().find(|cursor| cursor.name == sink);
@@ -65,32 +33,35 @@ fn doubted<'s>(
         let after = cursor.map_or(Lsn::ZERO, |cursor| cursor.lsn).max(positions.first.prev());
         for (table, why) in deliver::doubts(&wal.reader(), sink, (after, positions.durable))? {
             // Of a table that is no longer captured, or is gone, there is nothing to read.
-            if captured.contains(&table) && replaced.insert(table.clone()) {
+            if records.iter().any(|(name, record)| *name == table && record.is_captured()) {
                 info!(%sink, %table, why, "a table is in doubt since an earlier run, it is read again");
-                doubted.push(table);
+                doubted.push(Doubt { sink: sink.to_owned(), table, why });
             }
         }
     }
     Ok(doubted)
 }
 
-/// Tables of whose reads the sinks get a replace that is not in the log yet.
-fn to_be_replaced(progress: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = TableName> {
-    // What cannot be read is shown by the coordinator, as a failed table.
-    let stored = progress.iter().filter_map(|(key, value)| TableProgress::read(key, value).ok());
-    stored.filter(TableProgress::will_replace).map(|progress| progress.job.table)
+/// A read that the sink of a doubt needs.
+fn of_doubt(doubt: &Doubt) -> Event {
+    let why = format!("counts of sink \"{}\" do not agree: {}", doubt.sink, doubt.why);
+    Event::Asked(Ask::doubt(Reach::Replace, why).of_sink(&doubt.sink))
 }
 
-fn backfill_of(job: &BackfillJob) -> Backfill {
-    Backfill {
-        where_clause: job.condition.clone(),
+/// A table to be read, as the coordinator takes it, and the answer to it.
+pub(super) fn backfill_of(job: &BackfillJob) -> (Backfill, oneshot::Receiver<Result<(), Failure>>) {
+    let (reply, answer) = oneshot::channel();
+    let backfill = Backfill {
+        table: job.name(),
+        condition: job.condition.clone(),
         chunk_rows: job.batch_size.map(NonZeroU32::get),
         replace: job.replace,
-        ..Backfill::whole(job.name())
-    }
+        reply,
+    };
+    (backfill, answer)
 }
 
-/// How long whoever asks for a backfill is left waiting for a free place; the asking side gives up after a minute.
+/// How long whoever asks for a backfill is left waiting until it is stored; the asking side gives up after a minute.
 const QUEUED_AFTER: Duration = Duration::from_secs(10);
 
 /// Hands what is asked for through the control socket to the coordinator. Nobody waits for another one's tables.
@@ -114,22 +85,21 @@ pub(super) async fn forward_backfills(
     }
 }
 
-/// A table is confirmed once its job is stored; one that has no place yet is told as queued.
 async fn answer_backfill(request: BackfillRequest, jobs: mpsc::UnboundedSender<Job>) {
     let mut answers = Vec::with_capacity(request.jobs.len());
     for job in &request.jobs {
-        let (stored, is_stored) = oneshot::channel();
+        let (backfill, stored) = backfill_of(job);
         // A coordinator that is gone drops the job, and with it the sender.
-        drop(jobs.send(Job::Backfill { backfill: backfill_of(job), stored: Some(stored) }));
-        answers.push((job.name(), is_stored));
+        drop(jobs.send(Job::Backfill(backfill)));
+        answers.push((job.name(), stored));
     }
     let deadline = tokio::time::Instant::now() + QUEUED_AFTER;
     let mut outcome = Ok(BackfillTaken { queued: Vec::new() });
-    for (table, is_stored) in answers {
-        let refused = match tokio::time::timeout_at(deadline, is_stored).await {
+    for (table, stored) in answers {
+        let refused = match tokio::time::timeout_at(deadline, stored).await {
             Ok(Ok(Ok(()))) => continue,
             Ok(Ok(Err(refused))) => refused,
-            Ok(Err(_)) => Failure::fatal("another job of the table failed, or the daemon is stopping"),
+            Ok(Err(_)) => Failure::fatal("the daemon is stopping"),
             Err(_) => {
                 if let Ok(taken) = &mut outcome {
                     taken.queued.push(table);
@@ -138,43 +108,43 @@ async fn answer_backfill(request: BackfillRequest, jobs: mpsc::UnboundedSender<J
             }
         };
         if outcome.is_ok() {
-            let hint = refused.hint.clone();
-            let failure = Failure::fatal(format!("table \"{table}\" is not read again")).caused_by(refused);
-            outcome = Err(Failure { hint, ..failure });
+            outcome = Err(refused_read(&table, refused));
         }
     }
     // Whoever asked may have gone; the jobs are taken all the same.
     drop(request.reply.send(outcome));
 }
 
-fn reread_job(reread: ingest::Reread) -> Backfill {
-    Backfill { replace: reread.replace, ..replacing(reread.table) }
+/// The refusal of a read that was asked for.
+pub(super) fn refused_read(table: &TableName, refused: Failure) -> Failure {
+    let hint = refused.hint.clone();
+    let failure = Failure::fatal(format!("table \"{table}\" is not read again")).caused_by(refused);
+    Failure { hint, ..failure }
 }
 
-/// A read that takes the place of what the sinks have of a table.
-fn replacing(table: TableName) -> Backfill {
-    Backfill { replace: true, may_be_gone: true, ..Backfill::whole(table) }
-}
-
-/// Hands tables that may differ from their source to the coordinator, to be read again.
-pub(super) async fn forward_doubts(mut doubts: mpsc::UnboundedReceiver<Doubt>, jobs: mpsc::UnboundedSender<Job>) {
-    while let Some(Doubt { table, .. }) = doubts.recv().await {
-        if jobs.send(Job::Backfill { backfill: replacing(table), stored: None }).is_err() {
-            // Only at a shutdown; the doubt is in the log for the next start.
+/// Hands what the sinks wish to the ingest loop: doubts of an earlier run first, each of them with its token of what `--once` waits for.
+pub(super) async fn forward_wishes(
+    doubts: Vec<(Doubt, Asking)>,
+    mut wishes: mpsc::UnboundedReceiver<Wish>,
+    requests: mpsc::Sender<Request>,
+) {
+    for (doubt, asking) in doubts {
+        let (reply, stored) = oneshot::channel();
+        let event = of_doubt(&doubt);
+        if requests.send(Request::Happened { table: doubt.table, event, reply: Some(reply) }).await.is_err() {
             return;
         }
+        // A loop that has lost its stream finds the doubt in the log at the next start.
+        drop(stored.await);
+        drop(asking);
     }
-}
-
-/// Hands what the stream asks for to the coordinator.
-pub(super) async fn forward_rereads(
-    mut rereads: mpsc::UnboundedReceiver<ingest::Reread>,
-    jobs: mpsc::UnboundedSender<Job>,
-) {
-    while let Some(reread) = rereads.recv().await {
-        let job = Job::Backfill { backfill: reread_job(reread), stored: None };
-        if jobs.send(job).is_err() {
-            // Only at a shutdown; the re-read stands in the log for the next start.
+    while let Some(wish) = wishes.recv().await {
+        let request = match wish {
+            Wish::Doubt(doubt) => Request::Happened { event: of_doubt(&doubt), table: doubt.table, reply: None },
+            Wish::NewSink { sink, stored } => Request::SinkAdded { sink, reply: stored },
+        };
+        if requests.send(request).await.is_err() {
+            // Only at a shutdown; what was wished is in the log for the next start.
             return;
         }
     }
@@ -185,7 +155,7 @@ mod tests {
     use super::*;
     use crate::codec::stored::{SINK_ROWS, encode};
     use crate::deliver::TableAtSink;
-    use crate::source::mysql::snapshot::Stage;
+    use crate::table::{Capture, TableRecord};
     use wal::Options;
 
     fn table(name: &str) -> TableName {
@@ -193,24 +163,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tables_in_doubt_are_read_once_unless_a_read_that_replaces_them_is_still_to_come() {
+    async fn captured_tables_in_doubt_are_read_for_each_sink_that_has_the_doubt() {
         let directory = tempfile::tempdir().unwrap();
         let (wal, _appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
         let doubt = TableAtSink { doubt: Some("1 is not 2".into()), ..TableAtSink::default() };
         let mut state = Vec::new();
-        for (sink, name) in [("a", "t"), ("b", "t"), ("a", "reread"), ("b", "waits"), ("b", "begun"), ("a", "gone")] {
+        for (sink, name) in [("a", "t"), ("b", "t"), ("a", "left"), ("a", "gone")] {
             wal.create_cursor(sink, Lsn::ZERO).await.unwrap();
             state.push((SINK_ROWS.of_sink_table(sink, &table(name)), Some(encode(&doubt).unwrap())));
         }
+        for (name, capture) in [("t", Capture::Since(Lsn::ZERO)), ("left", Capture::Left(Lsn::ZERO))] {
+            let record = TableRecord { capture, ..TableRecord::default() };
+            state.push(record.change(&table(name)).unwrap());
+        }
         wal.put_state(state).await.unwrap();
-        let captured = ["t", "reread", "waits", "begun"].map(table);
-        let at = |name, stage| TableProgress { stage, ..TableProgress::new(replacing(table(name))) }.entry().unwrap();
-        let progress = [at("waits", Stage::Pending), at("begun", Stage::Begun), at("t", Stage::Done)];
-        let replaced: HashSet<_> = to_be_replaced(&progress).chain([table("reread")]).collect();
 
-        let doubted = doubted(&wal, ["a", "b"].into_iter(), &captured, replaced).unwrap();
+        let doubted = doubted(&wal, ["a", "b"].into_iter()).unwrap();
 
-        // The replace of a read that has begun was in the log before the doubt, or the log would have ended it.
-        assert_eq!(doubted, [table("t"), table("begun")]);
+        let found: Vec<_> = doubted.iter().map(|doubt| (doubt.sink.as_str(), doubt.table.clone())).collect();
+        assert_eq!(found, [("a", table("t")), ("b", table("t"))]);
     }
 }

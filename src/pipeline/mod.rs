@@ -9,9 +9,9 @@
 //! Shutdown: the token is told; ingest makes durable what it has read; deliveries apply what is in the log if that takes only
 //! a moment; the log's writer is drained last.
 
+mod asking;
 mod deliveries;
 mod jobs;
-mod shown;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,20 +22,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 use wal::{Options, Wal};
 
+use self::asking::Asking;
 use self::deliveries::{Deliveries, create_cursors, give_up_when_full, join_deliveries, start_deliveries};
-use self::jobs::{forward_backfills, forward_doubts, forward_rereads, queue_jobs};
-use self::shown::{show_snapshot, show_tables};
+use self::jobs::{backfill_of, doubted, forward_backfills, forward_wishes, refused_read};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon};
-use crate::deliver::Goal;
+use crate::deliver::{Goal, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::inspect;
-use crate::source::mysql::snapshot::{Coordinator, SnapshotStatus};
+use crate::source::mysql::snapshot::{Coordinator, Job};
 use crate::source::mysql::stream_server::StreamServer;
+use crate::table;
 use crate::telemetry::http::HttpServer;
-use crate::telemetry::{Live, Reporter, SinkLive};
+use crate::telemetry::{Exporter, Live, Reporter, SinkLive};
 
 /// How the daemon is started.
 #[derive(Clone, Debug, Default)]
@@ -112,10 +113,15 @@ async fn run_on(
         live.table(&table).set(counts.shown());
     }
 
-    live.snapshot.set_asked(first_contact::unfinished(&wal.reader())?);
+    for (table, record) in table::records(&wal.reader())? {
+        live.record(&table, record);
+    }
     // From the first status on, every sink is there.
     for sink in &plan.sinks {
-        live.add_sink(Arc::new(SinkLive::new(&sink.name, sink.kind.type_name())));
+        let shown = SinkLive::new(&sink.name, sink.kind.type_name());
+        // What the log says holds until the sink is opened, which may take long.
+        shown.load_tables(tables_at(&wal.reader(), &sink.name)?.into_iter().map(|(table, at)| (table, at.shown())));
+        live.add_sink(Arc::new(shown));
     }
 
     // Everything below ends when this token is told, which a failed source does too.
@@ -130,50 +136,59 @@ async fn run_on(
     };
     let control = workers.spawn(listening.serve(daemon, stop.clone()));
     let backfilling = workers.spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
-    let http = http.map(|server| workers.spawn(server.serve(reporter.clone(), stop.clone())));
+    let http = http.map(|server| {
+        let exporter = Exporter::new(plan.http.table_metrics);
+        workers.spawn(server.serve(reporter.clone(), exporter, stop.clone()))
+    });
 
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
-    create_cursors(plan, wal, &contact.tables).await?;
-    queue_jobs(plan, &options, &contact, wal, &jobs)?;
+    create_cursors(plan, wal).await?;
+    let sinks: Vec<String> = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
+    let (asking, still_asking) = Asking::nobody();
+    let doubts = doubted(wal, sinks.iter().map(String::as_str))?;
+    let doubts = doubts.into_iter().map(|doubt| (doubt, Asking::one_of(&asking))).collect();
+    let refusals = ask_for_backfills(&options, &jobs, &asking, workers);
     let (goal, _) = watch::channel(Goal::Forever);
     let reading = stop.child_token();
     let sink_failed = stop.child_token();
-    let (doubts, doubt_queue) = mpsc::unbounded_channel();
-    let deliveries = Deliveries { wal, live: &live, stop: &stop, goal: &goal, failed: &sink_failed, doubts: &doubts };
+    let (wishes, wish_queue) = mpsc::unbounded_channel();
+    let deliveries = Deliveries {
+        wal,
+        live: &live,
+        stop: &stop,
+        goal: &goal,
+        failed: &sink_failed,
+        wishes: &wishes,
+        asking: &asking,
+    };
     let served = start_deliveries(plan, workers, &deliveries)?;
     // The deliveries hold it: it ends with the last of them.
-    drop(doubts);
-    let doubting = workers.spawn(forward_doubts(doubt_queue, jobs.clone()));
+    drop(wishes);
     if options.once {
         workers.spawn(give_up_when_full(wal.clone(), sink_failed, reading.clone()));
     }
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
-    let (status, status_shown) = watch::channel(SnapshotStatus::default());
+    let wishing = workers.spawn(forward_wishes(doubts, wish_queue, requests.clone()));
     let stream_server = StreamServer::new(contact.met.server.identity.clone());
     let coordinator = Coordinator::new(
         plan.source.clone(),
         stream_server.clone(),
         requests,
         job_queue,
-        contact.progress,
-        status,
+        Arc::clone(&live),
         stop.clone(),
     );
-    show_tables(&status_shown.borrow(), &live);
-    live.snapshot.set_asked(ingest::rereads(&wal.reader())?.into_iter().map(|reread| reread.table).collect());
     let coordinator = workers.spawn(coordinator.run());
-    let shown = workers.spawn(show_snapshot(status_shown.clone(), Arc::clone(&live)));
 
-    let (rereads, reread_queue) = mpsc::unbounded_channel();
-    let forwarding = workers.spawn(forward_rereads(reread_queue, jobs.clone()));
-    let until = if options.once { Until::CaughtUp { snapshot: status_shown.clone() } } else { Until::Stopped };
+    let until = if options.once { Until::CaughtUp { asking: still_asking } } else { Until::Stopped };
     let wiring = Wiring {
         met: contact.met,
+        sinks,
         wal: wal.clone(),
         appender,
         requests: request_queue,
-        jobs: rereads,
+        jobs,
         live: Arc::clone(&live),
         stream_server,
         shutdown: reading,
@@ -193,11 +208,8 @@ async fn run_on(
         }
     };
     stop.cancel();
-    let failed_table = status_shown.borrow().first_failed().map(|table| (table.table.clone(), table.error.clone()));
     join("snapshot coordinator", coordinator).await;
-    join("snapshot status", shown).await;
-    join("re-read forwarder", forwarding).await;
-    join("doubt forwarder", doubting).await;
+    join("forwarder of wishes", wishing).await;
     join("backfill forwarder", backfilling).await;
     join("control socket", control).await;
     if let Some(http) = http {
@@ -207,16 +219,36 @@ async fn run_on(
     if !options.once || shutdown.is_cancelled() {
         return Ok(());
     }
-    if let Some((table, why)) = failed_table {
-        let why = why.unwrap_or_default();
-        return Err(Failure::fatal(format!("the snapshot of table '{table}' failed: {why}")));
+    if let Some(refused) = refusals.await.into_iter().flatten().next() {
+        return Err(refused);
     }
-    match ingest::rereads(&wal.reader())?.into_iter().next() {
-        Some(ingest::Reread { table, why, .. }) => {
-            Err(Failure::fatal(format!("table '{table}' was to be read again, because {why}, and could not be")))
+    reporter.status().has_brought_everything()
+}
+
+/// Asks for the tables of a start's command line. The refusals are there once each of them is asked for or refused.
+fn ask_for_backfills(
+    options: &StartOptions,
+    jobs: &mpsc::UnboundedSender<Job>,
+    asking: &Arc<watch::Sender<usize>>,
+    workers: &Handle,
+) -> tokio::task::JoinHandle<Vec<Failure>> {
+    let mut answers = Vec::new();
+    for job in &options.backfills {
+        let (backfill, answer) = backfill_of(job);
+        drop(jobs.send(Job::Backfill(backfill)));
+        answers.push((job.name(), answer, Asking::one_of(asking)));
+    }
+    workers.spawn(async move {
+        let mut refusals = Vec::new();
+        for (table, answer, asking) in answers {
+            if let Ok(Err(refused)) = answer.await {
+                error!(%table, error = %refused.chain(), "a table is not read");
+                refusals.push(refused_read(&table, refused));
+            }
+            drop(asking);
         }
-        None => Ok(()),
-    }
+        refusals
+    })
 }
 
 fn bound<T>(ended: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T, Failure> {

@@ -228,6 +228,12 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// Looks whether the target is still the one that was opened. Called about once a second while there is nothing to write, and
+    /// never inside a round. A failure ends the sink, or is retried, as one of a commit is.
+    async fn probe(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Forgets the round, and the one that was sent and has not settled.
     async fn rollback(&mut self);
 

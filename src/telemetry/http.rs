@@ -1,8 +1,8 @@
 //! `/metrics` and `/health` over HTTP.
 //!
 //! Reads only, tells nothing but numbers, states and error messages, and listens on this machine unless told
-//! otherwise. `/health` answers 503 when something has stopped permanently and an operator has to look; what is retried
-//! is degraded, not failed.
+//! otherwise. `/health` answers with the verdict of the status ([`super::Health`]), as 503 when it is failed: an operator
+//! has to look.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,12 +15,11 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Exporter, Reporter, SinkPhase, SnapshotPhase, SourcePhase, Status};
+use super::{Exporter, Reporter};
 use crate::error::Failure;
 
 /// Requests come from machines: one that takes longer for its headers holds a connection for nothing.
@@ -57,8 +56,8 @@ impl HttpServer {
     }
 
     /// Answers until told to stop.
-    pub async fn serve(self, reporter: Reporter, shutdown: CancellationToken) {
-        let state = Arc::new((reporter, Exporter::new()));
+    pub async fn serve(self, reporter: Reporter, exporter: Exporter, shutdown: CancellationToken) {
+        let state = Arc::new((reporter, exporter));
         let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
         loop {
             let accepted = tokio::select! {
@@ -80,7 +79,7 @@ impl HttpServer {
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
                     let state = Arc::clone(&state);
-                    async move { Ok::<_, Infallible>(answer(&request, &state.0, &state.1)) }
+                    async move { Ok::<_, Infallible>(answer(&request, &state.0, state.1)) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -98,7 +97,7 @@ impl HttpServer {
     }
 }
 
-fn answer(request: &Request<Incoming>, reporter: &Reporter, exporter: &Exporter) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, reporter: &Reporter, exporter: Exporter) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = response(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -110,10 +109,12 @@ fn answer(request: &Request<Incoming>, reporter: &Reporter, exporter: &Exporter)
             response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         "/health" => {
-            let health = Health::of(&reporter.status());
-            let code = if health.failed() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-            let body = json!({ "status": health.word(), "reasons": health.reasons() });
-            response(code, "application/json", format!("{body}\n"))
+            let health = reporter.status().health;
+            let code = if health.is_failed() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            match serde_json::to_string(&health) {
+                Ok(body) => response(code, "application/json", body + "\n"),
+                Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
+            }
         }
         _ => response(StatusCode::NOT_FOUND, "text/plain", "there are /metrics and /health\n".to_owned()),
     }
@@ -126,84 +127,14 @@ fn response(code: StatusCode, kind: &'static str, body: String) -> Response<Full
     response
 }
 
-/// What a status means to whoever has to act.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    stopped: Vec<String>,
-    retrying: Vec<String>,
-}
-
-impl Health {
-    /// Of a status.
-    pub fn of(status: &Status) -> Self {
-        let mut health = Self::default();
-        let because = |error: &Option<String>| error.as_ref().map_or(String::new(), |error| format!(": {error}"));
-        if let Some(error) = &status.wal.error {
-            health.stopped.push(format!("the log is out of service: {error}"));
-        }
-        let source = &status.source;
-        match source.state {
-            SourcePhase::Stopped | SourcePhase::Failed => {
-                health.stopped.push(format!("source {}{}", source.state.as_str(), because(&source.error)));
-            }
-            SourcePhase::Reconnecting | SourcePhase::LogFull => {
-                health.retrying.push(format!("source {}{}", source.state.as_str(), because(&source.error)));
-            }
-            SourcePhase::Connecting | SourcePhase::Streaming | SourcePhase::ReadingTable => {}
-        }
-        for table in &status.snapshot.tables {
-            if table.state == SnapshotPhase::Failed {
-                health.stopped.push(format!("snapshot of {} failed{}", table.table, because(&table.error)));
-            }
-        }
-        for sink in &status.sinks {
-            let reason = format!("sink {} {}{}", sink.name, sink.state.as_str(), because(&sink.error));
-            match sink.state {
-                SinkPhase::Stopped | SinkPhase::Failed | SinkPhase::Detached => health.stopped.push(reason),
-                SinkPhase::Retrying => health.retrying.push(reason),
-                SinkPhase::Opening | SinkPhase::Running => {}
-            }
-            for table in &sink.stopped_tables {
-                health.stopped.push(format!("sink {}: table {} is stopped: {}", sink.name, table.table, table.reason));
-            }
-        }
-        for table in &status.tables {
-            for (sink, rows) in &table.sinks {
-                if let Some(why) = &rows.doubt {
-                    health.retrying.push(format!("sink {sink}: table {} is in doubt: {why}", table.table));
-                }
-            }
-        }
-        health
-    }
-
-    /// Something has stopped permanently.
-    pub fn failed(&self) -> bool {
-        !self.stopped.is_empty()
-    }
-
-    /// `ok`, `degraded` or `failed`.
-    pub fn word(&self) -> &'static str {
-        match (self.stopped.is_empty(), self.retrying.is_empty()) {
-            (false, _) => "failed",
-            (true, false) => "degraded",
-            (true, true) => "ok",
-        }
-    }
-
-    /// Why it is not ok.
-    pub fn reasons(&self) -> Vec<String> {
-        self.stopped.iter().chain(&self.retrying).cloned().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::telemetry::{Live, SinkLive};
+    use crate::telemetry::{Live, SinkLive, SinkPhase, SourcePhase};
 
     async fn get(address: SocketAddr, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -226,17 +157,25 @@ mod tests {
         let address = server.address();
         let shutdown = CancellationToken::new();
         let reporter = Reporter::new(Arc::clone(&live), wal.clone(), directory.path());
-        let task = tokio::spawn(server.serve(reporter, shutdown.clone()));
+        let task = tokio::spawn(server.serve(reporter, Exporter::new(true), shutdown.clone()));
 
-        assert_eq!(get(address, "/health").await, (200, "{\"status\":\"ok\",\"reasons\":[]}\n".to_owned()));
+        let health = async || {
+            let (code, body) = get(address, "/health").await;
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let first = &body["reasons"][0];
+            (code, body["status"].clone(), first["what"].clone(), first["why"].clone())
+        };
+        let never = "it was not reached yet";
+        assert_eq!(health().await, (200, "degraded".into(), "source".into(), never.into()));
+        live.source.phase(SourcePhase::Streaming, None);
+        assert_eq!(health().await, (200, "ok".into(), Value::Null, Value::Null));
         sink.phase(SinkPhase::Retrying, Some("disk slow".into()));
-        let degraded = "{\"status\":\"degraded\",\"reasons\":[\"sink local retrying: disk slow\"]}\n".to_owned();
-        assert_eq!(get(address, "/health").await, (200, degraded));
+        assert_eq!(health().await, (200, "degraded".into(), "sink".into(), "disk slow".into()));
         sink.phase(SinkPhase::Failed, Some("disk gone".into()));
-        let failed = "{\"status\":\"failed\",\"reasons\":[\"sink local failed: disk gone\"]}\n".to_owned();
-        assert_eq!(get(address, "/health").await, (503, failed));
+        assert_eq!(health().await, (503, "failed".into(), "sink".into(), "disk gone".into()));
         let (code, text) = get(address, "/metrics").await;
         assert_eq!(code, 200);
+        assert!(text.contains("replicator_health{status=\"failed\"} 1\n"), "{text}");
         assert!(text.contains("replicator_sink_state{sink=\"local\",state=\"failed\"} 1\n"), "{text}");
         assert_eq!(get(address, "/").await.0, 404);
 

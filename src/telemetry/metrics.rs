@@ -41,17 +41,29 @@ metrics_table! {
         "1, with the version as a label", "Which version runs here?";
     UPTIME = "replicator_uptime_seconds", Gauge, [],
         "Seconds since the daemon started", "Has it been restarted?";
+    HEALTH = "replicator_health", Gauge, ["status"],
+        "1 for the verdict on the whole, 0 for the others: ok, degraded, failed, as /health has it",
+        "Does an operator have to look?";
+    ALL_ERRORS = "replicator_errors_total", Counter, ["type", "class"],
+        "Errors since the start, of the source, of sinks and of reads of tables; class retry is tried again, fatal has stopped something",
+        "What fails, and does it stop?";
     SOURCE_STATE = "replicator_source_state", Gauge, ["state"],
         "1 for the state the source is in, 0 for the others", "Is the source being read?";
     SOURCE_LAG = "replicator_source_lag_seconds", Gauge, [],
         "Age of the newest moment up to which the log is known to be complete; grows while the source stalls",
         "How late is the log behind the server?";
+    SOURCE_LAST_SUCCESS = "replicator_source_last_success_seconds", Gauge, [],
+        "Seconds since the source last sent anything, heartbeats included; before that, since the start",
+        "Does the connection still speak?";
     SOURCE_EVENTS = "replicator_source_events_total", Counter, [],
         "Events read from the source since the start", "Does the source send anything?";
     SOURCE_FILTERED = "replicator_source_events_filtered_total", Counter, [],
         "Events read since the start that are of tables which are not captured", "How much of the stream is for nothing?";
     SOURCE_RECONNECTS = "replicator_source_reconnects_total", Counter, [],
         "Connections to the source made again since the start", "Is the connection stable?";
+    SCHEMA_CHANGES = "replicator_schema_changes_total", Counter, ["kind"],
+        "Changes of definitions that the stream has logged since the start: create, alter, rename, drop, truncate",
+        "When did a definition change?";
     ROWS_READ = "replicator_rows_read_total", Counter, ["table"],
         "Row changes of captured tables that came from the source", "Which tables change, and how much?";
     ROWS_APPENDED = "replicator_rows_appended_total", Counter, ["table"],
@@ -61,12 +73,16 @@ metrics_table! {
         "How many rows did snapshot and stream share?";
     ROWS_LEFT_OUT = "replicator_rows_left_out_total", Counter, ["table"],
         "Row changes that are not in the log because the table is left out", "How much of a table is missing from the log?";
-    SNAPSHOT_TABLES = "replicator_snapshot_tables", Gauge, ["state"],
-        "Tables by the state of their snapshot", "Is the snapshot done, and has a table failed?";
+    TABLES = "replicator_tables", Gauge, ["sink", "state"],
+        "Captured tables by their state at the sink: complete, reading, left_out, unreadable, stopped; without a sink, label sink is empty",
+        "Are all tables complete, and does one need an operator?";
+    TABLE_STATE = "replicator_table_state", Gauge, ["sink", "table", "state"],
+        "1, with the state of the table at the sink as a label: there is a series for the current state alone",
+        "Which table is not complete?";
     SNAPSHOT_ROWS = "replicator_snapshot_rows", Gauge, ["table"],
-        "Rows read by the snapshot of the table", "How far is the snapshot?";
+        "Rows read of a table that is being read", "How far is the read?";
     SNAPSHOT_ESTIMATE = "replicator_snapshot_estimated_rows", Gauge, ["table"],
-        "Rows that the server estimates the table to have", "How far does the snapshot have to go?";
+        "Rows that the server estimates a table that is being read to have", "How far does the read have to go?";
     WAL_BYTES = "replicator_wal_bytes", Gauge, [],
         "Bytes that the frames in the log take", "How much waits for sinks?";
     WAL_CAPACITY = "replicator_wal_capacity_bytes", Gauge, [],
@@ -84,7 +100,8 @@ metrics_table! {
     WAL_COMMITS = "replicator_wal_commits_total", Counter, [],
         "Commits of the log since the start", "How often does the log sync?";
     SINK_STATE = "replicator_sink_state", Gauge, ["sink", "state"],
-        "1 for the state the sink is in, 0 for the others", "Is the sink being written?";
+        "1 for the state the sink is in, 0 for the others; unconfigured is a cursor that is left over of a removed sink",
+        "Is the sink being written?";
     ROWS_PROCESSED = "replicator_rows_processed_total", Counter, ["sink", "table"],
         "Row changes that are applied at the sink: acknowledged + netted - split + recovered",
         "Does what was appended arrive? appended = processed + skipped + left out + not theirs + pending";
@@ -116,7 +133,7 @@ metrics_table! {
     ROWS_SKIPPED = "replicator_rows_skipped_total", Counter, ["sink", "table"],
         "Row changes left out because the sink has stopped the table", "How much is missing from a stopped table?";
     TABLE_STOPPED = "replicator_sink_stopped_tables", Gauge, ["sink"],
-        "Tables that the sink leaves out because something is wrong with them", "Does a table need an operator?";
+        "Captured tables that the sink leaves out because something is wrong with them", "Does a table need an operator?";
     TABLE_DOUBTED = "replicator_sink_tables_in_doubt", Gauge, ["sink"],
         "Tables whose counts do not agree and that have not been replaced since", "Does a copy differ from its source?";
     SINK_WAITING = "replicator_sink_waiting", Gauge, ["sink"],
@@ -133,10 +150,13 @@ metrics_table! {
     PARTS = "replicator_sink_table_parts", Gauge, ["sink", "table"],
         "Active parts of the table at the target, as last asked", "Does the target keep up with merging?";
     LAG = "replicator_replication_lag_seconds", Gauge, ["sink"],
-        "Age of the newest moment up to which the sink is known to be complete; grows while sink or source stalls",
+        "Age of the newest moment up to which the sink is known to be complete for every captured table; while one is being read, how long it has been incomplete in this run. Grows while sink or source stalls",
         "How late is the sink behind the server?";
     APPLIED = "replicator_sink_applied_lsn", Gauge, ["sink"],
         "Last frame that is durable at the sink", "Does the sink get on?";
+    SINK_LAST_SUCCESS = "replicator_sink_last_success_seconds", Gauge, ["sink"],
+        "Seconds since the sink last applied something, 0 while there is nothing to apply; before that, since the start",
+        "Does the target still take rows?";
     ERRORS = "replicator_batch_write_errors_total", Counter, ["sink"],
         "Failed opens, writes and commits of the sink since the start", "Is the target healthy?";
     BACKLOG_BYTES = "replicator_cursor_backlog_bytes", Gauge, ["sink"],
@@ -152,6 +172,8 @@ pub fn documentation() -> String {
          `http.listen` serves these at `/metrics`. They are computed from the state of the daemon whenever they are asked \
          for, so lag and backlog\nkeep growing while a loop stalls. Row counters go on across restarts; the counters that \
          say \"since the start\" begin at 0.\n\n\
+         With `http.table_metrics: false` a metric that has the label `table` is the sum over all tables, without the label, \
+         and\n`replicator_table_state` is left out. A series of a table that is gone is gone too.\n\n\
          | metric | type | labels | what it is | the question it answers |\n|---|---|---|---|---|\n",
     );
     for metric in METRICS {

@@ -10,13 +10,15 @@ use std::time::Instant;
 
 use wal::{CursorInfo, Lsn, Wal};
 
+use super::counters::class_word;
+use super::live::rfc3339;
 use super::status::{
-    BatchStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status, StoppedTableStatus,
-    WaitingStatus, WalStatus,
+    BatchStatus, ErrorsStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status,
+    StoppedTableStatus, WaitingStatus, WalStatus,
 };
+use super::tables::Tables;
 use super::{
-    BatchesLive, Live, SinkLive, SinkPhase, SinkTableLive, SourceRows, StoppedTableLive, TableStatus, WaitingLive,
-    now_micros, seconds_between,
+    BatchesLive, Errors, Health, Live, SinkLive, SinkPhase, StoppedTableLive, WaitingLive, now_micros, seconds_between,
 };
 use crate::codec::stored::{SOURCE_LSN, SOURCE_POSITION, SourceLsn, StoredPosition, get};
 use crate::model::TableName;
@@ -41,31 +43,65 @@ impl Reporter {
     /// The daemon now.
     pub fn status(&self) -> Status {
         let now = now_micros();
+        let cursors = self.wal.cursors();
+        let cursor_of = |name: &str| cursors.iter().find(|cursor| cursor.name == name);
+        let applied = |sink: &SinkLive| match (sink.applied_lsn(), cursor_of(&sink.name)) {
+            // Before the sink was opened, only the log knows how far it is.
+            (Lsn::ZERO, Some(cursor)) => cursor.lsn,
+            (applied, _) => applied,
+        };
         let sinks: Vec<(Arc<SinkLive>, Lsn)> =
-            self.live.sinks().into_iter().map(|sink| (Arc::clone(&sink), sink.applied_lsn())).collect();
-        let tables = self.tables();
-        let snapshot = self.snapshot();
+            self.live.sinks().into_iter().map(|sink| (Arc::clone(&sink), applied(&sink))).collect();
+        let shown = Tables::of(&self.live, &sinks);
         let source = self.source(now);
+        // Again: what a cursor has not applied is measured against the end of the log.
         let cursors = self.wal.cursors();
         let wal = self.log();
-        let sinks = sinks
+        let mut sink_rows: Vec<SinkStatus> = sinks
             .iter()
             .map(|(sink, applied)| {
                 let cursor = cursors.iter().find(|cursor| cursor.name == sink.name);
                 self.sink(sink, *applied, cursor, wal.durable_lsn, now)
             })
             .collect();
-        Status {
+        for sink in &mut sink_rows {
+            sink.tables = shown.counts(&sink.name);
+            let incomplete = shown.incomplete_since(&sink.name).map(|since| since.max(self.started_micros));
+            if let Some(since) = incomplete {
+                let least = sink.lag_seconds.take().unwrap_or_default();
+                sink.lag_at_least_seconds = Some(least.max(seconds_between(since, now)));
+            }
+        }
+        let left_over = cursors.iter().filter(|cursor| !sinks.iter().any(|(sink, _)| sink.name == cursor.name));
+        sink_rows.extend(left_over.map(|cursor| SinkStatus::of_cursor(cursor, None, SinkPhase::Unconfigured)));
+        let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             running: true,
+            health: Health::default(),
             pid: Some(std::process::id()),
             uptime_seconds: self.started.elapsed().as_secs(),
             source,
             wal,
-            snapshot,
-            sinks,
-            tables,
-        }
+            snapshot: SnapshotStatus { tables: self.live.reads().into_iter().map(SnapshotTableStatus::from).collect() },
+            sinks: sink_rows,
+            tables: shown.into_rows(),
+            schema_changes: self.schema_changes(),
+            errors: self.errors(),
+        };
+        status.health = Health::of(&status);
+        status
+    }
+
+    fn schema_changes(&self) -> BTreeMap<String, u64> {
+        self.live.schema_changes().counts().map(|(kind, count)| (kind.as_str().to_owned(), count)).collect()
+    }
+
+    fn errors(&self) -> Vec<ErrorsStatus> {
+        let sinks = self.live.sinks();
+        let mut shown = errors_status("source", [self.live.source.errors()]);
+        shown.extend(errors_status("sink", sinks.iter().map(|sink| sink.errors())));
+        shown.extend(errors_status("read", [self.live.read_errors()]));
+        shown
     }
 
     fn source(&self, now: i64) -> SourceStatus {
@@ -74,9 +110,11 @@ impl Reporter {
         let seldom = source.snapshot();
         SourceStatus {
             state: seldom.phase,
+            since: Some(rfc3339(seldom.since_micros)),
             server: Some(seldom.server).filter(|server| !server.is_empty()),
             position: self.durable_position(),
             lag_seconds: Some(seconds_between(self.source_until(), now)),
+            last_success_seconds: Some(seconds_between(source.heard_micros().max(self.started_micros), now)),
             error: seldom.error,
             events,
             filtered_events,
@@ -145,23 +183,9 @@ impl Reporter {
         }
     }
 
-    fn snapshot(&self) -> SnapshotStatus {
-        let tables = self.live.snapshot.tables().into_iter().map(|table| SnapshotTableStatus {
-            table: table.table.to_string(),
-            state: table.phase,
-            rows: table.rows,
-            estimated_rows: table.estimated_rows,
-            rows_per_second: table.rows_per_second,
-            eta_seconds: table.eta.map(|eta| eta.as_secs()),
-            error: table.error,
-        });
-        SnapshotStatus { tables: tables.collect() }
-    }
-
     fn sink(&self, sink: &SinkLive, applied: Lsn, cursor: Option<&CursorInfo>, durable: u64, now: i64) -> SinkStatus {
-        let (state, error) = sink.state();
-        // Before the sink was opened, only the log knows how far it is.
-        let applied = if applied == Lsn::ZERO { cursor.map_or(applied, |cursor| cursor.lsn) } else { applied };
+        let inner = sink.inner();
+        let is_detached = cursor.is_some_and(|cursor| cursor.detached);
         let complete = applied.raw() >= durable;
         // A sink that has everything is as late as the source itself.
         let applied_until = match sink.applied_commit_micros() {
@@ -171,47 +195,49 @@ impl Reporter {
         let until = if complete { applied_until.max(self.source_until()) } else { applied_until };
         // The cursor follows the target within moments; what the target has is no backlog.
         let backlog = cursor.filter(|_| !complete);
+        let lag = seconds_between(until, now);
+        // With nothing to apply, being there is all there is to succeed in.
+        let is_idle = complete && inner.phase == SinkPhase::Running;
+        let last_success = if is_idle { now } else { sink.succeeded_micros().max(self.started_micros) };
         SinkStatus {
             name: sink.name.clone(),
-            kind: sink.kind.to_owned(),
-            state: if cursor.is_some_and(|cursor| cursor.detached) { SinkPhase::Detached } else { state },
+            kind: Some(sink.kind.to_owned()),
+            state: if is_detached { SinkPhase::Detached } else { inner.phase },
+            since: Some(rfc3339(inner.since_micros)).filter(|_| !is_detached),
             delivered_lsn: sink.delivered_lsn().max(applied).raw(),
             applied_lsn: applied.raw(),
             backlog_bytes: backlog.map_or(0, |cursor| cursor.backlog_bytes),
             backlog_transactions: backlog.map_or(0, |cursor| cursor.backlog_groups),
-            lag_seconds: Some(seconds_between(until, now)),
-            error,
-            errors: sink.errors(),
+            lag_seconds: Some(lag),
+            lag_at_least_seconds: Some(lag),
+            last_success_seconds: Some(seconds_between(last_success, now)),
+            tables: BTreeMap::new(),
+            error: inner.error,
+            remedy: None,
+            errors: sink.errors().all(),
             passed_over_frames: sink.frames_passed_over(),
             waiting: sink.waiting().map(waiting_status),
             stopped_tables: sink.stopped_tables().into_iter().map(stopped_status).collect(),
             batches: sink.batches().into_iter().map(|(table, sent)| batch_status(&table, sent)).collect(),
         }
     }
+}
 
-    fn tables(&self) -> Vec<TableStatus> {
-        // What is applied is read before what is appended.
-        let sinks: Vec<_> = self.live.sinks().iter().map(|sink| (sink.name.clone(), sink.tables())).collect();
-        let mut tables: BTreeMap<TableName, SourceRows> =
-            self.live.tables().into_iter().map(|(name, counts)| (name, counts.get())).collect();
-        // A table of which this process has read nothing may still have rows on their way.
-        for name in sinks.iter().flat_map(|(_, tables)| tables.keys()) {
-            tables.entry(name.clone()).or_default();
+fn errors_status<'e>(kind: &str, errors: impl IntoIterator<Item = &'e Errors>) -> Vec<ErrorsStatus> {
+    let mut shown: Vec<ErrorsStatus> = Vec::new();
+    for (class, count) in errors.into_iter().flat_map(Errors::counts) {
+        let class = class_word(class);
+        match shown.iter_mut().find(|known| known.class == class) {
+            Some(known) => known.count += count,
+            None => shown.push(ErrorsStatus { kind: kind.to_owned(), class: class.to_owned(), count }),
         }
-        let at_sinks = |name: &TableName| {
-            let of = |(sink, tables): &(String, BTreeMap<TableName, SinkTableLive>)| {
-                (sink.clone(), tables.get(name).cloned().unwrap_or_default())
-            };
-            sinks.iter().map(of).collect::<Vec<_>>()
-        };
-        tables.into_iter().map(|(name, rows)| TableStatus::new(&name, rows, at_sinks(&name))).collect()
     }
+    shown
 }
 
 fn waiting_status(waiting: WaitingLive) -> WaitingStatus {
     let WaitingLive { table, schema, lsn, since_micros } = waiting;
-    let since = std::time::Duration::from_micros(u64::try_from(since_micros).unwrap_or(0));
-    let since = humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string();
+    let since = rfc3339(since_micros);
     WaitingStatus { table: table.to_string(), schema: schema.0, lsn: lsn.raw(), since }
 }
 
@@ -237,151 +263,4 @@ fn error_chain(error: &wal::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{RowCounts, SchemaId, ServerIdentity, SinkRows, SourcePosition};
-    use crate::telemetry::{SnapshotPhase, SnapshotTable, SourcePhase};
-    use wal::{GroupEnd, Options};
-
-    fn live_with_one_sink() -> (Arc<Live>, Arc<SinkLive>) {
-        let live = Arc::new(Live::default());
-        let sink = Arc::new(SinkLive::new("local", "sqlite"));
-        live.add_sink(Arc::clone(&sink));
-        (live, sink)
-    }
-
-    #[tokio::test]
-    async fn a_status_holds_what_the_loops_and_the_log_say() {
-        let directory = tempfile::tempdir().unwrap();
-        let (wal, mut appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
-        wal.create_cursor("local", Lsn::ZERO).await.unwrap();
-        for _ in 0..3 {
-            appender.append(&[b"frame"], GroupEnd::Ends).unwrap();
-        }
-        appender.flush_durable().await.unwrap();
-        let (live, sink) = live_with_one_sink();
-        let users = TableName::new("shop", "users");
-        live.source.phase(SourcePhase::Streaming, None);
-        live.source.server("MySQL 9.7.0".into());
-        let position = SourcePosition {
-            server: ServerIdentity::MySql { server_uuid: "u".into() },
-            file: "binlog.000002".into(),
-            pos: 99,
-            file_created: 0,
-            gtid: "u:1-3".into(),
-        };
-        let value = crate::codec::stored::encode(&StoredPosition::MySql(position)).unwrap();
-        wal.put_state(vec![(SOURCE_POSITION.key().to_vec(), Some(value))]).await.unwrap();
-        live.table(&users).set(SourceRows { read: 12, appended: 9, filtered: 1, left_out: 2 });
-        sink.phase(SinkPhase::Running, None);
-        sink.delivered(Lsn::new(2));
-        sink.applied(Lsn::new(1), Some(now_micros() - 5_000_000));
-        let counts = RowCounts {
-            taken: 6,
-            acknowledged: 4,
-            netted: 1,
-            split: 2,
-            unmatched: 1,
-            skipped: 2,
-            recovered: 1,
-            sent: 3,
-        };
-        let rows = SinkRows { delivered: 6, not_theirs: 1, left_out: 1, sink: counts, before: 1 };
-        sink.load_tables([(users.clone(), SinkRows::default(), Some("3 of 4".to_owned()))]);
-        sink.table(&users, rows, Some("5 of 6"));
-        sink.passed_over();
-        sink.waits(Some(WaitingLive {
-            table: users.clone(),
-            schema: SchemaId(7),
-            lsn: Lsn::new(3),
-            since_micros: 1_500,
-        }));
-        sink.stopped([(users.clone(), Lsn::new(2), "it is gone".to_owned())]);
-        wal.ack("local", Lsn::new(1), b"", Vec::new()).await.unwrap();
-        live.snapshot.set(vec![SnapshotTable {
-            table: users,
-            phase: SnapshotPhase::Running,
-            rows: 5,
-            estimated_rows: 50,
-            rows_per_second: Some(2.5),
-            eta: Some(std::time::Duration::from_secs(18)),
-            error: None,
-        }]);
-
-        let status = Reporter::new(live, wal.clone(), directory.path()).status();
-
-        assert_eq!(status.source.state, SourcePhase::Streaming);
-        let position = Position { file: Some("binlog.000002".into()), pos: Some(99), gtid: "u:1-3".into() };
-        assert_eq!(status.source.position, Some(position));
-        assert_eq!((status.wal.first_lsn, status.wal.durable_lsn, status.wal.max_bytes), (1, 3, 64 << 20));
-        assert_eq!(status.wal.error, None);
-        let [sink] = &status.sinks[..] else { panic!("one sink") };
-        assert_eq!((sink.applied_lsn, sink.delivered_lsn, sink.backlog_transactions), (1, 2, 2));
-        assert_eq!(sink.backlog_bytes, wal.cursors()[0].backlog_bytes);
-        assert!(sink.backlog_bytes > 0);
-        let lag = sink.lag_seconds.unwrap();
-        assert!((5.0..60.0).contains(&lag), "{lag}");
-        let json = serde_json::to_value(&status).unwrap();
-        let at_sink = serde_json::json!({
-            "delivered": 6, "taken": 6, "acknowledged": 4, "netted": 1, "split": 2, "unmatched": 1, "left_out": 1,
-            "not_theirs": 1, "recovered": 1, "sent": 3, "before": 1, "doubt": "5 of 6",
-        });
-        let table = serde_json::json!({
-            "table": "shop.users", "read": 12, "appended": 9, "filtered": 1, "left_out": 2,
-            "applied": {"local": 4}, "skipped": {"local": 2}, "pending": {"local": 0}, "sinks": {"local": at_sink},
-        });
-        assert_eq!(json["tables"], serde_json::json!([table]));
-        let snapshot = serde_json::json!({
-            "table": "shop.users", "state": "running", "rows": 5, "estimated_rows": 50,
-            "rows_per_second": 2.5, "eta_seconds": 18, "error": null,
-        });
-        assert_eq!(json["snapshot"]["tables"], serde_json::json!([snapshot]));
-        assert_eq!(json["sinks"][0]["type"], "sqlite");
-        assert_eq!(json["sinks"][0]["passed_over_frames"], 1);
-        let waiting =
-            serde_json::json!({ "table": "shop.users", "schema": 7, "lsn": 3, "since": "1970-01-01T00:00:00.001Z" });
-        assert_eq!(json["sinks"][0]["waiting"], waiting);
-        let stopped = serde_json::json!([{ "table": "shop.users", "since_lsn": 2, "reason": "it is gone" }]);
-        assert_eq!(json["sinks"][0]["stopped_tables"], stopped);
-        wal.shutdown().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_sink_that_has_everything_is_as_late_as_the_source_and_no_later() {
-        let directory = tempfile::tempdir().unwrap();
-        let (wal, mut appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
-        wal.create_cursor("local", Lsn::ZERO).await.unwrap();
-        appender.append(&[b"frame"], GroupEnd::Ends).unwrap();
-        appender.flush_durable().await.unwrap();
-        let (live, sink) = live_with_one_sink();
-        let reporter = Reporter::new(Arc::clone(&live), wal.clone(), directory.path());
-        let hour_ago = now_micros() - 3_600_000_000;
-        // The last transaction is an hour old, and the source has said since that there is nothing newer.
-        sink.applied(Lsn::new(1), Some(hour_ago));
-        live.source.caught_up(now_micros());
-        assert!(reporter.status().sinks[0].lag_seconds.unwrap() < 60.0);
-        assert_eq!(reporter.status().sinks[0].backlog_bytes, 0);
-        // The source stalls: the sink is as late, although it has all there is.
-        live.source.caught_up(hour_ago);
-        assert!(reporter.status().sinks[0].lag_seconds.unwrap() >= 3600.0);
-        // More stands in the log: what the source has said since says nothing about the sink.
-        live.source.caught_up(now_micros());
-        appender.append(&[b"frame"], GroupEnd::Ends).unwrap();
-        appender.flush_durable().await.unwrap();
-        assert!(reporter.status().sinks[0].lag_seconds.unwrap() >= 3600.0);
-        wal.shutdown().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn lag_grows_from_the_start_of_the_process_while_the_source_says_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let (wal, _appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
-        let (live, _) = live_with_one_sink();
-        let mut reporter = Reporter::new(live, wal.clone(), directory.path());
-        reporter.started_micros -= 7_000_000;
-        let status = reporter.status();
-        assert!(status.source.lag_seconds.unwrap() >= 7.0);
-        assert!(status.sinks[0].lag_seconds.unwrap() >= 7.0);
-        wal.shutdown().await.unwrap();
-    }
-}
+mod tests;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
-use super::lock;
+use super::{Errors, lock, now_micros};
+use crate::error::ErrorClass;
 use crate::model::{SchemaId, SinkRows, TableName};
 
 /// What a sink is doing.
@@ -26,12 +27,24 @@ pub enum SinkPhase {
     Failed,
     /// It lost its claim on a full log and needs a new snapshot.
     Detached,
+    /// It is configured, and the log has no cursor of it yet: it has never run.
+    NotStarted,
+    /// The log has a cursor of it, and the configuration has no such sink.
+    Unconfigured,
 }
 
 impl SinkPhase {
     /// Every phase.
-    pub const ALL: [Self; 6] =
-        [Self::Opening, Self::Running, Self::Retrying, Self::Stopped, Self::Failed, Self::Detached];
+    pub const ALL: [Self; 8] = [
+        Self::Opening,
+        Self::Running,
+        Self::Retrying,
+        Self::Stopped,
+        Self::Failed,
+        Self::Detached,
+        Self::NotStarted,
+        Self::Unconfigured,
+    ];
 
     /// The word used in `status`, metrics and docs.
     pub const fn as_str(self) -> &'static str {
@@ -42,6 +55,8 @@ impl SinkPhase {
             Self::Stopped => "stopped",
             Self::Failed => "failed",
             Self::Detached => "detached",
+            Self::NotStarted => "not_started",
+            Self::Unconfigured => "unconfigured",
         }
     }
 }
@@ -53,16 +68,29 @@ pub struct SinkLive {
     pub name: String,
     /// Type as the configuration spells it.
     pub kind: &'static str,
-    inner: Mutex<(SinkPhase, Option<String>)>,
+    inner: Mutex<SinkInner>,
     delivered: AtomicU64,
     applied: AtomicU64,
     applied_commit_micros: AtomicI64,
-    errors: AtomicU64,
+    /// When it was last opened or last applied something, microseconds since the epoch; 0: never.
+    succeeded_micros: AtomicI64,
+    errors: Errors,
     passed_over: AtomicU64,
     waiting: Mutex<Option<WaitingLive>>,
     tables: Mutex<BTreeMap<TableName, SinkTableLive>>,
     stopped: Mutex<Vec<StoppedTableLive>>,
     batches: Mutex<BTreeMap<TableName, BatchesLive>>,
+}
+
+/// What changes seldom about a sink.
+#[derive(Clone, Debug)]
+pub struct SinkInner {
+    /// What it is doing.
+    pub phase: SinkPhase,
+    /// The error behind the phase.
+    pub error: Option<String>,
+    /// Since when it is doing that, microseconds since the epoch.
+    pub since_micros: i64,
 }
 
 /// What sending the batches of one table took, since the start.
@@ -87,6 +115,10 @@ pub struct SinkTableLive {
     pub rows: SinkRows,
     /// Why it may not be here what it is at the source.
     pub doubt: Option<String>,
+    /// Where the read ended after which the sink has every row.
+    pub whole_since: Option<Lsn>,
+    /// A read that the sink has seen begin and not end.
+    pub is_reading: bool,
 }
 
 /// A schema that a sink waits for.
@@ -119,11 +151,12 @@ impl SinkLive {
         Self {
             name: name.into(),
             kind,
-            inner: Mutex::new((SinkPhase::Opening, None)),
+            inner: Mutex::new(SinkInner { phase: SinkPhase::Opening, error: None, since_micros: now_micros() }),
             delivered: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             applied_commit_micros: AtomicI64::new(0),
-            errors: AtomicU64::new(0),
+            succeeded_micros: AtomicI64::new(0),
+            errors: Errors::default(),
             passed_over: AtomicU64::new(0),
             waiting: Mutex::new(None),
             tables: Mutex::new(BTreeMap::new()),
@@ -132,24 +165,46 @@ impl SinkLive {
         }
     }
 
-    /// A change of phase, with the error behind it.
+    /// A change of phase, with the error behind it. An attempt to open the sink again is a part of retrying.
     pub fn phase(&self, phase: SinkPhase, error: Option<String>) {
-        *lock(&self.inner) = (phase, error);
+        let mut inner = lock(&self.inner);
+        if inner.phase == SinkPhase::Retrying && phase == SinkPhase::Opening {
+            return;
+        }
+        if inner.phase != phase {
+            inner.since_micros = now_micros();
+        }
+        inner.phase = phase;
+        inner.error = error;
+    }
+
+    /// It has done what there was to do: what was tried again has succeeded.
+    pub fn recovered(&self) {
+        let mut inner = lock(&self.inner);
+        if inner.phase != SinkPhase::Running {
+            *inner = SinkInner { phase: SinkPhase::Running, error: None, since_micros: now_micros() };
+        }
     }
 
     /// The phase and the error behind it.
     pub fn state(&self) -> (SinkPhase, Option<String>) {
+        let SinkInner { phase, error, .. } = self.inner();
+        (phase, error)
+    }
+
+    /// What changes seldom.
+    pub fn inner(&self) -> SinkInner {
         lock(&self.inner).clone()
     }
 
     /// A round failed.
-    pub fn failed(&self) {
-        self.errors.fetch_add(1, Ordering::Relaxed);
+    pub fn failed(&self, class: ErrorClass) {
+        self.errors.count(class);
     }
 
     /// Rounds that failed.
-    pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
+    pub fn errors(&self) -> &Errors {
+        &self.errors
     }
 
     /// The sink has taken everything up to here.
@@ -161,6 +216,7 @@ impl SinkLive {
     /// since the epoch.
     pub fn applied(&self, lsn: Lsn, commit_micros: Option<i64>) {
         self.applied.store(lsn.raw(), Ordering::Relaxed);
+        self.succeeded_micros.store(now_micros(), Ordering::Relaxed);
         if let Some(commit_micros) = commit_micros {
             self.applied_commit_micros.store(commit_micros, Ordering::Relaxed);
         }
@@ -179,6 +235,11 @@ impl SinkLive {
     /// Commit time of the last transaction applied, microseconds since the epoch; 0: none in this run.
     pub fn applied_commit_micros(&self) -> i64 {
         self.applied_commit_micros.load(Ordering::Relaxed)
+    }
+
+    /// When it was last opened or last applied something, microseconds since the epoch; 0: never.
+    pub fn succeeded_micros(&self) -> i64 {
+        self.succeeded_micros.load(Ordering::Relaxed)
     }
 
     /// A frame changed nothing here: it is for other sinks, or of a kind that no sink acts on.
@@ -201,9 +262,8 @@ impl SinkLive {
         lock(&self.waiting).clone()
     }
 
-    /// Sets what became of a table's rows, and why the table is in doubt if it is.
-    pub fn table(&self, table: &TableName, rows: SinkRows, doubt: Option<&str>) {
-        let shown = SinkTableLive { rows, doubt: doubt.map(str::to_owned) };
+    /// Sets what became of a table.
+    pub fn table(&self, table: &TableName, shown: SinkTableLive) {
         let mut all = lock(&self.tables);
         match all.get_mut(table) {
             Some(known) => *known = shown,
@@ -216,10 +276,9 @@ impl SinkLive {
         lock(&self.tables).clone()
     }
 
-    /// Sets the tables from the log: rows, and the doubt.
-    pub fn load_tables(&self, tables: impl IntoIterator<Item = (TableName, SinkRows, Option<String>)>) {
-        let shown = tables.into_iter().map(|(table, rows, doubt)| (table, SinkTableLive { rows, doubt }));
-        *lock(&self.tables) = shown.collect();
+    /// Sets the tables from the log.
+    pub fn load_tables(&self, tables: impl IntoIterator<Item = (TableName, SinkTableLive)>) {
+        *lock(&self.tables) = tables.into_iter().collect();
     }
 
     /// Sets the tables that are left out.
@@ -247,5 +306,22 @@ impl SinkLive {
     /// The tables that are left out.
     pub fn stopped_tables(&self) -> Vec<StoppedTableLive> {
         lock(&self.stopped).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_is_tried_again_stays_retrying_until_it_has_done_what_there_was_to_do() {
+        let sink = SinkLive::new("local", "sqlite");
+        sink.phase(SinkPhase::Retrying, Some("disk full".into()));
+        sink.phase(SinkPhase::Opening, None);
+        assert_eq!(sink.state(), (SinkPhase::Retrying, Some("disk full".into())));
+        sink.recovered();
+        assert_eq!(sink.state(), (SinkPhase::Running, None));
+        sink.phase(SinkPhase::Opening, None);
+        assert_eq!(sink.state().0, SinkPhase::Opening, "after a stop, not after an error");
     }
 }

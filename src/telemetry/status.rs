@@ -1,11 +1,14 @@
 //! The status document: what `replicator status --json` prints. Fields are added, never renamed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use wal::CursorInfo;
 
-use super::{SinkPhase, SnapshotPhase, SourcePhase, TableStatus};
+use super::{Health, ReadShown, SinkPhase, SourcePhase, TableStatus};
 use crate::model::SourcePosition;
+use crate::table::State;
 
 /// The daemon at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +17,8 @@ pub struct Status {
     pub version: String,
     /// False when the document was read from the log of a stopped daemon: then only what the log holds is in it.
     pub running: bool,
+    /// What all of this comes to, and why.
+    pub health: Health,
     /// Process id of the daemon.
     pub pid: Option<u32>,
     /// Seconds since its start.
@@ -22,12 +27,30 @@ pub struct Status {
     pub source: SourceStatus,
     /// The log.
     pub wal: WalStatus,
-    /// The snapshot.
+    /// What is being read of tables.
     pub snapshot: SnapshotStatus,
-    /// Where rows go, in the order of the configuration.
+    /// Where rows go, in the order of the configuration; then the cursors of sinks that are not configured.
     pub sinks: Vec<SinkStatus>,
-    /// Row counters by table.
+    /// State and row counters by table.
     pub tables: Vec<TableStatus>,
+    /// Changes of definitions that the stream has logged since the start, by kind.
+    #[serde(default)]
+    pub schema_changes: BTreeMap<String, u64>,
+    /// Errors since the start.
+    #[serde(default)]
+    pub errors: Vec<ErrorsStatus>,
+}
+
+/// Errors of one type and class since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorsStatus {
+    /// `source`, `sink` (all of them), or `read` (of tables).
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `retry`: tried again. `row`: about one row or table. `fatal`: what it is an error of has stopped.
+    pub class: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// The source.
@@ -35,12 +58,18 @@ pub struct Status {
 pub struct SourceStatus {
     /// What it is doing.
     pub state: SourcePhase,
+    /// Since when, in UTC.
+    #[serde(default)]
+    pub since: Option<String>,
     /// Flavour, version and identity of the server.
     pub server: Option<String>,
     /// Everything before it is durable in the log.
     pub position: Option<Position>,
     /// Age of the newest moment up to which the log is known to be complete; grows while the source stalls.
     pub lag_seconds: Option<f64>,
+    /// Seconds since it last sent anything, heartbeats included; before that, since the start.
+    #[serde(default)]
+    pub last_success_seconds: Option<f64>,
     /// Why it is in its state.
     pub error: Option<String>,
     /// Events read since the start.
@@ -109,20 +138,26 @@ pub struct WalStatus {
     pub error: Option<String>,
 }
 
-/// The snapshot.
+/// What is being read of tables.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotStatus {
-    /// Tables in the order in which they are read; empty when there is no snapshot.
+    /// The tables of which a read is wanted or has begun, those that have begun first. A table that is read leaves the list.
     pub tables: Vec<SnapshotTableStatus>,
 }
 
-/// One table's snapshot.
+/// The read of one table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotTableStatus {
     /// `database.table`.
     pub table: String,
-    /// How far it is.
-    pub state: SnapshotPhase,
+    /// The table's state, as in `tables[]`: `reading`, or `unreadable`.
+    pub state: State,
+    /// The read has begun.
+    pub running: bool,
+    /// Why it is read.
+    pub why: String,
+    /// The sinks that it is read for; `None`: all.
+    pub sinks: Option<Vec<String>>,
     /// Rows read.
     pub rows: u64,
     /// Rows the server estimates.
@@ -131,8 +166,26 @@ pub struct SnapshotTableStatus {
     pub rows_per_second: Option<f64>,
     /// Seconds that the rest will take at that rate.
     pub eta_seconds: Option<u64>,
-    /// Why it failed, or what is tried again.
+    /// The error after which it is tried again.
     pub error: Option<String>,
+}
+
+impl From<ReadShown> for SnapshotTableStatus {
+    fn from(read: ReadShown) -> Self {
+        let ReadShown { table, state, running, why, sinks, rows, reader } = read;
+        Self {
+            table: table.to_string(),
+            state,
+            running,
+            why,
+            sinks,
+            rows,
+            estimated_rows: reader.estimated_rows,
+            rows_per_second: reader.rows_per_second,
+            eta_seconds: reader.eta.map(|eta| eta.as_secs()),
+            error: reader.error,
+        }
+    }
 }
 
 /// One sink.
@@ -140,11 +193,14 @@ pub struct SnapshotTableStatus {
 pub struct SinkStatus {
     /// Its name.
     pub name: String,
-    /// Its type.
+    /// Its type; `None`: it is not configured.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Option<String>,
     /// What it is doing.
     pub state: SinkPhase,
+    /// Since when, in UTC.
+    #[serde(default)]
+    pub since: Option<String>,
     /// Last frame it has taken.
     pub delivered_lsn: u64,
     /// Last frame that is durable at the target.
@@ -153,10 +209,23 @@ pub struct SinkStatus {
     pub backlog_bytes: u64,
     /// Transactions of the log it has not applied.
     pub backlog_transactions: u64,
-    /// Age of the newest moment up to which the target is known to be complete; grows while sink or source stalls.
+    /// Age of the newest moment up to which the target is known to be complete for every captured table; grows while
+    /// sink or source stalls. `None` while a table is being read: then there is no such moment yet.
     pub lag_seconds: Option<f64>,
+    /// What the lag is at least: `lag_seconds`, or how long a table has been incomplete, as far as this run knows.
+    #[serde(default)]
+    pub lag_at_least_seconds: Option<f64>,
+    /// Seconds since it last applied something, 0 while there is nothing to apply; before that, since the start.
+    #[serde(default)]
+    pub last_success_seconds: Option<f64>,
+    /// How many captured tables are in each state.
+    #[serde(default)]
+    pub tables: BTreeMap<State, u64>,
     /// Why it is in its state.
     pub error: Option<String>,
+    /// The command that settles it.
+    #[serde(default)]
+    pub remedy: Option<String>,
     /// Failed writes and commits since the start.
     pub errors: u64,
     /// Frames since the start that changed nothing here: they are for other sinks, or of a kind that no sink acts on.
@@ -171,6 +240,48 @@ pub struct SinkStatus {
     /// What sending took, by table; only of sinks that send batches.
     #[serde(default)]
     pub batches: Vec<BatchStatus>,
+}
+
+impl SinkStatus {
+    /// As far as a cursor says, of a sink in this state.
+    pub(crate) fn of_cursor(cursor: &CursorInfo, kind: Option<&str>, state: SinkPhase) -> Self {
+        let is_left_over = state == SinkPhase::Unconfigured;
+        let error = "the log keeps what this cursor has not applied, and no sink of this name is configured";
+        Self {
+            delivered_lsn: cursor.lsn.raw(),
+            applied_lsn: cursor.lsn.raw(),
+            backlog_bytes: cursor.backlog_bytes,
+            backlog_transactions: cursor.backlog_groups,
+            error: is_left_over.then(|| error.to_owned()),
+            remedy: is_left_over.then(|| format!("replicator wal drop-cursor {}", cursor.name)),
+            ..Self::nothing_applied(&cursor.name, kind, state)
+        }
+    }
+
+    /// Of a sink that has no cursor.
+    pub(crate) fn nothing_applied(name: &str, kind: Option<&str>, state: SinkPhase) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: kind.map(str::to_owned),
+            state,
+            since: None,
+            delivered_lsn: 0,
+            applied_lsn: 0,
+            backlog_bytes: 0,
+            backlog_transactions: 0,
+            lag_seconds: None,
+            lag_at_least_seconds: None,
+            last_success_seconds: None,
+            tables: BTreeMap::new(),
+            error: None,
+            remedy: None,
+            errors: 0,
+            passed_over_frames: 0,
+            waiting: None,
+            stopped_tables: Vec::new(),
+            batches: Vec::new(),
+        }
+    }
 }
 
 /// A schema that a sink waits for: the source is still asked for it.

@@ -1,19 +1,25 @@
-//! Row counters of a table in the status document. Every number has one owner: `ingest` counts on the side of the
-//! source, the delivery loop what it hands over, the sink what it takes and what its target acknowledges. Only
-//! `applied` and `pending` are derived, here.
+//! A table in the status document: its state, and its row counters. Every number has one owner: `ingest` counts on the
+//! side of the source, the delivery loop what it hands over, the sink what it takes and what its target acknowledges.
+//! Only `applied` and `pending` are derived, here. States come from the table's record and from nothing else.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SinkTableLive, SourceRows};
+use super::{SinkTableLive, SourceRows, StateStatus};
 use crate::model::TableName;
 
-/// Row counters of one table.
+/// State and row counters of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableStatus {
     /// `database.table`.
     pub table: String,
+    /// Its state as far as source and log go.
+    #[serde(flatten)]
+    pub stated: StateStatus,
+    /// How many reads of it there were, the one that is wanted included.
+    #[serde(default)]
+    pub reads: u32,
     /// Row changes that came from the source: read = appended + filtered + `left_out`.
     pub read: u64,
     /// Row changes that are in the log: per sink, appended = before + applied + skipped + `left_out` + `not_theirs` +
@@ -39,6 +45,9 @@ pub struct TableStatus {
 /// How one sink counts the rows of one table: taken = acknowledged + netted - split + skipped + recovered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkRowsStatus {
+    /// The table's state here.
+    #[serde(flatten)]
+    pub stated: StateStatus,
     /// Row changes handed to the sink.
     pub delivered: u64,
     /// Row changes that the sink took.
@@ -72,16 +81,20 @@ impl TableStatus {
     pub fn new(
         table: &TableName,
         source: SourceRows,
-        sinks: impl IntoIterator<Item = (String, SinkTableLive)>,
+        stated: StateStatus,
+        sinks: impl IntoIterator<Item = (String, SinkTableLive, StateStatus)>,
     ) -> Self {
         let SourceRows { read, appended, filtered, left_out } = source;
-        let mut status = Self { table: table.to_string(), read, appended, filtered, left_out, ..Self::default() };
-        for (name, SinkTableLive { rows, doubt }) in sinks {
+        let mut status =
+            Self { table: table.to_string(), stated, read, appended, filtered, left_out, ..Self::default() };
+        for (name, live, stated) in sinks {
+            let SinkTableLive { rows, doubt, .. } = live;
             let counts = rows.sink;
             status.applied.insert(name.clone(), counts.applied());
             status.skipped.insert(name.clone(), counts.skipped);
             status.pending.insert(name.clone(), rows.pending(appended));
             let shown = SinkRowsStatus {
+                stated,
                 delivered: rows.delivered,
                 taken: counts.taken,
                 acknowledged: counts.acknowledged,
@@ -98,5 +111,16 @@ impl TableStatus {
             status.sinks.insert(name, shown);
         }
         status
+    }
+
+    /// Its states: at the sinks, or as far as source and log go if there is no sink.
+    pub fn states(&self) -> impl Iterator<Item = &StateStatus> {
+        let at_sinks = self.sinks.values().map(|at| &at.stated);
+        at_sinks.chain(std::iter::once(&self.stated).filter(|_| self.sinks.is_empty()))
+    }
+
+    /// The worst of its states.
+    pub fn worst(&self) -> &StateStatus {
+        self.states().max_by_key(|stated| stated.severity()).unwrap_or(&self.stated)
     }
 }

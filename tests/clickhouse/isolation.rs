@@ -6,6 +6,7 @@ use serde_json::json;
 use super::watch::{number, stop_of, stopped};
 use crate::support::compare::View;
 use crate::support::daemon::Daemon;
+use crate::support::http::get;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::Kind;
 use crate::support::workload::{Shape, Workload, Writing};
@@ -148,15 +149,4 @@ both_servers! {
         assert!(health.starts_with("HTTP/1.1 503") && health.contains(BAD), "{health}");
         assert!(metrics.contains("replicator_sink_stopped_tables{sink=\"ch\"} 1"), "{metrics}");
     }
-}
-
-/// The whole answer to one request.
-async fn get(address: &str, path: &str) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
 }

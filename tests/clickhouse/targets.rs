@@ -8,6 +8,7 @@ use super::watch::number;
 use crate::support::replica::replica_tables;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::free_port;
+use crate::support::status::reads_nothing;
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
@@ -159,10 +160,9 @@ async fn applied_all(sandbox: &Sandbox, daemon: &mut crate::support::daemon::Dae
     let logged = daemon
         .wait_until("the log has everything", |status| {
             let position = &status["source"]["position"];
-            let done = |table: &serde_json::Value| table["state"] == "done";
             position["file"].as_str() == Some(&file)
                 && position["pos"].as_u64().is_some_and(|at| at >= pos)
-                && status["snapshot"]["tables"].as_array().is_none_or(|tables| tables.iter().all(done))
+                && reads_nothing(status)
         })
         .await;
     let durable = logged["wal"]["durable_lsn"].as_u64().unwrap();

@@ -14,6 +14,7 @@ use crate::support::daemon::LIMIT;
 use crate::support::process::POLL;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::Server;
+use crate::support::status::{all_complete, reads_nothing};
 
 /// A session that runs one script after the other until it is stopped.
 struct Repeating {
@@ -168,6 +169,5 @@ async fn rows_that_a_savepoint_took_back_do_not_count_as_changed_on_mariadb() {
 
 /// Whether there was something to read, and all of it is read.
 fn is_read(status: &Value) -> bool {
-    let tables = status["snapshot"]["tables"].as_array();
-    tables.is_some_and(|tables| !tables.is_empty() && tables.iter().all(|table| table["state"] == "done"))
+    reads_nothing(status) && all_complete(status).is_some_and(|tables| tables > 0)
 }

@@ -1,15 +1,14 @@
-//! The snapshot's coordinator: which tables are read, and how far each is. The real ones are `snapshot/coordinator.rs` and
-//! `snapshot/table.rs`, whose stored records it uses.
+//! The snapshot's coordinator: which reads are due, and how far each is. The real ones are `snapshot/coordinator.rs` and
+//! `snapshot/table.rs`.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use replicator::codec::state::State as _;
-use replicator::ingest::Reread;
-use replicator::source::mysql::snapshot::handoff::{Placed, SnapshotMark};
-use replicator::source::mysql::snapshot::{Backfill, STATE_PREFIX, Stage, TableProgress};
+use replicator::model::TableName;
+use replicator::source::mysql::snapshot::Progress;
+use replicator::source::mysql::snapshot::handoff::Placed;
+use replicator::table::{Ask, Event, Reach, Read};
 
 use super::job::{Done, Job};
-use super::log::Values;
 use super::requests::{Actor, Exact, Reply, Request};
 use super::rng::Rng;
 use super::server::Server;
@@ -30,9 +29,9 @@ pub struct Pace {
 #[derive(Debug)]
 pub struct Coordinator {
     pace: Pace,
-    waiting: VecDeque<TableProgress>,
+    due: BTreeMap<Name, Progress>,
+    waiting: VecDeque<Name>,
     running: Vec<Job>,
-    known: BTreeSet<Name>,
     /// What the driver has not taken yet.
     pub requests: VecDeque<Request>,
     ids: Ids,
@@ -53,46 +52,51 @@ impl Ids {
 }
 
 impl Coordinator {
-    /// Takes up what is stored.
-    pub fn new(pace: Pace, stored: &Values) -> Result<Self, String> {
-        let mut coordinator = Self {
+    pub fn new(pace: Pace) -> Self {
+        Self {
             pace,
+            due: BTreeMap::new(),
             waiting: VecDeque::new(),
             running: Vec::new(),
-            known: BTreeSet::new(),
             requests: VecDeque::new(),
             ids: Ids::default(),
-        };
-        for (key, value) in stored.under(STATE_PREFIX).map_err(|error| error.to_string())? {
-            let progress = TableProgress::read(&key, &value).map_err(|failure| failure.chain())?;
-            coordinator.enqueue(progress);
-        }
-        Ok(coordinator)
-    }
-
-    fn enqueue(&mut self, progress: TableProgress) {
-        self.known.insert(Name::of(progress.table()));
-        if !progress.stage.is_over() {
-            self.waiting.push_back(progress);
         }
     }
 
-    /// A table that the stream wants to be read again.
-    pub fn reread(&mut self, reread: Reread) {
-        trace::note(|| format!("coordinator: {} is to be read again, replace {}", reread.table, reread.replace));
-        let job = Backfill { replace: reread.replace, may_be_gone: true, ..Backfill::whole(reread.table) };
-        self.enqueue(TableProgress::new(job));
+    /// The read of a table that is due now.
+    pub fn told(&mut self, table: &TableName, read: Option<Read>) -> Result<(), String> {
+        trace::note(|| format!("coordinator: of {table}, {read:?} is due"));
+        let name = Name::of(table);
+        let number = read.as_ref().map(|read| read.number);
+        for job in &mut self.running {
+            if job.name() == name && Some(job.progress().number) != number {
+                self.requests.extend(job.stop());
+            }
+        }
+        self.running.retain(|job| job.name() != name || Some(job.progress().number) == number);
+        self.waiting.retain(|waiting| *waiting != name);
+        match read {
+            None => drop(self.due.remove(&name)),
+            Some(read) => {
+                let progress = Progress::of(table.clone(), &read).map_err(|failure| failure.chain())?;
+                self.due.insert(name, progress);
+                self.waiting.push_back(name);
+            }
+        }
+        Ok(())
     }
 
-    /// A table that an operator wants to be read again.
+    /// An operator wants a table to be read again.
     pub fn backfill(&mut self, name: Name, replace: bool) {
         trace::note(|| format!("operator: {name} is to be read again, replace {replace}"));
-        self.enqueue(TableProgress::new(Backfill { replace, ..Backfill::whole(name.table()) }));
+        let reach = if replace { Reach::Replace } else { Reach::Whole };
+        let event = Event::Asked(Ask::new(reach, "an operator asked for it"));
+        self.requests.push_back(Request::Happened { name, event, by: None });
     }
 
     /// Whether every job is done.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.running.is_empty() && self.requests.is_empty()
+        self.due.is_empty() && self.running.is_empty() && self.requests.is_empty()
     }
 
     /// Does something, if anything can be done. What it returns is for the stream that stands still.
@@ -106,19 +110,29 @@ impl Coordinator {
         let mut out = Vec::new();
         let (done, exact) = job.step(server, rng, &self.pace, &mut self.ids, &mut out)?;
         self.requests.extend(out);
-        if done == Done::Yes {
+        if done != Done::No {
             let job = self.running.swap_remove(place);
-            trace::note(|| format!("coordinator: the read of {} has ended: {:?}", job.name(), job.progress().stage));
+            let (name, progress) = (job.name(), job.progress().clone());
+            trace::note(|| format!("coordinator: the read of {name} has ended: {done:?}"));
+            let is_due = self.due.get(&name).is_some_and(|due| due.number == progress.number);
+            match done {
+                Done::Again if is_due => {
+                    self.due.insert(name, progress);
+                    self.waiting.push_back(name);
+                }
+                _ if is_due => drop(self.due.remove(&name)),
+                _ => {}
+            }
         }
         Ok(exact)
     }
 
     fn start_jobs(&mut self) {
         while self.running.len() < self.pace.tables {
-            let is_free =
-                |progress: &TableProgress| self.running.iter().all(|job| job.progress().table() != progress.table());
+            let is_free = |name: &Name| self.running.iter().all(|job| job.name() != *name);
             let Some(place) = self.waiting.iter().position(is_free) else { return };
-            let progress = self.waiting.remove(place).unwrap();
+            let name = self.waiting.remove(place).unwrap();
+            let Some(progress) = self.due.get(&name).cloned() else { continue };
             let actor = self.ids.actor();
             self.running.push(Job::new(actor, progress));
         }
@@ -138,13 +152,6 @@ impl Coordinator {
     pub fn has(&self, actor: Actor) -> bool {
         self.running.iter().any(|job| job.has(actor))
     }
-}
-
-/// The mark that a table is gone, and the record that is stored with it.
-pub fn gone(progress: &TableProgress) -> (SnapshotMark, TableProgress) {
-    let next = TableProgress { stage: Stage::Gone, ..progress.clone() };
-    let mark = SnapshotMark::Begun { table: next.table().clone(), replaces: true, empties: false, whole: true };
-    (mark, next)
 }
 
 /// Whether a chunk was placed.

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use replicator::error::Failure;
+use replicator::ingest;
 use replicator::ingest::core::{Action, Core, Rows, Settings};
 use replicator::ingest::ledger::{Boundary, Log as _};
-use replicator::ingest::{self, Reread};
 use replicator::model::{FilePos, Gtid};
 use replicator::source::mysql::ddl::SqlMode;
 use replicator::source::mysql::snapshot::handoff::{Placed, WindowId};
@@ -33,8 +33,6 @@ pub struct Daemon {
     pub(super) core: Core<SimLog>,
     pub coordinator: Coordinator,
     pub(super) session: Option<Session>,
-    /// Re-reads of finished groups, started once these are handed over.
-    jobs: Vec<Reread>,
     pub(super) truth: Truth,
     pub(super) windows: HashMap<WindowId, Name>,
 }
@@ -56,8 +54,8 @@ pub(super) enum Mode {
     Paused(Actor),
     /// Rows of a whole table are placed.
     Placing(ExactRead, usize),
-    /// A mark has to be durable before its reader is told.
-    Durable(Actor),
+    /// What was said has to be durable before its reader is told, and whether its read is wanted.
+    Durable(Actor, bool),
 }
 
 /// A failure of the core.
@@ -68,19 +66,11 @@ pub fn failed(failure: Failure) -> Finding {
 
 impl Daemon {
     /// Starts over a log, as it is stored.
-    pub fn start(
-        log: SimLog,
-        server: &Server,
-        settings: Settings,
-        mut coordinator: Coordinator,
-    ) -> Result<Self, Finding> {
+    pub fn start(log: SimLog, server: &Server, settings: Settings, coordinator: Coordinator) -> Result<Self, Finding> {
         let stored = log.values().clone();
-        for reread in ingest::rereads(&stored).map_err(failed)? {
-            coordinator.reread(reread);
-        }
         let truth = log.truth().clone();
         let core = Core::load(log, &stored, settings, server.facts()).map_err(failed)?;
-        Ok(Self { core, coordinator, session: None, jobs: Vec::new(), truth, windows: HashMap::new() })
+        Ok(Self { core, coordinator, session: None, truth, windows: HashMap::new() })
     }
 
     pub fn log(&self) -> &SimLog {
@@ -128,7 +118,7 @@ impl Daemon {
         match self.session.as_ref().map(|session| &session.mode) {
             // Before it connects again, everything is durable.
             None => waiting > 0,
-            Some(Mode::Durable(_)) => true,
+            Some(Mode::Durable(..)) => true,
             Some(Mode::Reading | Mode::Paused(_) | Mode::Placing(..)) => self.log().is_full() && waiting > QUEUE,
         }
     }
@@ -195,8 +185,7 @@ impl Daemon {
             }
         }
         self.seal_and_flush()?;
-        self.start_jobs();
-        Ok(())
+        self.tell_readers()
     }
 
     fn seal_and_flush(&mut self) -> Result<(), Finding> {
@@ -206,17 +195,19 @@ impl Daemon {
         Ok(())
     }
 
-    fn start_jobs(&mut self) {
-        for job in self.jobs.drain(..) {
-            self.coordinator.reread(job);
+    fn tell_readers(&mut self) -> Result<(), Finding> {
+        for (table, _, read) in self.core.changed_lives() {
+            if let Some(read) = read {
+                self.coordinator.told(&table, read)?;
+            }
         }
+        Ok(())
     }
 
     /// Hands over what has ended, with its position.
     pub fn hand_over(&mut self) -> Result<(), Finding> {
         self.seal_and_flush()?;
-        self.start_jobs();
-        Ok(())
+        self.tell_readers()
     }
 
     /// Takes the next event. False: there is none, or the stream stands still.
@@ -309,7 +300,6 @@ impl Daemon {
                     }
                 }
                 Action::Placed { window, placed } => self.placed(window, placed),
-                Action::Reread(reread) => self.jobs.push(reread),
                 Action::Store(records) => self.store(records)?,
             }
         }
@@ -369,11 +359,12 @@ impl Daemon {
             (!session.stream.is_dry(server), "the stream has more"),
             (!session.questions.is_empty(), "a question is under way"),
             (session.exact.is_some(), "a whole read waits for its place"),
-            (!self.jobs.is_empty(), "a read was not given to the coordinator"),
+            (self.core.has_changed_lives(), "a read was not given to the coordinator"),
             (!self.coordinator.is_idle(), "a table is read"),
             (self.core.has_chunks(), "a chunk waits for its place"),
             (self.core.has_to_look(), "the core waits for an answer"),
-            (self.core.asked_reads().next().is_some(), "a read that was asked for did not begin"),
+            (self.core.reading().next().is_some(), "a read that is due has not ended"),
+            (self.core.awaits(), "a table waits for a place of the stream"),
             (self.log().waiting() > 0, "the log has not stored what was handed over"),
             (self.log().pending_bytes() > 0, "what was appended was not handed over"),
         ];

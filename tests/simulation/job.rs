@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use replicator::source::mysql::schema::Flavour;
-use replicator::source::mysql::snapshot::handoff::SnapshotMark;
-use replicator::source::mysql::snapshot::{Range, Ranges, Stage, TableProgress};
+use replicator::source::mysql::snapshot::handoff::{Placed, SnapshotMark};
+use replicator::source::mysql::snapshot::{Progress as Read, Range, Ranges, Stage};
+use replicator::table::Event;
 
-use super::coordinator::{Ids, Pace, gone, was_placed};
+use super::coordinator::{Ids, Pace, was_placed};
 use super::ranges::{after_chunk, make_range};
 use super::reader::{Part, Progress, Reader};
 use super::requests::{Actor, Exact, ExactRead, Reply, Request};
@@ -19,6 +20,8 @@ use super::tables::{Name, Row, bound_of, layout};
 pub enum Done {
     No,
     Yes,
+    /// The table cannot be read, which is said; it is tried again.
+    Again,
 }
 
 /// What a job is doing.
@@ -27,11 +30,15 @@ enum Doing {
     /// The stage says what is next.
     Nothing,
     /// A mark is on its way; the progress once it is appended.
-    Marking(TableProgress),
+    Marking(Read),
+    /// What became of the table is said.
+    Saying(Done),
+    /// It is over.
+    Over(Done),
     /// The largest key is read.
     Bound {
         reader: Reader,
-        next: Option<TableProgress>,
+        next: Option<Read>,
     },
     Ranges(InRanges),
     /// The stream is asked to stand still.
@@ -39,7 +46,7 @@ enum Doing {
     /// It stands still, after this entry.
     Paused(usize),
     /// The rows are on their way; the progress once they are placed.
-    Whole(TableProgress),
+    Whole(Read),
 }
 
 #[derive(Debug, Default)]
@@ -47,27 +54,36 @@ struct InRanges {
     readers: Vec<Reader>,
     waiting: VecDeque<Range>,
     /// The reader whose chunk is on its way, and the progress once it is placed. One at a time.
-    placing: Option<(Actor, TableProgress)>,
+    placing: Option<(Actor, Read)>,
 }
 
 #[derive(Debug)]
 pub struct Job {
     actor: Actor,
-    progress: TableProgress,
+    progress: Read,
     doing: Doing,
 }
 
 impl Job {
-    pub fn new(actor: Actor, progress: TableProgress) -> Self {
+    pub fn new(actor: Actor, progress: Read) -> Self {
         Self { actor, progress, doing: Doing::Nothing }
     }
 
-    pub fn progress(&self) -> &TableProgress {
+    pub fn progress(&self) -> &Read {
         &self.progress
     }
 
     pub fn name(&self) -> Name {
-        Name::of(self.progress.table())
+        Name::of(&self.progress.table)
+    }
+
+    /// It is no longer wanted: what it has open is closed.
+    pub fn stop(&mut self) -> Vec<Request> {
+        match &self.doing {
+            Doing::Bound { reader, .. } => reader.close().into_iter().collect(),
+            Doing::Ranges(ranges) => ranges.readers.iter().filter_map(Reader::close).collect(),
+            _ => Vec::new(),
+        }
     }
 
     pub fn has(&self, actor: Actor) -> bool {
@@ -90,7 +106,8 @@ impl Job {
     ) -> Result<(Done, Option<Exact>), String> {
         match &mut self.doing {
             Doing::Nothing => return Ok((self.next_stage(server, ids, out)?, None)),
-            Doing::Marking(_) | Doing::Pausing | Doing::Whole(_) => {}
+            Doing::Marking(_) | Doing::Saying(_) | Doing::Pausing | Doing::Whole(_) => {}
+            Doing::Over(done) => return Ok((*done, None)),
             Doing::Bound { .. } => self.read_bound(server, rng, ids, out)?,
             Doing::Ranges(_) => self.read_ranges(server, rng, pace, ids, out)?,
             Doing::Paused(at) => {
@@ -103,7 +120,7 @@ impl Job {
 
     fn next_stage(&mut self, server: &Server, ids: &mut Ids, out: &mut Vec<Request>) -> Result<Done, String> {
         match &self.progress.stage {
-            Stage::Pending => return self.begin(server, out),
+            Stage::Waiting => return self.begin(server, out),
             Stage::Begun => {
                 let reader = Reader::new(ids.actor(), self.name(), Part::Last);
                 self.doing = Doing::Bound { reader, next: None };
@@ -116,45 +133,40 @@ impl Job {
                 out.push(Request::Pause { by: self.actor });
                 self.doing = Doing::Pausing;
             }
-            Stage::Whole => self.mark_gone(out)?,
+            Stage::Whole => self.missing(server, out),
             Stage::Placed => {
-                let next = TableProgress { stage: Stage::Done, ..self.progress.clone() };
-                let mark = SnapshotMark::Finished { table: next.table().clone(), rows: next.rows };
-                self.mark(mark, next, out)?;
+                let next = Read { stage: Stage::Done, ..self.progress.clone() };
+                let mark = SnapshotMark::Finished { table: next.table.clone(), number: next.number };
+                self.mark(mark, next, out);
             }
-            Stage::Done | Stage::Gone => return Ok(Done::Yes),
+            Stage::Done => return Ok(Done::Yes),
         }
         Ok(Done::No)
     }
 
-    fn mark(&mut self, mark: SnapshotMark, next: TableProgress, out: &mut Vec<Request>) -> Result<(), String> {
-        let progress = next.entry().map_err(|failure| failure.chain())?;
-        out.push(Request::Mark { mark, progress, by: self.actor });
+    fn mark(&mut self, mark: SnapshotMark, next: Read, out: &mut Vec<Request>) {
+        out.push(Request::Mark { mark, by: self.actor });
         self.doing = Doing::Marking(next);
-        Ok(())
     }
 
-    fn mark_gone(&mut self, out: &mut Vec<Request>) -> Result<(), String> {
-        let (mark, next) = gone(&self.progress);
-        self.mark(mark, next, out)
+    /// There is no such table: the stream is to say what became of it.
+    fn missing(&mut self, server: &Server, out: &mut Vec<Request>) {
+        let event = Event::Missing { number: self.progress.number, end: server.place(server.end()) };
+        out.push(Request::Happened { name: self.name(), event, by: Some(self.actor) });
+        self.doing = Doing::Saying(Done::Yes);
     }
 
     /// Decides how the table is read.
     fn begin(&mut self, server: &Server, out: &mut Vec<Request>) -> Result<Done, String> {
         let Some(table) = server.now().tables.get(&self.name()) else {
-            if self.progress.initial || self.progress.job.may_be_gone {
-                self.mark_gone(out)?;
-                return Ok(Done::No);
-            }
-            // An operator asked for it by name, and is told that it does not exist.
-            return Ok(Done::Yes);
+            self.missing(server, out);
+            return Ok(Done::No);
         };
-        let stage = if table.shape.chunk_key().is_none() { Stage::Whole } else { Stage::Begun };
-        let next = TableProgress { stage, rows: 0, ..self.progress.clone() };
-        let empties = next.stage == Stage::Begun && next.job.replace;
-        let replaces = empties || next.stage == Stage::Whole;
-        let mark = SnapshotMark::Begun { table: next.table().clone(), replaces, empties, whole: true };
-        self.mark(mark, next, out)?;
+        let at_once = table.shape.chunk_key().is_none();
+        let stage = if at_once { Stage::Whole } else { Stage::Begun };
+        let next = Read { stage, rows: 0, ..self.progress.clone() };
+        let mark = SnapshotMark::Begun { table: next.table.clone(), number: next.number, at_once };
+        self.mark(mark, next, out);
         Ok(Done::No)
     }
 
@@ -180,19 +192,19 @@ impl Job {
                     }
                     _ => Stage::Placed,
                 };
-                let after = TableProgress { stage, ..self.progress.clone() };
-                let entry = after.entry().map_err(|failure| failure.chain())?;
+                let after = Read { stage, ..self.progress.clone() };
+                let account = after.account().map_err(|failure| failure.chain())?;
                 *next = Some(after);
-                out.extend(reader.hand_over(entry));
+                out.extend(reader.hand_over(account));
             }
             Progress::KeyChanged => {
                 out.extend(reader.close());
-                self.progress.stage = Stage::Pending;
+                self.progress.stage = Stage::Waiting;
                 self.doing = Doing::Nothing;
             }
             Progress::Dropped => {
                 out.extend(reader.close());
-                self.mark_gone(out)?;
+                self.missing(server, out);
             }
         }
         Ok(())
@@ -232,17 +244,17 @@ impl Job {
                     && let Some((rows, rest)) = reader.read()
                 {
                     let next = after_chunk(&self.progress, &reader.part, rows.len(), rest);
-                    let entry = next.entry().map_err(|failure| failure.chain())?;
-                    out.extend(reader.hand_over(entry));
+                    let account = next.account().map_err(|failure| failure.chain())?;
+                    out.extend(reader.hand_over(account));
                     ranges.placing = Some((reader.actor, next));
                 }
             }
             Progress::KeyChanged | Progress::Dropped => {
                 out.extend(ranges.readers.iter().filter_map(Reader::close));
                 if matches!(step, Progress::Dropped) {
-                    self.mark_gone(out)?;
+                    self.missing(server, out);
                 } else {
-                    self.progress.stage = Stage::Pending;
+                    self.progress.stage = Stage::Waiting;
                     self.doing = Doing::Nothing;
                 }
             }
@@ -274,7 +286,7 @@ impl Job {
             Flavour::MariaDb => server.shown(),
         };
         let Some(now) = server.now().tables.get(&name) else {
-            self.mark_gone(out)?;
+            self.missing(server, out);
             return Ok(Some(Exact::GivenUp));
         };
         let Some(table) = server.state(view).tables.get(&name).filter(|table| table.version == now.version) else {
@@ -286,17 +298,17 @@ impl Job {
             .flat_map(|(row, count)| std::iter::repeat_n(*row, usize::try_from(*count).unwrap()))
             .collect();
         let piece = rng.between(1, 8);
-        let next = TableProgress { stage: Stage::Placed, ..self.progress.clone() };
+        let next = Read { stage: Stage::Placed, ..self.progress.clone() };
         let read = ExactRead {
             name,
             layout: layout(name, table.shape),
             at: server.place(view),
             pieces: rows.chunks(piece).map(<[Row]>::to_vec).collect(),
-            progress: next.entry().map_err(|failure| failure.chain())?,
+            number: next.number,
             by: self.actor,
         };
         let total = u64::try_from(rows.len()).unwrap();
-        self.doing = Doing::Whole(TableProgress { rows: total, ..next });
+        self.doing = Doing::Whole(Read { rows: total, ..next });
         Ok(Some(Exact::Read(read)))
     }
 
@@ -306,11 +318,22 @@ impl Job {
             return false;
         }
         match (std::mem::replace(&mut self.doing, Doing::Nothing), reply) {
-            (Doing::Marking(next), Reply::Marked) => self.progress = next,
+            (_, Reply::Marked(false) | Reply::Placed(Placed::Unwanted)) => self.doing = Doing::Over(Done::Yes),
+            (Doing::Marking(next), Reply::Marked(true)) => self.progress = next,
+            (Doing::Saying(done), Reply::Marked(true)) => self.doing = Doing::Over(done),
+            (Doing::Over(done), _) => self.doing = Doing::Over(done),
             (Doing::Pausing, Reply::Paused(at)) => self.doing = Doing::Paused(at),
             (Doing::Whole(next), reply) if was_placed(reply) => self.progress = next,
             // Read again.
-            (Doing::Nothing | Doing::Marking(_) | Doing::Pausing | Doing::Paused(_) | Doing::Whole(_), _) => {}
+            (
+                Doing::Nothing
+                | Doing::Marking(_)
+                | Doing::Saying(_)
+                | Doing::Pausing
+                | Doing::Paused(_)
+                | Doing::Whole(_),
+                _,
+            ) => {}
             (Doing::Bound { mut reader, next }, reply) => match (reply, next) {
                 (Reply::Opened(at), next) => {
                     reader.opened(at);

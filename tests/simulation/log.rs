@@ -126,6 +126,23 @@ impl SimLog {
         }
     }
 
+    /// Changes records of a log that nobody writes, durable at once.
+    pub fn change(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+        for (key, value) in changes {
+            self.values.put(key, value);
+        }
+    }
+
+    /// How many frames are where, in a trace.
+    pub fn shape(&self) -> String {
+        let (frames, hidden, batches) = (self.frames.len(), self.hidden.len(), self.handed_over.len());
+        let first = self.handed_over.front().map(|batch| batch.frames.len());
+        let (applied, appended, room) = (self.applied, self.appended.len(), self.room);
+        format!(
+            "{frames} durable, {applied} applied, {hidden} hidden, {batches} handed over ({first:?}), {appended} appended, room {room}"
+        )
+    }
+
     /// What is left after a crash.
     pub fn crash(&mut self) {
         self.handed_over.clear();

@@ -1,13 +1,13 @@
 //! The ranges that a table is read in: how they are made, and what is left once one is placed.
 
-use replicator::source::mysql::snapshot::{Range, Stage, TableProgress};
+use replicator::source::mysql::snapshot::{Progress, Range, Stage};
 
 use super::reader::Part;
 use super::server::Server;
 use super::tables::{Name, bound_of, key_of};
 
 /// The progress once a chunk is placed.
-pub fn after_chunk(progress: &TableProgress, part: &Part, rows: usize, rest: Option<&Range>) -> TableProgress {
+pub fn after_chunk(progress: &Progress, part: &Part, rows: usize, rest: Option<&Range>) -> Progress {
     let mut next = progress.clone();
     next.rows += u64::try_from(rows).unwrap();
     if let (Stage::Ranges(ranges), Part::Range(range)) = (&mut next.stage, part) {
@@ -18,7 +18,7 @@ pub fn after_chunk(progress: &TableProgress, part: &Part, rows: usize, rest: Opt
 }
 
 /// The next range; `None` when ranges reach the last key.
-pub fn make_range(progress: &mut TableProgress, name: Name, server: &Server, rows: usize) -> Option<Range> {
+pub fn make_range(progress: &mut Progress, name: Name, server: &Server, rows: usize) -> Option<Range> {
     let Stage::Ranges(ranges) = &mut progress.stage else { return None };
     if ranges.all_made() {
         return None;

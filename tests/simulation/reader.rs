@@ -7,7 +7,7 @@ use std::rc::Rc;
 use replicator::model::FilePos;
 use replicator::source::mysql::schema::{ChunkKey, Flavour};
 use replicator::source::mysql::snapshot::Range;
-use replicator::source::mysql::snapshot::handoff::WindowId;
+use replicator::source::mysql::snapshot::handoff::{Account, WindowId};
 
 use super::requests::{Actor, Request};
 use super::rng::Rng;
@@ -192,13 +192,13 @@ impl Reader {
         }
     }
 
-    /// Hands its chunk over, with the progress that is true once it is placed.
-    pub fn hand_over(&mut self, progress: (Vec<u8>, Vec<u8>)) -> Option<Request> {
+    /// Hands its chunk over, with the account that is true once it is placed.
+    pub fn hand_over(&mut self, account: Account) -> Option<Request> {
         let Step::Ready { rows, high } = std::mem::replace(&mut self.step, Step::Placing) else { return None };
         let layout = Rc::clone(self.layout.as_ref()?);
         // The last key is announced by a chunk without rows.
         let rows: &[Row] = if self.part == Part::Last { &[] } else { &rows };
         let images = super::requests::images(&layout, rows);
-        Some(Request::Place { window: self.window, layout, images, high, progress, by: self.actor })
+        Some(Request::Place { window: self.window, layout, images, high, account, by: self.actor })
     }
 }

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use replicator::model::FilePos;
-use replicator::source::mysql::snapshot::handoff::{Images, Placed, SnapshotMark, WindowId};
+use replicator::source::mysql::snapshot::handoff::{Account, Images, Placed, SnapshotMark, WindowId};
+use replicator::table::Event;
 
 use super::tables::{Layout, Name, Row};
 
@@ -14,30 +15,12 @@ pub struct Actor(pub u64);
 /// What is asked of the driver. Served between groups only, in order.
 #[derive(Debug)]
 pub enum Request {
-    OpenWindow {
-        name: Name,
-        window: WindowId,
-        by: Actor,
-    },
-    CloseWindow {
-        window: WindowId,
-    },
-    Place {
-        window: WindowId,
-        layout: Rc<Layout>,
-        images: Images,
-        high: FilePos,
-        progress: (Vec<u8>, Vec<u8>),
-        by: Actor,
-    },
-    Pause {
-        by: Actor,
-    },
-    Mark {
-        mark: SnapshotMark,
-        progress: (Vec<u8>, Vec<u8>),
-        by: Actor,
-    },
+    OpenWindow { name: Name, window: WindowId, by: Actor },
+    CloseWindow { window: WindowId },
+    Place { window: WindowId, layout: Rc<Layout>, images: Images, high: FilePos, account: Account, by: Actor },
+    Pause { by: Actor },
+    Mark { mark: SnapshotMark, by: Actor },
+    Happened { name: Name, event: Event, by: Option<Actor> },
 }
 
 /// What the driver replies.
@@ -48,7 +31,8 @@ pub enum Reply {
     Placed(Placed),
     /// The stream stands still after this entry.
     Paused(usize),
-    Marked,
+    /// What was said is durable; false: the read is no longer wanted.
+    Marked(bool),
     /// The stream was opened again.
     Lost,
 }
@@ -60,7 +44,7 @@ pub struct ExactRead {
     pub layout: Rc<Layout>,
     pub at: FilePos,
     pub pieces: Vec<Vec<Row>>,
-    pub progress: (Vec<u8>, Vec<u8>),
+    pub number: u32,
     pub by: Actor,
 }
 

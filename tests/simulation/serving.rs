@@ -4,7 +4,7 @@ use replicator::ingest::core::Chunk;
 use replicator::source::mysql::snapshot::handoff::Placed;
 
 use super::daemon::{Daemon, Finding, Mode, failed};
-use super::requests::{Exact, ExactRead, Reply, Request, images};
+use super::requests::{Actor, Exact, ExactRead, Reply, Request, images};
 use super::rng::Rng;
 use super::trace;
 use super::truth::SnapshotRows;
@@ -33,13 +33,13 @@ impl Daemon {
                 trace::note(|| format!("serve: window {} closes", window.0));
                 self.core.close_window(window);
             }
-            Request::Place { window, layout, images, high, progress, by } => {
+            Request::Place { window, layout, images, high, account, by } => {
                 trace::note(|| {
                     format!("serve: {} rows of window {}, high {}:{}", images.rows, window.0, high.file, high.pos)
                 });
                 session.readers.insert(window, by);
                 let schema = layout.described.clone();
-                self.core.chunk(Chunk { window, schema, images, high, progress }).map_err(failed)?;
+                self.core.chunk(Chunk { window, schema, images, high, account }).map_err(failed)?;
             }
             Request::Pause { by } => {
                 trace::note(|| format!("serve: the stream stands still after entry {here}"));
@@ -49,15 +49,28 @@ impl Daemon {
                     self.coordinator.reply(by, Reply::Paused(here));
                 }
             }
-            Request::Mark { mark, progress, by } => {
+            Request::Mark { mark, by } => {
                 trace::note(|| format!("serve: {mark:?}"));
-                session.mode = Mode::Durable(by);
-                self.core.mark(mark, progress).map_err(failed)?;
-                self.hand_over()?;
+                let is_wanted = self.core.mark(&mark).map_err(failed)?;
+                self.wait_until_durable(by, is_wanted)?;
+            }
+            Request::Happened { name, event, by } => {
+                trace::note(|| format!("serve: {name}: {event:?}"));
+                self.core.happened(&name.table(), event).map_err(failed)?;
+                if let Some(by) = by {
+                    self.wait_until_durable(by, true)?;
+                }
             }
         }
         self.act()?;
         Ok(true)
+    }
+
+    fn wait_until_durable(&mut self, by: Actor, is_wanted: bool) -> Result<(), Finding> {
+        if let Some(session) = &mut self.session {
+            session.mode = Mode::Durable(by, is_wanted);
+        }
+        self.hand_over()
     }
 
     /// Goes on with what the loop waits for, if it is there.
@@ -70,6 +83,8 @@ impl Daemon {
                 Ok(())
             }
             (Mode::Reading, None) | (Mode::Paused(_), Some(Exact::GivenUp)) => Ok(()),
+            // A reader that was stopped lets the stream go on.
+            (Mode::Paused(actor), None) if !self.coordinator.has(actor) => Ok(()),
             (Mode::Paused(actor), None) => {
                 session.mode = Mode::Paused(actor);
                 Ok(())
@@ -84,12 +99,12 @@ impl Daemon {
                 }
                 self.passed(false)
             }
-            (Mode::Durable(actor), _) if self.core.log().waiting() > 0 => {
-                session.mode = Mode::Durable(actor);
+            (Mode::Durable(actor, is_wanted), _) if self.core.log().waiting() > 0 => {
+                session.mode = Mode::Durable(actor, is_wanted);
                 Ok(())
             }
-            (Mode::Durable(actor), _) => {
-                self.coordinator.reply(actor, Reply::Marked);
+            (Mode::Durable(actor, is_wanted), _) => {
+                self.coordinator.reply(actor, Reply::Marked(is_wanted));
                 self.act()?;
                 Ok(())
             }
@@ -111,8 +126,11 @@ impl Daemon {
             return Ok(());
         }
         trace::note(|| format!("stream: whole read of {} begins", read.name));
-        self.core.begin_whole(&read.layout.described, true).map_err(failed)?;
-        session.mode = Mode::Placing(read, 0);
+        if self.core.begin_whole(&read.layout.described, read.number).map_err(failed)? {
+            session.mode = Mode::Placing(read, 0);
+        } else {
+            self.coordinator.reply(read.by, Reply::Placed(Placed::Unwanted));
+        }
         Ok(())
     }
 
@@ -126,13 +144,17 @@ impl Daemon {
         }
         let Some(piece) = read.pieces.get(placed) else {
             trace::note(|| "stream: the whole read ends".to_owned());
-            self.core.end_whole(&read.name.table(), read.progress).map_err(failed)?;
-            self.coordinator.reply(read.by, Reply::Placed(Placed::Appended { kept: 0, superseded: 0 }));
+            let is_wanted = self.core.end_whole(&read.name.table(), read.number).map_err(failed)?;
+            let placed = if is_wanted { Placed::Appended { kept: 0, superseded: 0 } } else { Placed::Unwanted };
+            self.coordinator.reply(read.by, Reply::Placed(placed));
             self.act()?;
             return Ok(());
         };
         let images = images(&read.layout, piece);
-        self.core.whole_rows(&read.name.table(), &images).map_err(failed)?;
+        if !self.core.whole_rows(&read.name.table(), read.number, &images).map_err(failed)? {
+            self.coordinator.reply(read.by, Reply::Placed(Placed::Unwanted));
+            return self.act();
+        }
         self.truth.placed(read.name, SnapshotRows { read: u64::from(images.rows), filtered: 0 });
         session.mode = Mode::Placing(read, placed + 1);
         self.hand_over()

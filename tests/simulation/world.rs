@@ -1,22 +1,24 @@
 //! One history: a server with its clients, a daemon that is started, cut off, stopped and killed, and a sink, in an order that the
 //! seed decides. At the end everything comes to rest, and the copies are those of the server.
 
+use std::collections::BTreeMap;
+
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use replicator::codec::state::State as _;
-use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode, table_of_key};
+use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
 use replicator::config::TableFilter;
 use replicator::ingest;
 use replicator::ingest::core::Settings;
 use replicator::ingest::ledger::Log as _;
+use replicator::model::TableName;
 use replicator::source::mysql::schema::Flavour;
-use replicator::source::mysql::snapshot::{STATE_PREFIX, initial_progress};
+use replicator::table::{self, At, Presence, Started, Starting};
 
 use super::audit::Audit;
 use super::binlog::Ending;
 use super::coordinator::{Coordinator, Pace};
 use super::daemon::{Daemon, Finding, failed};
 use super::first::first_state;
-use super::log::SimLog;
+use super::log::{SimLog, Values};
 use super::rng::Rng;
 use super::server::Server;
 use super::sink::Sink;
@@ -134,6 +136,8 @@ impl World {
             audit: Audit::default(),
             settings: Settings {
                 filter: FILTER.with(TableFilter::clone),
+                initial: true,
+                sinks: Vec::new(),
                 describe_wait: DESCRIBE_WAIT,
                 frame_bytes: rng.weighted(&[(2, 30), (2, 100), (1, 4_000)]),
             },
@@ -184,17 +188,37 @@ impl World {
         let Some(mut log) = self.log.take() else { return Ok(()) };
         trace::note(|| "daemon: starts".to_owned());
         let stored = log.values().clone();
-        let progress = stored.under(STATE_PREFIX).map_err(|error| error.to_string())?;
-        let mut seen: Vec<_> = progress.iter().filter_map(|(key, _)| table_of_key(STATE_PREFIX, key)).collect();
-        seen.extend(ingest::known_tables(&stored).map_err(failed)?);
-        let there = self.server.now().tables.keys().filter(|name| name.is_captured());
-        let initial: Vec<Name> = there.copied().filter(|name| !seen.contains(&name.table())).collect();
-        for name in &initial {
-            log.store(vec![initial_progress(&name.table()).map_err(failed)?]);
-        }
-        let coordinator = Coordinator::new(self.pace.clone(), log.values())?;
+        self.meet(&stored, &mut log)?;
+        let coordinator = Coordinator::new(self.pace.clone());
         self.now = 0;
         self.daemon = Some(Daemon::start(log, &self.server, self.settings.clone(), coordinator)?);
+        Ok(())
+    }
+
+    /// What the real start does in `first_contact`.
+    fn meet(&mut self, stored: &Values, log: &mut SimLog) -> Result<(), Finding> {
+        let there = self.server.now().tables.keys().filter(|name| name.is_captured());
+        let found: BTreeMap<TableName, Presence> = there.map(|name| (name.table(), Presence::Listed)).collect();
+        let end = self.server.place(self.server.end());
+        let position = ingest::stored_position(stored).map_err(failed)?.ok_or("the log has no position")?;
+        let is_there = end.file == position.file && end.pos == position.pos;
+        let asked = ingest::asked_beside(stored).map_err(failed)?;
+        let forgotten: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
+        let starting = Starting {
+            records: table::records(stored).map_err(failed)?,
+            asked,
+            found: &found,
+            end: (!is_there).then_some(end),
+            captures: |table: &TableName| Name::of(table).is_captured(),
+            sinks: &[],
+            initial: true,
+        };
+        let at = At { lsn: log.durable().next(), micros: 0 };
+        let Started { changed, .. } = table::start(starting, at);
+        for (table, record) in changed {
+            log.change(vec![record.change(&table).map_err(failed)?]);
+        }
+        log.change(forgotten);
         Ok(())
     }
 
@@ -354,6 +378,7 @@ impl World {
             }
         }
         trace::note(|| format!("at the end: {:?}", self.daemon.as_ref().map(|daemon| &daemon.coordinator)));
+        trace::note(|| format!("log: {:?}", self.daemon.as_ref().map(|daemon| daemon.log().shape())));
         Err(format!("it does not come to rest: {}", left.unwrap_or("the daemon is down")))
     }
 

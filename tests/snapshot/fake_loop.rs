@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Row};
@@ -12,11 +13,14 @@ use replicator::codec::row_image::{
 };
 use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
-use replicator::source::mysql::snapshot::handoff::{Images, Paused, Placed, Request, SnapshotMark};
-use replicator::source::mysql::snapshot::{Coordinator, Job, SnapshotStatus};
+use replicator::source::mysql::snapshot::handoff::{Account, Images, Paused, Placed, Request, SnapshotMark};
+use replicator::source::mysql::snapshot::{Coordinator, Job};
 use replicator::source::mysql::stream_server::StreamServer;
+use replicator::table::{At, Event, Stage, TableRecord, step};
+use replicator::telemetry::Live;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use wal::Lsn;
 
 use crate::support::cells::Cell;
 use crate::support::server::{Kind, PASSWORD, Server, USER};
@@ -25,23 +29,35 @@ use crate::support::server::{Kind, PASSWORD, Server, USER};
 #[derive(Default)]
 pub struct Log {
     pub chunks: Vec<(TableSchema, Images)>,
-    /// Whole-table reads: schema, pieces, whether they replace.
-    pub whole: Vec<(TableSchema, Vec<Images>, bool)>,
+    /// Whole-table reads: schema and pieces.
+    pub whole: Vec<(TableSchema, Vec<Images>)>,
     pub marks: Vec<SnapshotMark>,
     /// Definitions that came as chunks without rows.
     pub announced: Vec<TableSchema>,
-    pub state: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub records: BTreeMap<TableName, TableRecord>,
+    /// The read of each table that the coordinator was told to do.
+    told: BTreeMap<TableName, u32>,
     /// So many chunks are to be discarded.
     pub discard: u32,
     /// The loop falls silent, as if killed, after so many chunks.
     pub chunks_to_live: Option<u32>,
 }
 
+/// The stream that a coordinator is beside.
+pub struct Beside {
+    /// What is said of it.
+    pub stream: StreamServer,
+    /// Whose positions it has.
+    pub identity: ServerIdentity,
+    /// Where the readers are shown.
+    pub live: Arc<Live>,
+}
+
 /// A coordinator with its fake loop.
 pub struct Run {
     pub log: Arc<Mutex<Log>>,
     pub jobs: mpsc::UnboundedSender<Job>,
-    pub status: watch::Receiver<SnapshotStatus>,
+    changed: watch::Receiver<u64>,
     stop: CancellationToken,
     coordinator: tokio::task::JoinHandle<()>,
     serving: tokio::task::JoinHandle<()>,
@@ -65,9 +81,9 @@ pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
 pub const SMALL: SnapshotPlan = SnapshotPlan { chunk_rows: 7, parallel: 2, max_rows_per_second: 0 };
 
 impl Run {
-    /// Starts with what `log` holds in its state, and with jobs.
-    pub fn start(server: &Server, snapshot: SnapshotPlan, log: Arc<Mutex<Log>>, jobs: Vec<Job>) -> Self {
-        Self::start_as(server, USER, snapshot, log, jobs)
+    /// Starts with the records that `log` holds, and with tables that are met now.
+    pub fn start(server: &Server, snapshot: SnapshotPlan, log: Arc<Mutex<Log>>, met: &[TableName]) -> Self {
+        Self::start_as(server, USER, snapshot, log, met)
     }
 
     pub fn start_as(
@@ -75,48 +91,52 @@ impl Run {
         user: &str,
         snapshot: SnapshotPlan,
         log: Arc<Mutex<Log>>,
-        initial: Vec<Job>,
+        met: &[TableName],
     ) -> Self {
         let identity = identity(server);
-        let stream = StreamServer::new(identity.clone());
-        Self::start_beside(server, user, (stream, identity), snapshot, log, initial)
+        let beside = Beside { stream: StreamServer::new(identity.clone()), identity, live: Arc::default() };
+        Self::start_beside(server, user, beside, snapshot, log, met)
     }
 
-    /// Beside a stream of which this is said, and whose positions are those of a server of this identity.
+    /// Beside a stream of which something else is said.
     pub fn start_beside(
         server: &Server,
         user: &str,
-        (stream, identity): (StreamServer, ServerIdentity),
+        beside: Beside,
         snapshot: SnapshotPlan,
         log: Arc<Mutex<Log>>,
-        initial: Vec<Job>,
+        met: &[TableName],
     ) -> Self {
+        let Beside { stream, identity, live } = beside;
         let (requests, queue) = mpsc::channel(8);
         let (jobs, job_queue) = mpsc::unbounded_channel();
-        for job in initial {
-            jobs.send(job).unwrap();
-        }
-        let (status, shown) = watch::channel(SnapshotStatus::default());
+        let (change, changed) = watch::channel(0);
         let stop = CancellationToken::new();
-        let stored = log.lock().unwrap().state.clone().into_iter().collect();
         let coordinator =
-            Coordinator::new(plan(server, user, snapshot), stream, requests, job_queue, stored, status, stop.clone());
-        let serving = tokio::spawn(serve(server.root().into(), server.kind(), identity, queue, Arc::clone(&log)));
-        Self { log, jobs, status: shown, stop, coordinator: tokio::spawn(coordinator.run()), serving }
+            Coordinator::new(plan(server, user, snapshot), stream, requests, job_queue, live, stop.clone());
+        let mut serving = Loop { log: Arc::clone(&log), jobs: jobs.clone(), change, identity };
+        log.lock().unwrap().told.clear();
+        for table in met {
+            serving.happens(table, Event::Met { initial: true });
+        }
+        serving.tell();
+        let serving = tokio::spawn(serving.serve(server.root().into(), server.kind(), queue));
+        Self { log, jobs, changed, stop, coordinator: tokio::spawn(coordinator.run()), serving }
     }
 
-    /// Waits until no table waits or runs.
-    pub async fn settle(&self) -> SnapshotStatus {
-        self.until(SnapshotStatus::is_settled).await
+    /// Waits until every read has ended that can, and gives the records.
+    pub async fn settle(&self) -> BTreeMap<TableName, TableRecord> {
+        let rests = |record: &TableRecord| record.due(&[]).is_none() || record.unreadable.is_some();
+        self.until(|log| log.records.values().all(rests)).await;
+        self.log.lock().unwrap().records.clone()
     }
 
-    /// Waits until the status meets a condition.
-    pub async fn until(&self, condition: impl FnMut(&SnapshotStatus) -> bool) -> SnapshotStatus {
-        let mut status = self.status.clone();
-        let met = status.wait_for(condition);
-        match tokio::time::timeout(std::time::Duration::from_mins(1), met).await {
-            Ok(status) => status.unwrap().clone(),
-            Err(tokio::time::error::Elapsed { .. }) => panic!("not within a minute: {:?}", *self.status.borrow()),
+    /// Waits until what the loop was given meets a condition.
+    pub async fn until(&self, condition: impl Fn(&Log) -> bool) {
+        let mut changed = self.changed.clone();
+        let met = changed.wait_for(|_| condition(&self.log.lock().unwrap()));
+        if let Err(tokio::time::error::Elapsed { .. }) = tokio::time::timeout(Duration::from_mins(1), met).await {
+            panic!("not within a minute: {:?}", self.log.lock().unwrap().records);
         }
     }
 
@@ -159,63 +179,131 @@ async fn position(connection: &mut Conn, kind: Kind, identity: &ServerIdentity) 
     }
 }
 
-async fn serve(
-    options: Opts,
-    kind: Kind,
-    identity: ServerIdentity,
-    mut requests: mpsc::Receiver<Request>,
+/// The loop.
+struct Loop {
     log: Arc<Mutex<Log>>,
-) {
-    let mut connection = Conn::new(options).await.unwrap();
-    while let Some(request) = requests.recv().await {
-        match request {
-            Request::OpenWindow { reply, .. } => {
-                drop(reply.send(position(&mut connection, kind, &identity).await));
+    jobs: mpsc::UnboundedSender<Job>,
+    change: watch::Sender<u64>,
+    /// Whose positions it gives.
+    identity: ServerIdentity,
+}
+
+impl Loop {
+    /// Something happens to a table, as its record decides.
+    fn happens(&mut self, table: &TableName, event: Event) {
+        let mut log = self.log.lock().unwrap();
+        let before = log.records.get(table).cloned().unwrap_or_default();
+        let (after, _) = step(&before, event, At { lsn: Lsn::FIRST, micros: 0 });
+        log.records.insert(table.clone(), after);
+    }
+
+    /// Tells the coordinator which reads are due now.
+    fn tell(&mut self) {
+        let mut log = self.log.lock().unwrap();
+        for (table, record) in log.records.clone() {
+            let read = record.due(&[]).cloned();
+            let number = read.as_ref().map(|read| read.number);
+            if log.told.get(&table).copied() != number {
+                match number {
+                    Some(number) => log.told.insert(table.clone(), number),
+                    None => log.told.remove(&table),
+                };
+                self.jobs.send(Job::Read { table, read }).ok();
             }
-            Request::CloseWindow { .. } => {}
-            Request::PlaceChunk { schema, images, progress, reply, .. } => {
-                let mut log = log.lock().unwrap();
-                if images.rows == 0 {
-                    log.state.insert(progress.0, progress.1);
-                    log.announced.push(TableSchema::clone(&schema));
-                    reply.send(Placed::Appended { kept: 0, superseded: 0 }).ok();
-                    continue;
+        }
+        drop(log);
+        self.change.send_modify(|changes| *changes += 1);
+    }
+
+    fn is_wanted(&self, table: &TableName, number: u32) -> bool {
+        let log = self.log.lock().unwrap();
+        log.records.get(table).is_some_and(|record| record.current(number).is_some())
+    }
+
+    fn placed(&mut self, table: &TableName, account: Account) {
+        let Account { number, stage, rows } = account;
+        self.happens(table, Event::Placed { number, stage, rows });
+    }
+
+    async fn serve(mut self, options: Opts, kind: Kind, mut requests: mpsc::Receiver<Request>) {
+        let mut connection = Conn::new(options).await.unwrap();
+        while let Some(request) = requests.recv().await {
+            match request {
+                Request::OpenWindow { reply, .. } => {
+                    drop(reply.send(position(&mut connection, kind, &self.identity).await));
                 }
-                if log.discard > 0 {
-                    log.discard -= 1;
-                    reply.send(Placed::Discarded).ok();
-                    continue;
+                Request::CloseWindow { .. } => {}
+                Request::PlaceChunk { schema, images, account, reply, .. } => {
+                    let name = schema.name.clone();
+                    if !self.is_wanted(&name, account.number) {
+                        reply.send(Placed::Unwanted).ok();
+                        continue;
+                    }
+                    let placed = {
+                        let mut log = self.log.lock().unwrap();
+                        if images.rows > 0 && log.discard > 0 {
+                            log.discard -= 1;
+                            Placed::Discarded
+                        } else if images.rows > 0 && log.chunks_to_live == Some(0) {
+                            continue;
+                        } else {
+                            let kept = images.rows;
+                            if kept == 0 {
+                                log.announced.push(TableSchema::clone(&schema));
+                            } else {
+                                log.chunks_to_live = log.chunks_to_live.map(|left| left - 1);
+                                log.chunks.push((TableSchema::clone(&schema), images));
+                            }
+                            Placed::Appended { kept, superseded: 0 }
+                        }
+                    };
+                    if placed != Placed::Discarded {
+                        self.placed(&name, account);
+                    }
+                    reply.send(placed).ok();
                 }
-                if log.chunks_to_live == Some(0) {
-                    continue;
+                Request::Mark { mark, reply } => {
+                    let (table, number) = match &mark {
+                        SnapshotMark::Begun { table, number, .. } | SnapshotMark::Finished { table, number } => {
+                            (table.clone(), *number)
+                        }
+                    };
+                    let is_wanted = self.is_wanted(&table, number);
+                    if is_wanted {
+                        let event = match mark {
+                            SnapshotMark::Begun { at_once, .. } => Event::Begun { number, at_once, is_known: true },
+                            SnapshotMark::Finished { .. } => Event::Finished { number },
+                        };
+                        self.happens(&table, event);
+                        self.log.lock().unwrap().marks.push(mark);
+                    }
+                    reply.send(is_wanted).ok();
                 }
-                log.chunks_to_live = log.chunks_to_live.map(|left| left - 1);
-                let kept = images.rows;
-                log.state.insert(progress.0, progress.1);
-                log.chunks.push((TableSchema::clone(&schema), images));
-                reply.send(Placed::Appended { kept, superseded: 0 }).ok();
+                Request::Happened { table, event, reply } => {
+                    self.happens(&table, event);
+                    if let Some(reply) = reply {
+                        reply.send(()).ok();
+                    }
+                }
+                Request::SinkAdded { .. } => panic!("no sink is added here"),
+                Request::Pause { reply } => {
+                    let at = position(&mut connection, kind, &self.identity).await;
+                    let (exact, read) = oneshot::channel();
+                    drop(reply.send(Paused { at, exact }));
+                    let Ok(mut read) = read.await else { continue };
+                    let mut pieces = Vec::new();
+                    while let Some(Ok(images)) = read.pieces.recv().await {
+                        pieces.push(images);
+                    }
+                    let kept: u32 = pieces.iter().map(|piece| piece.rows).sum();
+                    let account = Account { number: read.number, stage: Stage::Placed, rows: kept.into() };
+                    self.happens(&read.table, Event::Replaced { number: read.number });
+                    self.placed(&read.table, account);
+                    self.log.lock().unwrap().whole.push((TableSchema::clone(&read.schema), pieces));
+                    read.reply.send(Placed::Appended { kept, superseded: 0 }).ok();
+                }
             }
-            Request::Mark { mark, progress, reply } => {
-                let mut log = log.lock().unwrap();
-                log.state.insert(progress.0, progress.1);
-                log.marks.push(mark);
-                reply.send(()).ok();
-            }
-            Request::Pause { reply } => {
-                let at = position(&mut connection, kind, &identity).await;
-                let (exact, read) = oneshot::channel();
-                drop(reply.send(Paused { at, exact }));
-                let Ok(mut read) = read.await else { continue };
-                let mut pieces = Vec::new();
-                while let Some(Ok(images)) = read.pieces.recv().await {
-                    pieces.push(images);
-                }
-                let mut log = log.lock().unwrap();
-                let kept = pieces.iter().map(|piece| piece.rows).sum();
-                log.state.insert(read.progress.0, read.progress.1);
-                log.whole.push((TableSchema::clone(&read.schema), pieces, read.replace));
-                read.reply.send(Placed::Appended { kept, superseded: 0 }).ok();
-            }
+            self.tell();
         }
     }
 }
@@ -224,7 +312,7 @@ impl Log {
     /// The rows of a table, read out of its images, with the columns in the order asked for.
     pub fn rows(&self, table: &TableName, columns: &[String]) -> Vec<Vec<Cell>> {
         let chunks = self.chunks.iter().map(|(schema, images)| (schema, images));
-        let whole = self.whole.iter().flat_map(|(schema, pieces, _)| pieces.iter().map(move |images| (schema, images)));
+        let whole = self.whole.iter().flat_map(|(schema, pieces)| pieces.iter().map(move |images| (schema, images)));
         let mut rows = Vec::new();
         for (schema, images) in chunks.chain(whole).filter(|(schema, _)| schema.name == *table) {
             let order: Vec<usize> = columns.iter().map(|name| schema.column_index(name).unwrap()).collect();

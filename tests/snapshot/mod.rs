@@ -3,25 +3,46 @@
 mod fake_loop;
 mod same_row;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use replicator::config::SnapshotPlan;
+use replicator::error::Failure;
 use replicator::model::{ServerIdentity, TableName};
 use replicator::source::mysql::snapshot::handoff::SnapshotMark;
-use replicator::source::mysql::snapshot::{Backfill, Job, TableState, TableStatus, initial_progress};
+use replicator::source::mysql::snapshot::{Backfill, Job};
 use replicator::source::mysql::stream_server::StreamServer;
+use replicator::table::{Capture, State, Stated, TableRecord};
+use replicator::telemetry::Live;
+use tokio::sync::oneshot;
 
-use self::fake_loop::{Log, Run, SMALL, identity};
+use self::fake_loop::{Beside, Log, Run, SMALL, identity};
 use crate::support::cells::source_rows;
 use crate::support::compare::rows_differ;
+use crate::support::daemon::LIMIT;
+use crate::support::process::POLL;
 use crate::support::server::{Kind, PASSWORD, Server, ServerOptions, USER};
 
 fn table(name: &str) -> TableName {
     TableName::new("d", name)
 }
 
-fn initial(names: &[&str]) -> Vec<Job> {
-    names.iter().map(|name| Job::Initial(table(name))).collect()
+fn named(names: &[&str]) -> Vec<TableName> {
+    names.iter().map(|name| table(name)).collect()
+}
+
+/// Asks for a read as an operator does; gives the answer.
+fn backfill(run: &Run, name: &str, condition: Option<&str>, replace: bool) -> oneshot::Receiver<Result<(), Failure>> {
+    let (reply, answer) = oneshot::channel();
+    let condition = condition.map(str::to_owned);
+    run.jobs
+        .send(Job::Backfill(Backfill { table: table(name), condition, chunk_rows: Some(4), replace, reply }))
+        .unwrap();
+    answer
+}
+
+fn state(records: &BTreeMap<TableName, TableRecord>, name: &str) -> Stated {
+    records[&table(name)].state(None).unwrap_or_else(|| panic!("{name} is not captured: {records:?}"))
 }
 
 fn log() -> Arc<Mutex<Log>> {
@@ -52,16 +73,28 @@ both_servers! {
         let server = Server::start(kind).await;
         fill(&server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE k (v INT)", "INSERT INTO t SELECT n FROM n; INSERT INTO k SELECT n FROM n").await;
         let (here, elsewhere) = (identity(&server), ServerIdentity::MariaDb { server_id: 77, domain_id: 0 });
-        // The stream is elsewhere, when the connections are opened, or when it says where it is.
+        // The stream is elsewhere: when the connections are opened, or when it says where it is.
         for (said, positions) in [(&elsewhere, &here), (&here, &elsewhere)] {
-            let stream = StreamServer::new(said.clone());
-            let beside = (stream.clone(), positions.clone());
-            let run = Run::start_beside(&server, USER, beside, SMALL, log(), initial(&["t", "k"]));
-            let refused = |table: &TableStatus| {
-                let error = table.error.as_deref().unwrap_or_default();
+            let (stream, live) = (StreamServer::new(said.clone()), Arc::new(Live::default()));
+            let beside = Beside { stream: stream.clone(), identity: positions.clone(), live: Arc::clone(&live) };
+            let run = Run::start_beside(&server, USER, beside, SMALL, log(), &named(&["t", "k"]));
+            // Readers are shown with the records of their tables.
+            for (name, record) in run.log.lock().unwrap().records.clone() {
+                live.record(&name, record);
+            }
+            let is_refused = |error: &str| {
                 error.contains("the stream reads mariadb server_id=77") && error.contains(&format!("has reached {here}"))
             };
-            run.until(|status| status.tables.len() == 2 && status.tables.iter().all(refused)).await;
+            let refused = || {
+                let reads = live.reads();
+                reads.len() == 2 && reads.iter().all(|read| read.reader.error.as_deref().is_some_and(is_refused))
+            };
+            let both_are_refused = async {
+                while !refused() {
+                    tokio::time::sleep(POLL).await;
+                }
+            };
+            tokio::time::timeout(LIMIT, both_are_refused).await.expect("both reads are refused");
             {
                 let log = run.log.lock().unwrap();
                 assert!(log.chunks.is_empty() && log.whole.is_empty() && log.announced.is_empty());
@@ -84,16 +117,17 @@ both_servers! {
         let server = Server::start(kind).await;
         fill(&server, "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))", "INSERT INTO t SELECT n * 3 - 150, CONCAT('v', n) FROM n").await;
 
-        let run = Run::start(&server, SMALL, log(), initial(&["t"]));
-        let status = run.settle().await;
+        let run = Run::start(&server, SMALL, log(), &named(&["t"]));
+        let records = run.settle().await;
         let log = run.end().await;
 
         assert_copied(&server, &log, "t").await;
-        assert_eq!((status.tables[0].state, status.tables[0].rows), (TableState::Done, 100), "{status:?}");
+        assert_eq!(state(&records, "t").state, State::Complete);
         let log = log.lock().unwrap();
         assert!(log.chunks.len() >= 15 && log.chunks.iter().all(|(_, images)| images.rows <= 7));
         let table = table("t");
-        assert_eq!(log.marks, [SnapshotMark::Begun { table: table.clone(), replaces: false, empties: false, whole: true }, SnapshotMark::Finished { table, rows: 100 }]);
+        let begun = SnapshotMark::Begun { table: table.clone(), number: 1, at_once: false };
+        assert_eq!(log.marks, [begun, SnapshotMark::Finished { table, number: 1 }]);
     }
 
     async fn keys_of_every_kind_are_read_in_chunks(kind: Kind) {
@@ -103,11 +137,11 @@ both_servers! {
         }
         let names: Vec<&str> = KEYS.iter().map(|(name, ..)| *name).collect();
 
-        let run = Run::start(&server, SMALL, log(), initial(&names));
-        let status = run.settle().await;
+        let run = Run::start(&server, SMALL, log(), &named(&names));
+        let records = run.settle().await;
         let log = run.end().await;
 
-        assert_eq!(status.first_failed(), None);
+        assert!(names.iter().all(|name| state(&records, name).state == State::Complete), "{records:?}");
         for (name, ..) in KEYS {
             assert_copied(&server, &log, name).await;
         }
@@ -135,59 +169,55 @@ both_servers! {
         }
         let names: Vec<&str> = tables.iter().map(|(name, ..)| *name).collect();
 
-        let run = Run::start(&server, SMALL, log(), initial(&names));
-        let status = run.settle().await;
+        let run = Run::start(&server, SMALL, log(), &named(&names));
+        let records = run.settle().await;
         let log = run.end().await;
 
-        assert_eq!(status.first_failed(), None);
+        assert!(names.iter().all(|name| state(&records, name).state == State::Complete), "{records:?}");
         for name in &names {
             assert_copied(&server, &log, name).await;
         }
         let log = log.lock().unwrap();
         assert!(log.chunks.is_empty() && log.whole.len() == names.len());
-        assert!(log.whole.iter().all(|(.., replace)| *replace));
     }
 
     async fn an_empty_table_ends_without_a_chunk(kind: Kind) {
         let server = Server::start(kind).await;
         server.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)").await;
 
-        let run = Run::start(&server, SMALL, log(), initial(&["t"]));
+        let run = Run::start(&server, SMALL, log(), &named(&["t"]));
         run.settle().await;
         let log = run.end().await;
 
         let log = log.lock().unwrap();
         assert!(log.chunks.is_empty() && log.whole.is_empty());
         assert_eq!(log.announced.iter().map(|schema| &schema.name).collect::<Vec<_>>(), [&table("t")]);
-        assert_eq!(log.marks.last().unwrap(), &SnapshotMark::Finished { table: table("t"), rows: 0 });
+        assert_eq!(log.marks.last().unwrap(), &SnapshotMark::Finished { table: table("t"), number: 1 });
     }
 
     async fn after_a_crash_only_unfinished_chunks_are_read_again(kind: Kind) {
         let server = Server::start(kind).await;
         fill(&server, "CREATE TABLE t (a VARCHAR(9), b INT, PRIMARY KEY (a, b))", "INSERT INTO t SELECT CONCAT('k', n % 9), n FROM n").await;
         let log = log();
-        let (key, value) = initial_progress(&table("t")).unwrap();
-        log.lock().unwrap().state.insert(key, value);
 
         for _ in 0..4 {
             log.lock().unwrap().chunks_to_live = Some(3);
-            let run = Run::start(&server, SMALL, Arc::clone(&log), Vec::new());
             let before = log.lock().unwrap().chunks.len();
-            run.until(|_| log.lock().unwrap().chunks.len() == before + 3).await;
+            let run = Run::start(&server, SMALL, Arc::clone(&log), &named(&["t"]));
+            run.until(|log| log.chunks.len() == before + 3).await;
             run.end().await;
         }
         log.lock().unwrap().chunks_to_live = None;
-        let run = Run::start(&server, SMALL, Arc::clone(&log), Vec::new());
-        let status = run.settle().await;
+        let run = Run::start(&server, SMALL, Arc::clone(&log), &[]);
+        let records = run.settle().await;
         run.end().await;
 
         assert_copied(&server, &log, "t").await;
-        assert_eq!(status.tables[0].rows, 100);
+        assert_eq!(state(&records, "t").state, State::Complete);
 
-        let run = Run::start(&server, SMALL, Arc::clone(&log), initial(&["t"]));
-        let status = run.settle().await;
+        let run = Run::start(&server, SMALL, Arc::clone(&log), &named(&["t"]));
+        run.settle().await;
         run.end().await;
-        assert_eq!(status.tables[0].state, TableState::Done);
         assert_copied(&server, &log, "t").await;
     }
 
@@ -197,7 +227,7 @@ both_servers! {
         let log = log();
         log.lock().unwrap().discard = 5;
 
-        let run = Run::start(&server, SMALL, Arc::clone(&log), initial(&["t"]));
+        let run = Run::start(&server, SMALL, Arc::clone(&log), &named(&["t"]));
         run.settle().await;
         run.end().await;
 
@@ -212,7 +242,7 @@ both_servers! {
         server.exec("ANALYZE TABLE d.t; UPDATE d.t SET v = REPEAT('y', 200000)").await;
 
         let settings = SnapshotPlan { chunk_rows: 50_000, ..SMALL };
-        let run = Run::start(&server, settings, log(), initial(&["t"]));
+        let run = Run::start(&server, settings, log(), &named(&["t"]));
         run.settle().await;
         let log = run.end().await;
 
@@ -225,26 +255,22 @@ both_servers! {
     async fn a_backfill_reads_the_rows_of_its_condition_and_a_whole_one_may_replace(kind: Kind) {
         let server = Server::start(kind).await;
         fill(&server, "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t SELECT n, n % 10 FROM n").await;
-        let part = Backfill { where_clause: Some("v = 3 OR id < 5".into()), chunk_rows: Some(4), ..Backfill::whole(table("t")) };
-        let (stored, told) = tokio::sync::oneshot::channel();
-
-        let run = Run::start(&server, SMALL, log(), vec![Job::Backfill { backfill: part, stored: Some(stored) }]);
-        told.await.unwrap().unwrap();
-        let status = run.settle().await;
-        assert_eq!((status.tables[0].rows, status.first_failed()), (13, None));
+        let run = Run::start(&server, SMALL, log(), &named(&["t"]));
+        run.settle().await;
+        run.log.lock().unwrap().chunks.clear();
+        backfill(&run, "t", Some("v = 3 OR id < 5"), false).await.unwrap().unwrap();
+        run.settle().await;
         assert_eq!(run.log.lock().unwrap().chunks.iter().map(|(_, images)| images.rows).sum::<u32>(), 13);
         run.log.lock().unwrap().chunks.clear();
 
-        let whole = Backfill { replace: true, ..Backfill::whole(table("t")) };
-        run.jobs.send(Job::Backfill { backfill: whole, stored: None }).unwrap();
-        run.until(|status| status.tables[0].rows == 100 && status.is_settled()).await;
+        backfill(&run, "t", None, true).await.unwrap().unwrap();
+        let records = run.settle().await;
         let log = run.end().await;
         assert_copied(&server, &log, "t").await;
-        let log = log.lock().unwrap();
-        assert!(log.whole.is_empty() && log.marks.contains(&SnapshotMark::Begun { table: table("t"), replaces: true, empties: true, whole: true }));
+        assert_eq!((state(&records, "t").state, records[&table("t")].reads), (State::Complete, 3));
     }
 
-    async fn a_table_that_the_account_may_not_see_fails_and_only_one_that_is_gone_is_done(kind: Kind) {
+    async fn a_table_that_the_account_may_not_see_cannot_be_read_and_one_that_is_gone_waits_for_the_stream(kind: Kind) {
         let server = Server::start(kind).await;
         fill(&server, "CREATE TABLE hidden (id INT PRIMARY KEY)", "INSERT INTO hidden SELECT n FROM n").await;
         fill(&server, "CREATE TABLE seen (id INT PRIMARY KEY)", "INSERT INTO seen SELECT n FROM n").await;
@@ -256,47 +282,64 @@ both_servers! {
             ))
             .await;
 
-        let run = Run::start_as(&server, "poor", SMALL, log(), initial(&["hidden", "seen", "gone"]));
-        let status = run.settle().await;
+        let run = Run::start_as(&server, "poor", SMALL, log(), &named(&["hidden", "seen", "gone"]));
+        let records = run.settle().await;
         let log = run.end().await;
 
-        let states: Vec<_> = status.tables.iter().map(|entry| (entry.table.table.as_str(), entry.state)).collect();
-        assert_eq!(states, [("hidden", TableState::Failed), ("seen", TableState::Done), ("gone", TableState::Done)]);
-        let why = status.tables[0].error.as_ref().unwrap();
+        let hidden = state(&records, "hidden");
+        let why = hidden.why.unwrap();
+        assert_eq!((hidden.state, state(&records, "seen").state), (State::Unreadable, State::Complete));
         assert!(why.contains("\"d.hidden\"") && why.contains("GRANT SELECT ON `d`.`hidden`"), "{why}");
+        let awaited = records[&table("gone")].awaits.as_ref();
+        assert!(awaited.is_some_and(|awaited| !awaited.exists), "{records:?}");
         assert_copied(&server, &log, "seen").await;
     }
 
-    async fn what_cannot_be_read_fails_by_name_and_the_others_go_on(kind: Kind) {
+    async fn a_table_is_read_once_the_account_may_read_it(kind: Kind) {
         let server = Server::start(kind).await;
         fill(&server, "CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t SELECT n FROM n").await;
-        let wrong = Backfill { where_clause: Some("no_such_column = 1".into()), ..Backfill::whole(table("t")) };
-        server.exec("CREATE TABLE d.keyless (id INT)").await;
-        let part = Backfill { where_clause: Some("id = 1".into()), ..Backfill::whole(table("keyless")) };
-        let jobs = [Backfill::whole(table("missing")), wrong, part].map(|backfill| Job::Backfill { backfill, stored: None });
-        server.exec("CREATE TABLE d.fine AS SELECT * FROM d.t").await;
+        server
+            .exec(format!(
+                "CREATE USER poor@'%' IDENTIFIED BY '{PASSWORD}'; GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'"
+            ))
+            .await;
+        let log = log();
+        let run = Run::start_as(&server, "poor", SMALL, Arc::clone(&log), &named(&["t"]));
+        assert_eq!(state(&run.settle().await, "t").state, State::Unreadable);
+        run.end().await;
 
-        let run = Run::start(&server, SMALL, log(), jobs.into_iter().chain(initial(&["fine"])).collect());
-        let status = run.settle().await;
-        let log = run.end().await;
-
-        let error = |name: &str| {
-            let entry = status.tables.iter().find(|entry| entry.table == table(name)).unwrap();
-            (entry.state, entry.error.clone().unwrap_or_default())
-        };
-        assert_eq!(error("missing"), (TableState::Failed, "table \"d.missing\" does not exist at the source".to_owned()));
-        assert!(error("t").0 == TableState::Failed && error("t").1.contains("no_such_column"), "{status:?}");
-        assert!(error("keyless").0 == TableState::Failed && error("keyless").1.contains("would stand twice"), "{status:?}");
-        assert_eq!(error("fine").0, TableState::Done);
-        assert_copied(&server, &log, "fine").await;
+        server.exec("GRANT SELECT ON d.t TO poor@'%'").await;
+        let run = Run::start_as(&server, "poor", SMALL, Arc::clone(&log), &[]);
+        run.until(|log| log.records[&table("t")].read.is_none()).await;
+        run.end().await;
+        assert_copied(&server, &log, "t").await;
     }
 
-    async fn an_initial_table_that_is_gone_is_done(kind: Kind) {
+    async fn what_an_operator_asks_for_and_cannot_be_read_is_refused_and_leaves_nothing(kind: Kind) {
         let server = Server::start(kind).await;
-        let run = Run::start(&server, SMALL, log(), initial(&["gone"]));
-        let status = run.settle().await;
-        run.end().await;
-        assert_eq!(status.tables[0].state, TableState::Done);
+        fill(&server, "CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t SELECT n FROM n").await;
+        server.exec("CREATE TABLE d.keyless (id INT); CREATE VIEW d.v AS SELECT * FROM d.t").await;
+        let engine = if kind == Kind::MySql { "BLACKHOLE" } else { "MERGE" };
+        server.exec(&format!("CREATE TABLE d.hole (id INT) ENGINE={engine}")).await;
+
+        let run = Run::start(&server, SMALL, log(), &[]);
+        for (name, condition, part) in [
+            ("missing", None, "table \"d.missing\" does not exist at the source"),
+            ("t", Some("no_such_column = 1"), "no_such_column"),
+            ("t", Some("id ="), "syntax"),
+            ("keyless", Some("id = 1"), "would stand twice"),
+            ("v", None, "is a view"),
+            ("hole", None, engine),
+        ] {
+            let refused = backfill(&run, name, condition, false).await.unwrap().unwrap_err();
+            assert!(refused.chain().contains(part), "{name} {condition:?}: {}", refused.chain());
+        }
+        backfill(&run, "t", None, false).await.unwrap().unwrap();
+        let records = run.settle().await;
+        let log = run.end().await;
+        assert_eq!(records.keys().collect::<Vec<_>>(), [&table("t")]);
+        assert!(matches!(records[&table("t")].capture, Capture::Since(_)));
+        assert_copied(&server, &log, "t").await;
     }
 }
 
@@ -349,11 +392,11 @@ async fn chunks_are_read_under_a_moments_lock_where_there_are_no_gtids_on_mysql(
     let server = ServerOptions::new(Kind::MySql).without_gtid().start().await;
     fill(&server, "CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t SELECT n FROM n").await;
 
-    let run = Run::start(&server, SMALL, log(), initial(&["t"]));
-    let status = run.settle().await;
+    let run = Run::start(&server, SMALL, log(), &named(&["t"]));
+    let records = run.settle().await;
     let log = run.end().await;
 
-    assert_eq!(status.first_failed(), None);
+    assert_eq!(state(&records, "t").state, State::Complete);
     assert_copied(&server, &log, "t").await;
 }
 
@@ -367,10 +410,11 @@ async fn without_the_privilege_to_lock_the_error_names_the_grant_on_mysql() {
         ))
         .await;
 
-    let run = Run::start_as(&server, "poor", SMALL, log(), initial(&["t"]));
-    let status = run.settle().await;
+    let run = Run::start_as(&server, "poor", SMALL, log(), &named(&["t"]));
+    let records = run.settle().await;
     run.end().await;
 
-    let failed = status.first_failed().unwrap();
-    assert!(failed.error.as_ref().unwrap().contains("GRANT LOCK TABLES"), "{failed:?}");
+    let stated = state(&records, "t");
+    assert_eq!(stated.state, State::Unreadable);
+    assert!(stated.why.as_ref().unwrap().contains("GRANT LOCK TABLES"), "{stated:?}");
 }

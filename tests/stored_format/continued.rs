@@ -3,24 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use replicator::codec::catalog::{SchemaRecord, all_schemas};
 use replicator::codec::frame::{Frame, FrameHeader, RowOp};
 use replicator::codec::row_image::ImageWriter;
 use replicator::codec::stored;
-use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
+use replicator::config::TableFilter;
 use replicator::ingest::core::{Action, Core, Facts, Rows, Settings};
 use replicator::ingest::ledger::{Boundary, WalLog};
 use replicator::ingest::{self, Counts};
-use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, ServerIdentity, SourcePlace, SourcePosition, TableName};
+use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, SourcePosition, TableName};
 use replicator::source::mysql::gtid::GtidSet;
 use replicator::source::mysql::server::Flavour;
-use replicator::source::mysql::snapshot::{Coordinator, STATE_PREFIX, SnapshotStatus, TableState};
-use replicator::source::mysql::stream_server::StreamServer;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use replicator::table::{self, Complete, Reach, TableRecord};
 use wal::{Appender, Lsn, Reader, Wal};
 
 /// The schema of `users`.
@@ -29,7 +25,7 @@ const USERS: SchemaId = SchemaId(1);
 /// The row that the transaction brings.
 const ROW: [&str; 2] = ["9", "ida"];
 
-fn table(name: &str) -> TableName {
+fn named(name: &str) -> TableName {
     TableName::new("shop", name)
 }
 
@@ -60,15 +56,22 @@ pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
     let reader = wal.reader();
     let position = ingest::stored_position(&reader).unwrap().unwrap();
     let facts = Facts { flavour: Flavour::MySql, version: (8, 4, 0), identity: position.server.clone() };
-    let settings = Settings { filter: filter(), describe_wait: 2000, frame_bytes: Settings::FRAME_BYTES };
+    let settings = Settings {
+        filter: filter(),
+        initial: true,
+        sinks: Vec::new(),
+        describe_wait: 2000,
+        frame_bytes: Settings::FRAME_BYTES,
+    };
     let log = WalLog::new(appender, reader.clone());
     let mut core = Core::load(log, &reader, settings, facts.clone()).unwrap();
     let set = |position: &SourcePosition| position.gtid.parse::<GtidSet>().unwrap();
     let loaded = core.position();
     assert_eq!(set(&loaded), set(&position));
     assert_eq!(loaded, SourcePosition { gtid: loaded.gtid.clone(), ..position.clone() });
-    assert_eq!(core.asked_reads().collect::<Vec<_>>(), [&table("users")]);
-    assert_eq!(core.asking(), [table("orders")], "its rows wait for an answer");
+    let reading: Vec<_> = core.reading().map(|(name, _)| name.clone()).collect();
+    assert_eq!(reading, [named("users")]);
+    assert_eq!(core.asking(), [named("orders")], "its rows wait for an answer");
     let counts: BTreeMap<TableName, Counts> = core.counts().map(|(name, counts)| (name.clone(), counts)).collect();
     for (name, counts) in &counts {
         assert_eq!(counts.read, counts.appended + counts.filtered + counts.left_out, "{name}");
@@ -80,7 +83,7 @@ pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
     core.connected(facts, &position, None).unwrap();
     let asked = core.take_actions();
     let [Action::Describe { table: asked, .. }] = &asked[..] else { panic!("{asked:?}") };
-    assert_eq!(asked, &table("orders"));
+    assert_eq!(asked, &named("orders"));
 
     let ended = reader.positions().durable;
     let users: SchemaRecord = stored::get(&reader, &stored::SCHEMA.of_number(USERS.0)).unwrap().unwrap();
@@ -109,31 +112,18 @@ pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
     assert_eq!(header.sections.iter().map(|section| section.schema).collect::<Vec<_>>(), [USERS]);
     assert_eq!(ingest::stored_position(&reader).unwrap().unwrap().pos, position.pos + 100);
     let now: BTreeMap<TableName, Counts> = ingest::counts(&reader).unwrap().into_iter().collect();
-    assert_eq!(now[&table("users")].appended, counts[&table("users")].appended + 1);
+    assert_eq!(now[&named("users")].appended, counts[&named("users")].appended + 1);
 }
 
-/// Loads the coordinator of snapshots from a log: it knows how far each table is.
-pub fn snapshots_are_known(reader: &Reader) {
-    let plan = SourcePlan {
-        host: "127.0.0.1".into(),
-        port: 1,
-        user: "nobody".into(),
-        password: Secret::new(""),
-        server_id: 1,
-        startup: Startup::Initial,
-        filter: filter(),
-        describe_wait: Duration::from_secs(2),
-        snapshot: SnapshotPlan { chunk_rows: 100, parallel: 1, max_rows_per_second: 0 },
-        tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
-    };
-    let (requests, _requests) = mpsc::channel(1);
-    let (_jobs, jobs) = mpsc::unbounded_channel();
-    let (status, shown) = watch::channel(SnapshotStatus::default());
-    let stored = reader.state_prefix(STATE_PREFIX).unwrap();
-    let stream_server = StreamServer::new(ServerIdentity::MariaDb { server_id: 1, domain_id: 0 });
-    drop(Coordinator::new(plan, stream_server, requests, jobs, stored, status, CancellationToken::new()));
-    let shown = shown.borrow();
-    let tables: Vec<_> = shown.tables.iter().map(|table| (&table.table, table.state, &table.error)).collect();
-    assert_eq!(tables, [(&table("users"), TableState::Done, &None)]);
-    assert_eq!(shown.tables[0].rows, 3);
+/// The records of the tables say since when each is captured, and what is wanted of it.
+pub fn lives_are_known(reader: &Reader) {
+    let records: BTreeMap<TableName, TableRecord> = table::records(reader).unwrap().into_iter().collect();
+    let users = &records[&named("users")];
+    assert_eq!(users.complete, Some(Complete::Whole(Lsn::new(4))));
+    assert_eq!(users.read.as_ref().map(|read| (read.number, &read.reach)), Some((2, &Reach::Replace)));
+    let asked = ingest::asked_beside(reader).unwrap();
+    assert_eq!(asked.iter().map(|(name, _)| name).collect::<Vec<_>>(), [&named("users")]);
+    for (name, record) in records.iter().filter(|(name, _)| **name != named("users")) {
+        assert_eq!((record.is_captured(), &record.read), (true, &None), "{name}");
+    }
 }

@@ -17,6 +17,7 @@ use super::locks;
 use super::process::{POLL, describe};
 use super::proxy::Proxy;
 use super::server::{self, Kind, Server, free_port};
+use super::status::reads_nothing;
 
 /// The database that [`Sandbox`] captures unless told otherwise.
 pub const DATABASE: &str = "shop";
@@ -194,7 +195,7 @@ impl Sandbox {
         let deadline = Instant::now() + limit;
         let logged = daemon
             .wait_until_within(limit, &format!("the log has {file}:{pos} and no snapshot runs"), |status| {
-                has_logged(status, &file, pos) && snapshot_done(status) && asks_nothing(status)
+                has_logged(status, &file, pos) && reads_nothing(status) && asks_nothing(status)
             })
             .await;
         let durable = logged["wal"]["durable_lsn"].as_u64().expect("status has wal.durable_lsn");
@@ -290,10 +291,6 @@ fn has_logged(status: &Value, file: &str, pos: u64) -> bool {
         (Some(at_file), Some(at_pos)) => (file_number(at_file), at_pos) >= (file_number(file), pos),
         _ => false,
     }
-}
-
-fn snapshot_done(status: &Value) -> bool {
-    status["snapshot"]["tables"].as_array().is_none_or(|tables| tables.iter().all(|table| table["state"] == "done"))
 }
 
 /// Binlog files compare by their number: `binlog.1000000` comes after `binlog.999999`.

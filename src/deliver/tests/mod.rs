@@ -202,13 +202,19 @@ impl Serve {
     async fn deliver(self, wal: &Wal, sink: Box<dyn crate::sink::Sink>) -> Run {
         wal.create_cursor("m", Lsn::ZERO).await.unwrap();
         let (_keep, goal) = watch::channel(self.goal);
-        let (doubts, mut told) = mpsc::unbounded_channel();
+        let (wishes, mut told) = mpsc::unbounded_channel();
         let live = Arc::clone(&self.live);
-        let wiring = Wiring { wal: wal.clone(), live, shutdown: self.shutdown, goal, doubts };
+        let wiring = Wiring { wal: wal.clone(), live, shutdown: self.shutdown, goal, wishes, looking: None };
         let mut delivery = Delivery::new(sink, wiring);
         delivery.patience = self.patience.unwrap_or(delivery.patience);
         let result = delivery.run().await;
-        let doubts = std::iter::from_fn(|| told.try_recv().ok()).collect();
+        let mut doubts = Vec::new();
+        while let Ok(wish) = told.try_recv() {
+            match wish {
+                Wish::Doubt(doubt) => doubts.push(doubt),
+                Wish::NewSink { .. } => panic!("this sink is not new"),
+            }
+        }
         Run { target: self.target, live: self.live, result, doubts }
     }
 }

@@ -21,6 +21,7 @@ use crate::ingest::tables::{Current, compile};
 use crate::ingest::typed::Described;
 use crate::model::{FilePos, TableName, TableSchema};
 use crate::mutants::{Mutant, is_on};
+use crate::table::Event;
 
 /// What the server said.
 #[derive(Debug)]
@@ -69,6 +70,10 @@ impl<L: Log> Core<L> {
         match answer {
             Answer::Described { ask, table, found, end } => {
                 let Some((table, stale)) = self.asked(ask, &table) else { return Ok(()) };
+                if self.life(table).unreadable.is_some() {
+                    let origin = self.ledger.origin(self.wall);
+                    self.happens(table, Event::Answered, &origin)?;
+                }
                 self.described((table, ask, stale), found, end)?;
             }
             Answer::Refused { ask, table, why } => {
@@ -165,7 +170,7 @@ impl<L: Log> Core<L> {
     }
 
     /// A change of the definition after which a description that waits for its place is still of this table's last statement.
-    fn keeping_early(&mut self, table: usize, change: impl FnOnce(&mut Self)) {
+    pub(super) fn keeping_early(&mut self, table: usize, change: impl FnOnce(&mut Self)) {
         let before = self.definition(table).revision;
         change(self);
         let after = self.definition(table).revision;
@@ -218,7 +223,7 @@ impl<L: Log> Core<L> {
                 core.set_typed(table, typed);
             });
         }
-        self.waiting.decided.push(Decided { lsn, rows: lsn, records, rereads: Vec::new(), types });
+        self.waiting.decided.push(Decided { lsn, rows: lsn, records, asked: Vec::new(), types });
         Ok(())
     }
 }

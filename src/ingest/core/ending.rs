@@ -1,16 +1,16 @@
 //! How a group ends: committed as one step, rolled back, cut back to a savepoint, or dropped; and what follows from each.
 
-use super::{Action, Core};
+use super::Core;
 use crate::codec::frame::{Audience, FrameHeader, TableChange};
-use crate::codec::stored::{REREAD, encode};
 use crate::error::Failure;
 use crate::ingest::group::{OpenGroup, RolledBack};
 use crate::ingest::ledger::{Boundary, Changes, Log};
 use crate::ingest::pending::{Decided, FateChange, Pending};
-use crate::ingest::state::{Counts, Reread};
+use crate::ingest::state::Counts;
 use crate::ingest::tables::Tables;
-use crate::model::{Gtid, Origin, SchemaId, TableName};
+use crate::model::{Gtid, Origin, SchemaId};
 use crate::mutants::{Mutant, is_on};
+use crate::table::{Ask, Reach};
 
 impl<L: Log> Core<L> {
     /// Ends the open group at a boundary of the stream.
@@ -39,7 +39,7 @@ impl<L: Log> Core<L> {
             self.decide_overdue()?;
             self.place_chunks()?;
         }
-        Ok(())
+        self.pass_lives()
     }
 
     /// Ends a group that the core has made itself, where the stream is.
@@ -60,7 +60,6 @@ impl<L: Log> Core<L> {
         if self.group.is_dropped() {
             self.doubt_dropped(origin)?;
         }
-        self.stage_rereads()?;
         for (index, definition) in &self.group.definitions {
             definition.records(&self.tables.at(*index).name, &mut self.group.changes)?;
         }
@@ -90,12 +89,13 @@ impl<L: Log> Core<L> {
                 pending.meet(fate, &lost);
             }
         }
+        self.changed.append(&mut self.group.changed);
         let now = self.now;
         self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
         if !self.group.decided.is_empty() {
             let records = std::mem::take(&mut self.group.decided);
-            let rereads = std::mem::take(&mut self.group.reread_records);
-            self.waiting.decided.push(Decided { lsn, rows: self.group.decided_rows, records, rereads, types: None });
+            let asked = std::mem::take(&mut self.group.asked_beside);
+            self.waiting.decided.push(Decided { lsn, rows: self.group.decided_rows, records, asked, types: None });
         }
         self.group.clear();
         for (table, counts) in unbalanced {
@@ -169,39 +169,12 @@ impl<L: Log> Core<L> {
         let change = TableChange::LeftOut { table: name.clone(), reason: why.to_owned() };
         self.group.discard_windows(table);
         self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })?;
-        self.reread(&name, true, why);
-        Ok(())
+        self.want(&name, Ask { leaves_out: true, ..Ask::doubt(Reach::Replace, why) }, origin)
     }
 
     /// Appends a frame without rows.
     pub(super) fn single(&mut self, header: FrameHeader) -> Result<(), Failure> {
         self.group.frames.single(&mut self.ledger, header)
-    }
-
-    /// Asks for a table to be read again, with the open group.
-    pub(super) fn reread(&mut self, table: &TableName, replace: bool, why: &str) {
-        self.group.rereads.push(Reread { table: table.clone(), replace, why: why.to_owned() });
-    }
-
-    pub(super) fn stage_rereads(&mut self) -> Result<(), Failure> {
-        for mut reread in std::mem::take(&mut self.group.rereads) {
-            let asked = self.asked_reads.get(&reread.table).copied();
-            // A read that has not begun brings what is asked for here, unless that replaces and the other does not.
-            if asked.is_some_and(|replaces| replaces || !reread.replace) && self.group.decided.is_empty() {
-                continue;
-            }
-            reread.replace |= asked.unwrap_or(false);
-            let (key, value) = (REREAD.of_table(&reread.table), encode(&reread)?);
-            if !self.group.decided.is_empty() {
-                self.group.reread_records.push((key.clone(), value.clone()));
-            }
-            self.group.put(key, Some(value));
-            self.asked_reads.insert(reread.table.clone(), reread.replace);
-            if asked != Some(reread.replace) {
-                self.actions.push(Action::Reread(reread));
-            }
-        }
-        Ok(())
     }
 
     /// Drops the open group.

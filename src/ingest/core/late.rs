@@ -4,11 +4,11 @@ use tracing::{info, warn};
 
 use super::{Action, Core};
 use crate::codec::catalog::SchemaRecord;
-use crate::codec::stored::{REREAD, SCHEMA, TYPES, encode};
+use crate::codec::stored::{ASKED, SCHEMA, TYPES, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::pending::{Decided, Early, Fate, Pending};
-use crate::ingest::state::Reread;
+use crate::ingest::state::AskedBeside;
 use crate::model::{FilePos, TableSchema};
 use crate::mutants::{Mutant, is_on};
 
@@ -35,18 +35,18 @@ impl<L: Log> Core<L> {
         for decided in due {
             // The log is full and takes no frame until delivery goes on, and delivery waits for this record. So the group that asks
             // for the read cannot become durable first, and the read is stored with the record.
-            let with_reread = decided.lsn > durable;
-            let records = self.records_of(decided, with_reread)?;
+            let with_doubt = decided.lsn > durable;
+            let records = self.records_of(decided, with_doubt)?;
             self.actions.push(Action::Store(records));
         }
         Ok(())
     }
 
     /// A decision as it is stored.
-    fn records_of(&self, decided: Decided, with_reread: bool) -> Result<Records, Failure> {
-        let Decided { mut records, mut rereads, types, .. } = decided;
-        if with_reread {
-            records.append(&mut rereads);
+    fn records_of(&self, decided: Decided, with_doubt: bool) -> Result<Records, Failure> {
+        let Decided { mut records, mut asked, types, .. } = decided;
+        if with_doubt {
+            records.append(&mut asked);
         }
         if let Some((table, typed)) = types
             && let table = self.tables.at(table)
@@ -68,8 +68,8 @@ impl<L: Log> Core<L> {
         let mut stores = Vec::new();
         let due: Vec<Decided> = self.waiting.decided.extract_if(.., |decided| decided.rows <= durable).collect();
         for decided in due {
-            let with_reread = decided.lsn > durable;
-            stores.push(self.records_of(decided, with_reread)?);
+            let with_doubt = decided.lsn > durable;
+            stores.push(self.records_of(decided, with_doubt)?);
         }
         let (now, wait) = (self.now, self.settings.describe_wait);
         let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait && pending.lsn <= durable;
@@ -81,10 +81,9 @@ impl<L: Log> Core<L> {
                 continue;
             }
             let record = self.left_out_record(&pending, &why);
-            let reread = Reread { table: pending.seen.name.clone(), replace: true, why };
             stores.push(vec![
                 (SCHEMA.of_number(pending.id.0), encode(&record)?),
-                (REREAD.of_table(&reread.table), encode(&reread)?),
+                (ASKED.of_table(&pending.seen.name), encode(&AskedBeside { why })?),
             ]);
             self.waiting.overdue.push(pending);
         }
@@ -174,12 +173,12 @@ impl<L: Log> Core<L> {
             definition.steps.clear();
             definition.reread = true;
         }
-        definition.left_out = true;
         let origin = self.ledger.origin(self.wall);
-        if !self.group.rereads.iter().any(|reread| reread.table == seen.name) {
-            self.doubt(table, why, &origin)?;
+        let asked = ASKED.of_table(&seen.name);
+        if self.group.asked_beside.iter().any(|(key, _)| *key == asked) {
+            return Ok(());
         }
-        Ok(())
+        self.doubt(table, why, &origin)
     }
 
     fn left_out_record(&self, pending: &Pending, why: &str) -> SchemaRecord {

@@ -11,13 +11,13 @@ mod answers;
 mod ending;
 mod engines;
 mod late;
+mod life;
 mod place;
 mod rows;
 mod schema;
 mod statement;
 mod types;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use wal::Lsn;
@@ -32,25 +32,28 @@ use super::frames::FRAME_BYTES;
 use super::group::OpenGroup;
 use super::ledger::{Ledger, Log};
 use super::pending::{AskId, Fate, Pending, Waiting};
-use super::state::{self, Counts, Reread};
+use super::state::{self, Counts};
 use super::tables::{Definition, Tables, stored_current};
 use super::typed::Described;
 use super::windows::Windows;
+use crate::codec::frame::TableChange;
 use crate::codec::state::State;
-use crate::codec::stored::{SNAPSHOT, table_of_key};
 use crate::config::TableFilter;
 use crate::error::Failure;
 use crate::model::{FilePos, SchemaId, ServerIdentity, SourcePosition, TableName};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::schema::Flavour;
 use crate::source::mysql::snapshot::handoff::{Placed, WindowId};
-use crate::source::mysql::snapshot::is_unfinished;
 
 /// What the core is told of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which tables are captured.
     pub filter: TableFilter,
+    /// Whether rows that were there before a table is captured are read (`startup_mode: initial`).
+    pub initial: bool,
+    /// The sinks that are configured.
+    pub sinks: Vec<String>,
     /// How long delivery may wait for an answer about a table, in milliseconds (`source.describe_wait`).
     pub describe_wait: u64,
     /// Row bytes after which a frame is closed; [`Settings::FRAME_BYTES`] but in a simulation.
@@ -102,8 +105,6 @@ pub enum Action {
         /// What became of it.
         placed: Placed,
     },
-    /// Start to read a table again. What asks for it is in the log once everything appended so far is durable.
-    Reread(Reread),
     /// Store records beside the groups, at once, also while the log is full: delivery waits for them.
     Store(Records),
 }
@@ -121,11 +122,9 @@ pub struct Core<L> {
     waiting: Waiting,
     /// By the decoder's slot numbers.
     slots: Vec<Option<Slot>>,
-    /// Tables to be read again whose read has not begun, and whether it replaces.
-    asked_reads: HashMap<TableName, bool>,
-    /// Tables whose read has begun, or was asked for, and is not done.
-    unfinished: HashMap<TableName, bool>,
     actions: Vec<Action>,
+    /// Changes of tables in groups that have ended, for counting.
+    changed: Vec<TableChange>,
     /// Milliseconds of a clock that only goes forward, as the driver said last.
     now: u64,
     /// Microseconds since the epoch, as the driver said last: the time of frames that the core makes itself.
@@ -151,7 +150,7 @@ impl<L: Log> Core<L> {
     pub fn load(log: L, state: &impl State, settings: Settings, facts: Facts) -> Result<Self, Failure> {
         let position = state::stored_position(state)?;
         let position = position.ok_or_else(|| Failure::fatal("the log has no source position"))?;
-        let (tables, stored) = Tables::load(state)?;
+        let (tables, stored) = Tables::load(state, &settings.sinks)?;
         let ledger = Ledger::new(log, position)?;
         let mut waiting = Waiting::default();
         for pending in stored {
@@ -172,15 +171,6 @@ impl<L: Log> Core<L> {
                 answer: None,
             });
         }
-        let mut unfinished = HashMap::new();
-        let progress = state.under(SNAPSHOT.key());
-        for (key, value) in progress.map_err(|error| Failure::fatal("cannot read the log").caused_by(error))? {
-            if let Some(table) = table_of_key(SNAPSHOT.key(), &key) {
-                // An entry that cannot be read is shown by the coordinator, as a failed table.
-                let open = is_unfinished(&table, &value).unwrap_or(true);
-                unfinished.insert(table, open);
-            }
-        }
         Ok(Self {
             group: OpenGroup::new(settings.frame_bytes),
             settings,
@@ -191,9 +181,8 @@ impl<L: Log> Core<L> {
             chunks: Vec::new(),
             waiting,
             slots: Vec::new(),
-            asked_reads: state::rereads(state)?.into_iter().map(|reread| (reread.table, reread.replace)).collect(),
-            unfinished,
             actions: Vec::new(),
+            changed: Vec::new(),
             now: 0,
             wall: 0,
         })
@@ -219,6 +208,9 @@ impl<L: Log> Core<L> {
             self.renew_marks(&left_at, &end);
             self.commit_here()?;
         }
+        if let Some(end) = end.filter(|_| left_at.server != self.facts.identity) {
+            self.move_awaited(end)?;
+        }
         let tables: Vec<usize> = self.tables.iter().map(|(index, _)| index).collect();
         for table in tables {
             let definition = &self.tables.at(table).definition;
@@ -230,12 +222,14 @@ impl<L: Log> Core<L> {
                 self.ask_engine(table);
             }
         }
-        Ok(())
+        self.pass_lives()
     }
 
     /// Whether [`Core::connected`] needs to know where the binlog of this server ends.
     pub fn needs_end(&self, server: &ServerIdentity) -> bool {
-        self.tables.iter().any(|(_, table)| table.definition.typed.is_described_by_another(server))
+        let is_another = self.ledger.position().server != *server;
+        (is_another && self.awaits())
+            || self.tables.iter().any(|(_, table)| table.definition.typed.is_described_by_another(server))
     }
 
     /// The stream is gone. What was open is forgotten, in the log and here; every snapshot window is worthless.
@@ -269,6 +263,11 @@ impl<L: Log> Core<L> {
     /// Whether there is something to do.
     pub fn has_actions(&self) -> bool {
         !self.actions.is_empty()
+    }
+
+    /// Changes of tables in groups that have ended since this was last called.
+    pub fn take_changes(&mut self) -> Vec<TableChange> {
+        std::mem::take(&mut self.changed)
     }
 
     /// The log.
@@ -317,11 +316,6 @@ impl<L: Log> Core<L> {
     /// Those of the tables that had rows since [`Core::seal`] was last called.
     pub fn changed_counts(&self) -> impl Iterator<Item = (&TableName, Counts)> {
         self.tables.changed().map(|table| (&table.name, table.counts()))
-    }
-
-    /// Tables to be read again whose read has not begun.
-    pub fn asked_reads(&self) -> impl Iterator<Item = &TableName> {
-        self.asked_reads.keys()
     }
 
     /// Whether any chunk waits for the stream to pass it.

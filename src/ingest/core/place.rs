@@ -7,16 +7,15 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::{Action, Core};
-use crate::codec::frame::{Audience, FrameHeader, Mark, RowOp, TableChange};
-use crate::codec::stored::REREAD;
+use crate::codec::frame::{Audience, RowOp, TableChange};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::state::Counts;
 use crate::ingest::tables::Current;
 use crate::ingest::windows::Window;
 use crate::model::{FilePos, Origin, TableName, TableSchema};
-use crate::source::mysql::snapshot::handoff::{Images, Placed, SnapshotMark, WindowId};
-use crate::source::mysql::snapshot::is_unfinished;
+use crate::source::mysql::snapshot::handoff::{Account, Images, Placed, SnapshotMark, WindowId};
+use crate::table::{Event, Reach, Stage};
 
 /// Bytes of rows given to the log at once.
 const PIECE: usize = 100 << 10;
@@ -32,18 +31,12 @@ pub struct Chunk {
     pub images: Images,
     /// The last place that its SELECT can have seen.
     pub high: FilePos,
-    /// The reader's progress once it is placed: (key, value).
-    pub progress: (Vec<u8>, Vec<u8>),
+    /// Which read it is of, and how far that is once the chunk is placed.
+    pub account: Account,
 }
 
 /// A chunk that waits for the stream to pass it.
 pub(super) type WaitingChunk = Chunk;
-
-/// Whether a job that begins does what was asked of its table before: `asked` says whether that replaces the rows at the sinks. A job
-/// that only adds does not serve for one that replaces, and one for a part of the table for none.
-fn serves_for(replaces: bool, whole: bool, asked: Option<bool>) -> bool {
-    replaces || (whole && asked == Some(false))
-}
 
 impl<L: Log> Core<L> {
     /// Starts to note the keys that the stream changes in a table. Between groups only, as everything here.
@@ -85,12 +78,14 @@ impl<L: Log> Core<L> {
     }
 
     fn place_chunk(&mut self, chunk: Chunk) -> Result<Placed, Failure> {
-        let Chunk { window, schema, images, progress, .. } = chunk;
-        let Some(window) = self.windows.close(window).filter(Window::is_valid) else {
-            return Ok(Placed::Discarded);
-        };
-        let origin = self.ledger.origin(self.wall);
+        let Chunk { window, schema, images, account, .. } = chunk;
+        let window = self.windows.close(window);
         let table = self.tables.index(&schema.name);
+        let Some(read) = self.wanted(table, account.number) else { return Ok(Placed::Unwanted) };
+        let audience = read.audience.clone();
+        let account = Account { number: read.number, ..account };
+        let Some(window) = window.filter(Window::is_valid) else { return Ok(Placed::Discarded) };
+        let origin = self.ledger.origin(self.wall);
         let before = self.definition(table).current.clone();
         if before.as_ref().is_some_and(|before| self.is_pending(table, before.id)) {
             // Which key its rows have is not decided.
@@ -105,6 +100,13 @@ impl<L: Log> Core<L> {
                 return Ok(Placed::Discarded);
             }
         }
+        let is_late = self.life(table).read.as_ref().is_some_and(|read| read.reach == Reach::Replace && !read.replaces);
+        if is_late {
+            // The table had no schema when its read began. Rows that came meanwhile go with the copy, so the last key is taken again.
+            self.happens(table, Event::Replaced { number: account.number }, &origin)?;
+            self.commit_here()?;
+            return Ok(Placed::Discarded);
+        }
         let current = self.current(table)?;
         if images.rows == 0 && before.as_ref().is_some_and(|before| before.id == current.id) {
             // A chunk without rows announces its table, also to a sink for which what the log said of it before came too early.
@@ -114,28 +116,28 @@ impl<L: Log> Core<L> {
                 to: current.id,
                 renamed: Vec::new(),
             };
-            self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })?;
+            self.change_for(&origin, audience.clone(), change)?;
         }
-        let kept = self.snapshot_rows(table, &current, &images, |hash| !window.has(hash), &origin)?;
+        // The definition may have changed just now: that is for every sink, and the rows are for some.
+        let kept = self.snapshot_rows(table, &current, &images, (&audience, &origin), |hash| !window.has(hash))?;
         let superseded = images.rows - kept;
-        self.put_progress(&schema.name, progress)?;
+        self.placed(table, account, &origin)?;
         self.commit_here()?;
         debug!(table = %schema.name, kept, superseded, "snapshot chunk placed");
         Ok(Placed::Appended { kept, superseded })
     }
 
-    fn current(&self, table: usize) -> Result<Current, Failure> {
+    pub(super) fn current(&self, table: usize) -> Result<Current, Failure> {
         self.definition(table).current.clone().ok_or_else(|| {
             let name = &self.tables.at(table).name;
             Failure::fatal(format!("table '{name}' lost its schema while rows of it were placed"))
         })
     }
 
-    /// Stores the progress of a table's read with the open group.
-    fn put_progress(&mut self, table: &TableName, (key, value): (Vec<u8>, Vec<u8>)) -> Result<(), Failure> {
-        self.unfinished.insert(table.clone(), is_unfinished(table, &value)?);
-        self.group.put(key, Some(value));
-        Ok(())
+    /// Rows of a read are placed with the open group.
+    fn placed(&mut self, table: usize, account: Account, origin: &Origin) -> Result<(), Failure> {
+        let Account { number, stage, rows } = account;
+        self.happens(table, Event::Placed { number, stage, rows }, origin)
     }
 
     /// Appends the images whose key `keep` wants, with the open group; returns how many.
@@ -144,9 +146,10 @@ impl<L: Log> Core<L> {
         table: usize,
         current: &Current,
         images: &Images,
+        (audience, origin): (&Audience, &Origin),
         keep: impl Fn(u128) -> bool,
-        origin: &Origin,
     ) -> Result<u32, Failure> {
+        self.group.frames.set_audience(audience);
         let damaged = |error| {
             Failure::fatal(format!("a snapshot row of '{}' cannot be read back", current.schema.name)).caused_by(error)
         };
@@ -182,125 +185,80 @@ impl<L: Log> Core<L> {
         }
         let (read, filtered) = (u64::from(images.rows), u64::from(images.rows - kept));
         self.group.count(table, Counts { read, filtered, ..Counts::default() });
-        if self.definition(table).emptied {
-            self.redefine(table).emptied = false;
-        }
         Ok(kept)
     }
 
-    /// Appends the mark that a table's read begins or is done.
+    /// A read begins, or is done. False: it is no longer wanted.
     ///
     /// # Errors
     /// When the log is out of service.
-    pub fn mark(&mut self, mark: SnapshotMark, progress: (Vec<u8>, Vec<u8>)) -> Result<(), Failure> {
+    pub fn mark(&mut self, mark: &SnapshotMark) -> Result<bool, Failure> {
         self.decide_overdue()?;
         let origin = self.ledger.origin(self.wall);
-        let mark = match mark {
-            SnapshotMark::Begun { table, replaces, empties, whole } => {
-                self.begin_read(&table, replaces, empties, whole, &origin)?;
-                self.put_progress(&table, progress)?;
-                Mark::SnapshotBegun { table, whole }
-            }
-            SnapshotMark::Finished { table, rows } => {
-                self.put_progress(&table, progress)?;
-                let index = self.tables.index(&table);
-                if self.definition(index).replacing {
-                    self.redefine(index).replacing = false;
-                    self.change(&origin, TableChange::ReplaceEnd { table: table.clone() })?;
-                }
-                Mark::SnapshotFinished { table, rows }
-            }
-        };
-        self.single(FrameHeader::Mark { origin, audience: Audience::All, mark })?;
-        self.commit_here()
-    }
-
-    fn begin_read(
-        &mut self,
-        name: &TableName,
-        replaces: bool,
-        empties: bool,
-        whole: bool,
-        origin: &Origin,
-    ) -> Result<(), Failure> {
+        let (SnapshotMark::Begun { table: name, number, .. } | SnapshotMark::Finished { table: name, number }) = mark;
         let table = self.tables.index(name);
-        // A table has one job at a time: what is still noted or waits is of one that has ended.
-        self.group.discard_windows(table);
-        if self.definition(table).left_out {
-            // From here on the read brings what was left out.
-            self.redefine(table).left_out = false;
-        }
-        if empties && let Some(schema) = self.definition(table).current.as_ref().map(|current| current.id) {
-            // Of a table without a schema the sinks have nothing.
-            self.change(origin, TableChange::ReplaceBegin { table: name.clone(), schema })?;
-            let definition = self.redefine(table);
-            definition.emptied = true;
-            definition.replacing = true;
-        }
-        // The job is now in the snapshot's own progress.
-        if serves_for(replaces, whole, self.asked_reads.get(name).copied()) {
-            self.group.put(REREAD.of_table(name), None);
-            self.asked_reads.remove(name);
-        }
-        Ok(())
+        let Some(number) = self.wanted(table, *number).map(|read| read.number) else { return Ok(false) };
+        let event = match mark {
+            SnapshotMark::Begun { at_once, .. } => {
+                let is_known = self.definition(table).current.is_some();
+                Event::Begun { number, at_once: *at_once, is_known }
+            }
+            SnapshotMark::Finished { .. } => Event::Finished { number },
+        };
+        self.happens(table, event, &origin)?;
+        self.commit_here()?;
+        Ok(true)
     }
 
-    /// Begins to place a whole table that was read at this very position.
+    /// Begins to place a whole table that was read at this very position. False: it is no longer wanted.
     ///
     /// # Errors
     /// When the log is out of service.
-    pub fn begin_whole(&mut self, schema: &TableSchema, replace: bool) -> Result<(), Failure> {
+    pub fn begin_whole(&mut self, schema: &TableSchema, number: u32) -> Result<bool, Failure> {
         self.decide_overdue()?;
         let origin = self.ledger.origin(self.wall);
         let table = self.tables.index(&schema.name);
-        if replace {
-            self.redefine(table).emptied = true;
+        let Some(read) = self.wanted(table, number) else { return Ok(false) };
+        let (number, is_whole) = (read.number, read.is_whole());
+        let replaces_all = is_whole && read.audience == Audience::All;
+        self.redefine(table).key_unknown = false;
+        self.adopt_over(table, schema.clone(), replaces_all, &origin)?;
+        if is_whole {
+            self.happens(table, Event::Replaced { number }, &origin)?;
         }
-        let definition = self.redefine(table);
-        definition.left_out = false;
-        definition.key_unknown = false;
-        self.adopt(table, schema.clone(), &origin)?;
-        let current = self.current(table)?;
-        if replace {
-            let change = TableChange::ReplaceBegin { table: schema.name.clone(), schema: current.id };
-            self.change(&origin, change)?;
-            self.redefine(table).replacing = true;
-        }
-        self.commit_here()
+        self.commit_here()?;
+        Ok(true)
     }
 
-    /// Places rows of that table.
+    /// Places rows of that table. False: it is no longer wanted.
     ///
     /// # Errors
     /// When the log is out of service, or the rows do not fit the table's schema.
-    pub fn whole_rows(&mut self, table: &TableName, images: &Images) -> Result<(), Failure> {
+    pub fn whole_rows(&mut self, name: &TableName, number: u32, images: &Images) -> Result<bool, Failure> {
         let origin = self.ledger.origin(self.wall);
-        let table = self.tables.index(table);
+        let table = self.tables.index(name);
+        let Some(read) = self.wanted(table, number) else { return Ok(false) };
+        let audience = read.audience.clone();
+        let rows = read.rows + u64::from(images.rows);
+        let account = Account { number: read.number, stage: read.stage.clone(), rows };
         let current = self.current(table)?;
-        self.snapshot_rows(table, &current, images, |_| true, &origin)?;
-        self.commit_here()
+        self.snapshot_rows(table, &current, images, (&audience, &origin), |_| true)?;
+        self.placed(table, account, &origin)?;
+        self.commit_here()?;
+        Ok(true)
     }
 
-    /// Every row of that table is placed.
+    /// Every row of that table is placed. False: it is no longer wanted.
     ///
     /// # Errors
     /// When the log is out of service.
-    pub fn end_whole(&mut self, table: &TableName, progress: (Vec<u8>, Vec<u8>)) -> Result<(), Failure> {
-        self.put_progress(table, progress)?;
-        self.commit_here()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_for_a_part_of_a_table_leaves_what_was_asked_of_the_whole() {
-        let (replaces, adds, nothing) = (Some(true), Some(false), None);
-        let serves = |begun: (bool, bool)| [replaces, adds, nothing].map(|asked| serves_for(begun.0, begun.1, asked));
-        assert_eq!(serves((false, false)), [false, false, false], "a part");
-        assert_eq!(serves((false, true)), [false, true, false], "the whole, beside what is there");
-        assert_eq!(serves((true, true)), [true, true, true], "the whole, in place of what is there");
+    pub fn end_whole(&mut self, name: &TableName, number: u32) -> Result<bool, Failure> {
+        let origin = self.ledger.origin(self.wall);
+        let table = self.tables.index(name);
+        let Some(read) = self.wanted(table, number) else { return Ok(false) };
+        let account = Account { number: read.number, stage: Stage::Placed, rows: read.rows };
+        self.placed(table, account, &origin)?;
+        self.commit_here()?;
+        Ok(true)
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Slot {
 pub(super) enum Bound {
     /// They are logged under this id.
     Logged { id: SchemaId, plan: Arc<Plan>, key: Option<Key> },
-    /// They are left out: their schema could not be asked for in time.
+    /// They are left out: the table is, or their schema could not be asked for in time.
     LeftOut,
 }
 
@@ -67,7 +67,11 @@ impl<L: Log> Core<L> {
             return Err(Failure::fatal("a rows event names a table that was never mapped"));
         };
         let (table, seen) = (there.table, Arc::clone(&there.seen));
-        let bound = self.schema_of_rows(table, &seen, origin)?;
+        self.meet(table, origin)?;
+        let bound = match self.life(table).left_out {
+            Some(_) => Bound::LeftOut,
+            None => self.schema_of_rows(table, &seen, origin)?,
+        };
         let revision = self.definition(table).revision;
         if let Some(Some(there)) = self.slots.get_mut(slot) {
             there.revision = revision;

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use tracing::info;
-
 use super::Core;
 use super::rows::Bound;
 use crate::codec::catalog::SchemaRecord;
-use crate::codec::frame::{Audience, FrameHeader, TableChange};
+use crate::codec::frame::{Audience, TableChange};
 use crate::codec::stored::{SCHEMA, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
@@ -54,7 +52,7 @@ impl<L: Log> Core<L> {
             self.adopt(table, schema, origin)?;
             return self.bound(table);
         }
-        if definition.left_out {
+        if definition.life.leaves_out_unknown() {
             self.ask_once(table);
             return Ok(Bound::LeftOut);
         }
@@ -80,7 +78,18 @@ impl<L: Log> Core<L> {
 
     /// Makes `found` the table's schema from here on.
     pub(super) fn adopt(&mut self, table: usize, found: TableSchema, origin: &Origin) -> Result<(), Failure> {
-        self.change_schema(table, found, None, origin)
+        self.change_schema(table, found, None, false, origin)
+    }
+
+    /// Makes `found` the table's schema from here on. `replaced`: every row of the copies comes again after it.
+    pub(super) fn adopt_over(
+        &mut self,
+        table: usize,
+        found: TableSchema,
+        replaced: bool,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        self.change_schema(table, found, None, replaced, origin)
     }
 
     /// Makes `seen` the table's schema from here on, and asks the server for what it does not say.
@@ -93,7 +102,7 @@ impl<L: Log> Core<L> {
     ) -> Result<(), Failure> {
         // The key of a chunk's rows would be another one than that of the stream's.
         self.group.discard_windows(table);
-        self.change_schema(table, seen, Some(unknown), origin)?;
+        self.change_schema(table, seen, Some(unknown), false, origin)?;
         self.ask_once(table);
         Ok(())
     }
@@ -104,6 +113,7 @@ impl<L: Log> Core<L> {
         table: usize,
         mut found: TableSchema,
         unknown: Option<Vec<u16>>,
+        replaced: bool,
         origin: &Origin,
     ) -> Result<(), Failure> {
         let name = found.name.clone();
@@ -120,7 +130,7 @@ impl<L: Log> Core<L> {
                 reread_reason(before, &found, &lineage)
             };
             let unreadable = definition.reread;
-            if definition.emptied {
+            if replaced || definition.life.is_emptied() {
                 why = None;
             }
             // Rows under an id that is not decided may yet be left out; what is known needs an id of its own.
@@ -141,7 +151,7 @@ impl<L: Log> Core<L> {
         let to = self.define(table, found, unknown, before)?;
         self.change(origin, TableChange::Schema { table: name.clone(), from, to, renamed })?;
         if let Some(why) = why {
-            self.reread(&name, false, why);
+            self.reread(&name, false, why, origin)?;
         }
         Ok(())
     }
@@ -183,7 +193,6 @@ impl<L: Log> Core<L> {
         definition.steps.clear();
         definition.reread = false;
         definition.unsettled = false;
-        definition.left_out = false;
         definition.typed = definition.typed.settled();
         definition.typed.guess(asked_for);
         Ok(id)
@@ -227,8 +236,8 @@ impl<L: Log> Core<L> {
 
     /// Appends a change of a table.
     pub(super) fn change(&mut self, origin: &Origin, change: TableChange) -> Result<(), Failure> {
-        info!(table = %change.table(), change = change.kind(), "table changed");
-        self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })
+        self.group.changed.push(change.clone());
+        self.change_for(origin, Audience::All, change)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::ingest::typed::{Touched, is_dropped, touched};
 use crate::model::{KeyKind, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
 use crate::source::mysql::schema::Flavour;
+use crate::table::Event;
 
 impl<L: Log> Core<L> {
     /// Follows a statement that is in the binlog as a text. What it does is part of the open group.
@@ -119,7 +120,7 @@ impl<L: Log> Core<L> {
         }
         let table = self.tables.index(&name);
         let may_do_nothing = create.if_not_exists && !create.or_replace;
-        if may_do_nothing && self.definition(table).is_met() {
+        if may_do_nothing && (self.definition(table).is_met() || self.life(table).is_captured()) {
             return Ok(());
         }
         if self.definition(table).current.is_some() {
@@ -129,6 +130,9 @@ impl<L: Log> Core<L> {
             // MySQL's binlog has IF NOT EXISTS also where it did nothing.
             let mark = Mark::Created { table: name.clone() };
             self.single(FrameHeader::Mark { origin: origin.clone(), audience: Audience::All, mark })?;
+            self.happens(table, Event::Created, origin)?;
+        } else {
+            self.meet(table, origin)?;
         }
         let columns = create.columns.or_else(|| self.columns_of(create.like.as_ref()?));
         // Types matter on MariaDB alone, whose binlog in row format has IF NOT EXISTS only where it made the table.
@@ -149,7 +153,7 @@ impl<L: Log> Core<L> {
             {
                 let index = self.tables.index(other);
                 self.group.discard_windows(index);
-                self.reread(other, true, "its rows were exchanged without row events");
+                self.reread(other, true, "its rows were exchanged without row events", origin)?;
             }
         }
         if self.captures(name) {
@@ -171,11 +175,12 @@ impl<L: Log> Core<L> {
         origin: &Origin,
     ) -> Result<(), Failure> {
         let table = self.tables.index(name);
+        self.meet(table, origin)?;
         self.group.discard_windows(table);
         if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
-            self.reread(name, true, "its rows were changed without row events");
+            self.reread(name, true, "its rows were changed without row events", origin)?;
         }
-        self.alter_types(table, ops, origin);
+        self.alter_types(table, ops, origin)?;
         self.note_fate(table, ops);
         if self.definition(table).cut_back {
             // The statement may have changed the engine: which one it was at the rollback nobody can say after it.
@@ -217,8 +222,9 @@ impl<L: Log> Core<L> {
             (false, false) => Ok(()),
             (true, false) => self.drop_table(from, origin),
             (false, true) => {
-                self.reread(to, true, "it was renamed from a table that is not captured");
-                Ok(())
+                let index = self.tables.index(to);
+                self.happens(index, Event::Dropped, origin)?;
+                self.reread(to, true, "it was renamed from a table that is not captured", origin)
             }
             (true, true) => self.rename_captured(from, to, origin),
         }
@@ -226,10 +232,12 @@ impl<L: Log> Core<L> {
 
     fn rename_captured(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
         let (old, new) = (self.tables.index(from), self.tables.index(to));
-        self.check_description(old, origin, |_| Touched::Moved);
+        self.check_description(old, origin, |_| Touched::Moved)?;
         let moved = self.definition(old).clone();
         self.outdate_question(old);
         self.redefine(old).forget();
+        self.happens(old, Event::Dropped, origin)?;
+        self.happens(new, Event::Renamed(Box::new(moved.life)), origin)?;
         let Some(current) = moved.current.clone() else {
             if moved.reread {
                 // Its schema was left out. What the sinks may have of it is of no use to a read under the new name.
@@ -237,8 +245,7 @@ impl<L: Log> Core<L> {
             }
             self.set_typed(new, moved.typed);
             self.redefine(new);
-            self.reread(to, true, "it was renamed before its schema was known");
-            return Ok(());
+            return self.reread(to, true, "it was renamed before its schema was known", origin);
         };
         let schema = TableSchema { name: to.clone(), ..TableSchema::clone(&current.schema) };
         // What is asked for under the old name is asked for under the new one.
@@ -247,7 +254,7 @@ impl<L: Log> Core<L> {
             asked_for.filter(|pending| pending.id == current.id).map(|pending| pending.unknown.clone()).next();
         self.set_fate(old, Fate::Gone);
         if unknown.as_ref().is_some_and(|unknown| !unknown.is_empty()) {
-            self.reread(to, true, "it was renamed before the types of its columns were known");
+            self.reread(to, true, "it was renamed before the types of its columns were known", origin)?;
         }
         self.outdate_question(new);
         let id = self.define(new, schema, unknown, None)?;
@@ -261,9 +268,6 @@ impl<L: Log> Core<L> {
         if moved.cut_back {
             // Under the old name there is no such table any more.
             self.ask_engine(new);
-        }
-        if self.unfinished.get(from).copied().unwrap_or(false) || self.is_asked(from) {
-            self.reread(to, true, "it was renamed while its snapshot was being taken");
         }
         self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })?;
         if self.is_pending(new, id) || self.definition(new).is_unsettled() {
@@ -308,24 +312,20 @@ impl<L: Log> Core<L> {
         }));
     }
 
-    /// Whether the table is to be read again and its read has not begun.
-    fn is_asked(&self, table: &TableName) -> bool {
-        self.asked_reads.contains_key(table) || self.group.rereads.iter().any(|reread| reread.table == *table)
-    }
-
     fn drop_table(&mut self, name: &TableName, origin: &Origin) -> Result<(), Failure> {
         if !self.captures(name) {
             return Ok(());
         }
         let table = self.tables.index(name);
         self.group.discard_windows(table);
-        self.check_description(table, origin, |_| Touched::Moved);
+        self.check_description(table, origin, |_| Touched::Moved)?;
         self.set_fate(table, Fate::Gone);
         // A table whose first schema was left out may have come to the sinks by a rename.
         let definition = self.definition(table);
         let known = definition.current.is_some() || definition.reread || definition.unsettled;
         self.outdate_question(table);
         self.redefine(table).forget();
+        self.happens(table, Event::Dropped, origin)?;
         if known { self.change(origin, TableChange::Drop { table: name.clone() }) } else { Ok(()) }
     }
 }

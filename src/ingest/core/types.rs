@@ -19,6 +19,7 @@ use tracing::warn;
 
 use super::schema::lineage_of;
 use super::{Core, Facts};
+use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::lineage::{Came, Lineage};
 use crate::ingest::tables::Definition;
@@ -155,21 +156,27 @@ impl<L: Log> Core<L> {
     }
 
     /// Follows the types through `ALTER TABLE`. Comes before its steps are recorded.
-    pub(super) fn alter_types(&mut self, table: usize, ops: &AlterOps, origin: &Origin) {
+    pub(super) fn alter_types(&mut self, table: usize, ops: &AlterOps, origin: &Origin) -> Result<(), Failure> {
         if self.facts.flavour != Flavour::MariaDb {
-            return;
+            return Ok(());
         }
-        self.check_description(table, origin, |column| touched(ops, column));
+        self.check_description(table, origin, |column| touched(ops, column))?;
         let definition = self.definition(table);
         let types = Types::of(definition);
         let mut typed = definition.typed.clone();
         typed.follow(ops, types.before.map(|_| &types.lineage));
         self.set_typed(table, typed);
+        Ok(())
     }
 
     /// After a statement that shows that rows may have been read as a type that came from the description of another definition, the
     /// table is read again. `touched`: what the statement may have done to the type of the column of this name.
-    pub(super) fn check_description(&mut self, table: usize, origin: &Origin, touched: impl Fn(&str) -> Touched) {
+    pub(super) fn check_description(
+        &mut self,
+        table: usize,
+        origin: &Origin,
+        touched: impl Fn(&str) -> Touched,
+    ) -> Result<(), Failure> {
         let mut typed = self.definition(table).typed.clone();
         let at = origin.binlog();
         let passed =
@@ -195,8 +202,9 @@ impl<L: Log> Core<L> {
         }
         let name = self.tables.at(table).name.clone();
         if is_described || is_retyped {
-            self.reread(&name, true, "the type of a column before a statement changed it is not known");
+            self.reread(&name, true, "the type of a column before a statement changed it is not known", origin)?;
         }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@
 //! file apart for longer than a busy timeout (the second gets a retryable error).
 //!
 //! # Files
-//! `sink` is the trait's face, `target` the open file and the round, `open` the pragmas. `layout` says what a table looks
+//! `sink` is the trait's face, `target` the open file and the round, `open` the pragmas, `files` whether the open file is still there. `layout` says what a table looks
 //! like, `types` how its values are kept, `registry` and `cursor` are the sink's own tables. `mirror`, `keyless` and
 //! `history` write rows, through `bind`, and `tally` counts them. `ddl` follows changes: `reshape` finds the way, `retype` converts, `rebuild` copies. `preflight` is for `check`.
 
@@ -20,6 +20,7 @@ mod bind;
 mod cursor;
 mod ddl;
 mod error;
+mod files;
 mod history;
 mod keyless;
 mod layout;

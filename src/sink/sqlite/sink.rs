@@ -94,6 +94,10 @@ impl Sink for SqliteSink {
         Ok(())
     }
 
+    async fn probe(&mut self) -> Result<(), Failure> {
+        self.opened()?.check_files()
+    }
+
     fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
         std::mem::take(&mut self.counts).into_iter().collect()
     }

@@ -12,6 +12,7 @@ use wal::{LogId, Lsn};
 
 use super::bind::Scratch;
 use super::error::{row, sqlite};
+use super::files::Files;
 use super::history::{History, Place, utc_text};
 use super::keyless::Keyless;
 use super::layout::Layout;
@@ -37,6 +38,7 @@ pub(super) type Counts = BTreeMap<TableName, RowCounts>;
 pub(super) struct Target {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
+    files: Files,
     pub(super) plan: SinkPlan,
     pub(super) tables: Tables,
     log: LogId,
@@ -69,9 +71,11 @@ impl Target {
         cursor::create(&connection).and_then(|()| registry::create(&connection)).map_err(fail)?;
         let tables = registry::load(&connection, plan).map_err(fail)??;
         let epoch = epoch_for(&plan.name, state, log)?;
+        let files = Files::of(path)?;
         let target = Self {
             connection,
             path: path.to_owned(),
+            files,
             plan: plan.clone(),
             tables,
             log,
@@ -144,6 +148,8 @@ impl Target {
             .map_err(|error| self.fail("write the cursor", error))?;
         let mut commit = self.connection.prepare_cached("COMMIT").map_err(|error| self.fail("commit", error))?;
         commit.execute([]).map_err(|error| self.fail("commit", error))?;
+        // After the commit: what went into a file that was gone by then is not acknowledged.
+        self.files.check()?;
         self.scratch.trim();
         let counts = std::mem::take(&mut self.round);
         self.warn_of_keyless(&counts);
@@ -161,6 +167,11 @@ impl Target {
                 );
             }
         }
+    }
+
+    /// Whether the file is still the one that is open.
+    pub(super) fn check_files(&self) -> Result<(), Failure> {
+        self.files.check()
     }
 
     /// Takes back the round.

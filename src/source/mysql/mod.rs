@@ -1,5 +1,6 @@
 //! MySQL and MariaDB: the binlog stream and the snapshot that runs beside it.
 
+pub mod account;
 pub mod binlog;
 pub mod connect;
 pub mod ddl;

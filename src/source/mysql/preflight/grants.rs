@@ -6,6 +6,8 @@ use super::failed;
 use crate::config::SourcePlan;
 use crate::error::Failure;
 use crate::model::CheckItem;
+use crate::source::mysql::account::Account;
+use crate::source::mysql::schema;
 use crate::source::mysql::server::{self, Flavour, ServerInfo};
 
 /// One `GRANT` as the server prints it.
@@ -87,19 +89,33 @@ fn matches_like(pattern: &str, name: &str) -> bool {
     }
 }
 
-async fn read(connection: &mut Conn) -> Result<(Grants, String), Failure> {
-    let purpose = "read the grants of the account";
-    let lines: Vec<String> = server::query(connection, "SHOW GRANTS", purpose).await?;
-    let account = server::text(connection, "SELECT CURRENT_USER()", purpose).await?;
-    let account = match account.rsplit_once('@') {
-        Some((user, host)) => format!("'{}'@'{}'", user.replace('\'', "''"), host.replace('\'', "''")),
-        None => format!("'{account}'"),
-    };
-    Ok((Grants::parse(&lines), account))
+async fn read(connection: &mut Conn) -> Result<Grants, Failure> {
+    let lines: Vec<String> = server::query(connection, "SHOW GRANTS", "read the grants of the account").await?;
+    Ok(Grants::parse(&lines))
 }
 
-pub(super) async fn checks(connection: &mut Conn, server: &ServerInfo, source: &SourcePlan) -> Vec<CheckItem> {
-    let (grants, account) = match read(connection).await {
+/// Which account the server took the login for.
+pub(super) fn account(account: &Account, source: &SourcePlan) -> CheckItem {
+    let name = "source account";
+    let (held, user) = (account.name(), &source.user);
+    if account.is_anonymous() {
+        let detail = format!("logged in as {held}, an anonymous account, and not as an account of \"{user}\"");
+        return CheckItem::fail(name, detail, Some(account.take_login_back()));
+    }
+    if account.is_another() {
+        let detail = format!("logged in as {held}, and not as an account of \"{user}\": its privileges count");
+        return CheckItem::warn(name, detail, None);
+    }
+    CheckItem::ok(name, held)
+}
+
+pub(super) async fn checks(
+    connection: &mut Conn,
+    server: &ServerInfo,
+    source: &SourcePlan,
+    account: &Account,
+) -> Vec<CheckItem> {
+    let grants = match read(connection).await {
         Ok(read) => read,
         Err(failure) => return vec![failed("privileges", &failure)],
     };
@@ -109,17 +125,18 @@ pub(super) async fn checks(connection: &mut Conn, server: &ServerInfo, source: &
         Flavour::MariaDb => ("BINLOG MONITOR", &["BINLOG MONITOR", "REPLICATION CLIENT"]),
     };
     for (name, names) in [("REPLICATION SLAVE", &["REPLICATION SLAVE"][..]), monitor] {
+        let held = account.name();
         items.push(if grants.has_global(names) {
-            CheckItem::ok(format!("privilege {name}"), format!("{account} has it"))
+            CheckItem::ok(format!("privilege {name}"), format!("{held} has it"))
         } else {
             CheckItem::fail(
                 format!("privilege {name}"),
-                format!("{account} lacks it; the binlog cannot be read without"),
-                Some(format!("GRANT {name} ON *.* TO {account}")),
+                format!("{held} lacks it; the binlog cannot be read without"),
+                Some(account.grant(name, "*.*")),
             )
         });
     }
-    items.extend(lock_tables(connection, server, source, &grants, &account).await);
+    items.extend(lock_tables(connection, server, source, &grants, account).await);
     items
 }
 
@@ -130,22 +147,23 @@ async fn lock_tables(
     server: &ServerInfo,
     source: &SourcePlan,
     grants: &Grants,
-    account: &str,
+    account: &Account,
 ) -> Option<CheckItem> {
     if server.flavour == Flavour::MariaDb {
         return None;
     }
     let name = "privilege LOCK TABLES";
-    let tables = match crate::source::mysql::schema::list_tables(connection, &source.filter).await {
-        Ok(tables) => tables,
+    let listing = match schema::list(connection, &source.filter).await {
+        Ok(listing) => listing,
         Err(failure) => return Some(failed(name, &failure)),
     };
-    let mut databases: Vec<&str> = tables.iter().map(|table| table.database.as_str()).collect();
+    let mut databases: Vec<&str> = listing.copied().map(|table| table.database.as_str()).collect();
     databases.dedup();
     databases.retain(|database| !grants.has_on(database, &["LOCK TABLES"]));
     let first = databases.first()?;
     let list = databases.join("\", \"");
-    let mend = Some(format!("GRANT LOCK TABLES ON `{}`.* TO {account}", first.replace('`', "``")));
+    let mend = Some(account.grant("LOCK TABLES", &format!("{}.*", schema::identifier(first))));
+    let account = account.name();
     Some(if server.gtid_mode == crate::source::mysql::server::GtidMode::On {
         CheckItem::warn(
             name,

@@ -9,6 +9,7 @@ mod tables;
 
 use mysql_async::Conn;
 
+use super::account::Account;
 use super::connect::connect;
 use super::server::{self, ServerInfo};
 use crate::config::{SourcePlan, TlsMode, is_loopback};
@@ -34,13 +35,26 @@ pub async fn checks(source: &SourcePlan) -> Vec<CheckItem> {
                 format!("{} {} ({})", server.flavour, server.version_text, server.identity),
             ));
             items.extend(settings::checks(&server, source));
-            items.extend(grants::checks(&mut connection, &server, source).await);
-            items.extend(tables::checks(&mut connection, &server, source).await);
+            items.extend(account(&mut connection, &server, source).await);
         }
         Err(failure) => items.push(failed("source version", &failure)),
     }
     // The checks are done; a connection that does not close in order changes none of them.
     drop(connection.disconnect().await);
+    items
+}
+
+/// What the account may do, and what it sees. Of an anonymous account neither is looked at: what it lacks, nobody should grant it.
+async fn account(connection: &mut Conn, server: &ServerInfo, source: &SourcePlan) -> Vec<CheckItem> {
+    let account = match Account::ask(connection).await {
+        Ok(account) => account,
+        Err(failure) => return vec![failed("source account", &failure)],
+    };
+    let mut items = vec![grants::account(&account, source)];
+    if !account.is_anonymous() {
+        items.extend(grants::checks(connection, server, source, &account).await);
+        items.extend(tables::checks(connection, server, source).await);
+    }
     items
 }
 

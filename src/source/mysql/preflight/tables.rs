@@ -1,31 +1,31 @@
 //! The captured tables: that there are any, that they can be read, and what about them is worth knowing.
 
+use std::collections::BTreeMap;
+
 use mysql_async::Conn;
 
 use super::failed;
 use crate::config::{SourcePlan, TableFilter};
 use crate::error::Failure;
 use crate::model::{CheckItem, TableName};
-use crate::source::mysql::schema::{self, describe, list_tables};
+use crate::source::mysql::schema::{self, Existence, Listed, Listing, Nature, Unmatched, describe_visible, existence};
 use crate::source::mysql::server::{self, Flavour, ServerInfo};
 
 /// Names shown of a longer list.
 const SHOWN: usize = 5;
 
 pub(super) async fn checks(connection: &mut Conn, server: &ServerInfo, source: &SourcePlan) -> Vec<CheckItem> {
-    let name = "captured tables";
-    let tables = match list_tables(connection, &source.filter).await {
-        Ok(tables) => tables,
-        Err(failure) => return vec![failed(name, &failure)],
+    let listing = match schema::list(connection, &source.filter).await {
+        Ok(listing) => listing,
+        Err(failure) => return vec![failed("captured tables", &failure)],
     };
+    let tables: Vec<TableName> = listing.copied().cloned().collect();
+    let mut items = vec![captured(&tables)];
+    items.extend(left_out(&listing));
+    items.extend(listing.unmatched.iter().map(unmatched));
     if tables.is_empty() {
-        return vec![CheckItem::warn(
-            name,
-            "none that the account can see matches source.include and source.exclude",
-            Some("check source.include, and that the account has SELECT on the tables".to_owned()),
-        )];
+        return items;
     }
-    let mut items = vec![CheckItem::ok(name, format!("{}", tables.len()))];
     match look(connection, server, &tables).await {
         Ok(found) => items.extend(found),
         Err(failure) => items.push(failed("table definitions", &failure)),
@@ -35,6 +35,39 @@ pub(super) async fn checks(connection: &mut Conn, server: &ServerInfo, source: &
         Err(failure) => items.push(failed("foreign keys", &failure)),
     }
     items
+}
+
+fn captured(tables: &[TableName]) -> CheckItem {
+    let name = "captured tables";
+    if tables.is_empty() {
+        return CheckItem::warn(
+            name,
+            "none that the account can see matches source.include and source.exclude",
+            Some("check source.include, and that the account has SELECT on the tables".to_owned()),
+        );
+    }
+    let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+    CheckItem::ok(name, format!("{}: {}", names.len(), listed(&names))).about(names)
+}
+
+/// Tables that are captured by name and cannot be copied by their nature, in one finding for each reason.
+fn left_out(listing: &Listing) -> Vec<CheckItem> {
+    let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for Listed { table, nature } in &listing.tables {
+        if let Nature::LeftOut(why) = nature {
+            by_reason.entry(why.to_string()).or_default().push(table.to_string());
+        }
+    }
+    let finding = |(reason, names): (String, Vec<String>)| {
+        let detail = format!("not copied: {}: {reason}", listed(&names));
+        let mend = "name them in source.exclude, if that is as it should be".to_owned();
+        CheckItem::warn("tables left out", detail, Some(mend)).about(names)
+    };
+    by_reason.into_iter().map(finding).collect()
+}
+
+fn unmatched(entry: &Unmatched) -> CheckItem {
+    CheckItem::fail("source.include", entry.reason(), Some(entry.remedy())).about(vec![entry.table.to_string()])
 }
 
 fn listed(names: &[String]) -> String {
@@ -50,16 +83,20 @@ async fn look(connection: &mut Conn, server: &ServerInfo, tables: &[TableName]) 
         Flavour::MySql => schema::Flavour::MySql,
         Flavour::MariaDb => schema::Flavour::MariaDb,
     };
-    let (mut unreadable, mut keyless, mut unsupported) = (Vec::new(), Vec::new(), Vec::new());
-    let mut denied = Vec::new();
+    let (mut keyless, mut unsupported) = (Vec::new(), Vec::new());
+    let (mut denied, mut grants) = (Vec::new(), Vec::new());
     for table in tables {
-        let sql = format!("SELECT 1 FROM {} LIMIT 0", quoted(table));
-        if let Err(failure) = server::query::<u8>(connection, &sql, "read a captured table").await {
-            unreadable.push(table.to_string());
-            denied.push((table.database.clone(), failure));
+        match existence(connection, table).await? {
+            Existence::Exists => {}
+            // A table dropped at this moment is ours no more.
+            Existence::NoSuchTable => continue,
+            Existence::Denied { grant } => {
+                denied.push(table.to_string());
+                grants.push(grant);
+                continue;
+            }
         }
-        // A table dropped in this moment is none of ours any more.
-        let Some(described) = describe(connection, flavour, table).await? else { continue };
+        let Some(described) = describe_visible(connection, flavour, table).await? else { continue };
         if described.schema.key.is_none() {
             keyless.push(table.to_string());
         }
@@ -70,21 +107,11 @@ async fn look(connection: &mut Conn, server: &ServerInfo, tables: &[TableName]) 
         }
     }
     let mut items = Vec::new();
-    items.push(match denied.first() {
-        None => CheckItem::ok("privilege SELECT", "every captured table can be read"),
-        Some((database, failure)) => {
-            let cause = std::error::Error::source(failure).map(ToString::to_string).unwrap_or_default();
-            let account = server::text(connection, "SELECT CURRENT_USER()", "read the account's name").await?;
-            CheckItem::fail(
-                "privilege SELECT",
-                format!("cannot read {}: {cause}", listed(&unreadable)),
-                Some(format!(
-                    "GRANT SELECT ON `{}`.* TO '{}'",
-                    database.replace('`', "``"),
-                    account.replacen('@', "'@'", 1)
-                )),
-            )
-        }
+    items.push(if denied.is_empty() {
+        CheckItem::ok("privilege SELECT", "every captured table can be read")
+    } else {
+        let detail = format!("cannot read, or not all columns of: {}", listed(&denied));
+        CheckItem::fail("privilege SELECT", detail, Some(grants.join("\n"))).about(denied)
     });
     items.push(if unsupported.is_empty() {
         CheckItem::ok("column types", "all are supported")
@@ -105,10 +132,6 @@ async fn look(connection: &mut Conn, server: &ServerInfo, tables: &[TableName]) 
         )
     });
     Ok(items)
-}
-
-fn quoted(table: &TableName) -> String {
-    format!("`{}`.`{}`", table.database.replace('`', "``"), table.table.replace('`', "``"))
 }
 
 /// Rows that a foreign key changes are not in the binlog, except from MySQL 9.6 on, where the server and not the engine

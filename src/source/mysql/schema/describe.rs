@@ -5,10 +5,12 @@ use mysql_async::{Conn, Error};
 
 use super::columns::{self, RawColumn};
 use super::defaults;
-use super::failure::{query_failure, says_no_such_table};
+use super::existence::{Existence, existence, open_statement};
+use super::failure::query_failure;
 use super::flavour::Flavour;
 use super::keys::{self, ChunkKey, RawKeyPart};
-use super::quote::{identifier, table_identifier};
+use super::nature::{Nature, Relation, relation};
+use super::quote::identifier;
 use crate::codec::row_image::ImageWriter;
 use crate::error::Failure;
 use crate::model::{Column, ColumnDefault, ColumnType, TableName, TableSchema};
@@ -22,6 +24,8 @@ pub struct Described {
     pub columns: Vec<ColumnFacts>,
     /// The key along which the table is cut into chunks; `None`: it is read whole.
     pub chunk_key: Option<ChunkKey>,
+    /// Whether it can be copied at all.
+    pub nature: Nature,
     raw: (Vec<RawColumn>, Vec<RawKeyPart>),
 }
 
@@ -35,25 +39,43 @@ pub struct ColumnFacts {
 impl Described {
     /// Whether the catalogue said the very same: then whatever was derived from `self` holds for `other`.
     pub fn same_catalogue(&self, other: &Self) -> bool {
-        self.raw == other.raw
+        self.raw == other.raw && self.nature == other.nature
     }
 }
 
-/// Describes a table; `None` when the server says that it does not exist.
+/// Describes a table; `None` when no base table of that name exists, or none existed at some moment meanwhile: what came under its name
+/// since is another table, of which the stream has the statement. Views and sequences are none.
 ///
 /// The session must speak utf8mb4 in both directions.
 ///
 /// # Errors
-/// As [`describe_visible`]; a table that the account may not read.
+/// As [`describe_visible`]; a table that the account may not read, or not all columns of.
 pub async fn describe(conn: &mut Conn, flavour: Flavour, table: &TableName) -> Result<Option<Described>, Failure> {
+    // Opened first: that waits for a statement that is making or dropping the table, and tells hidden columns from none.
+    if !opens(conn, table).await? {
+        return Ok(None);
+    }
     let described = describe_visible(conn, flavour, table).await?;
     if described.is_none() {
-        require_absent(conn, table).await?;
+        // Gone since, or hidden since.
+        opens(conn, table).await?;
     }
     Ok(described)
 }
 
-/// Describes a table; `None` when the account sees none of that name: it does not exist, or may not be read.
+/// Whether the table exists; an error when the account may not read it.
+async fn opens(conn: &mut Conn, table: &TableName) -> Result<bool, Failure> {
+    match existence(conn, table).await? {
+        Existence::Exists => Ok(true),
+        Existence::NoSuchTable => Ok(false),
+        Existence::Denied { grant } => Err(Failure::fatal(format!("the account may not read table \"{table}\""))
+            .hint(format!("{grant}, or leave the table out by source.exclude"))),
+    }
+}
+
+/// Describes a table; `None` when the account sees no base table of that name: none exists, or it may not be read. A table that
+/// vanishes between two of the questions is one that does not exist. Of a table whose columns the account may read in part, it shows
+/// that part: the caller has opened the table ([`lock_definition`]), which is refused then.
 ///
 /// The session must speak utf8mb4 in both directions.
 ///
@@ -64,40 +86,14 @@ pub async fn describe_visible(
     flavour: Flavour,
     table: &TableName,
 ) -> Result<Option<Described>, Failure> {
+    let Some(Relation::Table(nature)) = relation(conn, table).await? else { return Ok(None) };
     let raw = columns::fetch(conn, table).await?;
     if raw.is_empty() {
         return Ok(None);
     }
-    let keys = keys::fetch(conn, table).await?;
-    assemble(flavour, table, raw, keys).map(Some)
+    let Some(keys) = keys::fetch(conn, table).await? else { return Ok(None) };
+    assemble(flavour, table, nature, raw, keys).map(Some)
 }
-
-/// `information_schema` shows nothing of a table on which the account has no privilege. Opening it tells that from one that is gone.
-async fn require_absent(conn: &mut Conn, table: &TableName) -> Result<(), Failure> {
-    match conn.query_drop(open_statement(table)).await {
-        Err(error) if says_no_such_table(&error) => Ok(()),
-        Err(Error::Server(error)) if DENIED.contains(&error.code) => {
-            Err(Failure::fatal(format!("the account may not read table \"{table}\"")).caused_by(error).hint(format!(
-                "GRANT SELECT ON {} to the account of source.url, or leave the table out by source.exclude",
-                table_identifier(table)
-            )))
-        }
-        Err(error) => Err(query_failure(&format!("open table \"{table}\""), error)),
-        Ok(()) => Err(Failure::retry(format!("table \"{table}\" came while it was described"))),
-    }
-}
-
-/// Opens the table, which waits for a DDL statement of it, and reads nothing.
-fn open_statement(table: &TableName) -> String {
-    format!("SELECT 1 FROM {} LIMIT 0", table_identifier(table))
-}
-
-/// Errors that say that the table may exist, and is not for this account.
-const DENIED: [u16; 3] = [
-    1044, // ER_DBACCESS_DENIED_ERROR
-    1142, // ER_TABLEACCESS_DENIED_ERROR
-    1143, // ER_COLUMNACCESS_DENIED_ERROR
-];
 
 /// Refuses a table that has a column of a type that is not read.
 ///
@@ -123,7 +119,8 @@ pub enum Locked {
     NoSuchTable,
 }
 
-/// Takes the table's metadata lock inside the open transaction: from here on no statement changes the table's definition.
+/// Takes the table's metadata lock inside the open transaction: from here on no statement changes the table's definition. A table that
+/// the account may read only in part is none that it sees.
 ///
 /// # Errors
 /// The server's.
@@ -155,6 +152,7 @@ const NOT_SEEN: [u16; 5] = [
 fn assemble(
     flavour: Flavour,
     table: &TableName,
+    nature: Nature,
     raw: Vec<RawColumn>,
     raw_keys: Vec<RawKeyPart>,
 ) -> Result<Described, Failure> {
@@ -188,7 +186,7 @@ fn assemble(
         }
     }
     let facts = schema.columns.iter().map(|column| ColumnFacts { select: select(column) }).collect();
-    Ok(Described { schema, columns: facts, chunk_key, raw: (raw, raw_keys) })
+    Ok(Described { schema, columns: facts, chunk_key, nature, raw: (raw, raw_keys) })
 }
 
 fn select(column: &Column) -> String {

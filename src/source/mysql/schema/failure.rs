@@ -10,6 +10,13 @@ const NO_SUCH_TABLE: u16 = 1146;
 /// `ER_BAD_DB_ERROR`.
 const NO_SUCH_DATABASE: u16 = 1049;
 
+/// Errors that say that the table may exist, and is not for this account.
+const DENIED: [u16; 3] = [
+    1044, // ER_DBACCESS_DENIED_ERROR
+    1142, // ER_TABLEACCESS_DENIED_ERROR
+    1143, // ER_COLUMNACCESS_DENIED_ERROR
+];
+
 /// Errors that pass besides those that pass for every connection ([`connect::classify`]).
 const PASSING: [u16; 7] = [
     1037, // ER_OUTOFMEMORY
@@ -45,4 +52,10 @@ pub(in crate::source::mysql) fn query_failure(purpose: &str, error: Error) -> Fa
 /// Whether the error says that the table, or its database, does not exist.
 pub(in crate::source::mysql) fn says_no_such_table(error: &Error) -> bool {
     matches!(error, Error::Server(server) if matches!(server.code, NO_SUCH_TABLE | NO_SUCH_DATABASE))
+}
+
+/// Whether the error says that the table is not for this account. MySQL also says so of tables that do not exist to an account that
+/// has no privilege which would let it know.
+pub(in crate::source::mysql) fn says_denied(error: &Error) -> bool {
+    matches!(error, Error::Server(server) if DENIED.contains(&server.code))
 }

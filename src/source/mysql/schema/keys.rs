@@ -10,7 +10,7 @@ use mysql_async::prelude::{FromValue, Queryable as _};
 use serde::{Deserialize, Serialize};
 
 use super::columns::RawColumn;
-use super::failure::{query_failure, says_no_such_table};
+use super::failure::{query_failure, says_denied, says_no_such_table};
 use super::quote::table_identifier;
 use crate::error::Failure;
 use crate::model::{Charset, ColumnType, Key, KeyKind, TableName};
@@ -72,14 +72,12 @@ pub(super) struct RawKeyPart {
     pub(super) prefix: bool,
 }
 
-/// The columns of the unique indexes, in the server's own order of them.
-pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Vec<RawKeyPart>, Failure> {
+/// The columns of the unique indexes, in the server's own order of them; `None`: there is no such table for this account, which saw
+/// its columns a moment ago.
+pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Option<Vec<RawKeyPart>>, Failure> {
     let rows: Vec<mysql_async::Row> = match conn.query(format!("SHOW KEYS FROM {}", table_identifier(table))).await {
         Ok(rows) => rows,
-        // Dropped since its columns were asked for.
-        Err(error) if says_no_such_table(&error) => {
-            return Err(Failure::retry(format!("table \"{table}\" changed while it was described")).caused_by(error));
-        }
+        Err(error) if says_no_such_table(&error) || says_denied(&error) => return Ok(None),
         Err(error) => return Err(query_failure(&format!("list the keys of table \"{table}\""), error)),
     };
     let mut parts = Vec::new();
@@ -97,7 +95,7 @@ pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Vec<RawK
             column: field::<Option<String>>(row, "Column_name").ok_or_else(unreadable)?,
         });
     }
-    Ok(parts)
+    Ok(Some(parts))
 }
 
 fn field<T: FromValue>(row: &mysql_async::Row, name: &str) -> Option<T> {

@@ -1,9 +1,15 @@
-//! Which tables are captured.
+//! Which tables are captured, and which names of the configuration capture none.
+//!
+//! A glob that matches nothing is no finding: tables that match it may come later. A name without a glob
+//! ([`TableFilter::literals`]) means one table, so that an operator has to learn when it is not there: it is spelled otherwise, it is
+//! a view, or the account may not read it.
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
+use super::existence::{Existence, existence};
 use super::failure::query_failure;
+use super::nature::{LeftOutBy, Nature, Relation};
 use crate::config::{TableFilter, is_of_the_server};
 use crate::error::Failure;
 use crate::model::TableName;
@@ -12,43 +18,177 @@ use crate::model::TableName;
 /// databases than this, the round trips of a question each would add up.
 const ONE_BY_ONE: usize = 20;
 
-/// The base tables that the filter captures, in order of their names. Views, sequences and temporary tables are none.
+/// What the filter captures, as the account sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The base tables, in order of their names. Views and sequences are none.
+    pub tables: Vec<Listed>,
+    /// The literal names of `source.include` that are no base table, in the order of the configuration.
+    pub unmatched: Vec<Unmatched>,
+}
+
+impl Listing {
+    /// The tables that can be copied.
+    pub fn copied(&self) -> impl Iterator<Item = &TableName> {
+        self.tables.iter().filter(|listed| listed.nature == Nature::Copied).map(|listed| &listed.table)
+    }
+}
+
+/// A base table that the filter captures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub table: TableName,
+    /// Whether it can be copied.
+    pub nature: Nature,
+}
+
+/// A literal name of `source.include` that is no base table which the account sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The name as the configuration spells it.
+    pub table: TableName,
+    /// What is known about it.
+    pub why: Why,
+}
+
+/// Why a literal name matches no base table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The account may not read it. MySQL answers the same where it does not exist.
+    Denied {
+        /// The statement that grants what is missing.
+        grant: String,
+    },
+    /// There is none of that name.
+    NoSuchTable,
+    /// There is none of that name, but one that differs in upper and lower case alone.
+    OtherCase(TableName),
+    /// It is no base table: the word for what it is, such as "view".
+    NoTable(String),
+    /// It is in a database of the server's own, which is never captured.
+    OfTheServer,
+}
+
+impl Unmatched {
+    /// What was found, as a sentence without its full stop.
+    pub fn reason(&self) -> String {
+        let table = &self.table;
+        match &self.why {
+            Why::Denied { .. } => format!("the account may not read table \"{table}\", or there is no such table"),
+            Why::NoSuchTable => format!("there is no table \"{table}\""),
+            Why::OtherCase(other) => format!("there is no table \"{table}\", but one that is spelled \"{other}\""),
+            Why::NoTable(kind) => format!("\"{table}\" is a {kind}, and only tables are copied"),
+            Why::OfTheServer => format!("table \"{table}\" is the server's own, which is never copied"),
+        }
+    }
+
+    /// What an operator can do about it.
+    pub fn remedy(&self) -> String {
+        match &self.why {
+            Why::Denied { grant } => grant.clone(),
+            Why::NoSuchTable => format!("correct \"{}\" in source.include, or create the table", self.table),
+            Why::OtherCase(other) => format!("write \"{other}\" in source.include"),
+            Why::NoTable(_) | Why::OfTheServer => format!("take \"{}\" out of source.include", self.table),
+        }
+    }
+}
+
+/// Lists the captured tables.
 ///
 /// # Errors
-/// The server's, and one that names a captured system-versioned table: its history rows stand in the stream under hidden
-/// columns, and this version does not tell them from current ones.
+/// The server's.
+pub async fn list(conn: &mut Conn, filter: &TableFilter) -> Result<Listing, Failure> {
+    let visible = visible(conn).await?;
+    let mut listing = Listing::default();
+    for (table, relation) in &visible {
+        if let Relation::Table(nature) = relation
+            && filter.captures(&table.database, &table.table)
+        {
+            listing.tables.push(Listed { table: table.clone(), nature: nature.clone() });
+        }
+    }
+    listing.tables.sort_by(|a, b| a.table.cmp(&b.table));
+    for literal in filter.literals() {
+        if let Some(why) = unmatched(conn, literal, &visible).await? {
+            listing.unmatched.push(Unmatched { table: literal.clone(), why });
+        }
+    }
+    Ok(listing)
+}
+
+/// The base tables that the filter captures, in order of their names.
+///
+/// # Errors
+/// The server's, and one that names a captured system-versioned table.
 pub async fn list_tables(conn: &mut Conn, filter: &TableFilter) -> Result<Vec<TableName>, Failure> {
+    let listing = list(conn, filter).await?;
+    for Listed { table, nature } in &listing.tables {
+        if let Nature::LeftOut(LeftOutBy::SystemVersioned) = nature {
+            return Err(Failure::fatal(format!("table \"{table}\" is system-versioned, which is not supported"))
+                .hint("name it in source.exclude"));
+        }
+    }
+    Ok(listing.tables.into_iter().map(|listed| listed.table).collect())
+}
+
+/// Everything that the account sees outside the server's own databases.
+async fn visible(conn: &mut Conn) -> Result<Vec<(TableName, Relation)>, Failure> {
     let purpose = "list the tables of the source";
     // Not SHOW DATABASES, which some servers allow to few.
     let all = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA";
     let databases: Vec<String> = conn.query(all).await.map_err(|error| query_failure(purpose, error))?;
     let databases: Vec<String> = databases.into_iter().filter(|database| !is_of_the_server(database)).collect();
-    let base = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES \
-                WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')";
-    let mut rows: Vec<(String, String, String)> = Vec::new();
+    let base = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES";
+    let mut rows: Vec<(String, String, String, Option<String>)> = Vec::new();
     if databases.len() <= ONE_BY_ONE {
         for database in &databases {
-            let sql = format!("{base} AND TABLE_SCHEMA = ?");
+            let sql = format!("{base} WHERE TABLE_SCHEMA = ?");
             let listed = conn.exec(sql, (database,)).await.map_err(|error| query_failure(purpose, error))?;
-            let listed: Vec<(String, String, String)> = listed;
+            let listed: Vec<(String, String, String, Option<String>)> = listed;
             // The server's comparison may take `Shop` for `shop`, which is asked for by itself.
             rows.extend(listed.into_iter().filter(|(of, ..)| of == database));
         }
     } else {
         rows = conn.query(base).await.map_err(|error| query_failure(purpose, error))?;
+        rows.retain(|(database, ..)| !is_of_the_server(database));
     }
-    let mut tables = Vec::new();
-    for (database, table, kind) in rows {
-        if !filter.captures(&database, &table) {
-            continue;
-        }
-        let name = TableName::new(database, table);
-        if kind == "SYSTEM VERSIONED" {
-            return Err(Failure::fatal(format!("table \"{name}\" is system-versioned, which is not supported"))
-                .hint("name it in source.exclude"));
-        }
-        tables.push(name);
+    let named = |(database, table, kind, engine): (String, String, String, Option<String>)| {
+        (TableName::new(database, table), Relation::new(&kind, engine.as_deref()))
+    };
+    Ok(rows.into_iter().map(named).collect())
+}
+
+/// Why a literal name is no base table; `None`: it is one.
+async fn unmatched(
+    conn: &mut Conn,
+    literal: &TableName,
+    visible: &[(TableName, Relation)],
+) -> Result<Option<Why>, Failure> {
+    if is_of_the_server(&literal.database) {
+        return Ok(Some(Why::OfTheServer));
     }
-    tables.sort();
-    Ok(tables)
+    // A name with more than one dot may be divided at another of them.
+    let text = literal.to_string();
+    let same = || visible.iter().filter(|(table, _)| table.to_string() == text).map(|(_, relation)| relation);
+    if same().any(|relation| matches!(relation, Relation::Table(_))) {
+        return Ok(None);
+    }
+    if let Some(Relation::NoTable(kind)) = same().next() {
+        return Ok(Some(Why::NoTable(kind.clone())));
+    }
+    let folded = text.to_lowercase();
+    let other = visible.iter().find(|(table, _)| table.to_string().to_lowercase() == folded);
+    if let Some((table, relation)) = other {
+        return Ok(Some(match relation {
+            Relation::Table(_) => Why::OtherCase(table.clone()),
+            Relation::NoTable(kind) => Why::NoTable(kind.clone()),
+        }));
+    }
+    Ok(match existence(conn, literal).await? {
+        Existence::Denied { grant } => Some(Why::Denied { grant }),
+        Existence::NoSuchTable => Some(Why::NoSuchTable),
+        // It came since the list was made: the stream says so, too.
+        Existence::Exists => None,
+    })
 }

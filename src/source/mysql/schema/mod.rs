@@ -2,7 +2,8 @@
 //!
 //! [`describe()`] gives the schema that a `TABLE_MAP` with full metadata gives of the same table, equal under
 //! [`TableSchema::same_image`](crate::model::TableSchema::same_image), plus what only the catalogue knows: defaults, row
-//! estimates, and how a snapshot reads each column. [`list_tables`] names the tables that are captured.
+//! estimates, and how a snapshot reads each column. [`list()`] says which tables are captured, which of them cannot be copied by their
+//! nature, and which literal names of the configuration match none.
 //!
 //! Seen on MySQL 9.7 and MariaDB 10.11, and relied on here:
 //! - Generated columns, virtual ones too, and invisible columns stand in `TABLE_MAP` and in row images, at the places that
@@ -19,19 +20,23 @@ mod columns;
 mod defaults;
 mod describe;
 mod estimate;
+mod existence;
 mod failure;
 mod flavour;
 pub mod keys;
 mod labels;
 mod list;
+mod nature;
 mod quote;
 
 pub use added::added_default;
 pub use describe::{ColumnFacts, Described, Locked, describe, describe_visible, lock_definition, refuse_unsupported};
 pub use estimate::{Estimate, estimate};
 pub(in crate::source::mysql) use estimate::{engine_is_transactional, is_transactional};
+pub use existence::{Existence, existence};
 pub(in crate::source::mysql) use failure::query_failure;
 pub use flavour::Flavour;
 pub use keys::{ChunkKey, KeyClass, KeyPart};
-pub use list::list_tables;
+pub use list::{Listed, Listing, Unmatched, Why, list, list_tables};
+pub use nature::{LeftOutBy, Nature, Relation, relation};
 pub(in crate::source::mysql) use quote::{identifier, table_identifier, text_literal};

@@ -10,7 +10,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::consistency;
 use super::context::{Context, Retry};
 use super::handoff::Placed;
-use super::progress::{Stage, TableProgress};
+use super::progress::{Progress, Stage};
 use super::range::Range;
 use super::read::{ChunkRead, TableReader};
 use super::slots::Slot;
@@ -27,7 +27,7 @@ pub(super) struct RangedTable {
     pub(super) filter: Option<String>,
     /// The table's state. Its lock is held while a chunk is handed over, so that entries reach the log in the order in
     /// which they build on each other.
-    pub(super) progress: AsyncMutex<TableProgress>,
+    pub(super) progress: AsyncMutex<Progress>,
     started: Instant,
     fresh_rows: AtomicU64,
     /// Bytes of an image, as read so far, or as estimated; never 0.
@@ -53,8 +53,10 @@ pub(super) enum Outcome {
     },
     /// The table has no such key any more: no range of it means anything.
     KeyChanged,
-    /// The table does not exist any more; the stream tells of that.
-    Dropped,
+    /// The table cannot be described: it is gone, or may not be read.
+    Unseen,
+    /// The read is no longer wanted.
+    Unwanted,
 }
 
 enum Attempt {
@@ -63,12 +65,12 @@ enum Attempt {
 }
 
 impl RangedTable {
-    pub(super) fn new(context: Arc<Context>, progress: TableProgress, key: ChunkKey, row_bytes: u64) -> Self {
+    pub(super) fn new(context: Arc<Context>, progress: Progress, key: ChunkKey, row_bytes: u64) -> Self {
         Self {
             context,
-            table: progress.table().clone(),
+            table: progress.table.clone(),
             key,
-            filter: progress.job.where_clause.clone(),
+            filter: progress.condition().map(str::to_owned),
             progress: AsyncMutex::new(progress),
             started: Instant::now(),
             fresh_rows: AtomicU64::new(0),
@@ -126,13 +128,13 @@ impl RangedTable {
         if let Err(failure) = consistency::open_view(server, slot, &self.table, &stream).await {
             // A lock is not had on a table that is gone.
             return match self.describe(slot).await? {
-                None => Ok(Attempt::Ended(Outcome::Dropped)),
+                None => Ok(Attempt::Ended(Outcome::Unseen)),
                 Some(_) => Err(failure),
             };
         }
         let Some(compiled) = self.describe(slot).await? else {
             consistency::close_view(&mut slot.reader).await?;
-            return Ok(Attempt::Ended(Outcome::Dropped));
+            return Ok(Attempt::Ended(Outcome::Unseen));
         };
         if compiled.described.chunk_key.as_ref() != Some(&self.key) {
             consistency::close_view(&mut slot.reader).await?;
@@ -160,7 +162,7 @@ impl RangedTable {
             ranges.pending.extend(rest.clone());
         }
         let schema = Arc::clone(&compiled.schema);
-        match context.ingest.place(window, schema, images, high, &next).await? {
+        match context.ingest.place(window, schema, images, high, next.account()?).await? {
             Placed::Appended { .. } => {
                 let total = next.rows;
                 *progress = next;
@@ -172,6 +174,7 @@ impl RangedTable {
                 Ok(Attempt::Ended(Outcome::Placed { rest }))
             }
             Placed::Discarded => Ok(Attempt::Discarded),
+            Placed::Unwanted => Ok(Attempt::Ended(Outcome::Unwanted)),
         }
     }
 

@@ -1,26 +1,28 @@
 //! What every part of a running snapshot shares.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use tokio::sync::watch;
 
-use super::ingest::Ingest;
+use super::ingest::{Ingest, StreamLost};
 use super::rate::Rate;
 use super::session::Sessions;
 use super::slots::Slots;
-use super::status::{SnapshotStatus, TableStatus};
+use super::status::TableStatus;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
+use crate::source::mysql::stream_server::AnotherServer;
+use crate::telemetry::Live;
 
 /// Bytes that all chunks in work buffer together, at most, but for single rows that are larger.
 const BUFFERS: usize = 24 << 20;
 /// Bytes of one chunk, at most: above this a chunk gains nothing.
 const CHUNK_BYTES: usize = 8 << 20;
 
-/// Tries of what fails because of a row or a statement: a change of the table's definition between its description and
-/// its read looks like that, and is gone with the next description.
-const ROW_TRIES: u32 = 4;
+/// How long something that is about one table is tried again before the table says that it cannot be read.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What every part of a running snapshot shares.
 #[derive(Debug)]
@@ -31,7 +33,8 @@ pub(super) struct Context {
     pub(super) rate: Rate,
     pub(super) chunk_rows: u32,
     pub(super) parallel: usize,
-    status: watch::Sender<SnapshotStatus>,
+    readers: Mutex<HashMap<TableName, TableStatus>>,
+    live: Arc<Live>,
 }
 
 impl Context {
@@ -39,7 +42,7 @@ impl Context {
         sessions: Sessions,
         ingest: Ingest,
         settings: &crate::config::SnapshotPlan,
-        status: watch::Sender<SnapshotStatus>,
+        live: Arc<Live>,
     ) -> Self {
         let parallel = usize::from(settings.parallel.max(1));
         Self {
@@ -49,7 +52,8 @@ impl Context {
             rate: Rate::new(settings.max_rows_per_second),
             chunk_rows: settings.chunk_rows.max(1),
             parallel,
-            status,
+            readers: Mutex::default(),
+            live,
         }
     }
 
@@ -58,23 +62,23 @@ impl Context {
         CHUNK_BYTES.min(BUFFERS / self.parallel)
     }
 
-    /// What is shown of a table now.
-    pub(super) fn shown(&self, table: &TableName) -> Option<TableStatus> {
-        self.status.borrow().tables.iter().find(|entry| entry.table == *table).cloned()
+    /// Shows nothing of a table any more.
+    pub(super) fn hide(&self, table: &TableName) {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).remove(table);
+        self.live.reader(table, None);
     }
 
-    /// Shows again what was shown of a table before.
-    pub(super) fn restore(&self, table: &TableName, before: Option<TableStatus>) {
-        self.status.send_modify(|status| status.restore(table, before));
-    }
-
-    /// Shows a change of a table's state.
+    /// Shows how a reader gets on.
     pub(super) fn show(&self, table: &TableName, change: impl FnOnce(&mut TableStatus)) {
-        self.status.send_modify(|status| {
-            if let Some(entry) = status.entry(table) {
-                change(entry);
-            }
-        });
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = readers.entry(table.clone()).or_default();
+        change(reader);
+        self.live.reader(table, Some(reader.shown()));
+    }
+
+    /// Counts a failure of a read.
+    pub(super) fn failed(&self, failure: &Failure) {
+        self.live.read_failed(failure.class);
     }
 }
 
@@ -82,7 +86,8 @@ impl Context {
 #[derive(Debug)]
 pub(super) struct Retry {
     delays: backon::ExponentialBackoff,
-    row_tries: u32,
+    /// When a failure that is about the table came first.
+    since: Option<Instant>,
 }
 
 impl Retry {
@@ -93,29 +98,47 @@ impl Retry {
             .with_jitter()
             .without_max_times()
             .build();
-        Self { delays, row_tries: 0 }
+        Self { delays, since: None }
     }
 
-    /// Shows the failure and waits; gives it back when it is final.
+    /// Shows the failure and waits; gives it back when it is time to say that the table cannot be read.
     pub(super) async fn after(
         &mut self,
         context: &Context,
         table: &TableName,
         failure: Failure,
     ) -> Result<(), Failure> {
-        match failure.class {
-            ErrorClass::Fatal => return Err(failure),
-            ErrorClass::Row => {
-                self.row_tries += 1;
-                if self.row_tries >= ROW_TRIES {
-                    return Err(Failure { class: ErrorClass::Fatal, ..failure });
-                }
-            }
-            ErrorClass::Retry => {}
-        }
-        tracing::warn!(%table, error = failure.chain(), "the snapshot of a table is tried again");
+        context.failed(&failure);
         context.show(table, |entry| entry.error = Some(failure.chain()));
+        self.pause(table, failure).await
+    }
+
+    /// Waits; gives the failure back when it is time to say that the table cannot be read.
+    pub(super) async fn pause(&mut self, table: &TableName, failure: Failure) -> Result<(), Failure> {
+        if is_about_the_source(&failure) {
+            self.since = None;
+        } else {
+            let since = *self.since.get_or_insert_with(Instant::now);
+            if failure.class == ErrorClass::Fatal || since.elapsed() >= PATIENCE {
+                return Err(failure);
+            }
+        }
+        tracing::warn!(%table, error = failure.chain(), "the read of a table is tried again");
         tokio::time::sleep(self.delays.next().unwrap_or(Duration::from_secs(5))).await;
         Ok(())
     }
+}
+
+/// Whether a failure says nothing about the table: the server does not answer anybody, or the stream is not there. Such failures pass, and
+/// the source's own state shows them.
+fn is_about_the_source(failure: &Failure) -> bool {
+    let Some(cause) = failure.source.as_ref().filter(|_| failure.class == ErrorClass::Retry) else { return false };
+    cause.is::<StreamLost>()
+        || cause.is::<AnotherServer>()
+        || cause.is::<std::io::Error>()
+        || cause.is::<mysql_async::DriverError>()
+        // Too many connections, shutdown, killed, gone.
+        || cause.downcast_ref::<mysql_async::ServerError>().is_some_and(|error| {
+            matches!(error.code, 1040 | 1053 | 1203 | 1226 | 1317 | 1927 | 2002..=2013 | 3168 | 4031)
+        })
 }

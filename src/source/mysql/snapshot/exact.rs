@@ -21,10 +21,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::consistency;
 use super::context::Context;
 use super::handoff::{ExactRead, Images, Paused, Placed};
-use super::progress::{Stage, TableProgress};
+use super::ingest::silent;
+use super::progress::{Progress, Stage};
 use super::read::TableReader;
 use super::slots::Slot;
-use super::status::TableState;
+use super::table::{End, unseen};
 use crate::error::Failure;
 use crate::model::{FilePos, TableName};
 use crate::source::mysql::schema::{self, Described, Flavour, query_failure, table_identifier};
@@ -37,12 +38,12 @@ const PIECES: usize = 4;
 const STILL_TRIES: u32 = 20;
 
 /// Reads the table and moves `progress` on to [`Stage::Placed`].
-pub(super) async fn read(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
+pub(super) async fn read(context: &Arc<Context>, progress: &mut Progress) -> Result<Option<End>, Failure> {
     let mut slot = context.slots.take().await?;
     match Box::pin(read_in(context, &mut slot, progress)).await {
-        Ok(()) => {
+        Ok(end) => {
             context.slots.give_back(slot);
-            Ok(())
+            Ok(end)
         }
         Err(failure) => {
             context.slots.discard(slot).await;
@@ -51,17 +52,14 @@ pub(super) async fn read(context: &Arc<Context>, progress: &mut TableProgress) -
     }
 }
 
-async fn read_in(context: &Context, slot: &mut Slot, progress: &mut TableProgress) -> Result<(), Failure> {
-    let table = progress.table().clone();
+async fn read_in(context: &Context, slot: &mut Slot, progress: &mut Progress) -> Result<Option<End>, Failure> {
+    let table = progress.table.clone();
     let server = slot.server;
     if schema::describe(&mut slot.control, server.flavour, &table).await?.is_none() {
-        return super::table::gone(context, progress).await;
+        return unseen(context, &mut slot.control, &table).await.map(Some);
     }
     let estimate = schema::estimate(&mut slot.control, &table).await?;
-    context.show(&table, |entry| {
-        entry.state = TableState::Running;
-        entry.estimated_rows = estimate.rows;
-    });
+    context.show(&table, |entry| entry.estimated_rows = estimate.rows);
     let transactional = schema::is_transactional(&mut slot.control, &table).await?;
     // The stream does not wait for a table that another session has locked.
     could_lock(slot, &table, server.flavour, transactional).await?;
@@ -71,37 +69,40 @@ async fn read_in(context: &Context, slot: &mut Slot, progress: &mut TableProgres
     // An error drops `exact`, which lets the stream go on.
     let pinned = pin(context, slot, &table, &at, transactional).await?;
     let Some((described, position)) = pinned else {
-        // The stream stands still as long as it lives, and would not take the mark.
+        // The stream stands still as long as it lives.
         drop(exact);
-        return super::table::gone(context, progress).await;
+        return unseen(context, &mut slot.control, &table).await.map(Some);
     };
     let reader = TableReader::new(&described)?;
-    let filter = progress.job.where_clause.clone();
-    let next = TableProgress { stage: Stage::Placed, ..progress.clone() };
+    let filter = progress.condition().map(str::to_owned);
     let (pieces, taken) = Pieces::channel()?;
     let (reply, placed) = oneshot::channel();
     let read = ExactRead {
         table: table.clone(),
         schema: Arc::new(described.schema),
         at: position,
-        replace: filter.is_none(),
+        number: progress.number,
         pieces: taken,
-        progress: next.entry()?,
         reply,
     };
     if exact.send(read).is_err() {
-        return Err(Failure::retry("the stream is being re-opened"));
+        return Err(silent());
     }
     let sql = reader.whole_statement(filter.as_deref());
     let rows = reader.read_pieces(&mut slot.reader, &sql, PIECE_BYTES, &context.rate, &pieces.sender).await?;
     pieces.complete();
-    let placed = placed.await.map_err(|_| Failure::retry("the stream is being re-opened"))?;
+    let placed = placed.await.map_err(|_| silent())?;
     match (placed, rows) {
         (Placed::Appended { .. }, Some(rows)) => {
             consistency::close_view(&mut slot.reader).await?;
             consistency::unlock_tables(&mut slot.reader).await?;
-            *progress = TableProgress { rows, ..next };
-            Ok(())
+            *progress = Progress { stage: Stage::Placed, rows, ..progress.clone() };
+            Ok(None)
+        }
+        (Placed::Unwanted, _) => {
+            // The server may have rows pending, and a lock.
+            context.slots.renew(slot).await?;
+            Ok(Some(End::Unwanted))
         }
         (Placed::Discarded, _) | (_, None) => {
             Err(Failure::retry(format!("table \"{table}\" changed while it was read whole")))

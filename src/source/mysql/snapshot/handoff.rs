@@ -29,6 +29,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
+use crate::table::{Event, Stage};
 
 /// Names a window between the reader and the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +42,17 @@ pub struct Images {
     pub bytes: Vec<u8>,
     /// How many.
     pub rows: u32,
+}
+
+/// Which read something is of, and how far the read is with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The read.
+    pub number: u32,
+    /// How far it is.
+    pub stage: Stage,
+    /// Rows read in all.
+    pub rows: u64,
 }
 
 /// What a reader asks of the ingest loop. Served at transaction boundaries only.
@@ -65,8 +77,8 @@ pub enum Request {
         images: Images,
         /// Last position the SELECT can have seen.
         high: FilePos,
-        /// State to store in the same commit: (key, value).
-        progress: (Vec<u8>, Vec<u8>),
+        /// What is stored of the read in the same commit.
+        account: Account,
         /// What became of it; sent once the chunk is appended.
         reply: oneshot::Sender<Placed>,
     },
@@ -80,38 +92,49 @@ pub enum Request {
         /// Where the stream stands, and how to let it go on.
         reply: oneshot::Sender<Paused>,
     },
-    /// Append a mark that the table's snapshot starts or ended, with state in the same commit.
+    /// Append a mark that the table's read begins or ended.
     Mark {
         /// The mark.
         mark: SnapshotMark,
-        /// State to store in the same commit: (key, value).
-        progress: (Vec<u8>, Vec<u8>),
-        /// Sent once appended.
+        /// Sent once it is durable; false where the read is no longer wanted, and nothing was appended.
+        reply: oneshot::Sender<bool>,
+    },
+    /// Something is said about a table: by a reader, an operator or a sink.
+    Happened {
+        /// The table.
+        table: TableName,
+        /// What.
+        event: Event,
+        /// Sent once it is durable.
+        reply: Option<oneshot::Sender<()>>,
+    },
+    /// A sink is new to a log that no longer begins at its start.
+    SinkAdded {
+        /// The sink.
+        sink: String,
+        /// Sent once it is durable.
         reply: oneshot::Sender<()>,
     },
 }
 
-/// Start or end of a table's snapshot.
+/// Begin or end of a table's read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotMark {
-    /// It starts.
+    /// It begins.
     Begun {
         /// The table.
         table: TableName,
-        /// Its rows at the sinks are replaced, or the table is gone: nothing that was asked of it before is left to do.
-        replaces: bool,
-        /// Its rows at the sinks go here, in front of the mark: every row that the source has comes again, in chunks or with the
-        /// stream.
-        empties: bool,
-        /// Every row of the table is read: nothing that was asked of it before adds to that, but what replaces.
-        whole: bool,
+        /// The read.
+        number: u32,
+        /// The table is read whole at one position, and not in ranges.
+        at_once: bool,
     },
     /// It ended.
     Finished {
         /// The table.
         table: TableName,
-        /// Rows read.
-        rows: u64,
+        /// The read.
+        number: u32,
     },
 }
 
@@ -127,6 +150,8 @@ pub enum Placed {
     },
     /// The table changed under it, or the stream was re-opened: read it again in a new window.
     Discarded,
+    /// The read is no longer wanted.
+    Unwanted,
 }
 
 /// The stream stands still.
@@ -147,12 +172,10 @@ pub struct ExactRead {
     pub schema: Arc<TableSchema>,
     /// The position of the read view; at or after [`Paused::at`].
     pub at: FilePos,
-    /// Whether the table's rows at the sinks are replaced (a whole read) or added to (a filtered one).
-    pub replace: bool,
+    /// The read.
+    pub number: u32,
     /// The rows, piece by piece; its end is the end of the read. An error drops what came and re-reads later.
     pub pieces: mpsc::Receiver<Result<Images, crate::error::Failure>>,
-    /// State to store with the last piece: (key, value).
-    pub progress: (Vec<u8>, Vec<u8>),
     /// What became of it.
     pub reply: oneshot::Sender<Placed>,
 }

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::handoff::{Images, Paused, Placed, Request, SnapshotMark, WindowId};
-use super::progress::TableProgress;
+use super::handoff::{Account, Images, Paused, Placed, Request, SnapshotMark, WindowId};
 use crate::error::Failure;
 use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
+use crate::table::Event;
 
 /// The ingest loop, as the readers see it.
 #[derive(Debug)]
@@ -55,20 +55,19 @@ impl Ingest {
         schema: Arc<TableSchema>,
         images: Images,
         high: FilePos,
-        progress: &TableProgress,
+        account: Account,
     ) -> Result<Placed, Failure> {
         let (reply, answer) = oneshot::channel();
-        let progress = progress.entry()?;
-        let request = Request::PlaceChunk { window: window.id, schema, images, high, progress, reply };
+        let request = Request::PlaceChunk { window: window.id, schema, images, high, account, reply };
         self.send(request).await?;
         window.open = false;
         answer.await.map_err(|_| silent())
     }
 
-    /// Appends a mark.
-    pub(super) async fn mark(&self, mark: SnapshotMark, progress: &TableProgress) -> Result<(), Failure> {
+    /// Appends a mark; false where the read is no longer wanted.
+    pub(super) async fn mark(&self, mark: SnapshotMark) -> Result<bool, Failure> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Mark { mark, progress: progress.entry()?, reply }).await?;
+        self.send(Request::Mark { mark, reply }).await?;
         answer.await.map_err(|_| silent())
     }
 
@@ -78,10 +77,22 @@ impl Ingest {
         self.send(Request::Pause { reply }).await?;
         answer.await.map_err(|_| silent())
     }
+
+    /// Says what has happened to a table; returns once that is durable.
+    pub(super) async fn happened(&self, table: TableName, event: Event) -> Result<(), Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Happened { table, event, reply: Some(reply) }).await?;
+        answer.await.map_err(|_| silent())
+    }
 }
 
-fn silent() -> Failure {
-    Failure::retry("the stream is being re-opened")
+/// The loop has lost its stream before it answered.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream is being opened again")]
+pub(super) struct StreamLost;
+
+pub(super) fn silent() -> Failure {
+    Failure::retry("what a reader handed over was not answered").caused_by(StreamLost)
 }
 
 impl Drop for Window {

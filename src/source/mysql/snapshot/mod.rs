@@ -5,9 +5,10 @@
 //! its proof). A table without such a key is read whole at one position ([`exact`]). What is done is stored with the rows
 //! ([`progress`]), so that after a crash only unfinished ranges are read again.
 //!
-//! [`Coordinator`] runs the jobs; [`SnapshotStatus`] shows them. Nothing is dropped in silence: a job ends done, or failed
-//! with its reason in the status; what may pass is tried again without end, its reason in the status meanwhile.
+//! [`Coordinator`] runs the reads that the tables' records want. Nothing is dropped in silence: a read ends done, or the table's record
+//! says why it cannot be read, and it is tried again.
 
+mod asking;
 mod bound;
 mod chunk;
 mod consistency;
@@ -16,7 +17,6 @@ mod coordinator;
 mod exact;
 pub mod handoff;
 mod ingest;
-mod job;
 mod literal;
 mod planner;
 mod progress;
@@ -28,9 +28,8 @@ mod slots;
 mod status;
 mod table;
 
-pub use coordinator::Coordinator;
-pub use job::{Backfill, Job, Stored};
+pub use asking::Backfill;
+pub use coordinator::{Coordinator, Job};
 pub use literal::KeyValue;
-pub use progress::{Ranges, STATE_PREFIX, Stage, TableProgress, initial_progress, is_unfinished, state_key};
+pub use progress::{Progress, Ranges, Stage};
 pub use range::{Bound, Range};
-pub use status::{SnapshotStatus, TableState, TableStatus};

@@ -1,58 +1,51 @@
-//! What is done of each table's snapshot, as it is stored in the log beside the rows.
+//! How far a reader is with a table.
 //!
-//! One entry per table, key `snapshot/<database>\0<table>`, written in the commit of every chunk. An entry is true at the moment of
-//! its commit: chunks of a table are handed over one after another, each with the entry as it stands once that chunk is placed.
+//! What is wanted and how far it is belongs to the table's record ([`crate::table::TableRecord`]); a reader has a copy of it while it
+//! works, and hands an [`Account`] over with every chunk. An account is true once its chunk is placed: chunks of a table are handed over
+//! one after another.
 
 use serde::{Deserialize, Serialize};
 
-use super::job::Backfill;
+use super::handoff::Account;
 use super::range::{Bound, Range};
-use crate::codec::stored::{self, Entry, Record, SNAPSHOT};
+use crate::codec::stored::{self, Entry, RANGES, Record};
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::schema::ChunkKey;
+use crate::table::{self, Reach, Read};
 
-/// Every key of the snapshot's state starts with this.
-pub const STATE_PREFIX: &[u8] = SNAPSHOT.prefix.as_bytes();
-
-/// One table's snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableProgress {
-    /// What is asked for.
-    pub job: Backfill,
-    /// Of a table that was captured when the log began; such a table may be gone before its turn comes.
-    pub initial: bool,
+/// One table's read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The table.
+    pub table: TableName,
+    /// The read.
+    pub number: u32,
+    /// How much is read.
+    pub reach: Reach,
+    /// Rows a chunk has at most, in place of `source.snapshot.chunk_rows`.
+    pub chunk_rows: Option<u32>,
     /// How far it is.
     pub stage: Stage,
     /// Rows placed.
     pub rows: u64,
 }
 
-/// How far a table's snapshot is. Every stage is persisted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a reader is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Asked for; nothing read. A restart starts it.
-    Pending,
-    /// Read in ranges. A restart goes on with the pending ones and then from the frontier.
-    Ranges(Ranges),
-    /// To be read whole at one position. A restart reads it from its start.
-    Whole,
-    /// Read whole and placed; only the end mark is missing. A restart writes that.
-    Placed,
-    /// Every row stands in the log.
-    Done,
-    /// The table did not exist when its turn came. A restart leaves it so. It is not done either: when the stream renames it, it
-    /// is read under its new name.
-    Gone,
-    /// Begun, and the sinks' rows are emptied if the job replaces them; its last key is not known yet. A restart takes that.
+    /// Nothing is read.
+    Waiting,
+    /// The log has the mark that it begins; the last key is not known.
     Begun,
-}
-
-impl Stage {
-    /// Whether nothing is left to do for the job.
-    pub fn is_over(&self) -> bool {
-        matches!(self, Self::Done | Self::Gone)
-    }
+    /// Read in ranges.
+    Ranges(Ranges),
+    /// To be read whole at one position.
+    Whole,
+    /// Every row is placed; only the end mark is missing.
+    Placed,
+    /// The end mark is in the log.
+    Done,
 }
 
 /// A table that is read in ranges.
@@ -75,80 +68,55 @@ impl Ranges {
     }
 }
 
-impl Record for TableProgress {
-    const ENTRY: &'static Entry = &SNAPSHOT;
+impl Record for Ranges {
+    const ENTRY: &'static Entry = &RANGES;
 }
 
-impl TableProgress {
-    /// A job that was just asked for.
-    pub fn new(job: Backfill) -> Self {
-        Self { job, initial: false, stage: Stage::Pending, rows: 0 }
-    }
-
-    /// The read of a table that was captured when the log began.
-    pub fn initial(table: TableName) -> Self {
-        Self { initial: true, ..Self::new(Backfill::whole(table)) }
-    }
-
-    /// Whether the log gets a replace of the whole table from here on. A table that is read whole at one position is read
-    /// from its start after a restart, and replaced then.
-    pub fn will_replace(&self) -> bool {
-        self.job.where_clause.is_none()
-            && match &self.stage {
-                Stage::Pending => self.job.replace,
-                Stage::Whole => true,
-                Stage::Ranges(_) | Stage::Placed | Stage::Done | Stage::Gone | Stage::Begun => false,
-            }
-    }
-
-    /// The table.
-    pub fn table(&self) -> &TableName {
-        &self.job.table
-    }
-
-    /// As a state entry.
+impl Progress {
+    /// Where the record says the read is.
     ///
     /// # Errors
-    /// A name beyond any server's limit.
-    pub fn entry(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-        Ok((state_key(self.table()), stored::encode(self)?))
+    /// When the account of the ranges is damaged.
+    pub fn of(table: TableName, read: &Read) -> Result<Self, Failure> {
+        let stage = match &read.stage {
+            table::Stage::Waiting => Stage::Waiting,
+            table::Stage::Begun => Stage::Begun,
+            table::Stage::Ranges(bytes) => Stage::Ranges(stored::decode(bytes)?),
+            table::Stage::Whole => Stage::Whole,
+            table::Stage::Placed => Stage::Placed,
+        };
+        Ok(Self {
+            table,
+            number: read.number,
+            reach: read.reach.clone(),
+            chunk_rows: read.chunk_rows,
+            stage,
+            rows: read.rows,
+        })
     }
 
-    /// From a state entry.
+    /// What is stored of it.
     ///
     /// # Errors
-    /// An entry that cannot be read, or is of another table.
-    pub fn read(key: &[u8], value: &[u8]) -> Result<Self, Failure> {
-        let name = String::from_utf8_lossy(key).replace('\0', ".");
-        let damaged = || Failure::fatal(format!("the stored state \"{name}\" is damaged"));
-        let progress: Self = stored::decode(value)?;
-        if state_key(progress.table()) != key {
-            return Err(damaged());
+    /// Ranges beyond every limit.
+    pub fn account(&self) -> Result<Account, Failure> {
+        let stage = match &self.stage {
+            Stage::Waiting => table::Stage::Waiting,
+            Stage::Begun => table::Stage::Begun,
+            Stage::Ranges(ranges) => table::Stage::Ranges(stored::encode(ranges)?),
+            Stage::Whole => table::Stage::Whole,
+            Stage::Placed | Stage::Done => table::Stage::Placed,
+        };
+        Ok(Account { number: self.number, stage, rows: self.rows })
+    }
+
+    /// The condition that rows must meet.
+    pub fn condition(&self) -> Option<&str> {
+        match &self.reach {
+            Reach::Part { condition } => Some(condition),
+            Reach::Whole | Reach::Replace => None,
         }
-        Ok(progress)
     }
-}
-
-/// The state entry that asks for the snapshot of a table, to be stored with the log's first position: from then on no crash
-/// forgets the table.
-///
-/// # Errors
-/// A name beyond any server's limit.
-pub fn initial_progress(table: &TableName) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-    TableProgress::initial(table.clone()).entry()
-}
-
-/// Whether a table's snapshot has begun, or been asked for, and is not done. `value`: its entry in the log's state.
-///
-/// # Errors
-/// An entry that cannot be read.
-pub fn is_unfinished(table: &TableName, value: &[u8]) -> Result<bool, Failure> {
-    Ok(TableProgress::read(&state_key(table), value)?.stage != Stage::Done)
-}
-
-/// The key of a table's entry.
-pub fn state_key(table: &TableName) -> Vec<u8> {
-    SNAPSHOT.of_table(table)
 }
 
 #[cfg(test)]
@@ -162,46 +130,31 @@ mod tests {
         Bound(vec![KeyValue::Number(number.to_string()), KeyValue::Hex("E9".into())])
     }
 
-    fn in_ranges() -> TableProgress {
+    fn in_ranges() -> Ranges {
         let key = ChunkKey {
             index: "PRIMARY".into(),
             parts: vec![KeyPart { column: 3, name: "id".into(), class: KeyClass::Number }],
         };
         let pending = vec![Range { after: None, upto: bound(5) }, Range { after: Some(bound(5)), upto: bound(9) }];
-        let ranges = Ranges { key, last: bound(99), frontier: Some(bound(9)), pending };
-        TableProgress {
-            stage: Stage::Ranges(ranges),
-            rows: 7,
-            ..TableProgress::new(Backfill::whole(TableName::new("a.b", "c%")))
-        }
+        Ranges { key, last: bound(99), frontier: Some(bound(9)), pending }
     }
 
     #[test]
-    fn an_entry_reads_back_as_written() {
-        let progress = in_ranges();
-        let (key, value) = progress.entry().unwrap();
-        assert_eq!(key, b"snapshot/a.b\0c%");
-        assert_eq!(TableProgress::read(&key, &value).unwrap(), progress);
-    }
-
-    #[test]
-    fn a_cut_altered_or_misplaced_entry_is_an_error_and_never_a_panic() {
-        let (key, value) = in_ranges().entry().unwrap();
+    fn a_cut_or_altered_account_is_an_error_and_never_a_panic() {
+        let value = stored::encode(&in_ranges()).unwrap();
         for cut in 0..value.len() {
-            assert!(TableProgress::read(&key, &value[..cut]).is_err(), "cut at {cut}");
+            assert!(stored::decode::<Ranges>(&value[..cut]).is_err(), "cut at {cut}");
         }
         for place in 0..value.len() {
             let mut altered = value.clone();
             altered[place] ^= 0xff;
-            // Some alterations give another valid entry; none may panic.
-            drop(TableProgress::read(&key, &altered));
+            // Some alterations give another valid account; none may panic.
+            drop(stored::decode::<Ranges>(&altered));
         }
-        assert!(TableProgress::read(b"snapshot/d\0t", &value).is_err());
-        assert!(TableProgress::read(&key, &[]).is_err());
     }
 
-    fn examples() -> Vec<(&'static str, TableProgress)> {
-        let users = || TableName::new("shop", "users");
+    #[test]
+    fn the_ranges_of_a_read_are_stored_as_committed() {
         let text = KeyClass::Text { charset: Charset::new("latin1"), collation: "latin1_bin".into() };
         let classes = [
             KeyClass::Number,
@@ -221,30 +174,7 @@ mod tests {
             KeyValue::Temporal("2026-11-21".into()),
             KeyValue::Address("::1".into()),
         ];
-        let ranges = Ranges { key, last: Bound(values.into()), frontier: None, pending: Vec::new() };
-        let asked = Backfill {
-            where_clause: Some("id > 5".into()),
-            chunk_rows: Some(700),
-            replace: true,
-            may_be_gone: true,
-            ..Backfill::whole(users())
-        };
-        let at = |stage| TableProgress { stage, ..TableProgress::new(Backfill::whole(users())) };
-        vec![
-            ("initial", TableProgress::initial(users())),
-            ("asked", TableProgress::new(asked)),
-            ("in_ranges", in_ranges()),
-            ("by_every_class_of_key", at(Stage::Ranges(ranges))),
-            ("whole", at(Stage::Whole)),
-            ("placed", at(Stage::Placed)),
-            ("done", TableProgress { rows: 300, ..at(Stage::Done) }),
-            ("gone", at(Stage::Gone)),
-            ("begun", at(Stage::Begun)),
-        ]
-    }
-
-    #[test]
-    fn the_progress_of_a_tables_read_is_stored_as_committed() {
-        stored::fixture::check(&examples());
+        let all = Ranges { key, last: Bound(values.into()), frontier: None, pending: Vec::new() };
+        stored::fixture::check(&[("in_ranges", in_ranges()), ("by_every_class_of_key", all)]);
     }
 }

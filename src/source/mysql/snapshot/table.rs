@@ -1,55 +1,49 @@
-//! One table's snapshot, from being asked for to its end mark.
+//! One table's read, from its begin mark to its end mark.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mysql_async::Conn;
 use tokio::task::JoinSet;
 
 use super::bound;
 use super::chunk::{Outcome, RangedTable};
+use super::consistency;
 use super::context::{Context, Retry};
 use super::exact;
 use super::handoff::SnapshotMark;
-use super::job::Stored;
 use super::planner;
-use super::progress::{Stage, TableProgress};
+use super::progress::{Progress, Stage};
 use super::range::Range;
-use super::status::TableState;
 use crate::error::Failure;
-use crate::source::mysql::schema::{self, Estimate};
+use crate::model::{FilePos, TableName};
+use crate::source::mysql::schema::{self, Estimate, Existence};
 
-/// Runs a table's snapshot to its end; `stored` is called once the job survives a crash.
+/// How a read ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Every row is in the log, with the mark that says so.
+    Done,
+    /// It is no longer wanted.
+    Unwanted,
+    /// There is no such table at this end of the binlog: the stream is to say what became of it.
+    Missing(FilePos),
+}
+
+/// Runs a table's read to its end. `ending` is set once only its end is left to be said.
 ///
 /// # Errors
-/// What cannot be mended by trying again. `progress` then says how far it came.
-pub(super) async fn run(
-    context: &Arc<Context>,
-    progress: &mut TableProgress,
-    stored: &mut Option<Stored>,
-) -> Result<(), Failure> {
-    let table = progress.table().clone();
+/// What has to be said of the table: it cannot be read. It is tried again later, from where `progress` is.
+pub(super) async fn run(context: &Arc<Context>, progress: &mut Progress, ending: &AtomicBool) -> Result<End, Failure> {
+    let table = progress.table.clone();
     let mut retry = Retry::new();
     loop {
-        let step = Box::pin(step(context, progress)).await;
-        match step {
-            Ok(()) => {
+        match Box::pin(step(context, progress, ending)).await {
+            Ok(Some(end)) => return Ok(end),
+            Ok(None) => {
                 retry = Retry::new();
-                if let Some(Err(())) = stored.take().map(|stored| stored.send(Ok(())).map_err(drop)) {
-                    tracing::debug!(%table, "whoever asked for the snapshot is gone");
-                }
-                let (rows, done) = (progress.rows, progress.stage.is_over());
-                context.show(&table, |entry| {
-                    entry.error = None;
-                    entry.rows = rows;
-                    if done {
-                        entry.state = TableState::Done;
-                        entry.eta_seconds = None;
-                    }
-                });
-                if done {
-                    return Ok(());
-                }
+                context.show(&table, |entry| entry.error = None);
             }
             Err(failure) => retry.after(context, &table, failure).await?,
         }
@@ -57,82 +51,92 @@ pub(super) async fn run(
 }
 
 /// One stage to the next.
-async fn step(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
+async fn step(context: &Arc<Context>, progress: &mut Progress, ending: &AtomicBool) -> Result<Option<End>, Failure> {
     match &progress.stage {
-        Stage::Pending => begin(context, progress).await,
+        Stage::Waiting => begin(context, progress).await,
         Stage::Begun => bound::take(context, progress).await,
         Stage::Ranges(_) => ranges(context, progress).await,
         Stage::Whole => exact::read(context, progress).await,
-        Stage::Placed => end(context, progress).await,
-        Stage::Done | Stage::Gone => Ok(()),
+        Stage::Placed => {
+            ending.store(true, Ordering::Relaxed);
+            end(context, progress).await
+        }
+        Stage::Done => Ok(Some(End::Done)),
     }
 }
 
 /// Decides how the table is read.
-async fn begin(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
-    let table = progress.table().clone();
+async fn begin(context: &Arc<Context>, progress: &mut Progress) -> Result<Option<End>, Failure> {
+    let table = progress.table.clone();
     let mut conn = context.sessions.control().await?;
     let Some(described) = schema::describe(&mut conn, context.sessions.server()?.flavour, &table).await? else {
-        if progress.initial || progress.job.may_be_gone {
-            return gone(context, progress).await;
-        }
-        return Err(Failure::fatal(format!("table \"{table}\" does not exist at the source")));
+        return unseen(context, &mut conn, &table).await.map(Some);
     };
     schema::refuse_unsupported(&described.schema)?;
-    if progress.job.where_clause.is_some() && (described.schema.key.is_none() || progress.job.replace) {
-        return Err(Failure::fatal(format!(
-            "a part of table \"{table}\" cannot be read again: without a key its rows would stand twice at the sinks"
-        ))
-        .hint("read the table whole, without --where"));
+    if let Existence::Denied { grant } = schema::existence(&mut conn, &table).await? {
+        return Err(denied(&table, grant));
+    }
+    if progress.condition().is_some() && described.schema.key.is_none() {
+        return Err(partial(&table));
     }
     size(context, &mut conn, progress).await?;
-    let stage = if described.chunk_key.is_none() { Stage::Whole } else { Stage::Begun };
-    let next = TableProgress { stage, rows: 0, ..progress.clone() };
-    let empties = next.stage == Stage::Begun && next.job.replace;
-    let replaces = empties || (next.stage == Stage::Whole && next.job.where_clause.is_none());
-    let whole = next.job.where_clause.is_none();
-    context.ingest.mark(SnapshotMark::Begun { table, replaces, empties, whole }, &next).await?;
-    *progress = next;
-    Ok(())
+    let at_once = described.chunk_key.is_none();
+    let stage = if at_once { Stage::Whole } else { Stage::Begun };
+    let mark = SnapshotMark::Begun { table, number: progress.number, at_once };
+    if !context.ingest.mark(mark).await? {
+        return Ok(Some(End::Unwanted));
+    }
+    *progress = Progress { stage, rows: 0, ..progress.clone() };
+    Ok(None)
 }
 
-/// The table is dropped or renamed at the source; the stream tells of that.
-pub(super) async fn gone(context: &Context, progress: &mut TableProgress) -> Result<(), Failure> {
-    let next = TableProgress { stage: Stage::Gone, ..progress.clone() };
-    context
-        .ingest
-        .mark(SnapshotMark::Begun { table: next.table().clone(), replaces: true, empties: false, whole: true }, &next)
-        .await?;
-    *progress = next;
-    Ok(())
+/// A part of a table without a key cannot be read again.
+pub(super) fn partial(table: &TableName) -> Failure {
+    Failure::fatal(format!(
+        "a part of table \"{table}\" cannot be read again: without a key its rows would stand twice at the sinks"
+    ))
+    .hint("read the table whole, without --where")
 }
 
-async fn end(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
-    let next = TableProgress { stage: Stage::Done, ..progress.clone() };
-    let mark = SnapshotMark::Finished { table: next.table().clone(), rows: next.rows };
-    context.ingest.mark(mark, &next).await?;
-    *progress = next;
-    Ok(())
+pub(super) fn denied(table: &TableName, grant: String) -> Failure {
+    Failure::fatal(format!("the account may not read table \"{table}\"")).hint(grant)
+}
+
+/// The table cannot be described: says why, and where the binlog ends if there is none.
+pub(super) async fn unseen(context: &Context, conn: &mut Conn, table: &TableName) -> Result<End, Failure> {
+    match schema::existence(conn, table).await? {
+        Existence::NoSuchTable => {
+            let end = consistency::binlog_end(conn, context.sessions.server()?).await?;
+            Ok(End::Missing(end))
+        }
+        Existence::Denied { grant } => Err(denied(table, grant)),
+        Existence::Exists => Err(Failure::row(format!("\"{table}\" is no table that can be described"))
+            .hint("only base tables are copied; leave it out with source.exclude")),
+    }
+}
+
+async fn end(context: &Arc<Context>, progress: &mut Progress) -> Result<Option<End>, Failure> {
+    let mark = SnapshotMark::Finished { table: progress.table.clone(), number: progress.number };
+    if !context.ingest.mark(mark).await? {
+        return Ok(Some(End::Unwanted));
+    }
+    progress.stage = Stage::Done;
+    Ok(None)
 }
 
 /// Asks how large the table is, and shows it.
-async fn size(context: &Context, conn: &mut Conn, progress: &TableProgress) -> Result<Estimate, Failure> {
-    let estimate = schema::estimate(conn, progress.table()).await?;
-    let rows = progress.rows;
-    context.show(progress.table(), |entry| {
-        entry.state = TableState::Running;
-        entry.rows = rows;
-        entry.estimated_rows = estimate.rows;
-    });
+async fn size(context: &Context, conn: &mut Conn, progress: &Progress) -> Result<Estimate, Failure> {
+    let estimate = schema::estimate(conn, &progress.table).await?;
+    context.show(&progress.table, |entry| entry.estimated_rows = estimate.rows);
     Ok(estimate)
 }
 
 /// Reads the table range by range. Ranges are made ahead of the readers, one more than there are.
-async fn ranges(context: &Arc<Context>, progress: &mut TableProgress) -> Result<(), Failure> {
-    let Stage::Ranges(start) = &progress.stage else { return Ok(()) };
+async fn ranges(context: &Arc<Context>, progress: &mut Progress) -> Result<Option<End>, Failure> {
+    let Stage::Ranges(start) = &progress.stage else { return Ok(None) };
     let mut conn = context.sessions.control().await?;
     let estimate = size(context, &mut conn, progress).await?;
-    let chunk_rows = progress.job.chunk_rows.unwrap_or(context.chunk_rows).max(1);
+    let chunk_rows = progress.chunk_rows.unwrap_or(context.chunk_rows).max(1);
     let mut waiting: VecDeque<Range> = start.pending.iter().cloned().collect();
     let table =
         Arc::new(RangedTable::new(Arc::clone(context), progress.clone(), start.key.clone(), estimate.row_bytes));
@@ -140,20 +144,23 @@ async fn ranges(context: &Arc<Context>, progress: &mut TableProgress) -> Result<
     // Also after an error: what is placed stays placed.
     *progress = table.progress.lock().await.clone();
     match result? {
-        End::Read => progress.stage = Stage::Placed,
-        End::Dropped => gone(context, progress).await?,
-        End::KeyChanged => {
-            tracing::info!(table = %progress.table(), "the table's key changed, so its snapshot starts again");
-            progress.stage = Stage::Pending;
+        Over::Read => progress.stage = Stage::Placed,
+        Over::Unseen => return unseen(context, &mut conn, &progress.table).await.map(Some),
+        Over::Unwanted => return Ok(Some(End::Unwanted)),
+        Over::KeyChanged => {
+            tracing::info!(table = %progress.table, "the table's key changed, so its read begins again");
+            progress.stage = Stage::Waiting;
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-enum End {
+/// How the ranges of a table ended.
+enum Over {
     Read,
     KeyChanged,
-    Dropped,
+    Unseen,
+    Unwanted,
 }
 
 async fn read_ranges(
@@ -161,7 +168,7 @@ async fn read_ranges(
     conn: &mut Conn,
     waiting: &mut VecDeque<Range>,
     chunk_rows: u32,
-) -> Result<End, Failure> {
+) -> Result<Over, Failure> {
     // Dropping the set ends the readers and closes their windows.
     let mut readers: JoinSet<Result<Outcome, Failure>> = JoinSet::new();
     loop {
@@ -177,10 +184,11 @@ async fn read_ranges(
             readers.spawn(async move { Box::pin(table.read(range)).await });
         }
         match readers.join_next().await {
-            None => return Ok(End::Read),
+            None => return Ok(Over::Read),
             Some(Ok(Ok(Outcome::Placed { rest }))) => waiting.extend(rest),
-            Some(Ok(Ok(Outcome::KeyChanged))) => return Ok(End::KeyChanged),
-            Some(Ok(Ok(Outcome::Dropped))) => return Ok(End::Dropped),
+            Some(Ok(Ok(Outcome::KeyChanged))) => return Ok(Over::KeyChanged),
+            Some(Ok(Ok(Outcome::Unseen))) => return Ok(Over::Unseen),
+            Some(Ok(Ok(Outcome::Unwanted))) => return Ok(Over::Unwanted),
             Some(Ok(Err(failure))) => return Err(failure),
             Some(Err(error)) => {
                 return Err(Failure::fatal(format!(
@@ -197,7 +205,7 @@ async fn read_ranges(
 async fn make_range(table: &RangedTable, conn: &mut Conn, chunk_rows: u32) -> Result<Option<Range>, Failure> {
     let ranges = match &table.progress.lock().await.stage {
         Stage::Ranges(ranges) => ranges.clone(),
-        Stage::Pending | Stage::Begun | Stage::Whole | Stage::Placed | Stage::Done | Stage::Gone => return Ok(None),
+        Stage::Waiting | Stage::Begun | Stage::Whole | Stage::Placed | Stage::Done => return Ok(None),
     };
     let rows = table.range_rows(chunk_rows);
     let range = planner::next_range(conn, &table.table, &ranges, table.filter.as_deref(), rows).await?;

@@ -1,0 +1,213 @@
+//! The lives of tables: events in, records and frames out. What an event makes of a table is [`crate::table::step`]'s; here it becomes
+//! a part of the open group.
+
+use tracing::{info, warn};
+
+use super::Core;
+use crate::codec::frame::{Audience, FrameHeader, Mark, TableChange};
+use crate::codec::stored::{ASKED, encode};
+use crate::error::Failure;
+use crate::ingest::ledger::Log;
+use crate::ingest::state::AskedBeside;
+use crate::model::{FilePos, Origin, TableName};
+use crate::mutants::{Mutant, is_on};
+use crate::table::{self, Action as TableAction, Ask, At, Event, Reach, Read, TableRecord};
+
+impl<L: Log> Core<L> {
+    /// The life of a table in the open group.
+    pub(super) fn life(&self, table: usize) -> &TableRecord {
+        &self.definition(table).life
+    }
+
+    /// Something happens to a table, in the open group.
+    pub(super) fn happens(&mut self, table: usize, event: Event, origin: &Origin) -> Result<(), Failure> {
+        let at = At { lsn: self.ledger.log().next_lsn(), micros: self.wall };
+        let before = self.life(table);
+        let (after, actions) = table::step(before, event, at);
+        if after != *before {
+            let committed = &self.tables.at(table).definition;
+            let definition = self.group.definitions.entry(table).or_insert_with(|| committed.clone());
+            let leaves_out = |life: &TableRecord| (life.left_out.is_some(), life.leaves_out_unknown());
+            let is_same = leaves_out(&definition.life) == leaves_out(&after);
+            definition.life = after;
+            if !is_same {
+                // What happens to its rows is derived again.
+                self.keeping_early(table, |core| {
+                    core.redefine(table);
+                });
+            }
+        }
+        actions.into_iter().try_for_each(|action| self.act(table, action, origin))
+    }
+
+    fn act(&mut self, index: usize, action: TableAction, origin: &Origin) -> Result<(), Failure> {
+        let table = self.tables.at(index).name.clone();
+        match action {
+            TableAction::MarkBegun { whole, audience } => {
+                self.mark_frame(origin, audience, Mark::SnapshotBegun { table, whole })
+            }
+            TableAction::MarkFinished { rows, audience } => {
+                self.mark_frame(origin, audience, Mark::SnapshotFinished { table, rows })
+            }
+            TableAction::ReplaceBegin { audience } => {
+                let schema = self.current(index)?.id;
+                self.change_for(origin, audience, TableChange::ReplaceBegin { table, schema })
+            }
+            TableAction::ReplaceEnd { audience } => {
+                self.change_for(origin, audience, TableChange::ReplaceEnd { table })
+            }
+            TableAction::Drop => {
+                let is_known = self.definition(index).current.is_some();
+                self.redefine(index).forget();
+                if is_known { self.change(origin, TableChange::Drop { table }) } else { Ok(()) }
+            }
+            TableAction::DiscardWindows => {
+                self.group.discard_windows(index);
+                Ok(())
+            }
+            TableAction::Tell(what) => {
+                warn!(%table, "{what}");
+                Ok(())
+            }
+        }
+    }
+
+    fn mark_frame(&mut self, origin: &Origin, audience: Audience, mark: Mark) -> Result<(), Failure> {
+        self.single(FrameHeader::Mark { origin: origin.clone(), audience, mark })
+    }
+
+    /// Appends a change of a table that is for some sinks.
+    pub(super) fn change_for(
+        &mut self,
+        origin: &Origin,
+        audience: Audience,
+        change: TableChange,
+    ) -> Result<(), Failure> {
+        info!(table = %change.table(), change = change.kind(), "table changed");
+        self.single(FrameHeader::Change { origin: origin.clone(), audience, change })
+    }
+
+    /// Takes what an operator, a sink or a reader says of a table. Between groups only.
+    ///
+    /// # Errors
+    /// When a record cannot be stored or the log is out of service.
+    pub fn happened(&mut self, name: &TableName, event: Event) -> Result<(), Failure> {
+        self.decide_overdue()?;
+        let origin = self.ledger.origin(self.wall);
+        let table = self.tables.index(name);
+        self.happens(table, event, &origin)?;
+        self.commit_here()?;
+        self.pass_lives()
+    }
+
+    /// A sink is new to a log that no longer begins at its start: what the log had of each table is read for it.
+    ///
+    /// # Errors
+    /// As [`Core::happened`].
+    pub fn sink_added(&mut self, sink: &str) -> Result<(), Failure> {
+        self.decide_overdue()?;
+        let origin = self.ledger.origin(self.wall);
+        let captured = |(index, table): (usize, &crate::ingest::tables::Table)| {
+            table.definition.life.is_captured().then_some(index)
+        };
+        let tables: Vec<usize> = self.tables.iter().filter_map(captured).collect();
+        for table in tables {
+            self.happens(table, Event::SinkAdded(sink.to_owned()), &origin)?;
+        }
+        self.commit_here()
+    }
+
+    /// A row or a statement of a table that is not known to be captured.
+    pub(super) fn meet(&mut self, table: usize, origin: &Origin) -> Result<(), Failure> {
+        if self.life(table).is_captured() {
+            return Ok(());
+        }
+        let initial = self.settings.initial;
+        self.happens(table, Event::Met { initial }, origin)?;
+        // What was derived from the table without its life is derived again if the group is dropped.
+        self.redefine(table);
+        Ok(())
+    }
+
+    /// Wants a read of a table whose rows are not known any more, with the open group.
+    pub(super) fn reread(
+        &mut self,
+        table: &TableName,
+        replace: bool,
+        why: &str,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        let reach = if replace { Reach::Replace } else { Reach::Whole };
+        self.want(table, Ask::doubt(reach, why), origin)
+    }
+
+    /// Wants a read, with the open group. Where records of the group are stored beside it, so is the wish.
+    pub(super) fn want(&mut self, table: &TableName, ask: Ask, origin: &Origin) -> Result<(), Failure> {
+        let index = self.tables.index(table);
+        if !self.group.decided.is_empty() {
+            let asked = AskedBeside { why: ask.why.clone() };
+            self.group.asked_beside.push((ASKED.of_table(table), encode(&asked)?));
+            self.group.put(ASKED.of_table(table), None);
+        }
+        self.happens(index, Event::Asked(ask), origin)
+    }
+
+    /// The stream has come to another place: what waits for it.
+    pub(super) fn pass_lives(&mut self) -> Result<(), Failure> {
+        if self.tables.awaiting().is_empty() {
+            return Ok(());
+        }
+        let mut passed = Vec::new();
+        for table in self.tables.awaiting() {
+            if let Some(awaited) = &self.tables.at(*table).definition.life.awaits
+                && self.ledger.reaches(&awaited.until)?
+            {
+                passed.push(*table);
+            }
+        }
+        let origin = self.ledger.origin(self.wall);
+        for table in passed {
+            self.happens(table, Event::Passed, &origin)?;
+        }
+        self.commit_here()
+    }
+
+    /// What is awaited is awaited until the end of the binlog of the server that is read now.
+    pub(super) fn move_awaited(&mut self, end: &FilePos) -> Result<(), Failure> {
+        let origin = self.ledger.origin(self.wall);
+        for table in self.tables.awaiting().clone() {
+            self.happens(table, Event::Moved(end.clone()), &origin)?;
+        }
+        self.commit_here()
+    }
+
+    /// The read of a table that a reader does, if it is still the one that is wanted.
+    pub(super) fn wanted(&self, table: usize, number: u32) -> Option<&Read> {
+        let life = self.life(table);
+        if is_on(Mutant::ReadOutlivesItsTable) {
+            return life.read.as_ref().or(life.current(number));
+        }
+        life.current(number)
+    }
+
+    /// Tables whose life has changed since this was last called, with the read that readers have to do of each where that is another one
+    /// than before.
+    pub fn changed_lives(&mut self) -> Vec<(TableName, TableRecord, Option<Option<Read>>)> {
+        self.tables.changed_lives()
+    }
+
+    /// Whether [`Core::changed_lives`] has anything to say.
+    pub fn has_changed_lives(&self) -> bool {
+        self.tables.has_changed_lives()
+    }
+
+    /// Tables of which a read is due or under way, with their records.
+    pub fn reading(&self) -> impl Iterator<Item = (&TableName, &TableRecord)> {
+        self.tables.reading().map(|table| (&table.name, &table.definition.life))
+    }
+
+    /// Whether any table waits for the stream to come to a place.
+    pub fn awaits(&self) -> bool {
+        !self.tables.awaiting().is_empty()
+    }
+}

@@ -1,0 +1,100 @@
+//! How wanted reads of one table join: it is read once for all that wait, never less than each of them needs.
+
+use super::record::{Ask, Reach, Read, Stage, TableRecord};
+use crate::codec::frame::Audience;
+
+impl TableRecord {
+    /// Wants a read. It joins the one that waits; one that has begun does not bring what is asked for after its beginning, so the
+    /// table is read once more after it.
+    pub(super) fn want(&mut self, ask: Ask) {
+        let follows = self.read.as_ref().is_some_and(|read| !read.is_open());
+        let place = if follows { &mut self.next } else { &mut self.read };
+        let joined = match place.take() {
+            None => Read::of(ask),
+            Some(waiting) if waiting.serves_for(&ask) => {
+                *place = Some(waiting);
+                return;
+            }
+            Some(waiting) => waiting.join(ask),
+        };
+        self.reads += 1;
+        *place = Some(Read { number: self.reads, ..joined });
+    }
+
+    /// The read has ended: what is wanted after it takes its place.
+    pub(super) fn end_read(&mut self) -> Option<Read> {
+        let ended = self.read.take();
+        self.read = self.next.take();
+        ended
+    }
+}
+
+impl Read {
+    fn of(ask: Ask) -> Self {
+        let Ask { reach, audience, chunk_rows, why, is_doubt, leaves_out } = ask;
+        let (stage, rows) = (Stage::Waiting, 0);
+        Self { number: 0, reach, audience, chunk_rows, why, is_doubt, leaves_out, stage, rows, replaces: false }
+    }
+
+    /// Whether it brings what is asked for now: it has not begun, or its rows are those of a later place.
+    fn is_open(&self) -> bool {
+        self.stage == Stage::Waiting || (self.stage == Stage::Whole && !self.replaces)
+    }
+
+    /// Whether this read, which waits, brings what is asked for.
+    fn serves_for(&self, ask: &Ask) -> bool {
+        let reaches = match (&self.reach, &ask.reach) {
+            (Reach::Replace, _) | (Reach::Whole, Reach::Whole | Reach::Part { .. }) => true,
+            (Reach::Part { condition }, Reach::Part { condition: asked }) => condition == asked,
+            (Reach::Whole | Reach::Part { .. }, _) => false,
+        };
+        let heard = match (&self.audience, &ask.audience) {
+            (Audience::All, _) => true,
+            (Audience::Sinks(_), Audience::All) => false,
+            (Audience::Sinks(ours), Audience::Sinks(asked)) => asked.iter().all(|sink| ours.contains(sink)),
+        };
+        reaches
+            && heard
+            && (self.is_doubt || !ask.is_doubt)
+            && (self.leaves_out || !ask.leaves_out)
+            && ask.chunk_rows.is_none_or(|rows| self.chunk_rows == Some(rows))
+    }
+
+    /// A read that brings what this one, which waits, and the other bring.
+    fn join(self, ask: Ask) -> Self {
+        let reach = match (self.reach, ask.reach) {
+            (Reach::Replace, _) | (_, Reach::Replace) => Reach::Replace,
+            (Reach::Whole, _) | (_, Reach::Whole) => Reach::Whole,
+            (Reach::Part { condition: a }, Reach::Part { condition: b }) if a == b => Reach::Part { condition: a },
+            (Reach::Part { condition: a }, Reach::Part { condition: b }) => {
+                Reach::Part { condition: format!("({a}) OR ({b})") }
+            }
+        };
+        let why = if self.why.contains(&ask.why) { self.why } else { format!("{}; {}", self.why, ask.why) };
+        Self {
+            reach,
+            audience: together(self.audience, ask.audience),
+            chunk_rows: ask.chunk_rows.or(self.chunk_rows),
+            why,
+            is_doubt: self.is_doubt || ask.is_doubt,
+            leaves_out: self.leaves_out || ask.leaves_out,
+            stage: Stage::Waiting,
+            number: self.number,
+            rows: 0,
+            replaces: false,
+        }
+    }
+}
+
+/// Everyone of both.
+pub(super) fn together(a: Audience, b: Audience) -> Audience {
+    match (a, b) {
+        (Audience::All, _) | (_, Audience::All) => Audience::All,
+        (Audience::Sinks(mut sinks), Audience::Sinks(more)) => {
+            sinks.extend(more);
+            sinks.sort();
+            sinks.dedup();
+            Audience::Sinks(sinks)
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What may happen to a table, and what has to be done about it.
+
+use wal::Lsn;
+
+use super::record::{Ask, Stage, TableRecord};
+use crate::codec::frame::Audience;
+use crate::model::FilePos;
+
+/// Where and when something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The LSN that the next frame gets.
+    pub lsn: Lsn,
+    /// Microseconds since the epoch.
+    pub micros: i64,
+}
+
+/// What happens to a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A process starts and captures it.
+    Started(Start),
+    /// A process starts, and its configuration does not capture it.
+    Excluded,
+    /// The stream has come to the place that is awaited.
+    Passed,
+    /// The server that is read now is another one, whose binlog ends here: what is awaited is awaited until there.
+    Moved(FilePos),
+    /// A statement of the stream creates it: every row of it is going to be in the log.
+    Created,
+    /// The stream has a row or a statement of it, which may be older than everything that is known of it.
+    Met {
+        /// Whether rows that were there before are to be read (`startup_mode: initial`).
+        initial: bool,
+    },
+    /// A statement of the stream drops it, or gives it a name that is not captured.
+    Dropped,
+    /// A statement of the stream gives it its name; under the old one it had this record.
+    Renamed(Box<TableRecord>),
+    /// A read is asked for.
+    Asked(Ask),
+    /// A sink is new to a log that no longer begins at its start.
+    SinkAdded(String),
+    /// A sink is gone with its cursor.
+    SinkRemoved(String),
+    /// A reader begins with the read of this number, or begins with it again.
+    Begun {
+        /// The read.
+        number: u32,
+        /// It is read whole at one position, and not in ranges.
+        at_once: bool,
+        /// Its schema is known, so that what replaces the copies can begin. Otherwise that begins with [`Event::Replaced`].
+        is_known: bool,
+    },
+    /// What the read brings comes in place of what the sinks have from here on.
+    Replaced {
+        /// The read.
+        number: u32,
+    },
+    /// Rows of a read are placed.
+    Placed {
+        /// The read.
+        number: u32,
+        /// How far the read is with them.
+        stage: Stage,
+        /// How many rows it has read in all.
+        rows: u64,
+    },
+    /// Every row of a read is placed.
+    Finished {
+        /// The read.
+        number: u32,
+    },
+    /// A read cannot go on; it is tried again.
+    Failed {
+        /// The read.
+        number: u32,
+        /// Why, for an operator.
+        why: String,
+    },
+    /// A reader has found no such table.
+    Missing {
+        /// The read.
+        number: u32,
+        /// The end of the binlog after that.
+        end: FilePos,
+    },
+    /// The server does not say how the table is defined; it is asked again.
+    Silent {
+        /// Why, for an operator.
+        why: String,
+    },
+    /// The server has said how the table is defined.
+    Answered,
+}
+
+/// What a start knows of a captured table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// What the source said of it.
+    pub presence: Presence,
+    /// The end of the binlog after that; `None` where the stream begins there.
+    pub end: Option<FilePos>,
+    /// Whether rows that were there before are to be read (`startup_mode: initial`).
+    pub initial: bool,
+}
+
+/// What the source says of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there, and the account can read it.
+    Listed,
+    /// It is there, and cannot be copied: its engine or kind.
+    ByNature(String),
+    /// The account may not read it; the GRANT that it lacks.
+    Denied(String),
+    /// It is not there.
+    Missing,
+    /// It was not asked for.
+    Unknown,
+}
+
+/// What has to be done about an event, in the group that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Say that a read begins.
+    MarkBegun {
+        /// Whether every row is read.
+        whole: bool,
+        /// Whom it is for.
+        audience: Audience,
+    },
+    /// Say that what the sinks have is replaced from here on.
+    ReplaceBegin {
+        /// Whom it is for.
+        audience: Audience,
+    },
+    /// Say that the new content is whole.
+    ReplaceEnd {
+        /// Whom it is for.
+        audience: Audience,
+    },
+    /// Say that every row of the read is in the log.
+    MarkFinished {
+        /// Rows read.
+        rows: u64,
+        /// Whom it is for.
+        audience: Audience,
+    },
+    /// Say that the table is gone.
+    Drop,
+    /// Chunks of the table that are on their way are worth nothing.
+    DiscardWindows,
+    /// Tell the operator.
+    Tell(String),
+}

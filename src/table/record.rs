@@ -1,0 +1,296 @@
+//! What is stored of a table's life.
+
+use serde::{Deserialize, Serialize};
+use wal::Lsn;
+
+use crate::codec::frame::Audience;
+use crate::codec::state::State;
+use crate::codec::stored::{self, Entry, Record, TABLE};
+use crate::error::Failure;
+use crate::model::{FilePos, TableName};
+
+/// The life of a table, as of the last group that is in the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRecord {
+    /// Whether its changes are in the log, and since when.
+    pub capture: Capture,
+    /// Since when every change is in the log, if that is so for every sink. A read that is wanted is beside it.
+    pub complete: Option<Complete>,
+    /// The read that is wanted, or has begun.
+    pub read: Option<Read>,
+    /// The read that is wanted once [`TableRecord::read`], which has begun, has ended.
+    pub next: Option<Read>,
+    /// Why it is left out, where no read of it is wanted that would change that.
+    pub left_out: Option<Fault>,
+    /// Why it cannot be read, since the last try.
+    pub unreadable: Option<Fault>,
+    /// What the stream is waited for to settle.
+    pub awaits: Option<Awaited>,
+    /// The number of the last read.
+    pub reads: u32,
+}
+
+/// Whether a table's changes are in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Capture {
+    /// Nothing is known of it.
+    #[default]
+    Unmet,
+    /// They are, from this LSN on.
+    Since(Lsn),
+    /// They were, until the configuration left it out at this LSN.
+    Left(Lsn),
+}
+
+/// How much of a table the log has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Complete {
+    /// Every row, and every change since this LSN.
+    Whole(Lsn),
+    /// Every change since this LSN. What was there before was never read: `startup_mode` is not `initial`.
+    Changes(Lsn),
+}
+
+/// What is wrong with a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Since this LSN.
+    pub since: Lsn,
+    /// Since this time, in microseconds since the epoch.
+    pub since_micros: i64,
+    /// Why, and the remedy, for an operator.
+    pub why: String,
+    /// It is what the table is (its engine, its kind) and no fault of the copy.
+    pub by_nature: bool,
+}
+
+/// What the stream is waited for to settle: until it has read to a place, a statement may still say what became of the
+/// table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// The end of the binlog at which the source was asked.
+    pub until: FilePos,
+    /// Whether the table existed there.
+    pub exists: bool,
+}
+
+/// How much of a table is read. Later ones bring what earlier ones bring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// The rows that meet a condition in the source's SQL, over what the sinks have.
+    Part {
+        /// The operator's own text.
+        condition: String,
+    },
+    /// Every row, over what the sinks have.
+    Whole,
+    /// Every row, in place of what the sinks have.
+    Replace,
+}
+
+/// A read that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// How much is read.
+    pub reach: Reach,
+    /// For which sinks.
+    pub audience: Audience,
+    /// Rows a chunk has at most, in place of `source.snapshot.chunk_rows`.
+    pub chunk_rows: Option<u32>,
+    /// Why, for an operator.
+    pub why: String,
+    /// The copies may differ from the source until it is done.
+    pub is_doubt: bool,
+    /// Every sink was told that rows are left out until it begins.
+    pub leaves_out: bool,
+}
+
+impl Ask {
+    /// A read for every sink.
+    pub fn new(reach: Reach, why: impl Into<String>) -> Self {
+        Self { reach, audience: Audience::All, chunk_rows: None, why: why.into(), is_doubt: false, leaves_out: false }
+    }
+
+    /// A read because it is not known what the table's rows are.
+    pub fn doubt(reach: Reach, why: impl Into<String>) -> Self {
+        Self { is_doubt: true, ..Self::new(reach, why) }
+    }
+
+    /// For one sink alone.
+    #[must_use]
+    pub fn of_sink(mut self, sink: &str) -> Self {
+        self.audience = Audience::Sinks(vec![sink.to_owned()]);
+        self
+    }
+}
+
+/// A read that is wanted, or has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// Tells it from every other read of the table: a reader says it with all that it hands over.
+    pub number: u32,
+    /// How much is read.
+    pub reach: Reach,
+    /// For which sinks.
+    pub audience: Audience,
+    /// Rows a chunk has at most, in place of `source.snapshot.chunk_rows`.
+    pub chunk_rows: Option<u32>,
+    /// Why, for an operator.
+    pub why: String,
+    /// The copies may differ from the source until it is done.
+    pub is_doubt: bool,
+    /// Every sink was told that rows are left out until it begins.
+    pub leaves_out: bool,
+    /// How far it is.
+    pub stage: Stage,
+    /// Rows placed.
+    pub rows: u64,
+    /// The sinks were told that it replaces what they have, and not that it is done.
+    pub replaces: bool,
+}
+
+/// How far a read is. Every stage is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// It waits for its turn. A restart starts it.
+    #[default]
+    Waiting,
+    /// Begun; its last key is not known yet. A restart takes that.
+    Begun,
+    /// Read in ranges: the source's own account of them. A restart goes on with those that are left.
+    Ranges(Vec<u8>),
+    /// To be read whole at one position. A restart reads it from its start.
+    Whole,
+    /// Every row is placed, and only the end is missing. A restart writes that.
+    Placed,
+}
+
+impl Record for TableRecord {
+    const ENTRY: &'static Entry = &TABLE;
+}
+
+impl TableRecord {
+    /// Whether its changes are in the log.
+    pub fn is_captured(&self) -> bool {
+        matches!(self.capture, Capture::Since(_))
+    }
+
+    /// The read of this number, while it is the one that is wanted.
+    pub fn current(&self, number: u32) -> Option<&Read> {
+        self.read.as_ref().filter(|read| read.number == number)
+    }
+
+    /// The read that a reader is to do. `sinks`: those that there are. A read for other sinks waits for them to come back.
+    pub fn due(&self, sinks: &[String]) -> Option<&Read> {
+        let is_due = !matches!(self.capture, Capture::Left(_)) && self.left_out.is_none() && self.awaits.is_none();
+        self.read.as_ref().filter(|read| is_due && read.is_for_any(sinks))
+    }
+
+    /// Whether rows are left out whose schema is not known: a read that replaces every copy is going to bring them.
+    pub fn leaves_out_unknown(&self) -> bool {
+        let waits = |read: &Read| read.leaves_out && read.stage == Stage::Waiting;
+        self.read.as_ref().is_some_and(waits) || self.next.as_ref().is_some_and(waits)
+    }
+
+    /// Whether the copies were emptied for the read that has begun, and it has brought no row: there are no rows of before.
+    pub fn is_emptied(&self) -> bool {
+        let read = self.read.as_ref().filter(|read| read.replaces && read.audience == Audience::All);
+        read.is_some_and(|read| read.rows == 0)
+    }
+
+    /// As a state change; a table of which nothing is known has no record.
+    ///
+    /// # Errors
+    /// A name beyond any server's limit.
+    pub fn change(&self, table: &TableName) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+        let is_known = Self { reads: 0, ..self.clone() } != Self::default();
+        Ok((TABLE.of_table(table), if is_known { Some(stored::encode(self)?) } else { None }))
+    }
+}
+
+impl Read {
+    /// Whether it has begun: the sinks have been told.
+    pub fn has_begun(&self) -> bool {
+        self.stage != Stage::Waiting
+    }
+
+    /// Whether any of these sinks is to get it. Without a sink, the log keeps it for those that come.
+    pub fn is_for_any(&self, sinks: &[String]) -> bool {
+        sinks.is_empty() || self.audience == Audience::All || sinks.iter().any(|sink| self.audience.includes(sink))
+    }
+
+    /// Whether every row of the table is read.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.reach, Reach::Whole | Reach::Replace)
+    }
+
+    /// The condition that rows must meet.
+    pub fn condition(&self) -> Option<&str> {
+        match &self.reach {
+            Reach::Part { condition } => Some(condition),
+            Reach::Whole | Reach::Replace => None,
+        }
+    }
+}
+
+/// Every table that the log knows.
+///
+/// # Errors
+/// When the log cannot be read or a record is damaged.
+pub fn records(state: &impl State) -> Result<Vec<(TableName, TableRecord)>, Failure> {
+    stored::of_tables(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::stored::fixture;
+
+    #[test]
+    fn a_table_record_is_stored_as_committed() {
+        let since = Lsn::new(70_000);
+        let captured = TableRecord { capture: Capture::Since(since), reads: 300, ..TableRecord::default() };
+        let fault = |by_nature| Fault { since, since_micros: 1_700_000_000_000_000, why: "denied".into(), by_nature };
+        let read = |reach, stage| Read {
+            number: 300,
+            reach,
+            audience: Audience::All,
+            chunk_rows: None,
+            why: "it was never read".into(),
+            is_doubt: false,
+            leaves_out: false,
+            stage,
+            rows: 0,
+            replaces: false,
+        };
+        let reading = |read| TableRecord { read: Some(read), ..captured.clone() };
+        let part = Reach::Part { condition: "id > 5".into() };
+        let for_one = Read {
+            audience: Audience::Sinks(vec!["ch".into()]),
+            chunk_rows: Some(700),
+            is_doubt: true,
+            leaves_out: true,
+            rows: 1 << 40,
+            replaces: true,
+            ..read(Reach::Replace, Stage::Ranges(vec![0, 255]))
+        };
+        let awaits = |exists| Awaited { until: FilePos { file: "binlog.000002".into(), pos: 4 }, exists };
+        fixture::check(&[
+            ("unmet", TableRecord::default()),
+            ("captured", captured.clone()),
+            ("left", TableRecord { capture: Capture::Left(since), ..captured.clone() }),
+            ("whole", TableRecord { complete: Some(Complete::Whole(since)), ..captured.clone() }),
+            ("changes", TableRecord { complete: Some(Complete::Changes(since)), ..captured.clone() }),
+            ("left_out", TableRecord { left_out: Some(fault(true)), ..captured.clone() }),
+            ("unreadable", TableRecord { unreadable: Some(fault(false)), ..captured.clone() }),
+            ("awaits_its_creation", TableRecord { awaits: Some(awaits(true)), ..TableRecord::default() }),
+            ("awaits_its_end", TableRecord { awaits: Some(awaits(false)), ..captured.clone() }),
+            ("waiting", reading(read(part, Stage::Waiting))),
+            ("begun", reading(read(Reach::Whole, Stage::Begun))),
+            ("at_once", reading(read(Reach::Replace, Stage::Whole))),
+            ("placed", reading(read(Reach::Whole, Stage::Placed))),
+            ("for_one_sink", reading(for_one.clone())),
+            ("two_reads", TableRecord { next: Some(read(Reach::Replace, Stage::Waiting)), ..reading(for_one) }),
+        ]);
+    }
+}

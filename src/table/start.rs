@@ -1,0 +1,85 @@
+//! What a start makes of the tables: those that the log knows, and those that the source has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::event::{Action, At, Event, Presence, Start};
+use super::record::{Ask, Reach, Read, TableRecord};
+use super::step::step;
+use crate::codec::frame::Audience;
+use crate::model::{FilePos, TableName};
+
+/// What is known at a start.
+#[derive(Debug)]
+pub struct Starting<'a, F> {
+    /// What the log knows.
+    pub records: Vec<(TableName, TableRecord)>,
+    /// Doubts that were stored beside the groups, and why.
+    pub asked: Vec<(TableName, String)>,
+    /// What the source says of tables.
+    pub found: &'a BTreeMap<TableName, Presence>,
+    /// The end of the binlog after that; `None` where the stream begins there.
+    pub end: Option<FilePos>,
+    /// Whether the configuration captures a table.
+    pub captures: F,
+    /// Sinks that have a cursor.
+    pub sinks: &'a [String],
+    /// Whether rows that were there before are read (`startup_mode: initial`).
+    pub initial: bool,
+}
+
+/// What a start comes to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Started {
+    /// The records that have changed.
+    pub changed: Vec<(TableName, TableRecord)>,
+    /// What an operator is told of tables.
+    pub told: Vec<(TableName, String)>,
+}
+
+/// The records after a start.
+pub fn start<F: Fn(&TableName) -> bool>(starting: Starting<'_, F>, at: At) -> Started {
+    let Starting { records, asked, found, end, captures, sinks, initial } = starting;
+    let records: BTreeMap<TableName, TableRecord> = records.into_iter().collect();
+    let asked: BTreeMap<TableName, String> = asked.into_iter().collect();
+    let names: BTreeSet<&TableName> = records.keys().chain(found.keys()).chain(asked.keys()).collect();
+    let mut started = Started::default();
+    for name in names {
+        let before = records.get(name).cloned().unwrap_or_default();
+        let mut after = before.clone();
+        let mut take = |after: &mut TableRecord, event| {
+            let (next, actions) = step(after, event, at);
+            *after = next;
+            for action in actions {
+                if let Action::Tell(what) = action {
+                    started.told.push((name.clone(), what));
+                }
+            }
+        };
+        if captures(name) {
+            if let Some(why) = asked.get(name) {
+                take(&mut after, Event::Asked(Ask::doubt(Reach::Replace, why)));
+            }
+            let presence = found.get(name).cloned().unwrap_or(Presence::Unknown);
+            take(&mut after, Event::Started(Start { presence, end: end.clone(), initial }));
+        } else {
+            take(&mut after, Event::Excluded);
+        }
+        for sink in gone(&after, sinks) {
+            take(&mut after, Event::SinkRemoved(sink));
+        }
+        if after != before {
+            started.changed.push((name.clone(), after));
+        }
+    }
+    started
+}
+
+/// Sinks for which a read is wanted and that have no cursor any more.
+fn gone(record: &TableRecord, sinks: &[String]) -> Vec<String> {
+    let named = |read: &Read| match &read.audience {
+        Audience::All => Vec::new(),
+        Audience::Sinks(named) => named.clone(),
+    };
+    let wanted = [&record.read, &record.next].into_iter().flatten().flat_map(named);
+    wanted.filter(|sink| !sinks.contains(sink)).collect()
+}

@@ -1,0 +1,329 @@
+//! What comes of an event: the next record of the table, and what has to be done.
+
+use super::asks::together;
+use super::event::{Action, At, Event, Presence, Start};
+use super::record::{Ask, Awaited, Capture, Complete, Fault, Reach, Read, Stage, TableRecord};
+use crate::codec::frame::Audience;
+use crate::mutants::{Mutant, is_on};
+
+/// The record after an event, and what has to be done with it, in order.
+///
+/// An event of a read that is no longer wanted changes nothing: whoever did the read is told by [`TableRecord::current`].
+pub fn step(record: &TableRecord, event: Event, at: At) -> (TableRecord, Vec<Action>) {
+    let mut next = record.clone();
+    let mut actions = Vec::new();
+    next.take(event, at, &mut actions);
+    next.lack_nothing();
+    (next, actions)
+}
+
+impl TableRecord {
+    fn take(&mut self, event: Event, at: At, actions: &mut Vec<Action>) {
+        match event {
+            Event::Started(start) => self.started(start, at, actions),
+            Event::Excluded => self.excluded(at, actions),
+            Event::Passed => self.passed(at, actions),
+            Event::Moved(end) => {
+                if let Some(awaited) = &mut self.awaits {
+                    awaited.until = end;
+                }
+            }
+            Event::Created => {
+                self.forget();
+                self.capture = Capture::Since(at.lsn);
+                self.complete = Some(Complete::Whole(at.lsn));
+            }
+            Event::Met { initial } => self.met(initial, at, actions),
+            Event::Dropped => {
+                self.forget();
+                actions.push(Action::DiscardWindows);
+            }
+            Event::Renamed(from) => self.renamed(*from, at, actions),
+            Event::Asked(ask) => self.asked(ask),
+            Event::SinkAdded(sink) => {
+                let why = format!("sink \"{sink}\" is new");
+                // After a crash the sink may say so once more.
+                let is_known = self.read.as_ref().is_some_and(|read| read.why == why);
+                if self.is_captured() && self.left_out.is_none() && !is_known {
+                    self.ask(Ask::new(Reach::Whole, why).of_sink(&sink));
+                }
+            }
+            Event::SinkRemoved(sink) => self.without_sink(&sink),
+            Event::Begun { number, at_once, is_known } => self.begun(number, (at_once, is_known), at, actions),
+            Event::Replaced { number } => self.replaced(number, actions),
+            Event::Placed { number, stage, rows } => {
+                if let Some(read) = self.read.as_mut().filter(|read| read.number == number) {
+                    read.stage = stage;
+                    read.rows = rows;
+                }
+            }
+            Event::Finished { number } => self.finished(number, at, actions),
+            Event::Failed { number, why } => {
+                if self.current(number).is_some() {
+                    self.cannot_be_read(why, at);
+                }
+            }
+            Event::Missing { number, end } => {
+                if self.current(number).is_some() {
+                    self.awaits = Some(Awaited { until: end, exists: false });
+                }
+            }
+            Event::Silent { why } => self.cannot_be_read(why, at),
+            Event::Answered => {
+                if self.read.is_none() {
+                    self.unreadable = None;
+                }
+            }
+        }
+    }
+
+    /// A captured table that is complete nowhere is read whole for every sink, whatever else is wanted of it.
+    fn lack_nothing(&mut self) {
+        let is_lacking = self.is_captured() && self.complete.is_none() && self.left_out.is_none();
+        let brings_all = |read: &Read| read.is_whole() && read.audience == Audience::All;
+        if is_lacking && ![&self.read, &self.next].into_iter().flatten().any(brings_all) {
+            self.want(Ask::new(Reach::Whole, "it was never read whole"));
+        }
+    }
+
+    /// Nothing is known of the table any more.
+    fn forget(&mut self) {
+        *self = Self { reads: self.reads, ..Self::default() };
+    }
+
+    fn captured(&mut self, at: At) {
+        if !self.is_captured() {
+            self.capture = Capture::Since(at.lsn);
+        }
+    }
+
+    /// Wants a read. While the copies of every sink may differ from the source, the table is complete nowhere.
+    fn ask(&mut self, ask: Ask) {
+        if ask.is_doubt && ask.audience == Audience::All {
+            self.complete = None;
+        }
+        self.want(ask);
+    }
+
+    fn asked(&mut self, ask: Ask) {
+        match self.left_out.take() {
+            // Nothing that is read would make it a table that can be copied.
+            Some(fault) if fault.by_nature => self.left_out = Some(fault),
+            Some(_) => self.ask(Ask::doubt(Reach::Replace, ask.why)),
+            // Whether there is such a table is seen when the read begins.
+            None => self.ask(ask),
+        }
+    }
+
+    fn cannot_be_read(&mut self, why: String, at: At) {
+        let before = self.unreadable.take();
+        let (since, since_micros) = before.map_or((at.lsn, at.micros), |before| (before.since, before.since_micros));
+        self.unreadable = Some(Fault { since, since_micros, why, by_nature: false });
+    }
+
+    fn leave_out(&mut self, why: String, by_nature: bool, at: At) {
+        let before = self.left_out.take().filter(|before| before.by_nature == by_nature);
+        let (since, since_micros) = before.map_or((at.lsn, at.micros), |before| (before.since, before.since_micros));
+        self.left_out = Some(Fault { since, since_micros, why, by_nature });
+        self.complete = None;
+        self.read = None;
+        self.next = None;
+        self.unreadable = None;
+        self.awaits = None;
+    }
+
+    fn excluded(&mut self, at: At, actions: &mut Vec<Action>) {
+        let is_known = self.is_captured() && !is_on(Mutant::CaptureNotRecorded);
+        let left = if is_known { Capture::Left(at.lsn) } else { self.capture };
+        if is_known {
+            actions
+                .push(Action::Tell("it is no longer captured; its changes are not in the log from here on".to_owned()));
+        }
+        self.forget();
+        self.capture = left;
+    }
+
+    fn started(&mut self, start: Start, at: At, actions: &mut Vec<Action>) {
+        let Start { presence, end, initial } = start;
+        if let Presence::ByNature(why) = presence {
+            self.captured(at);
+            self.leave_out(why, true, at);
+            return;
+        }
+        if self.left_out.as_ref().is_some_and(|fault| fault.by_nature) && presence == Presence::Listed {
+            self.left_out = None;
+            self.ask(Ask::doubt(Reach::Replace, "it could not be copied before, because of its engine or kind"));
+            return;
+        }
+        match (self.capture, presence) {
+            // The stream says what becomes of it.
+            (Capture::Since(_), _)
+            | (Capture::Unmet, Presence::Missing | Presence::Unknown | Presence::ByNature(_)) => {}
+            (Capture::Unmet, Presence::Listed) => match end.filter(|_| initial) {
+                // A table that is created further on in the stream is in the log from its first row.
+                Some(until) => self.awaits = Some(Awaited { until, exists: true }),
+                None => self.met(initial, at, actions),
+            },
+            (Capture::Unmet, Presence::Denied(grant)) => {
+                self.met(initial, at, actions);
+                self.cannot_be_read(grant, at);
+            }
+            (Capture::Left(_), Presence::Missing) => {
+                self.awaits = end.map(|until| Awaited { until, exists: false });
+            }
+            (Capture::Left(_), Presence::Listed | Presence::Denied(_) | Presence::Unknown | Presence::ByNature(_)) => {
+                self.comes_back(initial, at, actions);
+            }
+        }
+    }
+
+    /// It is captured again after it was not.
+    fn comes_back(&mut self, initial: bool, at: At, actions: &mut Vec<Action>) {
+        let Capture::Left(left) = self.capture else { return };
+        self.forget();
+        self.capture = Capture::Since(at.lsn);
+        let why = format!("it was not captured from LSN {left} to {}", at.lsn);
+        if initial {
+            actions.push(Action::Tell(format!("{why}, so it is read again in place of what the sinks have")));
+            self.ask(Ask::doubt(Reach::Replace, why));
+        } else {
+            let hint = "replicator backfill --replace reads it whole; startup_mode is not initial, so that is not done by itself";
+            self.leave_out(format!("{why} ({hint})"), false, at);
+        }
+    }
+
+    fn met(&mut self, initial: bool, at: At, actions: &mut Vec<Action>) {
+        match self.capture {
+            Capture::Since(_) => {}
+            Capture::Left(_) => self.comes_back(initial, at, actions),
+            Capture::Unmet => {
+                self.awaits = None;
+                self.capture = Capture::Since(at.lsn);
+                if initial {
+                    self.ask(Ask::new(Reach::Whole, "it was never read"));
+                } else {
+                    self.complete = Some(Complete::Changes(at.lsn));
+                }
+            }
+        }
+    }
+
+    fn passed(&mut self, at: At, actions: &mut Vec<Action>) {
+        let Some(awaited) = self.awaits.take() else { return };
+        match (self.capture, awaited.exists) {
+            (Capture::Unmet, true) => self.met(true, at, actions),
+            (Capture::Left(_), false) => {
+                self.forget();
+                actions.push(Action::Drop);
+            }
+            (Capture::Since(_), false) => {
+                self.cannot_be_read(
+                    "the source has no such table, and its binlog does not say what became of it".to_owned(),
+                    at,
+                );
+                // The reader that did not find it has ended.
+                self.reads += 1;
+                if let Some(read) = &mut self.read {
+                    read.number = self.reads;
+                }
+            }
+            (Capture::Unmet, false) => {
+                self.forget();
+                actions.push(Action::Tell("it is not read: there is no such table any more".to_owned()));
+            }
+            (Capture::Left(_) | Capture::Since(_), true) => {}
+        }
+    }
+
+    fn renamed(&mut self, from: Self, at: At, actions: &mut Vec<Action>) {
+        let wanted = [from.read.as_ref(), from.next.as_ref()].into_iter().flatten();
+        let audience = wanted.clone().map(|read| read.audience.clone()).reduce(together);
+        let is_doubt = wanted.clone().any(|read| read.is_doubt);
+        let reads = self.reads.max(from.reads);
+        *self = Self { read: None, next: None, awaits: None, reads, ..from };
+        self.captured(at);
+        if let Some(audience) = audience {
+            let ask = Ask::new(Reach::Replace, "it was renamed while it was to be read");
+            self.ask(Ask { audience, is_doubt, ..ask });
+        }
+        actions.push(Action::DiscardWindows);
+    }
+
+    fn without_sink(&mut self, sink: &str) {
+        for place in [&mut self.read, &mut self.next] {
+            let Some(read) = place else { continue };
+            let Audience::Sinks(sinks) = &mut read.audience else { continue };
+            sinks.retain(|name| name != sink);
+            if sinks.is_empty() {
+                *place = None;
+            }
+        }
+        if self.read.is_none() {
+            self.read = self.next.take();
+        }
+    }
+
+    fn begun(&mut self, number: u32, (at_once, is_known): (bool, bool), at: At, actions: &mut Vec<Action>) {
+        if self.current(number).is_some() {
+            self.captured(at);
+        }
+        let Some(read) = self.read.as_mut().filter(|read| read.number == number) else { return };
+        read.stage = if at_once { Stage::Whole } else { Stage::Begun };
+        read.rows = 0;
+        read.replaces = false;
+        read.leaves_out = false;
+        let (whole, audience) = (read.is_whole(), read.audience.clone());
+        self.unreadable = None;
+        // What is still noted, or waits, is of a read that has ended.
+        actions.push(Action::DiscardWindows);
+        if !at_once && is_known {
+            self.replaced_if_wanted(actions);
+        }
+        actions.push(Action::MarkBegun { whole, audience });
+    }
+
+    fn replaced_if_wanted(&mut self, actions: &mut Vec<Action>) {
+        let Some(read) = self.read.as_mut().filter(|read| read.reach == Reach::Replace) else { return };
+        read.replaces = true;
+        actions.push(Action::ReplaceBegin { audience: read.audience.clone() });
+    }
+
+    fn replaced(&mut self, number: u32, actions: &mut Vec<Action>) {
+        let Some(read) = self.read.as_mut().filter(|read| read.number == number) else { return };
+        read.replaces = true;
+        read.rows = 0;
+        actions.push(Action::ReplaceBegin { audience: read.audience.clone() });
+    }
+
+    fn finished(&mut self, number: u32, at: At, actions: &mut Vec<Action>) {
+        if self.current(number).is_none() {
+            return;
+        }
+        let Some(read) = self.end_read() else { return };
+        let counts_for_all = is_on(Mutant::ReadOfOneSinkCountsForAll);
+        let audience = if counts_for_all { Audience::All } else { read.audience.clone() };
+        let rows = read.rows;
+        if read.replaces {
+            actions.push(Action::ReplaceEnd { audience: audience.clone() });
+        }
+        if read.is_whole() && audience == Audience::All {
+            // What was complete before stays complete since then, but for what was in doubt.
+            match self.complete {
+                Some(Complete::Whole(_)) => {}
+                Some(Complete::Changes(_)) | None => self.complete = Some(Complete::Whole(at.lsn)),
+            }
+            if counts_for_all {
+                self.read = None;
+            }
+        }
+        if self.next_is_doubt_for_all() {
+            self.complete = None;
+        }
+        actions.push(Action::MarkFinished { rows, audience });
+    }
+
+    /// Whether what is wanted now is wanted because every copy is in doubt.
+    fn next_is_doubt_for_all(&self) -> bool {
+        self.read.as_ref().is_some_and(|read| read.is_doubt && read.audience == Audience::All)
+    }
+}

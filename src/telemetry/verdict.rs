@@ -1,0 +1,340 @@
+//! The one verdict on a status: what it means to an operator who has to act.
+//!
+//! `status`, `/health`, the metrics and the exit codes all come from it, so that no two of them can disagree. Pure.
+//!
+//! | verdict | what is so |
+//! |---|---|
+//! | ok | tables that are complete or being read, or left out by nature; a source, a log and sinks at work |
+//! | degraded | what is tried again or passes by itself: a sink or the source retried, a source never reached or not confirmed, a full log, a doubt that waits; and a cursor of a sink that is not configured |
+//! | failed | what an operator has to look at: a table left out by doubt, unreadable or stopped; a sink or the source that has failed; a log out of service; no daemon |
+//!
+//! Tables that are not captured have no state, so they never count.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{SinkPhase, SinkStatus, SourcePhase, StateStatus, Status, TableStatus};
+use crate::error::Failure;
+use crate::table::State;
+
+/// Tables named one by one in the reasons, for each state at each sink; the others are counted.
+const NAMED: usize = 10;
+
+/// What a status comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing to do.
+    #[default]
+    Ok,
+    /// It passes by itself, or it costs something meanwhile.
+    Degraded,
+    /// An operator has to look.
+    Failed,
+}
+
+impl Verdict {
+    /// Every verdict, the best first.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Degraded, Self::Failed];
+
+    /// The word used in `status`, metrics and docs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a reason is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// The daemon itself.
+    Daemon,
+    /// The source.
+    Source,
+    /// The log.
+    Log,
+    /// A sink, or a cursor that is left over of one.
+    Sink,
+    /// A table, at a sink or at all of them.
+    Table,
+    /// More tables of the kind that the reasons before it name.
+    Tables,
+}
+
+/// Why a status is not ok.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What it makes of the whole.
+    pub status: Verdict,
+    /// What it is about.
+    pub what: What,
+    /// The sink; `None` of a table: all of them.
+    pub sink: Option<String>,
+    /// The table.
+    pub table: Option<String>,
+    /// The word for what is so.
+    pub state: String,
+    /// Since when, in UTC.
+    pub since: Option<String>,
+    /// Since which LSN.
+    pub since_lsn: Option<u64>,
+    /// Why.
+    pub why: Option<String>,
+    /// The command that settles it, or shows more.
+    pub remedy: Option<String>,
+}
+
+/// The verdict with its reasons, the worst first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The verdict.
+    pub status: Verdict,
+    /// Why it is not ok.
+    pub reasons: Vec<Reason>,
+}
+
+impl Health {
+    /// Of a status.
+    pub fn of(status: &Status) -> Self {
+        let mut reasons = Vec::new();
+        if !status.running {
+            let why = Some("no daemon is running on this log".to_owned());
+            reasons.push(Reason { why, ..Reason::new(Verdict::Failed, What::Daemon, "not_running") });
+        }
+        reasons.extend(of_log(status));
+        reasons.extend(of_source(status));
+        reasons.extend(status.sinks.iter().filter_map(of_sink));
+        of_tables(&status.tables, &mut reasons);
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.status));
+        Self { status: reasons.iter().map(|reason| reason.status).max().unwrap_or_default(), reasons }
+    }
+
+    /// Whether an operator has to look: `/health` answers 503, `status` exits with 3.
+    pub fn is_failed(&self) -> bool {
+        self.status == Verdict::Failed
+    }
+}
+
+impl Status {
+    /// Whether a run that was to bring everything has brought it. For its end, when nothing is on its way any more.
+    ///
+    /// # Errors
+    /// The first reason of a verdict that is failed, or a table that is still to be read.
+    pub fn has_brought_everything(&self) -> Result<(), Failure> {
+        let mut failed = self.health.reasons.iter().filter(|reason| reason.status == Verdict::Failed);
+        if let Some(first) = failed.next() {
+            let more = match failed.count() {
+                0 => String::new(),
+                more => format!(", and {more} more reasons: see replicator status"),
+            };
+            return Err(Failure::fatal(format!("{first}{more}")));
+        }
+        let reading = |table: &&TableStatus| table.states().any(|stated| stated.state == Some(State::Reading));
+        match self.tables.iter().find(reading) {
+            Some(table) => {
+                let why = table.states().find_map(|stated| stated.why.as_deref()).unwrap_or("it is not complete");
+                Err(Failure::fatal(format!("table '{}' is still to be read: {why}", table.table)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The sink, or the cursor that is left over of one, for which the log keeps most.
+    pub fn slowest(&self) -> Option<&SinkStatus> {
+        let claims = |sink: &&SinkStatus| sink.state != SinkPhase::Detached && sink.backlog_bytes > 0;
+        self.sinks.iter().filter(claims).max_by_key(|sink| sink.backlog_bytes)
+    }
+}
+
+impl Reason {
+    fn new(status: Verdict, what: What, state: &str) -> Self {
+        Self {
+            status,
+            what,
+            sink: None,
+            table: None,
+            state: state.to_owned(),
+            since: None,
+            since_lsn: None,
+            why: None,
+            remedy: None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    /// On one line: `table shop.users at sink ch: stopped since lsn 9: why (remedy: command)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.what, &self.table, &self.sink) {
+            (What::Daemon, ..) => f.write_str("daemon")?,
+            (What::Source, ..) => f.write_str("source")?,
+            (What::Log, ..) => f.write_str("log")?,
+            (What::Tables, _, None) => f.write_str("more tables")?,
+            (What::Tables, _, Some(sink)) => write!(f, "more tables at sink {sink}")?,
+            (What::Table, Some(table), None) => write!(f, "table {table}")?,
+            (What::Table, Some(table), Some(sink)) => write!(f, "table {table} at sink {sink}")?,
+            (What::Sink | What::Table, _, sink) => write!(f, "sink {}", sink.as_deref().unwrap_or_default())?,
+        }
+        write!(f, ": {}", self.state)?;
+        match (&self.since, self.since_lsn) {
+            (Some(since), Some(lsn)) => write!(f, " since {since} (lsn {lsn})")?,
+            (Some(since), None) => write!(f, " since {since}")?,
+            (None, Some(lsn)) => write!(f, " since lsn {lsn}")?,
+            (None, None) => {}
+        }
+        if let Some(why) = &self.why {
+            write!(f, ": {why}")?;
+        }
+        match &self.remedy {
+            Some(remedy) => write!(f, " (remedy: {remedy})"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn of_log(status: &Status) -> Option<Reason> {
+    if let Some(error) = &status.wal.error {
+        let why = Some(error.clone());
+        return Some(Reason { why, ..Reason::new(Verdict::Failed, What::Log, "out_of_service") });
+    }
+    if !status.wal.full && status.source.state != SourcePhase::LogFull {
+        return None;
+    }
+    let slowest = status.slowest();
+    let why = match slowest {
+        Some(sink) if sink.state == SinkPhase::Unconfigured => {
+            format!("the source waits for room, and cursor {} of a sink that is not configured holds most", sink.name)
+        }
+        Some(sink) => format!("the source waits for room, and sink {} is the slowest", sink.name),
+        None => "the source waits for room".to_owned(),
+    };
+    Some(Reason {
+        since: status.source.since.clone().filter(|_| status.source.state == SourcePhase::LogFull),
+        why: Some(why),
+        remedy: slowest.and_then(|sink| sink.remedy.clone()),
+        ..Reason::new(Verdict::Degraded, What::Log, "full")
+    })
+}
+
+fn of_source(status: &Status) -> Option<Reason> {
+    let source = &status.source;
+    let verdict = match source.state {
+        // Not before the first word from the server is it known that anything is copied.
+        SourcePhase::Connecting | SourcePhase::Reconnecting => Verdict::Degraded,
+        SourcePhase::Failed => Verdict::Failed,
+        // A stream with an error is read, and nothing confirms that it is current.
+        SourcePhase::Stopped | SourcePhase::Streaming if source.error.is_some() => Verdict::Degraded,
+        // A full log is the log's reason.
+        SourcePhase::Stopped | SourcePhase::Streaming | SourcePhase::ReadingTable | SourcePhase::LogFull => {
+            return None;
+        }
+    };
+    let never = || (source.state == SourcePhase::Connecting).then(|| "it was not reached yet".to_owned());
+    Some(Reason {
+        since: source.since.clone(),
+        why: source.error.clone().or_else(never),
+        ..Reason::new(verdict, What::Source, source.state.as_str())
+    })
+}
+
+fn of_sink(sink: &SinkStatus) -> Option<Reason> {
+    let verdict = match sink.state {
+        SinkPhase::Retrying | SinkPhase::Unconfigured => Verdict::Degraded,
+        SinkPhase::Failed | SinkPhase::Detached => Verdict::Failed,
+        SinkPhase::Stopped if sink.error.is_some() => Verdict::Degraded,
+        SinkPhase::Opening | SinkPhase::Running | SinkPhase::Stopped | SinkPhase::NotStarted => return None,
+    };
+    Some(Reason {
+        sink: Some(sink.name.clone()),
+        since: sink.since.clone(),
+        why: sink.error.clone(),
+        remedy: sink.remedy.clone(),
+        ..Reason::new(verdict, What::Sink, sink.state.as_str())
+    })
+}
+
+/// What is wrong with tables: once for a table where it is the same at all sinks, else once for each sink.
+fn of_tables(tables: &[TableStatus], reasons: &mut Vec<Reason>) {
+    let mut named: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
+    for table in tables {
+        let everywhere = of_state(&table.stated, None, table);
+        let at_sinks: Vec<Option<Reason>> =
+            table.sinks.iter().map(|(sink, at)| of_state(&at.stated, Some(sink), table)).collect();
+        let is_same =
+            |at: &Option<Reason>| at.as_ref().map(|reason| Reason { sink: None, ..reason.clone() }) == everywhere;
+        let all = if at_sinks.iter().all(is_same) { vec![everywhere] } else { at_sinks };
+        for reason in all.into_iter().flatten() {
+            let sink = reason.sink.clone();
+            let count = named.entry((reason.state.clone(), sink)).or_default();
+            *count += 1;
+            if *count <= NAMED {
+                reasons.push(reason);
+            }
+        }
+    }
+    for ((state, sink), count) in named {
+        if let Some(more) = count.checked_sub(NAMED).filter(|more| *more > 0) {
+            let status = if state == IN_DOUBT { Verdict::Degraded } else { Verdict::Failed };
+            let filter = if state == IN_DOUBT { State::Reading.as_str() } else { &state };
+            reasons.push(Reason {
+                sink,
+                why: Some(format!("{more} more tables")),
+                remedy: Some(format!("replicator status --state {filter}")),
+                ..Reason::new(status, What::Tables, &state)
+            });
+        }
+    }
+}
+
+/// The word for a table that waits to be read because it is not known what its rows are.
+const IN_DOUBT: &str = "in_doubt";
+
+fn of_state(stated: &StateStatus, sink: Option<&String>, table: &TableStatus) -> Option<Reason> {
+    let state = stated.state?;
+    let (verdict, word) = if stated.is_failed() {
+        (Verdict::Failed, state.as_str())
+    } else if stated.waiting_doubt || sink.is_some_and(|sink| is_doubted(table, sink)) {
+        (Verdict::Degraded, IN_DOUBT)
+    } else {
+        return None;
+    };
+    let doubt = sink.and_then(|sink| table.sinks.get(sink)?.doubt.clone());
+    Some(Reason {
+        sink: sink.cloned(),
+        table: Some(table.table.clone()),
+        since: stated.since.clone(),
+        since_lsn: stated.since_lsn,
+        why: if verdict == Verdict::Degraded { doubt.or_else(|| stated.why.clone()) } else { stated.why.clone() },
+        remedy: matches!(state, State::LeftOut | State::Stopped).then(|| read_again(&table.table)),
+        ..Reason::new(verdict, What::Table, word)
+    })
+}
+
+fn is_doubted(table: &TableStatus, sink: &str) -> bool {
+    table.sinks.get(sink).is_some_and(|at| at.doubt.is_some())
+}
+
+/// The command that reads a table again in place of what the sinks have.
+fn read_again(table: &str) -> String {
+    let (database, table) = table.split_once('.').unwrap_or(("", table));
+    format!("replicator backfill --replace --database {} --table {}", as_word(database), as_word(table))
+}
+
+/// A name as a shell takes it.
+fn as_word(name: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.');
+    if !name.is_empty() && name.chars().all(is_plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests;
