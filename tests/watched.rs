@@ -162,6 +162,7 @@ both_servers! {
         };
         let shown = daemon.wait_until("nothing proves what is read", unproven).await;
         assert_eq!(shown["source"]["state"], "streaming", "{shown:#}");
+        assert_eq!(shown["health"]["status"], "degraded", "{shown:#}");
         // It is at least as old as the last look that fits.
         assert!(shown["source"]["lag_seconds"].as_f64().unwrap() > 0.0);
         sandbox.server.exec("INSERT INTO shop.t VALUES (3, 'z')").await;
@@ -196,7 +197,7 @@ both_servers! {
         let failure = question::open(&plan, &stream).await.unwrap_err();
 
         assert_eq!(failure.class, ErrorClass::Retry, "{}", failure.chain());
-        assert!(failure.message.contains("the stream reads mariadb server_id=77"), "{}", failure.chain());
+        assert!(failure.chain().contains("the stream reads mariadb server_id=77"), "{}", failure.chain());
         assert!(failure.hint.unwrap().contains("leads to several servers"));
         let mut connection = replicator::source::mysql::connect::connect(&plan).await.unwrap();
         let known = replicator::source::mysql::server::Known::ask(&mut connection).await.unwrap();

@@ -5,7 +5,7 @@
 //! | verdict | what is so |
 //! |---|---|
 //! | ok | tables that are complete or being read, or left out by nature; a source, a log and sinks at work |
-//! | degraded | what is tried again or passes by itself: a sink or the source retried, a source never reached, a full log, a doubt that waits; and a cursor of a sink that is not configured |
+//! | degraded | what is tried again or passes by itself: a sink or the source retried, a source never reached or not confirmed, a full log, a doubt that waits; and a cursor of a sink that is not configured |
 //! | failed | what an operator has to look at: a table left out by doubt, unreadable or stopped; a sink or the source that has failed; a log out of service; no daemon |
 //!
 //! Tables that are not captured have no state, so they never count.
@@ -228,7 +228,8 @@ fn of_source(status: &Status) -> Option<Reason> {
         // Not before the first word from the server is it known that anything is copied.
         SourcePhase::Connecting | SourcePhase::Reconnecting => Verdict::Degraded,
         SourcePhase::Failed => Verdict::Failed,
-        SourcePhase::Stopped if source.error.is_some() => Verdict::Degraded,
+        // A stream with an error is read, and nothing confirms that it is current.
+        SourcePhase::Stopped | SourcePhase::Streaming if source.error.is_some() => Verdict::Degraded,
         // A full log is the log's reason.
         SourcePhase::Stopped | SourcePhase::Streaming | SourcePhase::ReadingTable | SourcePhase::LogFull => {
             return None;

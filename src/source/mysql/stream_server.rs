@@ -68,16 +68,19 @@ impl StreamServer {
     }
 }
 
-/// What was asked for is not this server's to say.
+/// A connection has reached another server than the stream's. It says nothing about a table.
 #[derive(Debug, thiserror::Error)]
-#[error("another server was reached")]
-pub(super) struct AnotherServer;
+#[error("the stream reads {stream}, and a new connection to the same address has reached {reached}")]
+pub(super) struct AnotherServer {
+    stream: ServerIdentity,
+    reached: ServerIdentity,
+}
 
 /// The stream is at one server, a new connection at another.
 pub(super) fn another(stream: &ServerIdentity, reached: &ServerIdentity) -> Failure {
-    Failure::retry(format!("the stream reads {stream}, and a new connection to the same address has reached {reached}"))
-        .caused_by(AnotherServer)
+    Failure::retry("cannot use a connection to the source")
         .hint("the address of source.url has moved, or leads to several servers; it must lead to one")
+        .caused_by(AnotherServer { stream: stream.clone(), reached: reached.clone() })
 }
 
 #[cfg(test)]
@@ -98,7 +101,11 @@ mod tests {
         let failure = stream.require_identity(&server(1), &stream.identity()).unwrap_err();
 
         assert_eq!(failure.class, ErrorClass::Retry);
-        assert!(failure.message.contains("reads mariadb server_id=2") && failure.message.contains("server_id=1"));
+        let said = failure.chain();
+        assert!(
+            said.contains("reads mariadb server_id=2") && said.contains("has reached mariadb server_id=1"),
+            "{said}"
+        );
         // It is there although it came before the call.
         stream.another_met().await;
     }
