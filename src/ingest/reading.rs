@@ -196,6 +196,7 @@ impl<'a> Session<'a> {
     async fn hand_over(&mut self) -> Result<(), Failure> {
         // Before the position that is stored with it.
         self.show_asking();
+        self.ctx.show_lives();
         for change in self.ctx.core.take_changes() {
             self.ctx.live.schema_changed(&change);
         }

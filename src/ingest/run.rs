@@ -53,6 +53,8 @@ pub struct Ingest {
     pub(super) core: Core<WalLog>,
     pub(super) requests: mpsc::Receiver<Request>,
     jobs: mpsc::UnboundedSender<Job>,
+    /// Reads that are due, until what made them due is handed over.
+    due: Vec<Job>,
     started: Instant,
     /// Which server the stream reads, for the connections beside it.
     stream_server: StreamServer,
@@ -118,6 +120,7 @@ impl Ingest {
             core,
             requests: wiring.requests,
             jobs: wiring.jobs,
+            due: Vec::new(),
             started: Instant::now(),
             stream_server: wiring.stream_server,
             refused_at: None,
@@ -173,17 +176,25 @@ impl Ingest {
         }
     }
 
-    /// Tells the readers which reads are due, and shows the records of the tables. Where that has changed is in the log once everything
-    /// that was appended is durable; a reader that is ahead of it is asked for nothing that a crash would undo.
-    pub(super) fn tell_readers(&mut self) {
+    /// Shows the records of tables that have changed. Comes before what changed them is durable: whoever sees a position sees what is
+    /// still to be read.
+    pub(super) fn show_lives(&mut self) {
         for ChangedLife { table, record, due } in self.core.changed_lives() {
             self.live.record(&table, record);
-            let read = match due {
-                Due::AsBefore => continue,
-                Due::Nothing => None,
-                Due::Read(read) => Some(*read),
-            };
-            if self.jobs.send(Job::Read { table, read }).is_err() {
+            match due {
+                Due::AsBefore => {}
+                Due::Nothing => self.due.push(Job::Read { table, read: None }),
+                Due::Read(read) => self.due.push(Job::Read { table, read: Some(*read) }),
+            }
+        }
+    }
+
+    /// Tells the readers which reads are due. Comes after what made them due is handed over: it is in the log once everything that was
+    /// appended is durable, and a reader that is ahead of that asks for nothing that a crash would undo.
+    pub(super) fn tell_readers(&mut self) {
+        self.show_lives();
+        for job in self.due.drain(..) {
+            if self.jobs.send(job).is_err() {
                 // The readers end before this loop only at a shutdown; the record stands in the log for the next start.
                 return;
             }

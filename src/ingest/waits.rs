@@ -98,6 +98,7 @@ impl Ingest {
 
     /// Hands over what has ended, so that what is stored after it is durable after it. A full log takes it later.
     pub(super) async fn flush_unless_full(&mut self) -> Result<(), Failure> {
+        self.show_lives();
         self.core.seal()?;
         let reader = self.reader.clone();
         let is_full = async move {
@@ -114,6 +115,7 @@ impl Ingest {
     /// Makes what has ended durable, with its position, unless the log does not take it in time. Then it is still at the source, after
     /// the position in the log.
     pub(super) async fn make_durable(&mut self, patience: Patience) -> Result<(), Failure> {
+        self.show_lives();
         self.core.seal()?;
         let shutdown = self.shutdown.clone();
         let enough = async move {
