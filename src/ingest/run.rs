@@ -163,11 +163,13 @@ impl Ingest {
         }
     }
 
-    /// Tells the readers which reads are due, and shows the records of the tables. Where that has changed is in the log once everything
-    /// that was appended is durable; a reader that is ahead of it is asked for nothing that a crash would undo.
+    /// Tells the readers which reads are due, and shows the records of the tables once they are durable. A reader that is ahead of that is
+    /// asked for nothing that a crash would undo.
     pub(super) fn tell_readers(&mut self) {
+        let lsns = (self.core.ended(), self.reader.positions().durable);
+        self.live.durable(lsns.1);
         for (table, record, read) in self.core.changed_lives() {
-            self.live.record(&table, record);
+            self.live.record_once_durable(&table, record, lsns);
             if let Some(read) = read
                 && self.jobs.send(Job::Read { table, read }).is_err()
             {

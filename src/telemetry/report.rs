@@ -52,6 +52,7 @@ impl Reporter {
         };
         let sinks: Vec<(Arc<SinkLive>, Lsn)> =
             self.live.sinks().into_iter().map(|sink| (Arc::clone(&sink), applied(&sink))).collect();
+        self.live.durable(self.wal.positions().borrow().durable);
         let shown = Tables::of(&self.live, &sinks);
         let source = self.source(now);
         // Again: what a cursor has not applied is measured against the end of the log.
