@@ -185,15 +185,12 @@ impl Ingest {
         self.core.set_time(now, now_micros());
     }
 
-    /// Whether every read is done that can be. What cannot be read is not waited for: the run ends with its error.
+    /// Whether every read is done that can be. What cannot be read is not waited for once this run has tried it: the run ends with its
+    /// error.
     pub(super) fn reads_are_done(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
-            Until::CaughtUp { asking } => {
-                *asking.borrow() == 0
-                    && !self.core.awaits()
-                    && self.core.reading().all(|(_, record)| record.unreadable.is_some())
-            }
+            Until::CaughtUp { asking } => *asking.borrow() == 0 && !self.core.awaits() && self.core.reads_were_tried(),
         }
     }
 

@@ -99,9 +99,17 @@ pub(super) struct Table {
     dirty: bool,
     /// The number of the read that the readers were told to do.
     told: Option<u32>,
+    /// The number of the read that readers have tried in vain, in this process.
+    tried: Option<u32>,
 }
 
 impl Table {
+    /// Whether the read that is wanted was tried in vain, and has not begun since.
+    pub(super) fn was_tried(&self) -> bool {
+        let Definition { life, .. } = &self.definition;
+        life.unreadable.is_some() && life.read.as_ref().map(|read| read.number) == self.tried
+    }
+
     /// Row counters as of the last group.
     pub(super) fn counts(&self) -> Counts {
         self.counts
@@ -240,7 +248,14 @@ impl Tables {
         }
         let index = self.all.len();
         let definition = Definition { revision: 1, ..Definition::default() };
-        self.all.push(Table { name: name.clone(), definition, counts: Counts::default(), dirty: false, told: None });
+        self.all.push(Table {
+            name: name.clone(),
+            definition,
+            counts: Counts::default(),
+            dirty: false,
+            told: None,
+            tried: None,
+        });
         self.by_name.insert(name.clone(), index);
         index
     }
@@ -307,6 +322,13 @@ impl Tables {
         keep(&mut self.awaiting, index, life.awaits.is_some());
         keep(&mut self.reading, index, life.due(&self.sinks).is_some());
         self.lives.push(index);
+    }
+
+    /// The read of this number was tried in vain.
+    pub(super) fn tried(&mut self, index: usize, read: Option<u32>) {
+        if let Some(table) = self.all.get_mut(index) {
+            table.tried = read;
+        }
     }
 
     /// Tables that wait for the stream to come to a place.
