@@ -176,11 +176,15 @@ impl Ingest {
         }
     }
 
-    /// Shows the records of tables that have changed. Comes before what changed them is durable: whoever sees a position sees what is
-    /// still to be read.
+    /// Takes note of the records of tables that have changed: they are shown once they are durable. Comes before that, so that whoever sees
+    /// a position sees what is still to be read.
     pub(super) fn show_lives(&mut self) {
+        if !self.core.has_changed_lives() {
+            return;
+        }
+        let lsns = (self.core.ended(), self.reader.positions().durable);
         for ChangedLife { table, record, due } in self.core.changed_lives() {
-            self.live.record(&table, record);
+            self.live.record_once_durable(&table, record, lsns);
             match due {
                 Due::AsBefore => {}
                 Due::Nothing => self.due.push(Job::Read { table, read: None }),
@@ -207,15 +211,12 @@ impl Ingest {
         self.core.set_time(now, now_micros());
     }
 
-    /// Whether every read is done that can be. What cannot be read is not waited for: the run ends with its error.
+    /// Whether every read is done that can be. What cannot be read is not waited for once this run has tried it: the run ends with its
+    /// error.
     pub(super) fn reads_are_done(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
-            Until::CaughtUp { asking } => {
-                *asking.borrow() == 0
-                    && !self.core.awaits()
-                    && self.core.reading().all(|(_, record)| record.unreadable.is_some())
-            }
+            Until::CaughtUp { asking } => *asking.borrow() == 0 && !self.core.awaits() && self.core.reads_were_tried(),
         }
     }
 

@@ -101,9 +101,17 @@ pub(super) struct Table {
     told: Option<u32>,
     /// Its place in [`Tables::awaiting`].
     awaits: Option<(u64, u64)>,
+    /// The number of the read that readers have tried in vain, in this process.
+    tried: Option<u32>,
 }
 
 impl Table {
+    /// Whether the read that is wanted was tried in vain, and has not begun since.
+    pub(super) fn was_tried(&self) -> bool {
+        let Definition { life, .. } = &self.definition;
+        life.unreadable.is_some() && life.read.as_ref().map(|read| read.number) == self.tried
+    }
+
     /// Row counters as of the last group.
     pub(super) fn counts(&self) -> Counts {
         self.counts
@@ -271,6 +279,7 @@ impl Tables {
             dirty: false,
             told: None,
             awaits: None,
+            tried: None,
         });
         self.by_name.insert(name.clone(), index);
         index
@@ -351,6 +360,13 @@ impl Tables {
     /// Tables that wait for the stream to come to a place, the nearest first.
     pub(super) fn awaiting(&self) -> impl Iterator<Item = usize> {
         self.awaiting.iter().map(|(.., table)| *table)
+    }
+
+    /// The read of this number was tried in vain.
+    pub(super) fn tried(&mut self, index: usize, read: Option<u32>) {
+        if let Some(table) = self.all.get_mut(index) {
+            table.tried = read;
+        }
     }
 
     /// Tables of which a read is due.

@@ -5,9 +5,13 @@ use crate::codec::frame::Audience;
 
 impl TableRecord {
     /// Wants a read. It joins the one that waits; one that has begun does not bring what is asked for after its beginning, so the
-    /// table is read once more after it.
+    /// table is read once more after it. One that has failed begins again, as a read that brings both: it may never end.
     pub(super) fn want(&mut self, ask: Ask) {
-        let follows = self.read.as_ref().is_some_and(|read| !read.is_open());
+        let has_begun = self.read.as_ref().is_some_and(|read| !read.is_open());
+        let follows = has_begun && self.unreadable.is_none();
+        if has_begun && !follows {
+            self.begin_again_with_next();
+        }
         let place = if follows { &mut self.next } else { &mut self.read };
         let joined = match place.take() {
             None => Read::of(ask),
@@ -19,6 +23,17 @@ impl TableRecord {
         };
         self.reads += 1;
         *place = Some(Read { number: self.reads, ..joined });
+    }
+
+    /// The read that has begun is to begin again, and to bring what was wanted after it.
+    fn begin_again_with_next(&mut self) {
+        let Some(read) = self.read.take() else { return };
+        let read = match self.next.take() {
+            Some(next) => read.join(next.into_ask()),
+            None => Read { stage: Stage::Waiting, rows: 0, replaces: false, ..read },
+        };
+        self.reads += 1;
+        self.read = Some(Read { number: self.reads, ..read });
     }
 
     /// The read has ended: what is wanted after it takes its place.
@@ -34,6 +49,11 @@ impl Read {
         let Ask { reach, audience, chunk_rows, why, is_doubt, leaves_out } = ask;
         let (stage, rows) = (Stage::Waiting, 0);
         Self { number: 0, reach, audience, chunk_rows, why, is_doubt, leaves_out, stage, rows, replaces: false }
+    }
+
+    fn into_ask(self) -> Ask {
+        let Self { reach, audience, chunk_rows, why, is_doubt, leaves_out, .. } = self;
+        Ask { reach, audience, chunk_rows, why, is_doubt, leaves_out }
     }
 
     /// Whether it brings what is asked for now: it has not begun, or its rows are those of a later place.

@@ -55,6 +55,8 @@ impl TableRecord {
                 if let Some(read) = self.read.as_mut().filter(|read| read.number == number) {
                     read.stage = stage;
                     read.rows = rows;
+                    // What kept it from being read is over.
+                    self.unreadable = None;
                 }
             }
             Event::Finished { number } => self.finished(number, at, actions),
@@ -300,6 +302,7 @@ impl TableRecord {
             return;
         }
         let Some(read) = self.end_read() else { return };
+        self.unreadable = None;
         let counts_for_all = is_on(Mutant::ReadOfOneSinkCountsForAll);
         let audience = if counts_for_all { Audience::All } else { read.audience.clone() };
         let rows = read.rows;

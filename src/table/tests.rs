@@ -160,6 +160,33 @@ fn a_table_that_may_not_be_read_says_so_until_a_read_of_it_begins() {
 }
 
 #[test]
+fn a_read_that_failed_half_way_and_continues_leaves_no_fault() {
+    let begun = complete().ask(Reach::Whole).begin();
+    let number = begun.number();
+    let failed = begun.event(Event::Failed { number, why: "denied".into() });
+    assert_eq!(failed.state(), State::Unreadable);
+    let placed = failed.clone().event(Event::Placed { number, stage: Stage::Ranges(vec![1]), rows: 5 });
+    assert_eq!((placed.state(), &placed.record.unreadable), (State::Reading, &None));
+    assert_eq!(failed.event(Event::Finished { number }).record.unreadable, None);
+}
+
+#[test]
+fn what_is_asked_for_does_not_wait_for_a_read_that_fails() {
+    let part = complete().ask(Reach::Part { condition: "no_such_column".into() }).begin();
+    let number = part.number();
+    let failed = part.event(Event::Failed { number, why: "no such column".into() });
+    let asked = failed.ask(Reach::Whole);
+    let read = asked.record.read.clone().unwrap();
+    assert_eq!((&read.reach, &read.stage), (&Reach::Whole, &Stage::Waiting));
+    assert!(read.number > number && asked.record.next.is_none());
+    assert_eq!(asked.read().state(), State::Complete);
+    let two = complete().ask(Reach::Whole).begin().ask(Reach::Replace);
+    let number = two.number();
+    let asked = two.event(Event::Failed { number, why: "denied".into() }).ask(Reach::Whole);
+    assert_eq!((asked.record.read.clone().unwrap().reach, asked.record.next.clone()), (Reach::Replace, None));
+}
+
+#[test]
 fn a_complete_table_that_the_server_does_not_describe_stays_complete() {
     let silent = complete().event(Event::Silent { why: "no answer".into() });
     assert_eq!(silent.state(), State::Complete);
@@ -391,6 +418,8 @@ fn whatever_happens_a_captured_table_is_complete_or_its_record_says_what_is_miss
             if life.record.read.is_some() {
                 after.push(life.clone().begin());
                 after.push(life.clone().finish());
+                let number = life.number();
+                after.push(life.clone().event(Event::Failed { number, why: "denied".into() }));
             }
         }
         lives = after;

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use wal::Lsn;
+
 use super::{Errors, ReadLive, ReadShown, RecordLive, RecordsLive, SchemaChange, SchemaChanges, SinkLive, SourceLive};
 use crate::codec::frame::TableChange;
 use crate::error::ErrorClass;
@@ -82,6 +84,17 @@ impl Live {
     /// Sets the record of a table at a time of ours.
     pub(super) fn record_at(&self, table: &TableName, record: TableRecord, now_micros: i64) {
         self.records.set(table, record, now_micros);
+    }
+
+    /// Sets the record of a table as the group that ends at the first LSN makes it: it is shown once that is durable. Up to the second
+    /// LSN the log is.
+    pub fn record_once_durable(&self, table: &TableName, record: TableRecord, lsns: (Lsn, Lsn)) {
+        self.records.set_once_durable(table, record, lsns, now_micros());
+    }
+
+    /// The log is durable up to here: what was made of tables up to there is shown.
+    pub fn durable(&self, lsn: Lsn) {
+        self.records.durable(lsn);
     }
 
     /// The records of all tables.

@@ -3,9 +3,11 @@
 //! What a table is, is said by its record alone ([`crate::table`]): nothing here is a second opinion. A reader adds what is
 //! not worth storing (its rate, the error that it tries again after).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use wal::Lsn;
 
 use super::lock;
 use crate::codec::frame::Audience;
@@ -53,14 +55,40 @@ pub struct ReadShown {
     pub reader: ReadLive,
 }
 
+/// A record that is shown once the log has everything up to an LSN.
+#[derive(Debug)]
+struct Coming {
+    at: Lsn,
+    table: TableName,
+    record: TableRecord,
+    micros: i64,
+}
+
 /// The records of all tables.
 #[derive(Debug, Default)]
 pub struct RecordsLive {
     tables: Mutex<BTreeMap<TableName, RecordLive>>,
+    /// In the order of the log.
+    coming: Mutex<VecDeque<Coming>>,
     readers: Mutex<BTreeMap<TableName, ReadLive>>,
 }
 
 impl RecordsLive {
+    /// Sets the record of a table once the log is durable up to `at`, at a time of ours. Up to `durable` it is.
+    pub fn set_once_durable(&self, table: &TableName, record: TableRecord, (at, durable): (Lsn, Lsn), now_micros: i64) {
+        lock(&self.coming).push_back(Coming { at, table: table.clone(), record, micros: now_micros });
+        self.durable(durable);
+    }
+
+    /// The log is durable up to here.
+    pub fn durable(&self, lsn: Lsn) {
+        // Held until they are set: the order is that of the log.
+        let mut coming = lock(&self.coming);
+        while let Some(Coming { table, record, micros, .. }) = coming.pop_front_if(|coming| coming.at <= lsn) {
+            self.set(&table, record, micros);
+        }
+    }
+
     /// Sets the record of a table at a time of ours. One that says nothing removes the table.
     pub fn set(&self, table: &TableName, record: TableRecord, now_micros: i64) {
         let mut tables = lock(&self.tables);
@@ -169,6 +197,18 @@ mod tests {
         assert!(records.tables().is_empty());
         records.set(&table, met(), 3);
         assert_eq!(reads(&records)[0].reader, ReadLive::default());
+    }
+
+    #[test]
+    fn what_a_group_makes_of_a_table_is_shown_once_the_group_is_durable() {
+        let (records, table) = (RecordsLive::default(), TableName::new("shop", "users"));
+        records.set_once_durable(&table, met(), (Lsn::new(5), Lsn::new(5)), 1);
+        records.set_once_durable(&table, finished(&met()), (Lsn::new(9), Lsn::new(5)), 2);
+        assert_eq!(reads(&records).len(), 1, "its end is not in the log yet");
+        records.durable(Lsn::new(8));
+        assert_eq!(reads(&records).len(), 1);
+        records.durable(Lsn::new(9));
+        assert_eq!(reads(&records).len(), 0);
     }
 
     #[test]

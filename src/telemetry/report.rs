@@ -52,8 +52,10 @@ impl Reporter {
         };
         let sinks: Vec<(Arc<SinkLive>, Lsn)> =
             self.live.sinks().into_iter().map(|sink| (Arc::clone(&sink), applied(&sink))).collect();
-        let shown = Tables::of(&self.live, &sinks);
+        // The position first: whoever sees it sees what was made of the tables before it.
         let source = self.source(now);
+        self.live.durable(self.wal.positions().borrow().durable.max(self.durable_with_position()));
+        let shown = Tables::of(&self.live, &sinks);
         // Again: what a cursor has not applied is measured against the end of the log.
         let cursors = self.wal.cursors();
         let wal = self.log();

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::watch::number;
+use crate::support::clickhouse::REPLICA;
 use crate::support::replica::replica_tables;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::free_port;
@@ -43,7 +44,7 @@ both_servers! {
         let said = refused(&sandbox);
 
         assert!(said.contains("the target of sink 'ch' is empty"), "{said}");
-        assert_eq!(replica_tables(sandbox.clickhouse()).await, [""; 0]);
+        assert_eq!(replica_tables(sandbox.clickhouse(), REPLICA).await, [""; 0]);
     }
 
     async fn the_target_of_another_log_is_recognised_and_not_written_to(kind: Kind) {

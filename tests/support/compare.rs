@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::cells::{
     Cell, Content, open_sqlite, source_rows, source_tables, sqlite_columns, sqlite_rows, sqlite_tables,
 };
-use super::clickhouse::ClickHouse;
+use super::clickhouse::{ClickHouse, REPLICA};
 use super::replica::{as_replicated, replica_columns, replica_rows, replica_tables};
 use super::server::Server;
 
@@ -83,29 +83,30 @@ pub async fn compare_with_clickhouse(
     database: &str,
     target: &ClickHouse,
 ) -> Result<Compared, String> {
-    compare_copy(view, server, database, Copy::ClickHouse(target)).await
+    compare_copy(view, server, database, Copy::ClickHouse(target, REPLICA)).await
 }
 
 /// A copy that can be read.
 #[derive(Clone, Copy)]
 pub(super) enum Copy<'a> {
     Sqlite(&'a Connection),
-    ClickHouse(&'a ClickHouse),
+    /// One of its databases.
+    ClickHouse(&'a ClickHouse, &'a str),
 }
 
 impl Copy<'_> {
     async fn tables(self) -> Vec<String> {
         match self {
             Self::Sqlite(connection) => sqlite_tables(connection),
-            Self::ClickHouse(server) => replica_tables(server).await,
+            Self::ClickHouse(server, database) => replica_tables(server, database).await,
         }
     }
 
     async fn columns(self, table: &str) -> Vec<String> {
         match self {
             Self::Sqlite(connection) => sqlite_columns(connection, table),
-            Self::ClickHouse(server) => {
-                let columns = replica_columns(server, table).await;
+            Self::ClickHouse(server, database) => {
+                let columns = replica_columns(server, database, table).await;
                 columns.into_iter().map(|column| column.name).collect()
             }
         }
@@ -115,8 +116,8 @@ impl Copy<'_> {
     fn own_columns(self, soft: Option<&String>) -> Vec<String> {
         let own = match (self, soft) {
             (Self::Sqlite(_), _) => &[][..],
-            (Self::ClickHouse(_), None) => &["_version", "_is_deleted"][..],
-            (Self::ClickHouse(_), Some(_)) => &["_version"][..],
+            (Self::ClickHouse(..), None) => &["_version", "_is_deleted"][..],
+            (Self::ClickHouse(..), Some(_)) => &["_version"][..],
         };
         own.iter().map(|name| (*name).to_owned()).chain(soft.cloned()).collect()
     }
@@ -124,7 +125,7 @@ impl Copy<'_> {
     pub(super) async fn rows(self, table: &str, columns: &[String], condition: &str) -> Vec<Vec<Cell>> {
         match self {
             Self::Sqlite(connection) => sqlite_rows(connection, table, columns, condition),
-            Self::ClickHouse(server) => replica_rows(server, table, columns, condition).await,
+            Self::ClickHouse(server, database) => replica_rows(server, database, table, columns, condition).await,
         }
     }
 
@@ -132,7 +133,9 @@ impl Copy<'_> {
     pub(super) async fn expected(self, source: Content, table: &str, prefix: &str) -> Content {
         match self {
             Self::Sqlite(_) => source,
-            Self::ClickHouse(server) => as_replicated(source, &replica_columns(server, table).await, prefix),
+            Self::ClickHouse(server, database) => {
+                as_replicated(source, &replica_columns(server, database, table).await, prefix)
+            }
         }
     }
 }

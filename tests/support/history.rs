@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::cells::{Cell, Content, open_sqlite, source_rows};
-use super::clickhouse::ClickHouse;
+use super::clickhouse::{ClickHouse, REPLICA};
 use super::compare::{Copy, rows_differ};
 use super::server::Server;
 
@@ -21,7 +21,17 @@ pub async fn assert_history(server: &Server, database: &str, table: &str, sqlite
 
 /// [`assert_history`] of the changelog that FINAL shows in a ClickHouse.
 pub async fn assert_history_in_clickhouse(server: &Server, database: &str, table: &str, target: &ClickHouse) -> usize {
-    assert_history_of(Copy::ClickHouse(target), server, database, table).await
+    assert_history_of(Copy::ClickHouse(target, REPLICA), server, database, table).await
+}
+
+/// [`assert_history_in_clickhouse`], where the changelog is in another database of the ClickHouse.
+pub async fn assert_history_in_clickhouse_of(
+    server: &Server,
+    database: &str,
+    table: &str,
+    (target, changelog): (&ClickHouse, &str),
+) -> usize {
+    assert_history_of(Copy::ClickHouse(target, changelog), server, database, table).await
 }
 
 async fn assert_history_of(copy: Copy<'_>, server: &Server, database: &str, table: &str) -> usize {
@@ -78,7 +88,7 @@ fn replay(table: &str, source: &Content, changes: &[Change]) -> Vec<Vec<Cell>> {
         assert!(matches!(change.commit_time, Cell::Text(_) | Cell::Null), "{at}: time {:?}", change.commit_time);
 
         let op = change.op.as_str();
-        if matches!(op, "truncate" | "replace") {
+        if matches!(op, "truncate" | "replace" | "drop") {
             state.values_mut().for_each(Vec::clear);
             continue;
         }

@@ -4,7 +4,7 @@
 use std::net::Ipv6Addr;
 
 use super::cells::{Cell, Content};
-use super::clickhouse::{ClickHouse, REPLICA};
+use super::clickhouse::ClickHouse;
 
 /// A column and its type as `DESCRIBE TABLE` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +54,10 @@ fn rule(ty: &str, column: &str) -> (String, Rule) {
 }
 
 /// The tables that are not the sink's own bookkeeping, sorted. Views are not tables.
-pub async fn replica_tables(server: &ClickHouse) -> Vec<String> {
+pub async fn replica_tables(server: &ClickHouse, database: &str) -> Vec<String> {
     let names = server
         .query(format!(
-            "SELECT name FROM system.tables WHERE database = '{REPLICA}' AND engine LIKE '%MergeTree'
+            "SELECT name FROM system.tables WHERE database = '{database}' AND engine LIKE '%MergeTree'
              AND NOT startsWith(name, '_replicator') ORDER BY name"
         ))
         .await;
@@ -65,10 +65,10 @@ pub async fn replica_tables(server: &ClickHouse) -> Vec<String> {
 }
 
 /// The columns of a table in its order.
-pub async fn replica_columns(server: &ClickHouse, table: &str) -> Vec<ReplicaColumn> {
+pub async fn replica_columns(server: &ClickHouse, database: &str, table: &str) -> Vec<ReplicaColumn> {
     let lines = server
         .query(format!(
-            "SELECT hex(name), hex(type) FROM system.columns WHERE database = '{REPLICA}' AND table = '{table}'
+            "SELECT hex(name), hex(type) FROM system.columns WHERE database = '{database}' AND table = '{table}'
              ORDER BY position"
         ))
         .await;
@@ -80,8 +80,14 @@ pub async fn replica_columns(server: &ClickHouse, table: &str) -> Vec<ReplicaCol
 }
 
 /// The given columns of every row that FINAL shows, and for which `condition` holds.
-pub async fn replica_rows(server: &ClickHouse, table: &str, columns: &[String], condition: &str) -> Vec<Vec<Cell>> {
-    let all = replica_columns(server, table).await;
+pub async fn replica_rows(
+    server: &ClickHouse,
+    database: &str,
+    table: &str,
+    columns: &[String],
+    condition: &str,
+) -> Vec<Vec<Cell>> {
+    let all = replica_columns(server, database, table).await;
     let mut rules = Vec::new();
     let mut expressions = Vec::new();
     for name in columns {
@@ -93,7 +99,7 @@ pub async fn replica_rows(server: &ClickHouse, table: &str, columns: &[String], 
         rules.push(rule);
     }
     let list = expressions.join(", ");
-    let sql = format!("SELECT {list} FROM {REPLICA}.{} FINAL WHERE {condition} FORMAT TSV", quoted(table));
+    let sql = format!("SELECT {list} FROM {database}.{} FINAL WHERE {condition} FORMAT TSV", quoted(table));
     let lines = server.query(sql).await;
     let row = |line: &str| line.split('\t').zip(&rules).map(|(text, rule)| cell(*rule, text)).collect();
     lines.lines().map(row).collect()

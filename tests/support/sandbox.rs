@@ -21,6 +21,8 @@ use super::status::reads_nothing;
 
 /// The database that [`Sandbox`] captures unless told otherwise.
 pub const DATABASE: &str = "shop";
+/// The database of the changelogs of [`Sandbox::with_every_sink`] in ClickHouse.
+pub const CHANGELOG: &str = "changelog";
 
 /// A server with an empty database `shop`, and a configuration that mirrors all of it into one SQLite file, or into the
 /// database [`REPLICA`] of a ClickHouse.
@@ -74,20 +76,28 @@ impl Sandbox {
 
     /// Puts a ClickHouse in the place of the SQLite file.
     pub fn attach_clickhouse(&mut self, clickhouse: ClickHouse) {
-        let sink = json!({
-            "name": "ch",
-            "type": "clickhouse",
-            "url": clickhouse.url(),
-            "database": REPLICA,
-            "user": "default",
-            "table_prefix": "",
-            "batch": { "max_rows": 500_000, "max_bytes": "64MiB", "max_delay": "50ms" },
-            "compression": "none",
-            "mode": "mirror",
-            "deletion": "hard",
-        });
-        self.set("/sinks/0", sink);
+        self.set("/sinks/0", clickhouse_sink(&clickhouse, "ch", REPLICA, "mirror"));
         self.clickhouse = Some(clickhouse);
+    }
+
+    /// With every kind of copy at once: `local` and `changelog` in SQLite, `ch` and `ch_changelog` in ClickHouse, each pair the state
+    /// and the changelog of every table.
+    pub async fn with_every_sink(kind: Kind) -> Self {
+        Self::with_every_sink_on(Server::start(kind).await).await
+    }
+
+    /// [`Sandbox::with_every_sink`] around a server with options of its own.
+    pub async fn with_every_sink_on(server: Server) -> Self {
+        let mut sandbox = Self::on(server).await;
+        sandbox.with_changelog();
+        let clickhouse = ClickHouse::start().await;
+        clickhouse.exec(format!("CREATE DATABASE {CHANGELOG}")).await;
+        let mut sinks = sandbox.config["sinks"].as_array().unwrap().clone();
+        sinks.push(clickhouse_sink(&clickhouse, "ch", REPLICA, "mirror"));
+        sinks.push(clickhouse_sink(&clickhouse, "ch_changelog", CHANGELOG, "history"));
+        sandbox.set("/sinks", json!(sinks));
+        sandbox.clickhouse = Some(clickhouse);
+        sandbox
     }
 
     pub fn clickhouse(&self) -> &ClickHouse {
@@ -204,8 +214,9 @@ impl Sandbox {
         daemon
             .wait_until_within(left, &format!("every sink has applied LSN {durable}"), |status| {
                 let sinks = status["sinks"].as_array().expect("status has sinks");
-                assert_eq!(sinks.len(), configured, "the status has every sink from the start");
-                sinks.iter().all(|sink| sink["applied_lsn"].as_u64().is_some_and(|applied| applied >= durable))
+                let served = || sinks.iter().filter(|sink| sink["state"] != "unconfigured");
+                assert_eq!(served().count(), configured, "the status has every sink from the start");
+                served().all(|sink| sink["applied_lsn"].as_u64().is_some_and(|applied| applied >= durable))
             })
             .await
     }
@@ -284,9 +295,27 @@ impl Sandbox {
     }
 }
 
-/// Whether the log has everything before this place of the binlog.
+fn clickhouse_sink(clickhouse: &ClickHouse, name: &str, database: &str, mode: &str) -> Value {
+    json!({
+        "name": name,
+        "type": "clickhouse",
+        "url": clickhouse.url(),
+        "database": database,
+        "user": "default",
+        "table_prefix": "",
+        "batch": { "max_rows": 500_000, "max_bytes": "64MiB", "max_delay": "50ms" },
+        "compression": "none",
+        "mode": mode,
+        "deletion": "hard",
+    })
+}
+
+/// Whether the log has everything before this place of the binlog, and what the start made of the tables.
 fn has_logged(status: &Value, file: &str, pos: u64) -> bool {
     let position = &status["source"]["position"];
+    if status["source"]["state"] == "connecting" {
+        return false;
+    }
     match (position["file"].as_str(), position["pos"].as_u64()) {
         (Some(at_file), Some(at_pos)) => (file_number(at_file), at_pos) >= (file_number(file), pos),
         _ => false,

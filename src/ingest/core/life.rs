@@ -9,7 +9,7 @@ use crate::codec::stored::{ASKED, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::state::AskedBeside;
-use crate::ingest::tables::ChangedLife;
+use crate::ingest::tables::{ChangedLife, Table};
 use crate::model::{FilePos, Origin, TableName};
 use crate::mutants::{Mutant, is_on};
 use crate::table::{self, Action as TableAction, Ask, At, Event, Reach, Read, TableRecord};
@@ -24,7 +24,10 @@ impl<L: Log> Core<L> {
     pub(super) fn happens(&mut self, table: usize, event: Event, origin: &Origin) -> Result<(), Failure> {
         let at = At { lsn: self.ledger.log().next_lsn(), micros: self.wall };
         let before = self.life(table);
+        // A reader says so, or the stream of what a reader did not find.
+        let is_of_reader = matches!(event, Event::Failed { .. } | Event::Passed);
         let (after, actions) = table::step(before, event, at);
+        let tried = after.read.as_ref().filter(|_| is_of_reader && after.unreadable.is_some()).map(|read| read.number);
         if after != *before {
             let committed = &self.tables.at(table).definition;
             let definition = self.group.definitions.entry(table).or_insert_with(|| committed.clone());
@@ -37,6 +40,9 @@ impl<L: Log> Core<L> {
                     core.redefine(table);
                 });
             }
+        }
+        if tried.is_some() {
+            self.tables.tried(table, tried);
         }
         actions.into_iter().try_for_each(|action| self.act(table, action, origin))
     }
@@ -108,9 +114,7 @@ impl<L: Log> Core<L> {
     pub fn sink_added(&mut self, sink: &str) -> Result<(), Failure> {
         self.decide_overdue()?;
         let origin = self.ledger.origin(self.wall);
-        let captured = |(index, table): (usize, &crate::ingest::tables::Table)| {
-            table.definition.life.is_captured().then_some(index)
-        };
+        let captured = |(index, table): (usize, &Table)| table.definition.life.is_captured().then_some(index);
         let tables: Vec<usize> = self.tables.iter().filter_map(captured).collect();
         for table in tables {
             self.happens(table, Event::SinkAdded(sink.to_owned()), &origin)?;
@@ -204,6 +208,11 @@ impl<L: Log> Core<L> {
     /// Tables of which a read is due or under way, with their records.
     pub fn reading(&self) -> impl Iterator<Item = (&TableName, &TableRecord)> {
         self.tables.reading().map(|table| (&table.name, &table.definition.life))
+    }
+
+    /// Whether each read that is due was tried in vain, by this process.
+    pub fn reads_were_tried(&self) -> bool {
+        self.tables.reading().all(Table::was_tried)
     }
 
     /// Whether any table waits for the stream to come to a place.

@@ -175,9 +175,10 @@ async fn read_ranges(
         while readers.len() <= table.context.parallel {
             let range = match waiting.pop_front() {
                 Some(range) => range,
-                None => match make_range(table, conn, chunk_rows).await? {
-                    Some(range) => range,
-                    None => break,
+                None => match make_range(table, conn, chunk_rows).await {
+                    Ok(Some(range)) => range,
+                    Ok(None) => break,
+                    Err(failure) => return outdated(table, conn).await?.ok_or(failure),
                 },
             };
             let table = Arc::clone(table);
@@ -199,6 +200,17 @@ async fn read_ranges(
             }
         }
     }
+}
+
+/// What became of a table of which no range can be made; `None`: it is as it was, so the error is of another kind.
+async fn outdated(table: &RangedTable, conn: &mut Conn) -> Result<Option<Over>, Failure> {
+    let flavour = table.context.sessions.server()?.flavour;
+    let described = schema::describe(conn, flavour, &table.table).await?;
+    Ok(match described {
+        None => Some(Over::Unseen),
+        Some(described) if described.chunk_key.as_ref() != Some(&table.key) => Some(Over::KeyChanged),
+        Some(_) => None,
+    })
 }
 
 /// The next range, taken note of in the table's state; it is stored with the next chunk.
