@@ -93,12 +93,15 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let is_there = end.file == from.position.file && end.pos == from.position.pos;
     let asked = ingest::asked_beside(&reader)?;
     let cursors: Vec<String> = wal.cursors().into_iter().map(|cursor| cursor.name).collect();
+    let configured: Vec<String> = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
     let mut changes: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
     let starting = Starting {
         records,
         asked,
         found: &found,
-        end: (!is_there).then_some(end),
+        end,
+        is_there,
+        configured: &configured,
         captures: |table: &TableName| plan.source.filter.captures(&table.database, &table.table),
         sinks: &cursors,
         initial: plan.source.startup == Startup::Initial,

@@ -205,17 +205,6 @@ pub fn of_sink_tables<T: Record>(state: &impl State, sink: &str) -> Result<Vec<(
     under(state, &T::ENTRY.of_sink_tables(sink))
 }
 
-/// Removes everything that is stored of a sink, as state changes. Its cursor is the log's own and is not among it. A
-/// sink that comes later under the same name shares nothing with this one.
-///
-/// # Errors
-/// Fatal, when the log cannot be read.
-pub fn without_sink(state: &impl State, sink: &str) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
-    let tables = state.under(&SINK_ROWS.of_sink_tables(sink)).map_err(|error| unreadable(&SINK_ROWS, error))?;
-    let keys = tables.into_iter().map(|(key, _)| key).chain([SINK_START.of_sink(sink), SINK_ROUND.of_sink(sink)]);
-    Ok(keys.map(|key| (key, None)).collect())
-}
-
 fn under<T: Record>(state: &impl State, prefix: &[u8]) -> Result<Vec<(TableName, T)>, Failure> {
     let entries = state.under(prefix).map_err(|error| unreadable(T::ENTRY, error))?;
     entries

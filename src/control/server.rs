@@ -18,7 +18,6 @@ use tracing::{debug, warn};
 
 use super::protocol::{BackfillJob, BackfillTaken, MAX_REQUEST, Reply, Request};
 use super::socket::{SOCKET_FILE, SocketPath};
-use crate::codec::stored;
 use crate::error::Failure;
 use crate::inspect;
 use crate::telemetry::{Reporter, SinkPhase, SinkStatus};
@@ -177,7 +176,7 @@ async fn drop_cursor(daemon: &Daemon, name: &str) -> Result<(), Failure> {
 pub async fn forget_sink(wal: &wal::Wal, name: &str) -> Result<(), Failure> {
     let failed = |error| Failure::fatal(format!("cannot drop cursor \"{name}\"")).caused_by(error);
     wal.drop_cursor(name).await.map_err(failed)?;
-    wal.put_state(stored::without_sink(&wal.reader(), name)?).await.map_err(failed)
+    wal.put_state(inspect::state_of_dropped_sink(&wal.reader(), name)?).await.map_err(failed)
 }
 
 async fn hand_over(daemon: &Daemon, jobs: Vec<BackfillJob>) -> Result<BackfillTaken, Failure> {

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use wal::{Appender, Wal};
 
 use super::*;
-use crate::codec::stored::{SINK_ROUND, SINK_ROWS, SINK_START};
+use crate::codec::stored::{SINK_ROUND, SINK_ROWS, SINK_START, encode};
+use crate::deliver::TableAtSink;
 use crate::error::Failure;
 use crate::inspect::tests::shop_log;
 use crate::inspect::{Query, Verdict};
@@ -133,7 +134,9 @@ async fn only_cursors_of_sinks_that_do_not_run_are_dropped() {
     running.wal.create_cursor("gone", wal::Lsn::ZERO).await.unwrap();
     let rows = |sink| SINK_ROWS.of_sink_table(sink, &TableName::new("d", "t"));
     let keys = [rows("gone"), SINK_START.of_sink("gone"), SINK_ROUND.of_sink("gone"), rows("gone2")];
-    running.wal.put_state(keys.clone().map(|key| (key, Some(vec![1]))).into()).await.unwrap();
+    let whole = TableAtSink { whole_since: Some(wal::Lsn::FIRST), ..TableAtSink::default() };
+    let whole = encode(&whole).unwrap();
+    running.wal.put_state(keys.clone().map(|key| (key, Some(whole.clone()))).into()).await.unwrap();
     let names = |wal: &Wal| wal.cursors().into_iter().map(|cursor| cursor.name).collect::<Vec<_>>();
     let (_, refused) = running.ask(Request::DropCursor { name: "local".into() }).await;
     assert!(matches!(refused, Err(ClientError::Refused { .. })), "{refused:?}");

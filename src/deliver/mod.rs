@@ -32,8 +32,8 @@ mod walk;
 
 pub use doubt::{Doubt, Wish, doubts};
 pub use followed::followed;
-pub use new_sink::state_of_new_sink;
-pub use open::{CursorStart, RoundBounds};
+pub use new_sink::{is_new, state_of_dropped_sink, state_of_new_sink};
+pub use open::{CursorStart, Looked, RoundBounds};
 pub use run::{Delivery, Goal, Wiring};
 pub use tables::{Reading, TableAtSink, tables_at};
 

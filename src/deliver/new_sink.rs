@@ -1,7 +1,7 @@
 //! What the log holds of a sink before its first delivery.
 //!
-//! Nothing of an earlier sink of the same name, whose cursor was dropped: its counts, its complete copies and its doubts
-//! are of another target, or of another life of this one.
+//! Of an earlier sink of the same name, whose cursor was dropped, nothing but which of its copies may not be what their
+//! tables are: the sink may come back with its target. Its counts and its complete copies are of another life of it.
 //!
 //! The sink gets every frame that the log still has. What of a table's rows was trimmed before is counted once, from the
 //! headers of those frames, so that what is still on its way to the sink is known from then on. That reads the whole
@@ -14,16 +14,51 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 use wal::{Lsn, Reader};
 
-use super::doubt::Wish;
-use super::open::CursorStart;
+use super::doubt::{Doubt, Wish};
+use super::open::{CursorStart, Looked};
 use super::run::{Delivery, unwritable};
-use super::tables::{Reading, TableAtSink, Tables};
+use super::tables::{Reading, TableAtSink, Tables, tables_at};
 use super::walk::walk;
 use crate::codec::catalog::Catalog;
-use crate::codec::stored::{SINK_ROWS, SINK_START, encode, without_sink};
+use crate::codec::stored::{SINK_ROUND, SINK_ROWS, SINK_START, encode, get};
 use crate::error::Failure;
 use crate::model::{SchemaId, SinkRows, TableName};
 use crate::table::{self, Complete, Read};
+
+/// Why a copy is read again that was not whole when its sink's cursor was dropped.
+const NOT_WHOLE: &str = "the copy was not whole when the sink's cursor was dropped";
+
+/// Whether the target of a sink was not looked at yet.
+///
+/// # Errors
+/// When the log cannot be read or a record is damaged.
+pub fn is_new(reader: &Reader, sink: &str) -> Result<bool, Failure> {
+    let start: Option<CursorStart> = get(reader, &SINK_START.of_sink(sink))?;
+    Ok(start.is_some_and(|start| start.looked == Looked::NotYet))
+}
+
+/// State changes for a sink whose cursor was dropped: nothing of it stays but which of its copies are in doubt.
+///
+/// # Errors
+/// When the log cannot be read or a record is damaged.
+pub fn state_of_dropped_sink(reader: &Reader, sink: &str) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
+    let mut state = vec![(SINK_START.of_sink(sink), None), (SINK_ROUND.of_sink(sink), None)];
+    for (table, doubt) in left_in_doubt(reader, sink)? {
+        let at =
+            doubt.map(|doubt| encode(&TableAtSink { doubt: Some(doubt), ..TableAtSink::default() })).transpose()?;
+        state.push((SINK_ROWS.of_sink_table(sink, &table), at));
+    }
+    Ok(state)
+}
+
+/// The tables of a sink whose cursor is gone, and why the copy may not be what the table is.
+fn left_in_doubt(reader: &Reader, sink: &str) -> Result<Vec<(TableName, Option<String>)>, Failure> {
+    let why = |at: TableAtSink| match at.doubt {
+        None if at.whole_since.is_some() && at.reading.is_none() => None,
+        doubt => Some(doubt.unwrap_or_else(|| NOT_WHOLE.to_owned())),
+    };
+    Ok(tables_at(reader, sink)?.into_iter().map(|(table, at)| (table, why(at))).collect())
+}
 
 /// State changes for a sink whose cursor is about to be created after `log.0`, all for one commit. `log` is from where to
 /// where the log reaches, and `appended` what was ever appended of each table, up to there.
@@ -36,15 +71,17 @@ pub fn state_of_new_sink(
     log: (Lsn, Lsn),
     appended: impl IntoIterator<Item = (TableName, u64)>,
 ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
-    let mut state = without_sink(reader, sink)?;
-    state.push((SINK_START.of_sink(sink), Some(encode(&CursorStart { at: log.0, is_new: true })?)));
+    let mut state = state_of_dropped_sink(reader, sink)?;
+    let doubts: HashMap<TableName, Option<String>> = left_in_doubt(reader, sink)?.into_iter().collect();
+    state.push((SINK_START.of_sink(sink), Some(encode(&CursorStart { at: log.0, looked: Looked::NotYet })?)));
     if log.0 > Lsn::ZERO {
         let held = held(reader, log)?;
         for (table, appended) in appended {
             let before = appended.saturating_sub(held.get(&table).copied().unwrap_or_default());
             if before > 0 {
                 let rows = SinkRows { before, ..SinkRows::default() };
-                let at = TableAtSink { rows, ..TableAtSink::default() };
+                let doubt = doubts.get(&table).cloned().flatten();
+                let at = TableAtSink { rows, doubt, ..TableAtSink::default() };
                 state.push((SINK_ROWS.of_sink_table(sink, &table), Some(encode(&at)?)));
             }
         }
@@ -64,34 +101,56 @@ impl Delivery {
         (start, is_fresh, at): (CursorStart, bool, Lsn),
         tables: &mut Tables,
     ) -> Result<(), Failure> {
-        let known = CursorStart { is_new: false, ..start };
-        let looked = (SINK_START.of_sink(&self.name), Some(encode(&known)?));
-        if is_fresh && start.at > Lsn::ZERO {
-            info!(sink = %self.name, "a new sink on a log that was trimmed: every table is read for it");
-            self.wish_for_tables(looked);
-            return Ok(());
-        }
-        let mut changed = Vec::new();
-        if !is_fresh {
-            for (table, record) in table::records(reader)? {
-                let whole_since = match record.complete {
-                    Some(Complete::Whole(since)) if since <= at => Some(since),
-                    _ => None,
-                };
-                let is_read = |read: &&Read| read.has_begun() && read.is_whole() && read.audience.includes(&self.name);
-                let reading = record.read.as_ref().filter(is_read).map(|_| Reading::Whole);
-                let entry = tables.entry(&table);
-                (entry.whole_since, entry.reading) = (whole_since, reading);
-                changed.push(table);
+        let known: Vec<TableName> = tables.iter().map(|(table, _)| table.clone()).collect();
+        if is_fresh {
+            // What an earlier target of the sink was is not this one's.
+            for table in &known {
+                tables.entry(table).doubt = None;
             }
+            let wishes = start.at > Lsn::ZERO;
+            let start = CursorStart { looked: if wishes { Looked::Wishes } else { Looked::Done }, ..start };
+            let mut state = tables.state(&known)?;
+            state.push((SINK_START.of_sink(&self.name), Some(encode(&start)?)));
+            // Before it is served: from then on its target knows something.
+            self.wal.put_state(state).await.map_err(unwritable)?;
+            return if wishes { self.wish_for_tables(start) } else { Ok(()) };
+        }
+        let mut changed = known;
+        for (table, record) in table::records(reader)? {
+            let entry = tables.entry(&table);
+            let whole_since = match record.complete {
+                Some(Complete::Whole(since)) if since <= at && entry.doubt.is_none() => Some(since),
+                _ => None,
+            };
+            let is_read = |read: &&Read| read.has_begun() && read.is_whole() && read.audience.includes(&self.name);
+            let reading = record.read.as_ref().filter(is_read).map(|_| Reading::Whole);
+            (entry.whole_since, entry.reading) = (whole_since, reading);
+            changed.push(table);
         }
         let mut state = tables.state(&changed)?;
-        state.push(looked);
-        self.wal.put_state(state).await.map_err(unwritable)
+        let start = CursorStart { looked: Looked::Done, ..start };
+        state.push((SINK_START.of_sink(&self.name), Some(encode(&start)?)));
+        self.wal.put_state(state).await.map_err(unwritable)?;
+        let doubts: Vec<Doubt> = tables
+            .iter()
+            .filter_map(|(table, at)| {
+                Some(Doubt { sink: self.name.clone(), table: table.clone(), why: at.doubt.clone()? })
+            })
+            .collect();
+        for doubt in doubts {
+            self.doubt(doubt);
+        }
+        Ok(())
     }
 
     /// Says, until the source has taken it, that the sink needs every table. It is served meanwhile.
-    fn wish_for_tables(&mut self, looked: (Vec<u8>, Option<Vec<u8>>)) {
+    pub(super) fn wish_for_tables(&mut self, start: CursorStart) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.wishes_for_tables, true) {
+            return Ok(());
+        }
+        info!(sink = %self.name, "a new sink on a log that was trimmed: every table is read for it");
+        let done = CursorStart { looked: Looked::Done, ..start };
+        let said = (SINK_START.of_sink(&self.name), Some(encode(&done)?));
         let (wishes, wal, sink) = (self.wishes.clone(), self.wal.clone(), self.name.clone());
         let looking = self.looking.take();
         tokio::spawn(async move {
@@ -105,12 +164,13 @@ impl Delivery {
                 }
                 tokio::time::sleep(SAY_AGAIN).await;
             }
-            if let Err(error) = wal.put_state(vec![looked]).await {
+            if let Err(error) = wal.put_state(vec![said]).await {
                 // The sink says it once more at the next start.
-                warn!(%sink, %error, "the log does not take that a new sink was looked at");
+                warn!(%sink, %error, "the log does not take that a new sink has said what it needs");
             }
             drop(looking);
         });
+        Ok(())
     }
 }
 

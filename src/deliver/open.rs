@@ -43,8 +43,10 @@ impl Delivery {
         let start = self.start_of_cursor(&reader)?;
         let is_fresh = target == TargetState::Fresh;
         let at = self.resume_at(&reader, (target, start), &mut tables, &mut catalog).await?;
-        if start.is_new {
-            self.first_opened(&reader, (start, is_fresh, at), &mut tables).await?;
+        match start.looked {
+            Looked::NotYet => self.first_opened(&reader, (start, is_fresh, at), &mut tables).await?,
+            Looked::Wishes => self.wish_for_tables(start)?,
+            Looked::Done => {}
         }
         self.looking = None;
         let limits = self.sink.limits();
@@ -79,7 +81,7 @@ impl Delivery {
             durable: positions.durable,
             cursor: cursor.lsn,
             start: start.at,
-            is_new: start.is_new,
+            is_new: start.looked == Looked::NotYet,
         };
         let at = resume(&self.name, target, view)?;
         self.acknowledged = at.max(cursor.lsn);
@@ -96,7 +98,7 @@ impl Delivery {
 
     fn start_of_cursor(&self, reader: &Reader) -> Result<CursorStart, Failure> {
         let start = get(reader, &SINK_START.of_sink(&self.name))?;
-        Ok(start.unwrap_or(CursorStart { at: Lsn::ZERO, is_new: false }))
+        Ok(start.unwrap_or(CursorStart { at: Lsn::ZERO, looked: Looked::Done }))
     }
 
     /// Where the round begins (the LSN before its first) and ends that may have been sent before a crash.
@@ -117,8 +119,19 @@ impl Delivery {
 pub struct CursorStart {
     /// The LSN at which it was created.
     pub at: Lsn,
-    /// Its target was not looked at yet: what was trimmed from the log before may have to be read for it.
-    pub is_new: bool,
+    /// Whether its target was looked at.
+    pub looked: Looked,
+}
+
+/// Whether the target of a sink was looked at, and what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Looked {
+    /// It was, and nothing is left to do.
+    Done,
+    /// Not yet: what was trimmed from the log before the cursor may have to be read for it.
+    NotYet,
+    /// It knew nothing: until the log holds the wish for every table, that is to be said.
+    Wishes,
 }
 
 impl Record for CursorStart {
@@ -145,8 +158,13 @@ mod tests {
 
     #[test]
     fn where_a_cursor_was_created_is_stored_as_committed() {
-        let start = |lsn, is_new| CursorStart { at: Lsn::new(lsn), is_new };
-        fixture::check(&[("first", start(0, false)), ("later", start(70_000, false)), ("new", start(70_000, true))]);
+        let start = |lsn, looked| CursorStart { at: Lsn::new(lsn), looked };
+        fixture::check(&[
+            ("first", start(0, Looked::Done)),
+            ("later", start(70_000, Looked::Done)),
+            ("new", start(70_000, Looked::NotYet)),
+            ("wishes", start(70_000, Looked::Wishes)),
+        ]);
     }
 
     #[test]

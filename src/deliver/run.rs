@@ -13,7 +13,6 @@ use super::doubt::Wish;
 use super::open::Open;
 use super::pending::{AFTER_THE_END, first_undecided_of_group};
 use super::settle::Sent;
-use super::tables::Tables;
 use crate::backoff::Backoff;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
@@ -66,6 +65,8 @@ pub struct Delivery {
     pub(super) goal: watch::Receiver<Goal>,
     pub(super) wishes: mpsc::UnboundedSender<Wish>,
     pub(super) looking: Option<oneshot::Sender<()>>,
+    /// It is saying that it needs every table.
+    pub(super) wishes_for_tables: bool,
     /// Tables whose doubt this run has reported, or found in the log at its start.
     pub(super) doubted: HashSet<TableName>,
     /// The round that was sent and has not settled.
@@ -101,6 +102,7 @@ impl Delivery {
             goal,
             wishes,
             looking,
+            wishes_for_tables: false,
             doubted: HashSet::new(),
             sent: None,
             round_start: Lsn::ZERO,
@@ -172,7 +174,7 @@ impl Delivery {
             let blocks = open.reader.read(open.at, READ_BYTES).map_err(unreadable)?;
             let drained = blocks.is_empty();
             if !self.take_all(&blocks, &mut open).await? {
-                return self.ended(&open);
+                return Ok(Served::Done);
             }
             let lingers = if self.is_ending(open.at) { None } else { open.round.lingers_until() };
             if lingers.is_none() && (drained || nothing_more(&durable, open.at)) {
@@ -190,7 +192,7 @@ impl Delivery {
                 self.live.recovered();
             }
             if self.has_reached(open.at) && open.round.end().is_none() && self.sent.is_none() {
-                return self.ended(&open);
+                return Ok(Served::Done);
             }
             if self.shutdown.is_cancelled() {
                 let until = *stopping.get_or_insert_with(|| tokio::time::Instant::now() + DRAIN);
@@ -284,35 +286,6 @@ impl Delivery {
     fn is_ending(&self, at: Lsn) -> bool {
         self.shutdown.is_cancelled() || self.has_reached(at)
     }
-
-    /// The end of a run. One that was to bring everything has not, if tables are left out or in doubt.
-    fn ended(&self, open: &Open) -> Result<Served, Failure> {
-        if self.has_reached(open.at) {
-            self.stopped_tables()?;
-            doubted_tables(&open.tables)?;
-        }
-        Ok(Served::Done)
-    }
-
-    fn stopped_tables(&self) -> Result<(), Failure> {
-        let stopped = self.sink.stopped();
-        let Some((table, why)) = stopped.first_key_value() else { return Ok(()) };
-        let others = and_others(stopped.len());
-        Err(Failure::fatal(format!("table '{table}' is not written: {}{others}", why.reason)))
-    }
-}
-
-fn doubted_tables(tables: &Tables) -> Result<(), Failure> {
-    let mut doubted: Vec<_> = tables.iter().filter_map(|(table, at)| Some((table, at.doubt.as_ref()?))).collect();
-    doubted.sort_unstable();
-    let Some((table, why)) = doubted.first() else { return Ok(()) };
-    let others = and_others(doubted.len());
-    Err(Failure::fatal(format!("table '{table}' may differ from its source: {why}{others}"))
-        .hint("the next start reads it again, with replace"))
-}
-
-fn and_others(tables: usize) -> String {
-    if tables > 1 { format!(", and {} more tables", tables - 1) } else { String::new() }
 }
 
 /// Ends when a shutdown has no more time for a target.

@@ -75,7 +75,7 @@ impl Delivery {
     }
 
     /// Reports a doubt, once for a table in a run.
-    fn doubt(&mut self, doubt: Doubt) {
+    pub(super) fn doubt(&mut self, doubt: Doubt) {
         let Doubt { sink, table, why } = &doubt;
         if !self.doubted.insert(table.clone()) {
             warn!(%sink, %table, why, "a table is in doubt again, it is not read a second time in this run");

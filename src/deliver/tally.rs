@@ -9,7 +9,7 @@ use wal::Lsn;
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, Mark, TableChange};
 use crate::error::Failure;
-use crate::model::{ColumnDefault, ColumnType, SchemaId, TableName, TableSchema};
+use crate::model::{ColumnDefault, SchemaId, TableName, TableSchema, keeps_values};
 
 /// What a round holds of each table.
 #[derive(Debug, Default)]
@@ -104,7 +104,8 @@ impl TableEvent {
 /// rows: it empties the table until the source has read it again, or holds rows that no later change finds.
 ///
 /// This is asked for every kind of sink. So it is narrower than what one of them can convert: a column of the key has
-/// the type that it had, or a wider integer, or came with a value that the statement gave.
+/// the values that it had, by the same judgement as the source's of whether the table is read again, or came with a value
+/// that the statement gave.
 fn keys_follow(from: &TableSchema, to: &TableSchema, renamed: &[(String, String)]) -> bool {
     let follows = |place: usize, may_be_null: bool| {
         let Some(column) = to.columns.get(place) else { return false };
@@ -115,7 +116,7 @@ fn keys_follow(from: &TableSchema, to: &TableSchema, renamed: &[(String, String)
             None => Some(&column.name),
         };
         match before.and_then(|name| from.columns.get(from.column_index(name)?)) {
-            Some(before) => keeps_its_values(&before.ty, &column.ty),
+            Some(before) => keeps_values(&before.ty, &column.ty),
             None => match column.default {
                 ColumnDefault::Value(_) => true,
                 ColumnDefault::Null => may_be_null,
@@ -127,15 +128,6 @@ fn keys_follow(from: &TableSchema, to: &TableSchema, renamed: &[(String, String)
         Some(key) => key.columns.iter().all(|place| follows(usize::from(*place), false)),
         // A row without a key is found by all its values, and one of them may be NULL.
         None => (0..to.columns.len()).all(|place| follows(place, true)),
-    }
-}
-
-fn keeps_its_values(old: &ColumnType, new: &ColumnType) -> bool {
-    match (old, new) {
-        (ColumnType::Int { width: a, unsigned: x }, ColumnType::Int { width: b, unsigned: y }) if x == y => {
-            a.bytes() <= b.bytes()
-        }
-        (old, new) => old == new,
     }
 }
 
@@ -151,7 +143,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Column, IntWidth, Key, KeyKind};
+    use crate::model::{Column, ColumnType, IntWidth, Key, KeyKind};
 
     fn int(width: IntWidth, unsigned: bool) -> ColumnType {
         ColumnType::Int { width, unsigned }

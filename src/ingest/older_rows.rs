@@ -3,7 +3,7 @@
 //! Pure: from the two schemas and the way that each column came ([`Lineage`]). Where it gives a reason, the table is read again.
 
 use super::lineage::{Came, Lineage};
-use crate::model::{Column, ColumnDefault, ColumnType, TableSchema};
+use crate::model::{Column, ColumnDefault, TableSchema, keeps_values};
 use crate::source::mysql::schema::added_default;
 
 /// Gives each column the value it has in rows that were there before it. Only the statements know it: a description by the
@@ -74,48 +74,11 @@ pub(super) fn reread_reason(before: &TableSchema, after: &TableSchema, lineage: 
     None
 }
 
-/// Whether every value of `old` is the same value under `new`, for every sink.
-fn keeps_values(old: &ColumnType, new: &ColumnType) -> bool {
-    use ColumnType as T;
-    match (old, new) {
-        (T::Int { width: a, unsigned: false }, T::Int { width: b, unsigned: false })
-        | (T::Int { width: a, unsigned: true }, T::Int { width: b, unsigned: true }) => a.bytes() <= b.bytes(),
-        (T::Char { .. } | T::VarChar { .. }, T::VarChar { .. } | T::Text { .. })
-        | (T::VarChar { .. } | T::Char { .. }, T::Char { .. })
-        | (T::Text { .. }, T::Text { .. }) => charset(old) == charset(new) && longest(old) <= longest(new),
-        (T::VarBinary { .. } | T::Blob { .. }, T::VarBinary { .. } | T::Blob { .. }) => longest(old) <= longest(new),
-        (T::Enum { members: a }, T::Enum { members: b }) | (T::Set { members: a }, T::Set { members: b }) => {
-            b.len() >= a.len() && a.iter().zip(b).all(|(a, b)| a == b)
-        }
-        (a, b) => a == b,
-    }
-}
-
-fn charset(ty: &ColumnType) -> Option<&crate::model::Charset> {
-    match ty {
-        ColumnType::Char { charset, .. } | ColumnType::VarChar { charset, .. } | ColumnType::Text { charset, .. } => {
-            Some(charset)
-        }
-        _ => None,
-    }
-}
-
-fn longest(ty: &ColumnType) -> u64 {
-    match ty {
-        ColumnType::Char { max_bytes, .. }
-        | ColumnType::VarChar { max_bytes, .. }
-        | ColumnType::VarBinary { max_bytes } => u64::from(*max_bytes),
-        ColumnType::Text { length_bytes, .. } | ColumnType::Blob { length_bytes } => {
-            (1_u64 << (8 * u32::from(*length_bytes).min(4))) - 1
-        }
-        _ => 0,
-    }
-}
 #[cfg(test)]
 mod tests {
     use super::super::lineage::ColumnSteps;
     use super::*;
-    use crate::model::{Charset, Column, IntWidth, TableName};
+    use crate::model::{Column, ColumnType, IntWidth, TableName};
     use crate::source::mysql::ddl::{self, AlterOps, SqlMode, Statement};
 
     fn schema(columns: &[(&str, ColumnType, ColumnDefault)]) -> TableSchema {
@@ -226,13 +189,5 @@ mod tests {
         assert_eq!(after(&wider, &before, &["MODIFY a INT"]).0, Some("a column changed its type"));
         let renamed = schema(&[("b", int(), ColumnDefault::Null)]);
         assert_eq!(after(&wider, &renamed, &["CHANGE a b INT"]).0, Some("a column changed its type"));
-    }
-
-    #[test]
-    fn text_keeps_its_values_only_when_it_grows_in_the_same_charset() {
-        let text = |max_bytes, charset: &str| ColumnType::VarChar { max_bytes, charset: Charset::new(charset) };
-        assert!(keeps_values(&text(10, "utf8mb4"), &text(20, "utf8mb4")));
-        assert!(!keeps_values(&text(20, "utf8mb4"), &text(10, "utf8mb4")));
-        assert!(!keeps_values(&text(10, "latin1"), &text(40, "utf8mb4")));
     }
 }

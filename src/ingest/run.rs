@@ -184,12 +184,14 @@ impl Ingest {
         }
         let lsns = (self.core.ended(), self.reader.positions().durable);
         for ChangedLife { table, record, due } in self.core.changed_lives() {
+            let unreadable = record.unreadable.is_some();
             self.live.record_once_durable(&table, record, lsns);
-            match due {
-                Due::AsBefore => {}
-                Due::Nothing => self.due.push(Job::Read { table, read: None }),
-                Due::Read(read) => self.due.push(Job::Read { table, read: Some(*read) }),
-            }
+            let read = match due {
+                Due::AsBefore => continue,
+                Due::Nothing => None,
+                Due::Read(read) => Some(*read),
+            };
+            self.due.push(Job::Read { table, read, unreadable });
         }
     }
 

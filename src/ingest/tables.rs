@@ -55,6 +55,11 @@ impl Definition {
         self.current.is_some() || !self.steps.is_empty() || self.reread || self.unsettled || !self.typed.is_empty()
     }
 
+    /// Whether anything is known of the table, or wanted of it.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_met() || self.life.is_captured() || self.life.read.is_some() || self.life.awaits.is_some()
+    }
+
     /// Whether a statement about the table was read whose result is not known, or a type of it is not.
     pub(super) fn is_unsettled(&self) -> bool {
         self.unsettled || self.reread || self.typed.has_guesses()

@@ -14,6 +14,7 @@ mod walk;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use crate::deliver::state_of_dropped_sink;
 pub use format::check_format;
 pub use item::{ChangeItem, CheckItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem};
 pub use stopped::stopped_status;

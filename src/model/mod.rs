@@ -4,10 +4,12 @@ mod check;
 mod column;
 mod counts;
 mod position;
+mod retyped;
 mod table;
 
 pub use check::{CheckItem, CheckStatus};
 pub use column::{Charset, Column, ColumnDefault, ColumnType, IntWidth};
 pub use counts::{RowCounts, SinkRows};
 pub use position::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition};
+pub use retyped::keeps_values;
 pub use table::{Key, KeyKind, SchemaId, TableName, TableSchema};

@@ -26,7 +26,7 @@ impl TableRecord {
     }
 
     /// The read that has begun is to begin again, and to bring what was wanted after it.
-    fn begin_again_with_next(&mut self) {
+    pub(super) fn begin_again_with_next(&mut self) {
         let Some(read) = self.read.take() else { return };
         let read = match self.next.take() {
             Some(next) => read.join(next.into_ask()),

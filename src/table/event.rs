@@ -4,7 +4,7 @@ use wal::Lsn;
 
 use super::record::{Ask, Stage, TableRecord};
 use crate::codec::frame::Audience;
-use crate::model::FilePos;
+use crate::model::{FilePos, ServerIdentity};
 
 /// Where and when something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum Event {
     SinkAdded(String),
     /// A sink is gone with its cursor.
     SinkRemoved(String),
+    /// These sinks are configured: a read for others waits until they come back, and keeps nothing else from being read.
+    Sinks(Vec<String>),
     /// A reader begins with the read of this number, or begins with it again.
     Begun {
         /// The read.
@@ -84,6 +86,13 @@ pub enum Event {
         number: u32,
         /// The end of the binlog after that.
         end: FilePos,
+        /// Whose binlog.
+        server: ServerIdentity,
+    },
+    /// What a reader has found is of no use; it is to try again.
+    Again {
+        /// The read.
+        number: u32,
     },
     /// The server does not say how the table is defined; it is asked again.
     Silent {
@@ -99,8 +108,10 @@ pub enum Event {
 pub struct Start {
     /// What the source said of it.
     pub presence: Presence,
-    /// The end of the binlog after that; `None` where the stream begins there.
-    pub end: Option<FilePos>,
+    /// The end of the binlog after that.
+    pub end: FilePos,
+    /// The stream goes on from there: it has nothing more to say about what was there.
+    pub is_there: bool,
     /// Whether rows that were there before are to be read (`startup_mode: initial`).
     pub initial: bool,
 }

@@ -192,10 +192,11 @@ impl TableRecord {
         self.read.as_ref().is_some_and(waits) || self.next.as_ref().is_some_and(waits)
     }
 
-    /// Whether the copies were emptied for the read that has begun, and it has brought no row: there are no rows of before.
+    /// Whether the copies were emptied for the read that has begun, and its last key is not taken: every row that is there comes again.
     pub fn is_emptied(&self) -> bool {
         let read = self.read.as_ref().filter(|read| read.replaces && read.audience == Audience::All);
-        read.is_some_and(|read| read.rows == 0)
+        // Once its last key is taken, rows beyond it come with the stream alone.
+        read.is_some_and(|read| read.stage == Stage::Begun)
     }
 
     /// As a state change; a table of which nothing is known has no record.

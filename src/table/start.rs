@@ -17,8 +17,12 @@ pub struct Starting<'a, F> {
     pub asked: Vec<(TableName, String)>,
     /// What the source says of tables.
     pub found: &'a BTreeMap<TableName, Presence>,
-    /// The end of the binlog after that; `None` where the stream begins there.
-    pub end: Option<FilePos>,
+    /// The end of the binlog after that.
+    pub end: FilePos,
+    /// The stream goes on from there.
+    pub is_there: bool,
+    /// Sinks that are configured.
+    pub configured: &'a [String],
     /// Whether the configuration captures a table.
     pub captures: F,
     /// Sinks that have a cursor.
@@ -38,7 +42,7 @@ pub struct Started {
 
 /// The records after a start.
 pub fn start<F: Fn(&TableName) -> bool>(starting: Starting<'_, F>, at: At) -> Started {
-    let Starting { records, asked, found, end, captures, sinks, initial } = starting;
+    let Starting { records, asked, found, end, is_there, captures, sinks, configured, initial } = starting;
     let records: BTreeMap<TableName, TableRecord> = records.into_iter().collect();
     let asked: BTreeMap<TableName, String> = asked.into_iter().collect();
     let names: BTreeSet<&TableName> = records.keys().chain(found.keys()).chain(asked.keys()).collect();
@@ -60,13 +64,14 @@ pub fn start<F: Fn(&TableName) -> bool>(starting: Starting<'_, F>, at: At) -> St
                 take(&mut after, Event::Asked(Ask::doubt(Reach::Replace, why)));
             }
             let presence = found.get(name).cloned().unwrap_or(Presence::Unknown);
-            take(&mut after, Event::Started(Start { presence, end: end.clone(), initial }));
+            take(&mut after, Event::Started(Start { presence, end: end.clone(), is_there, initial }));
         } else {
             take(&mut after, Event::Excluded);
         }
         for sink in gone(&after, sinks) {
             take(&mut after, Event::SinkRemoved(sink));
         }
+        take(&mut after, Event::Sinks(configured.to_vec()));
         if after != before {
             started.changed.push((name.clone(), after));
         }

@@ -49,6 +49,12 @@ impl TableRecord {
                 }
             }
             Event::SinkRemoved(sink) => self.without_sink(&sink),
+            Event::Sinks(configured) => {
+                let waits_for_none = |read: &Read| !read.is_for_any(&configured);
+                if self.read.as_ref().is_some_and(waits_for_none) && self.next.is_some() {
+                    self.begin_again_with_next();
+                }
+            }
             Event::Begun { number, at_once, is_known } => self.begun(number, (at_once, is_known), at, actions),
             Event::Replaced { number } => self.replaced(number, actions),
             Event::Placed { number, stage, rows } => {
@@ -65,9 +71,14 @@ impl TableRecord {
                     self.cannot_be_read(why, at);
                 }
             }
-            Event::Missing { number, end } => {
+            Event::Missing { number, end, .. } => {
                 if self.current(number).is_some() {
                     self.awaits = Some(Awaited { until: end, exists: false });
+                }
+            }
+            Event::Again { number } => {
+                if self.current(number).is_some() {
+                    self.renumber();
                 }
             }
             Event::Silent { why } => self.cannot_be_read(why, at),
@@ -111,9 +122,19 @@ impl TableRecord {
         match self.left_out.take() {
             // Nothing that is read would make it a table that can be copied.
             Some(fault) if fault.by_nature => self.left_out = Some(fault),
+            // Nor is it read by itself.
+            Some(fault) if ask.is_doubt => self.left_out = Some(fault),
             Some(_) => self.ask(Ask::doubt(Reach::Replace, ask.why)),
             // Whether there is such a table is seen when the read begins.
             None => self.ask(ask),
+        }
+    }
+
+    /// The reader that did not find the table has ended; another one is to try.
+    fn renumber(&mut self) {
+        if let Some(read) = &mut self.read {
+            self.reads += 1;
+            read.number = self.reads;
         }
     }
 
@@ -146,7 +167,7 @@ impl TableRecord {
     }
 
     fn started(&mut self, start: Start, at: At, actions: &mut Vec<Action>) {
-        let Start { presence, end, initial } = start;
+        let Start { presence, end, is_there, initial } = start;
         if let Presence::ByNature(why) = presence {
             self.captured(at);
             self.leave_out(why, true, at);
@@ -161,17 +182,17 @@ impl TableRecord {
             // The stream says what becomes of it.
             (Capture::Since(_), _)
             | (Capture::Unmet, Presence::Missing | Presence::Unknown | Presence::ByNature(_)) => {}
-            (Capture::Unmet, Presence::Listed) => match end.filter(|_| initial) {
-                // A table that is created further on in the stream is in the log from its first row.
-                Some(until) => self.awaits = Some(Awaited { until, exists: true }),
-                None => self.met(initial, at, actions),
-            },
+            // A table that is created further on in the stream is in the log from its first row.
+            (Capture::Unmet, Presence::Listed) if initial && !is_there => {
+                self.awaits = Some(Awaited { until: end, exists: true });
+            }
+            (Capture::Unmet, Presence::Listed) => self.met(initial, at, actions),
             (Capture::Unmet, Presence::Denied(grant)) => {
                 self.met(initial, at, actions);
                 self.cannot_be_read(grant, at);
             }
             (Capture::Left(_), Presence::Missing) => {
-                self.awaits = end.map(|until| Awaited { until, exists: false });
+                self.awaits = Some(Awaited { until: end, exists: false });
             }
             (Capture::Left(_), Presence::Listed | Presence::Denied(_) | Presence::Unknown | Presence::ByNature(_)) => {
                 self.comes_back(initial, at, actions);
@@ -199,7 +220,9 @@ impl TableRecord {
             Capture::Since(_) => {}
             Capture::Left(_) => self.comes_back(initial, at, actions),
             Capture::Unmet => {
-                self.awaits = None;
+                if self.awaits.take().is_some() {
+                    self.renumber();
+                }
                 self.capture = Capture::Since(at.lsn);
                 if initial {
                     self.ask(Ask::new(Reach::Whole, "it was never read"));
@@ -223,11 +246,7 @@ impl TableRecord {
                     "the source has no such table, and its binlog does not say what became of it".to_owned(),
                     at,
                 );
-                // The reader that did not find it has ended.
-                self.reads += 1;
-                if let Some(read) = &mut self.read {
-                    read.number = self.reads;
-                }
+                self.renumber();
             }
             (Capture::Unmet, false) => {
                 self.forget();

@@ -4,7 +4,7 @@ use wal::Lsn;
 
 use super::*;
 use crate::codec::frame::Audience;
-use crate::model::FilePos;
+use crate::model::{FilePos, ServerIdentity};
 
 fn at(lsn: u64) -> At {
     At { lsn: Lsn::new(lsn), micros: 1_000 }
@@ -12,6 +12,10 @@ fn at(lsn: u64) -> At {
 
 fn end() -> FilePos {
     FilePos { file: "binlog.000001".into(), pos: 900 }
+}
+
+fn server() -> ServerIdentity {
+    ServerIdentity::MariaDb { server_id: 1, domain_id: 0 }
 }
 
 /// A table and the events that happened to it, the first of them at LSN 1.
@@ -30,7 +34,7 @@ impl Life {
     }
 
     fn start(self, presence: Presence) -> Self {
-        self.event(Event::Started(Start { presence, end: Some(end()), initial: true }))
+        self.event(Event::Started(Start { presence, end: end(), is_there: false, initial: true }))
     }
 
     fn ask(self, reach: Reach) -> Self {
@@ -67,7 +71,7 @@ fn complete() -> Life {
 
 #[test]
 fn a_table_of_a_new_log_is_read_and_complete_once_that_is_done() {
-    let new = Start { presence: Presence::Listed, end: None, initial: true };
+    let new = Start { presence: Presence::Listed, end: end(), is_there: true, initial: true };
     let life = Life::default().event(Event::Started(new));
     assert_eq!(life.state(), State::Reading);
     let life = life.read();
@@ -126,7 +130,7 @@ fn a_table_that_comes_back_is_read_again_with_replace_and_that_is_said() {
 
 #[test]
 fn a_table_that_comes_back_where_no_rows_are_read_is_left_out_with_the_command_that_reads_it() {
-    let start = Start { presence: Presence::Listed, end: Some(end()), initial: false };
+    let start = Start { presence: Presence::Listed, end: end(), is_there: false, initial: false };
     let back = complete().event(Event::Excluded).event(Event::Started(start));
     let stated = back.record.state(None).unwrap();
     assert!(stated.is_failed() && stated.why.unwrap().contains("replicator backfill --replace"));
@@ -250,7 +254,7 @@ fn a_table_that_is_renamed_while_it_is_to_be_read_is_read_in_place_of_what_came_
 fn a_table_that_a_reader_does_not_find_waits_for_the_stream_to_say_what_became_of_it() {
     let life = complete().ask(Reach::Whole);
     let number = life.number();
-    let missing = life.event(Event::Missing { number, end: end() });
+    let missing = life.event(Event::Missing { number, end: end(), server: server() });
     assert_eq!(missing.record.due(&[]), None);
     assert_eq!(missing.clone().event(Event::Dropped).record.read, None);
     let passed = missing.event(Event::Passed);
@@ -338,8 +342,9 @@ fn what_replaces_says_where_it_begins_and_where_it_ends() {
     assert_eq!(begun.actions, expected);
     assert!(begun.record.is_emptied());
     let number = begun.number();
+    let last = begun.clone().event(Event::Placed { number, stage: Stage::Ranges(vec![1]), rows: 0 });
+    assert!(!last.record.is_emptied(), "rows beyond the last key come with the stream alone");
     let placed = begun.event(Event::Placed { number, stage: Stage::Placed, rows: 5 });
-    assert!(!placed.record.is_emptied());
     let ended = placed.finish();
     let expected = [Action::ReplaceEnd { audience: all() }, Action::MarkFinished { rows: 5, audience: all() }];
     assert_eq!(ended.actions, expected);
@@ -395,6 +400,43 @@ fn at_a_sink_a_table_is_complete_since_the_sink_has_every_row() {
     assert_eq!(changes.at_sink(&AtSink::default()).state, State::Complete);
 }
 
+#[test]
+fn a_read_that_has_begun_for_a_sink_that_is_away_keeps_nothing_else_from_being_read() {
+    let begun = complete().event(Event::SinkAdded("b".into())).begin();
+    let doubt = Event::Asked(Ask::doubt(Reach::Replace, "rolled back in part"));
+    let both = begun.event(doubt);
+    assert_eq!(both.record.due(&["a".into()]), None);
+    let away = both.clone().event(Event::Sinks(vec!["a".into()]));
+    let read = away.record.due(&["a".into()]).unwrap();
+    assert_eq!((&read.reach, &read.audience, &read.stage), (&Reach::Replace, &Audience::All, &Stage::Waiting));
+    let there = both.clone().event(Event::Sinks(vec!["a".into(), "b".into()]));
+    assert_eq!(there.record, both.record);
+}
+
+#[test]
+fn a_table_that_is_left_out_is_not_read_by_itself_because_of_a_doubt() {
+    let start = Start { presence: Presence::Listed, end: end(), is_there: false, initial: false };
+    let left_out = complete().event(Event::Excluded).event(Event::Started(start));
+    let doubt = left_out.clone().event(Event::Asked(Ask::doubt(Reach::Replace, "rolled back in part")));
+    assert_eq!(doubt.record, left_out.record);
+}
+
+#[test]
+fn a_copy_that_was_left_out_is_replaced_under_the_name_that_its_table_came_back_with() {
+    let left = complete().event(Event::Excluded).event(Event::Met { initial: true });
+    let renamed = Life::default().event(Event::Renamed(Box::new(left.record)));
+    assert_eq!(renamed.record.read.unwrap().reach, Reach::Replace);
+}
+
+#[test]
+fn a_table_that_a_reader_did_not_find_is_tried_by_another_reader() {
+    let life = complete().ask(Reach::Whole);
+    let number = life.number();
+    let missing = life.clone().event(Event::Missing { number, end: end(), server: server() });
+    assert!(missing.event(Event::Passed).number() > number);
+    assert!(life.event(Event::Again { number }).number() > number);
+}
+
 /// Every order of a few events, in which readers go on with what is wanted: the record never says less than is true.
 #[test]
 fn whatever_happens_a_captured_table_is_complete_or_its_record_says_what_is_missing() {
@@ -403,7 +445,7 @@ fn whatever_happens_a_captured_table_is_complete_or_its_record_says_what_is_miss
         Event::Created,
         Event::Dropped,
         Event::Excluded,
-        Event::Started(Start { presence: Presence::Listed, end: Some(end()), initial: true }),
+        Event::Started(Start { presence: Presence::Listed, end: end(), is_there: false, initial: true }),
         Event::Passed,
         Event::SinkAdded("b".into()),
         Event::SinkRemoved("b".into()),

@@ -299,7 +299,7 @@ fn of_state(stated: &StateStatus, sink: Option<&String>, table: &TableStatus) ->
     let state = stated.state?;
     let (verdict, word) = if stated.is_failed() {
         (Verdict::Failed, state.as_str())
-    } else if stated.waiting_doubt || sink.is_some_and(|sink| is_doubted(table, sink)) {
+    } else if stated.waiting_doubt || (!stated.by_nature && sink.is_some_and(|sink| is_doubted(table, sink))) {
         (Verdict::Degraded, IN_DOUBT)
     } else {
         return None;

@@ -151,7 +151,8 @@ impl Job {
 
     /// There is no such table: the stream is to say what became of it.
     fn missing(&mut self, server: &Server, out: &mut Vec<Request>) {
-        let event = Event::Missing { number: self.progress.number, end: server.place(server.end()) };
+        let (end, identity) = (server.place(server.end()), server.facts().identity);
+        let event = Event::Missing { number: self.progress.number, end, server: identity };
         out.push(Request::Happened { name: self.name(), event, by: Some(self.actor) });
         self.doing = Doing::Saying(Done::Yes);
     }

@@ -214,7 +214,8 @@ impl Loop {
                     Some(number) => log.told.insert(table.clone(), number),
                     None => log.told.remove(&table),
                 };
-                self.jobs.send(Job::Read { table, read }).ok();
+                let unreadable = record.unreadable.is_some();
+                self.jobs.send(Job::Read { table, read, unreadable }).ok();
             }
         }
         drop(log);

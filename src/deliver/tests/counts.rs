@@ -56,8 +56,7 @@ async fn rows_that_the_sink_did_not_take_put_their_table_in_doubt_once() {
     let run = Serve::until(last).in_rounds_of(1).with(faults).run(&log.wal).await;
 
     let why = "3 row changes were delivered and the sink took 2".to_owned();
-    let failure = run.result.unwrap_err();
-    assert_eq!(failure.message, format!("table 'd.t' may differ from its source: {why}"));
+    run.result.unwrap();
     assert_eq!(run.doubts, [Doubt { sink: "m".into(), table: table(), why: why.clone() }]);
     assert_eq!(run.live.tables()[&table()].doubt, Some(why.clone()));
     assert_eq!(run.live.tables()[&other_table()].doubt, None);
@@ -164,7 +163,7 @@ async fn a_change_that_found_no_row_is_a_doubt_only_after_a_whole_read_and_while
         let run = Serve::until(last).to(&first.target).with(vec![unmatched(2)]).run(&log.wal).await;
 
         assert_eq!(run.doubts.len(), usize::from(doubted), "{name}: {:?}", run.doubts);
-        assert_eq!(run.result.is_err(), doubted, "{name}");
+        run.result.unwrap();
         assert_eq!(log.at_sink(&table()).await.rows.sink.unmatched, 1, "{name}");
     }
 }
@@ -202,7 +201,7 @@ async fn a_doubt_outlives_the_run_and_ends_where_the_table_is_replaced() {
     let second = Serve::until(later).to(&first.target).run(&log.wal).await;
 
     assert!(second.live.tables()[&table()].doubt.is_some());
-    assert!(second.result.unwrap_err().message.contains("may differ"));
+    second.result.unwrap();
     assert_eq!(second.doubts, [], "the wiring asks for the read before the delivery starts");
     log.change(TableChange::ReplaceBegin { table: table(), schema: SchemaId(1) });
     log.read_whole(4);
@@ -227,7 +226,7 @@ async fn a_stopped_table_is_not_in_doubt() {
 
     let run = Serve::until(last).with(faults).run(&log.wal).await;
 
-    assert_eq!(run.result.unwrap_err().message, "table 'd.t' is not written: it was altered");
+    run.result.unwrap();
     assert_eq!(run.doubts, []);
 }
 

@@ -108,12 +108,12 @@ async fn a_batch_that_may_have_been_sent_is_the_same_batch_again_whatever_the_li
 }
 
 #[tokio::test]
-async fn rows_of_a_table_that_its_sink_stopped_are_counted_as_skipped_and_the_end_names_it() {
+async fn rows_of_a_table_that_its_sink_stopped_are_counted_as_skipped() {
     let directory = tempfile::tempdir().unwrap();
     let (log, last) = log(directory.path(), &[b"a", b"b"]).await;
     let faults = vec![Fault::Stops(table())];
     let run = Serve::until(last).in_batches_of(100).with(faults).run(&log.wal).await;
-    assert_eq!(run.result.unwrap_err().message, "table 'd.t' is not written: it was altered");
+    run.result.unwrap();
     // The counters go with the cursor, which no one waits for; this comes after it.
     log.wal.put_state(Vec::new()).await.unwrap();
     assert_eq!(applied_and_skipped(&log.wal.reader()), [(table(), 0, 5)]);

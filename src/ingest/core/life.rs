@@ -100,6 +100,15 @@ impl<L: Log> Core<L> {
     /// When a record cannot be stored or the log is out of service.
     pub fn happened(&mut self, name: &TableName, event: Event) -> Result<(), Failure> {
         self.decide_overdue()?;
+        if matches!(event, Event::Asked(_)) && !self.captures(name) {
+            // A doubt about a table that is no longer captured.
+            return Ok(());
+        }
+        let event = match event {
+            // The place of another server's binlog is none of this one's.
+            Event::Missing { number, server, .. } if server != self.facts.identity => Event::Again { number },
+            event => event,
+        };
         let origin = self.ledger.origin(self.wall);
         let table = self.tables.index(name);
         self.happens(table, event, &origin)?;

@@ -108,7 +108,7 @@ impl<L: Log> Core<L> {
     fn in_database(&self, database: &str) -> Vec<TableName> {
         self.tables
             .iter()
-            .filter(|(index, table)| table.name.database == database && self.definition(*index).is_met())
+            .filter(|(index, table)| table.name.database == database && self.definition(*index).is_known())
             .map(|(_, table)| table.name.clone())
             .collect()
     }
@@ -123,7 +123,7 @@ impl<L: Log> Core<L> {
         if may_do_nothing && (self.definition(table).is_met() || self.life(table).is_captured()) {
             return Ok(());
         }
-        if self.definition(table).current.is_some() {
+        if self.definition(table).is_met() {
             self.drop_table(&name, origin)?;
         }
         if !may_do_nothing || self.facts.flavour == Flavour::MariaDb {
@@ -232,6 +232,7 @@ impl<L: Log> Core<L> {
 
     fn rename_captured(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
         let (old, new) = (self.tables.index(from), self.tables.index(to));
+        self.meet(old, origin)?;
         self.check_description(old, origin, |_| Touched::Moved)?;
         let moved = self.definition(old).clone();
         self.outdate_question(old);

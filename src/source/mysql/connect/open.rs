@@ -99,6 +99,7 @@ pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
                     "cannot connect to the source \"{server}\": no answer in {} s",
                     CONNECT_TIMEOUT.as_secs()
                 ))
+                .caused_by(std::io::Error::from(std::io::ErrorKind::TimedOut))
                 .hint("check host and port in source.url, and what filters packets on the way"));
             }
         }

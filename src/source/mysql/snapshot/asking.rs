@@ -50,6 +50,10 @@ async fn attempt(
     condition: Option<&str>,
     (chunk_rows, replace): (Option<u32>, bool),
 ) -> Result<(), Failure> {
+    if !context.sessions.captures(table) {
+        return Err(Failure::fatal(format!("the running daemon does not capture table \"{table}\""))
+            .hint("restart it after a change of source.include and source.exclude; it reads a table that it captures since by itself"));
+    }
     let mut conn = context.sessions.control().await?;
     match schema::existence(&mut conn, table).await? {
         Existence::Exists => {}

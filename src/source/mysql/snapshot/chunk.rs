@@ -14,7 +14,7 @@ use super::progress::{Progress, Stage};
 use super::range::Range;
 use super::read::{ChunkRead, TableReader};
 use super::slots::Slot;
-use crate::error::Failure;
+use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::source::mysql::schema::{self, ChunkKey, Described};
 
@@ -102,7 +102,9 @@ impl RangedTable {
                 }
                 Err(failure) => failure,
             };
-            retry.after(&self.context, &self.table, failure).await?;
+            // What has failed for so long is not tried for as long again.
+            let is_final = |failure| Failure { class: ErrorClass::Fatal, ..failure };
+            retry.after(&self.context, &self.table, failure).await.map_err(is_final)?;
         }
     }
 

@@ -3,7 +3,7 @@
 //! It decides nothing about a table. The ingest loop says which read is due, by its number; a reader whose number is another one is
 //! stopped. What becomes of a read goes back to the loop as an event of its table.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -40,6 +40,8 @@ pub enum Job {
         table: TableName,
         /// The read.
         read: Option<Read>,
+        /// The table could not be read before.
+        unreadable: bool,
     },
     /// An operator asks for a table to be read. What cannot be read is refused before it is asked of the loop.
     Backfill(Backfill),
@@ -55,6 +57,8 @@ pub struct Coordinator {
     due: HashMap<TableName, Progress>,
     /// Tables whose turn has not come.
     waiting: VecDeque<TableName>,
+    /// Tables that were not there when they were to be read.
+    missing: HashSet<TableName>,
 }
 
 /// A reader at work.
@@ -84,7 +88,14 @@ impl Coordinator {
     ) -> Self {
         let settings = plan.snapshot;
         let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, live);
-        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new() }
+        Self {
+            context: Arc::new(context),
+            jobs,
+            stop,
+            due: HashMap::new(),
+            waiting: VecDeque::new(),
+            missing: HashSet::new(),
+        }
     }
 
     /// Runs reads until the token is cancelled. Whatever was in work then is taken up at the next start.
@@ -98,7 +109,7 @@ impl Coordinator {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 job = self.jobs.recv(), if is_open => match job {
-                    Some(Job::Read { table, read }) => self.told(table, read, &readers),
+                    Some(Job::Read { table, read, unreadable }) => self.told(table, (read, unreadable), &mut tasks, &readers),
                     Some(Job::Backfill(backfill)) => drop(asking.spawn(asking::ask(Arc::clone(&self.context), backfill))),
                     None => is_open = false,
                 },
@@ -113,7 +124,13 @@ impl Coordinator {
     }
 
     /// Takes in which read of a table is due, and stops a reader that does another one.
-    fn told(&mut self, table: TableName, read: Option<Read>, readers: &HashMap<Id, Reader>) {
+    fn told(
+        &mut self,
+        table: TableName,
+        (read, unreadable): (Option<Read>, bool),
+        tasks: &mut JoinSet<Ended>,
+        readers: &HashMap<Id, Reader>,
+    ) {
         let number = read.as_ref().map(|read| read.number);
         for reader in readers.values().filter(|reader| reader.table == table && Some(reader.number) != number) {
             if !reader.is_ending.load(Ordering::Relaxed) {
@@ -140,8 +157,16 @@ impl Coordinator {
         });
         self.context.show(&table, |entry| entry.error = None);
         tracing::info!(%table, why = %read.why, "a table is read");
+        let number = progress.number;
         self.due.insert(table.clone(), progress);
-        if !self.waiting.contains(&table) {
+        if self.missing.remove(&table) && unreadable {
+            // Nothing says that it is there now.
+            self.waiting.retain(|waiting| *waiting != table);
+            tasks.spawn(async move {
+                tokio::time::sleep(AGAIN).await;
+                Ended::Paused { table, number }
+            });
+        } else if !self.waiting.contains(&table) {
             self.waiting.push_back(table);
         }
     }
@@ -172,6 +197,9 @@ impl Coordinator {
                 readers.remove(&id);
                 let (table, number) = (progress.table.clone(), progress.number);
                 let failed = result.as_ref().err().map(Failure::chain);
+                if matches!(result, Ok(End::Missing(..))) {
+                    self.missing.insert(table.clone());
+                }
                 if let Some(due) = self.due.get_mut(&table).filter(|due| due.number == number) {
                     *due = *progress;
                 }
@@ -229,9 +257,9 @@ async fn read(context: Arc<Context>, mut progress: Progress, ending: &AtomicBool
     match &result {
         Ok(End::Done) => tracing::info!(%table, rows = progress.rows, "a table was read"),
         Ok(End::Unwanted) => tracing::info!(%table, "the read of a table is no longer wanted"),
-        Ok(End::Missing(end)) => {
+        Ok(End::Missing(end, server)) => {
             tracing::info!(%table, "the source has no such table, the stream is to say what became of it");
-            say(&context, table, Event::Missing { number, end: end.clone() }).await;
+            say(&context, table, Event::Missing { number, end: end.clone(), server: server.clone() }).await;
         }
         Err(failure) => tracing::error!(%table, error = failure.chain(), "a table cannot be read, it is tried again"),
     }

@@ -8,7 +8,7 @@ use mysql_async::prelude::Queryable as _;
 
 use crate::config::SourcePlan;
 use crate::error::Failure;
-use crate::model::ServerIdentity;
+use crate::model::{ServerIdentity, TableName};
 use crate::source::mysql::connect;
 use crate::source::mysql::schema::{Flavour, query_failure};
 use crate::source::mysql::server::Known;
@@ -45,6 +45,11 @@ impl Sessions {
     pub(super) fn server(&self) -> Result<Server, Failure> {
         let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
         server.ok_or_else(|| Failure::retry("the source has not been reached yet"))
+    }
+
+    /// Whether the daemon captures a table.
+    pub(super) fn captures(&self, table: &TableName) -> bool {
+        self.plan.filter.captures(&table.database, &table.table)
     }
 
     /// Whose server the stream reads.

@@ -17,7 +17,7 @@ use super::planner;
 use super::progress::{Progress, Stage};
 use super::range::Range;
 use crate::error::Failure;
-use crate::model::{FilePos, TableName};
+use crate::model::{FilePos, ServerIdentity, TableName};
 use crate::source::mysql::schema::{self, Estimate, Existence};
 
 /// How a read ended.
@@ -27,8 +27,8 @@ pub(super) enum End {
     Done,
     /// It is no longer wanted.
     Unwanted,
-    /// There is no such table at this end of the binlog: the stream is to say what became of it.
-    Missing(FilePos),
+    /// There is no such table at this end of a server's binlog: the stream is to say what became of it.
+    Missing(FilePos, ServerIdentity),
 }
 
 /// Runs a table's read to its end. `ending` is set once only its end is left to be said.
@@ -106,8 +106,9 @@ pub(super) fn denied(table: &TableName, grant: String) -> Failure {
 pub(super) async fn unseen(context: &Context, conn: &mut Conn, table: &TableName) -> Result<End, Failure> {
     match schema::existence(conn, table).await? {
         Existence::NoSuchTable => {
+            let identity = context.sessions.stream_identity();
             let end = consistency::binlog_end(conn, context.sessions.server()?).await?;
-            Ok(End::Missing(end))
+            Ok(End::Missing(end, identity))
         }
         Existence::Denied { grant } => Err(denied(table, grant)),
         Existence::Exists => Err(Failure::row(format!("\"{table}\" is no table that can be described"))
