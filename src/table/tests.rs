@@ -366,9 +366,14 @@ fn a_table_that_cannot_be_copied_is_left_out_by_nature_and_read_when_that_change
         let stated = left_out.record.state(None).unwrap();
         assert_eq!((stated.state, stated.is_failed()), (State::LeftOut, false));
         assert_eq!(left_out.record.due(&[]), None);
-        let copied = left_out.start(Presence::Listed);
-        assert_eq!(copied.record.read.unwrap().reach, Reach::Replace);
+        for copied in [left_out.clone().start(Presence::Listed), left_out.event(Event::Nature { left_out: None })] {
+            assert_eq!(copied.record.read.unwrap().reach, Reach::Replace);
+        }
     }
+    let created = Life::default().event(Event::Created);
+    assert_eq!(created.clone().event(Event::Nature { left_out: None }).record, created.record);
+    let versioned = created.event(Event::Nature { left_out: Some("it is system-versioned".into()) });
+    assert_eq!((versioned.state(), versioned.record.complete), (State::LeftOut, None));
 }
 
 #[test]
