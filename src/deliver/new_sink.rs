@@ -67,6 +67,10 @@ impl Delivery {
         let known = CursorStart { is_new: false, ..start };
         let looked = (SINK_START.of_sink(&self.name), Some(encode(&known)?));
         if is_fresh && start.at > Lsn::ZERO {
+            let records = table::records(reader)?;
+            let captured = records.into_iter().filter(|(_, record)| record.is_captured()).map(|(table, _)| table);
+            // The file or database of another sink, before everything is read for nothing.
+            self.sink.can_make(&captured.collect::<Vec<_>>()).await?;
             info!(sink = %self.name, "a new sink on a log that was trimmed: every table is read for it");
             self.wish_for_tables(looked);
             return Ok(());
