@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{assert_copied_but, assert_health, assert_stated, once, states, stopped};
+use super::{assert_copied_but, assert_health, assert_stated, is_stated, once, states, stopped};
 use crate::support::daemon::Daemon;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::status::read_of;
@@ -144,5 +144,33 @@ both_servers! {
             daemon.stop();
             assert_eq!(sandbox.assert_mirrored().await.rows, usize::try_from(ROWS).unwrap());
         }
+    }
+
+    /// The stream never says what became of the table, so a reader looks again, but not all the time.
+    async fn a_table_that_is_gone_without_a_statement_is_looked_for_now_and_then(kind: Kind) {
+        let mut sandbox = Sandbox::new(kind).await;
+        let fill = |table: &str| format!(
+            "USE {DATABASE}; CREATE TABLE {table} (id INT PRIMARY KEY, v INT NOT NULL, w INT);
+             INSERT INTO {table} WITH RECURSIVE n (k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < {ROWS}) SELECT k, k, k FROM n"
+        );
+        sandbox.server.exec(fill("vanished")).await;
+        sandbox.set("/source/snapshot", json!({ "chunk_rows": 10, "parallel": 1, "max_rows_per_second": 200 }));
+        let mut daemon = sandbox.start();
+        daemon.wait_until("it is read in part", |status| is_in_part(status, "vanished")).await;
+
+        sandbox.server.exec(format!("SET SESSION sql_log_bin = 0; DROP TABLE {DATABASE}.vanished")).await;
+
+        let status = daemon.wait_until("it cannot be read", |status| is_stated(status, "vanished", "unreadable")).await;
+        let why = assert_stated(&status, "vanished", "unreadable");
+        assert!(why.contains("the source has no such table"), "{why}");
+        // A hundred transactions later it was still looked for only a few times.
+        sandbox.server.exec(format!("CREATE TABLE {DATABASE}.other (id INT PRIMARY KEY)")).await;
+        for id in 0..100 {
+            sandbox.server.exec(format!("INSERT INTO {DATABASE}.other VALUES ({id})")).await;
+        }
+        sandbox.logged_within(crate::support::daemon::LIMIT, &mut daemon).await;
+        let looked = daemon.log().lines().filter(|line| line.contains("has no such table, the stream is to say")).count();
+        assert!((1..10).contains(&looked), "looked for {looked} times");
+        daemon.stop();
     }
 }

@@ -53,6 +53,8 @@ pub struct Coordinator {
     stop: CancellationToken,
     /// The read of each table that is due, and how far it came in this process.
     due: HashMap<TableName, Progress>,
+    /// The last read of each table that was due. What a reader did not find is looked for again only after a pause, if the same is due.
+    last: HashMap<TableName, Read>,
     /// Tables whose turn has not come.
     waiting: VecDeque<TableName>,
 }
@@ -84,7 +86,14 @@ impl Coordinator {
     ) -> Self {
         let settings = plan.snapshot;
         let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, live);
-        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new() }
+        Self {
+            context: Arc::new(context),
+            jobs,
+            stop,
+            due: HashMap::new(),
+            last: HashMap::new(),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Runs reads until the token is cancelled. Whatever was in work then is taken up at the next start.
@@ -98,7 +107,7 @@ impl Coordinator {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 job = self.jobs.recv(), if is_open => match job {
-                    Some(Job::Read { table, read }) => self.told(table, read, &readers),
+                    Some(Job::Read { table, read }) => self.told(table, read, &mut tasks, &readers),
                     Some(Job::Backfill(backfill)) => drop(asking.spawn(asking::ask(Arc::clone(&self.context), backfill))),
                     None => is_open = false,
                 },
@@ -113,7 +122,13 @@ impl Coordinator {
     }
 
     /// Takes in which read of a table is due, and stops a reader that does another one.
-    fn told(&mut self, table: TableName, read: Option<Read>, readers: &HashMap<Id, Reader>) {
+    fn told(
+        &mut self,
+        table: TableName,
+        read: Option<Read>,
+        tasks: &mut JoinSet<Ended>,
+        readers: &HashMap<Id, Reader>,
+    ) {
         let number = read.as_ref().map(|read| read.number);
         for reader in readers.values().filter(|reader| reader.table == table && Some(reader.number) != number) {
             if !reader.is_ending.load(Ordering::Relaxed) {
@@ -139,8 +154,17 @@ impl Coordinator {
             }
         });
         self.context.show(&table, |entry| entry.error = None);
-        tracing::info!(%table, why = %read.why, "a table is read");
+        let number = read.number;
         self.due.insert(table.clone(), progress);
+        let last = self.last.insert(table.clone(), Read { number: 0, ..read.clone() });
+        if self.context.was_missing(&table) && last.is_some_and(|last| last == Read { number: 0, ..read.clone() }) {
+            tasks.spawn(async move {
+                tokio::time::sleep(AGAIN).await;
+                Ended::Paused { table, number }
+            });
+            return;
+        }
+        tracing::info!(%table, why = %read.why, "a table is read");
         if !self.waiting.contains(&table) {
             self.waiting.push_back(table);
         }
@@ -231,6 +255,7 @@ async fn read(context: Arc<Context>, mut progress: Progress, ending: &AtomicBool
         Ok(End::Unwanted) => tracing::info!(%table, "the read of a table is no longer wanted"),
         Ok(End::Missing(end)) => {
             tracing::info!(%table, "the source has no such table, the stream is to say what became of it");
+            context.is_missing(table);
             say(&context, table, Event::Missing { number, end: end.clone() }).await;
         }
         Err(failure) => tracing::error!(%table, error = failure.chain(), "a table cannot be read, it is tried again"),
