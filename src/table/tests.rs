@@ -187,6 +187,15 @@ fn what_is_asked_for_does_not_wait_for_a_read_that_fails() {
 }
 
 #[test]
+fn who_asks_for_a_read_that_failed_has_it_tried_at_once() {
+    let asked = complete().ask(Reach::Whole);
+    let number = asked.number();
+    let again = asked.event(Event::Failed { number, why: "denied".into() }).ask(Reach::Whole);
+    assert!(again.number() > number, "readers do what has another number than they were told");
+    assert_eq!(again.record.read.unwrap().reach, Reach::Whole);
+}
+
+#[test]
 fn a_complete_table_that_the_server_does_not_describe_stays_complete() {
     let silent = complete().event(Event::Silent { why: "no answer".into() });
     assert_eq!(silent.state(), State::Complete);
