@@ -30,6 +30,7 @@ mod groups; // what a transaction, a savepoint or a stop took back leaves no tra
 mod held_commits; // a transaction that the stream has and no read sees
 mod kills; // the same after signal 9 at any moment
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
+mod lives; // a captured table's whole life, at every kind of sink: denied, excluded, interrupted, gone, back
 mod mirror; // the copy equals the source, whatever happens on the way
 mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
 mod servers; // the servers of the test support start, restart, die and leave nothing behind

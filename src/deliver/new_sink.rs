@@ -108,6 +108,12 @@ impl Delivery {
                 tables.entry(table).doubt = None;
             }
             let wishes = start.at > Lsn::ZERO;
+            if wishes {
+                let records = table::records(reader)?;
+                let captured = records.into_iter().filter(|(_, record)| record.is_captured()).map(|(table, _)| table);
+                // The file or database of another sink, before everything is read for nothing.
+                self.sink.can_make(&captured.collect::<Vec<_>>()).await?;
+            }
             let start = CursorStart { looked: if wishes { Looked::Wishes } else { Looked::Done }, ..start };
             let mut state = tables.state(&known)?;
             state.push((SINK_START.of_sink(&self.name), Some(encode(&start)?)));

@@ -39,7 +39,8 @@ impl ColumnSteps {
                 | AlterOp::RenameTo(_)
                 | AlterOp::PrimaryKeyChanged
                 | AlterOp::IndexChanged
-                | AlterOp::SystemVersioningChanged
+                | AlterOp::SystemVersioningChanged { .. }
+                | AlterOp::Engine(_)
                 | AlterOp::RowsChangedUnseen { .. }
                 | AlterOp::Other => {}
             }

@@ -129,7 +129,8 @@ impl Typed {
                 | AlterOp::RenameTo(_)
                 | AlterOp::PrimaryKeyChanged
                 | AlterOp::IndexChanged
-                | AlterOp::SystemVersioningChanged
+                | AlterOp::SystemVersioningChanged { .. }
+                | AlterOp::Engine(_)
                 | AlterOp::RowsChangedUnseen { .. }
                 | AlterOp::Other => {}
             }

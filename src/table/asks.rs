@@ -16,8 +16,12 @@ impl TableRecord {
         let joined = match place.take() {
             None => Read::of(ask),
             Some(waiting) if waiting.serves_for(&ask) => {
-                *place = Some(waiting);
-                return;
+                if self.unreadable.is_none() {
+                    *place = Some(waiting);
+                    return;
+                }
+                // Who asks again has reason to: it is not left alone until its next try.
+                waiting
             }
             Some(waiting) => waiting.join(ask),
         };

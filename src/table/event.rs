@@ -28,6 +28,11 @@ pub enum Event {
     Moved(FilePos),
     /// A statement of the stream creates it: every row of it is going to be in the log.
     Created,
+    /// A statement of the stream, or a reader, says what it is.
+    Nature {
+        /// Why it cannot be copied by that; `None`: it can.
+        left_out: Option<String>,
+    },
     /// The stream has a row or a statement of it, which may be older than everything that is known of it.
     Met {
         /// Whether rows that were there before are to be read (`startup_mode: initial`).

@@ -33,6 +33,12 @@ impl TableRecord {
                 self.capture = Capture::Since(at.lsn);
                 self.complete = Some(Complete::Whole(at.lsn));
             }
+            Event::Nature { left_out: Some(why) } => {
+                self.captured(at);
+                self.leave_out(why, true, at);
+                actions.push(Action::DiscardWindows);
+            }
+            Event::Nature { left_out: None } => self.can_be_copied(),
             Event::Met { initial } => self.met(initial, at, actions),
             Event::Dropped => {
                 self.forget();
@@ -155,6 +161,13 @@ impl TableRecord {
         self.awaits = None;
     }
 
+    /// It is no longer what kept it from being copied.
+    fn can_be_copied(&mut self) {
+        if self.left_out.take_if(|fault| fault.by_nature).is_some() {
+            self.ask(Ask::doubt(Reach::Replace, "it could not be copied before, because of its engine or kind"));
+        }
+    }
+
     fn excluded(&mut self, at: At, actions: &mut Vec<Action>) {
         let is_known = self.is_captured() && !is_on(Mutant::CaptureNotRecorded);
         let left = if is_known { Capture::Left(at.lsn) } else { self.capture };
@@ -174,8 +187,7 @@ impl TableRecord {
             return;
         }
         if self.left_out.as_ref().is_some_and(|fault| fault.by_nature) && presence == Presence::Listed {
-            self.left_out = None;
-            self.ask(Ask::doubt(Reach::Replace, "it could not be copied before, because of its engine or kind"));
+            self.can_be_copied();
             return;
         }
         match (self.capture, presence) {

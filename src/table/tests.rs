@@ -191,6 +191,15 @@ fn what_is_asked_for_does_not_wait_for_a_read_that_fails() {
 }
 
 #[test]
+fn who_asks_for_a_read_that_failed_has_it_tried_at_once() {
+    let asked = complete().ask(Reach::Whole);
+    let number = asked.number();
+    let again = asked.event(Event::Failed { number, why: "denied".into() }).ask(Reach::Whole);
+    assert!(again.number() > number, "readers do what has another number than they were told");
+    assert_eq!(again.record.read.unwrap().reach, Reach::Whole);
+}
+
+#[test]
 fn a_complete_table_that_the_server_does_not_describe_stays_complete() {
     let silent = complete().event(Event::Silent { why: "no answer".into() });
     assert_eq!(silent.state(), State::Complete);
@@ -371,9 +380,14 @@ fn a_table_that_cannot_be_copied_is_left_out_by_nature_and_read_when_that_change
         let stated = left_out.record.state(None).unwrap();
         assert_eq!((stated.state, stated.is_failed()), (State::LeftOut, false));
         assert_eq!(left_out.record.due(&[]), None);
-        let copied = left_out.start(Presence::Listed);
-        assert_eq!(copied.record.read.unwrap().reach, Reach::Replace);
+        for copied in [left_out.clone().start(Presence::Listed), left_out.event(Event::Nature { left_out: None })] {
+            assert_eq!(copied.record.read.unwrap().reach, Reach::Replace);
+        }
     }
+    let created = Life::default().event(Event::Created);
+    assert_eq!(created.clone().event(Event::Nature { left_out: None }).record, created.record);
+    let versioned = created.event(Event::Nature { left_out: Some("it is system-versioned".into()) });
+    assert_eq!((versioned.state(), versioned.record.complete), (State::LeftOut, None));
 }
 
 #[test]

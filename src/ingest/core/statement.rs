@@ -18,7 +18,7 @@ use crate::ingest::pending::{Fate, FateChange, Pending};
 use crate::ingest::typed::{Touched, is_dropped, touched};
 use crate::model::{KeyKind, Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
-use crate::source::mysql::schema::Flavour;
+use crate::source::mysql::schema::{Flavour, LeftOutBy};
 use crate::table::Event;
 
 impl<L: Log> Core<L> {
@@ -134,6 +134,19 @@ impl<L: Log> Core<L> {
         } else {
             self.meet(table, origin)?;
         }
+        let like = create.like.as_ref().and_then(|like| self.tables.find(like));
+        let nature = match (create.engine.as_deref().and_then(LeftOutBy::engine), create.system_versioned) {
+            (Some(by), _) => Some(by.to_string()),
+            (None, true) => Some(LeftOutBy::SystemVersioned.to_string()),
+            (None, false) => like
+                .and_then(|like| self.life(like).left_out.as_ref())
+                .filter(|fault| fault.by_nature)
+                .map(|fault| fault.why.clone()),
+        };
+        if nature.is_some() {
+            // No copy is made of it, so its definition does not matter.
+            return self.happens(table, Event::Nature { left_out: nature }, origin);
+        }
         let columns = create.columns.or_else(|| self.columns_of(create.like.as_ref()?));
         // Types matter on MariaDB alone, whose binlog in row format has IF NOT EXISTS only where it made the table.
         self.create_types(table, columns.as_deref());
@@ -180,6 +193,9 @@ impl<L: Log> Core<L> {
         if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
             self.reread(name, true, "its rows were changed without row events", origin)?;
         }
+        for op in list {
+            self.alter_nature(table, op, origin)?;
+        }
         self.alter_types(table, ops, origin)?;
         self.note_fate(table, ops);
         if self.definition(table).cut_back {
@@ -208,6 +224,19 @@ impl<L: Log> Core<L> {
         definition.key_unknown |= key_changed && !is_named;
         self.ask(table);
         Ok(())
+    }
+
+    /// Whether an operation makes a table one that cannot be copied, or one that can.
+    fn alter_nature(&mut self, table: usize, op: &AlterOp, origin: &Origin) -> Result<(), Failure> {
+        let versioned = LeftOutBy::SystemVersioned.to_string();
+        let was_versioned = self.life(table).left_out.as_ref().is_some_and(|fault| fault.why == versioned);
+        let left_out = match op {
+            AlterOp::SystemVersioningChanged { added: true } => Some(versioned),
+            AlterOp::SystemVersioningChanged { added: false } if was_versioned => None,
+            AlterOp::Engine(engine) if !was_versioned => LeftOutBy::engine(engine).map(|by| by.to_string()),
+            _ => return Ok(()),
+        };
+        self.happens(table, Event::Nature { left_out }, origin)
     }
 
     fn rename_table(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {

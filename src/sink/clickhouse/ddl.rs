@@ -209,6 +209,26 @@ impl Target {
         Ok(())
     }
 
+    /// Whether the names of these tables are free, or their tables were made by this sink.
+    pub(super) async fn can_make(&self, tables: &[TableName]) -> Result<(), Failure> {
+        let foreign = self.foreign().await.map_err(|error| error.failure("look for tables"))?;
+        for table in tables.iter().filter(|table| !self.tables.contains_key(*table)) {
+            let target = self.plan.target_name(table);
+            if foreign.contains(&target) {
+                return Err(Failure { class: ErrorClass::Fatal, ..self.taken(table, &target) });
+            }
+        }
+        Ok(())
+    }
+
+    fn taken(&self, name: &TableName, target: &str) -> Failure {
+        Failure::row(format!(
+            "database \"{}\" has a table or view \"{target}\" that this sink did not make for {name}, which is not written into it",
+            self.clickhouse.database
+        ))
+        .hint("rename or drop it, or set another `table_prefix` or `database` for the sink")
+    }
+
     /// A table that is there already was made by somebody else, holds another source table, or was made by this sink just before
     /// a crash.
     async fn create(&self, lsn: Lsn, name: &TableName, layout: &Layout) -> Result<(), Failure> {
@@ -220,11 +240,7 @@ impl Target {
         let failed = |error: Refused| error.failure(&format!("create the table \"{target}\" of {name}"));
         let ours = made(&self.plan.name, lsn);
         if self.find(target).await.map_err(failed)?.is_some_and(|found| found.comment != ours) {
-            return Err(Failure::row(format!(
-                "database \"{}\" has a table or view \"{target}\" that this sink did not make for {name}, which is not written into it",
-                self.clickhouse.database
-            ))
-            .hint("rename or drop it, or set another `table_prefix` or `database` for the sink"));
+            return Err(self.taken(name, target));
         }
         let sql = layout.create_statement(&self.clickhouse.database, target, &ours);
         self.client.execute(&sql, false).await.map_err(failed)

@@ -1,6 +1,8 @@
 //! What is under a name at the target, and whether the sink made it: its tables and views say so in their comments. Nothing that
 //! does not is dropped or written over.
 
+use std::collections::BTreeSet;
+
 use wal::Lsn;
 
 use super::error::Refused;
@@ -49,6 +51,15 @@ impl Target {
             is_view: engine == "View",
             comment,
         }))
+    }
+
+    /// The names of tables and views that the sink did not make.
+    pub(super) async fn foreign(&self) -> Result<BTreeSet<String>, Refused> {
+        let database = literal(&self.clickhouse.database);
+        let rows: Vec<(String, String)> =
+            self.client.rows(&format!("SELECT name, comment FROM system.tables WHERE database = {database}")).await?;
+        let ours = signature(&self.plan.name);
+        Ok(rows.into_iter().filter(|(_, comment)| !comment.starts_with(&ours)).map(|(name, _)| name).collect())
     }
 
     /// Whether there is a table of this sink under a name.

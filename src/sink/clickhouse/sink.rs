@@ -107,6 +107,10 @@ impl Sink for ClickHouseSink {
         Ok(state)
     }
 
+    async fn can_make(&mut self, tables: &[TableName]) -> Result<(), Failure> {
+        self.opened()?.can_make(tables).await
+    }
+
     fn knows(&self, schema: SchemaId) -> bool {
         self.target.as_ref().is_some_and(|target| target.knows(schema))
     }

@@ -111,6 +111,15 @@ impl Target {
         self.connection.execute_batch(&table.layout.create_statement(target)).map_err(|error| self.fail(&what, error))
     }
 
+    /// Whether the names of these tables are free, or their tables were made by this sink.
+    pub(super) fn can_make(&self, tables: &[TableName]) -> Result<(), Failure> {
+        let new = tables.iter().filter(|table| !self.tables.contains_key(*table));
+        for table in new {
+            self.refuse_taken(table, &self.plan.target_name(table))?;
+        }
+        Ok(())
+    }
+
     /// A table that is there already was made by somebody else, or holds another source table.
     fn refuse_taken(&self, name: &TableName, target: &str) -> Result<(), Failure> {
         if let Some(other) = self.tables.values().find(|table| same_name(&table.layout.target, target)) {

@@ -64,6 +64,10 @@ impl Sink for SqliteSink {
         Ok(state)
     }
 
+    async fn can_make(&mut self, tables: &[TableName]) -> Result<(), Failure> {
+        self.opened()?.can_make(tables)
+    }
+
     fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
         self.opened()?.write(place, frame, &mut |id| schemas.get(id))
     }

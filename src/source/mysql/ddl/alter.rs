@@ -5,6 +5,7 @@
 
 use super::alter_op::{AlterOp, AlterOps, UnseenChange};
 use super::columns::{self, Attributes, Element};
+use super::create;
 use super::cursor::Cursor;
 use super::names;
 
@@ -154,7 +155,7 @@ impl Parser<'_> {
             return self.push(AlterOp::Other);
         }
         if self.cursor.is_all(&["SYSTEM", "VERSIONING"]) {
-            return self.push(AlterOp::SystemVersioningChanged);
+            return self.push(AlterOp::SystemVersioningChanged { added: true });
         }
         let column = self.cursor.eat("COLUMN");
         let if_not_exists = self.cursor.eat_if_not_exists();
@@ -207,7 +208,7 @@ impl Parser<'_> {
             return self.push(AlterOp::PrimaryKeyChanged);
         }
         if self.cursor.is_all(&["SYSTEM", "VERSIONING"]) {
-            return self.push(AlterOp::SystemVersioningChanged);
+            return self.push(AlterOp::SystemVersioningChanged { added: false });
         }
         if self.cursor.is_any(&["FOREIGN", "CHECK"]) || columns::is_period(self.cursor) {
             return self.push(AlterOp::Other);
@@ -300,6 +301,11 @@ impl Parser<'_> {
 
     /// An option of the table, `ALTER COLUMN`, `ALTER INDEX`, or a column to order by.
     fn harmless(&mut self) -> Option<()> {
+        if !self.cursor.is("ALTER")
+            && let Some(engine) = self.engine()
+        {
+            return self.push(AlterOp::Engine(engine));
+        }
         // `ALTER` sets a default, or whether a column, an index or a check is seen.
         let mut known = self.ordering || self.cursor.is("ALTER") || self.cursor.is_any(OPTIONS);
         if !known {
@@ -308,6 +314,20 @@ impl Parser<'_> {
             known = self.cursor.is_symbol(b'=');
         }
         known.then(|| self.push(AlterOp::Other))?
+    }
+
+    /// The engine among the options of the item, which have no commas between them.
+    fn engine(&self) -> Option<String> {
+        let mut ahead = self.cursor;
+        if !ahead.is_any(OPTIONS) {
+            return None;
+        }
+        loop {
+            if let Some(engine) = create::engine(&mut ahead) {
+                return Some(engine);
+            }
+            ahead.take_in_item()?;
+        }
     }
 }
 

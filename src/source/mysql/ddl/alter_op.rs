@@ -81,7 +81,12 @@ pub enum AlterOp {
     /// An index that may be unique comes or goes.
     IndexChanged,
     /// `ADD` or `DROP SYSTEM VERSIONING`: columns may come or go that the statement does not name.
-    SystemVersioningChanged,
+    SystemVersioningChanged {
+        /// `ADD`.
+        added: bool,
+    },
+    /// `ENGINE`: neither rows, nor columns, nor keys change, but where the rows are may.
+    Engine(String),
     /// Rows of the table change and no event shows them.
     RowsChangedUnseen {
         /// How.
@@ -120,13 +125,14 @@ impl AlterOps {
                     added.push(name);
                     continue;
                 }
-                AlterOp::SystemVersioningChanged => return None,
+                AlterOp::SystemVersioningChanged { .. } => return None,
                 AlterOp::ModifyColumn { .. }
                 | AlterOp::ConvertCharset
                 | AlterOp::RenameTo(_)
                 | AlterOp::PrimaryKeyChanged
                 | AlterOp::IndexChanged
                 | AlterOp::RowsChangedUnseen { .. }
+                | AlterOp::Engine(_)
                 | AlterOp::Other => continue,
             };
             for (name, after) in before.iter().zip(&mut after) {

@@ -11,8 +11,8 @@ fn list(tables: &[TableName]) -> String {
 }
 
 fn render_create(create: &CreateTable) -> String {
-    let CreateTable { table, columns, like, as_select, if_not_exists, or_replace, temporary, starts_transaction } =
-        create;
+    let CreateTable { table, columns, like, as_select, if_not_exists, or_replace, temporary, .. } = create;
+    let CreateTable { engine, system_versioned, starts_transaction, .. } = create;
     let mut text = format!("create {table}");
     for (flag, name) in [
         (or_replace, " or-replace"),
@@ -20,10 +20,14 @@ fn render_create(create: &CreateTable) -> String {
         (if_not_exists, " if-not-exists"),
         (as_select, " select"),
         (starts_transaction, " starts"),
+        (system_versioned, " versioned"),
     ] {
         if *flag {
             text.push_str(name);
         }
+    }
+    if let Some(engine) = engine {
+        text.extend([" engine:", &engine.to_ascii_lowercase()]);
     }
     if let Some(like) = like {
         text.extend([" like ", &like.to_string()]);
@@ -62,7 +66,8 @@ fn render_op(op: &AlterOp) -> String {
         AlterOp::RenameTo(table) => format!("to:{table}"),
         AlterOp::PrimaryKeyChanged => "pk".to_owned(),
         AlterOp::IndexChanged => "index".to_owned(),
-        AlterOp::SystemVersioningChanged => "versioning".to_owned(),
+        AlterOp::SystemVersioningChanged { added } => if *added { "+versioning" } else { "-versioning" }.to_owned(),
+        AlterOp::Engine(engine) => format!("engine:{}", engine.to_ascii_lowercase()),
         AlterOp::RowsChangedUnseen { what, other: None } => format!("!{what:?}"),
         AlterOp::RowsChangedUnseen { what, other: Some(other) } => format!("!{what:?}({other})"),
         AlterOp::Other => "other".to_owned(),
@@ -161,7 +166,7 @@ const CREATES: &[(&str, &str)] = &[
     ("CREATE TABLE t (SELECT 1)", "create d.t select"),
     ("CREATE TABLE t ((SELECT 1) UNION (SELECT 2))", "create d.t select"),
     ("CREATE TABLE t (a INT) SELECT b FROM u", "create d.t select"),
-    ("CREATE TABLE t (a INT) ENGINE=InnoDB IGNORE AS (SELECT b FROM u)", "create d.t select"),
+    ("CREATE TABLE t (a INT) ENGINE=InnoDB IGNORE AS (SELECT b FROM u)", "create d.t select engine:innodb"),
     ("CREATE TABLE t WITH c AS (SELECT 1) SELECT * FROM c", "create d.t select"),
     ("CREATE TABLE t AS TABLE u", "create d.t select"),
     ("CREATE TABLE t (a INT) START TRANSACTION", "create d.t starts [a]"),
@@ -200,17 +205,20 @@ const CREATES: &[(&str, &str)] = &[
         "CREATE TABLE t (a INT) PARTITION BY LIST COLUMNS (a) (PARTITION p VALUES IN (1, 2) COMMENT = 'select')",
         "create d.t [a]",
     ),
-    ("CREATE TABLE t (a INT) ENGINE=MERGE UNION=(x, y), COMMENT='AS SELECT', AUTO_INCREMENT 5", "create d.t [a]"),
+    (
+        "CREATE TABLE t (a INT) ENGINE=MERGE UNION=(x, y), COMMENT='AS SELECT', AUTO_INCREMENT 5",
+        "create d.t engine:merge [a]",
+    ),
     (
         "CREATE TABLE t (a INT, s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, e TIMESTAMP(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING",
-        "create d.t [a s e]",
+        "create d.t versioned [a s e]",
     ),
-    ("CREATE TABLE t (a INT) /*M!100307 WITH SYSTEM VERSIONING */", "create d.t [a]"),
+    ("CREATE TABLE t (a INT) /*M!100307 WITH SYSTEM VERSIONING */", "create d.t versioned [a]"),
     (
         "CREATE TABLE t (id SERIAL, u UUID DEFAULT uuid(), i INET6, c VARCHAR(10) COMPRESSED)",
         "create d.t [id u:uuid i:inet6 c]",
     ),
-    ("CREATE TABLE t ENGINE=CONNECT TABLE_TYPE=MYSQL", "create d.t"),
+    ("CREATE TABLE t ENGINE=CONNECT TABLE_TYPE=MYSQL", "create d.t engine:connect"),
     ("CREATE TABLE t (a INT", "create d.t"),
     ("CREATE TABLE t (a INT, 'b' INT)", "create d.t"),
     ("CREATE TABLE caf\u{e9}.`\u{65e5}\u{672c}` (\u{540d} INT)", "create caf\u{e9}.\u{65e5}\u{672c} [\u{540d}]"),
@@ -265,10 +273,10 @@ const ALTERS: &[(&str, &str)] = &[
     ("ALTER TABLE t ADD VECTOR INDEX (v) DISTANCE=cosine", "alter d.t index"),
     ("ALTER TABLE t ADD vector VECTOR(3)", "alter d.t +vector"),
     ("ALTER TABLE t ADD CHECK (a > 0), ADD FOREIGN KEY (a) REFERENCES u (b)", "alter d.t other other"),
-    ("ALTER TABLE t ADD PERIOD FOR SYSTEM_TIME (s, e), ADD SYSTEM VERSIONING", "alter d.t other versioning"),
+    ("ALTER TABLE t ADD PERIOD FOR SYSTEM_TIME (s, e), ADD SYSTEM VERSIONING", "alter d.t other +versioning"),
     ("ALTER TABLE t ADD PERIOD IF NOT EXISTS FOR p (s, e)", "alter d.t other"),
     ("ALTER TABLE t ADD period INT, ADD system INT", "alter d.t +period +system"),
-    ("ALTER TABLE t DROP SYSTEM VERSIONING", "alter d.t versioning"),
+    ("ALTER TABLE t DROP SYSTEM VERSIONING", "alter d.t -versioning"),
     ("ALTER TABLE t DROP PERIOD FOR SYSTEM_TIME", "alter d.t other"),
     ("ALTER TABLE t DROP c", "alter d.t -c"),
     ("ALTER TABLE t DROP COLUMN c, DROP COLUMN IF EXISTS e RESTRICT", "alter d.t -c -e"),
@@ -315,8 +323,12 @@ const ALTERS: &[(&str, &str)] = &[
     ),
     ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "alter d.t charset"),
     ("ALTER TABLE t DEFAULT CHARACTER SET = utf8mb4, COLLATE utf8mb4_bin", "alter d.t other other"),
-    ("ALTER TABLE t ENGINE=InnoDB", "alter d.t other"),
-    ("ALTER TABLE t ENGINE InnoDB ROW_FORMAT=DYNAMIC COMMENT 'a, b' AUTO_INCREMENT 7", "alter d.t other"),
+    ("ALTER TABLE t ENGINE=InnoDB", "alter d.t engine:innodb"),
+    (
+        "ALTER TABLE t ROW_FORMAT=DYNAMIC ENGINE = `BLACKHOLE`, ALTER COLUMN engine SET DEFAULT 1",
+        "alter d.t engine:blackhole other",
+    ),
+    ("ALTER TABLE t ENGINE InnoDB ROW_FORMAT=DYNAMIC COMMENT 'a, b' AUTO_INCREMENT 7", "alter d.t engine:innodb"),
     ("ALTER TABLE t FORCE, DISABLE KEYS, ENABLE KEYS", "alter d.t other other other"),
     (
         "ALTER TABLE t UNION=(a, b), DATA DIRECTORY='/x', TABLESPACE ts, STATS_PERSISTENT=1",

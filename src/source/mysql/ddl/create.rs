@@ -25,6 +25,8 @@ pub(super) fn table(
         if_not_exists,
         or_replace,
         temporary,
+        engine: None,
+        system_versioned: false,
         starts_transaction: false,
     };
     let mut inside = *cursor;
@@ -67,6 +69,14 @@ fn options(cursor: &mut Cursor<'_>, create: &mut CreateTable) {
             create.starts_transaction = true;
             continue;
         }
+        if cursor.eat_all(&["WITH", "SYSTEM", "VERSIONING"]) {
+            create.system_versioned = true;
+            continue;
+        }
+        if let Some(engine) = engine(cursor) {
+            create.engine = Some(engine);
+            continue;
+        }
         if starts_query(cursor) || cursor.is("AS") {
             create.as_select = true;
             return;
@@ -76,6 +86,18 @@ fn options(cursor: &mut Cursor<'_>, create: &mut CreateTable) {
             cursor.take();
         }
     }
+}
+
+/// Takes `ENGINE [=] name` if it stands next.
+pub(super) fn engine(cursor: &mut Cursor<'_>) -> Option<String> {
+    let mut ahead = *cursor;
+    if !ahead.eat("ENGINE") {
+        return None;
+    }
+    ahead.eat_symbol(b'=');
+    let engine = ahead.identifier()?;
+    *cursor = ahead;
+    Some(engine)
 }
 
 /// Whether a query starts here, perhaps in parentheses. `WITH SYSTEM VERSIONING` is an option.

@@ -43,6 +43,10 @@ pub struct CreateTable {
     pub or_replace: bool,
     /// `TEMPORARY`: not a table of the server's but of one session; its rows never reach the binlog as row events.
     pub temporary: bool,
+    /// Its engine, where the statement names it.
+    pub engine: Option<String>,
+    /// MariaDB's `WITH SYSTEM VERSIONING`.
+    pub system_versioned: bool,
     /// `START TRANSACTION` at the end: MySQL 8.0.21 and later write `CREATE TABLE ... SELECT` so, behind a `BEGIN` and with
     /// the rows in the same transaction (WL#13355). MariaDB writes a plain statement, in one group with the rows.
     pub starts_transaction: bool,

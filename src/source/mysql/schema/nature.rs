@@ -81,15 +81,20 @@ impl Relation {
 
 impl Nature {
     fn of(engine: &str) -> Self {
+        LeftOutBy::engine(engine).map_or(Self::Copied, Self::LeftOut)
+    }
+}
+
+impl LeftOutBy {
+    /// Why a table of this engine cannot be copied; `None`: it can.
+    pub fn engine(engine: &str) -> Option<Self> {
         let is = |name: &str| engine.eq_ignore_ascii_case(name);
         if is("BLACKHOLE") {
-            Self::LeftOut(LeftOutBy::Blackhole)
+            Some(Self::Blackhole)
         } else if is("MRG_MyISAM") || is("MERGE") {
-            Self::LeftOut(LeftOutBy::Merge)
-        } else if ELSEWHERE.into_iter().any(is) {
-            Self::LeftOut(LeftOutBy::Elsewhere { engine: engine.to_owned() })
+            Some(Self::Merge)
         } else {
-            Self::Copied
+            ELSEWHERE.into_iter().any(is).then(|| Self::Elsewhere { engine: engine.to_owned() })
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What every part of a running snapshot shares.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ pub(super) struct Context {
     pub(super) chunk_rows: u32,
     pub(super) parallel: usize,
     readers: Mutex<HashMap<TableName, TableStatus>>,
+    /// Tables that a reader did not find, until the loop has said what is due of them.
+    missing: Mutex<HashSet<TableName>>,
     live: Arc<Live>,
 }
 
@@ -53,6 +55,7 @@ impl Context {
             chunk_rows: settings.chunk_rows.max(1),
             parallel,
             readers: Mutex::default(),
+            missing: Mutex::default(),
             live,
         }
     }
@@ -60,6 +63,16 @@ impl Context {
     /// Bytes one chunk may buffer.
     pub(super) fn chunk_bytes(&self) -> usize {
         CHUNK_BYTES.min(BUFFERS / self.parallel)
+    }
+
+    /// A reader has not found the table.
+    pub(super) fn is_missing(&self, table: &TableName) {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone());
+    }
+
+    /// Whether a reader has not found the table; that is forgotten.
+    pub(super) fn was_missing(&self, table: &TableName) -> bool {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(table)
     }
 
     /// Shows nothing of a table any more.

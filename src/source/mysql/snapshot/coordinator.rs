@@ -3,7 +3,7 @@
 //! It decides nothing about a table. The ingest loop says which read is due, by its number; a reader whose number is another one is
 //! stopped. What becomes of a read goes back to the loop as an event of its table.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,8 +57,6 @@ pub struct Coordinator {
     due: HashMap<TableName, Progress>,
     /// Tables whose turn has not come.
     waiting: VecDeque<TableName>,
-    /// Tables that were not there when they were to be read.
-    missing: HashSet<TableName>,
 }
 
 /// A reader at work.
@@ -88,14 +86,7 @@ impl Coordinator {
     ) -> Self {
         let settings = plan.snapshot;
         let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, live);
-        Self {
-            context: Arc::new(context),
-            jobs,
-            stop,
-            due: HashMap::new(),
-            waiting: VecDeque::new(),
-            missing: HashSet::new(),
-        }
+        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new() }
     }
 
     /// Runs reads until the token is cancelled. Whatever was in work then is taken up at the next start.
@@ -159,7 +150,7 @@ impl Coordinator {
         tracing::info!(%table, why = %read.why, "a table is read");
         let number = progress.number;
         self.due.insert(table.clone(), progress);
-        if self.missing.remove(&table) && unreadable {
+        if self.context.was_missing(&table) && unreadable {
             // Nothing says that it is there now.
             self.waiting.retain(|waiting| *waiting != table);
             tasks.spawn(async move {
@@ -197,9 +188,6 @@ impl Coordinator {
                 readers.remove(&id);
                 let (table, number) = (progress.table.clone(), progress.number);
                 let failed = result.as_ref().err().map(Failure::chain);
-                if matches!(result, Ok(End::Missing(..))) {
-                    self.missing.insert(table.clone());
-                }
                 if let Some(due) = self.due.get_mut(&table).filter(|due| due.number == number) {
                     *due = *progress;
                 }
@@ -259,6 +247,7 @@ async fn read(context: Arc<Context>, mut progress: Progress, ending: &AtomicBool
         Ok(End::Unwanted) => tracing::info!(%table, "the read of a table is no longer wanted"),
         Ok(End::Missing(end, server)) => {
             tracing::info!(%table, "the source has no such table, the stream is to say what became of it");
+            context.is_missing(table);
             say(&context, table, Event::Missing { number, end: end.clone(), server: server.clone() }).await;
         }
         Err(failure) => tracing::error!(%table, error = failure.chain(), "a table cannot be read, it is tried again"),

@@ -18,7 +18,8 @@ use super::progress::{Progress, Stage};
 use super::range::Range;
 use crate::error::Failure;
 use crate::model::{FilePos, ServerIdentity, TableName};
-use crate::source::mysql::schema::{self, Estimate, Existence};
+use crate::source::mysql::schema::{self, Estimate, Existence, Nature};
+use crate::table::Event;
 
 /// How a read ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,11 @@ async fn begin(context: &Arc<Context>, progress: &mut Progress) -> Result<Option
     let Some(described) = schema::describe(&mut conn, context.sessions.server()?.flavour, &table).await? else {
         return unseen(context, &mut conn, &table).await.map(Some);
     };
+    if let Nature::LeftOut(by) = &described.nature {
+        tracing::info!(%table, %by, "a table cannot be copied");
+        context.ingest.happened(table, Event::Nature { left_out: Some(by.to_string()) }).await?;
+        return Ok(Some(End::Unwanted));
+    }
     schema::refuse_unsupported(&described.schema)?;
     if let Existence::Denied { grant } = schema::existence(&mut conn, &table).await? {
         return Err(denied(&table, grant));
