@@ -88,6 +88,6 @@ async fn a_sink_that_comes_back_with_its_target_has_what_was_whole_and_has_the_r
         again.result.unwrap();
         let at = log.at_sink(&table()).await;
         assert_eq!((again.doubts.len(), at.whole_since), if doubted { (1, None) } else { (0, Some(whole)) });
-        assert_eq!(is_new(&log.wal.reader(), "m").unwrap(), false);
+        assert!(!is_new(&log.wal.reader(), "m").unwrap());
     }
 }
