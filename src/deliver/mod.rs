@@ -35,7 +35,8 @@ pub use followed::followed;
 pub use new_sink::{is_new, state_of_dropped_sink, state_of_new_sink};
 pub use open::{CursorStart, Looked, RoundBounds};
 pub use run::{Delivery, Goal, Wiring};
-pub use tables::{Reading, TableAtSink, tables_at};
+pub use tables::{Reading, TableAtSink, Tables, tables_at};
+pub use tally::TableEvent;
 
 #[cfg(test)]
 mod tests;

@@ -81,7 +81,7 @@ pub fn tables_at(reader: &Reader, sink: &str) -> Result<Vec<(TableName, TableAtS
 
 /// The tables of one sink.
 #[derive(Debug)]
-pub(super) struct Tables {
+pub struct Tables {
     sink: String,
     all: HashMap<TableName, TableAtSink>,
 }
@@ -103,6 +103,7 @@ struct InRound {
     left_out: u64,
     reported: RowCounts,
     has_event: bool,
+    is_replaced: bool,
 }
 
 impl Tables {
@@ -115,12 +116,18 @@ impl Tables {
         self.all.iter()
     }
 
-    pub(super) fn get(&self, table: &TableName) -> Option<&TableAtSink> {
+    /// A sink that has no record of any table.
+    pub fn new(sink: &str) -> Self {
+        Self { sink: sink.to_owned(), all: HashMap::new() }
+    }
+
+    /// The record of a table.
+    pub fn get(&self, table: &TableName) -> Option<&TableAtSink> {
         self.all.get(table)
     }
 
     /// The record of a table, made if it is new.
-    pub(super) fn entry(&mut self, table: &TableName) -> &mut TableAtSink {
+    pub fn entry(&mut self, table: &TableName) -> &mut TableAtSink {
         self.all.entry(table.clone()).or_default()
     }
 
@@ -147,7 +154,9 @@ impl Tables {
         }
         let mut changed = Changed::default();
         for event in &tally.events {
-            round.entry(event.table().clone()).or_default().has_event = true;
+            let in_round = round.entry(event.table().clone()).or_default();
+            in_round.has_event = true;
+            in_round.is_replaced |= matches!(event, TableEvent::Replaced { .. });
         }
         let was_complete: BTreeSet<TableName> = round
             .iter()
@@ -159,16 +168,18 @@ impl Tables {
         for event in tally.events {
             changed.tables.extend(self.happened(event));
         }
-        for (table, InRound { delivered, not_theirs, left_out, reported, .. }) in round {
+        for (table, InRound { delivered, not_theirs, left_out, reported, is_replaced, .. }) in round {
             let at = self.entry(&table);
             at.rows.delivered += delivered;
             at.rows.not_theirs += not_theirs;
             at.rows.left_out += left_out;
             at.rows.sink.add(reported);
-            if left_out > 0 || reported.skipped > 0 {
+            let is_stopped = stopped.contains_key(&table);
+            // A replace releases what was stopped: what was skipped before it in the round, it brings.
+            if reported.skipped > 0 && (is_stopped || !is_replaced) {
                 at.lose();
             }
-            if !stopped.contains_key(&table)
+            if !is_stopped
                 && at.doubt.is_none()
                 && let Some(why) = judge(delivered, &reported, was_complete.contains(&table))
             {
@@ -180,8 +191,8 @@ impl Tables {
         Ok(changed)
     }
 
-    /// Takes in what happened to a table; gives the names whose records it changed.
-    pub(super) fn happened(&mut self, event: TableEvent) -> Vec<TableName> {
+    /// Takes in what happened to a table; returns the names whose records it changed.
+    pub fn happened(&mut self, event: TableEvent) -> Vec<TableName> {
         match event {
             TableEvent::ReadBegun { table, whole } => {
                 self.entry(&table).reading = Some(if whole { Reading::Whole } else { Reading::Part });

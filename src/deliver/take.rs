@@ -78,6 +78,8 @@ impl Delivery {
             ours.rows += section_rows;
             if ours.left_out {
                 left_out.push(section.schema);
+                let resolved = open.catalog.resolve(section.schema)?;
+                open.tally.lose(&resolved.schema().name);
                 continue;
             }
             rows += section_rows;

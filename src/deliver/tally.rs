@@ -8,6 +8,7 @@ use wal::Lsn;
 
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, Mark, TableChange};
+use crate::codec::state::State;
 use crate::error::Failure;
 use crate::model::{ColumnDefault, SchemaId, TableName, TableSchema, keeps_values};
 
@@ -33,26 +34,55 @@ pub(super) struct Ours {
 
 /// What happened to a table as a whole, as far as it says whether the sink has every row of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum TableEvent {
+pub enum TableEvent {
     /// A read of it begins, of all its rows or of a part.
-    ReadBegun { table: TableName, whole: bool },
+    ReadBegun {
+        /// The table.
+        table: TableName,
+        /// Whether every row is read.
+        whole: bool,
+    },
     /// Every row of that read is in the log before `lsn`.
-    ReadFinished { table: TableName, lsn: Lsn },
+    ReadFinished {
+        /// The table.
+        table: TableName,
+        /// Where the read ended.
+        lsn: Lsn,
+    },
     /// It was created at `lsn`, without a row.
-    Created { table: TableName, lsn: Lsn },
+    Created {
+        /// The table.
+        table: TableName,
+        /// Where it was created.
+        lsn: Lsn,
+    },
     /// A read takes the place of everything that the sink has of it.
-    Replaced { table: TableName },
+    Replaced {
+        /// The table.
+        table: TableName,
+    },
     /// Rows of it are not in the log, or not in a form that the sink can take.
-    Lost { table: TableName },
+    Lost {
+        /// The table.
+        table: TableName,
+    },
     /// It is gone.
-    Gone { table: TableName },
+    Gone {
+        /// The table.
+        table: TableName,
+    },
     /// It has another name.
-    Renamed { from: TableName, to: TableName },
+    Renamed {
+        /// Its old name.
+        from: TableName,
+        /// Its new name.
+        to: TableName,
+    },
 }
 
 impl TableEvent {
     /// What a mark says.
-    pub(super) fn of_mark(mark: &Mark, lsn: Lsn) -> Self {
+    pub fn of_mark(mark: &Mark, lsn: Lsn) -> Self {
         match mark.clone() {
             Mark::SnapshotBegun { table, whole } => Self::ReadBegun { table, whole },
             Mark::SnapshotFinished { table, .. } => Self::ReadFinished { table, lsn },
@@ -65,10 +95,10 @@ impl TableEvent {
     ///
     /// # Errors
     /// When the log does not hold the schemas of the change.
-    pub(super) fn of_change(
+    pub fn of_change<S: State>(
         original: &TableChange,
         followed: Option<&TableChange>,
-        catalog: &mut Catalog,
+        catalog: &mut Catalog<S>,
     ) -> Result<Option<Self>, Failure> {
         let Some(change) = followed else { return Ok(Some(Self::Lost { table: original.table().clone() })) };
         Ok(match change.clone() {
@@ -87,7 +117,7 @@ impl TableEvent {
     }
 
     /// The table it is about; for a rename, the old name.
-    pub(super) fn table(&self) -> &TableName {
+    pub fn table(&self) -> &TableName {
         match self {
             Self::ReadBegun { table, .. }
             | Self::ReadFinished { table, .. }
@@ -132,6 +162,14 @@ fn keys_follow(from: &TableSchema, to: &TableSchema, renamed: &[(String, String)
 }
 
 impl Tally {
+    /// Rows of a table are left out, at this place of the log: a read that ends later in the round brings them.
+    pub(super) fn lose(&mut self, table: &TableName) {
+        let is_known = |event: &TableEvent| matches!(event, TableEvent::Lost { table: lost } if lost == table);
+        if !self.events.last().is_some_and(is_known) {
+            self.events.push(TableEvent::Lost { table: table.clone() });
+        }
+    }
+
     /// Counts rows of a frame that is for other sinks.
     pub(super) fn pass_over(&mut self, frame: &Frame<'_>) {
         for section in frame.described() {

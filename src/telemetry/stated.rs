@@ -51,7 +51,7 @@ impl StateStatus {
 
     /// Of a table at a sink that has applied everything up to `applied`. A table that is not captured has no state
     /// there either, whatever the sink has stopped.
-    pub(crate) fn at_sink(
+    pub fn at_sink(
         record: Option<&TableRecord>,
         sink: (&str, Lsn),
         live: &SinkTableLive,
