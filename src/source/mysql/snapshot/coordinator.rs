@@ -53,7 +53,8 @@ pub struct Coordinator {
     stop: CancellationToken,
     /// The read of each table that is due, and how far it came in this process.
     due: HashMap<TableName, Progress>,
-    /// The last read of each table that was due. What a reader did not find is looked for again only after a pause, if the same is due.
+    /// The last read of each table that was due. What a reader did not find is looked for again only after a pause, if
+    /// the same is due.
     last: HashMap<TableName, Read>,
     /// Tables whose turn has not come.
     waiting: VecDeque<TableName>,
