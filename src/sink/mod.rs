@@ -184,8 +184,8 @@ pub trait Sink: Send {
     /// Connects, creates what the sink needs of its own, and says what the target holds.
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure>;
 
-    /// Sees to it that the sink can make its copies of these tables at its target: none of their names is taken by what it did not make.
-    /// Asked of an open, fresh target, before anything is read for it.
+    /// Sees to it that the sink can make its copies of these tables at its target: none of their names is taken by what
+    /// it did not make. Asked of an open, fresh target, before anything is read for it.
     async fn can_make(&mut self, _tables: &[TableName]) -> Result<(), Failure> {
         Ok(())
     }

@@ -71,7 +71,7 @@ both_servers! {
         assert_each_row_once(&sandbox).await;
     }
 
-    /// MySQL logs the statement also where it did nothing, so the stream alone does not say whether it created the table.
+    /// MySQL logs the statement also where it did nothing: the stream alone does not say whether it created the table.
     async fn a_table_that_may_have_been_there_before_its_statement_is_copied_whole(kind: Kind) {
         let mut sandbox = Sandbox::with_every_sink(kind).await;
         sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE old (id INT PRIMARY KEY); INSERT INTO old VALUES (1)")).await;

@@ -1,5 +1,5 @@
-//! The life of a captured table as an operator meets it, at a state and a changelog in each kind of target: what is stated of it, what
-//! the copies hold, and what an operator does about it.
+//! The life of a captured table as an operator meets it, at a state and a changelog in each kind of target: what is
+//! stated of it, what the copies hold, and what an operator does about it.
 
 mod created; // tables whose whole life is in the stream
 mod denied; // tables that the account may not read
