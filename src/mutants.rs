@@ -21,7 +21,7 @@ pub enum Mutant {
     EngineBelievedAtOnce,
     /// It is not recorded that a table is no longer captured.
     CaptureNotRecorded,
-    /// A reader goes on with a read whose table is gone or is another one.
+    /// A read that has begun goes on where it was when its table is captured again.
     ReadOutlivesItsTable,
     /// A read that was done for one sink counts for all of them.
     ReadOfOneSinkCountsForAll,

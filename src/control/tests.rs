@@ -13,8 +13,8 @@ use wal::{Appender, Wal};
 
 use super::*;
 use crate::codec::stored::{SINK_ROUND, SINK_ROWS, SINK_START, encode};
-use crate::deliver::TableAtSink;
 use crate::error::Failure;
+use crate::inspect::TableAtSink;
 use crate::inspect::tests::shop_log;
 use crate::inspect::{Query, Verdict};
 use crate::model::TableName;

@@ -112,7 +112,7 @@ impl Tables {
     }
 
     /// Every table with its record.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&TableName, &TableAtSink)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&TableName, &TableAtSink)> {
         self.all.iter()
     }
 
@@ -216,6 +216,8 @@ impl Tables {
                 let at = self.entry(&table);
                 at.whole_since = None;
                 at.doubt = None;
+                // What was lost since the read began comes with what replaces it; a new sink may not have seen it begin.
+                at.reading = Some(Reading::Whole);
                 vec![table]
             }
             TableEvent::Lost { table } => {

@@ -137,6 +137,8 @@ pub struct Ledger<L> {
     executed: Executed,
     /// The position was not encoded since it moved.
     moved: bool,
+    /// State was changed by groups that have ended since it was last sealed.
+    changed: bool,
     /// The last frame of the last group that has ended.
     ended: Lsn,
 }
@@ -149,7 +151,7 @@ impl<L: Log> Ledger<L> {
     pub fn new(log: L, position: SourcePosition) -> Result<Self, Failure> {
         let executed = executed(&position)?;
         let ended = log.next_lsn().prev();
-        Ok(Self { log, position, executed, moved: false, ended })
+        Ok(Self { log, position, executed, moved: false, changed: false, ended })
     }
 
     /// The stream continues from `from`: the same place, perhaps in the words of another server.
@@ -188,6 +190,7 @@ impl<L: Log> Ledger<L> {
         for (key, value) in changes {
             self.log.put(key, value.as_deref());
         }
+        self.changed |= !changes.is_empty();
         if let Some((at, gtid)) = after {
             self.executed.add(gtid);
             self.pass(at);
@@ -225,8 +228,9 @@ impl<L: Log> Ledger<L> {
         for (key, value) in counters {
             self.log.put(key, value.as_deref());
         }
+        let changed = std::mem::take(&mut self.changed);
         if !self.moved {
-            return Ok(!counters.is_empty());
+            return Ok(changed || !counters.is_empty());
         }
         if is_on(Mutant::PositionSavedAfterTheGroup) && self.log.pending_bytes() > 0 {
             return Ok(true);

@@ -90,9 +90,17 @@ pub(super) struct EngineAsked {
     pub(super) id: AskId,
     /// When it was asked, in milliseconds.
     pub(super) since: u64,
-    /// The engine takes changes back, as of this end of the binlog. It did so before, too, if the stream meets no statement about
-    /// the table until it comes here.
-    pub(super) good_until: Option<FilePos>,
+    /// What the server has said, where the stream has not come to the place of the answer.
+    pub(super) answer: Option<EngineAnswer>,
+}
+
+/// What the server has said of a table's engine, and where its binlog ended then. It was so before, too, if the stream meets no
+/// statement about the table until it comes there.
+#[derive(Debug)]
+pub(super) struct EngineAnswer {
+    /// The engine takes changes back. Otherwise the account sees no such table.
+    pub(super) is_seen: bool,
+    pub(super) end: FilePos,
 }
 
 /// A question about a table that is under way.
@@ -168,7 +176,7 @@ impl Waiting {
             && self.decided.is_empty()
             && self.overdue.is_empty()
             && self.early.is_empty()
-            && self.engines.values().all(|asked| asked.good_until.is_none())
+            && self.engines.values().all(|asked| asked.answer.is_none())
     }
 
     /// The rows under an id are left out.

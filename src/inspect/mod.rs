@@ -14,6 +14,8 @@ mod walk;
 #[cfg(test)]
 pub(crate) mod tests;
 
+#[cfg(test)]
+pub(crate) use crate::deliver::TableAtSink;
 pub use crate::deliver::state_of_dropped_sink;
 pub use format::check_format;
 pub use item::{ChangeItem, CheckItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem};

@@ -40,6 +40,22 @@ impl TableRecord {
         self.read = Some(Read { number: self.reads, ..read });
     }
 
+    /// The read begins, perhaps again, or replaces what the sinks have from here on: its rows are those of a later place than what is
+    /// wanted after it was asked for, so that it brings that, too.
+    pub(super) fn take_next_along(&mut self) {
+        let Some(read) = self.read.take() else { return };
+        let is_along = |next: &mut Read| read.is_whole() && next.is_whole() && covers(&read.audience, &next.audience);
+        self.read = Some(match self.next.take_if(is_along) {
+            None => read,
+            Some(next) => {
+                let Read { stage, rows, replaces, .. } = read.clone();
+                let Read { reach, audience, why, is_doubt, leaves_out, .. } = next;
+                let joined = read.join(Ask { reach, audience, chunk_rows: None, why, is_doubt, leaves_out });
+                Read { stage, rows, replaces, ..joined }
+            }
+        });
+    }
+
     /// The read has ended: what is wanted after it takes its place.
     pub(super) fn end_read(&mut self) -> Option<Read> {
         let ended = self.read.take();
@@ -72,13 +88,8 @@ impl Read {
             (Reach::Part { condition }, Reach::Part { condition: asked }) => condition == asked,
             (Reach::Whole | Reach::Part { .. }, _) => false,
         };
-        let heard = match (&self.audience, &ask.audience) {
-            (Audience::All, _) => true,
-            (Audience::Sinks(_), Audience::All) => false,
-            (Audience::Sinks(ours), Audience::Sinks(asked)) => asked.iter().all(|sink| ours.contains(sink)),
-        };
         reaches
-            && heard
+            && covers(&self.audience, &ask.audience)
             && (self.is_doubt || !ask.is_doubt)
             && (self.leaves_out || !ask.leaves_out)
             && ask.chunk_rows.is_none_or(|rows| self.chunk_rows == Some(rows))
@@ -107,6 +118,15 @@ impl Read {
             rows: 0,
             replaces: false,
         }
+    }
+}
+
+/// Whether everyone of `b` is of `a`.
+fn covers(a: &Audience, b: &Audience) -> bool {
+    match (a, b) {
+        (Audience::All, _) => true,
+        (Audience::Sinks(_), Audience::All) => false,
+        (Audience::Sinks(ours), Audience::Sinks(asked)) => asked.iter().all(|sink| ours.contains(sink)),
     }
 }
 

@@ -20,7 +20,12 @@ pub fn step(record: &TableRecord, event: Event, at: At) -> (TableRecord, Vec<Act
 impl TableRecord {
     fn take(&mut self, event: Event, at: At, actions: &mut Vec<Action>) {
         match event {
+            // When it is captured again, it is read whole, whatever was wanted of it.
+            Event::Asked(_) if matches!(self.capture, Capture::Left(_)) => {}
+            // What is not captured, or is gone, needs no answer.
+            Event::Silent { .. } if !self.is_captured() => {}
             Event::Started(start) => self.started(start, at, actions),
+            Event::Excluded if is_on(Mutant::CaptureNotRecorded) => {}
             Event::Excluded => self.excluded(at, actions),
             Event::Passed => self.passed(at, actions),
             Event::Moved(end) => {
@@ -169,14 +174,16 @@ impl TableRecord {
     }
 
     fn excluded(&mut self, at: At, actions: &mut Vec<Action>) {
-        let is_known = self.is_captured() && !is_on(Mutant::CaptureNotRecorded);
+        let is_known = self.is_captured();
         let left = if is_known { Capture::Left(at.lsn) } else { self.capture };
         if is_known {
             actions
                 .push(Action::Tell("it is no longer captured; its changes are not in the log from here on".to_owned()));
         }
+        let outlives = self.read.take().filter(|_| is_on(Mutant::ReadOutlivesItsTable));
         self.forget();
         self.capture = left;
+        self.read = outlives;
     }
 
     fn started(&mut self, start: Start, at: At, actions: &mut Vec<Action>) {
@@ -215,8 +222,13 @@ impl TableRecord {
     /// It is captured again after it was not.
     fn comes_back(&mut self, initial: bool, at: At, actions: &mut Vec<Action>) {
         let Capture::Left(left) = self.capture else { return };
+        let outlives = self.read.take().filter(|_| is_on(Mutant::ReadOutlivesItsTable));
         self.forget();
         self.capture = Capture::Since(at.lsn);
+        if outlives.is_some() {
+            self.read = outlives;
+            return;
+        }
         let why = format!("it was not captured from LSN {left} to {}", at.lsn);
         if initial {
             actions.push(Action::Tell(format!("{why}, so it is read again in place of what the sinks have")));
@@ -252,6 +264,12 @@ impl TableRecord {
             (Capture::Left(_), false) => {
                 self.forget();
                 actions.push(Action::Drop);
+            }
+            (Capture::Since(_), false) if self.complete.is_none() => {
+                // Its end was not in the stream since it is captured, so it came before that, or there never was one.
+                self.forget();
+                actions.push(Action::Drop);
+                actions.push(Action::Tell("it is not read: there is no such table any more".to_owned()));
             }
             (Capture::Since(_), false) => {
                 self.cannot_be_read(
@@ -297,10 +315,12 @@ impl TableRecord {
     }
 
     fn begun(&mut self, number: u32, (at_once, is_known): (bool, bool), at: At, actions: &mut Vec<Action>) {
-        if self.current(number).is_some() {
-            self.captured(at);
+        if self.current(number).is_none() {
+            return;
         }
-        let Some(read) = self.read.as_mut().filter(|read| read.number == number) else { return };
+        self.captured(at);
+        self.take_next_along();
+        let Some(read) = &mut self.read else { return };
         read.stage = if at_once { Stage::Whole } else { Stage::Begun };
         read.rows = 0;
         read.replaces = false;
@@ -322,8 +342,13 @@ impl TableRecord {
     }
 
     fn replaced(&mut self, number: u32, actions: &mut Vec<Action>) {
-        let Some(read) = self.read.as_mut().filter(|read| read.number == number) else { return };
+        if self.current(number).is_none() {
+            return;
+        }
+        self.take_next_along();
+        let Some(read) = &mut self.read else { return };
         read.replaces = true;
+        read.leaves_out = false;
         read.rows = 0;
         actions.push(Action::ReplaceBegin { audience: read.audience.clone() });
     }

@@ -144,6 +144,9 @@ fn the_copy_of_a_table_that_was_dropped_while_it_was_not_captured_is_dropped_whe
     let passed = gone.clone().event(Event::Passed);
     assert_eq!(passed.actions, [Action::Drop]);
     assert_eq!(passed.record.capture, Capture::Unmet);
+    let start = Start { presence: Presence::Missing, end: end(), is_there: true, initial: true };
+    let there = complete().event(Event::Excluded).event(Event::Started(start));
+    assert_eq!(there.event(Event::Passed).actions, [Action::Drop], "the stream is there already");
     let rows = gone.event(Event::Met { initial: true });
     assert_eq!(rows.record.read.unwrap().reach, Reach::Replace, "the stream has rows of it before its end");
     let denied = complete().event(Event::Excluded).start(Presence::Denied("GRANT".into()));
@@ -269,6 +272,46 @@ fn a_table_that_a_reader_does_not_find_waits_for_the_stream_to_say_what_became_o
     let passed = missing.event(Event::Passed);
     assert_eq!(passed.state(), State::Unreadable);
     assert!(passed.record.due(&[]).is_some(), "it is tried again");
+}
+
+#[test]
+fn a_table_that_was_never_complete_and_that_a_reader_does_not_find_is_gone_where_the_stream_has_passed() {
+    let denied = Presence::Denied("GRANT".into());
+    let named = Life::default().start(denied.clone());
+    let back = complete().event(Event::Excluded).start(denied);
+    for life in [named, back] {
+        let number = life.number();
+        let passed = life.event(Event::Missing { number, end: end(), server: server() }).event(Event::Passed);
+        assert_eq!(passed.record.state(None), None);
+        assert_eq!(passed.actions[0], Action::Drop);
+    }
+}
+
+#[test]
+fn of_a_table_that_is_not_captured_any_more_nothing_is_wanted_and_nothing_is_wrong() {
+    let left = complete().event(Event::Excluded);
+    for event in [Event::Asked(Ask::doubt(Reach::Replace, "a doubt")), Event::Silent { why: "denied".into() }] {
+        assert_eq!(left.clone().event(event).record, left.record);
+    }
+}
+
+#[test]
+fn a_read_that_begins_again_brings_what_was_wanted_after_it() {
+    let begun = complete().ask(Reach::Whole).begin();
+    let number = begun.number();
+    let doubted = begun.event(Event::Asked(Ask { leaves_out: true, ..Ask::doubt(Reach::Replace, "a doubt") }));
+    assert!(doubted.record.next.is_some() && doubted.record.leaves_out_unknown());
+    for event in [Event::Begun { number, at_once: false, is_known: true }, Event::Replaced { number }] {
+        let again = doubted.clone().event(event);
+        assert!(again.actions.contains(&Action::ReplaceBegin { audience: Audience::All }));
+        assert_eq!((again.record.leaves_out_unknown(), &again.record.next), (false, &None));
+        assert!(again.number() == number && again.record.read.unwrap().is_doubt);
+    }
+    let of_one = complete().event(Event::Asked(Ask::new(Reach::Replace, "it is new").of_sink("a"))).begin();
+    let number = of_one.number();
+    let doubted = of_one.event(Event::Asked(Ask::doubt(Reach::Replace, "a doubt")));
+    let again = doubted.event(Event::Begun { number, at_once: false, is_known: true });
+    assert!(again.record.next.is_some(), "the others do not get it");
 }
 
 #[test]

@@ -59,8 +59,8 @@ impl StateStatus {
     ) -> Self {
         let (sink, applied) = sink;
         let Some(stated) = record.and_then(|record| record.state(Some(sink))) else { return Self::default() };
-        // What was wanted because of a doubt ends in the log before it ends here.
-        let is_ahead = stated.why.is_none() && stated.since.is_some_and(|since| applied.next() < since);
+        // What makes it complete is in the log before it is here: the end of a read, or its creation.
+        let is_ahead = stated.why.is_none() && stated.since.is_some_and(|since| applied < since);
         let whole_since = live.whole_since.filter(|_| !is_ahead);
         let at = stated.at_sink(&AtSink { whole_since, is_reading: live.is_reading, stopped });
         match &live.doubt {
@@ -113,6 +113,8 @@ mod tests {
         let nothing = SinkTableLive::default();
         assert_eq!(at(&created, 5, &nothing, None), Some(State::Reading));
         let whole = SinkTableLive { whole_since: Some(Lsn::new(7)), ..SinkTableLive::default() };
+        let of_another = SinkTableLive { whole_since: Some(Lsn::new(3)), ..SinkTableLive::default() };
+        assert_eq!(at(&created, 6, &of_another, None), Some(State::Reading), "of a table that had the name before");
         assert_eq!(at(&created, 7, &whole, None), Some(State::Complete));
         let reading = SinkTableLive { is_reading: true, ..whole.clone() };
         assert_eq!(at(&created, 9, &reading, None), Some(State::Reading));

@@ -11,7 +11,6 @@ use crate::ingest::ledger::Log;
 use crate::ingest::state::AskedBeside;
 use crate::ingest::tables::{ChangedLife, Table};
 use crate::model::{FilePos, Origin, TableName};
-use crate::mutants::{Mutant, is_on};
 use crate::table::{self, Action as TableAction, Ask, At, Event, Reach, Read, TableRecord};
 
 impl<L: Log> Core<L> {
@@ -197,11 +196,7 @@ impl<L: Log> Core<L> {
 
     /// The read of a table that a reader does, if it is still the one that is wanted.
     pub(super) fn wanted(&self, table: usize, number: u32) -> Option<&Read> {
-        let life = self.life(table);
-        if is_on(Mutant::ReadOutlivesItsTable) {
-            return life.read.as_ref().or(life.current(number));
-        }
-        life.current(number)
+        self.life(table).current(number)
     }
 
     /// Tables whose life has changed since this was last called, with what readers have to do of each.

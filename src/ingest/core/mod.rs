@@ -216,7 +216,9 @@ impl<L: Log> Core<L> {
         for table in tables {
             let definition = &self.tables.at(table).definition;
             let cut_back = definition.cut_back;
-            if self.waiting.has_pending(table) || definition.is_unsettled() {
+            // Whoever was silent before may answer now, and no reader would hear it.
+            let was_silent = definition.life.unreadable.is_some() && definition.life.read.is_none();
+            if self.waiting.has_pending(table) || definition.is_unsettled() || was_silent {
                 self.ask(table);
             }
             if cut_back {
