@@ -1,13 +1,15 @@
 //! What must hold of the log at every moment, checked each time that something becomes durable.
 //!
 //! - No frame is from a group that was rolled back, cut off, or is after the stored position.
-//! - Every group up to the stored position is in the log, whole, once, and in its order, or it is said why its rows are not.
+//! - Every group up to the stored position is in the log, whole, once, and in its order, or it is said why its rows are not: of the
+//!   tables that were captured when the stream passed it, and of no other.
+//! - What a group of the stream brings is for every sink.
 //! - The row counters are those of the frames that are there and of the binlog up to the position.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use replicator::codec::frame::{FrameHeader, Mark, RowOp, TableChange};
+use replicator::codec::frame::{Audience, FrameHeader, Mark, RowOp, TableChange};
 use replicator::codec::stored::{self, SOURCE_LSN, SourceLsn};
 use replicator::ingest;
 use replicator::ingest::ledger::Log as _;
@@ -15,6 +17,7 @@ use replicator::model::FilePos;
 use wal::Lsn;
 
 use super::binlog::{Change, Ending};
+use super::captured::Captured;
 use super::daemon::{Finding, failed};
 use super::frames::{self, Schemas};
 use super::log::{SimLog, Stored};
@@ -32,6 +35,15 @@ struct Counted {
     left_out: Vec<(usize, Option<usize>)>,
 }
 
+impl Counted {
+    /// From a place on, rows are not left out.
+    fn end(&mut self, place: usize) {
+        for (_, end) in self.left_out.iter_mut().filter(|(_, end)| end.is_none()) {
+            *end = Some(place);
+        }
+    }
+}
+
 impl Default for Counted {
     fn default() -> Self {
         Self { read: 0..=0, appended: 0, left_out: Vec::new() }
@@ -46,12 +58,20 @@ struct Logged {
     left_out: BTreeSet<Name>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Audit {
     /// Frames looked at.
     seen: usize,
     /// The entry of the stored position.
     position: usize,
+    /// What the daemon captures.
+    captured: Captured,
+    /// What it captured when the stream passed an entry, from the first one on that is not in the log.
+    passed: Vec<Captured>,
+    /// The entry after which the log begins.
+    begun: usize,
+    /// Groups of the stream in the log: the frame that they begin with, and the entry.
+    groups: Vec<(usize, usize)>,
     tables: BTreeMap<Name, Counted>,
     schemas: Schemas,
     /// Groups after the position that was looked at last.
@@ -63,8 +83,40 @@ pub struct Audit {
 
 impl Audit {
     /// A log that begins after an entry.
-    pub fn new(position: usize) -> Self {
-        Self { position, last_logged: position, ..Self::default() }
+    pub fn new(position: usize, captured: Captured) -> Self {
+        Self {
+            seen: 0,
+            position,
+            captured,
+            passed: Vec::new(),
+            begun: position,
+            groups: Vec::new(),
+            tables: BTreeMap::new(),
+            schemas: Schemas::default(),
+            logged: BTreeMap::new(),
+            last_logged: position,
+            explained: BTreeSet::new(),
+        }
+    }
+
+    /// The daemon starts with another configuration.
+    pub fn reconfigured(&mut self, captured: Captured) {
+        for (_, counted) in self.tables.iter_mut().filter(|(name, _)| !captured.captures(**name)) {
+            counted.end(self.position);
+        }
+        self.captured = captured;
+    }
+
+    /// Whether a table was captured when the stream passed an entry.
+    pub fn captured(&self, entry: usize, name: Name) -> bool {
+        let place = entry.checked_sub(self.begun + 1);
+        place.and_then(|place| self.passed.get(place)).is_some_and(|captured| captured.captures(name))
+    }
+
+    /// The entry of the last group of the stream before a frame.
+    pub fn entry_before(&self, frame: usize) -> usize {
+        let groups = self.groups.partition_point(|(first, _)| *first < frame);
+        groups.checked_sub(1).map_or(self.begun, |last| self.groups[last].1)
     }
 
     /// The entry of the stored position.
@@ -74,14 +126,11 @@ impl Audit {
 
     /// Looks at what has become durable.
     pub fn look(&mut self, log: &SimLog, server: &Server) -> Result<(), Finding> {
-        let frames = &log.frames()[self.seen..];
-        let mut rest = frames;
-        while !rest.is_empty() {
-            let group = frames::group(rest);
+        while self.seen < log.frames().len() {
+            let group = frames::group(&log.frames()[self.seen..]);
             self.group(group, log, server)?;
-            rest = &rest[group.len()..];
+            self.seen += group.len();
         }
-        self.seen += frames.len();
         self.look_at_position(log, server)?;
         self.look_at_counters(log)
     }
@@ -96,6 +145,9 @@ impl Audit {
             }
             if entry.is_none() && is_streamed {
                 self.begin_group(place, server)?;
+            }
+            if is_streamed && *frame.header.audience() != Audience::All {
+                return Err(format!("frame {} of entry {place} is not for every sink", stored.lsn));
             }
             entry = Some((place, is_streamed));
             for (section, body, _) in frame.sections() {
@@ -124,6 +176,7 @@ impl Audit {
             return Err(format!("entry {place} is in the log after entry {}", self.last_logged));
         }
         self.last_logged = place;
+        self.groups.push((self.seen, place));
         self.logged.insert(place, Logged::default());
         Ok(())
     }
@@ -137,13 +190,10 @@ impl Audit {
                 }
                 self.tables.entry(name).or_default().left_out.push((place, None));
             }
-            FrameHeader::Mark { mark: Mark::SnapshotBegun { table, .. }, .. }
-            | FrameHeader::Change { change: TableChange::ReplaceBegin { table, .. }, .. } => {
-                let counted = self.tables.entry(Name::of(table)).or_default();
-                for (_, end) in counted.left_out.iter_mut().filter(|(_, end)| end.is_none()) {
-                    *end = Some(place);
-                }
-            }
+            FrameHeader::Mark { mark: Mark::SnapshotBegun { table, .. }, audience: Audience::All, .. }
+            | FrameHeader::Change {
+                change: TableChange::ReplaceBegin { table, .. }, audience: Audience::All, ..
+            } => self.tables.entry(Name::of(table)).or_default().end(place),
             FrameHeader::Rows(_) | FrameHeader::Change { .. } | FrameHeader::Mark { .. } | FrameHeader::Check(_) => {}
         }
     }
@@ -167,6 +217,7 @@ impl Audit {
             return Err(format!("the last LSN before the position is {lsn}, and {} is durable", log.durable()));
         }
         for passed in self.position + 1..=entry {
+            self.passed.push(self.captured);
             self.entry_passed(passed, server)?;
         }
         self.position = entry;
@@ -185,8 +236,15 @@ impl Audit {
             return Err(format!("entry {entry} was dropped, and took nothing back"));
         }
         let nothing = Vec::new();
-        for name in Name::captured() {
-            let (expected, there) = (group.changes(name), logged.changes.get(&name).unwrap_or(&nothing));
+        for name in Name::capturable() {
+            let there = logged.changes.get(&name).unwrap_or(&nothing);
+            if !self.captured.captures(name) {
+                if there.is_empty() && !logged.left_out.contains(&name) {
+                    continue;
+                }
+                return Err(format!("entry {entry} has {there:?} of {name} in the log, which is not captured"));
+            }
+            let expected = group.changes(name);
             let counted = self.tables.entry(name).or_default();
             let most = group.rows(name);
             let exact = u64::try_from(expected.len()).unwrap();
@@ -217,7 +275,7 @@ impl Audit {
     fn look_at_counters(&mut self, log: &SimLog) -> Result<(), Finding> {
         let stored = ingest::counts(log.values()).map_err(failed)?;
         let stored: BTreeMap<Name, _> = stored.iter().map(|(table, counts)| (Name::of(table), *counts)).collect();
-        for name in Name::captured() {
+        for name in Name::capturable() {
             let counts = stored.get(&name).copied().unwrap_or_default();
             let snapshot = log.truth().of(name);
             let counted = self.tables.entry(name).or_default();

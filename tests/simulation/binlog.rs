@@ -10,6 +10,7 @@ use std::sync::Arc;
 use replicator::codec::frame::RowOp;
 use replicator::model::{Origin, SourcePlace, TableSchema};
 
+use super::captured::Captured;
 use super::server::{EVENT, Server};
 use super::shape::Shape;
 use super::tables::{Name, Row, layout};
@@ -179,14 +180,16 @@ pub struct Stream {
     open: bool,
     /// The entry whose end is the last boundary.
     boundary: usize,
+    /// Rows of other tables are not decoded.
+    captured: Captured,
     /// The slot of each table, and the schema that it was given last.
     slots: HashMap<Name, (usize, Option<Arc<TableSchema>>)>,
 }
 
 impl Stream {
     /// From the boundary after an entry.
-    pub fn new(after: usize) -> Self {
-        Self { entry: after + 1, step: 0, open: false, boundary: after, slots: HashMap::new() }
+    pub fn new(after: usize, captured: Captured) -> Self {
+        Self { entry: after + 1, step: 0, open: false, boundary: after, captured, slots: HashMap::new() }
     }
 
     pub fn boundary(&self) -> usize {
@@ -220,7 +223,7 @@ impl Stream {
                 }
                 Some(Item::Statement { sql: sql.clone(), origin, ends })
             }
-            Some(Event::Rows { name, .. }) if !name.is_captured() => Some(Item::Nothing),
+            Some(Event::Rows { name, .. }) if !self.captured.captures(*name) => Some(Item::Nothing),
             Some(Event::Rows { name, shape, op, changes }) => Some(self.rows(*name, *shape, *op, changes, origin)),
             None => match group.ending {
                 Ending::Commit | Ending::Statement => {

@@ -12,6 +12,7 @@ use super::job::{Done, Job};
 use super::requests::{Actor, Exact, Reply, Request};
 use super::rng::Rng;
 use super::server::Server;
+use super::sinks::Wish;
 use super::tables::Name;
 use super::trace;
 
@@ -24,6 +25,8 @@ pub struct Pace {
     pub readers: usize,
     /// Rows of a chunk.
     pub rows: usize,
+    /// Of a thousand steps, those that fail.
+    pub failing: usize,
 }
 
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Coordinator {
     pace: Pace,
     due: BTreeMap<Name, Progress>,
     waiting: VecDeque<Name>,
+    /// Tables whose read has failed, and its number: it is tried again after a pause.
+    paused: Vec<(Name, u32)>,
     running: Vec<Job>,
     /// What the driver has not taken yet.
     pub requests: VecDeque<Request>,
@@ -57,6 +62,7 @@ impl Coordinator {
             pace,
             due: BTreeMap::new(),
             waiting: VecDeque::new(),
+            paused: Vec::new(),
             running: Vec::new(),
             requests: VecDeque::new(),
             ids: Ids::default(),
@@ -94,6 +100,22 @@ impl Coordinator {
         self.requests.push_back(Request::Happened { name, event, by: None });
     }
 
+    /// A sink wishes that tables are read for it.
+    pub fn wish(&mut self, wish: Wish) {
+        self.requests.push_back(match wish {
+            Wish::EveryTable(sink) => Request::SinkAdded { sink },
+            Wish::Table(name, sink) => {
+                let ask = Ask::doubt(Reach::Replace, format!("counts of sink {sink} do not agree")).of_sink(sink);
+                Request::Happened { name, event: Event::Asked(ask), by: None }
+            }
+        });
+    }
+
+    /// No read fails any more.
+    pub fn succeed(&mut self) {
+        self.pace.failing = 0;
+    }
+
     /// Whether every job is done.
     pub fn is_idle(&self) -> bool {
         self.due.is_empty() && self.running.is_empty() && self.requests.is_empty()
@@ -101,6 +123,7 @@ impl Coordinator {
 
     /// Does something, if anything can be done. What it returns is for the stream that stands still.
     pub fn step(&mut self, server: &Server, rng: &mut Rng) -> Result<Option<Exact>, String> {
+        self.end_pause(rng);
         self.start_jobs();
         if self.running.is_empty() {
             return Ok(None);
@@ -117,14 +140,25 @@ impl Coordinator {
             let is_due = self.due.get(&name).is_some_and(|due| due.number == progress.number);
             match done {
                 Done::Again if is_due => {
+                    self.paused.push((name, progress.number));
                     self.due.insert(name, progress);
-                    self.waiting.push_back(name);
                 }
                 _ if is_due => drop(self.due.remove(&name)),
                 _ => {}
             }
         }
         Ok(exact)
+    }
+
+    /// The pause of a read that has failed may be over.
+    fn end_pause(&mut self, rng: &mut Rng) {
+        if self.paused.is_empty() || !rng.percent(30) {
+            return;
+        }
+        let (name, number) = self.paused.swap_remove(rng.below(self.paused.len()));
+        if self.due.get(&name).is_some_and(|due| due.number == number) && !self.waiting.contains(&name) {
+            self.waiting.push_back(name);
+        }
     }
 
     fn start_jobs(&mut self) {

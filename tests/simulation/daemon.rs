@@ -12,6 +12,7 @@ use replicator::source::mysql::ddl::SqlMode;
 use replicator::source::mysql::snapshot::handoff::{Placed, WindowId};
 
 use super::binlog::{Item, Stream};
+use super::captured::Captured;
 use super::coordinator::Coordinator;
 use super::log::SimLog;
 use super::questions::{Questions, shown};
@@ -35,6 +36,9 @@ pub struct Daemon {
     pub(super) session: Option<Session>,
     pub(super) truth: Truth,
     pub(super) windows: HashMap<WindowId, Name>,
+    captured: Captured,
+    /// Sinks for which the log has it that every table is read.
+    pub(super) read_for: Vec<&'static str>,
 }
 
 /// One connection's worth of reading.
@@ -54,8 +58,15 @@ pub(super) enum Mode {
     Paused(Actor),
     /// Rows of a whole table are placed.
     Placing(ExactRead, usize),
-    /// What was said has to be durable before its reader is told, and whether its read is wanted.
-    Durable(Actor, bool),
+    /// What was said has to be durable before it is answered, and whether what is read is wanted.
+    Durable(Whom, bool),
+}
+
+/// Whom an answer is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whom {
+    Reader(Actor),
+    Sink(&'static str),
 }
 
 /// A failure of the core.
@@ -66,11 +77,17 @@ pub fn failed(failure: Failure) -> Finding {
 
 impl Daemon {
     /// Starts over a log, as it is stored.
-    pub fn start(log: SimLog, server: &Server, settings: Settings, coordinator: Coordinator) -> Result<Self, Finding> {
+    pub fn start(
+        log: SimLog,
+        server: &Server,
+        (settings, captured): (Settings, Captured),
+        coordinator: Coordinator,
+    ) -> Result<Self, Finding> {
         let stored = log.values().clone();
         let truth = log.truth().clone();
         let core = Core::load(log, &stored, settings, server.facts()).map_err(failed)?;
-        Ok(Self { core, coordinator, session: None, truth, windows: HashMap::new() })
+        let (windows, read_for) = (HashMap::new(), Vec::new());
+        Ok(Self { core, coordinator, session: None, truth, windows, captured, read_for })
     }
 
     pub fn log(&self) -> &SimLog {
@@ -81,9 +98,14 @@ impl Daemon {
         self.core.set_time(now, i64::try_from(now).unwrap());
     }
 
-    /// The sink has applied so many frames.
-    pub fn trim(&mut self, applied: usize) {
-        self.core.log_mut().trim(applied);
+    /// Every sink has applied so many frames.
+    pub fn applied(&mut self, applied: usize, is_trimmed: bool) {
+        self.core.log_mut().applied(applied, is_trimmed);
+    }
+
+    /// Sinks for which the log has it, since this was last called, that every table is read.
+    pub fn take_read_for(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.read_for)
     }
 
     /// What a crash leaves.
@@ -159,7 +181,7 @@ impl Daemon {
         }
         self.core.connected(server.facts(), &from, None).map_err(failed)?;
         self.session = Some(Session {
-            stream: Stream::new(entry),
+            stream: Stream::new(entry, self.captured),
             questions: Questions::default(),
             readers: HashMap::new(),
             exact: None,

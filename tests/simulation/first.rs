@@ -14,7 +14,7 @@ use super::workload::Habits;
 pub fn first_state(flavour: Flavour, habits: &Habits, rng: &mut Rng) -> State {
     let mut state = State::default();
     let often = rng.weighted(&[(2, 25), (1, 60)]);
-    let first = *rng.pick(&Name::captured().collect::<Vec<_>>()).unwrap();
+    let first = *rng.pick(&Name::capturable().collect::<Vec<_>>()).unwrap();
     for (place, name) in Name::all().enumerate() {
         if name == first || rng.percent(often) {
             let shape = Shape::any(flavour, rng);

@@ -104,23 +104,28 @@ impl Job {
         ids: &mut Ids,
         out: &mut Vec<Request>,
     ) -> Result<(Done, Option<Exact>), String> {
+        if self.may_fail() && rng.below(1000) < pace.failing {
+            let gives_up = matches!(self.doing, Doing::Paused(_));
+            self.failed("the disk is slow today", out);
+            return Ok((Done::No, gives_up.then_some(Exact::GivenUp)));
+        }
         match &mut self.doing {
-            Doing::Nothing => return Ok((self.next_stage(server, ids, out)?, None)),
+            Doing::Nothing => return Ok((self.next_stage(server, ids, out), None)),
             Doing::Marking(_) | Doing::Saying(_) | Doing::Pausing | Doing::Whole(_) => {}
             Doing::Over(done) => return Ok((*done, None)),
             Doing::Bound { .. } => self.read_bound(server, rng, ids, out)?,
             Doing::Ranges(_) => self.read_ranges(server, rng, pace, ids, out)?,
             Doing::Paused(at) => {
                 let at = *at;
-                return Ok((Done::No, self.pin(server, rng, at, out)?));
+                return Ok((Done::No, self.pin(server, rng, at, out)));
             }
         }
         Ok((Done::No, None))
     }
 
-    fn next_stage(&mut self, server: &Server, ids: &mut Ids, out: &mut Vec<Request>) -> Result<Done, String> {
+    fn next_stage(&mut self, server: &Server, ids: &mut Ids, out: &mut Vec<Request>) -> Done {
         match &self.progress.stage {
-            Stage::Waiting => return self.begin(server, out),
+            Stage::Waiting => self.begin(server, out),
             Stage::Begun => {
                 let reader = Reader::new(ids.actor(), self.name(), Part::Last);
                 self.doing = Doing::Bound { reader, next: None };
@@ -129,19 +134,19 @@ impl Job {
                 let waiting = ranges.pending.iter().cloned().collect();
                 self.doing = Doing::Ranges(InRanges { waiting, ..InRanges::default() });
             }
-            Stage::Whole if server.now().tables.contains_key(&self.name()) => {
+            Stage::Whole if server.visible(self.name()).is_some() => {
                 out.push(Request::Pause { by: self.actor });
                 self.doing = Doing::Pausing;
             }
-            Stage::Whole => self.missing(server, out),
+            Stage::Whole => self.unseen(server, out),
             Stage::Placed => {
                 let next = Read { stage: Stage::Done, ..self.progress.clone() };
                 let mark = SnapshotMark::Finished { table: next.table.clone(), number: next.number };
                 self.mark(mark, next, out);
             }
-            Stage::Done => return Ok(Done::Yes),
+            Stage::Done => return Done::Yes,
         }
-        Ok(Done::No)
+        Done::No
     }
 
     fn mark(&mut self, mark: SnapshotMark, next: Read, out: &mut Vec<Request>) {
@@ -149,8 +154,32 @@ impl Job {
         self.doing = Doing::Marking(next);
     }
 
-    /// There is no such table: the stream is to say what became of it.
-    fn missing(&mut self, server: &Server, out: &mut Vec<Request>) {
+    /// Whether it does something that may fail because of the table.
+    fn may_fail(&self) -> bool {
+        match &self.doing {
+            Doing::Nothing => !matches!(self.progress.stage, Stage::Placed | Stage::Done),
+            Doing::Bound { .. } | Doing::Ranges(_) | Doing::Paused(_) => true,
+            Doing::Marking(_) | Doing::Saying(_) | Doing::Over(_) | Doing::Pausing | Doing::Whole(_) => false,
+        }
+    }
+
+    /// The table cannot be read. That is said, and it is tried again from where it is.
+    fn failed(&mut self, why: &str, out: &mut Vec<Request>) {
+        out.extend(self.stop());
+        let event = Event::Failed { number: self.progress.number, why: why.to_owned() };
+        out.push(Request::Happened { name: self.name(), event, by: Some(self.actor) });
+        self.doing = Doing::Saying(Done::Again);
+    }
+
+    /// The server shows no such table. Where there is none, the stream is to say what became of it.
+    fn unseen(&mut self, server: &Server, out: &mut Vec<Request>) {
+        if !server.may_read(self.name()) {
+            return self.failed("the account may not read it", out);
+        }
+        if server.now().tables.contains_key(&self.name()) {
+            return self.failed("it is no table that can be described", out);
+        }
+        out.extend(self.stop());
         let (end, identity) = (server.place(server.end()), server.facts().identity);
         let event = Event::Missing { number: self.progress.number, end, server: identity };
         out.push(Request::Happened { name: self.name(), event, by: Some(self.actor) });
@@ -158,17 +187,13 @@ impl Job {
     }
 
     /// Decides how the table is read.
-    fn begin(&mut self, server: &Server, out: &mut Vec<Request>) -> Result<Done, String> {
-        let Some(table) = server.now().tables.get(&self.name()) else {
-            self.missing(server, out);
-            return Ok(Done::No);
-        };
+    fn begin(&mut self, server: &Server, out: &mut Vec<Request>) {
+        let Some(table) = server.visible(self.name()) else { return self.unseen(server, out) };
         let at_once = table.shape.chunk_key().is_none();
         let stage = if at_once { Stage::Whole } else { Stage::Begun };
         let next = Read { stage, rows: 0, ..self.progress.clone() };
         let mark = SnapshotMark::Begun { table: next.table.clone(), number: next.number, at_once };
         self.mark(mark, next, out);
-        Ok(Done::No)
     }
 
     fn read_bound(
@@ -203,10 +228,7 @@ impl Job {
                 self.progress.stage = Stage::Waiting;
                 self.doing = Doing::Nothing;
             }
-            Progress::Dropped => {
-                out.extend(reader.close());
-                self.missing(server, out);
-            }
+            Progress::Unseen => self.unseen(server, out),
         }
         Ok(())
     }
@@ -237,8 +259,7 @@ impl Job {
         if reader.waits() {
             return Ok(());
         }
-        let step = reader.step(server, rng, &mut ids.windows, out);
-        match step {
+        match reader.step(server, rng, &mut ids.windows, out) {
             Progress::Going => {}
             Progress::Ready => {
                 if ranges.placing.is_none()
@@ -250,32 +271,23 @@ impl Job {
                     ranges.placing = Some((reader.actor, next));
                 }
             }
-            Progress::KeyChanged | Progress::Dropped => {
-                out.extend(ranges.readers.iter().filter_map(Reader::close));
-                if matches!(step, Progress::Dropped) {
-                    self.missing(server, out);
-                } else {
-                    self.progress.stage = Stage::Waiting;
-                    self.doing = Doing::Nothing;
-                }
+            Progress::Unseen => self.unseen(server, out),
+            Progress::KeyChanged => {
+                out.extend(self.stop());
+                self.progress.stage = Stage::Waiting;
+                self.doing = Doing::Nothing;
             }
         }
         Ok(())
     }
 
     /// Pins a view of the whole table together with its place.
-    fn pin(
-        &mut self,
-        server: &Server,
-        rng: &mut Rng,
-        at: usize,
-        out: &mut Vec<Request>,
-    ) -> Result<Option<Exact>, String> {
+    fn pin(&mut self, server: &Server, rng: &mut Rng, at: usize, out: &mut Vec<Request>) -> Option<Exact> {
         let name = self.name();
         if rng.percent(5) || server.locked() == Some(name) {
             // A lock that is not had.
             self.doing = Doing::Nothing;
-            return Ok(Some(Exact::GivenUp));
+            return Some(Exact::GivenUp);
         }
         let takes_back = server.now().tables.get(&name).is_some_and(|table| table.shape.is_transactional);
         let view = match server.flavour() {
@@ -283,16 +295,14 @@ impl Job {
             Flavour::MySql => server.end(),
             // No view holds a table whose engine takes nothing back, so that it is read under a lock here too.
             Flavour::MariaDb if !takes_back => server.end(),
-            Flavour::MariaDb if server.shown() < at => return Ok(None),
+            Flavour::MariaDb if server.shown() < at => return None,
             Flavour::MariaDb => server.shown(),
         };
-        let Some(now) = server.now().tables.get(&name) else {
-            self.missing(server, out);
-            return Ok(Some(Exact::GivenUp));
+        let Some(now) = server.visible(name) else {
+            self.unseen(server, out);
+            return Some(Exact::GivenUp);
         };
-        let Some(table) = server.state(view).tables.get(&name).filter(|table| table.version == now.version) else {
-            return Ok(None);
-        };
+        let table = server.state(view).tables.get(&name).filter(|table| table.version == now.version)?;
         let rows: Vec<Row> = table
             .rows
             .iter()
@@ -310,7 +320,7 @@ impl Job {
         };
         let total = u64::try_from(rows.len()).unwrap();
         self.doing = Doing::Whole(Read { rows: total, ..next });
-        Ok(Some(Exact::Read(read)))
+        Some(Exact::Read(read))
     }
 
     /// Takes a reply; false if it is for another job.
@@ -321,8 +331,7 @@ impl Job {
         match (std::mem::replace(&mut self.doing, Doing::Nothing), reply) {
             (_, Reply::Marked(false) | Reply::Placed(Placed::Unwanted)) => self.doing = Doing::Over(Done::Yes),
             (Doing::Marking(next), Reply::Marked(true)) => self.progress = next,
-            (Doing::Saying(done), Reply::Marked(true)) => self.doing = Doing::Over(done),
-            (Doing::Over(done), _) => self.doing = Doing::Over(done),
+            (Doing::Saying(done), Reply::Marked(true)) | (Doing::Over(done), _) => self.doing = Doing::Over(done),
             (Doing::Pausing, Reply::Paused(at)) => self.doing = Doing::Paused(at),
             (Doing::Whole(next), reply) if was_placed(reply) => self.progress = next,
             // Read again.

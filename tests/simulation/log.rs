@@ -2,7 +2,8 @@
 //!
 //! As the real one: what is handed over at once becomes durable at once, with the state that belongs to it, in order. A crash
 //! loses what was appended and not handed over, and what was handed over and is not durable yet, from some place on. Fragments
-//! of a group without its end are never seen, and are gone after a crash. A log that is full takes no frame until the sink goes on.
+//! of a group without its end are never seen, and are gone after a crash. A log that is full takes no frame until the slowest sink goes
+//! on. Frames that are trimmed are kept here, for the checks, and no sink may ask for them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -53,8 +54,10 @@ pub struct SimLog {
     open: Option<Lsn>,
     /// Frames that it takes beyond those that are applied.
     room: usize,
-    /// Frames that are applied.
+    /// Frames that every sink has applied.
     applied: usize,
+    /// Frames that are trimmed.
+    trimmed: usize,
 }
 
 impl SimLog {
@@ -73,6 +76,7 @@ impl SimLog {
             open: None,
             room,
             applied: 0,
+            trimmed: 0,
         }
     }
 
@@ -94,9 +98,17 @@ impl SimLog {
         self.handed_over.len()
     }
 
-    /// The sink has applied so many frames.
-    pub fn trim(&mut self, applied: usize) {
+    /// So many frames are applied by every sink; they may be trimmed, and are at times.
+    pub fn applied(&mut self, applied: usize, is_trimmed: bool) {
         self.applied = applied;
+        if is_trimmed {
+            self.trimmed = self.trimmed.max(applied);
+        }
+    }
+
+    /// How many frames are trimmed.
+    pub fn trimmed(&self) -> usize {
+        self.trimmed
     }
 
     /// Makes the next step durable, unless the log is full.

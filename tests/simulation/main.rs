@@ -17,7 +17,9 @@
 
 mod audit; // what must hold of the log at every moment
 mod binlog; // groups of events, and a connection's stream of them
+mod captured; // which tables are captured
 mod coordinator; // which tables are read, and how far each is
+mod copies; // what a sink holds
 mod daemon; // the driver around the core, step by step
 mod first; // what is there at the start
 mod frames; // frames as the checks read them
@@ -30,11 +32,15 @@ mod questions; // questions about tables, and their answers
 mod ranges; // the ranges that a table is read in
 mod reader; // one read of a part of a table
 mod requests; // what readers and driver say to each other
+mod rest; // how a history ends
+mod restart; // starts, ends, and what an operator changes in between
 mod rng; // random choices from a seed
 mod server; // tables, views, places
 mod serving; // what the driver does for snapshot readers
 mod shape; // how a table is defined
-mod sink; // copies and history, group by group
+mod sink; // one sink, group by group
+mod sinks; // all of them, as they come and go
+mod stated; // what is said of each table at each sink
 mod statements; // what they do to definitions, and to tables that they lock
 mod tables; // names, rows and their images
 mod trace; // what happened, line by line

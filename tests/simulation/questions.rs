@@ -35,8 +35,8 @@ impl Questions {
         self.asked.is_empty() && self.answered.is_empty()
     }
 
-    /// The server answers one of the questions, with what is so now. The definition of a table that is locked cannot be read. So many of
-    /// a hundred descriptions are refused.
+    /// The server answers one of the questions, with what is so now. The definition of a table that is locked cannot be read, and
+    /// one that the account may not read is not seen. So many of a hundred descriptions are refused.
     pub fn ask(&mut self, server: &Server, rng: &mut Rng, refused: usize) {
         let is_free = |question: &Question| match question {
             Question::Describe(_, table) => server.locked().map(Name::table).as_ref() != Some(table),
@@ -45,7 +45,7 @@ impl Questions {
         let free: Vec<usize> = (0..self.asked.len()).filter(|place| is_free(&self.asked[*place])).collect();
         let Some(place) = rng.pick(&free) else { return };
         let question = self.asked.swap_remove(*place);
-        let there = |table: &TableName| server.now().tables.get(&Name::of(table)).map(|there| there.shape);
+        let there = |table: &TableName| server.visible(Name::of(table)).map(|there| there.shape);
         let answer = match question {
             Question::Engine(ask, table) => {
                 let transactional = there(&table).map(|shape| shape.is_transactional);

@@ -54,8 +54,8 @@ pub enum Progress {
     Ready,
     /// The table has no such key any more.
     KeyChanged,
-    /// The table is gone.
-    Dropped,
+    /// The table is gone, or the account may not read it any more.
+    Unseen,
 }
 
 #[derive(Debug)]
@@ -126,6 +126,10 @@ impl Reader {
             }
             Step::Opened { at } if server.shown() < at => self.step = Step::Opened { at },
             Step::Opened { at } => return self.view(server, at),
+            Step::Viewed { view, version } if !server.may_read(self.name) => {
+                self.step = Step::Viewed { view, version };
+                return Progress::Unseen;
+            }
             Step::Viewed { view, version } => self.select(server, rng, view, version, out),
             Step::Read { rows } => {
                 self.step = Step::Ready { rows, high: server.place(server.end()) };
@@ -144,7 +148,7 @@ impl Reader {
         self.step = Step::Opened { at };
         // MySQL's view is opened with the read.
         let view = (server.flavour() == Flavour::MariaDb).then(|| server.shown());
-        let Some(table) = server.now().tables.get(&self.name) else { return Progress::Dropped };
+        let Some(table) = server.visible(self.name) else { return Progress::Unseen };
         if table.shape.chunk_key().is_none() {
             return Progress::KeyChanged;
         }

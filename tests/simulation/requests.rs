@@ -21,6 +21,7 @@ pub enum Request {
     Pause { by: Actor },
     Mark { mark: SnapshotMark, by: Actor },
     Happened { name: Name, event: Event, by: Option<Actor> },
+    SinkAdded { sink: &'static str },
 }
 
 /// What the driver replies.

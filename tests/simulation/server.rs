@@ -3,7 +3,7 @@
 //! Transactions are executed one after another, in the order of the binlog. A transaction may be in the binlog before a view
 //! shows it ([`Server::shown`]), as on both servers. Every state is kept, so that a view can be of any place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use replicator::ingest::core::Facts;
@@ -49,6 +49,10 @@ pub struct Server {
     transactions: u64,
     /// The table that a client has locked.
     locked: Option<Name>,
+    /// Tables that the daemon's account may not read.
+    revoked: BTreeSet<Name>,
+    /// Tables that it once could not read.
+    once_revoked: BTreeSet<Name>,
 }
 
 /// The server's UUID, as text and as bytes.
@@ -62,7 +66,16 @@ const FILE_START: u64 = 126;
 impl Server {
     pub fn new(flavour: Flavour, state: State) -> Self {
         let first = Placed { entry: Entry::File, file: 1, begin: 4, end: FILE_START, gtid: 0 };
-        Self { flavour, binlog: vec![first], states: vec![Rc::new(state)], shown: 0, transactions: 0, locked: None }
+        Self {
+            flavour,
+            binlog: vec![first],
+            states: vec![Rc::new(state)],
+            shown: 0,
+            transactions: 0,
+            locked: None,
+            revoked: BTreeSet::new(),
+            once_revoked: BTreeSet::new(),
+        }
     }
 
     pub fn flavour(&self) -> Flavour {
@@ -100,6 +113,30 @@ impl Server {
     /// A client locks a table, or none any more.
     pub fn lock(&mut self, name: Option<Name>) {
         self.locked = name;
+    }
+
+    /// Whether the daemon's account may read tables of this name.
+    pub fn may_read(&self, name: Name) -> bool {
+        !self.revoked.contains(&name)
+    }
+
+    /// `REVOKE SELECT` and `GRANT SELECT`.
+    pub fn let_read(&mut self, name: Name, may_read: bool) {
+        let is_new = if may_read { self.revoked.remove(&name) } else { self.revoked.insert(name) };
+        self.once_revoked.extend((!may_read).then_some(name));
+        if is_new {
+            trace::note(|| format!("server: {name} {} be read", if may_read { "may" } else { "may not" }));
+        }
+    }
+
+    /// Whether there was a time at which it could not.
+    pub fn was_hidden(&self, name: Name) -> bool {
+        self.once_revoked.contains(&name)
+    }
+
+    /// The definition of a table, if it is there and the daemon's account may read it.
+    pub fn visible(&self, name: Name) -> Option<&Table> {
+        self.now().tables.get(&name).filter(|_| self.may_read(name))
     }
 
     pub fn entry(&self, place: usize) -> &Placed {

@@ -3,8 +3,8 @@
 use replicator::ingest::core::Chunk;
 use replicator::source::mysql::snapshot::handoff::Placed;
 
-use super::daemon::{Daemon, Finding, Mode, failed};
-use super::requests::{Actor, Exact, ExactRead, Reply, Request, images};
+use super::daemon::{Daemon, Finding, Mode, Whom, failed};
+use super::requests::{Exact, ExactRead, Reply, Request, images};
 use super::rng::Rng;
 use super::trace;
 use super::truth::SnapshotRows;
@@ -52,21 +52,26 @@ impl Daemon {
             Request::Mark { mark, by } => {
                 trace::note(|| format!("serve: {mark:?}"));
                 let is_wanted = self.core.mark(&mark).map_err(failed)?;
-                self.wait_until_durable(by, is_wanted)?;
+                self.wait_until_durable(Whom::Reader(by), is_wanted)?;
             }
             Request::Happened { name, event, by } => {
                 trace::note(|| format!("serve: {name}: {event:?}"));
                 self.core.happened(&name.table(), event).map_err(failed)?;
                 if let Some(by) = by {
-                    self.wait_until_durable(by, true)?;
+                    self.wait_until_durable(Whom::Reader(by), true)?;
                 }
+            }
+            Request::SinkAdded { sink } => {
+                trace::note(|| format!("serve: sink {sink} is new"));
+                self.core.sink_added(sink).map_err(failed)?;
+                self.wait_until_durable(Whom::Sink(sink), true)?;
             }
         }
         self.act()?;
         Ok(true)
     }
 
-    fn wait_until_durable(&mut self, by: Actor, is_wanted: bool) -> Result<(), Finding> {
+    fn wait_until_durable(&mut self, by: Whom, is_wanted: bool) -> Result<(), Finding> {
         if let Some(session) = &mut self.session {
             session.mode = Mode::Durable(by, is_wanted);
         }
@@ -99,14 +104,16 @@ impl Daemon {
                 }
                 self.passed(false)
             }
-            (Mode::Durable(actor, is_wanted), _) if self.core.log().waiting() > 0 => {
-                session.mode = Mode::Durable(actor, is_wanted);
+            (Mode::Durable(whom, is_wanted), _) if self.core.log().waiting() > 0 => {
+                session.mode = Mode::Durable(whom, is_wanted);
                 Ok(())
             }
-            (Mode::Durable(actor, is_wanted), _) => {
-                self.coordinator.reply(actor, Reply::Marked(is_wanted));
-                self.act()?;
-                Ok(())
+            (Mode::Durable(whom, is_wanted), _) => {
+                match whom {
+                    Whom::Reader(actor) => self.coordinator.reply(actor, Reply::Marked(is_wanted)),
+                    Whom::Sink(sink) => self.read_for.push(sink),
+                }
+                self.act()
             }
             (Mode::Placing(read, placed), _) => self.place_piece(read, placed, rng),
             (Mode::Reading, Some(exact)) => Err(format!("a reader says {exact:?} to a stream that goes on")),

@@ -97,7 +97,7 @@ impl Shape {
     }
 
     /// The statement that makes such a table.
-    pub fn create(self, name: Name) -> String {
+    pub fn create(self, name: Name, is_careful: bool) -> String {
         let first = match self.first {
             First::Int => "INT",
             First::Text => "VARBINARY(300)",
@@ -109,7 +109,8 @@ impl Shape {
             Keyed::Primary => parts.push("PRIMARY KEY (`k`)".to_owned()),
             Keyed::Prefix => parts.push("UNIQUE KEY `p` (`k`(20))".to_owned()),
         }
-        format!("CREATE TABLE {} ({}) ENGINE={}", name.sql(), parts.join(", "), self.engine())
+        let if_not_exists = if is_careful { "IF NOT EXISTS " } else { "" };
+        format!("CREATE TABLE {if_not_exists}{} ({}) ENGINE={}", name.sql(), parts.join(", "), self.engine())
     }
 
     fn engine(self) -> &'static str {

@@ -1,74 +1,80 @@
-//! The model sink: applies durable groups one after another, waits at schema ids that are not decided, and leaves out the rows of
-//! those that never will be.
+//! A model sink: applies durable groups one after another, waits at schema ids that are not decided, leaves out the rows of those that
+//! never will be, and passes over what is for other sinks.
 //!
-//! It knows of each table whether its copy is complete: a read of it has ended, and no doubt is open. The rows of a complete copy
-//! must be those of the server at the same place, after every group.
+//! What it says of each table is kept as the delivery keeps it ([`Tables`]). What that comes to is checked in [`super::stated`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use replicator::codec::catalog::{Catalog, SchemaRecord};
-use replicator::codec::frame::{Frame, FrameHeader, Mark, RowOp, TableChange};
-use replicator::deliver::followed;
-use replicator::model::{Gtid, Origin, SchemaId};
+use replicator::codec::frame::{Frame, FrameHeader, RowOp, TableChange};
+use replicator::deliver::{Reading, TableAtSink, TableEvent, Tables, followed};
+use replicator::ingest::ledger::Log as _;
+use replicator::model::{Gtid, Origin, SchemaId, TableName};
+use replicator::table::{self, Complete, Read};
+use wal::Lsn;
 
-use super::binlog::Change;
+use super::copies::{Copies, Copy, Line};
 use super::daemon::{Finding, failed};
 use super::frames::{self, Schemas};
 use super::log::{SimLog, Values};
+use super::rng::Rng;
 use super::server::Server;
-use super::tables::{Name, Rows, add, row_of, take};
+use super::tables::{Name, Row, take};
 use super::trace;
 
-/// A copy of a table.
-#[derive(Clone, Debug, Default)]
-pub struct Copy {
-    pub rows: Rows,
-    /// Every row of the table is here.
-    pub is_complete: bool,
-    /// The place where it was emptied last for a read that replaces.
-    replaced: usize,
-}
-
-/// One row change of the stream, as a history has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    pub entry: usize,
-    pub name: Name,
-    pub change: Change,
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sink {
+    pub name: &'static str,
     /// Frames applied.
     applied: usize,
+    /// The entry of the last group that was applied.
+    place: usize,
+    /// The entry after which its history begins.
+    pub begun: usize,
     schemas: Schemas,
-    pub copies: BTreeMap<Name, Copy>,
-    /// Tables of which rows were left out since the last read that replaces.
-    doubted: BTreeSet<Name>,
-    /// Tables of which a read has begun and not ended.
-    read: BTreeSet<Name>,
-    pub history: Vec<Line>,
-    /// Groups of which rows were left out.
-    pub left_out: BTreeSet<(usize, Name)>,
+    /// What became of each table, as the log has it with the cursor.
+    pub tables: Tables,
+    pub copies: Copies,
+    /// Tables whose doubt this process has reported, or found.
+    reported: BTreeSet<Name>,
 }
 
 impl Sink {
+    /// A sink with an empty target, that begins after so many frames of the log, and after an entry.
+    pub fn new(name: &'static str, applied: usize, begun: usize) -> Self {
+        Self {
+            name,
+            applied,
+            place: begun,
+            begun,
+            schemas: Schemas::default(),
+            tables: Tables::new(name),
+            copies: Copies::default(),
+            reported: BTreeSet::new(),
+        }
+    }
+
     /// Applies the next group. False: there is none, or it waits for a schema.
     pub fn step(&mut self, log: &SimLog, server: &Server) -> Result<bool, Finding> {
+        if self.applied < log.trimmed() {
+            return Err(format!("frames that sink {} has not applied are trimmed", self.name));
+        }
         let group = frames::group(&log.frames()[self.applied..]);
-        let decoded: Vec<Frame<'_>> = group.iter().map(frames::decode).collect::<Result<_, _>>()?;
-        if decoded.is_empty() || self.waits(&decoded, log.values())? {
+        let decoded: Vec<(Lsn, Frame<'_>)> =
+            group.iter().map(|stored| Ok((stored.lsn, frames::decode(stored)?))).collect::<Result<_, Finding>>()?;
+        let ours = |frame: &Frame<'_>| frame.header.audience().includes(self.name);
+        let ours: Vec<bool> = decoded.iter().map(|(_, frame)| ours(frame)).collect();
+        let our_frames = || decoded.iter().zip(&ours).filter(|(_, is_ours)| **is_ours).map(|(frame, _)| frame);
+        if decoded.is_empty() || self.waits(our_frames().map(|(_, frame)| frame), log.values())? {
             return Ok(false);
         }
-        let mut touched = BTreeSet::new();
-        let mut place = 0;
-        for frame in &decoded {
-            place = self.apply(frame, log.values(), server, &mut touched)?;
+        for (lsn, frame) in our_frames() {
+            self.apply(*lsn, frame, log.values(), server)?;
+        }
+        if let Some((_, frame)) = decoded.last() {
+            self.place = place_of(frame.header.origin(), server)?.0;
         }
         self.applied += group.len();
-        for name in touched {
-            self.check(name, place, server)?;
-        }
         Ok(true)
     }
 
@@ -77,13 +83,91 @@ impl Sink {
         self.applied
     }
 
+    /// The last of them.
+    pub fn lsn(&self, log: &SimLog) -> Lsn {
+        self.applied.checked_sub(1).map_or(Lsn::ZERO, |last| log.frames()[last].lsn)
+    }
+
+    /// The entry of the last group that was applied.
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
     /// Whether everything durable is applied.
     pub fn is_done(&self, log: &SimLog) -> bool {
-        self.applied == log.frames().len()
+        self.lsn(log) == log.durable()
+    }
+
+    /// Its cursor was dropped, and now it is there again with its target: what the log says of its tables (`deliver/new_sink.rs`).
+    pub fn returns(&mut self, log: &SimLog) -> Result<(), Finding> {
+        self.tables = Tables::new(self.name);
+        let at = self.lsn(log);
+        for (table, record) in table::records(log.values()).map_err(failed)? {
+            let is_read = |read: &&Read| read.has_begun() && read.is_whole() && read.audience.includes(self.name);
+            let reading = record.read.as_ref().filter(is_read).map(|_| Reading::Whole);
+            let whole_since = match record.complete {
+                Some(Complete::Whole(since)) if since <= at => Some(since),
+                _ => None,
+            };
+            let entry = self.tables.entry(&table);
+            (entry.whole_since, entry.reading) = (whole_since, reading);
+        }
+        Ok(())
+    }
+
+    /// Its target has lost a row of a table, which its counts say.
+    pub fn lose_a_row(&mut self, rng: &mut Rng) -> Option<Name> {
+        let has_rows = |(name, copy): (&Name, &Copy)| (!copy.rows.is_empty()).then_some(*name);
+        let names: Vec<Name> = self.copies.all.iter().filter_map(has_rows).collect();
+        let name = *rng.pick(&names)?;
+        let at = self.tables.entry(&name.table());
+        if at.doubt.is_some() || !self.reported.insert(name) {
+            return None;
+        }
+        trace::note(|| format!("sink {}: a row of {name} is lost", self.name));
+        at.doubt = Some("a row is lost".to_owned());
+        let copy = self.copies.all.get_mut(&name)?;
+        let rows: Vec<Row> = copy.rows.keys().copied().collect();
+        take(&mut copy.rows, *rng.pick(&rows)?);
+        Some(name)
+    }
+
+    /// A process starts. Returns the tables that are in doubt, by the names that they have at the end of the log, and that nothing in the
+    /// log replaces.
+    pub fn start(&mut self, log: &SimLog) -> Result<BTreeSet<Name>, Finding> {
+        let in_doubt = |(table, at): (&TableName, &TableAtSink)| at.doubt.as_ref().map(|_| Name::of(table));
+        let mut doubted: BTreeSet<Name> = self.tables.iter().filter_map(in_doubt).collect();
+        self.reported.clone_from(&doubted);
+        for stored in &log.frames()[self.applied..] {
+            let frame = frames::decode(stored)?;
+            let FrameHeader::Change { change, audience, .. } = &frame.header else { continue };
+            match change {
+                _ if !audience.includes(self.name) => {}
+                TableChange::ReplaceBegin { table, schema } if doubted.contains(&Name::of(table)) => {
+                    if matches!(*self.schemas.record(log.values(), *schema)?, SchemaRecord::Known(_)) {
+                        doubted.remove(&Name::of(table));
+                    }
+                }
+                TableChange::Drop { table } => drop(doubted.remove(&Name::of(table))),
+                TableChange::Rename { from, to, .. } => {
+                    doubted.remove(&Name::of(to));
+                    if doubted.remove(&Name::of(from)) {
+                        doubted.insert(Name::of(to));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(doubted)
+    }
+
+    /// Whether a table is in doubt here.
+    pub fn doubts(&self, name: Name) -> bool {
+        self.tables.get(&name.table()).is_some_and(|at| at.doubt.is_some())
     }
 
     /// Whether a group has to wait for a schema.
-    fn waits(&mut self, group: &[Frame<'_>], values: &Values) -> Result<bool, Finding> {
+    fn waits<'f>(&mut self, group: impl Iterator<Item = &'f Frame<'f>>, values: &Values) -> Result<bool, Finding> {
         for frame in group {
             let mut ids: Vec<SchemaId> = frame.described().iter().map(|section| section.schema).collect();
             let mut before = None;
@@ -118,13 +202,7 @@ impl Sink {
         Ok(false)
     }
 
-    fn apply(
-        &mut self,
-        frame: &Frame<'_>,
-        values: &Values,
-        server: &Server,
-        touched: &mut BTreeSet<Name>,
-    ) -> Result<usize, Finding> {
+    fn apply(&mut self, lsn: Lsn, frame: &Frame<'_>, values: &Values, server: &Server) -> Result<(), Finding> {
         let (place, is_streamed) = place_of(frame.header.origin(), server)?;
         match &frame.header {
             FrameHeader::Rows(_) => {
@@ -133,180 +211,61 @@ impl Sink {
                     let schema = record.schema();
                     let name = Name::of(&schema.name);
                     let changes = frames::changes(schema, section.op, section.rows, body)?;
-                    touched.insert(name);
                     if matches!(*record, SchemaRecord::LeftOut { .. }) {
-                        trace::note(|| format!("sink: rows of {name} are left out"));
-                        self.doubt(name);
-                        self.left_out.insert((place, name));
+                        trace::note(|| format!("sink {}: rows of {name} are left out", self.name));
+                        self.happened(TableEvent::Lost { table: schema.name.clone() });
+                        self.copies.left_out.insert((place, name));
                         continue;
                     }
-                    let copy = self.copies.entry(name).or_default();
+                    let copy = self.copies.all.entry(name).or_default();
                     for change in changes {
                         copy.change(change, section.op, schema.key.is_some());
-                        if is_streamed {
-                            self.history.push(Line { entry: place, name, change });
+                        if is_streamed && section.op != RowOp::Snapshot {
+                            self.copies.history.push(Line { entry: place, name, change });
                         }
                     }
                 }
             }
-            FrameHeader::Change { change, .. } => {
-                touched.insert(Name::of(change.table()));
-                self.table_change(change, values, place)?;
-            }
-            FrameHeader::Mark { mark, .. } => self.mark(mark, touched),
+            FrameHeader::Change { change, .. } => self.table_change(change, values, place)?,
+            FrameHeader::Mark { mark, .. } => self.happened(TableEvent::of_mark(mark, lsn)),
             FrameHeader::Check(_) => return Err("a check frame, which nothing asks for".to_owned()),
         }
-        Ok(place)
+        Ok(())
+    }
+
+    /// Something happens to a table as a whole.
+    fn happened(&mut self, event: TableEvent) {
+        trace::note(|| format!("sink {}: {event:?}", self.name));
+        self.tables.happened(event);
     }
 
     fn table_change(&mut self, change: &TableChange, values: &Values, place: usize) -> Result<(), Finding> {
-        trace::note(|| format!("sink: {change:?}, after entry {place}"));
-        let Some(reaching) = followed(change, &mut Catalog::new(values)).map_err(failed)? else {
-            trace::note(|| "sink: that does not reach it".to_owned());
-            return Ok(());
-        };
-        match reaching.as_ref() {
-            TableChange::Schema { table, .. } => {
-                self.copies.entry(Name::of(table)).or_default();
-            }
-            TableChange::Truncate { table } => {
-                if let Some(copy) = self.copies.get_mut(&Name::of(table)) {
+        trace::note(|| format!("sink {}: {change:?}, after entry {place}", self.name));
+        let mut catalog = Catalog::new(values);
+        let reaching = followed(change, &mut catalog).map_err(failed)?;
+        let event = TableEvent::of_change(change, reaching.as_deref(), &mut catalog).map_err(failed)?;
+        if let Some(event) = event {
+            self.happened(event);
+        }
+        let copies = &mut self.copies.all;
+        match reaching.as_deref() {
+            Some(TableChange::Schema { table, .. }) => drop(copies.entry(Name::of(table)).or_default()),
+            Some(TableChange::Truncate { table }) => {
+                if let Some(copy) = copies.get_mut(&Name::of(table)) {
                     copy.rows.clear();
                 }
             }
-            TableChange::Drop { table } => {
-                self.copies.remove(&Name::of(table));
-                self.doubted.remove(&Name::of(table));
-                self.read.remove(&Name::of(table));
+            Some(TableChange::Drop { table }) => drop(copies.remove(&Name::of(table))),
+            Some(TableChange::Rename { from, to, .. }) => {
+                let copy = copies.remove(&Name::of(from)).unwrap_or_default();
+                copies.insert(Name::of(to), copy);
             }
-            TableChange::Rename { from, to, .. } => {
-                let (from, to) = (Name::of(from), Name::of(to));
-                let copy = self.copies.remove(&from).unwrap_or_default();
-                self.copies.insert(to, copy);
-                for names in [&mut self.doubted, &mut self.read] {
-                    names.remove(&to);
-                    if names.remove(&from) {
-                        names.insert(to);
-                    }
-                }
+            Some(TableChange::ReplaceBegin { table, .. }) => {
+                copies.insert(Name::of(table), Copy { replaced: place, ..Copy::default() });
             }
-            TableChange::ReplaceBegin { table, .. } => {
-                self.doubted.remove(&Name::of(table));
-                let fresh = Copy { replaced: place, ..Copy::default() };
-                self.copies.insert(Name::of(table), fresh);
-            }
-            TableChange::LeftOut { table, .. } | TableChange::Gap { table, .. } => self.doubt(Name::of(table)),
-            TableChange::ReplaceEnd { .. } => {}
+            Some(TableChange::LeftOut { .. } | TableChange::Gap { .. } | TableChange::ReplaceEnd { .. }) | None => {}
         }
         Ok(())
-    }
-
-    fn doubt(&mut self, name: Name) {
-        self.doubted.insert(name);
-        if let Some(copy) = self.copies.get_mut(&name) {
-            copy.is_complete = false;
-        }
-    }
-
-    fn mark(&mut self, mark: &Mark, touched: &mut BTreeSet<Name>) {
-        trace::note(|| format!("sink: {mark:?}"));
-        match mark {
-            // A copy is complete from its first schema on, if nothing is left out of it.
-            Mark::Created { .. } => {}
-            Mark::SnapshotBegun { table, .. } => {
-                let name = Name::of(table);
-                self.read.insert(name);
-                if !self.copies.contains_key(&name) {
-                    // Nothing to replace.
-                    self.doubted.remove(&name);
-                }
-            }
-            Mark::SnapshotFinished { table, .. } => {
-                let name = Name::of(table);
-                touched.insert(name);
-                // A read that has ended under another name, or of another table of this name, says nothing of this one.
-                let is_read = self.read.remove(&name);
-                if let Some(copy) = self.copies.get_mut(&name).filter(|_| is_read) {
-                    copy.is_complete = !self.doubted.contains(&name);
-                }
-            }
-        }
-    }
-
-    /// Compares a complete copy with the table at the same place.
-    fn check(&self, name: Name, place: usize, server: &Server) -> Result<(), Finding> {
-        let Some(copy) = self.copies.get(&name).filter(|copy| copy.is_complete) else { return Ok(()) };
-        match server.state(place).tables.get(&name) {
-            // The server kept rows that it took back in the binlog; the doubt about that comes with an answer.
-            Some(table) if server.has_undone(table.number, copy.replaced, place) => Ok(()),
-            Some(table) if *table.rows == copy.rows => Ok(()),
-            Some(table) => Err(format!(
-                "the copy of {name} is said to be complete and is not, after entry {place}: {}",
-                difference(&table.rows, &copy.rows)
-            )),
-            None => Err(format!("there is a complete copy of {name}, which is gone after entry {place}")),
-        }
-    }
-
-    /// Compares every copy with its table at the end of the binlog.
-    pub fn compare(&self, server: &Server) -> Result<(), Finding> {
-        for name in Name::captured() {
-            let (table, copy) = (server.now().tables.get(&name), self.copies.get(&name));
-            match (table, copy) {
-                (None, Some(copy)) => return Err(format!("the copy of {name}, which is gone, has {:?}", copy.rows)),
-                (Some(table), None) if table.rows.is_empty() => {}
-                (Some(_), None) => return Err(format!("there is no copy of {name}")),
-                (Some(table), Some(copy)) if *table.rows != copy.rows => {
-                    return Err(format!("the copy of {name} differs: {}", difference(&table.rows, &copy.rows)));
-                }
-                (None, None) | (Some(_), Some(_)) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Every row change of the binlog is in the history once, but for groups of which it is said why rows are missing.
-    pub fn compare_history(
-        &self,
-        first: usize,
-        server: &Server,
-        explained: &BTreeSet<(usize, Name)>,
-    ) -> Result<(), Finding> {
-        let mut lines: BTreeMap<(usize, Name), Vec<Change>> = BTreeMap::new();
-        for line in &self.history {
-            lines.entry((line.entry, line.name)).or_default().push(line.change);
-        }
-        for entry in first + 1..=server.end() {
-            let Some(group) = server.entry(entry).group() else { continue };
-            for name in Name::captured() {
-                let (expected, there) = (group.changes(name), lines.remove(&(entry, name)).unwrap_or_default());
-                let is_said = explained.contains(&(entry, name)) || self.left_out.contains(&(entry, name));
-                if there != expected && !(is_said && there.is_empty()) {
-                    return Err(format!("the history of {name} has {there:?} of entry {entry}, and not {expected:?}"));
-                }
-            }
-        }
-        match lines.first_key_value() {
-            None => Ok(()),
-            Some(((entry, name), there)) => Err(format!("the history of {name} has {there:?} of entry {entry}")),
-        }
-    }
-}
-
-impl Copy {
-    fn change(&mut self, change: Change, op: RowOp, is_keyed: bool) {
-        let Change { before, after } = change;
-        if let Some(before) = before {
-            let there = if is_keyed { row_of(&self.rows, before.0) } else { Some(before) };
-            there.map(|row| take(&mut self.rows, row));
-        }
-        if let Some(after) = after {
-            if is_keyed && let Some(there) = row_of(&self.rows, after.0) {
-                take(&mut self.rows, there);
-            }
-            add(&mut self.rows, after);
-        }
-        debug_assert!(op != RowOp::Snapshot || before.is_none(), "a snapshot row has no row before it");
     }
 }
 
@@ -321,10 +280,4 @@ pub fn place_of(origin: &Origin, server: &Server) -> Result<(usize, bool), Findi
     }
     let place = server.entry_of_origin(origin);
     place.map(|place| (place, true)).ok_or_else(|| format!("a frame is from {at:?}, which is in no group"))
-}
-
-fn difference(table: &Rows, copy: &Rows) -> String {
-    let missing: Vec<_> = table.iter().filter(|(row, count)| copy.get(row) != Some(count)).collect();
-    let surplus: Vec<_> = copy.iter().filter(|(row, count)| table.get(row) != Some(count)).collect();
-    format!("at the source {missing:?}, in the copy {surplus:?}")
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use replicator::codec::frame::RowOp;
+use replicator::source::mysql::schema::Flavour;
 
 use super::binlog::{Change, Ending, Event, Group};
 use super::rng::Rng;
@@ -28,7 +29,7 @@ impl Clients {
     pub fn lock(server: &mut Server, rng: &mut Rng) {
         let any = rng.percent(30);
         let tables = server.now().tables.iter().filter(|(_, table)| any || table.shape.key != Keyed::Primary);
-        let names: Vec<Name> = tables.map(|(name, _)| *name).filter(|name| name.is_captured()).collect();
+        let names: Vec<Name> = tables.map(|(name, _)| *name).filter(|name| name.may_be_captured()).collect();
         if server.locked().is_none()
             && let Some(name) = rng.pick(&names)
         {
@@ -55,7 +56,7 @@ impl Clients {
     }
 
     /// A statement about tables that are not locked, which is its own group.
-    pub fn statement(server: &mut Server, rng: &mut Rng) {
+    pub fn statement(&self, server: &mut Server, rng: &mut Rng) {
         let mut state = State::clone(server.now());
         let locked = server.locked();
         let there: Vec<Name> = state.tables.keys().copied().filter(|name| locked != Some(*name)).collect();
@@ -81,10 +82,15 @@ impl Clients {
                 format!("RENAME TABLE {} TO {}", name.sql(), to.sql())
             }
             1..=3 => {
-                let Some(name) = rng.pick(&missing).copied() else { return };
                 let shape = Shape::any(server.flavour(), rng);
-                state.tables.insert(name, Table { shape, rows: Rc::default(), version, number: version });
-                shape.create(name)
+                let is_careful = rng.percent(self.habits.if_not_exists);
+                // MySQL writes it to its binlog also where it did nothing, and MariaDB does not.
+                let does_nothing = is_careful && server.flavour() == Flavour::MySql && rng.percent(50);
+                let Some(name) = rng.pick(if does_nothing { &there } else { &missing }).copied() else { return };
+                if !does_nothing {
+                    state.tables.insert(name, Table { shape, rows: Rc::default(), version, number: version });
+                }
+                shape.create(name, is_careful)
             }
             _ => return Self::alter(name, server, rng),
         };

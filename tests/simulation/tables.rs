@@ -28,16 +28,17 @@ const NAMES: [(&str, &str); 9] = [
     ("x", "another"),
 ];
 
-/// The database of the tables that are captured.
-pub const CAPTURED: &str = "d";
+/// The database of the tables that may be captured.
+pub const DATABASE: &str = "d";
 
 impl Name {
     pub fn all() -> impl Iterator<Item = Self> {
         (0..NAMES.len()).map(Self)
     }
 
-    pub fn captured() -> impl Iterator<Item = Self> {
-        Self::all().filter(|name| name.is_captured())
+    /// Those that are captured if the configuration does not exclude them.
+    pub fn capturable() -> impl Iterator<Item = Self> {
+        Self::all().filter(|name| name.may_be_captured())
     }
 
     pub fn of(table: &TableName) -> Self {
@@ -50,8 +51,13 @@ impl Name {
         TableName::new(database, name)
     }
 
-    pub fn is_captured(self) -> bool {
-        NAMES[self.0].0 == CAPTURED
+    pub fn may_be_captured(self) -> bool {
+        NAMES[self.0].0 == DATABASE
+    }
+
+    /// A bit that no other name has.
+    pub fn bit(self) -> u32 {
+        1 << self.0
     }
 
     /// As a statement names it.

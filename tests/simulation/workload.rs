@@ -24,6 +24,8 @@ pub struct Habits {
     pub statements: usize,
     /// Of a hundred groups: those before which a client locks a table.
     pub locks: usize,
+    /// Of a hundred `CREATE TABLE`: those with `IF NOT EXISTS`.
+    pub if_not_exists: usize,
 }
 
 /// A transaction that is being executed.
@@ -38,7 +40,7 @@ struct Draft {
 /// The clients.
 #[derive(Debug)]
 pub struct Clients {
-    habits: Habits,
+    pub(super) habits: Habits,
     /// Values are never used twice, so that a stale row is seen.
     last_value: i32,
 }
@@ -56,7 +58,7 @@ impl Clients {
         if let Some(name) = server.locked().filter(|_| rng.percent(50)) {
             self.in_lock(name, server, rng);
         } else if rng.percent(self.habits.statements) {
-            Self::statement(server, rng);
+            self.statement(server, rng);
         } else {
             let rolls_back = rng.percent(self.habits.rolled_back);
             self.transaction(server, rng, if rolls_back { Ending::Rollback } else { Ending::Commit });

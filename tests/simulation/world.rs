@@ -1,41 +1,31 @@
-//! One history: a server with its clients, a daemon that is started, cut off, stopped and killed, and a sink, in an order that the
-//! seed decides. At the end everything comes to rest, and the copies are those of the server.
+//! One history: a server with its clients, a daemon that is started, cut off, stopped and killed, an operator, and sinks, in an order
+//! that the seed decides. At the end everything comes to rest, and the copies are those of the server.
 
-use std::collections::BTreeMap;
-
-use globset::{Glob, GlobSet, GlobSetBuilder};
 use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
-use replicator::config::TableFilter;
-use replicator::ingest;
 use replicator::ingest::core::Settings;
-use replicator::ingest::ledger::Log as _;
-use replicator::model::TableName;
 use replicator::source::mysql::schema::Flavour;
-use replicator::table::{self, At, Presence, Started, Starting};
 
 use super::audit::Audit;
 use super::binlog::Ending;
-use super::coordinator::{Coordinator, Pace};
+use super::captured::Captured;
+use super::coordinator::Pace;
 use super::daemon::{Daemon, Finding, failed};
 use super::first::first_state;
-use super::log::{SimLog, Values};
+use super::log::SimLog;
 use super::rng::Rng;
 use super::server::Server;
-use super::sink::Sink;
-use super::tables::{CAPTURED, Name};
+use super::sinks::Sinks;
+use super::stated::Stated;
+use super::tables::Name;
 use super::trace;
 use super::workload::{Clients, Habits};
 
 /// Milliseconds that delivery may wait for an answer.
 const DESCRIBE_WAIT: u64 = 2_000;
-/// Steps after which a history that nothing disturbs any more has to be at rest.
-const REST: usize = 4_000;
-/// Milliseconds of such a step. A log that is full may have to wait for one answer after another.
-const REST_STEP: u64 = 10;
 
 /// What may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Client,
     Show,
     Rotate,
@@ -52,29 +42,36 @@ enum Step {
     Sink,
     Wait,
     Backfill,
+    Privilege,
+    DropCursor,
+    LostRow,
     Disconnect,
     Stop,
     Kill,
 }
 
 pub struct World {
-    rng: Rng,
-    server: Server,
+    pub(super) rng: Rng,
+    pub(super) server: Server,
     clients: Clients,
     /// The daemon, or the log that the last one left.
-    daemon: Option<Daemon>,
-    log: Option<SimLog>,
-    sink: Sink,
-    audit: Audit,
-    settings: Settings,
-    pace: Pace,
+    pub(super) daemon: Option<Daemon>,
+    pub(super) log: Option<SimLog>,
+    pub(super) sinks: Sinks,
+    pub(super) audit: Audit,
+    pub(super) stated: Stated,
+    pub(super) settings: Settings,
+    /// What the configuration captures.
+    pub(super) captured: Captured,
+    pub(super) pace: Pace,
     weights: Vec<(usize, Step)>,
     steps: usize,
-    refused: usize,
+    /// Of a hundred descriptions: those that are refused.
+    pub(super) refused: usize,
+    /// Of a hundred starts: those with another configuration.
+    pub(super) reconfigured: usize,
     /// Of this process, in milliseconds.
-    now: u64,
-    /// The entry after which the log begins.
-    begun: usize,
+    pub(super) now: u64,
 }
 
 /// What a history came to.
@@ -83,13 +80,6 @@ pub struct Summary {
     pub groups: usize,
     pub frames: usize,
     pub explained: usize,
-}
-
-thread_local! {
-    static FILTER: TableFilter = {
-        let include = Glob::new(&format!("{CAPTURED}.*")).and_then(|glob| GlobSetBuilder::new().add(glob).build());
-        TableFilter::new(include.unwrap(), GlobSet::empty())
-    };
 }
 
 impl World {
@@ -103,8 +93,11 @@ impl World {
             savepoints: rng.weighted(&[(2, 0), (2, 20), (1, 60)]),
             statements: rng.weighted(&[(4, 0), (2, 5), (2, 15)]),
             locks: rng.weighted(&[(4, 0), (1, 2), (1, 6)]),
+            if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
         };
         let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
+        // Half of the histories have an operator who is never content.
+        let is_operated = rng.percent(50);
         let often = |rng: &mut Rng| rng.weighted(&[(1, 0), (2, 1), (1, 4)]);
         let weights = vec![
             (rng.between(4, 40), Step::Client),
@@ -123,30 +116,41 @@ impl World {
             (8, Step::Sink),
             (often(&mut rng), Step::Wait),
             (often(&mut rng) / 2, Step::Backfill),
+            (if is_operated { 4 } else { often(&mut rng) / 2 }, Step::Privilege),
+            (if is_operated { 3 } else { 0 }, Step::DropCursor),
+            (often(&mut rng) / 2, Step::LostRow),
             (often(&mut rng), Step::Disconnect),
-            (often(&mut rng) / 2, Step::Stop),
+            (if is_operated { rng.between(2, 8) } else { often(&mut rng) / 2 }, Step::Stop),
             (often(&mut rng), Step::Kill),
         ];
+        let captured = Captured::all(rng.percent(50));
         let mut world = Self {
             server,
             clients: Clients::new(habits),
             daemon: None,
             log: None,
-            sink: Sink::default(),
-            audit: Audit::default(),
+            sinks: Sinks::new(rng.between(1, 3)),
+            audit: Audit::new(0, captured),
+            stated: Stated::default(),
+            captured,
             settings: Settings {
-                filter: FILTER.with(TableFilter::clone),
+                filter: captured.filter(),
                 initial: true,
                 sinks: Vec::new(),
                 describe_wait: DESCRIBE_WAIT,
                 frame_bytes: rng.weighted(&[(2, 30), (2, 100), (1, 4_000)]),
             },
-            pace: Pace { tables: rng.between(1, 3), readers: rng.between(1, 3), rows: rng.between(1, 6) },
+            pace: Pace {
+                tables: rng.between(1, 3),
+                readers: rng.between(1, 3),
+                rows: rng.between(1, 6),
+                failing: rng.weighted(&[(2, 0), (1, 10)]),
+            },
             weights,
             steps: rng.between(200, 700),
             refused: rng.weighted(&[(2, 0), (1, 20)]),
+            reconfigured: if is_operated { rng.between(30, 90) } else { 0 },
             now: 0,
-            begun: 0,
             rng,
         };
         world.first_contact()?;
@@ -163,8 +167,7 @@ impl World {
         let room = self.rng.weighted(&[(3, usize::MAX), (1, 60)]);
         let position = encode(&StoredPosition::MySql(self.server.position(end))).map_err(failed)?;
         self.log = Some(SimLog::new([(SOURCE_POSITION.key().to_vec(), position)], room));
-        self.audit = Audit::new(end);
-        self.begun = end;
+        self.audit = Audit::new(end, self.captured);
         Ok(())
     }
 
@@ -182,52 +185,6 @@ impl World {
             frames: log.map_or(0, |log| log.frames().len()),
             explained: self.audit.explained.len(),
         })
-    }
-
-    fn start(&mut self) -> Result<(), Finding> {
-        let Some(mut log) = self.log.take() else { return Ok(()) };
-        trace::note(|| "daemon: starts".to_owned());
-        let stored = log.values().clone();
-        self.meet(&stored, &mut log)?;
-        let coordinator = Coordinator::new(self.pace.clone());
-        self.now = 0;
-        self.daemon = Some(Daemon::start(log, &self.server, self.settings.clone(), coordinator)?);
-        Ok(())
-    }
-
-    /// What the real start does in `first_contact`.
-    fn meet(&mut self, stored: &Values, log: &mut SimLog) -> Result<(), Finding> {
-        let there = self.server.now().tables.keys().filter(|name| name.is_captured());
-        let found: BTreeMap<TableName, Presence> = there.map(|name| (name.table(), Presence::Listed)).collect();
-        let end = self.server.place(self.server.end());
-        let position = ingest::stored_position(stored).map_err(failed)?.ok_or("the log has no position")?;
-        let is_there = end.file == position.file && end.pos == position.pos;
-        let asked = ingest::asked_beside(stored).map_err(failed)?;
-        let forgotten: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
-        let starting = Starting {
-            records: table::records(stored).map_err(failed)?,
-            asked,
-            found: &found,
-            end,
-            is_there,
-            configured: &[],
-            captures: |table: &TableName| Name::of(table).is_captured(),
-            sinks: &[],
-            initial: true,
-        };
-        let at = At { lsn: log.durable().next(), micros: 0 };
-        let Started { changed, .. } = table::start(starting, at);
-        for (table, record) in changed {
-            log.change(vec![record.change(&table).map_err(failed)?]);
-        }
-        log.change(forgotten);
-        Ok(())
-    }
-
-    fn kill(&mut self) {
-        if let Some(daemon) = self.daemon.take() {
-            self.log = Some(daemon.crash());
-        }
     }
 
     fn step(&mut self, step: Step) -> Result<(), Finding> {
@@ -252,13 +209,20 @@ impl World {
                 }
             }
             Step::Sink => {
-                self.apply()?;
+                self.apply(60)?;
             }
             Step::Kill => {
                 trace::note(|| "daemon: is killed".to_owned());
-                self.kill();
+                self.kill()?;
             }
             Step::Wait => self.now += DESCRIBE_WAIT,
+            Step::Privilege => {
+                let names: Vec<Name> = Name::all().collect();
+                let name = names[self.rng.below(names.len())];
+                let may_read = self.rng.percent(60);
+                self.server.let_read(name, may_read);
+            }
+            Step::DropCursor => self.sinks.drop_cursor(&mut self.rng),
             Step::Event
             | Step::Heartbeat
             | Step::Serve
@@ -269,13 +233,14 @@ impl World {
             | Step::Sync
             | Step::Reader
             | Step::Backfill
+            | Step::LostRow
             | Step::Disconnect
             | Step::Stop => self.daemon_step(step)?,
         }
         Ok(())
     }
 
-    fn daemon_step(&mut self, step: Step) -> Result<(), Finding> {
+    pub(super) fn daemon_step(&mut self, step: Step) -> Result<(), Finding> {
         let Some(daemon) = &mut self.daemon else { return self.start() };
         let (server, rng) = (&self.server, &mut self.rng);
         match step {
@@ -298,94 +263,49 @@ impl World {
             Step::Reader => {
                 let exact = daemon.coordinator.step(server, rng)?;
                 daemon.go_on(exact, rng)?;
+                daemon.take_read_for().into_iter().for_each(|sink| self.sinks.are_read_for(sink));
             }
             Step::Backfill => {
-                let names: Vec<Name> = server.now().tables.keys().copied().filter(|name| name.is_captured()).collect();
+                let names: Vec<Name> = self.captured.names().filter(|name| server.visible(*name).is_some()).collect();
                 if let Some(name) = rng.pick(&names) {
                     daemon.coordinator.backfill(*name, rng.percent(50));
                 }
             }
-            Step::Disconnect if daemon.is_reading() => daemon.disconnect()?,
-            Step::Stop => {
-                trace::note(|| "daemon: is told to stop".to_owned());
-                daemon.disconnect()?;
-                while daemon.log().waiting() > 0 && !daemon.log().is_full() && self.rng.percent(90) {
-                    daemon.sync();
-                    self.audit.look(daemon.log(), &self.server)?;
+            Step::LostRow => {
+                if let Some(wish) = self.sinks.lose_a_row(rng) {
+                    daemon.coordinator.wish(wish);
                 }
-                self.kill();
             }
+            Step::Disconnect if daemon.is_reading() => daemon.disconnect()?,
+            Step::Stop => return self.stop(),
             _ => {}
         }
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), Finding> {
+    pub(super) fn sync(&mut self) -> Result<(), Finding> {
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         if daemon.log().waiting() > 0 {
             daemon.sync();
         }
         // Records that are stored beside the groups make durable what was handed over before them.
-        self.audit.look(daemon.log(), &self.server)
+        self.audit.look(daemon.log(), &self.server)?;
+        self.check_records()
     }
 
-    /// The sink applies the next group. False: there is none, or it waits.
-    fn apply(&mut self) -> Result<bool, Finding> {
+    /// What the log says of tables is true.
+    pub(super) fn check_records(&mut self) -> Result<(), Finding> {
+        let Some(log) = self.daemon.as_ref().map(Daemon::log) else { return Ok(()) };
+        let changed = self.stated.look(log)?;
+        self.sinks.check(&changed, (log, &self.server, &self.stated))
+    }
+
+    /// Sinks apply their next groups, each in so many of a hundred cases. False: there is none, or they wait.
+    pub(super) fn apply(&mut self, percent: usize) -> Result<bool, Finding> {
+        self.check_records()?;
         let Some(daemon) = &mut self.daemon else { return Ok(false) };
-        let applied = self.sink.step(daemon.log(), &self.server)?;
-        daemon.trim(self.sink.applied());
+        let applied = self.sinks.step(percent, (daemon.log(), &self.server, &self.stated), &mut self.rng)?;
+        daemon.applied(self.sinks.applied(), self.rng.percent(30));
         Ok(applied)
-    }
-
-    /// Nothing disturbs any more: everything that waits gets its turn until nothing is left to do.
-    fn come_to_rest(&mut self) -> Result<(), Finding> {
-        trace::note(|| "everything comes to rest".to_owned());
-        Clients::unlock(&mut self.server);
-        self.server.show(self.server.end());
-        self.refused = 0;
-        let mut left = None;
-        for _ in 0..REST {
-            self.now += REST_STEP;
-            if self.daemon.is_none() {
-                self.start()?;
-            }
-            for step in [Step::Ask, Step::Answer, Step::Look, Step::HandOver] {
-                self.daemon_step(step)?;
-            }
-            for _ in 0..5 {
-                self.daemon_step(Step::Reader)?;
-                self.daemon_step(Step::Serve)?;
-            }
-            self.daemon_step(Step::Event)?;
-            if let Some(daemon) = &mut self.daemon {
-                daemon.decide_beside(self.now)?;
-            }
-            loop {
-                let waiting = self.daemon.as_ref().map(|daemon| daemon.log().waiting());
-                self.sync()?;
-                let is_applied = self.apply()?;
-                let is_stored = self.daemon.as_ref().map(|daemon| daemon.log().waiting()) != waiting;
-                if !is_applied && !is_stored {
-                    break;
-                }
-            }
-            let Some(daemon) = &mut self.daemon else { continue };
-            let waits = !self.sink.is_done(daemon.log());
-            let moves = self.audit.position() != self.server.end();
-            left = daemon.unrest(&self.server);
-            left = left.or(waits.then_some("the sink waits for a schema"));
-            left = left.or(moves.then_some("the position is not the end of the binlog"));
-            if left.is_none() {
-                return Ok(());
-            }
-        }
-        trace::note(|| format!("at the end: {:?}", self.daemon.as_ref().map(|daemon| &daemon.coordinator)));
-        trace::note(|| format!("log: {:?}", self.daemon.as_ref().map(|daemon| daemon.log().shape())));
-        Err(format!("it does not come to rest: {}", left.unwrap_or("the daemon is down")))
-    }
-
-    fn compare(&self) -> Result<(), Finding> {
-        self.sink.compare(&self.server)?;
-        self.sink.compare_history(self.begun, &self.server, &self.audit.explained)
     }
 }

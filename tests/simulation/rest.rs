@@ -1,0 +1,100 @@
+//! The end of a history: everything comes to rest, and then the copies are the tables, and every table is said to be complete.
+
+use super::daemon::{Daemon, Finding};
+use super::tables::Name;
+use super::trace;
+use super::workload::Clients;
+use super::world::{Step, World};
+
+/// Steps after which a history that nothing disturbs any more has to be at rest.
+const REST: usize = 4_000;
+/// Milliseconds of such a step. A log that is full may have to wait for one answer after another.
+const REST_STEP: u64 = 10;
+/// Milliseconds after which the daemon asks again about a table of which the server is silent.
+const ASK_AGAIN: u64 = 60_000;
+
+impl World {
+    /// Nothing disturbs any more: everything that waits gets its turn until nothing is left to do.
+    pub(super) fn come_to_rest(&mut self) -> Result<(), Finding> {
+        trace::note(|| "everything comes to rest".to_owned());
+        Clients::unlock(&mut self.server);
+        Name::all().for_each(|name| self.server.let_read(name, true));
+        self.server.show(self.server.end());
+        self.refused = 0;
+        self.pace.failing = 0;
+        if let Some(daemon) = &mut self.daemon {
+            daemon.coordinator.succeed();
+        }
+        if !self.sinks.are_all_configured() {
+            self.stop()?;
+            self.sinks.configure_all();
+        }
+        let mut left = None;
+        for _ in 0..REST {
+            self.now += REST_STEP;
+            if self.daemon.is_none() {
+                self.start_as_configured()?;
+            }
+            for step in [Step::Ask, Step::Answer, Step::Look, Step::HandOver] {
+                self.daemon_step(step)?;
+            }
+            for _ in 0..5 {
+                self.daemon_step(Step::Reader)?;
+                self.daemon_step(Step::Serve)?;
+            }
+            self.daemon_step(Step::Event)?;
+            if let Some(daemon) = &mut self.daemon {
+                daemon.decide_beside(self.now)?;
+            }
+            loop {
+                let waiting = self.daemon.as_ref().map(|daemon| daemon.log().waiting());
+                self.sync()?;
+                let is_applied = self.apply(100)?;
+                let is_stored = self.daemon.as_ref().map(|daemon| daemon.log().waiting()) != waiting;
+                if !is_applied && !is_stored {
+                    break;
+                }
+            }
+            let Some(daemon) = &mut self.daemon else { continue };
+            let waits = !self.sinks.are_done(daemon.log());
+            let moves = self.audit.position() != self.server.end();
+            left = daemon.unrest(&self.server);
+            left = left.or(waits.then_some("a sink waits"));
+            left = left.or(moves.then_some("the position is not the end of the binlog"));
+            if left.is_some() {
+                continue;
+            }
+            if self.stated.has_unreadable() {
+                left = Some("a table is said to be unreadable");
+                // The server is asked again.
+                self.now += ASK_AGAIN;
+            } else if self.is_any_unknown() {
+                left = Some("a table is not known");
+                // What could not be listed at a start, and is not in the stream, is listed at the next.
+                self.stop()?;
+            } else if self.sinks.have_doubts(self.captured) {
+                left = Some("a sink is in doubt");
+                // A doubt is reported once in a run, by the name that the table had; the next start reports it again.
+                self.stop()?;
+            } else {
+                return Ok(());
+            }
+        }
+        trace::note(|| format!("at the end: {:?}", self.daemon.as_ref().map(|daemon| &daemon.coordinator)));
+        trace::note(|| format!("log: {:?}", self.daemon.as_ref().map(|daemon| daemon.log().shape())));
+        Err(format!("it does not come to rest: {}", left.unwrap_or("the daemon is down")))
+    }
+
+    /// Whether a captured table is not known because the account could not read it.
+    fn is_any_unknown(&self) -> bool {
+        let is_unknown = |name: Name| {
+            self.server.was_hidden(name) && !self.stated.is_captured(name) && self.server.visible(name).is_some()
+        };
+        self.captured.names().any(is_unknown)
+    }
+
+    pub(super) fn compare(&self) -> Result<(), Finding> {
+        let Some(log) = self.daemon.as_ref().map(Daemon::log) else { return Ok(()) };
+        self.sinks.compare(self.captured, (log, &self.server, &self.stated), &self.audit)
+    }
+}

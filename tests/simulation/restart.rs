@@ -1,0 +1,141 @@
+//! How a daemon starts and ends, and what an operator changes in between: which tables are captured, and which sinks there are.
+
+use std::collections::BTreeMap;
+
+use replicator::ingest;
+use replicator::ingest::ledger::Log as _;
+use replicator::model::TableName;
+use replicator::table::{self, At, Presence, Started, Starting};
+
+use super::coordinator::Coordinator;
+use super::daemon::{Daemon, Finding, failed};
+use super::log::{SimLog, Values};
+use super::sinks::Wish;
+use super::tables::Name;
+use super::trace;
+use super::world::World;
+
+impl World {
+    /// The daemon starts, with the configuration that there is now.
+    pub(super) fn start(&mut self) -> Result<(), Finding> {
+        if self.rng.percent(self.reconfigured) {
+            self.reconfigure();
+        }
+        self.start_as_configured()
+    }
+
+    pub(super) fn start_as_configured(&mut self) -> Result<(), Finding> {
+        let Some(mut log) = self.log.take() else { return Ok(()) };
+        trace::note(|| "daemon: starts".to_owned());
+        self.audit.reconfigured(self.captured);
+        let stored = log.values().clone();
+        self.meet(&stored, &mut log)?;
+        self.settings.filter = self.captured.filter();
+        self.settings.sinks = self.sinks.configured();
+        let mut coordinator = Coordinator::new(self.pace.clone());
+        self.stated.look(&log)?;
+        for wish in self.sinks.start(&log, &self.audit, &mut self.rng)? {
+            match wish {
+                Wish::Table(name, _) if !self.stated.is_captured(name) => {}
+                wish => coordinator.wish(wish),
+            }
+        }
+        self.now = 0;
+        let configured = (self.settings.clone(), self.captured);
+        let daemon = self.daemon.insert(Daemon::start(log, &self.server, configured, coordinator)?);
+        let names: Vec<Name> = Name::capturable().collect();
+        self.sinks.check(&names, (daemon.log(), &self.server, &self.stated))
+    }
+
+    /// An operator changes the configuration.
+    fn reconfigure(&mut self) {
+        if self.rng.percent(50) {
+            self.sinks.reconfigure(&mut self.rng);
+        }
+        let (names, others): (Vec<Name>, Vec<Name>) =
+            Name::capturable().partition(|name| self.captured.captures(*name));
+        let any = self.rng.weighted(&[(2, 0), (3, 1), (1, 2)]);
+        for _ in 0..any {
+            let of = if self.rng.percent(50) { &names } else { &others };
+            let Some(name) = self.rng.pick(of).copied() else { continue };
+            let captured = self.captured.with_other(name);
+            let verb = if captured.captures(name) { "is captured again" } else { "is excluded" };
+            trace::note(|| format!("operator: {name} {verb}"));
+            self.captured = captured;
+        }
+    }
+
+    /// What the real start does in `first_contact`.
+    fn meet(&mut self, stored: &Values, log: &mut SimLog) -> Result<(), Finding> {
+        let records = table::records(stored).map_err(failed)?;
+        let found = self.found(&records);
+        let end = self.server.place(self.server.end());
+        let position = ingest::stored_position(stored).map_err(failed)?.ok_or("the log has no position")?;
+        let is_there = end.file == position.file && end.pos == position.pos;
+        let asked = ingest::asked_beside(stored).map_err(failed)?;
+        let forgotten: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
+        let starting = Starting {
+            records,
+            asked,
+            found: &found,
+            end,
+            is_there,
+            captures: |table: &TableName| self.captured.captures(Name::of(table)),
+            sinks: &self.sinks.with_cursor(),
+            configured: &self.sinks.configured(),
+            initial: self.settings.initial,
+        };
+        let at = At { lsn: log.durable().next(), micros: 0 };
+        let Started { changed, told } = table::start(starting, at);
+        for (table, what) in told {
+            trace::note(|| format!("start: of {table}: {what}"));
+        }
+        for (table, record) in changed {
+            log.change(vec![record.change(&table).map_err(failed)?]);
+        }
+        log.change(forgotten);
+        Ok(())
+    }
+
+    /// What the source says of the tables.
+    fn found(&self, records: &[(TableName, table::TableRecord)]) -> BTreeMap<TableName, Presence> {
+        let denied = || Presence::Denied("the account may not read it".to_owned());
+        let mut found = BTreeMap::new();
+        for name in self.captured.names() {
+            let is_back = || {
+                let record = records.iter().find(|(table, _)| *table == name.table());
+                record.is_some_and(|(_, record)| matches!(record.capture, table::Capture::Left(_)))
+            };
+            // A table that the account may not read is not listed, and it is denied that there is one.
+            let presence = match (self.server.may_read(name), self.server.now().tables.contains_key(&name)) {
+                (true, true) => Presence::Listed,
+                (false, _) if self.captured.is_named || is_back() => denied(),
+                (true, false) if is_back() => Presence::Missing,
+                (false, _) | (true, false) => continue,
+            };
+            found.insert(name.table(), presence);
+        }
+        found
+    }
+
+    /// The daemon is killed. What it has made durable was looked at before.
+    pub(super) fn kill(&mut self) -> Result<(), Finding> {
+        let Some(daemon) = self.daemon.take() else { return Ok(()) };
+        self.audit.look(daemon.log(), &self.server)?;
+        self.log = Some(daemon.crash());
+        Ok(())
+    }
+
+    /// The daemon is told to stop, and has not all the time it needs.
+    pub(super) fn stop(&mut self) -> Result<(), Finding> {
+        if let Some(daemon) = &mut self.daemon {
+            trace::note(|| "daemon: is told to stop".to_owned());
+            daemon.disconnect()?;
+            while daemon.log().waiting() > 0 && !daemon.log().is_full() && self.rng.percent(90) {
+                daemon.sync();
+                self.audit.look(daemon.log(), &self.server)?;
+            }
+        }
+        self.kill()
+    }
+}
