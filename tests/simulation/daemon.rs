@@ -44,7 +44,7 @@ pub struct Daemon {
 /// One connection's worth of reading.
 pub(super) struct Session {
     pub(super) stream: Stream,
-    questions: Questions,
+    pub(super) questions: Questions,
     pub(super) readers: HashMap<WindowId, Actor>,
     /// A whole-table read whose place the stream has not come to.
     pub(super) exact: Option<ExactRead>,
@@ -373,26 +373,6 @@ impl Daemon {
         }
         self.act()?;
         Ok(())
-    }
-
-    /// What is left to do, if anything.
-    pub fn unrest(&self, server: &Server) -> Option<&'static str> {
-        let Some(session) = &self.session else { return Some("the stream is not open") };
-        let left = [
-            (!self.is_between_groups(), "the stream is in a group"),
-            (!session.stream.is_dry(server), "the stream has more"),
-            (!session.questions.is_empty(), "a question is under way"),
-            (session.exact.is_some(), "a whole read waits for its place"),
-            (self.core.has_changed_lives(), "a read was not given to the coordinator"),
-            (!self.coordinator.is_idle(), "a table is read"),
-            (self.core.has_chunks(), "a chunk waits for its place"),
-            (self.core.has_to_look(), "the core waits for an answer"),
-            (self.core.reading().next().is_some(), "a read that is due has not ended"),
-            (self.core.awaits(), "a table waits for a place of the stream"),
-            (self.log().waiting() > 0, "the log has not stored what was handed over"),
-            (self.log().pending_bytes() > 0, "what was appended was not handed over"),
-        ];
-        left.into_iter().find_map(|(is_left, what)| is_left.then_some(what))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The end of a history: everything comes to rest, and then the copies are the tables, and every table is said to be complete.
 
+use replicator::ingest::ledger::Log as _;
+
 use super::daemon::{Daemon, Finding};
+use super::server::Server;
 use super::tables::Name;
 use super::trace;
 use super::workload::Clients;
@@ -96,5 +99,27 @@ impl World {
     pub(super) fn compare(&self) -> Result<(), Finding> {
         let Some(log) = self.daemon.as_ref().map(Daemon::log) else { return Ok(()) };
         self.sinks.compare(self.captured, (log, &self.server, &self.stated), &self.audit)
+    }
+}
+
+impl Daemon {
+    /// What is left to do, if anything.
+    pub fn unrest(&self, server: &Server) -> Option<&'static str> {
+        let Some(session) = &self.session else { return Some("the stream is not open") };
+        let left = [
+            (!self.is_between_groups(), "the stream is in a group"),
+            (!session.stream.is_dry(server), "the stream has more"),
+            (!session.questions.is_empty(), "a question is under way"),
+            (session.exact.is_some(), "a whole read waits for its place"),
+            (self.core.has_changed_lives(), "a read was not given to the coordinator"),
+            (!self.coordinator.is_idle(), "a table is read"),
+            (self.core.has_chunks(), "a chunk waits for its place"),
+            (self.core.has_to_look(), "the core waits for an answer"),
+            (self.core.reading().next().is_some(), "a read that is due has not ended"),
+            (self.core.awaits(), "a table waits for a place of the stream"),
+            (self.log().waiting() > 0, "the log has not stored what was handed over"),
+            (self.log().pending_bytes() > 0, "what was appended was not handed over"),
+        ];
+        left.into_iter().find_map(|(is_left, what)| is_left.then_some(what))
     }
 }

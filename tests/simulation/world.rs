@@ -92,7 +92,7 @@ impl World {
             rolled_back: rng.weighted(&[(2, 0), (2, 10), (1, 40)]),
             savepoints: rng.weighted(&[(2, 0), (2, 20), (1, 60)]),
             statements: rng.weighted(&[(4, 0), (2, 5), (2, 15)]),
-            locks: rng.weighted(&[(4, 0), (1, 2), (1, 6)]),
+            locks: rng.weighted(&[(2, 0), (1, 2), (1, 6)]),
             if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
         };
         let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
@@ -148,7 +148,7 @@ impl World {
             },
             weights,
             steps: rng.between(200, 700),
-            refused: rng.weighted(&[(2, 0), (1, 20)]),
+            refused: rng.weighted(&[(1, 0), (1, 20)]),
             reconfigured: if is_operated { rng.between(30, 90) } else { 0 },
             now: 0,
             rng,

@@ -1,7 +1,8 @@
 //! Whether a table's engine took back the rows that a rollback cut off.
 //!
 //! The server says what the engine is at an end of the binlog. It was the same at the rollback if the stream meets no statement about the
-//! table between the two; after a statement nobody can say what it was, and the table is read again.
+//! table between the two; after a statement nobody can say what it was, and the table is read again. So is a table that the account does
+//! not see and whose end the stream does not meet up to there.
 
 use super::{Action, Core};
 use crate::error::Failure;
