@@ -2,7 +2,7 @@
 //! is left out and why.
 //!
 //! One durable record per table ([`TableRecord`]) owns all of that, and nothing else remembers that a table is wanted. What a
-//! start, the stream, a snapshot reader, an operator or a sink says about a table is an [`Event`]; [`step`] makes the next
+//! start, the stream, a snapshot reader, an operator or a sink says about a table is an [`Event`]; [`step()`] makes the next
 //! record of it. Pure: no I/O, no clock. The ingest core stores the record in the group that the event belongs to, so no
 //! rollback, cut connection or crash leaves one without the other.
 //!
