@@ -55,6 +55,8 @@ pub struct Run {
 }
 
 pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
+    let mut captured = globset::GlobSetBuilder::new();
+    captured.add(globset::Glob::new("d.*").unwrap());
     SourcePlan {
         describe_wait: std::time::Duration::from_secs(2),
         host: "127.0.0.1".to_owned(),
@@ -63,7 +65,7 @@ pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
         password: Secret::new(PASSWORD),
         server_id: 5400,
         startup: Startup::Initial,
-        filter: TableFilter::new(globset::GlobSet::empty(), globset::GlobSet::empty()),
+        filter: TableFilter::new(captured.build().unwrap(), globset::GlobSet::empty()),
         snapshot,
         tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
     }

@@ -4,8 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use globset::{Glob, GlobSetBuilder};
-use replicator::config::{Startup, TableFilter};
+use replicator::config::Startup;
 use replicator::model::{ColumnDefault, TableName, TableSchema};
 use replicator::source::mysql::binlog::{BinlogStream, Decoder, Item};
 use replicator::source::mysql::snapshot::handoff::Images;
@@ -109,10 +108,7 @@ struct Stream {
 
 impl Stream {
     async fn open(server: &Server) -> Self {
-        let mut plan = plan(server, USER, SMALL);
-        let mut all = GlobSetBuilder::new();
-        all.add(Glob::new("d.*").unwrap());
-        plan.filter = TableFilter::new(all.build().unwrap(), GlobSetBuilder::new().build().unwrap());
+        let plan = plan(server, USER, SMALL);
         let mut connection = connect::connect(&plan).await.unwrap();
         let info = server::ServerInfo::probe(&mut connection).await.unwrap();
         let start = start::resolve(&mut connection, &info, None, &Startup::Initial).await.unwrap();
