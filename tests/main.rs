@@ -28,6 +28,7 @@ mod failover; // another server takes the place of the source
 mod full_log; // a full log holds up neither a stop nor an error nor the end of a run
 mod groups; // what a transaction, a savepoint or a stop took back leaves no trace
 mod held_commits; // a transaction that the stream has and no read sees
+mod hidden_columns; // columns that the binlog has and the catalogue may hide
 mod kills; // the same after signal 9 at any moment
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod lives; // a captured table's whole life, at every kind of sink: denied, excluded, interrupted, gone, back

@@ -90,6 +90,11 @@ fn framed(value: Option<&[u8]>) -> ([u8; 8], &[u8]) {
 }
 
 impl<'a> Places<'_, 'a> {
+    /// Where the values of the columns so far end.
+    pub(super) fn end(&self) -> usize {
+        self.at
+    }
+
     /// The place `skipped` columns on.
     fn nth_place(&mut self, skipped: usize) -> Option<Result<Option<&'a [u8]>, ImageError>> {
         for _ in 0..skipped {

@@ -43,6 +43,7 @@ mod charset;
 mod charset_tables;
 mod decimal;
 mod error;
+mod first_columns;
 mod json;
 mod key;
 mod layout;

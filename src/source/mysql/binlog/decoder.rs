@@ -402,6 +402,7 @@ impl Decoder {
                     return Err(BinlogError::ImageNotFull { table });
                 };
                 let rows = self.tables.count_rows(slot, &images, layout.op.images_per_row())?;
+                let images = self.tables.own_images(slot, images)?;
                 self.has_rows = true;
                 Ok(Item::Rows { slot, op: layout.op, rows, images })
             }

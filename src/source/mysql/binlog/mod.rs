@@ -9,6 +9,7 @@ mod files;
 #[cfg(test)]
 mod golden;
 mod gtid_event;
+mod hidden;
 pub mod kind;
 mod labels;
 mod position;

@@ -3,12 +3,14 @@
 //! A `TABLE_MAP` stands before the rows of every statement, nearly always with the same bytes as the last one for its table.
 //! So bytes are compared first; only bytes that differ are read, and only a schema that differs is told.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::error::BinlogError;
+use super::hidden::own_columns;
 use super::labels::Collations;
 use super::table_map::{self, FIXED};
 use crate::codec::row_image::Plan;
@@ -27,8 +29,10 @@ struct Slot {
     name: TableName,
     /// The last schema told; `None`: none yet.
     told: Option<Arc<TableSchema>>,
-    /// Walks images of that schema.
+    /// Walks images of its last `TABLE_MAP`.
     plan: Option<Plan>,
+    /// How many of its columns, the last ones, the server keeps for itself.
+    hidden: usize,
     /// Counts the schemas told.
     generation: u32,
 }
@@ -86,6 +90,17 @@ impl Tables {
         plan.count_rows(images, per_row).map_err(|source| BinlogError::Images { table: slot.name.clone(), source })
     }
 
+    /// Images without what the server keeps for itself.
+    pub(super) fn own_images<'a>(&self, slot: TableSlot, images: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>, BinlogError> {
+        let slot = self.slot(slot).ok_or(BinlogError::Damaged { part: "table slot" })?;
+        let (Some(plan), Some(told)) = (&slot.plan, &slot.told) else { return Ok(images) };
+        if slot.hidden == 0 {
+            return Ok(images);
+        }
+        let cut = plan.first_columns(told.columns.len(), &images);
+        cut.map(Cow::Owned).map_err(|source| BinlogError::Images { table: slot.name.clone(), source })
+    }
+
     /// A new file: the server may have been restarted, then ids start again.
     pub(super) fn forget_ids(&mut self) {
         self.ids.clear();
@@ -134,7 +149,7 @@ impl Tables {
             self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Filtered, generation: 0 });
             return Ok(None);
         }
-        let schema = table_map::schema(named, self.mariadb, &self.collations)?;
+        let mut schema = table_map::schema(named, self.mariadb, &self.collations)?;
         if let Some((column, ty)) = schema.first_unsupported() {
             return Err(BinlogError::UnsupportedColumn {
                 table: schema.name.clone(),
@@ -143,16 +158,21 @@ impl Tables {
             });
         }
         let columns = schema.columns.len();
+        let walker = |schema: &TableSchema| {
+            Plan::walker(schema).map_err(|source| BinlogError::Plan { table: schema.name.clone(), source })
+        };
+        let hidden = if self.mariadb { columns - own_columns(&schema) } else { 0 };
+        let plan = (hidden > 0).then(|| walker(&schema)).transpose()?;
+        schema.columns.truncate(columns - hidden);
         let slot = self.slot_of(&schema.name)?;
         let mut told = None;
         let place = usize::try_from(slot.0).ok().and_then(|at| self.slots.get_mut(at));
         if let Some(place) = place
-            && !place.told.as_ref().is_some_and(|last| last.same_image(&schema))
+            && (place.hidden != hidden || !place.told.as_ref().is_some_and(|last| last.same_image(&schema)))
         {
-            let plan =
-                Plan::walker(&schema).map_err(|source| BinlogError::Plan { table: schema.name.clone(), source })?;
+            place.plan = Some(plan.map_or_else(|| walker(&schema), Ok)?);
+            place.hidden = hidden;
             let schema = Arc::new(schema);
-            place.plan = Some(plan);
             place.generation = place.generation.wrapping_add(1);
             place.told = Some(Arc::clone(&schema));
             told = Some((slot, schema));
@@ -168,7 +188,7 @@ impl Tables {
             return Ok(*slot);
         }
         let slot = TableSlot(u32::try_from(self.slots.len()).map_err(|_| BinlogError::Damaged { part: "table name" })?);
-        self.slots.push(Slot { name: name.clone(), told: None, plan: None, generation: 0 });
+        self.slots.push(Slot { name: name.clone(), told: None, plan: None, hidden: 0, generation: 0 });
         self.by_name.insert(name.clone(), slot);
         Ok(slot)
     }

@@ -22,8 +22,12 @@ const MAX_PACKET: usize = 1 << 30;
 
 /// What every session is set to, in one statement. Times in UTC; strings in UTF-8 until a reader says otherwise; and the server
 /// waits long enough when the log is full and nothing is read from the connection (its default is one minute).
+///
+/// MySQL can be set to leave generated invisible primary keys out of the catalogue (from 8.0.30 on). They stand in the binlog, so the
+/// catalogue has to show them. MariaDB passes over a comment for that version.
 const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', \
-    SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, SESSION wait_timeout = 28800";
+    SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, SESSION wait_timeout = 28800 \
+    /*!80030 , SESSION show_gipk_in_create_table_and_information_schema = ON */";
 
 /// Makes the driver skip the check of the certificate's host name, and that alone. Up to version 0.37.1 it tells that a certificate
 /// does not name the host by looking for this word in the text of rustls's error, where it has not stood since rustls 0.23.17
