@@ -12,9 +12,10 @@ use crate::codec::frame::TableChange;
 
 use super::frames::{Frames, FramesMark};
 use super::ledger::Changes;
-use super::pending::{FateChange, Pending};
+use super::pending::Waiter;
 use super::state::Counts;
 use super::tables::Definition;
+use crate::source::mysql::follow::FateChange;
 
 /// Changed keys that a group notes at most, 16 bytes each. Beyond, the windows of its tables are discarded when it commits.
 const MAX_KEYS: usize = 1_000_000;
@@ -33,7 +34,7 @@ pub(super) struct OpenGroup {
     /// Tables whose windows the group discards.
     discards: Vec<usize>,
     /// Schema ids that the group uses before they are known.
-    pub(super) pending: Vec<Pending>,
+    pub(super) pending: Vec<Waiter>,
     /// What its statements do to ids of earlier groups that are pending.
     pub(super) fates: Vec<FateChange>,
     /// Records to be stored once the group is durable.

@@ -13,10 +13,8 @@
 //! - [`ledger`]: the appended end of the log and the position that belongs to it; the only way to write either.
 //! - `life` in the core: what happens to tables, as [`crate::table`] decides.
 //! - `tables`: what is known of each table at the end of the last group.
-//! - `pending`: schema ids and questions that wait for an answer.
-//! - `older_rows`: what existing rows hold under a new schema.
-//! - `lineage`: which older column, or which statement, a column comes from.
-//! - `typed`: what statements say of types that the binlog does not name.
+//! - [`crate::source::mysql::follow`]: which schema a table's rows have, and how that is known.
+//! - `pending`: rows and questions that wait for an answer.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
 //! - `state`: the records that are kept beside the frames in the log.
 
@@ -25,15 +23,12 @@ mod current;
 mod frames;
 mod group;
 pub mod ledger;
-mod lineage;
-mod older_rows;
 mod pending;
 mod questions;
 mod reading;
 mod run;
 mod state;
 mod tables;
-mod typed;
 mod waits;
 mod windows;
 

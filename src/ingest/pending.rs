@@ -1,50 +1,22 @@
-//! Schema ids that rows use before the schema is known, and the questions about tables that are under way.
-//!
-//! The binlog names columns and primary keys, but not a unique key over prefixes, and not MariaDB's `UUID`, `INET6` and
-//! `INET4`. The server is asked for these; meanwhile the rows go to the log under a *pending* id, and delivery waits at them,
-//! not the stream. An id is decided once: it is known, or it is left out because no answer came in time.
+//! What waits for an answer of the server: rows whose schema id is pending ([`Pending`]), and the questions about tables that are under
+//! way.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use wal::Lsn;
 
-use super::tables::Current;
-use super::typed::Typed;
-use crate::model::{FilePos, KeyKind, SchemaId, TableSchema};
+use crate::model::{FilePos, SchemaId, TableSchema};
+use crate::source::mysql::follow::{Current, Description, Pending, Typed};
 
 /// Names a question, so that a late answer to an earlier one is not taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AskId(pub u64);
 
-/// What statements have done to a table since rows of it were logged under a pending id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fate {
-    /// Nothing: the server's answer is about this definition, if no statement comes until the stream is where it was given.
-    Untouched,
-    /// There was a statement about it: a key that the server shows may be a later one. The types asked for are still those.
-    Altered,
-    /// A column whose type is asked for was changed: nobody can say any more what it was.
-    Retyped,
-    /// The table is gone, or has another name: what the server shows is another table.
-    Gone,
-}
-
-/// A pending schema id.
+/// Rows that wait for an answer: their schema id is pending.
 #[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) id: SchemaId,
+pub(super) struct Waiter {
+    pub(super) pending: Pending,
     pub(super) table: usize,
-    /// What the binlog says.
-    pub(super) seen: Arc<TableSchema>,
-    /// Places of the columns whose type is asked for.
-    pub(super) unknown: Vec<u16>,
-    /// The table's schema before it.
-    pub(super) before: Option<Current>,
-    /// Those of them that a statement has dropped since.
-    pub(super) lost: Vec<u16>,
-    /// What statements have done to the table since.
-    pub(super) fate: Fate,
     /// When delivery began to wait for it, in milliseconds.
     pub(super) since: u64,
     /// The last frame of the group that brought it. The decision is stored once this is durable.
@@ -53,35 +25,6 @@ pub(super) struct Pending {
     pub(super) not_by: Option<AskId>,
     /// What the server has said, where it is not known yet whether that holds for its rows.
     pub(super) answer: Option<Description>,
-}
-
-/// A table's definition at an end of the binlog; `None`: there was no such table.
-#[derive(Clone, Debug)]
-pub(super) struct Description {
-    pub(super) found: Option<TableSchema>,
-    pub(super) end: FilePos,
-}
-
-/// What a statement of the open group does to a pending id.
-#[derive(Clone, Debug)]
-pub(super) struct FateChange {
-    pub(super) id: SchemaId,
-    pub(super) fate: Fate,
-    /// Places of columns whose type is asked for and that the statement drops.
-    pub(super) lost: Vec<u16>,
-}
-
-impl Pending {
-    /// Takes in what a statement has done.
-    pub(super) fn meet(&mut self, fate: Fate, lost: &[u16]) {
-        self.fate = self.fate.max(fate);
-        self.lost.extend(lost);
-    }
-
-    /// Whether the binlog itself says which key its rows have.
-    pub(super) fn is_keyed(&self) -> bool {
-        self.seen.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary)
-    }
 }
 
 /// A question about a table's engine.
@@ -142,10 +85,10 @@ pub(super) struct Decided {
 /// Everything that waits for an answer or for its group.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    pub(super) pending: Vec<Pending>,
+    pub(super) pending: Vec<Waiter>,
     pub(super) decided: Vec<Decided>,
     /// Ids that were decided beside the groups, while the log was full: the doubt is still to be logged.
-    pub(super) overdue: Vec<Pending>,
+    pub(super) overdue: Vec<Waiter>,
     pub(super) early: Vec<Early>,
     pub(super) asked: HashMap<usize, Asked>,
     /// Tables of which a rollback cut rows off, and whose engine is asked for.
@@ -166,7 +109,7 @@ impl Waiting {
 
     /// Whether a table has an id that is not decided.
     pub(super) fn has_pending(&self, table: usize) -> bool {
-        self.pending.iter().any(|pending| pending.table == table)
+        self.pending.iter().any(|waiter| waiter.table == table)
     }
 
     /// Whether there is anything to look at when time passes or the stream moves.
@@ -185,28 +128,28 @@ impl Waiting {
     }
 
     /// Ids that are not decided, in their order, of those that `which` wants.
-    pub(super) fn ids(&self, which: impl Fn(&Pending) -> bool) -> Vec<SchemaId> {
-        self.pending.iter().filter(|pending| which(pending)).map(|pending| pending.id).collect()
+    pub(super) fn ids(&self, which: impl Fn(&Waiter) -> bool) -> Vec<SchemaId> {
+        self.pending.iter().filter(|waiter| which(waiter)).map(|waiter| waiter.pending.id).collect()
     }
 
     /// Takes an id out, to be decided. One at a time: deciding one changes what others know of it.
-    pub(super) fn take(&mut self, id: SchemaId) -> Option<Pending> {
-        let place = self.pending.iter().position(|pending| pending.id == id)?;
+    pub(super) fn take(&mut self, id: SchemaId) -> Option<Waiter> {
+        let place = self.pending.iter().position(|waiter| waiter.pending.id == id)?;
         Some(self.pending.remove(place))
     }
 
     /// The server has answered about a table.
     pub(super) fn attach(&mut self, table: usize, ask: AskId, answer: &Description) {
-        for pending in self.pending.iter_mut().filter(|pending| pending.table == table) {
-            if pending.not_by != Some(ask) {
-                pending.answer = Some(answer.clone());
+        for waiter in self.pending.iter_mut().filter(|waiter| waiter.table == table) {
+            if waiter.not_by != Some(ask) {
+                waiter.answer = Some(answer.clone());
             }
         }
     }
 
     /// A schema id is known: what comes after it goes by what it is now.
     pub(super) fn know(&mut self, known: &Current) {
-        let pending = self.pending.iter_mut().chain(&mut self.overdue).map(|pending| &mut pending.before);
+        let pending = self.pending.iter_mut().chain(&mut self.overdue).map(|waiter| &mut waiter.pending.before);
         for before in pending.chain(self.left_out.values_mut()).flatten().filter(|before| before.id == known.id) {
             before.clone_from(known);
         }

@@ -4,12 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::lineage::ColumnSteps;
-use super::typed::Typed;
 use crate::codec::state::State;
 use crate::codec::stored::{self, ASKED, COUNT, DEFINITION, Entry, Record, SOURCE_POSITION, StoredPosition, TYPES};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
+use crate::source::mysql::follow::{Since, Typed};
 use crate::telemetry::SourceRows;
 
 impl Record for Counts {
@@ -68,20 +67,13 @@ pub(super) struct AskedBeside {
 
 /// What is known of a table's definition at the end of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
 pub(super) struct DefinitionRecord {
     /// Its schema; `None` for a table that exists but whose schema is not known yet.
     pub(super) schema: Option<SchemaId>,
-    /// What DDL whose resulting schema could not be read in time did to its columns, in order.
-    pub(super) steps: Vec<ColumnSteps>,
-    /// A statement could not be followed exactly: existing rows are read again once the schema is known.
-    pub(super) reread: bool,
+    /// What statements since have done to it.
+    pub(super) since: Since,
     /// Rows of it were cut off by a rollback; whether its engine took them back has to be asked.
     pub(super) cut_back: bool,
-    /// A statement may have changed a unique key that the binlog does not name.
-    pub(super) key_unknown: bool,
-    /// A statement about the table was read, and what it made of the table is not known.
-    pub(super) unsettled: bool,
 }
 
 /// Doubts that were stored beside the groups: the table, and why.
@@ -128,6 +120,7 @@ mod tests {
     use super::*;
     use crate::codec::stored::fixture;
     use crate::source::mysql::ddl::{AddedDefault, AlterOp, Literal, TypeName};
+    use crate::source::mysql::follow::{ColumnSteps, Provenance};
 
     fn added(name: &str, default: AddedDefault) -> AlterOp {
         AlterOp::AddColumn {
@@ -166,23 +159,26 @@ mod tests {
         ];
         let steps = vec![ColumnSteps::of(&renamed), ColumnSteps::of(&columns)];
         let schema = Some(SchemaId(1));
-        let flags = DefinitionRecord {
-            schema,
+        let of = |since| DefinitionRecord { since, ..DefinitionRecord::default() };
+        let every = Since {
+            provenance: Provenance::Statement,
             steps: Vec::new(),
-            reread: true,
-            cut_back: true,
+            unreadable: true,
+            left_out: true,
             key_unknown: true,
             unsettled: true,
         };
         fixture::check(&[
             ("not_known", DefinitionRecord::default()),
             ("known", DefinitionRecord { schema, ..DefinitionRecord::default() }),
-            ("changed", DefinitionRecord { schema: Some(SchemaId(300)), steps, ..DefinitionRecord::default() }),
-            ("every_mark", flags),
-            ("reread", DefinitionRecord { reread: true, ..DefinitionRecord::default() }),
+            ("described", of(Since { provenance: Provenance::Description, ..Since::default() })),
+            ("changed", DefinitionRecord { schema: Some(SchemaId(300)), ..of(Since { steps, ..Since::default() }) }),
+            ("every_mark", DefinitionRecord { schema, since: every, cut_back: true }),
+            ("unreadable", of(Since { unreadable: true, ..Since::default() })),
+            ("left_out", of(Since { left_out: true, ..Since::default() })),
             ("cut_back", DefinitionRecord { cut_back: true, ..DefinitionRecord::default() }),
-            ("key_unknown", DefinitionRecord { key_unknown: true, ..DefinitionRecord::default() }),
-            ("unsettled", DefinitionRecord { unsettled: true, ..DefinitionRecord::default() }),
+            ("key_unknown", of(Since { key_unknown: true, ..Since::default() })),
+            ("unsettled", of(Since { unsettled: true, ..Since::default() })),
         ]);
     }
 }

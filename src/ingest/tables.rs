@@ -7,67 +7,32 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ledger::Changes;
-use super::lineage::ColumnSteps;
 use super::state::{self, Counts, DefinitionRecord};
-use super::typed::Typed;
 use crate::codec::catalog::{SchemaRecord, all_schemas};
-use crate::codec::row_image::Plan;
 use crate::codec::state::State;
 use crate::codec::stored::{self, COUNT, DEFINITION, SCHEMA, TYPES, encode};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName, TableSchema};
+use crate::source::mysql::follow::{Current, Followed, compile};
 use crate::table::{self, Read, TableRecord};
 
-/// A schema with what reading its images needs.
-#[derive(Clone, Debug)]
-pub(super) struct Current {
-    pub(super) id: SchemaId,
-    pub(super) schema: Arc<TableSchema>,
-    pub(super) plan: Arc<Plan>,
-}
-
-/// What is known of a table's definition.
+/// What is known of a table.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
 pub(super) struct Definition {
     /// Grows with every change; never used twice. What was derived from a definition holds while this is the same.
     pub(super) revision: u64,
-    pub(super) current: Option<Current>,
-    /// What statements since `current` have done to its columns.
-    pub(super) steps: Vec<ColumnSteps>,
-    /// Existing rows have to be read again once the schema is known.
-    pub(super) reread: bool,
-    /// What statements since `current` have said of types that the binlog does not name.
-    pub(super) typed: Typed,
+    /// Which schema its rows have.
+    pub(super) followed: Followed,
     /// Rows of it were cut off by a rollback; whether its engine took them back has to be asked.
     pub(super) cut_back: bool,
-    /// A statement may have changed a unique key that the binlog does not name: it has to be asked for.
-    pub(super) key_unknown: bool,
-    /// A statement about the table was read, and what it made of the table is not known.
-    pub(super) unsettled: bool,
     /// Since when it is captured, and what is wanted of it. A change of it alone leaves the revision as it is.
     pub(super) life: TableRecord,
 }
 
 impl Definition {
-    /// Whether its schema, or a statement about it, is known.
-    pub(super) fn is_met(&self) -> bool {
-        self.current.is_some() || !self.steps.is_empty() || self.reread || self.unsettled || !self.typed.is_empty()
-    }
-
     /// Whether anything is known of the table, or wanted of it.
     pub(super) fn is_known(&self) -> bool {
-        self.is_met() || self.life.is_captured() || self.life.read.is_some() || self.life.awaits.is_some()
-    }
-
-    /// Whether a statement about the table was read whose result is not known, or a type of it is not.
-    pub(super) fn is_unsettled(&self) -> bool {
-        self.unsettled || self.reread || self.typed.has_guesses()
-    }
-
-    /// Whether no statement about the table was read since its schema.
-    pub(super) fn is_as_described(&self) -> bool {
-        self.steps.is_empty() && !self.unsettled && !self.key_unknown && !self.reread
+        self.followed.is_met() || self.life.is_captured() || self.life.read.is_some() || self.life.awaits.is_some()
     }
 
     /// The table is gone.
@@ -78,17 +43,15 @@ impl Definition {
     /// Its records in the log's state.
     pub(super) fn records(&self, name: &TableName, changes: &mut Changes) -> Result<(), Failure> {
         let record = DefinitionRecord {
-            schema: self.current.as_ref().map(|current| current.id),
-            steps: self.steps.clone(),
-            reread: self.reread,
+            schema: self.followed.current().map(|current| current.id),
+            since: self.followed.since().clone(),
             cut_back: self.cut_back,
-            key_unknown: self.key_unknown,
-            unsettled: self.unsettled,
         };
         let record = if record == DefinitionRecord::default() { None } else { Some(encode(&record)?) };
         changes.push((DEFINITION.of_table(name), record));
         changes.push(self.life.change(name)?);
-        let typed = if self.typed.is_empty() { None } else { Some(encode(&self.typed)?) };
+        let typed = self.followed.typed();
+        let typed = if typed.is_empty() { None } else { Some(encode(typed)?) };
         changes.push((TYPES.of_table(name), typed));
         Ok(())
     }
@@ -174,16 +137,6 @@ pub(super) struct Tables {
     sinks: Vec<String>,
 }
 
-/// Compiles the plan of a schema; a column that cannot be read stops the stream by name.
-pub(super) fn compile(schema: &TableSchema) -> Result<Plan, Failure> {
-    Plan::all(schema).map_err(|error| {
-        Failure::fatal(format!("table '{}' cannot be captured", schema.name)).caused_by(error).hint(format!(
-            "leave the table out with source.exclude: [\"{}\"], or change the column's type",
-            schema.name
-        ))
-    })
-}
-
 /// The schema of an id, or the last one before it that is not left out, with what reading its images needs.
 pub(super) fn stored_current(state: &impl State, mut id: SchemaId) -> Result<Option<Current>, Failure> {
     let record = loop {
@@ -194,9 +147,7 @@ pub(super) fn stored_current(state: &impl State, mut id: SchemaId) -> Result<Opt
             Some(record) => break record,
         }
     };
-    let schema = Arc::new(record.schema().clone());
-    let plan = Arc::new(compile(&schema)?);
-    Ok(Some(Current { id, schema, plan }))
+    Current::new(id, record.schema().clone()).map(Some)
 }
 
 fn keep(set: &mut BTreeSet<usize>, index: usize, is_in: bool) {
@@ -248,12 +199,8 @@ impl Tables {
             };
             tables.entry(&name).definition = Definition {
                 revision: 1,
-                current,
-                steps: record.steps,
-                reread: record.reread,
+                followed: Followed::stored(current, record.since),
                 cut_back: record.cut_back,
-                key_unknown: record.key_unknown,
-                unsettled: record.unsettled,
                 ..Definition::default()
             };
         }
@@ -262,7 +209,7 @@ impl Tables {
             tables.live(index, life);
         }
         for (name, typed) in state::typed(state)? {
-            tables.entry(&name).definition.typed = typed;
+            tables.entry(&name).definition.followed.set_typed(typed);
         }
         for (name, counts) in state::counts(state)? {
             tables.entry(&name).counts = counts;

@@ -134,6 +134,24 @@ async fn a_table_of_which_rows_were_left_out_is_not_complete_even_where_its_read
 }
 
 #[tokio::test]
+async fn a_table_of_which_rows_were_left_out_is_complete_where_a_read_that_replaces_it_ends_also_in_the_same_round() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::new(directory.path()).await;
+    log.decide(3, left_out_after(None)).await;
+    log.mark(Mark::SnapshotBegun { table: table(), whole: true });
+    log.rows(&[(3, 1)]);
+    log.change(TableChange::ReplaceBegin { table: table(), schema: SchemaId(1) });
+    log.rows(&[(1, 1)]);
+    let whole = log.mark(Mark::SnapshotFinished { table: table(), rows: 1 });
+    log.flush().await;
+
+    let run = Serve::until(whole).in_rounds_of(100).run(&log.wal).await;
+
+    run.result.unwrap();
+    assert_eq!(log.at_sink(&table()).await.whole_since, Some(whole));
+}
+
+#[tokio::test]
 async fn a_change_to_a_left_out_schema_is_passed_over_and_the_next_one_comes_from_the_last_that_is_known() {
     let column = |name: &str| crate::model::Column {
         name: name.into(),

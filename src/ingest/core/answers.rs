@@ -2,25 +2,20 @@
 //!
 //! A description is the table's definition at the end of the binlog at which it was given, since its metadata lock was held
 //! then. So it is adopted where the stream has come to that end, if it has met no statement about the table since the question.
-//! For a pending schema id the same holds of a key: the image of a row does not show it, so a later definition may look the same. A type
-//! that is asked for counts at once; what may come to light of it later is followed by its mark ([`super::types`]).
-
-use std::sync::Arc;
+//! What it decides about rows that wait for it is [`Pending`](crate::source::mysql::follow::Pending)'s.
 
 use tracing::warn;
 
 use super::Core;
-use super::schema::kept_key;
-use super::types::{take_described, warn_of_guesses};
+use super::schema::warn_of_guesses;
 use crate::codec::catalog::SchemaRecord;
 use crate::codec::stored::{SCHEMA, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
-use crate::ingest::pending::{AskId, Decided, Description, Early, Fate, Pending};
-use crate::ingest::tables::{Current, compile};
-use crate::ingest::typed::Described;
+use crate::ingest::pending::{AskId, Decided, Early, Waiter};
 use crate::model::{FilePos, TableName, TableSchema};
 use crate::mutants::{Mutant, is_on};
+use crate::source::mysql::follow::{Completed, Current, Decision, Described, Description, Shown};
 use crate::table::Event;
 
 /// What the server said.
@@ -85,9 +80,9 @@ impl<L: Log> Core<L> {
                 let origin = self.ledger.origin(self.wall);
                 self.happens(index, Event::Silent { why: why.clone() }, &origin)?;
                 self.waiting.silent.insert(index, self.now + ASK_AGAIN);
-                for id in self.waiting.ids(|pending| pending.table == index && pending.not_by != Some(ask)) {
-                    let Some(pending) = self.waiting.take(id) else { continue };
-                    self.unanswered(pending, &why)?;
+                for id in self.waiting.ids(|waiter| waiter.table == index && waiter.not_by != Some(ask)) {
+                    let Some(waiter) = self.waiting.take(id) else { continue };
+                    self.unanswered(waiter, &why)?;
                 }
                 if stale {
                     self.ask_once(index);
@@ -133,29 +128,17 @@ impl<L: Log> Core<L> {
 
     /// Decides the pending ids that were answered, where the answer holds for their rows.
     pub(super) fn look_at_answers(&mut self) -> Result<(), Failure> {
-        for id in self.waiting.ids(|pending| pending.answer.is_some()) {
-            let Some(mut pending) = self.waiting.take(id) else { continue };
-            let Some(Description { found, end }) = pending.answer.take() else { continue };
-            let fits = |found: &TableSchema| {
-                let mut seen = TableSchema::clone(&pending.seen);
-                take_described(&mut seen, &pending.unknown, Some(found));
-                seen.same_image(found)
-            };
-            match pending.fate {
-                Fate::Retyped => {
-                    self.leave_out(pending, "a statement changed a column before the server was asked for its type")?;
+        for id in self.waiting.ids(|waiter| waiter.answer.is_some()) {
+            let Some(mut waiter) = self.waiting.take(id) else { continue };
+            let Some(Description { found, end }) = waiter.answer.take() else { continue };
+            let is_reached = self.ledger.reaches(&end)? || is_on(Mutant::KeyBelievedAtOnce);
+            match waiter.pending.decide(found.as_ref(), is_reached) {
+                Decision::LeaveOut(why) => self.leave_out(waiter, why)?,
+                Decision::Complete(shown) => self.complete(waiter, shown, found.as_ref(), &end)?,
+                Decision::Wait => {
+                    waiter.answer = Some(Description { found, end });
+                    self.waiting.pending.push(waiter);
                 }
-                Fate::Gone => self.complete(pending, None, None, &end)?,
-                Fate::Untouched if !pending.is_keyed() && found.as_ref().is_some_and(fits) => {
-                    if self.ledger.reaches(&end)? || is_on(Mutant::KeyBelievedAtOnce) {
-                        self.complete(pending, found.as_ref(), found.as_ref(), &end)?;
-                    } else {
-                        // A statement that the stream has not come to may have made the key.
-                        pending.answer = Some(Description { found, end });
-                        self.waiting.pending.push(pending);
-                    }
-                }
-                Fate::Untouched | Fate::Altered => self.complete(pending, None, found.as_ref(), &end)?,
             }
         }
         Ok(())
@@ -164,13 +147,13 @@ impl<L: Log> Core<L> {
     /// Decides an id whose answer came, but not the place of the stream at which it is certain. Its rows have no key then, unless one was
     /// known before: rows are told apart by all their values, which is right whatever keys there are. The key comes with the
     /// description, where the stream comes to it.
-    pub(super) fn complete_early(&mut self, pending: Pending) -> Result<(), Failure> {
-        let Some(Description { found, end }) = pending.answer.clone() else { return Ok(()) };
-        let (table, id) = (pending.table, pending.id);
-        self.complete(pending, None, found.as_ref(), &end)?;
-        if self.definition(table).current.as_ref().is_some_and(|current| current.id == id) {
+    pub(super) fn complete_early(&mut self, waiter: Waiter) -> Result<(), Failure> {
+        let Some(Description { found, end }) = waiter.answer.clone() else { return Ok(()) };
+        let (table, id) = (waiter.table, waiter.pending.id);
+        self.complete(waiter, Shown::Types, found.as_ref(), &end)?;
+        if self.followed(table).current().is_some_and(|current| current.id == id) {
             // Also after a restart.
-            self.keeping_early(table, |core| core.redefine(table).unsettled = true);
+            self.keeping_early(table, |core| core.redefine(table).followed.unsettle());
         }
         Ok(())
     }
@@ -185,49 +168,30 @@ impl<L: Log> Core<L> {
         }
     }
 
-    /// Decides a pending id: types that the binlog does not say come from `found`, and its key from `keyed`; what these do not show
-    /// stays as the binlog has it.
+    /// Decides a pending id. `shown`: what of `found`, a description at `end`, holds for its rows.
     pub(super) fn complete(
         &mut self,
-        pending: Pending,
-        keyed: Option<&TableSchema>,
+        waiter: Waiter,
+        shown: Shown,
         found: Option<&TableSchema>,
         end: &FilePos,
     ) -> Result<(), Failure> {
-        let is_keyed = pending.is_keyed();
-        let Pending { id, table, seen, unknown, lost, before, lsn, fate, .. } = pending;
-        let mut schema = TableSchema::clone(&seen);
-        let (lost, asked_for): (Vec<u16>, Vec<u16>) = unknown.iter().partition(|place| lost.contains(place));
-        let mut guessed = take_described(&mut schema, &asked_for, found);
-        // A column of its name that is there now is another one.
-        guessed.extend(take_described(&mut schema, &lost, None));
-        let name = schema.name.clone();
-        if let Some(keyed) = keyed {
-            schema.key.clone_from(&keyed.key);
-        } else if !is_keyed {
-            let before = self.waiting.not_left_out(before);
-            let kept = before.filter(|_| fate == Fate::Untouched && !self.definition(table).key_unknown);
-            schema.key = kept.and_then(|before| kept_key(&before.schema, &schema));
-        }
-        let records = vec![(SCHEMA.of_number(id.0), encode(&SchemaRecord::Known(TableSchema::clone(&schema)))?)];
-        let mut types = None;
-        let completed = Current { id, plan: Arc::new(compile(&schema)?), schema: Arc::new(schema) };
+        let Waiter { mut pending, table, lsn, .. } = waiter;
+        let id = pending.id;
+        let before = self.waiting.not_left_out(pending.before.take());
+        let before = before.filter(|_| !self.followed(table).is_key_unknown());
+        let Completed { schema, guessed } = pending.completed(shown, found, before.as_ref());
+        let records = vec![(SCHEMA.of_number(id.0), encode(&SchemaRecord::Known(schema.clone()))?)];
+        let completed = Current::new(id, schema)?;
         self.waiting.know(&completed);
-        let is_current = self.definition(table).current.as_ref().is_some_and(|current| current.id == id);
-        if is_current {
-            warn_of_guesses(&name, &guessed);
-            let mut typed = self.definition(table).typed.clone();
-            if guessed.len() < unknown.len() {
-                typed.describe_until(Some(Described::at(&self.facts.identity, end)?));
-            }
-            typed.guess(guessed);
-            types = Some((table, typed.clone()));
-            self.keeping_early(table, |core| {
-                let definition = core.redefine(table);
-                definition.current = Some(completed);
-                definition.key_unknown = false;
-                core.set_typed(table, typed);
-            });
+        let mut types = None;
+        if self.followed(table).current().is_some_and(|current| current.id == id) {
+            warn_of_guesses(&self.tables.at(table).name, &guessed);
+            let described = (guessed.len() < pending.unknown.len())
+                .then(|| Described::at(&self.facts.identity, end))
+                .transpose()?;
+            self.keeping_early(table, |core| core.redefine(table).followed.complete(completed, described, guessed));
+            types = Some((table, self.followed(table).typed().clone()));
         }
         self.waiting.decided.push(Decided { lsn, rows: lsn, records, asked: Vec::new(), types });
         Ok(())

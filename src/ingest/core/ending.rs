@@ -5,11 +5,12 @@ use crate::codec::frame::{Audience, FrameHeader, TableChange};
 use crate::error::Failure;
 use crate::ingest::group::{OpenGroup, RolledBack};
 use crate::ingest::ledger::{Boundary, Changes, Log};
-use crate::ingest::pending::{Decided, FateChange, Pending};
+use crate::ingest::pending::{Decided, Waiter};
 use crate::ingest::state::Counts;
 use crate::ingest::tables::Tables;
 use crate::model::{Gtid, Origin, SchemaId};
 use crate::mutants::{Mutant, is_on};
+use crate::source::mysql::follow::FateChange;
 use crate::table::{Ask, Reach};
 
 impl<L: Log> Core<L> {
@@ -85,13 +86,13 @@ impl<L: Log> Core<L> {
             self.windows.discard(*table);
         }
         for FateChange { id, fate, lost } in self.group.fates.drain(..) {
-            for pending in self.waiting.pending.iter_mut().filter(|pending| pending.id == id) {
-                pending.meet(fate, &lost);
+            for waiter in self.waiting.pending.iter_mut().filter(|waiter| waiter.pending.id == id) {
+                waiter.pending.meet(fate, &lost);
             }
         }
         self.changed.append(&mut self.group.changed);
         let now = self.now;
-        self.waiting.pending.extend(self.group.pending.drain(..).map(|pending| Pending { lsn, since: now, ..pending }));
+        self.waiting.pending.extend(self.group.pending.drain(..).map(|waiter| Waiter { lsn, since: now, ..waiter }));
         if !self.group.decided.is_empty() {
             let records = std::mem::take(&mut self.group.decided);
             let asked = std::mem::take(&mut self.group.asked_beside);

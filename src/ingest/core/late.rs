@@ -7,10 +7,11 @@ use crate::codec::catalog::SchemaRecord;
 use crate::codec::stored::{ASKED, SCHEMA, TYPES, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
-use crate::ingest::pending::{Decided, Early, Fate, Pending};
+use crate::ingest::pending::{Decided, Early, Waiter};
 use crate::ingest::state::AskedBeside;
 use crate::model::{FilePos, TableSchema};
 use crate::mutants::{Mutant, is_on};
+use crate::source::mysql::follow::{Fate, Provenance, Shown};
 
 /// Records to be stored at once.
 pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
@@ -51,7 +52,7 @@ impl<L: Log> Core<L> {
         }
         if let Some((table, typed)) = types
             && let table = self.tables.at(table)
-            && table.definition.typed == typed
+            && *table.definition.followed.typed() == typed
             && !typed.is_empty()
         {
             records.push((TYPES.of_table(&table.name), encode(&typed)?));
@@ -73,20 +74,19 @@ impl<L: Log> Core<L> {
             stores.push(self.records_of(decided, with_doubt)?);
         }
         let (now, wait) = (self.now, self.settings.describe_wait);
-        let is_late = |pending: &Pending| now.saturating_sub(pending.since) >= wait && pending.lsn <= durable;
-        for pending in self.waiting.pending.extract_if(.., |pending| is_late(pending)).collect::<Vec<_>>() {
+        let is_late = |waiter: &Waiter| now.saturating_sub(waiter.since) >= wait && waiter.lsn <= durable;
+        for waiter in self.waiting.pending.extract_if(.., |waiter| is_late(waiter)).collect::<Vec<_>>() {
             let why = no_answer(wait);
-            if pending.fate == Fate::Gone {
-                let record = SchemaRecord::Known(TableSchema::clone(&pending.seen));
-                stores.push(vec![(SCHEMA.of_number(pending.id.0), encode(&record)?)]);
+            let key = SCHEMA.of_number(waiter.pending.id.0);
+            if waiter.pending.fate == Fate::Gone {
+                let record = SchemaRecord::Known(TableSchema::clone(&waiter.pending.seen));
+                stores.push(vec![(key, encode(&record)?)]);
                 continue;
             }
-            let record = self.left_out_record(&pending, &why);
-            stores.push(vec![
-                (SCHEMA.of_number(pending.id.0), encode(&record)?),
-                (ASKED.of_table(&pending.seen.name), encode(&AskedBeside { why })?),
-            ]);
-            self.waiting.overdue.push(pending);
+            let record = self.left_out_record(&waiter, &why);
+            let asked = ASKED.of_table(&waiter.pending.seen.name);
+            stores.push(vec![(key, encode(&record)?), (asked, encode(&AskedBeside { why })?)]);
+            self.waiting.overdue.push(waiter);
         }
         Ok(stores)
     }
@@ -96,7 +96,7 @@ impl<L: Log> Core<L> {
         let mut index = 0;
         while let Some(early) = self.waiting.early.get(index) {
             let same = self.definition(early.table).revision == early.revision;
-            let unsettled = self.definition(early.table).is_unsettled();
+            let unsettled = self.followed(early.table).is_unsettled();
             if same && !self.ledger.reaches(&early.end)? {
                 index += 1;
                 continue;
@@ -108,10 +108,10 @@ impl<L: Log> Core<L> {
                 }
                 continue;
             }
-            if self.allows(table, &found) {
+            if self.followed(table).allows(&found, self.facts.dialect()) {
                 let origin = self.ledger.origin(self.wall);
-                self.redefine(table).key_unknown = false;
-                self.adopt(table, found, &origin)?;
+                self.redefine(table).followed.know_key();
+                self.adopt(table, found, Provenance::Description, &origin)?;
                 self.commit_here()?;
             } else {
                 info!(table = %found.name, "the server describes another definition than the stream has come to");
@@ -132,17 +132,17 @@ impl<L: Log> Core<L> {
 
     fn look_at_deadlines(&mut self) -> Result<(), Failure> {
         let (now, wait) = (self.now, self.settings.describe_wait);
-        let is_late = |pending: &Pending| {
+        let is_late = |waiter: &Waiter| {
             // What is answered is decided at a boundary, without leaving anything out, before time is up where there is none.
-            let patience = if pending.answer.is_some() { wait / 2 } else { wait };
-            now.saturating_sub(pending.since) >= patience
+            let patience = if waiter.answer.is_some() { wait / 2 } else { wait };
+            now.saturating_sub(waiter.since) >= patience
         };
         for id in self.waiting.ids(is_late) {
-            let Some(pending) = self.waiting.take(id) else { continue };
-            if pending.answer.is_some() {
-                self.complete_early(pending)?;
+            let Some(waiter) = self.waiting.take(id) else { continue };
+            if waiter.answer.is_some() {
+                self.complete_early(waiter)?;
             } else {
-                self.unanswered(pending, &no_answer(wait))?;
+                self.unanswered(waiter, &no_answer(wait))?;
             }
         }
         Ok(())
@@ -152,50 +152,50 @@ impl<L: Log> Core<L> {
     /// read that begins would be placed under an id that is left out.
     pub(super) fn decide_overdue(&mut self) -> Result<(), Failure> {
         while !self.waiting.overdue.is_empty() {
-            let pending = self.waiting.overdue.remove(0);
-            self.unanswered(pending, &no_answer(self.settings.describe_wait))?;
+            let waiter = self.waiting.overdue.remove(0);
+            self.unanswered(waiter, &no_answer(self.settings.describe_wait))?;
         }
         self.commit_here()
     }
 
     /// Decides a pending id without an answer. Of a table that is gone none can come, and its rows may be in the copy of a table that it
     /// was renamed to: they stay, as the binlog has them.
-    pub(super) fn unanswered(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
-        if pending.fate != Fate::Gone {
-            return self.leave_out(pending, why);
+    pub(super) fn unanswered(&mut self, waiter: Waiter, why: &str) -> Result<(), Failure> {
+        if waiter.pending.fate != Fate::Gone {
+            return self.leave_out(waiter, why);
         }
         let at = self.ledger.position();
-        self.complete(pending, None, None, &FilePos { file: at.file, pos: at.pos })
+        self.complete(waiter, Shown::Nothing, None, &FilePos { file: at.file, pos: at.pos })
     }
 
     /// Decides that a pending id cannot be known: its rows are left out, and the table is read again.
-    pub(super) fn leave_out(&mut self, pending: Pending, why: &str) -> Result<(), Failure> {
-        let record = self.left_out_record(&pending, why);
-        let Pending { id, table, seen, before, lsn, .. } = pending;
-        warn!(table = %seen.name, %why, "rows of a table are left out, and it is read again");
+    pub(super) fn leave_out(&mut self, waiter: Waiter, why: &str) -> Result<(), Failure> {
+        let record = self.left_out_record(&waiter, why);
+        let Waiter { pending, table, lsn, .. } = waiter;
+        let name = &pending.seen.name;
+        warn!(table = %name, %why, "rows of a table are left out, and it is read again");
         // Stored once the doubt is durable: a crash between them would leave the rows out, and nothing would bring them again.
-        self.group.decided.push((SCHEMA.of_number(id.0), encode(&record)?));
+        self.group.decided.push((SCHEMA.of_number(pending.id.0), encode(&record)?));
         self.group.decided_rows = self.group.decided_rows.max(lsn);
+        let before = pending.before;
         let before = if is_on(Mutant::LeftOutIdCurrentAgain) { before } else { self.waiting.not_left_out(before) };
-        self.waiting.leave_out(id, before.clone());
-        let definition = self.redefine(table);
-        if definition.current.as_ref().is_some_and(|current| current.id == id) {
-            definition.current = before;
-            definition.steps.clear();
-            definition.reread = true;
+        self.waiting.leave_out(pending.id, before.clone());
+        let followed = &mut self.redefine(table).followed;
+        if followed.current().is_some_and(|current| current.id == pending.id) {
+            followed.leave_out(before);
         }
         let origin = self.ledger.origin(self.wall);
-        let asked = ASKED.of_table(&seen.name);
+        let asked = ASKED.of_table(name);
         if self.group.asked_beside.iter().any(|(key, _)| *key == asked) {
             return Ok(());
         }
         self.doubt(table, why, &origin)
     }
 
-    fn left_out_record(&self, pending: &Pending, why: &str) -> SchemaRecord {
+    fn left_out_record(&self, waiter: &Waiter, why: &str) -> SchemaRecord {
         SchemaRecord::LeftOut {
-            seen: TableSchema::clone(&pending.seen),
-            before: self.waiting.not_left_out(pending.before.clone()).map(|before| before.id),
+            seen: TableSchema::clone(&waiter.pending.seen),
+            before: self.waiting.not_left_out(waiter.pending.before.clone()).map(|before| before.id),
             reason: why.to_owned(),
         }
     }

@@ -63,7 +63,7 @@ impl<L: Log> Core<L> {
                 self.change_for(origin, audience, TableChange::ReplaceEnd { table })
             }
             TableAction::Drop => {
-                let is_known = self.definition(index).current.is_some();
+                let is_known = self.followed(index).current().is_some();
                 self.redefine(index).forget();
                 if is_known { self.change(origin, TableChange::Drop { table }) } else { Ok(()) }
             }

@@ -16,7 +16,6 @@ mod place;
 mod rows;
 mod schema;
 mod statement;
-mod types;
 
 use std::sync::Arc;
 
@@ -31,18 +30,18 @@ use self::rows::Slot;
 use super::frames::FRAME_BYTES;
 use super::group::OpenGroup;
 use super::ledger::{Ledger, Log};
-use super::pending::{AskId, Fate, Pending, Waiting};
+use super::pending::{AskId, Waiter, Waiting};
 use super::state::{self, Counts};
 pub use super::tables::{ChangedLife, Due};
 use super::tables::{Definition, Tables, stored_current};
-use super::typed::Described;
 use super::windows::Windows;
 use crate::codec::frame::TableChange;
 use crate::codec::state::State;
 use crate::config::TableFilter;
 use crate::error::Failure;
-use crate::model::{FilePos, SchemaId, ServerIdentity, SourcePosition, TableName};
+use crate::model::{FilePos, ServerIdentity, SourcePosition, TableName};
 use crate::mutants::{Mutant, is_on};
+use crate::source::mysql::follow::{Described, Dialect, Fate, Pending};
 use crate::source::mysql::schema::Flavour;
 use crate::source::mysql::snapshot::handoff::{Placed, WindowId};
 
@@ -132,14 +131,9 @@ pub struct Core<L> {
     wall: i64,
 }
 
-/// What statements have done to a table since rows of it were stored under a pending id.
-fn stored_fate(definition: &Definition, id: SchemaId, asks_for_types: bool) -> Fate {
-    match &definition.current {
-        None => Fate::Gone,
-        Some(current) if current.id == id && definition.is_as_described() => Fate::Untouched,
-        // Which of its columns the statements touched is not stored.
-        Some(_) if asks_for_types => Fate::Retyped,
-        Some(_) => Fate::Altered,
+impl Facts {
+    pub(super) fn dialect(&self) -> Dialect {
+        Dialect { flavour: self.flavour, version: self.version }
     }
 }
 
@@ -157,20 +151,16 @@ impl<L: Log> Core<L> {
         for pending in stored {
             let table = tables.find(&pending.seen.name).unwrap_or_default();
             let before = pending.before.map(|before| stored_current(state, before)).transpose()?.flatten();
-            let asks_for_types = !pending.unknown.is_empty();
-            waiting.pending.push(Pending {
+            let mut pending = Pending {
                 id: pending.id,
-                table,
                 seen: Arc::new(pending.seen),
                 unknown: pending.unknown,
                 lost: Vec::new(),
                 before,
-                fate: stored_fate(&tables.at(table).definition, pending.id, asks_for_types),
-                since: 0,
-                lsn: Lsn::ZERO,
-                not_by: None,
-                answer: None,
-            });
+                fate: Fate::Untouched,
+            };
+            pending.reopened(&tables.at(table).definition.followed);
+            waiting.pending.push(Waiter { pending, table, since: 0, lsn: Lsn::ZERO, not_by: None, answer: None });
         }
         Ok(Self {
             group: OpenGroup::new(settings.frame_bytes),
@@ -218,7 +208,7 @@ impl<L: Log> Core<L> {
             let cut_back = definition.cut_back;
             // Whoever was silent before may answer now, and no reader would hear it.
             let was_silent = definition.life.unreadable.is_some() && definition.life.read.is_none();
-            if self.waiting.has_pending(table) || definition.is_unsettled() || was_silent {
+            if self.waiting.has_pending(table) || definition.followed.is_unsettled() || was_silent {
                 self.ask(table);
             }
             if cut_back {
@@ -232,7 +222,7 @@ impl<L: Log> Core<L> {
     pub fn needs_end(&self, server: &ServerIdentity) -> bool {
         let is_another = self.ledger.position().server != *server;
         (is_another && self.awaits())
-            || self.tables.iter().any(|(_, table)| table.definition.typed.is_described_by_another(server))
+            || self.tables.iter().any(|(_, table)| table.definition.followed.typed().is_described_by_another(server))
     }
 
     /// The stream is gone. What was open is forgotten, in the log and here; every snapshot window is worthless.
@@ -246,10 +236,10 @@ impl<L: Log> Core<L> {
         self.waiting.early.clear();
         self.waiting.engines.clear();
         self.waiting.silent.clear();
-        for pending in &mut self.waiting.pending {
+        for waiter in &mut self.waiting.pending {
             // Where the next server's binlog ends is another place.
-            pending.answer = None;
-            pending.not_by = None;
+            waiter.answer = None;
+            waiter.not_by = None;
         }
         if is_on(Mutant::WindowKeysForgottenAtReconnect) {
             self.windows.forget_keys();
@@ -339,7 +329,7 @@ impl<L: Log> Core<L> {
     /// Tables whose definition is asked for, or whose answer waits for the stream to come to its place.
     pub fn asking(&self) -> Vec<TableName> {
         let waiting = &self.waiting;
-        let pending = waiting.pending.iter().map(|pending| pending.table);
+        let pending = waiting.pending.iter().map(|waiter| waiter.table);
         let tables = waiting.asked.keys().copied().chain(waiting.early.iter().map(|early| early.table)).chain(pending);
         let mut tables: Vec<TableName> = tables.map(|table| self.tables.at(table).name.clone()).collect();
         tables.sort();

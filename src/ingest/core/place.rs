@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use tracing::debug;
 
+use super::schema::Change;
 use super::{Action, Core};
 use crate::codec::frame::{Audience, RowOp, TableChange};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::state::Counts;
-use crate::ingest::tables::Current;
 use crate::ingest::windows::Window;
 use crate::model::{FilePos, Origin, TableName, TableSchema};
+use crate::source::mysql::follow::{Current, Provenance};
 use crate::source::mysql::snapshot::handoff::{Account, Images, Placed, SnapshotMark, WindowId};
 use crate::table::{Event, Reach, Stage};
 
@@ -86,7 +87,7 @@ impl<L: Log> Core<L> {
         let account = Account { number: read.number, ..account };
         let Some(window) = window.filter(Window::is_valid) else { return Ok(Placed::Discarded) };
         let origin = self.ledger.origin(self.wall);
-        let before = self.definition(table).current.clone();
+        let before = self.followed(table).current().cloned();
         if before.as_ref().is_some_and(|before| self.is_pending(table, before.id)) {
             // Which key its rows have is not decided.
             return Ok(Placed::Discarded);
@@ -94,7 +95,7 @@ impl<L: Log> Core<L> {
         let is_same = |current: &Current| current.schema.same_image(&schema) && current.schema.key == schema.key;
         if !before.as_ref().is_some_and(is_same) {
             // No statement of the window made this difference, so the log's schema is what is old.
-            self.adopt(table, TableSchema::clone(&schema), &origin)?;
+            self.adopt(table, TableSchema::clone(&schema), Provenance::Description, &origin)?;
             if before.is_some() && !window.is_untouched() {
                 self.commit_here()?;
                 return Ok(Placed::Discarded);
@@ -128,7 +129,7 @@ impl<L: Log> Core<L> {
     }
 
     pub(super) fn current(&self, table: usize) -> Result<Current, Failure> {
-        self.definition(table).current.clone().ok_or_else(|| {
+        self.followed(table).current().cloned().ok_or_else(|| {
             let name = &self.tables.at(table).name;
             Failure::fatal(format!("table '{name}' lost its schema while rows of it were placed"))
         })
@@ -200,7 +201,7 @@ impl<L: Log> Core<L> {
         let Some(number) = self.wanted(table, *number).map(|read| read.number) else { return Ok(false) };
         let event = match mark {
             SnapshotMark::Begun { at_once, .. } => {
-                let is_known = self.definition(table).current.is_some();
+                let is_known = self.followed(table).current().is_some();
                 Event::Begun { number, at_once: *at_once, is_known }
             }
             SnapshotMark::Finished { .. } => Event::Finished { number },
@@ -221,8 +222,9 @@ impl<L: Log> Core<L> {
         let Some(read) = self.wanted(table, number) else { return Ok(false) };
         let (number, is_whole) = (read.number, read.is_whole());
         let replaces_all = is_whole && read.audience == Audience::All;
-        self.redefine(table).key_unknown = false;
-        self.adopt_over(table, schema.clone(), replaces_all, &origin)?;
+        self.redefine(table).followed.know_key();
+        let change = Change { unknown: None, provenance: Provenance::Description, is_replaced: replaces_all };
+        self.change_schema(table, schema.clone(), change, &origin)?;
         if is_whole {
             self.happens(table, Event::Replaced { number }, &origin)?;
         }

@@ -1,21 +1,22 @@
-//! Which schema rows are logged under, and how a table's definition changes.
+//! Which schema rows are logged under, and how a table's definition changes: what [`crate::source::mysql::follow`] says, done with the
+//! open group.
 
 use std::sync::Arc;
 
-use super::Core;
+use tracing::warn;
+
 use super::rows::Bound;
+use super::{Action, Core};
 use crate::codec::catalog::SchemaRecord;
 use crate::codec::frame::{Audience, TableChange};
 use crate::codec::stored::{SCHEMA, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
-use crate::ingest::lineage::Lineage;
-use crate::ingest::older_rows::{renames, reread_reason, set_defaults};
-use crate::ingest::pending::{Asked, Fate, Pending};
-use crate::ingest::tables::{Current, Definition, compile};
-use crate::model::{ColumnDefault, Key, KeyKind, Origin, SchemaId, TableSchema};
-
-use super::Action;
+use crate::ingest::pending::{Asked, Waiter};
+use crate::model::{Origin, SchemaId, SourcePosition, TableName, TableSchema};
+use crate::source::mysql::follow::{
+    Adopted, Adopting, Adoption, Current, Described, Fate, Followed, Mapped, Pending, Provenance,
+};
 
 impl<L: Log> Core<L> {
     /// What happens to rows whose `TABLE_MAP` says `seen`. A difference from what is known changes the table's definition here.
@@ -25,132 +26,80 @@ impl<L: Log> Core<L> {
         seen: &TableSchema,
         origin: &Origin,
     ) -> Result<Bound, Failure> {
-        let (mut schema, unknown) = self.resolve_types(table, seen);
-        let definition = self.definition(table);
-        let is_guess = |place: &u16| {
-            seen.columns.get(usize::from(*place)).is_some_and(|column| definition.typed.is_guess(&column.name))
-        };
-        if let Some(current) = &definition.current
-            // A column whose type cannot be known is carried as the binlog calls it, until a statement is about it.
-            && unknown.iter().all(is_guess)
-            && current.schema.same_image(&schema)
-            && !(definition.key_unknown && schema.key.is_none())
-            // A column may have gone and come again, and look the same.
-            && definition.steps.is_empty()
-        {
-            return Ok(bound_to(current));
+        let followed = self.followed(table);
+        let is_pending = followed.current().is_some_and(|current| self.is_pending(table, current.id));
+        match followed.mapped(seen, self.facts.dialect(), is_pending) {
+            Mapped::AsKnown => {}
+            Mapped::Adopt(schema) => self.adopt(table, schema, Provenance::TableMap, origin)?,
+            Mapped::Ask { .. } if self.life(table).leaves_out_unknown() => {
+                self.ask_once(table);
+                return Ok(Bound::LeftOut);
+            }
+            Mapped::Ask { schema, unknown } => {
+                // The key of a chunk's rows would be another one than that of the stream's.
+                self.group.discard_windows(table);
+                self.change_schema(table, schema, Change { unknown: Some(unknown), ..Change::default() }, origin)?;
+                self.ask_once(table);
+            }
         }
-        // The same image again, while what it does not say is asked for.
-        if let Some(current) = &definition.current
-            && definition.steps.is_empty()
-            && self.is_pending(table, current.id)
-            && current.schema.same_image(&schema)
-        {
-            return Ok(bound_to(current));
-        }
-        if unknown.is_empty() && schema.key.is_some() {
-            self.adopt(table, schema, origin)?;
-            return self.bound(table);
-        }
-        if definition.life.leaves_out_unknown() {
-            self.ask_once(table);
-            return Ok(Bound::LeftOut);
-        }
-        if schema.key.is_none() {
-            // Until the server has said which unique key there is.
-            let kept = definition.current.as_ref().filter(|_| !definition.key_unknown);
-            schema.key = kept.and_then(|current| kept_key(&current.schema, &schema));
-        }
-        self.adopt_pending(table, schema, unknown, origin)?;
-        self.bound(table)
-    }
-
-    fn bound(&self, table: usize) -> Result<Bound, Failure> {
-        self.definition(table).current.as_ref().map(bound_to).ok_or_else(|| {
+        self.followed(table).current().map(bound_to).ok_or_else(|| {
             Failure::fatal(format!("table '{}' lost its schema while its rows were read", self.tables.at(table).name))
         })
     }
 
+    /// What is known of a table's definition in the open group.
+    pub(super) fn followed(&self, table: usize) -> &Followed {
+        &self.definition(table).followed
+    }
+
     /// Whether a schema id of a table waits for an answer.
     pub(super) fn is_pending(&self, table: usize, id: SchemaId) -> bool {
-        self.waiting.pending.iter().chain(&self.group.pending).any(|pending| pending.table == table && pending.id == id)
+        let waiters = self.waiting.pending.iter().chain(&self.group.pending);
+        waiters.into_iter().any(|waiter| waiter.table == table && waiter.pending.id == id)
     }
 
     /// Makes `found` the table's schema from here on.
-    pub(super) fn adopt(&mut self, table: usize, found: TableSchema, origin: &Origin) -> Result<(), Failure> {
-        self.change_schema(table, found, None, false, origin)
-    }
-
-    /// Makes `found` the table's schema from here on. `replaced`: every row of the copies comes again after it.
-    pub(super) fn adopt_over(
+    pub(super) fn adopt(
         &mut self,
         table: usize,
         found: TableSchema,
-        replaced: bool,
+        provenance: Provenance,
         origin: &Origin,
     ) -> Result<(), Failure> {
-        self.change_schema(table, found, None, replaced, origin)
+        self.change_schema(table, found, Change { provenance, ..Change::default() }, origin)
     }
 
-    /// Makes `seen` the table's schema from here on, and asks the server for what it does not say.
-    fn adopt_pending(
+    /// Makes `found` the table's schema from here on.
+    pub(super) fn change_schema(
         &mut self,
         table: usize,
-        seen: TableSchema,
-        unknown: Vec<u16>,
-        origin: &Origin,
-    ) -> Result<(), Failure> {
-        // The key of a chunk's rows would be another one than that of the stream's.
-        self.group.discard_windows(table);
-        self.change_schema(table, seen, Some(unknown), false, origin)?;
-        self.ask_once(table);
-        Ok(())
-    }
-
-    /// `unknown`: places of the columns whose type is asked for; `None` where nothing is asked for.
-    fn change_schema(
-        &mut self,
-        table: usize,
-        mut found: TableSchema,
-        unknown: Option<Vec<u16>>,
-        replaced: bool,
+        found: TableSchema,
+        change: Change,
         origin: &Origin,
     ) -> Result<(), Failure> {
         let name = found.name.clone();
-        let definition = self.definition(table);
-        let (mut renamed, mut why) = (Vec::new(), None);
-        let before = definition.current.clone();
-        if let Some(Current { id, schema: before, .. }) = &before {
-            let lineage = lineage_of(definition, before);
-            set_defaults(before, &mut found, &lineage);
-            renamed = renames(before, &found, &lineage);
-            why = if definition.reread {
-                Some("a DDL statement of it could not be read")
-            } else {
-                reread_reason(before, &found, &lineage)
-            };
-            let unreadable = definition.reread;
-            if replaced || definition.life.is_emptied() {
-                why = None;
-            }
-            // Rows under an id that is not decided may yet be left out; what is known needs an id of its own.
-            let is_decided = !self.is_pending(table, *id);
-            let same = before.same_image(&found) && before.key == found.key && renamed.is_empty();
-            if same && is_decided && unknown.is_none() && (why.is_none() || unreadable) {
-                self.settle(table);
+        let Change { unknown, provenance, is_replaced } = change;
+        let before = self.followed(table).current().cloned();
+        let how = Adopting {
+            is_pending: before.as_ref().is_some_and(|before| self.is_pending(table, before.id)),
+            asks: unknown.is_some(),
+            is_replaced: is_replaced || self.life(table).is_emptied(),
+        };
+        let Adoption { schema, renamed, reread } = match self.followed(table).adopt(found, how) {
+            Adopted::AsKnown(None) => return Ok(()),
+            Adopted::AsKnown(Some(followed)) => {
+                self.redefine(table).followed = followed;
                 return Ok(());
             }
+            Adopted::Changes(adoption) => *adoption,
+        };
+        if before.is_some() {
             self.group.discard_windows(table);
-        } else {
-            // No existing rows: no default is ever needed.
-            for column in &mut found.columns {
-                column.default = ColumnDefault::Unknown;
-            }
         }
         let from = before.as_ref().map(|before| before.id);
-        let to = self.define(table, found, unknown, before)?;
+        let to = self.define(table, schema, Defining { unknown, provenance, before })?;
         self.change(origin, TableChange::Schema { table: name.clone(), from, to, renamed })?;
-        if let Some(why) = why {
+        if let Some(why) = reread {
             self.reread(&name, false, why, origin)?;
         }
         Ok(())
@@ -161,53 +110,31 @@ impl<L: Log> Core<L> {
         &mut self,
         table: usize,
         schema: TableSchema,
-        unknown: Option<Vec<u16>>,
-        before: Option<Current>,
+        Defining { unknown, provenance, before }: Defining,
     ) -> Result<SchemaId, Failure> {
-        let plan = Arc::new(compile(&schema)?);
         let id = self.tables.new_schema(table);
-        let schema = Arc::new(schema);
         let record = match &unknown {
-            None => SchemaRecord::Known(TableSchema::clone(&schema)),
+            None => SchemaRecord::Known(schema.clone()),
             Some(unknown) => SchemaRecord::Pending {
-                seen: TableSchema::clone(&schema),
+                seen: schema.clone(),
                 unknown: unknown.clone(),
                 before: before.as_ref().map(|before| before.id),
             },
         };
+        let current = Current::new(id, schema)?;
         self.group.put(SCHEMA.of_number(id.0), Some(encode(&record)?));
         // Until the answer, a type that is asked for is not known from this schema.
-        let name = |place: &u16| schema.columns.get(usize::from(*place)).map(|column| column.name.clone());
+        let name = |place: &u16| current.schema.columns.get(usize::from(*place)).map(|column| column.name.clone());
         let asked_for: Vec<String> = unknown.iter().flatten().filter_map(name).collect();
         if let Some(unknown) = unknown {
-            let seen = Arc::clone(&schema);
-            let (since, lsn) = (self.now, wal::Lsn::ZERO);
-            let fate = Fate::Untouched;
+            let seen = Arc::clone(&current.schema);
+            let pending = Pending { id, seen, unknown, before, lost: Vec::new(), fate: Fate::Untouched };
             let not_by = self.waiting.asked.get(&table).filter(|asked| asked.stale).map(|asked| asked.id);
-            let (lost, answer) = (Vec::new(), None);
-            let pending = Pending { id, table, seen, unknown, before, lost, fate, since, lsn, not_by, answer };
-            self.group.pending.push(pending);
+            let (since, lsn) = (self.now, wal::Lsn::ZERO);
+            self.group.pending.push(Waiter { pending, table, since, lsn, not_by, answer: None });
         }
-        let definition = self.redefine(table);
-        definition.current = Some(Current { id, schema, plan });
-        definition.steps.clear();
-        definition.reread = false;
-        definition.unsettled = false;
-        definition.typed = definition.typed.settled();
-        definition.typed.guess(asked_for);
+        self.redefine(table).followed.has(current, provenance, asked_for);
         Ok(id)
-    }
-
-    /// What the statements came to is the schema that the table has already.
-    fn settle(&mut self, table: usize) {
-        let definition = self.definition(table);
-        if definition.steps.is_empty() && !definition.unsettled && definition.typed == definition.typed.settled() {
-            return;
-        }
-        let definition = self.redefine(table);
-        definition.unsettled = false;
-        definition.typed = definition.typed.settled();
-        definition.steps.clear();
     }
 
     /// A statement about the table was read: the answer to a question that is under way may be of an earlier definition.
@@ -234,6 +161,25 @@ impl<L: Log> Core<L> {
         self.actions.push(Action::Describe { table: self.tables.at(table).name.clone(), ask: id });
     }
 
+    /// Marks of descriptions hold for the server that gave them. `at` is where its stream was left; what it has not come to there is
+    /// described until `end` of the server that is read now.
+    pub(super) fn renew_marks(&mut self, at: &SourcePosition, end: &Described) {
+        let marked: Vec<usize> = self
+            .tables
+            .iter()
+            .filter(|(_, table)| table.definition.followed.typed().is_described_by_another(&end.server))
+            .map(|(index, _)| index)
+            .collect();
+        for table in marked {
+            let mut typed = self.followed(table).typed().clone();
+            let passed = typed.described_until().is_some_and(|mark| mark.is_reached(at));
+            typed.describe_until((!passed).then(|| end.clone()));
+            if typed != *self.followed(table).typed() {
+                self.redefine(table).followed.set_typed(typed);
+            }
+        }
+    }
+
     /// Appends a change of a table.
     pub(super) fn change(&mut self, origin: &Origin, change: TableChange) -> Result<(), Failure> {
         self.group.changed.push(change.clone());
@@ -241,28 +187,40 @@ impl<L: Log> Core<L> {
     }
 }
 
+/// How a table's schema changes.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// Places of the columns whose type is asked for; `None`: nothing is asked for.
+    pub(super) unknown: Option<Vec<u16>>,
+    /// How it is known.
+    pub(super) provenance: Provenance,
+    /// Every row of the copies comes again after it.
+    pub(super) is_replaced: bool,
+}
+
+/// How a schema is defined.
+#[derive(Debug)]
+pub(super) struct Defining {
+    /// Places of the columns whose type is asked for; `None`: nothing is asked for.
+    pub(super) unknown: Option<Vec<u16>>,
+    /// How it is known.
+    pub(super) provenance: Provenance,
+    /// The schema before it.
+    pub(super) before: Option<Current>,
+}
+
 fn bound_to(current: &Current) -> Bound {
     Bound::Logged { id: current.id, plan: Arc::clone(&current.plan), key: current.schema.key.clone() }
 }
 
-/// Where the columns come from that the table has now, by the statements since its schema.
-pub(super) fn lineage_of(definition: &Definition, before: &TableSchema) -> Lineage {
-    Lineage::follow(before.columns.iter().map(|column| column.name.as_str()), &definition.steps)
-}
-
-/// The old schema's unique key under the new one, if all its columns are still there and not null.
-pub(super) fn kept_key(old: &TableSchema, new: &TableSchema) -> Option<Key> {
-    // A primary key that is gone from the TABLE_MAP is gone; only a unique key over prefixes is not named there.
-    let key = old.key.as_ref().filter(|key| key.kind == KeyKind::Unique)?;
-    let columns = key
-        .columns
-        .iter()
-        .map(|index| {
-            let name = &old.columns.get(usize::from(*index))?.name;
-            let index = new.column_index(name)?;
-            let kept = new.columns.get(index).is_some_and(|column| !column.nullable);
-            if kept { u16::try_from(index).ok() } else { None }
-        })
-        .collect::<Option<Vec<u16>>>()?;
-    Some(Key { kind: key.kind, columns })
+/// Says which columns are carried as the binlog calls them.
+pub(super) fn warn_of_guesses(table: &TableName, columns: &[String]) {
+    for column in columns {
+        warn!(
+            %table,
+            %column,
+            "whether this column is a BINARY, a UUID, an INET6 or an INET4 here cannot be known from the binlog, and the server does \
+             not show it any more; it is carried as a BINARY, with the bytes that the binlog holds"
+        );
+    }
 }

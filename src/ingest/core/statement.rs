@@ -10,14 +10,13 @@
 use tracing::warn;
 
 use super::Core;
+use super::schema::Defining;
 use crate::codec::frame::{Audience, FrameHeader, Mark, TableChange};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
-use crate::ingest::lineage::ColumnSteps;
-use crate::ingest::pending::{Fate, FateChange, Pending};
-use crate::ingest::typed::{Touched, is_dropped, touched};
-use crate::model::{KeyKind, Origin, TableName, TableSchema};
+use crate::model::{Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
+use crate::source::mysql::follow::{Altered, Fate, FateChange, Pending, Provenance};
 use crate::source::mysql::schema::{Flavour, LeftOutBy};
 use crate::table::Event;
 
@@ -120,10 +119,10 @@ impl<L: Log> Core<L> {
         }
         let table = self.tables.index(&name);
         let may_do_nothing = create.if_not_exists && !create.or_replace;
-        if may_do_nothing && (self.definition(table).is_met() || self.life(table).is_captured()) {
+        if may_do_nothing && (self.followed(table).is_met() || self.life(table).is_captured()) {
             return Ok(());
         }
-        if self.definition(table).is_met() {
+        if self.followed(table).is_met() {
             self.drop_table(&name, origin)?;
         }
         if !may_do_nothing || self.facts.flavour == Flavour::MariaDb {
@@ -147,10 +146,10 @@ impl<L: Log> Core<L> {
             // No copy is made of it, so its definition does not matter.
             return self.happens(table, Event::Nature { left_out: nature }, origin);
         }
-        let columns = create.columns.or_else(|| self.columns_of(create.like.as_ref()?));
+        let columns = create.columns.or_else(|| self.find(create.like.as_ref()?)?.1.followed.columns());
         // Types matter on MariaDB alone, whose binlog in row format has IF NOT EXISTS only where it made the table.
-        self.create_types(table, columns.as_deref());
-        self.redefine(table).unsettled = true;
+        let dialect = self.facts.dialect();
+        self.redefine(table).followed.created(columns.as_deref(), dialect);
         self.ask(table);
         Ok(())
     }
@@ -196,8 +195,12 @@ impl<L: Log> Core<L> {
         for op in list {
             self.alter_nature(table, op, origin)?;
         }
-        self.alter_types(table, ops, origin)?;
-        self.note_fate(table, ops);
+        let Altered { followed, doubt } = self.followed(table).altered(ops, origin.binlog(), self.facts.dialect());
+        self.redefine(table).followed = followed;
+        if let Some(why) = doubt {
+            self.reread(name, true, why, origin)?;
+        }
+        self.meet_pending(table, |pending| pending.altered(ops));
         if self.definition(table).cut_back {
             // The statement may have changed the engine: which one it was at the rollback nobody can say after it.
             self.redefine(table).cut_back = false;
@@ -207,21 +210,6 @@ impl<L: Log> Core<L> {
                 origin,
             )?;
         }
-        let steps = ColumnSteps::of(list);
-        let unreadable = *ops == AlterOps::Unreadable;
-        let keys = |op: &AlterOp| matches!(op, AlterOp::IndexChanged | AlterOp::PrimaryKeyChanged);
-        let key_changed = unreadable || list.iter().any(keys);
-        let definition = self.redefine(table);
-        if !steps.is_empty() {
-            definition.steps.push(steps);
-        }
-        definition.reread |= unreadable;
-        definition.unsettled = true;
-        let is_named = definition
-            .current
-            .as_ref()
-            .is_some_and(|current| current.schema.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary));
-        definition.key_unknown |= key_changed && !is_named;
         self.ask(table);
         Ok(())
     }
@@ -262,83 +250,72 @@ impl<L: Log> Core<L> {
     fn rename_captured(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
         let (old, new) = (self.tables.index(from), self.tables.index(to));
         self.meet(old, origin)?;
-        self.check_description(old, origin, |_| Touched::Moved)?;
+        self.leave(old, origin)?;
         let moved = self.definition(old).clone();
         self.outdate_question(old);
         self.redefine(old).forget();
         self.happens(old, Event::Dropped, origin)?;
         self.happens(new, Event::Renamed(Box::new(moved.life)), origin)?;
-        let Some(current) = moved.current.clone() else {
-            if moved.reread {
+        let Some(current) = moved.followed.current().cloned() else {
+            if moved.followed.is_lost() {
                 // Its schema was left out. What the sinks may have of it is of no use to a read under the new name.
                 self.change(origin, TableChange::Drop { table: from.clone() })?;
             }
-            self.set_typed(new, moved.typed);
-            self.redefine(new);
+            self.redefine(new).followed.set_typed(moved.followed.typed().clone());
             return self.reread(to, true, "it was renamed before its schema was known", origin);
         };
         let schema = TableSchema { name: to.clone(), ..TableSchema::clone(&current.schema) };
         // What is asked for under the old name is asked for under the new one.
         let asked_for = self.waiting.pending.iter().chain(&self.group.pending);
-        let unknown =
-            asked_for.filter(|pending| pending.id == current.id).map(|pending| pending.unknown.clone()).next();
-        self.set_fate(old, Fate::Gone);
+        let unknown = asked_for
+            .filter(|waiter| waiter.pending.id == current.id)
+            .map(|waiter| waiter.pending.unknown.clone())
+            .next();
+        self.meet_pending(old, |_| (Fate::Gone, Vec::new()));
         if unknown.as_ref().is_some_and(|unknown| !unknown.is_empty()) {
             self.reread(to, true, "it was renamed before the types of its columns were known", origin)?;
         }
         self.outdate_question(new);
-        let id = self.define(new, schema, unknown, None)?;
+        let defining = Defining { unknown, provenance: Provenance::Statement, before: None };
+        let id = self.define(new, schema, defining)?;
         let definition = self.redefine(new);
-        definition.steps = moved.steps;
-        definition.unsettled = moved.unsettled;
-        definition.reread = moved.reread;
-        definition.key_unknown = moved.key_unknown;
+        let renamed = definition.followed.current().cloned();
+        definition.followed = moved.followed;
+        definition.followed.is_now(renamed);
         definition.cut_back = moved.cut_back;
-        definition.typed = moved.typed;
         if moved.cut_back {
             // Under the old name there is no such table any more.
             self.ask_engine(new);
         }
         self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })?;
-        if self.is_pending(new, id) || self.definition(new).is_unsettled() {
+        if self.is_pending(new, id) || self.followed(new).is_unsettled() {
             self.ask(new);
         }
         Ok(())
     }
 
-    /// Records what a statement does to rows that were logged under a schema that is still asked for.
-    fn note_fate(&mut self, table: usize, ops: &AlterOps) {
-        self.meet_pending(table, |pending| {
-            let (mut fate, mut lost) = (Fate::Altered, Vec::new());
-            for place in &pending.unknown {
-                let Some(column) = pending.seen.columns.get(usize::from(*place)) else { continue };
-                if touched(ops, &column.name) == Touched::Not || pending.lost.contains(place) {
-                    continue;
-                }
-                if is_dropped(ops, &column.name) {
-                    lost.push(*place);
-                } else {
-                    fate = Fate::Retyped;
-                }
-            }
-            (fate, lost)
-        });
-    }
-
-    fn set_fate(&mut self, table: usize, fate: Fate) {
-        self.meet_pending(table, |_| (fate, Vec::new()));
+    /// A table goes, or goes on under another name.
+    fn leave(&mut self, table: usize, origin: &Origin) -> Result<(), Failure> {
+        let mut followed = self.followed(table).clone();
+        let doubt = followed.moved(origin.binlog(), self.facts.dialect());
+        if followed.typed() != self.followed(table).typed() {
+            self.redefine(table).followed = followed;
+        }
+        let Some(why) = doubt else { return Ok(()) };
+        let name = self.tables.at(table).name.clone();
+        self.reread(&name, true, why, origin)
     }
 
     /// What a statement does to the pending ids of a table. To those of earlier groups it does so once its own group commits.
     fn meet_pending(&mut self, table: usize, met: impl Fn(&Pending) -> (Fate, Vec<u16>)) {
-        for pending in self.group.pending.iter_mut().filter(|pending| pending.table == table) {
-            let (fate, lost) = met(pending);
-            pending.meet(fate, &lost);
+        for waiter in self.group.pending.iter_mut().filter(|waiter| waiter.table == table) {
+            let (fate, lost) = met(&waiter.pending);
+            waiter.pending.meet(fate, &lost);
         }
-        let earlier = self.waiting.pending.iter().filter(|pending| pending.table == table);
-        self.group.fates.extend(earlier.map(|pending| {
-            let (fate, lost) = met(pending);
-            FateChange { id: pending.id, fate, lost }
+        let earlier = self.waiting.pending.iter().filter(|waiter| waiter.table == table);
+        self.group.fates.extend(earlier.map(|waiter| {
+            let (fate, lost) = met(&waiter.pending);
+            FateChange { id: waiter.pending.id, fate, lost }
         }));
     }
 
@@ -348,11 +325,10 @@ impl<L: Log> Core<L> {
         }
         let table = self.tables.index(name);
         self.group.discard_windows(table);
-        self.check_description(table, origin, |_| Touched::Moved)?;
-        self.set_fate(table, Fate::Gone);
+        self.leave(table, origin)?;
+        self.meet_pending(table, |_| (Fate::Gone, Vec::new()));
         // A table whose first schema was left out may have come to the sinks by a rename.
-        let definition = self.definition(table);
-        let known = definition.current.is_some() || definition.reread || definition.unsettled;
+        let known = self.followed(table).may_be_copied();
         self.outdate_question(table);
         self.redefine(table).forget();
         self.happens(table, Event::Dropped, origin)?;

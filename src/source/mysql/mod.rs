@@ -4,6 +4,7 @@ pub mod account;
 pub mod binlog;
 pub mod connect;
 pub mod ddl;
+pub mod follow;
 pub mod gtid;
 pub mod meet;
 pub mod places;

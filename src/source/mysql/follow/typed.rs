@@ -12,7 +12,7 @@ use crate::source::mysql::ddl::{AlterOp, AlterOps, TypeName};
 
 /// What statements have said of the types of a table's columns since its schema.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Typed {
+pub struct Typed {
     /// By the columns' names of now.
     columns: Vec<(String, TypeName)>,
     /// `CREATE TABLE` was read, so that `columns` are all that there are.
@@ -27,13 +27,13 @@ pub(super) struct Typed {
 
 /// Where the binlog ended when a server described a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Described {
+pub struct Described {
     /// Whose binlog it was.
-    pub(super) server: ServerIdentity,
+    pub server: ServerIdentity,
     /// Number of its last file.
-    pub(super) file_number: u64,
+    pub file_number: u64,
     /// The end of that file.
-    pub(super) pos: u64,
+    pub pos: u64,
 }
 
 impl Described {
@@ -41,7 +41,7 @@ impl Described {
     ///
     /// # Errors
     /// Fatal, when the file's name has no number.
-    pub(super) fn at(server: &ServerIdentity, end: &FilePos) -> Result<Self, Failure> {
+    pub fn at(server: &ServerIdentity, end: &FilePos) -> Result<Self, Failure> {
         let file_number = end.file_number().ok_or_else(|| {
             Failure::fatal(format!("cannot order binlog file '{}': its name has no number", end.file))
         })?;
@@ -49,7 +49,7 @@ impl Described {
     }
 
     /// Whether the stream of this server has come here at `at`.
-    pub(super) fn is_reached(&self, at: &SourcePosition) -> bool {
+    pub fn is_reached(&self, at: &SourcePosition) -> bool {
         let here = FilePos { file: at.file.clone(), pos: at.pos }.file_number();
         at.server == self.server && here.is_some_and(|here| (here, at.pos) >= (self.file_number, self.pos))
     }
@@ -57,7 +57,7 @@ impl Described {
 
 /// What a statement may do to the type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Touched {
+pub enum Touched {
     /// Nothing.
     Not,
     /// The column goes, or goes on under another name.
@@ -68,7 +68,7 @@ pub(super) enum Touched {
 
 /// What is known of a column's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub enum Known {
     /// Exactly this one: a `BINARY`, or what is told as one.
     Is(ColumnType),
     /// A statement gave it another type than those that are told as `BINARY`; which one, the binlog tells.
@@ -81,7 +81,7 @@ pub(super) enum Known {
 
 impl Typed {
     /// What `CREATE TABLE` says, where it lists the columns.
-    pub(super) fn created(columns: Option<&[(String, TypeName)]>) -> Self {
+    pub fn created(columns: Option<&[(String, TypeName)]>) -> Self {
         Self { columns: columns.unwrap_or_default().to_vec(), all: columns.is_some(), ..Self::default() }
     }
 
@@ -89,7 +89,7 @@ impl Typed {
     ///
     /// A part with `IF [NOT] EXISTS` counts where it is known whether the column was there. Where that is not known it tells nothing of
     /// the type. Without the condition the server has run the part, so that it counts.
-    pub(super) fn follow(&mut self, ops: &AlterOps, lineage: Option<&Lineage>) {
+    pub fn follow(&mut self, ops: &AlterOps, lineage: Option<&Lineage>) {
         let AlterOps::Known(ops) = ops else {
             *self = Self { lost: true, described_until: self.described_until.take(), ..Self::default() };
             return;
@@ -143,7 +143,7 @@ impl Typed {
     }
 
     /// What is known of the column of this name.
-    pub(super) fn known(&self, name: &str, before: Option<&TableSchema>, lineage: &Lineage) -> Known {
+    pub fn known(&self, name: &str, before: Option<&TableSchema>, lineage: &Lineage) -> Known {
         if self.lost {
             return Known::Nothing;
         }
@@ -167,37 +167,37 @@ impl Typed {
     }
 
     /// Takes note that a type was taken from a description when the binlog ended at `end`.
-    pub(super) fn describe_until(&mut self, end: Option<Described>) {
+    pub fn describe_until(&mut self, end: Option<Described>) {
         self.described_until = end;
     }
 
     /// Where the binlog ended when a type was taken from a description.
-    pub(super) fn described_until(&self) -> Option<&Described> {
+    pub fn described_until(&self) -> Option<&Described> {
         self.described_until.as_ref()
     }
 
     /// Whether a type was taken from the description of another server than this.
-    pub(super) fn is_described_by_another(&self, server: &ServerIdentity) -> bool {
+    pub fn is_described_by_another(&self, server: &ServerIdentity) -> bool {
         self.described_until.as_ref().is_some_and(|mark| mark.server != *server)
     }
 
     /// Takes note of the columns that stand in the schema as the binlog calls them.
-    pub(super) fn guess(&mut self, columns: Vec<String>) {
+    pub fn guess(&mut self, columns: Vec<String>) {
         self.guessed = columns;
     }
 
     /// Whether the column of this name stands in the schema as the binlog calls it.
-    pub(super) fn is_guess(&self, name: &str) -> bool {
+    pub fn is_guess(&self, name: &str) -> bool {
         self.guessed.iter().any(|there| same(there, name))
     }
 
     /// Whether any column stands in the schema as the binlog calls it.
-    pub(super) fn has_guesses(&self) -> bool {
+    pub fn has_guesses(&self) -> bool {
         !self.guessed.is_empty()
     }
 
     /// Whether nothing has to be kept.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
@@ -209,7 +209,7 @@ impl Typed {
 
 impl Known {
     /// The type, if the binlog calls it `BINARY(length)`.
-    pub(super) fn told(self, length: u16) -> Option<ColumnType> {
+    pub fn told(self, length: u16) -> Option<ColumnType> {
         let plain = ColumnType::Binary { length };
         match self {
             Self::Is(ty) => (ty.as_told() == plain).then_some(ty),
@@ -219,7 +219,7 @@ impl Known {
     }
 
     /// Whether a description that has `found` may be one of this state.
-    pub(super) fn allows(&self, found: &ColumnType) -> bool {
+    pub fn allows(&self, found: &ColumnType) -> bool {
         match self {
             Self::Is(ty) => ty == found,
             Self::SaidOther | Self::WasOther => found.told_as_binary().is_none(),

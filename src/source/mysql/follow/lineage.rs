@@ -15,7 +15,7 @@ use crate::source::mysql::ddl::{AddedDefault, AlterOp};
 
 /// What one statement does to the columns of a table. Old names are those before the statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ColumnSteps {
+pub struct ColumnSteps {
     dropped: Vec<String>,
     /// (old, new).
     renamed: Vec<(String, String)>,
@@ -23,7 +23,8 @@ pub(super) struct ColumnSteps {
 }
 
 impl ColumnSteps {
-    pub(super) fn of(ops: &[AlterOp]) -> Self {
+    /// What the operations of one statement do.
+    pub fn of(ops: &[AlterOp]) -> Self {
         let mut steps = Self::default();
         for op in ops {
             match op {
@@ -48,7 +49,8 @@ impl ColumnSteps {
         steps
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether it does nothing to them.
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
@@ -62,14 +64,14 @@ impl ColumnSteps {
 
 /// What became of the columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lineage {
+pub struct Lineage {
     columns: Vec<(String, Came)>,
     doubtful: bool,
 }
 
 /// Where a column comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Came {
+pub enum Came {
     /// A column of the older schema, by its name there.
     From(String),
     /// A statement added it.
@@ -78,7 +80,7 @@ pub(super) enum Came {
 
 impl Lineage {
     /// Follows the statements' steps from the columns `before`.
-    pub(super) fn follow<'a>(
+    pub fn follow<'a>(
         before: impl IntoIterator<Item = &'a str>,
         statements: impl IntoIterator<Item = &'a ColumnSteps>,
     ) -> Self {
@@ -114,17 +116,17 @@ impl Lineage {
     }
 
     /// Where the column of this name comes from; `None` when there is no such column as far as the statements tell.
-    pub(super) fn came(&self, name: &str) -> Option<&Came> {
+    pub fn came(&self, name: &str) -> Option<&Came> {
         self.columns.iter().find(|(there, _)| same(there, name)).map(|(_, came)| came)
     }
 
     /// The columns' names; their order means nothing.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         self.columns.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether the statements contradict each other, so that a column may be taken for another one.
-    pub(super) fn doubtful(&self) -> bool {
+    pub fn doubtful(&self) -> bool {
         self.doubtful
     }
 }

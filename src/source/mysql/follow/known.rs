@@ -1,0 +1,195 @@
+//! What is known of a table's definition at a place of the stream: a value.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::lineage::{ColumnSteps, Lineage};
+use super::typed::{Described, Typed};
+use crate::codec::row_image::Plan;
+use crate::error::Failure;
+use crate::model::{KeyKind, SchemaId, TableSchema};
+
+/// A schema with what reading its images needs.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// Its id in the log.
+    pub id: SchemaId,
+    /// The schema.
+    pub schema: Arc<TableSchema>,
+    /// How its images are read.
+    pub plan: Arc<Plan>,
+}
+
+impl Current {
+    /// A schema under its id.
+    ///
+    /// # Errors
+    /// As [`compile`].
+    pub fn new(id: SchemaId, schema: TableSchema) -> Result<Self, Failure> {
+        let plan = Arc::new(compile(&schema)?);
+        Ok(Self { id, schema: Arc::new(schema), plan })
+    }
+
+    /// Whether its key is one that a `TABLE_MAP` names.
+    fn has_primary_key(&self) -> bool {
+        self.schema.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary)
+    }
+}
+
+/// Compiles the plan of a schema.
+///
+/// # Errors
+/// Fatal, by table and column, for a column that cannot be read.
+pub fn compile(schema: &TableSchema) -> Result<Plan, Failure> {
+    Plan::all(schema).map_err(|error| {
+        Failure::fatal(format!("table '{}' cannot be captured", schema.name)).caused_by(error).hint(format!(
+            "leave the table out with source.exclude: [\"{}\"], or change the column's type",
+            schema.name
+        ))
+    })
+}
+
+/// How a table's schema is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Provenance {
+    /// A `TABLE_MAP` has it.
+    #[default]
+    TableMap,
+    /// The server described it, at a place that the stream has come to.
+    Description,
+    /// A statement made it of a schema that was known.
+    Statement,
+}
+
+/// What statements since a table's schema have done to it, as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
+pub struct Since {
+    /// How the schema before them is known.
+    pub provenance: Provenance,
+    /// What they have done to its columns, in order.
+    pub steps: Vec<ColumnSteps>,
+    /// A statement could not be read: existing rows are read again once the schema is known.
+    pub unreadable: bool,
+    /// Rows under a later schema were left out, and the schema with them.
+    pub left_out: bool,
+    /// A statement may have changed a unique key that the binlog does not name: it has to be asked for.
+    pub key_unknown: bool,
+    /// A statement about the table was read, and what it made of the table is not known.
+    pub unsettled: bool,
+}
+
+/// What is known of a table's definition.
+#[derive(Clone, Debug, Default)]
+pub struct Followed {
+    /// The schema of its last rows, or of its last description; `None`: there is none yet.
+    pub(super) current: Option<Current>,
+    pub(super) since: Since,
+    /// What statements since have said of types that the binlog does not name.
+    pub(super) typed: Typed,
+}
+
+impl Followed {
+    /// As it is stored.
+    pub fn stored(current: Option<Current>, since: Since) -> Self {
+        Self { current, since, typed: Typed::default() }
+    }
+
+    /// The schema of its last rows, or of its last description.
+    pub fn current(&self) -> Option<&Current> {
+        self.current.as_ref()
+    }
+
+    /// Its schema is this one, with everything that statements have done since.
+    pub fn is_now(&mut self, current: Option<Current>) {
+        self.current = current;
+    }
+
+    /// What statements have done to the schema since.
+    pub fn since(&self) -> &Since {
+        &self.since
+    }
+
+    /// What statements have said of types since.
+    pub fn typed(&self) -> &Typed {
+        &self.typed
+    }
+
+    /// The types are known like this.
+    pub fn set_typed(&mut self, typed: Typed) {
+        self.typed = typed;
+    }
+
+    /// Whether its schema, or a statement about it, is known.
+    pub fn is_met(&self) -> bool {
+        let Since { steps, unreadable, left_out, unsettled, .. } = &self.since;
+        self.current.is_some() || !steps.is_empty() || *unreadable || *left_out || *unsettled || !self.typed.is_empty()
+    }
+
+    /// Whether a statement about the table was read whose result is not known, or a type of it is not.
+    pub fn is_unsettled(&self) -> bool {
+        let Since { unreadable, left_out, unsettled, .. } = self.since;
+        unsettled || unreadable || left_out || self.typed.has_guesses()
+    }
+
+    /// Whether no statement about the table was read since its schema.
+    pub fn is_as_described(&self) -> bool {
+        let Since { steps, unreadable, left_out, key_unknown, unsettled, .. } = &self.since;
+        steps.is_empty() && !unreadable && !left_out && !key_unknown && !unsettled
+    }
+
+    /// Whether sinks may have something of the table: its schema, or a statement about it.
+    pub fn may_be_copied(&self) -> bool {
+        let Since { unreadable, left_out, unsettled, .. } = self.since;
+        self.current.is_some() || unreadable || left_out || unsettled
+    }
+
+    /// Whether its schema was left out or could not be read, so that what the sinks have of it is of no use to a read.
+    pub fn is_lost(&self) -> bool {
+        self.since.left_out || self.since.unreadable
+    }
+
+    /// A statement about the table was read, and what it made of the table is not known.
+    pub fn unsettle(&mut self) {
+        self.since.unsettled = true;
+    }
+
+    /// The server has said which key there is.
+    pub fn know_key(&mut self) {
+        self.since.key_unknown = false;
+    }
+
+    /// Rows under its schema are left out. `before`: the last schema that is not.
+    pub fn leave_out(&mut self, before: Option<Current>) {
+        self.current = before;
+        self.since.steps.clear();
+        self.since.left_out = true;
+    }
+
+    /// Whether a statement may have changed a key that the binlog does not name.
+    pub fn is_key_unknown(&self) -> bool {
+        self.since.key_unknown
+    }
+
+    /// Where the columns come from that the table has now.
+    pub(super) fn lineage(&self) -> Lineage {
+        let before = self.current.iter().flat_map(|current| &current.schema.columns);
+        Lineage::follow(before.map(|column| column.name.as_str()), &self.since.steps)
+    }
+
+    /// Its schema, if a `TABLE_MAP` names its key.
+    pub(super) fn has_primary_key(&self) -> bool {
+        self.current.as_ref().is_some_and(Current::has_primary_key)
+    }
+
+    /// The pending schema that is current is known. `described`: where the binlog ended when the server said its types, if it did.
+    pub fn complete(&mut self, current: Current, described: Option<Described>, guessed: Vec<String>) {
+        self.current = Some(current);
+        self.since.key_unknown = false;
+        if described.is_some() {
+            self.typed.describe_until(described);
+        }
+        self.typed.guess(guessed);
+    }
+}
