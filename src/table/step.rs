@@ -101,6 +101,11 @@ impl TableRecord {
         }
     }
 
+    /// Whether a reader has seen it at the source since it is captured.
+    fn was_seen(&self) -> bool {
+        self.read.as_ref().is_some_and(|read| read.stage != Stage::Waiting)
+    }
+
     /// A captured table that is complete nowhere is read whole for every sink, whatever else is wanted of it.
     fn lack_nothing(&mut self) {
         let is_lacking = self.is_captured() && self.complete.is_none() && self.left_out.is_none();
@@ -265,7 +270,7 @@ impl TableRecord {
                 self.forget();
                 actions.push(Action::Drop);
             }
-            (Capture::Since(_), false) if self.complete.is_none() => {
+            (Capture::Since(_), false) if self.complete.is_none() && !self.was_seen() => {
                 // Its end was not in the stream since it is captured, so it came before that, or there never was one.
                 self.forget();
                 actions.push(Action::Drop);

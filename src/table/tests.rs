@@ -288,6 +288,15 @@ fn a_table_that_was_never_complete_and_that_a_reader_does_not_find_is_gone_where
 }
 
 #[test]
+fn a_table_that_a_reader_has_seen_and_no_statement_has_ended_cannot_be_read() {
+    let life = Life::default().start(Presence::Denied("GRANT".into())).begin();
+    let number = life.number();
+    let passed = life.event(Event::Missing { number, end: end(), server: server() }).event(Event::Passed);
+    assert_eq!(passed.state(), State::Unreadable);
+    assert!(passed.record.due(&[]).is_some(), "it is tried again");
+}
+
+#[test]
 fn of_a_table_that_is_not_captured_any_more_nothing_is_wanted_and_nothing_is_wrong() {
     let left = complete().event(Event::Excluded);
     for event in [Event::Asked(Ask::doubt(Reach::Replace, "a doubt")), Event::Silent { why: "denied".into() }] {
