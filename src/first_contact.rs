@@ -12,13 +12,16 @@ use tracing::{info, warn};
 use wal::Wal;
 
 use crate::backoff::Backoff;
-use crate::codec::stored::{FORMAT, LOG_FORMAT, LogFormat, SOURCE_POSITION, StoredPosition, encode};
+use crate::codec::stored::{
+    FORMAT, LOG_FORMAT, LogFormat, SOURCE_NAMES, SOURCE_POSITION, StoredPosition, encode, source_names,
+};
 use crate::config::{Plan, Startup, clashes};
 use crate::error::{ErrorClass, Failure};
 use crate::ingest;
 use crate::model::TableName;
 use crate::pipeline::StartOptions;
 use crate::source::mysql::meet::Met;
+use crate::source::mysql::names::require_same_names;
 use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::schema::{Existence, Listed, Listing, Nature, Unmatched, Why};
 use crate::source::mysql::{schema, start};
@@ -30,6 +33,8 @@ use crate::telemetry::{Live, SourcePhase, now_micros};
 pub struct Contact {
     /// The connection, for the stream to go on with.
     pub met: Met,
+    /// The configuration under the source's rule for names.
+    pub plan: Plan,
 }
 
 /// Attempts of a `--once` start to reach a source that is away.
@@ -80,6 +85,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
             .hint("start without --resume to begin by source.startup_mode"));
     }
     let Met { mut conn, server } = Met::meet(&plan.source).await?;
+    let plan = &plan.under(server.names)?;
     let from = start::resolve(&mut conn, &server, stored.as_ref(), &plan.source.startup).await?;
     let listing = schema::list(&mut conn, &plan.source.filter).await?;
     let tables: Vec<TableName> = listing.tables.iter().map(|listed| listed.table.clone()).collect();
@@ -88,6 +94,10 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
         warn!("no table matches source.include; tables created later are captured");
     }
     let records = table::records(&reader)?;
+    let names = source_names(&reader)?;
+    if stored.is_some() {
+        require_same_names(names, &server, records.iter().map(|(table, _)| table))?;
+    }
     let found = found(&mut conn, plan, &listing, &records).await?;
     let end = binlog_end(&mut conn, &server).await?;
     let is_there = end.file == from.position.file && end.pos == from.position.pos;
@@ -118,6 +128,9 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
         changes.push((FORMAT.key().to_vec(), Some(encode(&LogFormat(LOG_FORMAT))?)));
         changes.push((SOURCE_POSITION.key().to_vec(), Some(encode(&StoredPosition::MySql(from.position.clone()))?)));
     }
+    if stored.is_none() || names != server.names {
+        changes.push((SOURCE_NAMES.key().to_vec(), Some(encode(&server.names)?)));
+    }
     // Shown before it is stored: whoever sees the position sees what is still to be read.
     for (table, record) in changed {
         live.record(&table, record);
@@ -128,7 +141,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     if stored.is_none() {
         info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
     }
-    Ok(Contact { met: Met { conn, server } })
+    Ok(Contact { met: Met { conn, server }, plan: plan.clone() })
 }
 
 /// What the source says of every table that is captured, or was.
@@ -149,7 +162,7 @@ async fn found(
     for unmatched in &listing.unmatched {
         warn!(table = %unmatched.table, remedy = %unmatched.remedy(), "source.include names it, and {}", unmatched.reason());
         if let Why::Denied { .. } = unmatched.why {
-            found.insert(unmatched.table.clone(), denied(unmatched));
+            found.insert(plan.source.filter.names().table(unmatched.table.clone()), denied(unmatched));
         }
     }
     // What is not listed of the tables that come back may be hidden, or gone.

@@ -10,6 +10,7 @@ use crate::control::{Client, ClientError};
 use crate::error::Failure;
 use crate::model::{CheckItem, CheckStatus, TableName};
 use crate::sink::{clickhouse, sqlite};
+use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::{connect, preflight, schema};
 
 /// Checks everything that a start needs; changes nothing.
@@ -51,6 +52,8 @@ async fn table_names(plan: &Plan) -> CheckItem {
 
 async fn captured_tables(plan: &Plan) -> Result<Vec<TableName>, Failure> {
     let mut connection = connect::connect(&plan.source).await?;
+    let server = ServerInfo::probe(&mut connection).await?;
+    let plan = plan.under(server.names)?;
     let tables = schema::list(&mut connection, &plan.source.filter).await?.copied().cloned().collect();
     // It has answered; a goodbye it does not hear changes nothing.
     drop(connection.disconnect().await);

@@ -5,6 +5,7 @@
 //! | `format` | [`LogFormat`] | 1 | `codec` |
 //! | `source/position` | `StoredPosition`: everything before it is in the log | 1 | `ingest` |
 //! | `source/lsn` | `SourceLsn`: the last LSN before that position | 1 | `ingest` |
+//! | `source/names` | `Names`: the source's rule for names, by which every name in the log is spelled | 1 | `first_contact` |
 //! | `table/<database>\0<table>` | `TableRecord`: the life of a table at the end of the log | 1 | `table` |
 //! | inside a `TableRecord` | `Ranges`: which ranges of a read are placed | 1 | `source` |
 //! | `definition/<database>\0<table>` | `DefinitionRecord`: a table's schema, and what statements since did to it | 1 | `ingest` |
@@ -24,7 +25,7 @@ use serde::de::DeserializeOwned;
 
 use super::state::State;
 use crate::error::Failure;
-use crate::model::{SourcePosition, TableName};
+use crate::model::{Names, SourcePosition, TableName};
 
 /// Bytes that a record may have.
 const LIMIT: usize = 64 << 20;
@@ -63,6 +64,7 @@ entries! {
     FORMAT: "format", "the log's format", "LogFormat", 1, "codec";
     SOURCE_POSITION: "source/position", "the source position", "StoredPosition", 1, "ingest";
     SOURCE_LSN: "source/lsn", "the source's last LSN", "SourceLsn", 1, "ingest";
+    SOURCE_NAMES: "source/names", "the source's rule for names", "Names", 1, "first_contact";
     TABLE: "table/", "a table record", "TableRecord", 1, "table";
     RANGES: "ranges", "the ranges of a table's read", "Ranges", 1, "source";
     DEFINITION: "definition/", "the definition of a table", "DefinitionRecord", 1, "ingest";
@@ -140,6 +142,10 @@ impl Record for SourceLsn {
     const ENTRY: &'static Entry = &SOURCE_LSN;
 }
 
+impl Record for Names {
+    const ENTRY: &'static Entry = &SOURCE_NAMES;
+}
+
 fn config()
 -> bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Varint, bincode::config::Limit<LIMIT>>
 {
@@ -187,6 +193,14 @@ pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, Failure> {
 pub fn get<T: Record>(state: &impl State, key: &[u8]) -> Result<Option<T>, Failure> {
     let bytes = state.get(key).map_err(|error| unreadable(T::ENTRY, error))?;
     bytes.map(|bytes| decode(&bytes)).transpose()
+}
+
+/// The rule by which every name in the log is spelled: the source's. A log without one has names as written.
+///
+/// # Errors
+/// As [`get`].
+pub fn source_names(state: &impl State) -> Result<Names, Failure> {
+    Ok(get(state, SOURCE_NAMES.key())?.unwrap_or_default())
 }
 
 /// Every record of a type whose keys are tables.

@@ -3,6 +3,7 @@
 mod clash;
 mod clickhouse;
 mod file;
+mod named;
 mod plan;
 mod problem;
 mod secret;
@@ -29,4 +30,4 @@ pub use problem::{ConfigError, Problem};
 pub use secret::Secret;
 pub use source::PASSWORD_VARIABLE;
 pub use tls::{read_authorities, tls_error, tls_hint, tls_may_recover};
-pub use units::{is_loopback, show_size, table_glob};
+pub use units::{glob_in_lower_case, is_loopback, show_size, table_glob};

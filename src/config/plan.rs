@@ -7,7 +7,7 @@ use std::time::Duration;
 use globset::GlobSet;
 
 use super::{ClickHousePlan, Secret};
-use crate::model::TableName;
+use crate::model::{Names, TableName};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -74,18 +74,52 @@ pub enum SpecificStart {
 
 /// Which tables are captured: matched by an `include` glob and by no `exclude` glob, both over `database.table`.
 /// The server's own databases (`mysql`, `sys`, `information_schema`, `performance_schema`) never are.
+///
+/// Until the server has said its rule for names ([`TableFilter::under`]), names are as written.
 #[derive(Clone, Debug)]
 pub struct TableFilter {
-    include: GlobSet,
-    exclude: GlobSet,
+    names: Names,
+    as_written: Globs,
+    in_lower_case: Globs,
     /// In the order of the configuration.
     literals: Vec<TableName>,
 }
 
+#[derive(Clone, Debug)]
+struct Globs {
+    include: GlobSet,
+    exclude: GlobSet,
+}
+
+impl Globs {
+    fn have(&self, name: &str) -> bool {
+        self.include.is_match(name) && !self.exclude.is_match(name)
+    }
+}
+
 impl TableFilter {
-    /// From compiled globs.
+    /// From compiled globs, which are the same in lower case.
     pub fn new(include: GlobSet, exclude: GlobSet) -> Self {
-        Self { include, exclude, literals: Vec::new() }
+        let globs = Globs { include, exclude };
+        Self { names: Names::Exact, as_written: globs.clone(), in_lower_case: globs, literals: Vec::new() }
+    }
+
+    /// With the globs in lower case, for a server whose names are.
+    #[must_use]
+    pub fn in_lower_case(mut self, include: GlobSet, exclude: GlobSet) -> Self {
+        self.in_lower_case = Globs { include, exclude };
+        self
+    }
+
+    /// For a server with this rule for names.
+    #[must_use]
+    pub fn under(self, names: Names) -> Self {
+        Self { names, ..self }
+    }
+
+    /// The server's rule for names of databases and tables.
+    pub fn names(&self) -> Names {
+        self.names
     }
 
     /// With the entries of `include` that hold no glob, each of which names one table.
@@ -95,19 +129,35 @@ impl TableFilter {
         self
     }
 
-    /// The tables that `include` names without a glob and `exclude` does not match. A name with more than one dot is divided at the
-    /// first.
+    /// The tables that `include` names without a glob and `exclude` does not match, as the configuration spells them. A name with more
+    /// than one dot is divided at the first.
     pub fn literals(&self) -> impl Iterator<Item = &TableName> {
-        self.literals.iter().filter(|table| !self.exclude.is_match(table.to_string()))
+        self.literals.iter().filter(|table| {
+            let name = self.names.table((*table).clone()).to_string();
+            !self.globs(self.names).exclude.is_match(name)
+        })
     }
 
     /// Whether the table is captured.
     pub fn captures(&self, database: &str, table: &str) -> bool {
-        if is_of_the_server(database) {
-            return false;
+        self.captures_under(self.names, database, table)
+    }
+
+    /// Whether the table is captured at a server of some rule for names.
+    pub fn may_capture(&self, table: &TableName) -> bool {
+        [Names::Exact, Names::Folded].iter().any(|names| self.captures_under(*names, &table.database, &table.table))
+    }
+
+    fn captures_under(&self, names: Names, database: &str, table: &str) -> bool {
+        let (database, table) = (names.fold(database), names.fold(table));
+        !is_of_the_server(&database) && self.globs(names).have(&format!("{database}.{table}"))
+    }
+
+    fn globs(&self, names: Names) -> &Globs {
+        match names {
+            Names::Exact => &self.as_written,
+            Names::Folded => &self.in_lower_case,
         }
-        let name = format!("{database}.{table}");
-        self.include.is_match(&name) && !self.exclude.is_match(&name)
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) fn read_rules(list: &Node<'_>, filter: Option<&TableFilter>, problems
             problems.add(&path, format!("is about \"{}\", and so is tables[{first}]", rule.table));
         }
         seen.entry(&rule.table).or_insert(i);
-        if filter.is_some_and(|filter| !filter.captures(&rule.table.database, &rule.table.table)) {
+        if filter.is_some_and(|filter| !filter.may_capture(&rule.table)) {
             let message = format!("\"{}\" is not copied: source.include and source.exclude leave it out", rule.table);
             problems.add(&path, message);
         }

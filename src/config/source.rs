@@ -148,17 +148,24 @@ fn read_specific(node: Node<'_>) -> Option<SpecificStart> {
 fn read_filter(include: &Node<'_>, exclude: &Node<'_>) -> Option<TableFilter> {
     let included = read_globs(include);
     let excluded = read_globs(exclude);
-    if included.as_ref().is_some_and(|(set, _)| set.is_empty()) && !include.is_absent() {
+    if included.as_ref().is_some_and(|globs| globs.as_written.is_empty()) && !include.is_absent() {
         include.problem("must name at least one table, such as [\"shop.*\"]");
     }
-    let (include_set, literals) = included?;
-    let (exclude_set, _) = excluded?;
-    Some(TableFilter::new(include_set, exclude_set).naming(literals))
+    let (included, excluded) = (included?, excluded?);
+    let filter = TableFilter::new(included.as_written, excluded.as_written);
+    Some(filter.in_lower_case(included.in_lower_case, excluded.in_lower_case).naming(included.literals))
 }
 
-/// The compiled list, and the tables that it names without a glob.
-fn read_globs(list: &Node<'_>) -> Option<(GlobSet, Vec<TableName>)> {
-    let mut builder = GlobSetBuilder::new();
+/// A compiled list.
+struct Globs {
+    as_written: GlobSet,
+    in_lower_case: GlobSet,
+    /// The tables that it names without a glob.
+    literals: Vec<TableName>,
+}
+
+fn read_globs(list: &Node<'_>) -> Option<Globs> {
+    let (mut as_written, mut in_lower_case) = (GlobSetBuilder::new(), GlobSetBuilder::new());
     let mut literals = Vec::new();
     let mut all_right = true;
     for item in list.list()? {
@@ -168,7 +175,8 @@ fn read_globs(list: &Node<'_>) -> Option<(GlobSet, Vec<TableName>)> {
         };
         match units::table_glob(text) {
             Ok(glob) => {
-                builder.add(glob);
+                in_lower_case.add(units::glob_in_lower_case(&glob));
+                as_written.add(glob);
                 literals.extend(units::literal_table(text));
             }
             Err(message) => {
@@ -177,8 +185,11 @@ fn read_globs(list: &Node<'_>) -> Option<(GlobSet, Vec<TableName>)> {
             }
         }
     }
-    let set = builder.build().map_err(|error| list.problem(format!("cannot be compiled: {error}"))).ok();
-    set.filter(|_| all_right).map(|set| (set, literals))
+    let built = |builder: GlobSetBuilder| {
+        builder.build().map_err(|error| list.problem(format!("cannot be compiled: {error}"))).ok()
+    };
+    let (as_written, in_lower_case) = (built(as_written)?, built(in_lower_case)?);
+    all_right.then_some(Globs { as_written, in_lower_case, literals })
 }
 
 fn read_snapshot(section: Section<'_>) -> SnapshotPlan {

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use globset::{Glob, GlobBuilder};
 
 use super::tree::Node;
-use crate::model::TableName;
+use crate::model::{Names, TableName};
 
 /// A size: `20GiB`, `500MB`, or a plain number of bytes.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -64,6 +64,14 @@ pub fn table_glob(text: &str) -> Result<Glob, String> {
         return Err(format!("\"{text}\" has no dot and matches no table; write database.table, such as \"{text}.*\""));
     }
     GlobBuilder::new(text).build().map_err(|error| format!("\"{text}\" is not a glob: {}", error.kind()))
+}
+
+/// A glob over names in lower case, for one over names as written.
+pub fn glob_in_lower_case(glob: &Glob) -> Glob {
+    let text = Names::Folded.fold(glob.glob());
+    // A class such as `[A-_]` is empty in lower case: it is asked without case.
+    let without_case = || GlobBuilder::new(glob.glob()).case_insensitive(true).build();
+    GlobBuilder::new(&text).build().or_else(|_| without_case()).unwrap_or_else(|_| glob.clone())
 }
 
 /// The table that an entry of `include` names, if it holds no glob. Of several dots the first divides it: few databases have one in

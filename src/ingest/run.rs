@@ -22,6 +22,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::model::{FilePos, SourcePosition};
 use crate::source::mysql::binlog::{BinlogStream, Decoder};
 use crate::source::mysql::meet::Met;
+use crate::source::mysql::names::require_started_with;
 use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::snapshot::Job;
@@ -286,6 +287,7 @@ async fn open(plan: SourcePlan, met: Option<Met>, reader: Reader, live: Arc<Live
         Some(met) => met,
         None => Met::meet(&plan).await?,
     };
+    require_started_with(plan.filter.names(), &server)?;
     live.source.server(server.to_string());
     let stored = stored_position(&reader)?;
     let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use wal::{CursorInfo, Lsn, Reader};
 
+use crate::codec::stored::source_names;
 use crate::config::Plan;
 use crate::deliver::tables_at;
 use crate::error::Failure;
@@ -42,6 +43,7 @@ pub fn stopped_status(reader: &Reader, plan: &Plan) -> Result<Status, Failure> {
             state: SourcePhase::Stopped,
             since: None,
             server: position.as_ref().map(|at| at.server.to_string()),
+            names: source_names(reader)?,
             position: position.map(Position::from),
             lag_seconds: None,
             last_success_seconds: None,

@@ -14,7 +14,7 @@ use super::stopped::tables;
 use super::values::RowReader;
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader, RowOp, TableChange};
-use crate::codec::stored::{FORMAT, LogFormat, get};
+use crate::codec::stored::{FORMAT, LogFormat, get, source_names};
 use crate::error::Failure;
 use crate::ingest::stored_position;
 use crate::model::{SchemaId, TableName};
@@ -28,7 +28,8 @@ const READ_BYTES: usize = 1 << 20;
 /// # Errors
 /// Fatal, when the log cannot be read or is damaged where it is read.
 pub fn inspect(reader: &Reader, query: &Query, take: &mut dyn FnMut(&Item) -> bool) -> Result<(), Failure> {
-    let table = query.table.as_ref().map(|(database, table)| TableName::new(database, table));
+    let names = source_names(reader)?;
+    let table = query.table.as_ref().map(|(database, table)| names.table(TableName::new(database, table)));
     let table = table.as_ref();
     let wanted = |name: &TableName| table.is_none_or(|table| table == name);
     for item in heads(reader, &wanted)? {

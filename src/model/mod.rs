@@ -3,6 +3,7 @@
 mod check;
 mod column;
 mod counts;
+mod names;
 mod position;
 mod retyped;
 mod table;
@@ -10,6 +11,7 @@ mod table;
 pub use check::{CheckItem, CheckStatus};
 pub use column::{Charset, Column, ColumnDefault, ColumnType, IntWidth};
 pub use counts::{RowCounts, SinkRows};
+pub use names::{Names, same_column};
 pub use position::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition};
 pub use retyped::keeps_values;
 pub use table::{Key, KeyKind, SchemaId, TableName, TableSchema};

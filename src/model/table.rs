@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Column;
+use super::{Column, same_column};
 
 /// A table of the source, by database and name as the source spells them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub struct TableSchema {
 impl TableSchema {
     /// Place of a column by name; MySQL compares column names without case.
     pub fn column_index(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
+        self.columns.iter().position(|column| same_column(&column.name, name))
     }
 
     /// Whether a row image written under `self` means the same under `other`: names, types and nullability in order, and the

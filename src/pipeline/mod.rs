@@ -142,6 +142,7 @@ async fn run_on(
     });
 
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
+    let plan = &contact.plan;
     create_cursors(plan, wal).await?;
     let sinks: Vec<String> = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
     let (asking, still_asking) = Asking::nobody();

@@ -3,6 +3,8 @@
 use globset::GlobMatcher;
 
 use super::{Status, TableStatus};
+use crate::config::glob_in_lower_case;
+use crate::model::Names;
 use crate::table::State;
 
 /// The tables to show; the others are taken out of the document. Sinks and the verdict stay as they are.
@@ -25,9 +27,21 @@ impl TableSelection {
         if self.is_all() {
             return;
         }
-        status.tables.retain(|table| self.has(table));
+        let selection = self.under(status.source.names);
+        status.tables.retain(|table| selection.has(table));
         let kept: std::collections::HashSet<&str> = status.tables.iter().map(|table| table.table.as_str()).collect();
         status.snapshot.tables.retain(|read| kept.contains(read.table.as_str()));
+    }
+
+    /// For a source with this rule for names.
+    fn under(&self, names: Names) -> Self {
+        match names {
+            Names::Exact => self.clone(),
+            Names::Folded => {
+                let in_lower_case = |glob: &GlobMatcher| glob_in_lower_case(glob.glob()).compile_matcher();
+                Self { names: self.names.iter().map(in_lower_case).collect(), states: self.states.clone() }
+            }
+        }
     }
 
     fn has(&self, table: &TableStatus) -> bool {

@@ -20,8 +20,8 @@ use super::tables::Tables;
 use super::{
     BatchesLive, Errors, Health, Live, SinkLive, SinkPhase, StoppedTableLive, WaitingLive, now_micros, seconds_between,
 };
-use crate::codec::stored::{SOURCE_LSN, SOURCE_POSITION, SourceLsn, StoredPosition, get};
-use crate::model::TableName;
+use crate::codec::stored::{SOURCE_LSN, SOURCE_POSITION, SourceLsn, StoredPosition, get, source_names};
+use crate::model::{Names, TableName};
 
 /// Reports on the daemon.
 #[derive(Clone, Debug)]
@@ -114,6 +114,7 @@ impl Reporter {
             state: seldom.phase,
             since: Some(rfc3339(seldom.since_micros)),
             server: Some(seldom.server).filter(|server| !server.is_empty()),
+            names: self.names(),
             position: self.durable_position(),
             lag_seconds: Some(seconds_between(self.source_until(), now)),
             last_success_seconds: Some(seconds_between(source.heard_micros().max(self.started_micros), now)),
@@ -140,6 +141,14 @@ impl Reporter {
                 None
             }
         }
+    }
+
+    /// The source's rule for names, once the log has it.
+    fn names(&self) -> Names {
+        source_names(&self.wal.reader()).unwrap_or_else(|failure| {
+            tracing::warn!(error = %failure.chain(), "the status takes names as they are written");
+            Names::default()
+        })
     }
 
     /// The last LSN that the stored position stands behind. The log publishes what is durable a moment after its

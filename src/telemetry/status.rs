@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wal::CursorInfo;
 
 use super::{Health, ReadShown, SinkPhase, SourcePhase, TableStatus};
-use crate::model::SourcePosition;
+use crate::model::{Names, SourcePosition};
 use crate::table::State;
 
 /// The daemon at one moment.
@@ -63,6 +63,9 @@ pub struct SourceStatus {
     pub since: Option<String>,
     /// Flavour, version and identity of the server.
     pub server: Option<String>,
+    /// How it spells and compares names of databases and tables.
+    #[serde(default)]
+    pub names: Names,
     /// Everything before it is durable in the log.
     pub position: Option<Position>,
     /// Age of the newest moment up to which the log is known to be complete; grows while the source stalls.

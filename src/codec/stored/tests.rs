@@ -154,6 +154,11 @@ fn a_source_position_is_stored_as_committed() {
 }
 
 #[test]
+fn the_rule_for_names_is_stored_as_committed() {
+    fixture::check(&[("exact", Names::Exact), ("folded", Names::Folded)]);
+}
+
+#[test]
 fn the_last_lsn_before_a_position_is_stored_as_committed() {
     fixture::check(&[("small", SourceLsn(Lsn::new(7))), ("large", SourceLsn(Lsn::new(1 << 40)))]);
 }

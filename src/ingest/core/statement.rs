@@ -30,7 +30,7 @@ impl<L: Log> Core<L> {
             // What the statement does to a table goes by what its schema is.
             self.decide_overdue()?;
         }
-        match ddl::parse(sql, database, mode) {
+        match ddl::parse_under(self.settings.filter.names(), sql, database, mode) {
             Statement::CreateTable(create) if !create.temporary => self.create_table(create, origin),
             Statement::AlterTable { table, ops } => self.alter_table(&table, &ops, origin),
             Statement::RenameTable(pairs) => {

@@ -7,6 +7,7 @@ pub mod ddl;
 pub mod follow;
 pub mod gtid;
 pub mod meet;
+pub mod names;
 pub mod places;
 pub mod preflight;
 pub mod question;

@@ -10,7 +10,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use super::binlog::Collations;
 use super::connect::classify;
 use crate::error::Failure;
-use crate::model::ServerIdentity;
+use crate::model::{Names, ServerIdentity};
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,9 @@ impl fmt::Display for GtidMode {
         })
     }
 }
+
+/// The setting that says how names of databases and tables compare.
+pub const NAMES: &str = "lower_case_table_names";
 
 /// Lowest versions that are supported.
 const MIN_MYSQL: (u16, u16, u16) = (8, 0, 0);
@@ -122,6 +125,8 @@ pub struct ServerInfo {
     pub server_id: u32,
     /// GTIDs.
     pub gtid_mode: GtidMode,
+    /// How it spells and compares names of databases and tables (`lower_case_table_names`).
+    pub names: Names,
     /// Character sets by collation id.
     pub collations: Arc<Collations>,
     variables: HashMap<String, String>,
@@ -147,8 +152,12 @@ impl ServerInfo {
                 .hint(format!("replicator reads MySQL 8.0 and MariaDB 10.5 and later; this {flavour} is older")));
         }
         let server_id = number(&variables, "server_id")?;
+        let setting = variables.get(NAMES).map(String::as_str).unwrap_or_default();
+        let names = Names::of_setting(setting).ok_or_else(|| {
+            Failure::fatal(format!("the source's {NAMES} is \"{setting}\", which this version does not know"))
+        })?;
         let collations = Arc::new(collations(connection, flavour, version).await?);
-        Ok(Self { flavour, version, version_text, identity, server_id, gtid_mode, collations, variables })
+        Ok(Self { flavour, version, version_text, identity, server_id, gtid_mode, names, collations, variables })
     }
 
     /// A global variable as `SHOW GLOBAL VARIABLES` prints it; `None`: the server has none of this name.
@@ -322,6 +331,7 @@ mod tests {
             identity: ServerIdentity::MariaDb { server_id: 1, domain_id: 0 },
             server_id: 1,
             gtid_mode: GtidMode::On,
+            names: Names::Exact,
             collations: Arc::default(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         }

@@ -50,7 +50,7 @@ pub struct StartPoint {
     pub by: DumpBy,
 }
 
-const NEW_LOG: &str = "to go on with this server, start with a new wal.path and startup_mode initial";
+pub(super) const NEW_LOG: &str = "to go on with this server, start with a new wal.path and startup_mode initial";
 
 /// The start of the stream: `stored` if the log has a position, else what the startup mode says.
 ///

@@ -38,6 +38,7 @@ fn sample() -> Status {
             state: SourcePhase::Streaming,
             since: None,
             server: None,
+            names: crate::model::Names::Exact,
             position: None,
             lag_seconds: Some(1.5),
             last_success_seconds: Some(2.5),

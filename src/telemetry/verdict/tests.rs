@@ -17,6 +17,7 @@ fn healthy() -> Status {
             state: SourcePhase::Streaming,
             since: Some("2026-01-01T00:00:00.000Z".into()),
             server: None,
+            names: crate::model::Names::Exact,
             position: None,
             lag_seconds: Some(0.0),
             last_success_seconds: Some(0.0),

@@ -150,6 +150,7 @@ impl Tables {
             return Ok(None);
         }
         let mut schema = table_map::schema(named, self.mariadb, &self.collations)?;
+        schema.name = self.filter.names().table(schema.name);
         if let Some((column, ty)) = schema.first_unsupported() {
             return Err(BinlogError::UnsupportedColumn {
                 table: schema.name.clone(),

@@ -3,7 +3,7 @@
 
 use super::columns::TypeName;
 use super::default::AddedDefault;
-use crate::model::TableName;
+use crate::model::{TableName, same_column};
 
 /// An operation that changes the rows of a table without any row event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,11 +149,6 @@ impl AlterOps {
         }
         Some(after)
     }
-}
-
-/// Column names compare without case, whatever the table names do.
-fn same_column(a: &str, b: &str) -> bool {
-    a.chars().flat_map(char::to_lowercase).eq(b.chars().flat_map(char::to_lowercase))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::names;
 use super::statement::{Statement, XaStep};
 use super::tokens::{SqlMode, Token};
 use super::writes;
-use crate::model::TableName;
+use crate::model::{Names, TableName};
 
 /// What the first word of a statement says.
 #[derive(Clone, Copy)]
@@ -128,11 +128,17 @@ const OTHER_OBJECTS: &[&str] = &[
     "VIEW",
 ];
 
-/// Says what a statement is. `default_database` is the one that was in use when it ran; the event carries it.
+/// Says what a statement of a server with [`Names::Exact`] is: [`parse_under`].
+pub fn parse(sql: &str, default_database: &str, mode: SqlMode) -> Statement {
+    parse_under(Names::Exact, sql, default_database, mode)
+}
+
+/// Says what a statement is. `default_database` is the one that was in use when it ran; the event carries it. `names`: the server's rule
+/// for names of databases and tables, by which it knows what the text names.
 ///
 /// Never fails and never panics: what cannot be read is [`Statement::Unknown`].
-pub fn parse(sql: &str, default_database: &str, mode: SqlMode) -> Statement {
-    let mut cursor = Cursor::new(sql, mode);
+pub fn parse_under(names: Names, sql: &str, default_database: &str, mode: SqlMode) -> Statement {
+    let mut cursor = Cursor::new(sql, mode).under(names);
     loop {
         while cursor.eat_symbol(b';') {}
         if cursor.peek().is_none() {
@@ -145,7 +151,7 @@ pub fn parse(sql: &str, default_database: &str, mode: SqlMode) -> Statement {
         }
         while !ahead.eat("FOR") {
             if ahead.peek().is_none() {
-                return unknown(sql, default_database, mode);
+                return unknown(Cursor::new(sql, mode).under(names), default_database);
             }
             if ahead.take_in_item().is_none() {
                 ahead.take();
@@ -153,13 +159,14 @@ pub fn parse(sql: &str, default_database: &str, mode: SqlMode) -> Statement {
         }
         cursor = ahead;
     }
-    Reader { cursor, default_database }.statement().unwrap_or_else(|| unknown(sql, default_database, mode))
+    Reader { cursor, default_database }
+        .statement()
+        .unwrap_or_else(|| unknown(Cursor::new(sql, mode).under(names), default_database))
 }
 
-fn unknown(sql: &str, default_database: &str, mode: SqlMode) -> Statement {
+fn unknown(mut cursor: Cursor<'_>, default_database: &str) -> Statement {
     /// Enough to recognise the statement in a message, too little to carry a value.
     const WORDS: usize = 4;
-    let mut cursor = Cursor::new(sql, mode);
     let mut words = Vec::new();
     let mut mentions_from = cursor;
     while words.len() < WORDS
@@ -287,7 +294,7 @@ impl Reader<'_> {
         }
         if self.cursor.eat_any(&["DATABASE", "SCHEMA"]) {
             self.cursor.eat_if_not_exists();
-            let name = self.cursor.identifier()?;
+            let name = names::database(&mut self.cursor)?;
             return Some(Statement::CreateDatabase { name, or_replace });
         }
         let mut index = self.cursor;
@@ -310,7 +317,7 @@ impl Reader<'_> {
         }
         if self.cursor.eat_any(&["DATABASE", "SCHEMA"]) {
             self.cursor.eat_if_exists();
-            return self.cursor.identifier().map(Statement::DropDatabase);
+            return names::database(&mut self.cursor).map(Statement::DropDatabase);
         }
         let mut index = self.cursor;
         index.eat_any(&["ONLINE", "OFFLINE"]);

@@ -4,19 +4,31 @@
 //! a `CHECK` does not end an item. No recursion: nesting costs a counter, never stack.
 
 use super::tokens::{SqlMode, Token, Tokens};
+use crate::model::Names;
 
 /// A place in a statement. A copy is a bookmark.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a> {
     tokens: Tokens<'a>,
     next: Option<(Token<'a>, usize)>,
+    names: Names,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(sql: &'a str, mode: SqlMode) -> Self {
         let mut tokens = Tokens::new(sql, mode);
         let next = tokens.advance();
-        Self { tokens, next }
+        Self { tokens, next, names: Names::Exact }
+    }
+
+    /// With the rule for names of databases and tables of the server that ran the statement.
+    pub(super) fn under(self, names: Names) -> Self {
+        Self { names, ..self }
+    }
+
+    /// The rule for names of databases and tables.
+    pub(super) fn names(&self) -> Names {
+        self.names
     }
 
     /// The next token, not taken.

@@ -13,8 +13,10 @@
 //! the like), it cannot matter ([`Statement::Irrelevant`]), or it is not known ([`Statement::Unknown`], [`AlterOps::Unreadable`],
 //! [`Statement::Dml`]) and comes with every table it mentions, so that the caller stops only for a table it captures.
 //!
-//! Not done here: whether a table is captured, whether names compare without case (`lower_case_table_names`), other types,
-//! defaults of other columns than added ones, and what triggers or stored functions do.
+//! Names of databases and tables are those that the server knows them by, under its rule for them ([`Names`](crate::model::Names)).
+//!
+//! Not done here: whether a table is captured, other types, defaults of other columns than added ones, and what triggers or stored
+//! functions do.
 
 mod alter;
 mod alter_op;
@@ -31,7 +33,7 @@ mod tokens;
 mod writes;
 
 pub use alter_op::{AlterOp, AlterOps, UnseenChange};
-pub use classify::parse;
+pub use classify::{parse, parse_under};
 pub use columns::TypeName;
 pub use default::{AddedDefault, Literal};
 pub use statement::{CreateTable, Statement, XaStep};

@@ -4,20 +4,32 @@ use std::collections::HashSet;
 
 use super::cursor::Cursor;
 use super::tokens::Token;
-use crate::model::TableName;
+use crate::model::{Names, TableName};
 
 /// Takes `table`, `database.table` or `.table`, the last of which is in the default database.
 pub(super) fn table(cursor: &mut Cursor<'_>, default_database: &str) -> Option<TableName> {
+    let names = cursor.names();
     if cursor.eat_symbol(b'.') {
-        return Some(TableName::new(default_database, cursor.identifier()?));
+        return Some(named(names, default_database, cursor.identifier()?));
     }
     let first = cursor.identifier()?;
     if !cursor.eat_symbol(b'.') {
-        return Some(TableName::new(default_database, first));
+        return Some(named(names, default_database, first));
     }
     let second = cursor.identifier()?;
     // A third part is no name of a table that these servers have.
-    (!cursor.is_symbol(b'.')).then(|| TableName::new(first, second))
+    (!cursor.is_symbol(b'.')).then(|| named(names, first, second))
+}
+
+/// Takes the name of a database.
+pub(super) fn database(cursor: &mut Cursor<'_>) -> Option<String> {
+    let names = cursor.names();
+    cursor.identifier().map(|name| names.fold(&name).into_owned())
+}
+
+/// A table by the name that the server knows it by.
+fn named(names: Names, database: impl Into<String>, table: impl Into<String>) -> TableName {
+    names.table(TableName::new(database, table))
 }
 
 /// Takes a comma-separated list of tables.
@@ -34,6 +46,7 @@ pub(super) fn tables(cursor: &mut Cursor<'_>, default_database: &str) -> Option<
 /// More than the truth, never less: a column or an alias counts as a table of the default database, and `a.b` counts
 /// as the table `b` of `a` and as a column of the table `a`. Only unquoted reserved words, strings, numbers and variables are left out.
 pub(super) fn mentioned(mut cursor: Cursor<'_>, default_database: &str) -> Vec<TableName> {
+    let names = cursor.names();
     let mut seen = HashSet::new();
     let mut mentions = Vec::new();
     let mut mention = |name: TableName| {
@@ -57,12 +70,12 @@ pub(super) fn mentioned(mut cursor: Cursor<'_>, default_database: &str) -> Vec<T
         if cursor.eat_symbol(b'.')
             && let Some(second) = cursor.identifier()
         {
-            mention(TableName::new(first.clone(), second));
+            mention(named(names, first.clone(), second));
             if cursor.eat_symbol(b'.') {
                 cursor.identifier();
             }
         }
-        mention(TableName::new(default_database, first));
+        mention(named(names, default_database, first));
     }
     mentions
 }

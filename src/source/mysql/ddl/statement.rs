@@ -52,7 +52,8 @@ pub struct CreateTable {
     pub starts_transaction: bool,
 }
 
-/// What a statement is. Names are as the statement spells them, without their quotes.
+/// What a statement is. Names of tables and databases are those that the server knows them by; others are as the statement spells them,
+/// without their quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
     /// `BEGIN` or `START TRANSACTION`.

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use crate::model::same_column as same;
 use crate::source::mysql::ddl::{AddedDefault, AlterOp};
 
 /// What one statement does to the columns of a table. Old names are those before the statement.
@@ -129,11 +130,6 @@ impl Lineage {
     pub fn doubtful(&self) -> bool {
         self.doubtful
     }
-}
-
-/// Column names compare without case, whatever the table names do.
-pub(super) fn same(a: &str, b: &str) -> bool {
-    a.chars().flat_map(char::to_lowercase).eq(b.chars().flat_map(char::to_lowercase))
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub async fn checks(source: &SourcePlan) -> Vec<CheckItem> {
                 "source version",
                 format!("{} {} ({})", server.flavour, server.version_text, server.identity),
             ));
+            let source = &source.clone().under(server.names);
             items.extend(settings::checks(&server, source));
             items.extend(account(&mut connection, &server, source).await);
         }

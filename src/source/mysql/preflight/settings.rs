@@ -1,8 +1,8 @@
 //! Server settings.
 
 use crate::config::{SourcePlan, SpecificStart, Startup};
-use crate::model::CheckItem;
-use crate::source::mysql::server::{Flavour, GtidMode, ServerInfo};
+use crate::model::{CheckItem, Names};
+use crate::source::mysql::server::{Flavour, GtidMode, NAMES, ServerInfo};
 
 /// Binlogs kept for less than this are gone before anyone has slept over a failure.
 const SHORT_RETENTION: u64 = 86_400;
@@ -24,11 +24,25 @@ pub(super) fn checks(server: &ServerInfo, source: &SourcePlan) -> Vec<CheckItem>
             }
         }
     }
+    items.push(names(server));
     items.push(checksum(server));
     items.push(gtids(server, source));
     items.push(retention(server));
     items.push(server_id(server, source));
     items
+}
+
+fn names(server: &ServerInfo) -> CheckItem {
+    let setting = server.variable(NAMES).unwrap_or_default();
+    let detail = match server.names {
+        Names::Exact => format!("{setting}: names of databases and tables are as written"),
+        Names::Folded => {
+            format!(
+                "{setting}: names of databases and tables compare without case, and are in lower case at every sink"
+            )
+        }
+    };
+    CheckItem::ok(NAMES, detail)
 }
 
 fn checksum(server: &ServerInfo) -> CheckItem {

@@ -12,7 +12,7 @@ use super::failure::query_failure;
 use super::nature::{Nature, Relation};
 use crate::config::{TableFilter, is_of_the_server};
 use crate::error::Failure;
-use crate::model::TableName;
+use crate::model::{Names, TableName};
 
 /// Databases that are asked for one by one. Asked for all, MariaDB opens every table there is, its own hundreds included; with more
 /// databases than this, the round trips of a question each would add up.
@@ -99,7 +99,8 @@ impl Unmatched {
 /// # Errors
 /// The server's.
 pub async fn list(conn: &mut Conn, filter: &TableFilter) -> Result<Listing, Failure> {
-    let visible = visible(conn).await?;
+    let names = filter.names();
+    let visible = visible(conn, names).await?;
     let mut listing = Listing::default();
     for (table, relation) in &visible {
         if let Relation::Table(nature) = relation
@@ -110,15 +111,15 @@ pub async fn list(conn: &mut Conn, filter: &TableFilter) -> Result<Listing, Fail
     }
     listing.tables.sort_by(|a, b| a.table.cmp(&b.table));
     for literal in filter.literals() {
-        if let Some(why) = unmatched(conn, literal, &visible).await? {
+        if let Some(why) = unmatched(conn, &names.table(literal.clone()), &visible).await? {
             listing.unmatched.push(Unmatched { table: literal.clone(), why });
         }
     }
     Ok(listing)
 }
 
-/// Everything that the account sees outside the server's own databases.
-async fn visible(conn: &mut Conn) -> Result<Vec<(TableName, Relation)>, Failure> {
+/// Everything that the account sees outside the server's own databases, by the names that it is known by.
+async fn visible(conn: &mut Conn, names: Names) -> Result<Vec<(TableName, Relation)>, Failure> {
     let purpose = "list the tables of the source";
     // Not SHOW DATABASES, which some servers allow to few.
     let all = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA";
@@ -132,14 +133,14 @@ async fn visible(conn: &mut Conn) -> Result<Vec<(TableName, Relation)>, Failure>
             let listed = conn.exec(sql, (database,)).await.map_err(|error| query_failure(purpose, error))?;
             let listed: Vec<(String, String, String, Option<String>)> = listed;
             // The server's comparison may take `Shop` for `shop`, which is asked for by itself.
-            rows.extend(listed.into_iter().filter(|(of, ..)| of == database));
+            rows.extend(listed.into_iter().filter(|(of, ..)| names.same(of, database)));
         }
     } else {
         rows = conn.query(base).await.map_err(|error| query_failure(purpose, error))?;
         rows.retain(|(database, ..)| !is_of_the_server(database));
     }
     let named = |(database, table, kind, engine): (String, String, String, Option<String>)| {
-        (TableName::new(database, table), Relation::new(&kind, engine.as_deref()))
+        (names.table(TableName::new(database, table)), Relation::new(&kind, engine.as_deref()))
     };
     Ok(rows.into_iter().map(named).collect())
 }

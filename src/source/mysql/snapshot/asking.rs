@@ -15,7 +15,7 @@ use crate::table::{Ask, Event, Reach};
 /// A table to be read again.
 #[derive(Debug)]
 pub struct Backfill {
-    /// The table.
+    /// The table, as the operator spells it.
     pub table: TableName,
     /// A condition in the source's SQL that rows must meet; the operator's own text.
     pub condition: Option<String>,
@@ -30,6 +30,7 @@ pub struct Backfill {
 /// Tries a request, and hands it to the ingest loop.
 pub(super) async fn ask(context: Arc<Context>, backfill: Backfill) {
     let Backfill { table, condition, chunk_rows, replace, reply } = backfill;
+    let table = context.sessions.names().table(table);
     let mut retry = Retry::new();
     let asked = loop {
         let failure = match attempt(&context, &table, condition.as_deref(), (chunk_rows, replace)).await {

@@ -8,7 +8,7 @@ use mysql_async::prelude::Queryable as _;
 
 use crate::config::SourcePlan;
 use crate::error::Failure;
-use crate::model::{ServerIdentity, TableName};
+use crate::model::{Names, ServerIdentity, TableName};
 use crate::source::mysql::connect;
 use crate::source::mysql::schema::{Flavour, query_failure};
 use crate::source::mysql::server::Known;
@@ -45,6 +45,11 @@ impl Sessions {
     pub(super) fn server(&self) -> Result<Server, Failure> {
         let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
         server.ok_or_else(|| Failure::retry("the source has not been reached yet"))
+    }
+
+    /// The server's rule for names of databases and tables.
+    pub(super) fn names(&self) -> Names {
+        self.plan.filter.names()
     }
 
     /// Whether the daemon captures a table.
