@@ -33,6 +33,7 @@ mod kills; // the same after signal 9 at any moment
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod lives; // a captured table's whole life, at every kind of sink: denied, excluded, interrupted, gone, back
 mod mirror; // the copy equals the source, whatever happens on the way
+mod names; // names of databases and tables, in whatever case a server, a statement or an operator writes them
 mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given

@@ -53,18 +53,21 @@ impl fmt::Display for Kind {
     }
 }
 
+const NAMES_IN_LOWER_CASE: &str = "--lower-case-table-names=1";
+
 /// How a server is to run.
 #[derive(Clone)]
 pub struct ServerOptions {
     kind: Kind,
     gtid: bool,
     full_row_metadata: bool,
+    names_in_lower_case: bool,
     arguments: Vec<String>,
 }
 
 impl ServerOptions {
     pub fn new(kind: Kind) -> Self {
-        Self { kind, gtid: true, full_row_metadata: true, arguments: Vec::new() }
+        Self { kind, gtid: true, full_row_metadata: true, names_in_lower_case: false, arguments: Vec::new() }
     }
 
     /// Turns GTIDs off. MariaDB cannot: there it changes nothing.
@@ -90,6 +93,21 @@ impl ServerOptions {
             "full" => self,
             "default" => self.with_minimal_row_metadata(),
             other => panic!("REPLICATOR_ROW_METADATA is \"{other}\", and neither full nor default"),
+        }
+    }
+
+    /// Stores names of databases and tables in lower case, and compares them so (`lower_case_table_names=1`).
+    #[must_use]
+    pub fn with_names_in_lower_case(mut self) -> Self {
+        self.names_in_lower_case = true;
+        self
+    }
+
+    /// Options that a server has from the making of its data directory on. MariaDB has none of them for life.
+    fn for_life(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::MySql if self.names_in_lower_case => &[NAMES_IN_LOWER_CASE],
+            Kind::MySql | Kind::MariaDb => &[],
         }
     }
 
@@ -137,7 +155,7 @@ impl Server {
 
     async fn start_with(options: ServerOptions) -> Self {
         let directory = directory::fresh("server");
-        template::copy(options.kind, &directory.path().join("data")).await;
+        template::copy(options.kind, options.for_life(), &directory.path().join("data")).await;
         let mut server = Self { options, directory, port: 0, process: None };
         // Between finding a free port and the server's taking it, another process may take it.
         for _ in 0..5 {
@@ -305,6 +323,9 @@ impl Server {
             .arg(path_argument("--pid-file", &directory.join("pid")))
             .args(self.kind().own_arguments())
             .args(as_root_argument());
+        if self.options.names_in_lower_case {
+            command.arg(NAMES_IN_LOWER_CASE);
+        }
         if self.options.full_row_metadata {
             command.arg("--binlog-row-metadata=FULL");
         }

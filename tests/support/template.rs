@@ -30,17 +30,18 @@ fn accounts() -> String {
     )
 }
 
-/// Copies the template of `kind` to the new directory `to`, after making the template if there is none yet.
-pub async fn copy(kind: Kind, to: &Path) {
-    let template = find_or_make(kind).await;
+/// Copies the template of `kind` to the new directory `to`, after making the template if there is none yet. `arguments`: options that a
+/// server of this kind has for life.
+pub async fn copy(kind: Kind, arguments: &[&str], to: &Path) {
+    let template = find_or_make(kind, arguments).await;
     // cp, because it keeps holes: MariaDB's redo log is 96 MB of them.
     run(Command::new("cp").args(["-R", "--sparse=always"]).arg(&template).arg(to));
 }
 
-async fn find_or_make(kind: Kind) -> PathBuf {
+async fn find_or_make(kind: Kind, arguments: &[&str]) -> PathBuf {
     let templates = programs::cache_directory().join("templates");
     fs::create_dir_all(&templates).unwrap();
-    let template = templates.join(key(kind));
+    let template = templates.join(key(kind, arguments));
     if template.is_dir() {
         return template;
     }
@@ -49,25 +50,29 @@ async fn find_or_make(kind: Kind) -> PathBuf {
     turn.lock().unwrap();
     if !template.is_dir() {
         let making = tempfile::Builder::new().prefix("making.").tempdir_in(&templates).unwrap();
-        let directory = make(kind, &making).await;
+        let directory = make(kind, arguments, &making).await;
         fs::rename(directory, &template).unwrap();
     }
     template
 }
 
 /// Names a template by everything that its contents depend on.
-fn key(kind: Kind) -> String {
+fn key(kind: Kind, arguments: &[&str]) -> String {
     let version = run(Command::new(programs::server(kind)).args(["--no-defaults", "--version"]));
     let mut hasher = FxHasher::default();
     (version, accounts()).hash(&mut hasher);
+    for argument in arguments {
+        argument.hash(&mut hasher);
+    }
     format!("{kind}-{:016x}", hasher.finish())
 }
 
-async fn make(kind: Kind, within: &TempDir) -> PathBuf {
+async fn make(kind: Kind, arguments: &[&str], within: &TempDir) -> PathBuf {
     let directory = within.path().join("data");
     match kind {
         Kind::MySql => run(Command::new(programs::server(kind))
             .args(["--no-defaults", "--initialize-insecure"])
+            .args(arguments)
             .arg(format!("--datadir={}", directory.display()))
             .args(as_root_argument())),
         Kind::MariaDb => run(Command::new(programs::mariadb_install_db())
@@ -81,6 +86,7 @@ async fn make(kind: Kind, within: &TempDir) -> PathBuf {
     let mut command = Command::new(programs::server(kind));
     command
         .args(["--no-defaults", "--skip-networking", "--skip-log-bin"])
+        .args(arguments)
         .arg(format!("--datadir={}", directory.display()))
         .arg(format!("--socket={}", socket.display()))
         .arg(format!("--pid-file={}", within.path().join("pid").display()))
