@@ -107,7 +107,7 @@ fn table(name: &str) -> TableName {
 
 /// A table of `id` and texts.
 fn table_of(name: &str, texts: &[&str], keyed: bool) -> TableSchema {
-    let column = |name: &str, ty, nullable| Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown };
+    let column = |name: &str, ty, nullable| Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
     let mut columns = vec![column("id", ColumnType::Int { width: IntWidth::W4, unsigned: true }, !keyed)];
     let text = || ColumnType::VarChar { max_bytes: 400, charset: Charset::new("utf8mb4") };
     columns.extend(texts.iter().map(|name| column(name, text(), true)));
@@ -178,7 +178,7 @@ impl Frames {
 
     fn create(&mut self, name: &str, id: u32) {
         let to = SchemaId(id);
-        self.change(Audience::All, TableChange::Schema { table: table(name), from: None, to, renamed: Vec::new() });
+        self.change(Audience::All, TableChange::Schema { table: table(name), from: None, to, renamed: Vec::new(), lost: false });
     }
 
     fn mark(&mut self, mark: Mark) {
@@ -253,7 +253,7 @@ fn rows_and_definitions(log: &mut Frames) {
     log.rows(all(), &sections, ends);
     let renamed = vec![("label".into(), "title".into())];
     let (from, to) = (Some(SchemaId(ITEMS)), SchemaId(ITEMS_WIDER));
-    log.change(all(), TableChange::Schema { table: table("items"), from, to, renamed });
+    log.change(all(), TableChange::Schema { table: table("items"), from, to, renamed, lost: false });
     log.rows(all(), &[(ITEMS_WIDER, Insert, &[&["3", "hat", "blue"]])], ends);
     log.create("events", EVENTS);
     log.rows(all(), &[(EVENTS, Insert, &[&["7", "old"]])], ends);

@@ -35,6 +35,7 @@ mod lives; // a captured table's whole life, at every kind of sink: denied, excl
 mod mirror; // the copy equals the source, whatever happens on the way
 mod names; // names of databases and tables, in whatever case a server, a statement or an operator writes them
 mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
+mod retyped; // what the server makes of rows when their columns are defined otherwise
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod source; // where a start is allowed, what the stream gives from there, what `check` finds

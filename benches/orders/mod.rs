@@ -30,6 +30,8 @@ pub(crate) fn schema() -> TableSchema {
         name: name.to_owned(),
         ty,
         default: ColumnDefault::Unknown,
+        attributes: None,
+        collation: None,
     };
     TableSchema {
         name: TableName::new("bench", "orders"),

@@ -167,7 +167,7 @@ pub fn all_schemas(state: &impl State) -> Result<Vec<(SchemaId, SchemaRecord)>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, TableName};
+    use crate::model::{Attributes, Charset, Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, TableName};
 
     /// Every type, by its place in the list of types: a new one goes to the end.
     fn types() -> Vec<ColumnType> {
@@ -211,6 +211,14 @@ mod tests {
             ty,
             nullable: default == ColumnDefault::Null,
             default,
+            attributes: (name == "a").then(|| Attributes {
+                generated: Some("b + 1".into()),
+                auto_increment: true,
+                digits: Some((10, 2)),
+                unsigned: true,
+                zerofill: true,
+            }),
+            collation: (name == "a").then_some(45),
         };
         let schema = |columns: Vec<Column>, key| TableSchema { name: TableName::new("shop", "users"), columns, key };
         let id = || column("id", ColumnType::Int { width: IntWidth::W4, unsigned: true }, ColumnDefault::Unknown);

@@ -111,6 +111,9 @@ pub enum TableChange {
         to: SchemaId,
         /// Columns that kept their values under a new name: (old, new).
         renamed: Vec<(String, String)>,
+        /// The keys of the rows that are there cannot be told under `to`, or may be of other rows: every row comes again, in place of what
+        /// a sink has.
+        lost: bool,
     },
     /// All rows gone.
     Truncate {

@@ -29,13 +29,15 @@ pub fn followed<'c, S: State>(
         |id: SchemaId| -> Result<bool, Failure> { Ok(matches!(catalog.resolve(id)?, Resolved::LeftOut { .. })) };
     Ok(match change {
         TableChange::Schema { to, .. } if is_left_out(*to)? => None,
-        TableChange::Schema { table, from: Some(from), to, renamed } if is_left_out(*from)? => {
+        TableChange::Schema { table, from: Some(from), to, renamed, lost: _ } if is_left_out(*from)? => {
             let from = known_before(Some(*from), catalog)?;
             let known = from.map(|from| catalog.get(from)).transpose()?;
             // Names that only the left-out schema had are of no column that the sink knows.
             let has = |name: &String| known.iter().any(|known| known.columns.iter().any(|column| column.name == *name));
             let renamed = renamed.iter().filter(|(old, _)| has(old)).cloned().collect();
-            Some(Cow::Owned(TableChange::Schema { table: table.clone(), from, to: *to, renamed }))
+            // Nobody has judged the way from there to here, and the read that the left-out rows need replaces the copy.
+            let lost = from.is_some();
+            Some(Cow::Owned(TableChange::Schema { table: table.clone(), from, to: *to, renamed, lost }))
         }
         TableChange::ReplaceBegin { schema, .. } if is_left_out(*schema)? => None,
         TableChange::Rename { from, schema, .. } if is_left_out(*schema)? => {

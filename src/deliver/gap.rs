@@ -93,7 +93,7 @@ impl Gap<'_> {
             FrameHeader::Mark { mark, .. } => Some(TableEvent::of_mark(mark, lsn)),
             FrameHeader::Change { change, .. } => {
                 let reaching = followed(change, self.catalog)?;
-                TableEvent::of_change(change, reaching.as_deref(), self.catalog)?
+                TableEvent::of_change(change, reaching.as_deref())
             }
         };
         if let Some(event) = event {

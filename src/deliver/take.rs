@@ -110,7 +110,7 @@ impl Delivery {
         open: &mut Open,
     ) -> Result<bool, Failure> {
         let reaching = followed(change, &mut open.catalog)?;
-        open.tally.events.extend(TableEvent::of_change(change, reaching.as_deref(), &mut open.catalog)?);
+        open.tally.events.extend(TableEvent::of_change(change, reaching.as_deref()));
         let Some(change) = reaching.filter(|change| is_for_sinks(change)) else {
             self.live.passed_over();
             return Ok(false);

@@ -119,7 +119,8 @@ pub fn counts(state: &impl State) -> Result<Vec<(TableName, Counts)>, Failure> {
 mod tests {
     use super::*;
     use crate::codec::stored::fixture;
-    use crate::source::mysql::ddl::{AddedDefault, AlterOp, Literal, TypeName};
+    use crate::model::Attributes;
+    use crate::source::mysql::ddl::{AddedDefault, AlterOp, Definition, Literal, TypeName};
     use crate::source::mysql::follow::{ColumnSteps, Provenance};
 
     fn added(name: &str, default: AddedDefault) -> AlterOp {
@@ -129,6 +130,7 @@ mod tests {
             default,
             ty: TypeName::Other,
             if_not_exists: false,
+            definition: Box::new(Definition { attributes: Attributes::default(), text: "INT".into() }),
         }
     }
 

@@ -29,7 +29,7 @@ fn orders() -> TableName {
 }
 
 fn schema() -> TableSchema {
-    let column = |name: &str, ty, nullable| Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown };
+    let column = |name: &str, ty, nullable| Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
     let charset = Charset::new("utf8mb4");
     TableSchema {
         name: users(),
@@ -71,7 +71,7 @@ fn rows(pos: u64, op: RowOp, rows: u32, body: &[u8]) -> FrameHeader {
 pub(crate) async fn shop_log(directory: &Path) -> (Wal, Appender) {
     let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20)).unwrap();
     wal.create_cursor("local", Lsn::ZERO).await.unwrap();
-    let change = TableChange::Schema { table: users(), from: None, to: SchemaId(1), renamed: Vec::new() };
+    let change = TableChange::Schema { table: users(), from: None, to: SchemaId(1), renamed: Vec::new(), lost: false };
     append(
         &mut appender,
         &FrameHeader::Change { origin: origin(1), audience: Audience::All, change },

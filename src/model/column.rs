@@ -175,6 +175,14 @@ impl ColumnType {
         }
     }
 
+    /// The character set of a text.
+    pub const fn charset(&self) -> Option<&Charset> {
+        match self {
+            Self::Char { charset, .. } | Self::VarChar { charset, .. } | Self::Text { charset, .. } => Some(charset),
+            _ => None,
+        }
+    }
+
     /// The type as a `TABLE_MAP` tells it.
     #[must_use]
     pub fn as_told(&self) -> Self {
@@ -204,4 +212,24 @@ pub struct Column {
     pub nullable: bool,
     /// Only meaningful for a column that a schema change adds.
     pub default: ColumnDefault,
+    /// What its definition says beside the type; `None`: not known, as a `TABLE_MAP` does not say it.
+    pub attributes: Option<Attributes>,
+    /// The server's number of a text's collation; `None`: it has none, or it is not known.
+    pub collation: Option<u16>,
+}
+
+/// What a column's definition says beside its type, as far as it decides what the server makes of the values that are there when the
+/// definition changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attributes {
+    /// The server computes the value: the expression, as the statement or the catalogue spells it.
+    pub generated: Option<String>,
+    /// `AUTO_INCREMENT`.
+    pub auto_increment: bool,
+    /// `(M, D)` of a `FLOAT` or `DOUBLE`: it is rounded to D digits.
+    pub digits: Option<(u8, u8)>,
+    /// `UNSIGNED`; of an integer its type says it, too.
+    pub unsigned: bool,
+    /// `ZEROFILL`: as a text, the number has leading zeros.
+    pub zerofill: bool,
 }

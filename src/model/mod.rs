@@ -5,13 +5,13 @@ mod column;
 mod counts;
 mod names;
 mod position;
-mod retyped;
+mod retype;
 mod table;
 
 pub use check::{CheckItem, CheckStatus};
-pub use column::{Charset, Column, ColumnDefault, ColumnType, IntWidth};
+pub use column::{Attributes, Charset, Column, ColumnDefault, ColumnType, IntWidth};
 pub use counts::{RowCounts, SinkRows};
 pub use names::{Names, same_column};
 pub use position::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition};
-pub use retyped::keeps_values;
+pub use retype::{Conversion, Kept, kept, kept_types, kept_untouched};
 pub use table::{Key, KeyKind, SchemaId, TableName, TableSchema};

@@ -199,6 +199,11 @@ impl TableRecord {
         read.is_some_and(|read| read.stage == Stage::Begun)
     }
 
+    /// Whether a read is to bring rows that the copies may have otherwise.
+    pub fn is_doubted(&self) -> bool {
+        self.read.iter().chain(&self.next).any(|read| read.is_doubt)
+    }
+
     /// As a state change; a table of which nothing is known has no record.
     ///
     /// # Errors

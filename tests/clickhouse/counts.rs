@@ -209,7 +209,7 @@ async fn rows_that_were_stored_before_a_change_that_was_cut_off_are_recovered() 
     rig.round(&[first]).await;
     let before = rig.frame(&[(t, RowOp::Insert, &[&["2", "b", DAY], &["3", "c", DAY]])]);
     let name = TableName::new("shop", "t");
-    let change = TableChange::Schema { table: name, from: Some(t), to, renamed: Vec::new() };
+    let change = TableChange::Schema { table: name, from: Some(t), to, renamed: Vec::new(), lost: false };
     rig.write(&before).await.unwrap();
     let at = rig.change(&change).await;
     let after = rig.frame(&[(to, RowOp::Insert, &[&["4", "d", DAY, "4"]])]);

@@ -85,7 +85,7 @@ fn types() -> Vec<(ColumnType, &'static str, Vec<(&'static str, &'static str)>)>
 }
 
 fn column(name: String, ty: ColumnType, nullable: bool) -> Column {
-    Column { name, ty, nullable, default: ColumnDefault::Unknown }
+    Column { name, ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None }
 }
 
 /// Every type twice, not null and nullable, behind a number.

@@ -183,7 +183,7 @@ impl Shape {
 
     fn schema(self, name: Name, value: Value, key: Option<Key>) -> TableSchema {
         let column =
-            |name: &str, ty, nullable| Column { name: name.to_owned(), ty, nullable, default: ColumnDefault::Unknown };
+            |name: &str, ty, nullable| Column { name: name.to_owned(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
         let first = match self.first {
             First::Int => int(IntWidth::W4),
             First::Text => ColumnType::VarBinary { max_bytes: 300 },

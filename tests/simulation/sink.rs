@@ -243,7 +243,7 @@ impl Sink {
         trace::note(|| format!("sink {}: {change:?}, after entry {place}", self.name));
         let mut catalog = Catalog::new(values);
         let reaching = followed(change, &mut catalog).map_err(failed)?;
-        let event = TableEvent::of_change(change, reaching.as_deref(), &mut catalog).map_err(failed)?;
+        let event = TableEvent::of_change(change, reaching.as_deref());
         if let Some(event) = event {
             self.happened(event);
         }

@@ -158,6 +158,8 @@ async fn a_change_to_a_left_out_schema_is_passed_over_and_the_next_one_comes_fro
         ty: crate::model::ColumnType::Year,
         nullable: true,
         default: crate::model::ColumnDefault::Unknown,
+        attributes: None,
+        collation: None,
     };
     let directory = tempfile::tempdir().unwrap();
     let mut log = Log::new(directory.path()).await;
@@ -172,6 +174,7 @@ async fn a_change_to_a_left_out_schema_is_passed_over_and_the_next_one_comes_fro
         from: from.map(SchemaId),
         to: SchemaId(to),
         renamed: renamed.iter().map(|(old, new)| ((*old).to_owned(), (*new).to_owned())).collect(),
+        lost: false,
     };
     log.change(schema(Some(5), 6, &[("b", "c")]));
     log.change(schema(Some(6), 7, &[]));
@@ -182,7 +185,11 @@ async fn a_change_to_a_left_out_schema_is_passed_over_and_the_next_one_comes_fro
     let run = Serve::until(last).run(&log.wal).await;
 
     run.result.unwrap();
-    let expected = [schema(Some(5), 8, &[("a", "e")]), schema(None, 8, &[])];
+    let mut expected = [schema(Some(5), 8, &[("a", "e")]), schema(None, 8, &[])];
+    if let TableChange::Schema { lost, .. } = &mut expected[0] {
+        // The read that the rows under the left-out schema need brings every row.
+        *lost = true;
+    }
     assert_eq!(run.target.lock().unwrap().changes, expected);
     assert_eq!(run.live.frames_passed_over(), 2);
 }
@@ -209,6 +216,7 @@ async fn every_change_that_names_an_undecided_schema_waits_for_it() {
         from: from.map(SchemaId),
         to: SchemaId(to),
         renamed: Vec::new(),
+        lost: false,
     };
     for change in [
         schema(Some(1), 3),

@@ -93,6 +93,10 @@ impl<L: Log> Core<L> {
             return Ok(Placed::Discarded);
         }
         let is_same = |current: &Current| current.schema.same_image(&schema) && current.schema.key == schema.key;
+        if before.as_ref().is_some_and(|current| is_same(current) && !current.knows(&schema)) {
+            // Only what no image shows is new.
+            self.adopt(table, TableSchema::clone(&schema), Provenance::Description, &origin)?;
+        }
         if !before.as_ref().is_some_and(is_same) {
             // No statement of the window made this difference, so the log's schema is what is old.
             self.adopt(table, TableSchema::clone(&schema), Provenance::Description, &origin)?;
@@ -116,6 +120,7 @@ impl<L: Log> Core<L> {
                 from: Some(current.id),
                 to: current.id,
                 renamed: Vec::new(),
+                lost: false,
             };
             self.change_for(&origin, audience.clone(), change)?;
         }

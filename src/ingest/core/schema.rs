@@ -15,7 +15,7 @@ use crate::ingest::ledger::Log;
 use crate::ingest::pending::{Asked, Waiter};
 use crate::model::{Origin, SchemaId, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::follow::{
-    Adopted, Adopting, Adoption, Current, Described, Fate, Followed, Mapped, Pending, Provenance,
+    Adopted, Adopting, Adoption, Current, Described, Fate, Followed, Mapped, Pending, Provenance, Reread,
 };
 
 impl<L: Log> Core<L> {
@@ -83,11 +83,19 @@ impl<L: Log> Core<L> {
         let how = Adopting {
             is_pending: before.as_ref().is_some_and(|before| self.is_pending(table, before.id)),
             asks: unknown.is_some(),
-            is_replaced: is_replaced || self.life(table).is_emptied(),
+            is_replaced,
+            is_emptied: self.life(table).is_emptied(),
+            is_doubted: self.life(table).is_doubted(),
         };
-        let Adoption { schema, renamed, reread } = match self.followed(table).adopt(found, how) {
+        let Adoption { schema, renamed, reread, lost } = match self.followed(table).adopt(found, how) {
             Adopted::AsKnown(None) => return Ok(()),
             Adopted::AsKnown(Some(followed)) => {
+                if let Some(Current { id, schema, .. }) = followed.current()
+                    && before.as_ref().is_some_and(|before| before.schema != *schema)
+                {
+                    let record = SchemaRecord::Known(TableSchema::clone(schema));
+                    self.group.put(SCHEMA.of_number(id.0), Some(encode(&record)?));
+                }
                 self.redefine(table).followed = followed;
                 return Ok(());
             }
@@ -98,9 +106,9 @@ impl<L: Log> Core<L> {
         }
         let from = before.as_ref().map(|before| before.id);
         let to = self.define(table, schema, Defining { unknown, provenance, before })?;
-        self.change(origin, TableChange::Schema { table: name.clone(), from, to, renamed })?;
-        if let Some(why) = reread {
-            self.reread(&name, false, why, origin)?;
+        self.change(origin, TableChange::Schema { table: name.clone(), from, to, renamed, lost })?;
+        if let Some(Reread { why, replaces }) = reread {
+            self.reread(&name, replaces, why, origin)?;
         }
         Ok(())
     }

@@ -146,10 +146,14 @@ impl<L: Log> Core<L> {
             // No copy is made of it, so its definition does not matter.
             return self.happens(table, Event::Nature { left_out: nature }, origin);
         }
+        let definitions = match create.like.as_ref().and_then(|like| self.find(like)) {
+            Some((_, other)) => other.followed.definitions(),
+            None => create.definitions,
+        };
         let columns = create.columns.or_else(|| self.find(create.like.as_ref()?)?.1.followed.columns());
         // Types matter on MariaDB alone, whose binlog in row format has IF NOT EXISTS only where it made the table.
         let dialect = self.facts.dialect();
-        self.redefine(table).followed.created(columns.as_deref(), dialect);
+        self.redefine(table).followed.created(columns.as_deref(), &definitions, dialect);
         self.ask(table);
         Ok(())
     }

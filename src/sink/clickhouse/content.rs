@@ -176,7 +176,7 @@ impl Target {
                 self.empty(at, &table.layout, "replace").await?;
             }
         }
-        self.shape(at.lsn, schema, &[]).await
+        self.shape(at.lsn, schema, &[], true).await
     }
 
     /// Whether a registered table is at the target.

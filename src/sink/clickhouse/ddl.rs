@@ -70,9 +70,9 @@ impl Target {
             }
             // It is made anew from a re-read, whatever happens to it until then.
             TableChange::Schema { .. } | TableChange::Truncate { .. } if is_stopped => Ok(()),
-            TableChange::Schema { to, renamed, .. } => {
+            TableChange::Schema { to, renamed, lost, .. } => {
                 let schema = lookup(*to)?;
-                self.shape(lsn, &schema, renamed).await
+                self.shape(lsn, &schema, renamed, *lost).await
             }
             TableChange::Truncate { table } => self.truncate(at, table).await,
             TableChange::ReplaceEnd { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => Ok(()),
@@ -118,18 +118,20 @@ impl Target {
         Ok(())
     }
 
-    /// Brings the table to the shape of `schema`; makes it if there is none.
+    /// Brings the table to the shape of `schema`; makes it if there is none. `lost`: its rows come again, and their keys cannot be told
+    /// from those that it has.
     pub(super) async fn shape(
         &mut self,
         lsn: Lsn,
         schema: &TableSchema,
         renamed: &[(String, String)],
+        lost: bool,
     ) -> Result<(), Failure> {
         let old = self.tables.get(&schema.name).cloned();
         if old.as_ref().is_some_and(|old| !has_shape(old, schema)) {
             self.announce(lsn, &schema.name).await?;
         }
-        let table = self.shaped(lsn, old, schema, renamed).await?;
+        let table = self.shaped(lsn, old, schema, (renamed, lost)).await?;
         self.register(lsn, table).await
     }
 
@@ -139,7 +141,7 @@ impl Target {
         lsn: Lsn,
         old: Option<Table>,
         schema: &TableSchema,
-        renamed: &[(String, String)],
+        follows: (&[(String, String)], bool),
     ) -> Result<Table, Failure> {
         let name = schema.name.clone();
         let options = StoredOptions::of(&self.plan, &self.clickhouse, &name);
@@ -155,7 +157,7 @@ impl Target {
                 wanted
             }
             Some(old) if has_shape(old, schema) => old.layout.clone(),
-            Some(old) => self.reshaped(lsn, old, schema, &wanted, renamed).await?,
+            Some(old) => self.reshaped(lsn, old, schema, &wanted, follows).await?,
         };
         self.make_view(&layout).await?;
         Ok(Table { schema: schema.clone(), options, layout })
@@ -167,10 +169,10 @@ impl Target {
         old: &Table,
         schema: &TableSchema,
         wanted: &Layout,
-        renamed: &[(String, String)],
+        follows: (&[(String, String)], bool),
     ) -> Result<Layout, Failure> {
         let name = &schema.name;
-        let (layout, way) = reshape(old, schema, wanted, renamed, self.clickhouse.ddl)
+        let (layout, way) = reshape(old, schema, wanted, follows, self.clickhouse.ddl)
             .map_err(|Forbidden { why }| Failure::row(format!("the definition of {name} changed: {why}")))?;
         let done = match way {
             Way::Alter(steps) => self.alter(lsn, &layout, schema, &steps).await,

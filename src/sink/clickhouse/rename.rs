@@ -39,7 +39,7 @@ impl Target {
         to: &TableName,
         schema: &TableSchema,
     ) -> Result<(), Failure> {
-        let Some(old) = self.tables.get(from).cloned() else { return self.shape(at.lsn, schema, &[]).await };
+        let Some(old) = self.tables.get(from).cloned() else { return self.shape(at.lsn, schema, &[], false).await };
         let policy = self.clickhouse.ddl.rename;
         if policy == DdlAction::Stop {
             return Err(Failure::row(format!("{from} was renamed to {to}, and `ddl.rename` says to stop then")));
@@ -68,7 +68,7 @@ impl Target {
         if old.layout.mode == Mode::History {
             self.mark(&now.layout, at, "rename").await.map_err(failed)?;
         }
-        let now = self.shaped(at.lsn, Some(now), schema, &[]).await?;
+        let now = self.shaped(at.lsn, Some(now), schema, (&[], false)).await?;
         self.move_line(at, from, Some(now)).await
     }
 

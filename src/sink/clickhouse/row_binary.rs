@@ -13,7 +13,7 @@ pub(super) const TYPES: ClickHouseTypes =
     ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
 
 pub(super) fn column(name: &str, ty: ColumnType, nullable: bool) -> Column {
-    Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown }
+    Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None }
 }
 
 pub(super) fn varchar(charset: &str) -> ColumnType {

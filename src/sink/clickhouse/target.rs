@@ -163,7 +163,7 @@ impl Target {
         let table = schema.name.clone();
         if !self.stopped.contains_key(&table) && !self.tables.contains_key(&table) {
             // A sink that joins a log later sees rows before it sees the change that made their table.
-            let made = self.shape(self.last, &schema, &[]).await;
+            let made = self.shape(self.last, &schema, &[], false).await;
             self.judge(&table, made).await?;
         }
         let writer = if self.stopped.contains_key(&table) { None } else { Some(self.writer(&schema)) };

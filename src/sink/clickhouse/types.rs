@@ -341,7 +341,7 @@ mod tests {
         ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::Json, sets: SetType::Array };
 
     fn column(ty: ColumnType, nullable: bool) -> Column {
-        Column { name: "c".into(), ty, nullable, default: ColumnDefault::Unknown }
+        Column { name: "c".into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None }
     }
 
     fn all(ty: &ColumnType, options: ClickHouseTypes) -> [String; 4] {

@@ -48,7 +48,7 @@ impl Target {
         let commit_time = utc_text(origin.commit_micros);
         let place = Place { epoch: self.epoch, frame, ordinal: 0, commit_time: &commit_time };
         match change {
-            TableChange::Schema { to, renamed, .. } => self.shape(&*lookup(*to)?, renamed),
+            TableChange::Schema { to, renamed, lost, .. } => self.shape(&*lookup(*to)?, renamed, *lost),
             TableChange::Truncate { table } => self.empty(table, Emptied::Gone, "truncate", place),
             TableChange::Drop { table } => self.drop_table(table, place),
             TableChange::Rename { from, to, schema } => {
@@ -61,16 +61,22 @@ impl Target {
                 let schema = lookup(*schema)?;
                 self.empty(table, Emptied::Replaced, "replace", place)?;
                 if self.tables.contains_key(table) {
-                    return self.shape(&schema, &[]);
+                    return self.shape(&schema, &[], true);
                 }
-                self.shape(&schema, &[])?;
+                self.shape(&schema, &[], true)?;
                 self.empty(table, Emptied::Replaced, "replace", place)
             }
         }
     }
 
-    /// Brings the table to the shape of `schema`; makes it if there is none.
-    pub(super) fn shape(&mut self, schema: &TableSchema, renamed: &[(String, String)]) -> Result<(), Failure> {
+    /// Brings the table to the shape of `schema`; makes it if there is none. `lost`: its rows come again, and their keys cannot be told
+    /// from those that it has.
+    pub(super) fn shape(
+        &mut self,
+        schema: &TableSchema,
+        renamed: &[(String, String)],
+        lost: bool,
+    ) -> Result<(), Failure> {
         let name = schema.name.clone();
         let options = self.plan.options_for(&name);
         let layout = Layout::new(schema, &options, self.plan.target_name(&name))?;
@@ -81,7 +87,7 @@ impl Target {
             Some(old) => {
                 refuse_uncovering(old, &new, renamed)?;
                 match new.layout.mode {
-                    Mode::Mirror => self.reshape_mirror(old, &new, renamed)?,
+                    Mode::Mirror => self.reshape_mirror(old, &new, renamed, lost)?,
                     Mode::History => self.reshape_history(old, &new, renamed)?,
                 }
             }
@@ -136,10 +142,16 @@ impl Target {
         Ok(())
     }
 
-    fn reshape_mirror(&self, old: &Table, new: &Table, renamed: &[(String, String)]) -> Result<(), Failure> {
+    fn reshape_mirror(
+        &self,
+        old: &Table,
+        new: &Table,
+        renamed: &[(String, String)],
+        lost: bool,
+    ) -> Result<(), Failure> {
         let mut scratch = super::bind::Scratch::default();
         let defaults = defaults(&new.schema, &mut scratch)?;
-        let way = Reshape::new(old, new, renamed, &defaults);
+        let way = Reshape::new((old, new), renamed, &defaults, lost);
         let done = if way.rebuild {
             if way.keys_lost && !new.layout.key.is_empty() {
                 tracing::warn!(
@@ -208,7 +220,7 @@ impl Target {
         schema: &TableSchema,
         place: Place<'_>,
     ) -> Result<(), Failure> {
-        let Some(old) = self.tables.get(from).cloned() else { return self.shape(schema, &[]) };
+        let Some(old) = self.tables.get(from).cloned() else { return self.shape(schema, &[], false) };
         let history = old.layout.mode == Mode::History;
         let mut now = old.clone();
         now.schema.name = to.clone();
@@ -227,7 +239,7 @@ impl Target {
         if let Some(kept) = self.tables.get(to) {
             // The new name had a table before, whose remains were kept.
             if history {
-                return self.shape(schema, &[]);
+                return self.shape(schema, &[], false);
             }
             return Err(Failure::fatal(format!(
                 "{from} was renamed to {to}, whose softly deleted rows are still in \"{}\"",
@@ -245,7 +257,7 @@ impl Target {
         self.forget_writers(from);
         now.layout = Layout::new(&now.schema, &now.options, target)?;
         self.register(now)?;
-        self.shape(schema, &[])
+        self.shape(schema, &[], false)
     }
 
     fn rename_target(&self, name: &TableName, from: &str, to: &str) -> Result<(), Failure> {
@@ -265,8 +277,8 @@ impl Target {
     }
 }
 
-/// What older rows hold in each column if it is new, and whether that is known.
-fn defaults(schema: &TableSchema, scratch: &mut super::bind::Scratch) -> Result<Vec<(Value, bool)>, Failure> {
+/// What older rows hold in each column if it is new; `NULL` until they are read again, where that is not known.
+fn defaults(schema: &TableSchema, scratch: &mut super::bind::Scratch) -> Result<Vec<Value>, Failure> {
     let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
         Failure::row(format!("a default of {} cannot be read", schema.name)).caused_by(error)
     };
@@ -274,10 +286,9 @@ fn defaults(schema: &TableSchema, scratch: &mut super::bind::Scratch) -> Result<
     let mut defaults = Vec::with_capacity(schema.columns.len());
     for (place, column) in schema.columns.iter().enumerate() {
         defaults.push(match &column.default {
-            ColumnDefault::Unknown => (Value::Null, false),
-            ColumnDefault::Null => (Value::Null, true),
+            ColumnDefault::Unknown | ColumnDefault::Null => Value::Null,
             ColumnDefault::Value(cell) => {
-                (cell_value(&plan, place, cell, scratch).map_err(|error| unreadable(error.into()))?, true)
+                cell_value(&plan, place, cell, scratch).map_err(|error| unreadable(error.into()))?
             }
         });
     }

@@ -36,7 +36,7 @@ fn copy(connection: &Connection, old: &Layout, new: &Layout, way: &Reshape) -> r
         names.push(quoted(&column.name));
         match origin {
             Origin::Kept { conversion, .. } => values.push(conversion.expression.clone()),
-            Origin::Added { default, .. } => {
+            Origin::Added { default } => {
                 parameters.push(default);
                 values.push(format!("?{}", parameters.len()));
             }

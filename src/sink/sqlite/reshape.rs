@@ -27,8 +27,6 @@ pub(super) enum Origin {
     Added {
         /// What rows that were there before hold.
         default: Value,
-        /// The source said so, or reads the table again.
-        known: bool,
     },
 }
 
@@ -41,14 +39,19 @@ pub(super) struct Reshape {
     pub(super) dropped: Vec<String>,
     /// Rows have to be copied into a new table.
     pub(super) rebuild: bool,
-    /// The rows' keys cannot be told from what the table holds; the source reads the table again.
+    /// The source says that the rows' keys cannot be told from what the table holds, and reads it again.
     pub(super) keys_lost: bool,
 }
 
 impl Reshape {
     /// Compares the table as it is with its next shape. `renamed` are source names, (old, new); `default` tells what older
     /// rows hold in each column of the new schema if it is new, and whether that is known.
-    pub(super) fn new(old: &Table, new: &Table, renamed: &[(String, String)], defaults: &[(Value, bool)]) -> Self {
+    pub(super) fn new(
+        (old, new): (&Table, &Table),
+        renamed: &[(String, String)],
+        defaults: &[Value],
+        lost: bool,
+    ) -> Self {
         let mut origins = Vec::with_capacity(new.layout.columns.len());
         let mut used = HashSet::new();
         for column in &new.layout.columns {
@@ -56,8 +59,7 @@ impl Reshape {
             if let Some(before) = kept.and_then(|place| old.layout.columns.get(place)) {
                 origins.push(kept_column(old, before, new, column));
             } else {
-                let (default, known) = defaults.get(column.source).cloned().unwrap_or((Value::Null, false));
-                origins.push(Origin::Added { default, known });
+                origins.push(Origin::Added { default: defaults.get(column.source).cloned().unwrap_or(Value::Null) });
             }
         }
         let dropped: Vec<_> = (old.layout.columns.iter().enumerate())
@@ -66,11 +68,6 @@ impl Reshape {
             .collect();
         let same_key = key_comes_from(&origins, &new.layout)
             == old.layout.key_columns().map(|column| Some(column.name.as_str())).collect::<Vec<_>>();
-        let keys_lost = new.layout.key.iter().any(|place| match origins.get(*place) {
-            Some(Origin::Kept { conversion, .. }) => !conversion.exact,
-            Some(Origin::Added { default, known }) => !known || *default == Value::Null,
-            None => true,
-        });
         let altered =
             origins.iter().any(|origin| matches!(origin, Origin::Kept { conversion, .. } if conversion.alters));
         let declared = |layout: &Layout, name: &str| {
@@ -86,7 +83,7 @@ impl Reshape {
             || old.layout.rowid_key() != new.layout.rowid_key()
             || old.layout.soft != new.layout.soft
             || names_collide(&origins, &new.layout);
-        Self { origins, dropped, rebuild, keys_lost }
+        Self { origins, dropped, rebuild, keys_lost: lost }
     }
 
     /// Changes the table in place.
@@ -102,7 +99,7 @@ impl Reshape {
                     connection.execute_batch(&format!("ALTER TABLE {table} RENAME COLUMN {name} TO {to}"))?;
                 }
                 Origin::Kept { .. } => {}
-                Origin::Added { default, .. } => add(connection, &table, column, default)?,
+                Origin::Added { default } => add(connection, &table, column, default)?,
             }
         }
         Ok(())
@@ -165,7 +162,7 @@ fn kept_column(old: &Table, before: &TargetColumn, new: &Table, column: &TargetC
     let conversion = match types {
         (Some(from), Some(to)) => conversion(&before.name, &from.ty, &to.ty),
         // A layout's places are places of its schema.
-        _ => Conversion { expression: quoted(&before.name), alters: false, exact: false },
+        _ => Conversion { expression: quoted(&before.name), alters: false },
     };
     Origin::Kept { name: before.name.clone(), conversion }
 }

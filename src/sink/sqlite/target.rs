@@ -206,7 +206,7 @@ impl Target {
         let schema = lookup(id)?;
         if !self.tables.contains_key(&schema.name) {
             // A sink that joins a log later sees rows before it sees the change that made their table.
-            self.shape(&schema, &[])?;
+            self.shape(&schema, &[], false)?;
         }
         let Some(table) = self.tables.get(&schema.name) else { return Ok(()) };
         if !table.schema.same_image(&schema) {

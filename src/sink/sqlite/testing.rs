@@ -29,7 +29,7 @@ pub(super) const LOG: LogId = LogId::new(77);
 pub(super) const FRAME_BYTES: u64 = 1000;
 
 pub(super) fn column(name: &str, ty: ColumnType) -> Column {
-    Column { name: name.into(), ty, nullable: true, default: ColumnDefault::Unknown }
+    Column { name: name.into(), ty, nullable: true, default: ColumnDefault::Unknown, attributes: None, collation: None }
 }
 
 pub(super) fn int(name: &str) -> Column {
@@ -122,7 +122,7 @@ impl Rig {
     /// Registers a schema and announces it, with the ids of before and after.
     pub(super) fn create(&mut self, schema: TableSchema) -> SchemaId {
         let to = self.schema(schema);
-        self.change(&TableChange::Schema { table: self.name(to), from: None, to, renamed: Vec::new() });
+        self.change(&TableChange::Schema { table: self.name(to), from: None, to, renamed: Vec::new(), lost: false });
         to
     }
 
@@ -138,8 +138,16 @@ impl Rig {
     ) -> Result<SchemaId, Failure> {
         let to = self.schema(to);
         let renamed = renamed.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        self.try_change(&TableChange::Schema { table: self.name(to), from: Some(from), to, renamed })?;
+        self.try_change(&TableChange::Schema { table: self.name(to), from: Some(from), to, renamed, lost: false })?;
         Ok(to)
+    }
+
+    /// As [`Rig::alter`], where the source says that every row comes again.
+    pub(super) fn lose(&mut self, from: SchemaId, to: TableSchema) -> SchemaId {
+        let to = self.schema(to);
+        let (table, from) = (self.name(to), Some(from));
+        self.change(&TableChange::Schema { table, from, to, renamed: Vec::new(), lost: true });
+        to
     }
 
     pub(super) fn schema(&mut self, schema: TableSchema) -> SchemaId {

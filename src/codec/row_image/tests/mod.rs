@@ -26,7 +26,7 @@ fn named(columns: Vec<(String, ColumnType)>) -> TableSchema {
         name: TableName::new("shop", "t"),
         columns: columns
             .into_iter()
-            .map(|(name, ty)| Column { name, ty, nullable: true, default: ColumnDefault::Unknown })
+            .map(|(name, ty)| Column { name, ty, nullable: true, default: ColumnDefault::Unknown, attributes: None, collation: None })
             .collect(),
         key: None,
     }

@@ -349,6 +349,7 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
                 collation: id,
             })
         };
+        let mut collation = None;
         let ty = if ty.is_label() {
             let lists = if ty.code == code::ENUM { &mut enums } else { &mut sets };
             let labels = lists.next().ok_or_else(|| missing("labels of its ENUM and SET columns"))?;
@@ -362,12 +363,14 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
             if ty.code == code::ENUM { ColumnType::Enum { members } } else { ColumnType::Set { members } }
         } else if ty.is_character(mariadb) {
             let id = charsets.next().unwrap_or(BINARY);
+            collation = u16::try_from(id).ok().filter(|_| id != BINARY);
             character_type(*ty, if id == BINARY { None } else { Some(charset_of(id)?) })
         } else {
             plain_type(*ty, ty.is_numeric() && unsigned.next().unwrap_or(false))
         };
+        let has_charset = ty.charset().is_some();
         let nullable = nullable.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1);
-        columns.push(Column { name: column, ty, nullable, default: ColumnDefault::Unknown });
+        columns.push(Column { name: column, ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: collation.filter(|_| has_charset) });
     }
     Ok(TableSchema { name: name.clone(), key: primary_key(&optional, columns.len())?, columns })
 }

@@ -180,9 +180,9 @@ impl Parser<'_> {
 
     fn element(&mut self, element: Element, if_not_exists: bool) {
         match element {
-            Element::Column { name, ty, attributes, default } => {
+            Element::Column { name, ty, attributes, default, definition } => {
                 let position_given = attributes.position;
-                self.ops.push(AlterOp::AddColumn { name, position_given, default, ty, if_not_exists });
+                self.ops.push(AlterOp::AddColumn { name, position_given, default, ty, if_not_exists, definition });
                 self.keys_of(attributes);
             }
             Element::PrimaryKey => self.ops.push(AlterOp::PrimaryKeyChanged),
@@ -248,7 +248,8 @@ impl Parser<'_> {
         let from = columns::name(&mut self.cursor)?;
         let to = columns::name(&mut self.cursor)?;
         let ty = columns::type_name(self.cursor);
-        self.ops.push(AlterOp::ChangeColumn { from, to, ty, if_exists });
+        let definition = columns::definition(self.cursor);
+        self.ops.push(AlterOp::ChangeColumn { from, to, ty, if_exists, definition });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);
         Some(())
@@ -259,7 +260,8 @@ impl Parser<'_> {
         let if_exists = self.cursor.eat_if_exists();
         let name = columns::name(&mut self.cursor)?;
         let ty = columns::type_name(self.cursor);
-        self.ops.push(AlterOp::ModifyColumn { name, ty, if_exists });
+        let definition = columns::definition(self.cursor);
+        self.ops.push(AlterOp::ModifyColumn { name, ty, if_exists, definition });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);
         Some(())

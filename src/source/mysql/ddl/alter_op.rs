@@ -3,6 +3,7 @@
 
 use super::columns::TypeName;
 use super::default::AddedDefault;
+use super::definition::Definition;
 use crate::model::{TableName, same_column};
 
 /// An operation that changes the rows of a table without any row event.
@@ -39,6 +40,8 @@ pub enum AlterOp {
         ty: TypeName,
         /// `IF NOT EXISTS`: it may have been there, and stays then as it was.
         if_not_exists: bool,
+        /// What else its definition says.
+        definition: Box<Definition>,
     },
     /// `DROP COLUMN`.
     DropColumn {
@@ -62,6 +65,8 @@ pub enum AlterOp {
         ty: TypeName,
         /// `IF EXISTS`: it may not have been there, and then nothing is changed.
         if_exists: bool,
+        /// What else its definition says.
+        definition: Box<Definition>,
     },
     /// `MODIFY COLUMN`: perhaps a new type, perhaps another place.
     ModifyColumn {
@@ -71,6 +76,8 @@ pub enum AlterOp {
         ty: TypeName,
         /// `IF EXISTS`: it may not have been there, and then nothing is changed.
         if_exists: bool,
+        /// What else its definition says.
+        definition: Box<Definition>,
     },
     /// `CONVERT TO CHARACTER SET`: every text column may change its type.
     ConvertCharset,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cursor::Cursor;
 use super::default::{self, AddedDefault};
+use super::definition::{self, Definition};
 use super::tokens::Token;
 
 /// What a column's definition says beside its type.
@@ -38,6 +39,7 @@ pub(super) enum Element {
         ty: TypeName,
         attributes: Attributes,
         default: AddedDefault,
+        definition: Box<Definition>,
     },
     PrimaryKey,
     Index,
@@ -68,8 +70,13 @@ pub(super) fn element(cursor: &mut Cursor<'_>) -> Option<Element> {
 /// Takes `name type attributes`.
 pub(super) fn column(cursor: &mut Cursor<'_>) -> Option<Element> {
     let name = name(cursor)?;
-    let (ty, default) = (type_name(*cursor), default::of(*cursor));
-    Some(Element::Column { name, ty, attributes: attributes(cursor), default })
+    let (ty, default, definition) = (type_name(*cursor), default::of(*cursor), definition(*cursor));
+    Some(Element::Column { name, ty, attributes: attributes(cursor), default, definition })
+}
+
+/// What a column's definition says, from behind its name.
+pub(super) fn definition(cursor: Cursor<'_>) -> Box<Definition> {
+    Box::new(definition::of(cursor))
 }
 
 /// Schemas of MariaDB that may stand before the name of a type.

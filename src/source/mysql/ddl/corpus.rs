@@ -50,16 +50,16 @@ fn render_type(ty: TypeName) -> &'static str {
 
 fn render_op(op: &AlterOp) -> String {
     match op {
-        AlterOp::AddColumn { name, position_given, ty, if_not_exists, default: _ } => {
+        AlterOp::AddColumn { name, position_given, ty, if_not_exists, default: _, definition: _ } => {
             let (place, condition) = (if *position_given { "@" } else { "" }, if *if_not_exists { "?" } else { "" });
             format!("{condition}+{name}{}{place}", render_type(*ty))
         }
         AlterOp::DropColumn { name } => format!("-{name}"),
         AlterOp::RenameColumn { from, to } => format!("{from}=>{to}"),
-        AlterOp::ChangeColumn { from, to, ty, if_exists } => {
+        AlterOp::ChangeColumn { from, to, ty, if_exists, .. } => {
             format!("{}{from}~>{to}{}", if *if_exists { "?" } else { "" }, render_type(*ty))
         }
-        AlterOp::ModifyColumn { name, ty, if_exists } => {
+        AlterOp::ModifyColumn { name, ty, if_exists, .. } => {
             format!("{}~{name}{}", if *if_exists { "?" } else { "" }, render_type(*ty))
         }
         AlterOp::ConvertCharset => "charset".to_owned(),

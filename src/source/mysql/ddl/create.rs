@@ -5,6 +5,7 @@
 
 use super::columns::{self, Element, TypeName};
 use super::cursor::Cursor;
+use super::definition::Definition;
 use super::names;
 use super::statement::CreateTable;
 
@@ -20,6 +21,7 @@ pub(super) fn table(
     let mut create = CreateTable {
         table,
         columns: None,
+        definitions: Vec::new(),
         like: None,
         as_select: false,
         if_not_exists,
@@ -36,22 +38,26 @@ pub(super) fn table(
         return Some(create);
     }
     if parenthesis && !starts_query(&inside) {
-        create.columns = column_list(&mut inside);
+        if let Some(columns) = column_list(&mut inside) {
+            create.columns = Some(columns.iter().map(|(name, ty, _)| (name.clone(), *ty)).collect());
+            create.definitions = columns.into_iter().map(|(name, _, definition)| (name, definition)).collect();
+        }
         cursor.take_in_item();
     }
     options(cursor, &mut create);
     if create.as_select {
         create.columns = None;
+        create.definitions.clear();
     }
     Some(create)
 }
 
 /// Behind the opening parenthesis: the columns, when every element is read up to the closing one.
-fn column_list(cursor: &mut Cursor<'_>) -> Option<Vec<(String, TypeName)>> {
+fn column_list(cursor: &mut Cursor<'_>) -> Option<Vec<(String, TypeName, Definition)>> {
     let mut columns = Vec::new();
     loop {
-        if let Element::Column { name, ty, .. } = columns::element(cursor)? {
-            columns.push((name, ty));
+        if let Element::Column { name, ty, definition, .. } = columns::element(cursor)? {
+            columns.push((name, ty, *definition));
         }
         if cursor.eat_symbol(b')') {
             return Some(columns);

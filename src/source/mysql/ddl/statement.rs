@@ -2,6 +2,7 @@
 
 use super::alter_op::AlterOps;
 use super::columns::TypeName;
+use super::definition::Definition;
 use crate::model::TableName;
 
 /// A step of a distributed transaction.
@@ -33,6 +34,8 @@ pub struct CreateTable {
     pub table: TableName,
     /// Its columns in order, when the statement lists all of them.
     pub columns: Option<Vec<(String, TypeName)>>,
+    /// What the definitions of these columns say.
+    pub definitions: Vec<(String, Definition)>,
     /// The table it is made like.
     pub like: Option<TableName>,
     /// Whether a query adds columns and rows.

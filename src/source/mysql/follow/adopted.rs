@@ -2,7 +2,7 @@
 //! and whether these have to be read again.
 
 use super::known::{Current, Followed, Provenance, Since};
-use super::older_rows::{renames, reread_reason, set_defaults};
+use super::older_rows::{Reread, has_same_key, renames, reread, set_attributes, set_defaults};
 use crate::model::{ColumnDefault, TableSchema};
 
 /// How a schema is adopted.
@@ -12,8 +12,12 @@ pub struct Adopting {
     pub is_pending: bool,
     /// The server is asked for more of it, so that it needs an id of its own.
     pub asks: bool,
-    /// Every row of the copies comes again after it.
+    /// Every row of the copies comes again after it, in place of what they have.
     pub is_replaced: bool,
+    /// The copies were emptied, and every row comes again; those of the stream since then are there.
+    pub is_emptied: bool,
+    /// A read is to bring rows that the copies may have otherwise.
+    pub is_doubted: bool,
 }
 
 /// What adopting a schema comes to.
@@ -32,44 +36,59 @@ pub struct Adoption {
     pub schema: TableSchema,
     /// Columns that have another name than before: (old, new).
     pub renamed: Vec<(String, String)>,
-    /// Why the rows that are there have to be read again.
-    pub reread: Option<&'static str>,
+    /// Whether the rows that are there have to be read again.
+    pub reread: Option<Reread>,
+    /// The rows of a copy cannot be told by their keys any more.
+    pub lost: bool,
 }
 
 impl Followed {
     /// What it means that the table's schema is `found` from here on.
     pub fn adopt(&self, mut found: TableSchema, how: Adopting) -> Adopted {
-        let Some(Current { schema: before, .. }) = &self.current else {
+        let lineage = self.lineage();
+        let before = self.current.as_ref().map(|current| &*current.schema);
+        if !self.since.unreadable {
+            set_attributes(before, &mut found, &lineage);
+        }
+        let Some(before) = before else {
             // No existing rows: no default is ever needed.
             for column in &mut found.columns {
                 column.default = ColumnDefault::Unknown;
             }
-            return Adopted::Changes(Box::new(Adoption { schema: found, renamed: Vec::new(), reread: None }));
+            return Adopted::Changes(Box::new(Adoption { schema: found, renamed: Vec::new(), reread: None, lost: false }));
         };
-        let lineage = self.lineage();
         set_defaults(before, &mut found, &lineage);
         let renamed = renames(before, &found, &lineage);
-        let reread = match (how.is_replaced, self.since.unreadable) {
-            (true, _) => None,
-            (false, true) => Some("a DDL statement of it could not be read"),
-            (false, false) => reread_reason(before, &found, &lineage),
+        let judged = if self.since.unreadable {
+            Some(Reread { why: "a DDL statement of it could not be read", replaces: true })
+        } else {
+            reread(before, &found, &lineage).or_else(|| {
+                // Another key of rows that a copy may have otherwise may be the same for two of them.
+                let moved = how.is_doubted && !has_same_key(before, &found, &lineage);
+                moved.then_some(Reread { why: "its key changed while it was to be read again", replaces: true })
+            })
         };
+        let lost = judged.is_some_and(|reread| reread.replaces);
+        let reread = judged.filter(|reread| !how.is_replaced && (reread.replaces || !how.is_emptied));
         let same = before.same_image(&found) && before.key == found.key && renamed.is_empty();
         if same && !how.is_pending && !how.asks && reread.is_none() {
-            return Adopted::AsKnown(self.settled());
+            return Adopted::AsKnown(self.settled(&found));
         }
-        Adopted::Changes(Box::new(Adoption { schema: found, renamed, reread }))
+        Adopted::Changes(Box::new(Adoption { schema: found, renamed, reread, lost }))
     }
 
-    /// What the statements came to is the schema that the table has already. `None`: nothing was known otherwise.
-    fn settled(&self) -> Option<Self> {
+    /// What the statements came to is the schema that the table has already, of which `found` may say more. `None`: nothing was known
+    /// otherwise.
+    fn settled(&self, found: &TableSchema) -> Option<Self> {
+        let current = self.current.as_ref().map(|current| current.learn(found));
+        let learns = current.as_ref().map(|current| &current.schema) != self.current.as_ref().map(|current| &current.schema);
         let typed = self.typed.settled();
         let Since { steps, unsettled, left_out, .. } = &self.since;
-        if steps.is_empty() && !unsettled && !left_out && self.typed == typed {
+        if steps.is_empty() && !unsettled && !left_out && !learns && self.typed == typed {
             return None;
         }
         let since = Since { steps: Vec::new(), unsettled: false, left_out: false, ..self.since.clone() };
-        Some(Self { current: self.current.clone(), since, typed })
+        Some(Self { current, since, typed })
     }
 
     /// The table has a schema. `asked_for`: its columns whose type is not known from it.

@@ -31,6 +31,24 @@ impl Current {
         Ok(Self { id, schema: Arc::new(schema), plan })
     }
 
+    /// Its schema with what `found`, which has the same image, says beside it.
+    pub(super) fn learn(&self, found: &TableSchema) -> Self {
+        let mut schema = TableSchema::clone(&self.schema);
+        for (column, found) in schema.columns.iter_mut().zip(&found.columns) {
+            if found.attributes.is_some() {
+                column.attributes.clone_from(&found.attributes);
+            }
+            column.collation = found.collation.or(column.collation);
+        }
+        let schema = if schema == *self.schema { Arc::clone(&self.schema) } else { Arc::new(schema) };
+        Self { id: self.id, schema, plan: Arc::clone(&self.plan) }
+    }
+
+    /// Whether `found`, which has the same image, says nothing that is not known.
+    pub fn knows(&self, found: &TableSchema) -> bool {
+        Arc::ptr_eq(&self.learn(found).schema, &self.schema)
+    }
+
     /// Whether its key is one that a `TABLE_MAP` names.
     fn has_primary_key(&self) -> bool {
         self.schema.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary)

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 pub(super) use crate::model::same_column as same;
-use crate::source::mysql::ddl::{AddedDefault, AlterOp};
+use crate::source::mysql::ddl::{AddedDefault, AlterOp, Definition};
 
 /// What one statement does to the columns of a table. Old names are those before the statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,13 +21,29 @@ pub struct ColumnSteps {
     /// (old, new).
     renamed: Vec<(String, String)>,
     added: Vec<(String, AddedDefault)>,
+    /// Columns that it defines, by their old names; those that it adds, by their new ones.
+    defined: Vec<(String, Definition)>,
+    /// Texts may have another collation.
+    converts: bool,
 }
 
 impl ColumnSteps {
+    /// What `CREATE TABLE` says of the columns that it lists.
+    pub fn created(definitions: &[(String, Definition)]) -> Self {
+        Self { defined: definitions.to_vec(), ..Self::default() }
+    }
+
     /// What the operations of one statement do.
     pub fn of(ops: &[AlterOp]) -> Self {
         let mut steps = Self::default();
         for op in ops {
+            if let AlterOp::AddColumn { name, definition, .. }
+            | AlterOp::ModifyColumn { name, definition, .. }
+            | AlterOp::ChangeColumn { from: name, definition, .. } = op
+            {
+                steps.defined.push((name.clone(), Definition::clone(definition)));
+            }
+            steps.converts |= matches!(op, AlterOp::ConvertCharset);
             match op {
                 AlterOp::AddColumn { name, default, .. } => steps.added.push((name.clone(), default.clone())),
                 AlterOp::DropColumn { name } => steps.dropped.push(name.clone()),
@@ -55,6 +71,11 @@ impl ColumnSteps {
         *self == Self::default()
     }
 
+    /// Whether columns come, go or change their names in it.
+    pub fn moves_columns(&self) -> bool {
+        !(self.dropped.is_empty() && self.renamed.is_empty() && self.added.is_empty())
+    }
+
     /// Whether columns take each other's names: noted twice, such a statement is not the same as noted once.
     fn swaps(&self) -> bool {
         self.renamed
@@ -67,7 +88,21 @@ impl ColumnSteps {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lineage {
     columns: Vec<(String, Came)>,
+    /// What statements have said of columns, by their names of now, in order.
+    defined: Vec<(String, Definition)>,
+    converts: bool,
     doubtful: bool,
+}
+
+/// What statements have said of the definition of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defined<'l> {
+    /// Nothing: it is what it was.
+    Untouched,
+    /// This.
+    Once(&'l Definition),
+    /// Several things, of which this was the last.
+    Again(&'l Definition),
 }
 
 /// Where a column comes from.
@@ -86,7 +121,7 @@ impl Lineage {
         statements: impl IntoIterator<Item = &'a ColumnSteps>,
     ) -> Self {
         let columns = before.into_iter().map(|name| (name.to_owned(), Came::From(name.to_owned()))).collect();
-        let mut lineage = Self { columns, doubtful: false };
+        let mut lineage = Self { columns, defined: Vec::new(), converts: false, doubtful: false };
         for steps in statements {
             lineage.step(steps);
         }
@@ -94,7 +129,19 @@ impl Lineage {
     }
 
     fn step(&mut self, steps: &ColumnSteps) {
-        self.columns.retain(|(name, _)| !steps.dropped.iter().any(|dropped| same(dropped, name)));
+        let is_added = |name: &str| steps.added.iter().any(|(added, _)| same(added, name));
+        let is_gone = |name: &str| steps.dropped.iter().any(|dropped| same(dropped, name));
+        self.converts |= steps.converts;
+        // What is added under the name of a column that goes has the definition, and that one has none any more.
+        let changed = steps.defined.iter().filter(|(name, _)| !is_added(name));
+        self.defined.extend(changed.cloned());
+        self.defined.retain(|(name, _)| !is_gone(name));
+        for (name, _) in &mut self.defined {
+            if let Some((_, to)) = steps.renamed.iter().find(|(from, _)| same(from, name)) {
+                name.clone_from(to);
+            }
+        }
+        self.columns.retain(|(name, _)| !is_gone(name));
         for (name, _) in &mut self.columns {
             if let Some((_, to)) = steps.renamed.iter().find(|(from, _)| same(from, name)) {
                 name.clone_from(to);
@@ -104,6 +151,7 @@ impl Lineage {
             // One that is there was meant with IF NOT EXISTS, or the statement is read for the second time.
             if self.came(name).is_none() {
                 self.columns.push((name.clone(), Came::Added(default.clone())));
+                self.defined.extend(steps.defined.iter().filter(|(defined, _)| same(defined, name)).cloned());
             }
         }
         self.doubtful |= steps.swaps() || self.has_twins();
@@ -119,6 +167,25 @@ impl Lineage {
     /// Where the column of this name comes from; `None` when there is no such column as far as the statements tell.
     pub fn came(&self, name: &str) -> Option<&Came> {
         self.columns.iter().find(|(there, _)| same(there, name)).map(|(_, came)| came)
+    }
+
+    /// What statements have said of the definition of the column of this name.
+    pub fn defined(&self, name: &str) -> Defined<'_> {
+        let mut said = self.defined.iter().filter(|(there, _)| same(there, name)).map(|(_, definition)| definition);
+        let Some(first) = said.next() else { return Defined::Untouched };
+        let mut last = first;
+        let mut is_same = true;
+        for definition in said {
+            // A statement may have been read twice.
+            is_same &= definition == last;
+            last = definition;
+        }
+        if is_same { Defined::Once(last) } else { Defined::Again(last) }
+    }
+
+    /// Whether texts may have got another collation without a word about their column.
+    pub fn converts(&self) -> bool {
+        self.converts
     }
 
     /// The columns' names; their order means nothing.

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use super::known::{Current, Followed};
-use super::lineage::Lineage;
+use super::lineage::{Came, ColumnSteps, Defined, Lineage};
 use super::typed::{Known, Typed};
 use crate::model::{ColumnType, Key, KeyKind, TableSchema};
-use crate::source::mysql::ddl::TypeName;
+use crate::source::mysql::ddl::{Definition, TypeName};
 use crate::source::mysql::schema::Flavour;
 
 /// What of a server decides which types its binlog does not name.
@@ -90,9 +90,9 @@ impl Followed {
     pub fn mapped(&self, seen: &TableSchema, dialect: Dialect, is_pending: bool) -> Mapped {
         let (mut schema, unknown) = self.resolve(seen, dialect);
         // A column may have gone and come again, and look the same.
-        let same =
-            self.current.as_ref().filter(|current| self.since.steps.is_empty() && current.schema.same_image(&schema));
-        if same.is_some() {
+        let moved = self.since.steps.iter().any(ColumnSteps::moves_columns);
+        let same = self.current.as_ref().filter(|current| !moved && current.schema.same_image(&schema));
+        if let Some(current) = same {
             // A column whose type cannot be known is carried as the binlog calls it, until a statement is about it.
             let is_guess = |place: &u16| {
                 seen.columns.get(usize::from(*place)).is_some_and(|column| self.typed.is_guess(&column.name))
@@ -100,7 +100,12 @@ impl Followed {
             let is_keyed = schema.key.is_some() || !self.since.key_unknown;
             // The same image again, while what it does not say is asked for.
             if is_pending || (is_keyed && unknown.iter().all(is_guess)) {
-                return Mapped::AsKnown;
+                if is_pending || self.since.steps.is_empty() {
+                    return Mapped::AsKnown;
+                }
+                // A column may have been defined in a way that its image does not show.
+                schema.key = schema.key.or_else(|| current.kept_key(seen));
+                return Mapped::Adopt(schema);
             }
         }
         if unknown.is_empty() && schema.key.is_some() {
@@ -160,6 +165,26 @@ impl Followed {
             Some((name, ty))
         };
         types.lineage.names().into_iter().map(named).collect()
+    }
+}
+
+impl Followed {
+    /// What is known of the columns' definitions, as a statement that makes a table like this one has it.
+    pub fn definitions(&self) -> Vec<(String, Definition)> {
+        let lineage = self.lineage();
+        let before = self.current.as_ref().map(|current| &current.schema);
+        let known = |name: String| {
+            let attributes = match (lineage.defined(&name), lineage.came(&name)) {
+                (Defined::Once(definition) | Defined::Again(definition), _) => definition.attributes.clone(),
+                (Defined::Untouched, Some(Came::From(old))) => {
+                    let before = before?;
+                    before.columns.get(before.column_index(old)?)?.attributes.clone()?
+                }
+                (Defined::Untouched, Some(Came::Added(_)) | None) => return None,
+            };
+            Some((name, Definition { attributes, text: String::new() }))
+        };
+        if self.since.unreadable { Vec::new() } else { lineage.names().into_iter().filter_map(known).collect() }
     }
 }
 

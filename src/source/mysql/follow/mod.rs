@@ -29,6 +29,7 @@ pub use self::adopted::{Adopted, Adopting, Adoption};
 pub use self::known::{Current, Followed, Provenance, Since, compile};
 pub use self::lineage::{Came, ColumnSteps, Lineage};
 pub use self::mapped::{Dialect, Mapped};
+pub use self::older_rows::Reread;
 pub use self::pending::{Completed, Decision, Description, Fate, FateChange, Pending, Shown};
 pub use self::statement::Altered;
 pub use self::typed::{Described, Touched, Typed};

@@ -12,7 +12,7 @@ use super::lineage::{Came, ColumnSteps};
 use super::mapped::Dialect;
 use super::typed::{Touched, Typed, touched};
 use crate::model::BinlogPlace;
-use crate::source::mysql::ddl::{AlterOp, AlterOps, TypeName};
+use crate::source::mysql::ddl::{AlterOp, AlterOps, Definition, TypeName};
 
 /// What an `ALTER TABLE` comes to.
 #[derive(Debug)]
@@ -27,10 +27,18 @@ pub struct Altered {
 const TYPE_BEFORE: &str = "the type of a column before a statement changed it is not known";
 
 impl Followed {
-    /// What `CREATE TABLE` makes. `columns`: those that it lists, with their types.
-    pub fn created(&mut self, columns: Option<&[(String, TypeName)]>, dialect: Dialect) {
+    /// What `CREATE TABLE` makes. `columns`: those that it lists, with their types; `definitions`: what it says of them.
+    pub fn created(
+        &mut self,
+        columns: Option<&[(String, TypeName)]>,
+        definitions: &[(String, Definition)],
+        dialect: Dialect,
+    ) {
         self.typed = if dialect.hides_any() { Typed::created(columns) } else { Typed::default() };
         self.since.unsettled = true;
+        if !definitions.is_empty() {
+            self.since.steps.push(ColumnSteps::created(definitions));
+        }
     }
 
     /// What `ALTER TABLE` makes of it, at this place of the stream.

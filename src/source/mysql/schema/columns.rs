@@ -6,7 +6,7 @@ use mysql_async::prelude::Queryable as _;
 use super::labels;
 use super::quote::text_literal;
 use crate::error::Failure;
-use crate::model::{Charset, ColumnType, IntWidth, TableName};
+use crate::model::{Attributes, Charset, ColumnType, IntWidth, TableName};
 use crate::source::mysql::schema::Flavour;
 use crate::source::mysql::schema::failure::query_failure;
 
@@ -25,15 +25,19 @@ pub(super) struct RawColumn {
     pub(super) charset: Option<String>,
     pub(super) collation: Option<String>,
     pub(super) extra: String,
+    pub(super) expression: Option<String>,
+    pub(super) collation_id: Option<u16>,
 }
 
 /// The columns of a table in order; none when it does not exist.
 pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Vec<RawColumn>, Failure> {
+    // A collation of MariaDB that goes with several character sets has no number there.
     let sql = format!(
-        "SELECT COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE = 'YES', LOWER(DATA_TYPE), COLUMN_TYPE, \
-         CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, CHARACTER_SET_NAME, \
-         COLLATION_NAME, EXTRA FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
-         ORDER BY ORDINAL_POSITION",
+        "SELECT c.COLUMN_NAME, c.COLUMN_DEFAULT, c.IS_NULLABLE = 'YES', LOWER(c.DATA_TYPE), c.COLUMN_TYPE, \
+         c.CHARACTER_OCTET_LENGTH, c.NUMERIC_PRECISION, c.NUMERIC_SCALE, c.DATETIME_PRECISION, c.CHARACTER_SET_NAME, \
+         c.COLLATION_NAME, c.EXTRA, c.GENERATION_EXPRESSION, n.ID FROM information_schema.COLUMNS c \
+         LEFT JOIN information_schema.COLLATIONS n ON n.COLLATION_NAME = c.COLLATION_NAME \
+         WHERE c.TABLE_SCHEMA = {} AND c.TABLE_NAME = {} ORDER BY c.ORDINAL_POSITION",
         text_literal(&table.database),
         text_literal(&table.table)
     );
@@ -67,6 +71,8 @@ impl RawColumn {
             charset: take(row, 9)?,
             collation: take(row, 10)?,
             extra: take::<Option<String>>(row, 11)?.unwrap_or_default().to_ascii_uppercase(),
+            expression: take(row, 12)?,
+            collation_id: take(row, 13)?,
         })
     }
 
@@ -131,6 +137,22 @@ impl RawColumn {
         }
     }
 
+    /// What decides, beside the type, what becomes of the values when the definition changes.
+    pub(super) fn attributes(&self) -> Attributes {
+        let ty = self.column_type.to_ascii_lowercase();
+        let zerofill = ty.contains("zerofill") && !matches!(self.data_type.as_str(), "enum" | "set");
+        let unsigned = ty.contains("unsigned") && !matches!(self.data_type.as_str(), "enum" | "set");
+        let digits = if matches!(self.data_type.as_str(), "float" | "double") {
+            ty.split_once('(').and_then(|(_, rest)| rest.split_once(')')?.0.split_once(',')).and_then(
+                |(length, after_point)| Some((length.trim().parse().ok()?, after_point.trim().parse().ok()?)),
+            )
+        } else {
+            None
+        };
+        let generated = self.is_generated().then(|| self.expression.clone().unwrap_or_default());
+        Attributes { generated, auto_increment: self.extra.contains("AUTO_INCREMENT"), digits, unsigned, zerofill }
+    }
+
     /// Whether the server computes the value.
     pub(super) fn is_generated(&self) -> bool {
         // MySQL's DEFAULT_GENERATED is a default that is an expression, not a generated column.
@@ -153,6 +175,8 @@ pub(super) fn raw(name: &str, data_type: &str, column_type: &str) -> RawColumn {
         charset: None,
         collation: None,
         extra: String::new(),
+        expression: None,
+        collation_id: None,
     }
 }
 

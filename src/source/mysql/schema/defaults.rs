@@ -99,7 +99,7 @@ mod tests {
 
     fn of(raw: &RawColumn, ty: &ColumnType, flavour: Flavour) -> ColumnDefault {
         let column =
-            Column { name: raw.name.clone(), ty: ty.clone(), nullable: raw.nullable, default: ColumnDefault::Unknown };
+            Column { name: raw.name.clone(), ty: ty.clone(), nullable: raw.nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
         let schema = TableSchema { name: TableName::new("d", "t"), columns: vec![column], key: None };
         default(raw, ty, flavour, &ImageWriter::new(&schema).unwrap(), 0)
     }

@@ -176,6 +176,8 @@ fn assemble(
             ty: ty.clone(),
             nullable: column.nullable,
             default: ColumnDefault::Unknown,
+            attributes: Some(column.attributes()),
+            collation: column.collation_id.filter(|_| ty.charset().is_some()),
         })
         .collect();
     let mut schema = TableSchema { name: table.clone(), columns, key };
