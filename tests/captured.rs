@@ -228,7 +228,7 @@ both_servers! {
             ("a", Nature::Copied),
             ("csv", Nature::Copied),
             ("hole", Nature::LeftOut(LeftOutBy::Blackhole)),
-            ("m", Nature::LeftOut(LeftOutBy::Merge)),
+            ("m", Nature::LeftOut(LeftOutBy::merge())),
         ];
         assert_eq!(natures, expected);
         // It is there, which is what the entry asks for.

@@ -48,6 +48,8 @@ pub(super) struct OpenGroup {
     savepoints: Vec<(String, Mark)>,
     /// Tables whose rows were taken back to a savepoint.
     cut_back: Vec<usize>,
+    /// Tables whose rows may have been written through a MERGE table.
+    beside: Vec<usize>,
     /// Set when a savepoint could not be cut back to: the rest of the group is read and left out.
     dropped: bool,
 }
@@ -77,6 +79,7 @@ impl OpenGroup {
             changed: Vec::new(),
             savepoints: Vec::new(),
             cut_back: Vec::new(),
+            beside: Vec::new(),
             dropped: false,
         }
     }
@@ -109,6 +112,7 @@ impl OpenGroup {
         self.changed.clear();
         self.savepoints.clear();
         self.cut_back.clear();
+        self.beside.clear();
         self.dropped = false;
     }
 
@@ -212,6 +216,19 @@ impl OpenGroup {
         std::mem::take(&mut self.cut_back)
     }
 
+    /// Rows of a table may have been written through a MERGE table.
+    pub(super) fn written_beside(&mut self, table: usize) {
+        if !self.beside.contains(&table) {
+            self.beside.push(table);
+        }
+    }
+
+    /// Tables whose rows may have been written through a MERGE table. If the group is taken back, their engines are asked whether they did
+    /// that.
+    pub(super) fn beside(&self) -> &[usize] {
+        &self.beside
+    }
+
     /// Whether the rest of the group is left out.
     pub(super) fn is_dropped(&self) -> bool {
         self.dropped
@@ -220,7 +237,8 @@ impl OpenGroup {
     /// The group was aborted at the ledger: only what has to be known of it at its end is left. Its rows were read, and are not in
     /// the log.
     pub(super) fn keep_only_doubts(&mut self) {
-        let cut_back = self.take_cut_back();
+        let mut cut_back = self.take_cut_back();
+        cut_back.append(&mut self.beside);
         let mut touched = std::mem::take(&mut self.counts);
         for counts in touched.values_mut() {
             *counts = Counts { read: counts.read, left_out: counts.read, ..Counts::default() };

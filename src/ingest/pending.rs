@@ -1,12 +1,13 @@
 //! What waits for an answer of the server: rows whose schema id is pending ([`Pending`]), and the questions about tables that are under
 //! way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wal::Lsn;
 
-use crate::model::{FilePos, SchemaId, TableSchema};
+use crate::model::{FilePos, SchemaId, TableName, TableSchema};
 use crate::source::mysql::follow::{Current, Description, Pending, Typed};
+use crate::source::mysql::schema::Instead;
 
 /// Names a question, so that a late answer to an earlier one is not taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,13 +57,32 @@ pub(super) struct Asked {
     pub(super) stale: bool,
 }
 
+/// What the server shows under a table's name.
+#[derive(Debug)]
+pub(super) enum Shows {
+    /// A table of this definition.
+    Table(TableSchema),
+    /// Something else, or nothing.
+    Instead(Instead),
+}
+
+/// A question whether a table is a MERGE table.
+#[derive(Debug)]
+pub(super) struct MergeAsked {
+    pub(super) id: AskId,
+    /// When it was asked, in milliseconds.
+    pub(super) since: u64,
+    /// What the server has said (`None`: there is no such table), and where its binlog ended then.
+    pub(super) answer: Option<(Option<bool>, FilePos)>,
+}
+
 /// A description that holds from a later place of the stream on.
 #[derive(Debug)]
 pub(super) struct Early {
     pub(super) table: usize,
     /// The table's revision when it was asked.
     pub(super) revision: u64,
-    pub(super) found: TableSchema,
+    pub(super) shows: Shows,
     pub(super) end: FilePos,
 }
 
@@ -93,6 +113,10 @@ pub(super) struct Waiting {
     pub(super) asked: HashMap<usize, Asked>,
     /// Tables of which a rollback cut rows off, and whose engine is asked for.
     pub(super) engines: HashMap<usize, EngineAsked>,
+    /// Tables, captured or not, through which rows of others may have been written.
+    pub(super) merges: BTreeMap<TableName, MergeAsked>,
+    /// Tables that are no MERGE tables, as the server has said since a statement about them.
+    pub(super) plain: HashSet<TableName>,
     /// Tables of which the server has not said how they are defined, and when it is asked again, in milliseconds.
     pub(super) silent: HashMap<usize, u64>,
     /// Ids that were left out in this run, and what was known before each.
@@ -120,6 +144,7 @@ impl Waiting {
             && self.overdue.is_empty()
             && self.early.is_empty()
             && self.engines.values().all(|asked| asked.answer.is_none())
+            && self.merges.values().all(|asked| asked.answer.is_none())
     }
 
     /// The rows under an id are left out.

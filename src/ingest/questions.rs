@@ -19,7 +19,7 @@ use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{FilePos, TableName};
 use crate::source::mysql::connect::is_about_the_server;
-use crate::source::mysql::question;
+use crate::source::mysql::question::{self, Shown};
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::stream_server::StreamServer;
 
@@ -71,6 +71,12 @@ impl Questions {
         self.tasks.spawn(async move { shared.engine(ask, table).await });
     }
 
+    /// Asks whether a table is a MERGE table.
+    pub(super) fn merge(&mut self, ask: AskId, table: TableName) {
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move { shared.merge(ask, table).await });
+    }
+
     /// The next answer; never while nothing is asked. A call that is dropped loses none.
     pub(super) async fn answer(&mut self) -> Answer {
         loop {
@@ -110,8 +116,12 @@ impl Shared {
             let asked =
                 if std::mem::take(&mut is_first) { self.ask_first(&table).await } else { self.ask_again(&table).await };
             match asked {
-                Ok(Some(question::Definition { schema, end })) => {
-                    return Answer::Described { ask, table, found: schema, end };
+                Ok(Some(question::Definition { shown, end })) => {
+                    return match shown {
+                        Shown::Table(found) => Answer::Described { ask, table, found: Some(found), end },
+                        Shown::Hidden => Answer::Described { ask, table, found: None, end },
+                        Shown::Instead(instead) => Answer::Instead { ask, table, instead, end },
+                    };
                 }
                 Ok(None) => {
                     debug!(%table, "the table is locked, it is asked about again");
@@ -176,6 +186,30 @@ impl Shared {
         let _permit = self.slow.acquire().await;
         let mut conn = self.connection().await?;
         let answer = question::is_transactional(&mut conn, &self.server, table).await;
+        if answer.is_ok() {
+            self.idle.lock().await.push(conn);
+        }
+        answer
+    }
+
+    async fn merge(&self, ask: AskId, table: TableName) -> Answer {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.merge_once(&table).await {
+                Ok((is_merge, end)) => return Answer::Merge { table, ask, is_merge, end },
+                Err(failure) => {
+                    let wait = backoff.next_wait();
+                    debug!(%table, error = %failure.chain(), ?wait, "the engine of a table is asked for again");
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn merge_once(&self, table: &TableName) -> Result<(Option<bool>, FilePos), Failure> {
+        let _permit = self.slow.acquire().await;
+        let mut conn = self.connection().await?;
+        let answer = question::is_merge(&mut conn, &self.server, table).await;
         if answer.is_ok() {
             self.idle.lock().await.push(conn);
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::{debug, info};
 
-use super::core::{Action, Chunk, Rows};
+use super::core::{Action, Chunk, Rows, SessionId};
 use super::current::Current;
 use super::ledger::{Boundary, Log as _};
 use super::questions::Questions;
@@ -19,7 +19,7 @@ use super::run::{Ended, Ingest};
 use crate::backoff::Backoff;
 use crate::error::Failure;
 use crate::model::{FilePos, SourcePosition};
-use crate::source::mysql::binlog::{BinlogStream, Decoder, Item, RawEvent};
+use crate::source::mysql::binlog::{Beside, BinlogStream, Decoder, Item, RawEvent};
 use crate::source::mysql::ddl::SqlMode;
 use crate::source::mysql::snapshot::handoff::{ExactRead, Paused, Placed, Request, WindowId};
 use crate::source::mysql::watch::Watch;
@@ -214,7 +214,11 @@ impl<'a> Session<'a> {
     /// Takes one event; true if it was rows of a table that is not captured.
     async fn event(&mut self, event: &RawEvent<'_>, decoder: &mut Decoder) -> Result<bool, Failure> {
         let core = &mut self.ctx.core;
-        match decoder.decode(event)? {
+        let item = decoder.decode(event)?;
+        for Beside { written, mapped } in decoder.take_beside() {
+            core.written_beside(&written, &mapped, &decoder.origin())?;
+        }
+        match item {
             Item::Nothing | Item::Begin | Item::Heartbeat => {
                 // A position can pass a chunk's without a transaction: rotation, heartbeats.
                 if decoder.at_boundary() {
@@ -241,7 +245,12 @@ impl<'a> Session<'a> {
             Item::Statement(statement) => {
                 let mode = SqlMode::from_bits(statement.sql_mode);
                 let origin = decoder.origin();
-                core.statement(&statement.sql, &statement.database, mode, &origin)?;
+                if statement.may_use_temporary {
+                    let session = SessionId { server: event.header.server_id, connection: statement.connection };
+                    core.flagged_statement((&statement.sql, &statement.database, mode), session, &origin)?;
+                } else {
+                    core.statement(&statement.sql, &statement.database, mode, &origin)?;
+                }
                 if !statement.in_transaction {
                     self.end_of_group(decoder).await?;
                 }
@@ -283,6 +292,7 @@ impl<'a> Session<'a> {
                     self.questions.describe(ask, table);
                 }
                 Action::AskEngine { table, ask } => self.questions.engine(ask, table),
+                Action::AskMerge { table, ask } => self.questions.merge(ask, table),
                 Action::Placed { window, placed } => {
                     if let Some(reader) = self.readers.remove(&window) {
                         answer(reader, placed);

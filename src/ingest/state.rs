@@ -74,6 +74,20 @@ pub(super) struct DefinitionRecord {
     pub(super) since: Since,
     /// Rows of it were cut off by a rollback; whether its engine took them back has to be asked.
     pub(super) cut_back: bool,
+    /// Which other names have to do with its rows.
+    pub(super) kin: Kin,
+}
+
+/// Which other names have to do with a table's rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kin {
+    /// Names that it had before, on a server whose binlog does not tell a temporary table that is renamed from a table that is: until the
+    /// server has shown the table under its name.
+    pub(super) renamed_from: Vec<TableName>,
+    /// The tables that it consists of, as a MERGE table; `None`: it is none, or they are not known.
+    pub(super) members: Option<Vec<TableName>>,
+    /// Tables through which its rows may have been written, if they are MERGE tables: that has to be asked.
+    pub(super) through: Vec<TableName>,
 }
 
 /// Doubts that were stored beside the groups: the table, and why.
@@ -170,12 +184,21 @@ mod tests {
             key_unknown: true,
             unsettled: true,
         };
+        let kin = Kin {
+            renamed_from: vec![TableName::new("d", "b"), TableName::new("d", "c")],
+            members: Some(vec![TableName::new("e", "a")]),
+            through: vec![TableName::new("d", "m")],
+        };
         fixture::check(&[
             ("not_known", DefinitionRecord::default()),
             ("known", DefinitionRecord { schema, ..DefinitionRecord::default() }),
             ("described", of(Since { provenance: Provenance::Description, ..Since::default() })),
             ("changed", DefinitionRecord { schema: Some(SchemaId(300)), ..of(Since { steps, ..Since::default() }) }),
-            ("every_mark", DefinitionRecord { schema, since: every, cut_back: true }),
+            (
+                "every_mark",
+                DefinitionRecord { schema, since: every, cut_back: true, kin: Kin { members: Some(Vec::new()), ..kin.clone() } },
+            ),
+            ("kin", DefinitionRecord { kin, ..DefinitionRecord::default() }),
             ("unreadable", of(Since { unreadable: true, ..Since::default() })),
             ("left_out", of(Since { left_out: true, ..Since::default() })),
             ("cut_back", DefinitionRecord { cut_back: true, ..DefinitionRecord::default() }),

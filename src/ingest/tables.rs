@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ledger::Changes;
-use super::state::{self, Counts, DefinitionRecord};
+use super::state::{self, Counts, DefinitionRecord, Kin};
 use crate::codec::catalog::{SchemaRecord, all_schemas};
 use crate::codec::state::State;
 use crate::codec::stored::{self, COUNT, DEFINITION, SCHEMA, TYPES, encode};
@@ -25,6 +25,8 @@ pub(super) struct Definition {
     pub(super) followed: Followed,
     /// Rows of it were cut off by a rollback; whether its engine took them back has to be asked.
     pub(super) cut_back: bool,
+    /// Which other names have to do with its rows.
+    pub(super) kin: Kin,
     /// Since when it is captured, and what is wanted of it. A change of it alone leaves the revision as it is.
     pub(super) life: TableRecord,
 }
@@ -46,6 +48,7 @@ impl Definition {
             schema: self.followed.current().map(|current| current.id),
             since: self.followed.since().clone(),
             cut_back: self.cut_back,
+            kin: self.kin.clone(),
         };
         let record = if record == DefinitionRecord::default() { None } else { Some(encode(&record)?) };
         changes.push((DEFINITION.of_table(name), record));
@@ -201,6 +204,7 @@ impl Tables {
                 revision: 1,
                 followed: Followed::stored(current, record.since),
                 cut_back: record.cut_back,
+                kin: record.kin,
                 ..Definition::default()
             };
         }

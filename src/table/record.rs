@@ -192,6 +192,14 @@ impl TableRecord {
         self.read.as_ref().is_some_and(waits) || self.next.as_ref().is_some_and(waits)
     }
 
+    /// Whether a read of it that replaces every copy waits for its turn: a doubt joins it.
+    pub fn waits_for_replacement(&self) -> bool {
+        let waits = |read: &Read| {
+            read.stage == Stage::Waiting && read.reach == Reach::Replace && read.audience == Audience::All && read.is_doubt
+        };
+        self.read.as_ref().is_some_and(waits) || self.next.as_ref().is_some_and(waits)
+    }
+
     /// Whether the copies were emptied for the read that has begun, and its last key is not taken: every row that is there comes again.
     pub fn is_emptied(&self) -> bool {
         let read = self.read.as_ref().filter(|read| read.replaces && read.audience == Audience::All);

@@ -40,7 +40,7 @@ impl TableRecord {
             }
             Event::Nature { left_out: Some(why) } => {
                 self.captured(at);
-                self.leave_out(why, true, at);
+                self.cannot_be_copied(why, at, actions);
                 actions.push(Action::DiscardWindows);
             }
             Event::Nature { left_out: None } => self.can_be_copied(),
@@ -171,6 +171,14 @@ impl TableRecord {
         self.awaits = None;
     }
 
+    /// It is left out by what it is, which is said once.
+    fn cannot_be_copied(&mut self, why: String, at: At, actions: &mut Vec<Action>) {
+        if self.left_out.as_ref().is_none_or(|fault| fault.why != why) {
+            actions.push(Action::Tell(format!("it is left out: {why}")));
+        }
+        self.leave_out(why, true, at);
+    }
+
     /// It is no longer what kept it from being copied.
     fn can_be_copied(&mut self) {
         if self.left_out.take_if(|fault| fault.by_nature).is_some() {
@@ -195,7 +203,7 @@ impl TableRecord {
         let Start { presence, end, is_there, initial } = start;
         if let Presence::ByNature(why) = presence {
             self.captured(at);
-            self.leave_out(why, true, at);
+            self.cannot_be_copied(why, at, actions);
             return;
         }
         if self.left_out.as_ref().is_some_and(|fault| fault.by_nature) && presence == Presence::Listed {

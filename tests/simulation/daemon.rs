@@ -323,6 +323,8 @@ impl Daemon {
                         session.questions.engine(ask, table);
                     }
                 }
+                // The model of the server has no MERGE tables, and a statement maps nothing that it does not write to.
+                Action::AskMerge { .. } => {}
                 Action::Placed { window, placed } => self.placed(window, placed),
                 Action::Store(records) => self.store(records)?,
             }

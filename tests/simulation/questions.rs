@@ -78,6 +78,8 @@ pub fn shown(answer: &Answer) -> String {
             let key = found.as_ref().map(|found| &found.key);
             format!("{table} (question {}) at {}:{}: key {key:?}", ask.0, end.file, end.pos)
         }
+        Answer::Instead { ask, table, instead, .. } => format!("{table} (question {}): {instead:?}", ask.0),
+        Answer::Merge { ask, table, is_merge, .. } => format!("{table} (question {}): merge {is_merge:?}", ask.0),
         Answer::Refused { ask, table, .. } => format!("{table} (question {}): refused", ask.0),
         Answer::Engine { table, ask, transactional, end } => {
             format!("{table} (question {}) at {}:{}: transactional {transactional:?}", ask.0, end.file, end.pos)

@@ -12,10 +12,11 @@ use crate::codec::catalog::SchemaRecord;
 use crate::codec::stored::{SCHEMA, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
-use crate::ingest::pending::{AskId, Decided, Early, Waiter};
+use crate::ingest::pending::{AskId, Decided, Early, Shows, Waiter};
 use crate::model::{FilePos, TableName, TableSchema};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::{Completed, Current, Decision, Described, Description, Shown};
+use crate::source::mysql::schema::Instead;
 use crate::table::Event;
 
 /// What the server said.
@@ -30,6 +31,28 @@ pub enum Answer {
         /// Its definition; `None`: the account sees no such table.
         found: Option<TableSchema>,
         /// Where the binlog ended while the table's metadata lock was held.
+        end: FilePos,
+    },
+    /// There is no table that can be copied under the name.
+    Instead {
+        /// The question.
+        ask: AskId,
+        /// The table.
+        table: TableName,
+        /// What there is.
+        instead: Instead,
+        /// Where the binlog ended then.
+        end: FilePos,
+    },
+    /// Whether a table is a MERGE table; `None`: there is no such table.
+    Merge {
+        /// The table.
+        table: TableName,
+        /// The question.
+        ask: AskId,
+        /// Whether it is.
+        is_merge: Option<bool>,
+        /// Where the binlog ended after that.
         end: FilePos,
     },
     /// The question was not answered, whatever was tried. It is asked again after a minute.
@@ -67,13 +90,13 @@ impl<L: Log> Core<L> {
         self.decide_overdue()?;
         match answer {
             Answer::Described { ask, table, found, end } => {
-                let Some((table, stale)) = self.asked(ask, &table) else { return Ok(()) };
-                if self.life(table).unreadable.is_some() {
-                    let origin = self.ledger.origin(self.wall);
-                    self.happens(table, Event::Answered, &origin)?;
-                }
-                self.described((table, ask, stale), found, end)?;
+                let shows = found.map(Shows::Table);
+                self.answered((&table, ask), shows, end)?;
             }
+            Answer::Instead { ask, table, instead, end } => {
+                self.answered((&table, ask), Some(Shows::Instead(instead)), end)?;
+            }
+            Answer::Merge { table, ask, is_merge, end } => self.merge(&table, ask, is_merge, end),
             Answer::Refused { ask, table, why } => {
                 let Some((index, stale)) = self.asked(ask, &table) else { return Ok(()) };
                 warn!(%table, %why, "the server does not say how a table is defined");
@@ -105,20 +128,30 @@ impl<L: Log> Core<L> {
         None
     }
 
-    fn described(
+    /// `shows`: what the server shows under the name; `None`: nothing that the account may see.
+    fn answered(
         &mut self,
-        (table, ask, stale): (usize, AskId, bool),
-        found: Option<TableSchema>,
+        (table, ask): (&TableName, AskId),
+        shows: Option<Shows>,
         end: FilePos,
     ) -> Result<(), Failure> {
-        self.waiting.attach(table, ask, &Description { found: found.clone(), end: end.clone() });
+        let Some((table, stale)) = self.asked(ask, table) else { return Ok(()) };
+        if self.life(table).unreadable.is_some() {
+            let origin = self.ledger.origin(self.wall);
+            self.happens(table, Event::Answered, &origin)?;
+        }
+        let found = match &shows {
+            Some(Shows::Table(found)) => Some(found.clone()),
+            Some(Shows::Instead(_)) | None => None,
+        };
+        self.waiting.attach(table, ask, &Description { found, end: end.clone() });
         self.look_at_answers()?;
-        if let Some(found) = found
+        if let Some(shows) = shows
             && !stale
         {
             let revision = self.definition(table).revision;
             self.waiting.early.retain(|early| early.table != table);
-            self.waiting.early.push(Early { table, revision, found, end });
+            self.waiting.early.push(Early { table, revision, shows, end });
         }
         if stale {
             self.ask_once(table);

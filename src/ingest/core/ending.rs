@@ -114,6 +114,7 @@ impl<L: Log> Core<L> {
     pub fn roll_back(&mut self, at: Boundary<'_>, origin: &Origin, gtid: Option<&Gtid>) -> Result<(), Failure> {
         let mut touched = self.group.take_cut_back();
         touched.extend(self.group.touched());
+        touched.extend(self.group.beside());
         if is_on(Mutant::CountersKeptOnRollback) {
             for (table, counts) in self.group.counts() {
                 self.tables.count(table, Counts { appended: counts.read, ..counts });

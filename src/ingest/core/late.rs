@@ -7,7 +7,7 @@ use crate::codec::catalog::SchemaRecord;
 use crate::codec::stored::{ASKED, SCHEMA, TYPES, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
-use crate::ingest::pending::{Decided, Early, Waiter};
+use crate::ingest::pending::{Decided, Early, Shows, Waiter};
 use crate::ingest::state::AskedBeside;
 use crate::model::{FilePos, TableSchema};
 use crate::mutants::{Mutant, is_on};
@@ -27,6 +27,7 @@ impl<L: Log> Core<L> {
         self.look_at_answers()?;
         self.look_at_early()?;
         self.look_at_engines()?;
+        self.look_at_merges()?;
         self.look_at_deadlines()?;
         self.look_at_silence();
         self.commit_here()?;
@@ -101,15 +102,23 @@ impl<L: Log> Core<L> {
                 index += 1;
                 continue;
             }
-            let Early { table, found, .. } = self.waiting.early.swap_remove(index);
+            let Early { table, shows, .. } = self.waiting.early.swap_remove(index);
             if !same {
                 if unsettled {
                     self.ask_once(table);
                 }
                 continue;
             }
+            let found = match shows {
+                Shows::Table(found) => found,
+                Shows::Instead(instead) => {
+                    self.is_instead(table, instead)?;
+                    continue;
+                }
+            };
             if self.followed(table).allows(&found, self.facts.dialect()) {
                 let origin = self.ledger.origin(self.wall);
+                self.is_a_table(table, &found, &origin)?;
                 self.redefine(table).followed.know_key();
                 self.adopt(table, found, Provenance::Description, &origin)?;
                 self.commit_here()?;

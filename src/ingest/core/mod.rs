@@ -12,10 +12,13 @@ mod ending;
 mod engines;
 mod late;
 mod life;
+mod merges;
+mod natures;
 mod place;
 mod rows;
 mod schema;
 mod statement;
+mod temporary;
 
 use std::sync::Arc;
 
@@ -26,6 +29,7 @@ pub use self::late::Records;
 pub use self::place::Chunk;
 use self::place::WaitingChunk;
 pub use self::rows::Rows;
+pub use self::temporary::SessionId;
 use self::rows::Slot;
 use super::frames::FRAME_BYTES;
 use super::group::OpenGroup;
@@ -98,6 +102,14 @@ pub enum Action {
         /// Names the question.
         ask: AskId,
     },
+    /// Ask the server whether a table, captured or not, is a MERGE table, and where the binlog ended then. Answered by
+    /// [`Answer::Merge`].
+    AskMerge {
+        /// The table.
+        table: TableName,
+        /// Names the question.
+        ask: AskId,
+    },
     /// Tell a snapshot reader what became of its chunk.
     Placed {
         /// The chunk's window.
@@ -118,6 +130,7 @@ pub struct Core<L> {
     tables: Tables,
     group: OpenGroup,
     windows: Windows,
+    temporary: temporary::Temporary,
     chunks: Vec<WaitingChunk>,
     waiting: Waiting,
     /// By the decoder's slot numbers.
@@ -169,6 +182,7 @@ impl<L: Log> Core<L> {
             ledger,
             tables,
             windows: Windows::default(),
+            temporary: temporary::Temporary::default(),
             chunks: Vec::new(),
             waiting,
             slots: Vec::new(),
@@ -206,14 +220,16 @@ impl<L: Log> Core<L> {
         for table in tables {
             let definition = &self.tables.at(table).definition;
             let cut_back = definition.cut_back;
+            let is_in_question = self.is_in_question(definition);
             // Whoever was silent before may answer now, and no reader would hear it.
             let was_silent = definition.life.unreadable.is_some() && definition.life.read.is_none();
-            if self.waiting.has_pending(table) || definition.followed.is_unsettled() || was_silent {
+            if self.waiting.has_pending(table) || definition.followed.is_unsettled() || was_silent || is_in_question {
                 self.ask(table);
             }
             if cut_back {
                 self.ask_engine(table);
             }
+            self.ask_merges_of(table);
         }
         self.pass_lives()
     }
@@ -235,6 +251,9 @@ impl<L: Log> Core<L> {
         self.waiting.asked.clear();
         self.waiting.early.clear();
         self.waiting.engines.clear();
+        self.waiting.merges.clear();
+        self.waiting.plain.clear();
+        self.temporary.forget();
         self.waiting.silent.clear();
         for waiter in &mut self.waiting.pending {
             // Where the next server's binlog ends is another place.
@@ -324,6 +343,7 @@ impl<L: Log> Core<L> {
         !self.waiting.is_empty(self.now)
             || self.waiting.asked.values().any(|asked| waits(asked.since))
             || self.waiting.engines.values().any(|asked| waits(asked.since))
+            || self.waiting.merges.values().any(|asked| waits(asked.since))
     }
 
     /// Tables whose definition is asked for, or whose answer waits for the stream to come to its place.

@@ -29,6 +29,8 @@ pub(super) enum Bound {
     Logged { id: SchemaId, plan: Arc<Plan>, key: Option<Key> },
     /// They are left out: the table is, or their schema could not be asked for in time.
     LeftOut,
+    /// They are no rows of a table, and not counted.
+    NoTable,
 }
 
 /// Rows of one event.
@@ -67,10 +69,14 @@ impl<L: Log> Core<L> {
             return Err(Failure::fatal("a rows event names a table that was never mapped"));
         };
         let (table, seen) = (there.table, Arc::clone(&there.seen));
-        self.meet(table, origin)?;
-        let bound = match self.life(table).left_out {
-            Some(_) => Bound::LeftOut,
-            None => self.schema_of_rows(table, &seen, origin)?,
+        let bound = if self.is_sequence(table, &seen) {
+            Bound::NoTable
+        } else {
+            self.meet(table, origin)?;
+            match self.life(table).left_out {
+                Some(_) => Bound::LeftOut,
+                None => self.schema_of_rows(table, &seen, origin)?,
+            }
         };
         let revision = self.definition(table).revision;
         if let Some(Some(there)) = self.slots.get_mut(slot) {
@@ -101,6 +107,7 @@ impl<L: Log> Core<L> {
             return Err(Failure::fatal("a table lost its slot while its rows were read"));
         };
         match bound {
+            Bound::NoTable => {}
             Bound::LeftOut => self.group.count(table, Counts { read, left_out: read, ..Counts::default() }),
             Bound::Logged { id, plan, key } => {
                 self.group.count(table, Counts { read, ..Counts::default() });

@@ -17,7 +17,7 @@ use crate::ingest::ledger::Log;
 use crate::model::{Origin, TableName, TableSchema};
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
 use crate::source::mysql::follow::{Altered, Fate, FateChange, Pending, Provenance};
-use crate::source::mysql::schema::{Flavour, LeftOutBy};
+use crate::source::mysql::schema::Flavour;
 use crate::table::Event;
 
 impl<L: Log> Core<L> {
@@ -26,15 +26,35 @@ impl<L: Log> Core<L> {
     /// # Errors
     /// Fatal, for a statement that changes captured rows in a way that cannot be followed.
     pub fn statement(&mut self, sql: &str, database: &str, mode: SqlMode, origin: &Origin) -> Result<(), Failure> {
+        self.follow_all(ddl::parse_under(self.settings.filter.names(), sql, database, mode), origin)
+    }
+
+    /// Follows a statement that is read, with what it makes of other tables.
+    pub(super) fn follow_all(&mut self, statement: Statement, origin: &Origin) -> Result<(), Failure> {
         if self.group.is_empty() {
             // What the statement does to a table goes by what its schema is.
             self.decide_overdue()?;
         }
-        match ddl::parse_under(self.settings.filter.names(), sql, database, mode) {
+        let members = self.members_after(&statement, origin)?;
+        self.follow(statement, origin)?;
+        self.set_members(members);
+        Ok(())
+    }
+
+    fn follow(&mut self, statement: Statement, origin: &Origin) -> Result<(), Failure> {
+        match statement {
+            Statement::CreateTable(create) if create.is_sequence && !create.temporary => {
+                self.create_sequence(&create.table, origin)
+            }
             Statement::CreateTable(create) if !create.temporary => self.create_table(create, origin),
             Statement::AlterTable { table, ops } => self.alter_table(&table, &ops, origin),
+            Statement::CreateSequence { sequence, temporary: false, .. } => self.create_sequence(&sequence, origin),
+            Statement::AboutSequences { sequences, temporary: false } => {
+                self.about_sequences(&sequences);
+                Ok(())
+            }
             Statement::RenameTable(pairs) => {
-                for (from, to) in pairs {
+                for (from, to) in without_returns(pairs) {
                     self.rename_table(&from, &to, origin)?;
                 }
                 Ok(())
@@ -82,6 +102,8 @@ impl<L: Log> Core<L> {
             // What was done since stays, and so does its name: it may be that of another savepoint.
             | Statement::ReleaseSavepoint(_)
             | Statement::CreateTable(_)
+            | Statement::CreateSequence { .. }
+            | Statement::AboutSequences { .. }
             | Statement::DropTable { .. }
             | Statement::CreateDatabase { .. }
             | Statement::Truncate(_)
@@ -90,8 +112,13 @@ impl<L: Log> Core<L> {
         }
     }
 
-    fn statement_format(&self, tables: Vec<TableName>, opaque: bool) -> Result<(), Failure> {
-        let Some(table) = tables.into_iter().find(|table| self.captures(table)) else {
+    pub(super) fn statement_format(&self, tables: Vec<TableName>, opaque: bool) -> Result<(), Failure> {
+        // Of a table that cannot be copied the binlog may have statements for its rows, whatever is set.
+        let is_left_out = |table: &TableName| {
+            let life = self.find(table).map(|(_, definition)| &definition.life);
+            life.and_then(|life| life.left_out.as_ref()).is_some_and(|fault| fault.by_nature)
+        };
+        let Some(table) = tables.into_iter().find(|table| self.captures(table) && !is_left_out(table)) else {
             if opaque {
                 warn!(
                     "the binlog holds a routine call in statement format; rows it changed in captured tables would be unseen"
@@ -113,7 +140,7 @@ impl<L: Log> Core<L> {
     }
 
     fn create_table(&mut self, create: CreateTable, origin: &Origin) -> Result<(), Failure> {
-        let name = create.table;
+        let name = create.table.clone();
         if !self.captures(&name) {
             return Ok(());
         }
@@ -133,15 +160,7 @@ impl<L: Log> Core<L> {
         } else {
             self.meet(table, origin)?;
         }
-        let like = create.like.as_ref().and_then(|like| self.tables.find(like));
-        let nature = match (create.engine.as_deref().and_then(LeftOutBy::engine), create.system_versioned) {
-            (Some(by), _) => Some(by.to_string()),
-            (None, true) => Some(LeftOutBy::SystemVersioned.to_string()),
-            (None, false) => like
-                .and_then(|like| self.life(like).left_out.as_ref())
-                .filter(|fault| fault.by_nature)
-                .map(|fault| fault.why.clone()),
-        };
+        let nature = self.nature_of_created(&create);
         if nature.is_some() {
             // No copy is made of it, so its definition does not matter.
             return self.happens(table, Event::Nature { left_out: nature }, origin);
@@ -176,8 +195,11 @@ impl<L: Log> Core<L> {
             self.alter_captured(name, ops, list, origin)?;
         }
         for op in list {
-            if let AlterOp::RenameTo(to) = op {
-                self.rename_table(name, to, origin)?;
+            match op {
+                AlterOp::RenameTo(to) if to != name => self.rename_table(name, to, origin)?,
+                // What was a sequence is a table, or the other way round.
+                AlterOp::Sequence(true) => self.create_sequence(name, origin)?,
+                _ => {}
             }
         }
         Ok(())
@@ -218,19 +240,6 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
-    /// Whether an operation makes a table one that cannot be copied, or one that can.
-    fn alter_nature(&mut self, table: usize, op: &AlterOp, origin: &Origin) -> Result<(), Failure> {
-        let versioned = LeftOutBy::SystemVersioned.to_string();
-        let was_versioned = self.life(table).left_out.as_ref().is_some_and(|fault| fault.why == versioned);
-        let left_out = match op {
-            AlterOp::SystemVersioningChanged { added: true } => Some(versioned),
-            AlterOp::SystemVersioningChanged { added: false } if was_versioned => None,
-            AlterOp::Engine(engine) if !was_versioned => LeftOutBy::engine(engine).map(|by| by.to_string()),
-            _ => return Ok(()),
-        };
-        self.happens(table, Event::Nature { left_out }, origin)
-    }
-
     fn rename_table(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
         let (from_captured, to_captured) = (self.captures(from), self.captures(to));
         for name in [from, to] {
@@ -253,8 +262,16 @@ impl<L: Log> Core<L> {
 
     fn rename_captured(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
         let (old, new) = (self.tables.index(from), self.tables.index(to));
+        if self.followed(new).is_met() {
+            // No table takes the name of another: one of the two is not what it is taken for.
+            let why = "a statement gave the name of a table that was known to another one";
+            self.reread(from, true, why, origin)?;
+            return self.reread(to, true, why, origin);
+        }
         self.meet(old, origin)?;
         self.leave(old, origin)?;
+        // MariaDB logs RENAME TABLE of a temporary table as that of a table, in every format.
+        let is_ambiguous = self.facts.flavour == Flavour::MariaDb;
         let moved = self.definition(old).clone();
         self.outdate_question(old);
         self.redefine(old).forget();
@@ -287,12 +304,16 @@ impl<L: Log> Core<L> {
         definition.followed = moved.followed;
         definition.followed.is_now(renamed);
         definition.cut_back = moved.cut_back;
+        definition.kin = moved.kin;
+        if is_ambiguous && !definition.kin.renamed_from.contains(from) {
+            definition.kin.renamed_from.push(from.clone());
+        }
         if moved.cut_back {
             // Under the old name there is no such table any more.
             self.ask_engine(new);
         }
         self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })?;
-        if self.is_pending(new, id) || self.followed(new).is_unsettled() {
+        if self.is_pending(new, id) || self.followed(new).is_unsettled() || is_ambiguous {
             self.ask(new);
         }
         Ok(())
@@ -323,7 +344,7 @@ impl<L: Log> Core<L> {
         }));
     }
 
-    fn drop_table(&mut self, name: &TableName, origin: &Origin) -> Result<(), Failure> {
+    pub(super) fn drop_table(&mut self, name: &TableName, origin: &Origin) -> Result<(), Failure> {
         if !self.captures(name) {
             return Ok(());
         }
@@ -337,5 +358,47 @@ impl<L: Log> Core<L> {
         self.redefine(table).forget();
         self.happens(table, Event::Dropped, origin)?;
         if known { self.change(origin, TableChange::Drop { table: name.clone() }) } else { Ok(()) }
+    }
+}
+
+/// The steps of `RENAME TABLE` without those of tables that have their own name again at its end, where no other table takes part in them.
+fn without_returns(pairs: Vec<(TableName, TableName)>) -> Vec<(TableName, TableName)> {
+    // Each table that takes part: the steps that it takes.
+    let mut tables: Vec<Vec<usize>> = Vec::new();
+    for (step, (from, _)) in pairs.iter().enumerate() {
+        let is_at = |steps: &Vec<usize>| steps.last().and_then(|last| pairs.get(*last)).is_some_and(|(_, at)| at == from);
+        match tables.iter_mut().find(|steps| is_at(steps)) {
+            Some(steps) => steps.push(step),
+            None => tables.push(vec![step]),
+        }
+    }
+    let names = |steps: &[usize]| -> Vec<&TableName> {
+        steps.iter().filter_map(|step| pairs.get(*step)).flat_map(|(from, to)| [from, to]).collect()
+    };
+    let returns = |steps: &[usize]| {
+        let (names_of, others) = (names(steps), tables.iter().filter(|other| *other != steps));
+        names_of.first() == names_of.last() && !others.flat_map(|other| names(other)).any(|name| names_of.contains(&name))
+    };
+    let dropped: Vec<usize> = tables.iter().filter(|steps| returns(steps)).flatten().copied().collect();
+    let kept = pairs.iter().enumerate().filter(|(step, _)| !dropped.contains(step));
+    kept.map(|(_, pair)| pair.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_has_its_own_name_again_was_not_renamed() {
+        let kept = |pairs: &[(&str, &str)]| -> Vec<String> {
+            let table = |name: &&str| TableName::new("d", *name);
+            let pairs = pairs.iter().map(|(from, to)| (table(from), table(to))).collect();
+            without_returns(pairs).iter().map(|(from, to)| format!("{}>{}", from.table, to.table)).collect()
+        };
+        assert_eq!(kept(&[("a", "b")]), ["a>b"]);
+        assert_eq!(kept(&[("a", "b"), ("b", "a")]), [""; 0]);
+        assert_eq!(kept(&[("a", "b"), ("c", "d"), ("b", "e"), ("e", "a")]), ["c>d"]);
+        assert_eq!(kept(&[("a", "t"), ("b", "a"), ("t", "b")]), ["a>t", "b>a", "t>b"]);
+        assert_eq!(kept(&[("a", "b"), ("c", "a"), ("a", "d"), ("b", "a")]), ["a>b", "c>a", "a>d", "b>a"]);
     }
 }

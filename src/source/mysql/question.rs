@@ -9,7 +9,8 @@ use mysql_async::prelude::Queryable as _;
 
 use super::connect;
 use super::places::binlog_end;
-use super::schema::{self, Locked};
+use super::ddl::{self, SqlMode, Statement};
+use super::schema::{self, Instead, LeftOutBy, Locked, Nature, Relation, query_failure, table_identifier};
 use super::server::ServerInfo;
 use super::stream_server::StreamServer;
 use crate::config::SourcePlan;
@@ -23,10 +24,21 @@ const LOCK_WAIT: u32 = 1;
 /// A table's definition, and where the binlog ended when it was that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
-    /// `None`: the account sees no such table.
-    pub schema: Option<TableSchema>,
+    /// What there is under the name.
+    pub shown: Shown,
     /// The end of the binlog.
     pub end: FilePos,
+}
+
+/// What the server shows under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// A table that can be copied.
+    Table(TableSchema),
+    /// Something else, or nothing.
+    Instead(Instead),
+    /// Nothing that the account may see.
+    Hidden,
 }
 
 /// A connection for questions to the server that the stream reads.
@@ -51,9 +63,10 @@ pub async fn definition(
     table: &TableName,
 ) -> Result<Option<Definition>, Failure> {
     connect::execute(conn, "START TRANSACTION", "begin a question about a table").await?;
-    let schema = match schema::lock_definition(conn, table).await? {
-        Locked::Held => schema::describe_visible(conn, server.flavour, table).await?.map(|described| described.schema),
-        Locked::NoSuchTable => None,
+    let shown = match schema::lock_definition(conn, table).await? {
+        Locked::Held => show(conn, server, table).await?,
+        Locked::Instead(instead) => Shown::Instead(instead),
+        Locked::NotSeen => Shown::Hidden,
         Locked::ByAnother => {
             connect::execute(conn, "ROLLBACK", "end a question about a table").await?;
             return Ok(None);
@@ -61,7 +74,55 @@ pub async fn definition(
     };
     let end = binlog_end(conn, server).await?;
     connect::execute(conn, "COMMIT", "end a question about a table").await?;
-    Ok(Some(Definition { schema, end }))
+    Ok(Some(Definition { shown, end }))
+}
+
+/// What there is under the name, whose metadata lock is held.
+async fn show(conn: &mut Conn, server: &ServerInfo, table: &TableName) -> Result<Shown, Failure> {
+    let described = schema::describe_visible(conn, server.flavour, table).await?;
+    if let Some(described) = described {
+        return Ok(match described.nature {
+            Nature::Copied => Shown::Table(described.schema),
+            Nature::LeftOut(LeftOutBy::Merge { .. }) => {
+                let members = members(conn, server, table).await?;
+                Shown::Instead(Instead::LeftOut(LeftOutBy::Merge { members }))
+            }
+            Nature::LeftOut(by) => Shown::Instead(Instead::LeftOut(by)),
+        });
+    }
+    let instead = schema::relation(conn, table).await?.and_then(|relation| relation.instead());
+    Ok(instead.map_or(Shown::Hidden, Shown::Instead))
+}
+
+/// The tables that a MERGE table consists of; `None`: the server does not say it in a way that is understood.
+async fn members(conn: &mut Conn, server: &ServerInfo, table: &TableName) -> Result<Option<Vec<TableName>>, Failure> {
+    let sql = format!("SHOW CREATE TABLE {}", table_identifier(table));
+    let shown: Option<(String, String)> = conn
+        .query_first(sql)
+        .await
+        .map_err(|error| query_failure(&format!("ask which tables \"{table}\" consists of"), error))?;
+    // Quotes of identifiers are those of this session, whose mode is the server's.
+    let parsed = shown.map(|(_, text)| ddl::parse_under(server.names, &text, &table.database, SqlMode::default()));
+    Ok(match parsed {
+        // Without members it has no UNION.
+        Some(Statement::CreateTable(create)) => Some(create.union.unwrap_or_default()),
+        _ => None,
+    })
+}
+
+/// Whether the table is a MERGE table (`None`: there is no such table, or the account does not see it), and where the binlog ended after
+/// that.
+///
+/// # Errors
+/// A classified [`Failure`].
+pub async fn is_merge(
+    conn: &mut Conn,
+    server: &ServerInfo,
+    table: &TableName,
+) -> Result<(Option<bool>, FilePos), Failure> {
+    let relation = schema::relation(conn, table).await?;
+    let merge = relation.map(|relation| matches!(relation, Relation::Table(Nature::LeftOut(LeftOutBy::Merge { .. }))));
+    Ok((merge, binlog_end(conn, server).await?))
 }
 
 /// Whether the table's engine takes changes back (`None`: there is no such table), and where the binlog ended after that.

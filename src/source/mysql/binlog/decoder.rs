@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::compressed;
 use super::cursor::Cursor;
 use super::error::BinlogError;
-use super::event::RawEvent;
+use super::event::{EventHeader, RawEvent};
 use super::files::Files;
 use super::gtid_event::{self, GroupStart};
 use super::kind::{self, Treatment};
@@ -31,7 +31,7 @@ use super::labels::Collations;
 use super::position::{Executed, Position};
 use super::query::{Control, Query, control};
 use super::rows;
-use super::tables::{TableSlot, Tables, Target};
+use super::tables::{Beside, TableSlot, Tables, Target};
 use crate::codec::frame::RowOp;
 use crate::config::TableFilter;
 use crate::error::Failure;
@@ -95,6 +95,10 @@ pub struct Statement<'a> {
     pub sql_mode: u64,
     /// Error it ended with at the source; not 0: it had effects nevertheless.
     pub error_code: u16,
+    /// The connection that ran it.
+    pub connection: u32,
+    /// It, or a statement before it in the same stored procedure, used a temporary table.
+    pub may_use_temporary: bool,
     /// It stands inside a transaction, whose end comes later. Otherwise it is its own group, and the position is at its end.
     pub in_transaction: bool,
 }
@@ -196,6 +200,12 @@ impl Decoder {
         }
     }
 
+    /// Tables that statements which have ended since this was last called have written to, with captured tables that they have mapped
+    /// without writing to them.
+    pub fn take_beside(&mut self) -> Vec<Beside> {
+        self.tables.take_beside()
+    }
+
     /// The name of a slot this decoder has given out.
     pub fn table(&self, slot: TableSlot) -> Option<&TableName> {
         self.tables.name(slot)
@@ -233,8 +243,8 @@ impl Decoder {
             kind::ANONYMOUS_GTID => self.open(gtid_event::mysql(data, true, header.timestamp)?),
             kind::GTID_TAGGED => self.open(gtid_event::mysql_tagged(data, header.timestamp)?),
             kind::MARIADB_GTID => self.open(gtid_event::mariadb(data, header.server_id, header.timestamp)?),
-            kind::QUERY => self.query(Query::parse(data, false)?, header.timestamp),
-            kind::QUERY_COMPRESSED => self.query(Query::parse(data, true)?, header.timestamp),
+            kind::QUERY => self.query(Query::parse(data, false)?, header),
+            kind::QUERY_COMPRESSED => self.query(Query::parse(data, true)?, header),
             kind::XID => self.commit("XID"),
             kind::XA_PREPARE => self.xa_prepare(data),
             kind::TRANSACTION_PAYLOAD => self.payload(data),
@@ -284,9 +294,11 @@ impl Decoder {
         self.has_rows = false;
         self.without_effect = false;
         self.group += 1;
+        self.tables.start_group();
     }
 
     fn end_group(&mut self) {
+        self.tables.end_statement();
         self.state = State::Between;
         self.unpacking = false;
         self.position.commit(&self.gtid);
@@ -301,8 +313,9 @@ impl Decoder {
         }
     }
 
-    fn query<'a>(&mut self, query: Query<'a>, timestamp: u32) -> Result<Item<'a>, BinlogError> {
-        self.start_unnamed(timestamp);
+    fn query<'a>(&mut self, query: Query<'a>, header: EventHeader) -> Result<Item<'a>, BinlogError> {
+        self.start_unnamed(header.timestamp);
+        let may_use_temporary = header.may_use_temporary();
         let open = self.state == State::Open;
         if self.without_effect && !open {
             self.end_group();
@@ -341,6 +354,8 @@ impl Decoder {
                     database: String::from_utf8_lossy(query.database),
                     sql_mode: query.sql_mode,
                     error_code: query.error_code,
+                    connection: query.connection,
+                    may_use_temporary,
                     in_transaction: open,
                     sql: Query::text(query.sql, client_charset, self.tables.collations()),
                 }))
@@ -391,6 +406,12 @@ impl Decoder {
             return Err(BinlogError::OutOfPlace { name: "rows", place: "outside a transaction" });
         }
         let (id, body) = rows::table_id(data, layout)?;
+        if id != DUMMY_TABLE {
+            self.tables.written(id);
+        }
+        if rows::ends_statement(data) {
+            self.tables.end_statement();
+        }
         if id == DUMMY_TABLE {
             return Ok(Item::Nothing);
         }

@@ -9,6 +9,9 @@ pub const HEADER_LEN: u32 = 19;
 /// `LOG_EVENT_ARTIFICIAL_F`: made by the dump thread, not from the file.
 const ARTIFICIAL: u16 = 0x20;
 
+/// `LOG_EVENT_THREAD_SPECIFIC_F`: the statement, or one before it in the same stored procedure, used a temporary table.
+const THREAD_SPECIFIC: u16 = 0x4;
+
 /// Header of an event.
 ///
 /// | bytes | field |
@@ -71,6 +74,11 @@ impl EventHeader {
     /// Whether the dump thread made the event, so that it has no place in the file.
     pub fn is_artificial(self) -> bool {
         self.log_pos == 0 || self.flags & ARTIFICIAL != 0
+    }
+
+    /// Whether a statement may have used a temporary table.
+    pub fn may_use_temporary(self) -> bool {
+        self.flags & THREAD_SPECIFIC != 0
     }
 }
 

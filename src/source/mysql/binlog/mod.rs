@@ -25,4 +25,4 @@ pub use event::{EventHeader, HEADER_LEN, RawEvent};
 pub use labels::Collations;
 pub use position::Executed;
 pub use stream::BinlogStream;
-pub use tables::TableSlot;
+pub use tables::{Beside, TableSlot};

@@ -21,6 +21,8 @@ use super::labels::Collations;
 /// A `QUERY` event.
 #[derive(Debug)]
 pub(super) struct Query<'a> {
+    /// The connection that ran it.
+    pub(super) connection: u32,
     pub(super) database: &'a [u8],
     pub(super) error_code: u16,
     pub(super) sql_mode: u64,
@@ -33,7 +35,8 @@ impl<'a> Query<'a> {
     pub(super) fn parse(data: &'a [u8], compressed: bool) -> Result<Self, BinlogError> {
         let mut cursor = Cursor::new(data);
         let part = "query header";
-        cursor.take(8, part)?;
+        let connection = cursor.u32(part)?;
+        cursor.take(4, part)?;
         let database_len = usize::from(cursor.u8(part)?);
         let error_code = cursor.u16(part)?;
         let status_len = usize::from(cursor.u16(part)?);
@@ -42,7 +45,7 @@ impl<'a> Query<'a> {
         cursor.u8("database name")?;
         let sql =
             if compressed { Cow::Owned(decompress(cursor.rest(), "statement")?) } else { Cow::Borrowed(cursor.rest()) };
-        Ok(Self { database, error_code, sql_mode, client_charset, sql })
+        Ok(Self { connection, database, error_code, sql_mode, client_charset, sql })
     }
 
     /// The text as UTF-8. It is a hint for the reader of statements, so what is not text of its character set is replaced:

@@ -58,6 +58,11 @@ pub(super) fn table_id(data: &[u8], layout: Layout) -> Result<(u64, &[u8]), Binl
     Ok((id, cursor.rest()))
 }
 
+/// Whether a rows event is the last of its statement (`STMT_END_F`).
+pub(super) fn ends_statement(data: &[u8]) -> bool {
+    data.get(6).is_some_and(|flags| flags & 1 != 0)
+}
+
 /// The images of a rows event, once every column is known to be in them. `None`: columns are missing.
 pub(super) fn images(body: &[u8], layout: Layout, columns: usize) -> Result<Option<Cow<'_, [u8]>>, BinlogError> {
     let mut cursor = Cursor::new(body);

@@ -85,6 +85,29 @@ pub(super) fn names(data: &[u8]) -> Result<Named<'_>, BinlogError> {
     Ok(Named { database, table, rest: cursor.rest() })
 }
 
+/// The table's name, of an event without its table id and flags.
+pub(super) fn name(bytes: &[u8]) -> Option<TableName> {
+    let mut cursor = Cursor::new(bytes);
+    let mut text = || {
+        let len = usize::from(cursor.u8("name").ok()?);
+        let bytes = cursor.take(len, "name").ok()?;
+        cursor.u8("name").ok()?;
+        std::str::from_utf8(bytes).ok()
+    };
+    let (database, table) = (text()?, text()?);
+    Some(TableName::new(database, table))
+}
+
+/// How many columns the table has, by an event without its table id and flags.
+pub(super) fn column_count(bytes: &[u8]) -> Option<usize> {
+    let mut cursor = Cursor::new(bytes);
+    for _ in 0..2 {
+        let len = usize::from(cursor.u8("name").ok()?);
+        cursor.take(len + 1, "name").ok()?;
+    }
+    cursor.len("number of columns").ok()
+}
+
 /// A column's type before the optional metadata is known. `STRING` is resolved: it hides `ENUM` and `SET`.
 #[derive(Clone, Copy, Debug)]
 struct Wire {

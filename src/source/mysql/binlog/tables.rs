@@ -56,6 +56,17 @@ pub(super) enum Target {
     Filtered,
 }
 
+/// A table that a statement has written to, and captured tables that it has mapped after it. A statement maps every table that it locks for
+/// writing before its rows: what it maps and does not write to is written by triggers, under other conditions, or is a member of a MERGE
+/// table, whose rows have the MERGE table's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The table that has the rows, captured or not.
+    pub written: TableName,
+    /// The others, which have as many columns.
+    pub mapped: Vec<TableName>,
+}
+
 #[derive(Debug)]
 pub(super) struct Tables {
     filter: TableFilter,
@@ -64,11 +75,57 @@ pub(super) struct Tables {
     slots: Vec<Slot>,
     by_name: HashMap<TableName, TableSlot>,
     ids: FxHashMap<u64, Mapped>,
+    /// Table ids that the current statement has mapped, in order, and whether it has written to each.
+    statement: Vec<(u64, bool)>,
+    beside: Vec<Beside>,
 }
 
 impl Tables {
     pub(super) fn new(filter: TableFilter, mariadb: bool, collations: Arc<Collations>) -> Self {
-        Self { filter, mariadb, collations, slots: Vec::new(), by_name: HashMap::new(), ids: FxHashMap::default() }
+        let (slots, by_name, ids) = (Vec::new(), HashMap::new(), FxHashMap::default());
+        Self { filter, mariadb, collations, slots, by_name, ids, statement: Vec::new(), beside: Vec::new() }
+    }
+
+    /// The current statement has rows of a table.
+    #[inline]
+    pub(super) fn written(&mut self, id: u64) {
+        for (_, is_written) in self.statement.iter_mut().filter(|(mapped, _)| *mapped == id) {
+            *is_written = true;
+        }
+    }
+
+    /// The current statement has ended.
+    #[inline]
+    pub(super) fn end_statement(&mut self) {
+        if self.statement.len() > 1 && self.statement.iter().any(|(_, is_written)| !is_written) {
+            self.note_beside();
+        }
+        self.statement.clear();
+    }
+
+    /// What the statement has mapped besides what it has written to.
+    #[cold]
+    fn note_beside(&mut self) {
+        let columns = |mapped: &Mapped| table_map::column_count(&mapped.bytes);
+        for (place, (id, is_written)) in self.statement.iter().enumerate() {
+            let Some(written) = self.ids.get(id).filter(|_| *is_written) else { continue };
+            let after = self.statement.iter().skip(place + 1).filter_map(|(id, _)| self.ids.get(id));
+            let mapped: Vec<TableName> = after
+                .filter(|mapped| columns(mapped) == columns(written))
+                .filter_map(|mapped| match mapped.target {
+                    Target::Captured { slot, .. } => self.name(slot).cloned(),
+                    Target::Filtered => None,
+                })
+                .collect();
+            if let Some(written) = table_map::name(&written.bytes).filter(|_| !mapped.is_empty()) {
+                self.beside.push(Beside { written, mapped });
+            }
+        }
+    }
+
+    /// What statements that have ended have mapped besides what they have written to.
+    pub(super) fn take_beside(&mut self) -> Vec<Beside> {
+        std::mem::take(&mut self.beside)
     }
 
     pub(super) fn collations(&self) -> &Collations {
@@ -101,9 +158,16 @@ impl Tables {
         cut.map(Cow::Owned).map_err(|source| BinlogError::Images { table: slot.name.clone(), source })
     }
 
+    /// Another group: what the last one has mapped is over.
+    pub(super) fn start_group(&mut self) {
+        self.statement.clear();
+        self.beside.clear();
+    }
+
     /// A new file: the server may have been restarted, then ids start again.
     pub(super) fn forget_ids(&mut self) {
         self.ids.clear();
+        self.statement.clear();
     }
 
     /// Takes a `TABLE_MAP` in. Gives the schema to tell, if it is one.
@@ -113,6 +177,7 @@ impl Tables {
         group: u64,
     ) -> Result<Option<(TableSlot, Arc<TableSchema>)>, BinlogError> {
         let id = table_map::table_id(data)?;
+        self.statement.push((id, false));
         let bytes = data.get(FIXED..).ok_or(BinlogError::Short { part: "table id" })?;
         if let Some(known) = self.ids.get_mut(&id)
             && known.bytes == bytes

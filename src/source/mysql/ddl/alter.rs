@@ -303,10 +303,8 @@ impl Parser<'_> {
 
     /// An option of the table, `ALTER COLUMN`, `ALTER INDEX`, or a column to order by.
     fn harmless(&mut self) -> Option<()> {
-        if !self.cursor.is("ALTER")
-            && let Some(engine) = self.engine()
-        {
-            return self.push(AlterOp::Engine(engine));
+        if !self.cursor.is("ALTER") && self.options_that_matter() {
+            return Some(());
         }
         // `ALTER` sets a default, or whether a column, an index or a check is seen.
         let mut known = self.ordering || self.cursor.is("ALTER") || self.cursor.is_any(OPTIONS);
@@ -318,17 +316,24 @@ impl Parser<'_> {
         known.then(|| self.push(AlterOp::Other))?
     }
 
-    /// The engine among the options of the item, which have no commas between them.
-    fn engine(&self) -> Option<String> {
+    /// Options of the item, which have no commas between them, that say where the rows are: whether there are any.
+    fn options_that_matter(&mut self) -> bool {
         let mut ahead = self.cursor;
-        if !ahead.is_any(OPTIONS) {
-            return None;
+        if !ahead.is_any(OPTIONS) && create::sequence(&mut ahead).is_none() {
+            return false;
         }
+        let before = self.ops.len();
+        ahead = self.cursor;
         loop {
             if let Some(engine) = create::engine(&mut ahead) {
-                return Some(engine);
+                self.ops.push(AlterOp::Engine(engine));
+            } else if let Some(is_sequence) = create::sequence(&mut ahead) {
+                self.ops.push(AlterOp::Sequence(is_sequence));
+            } else if let Some(union) = create::union(&mut ahead, self.default_database) {
+                self.ops.push(AlterOp::Union(union));
+            } else if ahead.take_in_item().is_none() {
+                return self.ops.len() > before;
             }
-            ahead.take_in_item()?;
         }
     }
 }

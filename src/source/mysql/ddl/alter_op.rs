@@ -94,6 +94,10 @@ pub enum AlterOp {
     },
     /// `ENGINE`: neither rows, nor columns, nor keys change, but where the rows are may.
     Engine(String),
+    /// MariaDB's option `SEQUENCE`: it is a sequence from now on, or a table. Neither columns nor rows change.
+    Sequence(bool),
+    /// `UNION`: the tables that a MERGE table consists of.
+    Union(Vec<TableName>),
     /// Rows of the table change and no event shows them.
     RowsChangedUnseen {
         /// How.
@@ -140,6 +144,8 @@ impl AlterOps {
                 | AlterOp::IndexChanged
                 | AlterOp::RowsChangedUnseen { .. }
                 | AlterOp::Engine(_)
+                | AlterOp::Sequence(_)
+                | AlterOp::Union(_)
                 | AlterOp::Other => continue,
             };
             for (name, after) in before.iter().zip(&mut after) {

@@ -118,7 +118,6 @@ const OTHER_OBJECTS: &[&str] = &[
     "PROCEDURE",
     "RESOURCE",
     "ROLE",
-    "SEQUENCE",
     "SERVER",
     "SQL",
     "TABLESPACE",
@@ -297,6 +296,11 @@ impl Reader<'_> {
             let name = names::database(&mut self.cursor)?;
             return Some(Statement::CreateDatabase { name, or_replace });
         }
+        if self.cursor.eat("SEQUENCE") {
+            self.cursor.eat_if_not_exists();
+            let sequence = names::table(&mut self.cursor, self.default_database)?;
+            return Some(Statement::CreateSequence { sequence, or_replace, temporary });
+        }
         let mut index = self.cursor;
         index.eat_any(&["ONLINE", "OFFLINE"]);
         index.eat_any(&["UNIQUE", "FULLTEXT", "SPATIAL", "VECTOR"]);
@@ -310,10 +314,13 @@ impl Reader<'_> {
 
     fn drop(mut self) -> Option<Statement> {
         let temporary = self.cursor.eat("TEMPORARY");
-        if self.cursor.eat_any(&["TABLE", "TABLES", "SEQUENCE"]) {
+        if self.cursor.eat_any(&["TABLE", "TABLES"]) {
             self.cursor.eat_if_exists();
             let tables = names::tables(&mut self.cursor, self.default_database)?;
             return Some(Statement::DropTable { tables, temporary });
+        }
+        if self.cursor.eat("SEQUENCE") {
+            return self.about_sequences(temporary);
         }
         if self.cursor.eat_any(&["DATABASE", "SCHEMA"]) {
             self.cursor.eat_if_exists();
@@ -353,7 +360,17 @@ impl Reader<'_> {
         if self.cursor.is_any(&["DATABASE", "SCHEMA"]) {
             return Some(Statement::Irrelevant);
         }
+        if self.cursor.eat("SEQUENCE") {
+            return self.about_sequences(false);
+        }
         self.other_object()
+    }
+
+    /// Behind `SEQUENCE`: the names.
+    fn about_sequences(mut self, temporary: bool) -> Option<Statement> {
+        self.cursor.eat_if_exists();
+        let sequences = names::tables(&mut self.cursor, self.default_database)?;
+        Some(Statement::AboutSequences { sequences, temporary })
     }
 
     /// `CREATE`, `ALTER` or `DROP` of what is neither a table nor a database nor an index.

@@ -12,7 +12,7 @@ fn list(tables: &[TableName]) -> String {
 
 fn render_create(create: &CreateTable) -> String {
     let CreateTable { table, columns, like, as_select, if_not_exists, or_replace, temporary, .. } = create;
-    let CreateTable { engine, system_versioned, starts_transaction, .. } = create;
+    let CreateTable { engine, system_versioned, starts_transaction, is_sequence, union, .. } = create;
     let mut text = format!("create {table}");
     for (flag, name) in [
         (or_replace, " or-replace"),
@@ -21,6 +21,7 @@ fn render_create(create: &CreateTable) -> String {
         (as_select, " select"),
         (starts_transaction, " starts"),
         (system_versioned, " versioned"),
+        (is_sequence, " sequence"),
     ] {
         if *flag {
             text.push_str(name);
@@ -28,6 +29,9 @@ fn render_create(create: &CreateTable) -> String {
     }
     if let Some(engine) = engine {
         text.extend([" engine:", &engine.to_ascii_lowercase()]);
+    }
+    if let Some(union) = union {
+        text.extend([" of(", &list(union), ")"]);
     }
     if let Some(like) = like {
         text.extend([" like ", &like.to_string()]);
@@ -68,6 +72,8 @@ fn render_op(op: &AlterOp) -> String {
         AlterOp::IndexChanged => "index".to_owned(),
         AlterOp::SystemVersioningChanged { added } => if *added { "+versioning" } else { "-versioning" }.to_owned(),
         AlterOp::Engine(engine) => format!("engine:{}", engine.to_ascii_lowercase()),
+        AlterOp::Sequence(is_sequence) => if *is_sequence { "+sequence" } else { "-sequence" }.to_owned(),
+        AlterOp::Union(tables) => format!("of({})", list(tables)),
         AlterOp::RowsChangedUnseen { what, other: None } => format!("!{what:?}"),
         AlterOp::RowsChangedUnseen { what, other: Some(other) } => format!("!{what:?}({other})"),
         AlterOp::Other => "other".to_owned(),
@@ -104,6 +110,13 @@ fn render(statement: &Statement) -> String {
             let pairs = pairs.iter().map(|(from, to)| format!("{from}=>{to}")).collect::<Vec<_>>();
             format!("rename {}", pairs.join(" "))
         }
+        Statement::CreateSequence { sequence, or_replace, temporary } => {
+            let (replaces, temporary) =
+                (if *or_replace { " or-replace" } else { "" }, if *temporary { " temporary" } else { "" });
+            format!("create sequence {sequence}{replaces}{temporary}")
+        }
+        Statement::AboutSequences { sequences, temporary: false } => format!("sequences {}", list(sequences)),
+        Statement::AboutSequences { sequences, temporary: true } => format!("temporary sequences {}", list(sequences)),
         Statement::DropTable { tables, temporary: false } => format!("drop {}", list(tables)),
         Statement::DropTable { tables, temporary: true } => format!("drop temporary {}", list(tables)),
         Statement::CreateDatabase { name, or_replace: false } => format!("create database {name}"),
@@ -207,8 +220,14 @@ const CREATES: &[(&str, &str)] = &[
     ),
     (
         "CREATE TABLE t (a INT) ENGINE=MERGE UNION=(x, y), COMMENT='AS SELECT', AUTO_INCREMENT 5",
-        "create d.t engine:merge [a]",
+        "create d.t engine:merge of(d.x d.y) [a]",
     ),
+    ("CREATE TABLE t (a INT) UNION=() INSERT_METHOD=LAST ENGINE MRG_MyISAM", "create d.t engine:mrg_myisam of() [a]"),
+    ("CREATE TABLE t (a INT) UNION (`x`, a.`y`)", "create d.t of(d.x a.y) [a]"),
+    ("CREATE TABLE t (a BIGINT) SEQUENCE=1 ENGINE=InnoDB", "create d.t sequence engine:innodb [a]"),
+    ("CREATE TABLE t (a BIGINT, sequence INT) SEQUENCE 0", "create d.t [a sequence]"),
+    ("CREATE TABLE t (a INT, b INT WITH SYSTEM VERSIONING)", "create d.t versioned [a b]"),
+    ("CREATE TABLE t (a INT, b INT WITHOUT SYSTEM VERSIONING)", "create d.t [a b]"),
     (
         "CREATE TABLE t (a INT, s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, e TIMESTAMP(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING",
         "create d.t versioned [a s e]",
@@ -332,8 +351,12 @@ const ALTERS: &[(&str, &str)] = &[
     ("ALTER TABLE t FORCE, DISABLE KEYS, ENABLE KEYS", "alter d.t other other other"),
     (
         "ALTER TABLE t UNION=(a, b), DATA DIRECTORY='/x', TABLESPACE ts, STATS_PERSISTENT=1",
-        "alter d.t other other other other",
+        "alter d.t of(d.a d.b) other other other",
     ),
+    ("ALTER TABLE t UNION=(), INSERT_METHOD=NO", "alter d.t of() other"),
+    ("ALTER TABLE t ENGINE=MERGE UNION=(a.x) INSERT_METHOD=LAST", "alter d.t engine:merge of(a.x)"),
+    ("ALTER TABLE t SEQUENCE=0", "alter d.t -sequence"),
+    ("ALTER TABLE t COMMENT 'x' SEQUENCE 1, ADD sequence INT", "alter d.t +sequence +sequence"),
     ("ALTER TABLE t some_engine_option=5, ADD c INT", "alter d.t other +c"),
     ("ALTER TABLE t ORDER BY a, b DESC", "alter d.t other other"),
     ("ALTER TABLE t ORDER BY a, ADD c INT", "alter d.t other +c"),
@@ -387,7 +410,12 @@ const OTHER_TABLE_STATEMENTS: &[(&str, &str)] = &[
     ("DROP TEMPORARY TABLE IF EXISTS `t` /* generated by server */", "drop temporary d.t"),
     ("DROP /*!40005 TEMPORARY */ TABLE IF EXISTS `t`", "drop temporary d.t"),
     ("DROP TABLE", "unknown <DROP TABLE> "),
-    ("DROP SEQUENCE IF EXISTS s", "drop d.s"),
+    ("DROP SEQUENCE IF EXISTS s, a.t /* generated by server */", "sequences d.s a.t"),
+    ("DROP TEMPORARY SEQUENCE IF EXISTS `d`.`s` /* generated by server */", "temporary sequences d.s"),
+    ("ALTER SEQUENCE IF EXISTS s RESTART 50", "sequences d.s"),
+    ("CREATE SEQUENCE s START WITH 1 INCREMENT BY 1", "create sequence d.s"),
+    ("CREATE OR REPLACE SEQUENCE a.s", "create sequence a.s or-replace"),
+    ("CREATE TEMPORARY SEQUENCE IF NOT EXISTS s", "create sequence d.s temporary"),
     ("TRUNCATE TABLE t", "truncate d.t"),
     ("TRUNCATE a.t", "truncate a.t"),
     ("TRUNCATE TABLE `a`.`t` /* generated by server */", "truncate a.t"),
@@ -491,9 +519,6 @@ const IRRELEVANT: &[&str] = &[
     "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM t",
     "ALTER DEFINER=`root`@`%` EVENT e DISABLE",
     "DROP EVENT e",
-    "CREATE SEQUENCE s START WITH 1 INCREMENT BY 1",
-    "CREATE TEMPORARY SEQUENCE s",
-    "ALTER SEQUENCE s RESTART 50",
     "CREATE PACKAGE p AS END",
     "FLUSH TABLE",
     "FLUSH TABLES t WITH READ LOCK",

@@ -8,6 +8,8 @@ use super::cursor::Cursor;
 use super::definition::Definition;
 use super::names;
 use super::statement::CreateTable;
+use super::tokens::Token;
+use crate::model::TableName;
 
 /// Takes what follows `CREATE [OR REPLACE] [TEMPORARY] TABLE`; `None` when no table is named.
 pub(super) fn table(
@@ -29,6 +31,8 @@ pub(super) fn table(
         temporary,
         engine: None,
         system_versioned: false,
+        is_sequence: false,
+        union: None,
         starts_transaction: false,
     };
     let mut inside = *cursor;
@@ -38,13 +42,14 @@ pub(super) fn table(
         return Some(create);
     }
     if parenthesis && !starts_query(&inside) {
+        create.system_versioned = has_versioned_column(inside);
         if let Some(columns) = column_list(&mut inside) {
             create.columns = Some(columns.iter().map(|(name, ty, _)| (name.clone(), *ty)).collect());
             create.definitions = columns.into_iter().map(|(name, _, definition)| (name, definition)).collect();
         }
         cursor.take_in_item();
     }
-    options(cursor, &mut create);
+    options(cursor, default_database, &mut create);
     if create.as_select {
         create.columns = None;
         create.definitions.clear();
@@ -68,8 +73,21 @@ fn column_list(cursor: &mut Cursor<'_>) -> Option<Vec<(String, TypeName, Definit
     }
 }
 
+/// Behind the opening parenthesis: whether any column is `WITH SYSTEM VERSIONING`, which makes the table one that is.
+fn has_versioned_column(mut cursor: Cursor<'_>) -> bool {
+    while !cursor.at_end() && !cursor.is_symbol(b')') {
+        if cursor.is_all(&["WITH", "SYSTEM", "VERSIONING"]) {
+            return true;
+        }
+        if cursor.take_in_item().is_none() {
+            cursor.take();
+        }
+    }
+    false
+}
+
 /// Reads the options of the table, its partitions, and the query, if there is one.
-fn options(cursor: &mut Cursor<'_>, create: &mut CreateTable) {
+fn options(cursor: &mut Cursor<'_>, default_database: &str, create: &mut CreateTable) {
     while !cursor.at_end() {
         if cursor.eat_all(&["START", "TRANSACTION"]) {
             create.starts_transaction = true;
@@ -81,6 +99,14 @@ fn options(cursor: &mut Cursor<'_>, create: &mut CreateTable) {
         }
         if let Some(engine) = engine(cursor) {
             create.engine = Some(engine);
+            continue;
+        }
+        if let Some(is_sequence) = sequence(cursor) {
+            create.is_sequence = is_sequence;
+            continue;
+        }
+        if let Some(union) = union(cursor, default_database) {
+            create.union = Some(union);
             continue;
         }
         if starts_query(cursor) || cursor.is("AS") {
@@ -104,6 +130,41 @@ pub(super) fn engine(cursor: &mut Cursor<'_>) -> Option<String> {
     let engine = ahead.identifier()?;
     *cursor = ahead;
     Some(engine)
+}
+
+/// Takes MariaDB's `SEQUENCE [=] number` if it stands next: whether the table is a sequence.
+pub(super) fn sequence(cursor: &mut Cursor<'_>) -> Option<bool> {
+    let mut ahead = *cursor;
+    if !ahead.eat("SEQUENCE") {
+        return None;
+    }
+    ahead.eat_symbol(b'=');
+    if ahead.peek() != Some(Token::Number) {
+        return None;
+    }
+    let is_sequence = ahead.source().parse() != Ok(0);
+    ahead.take();
+    *cursor = ahead;
+    Some(is_sequence)
+}
+
+/// Takes `UNION [=] (tables)` if it stands next, the option of a MERGE table.
+pub(super) fn union(cursor: &mut Cursor<'_>, default_database: &str) -> Option<Vec<TableName>> {
+    let mut ahead = *cursor;
+    if !ahead.eat("UNION") {
+        return None;
+    }
+    ahead.eat_symbol(b'=');
+    if !ahead.eat_symbol(b'(') {
+        return None;
+    }
+    let tables =
+        if ahead.is_symbol(b')') { Vec::new() } else { names::tables(&mut ahead, default_database)? };
+    if !ahead.eat_symbol(b')') {
+        return None;
+    }
+    *cursor = ahead;
+    Some(tables)
 }
 
 /// Whether a query starts here, perhaps in parentheses. `WITH SYSTEM VERSIONING` is an option.

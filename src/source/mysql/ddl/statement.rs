@@ -48,8 +48,12 @@ pub struct CreateTable {
     pub temporary: bool,
     /// Its engine, where the statement names it.
     pub engine: Option<String>,
-    /// MariaDB's `WITH SYSTEM VERSIONING`.
+    /// MariaDB's `WITH SYSTEM VERSIONING`, of the table or of a column.
     pub system_versioned: bool,
+    /// MariaDB's option `SEQUENCE=1`: it makes a sequence and no table.
+    pub is_sequence: bool,
+    /// `UNION`: the tables that a MERGE table consists of.
+    pub union: Option<Vec<TableName>>,
     /// `START TRANSACTION` at the end: MySQL 8.0.21 and later write `CREATE TABLE ... SELECT` so, behind a `BEGIN` and with
     /// the rows in the same transaction (WL#13355). MariaDB writes a plain statement, in one group with the rows.
     pub starts_transaction: bool,
@@ -81,6 +85,22 @@ pub enum Statement {
     },
     /// `CREATE TABLE`.
     CreateTable(CreateTable),
+    /// MariaDB's `CREATE SEQUENCE`, which makes no table.
+    CreateSequence {
+        /// The sequence.
+        sequence: TableName,
+        /// `OR REPLACE`: a table or a sequence of that name is dropped first.
+        or_replace: bool,
+        /// `TEMPORARY`: of one session.
+        temporary: bool,
+    },
+    /// MariaDB's `ALTER SEQUENCE` and `DROP SEQUENCE`: a table of that name stays as it is.
+    AboutSequences {
+        /// The sequences, or tables, of these names.
+        sequences: Vec<TableName>,
+        /// `DROP TEMPORARY`: only sequences of the session.
+        temporary: bool,
+    },
     /// `ALTER TABLE`.
     AlterTable {
         /// The table, by its name before.
@@ -90,7 +110,7 @@ pub enum Statement {
     },
     /// `RENAME TABLE`: (old, new), to be followed from left to right, since a swap goes through a third name.
     RenameTable(Vec<(TableName, TableName)>),
-    /// `DROP TABLE`, and MariaDB's `DROP SEQUENCE`, since a sequence is a table there.
+    /// `DROP TABLE`, which drops MariaDB's sequences as well.
     DropTable {
         /// The tables.
         tables: Vec<TableName>,

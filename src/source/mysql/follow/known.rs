@@ -173,6 +173,11 @@ impl Followed {
         self.since.unsettled = true;
     }
 
+    /// The server has said that it is no table that can be copied.
+    pub fn is_no_matter(&mut self) {
+        self.since.unsettled = false;
+    }
+
     /// The server has said which key there is.
     pub fn know_key(&mut self) {
         self.since.key_unknown = false;

@@ -59,6 +59,8 @@ impl ColumnSteps {
                 | AlterOp::IndexChanged
                 | AlterOp::SystemVersioningChanged { .. }
                 | AlterOp::Engine(_)
+                | AlterOp::Sequence(_)
+                | AlterOp::Union(_)
                 | AlterOp::RowsChangedUnseen { .. }
                 | AlterOp::Other => {}
             }

@@ -131,6 +131,8 @@ impl Typed {
                 | AlterOp::IndexChanged
                 | AlterOp::SystemVersioningChanged { .. }
                 | AlterOp::Engine(_)
+                | AlterOp::Sequence(_)
+                | AlterOp::Union(_)
                 | AlterOp::RowsChangedUnseen { .. }
                 | AlterOp::Other => {}
             }

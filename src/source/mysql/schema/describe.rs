@@ -6,10 +6,10 @@ use mysql_async::{Conn, Error};
 use super::columns::{self, RawColumn};
 use super::defaults;
 use super::existence::{Existence, existence, open_statement};
-use super::failure::query_failure;
+use super::failure::{VIEW_INVALID, WRONG_MERGE, query_failure, says_no_such_table};
 use super::flavour::Flavour;
 use super::keys::{self, ChunkKey, RawKeyPart};
-use super::nature::{Nature, Relation, relation};
+use super::nature::{Instead, LeftOutBy, Nature, Relation, relation};
 use super::quote::identifier;
 use crate::codec::row_image::ImageWriter;
 use crate::error::Failure;
@@ -109,14 +109,16 @@ fn unsupported(table: &TableName, column: &str, ty: &str) -> Failure {
 }
 
 /// What came of asking for a table's metadata lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Locked {
     /// It is held until the transaction ends.
     Held,
     /// Another session holds it in a way that keeps readers out.
     ByAnother,
-    /// The account sees no such table.
-    NoSuchTable,
+    /// The account may not read it, or not all of it.
+    NotSeen,
+    /// Nothing of that name can be opened as a table that is copied: there is none, or something else.
+    Instead(Instead),
 }
 
 /// Takes the table's metadata lock inside the open transaction: from here on no statement changes the table's definition. A table that
@@ -128,7 +130,12 @@ pub async fn lock_definition(conn: &mut Conn, table: &TableName) -> Result<Locke
     match conn.query_drop(open_statement(table)).await {
         Ok(()) => Ok(Locked::Held),
         Err(Error::Server(error)) if LOCKED.contains(&error.code) => Ok(Locked::ByAnother),
-        Err(Error::Server(error)) if NOT_SEEN.contains(&error.code) => Ok(Locked::NoSuchTable),
+        Err(Error::Server(error)) if NOT_SEEN.contains(&error.code) => Ok(Locked::NotSeen),
+        Err(error) if says_no_such_table(&error) => Ok(Locked::Instead(Instead::Nothing)),
+        Err(Error::Server(error)) if error.code == VIEW_INVALID => {
+            Ok(Locked::Instead(Instead::NoTable("view".to_owned())))
+        }
+        Err(Error::Server(error)) if error.code == WRONG_MERGE => Ok(Locked::Instead(Instead::LeftOut(LeftOutBy::merge()))),
         Err(error) => Err(query_failure(&format!("open table \"{table}\""), error)),
     }
 }
@@ -141,12 +148,10 @@ const LOCKED: [u16; 3] = [
 ];
 
 /// Errors of opening a table that is not there for this account.
-const NOT_SEEN: [u16; 5] = [
-    1049, // ER_BAD_DB_ERROR
+const NOT_SEEN: [u16; 3] = [
+    1044, // ER_DBACCESS_DENIED_ERROR
     1142, // ER_TABLEACCESS_DENIED_ERROR
     1143, // ER_COLUMNACCESS_DENIED_ERROR
-    1146, // ER_NO_SUCH_TABLE
-    1356, // ER_VIEW_INVALID
 ];
 
 fn assemble(

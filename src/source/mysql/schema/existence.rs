@@ -6,7 +6,7 @@
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
-use super::failure::{query_failure, says_denied, says_no_such_table};
+use super::failure::{query_failure, says_broken, says_denied, says_no_such_table};
 use super::quote::table_identifier;
 use crate::error::Failure;
 use crate::model::TableName;
@@ -15,7 +15,8 @@ use crate::source::mysql::account::Account;
 /// What opening a table says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Existence {
-    /// It exists, and the account may read all of its columns. It need not be a base table.
+    /// It exists, and the account may read all of its columns. It need not be a base table, and may be a view or a MERGE table of tables
+    /// that do not exist.
     Exists,
     /// There is no table of that name.
     NoSuchTable,
@@ -40,6 +41,7 @@ pub(super) fn open_statement(table: &TableName) -> String {
 pub async fn existence(conn: &mut Conn, table: &TableName) -> Result<Existence, Failure> {
     match conn.query_drop(open_statement(table)).await {
         Ok(()) => Ok(Existence::Exists),
+        Err(error) if says_broken(&error) => Ok(Existence::Exists),
         Err(error) if says_no_such_table(&error) => Ok(Existence::NoSuchTable),
         Err(error) if says_denied(&error) => {
             let grant = Account::ask(conn).await?.grant("SELECT", &table_identifier(table));

@@ -9,6 +9,10 @@ use crate::source::mysql::connect;
 const NO_SUCH_TABLE: u16 = 1146;
 /// `ER_BAD_DB_ERROR`.
 const NO_SUCH_DATABASE: u16 = 1049;
+/// `ER_VIEW_INVALID`: a view of something that is not there.
+pub(super) const VIEW_INVALID: u16 = 1356;
+/// `ER_WRONG_MRG_TABLE`: a MERGE table of something that is not there.
+pub(super) const WRONG_MERGE: u16 = 1168;
 
 /// Errors that say that the table may exist, and is not for this account.
 const DENIED: [u16; 3] = [
@@ -33,7 +37,7 @@ const OUTDATED: [u16; 4] = [
     1054, // ER_BAD_FIELD_ERROR
     NO_SUCH_TABLE,
     1176, // ER_KEY_DOES_NOT_EXITS
-    1356, // ER_VIEW_INVALID: the table was replaced by a view
+    VIEW_INVALID, // the table was replaced by a view
 ];
 
 /// The error of a query, with the class that its cause has. `purpose` is "verb + object".
@@ -52,6 +56,11 @@ pub(in crate::source::mysql) fn query_failure(purpose: &str, error: Error) -> Fa
 /// Whether the error says that the table, or its database, does not exist.
 pub(in crate::source::mysql) fn says_no_such_table(error: &Error) -> bool {
     matches!(error, Error::Server(server) if matches!(server.code, NO_SUCH_TABLE | NO_SUCH_DATABASE))
+}
+
+/// Whether the error says that what is there is a view or a MERGE table of tables that do not exist.
+pub(in crate::source::mysql) fn says_broken(error: &Error) -> bool {
+    matches!(error, Error::Server(server) if matches!(server.code, VIEW_INVALID | WRONG_MERGE))
 }
 
 /// Whether the error says that the table is not for this account. MySQL also says so of tables that do not exist to an account that

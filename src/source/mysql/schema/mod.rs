@@ -38,5 +38,5 @@ pub(in crate::source::mysql) use failure::query_failure;
 pub use flavour::Flavour;
 pub use keys::{ChunkKey, KeyClass, KeyPart};
 pub use list::{Listed, Listing, Unmatched, Why, list};
-pub use nature::{LeftOutBy, Nature, Relation, relation};
+pub use nature::{Instead, LeftOutBy, Nature, Relation, relation};
 pub(in crate::source::mysql) use quote::{identifier, table_identifier, text_literal};

@@ -40,7 +40,10 @@ pub enum LeftOutBy {
     /// Engine BLACKHOLE.
     Blackhole,
     /// Engine MERGE, also called `MRG_MyISAM`.
-    Merge,
+    Merge {
+        /// The tables that it consists of, where they are known.
+        members: Option<Vec<TableName>>,
+    },
     /// Another engine that reads rows from elsewhere.
     Elsewhere {
         /// The engine as the server spells it.
@@ -54,7 +57,7 @@ impl fmt::Display for LeftOutBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blackhole => f.write_str("its engine is BLACKHOLE, which holds no rows"),
-            Self::Merge => f.write_str(
+            Self::Merge { .. } => f.write_str(
                 "its engine is MERGE: its rows are in other tables, which are copied where they are captured",
             ),
             Self::Elsewhere { engine } => {
@@ -65,10 +68,30 @@ impl fmt::Display for LeftOutBy {
     }
 }
 
+/// What the server shows under a name in the place of a table that can be copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// A table that cannot be copied.
+    LeftOut(LeftOutBy),
+    /// No base table: the word for what it is.
+    NoTable(String),
+    /// Nothing: there is no table of that name.
+    Nothing,
+}
+
 /// Engines that read rows which the server's own binlog does not have.
 const ELSEWHERE: [&str; 5] = ["FEDERATED", "CONNECT", "SPIDER", "OQGRAPH", "SPHINX"];
 
 impl Relation {
+    /// What there is in the place of a table that can be copied; `None`: it is one.
+    pub fn instead(&self) -> Option<Instead> {
+        match self {
+            Self::Table(Nature::Copied) => None,
+            Self::Table(Nature::LeftOut(by)) => Some(Instead::LeftOut(by.clone())),
+            Self::NoTable(kind) => Some(Instead::NoTable(kind.clone())),
+        }
+    }
+
     /// From `TABLE_TYPE` and `ENGINE` of `information_schema.TABLES`.
     pub(super) fn new(kind: &str, engine: Option<&str>) -> Self {
         match kind {
@@ -86,13 +109,18 @@ impl Nature {
 }
 
 impl LeftOutBy {
+    /// Engine MERGE, of which no more is known.
+    pub fn merge() -> Self {
+        Self::Merge { members: None }
+    }
+
     /// Why a table of this engine cannot be copied; `None`: it can.
     pub fn engine(engine: &str) -> Option<Self> {
         let is = |name: &str| engine.eq_ignore_ascii_case(name);
         if is("BLACKHOLE") {
             Some(Self::Blackhole)
         } else if is("MRG_MyISAM") || is("MERGE") {
-            Some(Self::Merge)
+            Some(Self::merge())
         } else {
             ELSEWHERE.into_iter().any(is).then(|| Self::Elsewhere { engine: engine.to_owned() })
         }
@@ -126,8 +154,8 @@ mod tests {
         }
         for (engine, by) in [
             ("BLACKHOLE", LeftOutBy::Blackhole),
-            ("MRG_MYISAM", LeftOutBy::Merge),
-            ("MRG_MyISAM", LeftOutBy::Merge),
+            ("MRG_MYISAM", LeftOutBy::merge()),
+            ("MRG_MyISAM", LeftOutBy::merge()),
             ("FEDERATED", LeftOutBy::Elsewhere { engine: "FEDERATED".into() }),
             ("CONNECT", LeftOutBy::Elsewhere { engine: "CONNECT".into() }),
         ] {

@@ -18,7 +18,7 @@ use super::progress::{Progress, Stage};
 use super::range::Range;
 use crate::error::Failure;
 use crate::model::{FilePos, ServerIdentity, TableName};
-use crate::source::mysql::schema::{self, Estimate, Existence, Nature};
+use crate::source::mysql::schema::{self, Estimate, Existence, Nature, Relation};
 use crate::table::Event;
 
 /// How a read ended.
@@ -74,7 +74,6 @@ async fn begin(context: &Arc<Context>, progress: &mut Progress) -> Result<Option
         return unseen(context, &mut conn, &table).await.map(Some);
     };
     if let Nature::LeftOut(by) = &described.nature {
-        tracing::info!(%table, %by, "a table cannot be copied");
         context.ingest.happened(table, Event::Nature { left_out: Some(by.to_string()) }).await?;
         return Ok(Some(End::Unwanted));
     }
@@ -108,18 +107,33 @@ pub(super) fn denied(table: &TableName, grant: String) -> Failure {
     Failure::fatal(format!("the account may not read table \"{table}\"")).hint(grant)
 }
 
-/// The table cannot be described: says why, and where the binlog ends if there is none.
+/// The table cannot be described: says why, and where the binlog ends if there is none, or a view or a sequence in its place.
 pub(super) async fn unseen(context: &Context, conn: &mut Conn, table: &TableName) -> Result<End, Failure> {
-    match schema::existence(conn, table).await? {
-        Existence::NoSuchTable => {
-            let identity = context.sessions.stream_identity();
-            let end = consistency::binlog_end(conn, context.sessions.server()?).await?;
-            Ok(End::Missing(end, identity))
+    let is_missing = match schema::relation(conn, table).await? {
+        Some(Relation::Table(Nature::LeftOut(by))) => {
+            context.ingest.happened(table.clone(), Event::Nature { left_out: Some(by.to_string()) }).await?;
+            return Ok(End::Unwanted);
         }
-        Existence::Denied { grant } => Err(denied(table, grant)),
+        Some(Relation::NoTable(kind)) => {
+            tracing::info!(%table, %kind, "only tables are copied");
+            true
+        }
+        Some(Relation::Table(Nature::Copied)) | None => false,
+    };
+    match schema::existence(conn, table).await? {
+        Existence::Denied { grant } if !is_missing => Err(denied(table, grant)),
+        Existence::NoSuchTable | Existence::Denied { .. } => missing(context, conn).await,
+        Existence::Exists if is_missing => missing(context, conn).await,
         Existence::Exists => Err(Failure::row(format!("\"{table}\" is no table that can be described"))
             .hint("only base tables are copied; leave it out with source.exclude")),
     }
+}
+
+/// There is no such table where the binlog ends.
+async fn missing(context: &Context, conn: &mut Conn) -> Result<End, Failure> {
+    let identity = context.sessions.stream_identity();
+    let end = consistency::binlog_end(conn, context.sessions.server()?).await?;
+    Ok(End::Missing(end, identity))
 }
 
 async fn end(context: &Arc<Context>, progress: &mut Progress) -> Result<Option<End>, Failure> {
