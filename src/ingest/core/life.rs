@@ -66,8 +66,12 @@ impl<L: Log> Core<L> {
             }
             TableAction::Drop => {
                 let is_known = self.followed(index).current().is_some();
+                let renamed_from = self.definition(index).kin.renamed_from.clone();
                 self.redefine(index).forget();
-                if is_known { self.change(origin, TableChange::Drop { table }) } else { Ok(()) }
+                if is_known {
+                    self.change(origin, TableChange::Drop { table })?;
+                }
+                self.read_again_as(renamed_from, origin)
             }
             TableAction::DiscardWindows => {
                 self.group.discard_windows(index);

@@ -194,7 +194,7 @@ impl<L: Log> Core<L> {
     }
 
     /// A MERGE table is truncated, and its members with it.
-    fn truncate_members(&mut self, name: &TableName, origin: &Origin) -> Result<(), Failure> {
+    pub(super) fn truncate_members(&mut self, name: &TableName, origin: &Origin) -> Result<(), Failure> {
         let Some((_, definition)) = self.find(name) else { return Ok(()) };
         let members = match &definition.kin.members {
             Some(members) => members.iter().filter_map(|member| self.tables.find(member)).collect(),

@@ -351,7 +351,8 @@ impl<L: Log> Core<L> {
         let waiting = &self.waiting;
         let pending = waiting.pending.iter().map(|waiter| waiter.table);
         let tables = waiting.asked.keys().copied().chain(waiting.early.iter().map(|early| early.table)).chain(pending);
-        let mut tables: Vec<TableName> = tables.map(|table| self.tables.at(table).name.clone()).collect();
+        let tables = tables.map(|table| self.tables.at(table).name.clone());
+        let mut tables: Vec<TableName> = tables.chain(waiting.merges.keys().cloned()).collect();
         tables.sort();
         tables.dedup();
         tables

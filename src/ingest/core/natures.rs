@@ -74,6 +74,11 @@ impl<L: Log> Core<L> {
         info!(table = %name, %kind, "the source has no table of this name, and no statement dropped it");
         let renamed_from = self.definition(table).kin.renamed_from.clone();
         self.drop_table(&name, origin)?;
+        self.read_again_as(renamed_from, origin)
+    }
+
+    /// A table was dropped that a statement had renamed from these names, and that never was: there may be tables of these names.
+    pub(super) fn read_again_as(&mut self, renamed_from: Vec<TableName>, origin: &Origin) -> Result<(), Failure> {
         for from in renamed_from {
             if self.captures(&from) {
                 self.reread(&from, true, "a statement renamed a temporary table of its name, or a view", origin)?;

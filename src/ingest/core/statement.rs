@@ -268,11 +268,14 @@ impl<L: Log> Core<L> {
             self.reread(from, true, why, origin)?;
             return self.reread(to, true, why, origin);
         }
+        // MariaDB logs RENAME TABLE of a temporary table as that of a table, in every format.
+        let is_ambiguous = self.facts.flavour == Flavour::MariaDb && self.definition(old).is_known();
         self.meet(old, origin)?;
         self.leave(old, origin)?;
-        // MariaDB logs RENAME TABLE of a temporary table as that of a table, in every format.
-        let is_ambiguous = self.facts.flavour == Flavour::MariaDb;
-        let moved = self.definition(old).clone();
+        let mut moved = self.definition(old).clone();
+        if is_ambiguous && !moved.kin.renamed_from.contains(from) {
+            moved.kin.renamed_from.push(from.clone());
+        }
         self.outdate_question(old);
         self.redefine(old).forget();
         self.happens(old, Event::Dropped, origin)?;
@@ -282,7 +285,12 @@ impl<L: Log> Core<L> {
                 // Its schema was left out. What the sinks may have of it is of no use to a read under the new name.
                 self.change(origin, TableChange::Drop { table: from.clone() })?;
             }
-            self.redefine(new).followed.set_typed(moved.followed.typed().clone());
+            let definition = self.redefine(new);
+            definition.followed.set_typed(moved.followed.typed().clone());
+            definition.kin = moved.kin;
+            if is_ambiguous {
+                self.ask(new);
+            }
             return self.reread(to, true, "it was renamed before its schema was known", origin);
         };
         let schema = TableSchema { name: to.clone(), ..TableSchema::clone(&current.schema) };
@@ -305,9 +313,6 @@ impl<L: Log> Core<L> {
         definition.followed.is_now(renamed);
         definition.cut_back = moved.cut_back;
         definition.kin = moved.kin;
-        if is_ambiguous && !definition.kin.renamed_from.contains(from) {
-            definition.kin.renamed_from.push(from.clone());
-        }
         if moved.cut_back {
             // Under the old name there is no such table any more.
             self.ask_engine(new);

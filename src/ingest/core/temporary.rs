@@ -105,7 +105,13 @@ impl<L: Log> Core<L> {
                 Ok(())
             }
             Statement::AlterTable { table, ops } => self.altered_temporary(session, &table, &ops, origin),
-            Statement::Truncate(table) | Statement::IndexChange { table } => {
+            Statement::Truncate(table) => {
+                if !self.temporary.has(session, &table) {
+                    self.truncate_members(&table, origin)?;
+                }
+                self.altered_temporary(session, &table, &AlterOps::Known(Vec::new()), origin)
+            }
+            Statement::IndexChange { table } => {
                 self.altered_temporary(session, &table, &AlterOps::Known(Vec::new()), origin)
             }
             Statement::Dml { tables, opaque } => {
@@ -147,12 +153,21 @@ impl<L: Log> Core<L> {
             return Ok(());
         }
         let known = self.find(name).filter(|(_, known)| known.is_known() && self.captures(name));
-        let Some((table, _)) = known else { return Ok(()) };
-        self.doubt(table, MAYBE, origin)?;
-        self.redefine(table).followed.unsettle();
-        self.ask(table);
-        if let Some(to) = to.filter(|to| self.captures(to)) {
-            self.reread(to, true, MAYBE, origin)?;
+        if let Some((table, _)) = known {
+            self.doubt(table, MAYBE, origin)?;
+            let definition = self.redefine(table);
+            definition.followed.unsettle();
+            definition.kin.members = None;
+            self.ask(table);
+        }
+        let others = list.iter().filter_map(|op| match op {
+            AlterOp::RenameTo(other) | AlterOp::RowsChangedUnseen { other: Some(other), .. } => Some(other),
+            _ => None,
+        });
+        for other in others.filter(|other| *other != name) {
+            if self.captures(other) {
+                self.reread(other, true, MAYBE, origin)?;
+            }
         }
         Ok(())
     }

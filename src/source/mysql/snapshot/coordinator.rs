@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -28,6 +28,11 @@ use crate::telemetry::Live;
 
 /// How long a table that cannot be read is left alone before it is tried again.
 const AGAIN: Duration = Duration::from_mins(1);
+/// A table that is in doubt again after it was read because of a doubt rests for so many times as long as that took, so that what is written
+/// past its copies all the time does not keep it being read all the time.
+const REST: u32 = 4;
+/// The longest rest.
+const LONGEST_REST: Duration = Duration::from_mins(10);
 /// Pause before something is said again to a loop that has lost its stream.
 const SAY_AGAIN: Duration = Duration::from_millis(200);
 
@@ -57,6 +62,10 @@ pub struct Coordinator {
     due: HashMap<TableName, Progress>,
     /// Tables whose turn has not come.
     waiting: VecDeque<TableName>,
+    /// Tables whose read is because of a doubt, and its number.
+    doubted: HashMap<TableName, u32>,
+    /// Until when tables rest that were read because of a doubt.
+    resting: HashMap<TableName, Instant>,
 }
 
 /// A reader at work.
@@ -64,6 +73,7 @@ struct Reader {
     table: TableName,
     number: u32,
     handle: AbortHandle,
+    since: Instant,
     /// It has nothing left to do but to hear that its end is in the log.
     is_ending: Arc<AtomicBool>,
 }
@@ -86,7 +96,7 @@ impl Coordinator {
     ) -> Self {
         let settings = plan.snapshot;
         let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, live);
-        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new() }
+        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new(), doubted: HashMap::new(), resting: HashMap::new() }
     }
 
     /// Runs reads until the token is cancelled. Whatever was in work then is taken up at the next start.
@@ -127,8 +137,11 @@ impl Coordinator {
             if !reader.is_ending.load(Ordering::Relaxed) {
                 tracing::info!(%table, "the read of a table is stopped: it is no longer wanted");
                 reader.handle.abort();
+            } else if self.doubted.get(&table) == Some(&reader.number) {
+                self.rest(table.clone(), reader.since.elapsed());
             }
         }
+        self.doubted.remove(&table);
         let Some(read) = read else {
             self.due.remove(&table);
             self.waiting.retain(|waiting| *waiting != table);
@@ -150,16 +163,33 @@ impl Coordinator {
         tracing::info!(%table, why = %read.why, "a table is read");
         let number = progress.number;
         self.due.insert(table.clone(), progress);
+        if read.is_doubt {
+            self.doubted.insert(table.clone(), number);
+        }
         if self.context.was_missing(&table) && unreadable {
             // Nothing says that it is there now.
-            self.waiting.retain(|waiting| *waiting != table);
-            tasks.spawn(async move {
-                tokio::time::sleep(AGAIN).await;
-                Ended::Paused { table, number }
-            });
+            self.pause(table, number, AGAIN, tasks);
+        } else if let Some(rest) = self.resting.get(&table).filter(|_| read.is_doubt).copied() {
+            self.pause(table, number, rest.saturating_duration_since(Instant::now()), tasks);
         } else if !self.waiting.contains(&table) {
             self.waiting.push_back(table);
         }
+    }
+
+    /// Leaves a table alone for a while.
+    fn pause(&mut self, table: TableName, number: u32, pause: Duration, tasks: &mut JoinSet<Ended>) {
+        self.waiting.retain(|waiting| *waiting != table);
+        tasks.spawn(async move {
+            tokio::time::sleep(pause).await;
+            Ended::Paused { table, number }
+        });
+    }
+
+    /// A table was read because of a doubt.
+    fn rest(&mut self, table: TableName, took: Duration) {
+        let now = Instant::now();
+        self.resting.retain(|_, until| *until > now);
+        self.resting.insert(table, now + (took * REST).min(LONGEST_REST));
     }
 
     fn start_readers(&mut self, tasks: &mut JoinSet<Ended>, readers: &mut HashMap<Id, Reader>) {
@@ -173,7 +203,7 @@ impl Coordinator {
             let is_ending = Arc::new(AtomicBool::new(false));
             let ending = Arc::clone(&is_ending);
             let handle = tasks.spawn(async move { read(context, progress, &ending).await });
-            readers.insert(handle.id(), Reader { table, number, handle, is_ending });
+            readers.insert(handle.id(), Reader { table, number, handle, since: Instant::now(), is_ending });
         }
     }
 
@@ -185,8 +215,13 @@ impl Coordinator {
     ) {
         let (table, number, failed) = match ended {
             Ok((id, Ended::Read(progress, result))) => {
-                readers.remove(&id);
+                let reader = readers.remove(&id);
                 let (table, number) = (progress.table.clone(), progress.number);
+                if let (Some(reader), Ok(End::Done)) = (reader, &result)
+                    && self.doubted.get(&table) == Some(&number)
+                {
+                    self.rest(table.clone(), reader.since.elapsed());
+                }
                 let failed = result.as_ref().err().map(Failure::chain);
                 if let Some(due) = self.due.get_mut(&table).filter(|due| due.number == number) {
                     *due = *progress;
