@@ -25,11 +25,17 @@ pub enum Mutant {
     ReadOutlivesItsTable,
     /// A read that was done for one sink counts for all of them.
     ReadOfOneSinkCountsForAll,
+    /// A description is adopted before the stream has come to its place.
+    LaterDescriptionAdopted,
+    /// The columns and the key of one description are looked at without the table's lock, at two moments. The question is the model's.
+    TwoLooksForOneDescription,
+    /// Rows go on under the schema that their table had when it was last mapped, though a statement has come between.
+    RowUnderTheOldSchema,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -40,6 +46,9 @@ impl Mutant {
         Self::CaptureNotRecorded,
         Self::ReadOutlivesItsTable,
         Self::ReadOfOneSinkCountsForAll,
+        Self::LaterDescriptionAdopted,
+        Self::TwoLooksForOneDescription,
+        Self::RowUnderTheOldSchema,
     ];
 }
 

@@ -13,17 +13,32 @@ use replicator::codec::frame::{Audience, FrameHeader, Mark, RowOp, TableChange};
 use replicator::codec::stored::{self, SOURCE_LSN, SourceLsn};
 use replicator::ingest;
 use replicator::ingest::ledger::Log as _;
-use replicator::model::FilePos;
+use replicator::model::{Column, FilePos, SchemaId, TableSchema};
 use wal::Lsn;
 
 use super::binlog::{Change, Ending};
 use super::captured::Captured;
 use super::daemon::{Finding, failed};
-use super::frames::{self, Schemas};
+use super::frames::{self, Schema, Schemas};
 use super::log::{SimLog, Stored};
 use super::server::Server;
 use super::sink::place_of;
 use super::tables::Name;
+
+/// Rows of an entry are under the schema of their own `TABLE_MAP`.
+fn look_at_schema(id: SchemaId, schema: &Schema, entry: usize, server: &Server) -> Result<(), Finding> {
+    let (name, there) = (schema.name(), schema.definition());
+    let shape = server.entry(entry).group().and_then(|group| group.shape(name));
+    let shape = shape.ok_or_else(|| format!("entry {entry} has no rows of {name}, and the log has"))?;
+    let seen = shape.seen(name);
+    let told = |column: &Column| Column { ty: column.ty.as_told(), ..column.clone() };
+    let columns = there.columns.iter().map(told).collect();
+    let told = TableSchema { columns, ..there.clone() };
+    if told.same_image(&seen) {
+        return Ok(());
+    }
+    Err(format!("rows of {name} of entry {entry} are logged under schema {id}, {there:?}, and they are of {seen:?}"))
+}
 
 /// What is known of a table's rows in the log.
 #[derive(Debug)]
@@ -154,10 +169,13 @@ impl Audit {
                 if (section.op == RowOp::Snapshot) == is_streamed {
                     return Err(format!("frame {} has {:?} of a place of the other kind", stored.lsn, section.op));
                 }
-                let record = self.schemas.record(log.values(), section.schema)?;
-                let name = Name::of(&record.schema().name);
+                let schema = self.schemas.get(log.values(), section.schema)?;
+                let name = schema.name();
                 self.tables.entry(name).or_default().appended += u64::from(section.rows);
-                let changes = frames::changes(record.schema(), section.op, section.rows, body)?;
+                let changes = frames::changes(&schema, section.op, section.rows, body)?;
+                if is_streamed {
+                    look_at_schema(section.schema, &schema, place, server)?;
+                }
                 if is_streamed {
                     self.logged.entry(place).or_default().changes.entry(name).or_default().extend(changes);
                 }

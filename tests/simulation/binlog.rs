@@ -13,7 +13,7 @@ use replicator::model::{Origin, SourcePlace, TableSchema};
 use super::captured::Captured;
 use super::server::{EVENT, Server};
 use super::shape::Shape;
-use super::tables::{Name, Row, layout};
+use super::tables::{Name, Row, layouts};
 
 /// One row change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,14 @@ impl Group {
     pub fn rows(&self, of: Name) -> u64 {
         let changes = self.events.iter().filter_map(|event| event.rows_of(of)).flatten();
         u64::try_from(changes.count()).unwrap()
+    }
+
+    /// How a table was defined whose rows its events hold.
+    pub fn shape(&self, of: Name) -> Option<Shape> {
+        self.events.iter().find_map(|event| match event {
+            Event::Rows { name, shape, .. } if *name == of => Some(*shape),
+            _ => None,
+        })
     }
 
     /// Whether it rolls back to a savepoint.
@@ -268,18 +276,19 @@ impl Stream {
     }
 
     fn rows(&mut self, name: Name, shape: Shape, op: RowOp, changes: &[Change], origin: Origin) -> Item {
-        let layout = layout(name, shape);
+        let layouts = layouts(name, shape);
+        let layout = &layouts.seen;
         let slots = self.slots.len();
         let (slot, known) = self.slots.entry(name).or_insert((slots, None));
-        if known.as_ref() != Some(&layout.seen) {
-            *known = Some(Arc::clone(&layout.seen));
+        if known.as_ref() != Some(&layout.schema) {
+            *known = Some(Arc::clone(&layout.schema));
             // The rows come next.
             self.step -= 1;
-            return Item::Schema { slot: *slot, schema: Arc::clone(&layout.seen), origin };
+            return Item::Schema { slot: *slot, schema: Arc::clone(&layout.schema), origin };
         }
         let mut images = Vec::new();
         for row in changes.iter().flat_map(|change| [change.before, change.after]).flatten() {
-            layout.write(row, &mut images);
+            layout.write(&row, &mut images);
         }
         Item::Rows { slot: *slot, op, rows: u32::try_from(changes.len()).unwrap(), images, origin }
     }

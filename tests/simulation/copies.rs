@@ -1,19 +1,27 @@
 //! What a model sink holds of the tables: copies, and the lines of a history.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use replicator::codec::frame::RowOp;
+use replicator::model::{Column, SchemaId};
 
 use super::audit::Audit;
 use super::binlog::Change;
 use super::captured::Captured;
 use super::daemon::Finding;
-use super::server::Server;
-use super::tables::{Name, Rows, add, row_of, take};
+use super::frames::Schema;
+use super::kinds::{Kind, LOST, NULL};
+use super::server::{Server, Table};
+use super::tables::{Name, Row, Rows, add, at, row_of, take};
 
 /// A copy of a table.
 #[derive(Clone, Debug, Default)]
 pub struct Copy {
+    /// How it is defined, with the id of that in the log.
+    pub schema: Option<(SchemaId, Rc<Schema>)>,
+    /// The entry after which it was defined like this.
+    pub defined: usize,
     pub rows: Rows,
     /// The place where it was emptied last for a read that replaces.
     pub replaced: usize,
@@ -37,19 +45,62 @@ pub struct Copies {
 }
 
 impl Copy {
-    pub fn change(&mut self, change: Change, op: RowOp, is_keyed: bool) {
+    pub fn change(&mut self, change: Change, op: RowOp, key: Option<&[usize]>) {
         let Change { before, after } = change;
         if let Some(before) = before {
-            let there = if is_keyed { row_of(&self.rows, before.0) } else { Some(before) };
+            let there = key.map_or(Some(before), |key| row_of(&self.rows, key, &at(&before, key)));
             there.map(|row| take(&mut self.rows, row));
         }
         if let Some(after) = after {
-            if is_keyed && let Some(there) = row_of(&self.rows, after.0) {
+            if let Some(there) = key.and_then(|key| row_of(&self.rows, key, &at(&after, key))) {
                 take(&mut self.rows, there);
             }
             add(&mut self.rows, after);
         }
         debug_assert!(op != RowOp::Snapshot || before.is_none(), "a snapshot row has no row before it");
+    }
+
+    /// Its definition is another one after an entry: columns that have a name of before, or are renamed, keep their values.
+    pub fn define(&mut self, id: SchemaId, schema: Rc<Schema>, renamed: &[(String, String)], entry: usize) {
+        if let Some((_, before)) = self.schema.take() {
+            self.reshape(&before, &schema, renamed);
+        }
+        self.schema = Some((id, schema));
+        self.defined = entry;
+    }
+
+    fn reshape(&mut self, before: &Schema, after: &Schema, renamed: &[(String, String)]) {
+        let (before, columns) = (before.definition(), &after.definition().columns);
+        let kept = |column: &Column| {
+            let old = renamed.iter().find(|(_, now)| *now == column.name).map(|(old, _)| old);
+            let is_gone = renamed.iter().any(|(gone, _)| *gone == column.name);
+            let old = old.or((!is_gone).then_some(&column.name))?;
+            before.columns.iter().position(|there| there.name == *old)
+        };
+        let of = |row: &Row, column: &Column| {
+            let kind = Kind::of(&column.ty);
+            let Some(place) = kept(column) else { return kind.default_of(column) };
+            let is_known = row[place] == NULL || kind.takes_over(Kind::of(&before.columns[place].ty));
+            if is_known { row[place] } else { LOST }
+        };
+        let key = after.key_places();
+        for (row, count) in std::mem::take(&mut self.rows) {
+            let mut now = Row::default();
+            for (value, column) in now.iter_mut().zip(columns) {
+                *value = of(&row, column);
+            }
+            match &key {
+                None => *self.rows.entry(now).or_default() += count,
+                // What its key is comes with the read of the table.
+                Some(key) if at(&now, key).contains(&LOST) => {}
+                Some(key) => {
+                    if let Some(there) = row_of(&self.rows, key, &at(&now, key)) {
+                        take(&mut self.rows, there);
+                    }
+                    add(&mut self.rows, now);
+                }
+            }
+        }
     }
 }
 
@@ -65,7 +116,8 @@ impl Copies {
                 (Some(table), Some(copy)) if *table.rows != copy.rows => {
                     return Err(format!("the copy of {name} differs: {}", difference(&table.rows, &copy.rows)));
                 }
-                (None, None) | (Some(_), Some(_)) => {}
+                (Some(table), Some(copy)) => compare_schema(name, table, copy)?,
+                (None, None) => {}
             }
         }
         Ok(())
@@ -95,9 +147,20 @@ impl Copies {
     }
 }
 
+/// Compares the definition of a copy with that of its table.
+fn compare_schema(name: Name, table: &Table, copy: &Copy) -> Result<(), Finding> {
+    let described = table.shape.described(name);
+    let Some((id, schema)) = &copy.schema else { return Err(format!("the copy of {name} has no schema")) };
+    let there = schema.definition();
+    if there.same_image(&described) && there.key == described.key {
+        return Ok(());
+    }
+    Err(format!("the copy of {name} is defined as schema {id}, {there:?}, and the table is {described:?}"))
+}
+
 /// How a copy differs from its table.
 pub fn difference(table: &Rows, copy: &Rows) -> String {
-    let missing: Vec<_> = table.iter().filter(|(row, count)| copy.get(row) != Some(count)).collect();
-    let surplus: Vec<_> = copy.iter().filter(|(row, count)| table.get(row) != Some(count)).collect();
+    let missing: Vec<_> = table.iter().filter(|(row, count)| copy.get(*row) != Some(count)).collect();
+    let surplus: Vec<_> = copy.iter().filter(|(row, count)| table.get(*row) != Some(count)).collect();
     format!("at the source {missing:?}, in the copy {surplus:?}")
 }

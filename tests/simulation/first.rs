@@ -18,11 +18,15 @@ pub fn first_state(flavour: Flavour, habits: &Habits, rng: &mut Rng) -> State {
     for (place, name) in Name::all().enumerate() {
         if name == first || rng.percent(often) {
             let shape = Shape::any(flavour, rng);
-            state.tables.insert(name, Table { shape, rows: Rc::default(), version: 0, number: usize::MAX - place });
+            let number = usize::MAX - place;
+            state.tables.insert(name, Table { shape, rows: Rc::default(), version: 0, reshaped: 0, number });
             let rows = state.rows(name);
             for key in 0..habits.keys {
                 if rng.percent(50) {
-                    add(rows, (i32::try_from(key).unwrap(), -i32::try_from(rng.between(1, 3)).unwrap()));
+                    let key = i32::try_from(key).unwrap();
+                    let mut other = || -i32::try_from(rng.between(1, 3)).unwrap();
+                    let row = shape.row(|def| if shape.place(def.called) == 0 { key } else { other() });
+                    add(rows, row);
                 }
             }
         }

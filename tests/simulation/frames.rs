@@ -11,25 +11,61 @@ use replicator::model::{SchemaId, TableSchema};
 use super::binlog::Change;
 use super::daemon::Finding;
 use super::log::{Stored, Values};
-use super::shape::Shape;
-use super::tables::{Layout, Name, layout};
+use super::tables::{Layout, Name};
+
+/// What the log says of a schema id, and how rows under it are read.
+#[derive(Debug)]
+pub struct Schema {
+    pub record: SchemaRecord,
+    pub layout: Layout,
+}
 
 /// Schemas read so far. What a durable id stands for changes once at most, when it is decided.
 #[derive(Debug, Default)]
-pub struct Schemas(HashMap<SchemaId, Rc<SchemaRecord>>);
+pub struct Schemas(HashMap<SchemaId, Rc<Schema>>);
 
 impl Schemas {
     /// What the log says of a schema id.
-    pub fn record(&mut self, values: &Values, id: SchemaId) -> Result<Rc<SchemaRecord>, Finding> {
-        if let Some(record) = self.0.get(&id) {
-            return Ok(Rc::clone(record));
+    pub fn get(&mut self, values: &Values, id: SchemaId) -> Result<Rc<Schema>, Finding> {
+        if let Some(schema) = self.0.get(&id) {
+            return Ok(Rc::clone(schema));
         }
         let record = stored::get(values, &SCHEMA.of_number(id.0)).map_err(|failure| failure.chain())?;
-        let record: Rc<SchemaRecord> = Rc::new(record.ok_or_else(|| format!("the log holds no schema {id}"))?);
-        if !matches!(*record, SchemaRecord::Pending { .. }) {
-            self.0.insert(id, Rc::clone(&record));
+        let record: SchemaRecord = record.ok_or_else(|| format!("the log holds no schema {id}"))?;
+        let layout = Layout::of(record.schema().clone());
+        let schema = Rc::new(Schema { record, layout });
+        if !matches!(schema.record, SchemaRecord::Pending { .. }) {
+            self.0.insert(id, Rc::clone(&schema));
         }
-        Ok(record)
+        Ok(schema)
+    }
+}
+
+impl Schema {
+    /// The columns and the key.
+    pub fn definition(&self) -> &TableSchema {
+        self.record.schema()
+    }
+
+    /// The table.
+    pub fn name(&self) -> Name {
+        Name::of(&self.definition().name)
+    }
+
+    /// Places of the columns of its key.
+    pub fn key_places(&self) -> Option<Vec<usize>> {
+        let key = self.definition().key.as_ref()?;
+        Some(key.columns.iter().map(|place| usize::from(*place)).collect())
+    }
+
+    /// Whether rows under it wait.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.record, SchemaRecord::Pending { .. })
+    }
+
+    /// Whether rows under it are left out.
+    pub fn is_left_out(&self) -> bool {
+        matches!(self.record, SchemaRecord::LeftOut { .. })
     }
 }
 
@@ -44,13 +80,12 @@ pub fn group(frames: &[Stored]) -> &[Stored] {
 }
 
 /// The row changes of a section.
-pub fn changes(schema: &TableSchema, op: RowOp, rows: u32, body: &[u8]) -> Result<Vec<Change>, Finding> {
-    let layout = layout(Name::of(&schema.name), Shape::of(schema));
+pub fn changes(schema: &Schema, op: RowOp, rows: u32, body: &[u8]) -> Result<Vec<Change>, Finding> {
     let mut rest = body;
     let mut changes = Vec::new();
     for _ in 0..rows {
         let mut next = || -> Result<_, Finding> {
-            let (row, tail) = Layout::read(&layout, rest)?;
+            let (row, tail) = schema.layout.read(rest)?;
             rest = tail;
             Ok(Some(row))
         };
@@ -63,6 +98,6 @@ pub fn changes(schema: &TableSchema, op: RowOp, rows: u32, body: &[u8]) -> Resul
     if rest.is_empty() {
         Ok(changes)
     } else {
-        Err(format!("a section of {} has bytes after its last row", schema.name))
+        Err(format!("a section of {} has bytes after its last row", schema.name()))
     }
 }

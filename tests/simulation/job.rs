@@ -13,7 +13,7 @@ use super::reader::{Part, Progress, Reader};
 use super::requests::{Actor, Exact, ExactRead, Reply, Request};
 use super::rng::Rng;
 use super::server::Server;
-use super::tables::{Name, Row, bound_of, layout};
+use super::tables::{Name, Row, at, bound_of, layouts};
 
 /// Whether a job is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Job {
         match &self.progress.stage {
             Stage::Waiting => self.begin(server, out),
             Stage::Begun => {
-                let reader = Reader::new(ids.actor(), self.name(), Part::Last);
+                let reader = Reader::new(ids.actor(), self.name(), Part::Last, None);
                 self.doing = Doing::Bound { reader, next: None };
             }
             Stage::Ranges(ranges) => {
@@ -212,8 +212,10 @@ impl Job {
             Progress::Ready => {
                 let last = reader.read().and_then(|(rows, _)| rows.first().copied());
                 let stage = match (last, reader.chunk_key()) {
-                    (Some((key, _)), Some(chunk_key)) => {
-                        let last = bound_of(key);
+                    (Some(row), Some(chunk_key)) => {
+                        let places: Vec<usize> =
+                            chunk_key.parts.iter().map(|part| usize::from(part.column)).collect();
+                        let last = bound_of(&at(&row, &places));
                         Stage::Ranges(Ranges { key: chunk_key, last, frontier: None, pending: Vec::new() })
                     }
                     _ => Stage::Placed,
@@ -243,11 +245,15 @@ impl Job {
     ) -> Result<(), String> {
         let name = self.name();
         let Doing::Ranges(ranges) = &mut self.doing else { return Ok(()) };
+        let planned = match &self.progress.stage {
+            Stage::Ranges(stored) => Some(stored.key.clone()),
+            _ => None,
+        };
         // Ranges are made of the progress, which is not known while a chunk is on its way.
         while ranges.readers.len() < pace.readers && ranges.placing.is_none() {
             let next = ranges.waiting.pop_front().or_else(|| make_range(&mut self.progress, name, server, pace.rows));
             let Some(range) = next else { break };
-            ranges.readers.push(Reader::new(ids.actor(), name, Part::Range(range)));
+            ranges.readers.push(Reader::new(ids.actor(), name, Part::Range(range), planned.clone()));
         }
         if ranges.readers.is_empty() {
             self.progress.stage = Stage::Placed;
@@ -312,7 +318,7 @@ impl Job {
         let next = Read { stage: Stage::Placed, ..self.progress.clone() };
         let read = ExactRead {
             name,
-            layout: layout(name, table.shape),
+            layouts: layouts(name, table.shape),
             at: server.place(view),
             pieces: rows.chunks(piece).map(<[Row]>::to_vec).collect(),
             number: next.number,

@@ -15,6 +15,7 @@
     reason = "a test fails by panicking, and clippy's exemption for tests does not reach the helpers beside them"
 )]
 
+mod alter; // `ALTER TABLE`
 mod audit; // what must hold of the log at every moment
 mod binlog; // groups of events, and a connection's stream of them
 mod captured; // which tables are captured
@@ -25,6 +26,7 @@ mod first; // what is there at the start
 mod frames; // frames as the checks read them
 mod histories; // many histories, and what is said of one that fails
 mod job; // the read of one table
+mod kinds; // kinds of columns, and their values
 mod log; // appended, handed over, durable
 #[cfg(feature = "mutants")]
 mod mutants; // known faults, each of which has to be found

@@ -2,16 +2,19 @@
 
 use replicator::ingest::AskId;
 use replicator::ingest::core::Answer;
-use replicator::model::{FilePos, TableName};
+use replicator::model::{Key, TableName, TableSchema};
+use replicator::mutants::{Mutant, is_on};
 
 use super::rng::Rng;
 use super::server::Server;
-use super::tables::{Name, layout};
+use super::tables::{Name, layouts};
 use super::trace;
 
 #[derive(Debug)]
 enum Question {
     Describe(AskId, TableName),
+    /// A fault: the columns were looked at, and the key is next.
+    Columns(AskId, TableName, Option<TableSchema>),
     Engine(AskId, TableName),
 }
 
@@ -39,13 +42,17 @@ impl Questions {
     /// one that the account may not read is not seen. So many of a hundred descriptions are refused.
     pub fn ask(&mut self, server: &Server, rng: &mut Rng, refused: usize) {
         let is_free = |question: &Question| match question {
-            Question::Describe(_, table) => server.locked().map(Name::table).as_ref() != Some(table),
+            Question::Describe(_, table) | Question::Columns(_, table, _) => server.locked().map(Name::table).as_ref() != Some(table),
             Question::Engine(..) => true,
         };
         let free: Vec<usize> = (0..self.asked.len()).filter(|place| is_free(&self.asked[*place])).collect();
         let Some(place) = rng.pick(&free) else { return };
         let question = self.asked.swap_remove(*place);
         let there = |table: &TableName| server.visible(Name::of(table)).map(|there| there.shape);
+        let described = |table: &TableName| {
+            let name = Name::of(table);
+            there(table).map(|shape| layouts(name, shape).described.schema.as_ref().clone())
+        };
         let answer = match question {
             Question::Engine(ask, table) => {
                 let transactional = there(&table).map(|shape| shape.is_transactional);
@@ -55,10 +62,16 @@ impl Questions {
                 Answer::Refused { ask, table, why: "access is denied".to_owned() }
             }
             Question::Describe(ask, table) => {
-                let name = Name::of(&table);
-                let found = there(&table).map(|shape| layout(name, shape).described.as_ref().clone());
-                let end: FilePos = server.place(server.end());
-                Answer::Described { ask, table, found, end }
+                let found = described(&table);
+                if is_on(Mutant::TwoLooksForOneDescription) {
+                    return self.asked.push(Question::Columns(ask, table, found));
+                }
+                Answer::Described { ask, table, found, end: server.place(server.end()) }
+            }
+            Question::Columns(ask, table, columns) => {
+                let key = described(&table).and_then(|found| found.key);
+                let found = columns.map(|columns| TableSchema { key: key.filter(|key| fits(key, &columns)), ..columns });
+                Answer::Described { ask, table, found, end: server.place(server.end()) }
             }
         };
         trace::note(|| format!("server answers: {}", shown(&answer)));
@@ -69,6 +82,11 @@ impl Questions {
     pub fn answer(&mut self, rng: &mut Rng) -> Option<Answer> {
         if self.answered.is_empty() { None } else { Some(self.answered.swap_remove(rng.below(self.answered.len()))) }
     }
+}
+
+/// Whether the columns of a key are among these.
+fn fits(key: &Key, columns: &TableSchema) -> bool {
+    key.columns.iter().all(|place| usize::from(*place) < columns.columns.len())
 }
 
 /// An answer in one line.

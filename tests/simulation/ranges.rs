@@ -4,7 +4,7 @@ use replicator::source::mysql::snapshot::{Progress, Range, Stage};
 
 use super::reader::Part;
 use super::server::Server;
-use super::tables::{Name, bound_of, key_of};
+use super::tables::{Name, at, bound_of, key_of};
 
 /// The progress once a chunk is placed.
 pub fn after_chunk(progress: &Progress, part: &Part, rows: usize, rest: Option<&Range>) -> Progress {
@@ -25,11 +25,15 @@ pub fn make_range(progress: &mut Progress, name: Name, server: &Server, rows: us
     }
     let (after, last) = (ranges.frontier.as_ref().map(key_of), key_of(&ranges.last));
     let view = server.state(server.shown());
-    let keys: Vec<i32> = view.tables.get(&name).map_or_else(Vec::new, |table| {
-        let inside = |key: &i32| after.is_none_or(|after| *key > after) && *key <= last;
-        table.rows.keys().map(|(key, _)| *key).filter(inside).collect()
+    // The server finds no such key in a table that has another one.
+    let table = view.tables.get(&name).filter(|table| table.shape.chunk_key().as_ref() == Some(&ranges.key));
+    let mut keys: Vec<Vec<i32>> = table.map_or_else(Vec::new, |table| {
+        let places = table.shape.key_places();
+        table.rows.keys().map(|row| at(row, &places)).collect()
     });
-    let upto = keys.get(rows - 1).map_or_else(|| ranges.last.clone(), |key| bound_of(*key));
+    keys.retain(|key| after.as_ref().is_none_or(|after| key > after) && *key <= last);
+    keys.sort();
+    let upto = keys.get(rows - 1).map_or_else(|| ranges.last.clone(), |key| bound_of(key));
     let range = Range { after: ranges.frontier.clone(), upto: upto.clone() };
     ranges.frontier = Some(upto);
     ranges.pending.push(range.clone());

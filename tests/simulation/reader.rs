@@ -12,7 +12,7 @@ use replicator::source::mysql::snapshot::handoff::{Account, WindowId};
 use super::requests::{Actor, Request};
 use super::rng::Rng;
 use super::server::{Server, State};
-use super::tables::{Layout, Name, Row, bound_of, key_of, layout};
+use super::tables::{Layouts, Name, Row, at, bound_of, key_of, layouts};
 
 /// What is read.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,14 +66,16 @@ pub struct Reader {
     window: WindowId,
     /// A cut-off read: what is left of the range.
     rest: Option<Range>,
-    layout: Option<Rc<Layout>>,
+    layouts: Option<Rc<Layouts>>,
+    /// The key that its range is of.
+    planned: Option<ChunkKey>,
     chunk_key: Option<ChunkKey>,
     step: Step,
 }
 
 impl Reader {
-    pub fn new(actor: Actor, name: Name, part: Part) -> Self {
-        Self { actor, part, name, window: WindowId(0), rest: None, layout: None, chunk_key: None, step: Step::Start }
+    pub fn new(actor: Actor, name: Name, part: Part, planned: Option<ChunkKey>) -> Self {
+        Self { actor, part, name, window: WindowId(0), rest: None, layouts: None, planned, chunk_key: None, step: Step::Start }
     }
 
     /// The key of the table, as it was described in the window.
@@ -149,11 +151,11 @@ impl Reader {
         // MySQL's view is opened with the read.
         let view = (server.flavour() == Flavour::MariaDb).then(|| server.shown());
         let Some(table) = server.visible(self.name) else { return Progress::Unseen };
-        if table.shape.chunk_key().is_none() {
+        self.chunk_key = table.shape.chunk_key();
+        if self.chunk_key.is_none() || self.planned.as_ref().is_some_and(|planned| self.chunk_key.as_ref() != Some(planned)) {
             return Progress::KeyChanged;
         }
-        self.chunk_key = table.shape.chunk_key();
-        self.layout = Some(layout(self.name, table.shape));
+        self.layouts = Some(layouts(self.name, table.shape));
         self.step = Step::Viewed { view, version: table.version };
         Progress::Going
     }
@@ -170,16 +172,19 @@ impl Reader {
             table = now;
         }
         self.rest = None;
+        let places = table.shape.key_places();
+        let mut all: Vec<Row> = table.rows.keys().copied().collect();
+        all.sort_by_key(|row| at(row, &places));
         let rows = match &self.part {
-            Part::Last => table.rows.last_key_value().map(|(row, _)| *row).into_iter().collect(),
+            Part::Last => all.last().copied().into_iter().collect(),
             Part::Range(range) => {
                 let (after, upto) = (range.after.as_ref().map(key_of), key_of(&range.upto));
-                let inside = |key: i32| after.is_none_or(|after| key > after) && key <= upto;
-                let mut rows: Vec<Row> = table.rows.keys().copied().filter(|(key, _)| inside(*key)).collect();
+                let inside = |key: &Vec<i32>| after.as_ref().is_none_or(|after| key > after) && *key <= upto;
+                let mut rows: Vec<Row> = all.into_iter().filter(|row| inside(&at(row, &places))).collect();
                 if rows.len() > 1 && rng.percent(10) {
                     // The buffer is full before the range is read.
                     rows.truncate(rng.between(1, rows.len() - 1));
-                    let last = rows.last().map(|(key, _)| bound_of(*key));
+                    let last = rows.last().map(|row| bound_of(&at(row, &places)));
                     self.rest = Some(Range { after: last, upto: range.upto.clone() });
                 }
                 rows
@@ -199,10 +204,10 @@ impl Reader {
     /// Hands its chunk over, with the account that is true once it is placed.
     pub fn hand_over(&mut self, account: Account) -> Option<Request> {
         let Step::Ready { rows, high } = std::mem::replace(&mut self.step, Step::Placing) else { return None };
-        let layout = Rc::clone(self.layout.as_ref()?);
+        let layouts = Rc::clone(self.layouts.as_ref()?);
         // The last key is announced by a chunk without rows.
         let rows: &[Row] = if self.part == Part::Last { &[] } else { &rows };
-        let images = super::requests::images(&layout, rows);
-        Some(Request::Place { window: self.window, layout, images, high, account, by: self.actor })
+        let images = super::requests::images(&layouts.described, rows);
+        Some(Request::Place { window: self.window, layouts, images, high, account, by: self.actor })
     }
 }

@@ -6,7 +6,7 @@ use replicator::model::FilePos;
 use replicator::source::mysql::snapshot::handoff::{Account, Images, Placed, SnapshotMark, WindowId};
 use replicator::table::Event;
 
-use super::tables::{Layout, Name, Row};
+use super::tables::{Layouts, Layout, Name, Row};
 
 /// Whoever waits for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +17,7 @@ pub struct Actor(pub u64);
 pub enum Request {
     OpenWindow { name: Name, window: WindowId, by: Actor },
     CloseWindow { window: WindowId },
-    Place { window: WindowId, layout: Rc<Layout>, images: Images, high: FilePos, account: Account, by: Actor },
+    Place { window: WindowId, layouts: Rc<Layouts>, images: Images, high: FilePos, account: Account, by: Actor },
     Pause { by: Actor },
     Mark { mark: SnapshotMark, by: Actor },
     Happened { name: Name, event: Event, by: Option<Actor> },
@@ -42,7 +42,7 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct ExactRead {
     pub name: Name,
-    pub layout: Rc<Layout>,
+    pub layouts: Rc<Layouts>,
     pub at: FilePos,
     pub pieces: Vec<Vec<Row>>,
     pub number: u32,
@@ -61,7 +61,7 @@ pub enum Exact {
 pub fn images(layout: &Layout, rows: &[Row]) -> Images {
     let mut images = Images::default();
     for row in rows {
-        layout.write(*row, &mut images.bytes);
+        layout.write(row, &mut images.bytes);
         images.rows += 1;
     }
     images

@@ -22,6 +22,8 @@ pub struct Table {
     pub rows: Rc<Rows>,
     /// Another one after each statement about the table.
     pub version: usize,
+    /// The entry of the last statement after which its columns, or values of its rows, were others.
+    pub reshaped: usize,
     /// The same under every name, and no other table's.
     pub number: usize,
 }

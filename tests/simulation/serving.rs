@@ -33,12 +33,12 @@ impl Daemon {
                 trace::note(|| format!("serve: window {} closes", window.0));
                 self.core.close_window(window);
             }
-            Request::Place { window, layout, images, high, account, by } => {
+            Request::Place { window, layouts, images, high, account, by } => {
                 trace::note(|| {
                     format!("serve: {} rows of window {}, high {}:{}", images.rows, window.0, high.file, high.pos)
                 });
                 session.readers.insert(window, by);
-                let schema = layout.described.clone();
+                let schema = layouts.described.schema.clone();
                 self.core.chunk(Chunk { window, schema, images, high, account }).map_err(failed)?;
             }
             Request::Pause { by } => {
@@ -133,7 +133,7 @@ impl Daemon {
             return Ok(());
         }
         trace::note(|| format!("stream: whole read of {} begins", read.name));
-        if self.core.begin_whole(&read.layout.described, read.number).map_err(failed)? {
+        if self.core.begin_whole(&read.layouts.described.schema, read.number).map_err(failed)? {
             session.mode = Mode::Placing(read, 0);
         } else {
             self.coordinator.reply(read.by, Reply::Placed(Placed::Unwanted));
@@ -157,7 +157,7 @@ impl Daemon {
             self.act()?;
             return Ok(());
         };
-        let images = images(&read.layout, piece);
+        let images = images(&read.layouts.described, piece);
         if !self.core.whole_rows(&read.name.table(), read.number, &images).map_err(failed)? {
             self.coordinator.reply(read.by, Reply::Placed(Placed::Unwanted));
             return self.act();

@@ -1,262 +1,280 @@
 //! How a table of the model is defined: as statements say it, as `TABLE_MAP` says it, and as the catalogue does.
 
-use replicator::codec::row_image::Plan;
-use replicator::model::{Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, TableSchema};
+use replicator::model::{Column, ColumnDefault, Key, KeyKind, TableSchema};
 use replicator::source::mysql::schema::{ChunkKey, Flavour, KeyClass, KeyPart};
 
+use super::kinds::{Kind, NULL};
 use super::rng::Rng;
-use super::tables::Name;
+use super::tables::{Name, Row};
 
-/// A table's definition. Its columns are `k`, `v`, and those of `added` that it has.
+/// The most columns that a table has.
+pub const WIDTH: usize = 5;
+
+/// The name of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Shape {
-    pub first: First,
-    pub key: Keyed,
-    pub value: Value,
-    pub added: [bool; 2],
-    /// Whether its engine takes changes back.
-    pub is_transactional: bool,
+pub struct Called(u8);
+
+const CALLED: [&str; 8] = ["k", "v", "b", "c", "g", "e", "w", "my_row_id"];
+pub const K: Called = Called(0);
+pub const V: Called = Called(1);
+const B: Called = Called(2);
+const C: Called = Called(3);
+const G: Called = Called(4);
+const ROW_ID: Called = Called(7);
+
+impl Called {
+    /// Those that statements give.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..ROW_ID.0).map(Self)
+    }
+
+    pub fn name(self) -> &'static str {
+        CALLED[usize::from(self.0)]
+    }
 }
 
-/// The type of `k`.
+/// How the values of a column come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum First {
-    Int,
-    Text,
+pub enum Made {
+    /// They are given.
+    Plain,
+    /// The value of another column, and so much.
+    Generated(Called, i32),
+    /// `AUTO_INCREMENT`.
+    Counted,
+}
+
+/// A column's definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Def {
+    pub called: Called,
+    pub kind: Kind,
+    pub nullable: bool,
+    pub made: Made,
 }
 
 /// What tells rows apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Keyed {
     Not,
-    /// A primary key, of an `INT`.
-    Primary,
+    /// A primary key, of numbers.
+    Primary(Called, Option<Called>),
     /// A unique key over a prefix of a text, which `TABLE_MAP` does not name.
-    Prefix,
+    Prefix(Called),
 }
 
-/// The type of `v`.
+/// A table's definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Value {
-    Int,
-    Big,
-    Binary,
-    /// `TABLE_MAP` calls it a `BINARY`. Of MariaDB alone.
-    Uuid,
+pub struct Shape {
+    columns: [Option<Def>; WIDTH],
+    pub key: Keyed,
+    /// Whether its engine takes changes back.
+    pub is_transactional: bool,
 }
 
-/// A column that `ALTER TABLE` adds and drops. It holds its default in every row.
-pub struct Added {
-    pub name: &'static str,
-    pub default: i32,
-    nullable: bool,
-    place: &'static str,
+impl Def {
+    pub fn plain(called: Called, kind: Kind, nullable: bool) -> Self {
+        Self { called, kind, nullable, made: Made::Plain }
+    }
+
+    /// As a statement lists it, without its name.
+    pub fn sql(&self) -> String {
+        let (ty, null) = (self.kind.sql(), if self.nullable { "" } else { " NOT NULL" });
+        match self.made {
+            Made::Plain => format!("{ty}{null}"),
+            Made::Generated(base, more) => format!("{ty} AS (`{}` + {more}) STORED", base.name()),
+            Made::Counted => format!("{ty}{null} AUTO_INCREMENT"),
+        }
+    }
 }
 
-/// In the order that they have in a table.
-pub const ADDED: [Added; 2] = [
-    Added { name: "b", default: 5, nullable: false, place: "AFTER `v`" },
-    Added { name: "c", default: 6, nullable: true, place: "" },
-];
+impl Keyed {
+    /// The columns of it.
+    pub fn columns(self) -> impl Iterator<Item = Called> {
+        let (first, second) = match self {
+            Self::Not => (None, None),
+            Self::Primary(first, second) => (Some(first), second),
+            Self::Prefix(column) => (Some(column), None),
+        };
+        first.into_iter().chain(second)
+    }
 
-impl Shape {
-    /// Of a new table.
-    pub fn any(flavour: Flavour, rng: &mut Rng) -> Self {
-        let hidden = if flavour == Flavour::MariaDb { 2 } else { 0 };
-        let (first, key) = rng.weighted(&[
-            (6, (First::Int, Keyed::Primary)),
-            (2, (First::Int, Keyed::Not)),
-            (2, (First::Text, Keyed::Prefix)),
-            (3, (First::Text, Keyed::Not)),
-        ]);
-        Self {
-            first,
-            key,
-            value: rng.weighted(&[(8, Value::Int), (1, Value::Big), (1, Value::Binary), (hidden, Value::Uuid)]),
-            added: [rng.percent(10), rng.percent(10)],
-            is_transactional: rng.percent(80),
+    pub fn has(self, called: Called) -> bool {
+        self.columns().any(|column| column == called)
+    }
+
+    /// Columns of it have other names.
+    #[must_use]
+    fn with(self, now: impl Fn(Called) -> Called) -> Self {
+        match self {
+            Self::Not => Self::Not,
+            Self::Primary(first, second) => Self::Primary(now(first), second.map(&now)),
+            Self::Prefix(column) => Self::Prefix(now(column)),
         }
     }
 
-    /// Whether two rows may not have the same first value.
+    /// A column of it, if it is one, has another name.
+    #[must_use]
+    pub fn renamed(self, from: Called, to: Called) -> Self {
+        self.with(|column| if column == from { to } else { column })
+    }
+
+    /// Two columns change their names.
+    #[must_use]
+    pub fn swapped(self, one: Called, other: Called) -> Self {
+        self.with(|column| match column {
+            _ if column == one => other,
+            _ if column == other => one,
+            _ => column,
+        })
+    }
+}
+
+impl Shape {
+    pub fn new(defs: &[Def], key: Keyed, is_transactional: bool) -> Self {
+        let mut columns = [None; WIDTH];
+        for (place, def) in defs.iter().enumerate() {
+            columns[place] = Some(*def);
+        }
+        Self { columns, key, is_transactional }
+    }
+
+    /// Of a new table.
+    pub fn any(flavour: Flavour, rng: &mut Rng) -> Self {
+        let of_mysql = usize::from(flavour == Flavour::MySql);
+        let value = rng.weighted(&[
+            (8, Kind::Int),
+            (1, Kind::Big),
+            (1, Kind::Binary),
+            (2 * (1 - of_mysql), Kind::Uuid),
+        ]);
+        let keyed = rng.weighted(&[
+            (6, (Kind::Int, Keyed::Primary(K, None))),
+            (1, (Kind::Int, Keyed::Primary(K, Some(B)))),
+            (of_mysql, (Kind::RowId, Keyed::Primary(ROW_ID, None))),
+            (2, (Kind::Int, Keyed::Not)),
+            (2, (Kind::Text, Keyed::Prefix(K))),
+            (3, (Kind::Text, Keyed::Not)),
+        ]);
+        let (first, key) = keyed;
+        let called = if first == Kind::RowId { ROW_ID } else { K };
+        let mut defs = vec![Def::plain(called, first, false), Def::plain(V, value, true)];
+        if key.has(B) || rng.percent(10) {
+            defs.push(Def::plain(B, Kind::Int, false));
+        }
+        if rng.percent(10) {
+            defs.push(Def::plain(C, Kind::Int, true));
+        }
+        if value.is_number() && rng.percent(10) {
+            let made = Made::Generated(V, i32::try_from(rng.between(1, 9)).unwrap());
+            defs.push(Def { made, ..Def::plain(G, value, true) });
+        }
+        Self::new(&defs, key, rng.percent(80))
+    }
+
+    pub fn columns(&self) -> impl Iterator<Item = &Def> {
+        self.columns.iter().flatten()
+    }
+
+    /// Whether two rows may not have the same key.
     pub fn is_keyed(self) -> bool {
         self.key != Keyed::Not
     }
 
+    /// The place of a column that it has.
+    pub fn place(&self, called: Called) -> usize {
+        self.columns().position(|def| def.called == called).unwrap()
+    }
+
+    /// Places of the columns of its key.
+    pub fn key_places(&self) -> Vec<usize> {
+        self.key.columns().map(|called| self.place(called)).collect()
+    }
+
+    /// A row with these values of what is not generated.
+    pub fn row(&self, mut value: impl FnMut(&Def) -> i32) -> Row {
+        let mut row = Row::default();
+        for (place, def) in self.columns().enumerate() {
+            row[place] = value(def);
+        }
+        self.generated(row)
+    }
+
+    /// The row with what is generated.
+    pub fn generated(&self, mut row: Row) -> Row {
+        for (place, def) in self.columns().enumerate() {
+            if let Made::Generated(base, more) = def.made {
+                let base = row[self.place(base)];
+                row[place] = if base == NULL { NULL } else { base + more };
+            }
+        }
+        row
+    }
+
     /// The key that chunks are cut along.
     pub fn chunk_key(self) -> Option<ChunkKey> {
-        (self.key == Keyed::Primary).then(|| ChunkKey {
-            index: "PRIMARY".to_owned(),
-            parts: vec![KeyPart { column: 0, name: "k".to_owned(), class: KeyClass::Number }],
-        })
-    }
-
-    /// The columns that it has of [`ADDED`].
-    pub fn added(self) -> impl Iterator<Item = &'static Added> {
-        ADDED.iter().zip(self.added).filter_map(|(added, is_there)| is_there.then_some(added))
-    }
-
-    /// The statement that makes such a table.
-    pub fn create(self, name: Name, is_careful: bool) -> String {
-        let first = match self.first {
-            First::Int => "INT",
-            First::Text => "VARBINARY(300)",
+        let Keyed::Primary(..) = self.key else { return None };
+        let part = |called: Called| {
+            let column = u16::try_from(self.place(called)).unwrap();
+            KeyPart { column, name: called.name().to_owned(), class: KeyClass::Number }
         };
-        let mut parts = vec![format!("`k` {first} NOT NULL"), format!("`v` {}", self.value.sql())];
-        parts.extend(self.added().map(Added::sql));
+        Some(ChunkKey { index: "PRIMARY".to_owned(), parts: self.key.columns().map(part).collect() })
+    }
+
+    /// The statement that makes such a table. What the server adds by itself is not in it.
+    pub fn create(self, name: Name, is_careful: bool) -> String {
+        let said = self.columns().filter(|def| def.called != ROW_ID);
+        let mut parts: Vec<String> = said.map(|def| format!("`{}` {}", def.called.name(), def.sql())).collect();
         match self.key {
             Keyed::Not => {}
-            Keyed::Primary => parts.push("PRIMARY KEY (`k`)".to_owned()),
-            Keyed::Prefix => parts.push("UNIQUE KEY `p` (`k`(20))".to_owned()),
+            Keyed::Primary(ROW_ID, _) => {}
+            Keyed::Primary(..) => parts.push(format!("PRIMARY KEY ({})", self.key.listed())),
+            Keyed::Prefix(called) => parts.push(format!("UNIQUE KEY `p` (`{}`(20))", called.name())),
         }
         let if_not_exists = if is_careful { "IF NOT EXISTS " } else { "" };
         format!("CREATE TABLE {if_not_exists}{} ({}) ENGINE={}", name.sql(), parts.join(", "), self.engine())
     }
 
-    fn engine(self) -> &'static str {
+    pub fn engine(self) -> &'static str {
         if self.is_transactional { "InnoDB" } else { "MyISAM" }
-    }
-
-    /// A statement about the definition of a table, and what the table is after it. One that makes a key is not for every table:
-    /// two rows may have what has to be unique.
-    pub fn alter(self, name: Name, flavour: Flavour, rng: &mut Rng) -> (String, Self) {
-        let mut after = self;
-        let is_text = usize::from(self.first == First::Text);
-        let what = match rng.weighted(&[(3, 0), (3, 1), (8 * is_text, 2), (2, 3), (2, 4)]) {
-            place @ 0..=1 => {
-                let Added { name, place: at, .. } = &ADDED[place];
-                after.added[place] = !self.added[place];
-                if self.added[place] {
-                    format!("DROP COLUMN `{name}`")
-                } else {
-                    format!("ADD COLUMN {} {at}", ADDED[place].sql())
-                }
-            }
-            2 => return self.alter_key(name, rng),
-            3 => {
-                after.value = match (self.value, flavour) {
-                    (Value::Int, _) => Value::Big,
-                    (Value::Big, _) => Value::Int,
-                    (Value::Binary, Flavour::MariaDb) => Value::Uuid,
-                    (Value::Binary, Flavour::MySql) | (Value::Uuid, _) => Value::Binary,
-                };
-                format!("MODIFY COLUMN `v` {}", after.value.sql())
-            }
-            _ => {
-                after.is_transactional = !self.is_transactional;
-                format!("ENGINE={}", after.engine())
-            }
-        };
-        (format!("ALTER TABLE {} {}", name.sql(), what.trim_end()), after)
-    }
-
-    fn alter_key(self, name: Name, rng: &mut Rng) -> (String, Self) {
-        let (key, table) = (if self.is_keyed() { Keyed::Not } else { Keyed::Prefix }, name.sql());
-        let sql = match (key, rng.percent(50)) {
-            (Keyed::Not, true) => format!("DROP INDEX `p` ON {table}"),
-            (Keyed::Not, false) => format!("ALTER TABLE {table} DROP KEY `p`"),
-            (_, true) => format!("CREATE UNIQUE INDEX `p` ON {table} (`k`(20))"),
-            (_, false) => format!("ALTER TABLE {table} ADD UNIQUE KEY `p` (`k`(20))"),
-        };
-        (sql, Self { key, ..self })
     }
 
     /// As `TABLE_MAP` says it.
     pub fn seen(self, name: Name) -> TableSchema {
-        let key = (self.key == Keyed::Primary).then(|| key(KeyKind::Primary));
-        let value = match self.value {
-            Value::Uuid => Value::Binary,
-            other => other,
-        };
-        self.schema(name, value, key)
+        let key = if matches!(self.key, Keyed::Primary(..)) { self.schema_key() } else { None };
+        self.schema(name, Kind::seen, key)
     }
 
     /// As the catalogue says it.
     pub fn described(self, name: Name) -> TableSchema {
-        let key = match self.key {
-            Keyed::Not => None,
-            Keyed::Primary => Some(key(KeyKind::Primary)),
-            Keyed::Prefix => Some(key(KeyKind::Unique)),
-        };
-        self.schema(name, self.value, key)
+        self.schema(name, |kind| kind, self.schema_key())
     }
 
-    fn schema(self, name: Name, value: Value, key: Option<Key>) -> TableSchema {
-        let column =
-            |name: &str, ty, nullable| Column { name: name.to_owned(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
-        let first = match self.first {
-            First::Int => int(IntWidth::W4),
-            First::Text => ColumnType::VarBinary { max_bytes: 300 },
+    /// Its key, as a schema has it.
+    pub fn schema_key(self) -> Option<Key> {
+        let kind = match self.key {
+            Keyed::Not => return None,
+            Keyed::Primary(..) => KeyKind::Primary,
+            Keyed::Prefix(_) => KeyKind::Unique,
         };
-        let mut columns = vec![column("k", first, false), column("v", value.ty(), true)];
-        columns.extend(self.added().map(|added| column(added.name, int(IntWidth::W4), added.nullable)));
-        TableSchema { name: name.table(), columns, key }
+        let columns = self.key_places().into_iter().map(|place| u16::try_from(place).unwrap()).collect();
+        Some(Key { kind, columns })
     }
 
-    /// The shape of a table whose schema in the log this is. An engine is no part of a schema.
-    pub fn of(schema: &TableSchema) -> Self {
-        let [first, value, rest @ ..] = schema.columns.as_slice() else {
-            panic!("a table without columns: {schema:?}")
+    fn schema(self, name: Name, kind: impl Fn(Kind) -> Kind, key: Option<Key>) -> TableSchema {
+        let column = |def: &Def| Column {
+            name: def.called.name().to_owned(),
+            ty: kind(def.kind).ty(),
+            nullable: def.nullable,
+            default: ColumnDefault::Unknown,
         };
-        let shape = Self {
-            first: if matches!(first.ty, ColumnType::VarBinary { .. }) { First::Text } else { First::Int },
-            key: match schema.key.as_ref().map(|key| key.kind) {
-                None => Keyed::Not,
-                Some(KeyKind::Primary) => Keyed::Primary,
-                Some(KeyKind::Unique) => Keyed::Prefix,
-            },
-            value: match value.ty {
-                ColumnType::Int { width: IntWidth::W8, .. } => Value::Big,
-                ColumnType::Binary { .. } => Value::Binary,
-                ColumnType::Uuid => Value::Uuid,
-                _ => Value::Int,
-            },
-            added: ADDED.map(|added| rest.iter().any(|column| column.name == added.name)),
-            is_transactional: true,
-        };
-        let names = |schema: &TableSchema| schema.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&shape.described(Name::of(&schema.name))), names(schema), "a schema that no table had");
-        shape
+        TableSchema { name: name.table(), columns: self.columns().map(column).collect(), key }
     }
 }
 
-impl Value {
-    fn sql(self) -> &'static str {
-        match self {
-            Self::Int => "INT",
-            Self::Big => "BIGINT",
-            Self::Binary => "BINARY(16)",
-            Self::Uuid => "UUID",
-        }
+impl Keyed {
+    /// Its columns as a statement lists them.
+    pub fn listed(self) -> String {
+        self.columns().map(|called| format!("`{}`", called.name())).collect::<Vec<_>>().join(", ")
     }
-
-    fn ty(self) -> ColumnType {
-        match self {
-            Self::Int => int(IntWidth::W4),
-            Self::Big => int(IntWidth::W8),
-            Self::Binary => ColumnType::Binary { length: 16 },
-            Self::Uuid => ColumnType::Uuid,
-        }
-    }
-}
-
-impl Added {
-    fn sql(&self) -> String {
-        let null = if self.nullable { "" } else { " NOT NULL" };
-        format!("`{}` INT{null} DEFAULT {}", self.name, self.default)
-    }
-
-    /// Whether the column at a place of an image holds what it has to.
-    pub fn holds(&self, plan: &Plan, place: usize, image: &[u8]) -> bool {
-        let value = plan.value(u16::try_from(place).unwrap(), image).ok().flatten();
-        value == Some(self.default.to_le_bytes().as_slice())
-    }
-}
-
-fn int(width: IntWidth) -> ColumnType {
-    ColumnType::Int { width, unsigned: false }
-}
-
-fn key(kind: KeyKind) -> Key {
-    Key { kind, columns: vec![0] }
 }

@@ -4,6 +4,7 @@
 //! What it says of each table is kept as the delivery keeps it ([`Tables`]). What that comes to is checked in [`super::stated`].
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use replicator::codec::catalog::{Catalog, SchemaRecord};
 use replicator::codec::frame::{Frame, FrameHeader, RowOp, TableChange};
@@ -144,7 +145,7 @@ impl Sink {
             match change {
                 _ if !audience.includes(self.name) => {}
                 TableChange::ReplaceBegin { table, schema } if doubted.contains(&Name::of(table)) => {
-                    if matches!(*self.schemas.record(log.values(), *schema)?, SchemaRecord::Known(_)) {
+                    if matches!(self.schemas.get(log.values(), *schema)?.record, SchemaRecord::Known(_)) {
                         doubted.remove(&Name::of(table));
                     }
                 }
@@ -188,13 +189,13 @@ impl Sink {
             // What comes from a schema that is left out comes from the one before it.
             while let Some(id) = before {
                 ids.push(id);
-                before = match &*self.schemas.record(values, id)? {
+                before = match &self.schemas.get(values, id)?.record {
                     SchemaRecord::LeftOut { before, .. } => *before,
                     SchemaRecord::Known(_) | SchemaRecord::Pending { .. } => None,
                 };
             }
             for id in ids {
-                if matches!(*self.schemas.record(values, id)?, SchemaRecord::Pending { .. }) {
+                if self.schemas.get(values, id)?.is_pending() {
                     return Ok(true);
                 }
             }
@@ -207,19 +208,29 @@ impl Sink {
         match &frame.header {
             FrameHeader::Rows(_) => {
                 for (section, body, _) in frame.sections() {
-                    let record = self.schemas.record(values, section.schema)?;
-                    let schema = record.schema();
-                    let name = Name::of(&schema.name);
-                    let changes = frames::changes(schema, section.op, section.rows, body)?;
-                    if matches!(*record, SchemaRecord::LeftOut { .. }) {
+                    let schema = self.schemas.get(values, section.schema)?;
+                    let name = schema.name();
+                    let changes = frames::changes(&schema, section.op, section.rows, body)?;
+                    if schema.is_left_out() {
                         trace::note(|| format!("sink {}: rows of {name} are left out", self.name));
-                        self.happened(TableEvent::Lost { table: schema.name.clone() });
+                        self.happened(TableEvent::Lost { table: schema.definition().name.clone() });
                         self.copies.left_out.insert((place, name));
                         continue;
                     }
                     let copy = self.copies.all.entry(name).or_default();
+                    match &copy.schema {
+                        None => copy.define(section.schema, Rc::clone(&schema), &[], place),
+                        Some((id, _)) if *id == section.schema => {}
+                        Some((id, _)) => {
+                            return Err(format!(
+                                "rows of {name} of entry {place} are under schema {}, and the copy has schema {id}",
+                                section.schema
+                            ));
+                        }
+                    }
+                    let key = schema.key_places();
                     for change in changes {
-                        copy.change(change, section.op, schema.key.is_some());
+                        copy.change(change, section.op, key.as_deref());
                         if is_streamed && section.op != RowOp::Snapshot {
                             self.copies.history.push(Line { entry: place, name, change });
                         }
@@ -249,19 +260,26 @@ impl Sink {
         }
         let copies = &mut self.copies.all;
         match reaching.as_deref() {
-            Some(TableChange::Schema { table, .. }) => drop(copies.entry(Name::of(table)).or_default()),
+            Some(TableChange::Schema { table, to, renamed, .. }) => {
+                let schema = self.schemas.get(values, *to)?;
+                copies.entry(Name::of(table)).or_default().define(*to, schema, renamed, place);
+            }
             Some(TableChange::Truncate { table }) => {
                 if let Some(copy) = copies.get_mut(&Name::of(table)) {
                     copy.rows.clear();
                 }
             }
             Some(TableChange::Drop { table }) => drop(copies.remove(&Name::of(table))),
-            Some(TableChange::Rename { from, to, .. }) => {
-                let copy = copies.remove(&Name::of(from)).unwrap_or_default();
+            Some(TableChange::Rename { from, to, schema }) => {
+                let mut copy = copies.remove(&Name::of(from)).unwrap_or_default();
+                let defined = copy.defined;
+                copy.define(*schema, self.schemas.get(values, *schema)?, &[], defined);
                 copies.insert(Name::of(to), copy);
             }
-            Some(TableChange::ReplaceBegin { table, .. }) => {
-                copies.insert(Name::of(table), Copy { replaced: place, ..Copy::default() });
+            Some(TableChange::ReplaceBegin { table, schema }) => {
+                let mut copy = Copy { replaced: place, ..Copy::default() };
+                copy.define(*schema, self.schemas.get(values, *schema)?, &[], place);
+                copies.insert(Name::of(table), copy);
             }
             Some(TableChange::LeftOut { .. } | TableChange::Gap { .. } | TableChange::ReplaceEnd { .. }) | None => {}
         }

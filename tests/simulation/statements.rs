@@ -2,17 +2,19 @@
 //!
 //! Nobody else reads or changes a table that is locked, and a question about it waits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use replicator::codec::frame::RowOp;
 use replicator::source::mysql::schema::Flavour;
 
+use super::alter::alter;
 use super::binlog::{Change, Ending, Event, Group};
+use super::kinds::{Kind, NULL};
 use super::rng::Rng;
 use super::server::{Server, State, Table};
 use super::shape::{Keyed, Shape};
-use super::tables::{Name, Row, take};
+use super::tables::{Name, Rows, add, at, take};
 use super::trace;
 use super::workload::Clients;
 
@@ -28,7 +30,7 @@ impl Clients {
     /// A client locks a table, if none has; mostly one of which rows have to wait for an answer.
     pub fn lock(server: &mut Server, rng: &mut Rng) {
         let any = rng.percent(30);
-        let tables = server.now().tables.iter().filter(|(_, table)| any || table.shape.key != Keyed::Primary);
+        let tables = server.now().tables.iter().filter(|(_, table)| any || !matches!(table.shape.key, Keyed::Primary(..)));
         let names: Vec<Name> = tables.map(|(name, _)| *name).filter(|name| name.may_be_captured()).collect();
         if server.locked().is_none()
             && let Some(name) = rng.pick(&names)
@@ -41,7 +43,7 @@ impl Clients {
     /// The client that holds a table's lock does its next statement.
     pub fn in_lock(&mut self, name: Name, server: &mut Server, rng: &mut Rng) {
         match rng.weighted(&[(5, InLock::Alter), (5, InLock::Rows), (2, InLock::Unlock)]) {
-            InLock::Alter => Self::alter(name, server, rng),
+            InLock::Alter => self.alter(name, None, server, rng),
             InLock::Rows => self.transaction_of(&[name], server, rng, Ending::Commit),
             InLock::Unlock => Self::unlock(server),
         }
@@ -56,14 +58,20 @@ impl Clients {
     }
 
     /// A statement about tables that are not locked, which is its own group.
-    pub fn statement(&self, server: &mut Server, rng: &mut Rng) {
+    pub fn statement(&mut self, server: &mut Server, rng: &mut Rng) {
         let mut state = State::clone(server.now());
         let locked = server.locked();
         let there: Vec<Name> = state.tables.keys().copied().filter(|name| locked != Some(*name)).collect();
         let missing: Vec<Name> = Name::all().filter(|name| !state.tables.contains_key(name)).collect();
         let Some(name) = rng.pick(&there).copied() else { return };
         let version = server.end() + 1;
-        let sql = match rng.below(8) {
+        let moved = |state: &mut State, from: Name, to: Name| {
+            let mut table = state.tables.remove(&from).unwrap();
+            table.version = version;
+            state.tables.insert(to, table);
+            format!("{} TO {}", from.sql(), to.sql())
+        };
+        let sql = match rng.below(11) {
             0 => {
                 let table = state.tables.get_mut(&name).unwrap();
                 table.rows = Rc::default();
@@ -76,37 +84,76 @@ impl Clients {
             }
             2 if !missing.is_empty() => {
                 let to = *rng.pick(&missing).unwrap();
-                let mut table = state.tables.remove(&name).unwrap();
-                table.version = version;
-                state.tables.insert(to, table);
-                format!("RENAME TABLE {} TO {}", name.sql(), to.sql())
+                format!("RENAME TABLE {}", moved(&mut state, name, to))
             }
-            1..=3 => {
-                let shape = Shape::any(server.flavour(), rng);
+            3 if !missing.is_empty() && there.len() > 1 => {
+                // Two tables change their names, through a third.
+                let (other, by) = (*rng.pick(&there).unwrap(), *rng.pick(&missing).unwrap());
+                if other == name {
+                    return;
+                }
+                let pairs = [(name, by), (other, name), (by, other)];
+                let pairs: Vec<String> = pairs.into_iter().map(|(from, to)| moved(&mut state, from, to)).collect();
+                format!("RENAME TABLE {}", pairs.join(", "))
+            }
+            1..=4 => {
+                let like = if rng.percent(20) { rng.pick(&there) } else { None };
+                let like = like.filter(|like| state.tables[*like].shape.columns().all(|def| def.kind != Kind::RowId));
+                let shape = like.map_or_else(|| Shape::any(server.flavour(), rng), |like| state.tables[like].shape);
                 let is_careful = rng.percent(self.habits.if_not_exists);
                 // MySQL writes it to its binlog also where it did nothing, and MariaDB does not.
                 let does_nothing = is_careful && server.flavour() == Flavour::MySql && rng.percent(50);
                 let Some(name) = rng.pick(if does_nothing { &there } else { &missing }).copied() else { return };
                 if !does_nothing {
-                    state.tables.insert(name, Table { shape, rows: Rc::default(), version, number: version });
+                    let table = Table { shape, rows: Rc::default(), version, reshaped: version, number: version };
+                    state.tables.insert(name, table);
                 }
-                shape.create(name, is_careful)
+                match like {
+                    Some(like) => {
+                        let if_not_exists = if is_careful { "IF NOT EXISTS " } else { "" };
+                        format!("CREATE TABLE {if_not_exists}{} LIKE {}", name.sql(), like.sql())
+                    }
+                    None => shape.create(name, is_careful),
+                }
             }
-            _ => return Self::alter(name, server, rng),
+            _ => {
+                let to = rng.pick(&missing).copied().filter(|_| rng.percent(10));
+                return self.alter(name, to, server, rng);
+            }
         };
         write(sql, server, state);
     }
 
-    fn alter(name: Name, server: &mut Server, rng: &mut Rng) {
-        let before = server.now().tables[&name].shape;
-        let (sql, shape) = before.alter(name, server.flavour(), rng);
-        if shape.is_keyed() && !before.is_keyed() {
-            delete_twins(name, before, server);
+    /// Alters a table, which may get another name by the way.
+    fn alter(&mut self, name: Name, to: Option<Name>, server: &mut Server, rng: &mut Rng) {
+        let table = &server.now().tables[&name];
+        let before = table.shape;
+        let altered = alter(before, name, server.flavour(), table.rows.keys(), rng);
+        if let Some(places) = altered.new_key(&before) {
+            delete_twins(name, before, &places, server);
         }
         let mut state = State::clone(server.now());
-        let table = state.tables.get_mut(&name).unwrap();
-        table.shape = shape;
-        table.version = server.end() + 1;
+        let version = server.end() + 1;
+        let mut table = state.tables.remove(&name).unwrap();
+        let mut fresh = || self.fresh();
+        let mut rows = Rows::new();
+        for (row, count) in table.rows.iter() {
+            for _ in 0..*count {
+                add(&mut rows, altered.row(row, &mut fresh));
+            }
+        }
+        table.rows = Rc::new(rows);
+        table.shape = altered.shape;
+        table.version = version;
+        if altered.reshapes {
+            table.reshaped = version;
+        }
+        let sql = match (&altered.alone, to) {
+            (Some(alone), None) => alone.clone(),
+            (_, None) => format!("ALTER TABLE {} {}", name.sql(), altered.what),
+            (_, Some(to)) => format!("ALTER TABLE {} {}, RENAME TO {}", name.sql(), altered.what, to.sql()),
+        };
+        state.tables.insert(to.unwrap_or(name), table);
         write(sql, server, state);
     }
 }
@@ -116,13 +163,15 @@ fn write(sql: String, server: &mut Server, state: State) {
     server.write(Group { events, kept: vec![true], ending: Ending::Statement, undone }, state);
 }
 
-/// Leaves one row of each first value, so that the table can have a key.
-fn delete_twins(name: Name, shape: Shape, server: &mut Server) {
+/// Leaves one row of each key, and none that has `NULL` in it, so that the table can have a key of the columns at these places.
+fn delete_twins(name: Name, shape: Shape, places: &[usize], server: &mut Server) {
     let mut state = State::clone(server.now());
-    let mut last: BTreeMap<i32, Row> = BTreeMap::new();
+    let mut keys: BTreeSet<Vec<i32>> = BTreeSet::new();
     let mut changes = Vec::new();
     for (row, count) in state.rows(name).iter() {
-        let twins = *count - u32::from(last.insert(row.0, *row).is_none());
+        let key = at(row, places);
+        let is_one = !key.contains(&NULL) && keys.insert(key);
+        let twins = *count - u32::from(is_one);
         changes.extend((0..twins).map(|_| Change { before: Some(*row), after: None }));
     }
     if changes.is_empty() {

@@ -10,7 +10,8 @@ use replicator::codec::row_image::{ImageWriter, Plan};
 use replicator::model::{TableName, TableSchema};
 use replicator::source::mysql::snapshot::{Bound, KeyValue};
 
-use super::shape::{First, Shape, Value};
+use super::kinds::Kind;
+use super::shape::{Shape, WIDTH};
 
 /// A table's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,105 +75,89 @@ impl fmt::Display for Name {
     }
 }
 
-/// A row: two numbers. A second value of 0 is stored as NULL.
-pub type Row = (i32, i32);
+/// A row: a number for each column, in the order of the columns.
+pub type Row = [i32; WIDTH];
 
 /// How often a table has each row.
 pub type Rows = BTreeMap<Row, u32>;
 
-/// The rows of a chunk key in a bound.
-pub fn bound_of(key: i32) -> Bound {
-    Bound(vec![KeyValue::Number(key.to_string())])
+/// The values of a chunk key in a bound.
+pub fn bound_of(key: &[i32]) -> Bound {
+    Bound(key.iter().map(|value| KeyValue::Number(value.to_string())).collect())
 }
 
 /// Back from [`bound_of`].
-pub fn key_of(bound: &Bound) -> i32 {
-    match bound.0.as_slice() {
-        [KeyValue::Number(digits)] => digits.parse().unwrap(),
+pub fn key_of(bound: &Bound) -> Vec<i32> {
+    let number = |value: &KeyValue| match value {
+        KeyValue::Number(digits) => digits.parse().unwrap(),
         other => panic!("a bound of another key: {other:?}"),
-    }
+    };
+    bound.0.iter().map(number).collect()
 }
 
-/// How rows of a table are written and read.
+/// The values of a row at the places of a key.
+pub fn at(row: &Row, places: &[usize]) -> Vec<i32> {
+    places.iter().map(|place| row[*place]).collect()
+}
+
+/// How rows of a schema are written and read.
 #[derive(Debug)]
 pub struct Layout {
-    /// What `TABLE_MAP` says.
-    pub seen: Arc<TableSchema>,
-    /// What the catalogue says.
-    pub described: Arc<TableSchema>,
-    shape: Shape,
+    pub schema: Arc<TableSchema>,
+    kinds: Vec<Kind>,
     writer: ImageWriter,
     plan: Plan,
 }
 
-thread_local! {
-    static LAYOUTS: RefCell<HashMap<(Name, Shape), Rc<Layout>>> = RefCell::new(HashMap::new());
+/// The schemas of a table.
+#[derive(Debug)]
+pub struct Layouts {
+    /// What `TABLE_MAP` says.
+    pub seen: Layout,
+    /// What the catalogue says.
+    pub described: Layout,
 }
 
-/// The layout of a table.
-pub fn layout(name: Name, shape: Shape) -> Rc<Layout> {
+thread_local! {
+    static LAYOUTS: RefCell<HashMap<(Name, Shape), Rc<Layouts>>> = RefCell::new(HashMap::new());
+}
+
+/// The layouts of a table.
+pub fn layouts(name: Name, shape: Shape) -> Rc<Layouts> {
     LAYOUTS.with_borrow_mut(|layouts| {
-        Rc::clone(layouts.entry((name, shape)).or_insert_with(|| Rc::new(Layout::new(name, shape))))
+        let new = || Layouts { seen: Layout::of(shape.seen(name)), described: Layout::of(shape.described(name)) };
+        Rc::clone(layouts.entry((name, shape)).or_insert_with(|| Rc::new(new())))
     })
 }
 
 impl Layout {
-    fn new(name: Name, shape: Shape) -> Self {
-        let (seen, described) = (shape.seen(name), shape.described(name));
-        let writer = ImageWriter::new(&seen).unwrap();
-        let plan = Plan::all(&seen).unwrap();
-        Self { seen: Arc::new(seen), described: Arc::new(described), shape, writer, plan }
+    pub fn of(schema: TableSchema) -> Self {
+        let writer = ImageWriter::new(&schema).unwrap();
+        let plan = Plan::all(&schema).unwrap();
+        let kinds = schema.columns.iter().map(|column| Kind::of(&column.ty)).collect();
+        Self { schema: Arc::new(schema), kinds, writer, plan }
     }
 
     /// Appends a row's image.
-    pub fn write(&self, row: Row, out: &mut Vec<u8>) {
-        let (key, value) = row;
+    pub fn write(&self, row: &Row, out: &mut Vec<u8>) {
         let mut builder = self.writer.row(out);
-        match self.shape.first {
-            First::Text => builder.bytes(format!("path/{key}").as_bytes()).unwrap(),
-            First::Int => builder.int(i64::from(key)).unwrap(),
-        }
-        match (self.shape.value, value) {
-            (_, 0) => builder.null().unwrap(),
-            (Value::Binary | Value::Uuid, value) => {
-                let mut bytes = [7; 16];
-                bytes[..4].copy_from_slice(&value.to_le_bytes());
-                builder.bytes(&bytes).unwrap();
-            }
-            (Value::Int | Value::Big, value) => builder.int(i64::from(value)).unwrap(),
-        }
-        for added in self.shape.added() {
-            builder.int(i64::from(added.default)).unwrap();
+        for (kind, value) in self.kinds.iter().zip(row) {
+            kind.write(*value, &mut builder);
         }
         builder.finish().unwrap();
     }
 
     /// Reads the image at the front of `images`; returns the row and the rest.
     pub fn read<'a>(&self, images: &'a [u8]) -> Result<(Row, &'a [u8]), String> {
-        let broken = |error| format!("an image of {} cannot be read: {error}", self.seen.name);
-        let len = self.plan.image_len(images).map_err(broken)?;
+        let broken = |error: &str| format!("an image of {} cannot be read: {error}", self.schema.name);
+        let len = self.plan.image_len(images).map_err(|error| broken(&error.to_string()))?;
         let (image, rest) = images.split_at(len);
-        let key = self.plan.value(0, image).map_err(broken)?.ok_or("a key is NULL")?;
-        let key = match self.shape.first {
-            First::Text => text_key(key).ok_or("a key is not a path")?,
-            First::Int => i32::from_le_bytes(key.try_into().map_err(|_| "a key has not four bytes")?),
-        };
-        let value = match self.plan.value(1, image).map_err(broken)? {
-            None => 0,
-            Some(value) => {
-                let (bytes, _) = value.split_first_chunk().ok_or("a value has not four bytes")?;
-                i32::from_le_bytes(*bytes)
-            }
-        };
-        match self.shape.added().enumerate().find(|(place, added)| !added.holds(&self.plan, place + 2, image)) {
-            None => Ok(((key, value), rest)),
-            Some((_, added)) => Err(format!("{} of {} has not its default", added.name, self.seen.name)),
+        let mut row = Row::default();
+        for (place, kind) in self.kinds.iter().enumerate() {
+            row[place] = kind.read(&self.plan, place, image).map_err(|error| broken(&error))?;
         }
+        Ok((row, rest))
     }
-}
-
-fn text_key(bytes: &[u8]) -> Option<i32> {
-    std::str::from_utf8(bytes).ok()?.strip_prefix("path/")?.parse().ok()
 }
 
 /// Takes a row away; false if there is none.
@@ -193,6 +178,6 @@ pub fn add(rows: &mut Rows, row: Row) {
 }
 
 /// The row of a key.
-pub fn row_of(rows: &Rows, key: i32) -> Option<Row> {
-    rows.range((key, i32::MIN)..=(key, i32::MAX)).next().map(|(row, _)| *row)
+pub fn row_of(rows: &Rows, places: &[usize], key: &[i32]) -> Option<Row> {
+    rows.keys().find(|row| places.iter().zip(key).all(|(place, value)| row[*place] == *value)).copied()
 }

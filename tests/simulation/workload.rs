@@ -6,10 +6,11 @@ use std::rc::Rc;
 use replicator::codec::frame::RowOp;
 
 use super::binlog::{Change, Ending, Event, Group};
+use super::kinds::NULL;
 use super::rng::Rng;
 use super::server::{Server, State};
-use super::shape::Shape;
-use super::tables::{self, Name, Row, Rows};
+use super::shape::{Def, Shape};
+use super::tables::{self, Name, Row, Rows, at};
 
 /// How a history's clients are.
 #[derive(Clone, Debug)]
@@ -130,19 +131,29 @@ impl Clients {
     }
 
     fn insert(&mut self, rows: &Rows, shape: Shape, rng: &mut Rng) -> Option<Change> {
-        let key = self.key(rng);
-        let is_free = !shape.is_keyed() || tables::row_of(rows, key).is_none();
-        is_free.then(|| Change { before: None, after: Some((key, self.value(shape, rng))) })
+        let is_first = |def: &Def| shape.place(def.called) == 0;
+        let row = shape.row(|def| if is_first(def) || shape.key.has(def.called) { self.key(rng) } else { self.value(shape, def, rng) });
+        is_free(rows, shape, &row).then_some(Change { before: None, after: Some(row) })
     }
 
     fn update(&mut self, rows: &Rows, shape: Shape, rng: &mut Rng) -> Option<Change> {
         let before = existing(rows, rng)?;
-        let mut after = (before.0, self.value(shape, rng));
-        if rng.percent(15) {
-            let key = self.key(rng);
-            if !shape.is_keyed() || tables::row_of(rows, key).is_none() {
-                after.0 = key;
-            }
+        let moves = rng.percent(15);
+        let changed = |clients: &mut Self, is_moved: bool, rng: &mut Rng| {
+            shape.row(|def| {
+                let value = before[shape.place(def.called)];
+                let is_first = shape.place(def.called) == 0;
+                match shape.key.has(def.called) || (is_first && !shape.is_keyed()) {
+                    true if is_moved => clients.key(rng),
+                    false if rng.percent(70) => clients.value(shape, def, rng),
+                    true | false => value,
+                }
+            })
+        };
+        let mut after = changed(self, moves, rng);
+        let places = shape.key_places();
+        if at(&after, &places) != at(&before, &places) && !is_free(rows, shape, &after) {
+            after = changed(self, false, rng);
         }
         Some(Change { before: Some(before), after: Some(after) })
     }
@@ -151,17 +162,28 @@ impl Clients {
         i32::try_from(rng.below(self.habits.keys)).unwrap()
     }
 
-    fn value(&mut self, shape: Shape, rng: &mut Rng) -> i32 {
-        if rng.percent(10) {
-            return 0;
+    fn value(&mut self, shape: Shape, def: &Def, rng: &mut Rng) -> i32 {
+        if def.nullable && rng.percent(10) {
+            return NULL;
         }
         if !shape.is_keyed() {
             // Some rows are the same.
             return i32::try_from(rng.below(3)).unwrap();
         }
+        self.fresh()
+    }
+
+    /// A value that no row has had.
+    pub(super) fn fresh(&mut self) -> i32 {
         self.last_value += 1;
         self.last_value
     }
+}
+
+/// Whether no row has the key of this one.
+fn is_free(rows: &Rows, shape: Shape, row: &Row) -> bool {
+    let places = shape.key_places();
+    !shape.is_keyed() || tables::row_of(rows, &places, &at(row, &places)).is_none()
 }
 
 fn existing(rows: &Rows, rng: &mut Rng) -> Option<Row> {

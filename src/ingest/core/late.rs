@@ -98,7 +98,7 @@ impl<L: Log> Core<L> {
         while let Some(early) = self.waiting.early.get(index) {
             let same = self.definition(early.table).revision == early.revision;
             let unsettled = self.followed(early.table).is_unsettled();
-            if same && !self.ledger.reaches(&early.end)? {
+            if same && !is_on(Mutant::LaterDescriptionAdopted) && !self.ledger.reaches(&early.end)? {
                 index += 1;
                 continue;
             }

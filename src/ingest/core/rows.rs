@@ -100,7 +100,7 @@ impl<L: Log> Core<L> {
             self.group.count(table, Counts { read, left_out: read, ..Counts::default() });
             return Ok(());
         }
-        if there.revision != self.definition(table).revision {
+        if there.revision != self.definition(table).revision && !is_on(Mutant::RowUnderTheOldSchema) {
             self.bind(slot, origin)?;
         }
         let Some(Some(Slot { bound, .. })) = self.slots.get(slot) else {
