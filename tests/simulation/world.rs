@@ -91,7 +91,7 @@ impl World {
             large: rng.weighted(&[(2, 0), (2, 15), (1, 50)]),
             rolled_back: rng.weighted(&[(2, 0), (2, 10), (1, 40)]),
             savepoints: rng.weighted(&[(2, 0), (2, 20), (1, 60)]),
-            statements: rng.weighted(&[(4, 0), (2, 5), (2, 15)]),
+            statements: rng.weighted(&[(2, 0), (2, 5), (3, 15), (2, 40)]),
             locks: rng.weighted(&[(2, 0), (1, 2), (1, 6)]),
             if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
         };
