@@ -50,6 +50,8 @@ pub struct Altered {
     sources: Vec<Source>,
     /// Whether columns, or values of rows, are others after it.
     pub reshapes: bool,
+    /// Whether every part of it is understood.
+    pub is_clear: bool,
 }
 
 impl Altered {
@@ -145,8 +147,8 @@ pub fn alter<'r>(
         ]);
         draft.change(change, name, rng);
     }
-    if rng.percent(2) {
-        // Nobody understands it.
+    let is_clear = !rng.percent(2);
+    if !is_clear {
         draft.parts.push("FROBNICATE".to_owned());
     }
     let alone = draft.alone.take().filter(|_| draft.parts.len() == 1 && rng.percent(50));
@@ -157,6 +159,7 @@ pub fn alter<'r>(
         shape: Shape::new(&defs, draft.key, draft.is_transactional),
         sources: draft.columns.iter().map(|(_, source)| *source).collect(),
         reshapes: draft.reshapes,
+        is_clear,
     }
 }
 

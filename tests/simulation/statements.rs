@@ -142,6 +142,8 @@ impl Clients {
                 add(&mut rows, altered.row(row, &mut fresh));
             }
         }
+        // Of one that nobody understands, a new name is not understood either.
+        let to = to.filter(|_| altered.is_clear);
         table.rows = Rc::new(rows);
         table.shape = altered.shape;
         table.version = version;

@@ -65,10 +65,10 @@ impl<L: Log> Core<L> {
                 self.change_for(origin, audience, TableChange::ReplaceEnd { table })
             }
             TableAction::Drop => {
-                let is_known = self.followed(index).current().is_some();
+                let is_copied = self.followed(index).may_be_copied();
                 let renamed_from = self.definition(index).kin.renamed_from.clone();
                 self.redefine(index).forget();
-                if is_known {
+                if is_copied {
                     self.change(origin, TableChange::Drop { table })?;
                 }
                 self.read_again_as(renamed_from, origin)
