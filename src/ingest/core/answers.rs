@@ -223,7 +223,15 @@ impl<L: Log> Core<L> {
             let described = (guessed.len() < pending.unknown.len())
                 .then(|| Described::at(&self.facts.identity, end))
                 .transpose()?;
-            self.keeping_early(table, |core| core.redefine(table).followed.complete(completed, described, guessed));
+            // The server may have shown another table, or none: which key there is has to be asked again, under another name perhaps.
+            let is_key_known = shown == Shown::TypesAndKey || completed.schema.key.is_some();
+            self.keeping_early(table, |core| {
+                let followed = &mut core.redefine(table).followed;
+                followed.complete(completed, described, guessed);
+                if !is_key_known {
+                    followed.unsettle();
+                }
+            });
             types = Some((table, self.followed(table).typed().clone()));
         }
         self.waiting.decided.push(Decided { lsn, rows: lsn, records, asked: Vec::new(), types });
