@@ -107,7 +107,14 @@ fn table(name: &str) -> TableName {
 
 /// A table of `id` and texts.
 fn table_of(name: &str, texts: &[&str], keyed: bool) -> TableSchema {
-    let column = |name: &str, ty, nullable| Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
+    let column = |name: &str, ty, nullable| Column {
+        name: name.into(),
+        ty,
+        nullable,
+        default: ColumnDefault::Unknown,
+        attributes: None,
+        collation: None,
+    };
     let mut columns = vec![column("id", ColumnType::Int { width: IntWidth::W4, unsigned: true }, !keyed)];
     let text = || ColumnType::VarChar { max_bytes: 400, charset: Charset::new("utf8mb4") };
     columns.extend(texts.iter().map(|name| column(name, text(), true)));
@@ -178,7 +185,10 @@ impl Frames {
 
     fn create(&mut self, name: &str, id: u32) {
         let to = SchemaId(id);
-        self.change(Audience::All, TableChange::Schema { table: table(name), from: None, to, renamed: Vec::new(), lost: false });
+        self.change(
+            Audience::All,
+            TableChange::Schema { table: table(name), from: None, to, renamed: Vec::new(), lost: false },
+        );
     }
 
     fn mark(&mut self, mark: Mark) {

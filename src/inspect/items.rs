@@ -66,10 +66,11 @@ pub(super) fn source_word(place: &SourcePlace) -> &'static str {
 
 pub(super) fn change_item(change: &TableChange) -> ChangeItem {
     let (what, detail) = match change {
-        TableChange::Schema { from, to, renamed, .. } => {
+        TableChange::Schema { from, to, renamed, lost, .. } => {
             let from = from.map_or_else(|| "new table".to_owned(), |from| format!("schema {from}"));
             let renamed: Vec<_> = renamed.iter().map(|(old, new)| format!(", column {old} is now {new}")).collect();
-            ("schema", format!("{from} to schema {to}{}", renamed.concat()))
+            let lost = if *lost { ", its rows come again" } else { "" };
+            ("schema", format!("{from} to schema {to}{}{lost}", renamed.concat()))
         }
         TableChange::Truncate { .. } => ("truncate", String::new()),
         TableChange::Drop { .. } => ("drop", String::new()),

@@ -29,7 +29,14 @@ fn orders() -> TableName {
 }
 
 fn schema() -> TableSchema {
-    let column = |name: &str, ty, nullable| Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
+    let column = |name: &str, ty, nullable| Column {
+        name: name.into(),
+        ty,
+        nullable,
+        default: ColumnDefault::Unknown,
+        attributes: None,
+        collation: None,
+    };
     let charset = Charset::new("utf8mb4");
     TableSchema {
         name: users(),

@@ -117,7 +117,13 @@ mod tests {
     #[test]
     fn what_the_source_changed_counts_and_what_replicator_marks_does_not() {
         let table = TableName::new("shop", "users");
-        let schema = |from| TableChange::Schema { table: table.clone(), from, to: SchemaId(2), renamed: Vec::new(), lost: false };
+        let schema = |from| TableChange::Schema {
+            table: table.clone(),
+            from,
+            to: SchemaId(2),
+            renamed: Vec::new(),
+            lost: false,
+        };
         let cases = [
             (schema(None), Some(SchemaChange::Create)),
             (schema(Some(SchemaId(1))), Some(SchemaChange::Alter)),

@@ -205,7 +205,14 @@ fn origin() -> Origin {
 
 /// `shop.NAME (id INT PRIMARY KEY, v VARCHAR(50), d DATE NOT NULL)`.
 pub fn table(name: &str) -> TableSchema {
-    let column = |name: &str, ty, nullable| Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
+    let column = |name: &str, ty, nullable| Column {
+        name: name.into(),
+        ty,
+        nullable,
+        default: ColumnDefault::Unknown,
+        attributes: None,
+        collation: None,
+    };
     TableSchema {
         name: TableName::new("shop", name),
         columns: vec![

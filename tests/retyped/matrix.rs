@@ -6,7 +6,6 @@ use std::env;
 use mysql_async::prelude::Queryable as _;
 
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::Kind;
 
 /// A type that a key may have, and values of it.
 const TYPES: &[(&str, &str)] = &[
@@ -100,7 +99,10 @@ impl Part {
         let named = env::var("REPLICATOR_RETYPES").ok();
         let named = named.as_ref().map(|part| part.split_once('/').unwrap_or(("0", part.as_str())));
         let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("REPLICATOR_RETYPES: {text} is no number"));
-        named.map_or(Self { every: small, first: 0 }, |(first, every)| Self { every: number(every), first: number(first) })
+        named.map_or(Self { every: small, first: 0 }, |(first, every)| Self {
+            every: number(every),
+            first: number(first),
+        })
     }
 
     fn pairs(&self) -> Vec<Pair> {
@@ -159,9 +161,15 @@ async fn run(sandbox: Sandbox, pairs: &[Pair], way: Way, with_clickhouse: bool) 
         compare(&sandbox, with_clickhouse).await;
     }
     // Changes and rows at once, with nothing known of what came between.
-    let back: Vec<_> = pairs.iter().flat_map(|Pair { table, .. }| {
-        [format!("ALTER TABLE {table} MODIFY c VARCHAR(60) NOT NULL"), format!("UPDATE {table} SET c = CONCAT(c, 'x') WHERE id > 50")]
-    }).collect();
+    let back: Vec<_> = pairs
+        .iter()
+        .flat_map(|Pair { table, .. }| {
+            [
+                format!("ALTER TABLE {table} MODIFY c VARCHAR(60) NOT NULL"),
+                format!("UPDATE {table} SET c = CONCAT(c, 'x') WHERE id > 50"),
+            ]
+        })
+        .collect();
     write(&sandbox, way, &back).await;
     match daemon {
         Some(mut daemon) => {

@@ -65,7 +65,8 @@ fn examples() -> Vec<(&'static str, FrameHeader)> {
     let tagged = Gtid::MySql { uuid: *b"0123456789abcdef", tag: "nightly".into(), number: 9 };
     let domain = Gtid::MariaDb { domain: 3, server: 70_000, sequence: 12 };
     let some = Audience::Sinks(vec!["local".into(), "ch".into()]);
-    let schema = |from, renamed, lost| change(TableChange::Schema { table: table(), from, to: SchemaId(5), renamed, lost });
+    let schema =
+        |from, renamed, lost| change(TableChange::Schema { table: table(), from, to: SchemaId(5), renamed, lost });
     let mark = |mark| FrameHeader::Mark { origin: origin(Gtid::Anonymous), audience: Audience::All, mark };
     vec![
         ("rows_of_mysql", rows(tagged, Audience::All, sections)),

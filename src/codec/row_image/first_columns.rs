@@ -40,7 +40,14 @@ mod tests {
             let text = ColumnType::VarChar { max_bytes: 20, charset: Charset::new("utf8mb4") };
             let int = ColumnType::Int { width: IntWidth::W8, unsigned: true };
             let ty = if place.is_multiple_of(2) { text } else { int };
-            Column { name: format!("c{place}"), ty, nullable: true, default: ColumnDefault::Unknown, attributes: None, collation: None }
+            Column {
+                name: format!("c{place}"),
+                ty,
+                nullable: true,
+                default: ColumnDefault::Unknown,
+                attributes: None,
+                collation: None,
+            }
         };
         let columns = (0..columns).map(long).collect();
         Plan::all(&TableSchema { name: TableName::new("d", "t"), columns, key: None }).unwrap()

@@ -162,18 +162,40 @@ fn converted(column: &str, old: &str, new: &str) -> String {
         return column.to_owned();
     }
     let empty = format!("defaultValueOfTypeName({})", literal(new));
-    let Some(ty) = Type::parse(new) else { return empty };
+    let (Some(before), Some(ty)) = (Type::parse(old), Type::parse(new)) else { return empty };
     match &ty.base {
         Base::String { .. } => {
-            let text =
-                if ty.nullable { format!("toString({column})") } else { format!("ifNull(toString({column}), '')") };
+            let text = match before.base {
+                // The labels of a SET.
+                Base::Strings => format!("arrayStringConcat({column}, ',')"),
+                _ => format!("toString({column})"),
+            };
+            let text = if ty.nullable { text } else { format!("ifNull({text}, '')") };
             format!("CAST({text}, {})", literal(new))
         }
-        Base::Floats | Base::Strings | Base::Json => empty,
+        base if !is_castable(&before.base, base) => empty,
         base => {
             let near = format!("accurateCastOrNull({column}, {})", literal(&base.to_string()));
             if ty.nullable { near } else { format!("ifNull({near}, {empty})") }
         }
+    }
+}
+
+/// Whether the server makes the values of one type those of another, one by one: of other types it refuses the whole statement, for the
+/// types or for a single value that does not fit.
+fn is_castable(old: &Base, new: &Base) -> bool {
+    match (old, new) {
+        (_, Base::Floats | Base::Strings | Base::Json) => false,
+        (Base::String { .. }, _)
+        | (Base::Int { .. }, Base::Int { .. } | Base::Float64)
+        | (Base::Float32 | Base::Float64, Base::Float32 | Base::Float64)
+        | (Base::DateTime64 { .. }, Base::DateTime64 { .. })
+        | (Base::Date32, Base::DateTime64 { .. })
+        | (Base::Time64 { .. }, Base::Time64 { .. }) => true,
+        (Base::Decimal { precision: a, scale: x }, Base::Decimal { precision: b, scale: y }) => {
+            y >= x && b.saturating_sub(*y) >= a.saturating_sub(*x)
+        }
+        (old, new) => old == new,
     }
 }
 
@@ -190,6 +212,13 @@ mod tests {
         );
         assert_eq!(converted("`a`", "Int32", "Nullable(UInt8)"), "accurateCastOrNull(`a`, 'UInt8')");
         assert_eq!(converted("`a`", "Int32", "String"), "CAST(ifNull(toString(`a`), ''), 'String')");
+        assert_eq!(
+            converted("`a`", "Array(String)", "Nullable(String)"),
+            "CAST(arrayStringConcat(`a`, ','), 'Nullable(String)')"
+        );
+        for (old, new) in [("Decimal(10, 1)", "UInt32"), ("Date32", "Decimal(8, 0)"), ("Time64(0)", "Int32")] {
+            assert_eq!(converted("`a`", old, new), format!("defaultValueOfTypeName('{new}')"), "the server refuses it");
+        }
         assert_eq!(
             converted("`a`", "String", "DateTime64(3, 'UTC')"),
             "ifNull(accurateCastOrNull(`a`, 'DateTime64(3, \\'UTC\\')'), defaultValueOfTypeName('DateTime64(3, \\'UTC\\')'))"

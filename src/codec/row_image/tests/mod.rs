@@ -26,7 +26,14 @@ fn named(columns: Vec<(String, ColumnType)>) -> TableSchema {
         name: TableName::new("shop", "t"),
         columns: columns
             .into_iter()
-            .map(|(name, ty)| Column { name, ty, nullable: true, default: ColumnDefault::Unknown, attributes: None, collation: None })
+            .map(|(name, ty)| Column {
+                name,
+                ty,
+                nullable: true,
+                default: ColumnDefault::Unknown,
+                attributes: None,
+                collation: None,
+            })
             .collect(),
         key: None,
     }

@@ -68,7 +68,8 @@ fn a_table_that_the_sink_did_not_make_is_never_written_to() {
         let t = rig.schema(schema(vec![int("id"), text("name")], key(&[0])));
         let name = rig.name(t);
         for failure in [
-            rig.try_change(&TableChange::Schema { table: name, from: None, to: t, renamed: Vec::new(), lost: false }).unwrap_err(),
+            rig.try_change(&TableChange::Schema { table: name, from: None, to: t, renamed: Vec::new(), lost: false })
+                .unwrap_err(),
             rig.try_rows(t, Insert, &[&["1", "a"]]).unwrap_err(),
         ] {
             assert_eq!(failure.class, ErrorClass::Fatal);

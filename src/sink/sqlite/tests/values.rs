@@ -188,8 +188,13 @@ fn an_unsupported_type_is_refused_by_name() {
     let mut rig = Rig::new(options(Mode::Mirror));
     let odd = column("loc", ColumnType::Unsupported { code: 200, name: "inet6".into() });
     let t = rig.schema(schema(vec![int("id"), odd], key(&[0])));
-    let change =
-        crate::codec::frame::TableChange::Schema { table: rig.name(t), from: None, to: t, renamed: Vec::new(), lost: false };
+    let change = crate::codec::frame::TableChange::Schema {
+        table: rig.name(t),
+        from: None,
+        to: t,
+        renamed: Vec::new(),
+        lost: false,
+    };
     let failure = rig.try_change(&change).unwrap_err();
     assert!(failure.message.contains("\"loc\" of shop.t"), "{}", failure.message);
 }

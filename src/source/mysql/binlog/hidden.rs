@@ -32,7 +32,14 @@ mod tests {
 
     fn column(name: &str, unsigned: bool) -> Column {
         let ty = ColumnType::Int { width: IntWidth::W8, unsigned };
-        Column { name: name.into(), ty, nullable: true, default: ColumnDefault::Unknown, attributes: None, collation: None }
+        Column {
+            name: name.into(),
+            ty,
+            nullable: true,
+            default: ColumnDefault::Unknown,
+            attributes: None,
+            collation: None,
+        }
     }
 
     #[test]

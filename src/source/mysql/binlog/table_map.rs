@@ -393,7 +393,14 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
         };
         let has_charset = ty.charset().is_some();
         let nullable = nullable.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1);
-        columns.push(Column { name: column, ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: collation.filter(|_| has_charset) });
+        columns.push(Column {
+            name: column,
+            ty,
+            nullable,
+            default: ColumnDefault::Unknown,
+            attributes: None,
+            collation: collation.filter(|_| has_charset),
+        });
     }
     Ok(TableSchema { name: name.clone(), key: primary_key(&optional, columns.len())?, columns })
 }

@@ -55,7 +55,12 @@ impl Followed {
             for column in &mut found.columns {
                 column.default = ColumnDefault::Unknown;
             }
-            return Adopted::Changes(Box::new(Adoption { schema: found, renamed: Vec::new(), reread: None, lost: false }));
+            return Adopted::Changes(Box::new(Adoption {
+                schema: found,
+                renamed: Vec::new(),
+                reread: None,
+                lost: false,
+            }));
         };
         set_defaults(before, &mut found, &lineage);
         let renamed = renames(before, &found, &lineage);
@@ -81,7 +86,8 @@ impl Followed {
     /// otherwise.
     fn settled(&self, found: &TableSchema) -> Option<Self> {
         let current = self.current.as_ref().map(|current| current.learn(found));
-        let learns = current.as_ref().map(|current| &current.schema) != self.current.as_ref().map(|current| &current.schema);
+        let learns =
+            current.as_ref().map(|current| &current.schema) != self.current.as_ref().map(|current| &current.schema);
         let typed = self.typed.settled();
         let Since { steps, unsettled, left_out, .. } = &self.since;
         if steps.is_empty() && !unsettled && !left_out && !learns && self.typed == typed {

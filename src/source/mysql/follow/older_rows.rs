@@ -15,7 +15,9 @@ pub(super) fn set_defaults(before: &TableSchema, found: &mut TableSchema, lineag
         .enumerate()
         .map(|(place, column)| match lineage.came(&column.name) {
             // What a later statement made of the default is not told by the default.
-            Some(Came::Added(_)) if matches!(lineage.defined(&column.name), Defined::Again(_)) => ColumnDefault::Unknown,
+            Some(Came::Added(_)) if matches!(lineage.defined(&column.name), Defined::Again(_)) => {
+                ColumnDefault::Unknown
+            }
             Some(Came::Added(default)) => added_default(found, place, default),
             Some(Came::From(old)) => match column_of(before, old) {
                 Some(old) if old.ty == column.ty => old.default.clone(),
@@ -250,7 +252,13 @@ mod tests {
     #[test]
     fn a_table_is_read_again_when_the_value_in_older_rows_is_not_told() {
         let (before, found) = (names(&["a"]), names(&["a", "b"]));
-        for alters in [&["ADD b INT DEFAULT (a + 1)"][..], &["ADD b INT DEFAULT 5", "MODIFY b INT"], &["ADD b INT DEFAULT 1.5"], &[], &["COMMENT = 'x'"]] {
+        for alters in [
+            &["ADD b INT DEFAULT (a + 1)"][..],
+            &["ADD b INT DEFAULT 5", "MODIFY b INT"],
+            &["ADD b INT DEFAULT 1.5"],
+            &[],
+            &["COMMENT = 'x'"],
+        ] {
             let (reason, defaults) = after(&before, &found, alters);
             assert_eq!(reason, Some("a column was added whose value in older rows is not a constant"), "{alters:?}");
             assert_eq!(defaults, [ColumnDefault::Null, ColumnDefault::Unknown], "{alters:?}");
@@ -313,7 +321,10 @@ mod tests {
             (&["MODIFY a INT AUTO_INCREMENT, ADD UNIQUE (a)"], Some((definition, false))),
             (&["MODIFY k INT AUTO_INCREMENT"], Some((definition, true))),
             (&["MODIFY a INT COMMENT 'x' AFTER k", "MODIFY k INT DEFAULT 5"], None),
-            (&["MODIFY a INT DEFAULT 5", "MODIFY a INT DEFAULT 6"], Some(("a column was defined more than once", false))),
+            (
+                &["MODIFY a INT DEFAULT 5", "MODIFY a INT DEFAULT 6"],
+                Some(("a column was defined more than once", false)),
+            ),
             (&["MODIFY a INT DEFAULT 5", "MODIFY a INT DEFAULT 5"], None),
             (&["ALTER a SET DEFAULT 5", "ADD KEY (a)", "ENGINE = InnoDB", "COMMENT = 'x'"], None),
             (&["DROP a, ADD a INT DEFAULT 5"], Some(("a column went and another one of its name came", false))),

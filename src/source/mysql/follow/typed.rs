@@ -118,7 +118,9 @@ impl Typed {
                 AlterOp::ModifyColumn { name, ty, if_exists, .. } if !if_exists || was_there(name) == Some(true) => {
                     self.set(renamed_to(ops, name).unwrap_or(name), *ty);
                 }
-                AlterOp::ChangeColumn { from, to, ty, if_exists, .. } if !if_exists || was_there(from) == Some(true) => {
+                AlterOp::ChangeColumn { from, to, ty, if_exists, .. }
+                    if !if_exists || was_there(from) == Some(true) =>
+                {
                     self.set(to, *ty);
                 }
                 AlterOp::ModifyColumn { .. }

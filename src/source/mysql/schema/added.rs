@@ -122,7 +122,14 @@ mod tests {
     use crate::model::{Charset, IntWidth, TableName};
 
     fn schema(ty: ColumnType, nullable: bool) -> TableSchema {
-        let column = Column { name: "c".into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
+        let column = Column {
+            name: "c".into(),
+            ty,
+            nullable,
+            default: ColumnDefault::Unknown,
+            attributes: None,
+            collation: None,
+        };
         TableSchema { name: TableName::new("d", "t"), columns: vec![column], key: None }
     }
 

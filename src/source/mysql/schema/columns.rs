@@ -143,9 +143,9 @@ impl RawColumn {
         let zerofill = ty.contains("zerofill") && !matches!(self.data_type.as_str(), "enum" | "set");
         let unsigned = ty.contains("unsigned") && !matches!(self.data_type.as_str(), "enum" | "set");
         let digits = if matches!(self.data_type.as_str(), "float" | "double") {
-            ty.split_once('(').and_then(|(_, rest)| rest.split_once(')')?.0.split_once(',')).and_then(
-                |(length, after_point)| Some((length.trim().parse().ok()?, after_point.trim().parse().ok()?)),
-            )
+            ty.split_once('(')
+                .and_then(|(_, rest)| rest.split_once(')')?.0.split_once(','))
+                .and_then(|(length, after_point)| Some((length.trim().parse().ok()?, after_point.trim().parse().ok()?)))
         } else {
             None
         };

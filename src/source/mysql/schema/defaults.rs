@@ -98,8 +98,14 @@ mod tests {
     use crate::model::{Charset, Column, IntWidth, TableName, TableSchema};
 
     fn of(raw: &RawColumn, ty: &ColumnType, flavour: Flavour) -> ColumnDefault {
-        let column =
-            Column { name: raw.name.clone(), ty: ty.clone(), nullable: raw.nullable, default: ColumnDefault::Unknown, attributes: None, collation: None };
+        let column = Column {
+            name: raw.name.clone(),
+            ty: ty.clone(),
+            nullable: raw.nullable,
+            default: ColumnDefault::Unknown,
+            attributes: None,
+            collation: None,
+        };
         let schema = TableSchema { name: TableName::new("d", "t"), columns: vec![column], key: None };
         default(raw, ty, flavour, &ImageWriter::new(&schema).unwrap(), 0)
     }

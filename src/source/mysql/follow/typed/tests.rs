@@ -14,7 +14,14 @@ fn alter(sql: &str) -> AlterOps {
 
 /// `u` is a UUID, `b` a BINARY(16), `v` something else. What each of `asked` is after the statements, if called BINARY(16).
 fn after(statements: &[&str], asked: &[&str]) -> Vec<Option<ColumnType>> {
-    let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true, default: ColumnDefault::Unknown, attributes: None, collation: None };
+    let column = |name: &str, ty| Column {
+        name: name.into(),
+        ty,
+        nullable: true,
+        default: ColumnDefault::Unknown,
+        attributes: None,
+        collation: None,
+    };
     let columns = vec![
         column("u", ColumnType::Uuid),
         column("b", ColumnType::Binary { length: 16 }),
