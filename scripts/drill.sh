@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The long kills: every kill test of both servers and both sinks by itself, with DRILL_KILLS (200) kills, under every row metadata of
+# The long tests. First the matrix of types (tests/retyped/matrix.rs), all of it, in parts: each type made into each other, on both servers.
+# Then the long kills: every kill test of both servers and both sinks by itself, with DRILL_KILLS (200) kills, under every row metadata of
 # DRILL_METADATA ("full default"; the default of MariaDB is NO_LOG, that of MySQL MINIMAL). The result of each is in a table at the
 # end; one that fails fails the drill, after the others have run. The result is `refused`, which is no failure, where the daemon does
 # not start because the server logs its default of row metadata: nothing was killed there.
@@ -7,21 +8,24 @@
 # The seeds in the table make the same moments and the same writers again:
 #   REPLICATOR_KILL_SEED=K REPLICATOR_SEED=W DRILL_METADATA=M scripts/drill.sh NAME
 #
+# DRILL_RETYPES is how many parts the matrix has (9); REPLICATOR_RETYPES=P/N runs the P-th of N by itself.
+#
 # usage: scripts/drill.sh [NAME...]    only the tests whose path contains every NAME
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kills=${DRILL_KILLS:-200}
 export REPLICATOR_KILLS=$kills REPLICATOR_CLICKHOUSE_KILLS=$kills
+parts=${DRILL_RETYPES:-9}
 read -ra metadata_of_all <<<"${DRILL_METADATA:-full default}"
 logs=target/drill
 mkdir -p "$logs"
 
-list=$(cargo nextest list --locked --message-format oneline -E 'test(/^(clickhouse::)?kills::/)' | sed 's/^[^ ]* //')
+list=$(cargo nextest list --locked --message-format oneline -E 'test(/^(clickhouse::)?kills::|^retyped::matrix::/)' | sed 's/^[^ ]* //')
 for name in "$@"; do
     list=$(grep -F -- "$name" <<<"$list" || true)
 done
-[ -n "$list" ] || { echo "drill: no kill test has all of these in its path: $*" >&2; exit 1; }
+[ -n "$list" ] || { echo "drill: no long test has all of these in its path: $*" >&2; exit 1; }
 mapfile -t tests <<<"$list"
 
 # The seed that a test has printed, by the variable that replays it.
@@ -34,18 +38,31 @@ refused() {
     [ "$1" = default ] && grep -qF "the source's binlog cannot be used: binlog_row_metadata is \"" "$2"
 }
 
+# How a test is run, one word for each run: the kills under each row metadata, the matrix in parts.
+ways() {
+    case $1 in
+        retyped::*) seq -f "%g/$parts" 0 $((parts - 1)) ;;
+        *) printf '%s\n' "${metadata_of_all[@]}" ;;
+    esac
+}
+
 rows=()
 failed=0
 number=0
-total=$((${#tests[@]} * ${#metadata_of_all[@]}))
 for test in "${tests[@]}"; do
-    for metadata in "${metadata_of_all[@]}"; do
+    for way in $(ways "$test"); do
         number=$((number + 1))
-        log=$logs/${test//::/.}.$metadata.log
-        echo "drill: $number of $total: $test, metadata $metadata" >&2
+        metadata=full
+        part=0/$parts
+        case $way in
+            */*) part=$way ;;
+            *) metadata=$way ;;
+        esac
+        log=$logs/${test//::/.}.${way//\//_of_}.log
+        echo "drill: run $number: $test, $way" >&2
         start=$SECONDS
         result=passed
-        if ! REPLICATOR_ROW_METADATA=$metadata \
+        if ! REPLICATOR_ROW_METADATA=$metadata REPLICATOR_RETYPES=$part \
             cargo nextest run --locked --profile drill --no-capture -E "test(=$test)" >"$log" 2>&1 </dev/null; then
             if refused "$metadata" "$log"; then
                 result=refused
@@ -55,14 +72,14 @@ for test in "${tests[@]}"; do
                 tail -n 40 "$log" >&2
             fi
         fi
-        rows+=("$(printf '%-96s %-8s %5s  %-7s %7s  %s %s' "$test" "$metadata" "$kills" "$result" "$((SECONDS - start))" \
+        rows+=("$(printf '%-96s %-8s %5s  %-7s %7s  %s %s' "$test" "$way" "$kills" "$result" "$((SECONDS - start))" \
             "$(seed REPLICATOR_KILL_SEED "$log")" "$(seed REPLICATOR_SEED "$log")")")
     done
 done
 
-printf '%-96s %-8s %5s  %-7s %7s  %s\n' test metadata kills result seconds 'REPLICATOR_KILL_SEED REPLICATOR_SEED'
+printf '%-96s %-8s %5s  %-7s %7s  %s\n' test way kills result seconds 'REPLICATOR_KILL_SEED REPLICATOR_SEED'
 printf '%s\n' "${rows[@]}"
 if [ "$failed" -gt 0 ]; then
-    echo "drill: $failed of $total runs failed; their output is in $logs" >&2
+    echo "drill: $failed of $number runs failed; their output is in $logs" >&2
     exit 1
 fi

@@ -167,6 +167,8 @@ impl<L: Log> Core<L> {
         }
         let definitions = match create.like.as_ref().and_then(|like| self.find(like)) {
             Some((_, other)) => other.followed.definitions(),
+            // MySQL's may have made no table.
+            None if may_do_nothing && self.facts.flavour == Flavour::MySql => Vec::new(),
             None => create.definitions,
         };
         let columns = create.columns.or_else(|| self.find(create.like.as_ref()?)?.1.followed.columns());
