@@ -1,6 +1,6 @@
 //! How a table of the model is defined: as statements say it, as `TABLE_MAP` says it, and as the catalogue does.
 
-use replicator::model::{Column, ColumnDefault, Key, KeyKind, TableSchema};
+use replicator::model::{Attributes, Column, ColumnDefault, Key, KeyKind, TableSchema};
 use replicator::source::mysql::schema::{ChunkKey, Flavour, KeyClass, KeyPart};
 
 use super::kinds::{Kind, NULL};
@@ -85,6 +85,18 @@ impl Def {
             Made::Generated(base, more) => format!("{ty} AS (`{}` + {more}) STORED", base.name()),
             Made::Counted => format!("{ty}{null} AUTO_INCREMENT"),
         }
+    }
+}
+
+impl Def {
+    /// What its definition says beside its type.
+    fn attributes(&self) -> Attributes {
+        let generated = match self.made {
+            Made::Generated(base, more) => Some(format!("(`{}` + {more})", base.name())),
+            Made::Plain | Made::Counted => None,
+        };
+        let (auto_increment, unsigned) = (self.made == Made::Counted, self.kind == Kind::RowId);
+        Attributes { generated, auto_increment: auto_increment || unsigned, unsigned, ..Attributes::default() }
     }
 }
 
@@ -242,12 +254,12 @@ impl Shape {
     /// As `TABLE_MAP` says it.
     pub fn seen(self, name: Name) -> TableSchema {
         let key = if matches!(self.key, Keyed::Primary(..)) { self.schema_key() } else { None };
-        self.schema(name, Kind::seen, key)
+        self.schema(name, Kind::seen, |_| None, key)
     }
 
     /// As the catalogue says it.
     pub fn described(self, name: Name) -> TableSchema {
-        self.schema(name, |kind| kind, self.schema_key())
+        self.schema(name, |kind| kind, |def| Some(def.attributes()), self.schema_key())
     }
 
     /// Its key, as a schema has it.
@@ -261,12 +273,20 @@ impl Shape {
         Some(Key { kind, columns })
     }
 
-    fn schema(self, name: Name, kind: impl Fn(Kind) -> Kind, key: Option<Key>) -> TableSchema {
+    fn schema(
+        self,
+        name: Name,
+        kind: impl Fn(Kind) -> Kind,
+        attributes: impl Fn(&Def) -> Option<Attributes>,
+        key: Option<Key>,
+    ) -> TableSchema {
         let column = |def: &Def| Column {
             name: def.called.name().to_owned(),
             ty: kind(def.kind).ty(),
             nullable: def.nullable,
             default: ColumnDefault::Unknown,
+            attributes: attributes(def),
+            collation: None,
         };
         TableSchema { name: name.table(), columns: self.columns().map(column).collect(), key }
     }
