@@ -9,7 +9,7 @@ use super::tables::{Name, Row};
 
 /// Whether rows may get other values by a statement that leaves the types of their columns as they are: another expression of a
 /// generated column, or an `AUTO_INCREMENT` over what was 0. What follows a table does not see these yet.
-const RECOMPUTED: bool = false;
+const RECOMPUTED: bool = true;
 
 /// Where the values of a column come from in rows that were there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

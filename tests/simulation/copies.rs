@@ -61,15 +61,16 @@ impl Copy {
     }
 
     /// Its definition is another one after an entry: columns that have a name of before, or are renamed, keep their values.
-    pub fn define(&mut self, id: SchemaId, schema: Rc<Schema>, renamed: &[(String, String)], entry: usize) {
+    pub fn define(&mut self, id: SchemaId, schema: Rc<Schema>, renamed: &[(String, String)], entry: usize) -> Result<(), Finding> {
         if let Some((_, before)) = self.schema.take() {
-            self.reshape(&before, &schema, renamed);
+            self.reshape(&before, &schema, renamed)?;
         }
         self.schema = Some((id, schema));
         self.defined = entry;
+        Ok(())
     }
 
-    fn reshape(&mut self, before: &Schema, after: &Schema, renamed: &[(String, String)]) {
+    fn reshape(&mut self, before: &Schema, after: &Schema, renamed: &[(String, String)]) -> Result<(), Finding> {
         let (before, columns) = (before.definition(), &after.definition().columns);
         let kept = |column: &Column| {
             let old = renamed.iter().find(|(_, now)| *now == column.name).map(|(old, _)| old);
@@ -81,13 +82,13 @@ impl Copy {
             let kind = Kind::of(&column.ty);
             let Some(place) = kept(column) else { return kind.default_of(column) };
             let is_known = row[place] == NULL || kind.takes_over(Kind::of(&before.columns[place].ty));
-            if is_known { row[place] } else { LOST }
+            Ok(if is_known { row[place] } else { LOST })
         };
         let key = after.key_places();
         for (row, count) in std::mem::take(&mut self.rows) {
             let mut now = Row::default();
             for (value, column) in now.iter_mut().zip(columns) {
-                *value = of(&row, column);
+                *value = of(&row, column)?;
             }
             match &key {
                 None => *self.rows.entry(now).or_default() += count,
@@ -101,6 +102,7 @@ impl Copy {
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -120,13 +120,14 @@ impl Kind {
     }
 
     /// What rows that were there before it hold in a column of this kind that was added, as the schema says it.
-    pub fn default_of(self, column: &Column) -> i32 {
-        match &column.default {
-            ColumnDefault::Unknown => LOST,
-            ColumnDefault::Null => NULL,
+    pub fn default_of(self, column: &Column) -> Result<i32, String> {
+        let value = match &column.default {
+            ColumnDefault::Unknown => Some(LOST),
+            ColumnDefault::Null => Some(NULL),
             // The length of a text is before it.
-            ColumnDefault::Value(bytes) if self == Self::Text => self.number(&bytes[2..]).unwrap(),
-            ColumnDefault::Value(bytes) => self.number(bytes).unwrap(),
-        }
+            ColumnDefault::Value(bytes) if self == Self::Text => bytes.get(2..).and_then(|text| self.number(text)),
+            ColumnDefault::Value(bytes) => self.number(bytes),
+        };
+        value.ok_or_else(|| format!("the default of {} is {:?}, which is no {self:?}", column.name, column.default))
     }
 }

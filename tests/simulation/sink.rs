@@ -219,7 +219,7 @@ impl Sink {
                     }
                     let copy = self.copies.all.entry(name).or_default();
                     match &copy.schema {
-                        None => copy.define(section.schema, Rc::clone(&schema), &[], place),
+                        None => copy.define(section.schema, Rc::clone(&schema), &[], place)?,
                         Some((id, _)) if *id == section.schema => {}
                         Some((id, _)) => {
                             return Err(format!(
@@ -262,7 +262,7 @@ impl Sink {
         match reaching.as_deref() {
             Some(TableChange::Schema { table, to, renamed, .. }) => {
                 let schema = self.schemas.get(values, *to)?;
-                copies.entry(Name::of(table)).or_default().define(*to, schema, renamed, place);
+                copies.entry(Name::of(table)).or_default().define(*to, schema, renamed, place)?;
             }
             Some(TableChange::Truncate { table }) => {
                 if let Some(copy) = copies.get_mut(&Name::of(table)) {
@@ -273,12 +273,12 @@ impl Sink {
             Some(TableChange::Rename { from, to, schema }) => {
                 let mut copy = copies.remove(&Name::of(from)).unwrap_or_default();
                 let defined = copy.defined;
-                copy.define(*schema, self.schemas.get(values, *schema)?, &[], defined);
+                copy.define(*schema, self.schemas.get(values, *schema)?, &[], defined)?;
                 copies.insert(Name::of(to), copy);
             }
             Some(TableChange::ReplaceBegin { table, schema }) => {
                 let mut copy = Copy { replaced: place, ..Copy::default() };
-                copy.define(*schema, self.schemas.get(values, *schema)?, &[], place);
+                copy.define(*schema, self.schemas.get(values, *schema)?, &[], place)?;
                 copies.insert(Name::of(table), copy);
             }
             Some(TableChange::LeftOut { .. } | TableChange::Gap { .. } | TableChange::ReplaceEnd { .. }) | None => {}

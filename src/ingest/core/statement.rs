@@ -320,7 +320,9 @@ impl<L: Log> Core<L> {
             self.ask_engine(new);
         }
         self.change(origin, TableChange::Rename { from: from.clone(), to: to.clone(), schema: id })?;
-        if self.is_pending(new, id) || self.followed(new).is_unsettled() || is_ambiguous {
+        // Whoever was silent about the old name may answer about the new one.
+        let was_silent = self.life(new).unreadable.is_some();
+        if self.is_pending(new, id) || self.followed(new).is_unsettled() || is_ambiguous || was_silent {
             self.ask(new);
         }
         Ok(())
