@@ -245,12 +245,9 @@ impl<'a> Session<'a> {
             Item::Statement(statement) => {
                 let mode = SqlMode::from_bits(statement.sql_mode);
                 let origin = decoder.origin();
-                if statement.may_use_temporary {
-                    let session = SessionId { server: event.header.server_id, connection: statement.connection };
-                    core.flagged_statement((&statement.sql, &statement.database, mode), session, &origin)?;
-                } else {
-                    core.statement(&statement.sql, &statement.database, mode, &origin)?;
-                }
+                let session = SessionId { server: event.header.server_id, connection: statement.connection };
+                let by = (session, statement.may_use_temporary);
+                core.statement_of((&statement.sql, &statement.database, mode), by, &origin)?;
                 if !statement.in_transaction {
                     self.end_of_group(decoder).await?;
                 }

@@ -57,13 +57,15 @@ async fn down_and_live(
 async fn assert_mirrors(sandbox: &Sandbox, left_out: &[String]) -> Compared {
     let view = View { left_out: left_out.to_vec(), ..View::default() };
     let compared = assert_mirrored_as(&view, &sandbox.server, DATABASE, &sandbox.sqlite()).await;
-    assert_eq!(sandbox.assert_mirrored_to_clickhouse_as(&view).await, compared);
+    if sandbox.has_clickhouse() {
+        assert_eq!(sandbox.assert_mirrored_to_clickhouse_as(&view).await, compared);
+    }
     compared
 }
 
 /// The tables of `shop` that the status has, without their prefix.
 fn stated<'a>(status: &'a Value, prefix: &str) -> Vec<&'a str> {
-    let tables = status["tables"].as_array().unwrap().iter().filter_map(|table| table["name"].as_str());
+    let tables = status["tables"].as_array().unwrap().iter().filter_map(|table| table["table"].as_str());
     let named = |table: &'a str| table.strip_prefix(DATABASE)?.strip_prefix('.')?.strip_prefix(prefix);
     tables.filter_map(named).collect()
 }

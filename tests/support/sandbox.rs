@@ -100,6 +100,10 @@ impl Sandbox {
         sandbox
     }
 
+    pub fn has_clickhouse(&self) -> bool {
+        self.clickhouse.is_some()
+    }
+
     pub fn clickhouse(&self) -> &ClickHouse {
         self.clickhouse.as_ref().expect("the sandbox has a ClickHouse")
     }

@@ -15,7 +15,7 @@ use crate::ingest::ledger::Log;
 use crate::ingest::pending::{AskId, Decided, Early, Shows, Waiter};
 use crate::model::{FilePos, TableName, TableSchema};
 use crate::mutants::{Mutant, is_on};
-use crate::source::mysql::follow::{Completed, Current, Decision, Described, Description, Shown};
+use crate::source::mysql::follow::{Completed, Current, Decision, Described, Description, Fate, Shown};
 use crate::source::mysql::schema::Instead;
 use crate::table::Event;
 
@@ -140,11 +140,12 @@ impl<L: Log> Core<L> {
             let origin = self.ledger.origin(self.wall);
             self.happens(table, Event::Answered, &origin)?;
         }
-        let found = match &shows {
-            Some(Shows::Table(found)) => Some(found.clone()),
-            Some(Shows::Instead(_)) | None => None,
+        let (found, is_no_table) = match &shows {
+            Some(Shows::Table(found)) => (Some(found.clone()), false),
+            Some(Shows::Instead(instead)) => (None, *instead != Instead::Nothing),
+            None => (None, false),
         };
-        self.waiting.attach(table, ask, &Description { found, end: end.clone() });
+        self.waiting.attach(table, ask, &Description { found, is_no_table, end: end.clone() });
         self.look_at_answers()?;
         if let Some(shows) = shows
             && !stale
@@ -163,13 +164,18 @@ impl<L: Log> Core<L> {
     pub(super) fn look_at_answers(&mut self) -> Result<(), Failure> {
         for id in self.waiting.ids(|waiter| waiter.answer.is_some()) {
             let Some(mut waiter) = self.waiting.take(id) else { continue };
-            let Some(Description { found, end }) = waiter.answer.take() else { continue };
+            let Some(Description { found, is_no_table, end }) = waiter.answer.take() else { continue };
             let is_reached = self.ledger.reaches(&end)? || is_on(Mutant::KeyBelievedAtOnce);
-            match waiter.pending.decide(found.as_ref(), is_reached) {
+            let decision = match waiter.pending.fate {
+                Fate::Untouched if is_no_table && is_reached => Decision::LeaveOut("they are no rows of a table that can be copied"),
+                Fate::Untouched if is_no_table => Decision::Wait,
+                _ => waiter.pending.decide(found.as_ref(), is_reached),
+            };
+            match decision {
                 Decision::LeaveOut(why) => self.leave_out(waiter, why)?,
                 Decision::Complete(shown) => self.complete(waiter, shown, found.as_ref(), &end)?,
                 Decision::Wait => {
-                    waiter.answer = Some(Description { found, end });
+                    waiter.answer = Some(Description { found, is_no_table, end });
                     self.waiting.pending.push(waiter);
                 }
             }
@@ -181,7 +187,7 @@ impl<L: Log> Core<L> {
     /// known before: rows are told apart by all their values, which is right whatever keys there are. The key comes with the
     /// description, where the stream comes to it.
     pub(super) fn complete_early(&mut self, waiter: Waiter) -> Result<(), Failure> {
-        let Some(Description { found, end }) = waiter.answer.clone() else { return Ok(()) };
+        let Some(Description { found, end, .. }) = waiter.answer.clone() else { return Ok(()) };
         let (table, id) = (waiter.table, waiter.pending.id);
         self.complete(waiter, Shown::Types, found.as_ref(), &end)?;
         if self.followed(table).current().is_some_and(|current| current.id == id) {

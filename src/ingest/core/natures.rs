@@ -73,8 +73,27 @@ impl<L: Log> Core<L> {
         let name = self.tables.at(table).name.clone();
         info!(table = %name, %kind, "the source has no table of this name, and no statement dropped it");
         let renamed_from = self.definition(table).kin.renamed_from.clone();
-        self.drop_table(&name, origin)?;
+        match renamed_from.first() {
+            // It was renamed as a temporary table, and kept its name as a table. Its rows since then may have been passed over.
+            Some(from) if self.captures(from) && !self.is_met(from) => {
+                self.rename_back(&name, from, origin)?;
+            }
+            _ => self.drop_table(&name, origin)?,
+        }
         self.read_again_as(renamed_from, origin)
+    }
+
+    /// Whether anything is known of a table's definition.
+    fn is_met(&self, table: &TableName) -> bool {
+        self.find(table).is_some_and(|(_, definition)| definition.followed.is_met())
+    }
+
+    fn rename_back(&mut self, name: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
+        self.rename_table(name, to, origin)?;
+        if let Some((table, _)) = self.find(to) {
+            self.redefine(table).kin.renamed_from.clear();
+        }
+        Ok(())
     }
 
     /// A table was dropped that a statement had renamed from these names, and that never was: there may be tables of these names.

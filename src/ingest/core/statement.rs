@@ -242,7 +242,7 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
-    fn rename_table(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
+    pub(super) fn rename_table(&mut self, from: &TableName, to: &TableName, origin: &Origin) -> Result<(), Failure> {
         let (from_captured, to_captured) = (self.captures(from), self.captures(to));
         for name in [from, to] {
             if self.captures(name) {

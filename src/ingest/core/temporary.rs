@@ -1,6 +1,6 @@
 //! Statements about temporary tables.
 //!
-//! In row format the servers log none, but MariaDB's `RENAME TABLE` of one ([`super::natures`]). In the other formats the statements that
+//! In row format the servers log none, but MariaDB's `RENAME TABLE` of one, which is not flagged ([`super::natures`]). In the other formats the statements that
 //! make, change and fill a temporary table are in the binlog like those about tables, and a temporary table may have the name of a
 //! captured one. Every statement that opens one is flagged, and so is every later one of the same stored procedure, which may be about
 //! a table.
@@ -70,16 +70,19 @@ impl Temporary {
 }
 
 impl<L: Log> Core<L> {
-    /// Follows a statement that may be about temporary tables: the server has flagged it.
+    /// Follows a statement of a session. `is_flagged`: it may be about temporary tables.
     ///
     /// # Errors
     /// As [`Core::statement`].
-    pub fn flagged_statement(
+    pub fn statement_of(
         &mut self,
         (sql, database, mode): (&str, &str, SqlMode),
-        session: SessionId,
+        (session, is_flagged): (SessionId, bool),
         origin: &Origin,
     ) -> Result<(), Failure> {
+        if !is_flagged && !self.temporary.tables.contains_key(&session) {
+            return self.statement(sql, database, mode, origin);
+        }
         let file = origin.binlog().file_number;
         if self.temporary.file != file {
             self.temporary.forget();
@@ -104,6 +107,19 @@ impl<L: Log> Core<L> {
                 }
                 Ok(())
             }
+            Statement::RenameTable(pairs) => {
+                let mut kept = Vec::with_capacity(pairs.len());
+                for (from, to) in pairs {
+                    if self.temporary.has(session, &from) {
+                        self.temporary.dropped(session, &from);
+                        self.temporary.made(session, to);
+                    } else {
+                        kept.push((from, to));
+                    }
+                }
+                self.follow_all(Statement::RenameTable(kept), origin)
+            }
+            statement if !is_flagged => self.follow_all(statement, origin),
             Statement::AlterTable { table, ops } => self.altered_temporary(session, &table, &ops, origin),
             Statement::Truncate(table) => {
                 if !self.temporary.has(session, &table) {

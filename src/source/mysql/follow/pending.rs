@@ -50,6 +50,8 @@ pub struct Pending {
 pub struct Description {
     /// The definition.
     pub found: Option<TableSchema>,
+    /// There was something else: a view, a sequence, a table that cannot be copied.
+    pub is_no_table: bool,
     /// Where the binlog ended.
     pub end: FilePos,
 }
