@@ -2,7 +2,6 @@
 
 use super::{down_and_live, stated, world};
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::Kind;
 use serde_json::json;
 
 const MEMBER: &str = "(c INT PRIMARY KEY, v INT) ENGINE=MyISAM";

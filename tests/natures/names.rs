@@ -1,7 +1,6 @@
 //! Renames that change nothing, and definitions that come to the sinks without a row after them.
 
-use super::{down_and_live, world};
-use crate::support::server::Kind;
+use super::{assert_mirrors, down_and_live, exec, world};
 
 both_servers! {
     async fn a_table_that_is_renamed_to_its_own_name_stays_as_it_is(kind: Kind) {
@@ -55,7 +54,7 @@ both_servers! {
     async fn a_table_that_is_altered_while_it_is_described_keeps_its_key(kind: Kind) {
         let sandbox = world(kind, &[]).await;
         let make: String = (0..12).map(|n| format!("CREATE TABLE t{n} (id0 INT PRIMARY KEY, v INT); INSERT INTO t{n} VALUES (1, 1);")).collect();
-        super::exec(&sandbox, &make).await;
+        exec(&sandbox, &make).await;
         sandbox.run_once();
         let mut daemon = sandbox.start();
         sandbox.caught_up(&mut daemon).await;
@@ -63,11 +62,11 @@ both_servers! {
             let alter: String = (0..12).map(|n| format!(
                 "ALTER TABLE t{n} CHANGE id{} id{step} INT; INSERT INTO t{n} VALUES ({}, {step});", step - 1, step + 1
             )).collect();
-            super::exec(&sandbox, &alter).await;
+            exec(&sandbox, &alter).await;
         }
         let status = sandbox.caught_up(&mut daemon).await;
         daemon.stop();
         assert_eq!(status["health"]["status"], "ok", "{:#}", status["health"]);
-        assert_eq!(super::assert_mirrors(&sandbox, &[]).await.rows, 12 * 5);
+        assert_eq!(assert_mirrors(&sandbox, &[]).await.rows, 12 * 5);
     }
 }
