@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use wal::Lsn;
 
-use crate::codec::stored;
+use crate::codec::stored::{self, SOURCE_POSITION, StoredPosition};
 use crate::config::{CLASH_HINT, HttpPlan, Plan, SinkKind, WalPlan, clashes, show_size};
 use crate::control::{Client, ClientError};
 use crate::error::Failure;
 use crate::model::{CheckItem, CheckStatus, TableName};
 use crate::sink::{clickhouse, sqlite};
+use crate::source::mysql::names::require_same_names;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::{connect, preflight, schema};
+use crate::table;
 
 /// Checks everything that a start needs; changes nothing.
 pub async fn check(plan: &Plan) -> Vec<CheckItem> {
@@ -22,7 +24,7 @@ pub async fn check(plan: &Plan) -> Vec<CheckItem> {
     };
     let mut items = preflight::checks(&plan.source).await;
     if items.iter().all(|item| item.status != CheckStatus::Fail) {
-        items.push(table_names(plan).await);
+        items.push(table_names(plan, running).await);
     }
     items.extend([log(&plan.wal, running), disk(&plan.wal)]);
     for sink in &plan.sinks {
@@ -35,12 +37,16 @@ pub async fn check(plan: &Plan) -> Vec<CheckItem> {
     items
 }
 
-/// Whether every captured table has a name of its own at every sink. Asked only of a source that answers.
-async fn table_names(plan: &Plan) -> CheckItem {
+/// Whether every captured table has a name of its own at every sink, and the one that the log has for it. Asked only of a source that
+/// answers.
+async fn table_names(plan: &Plan, running: bool) -> CheckItem {
     const NAME: &str = "table names";
-    let tables = match captured_tables(plan).await {
-        Ok(tables) => tables,
-        Err(failure) => return CheckItem::fail(NAME, failure.chain(), None),
+    let (plan, tables) = match captured_tables(plan, running).await {
+        Ok(captured) => captured,
+        Err(failure) => {
+            let hint = failure.hint.clone();
+            return CheckItem::fail(NAME, Failure { hint: None, ..failure }.chain(), hint);
+        }
     };
     let clashes: Vec<_> = plan.sinks.iter().flat_map(|sink| clashes(&tables, sink)).collect();
     if clashes.is_empty() {
@@ -50,14 +56,22 @@ async fn table_names(plan: &Plan) -> CheckItem {
     CheckItem::fail(NAME, detail.join("; "), Some(CLASH_HINT.to_owned()))
 }
 
-async fn captured_tables(plan: &Plan) -> Result<Vec<TableName>, Failure> {
+/// The configuration under the source's rule for names, and the tables that it captures.
+async fn captured_tables(plan: &Plan, running: bool) -> Result<(Plan, Vec<TableName>), Failure> {
     let mut connection = connect::connect(&plan.source).await?;
     let server = ServerInfo::probe(&mut connection).await?;
     let plan = plan.under(server.names)?;
     let tables = schema::list(&mut connection, &plan.source.filter).await?.copied().cloned().collect();
     // It has answered; a goodbye it does not hear changes nothing.
     drop(connection.disconnect().await);
-    Ok(tables)
+    // The log of a running daemon is locked, and the daemon itself notices another rule. Whether another log can be read is another check.
+    if !running && let Ok(reader) = wal::Reader::open_read_only(&plan.wal.path) {
+        let known: Vec<_> = table::records(&reader)?.into_iter().map(|(table, _)| table).collect();
+        if stored::get::<StoredPosition>(&reader, SOURCE_POSITION.key())?.is_some() {
+            require_same_names(stored::source_names(&reader)?, &server, &known)?;
+        }
+    }
+    Ok((plan, tables))
 }
 
 fn cause(error: &dyn std::error::Error) -> String {

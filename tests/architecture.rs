@@ -29,7 +29,10 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
     ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "inspect", "wal"]),
     // What `check` looks at: both ends, before either is started.
-    ("preflight", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "control", "wal"]),
+    (
+        "preflight",
+        &["model", "error", "backoff", "telemetry", "table", "codec", "config", "source", "sink", "control", "wal"],
+    ),
     // The first half of a start, and the wiring it is a part of.
     (
         "first_contact",

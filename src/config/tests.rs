@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::model::TableName;
+use crate::model::{Names, TableName};
 
 const SMALL: &str = "
 source: { url: 'mysql://repl@db.example', server_id: 5400, include: ['shop.*'] }
@@ -498,6 +498,41 @@ zz: 1
         }
     }
     assert!(keys > 60, "only {keys} keys were found");
+}
+
+#[test]
+fn globs_and_rules_name_tables_by_the_servers_rule() {
+    let plan = plan(
+        "{ source: { url: 'mysql://u@h', server_id: 1, include: ['Shop.*', 'x.[A-_]*', SHOP.Orders], exclude: ['shop.TMP*'] }, \
+         sinks: [{ name: a, type: sqlite, path: /tmp/a }], tables: [{ database: SHOP, table: USERS, mode: history }] }",
+    );
+    let captured =
+        |names: Names, database: &str, table: &str| plan.source.filter.clone().under(names).captures(database, table);
+    assert!(captured(Names::Exact, "Shop", "Users") && !captured(Names::Exact, "shop", "Users"));
+    assert!(
+        captured(Names::Exact, "Shop", "Tmp")
+            && captured(Names::Exact, "x", "B1")
+            && !captured(Names::Exact, "x", "b1")
+    );
+    for (database, table) in [("Shop", "Users"), ("shop", "users"), ("SHOP", "u"), ("X", "B1"), ("x", "b1")] {
+        assert!(captured(Names::Folded, database, table), "{database}.{table}");
+    }
+    assert!(!captured(Names::Folded, "SHOP", "tmp_1") && !captured(Names::Folded, "MySQL", "user"));
+
+    let folded = plan.under(Names::Folded).unwrap();
+    assert_eq!(folded.sinks[0].options_for(&TableName::new("shop", "users")).mode, Mode::History);
+    assert_eq!(folded.source.filter.names(), Names::Folded);
+    let refused = plan.under(Names::Exact).unwrap_err();
+    assert_eq!(refused.message, "tables names \"SHOP.USERS\", which is not captured");
+}
+
+#[test]
+fn two_rules_that_mean_one_table_at_the_server_are_refused() {
+    let rules = "[{ database: shop, table: A, drop: [x] }, { database: shop, table: a }]";
+    let plan = plan(&format!("{SMALL}\ntables: {rules}"));
+    assert!(plan.under(Names::Exact).is_ok());
+    let refused = plan.under(Names::Folded).unwrap_err();
+    assert_eq!(refused.message, "two entries of tables mean one table, \"shop.a\"");
 }
 
 #[test]

@@ -170,6 +170,11 @@ fn tables_are_selected_by_name_and_state() {
     assert_eq!(names, ["d.t07005", "d.t07015", "d.t07025"]);
     assert_eq!(all.health.status, Verdict::Failed, "the verdict is on everything");
     assert!(lines.iter().all(|line| !line.contains(" more: ")), "{lines:#?}");
+    let other_case = TableSelection { names: vec![glob("D.T07005")], states: Vec::new() };
+    let mut folded = large();
+    folded.source.names = crate::model::Names::Folded;
+    other_case.apply(&mut folded);
+    assert_eq!(folded.tables.len(), 1, "the source compares names without case");
     let none = TableSelection { names: vec![glob("other.*")], states: Vec::new() };
     assert!(render(&mut all, &none).iter().any(|line| line == "no table matches"));
 }

@@ -231,7 +231,7 @@ fn is_reserved(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::mysql::ddl::SqlMode;
+    use crate::source::mysql::ddl::{SqlMode, parse, parse_under};
 
     fn cursor(sql: &str) -> Cursor<'_> {
         Cursor::new(sql, SqlMode::default())
@@ -256,6 +256,61 @@ mod tests {
             ("caf\u{e9}.\u{65e5}\u{672c}", "caf\u{e9}", "\u{65e5}\u{672c}"),
         ] {
             assert_eq!(table(&mut cursor(sql), "d"), Some(TableName::new(database, name)), "{sql}");
+        }
+    }
+
+    #[test]
+    fn every_statement_names_tables_as_the_server_knows_them() {
+        for sql in [
+            "CREATE TABLE T (A INT)",
+            "CREATE TABLE S.T LIKE U",
+            "CREATE TABLE `T` (LIKE `S`.`U`)",
+            "CREATE TABLE T AS SELECT * FROM U",
+            "CREATE OR REPLACE TABLE T (A INT)",
+            "CREATE TEMPORARY TABLE T (A INT)",
+            "ALTER TABLE S.T CHANGE A B INT, RENAME TO U",
+            "ALTER TABLE T RENAME .U",
+            "ALTER TABLE T EXCHANGE PARTITION P WITH TABLE S.U",
+            "ALTER IGNORE TABLE T ADD UNIQUE (A)",
+            "RENAME TABLE T TO U, S.T TO S.V, U TO T",
+            "DROP TABLE T, S.U",
+            "DROP TEMPORARY TABLE T",
+            "DROP SEQUENCE T",
+            "DROP DATABASE S",
+            "CREATE DATABASE S",
+            "CREATE OR REPLACE SCHEMA `S`",
+            "TRUNCATE T",
+            "TRUNCATE TABLE S.T",
+            "CREATE UNIQUE INDEX I ON T (A)",
+            "DROP INDEX I ON S.T",
+            "INSERT INTO T VALUES (1)",
+            "REPLACE S.T SELECT * FROM U",
+            "UPDATE T, S.U SET A = 1",
+            "DELETE FROM S.T WHERE A = 1",
+            "DELETE T FROM T JOIN S.U",
+            "LOAD DATA INFILE 'X' INTO TABLE S.T",
+            "WITH C AS (SELECT 1) DELETE FROM T",
+            "CALL P(T)",
+            "FROBNICATE T, S.`U`",
+            "SET STATEMENT max_statement_time = 1 FOR TRUNCATE T",
+        ] {
+            let folded = parse_under(Names::Folded, sql, "D", SqlMode::default());
+            let spelled = |name: &str| {
+                let (upper, lower) = (format!("\"{name}\""), format!("\"{}\"", name.to_ascii_lowercase()));
+                move |text: String| {
+                    text.replace(&format!("database: {upper}"), &format!("database: {lower}"))
+                        .replace(&format!("table: {upper}"), &format!("table: {lower}"))
+                }
+            };
+            let exact = format!("{:?}", parse(sql, "D", SqlMode::default()));
+            let expected = ["A", "C", "D", "I", "P", "S", "T", "U", "V"]
+                .into_iter()
+                .fold(exact.clone(), |text, name| spelled(name)(text));
+            let expected = expected
+                .replace("DropDatabase(\"S\")", "DropDatabase(\"s\")")
+                .replace("CreateDatabase { name: \"S\"", "CreateDatabase { name: \"s\"");
+            assert_eq!(format!("{folded:?}"), expected, "{sql}");
+            assert_ne!(expected, exact, "{sql} names something");
         }
     }
 
