@@ -66,7 +66,7 @@ fn pair(from: usize, to: usize, in_key: bool) -> Pair {
         later: [
             format!("DELETE FROM {table} WHERE id = 1"),
             format!("UPDATE {table} SET id = id + 100 WHERE id = 2"),
-            format!("INSERT IGNORE INTO {table} VALUES (50, '1')"),
+            format!("INSERT INTO {table} VALUES (50, '1')"),
         ],
         table,
     }
