@@ -33,8 +33,15 @@ impl<L: Log> Core<L> {
         !definition.kin.renamed_from.is_empty() || (is_merge(definition) && definition.kin.members.is_none())
     }
 
+    /// Whether a statement about the name is about something else than a table: every table is known, since a start lists it and a
+    /// statement makes it. MySQL has nothing else that `ALTER TABLE` changes.
+    pub(super) fn is_stranger(&self, table: usize) -> bool {
+        self.facts.flavour == Flavour::MariaDb && !self.definition(table).is_known()
+    }
+
     /// The server shows a table that can be copied, here.
     pub(super) fn is_a_table(&mut self, table: usize, found: &TableSchema, origin: &Origin) -> Result<(), Failure> {
+        self.meet(table, origin)?;
         if !self.definition(table).kin.renamed_from.is_empty() {
             self.redefine(table).kin.renamed_from.clear();
         }

@@ -215,8 +215,16 @@ impl<L: Log> Core<L> {
         origin: &Origin,
     ) -> Result<(), Failure> {
         let table = self.tables.index(name);
+        let was_sequence = list.contains(&AlterOp::Sequence(false));
+        if self.is_stranger(table) && !was_sequence {
+            self.ask(table);
+            return Ok(());
+        }
         self.meet(table, origin)?;
         self.group.discard_windows(table);
+        if was_sequence {
+            self.reread(name, true, "it was a sequence, whose rows are not in the binlog", origin)?;
+        }
         if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
             self.reread(name, true, "its rows were changed without row events", origin)?;
         }
@@ -269,6 +277,10 @@ impl<L: Log> Core<L> {
             let why = "a statement gave the name of a table that was known to another one";
             self.reread(from, true, why, origin)?;
             return self.reread(to, true, why, origin);
+        }
+        if self.is_stranger(old) {
+            self.ask(new);
+            return Ok(());
         }
         // MariaDB logs RENAME TABLE of a temporary table as that of a table, in every format.
         let is_ambiguous = self.facts.flavour == Flavour::MariaDb && self.definition(old).is_known();
