@@ -2,7 +2,7 @@
 
 use replicator::ingest::AskId;
 use replicator::ingest::core::Answer;
-use replicator::model::{Key, TableName, TableSchema};
+use replicator::model::{FilePos, Key, TableName, TableSchema};
 use replicator::mutants::{Mutant, is_on};
 
 use super::rng::Rng;
@@ -13,8 +13,8 @@ use super::trace;
 #[derive(Debug)]
 enum Question {
     Describe(AskId, TableName),
-    /// A fault: the columns were looked at, and the key is next.
-    Columns(AskId, TableName, Option<TableSchema>),
+    /// A fault: the columns were looked at, and the end of the binlog, and the key is next.
+    Columns(AskId, TableName, Option<TableSchema>, FilePos),
     Engine(AskId, TableName),
 }
 
@@ -42,7 +42,7 @@ impl Questions {
     /// one that the account may not read is not seen. So many of a hundred descriptions are refused.
     pub fn ask(&mut self, server: &Server, rng: &mut Rng, refused: usize) {
         let is_free = |question: &Question| match question {
-            Question::Describe(_, table) | Question::Columns(_, table, _) => server.locked().map(Name::table).as_ref() != Some(table),
+            Question::Describe(_, table) | Question::Columns(_, table, ..) => server.locked().map(Name::table).as_ref() != Some(table),
             Question::Engine(..) => true,
         };
         let free: Vec<usize> = (0..self.asked.len()).filter(|place| is_free(&self.asked[*place])).collect();
@@ -62,16 +62,16 @@ impl Questions {
                 Answer::Refused { ask, table, why: "access is denied".to_owned() }
             }
             Question::Describe(ask, table) => {
-                let found = described(&table);
+                let (found, end) = (described(&table), server.place(server.end()));
                 if is_on(Mutant::TwoLooksForOneDescription) {
-                    return self.asked.push(Question::Columns(ask, table, found));
+                    return self.asked.push(Question::Columns(ask, table, found, end));
                 }
-                Answer::Described { ask, table, found, end: server.place(server.end()) }
+                Answer::Described { ask, table, found, end }
             }
-            Question::Columns(ask, table, columns) => {
+            Question::Columns(ask, table, columns, end) => {
                 let key = described(&table).and_then(|found| found.key);
                 let found = columns.map(|columns| TableSchema { key: key.filter(|key| fits(key, &columns)), ..columns });
-                Answer::Described { ask, table, found, end: server.place(server.end()) }
+                Answer::Described { ask, table, found, end }
             }
         };
         trace::note(|| format!("server answers: {}", shown(&answer)));
