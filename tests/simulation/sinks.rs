@@ -19,7 +19,7 @@ use super::trace;
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Whether a sink whose cursor was dropped may come back with the target that it had. What was being read for that target, and its
 /// doubts, went with the cursor; no one reads that again for it, so that histories with it fail.
-const RETURN: bool = false;
+const RETURN: bool = true;
 
 /// Whether what the log had before a sink was there has to be read for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
