@@ -171,7 +171,7 @@ async fn found(
             matches!(record.capture, Capture::Left(_)) && plan.source.filter.captures(&table.database, &table.table);
         if is_back && !found.contains_key(table) {
             let presence = match schema::existence(conn, table).await? {
-                Existence::Exists => Presence::Unknown,
+                Existence::Exists | Existence::Broken { .. } => Presence::Unknown,
                 Existence::NoSuchTable => Presence::Missing,
                 Existence::Denied { grant } => Presence::Denied(format!("the account may not read it ({grant})")),
             };

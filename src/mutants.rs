@@ -23,6 +23,8 @@ pub enum Mutant {
     CaptureNotRecorded,
     /// A read that has begun goes on where it was when its table is captured again.
     ReadOutlivesItsTable,
+    /// How many columns a rows event states is not compared with the schema of its rows.
+    ColumnCountNotCompared,
     /// A read that was done for one sink counts for all of them.
     ReadOfOneSinkCountsForAll,
     /// A description is adopted before the stream has come to its place.
@@ -35,7 +37,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -45,6 +47,7 @@ impl Mutant {
         Self::EngineBelievedAtOnce,
         Self::CaptureNotRecorded,
         Self::ReadOutlivesItsTable,
+        Self::ColumnCountNotCompared,
         Self::ReadOfOneSinkCountsForAll,
         Self::LaterDescriptionAdopted,
         Self::TwoLooksForOneDescription,

@@ -16,6 +16,7 @@ mod addresses; // MariaDB's UUID, INET6 and INET4, which the binlog does not tel
 mod architecture; // the import rules between the modules of src/
 mod backfill; // tables that are read again on request: the copy equals the source
 mod captured; // which tables are captured, which cannot be, and which names of the configuration are no table
+mod charsets; // values and labels in every character set of a server, and vectors beside them
 mod churn; // a table that is created and dropped again and again
 mod cli; // the program as a shell meets it, without a server
 mod clickhouse; // the ClickHouse sink against the engine itself: mirror, history, kills, faults

@@ -46,7 +46,7 @@ fuzz_target!(|input: &[u8]| {
                 assert!(open);
                 assert_eq!(decoder.table(slot), Some(&schema.name));
             }
-            Ok(Item::Rows { slot, .. }) => {
+            Ok(Item::Rows { slot, .. } | Item::Unread { slot, .. }) => {
                 assert!(open);
                 assert!(decoder.table(slot).is_some());
             }

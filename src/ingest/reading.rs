@@ -226,9 +226,9 @@ impl<'a> Session<'a> {
                     self.passed(false).await?;
                 }
             }
-            Item::Rows { slot, op, rows, images } => {
+            Item::Rows { slot, op, rows, columns, images } => {
                 let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
-                core.rows(slot, Rows { op, rows, images: &images }, &decoder.origin())?;
+                core.rows(slot, Rows { op, rows, columns, images: &images }, &decoder.origin())?;
                 if core.is_fragmented() && core.log().pending_bytes() >= FLUSH_BYTES {
                     if self.ctx.shutdown.is_cancelled() {
                         return Err(Failure::retry("stopped inside a transaction"));
@@ -240,6 +240,11 @@ impl<'a> Session<'a> {
             Item::Schema { slot, schema } => {
                 let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
                 core.table_map(slot, &schema, &decoder.origin())?;
+            }
+            Item::Unread { slot, why } => {
+                if let Some(table) = decoder.table(slot) {
+                    core.unread(table, &why, &decoder.origin())?;
+                }
             }
             Item::Filtered { .. } => return Ok(true),
             Item::Statement(statement) => {

@@ -196,7 +196,12 @@ mod tests {
             ("changed", DefinitionRecord { schema: Some(SchemaId(300)), ..of(Since { steps, ..Since::default() }) }),
             (
                 "every_mark",
-                DefinitionRecord { schema, since: every, cut_back: true, kin: Kin { members: Some(Vec::new()), ..kin.clone() } },
+                DefinitionRecord {
+                    schema,
+                    since: every,
+                    cut_back: true,
+                    kin: Kin { members: Some(Vec::new()), ..kin.clone() },
+                },
             ),
             ("kin", DefinitionRecord { kin, ..DefinitionRecord::default() }),
             ("unreadable", of(Since { unreadable: true, ..Since::default() })),

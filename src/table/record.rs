@@ -195,7 +195,10 @@ impl TableRecord {
     /// Whether a read of it that replaces every copy waits for its turn: a doubt joins it.
     pub fn waits_for_replacement(&self) -> bool {
         let waits = |read: &Read| {
-            read.stage == Stage::Waiting && read.reach == Reach::Replace && read.audience == Audience::All && read.is_doubt
+            read.stage == Stage::Waiting
+                && read.reach == Reach::Replace
+                && read.audience == Audience::All
+                && read.is_doubt
         };
         self.read.as_ref().is_some_and(waits) || self.next.as_ref().is_some_and(waits)
     }

@@ -1,12 +1,14 @@
 //! The life of a captured table as an operator meets it, at a state and a changelog in each kind of target: what is
 //! stated of it, what the copies hold, and what an operator does about it.
 
+mod columns; // tables with a column that cannot be read
 mod created; // tables whose whole life is in the stream
 mod denied; // tables that the account may not read
 mod doubted; // a table that one sink doubts
 mod excluded; // tables that leave the configuration and come back
 mod interrupted; // tables that something happens to while they are read
 mod natures; // tables that cannot be copied
+mod others; // what is written to tables that are not captured, or that no server can open
 mod requested; // reads that an operator asks for
 mod sinks; // sinks that come, go, and leave their cursor
 

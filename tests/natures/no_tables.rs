@@ -4,7 +4,8 @@ use super::{down_and_live, exec, refused, stated, world};
 use crate::support::sandbox::Sandbox;
 use crate::support::server::Kind;
 
-const COLUMNS: &str = "next_not_cached_value BIGINT NOT NULL, minimum_value BIGINT NOT NULL, maximum_value BIGINT NOT NULL,
+const COLUMNS: &str =
+    "next_not_cached_value BIGINT NOT NULL, minimum_value BIGINT NOT NULL, maximum_value BIGINT NOT NULL,
     start_value BIGINT NOT NULL, increment BIGINT NOT NULL, cache_size BIGINT UNSIGNED NOT NULL,
     cycle_option TINYINT UNSIGNED NOT NULL, cycle_count BIGINT NOT NULL";
 

@@ -203,9 +203,8 @@ impl Draft {
 
     /// A name that no column has, and no part of the statement.
     fn unused(&self, rng: &mut Rng) -> Option<Called> {
-        let is_unused = |called: &Called| {
-            !self.used.contains(called) && self.columns.iter().all(|(def, _)| def.called != *called)
-        };
+        let is_unused =
+            |called: &Called| !self.used.contains(called) && self.columns.iter().all(|(def, _)| def.called != *called);
         rng.pick(&Called::all().filter(is_unused).collect::<Vec<_>>()).copied()
     }
 
@@ -436,9 +435,7 @@ impl Draft {
         });
         let Some(place) = rng.pick(&places).copied() else { return };
         let def = self.columns[place].0;
-        let bases = self.free(|_, base| {
-            base.kind == def.kind && base.called != def.called && base.made == Made::Plain
-        });
+        let bases = self.free(|_, base| base.kind == def.kind && base.called != def.called && base.made == Made::Plain);
         let made = match rng.pick(&bases) {
             Some(base) if def.made == Made::Plain || rng.percent(70) => {
                 Made::Generated(self.columns[*base].0.called, i32::try_from(rng.between(1, 9)).unwrap())
@@ -462,7 +459,9 @@ impl Draft {
             return;
         }
         let is_there = |called: &Called| self.columns.iter().any(|(def, _)| def.called == *called);
-        let Some(called) = Called::all().find(|called| !is_there(called) && !self.used.contains(called)) else { return };
+        let Some(called) = Called::all().find(|called| !is_there(called) && !self.used.contains(called)) else {
+            return;
+        };
         let def = Def { made: Made::Counted, ..Def::plain(called, Kind::Int, false) };
         self.columns.insert(0, (def, Source::Fresh));
         self.key = Keyed::Primary(called, None);

@@ -157,6 +157,7 @@ pub enum Item {
         slot: usize,
         op: RowOp,
         rows: u32,
+        columns: usize,
         images: Vec<u8>,
         origin: Origin,
     },
@@ -290,6 +291,7 @@ impl Stream {
         for row in changes.iter().flat_map(|change| [change.before, change.after]).flatten() {
             layout.write(&row, &mut images);
         }
-        Item::Rows { slot: *slot, op, rows: u32::try_from(changes.len()).unwrap(), images, origin }
+        let rows = u32::try_from(changes.len()).unwrap();
+        Item::Rows { slot: *slot, op, rows, columns: layout.seen.columns.len(), images, origin }
     }
 }

@@ -61,7 +61,13 @@ impl Copy {
     }
 
     /// Its definition is another one after an entry: columns that have a name of before, or are renamed, keep their values.
-    pub fn define(&mut self, id: SchemaId, schema: Rc<Schema>, renamed: &[(String, String)], entry: usize) -> Result<(), Finding> {
+    pub fn define(
+        &mut self,
+        id: SchemaId,
+        schema: Rc<Schema>,
+        renamed: &[(String, String)],
+        entry: usize,
+    ) -> Result<(), Finding> {
         if let Some((_, before)) = self.schema.take() {
             self.reshape(&before, &schema, renamed)?;
         }

@@ -253,8 +253,8 @@ impl Daemon {
                 }
             }
             Item::Schema { slot, schema, origin } => core.table_map(slot, &schema, &origin).map_err(failed)?,
-            Item::Rows { slot, op, rows, images, origin } => {
-                core.rows(slot, Rows { op, rows, images: &images }, &origin).map_err(failed)?;
+            Item::Rows { slot, op, rows, columns, images, origin } => {
+                core.rows(slot, Rows { op, rows, columns, images: &images }, &origin).map_err(failed)?;
                 if core.is_fragmented() && rng.percent(50) {
                     self.seal_and_flush()?;
                 }

@@ -213,8 +213,7 @@ impl Job {
                 let last = reader.read().and_then(|(rows, _)| rows.first().copied());
                 let stage = match (last, reader.chunk_key()) {
                     (Some(row), Some(chunk_key)) => {
-                        let places: Vec<usize> =
-                            chunk_key.parts.iter().map(|part| usize::from(part.column)).collect();
+                        let places: Vec<usize> = chunk_key.parts.iter().map(|part| usize::from(part.column)).collect();
                         let last = bound_of(&at(&row, &places));
                         Stage::Ranges(Ranges { key: chunk_key, last, frontier: None, pending: Vec::new() })
                     }

@@ -42,7 +42,9 @@ impl Questions {
     /// one that the account may not read is not seen. So many of a hundred descriptions are refused.
     pub fn ask(&mut self, server: &Server, rng: &mut Rng, refused: usize) {
         let is_free = |question: &Question| match question {
-            Question::Describe(_, table) | Question::Columns(_, table, ..) => server.locked().map(Name::table).as_ref() != Some(table),
+            Question::Describe(_, table) | Question::Columns(_, table, ..) => {
+                server.locked().map(Name::table).as_ref() != Some(table)
+            }
             Question::Engine(..) => true,
         };
         let free: Vec<usize> = (0..self.asked.len()).filter(|place| is_free(&self.asked[*place])).collect();
@@ -70,7 +72,8 @@ impl Questions {
             }
             Question::Columns(ask, table, columns, end) => {
                 let key = described(&table).and_then(|found| found.key);
-                let found = columns.map(|columns| TableSchema { key: key.filter(|key| fits(key, &columns)), ..columns });
+                let found =
+                    columns.map(|columns| TableSchema { key: key.filter(|key| fits(key, &columns)), ..columns });
                 Answer::Described { ask, table, found, end }
             }
         };

@@ -75,7 +75,17 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(actor: Actor, name: Name, part: Part, planned: Option<ChunkKey>) -> Self {
-        Self { actor, part, name, window: WindowId(0), rest: None, layouts: None, planned, chunk_key: None, step: Step::Start }
+        Self {
+            actor,
+            part,
+            name,
+            window: WindowId(0),
+            rest: None,
+            layouts: None,
+            planned,
+            chunk_key: None,
+            step: Step::Start,
+        }
     }
 
     /// The key of the table, as it was described in the window.
@@ -152,7 +162,9 @@ impl Reader {
         let view = (server.flavour() == Flavour::MariaDb).then(|| server.shown());
         let Some(table) = server.visible(self.name) else { return Progress::Unseen };
         self.chunk_key = table.shape.chunk_key();
-        if self.chunk_key.is_none() || self.planned.as_ref().is_some_and(|planned| self.chunk_key.as_ref() != Some(planned)) {
+        if self.chunk_key.is_none()
+            || self.planned.as_ref().is_some_and(|planned| self.chunk_key.as_ref() != Some(planned))
+        {
             return Progress::KeyChanged;
         }
         self.layouts = Some(layouts(self.name, table.shape));

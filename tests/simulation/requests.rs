@@ -6,7 +6,7 @@ use replicator::model::FilePos;
 use replicator::source::mysql::snapshot::handoff::{Account, Images, Placed, SnapshotMark, WindowId};
 use replicator::table::Event;
 
-use super::tables::{Layouts, Layout, Name, Row};
+use super::tables::{Layout, Layouts, Name, Row};
 
 /// Whoever waits for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

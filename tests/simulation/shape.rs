@@ -154,12 +154,8 @@ impl Shape {
     /// Of a new table.
     pub fn any(flavour: Flavour, rng: &mut Rng) -> Self {
         let of_mysql = usize::from(flavour == Flavour::MySql);
-        let value = rng.weighted(&[
-            (8, Kind::Int),
-            (1, Kind::Big),
-            (1, Kind::Binary),
-            (2 * (1 - of_mysql), Kind::Uuid),
-        ]);
+        let value =
+            rng.weighted(&[(8, Kind::Int), (1, Kind::Big), (1, Kind::Binary), (2 * (1 - of_mysql), Kind::Uuid)]);
         let keyed = rng.weighted(&[
             (6, (Kind::Int, Keyed::Primary(K, None))),
             (1, (Kind::Int, Keyed::Primary(K, Some(B)))),

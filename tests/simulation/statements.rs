@@ -30,7 +30,8 @@ impl Clients {
     /// A client locks a table, if none has; mostly one of which rows have to wait for an answer.
     pub fn lock(server: &mut Server, rng: &mut Rng) {
         let any = rng.percent(30);
-        let tables = server.now().tables.iter().filter(|(_, table)| any || !matches!(table.shape.key, Keyed::Primary(..)));
+        let tables =
+            server.now().tables.iter().filter(|(_, table)| any || !matches!(table.shape.key, Keyed::Primary(..)));
         let names: Vec<Name> = tables.map(|(name, _)| *name).filter(|name| name.may_be_captured()).collect();
         if server.locked().is_none()
             && let Some(name) = rng.pick(&names)

@@ -132,7 +132,9 @@ impl Clients {
 
     fn insert(&mut self, rows: &Rows, shape: Shape, rng: &mut Rng) -> Option<Change> {
         let is_first = |def: &Def| shape.place(def.called) == 0;
-        let row = shape.row(|def| if is_first(def) || shape.key.has(def.called) { self.key(rng) } else { self.value(shape, def, rng) });
+        let row = shape.row(|def| {
+            if is_first(def) || shape.key.has(def.called) { self.key(rng) } else { self.value(shape, def, rng) }
+        });
         is_free(rows, shape, &row).then_some(Change { before: None, after: Some(row) })
     }
 

@@ -100,7 +100,7 @@ pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
     let origin = Origin { commit_micros: 1_795_251_700_000_000, place: SourcePlace::MySql(place) };
     let after = Boundary { file: &position.file, file_created: position.file_created, pos: position.pos + 100 };
     core.table_map(0, &users, &origin).unwrap();
-    core.rows(0, Rows { op: RowOp::Insert, rows: 1, images: &image }, &origin).unwrap();
+    core.rows(0, Rows { op: RowOp::Insert, rows: 1, columns: users.columns.len(), images: &image }, &origin).unwrap();
     core.commit(after, &origin, &gtid).unwrap();
     assert!(core.seal().unwrap());
     core.log_mut().flush_durable().await.unwrap();

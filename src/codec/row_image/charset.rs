@@ -272,7 +272,7 @@ impl Multi {
     }
 
     /// Bytes of the character that begins with `lead`. Only has to be right for well-formed text: the decoder finds the rest.
-    fn character_len(&self, lead: u8, second: Option<u8>) -> usize {
+    pub(super) fn character_len(&self, lead: u8, second: Option<u8>) -> usize {
         let kana = self.whatwg == SHIFT_JIS && (0xa0..=0xdf).contains(&lead);
         if lead < 0x80 || kana {
             1

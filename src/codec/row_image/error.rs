@@ -58,6 +58,12 @@ pub enum ImageError {
         /// Bytes left.
         left: usize,
     },
+    /// The bytes are no image that a server wrote.
+    #[error("the bytes at offset {offset} are no row image: their null bitmap is none")]
+    NoImage {
+        /// Where they begin.
+        offset: usize,
+    },
     /// The bytes end inside a value.
     #[error("the row image ends inside column \"{column}\": {needed} bytes at offset {offset}, {left} are left")]
     Truncated {

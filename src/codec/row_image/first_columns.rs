@@ -21,8 +21,11 @@ impl Plan {
                     place?;
                 }
             }
-            // Bits of the null bitmap past the last column mean nothing.
             out.extend_from_slice(image.get(..bitmap_len(kept)).unwrap_or_default());
+            if let Some(last) = out.last_mut().filter(|_| !kept.is_multiple_of(8)) {
+                // Bits past the last column are clear.
+                *last &= u8::MAX >> (8 - kept % 8);
+            }
             out.extend_from_slice(image.get(self.bitmap_len..places.end()).unwrap_or_default());
             rest = tail;
         }

@@ -83,6 +83,11 @@ impl Plan {
         Self::compile(schema, &vec![true; schema.columns.len()])
     }
 
+    /// Columns of an image.
+    pub fn columns(&self) -> usize {
+        self.names.len()
+    }
+
     /// Name of a column for an error message.
     pub(super) fn name(&self, column: usize) -> &str {
         self.names.get(column).map_or("", String::as_str)

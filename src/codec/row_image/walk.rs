@@ -60,7 +60,8 @@ impl Plan {
         }
     }
 
-    /// Rows in a body of images back to back, `images_per_row` of them to a row. The body must end where the last row ends.
+    /// Rows in a body of images back to back as a server wrote it, `images_per_row` of them to a row. The body must end where the last
+    /// row ends: bytes that are left over are no row, even where they have the length of one.
     pub fn count_rows(&self, body: &[u8], images_per_row: u32) -> Result<u32, ImageError> {
         let mut images = 0_u64;
         let mut rest = body;
@@ -68,6 +69,9 @@ impl Plan {
             let Some(after) = self.skip(rest).and_then(|len| rest.get(len..)) else {
                 return Err(self.explain(rest).shifted(body.len() - rest.len()));
             };
+            if !self.has_plain_filler(rest) {
+                return Err(ImageError::NoImage { offset: body.len() - rest.len() });
+            }
             rest = after;
             images += 1;
         }
@@ -76,6 +80,18 @@ impl Plan {
             return Err(ImageError::HalfRow { images, images_per_row });
         }
         u32::try_from(images / per_row).map_err(|_| ImageError::TooManyRows)
+    }
+
+    /// Whether the bits past the last column in the null bitmap are as a server writes them: MySQL has them clear, MariaDB and older
+    /// servers set.
+    #[inline]
+    fn has_plain_filler(&self, bytes: &[u8]) -> bool {
+        let used = self.columns() % 8;
+        if used == 0 {
+            return true;
+        }
+        let filler = bytes.get(self.bitmap_len - 1).map_or(0, |byte| byte >> used);
+        filler == 0 || filler == u8::MAX >> used
     }
 
     /// `None` if the image is longer than `bytes`.
@@ -143,7 +159,10 @@ impl ImageError {
     /// The same error of an image that begins `by` bytes into what the caller handed in.
     pub(super) fn shifted(mut self, by: usize) -> Self {
         match &mut self {
-            Self::TruncatedBitmap { offset, .. } | Self::Truncated { offset, .. } | Self::Malformed { offset, .. } => {
+            Self::TruncatedBitmap { offset, .. }
+            | Self::NoImage { offset }
+            | Self::Truncated { offset, .. }
+            | Self::Malformed { offset, .. } => {
                 *offset += by;
             }
             Self::Trailing { .. } | Self::HalfRow { .. } | Self::TooManyRows | Self::NoColumn { .. } => {}

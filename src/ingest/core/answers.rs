@@ -167,7 +167,9 @@ impl<L: Log> Core<L> {
             let Some(Description { found, is_no_table, end }) = waiter.answer.take() else { continue };
             let is_reached = self.ledger.reaches(&end)? || is_on(Mutant::KeyBelievedAtOnce);
             let decision = match waiter.pending.fate {
-                Fate::Untouched if is_no_table && is_reached => Decision::LeaveOut("they are no rows of a table that can be copied"),
+                Fate::Untouched if is_no_table && is_reached => {
+                    Decision::LeaveOut("they are no rows of a table that can be copied")
+                }
                 Fate::Untouched if is_no_table => Decision::Wait,
                 _ => waiter.pending.decide(found.as_ref(), is_reached),
             };

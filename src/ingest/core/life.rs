@@ -30,9 +30,8 @@ impl<L: Log> Core<L> {
         if after != *before {
             let committed = &self.tables.at(table).definition;
             let definition = self.group.definitions.entry(table).or_insert_with(|| committed.clone());
-            let leaves_out = |life: &TableRecord| {
-                (life.left_out.is_some(), life.leaves_out_unknown(), life.is_captured())
-            };
+            let leaves_out =
+                |life: &TableRecord| (life.left_out.is_some(), life.leaves_out_unknown(), life.is_captured());
             let is_same = leaves_out(&definition.life) == leaves_out(&after);
             definition.life = after;
             if !is_same {

@@ -170,7 +170,11 @@ impl<L: Log> Core<L> {
 
 /// Whether a table is left out as a MERGE table.
 pub(super) fn is_merge(definition: &Definition) -> bool {
-    definition.life.left_out.as_ref().is_some_and(|fault| fault.by_nature && fault.why == LeftOutBy::merge().to_string())
+    definition
+        .life
+        .left_out
+        .as_ref()
+        .is_some_and(|fault| fault.by_nature && fault.why == LeftOutBy::merge().to_string())
 }
 
 fn looks_like_a_sequence(seen: &TableSchema) -> bool {

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::Core;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::Plan;
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::state::Counts;
-use crate::model::{Key, Origin, SchemaId, TableSchema};
+use crate::model::{Key, Origin, SchemaId, TableName, TableSchema};
 use crate::mutants::{Mutant, is_on};
+use crate::source::mysql::binlog::Unread;
+use crate::table::Event;
 
 /// What is known of one of the decoder's table slots.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Rows<'a> {
     pub op: RowOp,
     /// How many, counted by walking the event.
     pub rows: u32,
+    /// How many columns the event says that each image has.
+    pub columns: usize,
     /// Their images back to back; pairs for updates.
     pub images: &'a [u8],
 }
@@ -75,7 +81,7 @@ impl<L: Log> Core<L> {
             self.meet(table, origin)?;
             match self.life(table).left_out {
                 Some(_) => Bound::LeftOut,
-                None => self.schema_of_rows(table, &seen, origin)?,
+                None => self.told_schema_of_rows(table, &seen, origin)?,
             }
         };
         let revision = self.definition(table).revision;
@@ -84,6 +90,17 @@ impl<L: Log> Core<L> {
             there.bound = bound;
         }
         Ok(())
+    }
+
+    /// What happens to rows whose `TABLE_MAP` says `seen`. They are never decoded with another schema than that.
+    fn told_schema_of_rows(&mut self, table: usize, seen: &TableSchema, origin: &Origin) -> Result<Bound, Failure> {
+        let bound = self.schema_of_rows(table, seen, origin)?;
+        let is_told = self.followed(table).current().is_some_and(|current| current.is_told_as(seen));
+        if matches!(bound, Bound::Logged { .. }) && !is_told {
+            self.unread_rows(table, "its schema is not that of its TABLE_MAP event", origin)?;
+            return Ok(Bound::LeftOut);
+        }
+        Ok(bound)
     }
 
     /// Rows of a captured table.
@@ -106,6 +123,14 @@ impl<L: Log> Core<L> {
         let Some(Some(Slot { bound, .. })) = self.slots.get(slot) else {
             return Err(Failure::fatal("a table lost its slot while its rows were read"));
         };
+        if let Bound::Logged { plan, .. } = bound
+            && plan.columns() != rows.columns
+            && !is_on(Mutant::ColumnCountNotCompared)
+        {
+            let why = format!("a rows event has {} columns, and the table's schema {}", rows.columns, plan.columns());
+            self.group.count(table, Counts { read, left_out: read, ..Counts::default() });
+            return self.unread_rows(table, &why, origin);
+        }
         match bound {
             Bound::NoTable => {}
             Bound::LeftOut => self.group.count(table, Counts { read, left_out: read, ..Counts::default() }),
@@ -136,5 +161,42 @@ impl<L: Log> Core<L> {
             }
         }
         Ok(())
+    }
+
+    /// Rows of a captured table that cannot be read.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    pub fn unread(&mut self, name: &TableName, why: &Unread, origin: &Origin) -> Result<(), Failure> {
+        let table = self.tables.index(name);
+        // How many they are nobody knows; that there are some, whoever reads the table meanwhile has to know.
+        self.group.count(table, Counts::default());
+        if self.group.is_dropped() {
+            return Ok(());
+        }
+        match why {
+            Unread::Columns(why) => {
+                // What it is left out by already says more.
+                if self.life(table).left_out.as_ref().is_some_and(|fault| fault.by_nature) {
+                    return Ok(());
+                }
+                self.happens(table, Event::Nature { left_out: Some(why.to_string()) }, origin)
+            }
+            Unread::Rows(why) => {
+                self.meet(table, origin)?;
+                self.unread_rows(table, why, origin)
+            }
+        }
+    }
+
+    /// Rows of an event are not in the log, because nobody knows what they are: the table is read again.
+    fn unread_rows(&mut self, table: usize, why: &str, origin: &Origin) -> Result<(), Failure> {
+        let life = self.life(table);
+        // The read that brings them has not begun.
+        if life.left_out.is_some() || life.leaves_out_unknown() {
+            return Ok(());
+        }
+        warn!(table = %self.tables.at(table).name, %why, "rows of a table are left out, and it is read again");
+        self.doubt(table, why, origin)
     }
 }

@@ -387,7 +387,8 @@ fn without_returns(pairs: Vec<(TableName, TableName)>) -> Vec<(TableName, TableN
     // Each table that takes part: the steps that it takes.
     let mut tables: Vec<Vec<usize>> = Vec::new();
     for (step, (from, _)) in pairs.iter().enumerate() {
-        let is_at = |steps: &Vec<usize>| steps.last().and_then(|last| pairs.get(*last)).is_some_and(|(_, at)| at == from);
+        let is_at =
+            |steps: &Vec<usize>| steps.last().and_then(|last| pairs.get(*last)).is_some_and(|(_, at)| at == from);
         match tables.iter_mut().find(|steps| is_at(steps)) {
             Some(steps) => steps.push(step),
             None => tables.push(vec![step]),
@@ -398,7 +399,8 @@ fn without_returns(pairs: Vec<(TableName, TableName)>) -> Vec<(TableName, TableN
     };
     let returns = |steps: &[usize]| {
         let (names_of, others) = (names(steps), tables.iter().filter(|other| *other != steps));
-        names_of.first() == names_of.last() && !others.flat_map(|other| names(other)).any(|name| names_of.contains(&name))
+        names_of.first() == names_of.last()
+            && !others.flat_map(|other| names(other)).any(|name| names_of.contains(&name))
     };
     let dropped: Vec<usize> = tables.iter().filter(|steps| returns(steps)).flatten().copied().collect();
     let kept = pairs.iter().enumerate().filter(|(step, _)| !dropped.contains(step));

@@ -8,8 +8,8 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
 use super::connect;
-use super::places::binlog_end;
 use super::ddl::{self, SqlMode, Statement};
+use super::places::binlog_end;
 use super::schema::{self, Instead, LeftOutBy, Locked, Nature, Relation, query_failure, table_identifier};
 use super::server::ServerInfo;
 use super::stream_server::StreamServer;

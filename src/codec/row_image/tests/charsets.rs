@@ -1,6 +1,7 @@
 //! Character sets against a real server's conversions.
 
 use super::super::charset::Encoding;
+use super::super::shown_text;
 use super::super::{ImageWriter, Plan, PlanError, ReadError, ValueError};
 use super::*;
 
@@ -27,6 +28,7 @@ fn every_character_set_converts_as_the_server_does() {
         };
         let text = String::from_utf8(hex(text)).unwrap();
         assert_eq!(decode(charset, &hex(bytes)).unwrap(), text, "{charset}");
+        assert_eq!(shown_text(&hex(bytes), &Charset::new(charset)).unwrap(), text, "{charset}");
         seen += 1;
     }
     assert_eq!(seen, 38);
@@ -74,6 +76,28 @@ fn malformed_bytes_are_an_error_with_the_column_and_never_replaced() {
             other => panic!("{charset}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn text_of_the_servers_own_has_question_marks_for_what_is_no_text() {
+    let shown: [(&str, &[u8], &str); 12] = [
+        ("binary", b"caf\xc3\xa9 \xe9\xe8", "caf\u{e9} ??"),
+        ("utf8mb4", b"ab\xffc", "ab?c"),
+        ("ascii", b"a\x80b", "a?b"),
+        ("swe7", b"a\x80@", "a?\u{c9}"),
+        ("cp1251", b"\xef\x98\xf0", "\u{43f}?\u{440}"),
+        ("sjis", b"\x93\xfa\x81", "\u{65e5}?"),
+        ("ujis", b"\xa4\xa2\xa4", "\u{3042}?"),
+        ("ucs2", b"\0a\xd8\x00\0b", "a?b"),
+        ("ucs2", b"\0a\0", "a?"),
+        ("utf32", b"\0\0\0a\0\x11\0\0", "a?"),
+        ("latin1", b"caf\xe9 \x80", "caf\u{e9} \u{20ac}"),
+        ("cp850", b"\x82", "\u{e9}"),
+    ];
+    for (charset, bytes, text) in shown {
+        assert_eq!(shown_text(bytes, &Charset::new(charset)).as_deref(), Some(text), "{charset}");
+    }
+    assert_eq!(shown_text(b"x", &Charset::new("klingon")), None);
 }
 
 #[test]

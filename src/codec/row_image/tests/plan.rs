@@ -160,3 +160,13 @@ fn values_that_no_server_stores_are_refused_with_their_column() {
         );
     }
 }
+
+#[test]
+fn bytes_that_are_left_over_are_no_row() {
+    let plan = Plan::walker(&table(vec![int(IntWidth::W1), int(IntWidth::W1)])).unwrap();
+    // MySQL has the bits past the last column clear, MariaDB has them set; of the last image every column is NULL.
+    for (body, rows) in [(&[0, 1, 2][..], Some(1)), (&[0xfc, 1, 2, 0xfd, 3, 0xff], Some(3)), (&[0, 1, 2, 0x2b], None)] {
+        assert_eq!(plan.count_rows(body, 1).ok(), rows, "{body:?}");
+    }
+    assert_eq!(plan.count_rows(&[0, 1, 2, 0x2b], 1), Err(ImageError::NoImage { offset: 3 }));
+}

@@ -2,8 +2,8 @@
 //!
 //! It promises that a group (a transaction, or a statement by itself) opens with [`Item::Begin`] and ends with
 //! [`Item::Commit`] or [`Item::Rollback`], that rows come after the schema they were written under, and that
-//! [`Decoder::position`] is always the end of a complete group. What it cannot read is an error, never an omission. It
-//! assumes checksums were verified. It does not open row images.
+//! [`Decoder::position`] is always the end of a complete group. What it cannot read of one table is [`Item::Unread`], and anything
+//! else that it cannot read an error, never an omission. It assumes checksums were verified. It does not open row images.
 //!
 //! # How the servers write groups
 //! | server | group |
@@ -17,9 +17,12 @@
 //! | MariaDB, DDL | `GTID` with the standalone flag, `QUERY` |
 //! | MariaDB, XA | `GTID`, rows, `XA_PREPARE`; later `GTID`, `QUERY XA COMMIT` |
 
+mod captured;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::collations::Collations;
 use super::compressed;
 use super::cursor::Cursor;
 use super::error::BinlogError;
@@ -27,11 +30,11 @@ use super::event::{EventHeader, RawEvent};
 use super::files::Files;
 use super::gtid_event::{self, GroupStart};
 use super::kind::{self, Treatment};
-use super::labels::Collations;
 use super::position::{Executed, Position};
 use super::query::{Control, Query, control};
 use super::rows;
-use super::tables::{Beside, TableSlot, Tables, Target};
+use super::tables::{Beside, TableSlot, Tables};
+use super::unread::Unread;
 use crate::codec::frame::RowOp;
 use crate::config::TableFilter;
 use crate::error::Failure;
@@ -64,8 +67,17 @@ pub enum Item<'a> {
         op: RowOp,
         /// How many, counted by walking the images with the schema of their own `TABLE_MAP`.
         rows: u32,
+        /// How many columns the event says that each image has, without those that the server keeps for itself.
+        columns: usize,
         /// Full row images back to back, no bitmaps; pairs for updates.
         images: Cow<'a, [u8]>,
+    },
+    /// Rows of a captured table that cannot be read.
+    Unread {
+        /// The table.
+        slot: TableSlot,
+        /// Why.
+        why: Unread,
     },
     /// Rows of a table that is not captured.
     Filtered {
@@ -239,12 +251,15 @@ impl Decoder {
         }
         match header.kind {
             kind::TABLE_MAP => self.table_map(data),
+            kind::PARTIAL_UPDATE_ROWS => self.partial_rows(data),
             kind::GTID => self.open(gtid_event::mysql(data, false, header.timestamp)?),
             kind::ANONYMOUS_GTID => self.open(gtid_event::mysql(data, true, header.timestamp)?),
             kind::GTID_TAGGED => self.open(gtid_event::mysql_tagged(data, header.timestamp)?),
             kind::MARIADB_GTID => self.open(gtid_event::mariadb(data, header.server_id, header.timestamp)?),
             kind::QUERY => self.query(Query::parse(data, false)?, header),
             kind::QUERY_COMPRESSED => self.query(Query::parse(data, true)?, header),
+            // What stands in the file that came before it, LOAD DATA writes as a statement.
+            kind::EXECUTE_LOAD_QUERY => self.query(Query::parse_load(data)?, header),
             kind::XID => self.commit("XID"),
             kind::XA_PREPARE => self.xa_prepare(data),
             kind::TRANSACTION_PAYLOAD => self.payload(data),
@@ -269,7 +284,9 @@ impl Decoder {
                 }
                 Ok(Item::Nothing)
             }
-            (name, Treatment::Refused(way_out)) => Err(BinlogError::RefusedKind { name, way_out }),
+            (name, Treatment::Refused(way_out) | Treatment::RefusedIfCaptured(way_out)) => {
+                Err(BinlogError::RefusedKind { name, way_out })
+            }
             (_, Treatment::Decoded | Treatment::Unknown) => Err(BinlogError::UnknownKind { code }),
         }
     }
@@ -389,45 +406,6 @@ impl Decoder {
         }
         self.unpacking = true;
         Ok(Item::Nothing)
-    }
-
-    fn table_map(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {
-        if self.state != State::Open {
-            return Err(BinlogError::OutOfPlace { name: "TABLE_MAP", place: "outside a transaction" });
-        }
-        Ok(match self.tables.map(data, self.group)? {
-            Some((slot, schema)) => Item::Schema { slot, schema },
-            None => Item::Nothing,
-        })
-    }
-
-    fn rows<'a>(&mut self, data: &'a [u8], layout: rows::Layout) -> Result<Item<'a>, BinlogError> {
-        if self.state != State::Open {
-            return Err(BinlogError::OutOfPlace { name: "rows", place: "outside a transaction" });
-        }
-        let (id, body) = rows::table_id(data, layout)?;
-        if id != DUMMY_TABLE {
-            self.tables.written(id);
-        }
-        if rows::ends_statement(data) {
-            self.tables.end_statement();
-        }
-        if id == DUMMY_TABLE {
-            return Ok(Item::Nothing);
-        }
-        match self.tables.target(id, self.group)? {
-            Target::Filtered => Ok(Item::Filtered { bytes: body.len() }),
-            Target::Captured { slot, columns } => {
-                let Some(images) = rows::images(body, layout, columns)? else {
-                    let table = self.tables.name(slot).cloned().unwrap_or_else(|| TableName::new("", ""));
-                    return Err(BinlogError::ImageNotFull { table });
-                };
-                let rows = self.tables.count_rows(slot, &images, layout.op.images_per_row())?;
-                let images = self.tables.own_images(slot, images)?;
-                self.has_rows = true;
-                Ok(Item::Rows { slot, op: layout.op, rows, images })
-            }
-        }
     }
 
     /// A file that ends names the next one in its last event. The dump then names the next file again, and sends it.

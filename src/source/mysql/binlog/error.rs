@@ -1,6 +1,5 @@
 //! What can be wrong with an event, and what is done about each: one table from error to class and way out.
 
-use crate::codec::row_image::{ImageError, PlanError};
 use crate::error::Failure;
 use crate::model::TableName;
 
@@ -69,36 +68,6 @@ pub enum BinlogError {
         /// What is missing.
         part: &'static str,
     },
-    /// A collation the server did not list.
-    #[error("column \"{table}.{column}\" has collation {collation}, which the server does not list")]
-    UnknownCollation {
-        /// The table.
-        table: TableName,
-        /// The column.
-        column: String,
-        /// Its id.
-        collation: u64,
-    },
-    /// ENUM or SET labels that cannot be had as text.
-    #[error("the labels of column \"{table}.{column}\" are not text of character set {charset}")]
-    Label {
-        /// The table.
-        table: TableName,
-        /// The column.
-        column: String,
-        /// Its character set.
-        charset: String,
-    },
-    /// A column of a type that is not read.
-    #[error("column \"{table}.{column}\" has the type {ty}, which is not supported")]
-    UnsupportedColumn {
-        /// The table.
-        table: TableName,
-        /// The column.
-        column: String,
-        /// The type.
-        ty: String,
-    },
     /// Compressed bytes that do not decompress.
     #[error("the event's compressed {part} cannot be decompressed")]
     Decompress {
@@ -111,24 +80,6 @@ pub enum BinlogError {
     /// A compressed transaction whose events did not all come out of it.
     #[error("a compressed transaction could not be unpacked whole")]
     PayloadCut,
-    /// Rows that are not images of their table's `TABLE_MAP`.
-    #[error("rows of \"{table}\" do not fit their TABLE_MAP event")]
-    Images {
-        /// The table.
-        table: TableName,
-        /// Why.
-        #[source]
-        source: ImageError,
-    },
-    /// A table whose images cannot be walked.
-    #[error("table \"{table}\" cannot be captured")]
-    Plan {
-        /// The table.
-        table: TableName,
-        /// Why.
-        #[source]
-        source: PlanError,
-    },
     /// Rows in a distributed transaction that is only prepared.
     #[error("a prepared XA transaction holds row changes of captured tables")]
     PreparedXa,
@@ -176,7 +127,6 @@ impl BinlogError {
             ),
             Self::Short { .. }
             | Self::Damaged { .. }
-            | Self::Images { .. }
             | Self::Format { .. }
             | Self::FileName
             | Self::UnknownKind { .. } => {
@@ -194,12 +144,6 @@ impl BinlogError {
             Self::NoMetadata { .. } => Failure::fatal(message).hint(
                 "run SET GLOBAL binlog_row_metadata = FULL (and keep it in the server's configuration), then take a new snapshot from after it",
             ),
-            Self::UnknownCollation { .. } => {
-                Failure::retry(message).hint("the list of collations is read again when replicator reconnects")
-            }
-            Self::Label { .. } | Self::UnsupportedColumn { .. } | Self::Plan { .. } => {
-                Failure::fatal(message).hint("leave the table out with source.exclude, or change the column's type")
-            }
             Self::Decompress { .. } | Self::PayloadCut => Failure::fatal(message).hint(
                 "check the file with mysqlbinlog; SET GLOBAL binlog_transaction_compression = OFF (MySQL) or log_bin_compress = OFF (MariaDB) avoids compressed events from then on",
             ),
@@ -212,8 +156,6 @@ impl BinlogError {
         };
         match self {
             Self::Decompress { source: Some(source), .. } => failure.caused_by(source),
-            Self::Images { source, .. } => failure.caused_by(source),
-            Self::Plan { source, .. } => failure.caused_by(source),
             _ => failure,
         }
     }

@@ -13,10 +13,11 @@
 
 use std::borrow::Cow;
 
+use super::collations::Collations;
 use super::compressed::decompress;
 use super::cursor::Cursor;
 use super::error::BinlogError;
-use super::labels::Collations;
+use crate::codec::row_image::shown_text;
 
 /// A `QUERY` event.
 #[derive(Debug)]
@@ -33,6 +34,15 @@ pub(super) struct Query<'a> {
 
 impl<'a> Query<'a> {
     pub(super) fn parse(data: &'a [u8], compressed: bool) -> Result<Self, BinlogError> {
+        Self::parse_with(data, 0, compressed)
+    }
+
+    /// An `EXECUTE_LOAD_QUERY`: 13 bytes more in front of the status variables, about the file.
+    pub(super) fn parse_load(data: &'a [u8]) -> Result<Self, BinlogError> {
+        Self::parse_with(data, 13, false)
+    }
+
+    fn parse_with(data: &'a [u8], more: usize, compressed: bool) -> Result<Self, BinlogError> {
         let mut cursor = Cursor::new(data);
         let part = "query header";
         let connection = cursor.u32(part)?;
@@ -40,6 +50,7 @@ impl<'a> Query<'a> {
         let database_len = usize::from(cursor.u8(part)?);
         let error_code = cursor.u16(part)?;
         let status_len = usize::from(cursor.u16(part)?);
+        cursor.take(more, part)?;
         let (sql_mode, client_charset) = session(cursor.take(status_len, "status variables")?);
         let database = cursor.take(database_len, "database name")?;
         cursor.u8("database name")?;
@@ -54,7 +65,7 @@ impl<'a> Query<'a> {
         let charset = client_charset.and_then(|id| collations.charset(u64::from(id)));
         if let Some(charset) = charset
             && !matches!(charset.as_str(), "utf8mb4" | "utf8mb3" | "ascii" | "binary")
-            && let Some(text) = super::labels::to_utf8(&sql, charset.as_str())
+            && let Some(text) = shown_text(&sql, charset)
         {
             return Cow::Owned(text);
         }

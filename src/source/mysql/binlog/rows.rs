@@ -63,20 +63,40 @@ pub(super) fn ends_statement(data: &[u8]) -> bool {
     data.get(6).is_some_and(|flags| flags & 1 != 0)
 }
 
-/// The images of a rows event, once every column is known to be in them. `None`: columns are missing.
-pub(super) fn images(body: &[u8], layout: Layout, columns: usize) -> Result<Option<Cow<'_, [u8]>>, BinlogError> {
+/// The table id of a `PARTIAL_UPDATE_ROWS` event, and what follows its fixed part.
+pub(super) fn partial_table_id(data: &[u8]) -> Result<(u64, &[u8]), BinlogError> {
+    table_id(data, Layout { op: RowOp::Update, extra_data: true, compressed: false })
+}
+
+/// What a rows event has.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Images<'a> {
+    /// Images with every column of the table.
+    Whole(Cow<'a, [u8]>),
+    /// Images without some of them.
+    Partial,
+    /// Images of a table that has another number of columns.
+    OfOthers {
+        /// The number that the event states.
+        stated: usize,
+    },
+}
+
+/// The images of a rows event of a table with so many columns.
+pub(super) fn images(body: &[u8], layout: Layout, columns: usize) -> Result<Images<'_>, BinlogError> {
     let mut cursor = Cursor::new(body);
-    if cursor.len("number of columns")? != columns {
-        return Err(BinlogError::Damaged { part: "number of columns" });
+    let stated = cursor.len("number of columns")?;
+    if stated != columns {
+        return Ok(Images::OfOthers { stated });
     }
     let bitmaps = if layout.op == RowOp::Update { 2 } else { 1 };
     for _ in 0..bitmaps {
         if !all_set(cursor.take(columns.div_ceil(8), "column bitmap")?, columns) {
-            return Ok(None);
+            return Ok(Images::Partial);
         }
     }
     let images = cursor.rest();
-    Ok(Some(if layout.compressed { Cow::Owned(decompress(images, "rows")?) } else { Cow::Borrowed(images) }))
+    Ok(Images::Whole(if layout.compressed { Cow::Owned(decompress(images, "rows")?) } else { Cow::Borrowed(images) }))
 }
 
 fn all_set(bitmap: &[u8], columns: usize) -> bool {
@@ -93,10 +113,10 @@ mod tests {
     fn images_come_out_only_when_every_column_is_present() {
         let layout = layout(kind::UPDATE_ROWS).unwrap();
         let body = [9, 0xff, 0x01, 0xff, 0xff, 1, 2, 3];
-        assert_eq!(images(&body, layout, 9).unwrap().as_deref(), Some(&[1, 2, 3][..]));
-        assert_eq!(images(&[9, 0xff, 0x01, 0xfe, 0x01, 1], layout, 9).unwrap(), None);
-        assert_eq!(images(&[9, 0xff, 0x00, 0xff, 0x01, 1], layout, 9).unwrap(), None);
-        assert!(images(&body, layout, 10).is_err());
+        assert_eq!(images(&body, layout, 9).unwrap(), Images::Whole(Cow::Borrowed(&[1, 2, 3])));
+        assert_eq!(images(&[9, 0xff, 0x01, 0xfe, 0x01, 1], layout, 9).unwrap(), Images::Partial);
+        assert_eq!(images(&[9, 0xff, 0x00, 0xff, 0x01, 1], layout, 9).unwrap(), Images::Partial);
+        assert_eq!(images(&body, layout, 10).unwrap(), Images::OfOthers { stated: 9 });
         assert!(images(&body[..4], layout, 9).is_err());
     }
 

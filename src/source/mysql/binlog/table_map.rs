@@ -1,5 +1,7 @@
 //! `TABLE_MAP` with full metadata (WL#4618), read into the [`TableSchema`] of the rows behind it.
 //!
+//! A table of which a column cannot be read is [`Read::Not`]: that is the table's matter, and no fault of the event.
+//!
 //! The schema is exact by construction: the server writes this event from the table definition under which it wrote the
 //! rows. Only what the event tells goes in: the key is the primary key or none, defaults are unknown.
 //!
@@ -15,10 +17,15 @@
 //! | n | bitmap of nullable columns |
 //! | rest | optional metadata: kind (1), length (1-9), value |
 
+use super::collations::{BINARY, Collations};
+mod optional;
+
+use self::optional::{Optional, collation_ids, label_lists, primary_key, unsigned_flags};
 use super::cursor::Cursor;
 use super::error::BinlogError;
-use super::labels::{BINARY, Collations, to_utf8};
-use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, TableName, TableSchema};
+use crate::codec::row_image::shown_text;
+use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, TableName, TableSchema};
+use crate::source::mysql::schema::{LeftOutBy, unsupported};
 
 /// Where the part that does not change between two events of one table starts: behind table id and flags.
 pub(super) const FIXED: usize = 8;
@@ -40,10 +47,7 @@ mod code {
     pub(super) const TIMESTAMP2: u8 = 17;
     pub(super) const DATETIME2: u8 = 18;
     pub(super) const TIME2: u8 = 19;
-    /// MariaDB: `TEXT` and `BLOB` with the `COMPRESSED` attribute.
-    pub(super) const BLOB_COMPRESSED: u8 = 140;
-    /// MariaDB: `VARCHAR` and `VARBINARY` with the `COMPRESSED` attribute.
-    pub(super) const VARCHAR_COMPRESSED: u8 = 141;
+    pub(super) use crate::source::mysql::schema::{BLOB_COMPRESSED, VARCHAR_COMPRESSED};
     pub(super) const VECTOR: u8 = 242;
     pub(super) const JSON: u8 = 245;
     pub(super) const NEWDECIMAL: u8 = 246;
@@ -142,7 +146,8 @@ impl Wire {
         )
     }
 
-    /// Counted by `DEFAULT_CHARSET` and `COLUMN_CHARSET`. MariaDB counts spatial types, too.
+    /// Counted by `DEFAULT_CHARSET` and `COLUMN_CHARSET`: what the server keeps as a string or a `BLOB`, whatever it holds. To MySQL
+    /// a `VECTOR` is one, and `JSON` and spatial types are none; to MariaDB spatial types are some, too.
     fn is_character(self, mariadb: bool) -> bool {
         match self.code {
             code::STRING
@@ -154,6 +159,7 @@ impl Wire {
             | code::LONG_BLOB
             | code::BLOB
             | code::BLOB_COMPRESSED => true,
+            code::VECTOR => !mariadb,
             code::GEOMETRY => mariadb,
             _ => false,
         }
@@ -193,15 +199,12 @@ fn metadata_len(code: u8) -> Option<usize> {
     })
 }
 
-fn wire_types(table: &TableName, codes: &[u8], metadata: &[u8]) -> Result<Vec<Wire>, BinlogError> {
+/// The types; or the place of the first column of which nobody knows how much metadata it has, and its code.
+fn wire_types(codes: &[u8], metadata: &[u8]) -> Result<Result<Vec<Wire>, (usize, u8)>, BinlogError> {
     let mut metadata = Cursor::new(metadata);
     let mut types = Vec::with_capacity(codes.len());
-    for (i, code) in codes.iter().enumerate() {
-        let len = metadata_len(*code).ok_or_else(|| BinlogError::UnsupportedColumn {
-            table: table.clone(),
-            column: format!("number {}", i + 1),
-            ty: format!("code {code}"),
-        })?;
+    for (place, code) in codes.iter().enumerate() {
+        let Some(len) = metadata_len(*code) else { return Ok(Err((place, *code))) };
         let meta = match *metadata.take(len, "type metadata")? {
             [] => [0, 0],
             [a] => [a, 0],
@@ -209,7 +212,7 @@ fn wire_types(table: &TableName, codes: &[u8], metadata: &[u8]) -> Result<Vec<Wi
         };
         types.push(if *code == code::STRING { string_type(meta) } else { Wire { code: *code, meta } });
     }
-    Ok(types)
+    Ok(Ok(types))
 }
 
 /// `STRING`'s first metadata byte is the real type, its second the length; two bits of the length above 255 are put, upside
@@ -222,122 +225,37 @@ fn string_type([first, second]: [u8; 2]) -> Wire {
     Wire { code: first | 0x30, meta: [second, high >> 4] }
 }
 
-/// The optional metadata, still as bytes.
-#[derive(Debug, Default)]
-struct Optional<'a> {
-    signedness: Option<&'a [u8]>,
-    default_charset: Option<&'a [u8]>,
-    column_charset: Option<&'a [u8]>,
-    column_names: Option<&'a [u8]>,
-    set_labels: Option<&'a [u8]>,
-    enum_labels: Option<&'a [u8]>,
-    primary_key: Option<&'a [u8]>,
-    primary_key_with_prefix: Option<&'a [u8]>,
-    label_default_charset: Option<&'a [u8]>,
-    label_column_charset: Option<&'a [u8]>,
-}
-
-impl<'a> Optional<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, BinlogError> {
-        let mut all = Self::default();
-        let mut cursor = Cursor::new(bytes);
-        let part = "optional metadata";
-        while !cursor.is_empty() {
-            let kind = cursor.u8(part)?;
-            let value = Some(cursor.lenenc_bytes(part)?);
-            match kind {
-                1 => all.signedness = value,
-                2 => all.default_charset = value,
-                3 => all.column_charset = value,
-                4 => all.column_names = value,
-                5 => all.set_labels = value,
-                6 => all.enum_labels = value,
-                8 => all.primary_key = value,
-                9 => all.primary_key_with_prefix = value,
-                10 => all.label_default_charset = value,
-                11 => all.label_column_charset = value,
-                // The subtypes of geometry columns (7), visibility (12) and the dimensions of vectors (13) do not change how an
-                // image is read. Later kinds neither: the format lets readers that do not know them step over.
-                _ => {}
-            }
-        }
-        Ok(all)
-    }
-}
-
-/// Collation ids of the columns that `counted` is true for, in order.
-fn collation_ids(default: Option<&[u8]>, each: Option<&[u8]>, counted: usize) -> Result<Option<Vec<u64>>, BinlogError> {
-    let part = "character set metadata";
-    if let Some(bytes) = each {
-        let mut cursor = Cursor::new(bytes);
-        let mut ids = Vec::with_capacity(counted);
-        while !cursor.is_empty() {
-            ids.push(cursor.lenenc(part)?);
-        }
-        return if ids.len() == counted { Ok(Some(ids)) } else { Err(BinlogError::Damaged { part }) };
-    }
-    let Some(bytes) = default else { return Ok(None) };
-    let mut cursor = Cursor::new(bytes);
-    let mut ids = vec![cursor.lenenc(part)?; counted];
-    while !cursor.is_empty() {
-        let at = cursor.len(part)?;
-        *ids.get_mut(at).ok_or(BinlogError::Damaged { part })? = cursor.lenenc(part)?;
-    }
-    Ok(Some(ids))
-}
-
-/// The labels of the ENUM columns, or of the SET columns, one list for each.
-fn label_lists(bytes: &[u8]) -> Result<Vec<Vec<&[u8]>>, BinlogError> {
-    let part = "labels";
-    let mut cursor = Cursor::new(bytes);
-    let mut lists = Vec::new();
-    while !cursor.is_empty() {
-        let count = cursor.len(part)?;
-        // A label takes a byte at least, so the count cannot exceed what is left.
-        let mut labels = Vec::with_capacity(count.min(cursor.rest().len()));
-        for _ in 0..count {
-            labels.push(cursor.lenenc_bytes(part)?);
-        }
-        lists.push(labels);
-    }
-    Ok(lists)
-}
-
-fn primary_key(optional: &Optional<'_>, columns: usize) -> Result<Option<Key>, BinlogError> {
-    let part = "primary key metadata";
-    let (bytes, with_prefix) = match (optional.primary_key, optional.primary_key_with_prefix) {
-        (Some(bytes), _) => (bytes, false),
-        (None, Some(bytes)) => (bytes, true),
-        (None, None) => return Ok(None),
-    };
-    let mut cursor = Cursor::new(bytes);
-    let mut key = Vec::new();
-    while !cursor.is_empty() {
-        let column = cursor.len(part)?;
-        if with_prefix {
-            cursor.lenenc(part)?;
-        }
-        if column >= columns {
-            return Err(BinlogError::Damaged { part });
-        }
-        key.push(u16::try_from(column).map_err(|_| BinlogError::Damaged { part })?);
-    }
-    Ok(Some(Key { kind: KeyKind::Primary, columns: key }))
+/// What a `TABLE_MAP` comes to.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// The schema of the rows behind it.
+    Schema(TableSchema),
+    /// Rows of the table cannot be read, because of a column.
+    Not(LeftOutBy),
 }
 
 /// Reads the whole event.
-pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -> Result<TableSchema, BinlogError> {
+pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -> Result<Read, BinlogError> {
     let name = TableName::new(named.database, named.table);
     let mut cursor = Cursor::new(named.rest);
     let count = cursor.len("number of columns")?;
     let codes = cursor.take(count, "column types")?;
     let metadata = cursor.lenenc_bytes("type metadata")?;
     let nullable = cursor.take(count.div_ceil(8), "nullability bitmap")?;
-    let types = wire_types(&name, codes, metadata)?;
+    let types = wire_types(codes, metadata)?;
     let optional = Optional::parse(cursor.rest())?;
 
     let missing = |part| BinlogError::NoMetadata { table: name.clone(), part };
     let mut names = Cursor::new(optional.column_names.ok_or_else(|| missing("column names"))?);
+    let types = match types {
+        Ok(types) => types,
+        Err((place, code)) => {
+            for _ in 0..place {
+                names.lenenc_bytes("column names")?;
+            }
+            return Ok(Read::Not(LeftOutBy::unsupported_column(&column_name(&mut names)?, &unsupported(code))));
+        }
+    };
 
     let numeric = types.iter().filter(|ty| ty.is_numeric()).count();
     let signedness = optional.signedness.unwrap_or_default();
@@ -363,31 +281,28 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
 
     let mut columns = Vec::with_capacity(types.len());
     for (i, ty) in types.iter().enumerate() {
-        let column = names.lenenc_bytes("column names")?;
-        let column = std::str::from_utf8(column).map_err(|_| BinlogError::Damaged { part: "column names" })?.to_owned();
-        let charset_of = |id: u64| {
-            collations.charset(id).cloned().ok_or_else(|| BinlogError::UnknownCollation {
-                table: name.clone(),
-                column: column.clone(),
-                collation: id,
-            })
+        let column = column_name(&mut names)?;
+        let id = match *ty {
+            ty if ty.is_label() => label_charsets.next().unwrap_or(BINARY),
+            ty if ty.is_character(mariadb) => charsets.next().unwrap_or(BINARY),
+            _ => BINARY,
+        };
+        let charset = if id == BINARY { Some(Charset::new("binary")) } else { collations.charset(id).cloned() };
+        let Some(charset) = charset else {
+            return Ok(Read::Not(LeftOutBy::unknown_collation(column, id)));
         };
         let mut collation = None;
         let ty = if ty.is_label() {
             let lists = if ty.code == code::ENUM { &mut enums } else { &mut sets };
             let labels = lists.next().ok_or_else(|| missing("labels of its ENUM and SET columns"))?;
-            let charset = charset_of(label_charsets.next().unwrap_or(BINARY))?;
-            let members = labels.into_iter().map(|label| to_utf8(label, charset.as_str())).collect::<Option<Vec<_>>>();
-            let members = members.ok_or_else(|| BinlogError::Label {
-                table: name.clone(),
-                column: column.clone(),
-                charset: charset.as_str().to_owned(),
-            })?;
+            let members = labels.into_iter().map(|label| shown_text(label, &charset)).collect::<Option<Vec<_>>>();
+            let Some(members) = members else {
+                return Ok(Read::Not(LeftOutBy::unsupported_charset(column, charset.as_str())));
+            };
             if ty.code == code::ENUM { ColumnType::Enum { members } } else { ColumnType::Set { members } }
         } else if ty.is_character(mariadb) {
-            let id = charsets.next().unwrap_or(BINARY);
             collation = u16::try_from(id).ok().filter(|_| id != BINARY);
-            character_type(*ty, if id == BINARY { None } else { Some(charset_of(id)?) })
+            character_type(*ty, Some(charset).filter(|_| id != BINARY))
         } else {
             plain_type(*ty, ty.is_numeric() && unsigned.next().unwrap_or(false))
         };
@@ -402,25 +317,29 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
             collation: collation.filter(|_| has_charset),
         });
     }
-    Ok(TableSchema { name: name.clone(), key: primary_key(&optional, columns.len())?, columns })
+    let schema = TableSchema { key: primary_key(&optional, columns.len())?, name, columns };
+    Ok(match LeftOutBy::columns(&schema) {
+        None => Read::Schema(schema),
+        Some(by) => Read::Not(by),
+    })
 }
 
-/// One flag for each numeric column, from the highest bit of each byte down.
-fn unsigned_flags(bytes: &[u8]) -> impl Iterator<Item = bool> {
-    bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1))
+fn column_name(names: &mut Cursor<'_>) -> Result<String, BinlogError> {
+    let part = "column names";
+    let name = names.lenenc_bytes(part)?;
+    Ok(std::str::from_utf8(name).map_err(|_| BinlogError::Damaged { part })?.to_owned())
 }
 
 /// A type of bytes: `None` as the character set means binary.
 fn character_type(ty: Wire, charset: Option<Charset>) -> ColumnType {
     match (ty.code, charset) {
         (code::GEOMETRY, _) => ColumnType::Geometry,
+        (code::VECTOR, _) => ColumnType::Vector,
         (code::STRING, Some(charset)) => ColumnType::Char { max_bytes: ty.meta16(), charset },
         (code::STRING, None) => ColumnType::Binary { length: ty.meta16() },
         (code::VARCHAR | code::VAR_STRING, Some(charset)) => ColumnType::VarChar { max_bytes: ty.meta16(), charset },
         (code::VARCHAR | code::VAR_STRING, None) => ColumnType::VarBinary { max_bytes: ty.meta16() },
-        (code::BLOB_COMPRESSED | code::VARCHAR_COMPRESSED, _) => {
-            ColumnType::Unsupported { code: ty.code, name: "COMPRESSED column".to_owned() }
-        }
+        (code::BLOB_COMPRESSED | code::VARCHAR_COMPRESSED, _) => unsupported(ty.code),
         (_, Some(charset)) => ColumnType::Text { length_bytes: ty.first(), charset },
         (_, None) => ColumnType::Blob { length_bytes: ty.first() },
     }
@@ -451,17 +370,6 @@ fn plain_type(ty: Wire, unsigned: bool) -> ColumnType {
         code::JSON => ColumnType::Json,
         code::GEOMETRY => ColumnType::Geometry,
         code::VECTOR => ColumnType::Vector,
-        other => ColumnType::Unsupported { code: other, name: old_type_name(other) },
-    }
-}
-
-fn old_type_name(code: u8) -> String {
-    match code {
-        0 => "DECIMAL in the format of MySQL 4".to_owned(),
-        6 => "NULL".to_owned(),
-        7 => "TIMESTAMP in the format of before MySQL 5.6".to_owned(),
-        11 => "TIME in the format of before MySQL 5.6".to_owned(),
-        12 => "DATETIME in the format of before MySQL 5.6".to_owned(),
-        other => format!("code {other}"),
+        other => unsupported(other),
     }
 }

@@ -1,7 +1,8 @@
 //! Which tables the stream is talking about: table ids to captured tables and their schemas.
 //!
 //! A `TABLE_MAP` stands before the rows of every statement, nearly always with the same bytes as the last one for its table.
-//! So bytes are compared first; only bytes that differ are read, and only a schema that differs is told.
+//! So bytes are compared first; only bytes that differ are read, and only a schema that differs is told. A table whose rows cannot be
+//! read has none: each of its rows events says so.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,13 +10,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::collations::Collations;
 use super::error::BinlogError;
-use super::hidden::own_columns;
-use super::labels::Collations;
-use super::table_map::{self, FIXED};
-use crate::codec::row_image::Plan;
+use super::table_map::{self, FIXED, Read};
+use crate::codec::row_image::{ImageError, Plan};
 use crate::config::TableFilter;
 use crate::model::{TableName, TableSchema};
+use crate::source::mysql::schema::own_columns;
 
 /// A captured table, as a small dense number; stable while the decoder lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,7 +34,9 @@ struct Slot {
     plan: Option<Plan>,
     /// How many of its columns, the last ones, the server keeps for itself.
     hidden: usize,
-    /// Counts the schemas told.
+    /// Why its rows cannot be read, since its last `TABLE_MAP`.
+    unread: Option<Arc<str>>,
+    /// Counts the schemas told, and the reasons of why there is none.
     generation: u32,
 }
 
@@ -53,6 +56,7 @@ struct Mapped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Captured { slot: TableSlot, columns: usize },
+    Unread { slot: TableSlot },
     Filtered,
 }
 
@@ -113,7 +117,7 @@ impl Tables {
             let mapped: Vec<TableName> = after
                 .filter(|mapped| columns(mapped) == columns(written))
                 .filter_map(|mapped| match mapped.target {
-                    Target::Captured { slot, .. } => self.name(slot).cloned(),
+                    Target::Captured { slot, .. } | Target::Unread { slot } => self.name(slot).cloned(),
                     Target::Filtered => None,
                 })
                 .collect();
@@ -141,21 +145,29 @@ impl Tables {
     }
 
     /// Rows of a rows event, counted by walking its images with the schema of the table's own `TABLE_MAP`.
-    pub(super) fn count_rows(&self, slot: TableSlot, images: &[u8], per_row: u32) -> Result<u32, BinlogError> {
-        let slot = self.slot(slot).ok_or(BinlogError::Damaged { part: "table slot" })?;
-        let plan = slot.plan.as_ref().ok_or(BinlogError::Damaged { part: "table slot" })?;
-        plan.count_rows(images, per_row).map_err(|source| BinlogError::Images { table: slot.name.clone(), source })
+    pub(super) fn count_rows(&self, slot: TableSlot, images: &[u8], per_row: u32) -> Result<u32, ImageError> {
+        let plan = self.slot(slot).and_then(|slot| slot.plan.as_ref()).ok_or(ImageError::NoColumn { column: 0 })?;
+        plan.count_rows(images, per_row)
     }
 
-    /// Images without what the server keeps for itself.
-    pub(super) fn own_images<'a>(&self, slot: TableSlot, images: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>, BinlogError> {
-        let slot = self.slot(slot).ok_or(BinlogError::Damaged { part: "table slot" })?;
-        let (Some(plan), Some(told)) = (&slot.plan, &slot.told) else { return Ok(images) };
-        if slot.hidden == 0 {
-            return Ok(images);
+    /// Images without what the server keeps for itself, and how many columns each has.
+    pub(super) fn own_images<'a>(
+        &self,
+        slot: TableSlot,
+        images: Cow<'a, [u8]>,
+    ) -> Result<(usize, Cow<'a, [u8]>), ImageError> {
+        let slot = self.slot(slot).and_then(|slot| Some((slot.hidden, slot.plan.as_ref()?, slot.told.as_ref()?)));
+        let (hidden, plan, told) = slot.ok_or(ImageError::NoColumn { column: 0 })?;
+        let columns = told.columns.len();
+        if hidden == 0 {
+            return Ok((columns, images));
         }
-        let cut = plan.first_columns(told.columns.len(), &images);
-        cut.map(Cow::Owned).map_err(|source| BinlogError::Images { table: slot.name.clone(), source })
+        Ok((columns, Cow::Owned(plan.first_columns(columns, &images)?)))
+    }
+
+    /// Why rows of a table cannot be read.
+    pub(super) fn unread(&self, slot: TableSlot) -> Option<Arc<str>> {
+        self.slot(slot)?.unread.clone()
     }
 
     /// Another group: what the last one has mapped is over.
@@ -186,7 +198,9 @@ impl Tables {
             let generation = known.generation;
             // Two ids of one table with different schemas: the later event decides.
             let is_current = match known.target {
-                Target::Captured { slot, .. } => self.slot(slot).is_some_and(|slot| slot.generation == generation),
+                Target::Captured { slot, .. } | Target::Unread { slot } => {
+                    self.slot(slot).is_some_and(|slot| slot.generation == generation)
+                }
                 Target::Filtered => true,
             };
             if is_current {
@@ -214,19 +228,21 @@ impl Tables {
             self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Filtered, generation: 0 });
             return Ok(None);
         }
-        let mut schema = table_map::schema(named, self.mariadb, &self.collations)?;
-        schema.name = self.filter.names().table(schema.name);
-        if let Some((column, ty)) = schema.first_unsupported() {
-            return Err(BinlogError::UnsupportedColumn {
-                table: schema.name.clone(),
-                column: column.name.clone(),
-                ty: ty.to_owned(),
-            });
-        }
-        let columns = schema.columns.len();
-        let walker = |schema: &TableSchema| {
-            Plan::walker(schema).map_err(|source| BinlogError::Plan { table: schema.name.clone(), source })
+        let name = self.filter.names().table(TableName::new(named.database, named.table));
+        let mut schema = match table_map::schema(named, self.mariadb, &self.collations)? {
+            Read::Schema(schema) => TableSchema { name, ..schema },
+            Read::Not(by) => {
+                let slot = self.slot_of(&name)?;
+                let generation = self.cannot_read(slot, &by.to_string());
+                self.ids
+                    .insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Unread { slot }, generation });
+                return Ok(None);
+            }
         };
+        let columns = schema.columns.len();
+        // A table map that can be read has a plan.
+        let walker =
+            |schema: &TableSchema| Plan::walker(schema).map_err(|_| BinlogError::Damaged { part: "column types" });
         let hidden = if self.mariadb { columns - own_columns(&schema) } else { 0 };
         let plan = (hidden > 0).then(|| walker(&schema)).transpose()?;
         schema.columns.truncate(columns - hidden);
@@ -238,6 +254,7 @@ impl Tables {
         {
             place.plan = Some(plan.map_or_else(|| walker(&schema), Ok)?);
             place.hidden = hidden;
+            place.unread = None;
             let schema = Arc::new(schema);
             place.generation = place.generation.wrapping_add(1);
             place.told = Some(Arc::clone(&schema));
@@ -249,12 +266,25 @@ impl Tables {
         Ok(told)
     }
 
+    /// Rows of a table cannot be read from here on. Gives the slot's generation.
+    fn cannot_read(&mut self, slot: TableSlot, why: &str) -> u32 {
+        let place = usize::try_from(slot.0).ok().and_then(|at| self.slots.get_mut(at));
+        let Some(place) = place else { return 0 };
+        if place.unread.as_deref() != Some(why) {
+            place.unread = Some(why.into());
+            place.told = None;
+            place.plan = None;
+            place.generation = place.generation.wrapping_add(1);
+        }
+        place.generation
+    }
+
     fn slot_of(&mut self, name: &TableName) -> Result<TableSlot, BinlogError> {
         if let Some(slot) = self.by_name.get(name) {
             return Ok(*slot);
         }
         let slot = TableSlot(u32::try_from(self.slots.len()).map_err(|_| BinlogError::Damaged { part: "table name" })?);
-        self.slots.push(Slot { name: name.clone(), told: None, plan: None, hidden: 0, generation: 0 });
+        self.slots.push(Slot { name: name.clone(), told: None, plan: None, hidden: 0, unread: None, generation: 0 });
         self.by_name.insert(name.clone(), slot);
         Ok(slot)
     }

@@ -158,8 +158,7 @@ pub(super) fn union(cursor: &mut Cursor<'_>, default_database: &str) -> Option<V
     if !ahead.eat_symbol(b'(') {
         return None;
     }
-    let tables =
-        if ahead.is_symbol(b')') { Vec::new() } else { names::tables(&mut ahead, default_database)? };
+    let tables = if ahead.is_symbol(b')') { Vec::new() } else { names::tables(&mut ahead, default_database)? };
     if !ahead.eat_symbol(b')') {
         return None;
     }

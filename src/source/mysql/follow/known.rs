@@ -49,6 +49,12 @@ impl Current {
         Arc::ptr_eq(&self.learn(found).schema, &self.schema)
     }
 
+    /// Whether rows whose `TABLE_MAP` says `seen` are decoded as what they are: it has as many columns, and their types.
+    pub fn is_told_as(&self, seen: &TableSchema) -> bool {
+        let (ours, theirs) = (&self.schema.columns, &seen.columns);
+        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, seen)| ours.ty.as_told() == seen.ty)
+    }
+
     /// Whether its key is one that a `TABLE_MAP` names.
     fn has_primary_key(&self) -> bool {
         self.schema.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary)

@@ -58,12 +58,13 @@ fn left_out(listing: &Listing) -> Vec<CheckItem> {
             by_reason.entry(why.to_string()).or_default().push(table.to_string());
         }
     }
-    let finding = |(reason, names): (String, Vec<String>)| {
-        let detail = format!("not copied: {}: {reason}", listed(&names));
-        let mend = "name them in source.exclude, if that is as it should be".to_owned();
-        CheckItem::warn("tables left out", detail, Some(mend)).about(names)
-    };
-    by_reason.into_iter().map(finding).collect()
+    by_reason.into_iter().map(|(reason, names)| not_copied(&reason, names)).collect()
+}
+
+fn not_copied(reason: &str, names: Vec<String>) -> CheckItem {
+    let detail = format!("not copied: {}: {reason}", listed(&names));
+    let mend = "name them in source.exclude, if that is as it should be".to_owned();
+    CheckItem::warn("tables left out", detail, Some(mend)).about(names)
 }
 
 fn unmatched(entry: &Unmatched) -> CheckItem {
@@ -79,11 +80,7 @@ fn listed(names: &[String]) -> String {
 }
 
 async fn look(connection: &mut Conn, server: &ServerInfo, tables: &[TableName]) -> Result<Vec<CheckItem>, Failure> {
-    let flavour = match server.flavour {
-        Flavour::MySql => schema::Flavour::MySql,
-        Flavour::MariaDb => schema::Flavour::MariaDb,
-    };
-    let (mut keyless, mut unsupported) = (Vec::new(), Vec::new());
+    let (mut keyless, mut others) = (Vec::new(), Vec::new());
     let (mut denied, mut grants) = (Vec::new(), Vec::new());
     for table in tables {
         match existence(connection, table).await? {
@@ -95,15 +92,19 @@ async fn look(connection: &mut Conn, server: &ServerInfo, tables: &[TableName]) 
                 grants.push(grant);
                 continue;
             }
+            Existence::Broken { why } => {
+                let failure = Existence::broken(table, &why);
+                others.push(failed("table definitions", &failure).about(vec![table.to_string()]));
+                continue;
+            }
         }
-        let Some(described) = describe_visible(connection, flavour, table).await? else { continue };
+        let Some(described) = describe_visible(connection, server.flavour, table).await? else { continue };
         if described.schema.key.is_none() {
             keyless.push(table.to_string());
         }
-        for column in &described.schema.columns {
-            if let crate::model::ColumnType::Unsupported { name, .. } = &column.ty {
-                unsupported.push(format!("{table}.{} ({name})", column.name));
-            }
+        if let Nature::LeftOut(by) = described.nature {
+            // A type that is newer than this version.
+            others.push(not_copied(&by.to_string(), vec![table.to_string()]));
         }
     }
     let mut items = Vec::new();
@@ -113,15 +114,7 @@ async fn look(connection: &mut Conn, server: &ServerInfo, tables: &[TableName]) 
         let detail = format!("cannot read, or not all columns of: {}", listed(&denied));
         CheckItem::fail("privilege SELECT", detail, Some(grants.join("\n"))).about(denied)
     });
-    items.push(if unsupported.is_empty() {
-        CheckItem::ok("column types", "all are supported")
-    } else {
-        CheckItem::fail(
-            "column types",
-            format!("not supported: {}", listed(&unsupported)),
-            Some("leave the tables out with source.exclude, or change the columns' types".to_owned()),
-        )
-    });
+    items.append(&mut others);
     items.push(if keyless.is_empty() {
         CheckItem::ok("table keys", "every captured table has one")
     } else {

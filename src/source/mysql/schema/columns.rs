@@ -4,6 +4,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
 use super::labels;
+use super::nature::{BLOB_COMPRESSED, OLD_DATETIME, OLD_TIME, OLD_TIMESTAMP, VARCHAR_COMPRESSED, unsupported};
 use super::quote::text_literal;
 use crate::error::Failure;
 use crate::model::{Attributes, Charset, ColumnType, IntWidth, TableName};
@@ -81,19 +82,23 @@ impl RawColumn {
     pub(super) fn column_type(&self, flavour: Flavour) -> Option<ColumnType> {
         let unsigned = self.column_type.to_ascii_lowercase().contains("unsigned");
         let int = |width| Some(ColumnType::Int { width, unsigned });
-        let unsupported = |code, name: &str| Some(ColumnType::Unsupported { code, name: name.to_owned() });
         let fsp = || u8::try_from(self.fsp.unwrap_or(0)).ok();
         let max_bytes = || u16::try_from(self.octets?).ok();
         let charset = || Some(Charset::new(self.charset.as_deref()?));
         // MariaDB 10.3: a column attribute shown in the type only; such columns have type codes of their own in the binlog.
         let compressed = flavour == Flavour::MariaDb && self.column_type.contains("COMPRESSED");
+        // Types that were made with mysql56_temporal_format=OFF.
+        let old = flavour == Flavour::MariaDb && self.column_type.contains("/* mariadb-5.3 */");
         match self.data_type.as_str() {
-            "varchar" | "varbinary" if compressed => unsupported(141, "VARCHAR COMPRESSED"),
+            "varchar" | "varbinary" if compressed => Some(unsupported(VARCHAR_COMPRESSED)),
             "tinyblob" | "blob" | "mediumblob" | "longblob" | "tinytext" | "text" | "mediumtext" | "longtext"
                 if compressed =>
             {
-                unsupported(140, "BLOB COMPRESSED")
+                Some(unsupported(BLOB_COMPRESSED))
             }
+            "time" if old => Some(unsupported(OLD_TIME)),
+            "datetime" if old => Some(unsupported(OLD_DATETIME)),
+            "timestamp" if old => Some(unsupported(OLD_TIMESTAMP)),
             "tinyint" => int(IntWidth::W1),
             "smallint" => int(IntWidth::W2),
             "mediumint" => int(IntWidth::W3),
@@ -133,7 +138,7 @@ impl RawColumn {
             "inet6" if flavour == Flavour::MariaDb => Some(ColumnType::Inet6),
             "inet4" if flavour == Flavour::MariaDb => Some(ColumnType::Inet4),
             // Whatever comes is MYSQL_TYPE_STRING to MariaDB's protocol.
-            other => unsupported(254, other),
+            other => Some(Self::of_another_type(other)),
         }
     }
 
@@ -151,6 +156,15 @@ impl RawColumn {
         };
         let generated = self.is_generated().then(|| self.expression.clone().unwrap_or_default());
         Attributes { generated, auto_increment: self.extra.contains("AUTO_INCREMENT"), digits, unsigned, zerofill }
+    }
+
+    /// The type as the server names it, where that makes none that is known.
+    pub(super) fn unknown_type(&self) -> ColumnType {
+        Self::of_another_type(&self.column_type)
+    }
+
+    fn of_another_type(name: &str) -> ColumnType {
+        ColumnType::Unsupported { code: 254, name: name.to_owned() }
     }
 
     /// Whether the server computes the value.
@@ -211,6 +225,10 @@ mod tests {
         let ty = |data, column| raw("c", data, column).column_type(Flavour::MariaDb).unwrap();
         assert_eq!(ty("xmltype", "xmltype"), ColumnType::Unsupported { code: 254, name: "xmltype".into() });
         assert!(matches!(ty("blob", "blob /*M!100301 COMPRESSED*/"), ColumnType::Unsupported { code: 140, .. }));
+        for (data, code) in [("timestamp", 7), ("time", 11), ("datetime", 12)] {
+            let old = raw("c", data, &format!("{data}(3) /* mariadb-5.3 */")).column_type(Flavour::MariaDb).unwrap();
+            assert!(matches!(old, ColumnType::Unsupported { code: found, .. } if found == code), "{old:?}");
+        }
     }
 
     #[test]

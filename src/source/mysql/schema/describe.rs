@@ -70,6 +70,7 @@ async fn opens(conn: &mut Conn, table: &TableName) -> Result<bool, Failure> {
         Existence::NoSuchTable => Ok(false),
         Existence::Denied { grant } => Err(Failure::fatal(format!("the account may not read table \"{table}\""))
             .hint(format!("{grant}, or leave the table out by source.exclude"))),
+        Existence::Broken { why } => Err(Existence::broken(table, &why)),
     }
 }
 
@@ -80,7 +81,7 @@ async fn opens(conn: &mut Conn, table: &TableName) -> Result<bool, Failure> {
 /// The session must speak utf8mb4 in both directions.
 ///
 /// # Errors
-/// The server's; a catalogue entry that makes no type; a character set that is not known, by column.
+/// The server's.
 pub async fn describe_visible(
     conn: &mut Conn,
     flavour: Flavour,
@@ -92,20 +93,7 @@ pub async fn describe_visible(
         return Ok(None);
     }
     let Some(keys) = keys::fetch(conn, table).await? else { return Ok(None) };
-    assemble(flavour, table, nature, raw, keys).map(Some)
-}
-
-/// Refuses a table that has a column of a type that is not read.
-///
-/// # Errors
-/// The column by name, and the way out.
-pub fn refuse_unsupported(schema: &TableSchema) -> Result<(), Failure> {
-    schema.first_unsupported().map_or(Ok(()), |(column, ty)| Err(unsupported(&schema.name, &column.name, ty)))
-}
-
-fn unsupported(table: &TableName, column: &str, ty: &str) -> Failure {
-    Failure::fatal(format!("column \"{column}\" of table \"{table}\" has type {ty}, which is not supported"))
-        .hint("leave the table out by source.exclude")
+    Ok(Some(assemble(flavour, table, nature, raw, keys)))
 }
 
 /// What came of asking for a table's metadata lock.
@@ -135,7 +123,9 @@ pub async fn lock_definition(conn: &mut Conn, table: &TableName) -> Result<Locke
         Err(Error::Server(error)) if error.code == VIEW_INVALID => {
             Ok(Locked::Instead(Instead::NoTable("view".to_owned())))
         }
-        Err(Error::Server(error)) if error.code == WRONG_MERGE => Ok(Locked::Instead(Instead::LeftOut(LeftOutBy::merge()))),
+        Err(Error::Server(error)) if error.code == WRONG_MERGE => {
+            Ok(Locked::Instead(Instead::LeftOut(LeftOutBy::merge())))
+        }
         Err(error) => Err(query_failure(&format!("open table \"{table}\""), error)),
     }
 }
@@ -160,18 +150,9 @@ fn assemble(
     nature: Nature,
     raw: Vec<RawColumn>,
     raw_keys: Vec<RawKeyPart>,
-) -> Result<Described, Failure> {
-    let types: Vec<ColumnType> = raw
-        .iter()
-        .map(|column| {
-            column.column_type(flavour).ok_or_else(|| {
-                Failure::fatal(format!(
-                    "column \"{}\" of table \"{table}\" is described as {}, which is not understood",
-                    column.name, column.column_type
-                ))
-            })
-        })
-        .collect::<Result<_, _>>()?;
+) -> Described {
+    let types: Vec<ColumnType> =
+        raw.iter().map(|column| column.column_type(flavour).unwrap_or_else(|| column.unknown_type())).collect();
     let (key, chunk_key) = keys::choose(&raw, &types, &raw_keys);
     let columns: Vec<Column> = raw
         .iter()
@@ -186,14 +167,18 @@ fn assemble(
         })
         .collect();
     let mut schema = TableSchema { name: table.clone(), columns, key };
-    // A schema that has no writer (a type that is not read) is described all the same: the caller names the column.
+    let nature = match nature {
+        Nature::Copied => LeftOutBy::described_columns(&schema, flavour).map_or(Nature::Copied, Nature::LeftOut),
+        Nature::LeftOut(by) => Nature::LeftOut(by),
+    };
+    // A schema that has no writer (a type that is not read) is described all the same.
     if let Ok(writer) = ImageWriter::new(&schema) {
         for (place, (column, raw)) in schema.columns.iter_mut().zip(&raw).enumerate() {
             column.default = defaults::default(raw, &column.ty, flavour, &writer, place);
         }
     }
     let facts = schema.columns.iter().map(|column| ColumnFacts { select: select(column) }).collect();
-    Ok(Described { schema, columns: facts, chunk_key, nature, raw: (raw, raw_keys) })
+    Described { schema, columns: facts, chunk_key, nature, raw: (raw, raw_keys) }
 }
 
 fn select(column: &Column) -> String {

@@ -36,7 +36,7 @@ const PASSING: [u16; 7] = [
 const OUTDATED: [u16; 4] = [
     1054, // ER_BAD_FIELD_ERROR
     NO_SUCH_TABLE,
-    1176, // ER_KEY_DOES_NOT_EXITS
+    1176,         // ER_KEY_DOES_NOT_EXITS
     VIEW_INVALID, // the table was replaced by a view
 ];
 

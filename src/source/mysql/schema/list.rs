@@ -7,9 +7,12 @@
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
+use super::describe::describe_visible;
 use super::existence::{Existence, existence};
 use super::failure::query_failure;
+use super::flavour::Flavour;
 use super::nature::{Nature, Relation};
+use super::quote::text_literal;
 use crate::config::{TableFilter, is_of_the_server};
 use crate::error::Failure;
 use crate::model::{Names, TableName};
@@ -110,6 +113,7 @@ pub async fn list(conn: &mut Conn, filter: &TableFilter) -> Result<Listing, Fail
         }
     }
     listing.tables.sort_by(|a, b| a.table.cmp(&b.table));
+    leave_out_by_columns(conn, &mut listing.tables).await?;
     for literal in filter.literals() {
         if let Some(why) = unmatched(conn, &names.table(literal.clone()), &visible).await? {
             listing.unmatched.push(Unmatched { table: literal.clone(), why });
@@ -145,6 +149,43 @@ async fn visible(conn: &mut Conn, names: Names) -> Result<Vec<(TableName, Relati
     Ok(rows.into_iter().map(named).collect())
 }
 
+/// Finds the tables that cannot be copied because of a column. Every type of MySQL is read, so that only MariaDB is asked.
+async fn leave_out_by_columns(conn: &mut Conn, tables: &mut [Listed]) -> Result<(), Failure> {
+    let purpose = "list the columns of the source's tables";
+    let version: Option<String> =
+        conn.query_first("SELECT VERSION()").await.map_err(|error| query_failure(purpose, error))?;
+    if !version.is_some_and(|version| version.to_ascii_lowercase().contains("mariadb")) {
+        return Ok(());
+    }
+    let mut databases: Vec<&str> = tables.iter().map(|listed| listed.table.database.as_str()).collect();
+    databases.dedup();
+    let mut suspects: Vec<TableName> = Vec::new();
+    for database in databases {
+        // More than those that are meant: a label may read like an attribute.
+        let sql = format!(
+            "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND \
+             (COLUMN_TYPE LIKE '%COMPRESSED%' OR COLUMN_TYPE LIKE '%mariadb-5.3%' OR COLUMN_NAME LIKE 'DB\\_ROW\\_HASH\\_%' \
+             OR CHARACTER_SET_NAME IS NULL AND LOWER(DATA_TYPE) NOT IN ({READ_WITHOUT_CHARSET}))",
+            text_literal(database)
+        );
+        let rows: Vec<(String, String)> = conn.query(sql).await.map_err(|error| query_failure(purpose, error))?;
+        suspects.extend(rows.into_iter().map(|(database, table)| TableName::new(database, table)));
+    }
+    for table in suspects {
+        let Ok(place) = tables.binary_search_by(|listed| listed.table.cmp(&table)) else { continue };
+        let Some(listed) = tables.get_mut(place).filter(|listed| listed.nature == Nature::Copied) else { continue };
+        if let Some(described) = describe_visible(conn, Flavour::MariaDb, &table).await? {
+            listed.nature = described.nature;
+        }
+    }
+    Ok(())
+}
+
+/// Types without a character set that are read; all with one are, but for those that are COMPRESSED.
+const READ_WITHOUT_CHARSET: &str = "'tinyint','smallint','mediumint','int','bigint','float','double','decimal','year','date',\
+    'time','datetime','timestamp','bit','binary','varbinary','tinyblob','blob','mediumblob','longblob','geometry','point',\
+    'linestring','polygon','multipoint','multilinestring','multipolygon','geometrycollection','uuid','inet6','inet4'";
+
 /// Why a literal name is no base table; `None`: it is one.
 async fn unmatched(
     conn: &mut Conn,
@@ -175,6 +216,6 @@ async fn unmatched(
         Existence::Denied { grant } => Some(Why::Denied { grant }),
         Existence::NoSuchTable => Some(Why::NoSuchTable),
         // It came since the list was made: the stream says so, too.
-        Existence::Exists => None,
+        Existence::Exists | Existence::Broken { .. } => None,
     })
 }

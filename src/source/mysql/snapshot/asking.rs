@@ -9,7 +9,7 @@ use super::context::{Context, Retry};
 use super::table::{denied, partial};
 use crate::error::Failure;
 use crate::model::TableName;
-use crate::source::mysql::schema::{self, Existence, Nature, Relation, query_failure, table_identifier};
+use crate::source::mysql::schema::{self, Existence, LeftOutBy, Nature, Relation, query_failure, table_identifier};
 use crate::table::{Ask, Event, Reach};
 
 /// A table to be read again.
@@ -45,6 +45,10 @@ pub(super) async fn ask(context: Arc<Context>, backfill: Backfill) {
     drop(reply.send(asked));
 }
 
+fn cannot_be_copied(table: &TableName, by: &LeftOutBy) -> Failure {
+    Failure::fatal(format!("table \"{table}\" cannot be copied: {by}"))
+}
+
 async fn attempt(
     context: &Context,
     table: &TableName,
@@ -62,18 +66,21 @@ async fn attempt(
             return Err(Failure::fatal(format!("table \"{table}\" does not exist at the source")));
         }
         Existence::Denied { grant } => return Err(denied(table, grant)),
+        Existence::Broken { why } => return Err(Existence::broken(table, &why)),
     }
     match schema::relation(&mut conn, table).await? {
         Some(Relation::Table(Nature::Copied)) | None => {}
         Some(Relation::Table(Nature::LeftOut(by))) => {
-            return Err(Failure::fatal(format!("table \"{table}\" cannot be copied: {by}")));
+            return Err(cannot_be_copied(table, &by));
         }
         Some(Relation::NoTable(kind)) => {
             return Err(Failure::fatal(format!("\"{table}\" is a {kind}, and only tables are copied")));
         }
     }
     if let Some(described) = schema::describe(&mut conn, context.sessions.server()?.flavour, table).await? {
-        schema::refuse_unsupported(&described.schema)?;
+        if let Nature::LeftOut(by) = &described.nature {
+            return Err(cannot_be_copied(table, by));
+        }
         if condition.is_some() && (described.schema.key.is_none() || replace) {
             return Err(partial(table));
         }

@@ -46,7 +46,10 @@ async fn take_in(context: &Context, slot: &mut Slot, progress: &mut Progress) ->
         consistency::close_view(&mut slot.reader).await?;
         return table::unseen(context, &mut slot.control, &name).await.map(Some);
     };
-    schema::refuse_unsupported(&described.schema)?;
+    if let Some(end) = table::left_out(context, &described).await? {
+        consistency::close_view(&mut slot.reader).await?;
+        return Ok(Some(end));
+    }
     let Some(key) = described.chunk_key else {
         consistency::close_view(&mut slot.reader).await?;
         tracing::info!(table = %name, "the table's key is gone, so its read begins again");

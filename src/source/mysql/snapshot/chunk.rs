@@ -14,6 +14,7 @@ use super::progress::{Progress, Stage};
 use super::range::Range;
 use super::read::{ChunkRead, TableReader};
 use super::slots::Slot;
+use super::table::left_out;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::source::mysql::schema::{self, ChunkKey, Described};
@@ -129,15 +130,20 @@ impl RangedTable {
         slot.require(&stream.server)?;
         if let Err(failure) = consistency::open_view(server, slot, &self.table, &stream).await {
             // A lock is not had on a table that is gone.
-            return match self.describe(slot).await? {
+            return match schema::describe(&mut slot.control, server.flavour, &self.table).await? {
                 None => Ok(Attempt::Ended(Outcome::Unseen)),
                 Some(_) => Err(failure),
             };
         }
-        let Some(compiled) = self.describe(slot).await? else {
+        let Some(described) = schema::describe(&mut slot.control, server.flavour, &self.table).await? else {
             consistency::close_view(&mut slot.reader).await?;
             return Ok(Attempt::Ended(Outcome::Unseen));
         };
+        if left_out(context, &described).await?.is_some() {
+            consistency::close_view(&mut slot.reader).await?;
+            return Ok(Attempt::Ended(Outcome::Unwanted));
+        }
+        let compiled = self.compile(described)?;
         if compiled.described.chunk_key.as_ref() != Some(&self.key) {
             consistency::close_view(&mut slot.reader).await?;
             return Ok(Attempt::Ended(Outcome::KeyChanged));
@@ -180,21 +186,17 @@ impl RangedTable {
         }
     }
 
-    /// Describes the table, inside the window; compiles only what changed.
-    async fn describe(&self, slot: &mut Slot) -> Result<Option<Arc<Compiled>>, Failure> {
-        let flavour = slot.server.flavour;
-        let Some(described) = schema::describe(&mut slot.control, flavour, &self.table).await? else {
-            return Ok(None);
-        };
+    /// Compiles a description, if it is another one than the last.
+    fn compile(&self, described: Described) -> Result<Arc<Compiled>, Failure> {
         let mut known = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(compiled) = known.as_ref().filter(|compiled| compiled.described.same_catalogue(&described)) {
-            return Ok(Some(Arc::clone(compiled)));
+            return Ok(Arc::clone(compiled));
         }
         let reader = TableReader::new(&described)?;
         let schema = Arc::new(described.schema.clone());
         let compiled = Arc::new(Compiled { described, schema, reader });
         *known = Some(Arc::clone(&compiled));
-        Ok(Some(compiled))
+        Ok(compiled)
     }
 
     fn learn(&self, bytes: usize, rows: u32) {

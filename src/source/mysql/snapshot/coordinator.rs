@@ -96,7 +96,15 @@ impl Coordinator {
     ) -> Self {
         let settings = plan.snapshot;
         let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, live);
-        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new(), doubted: HashMap::new(), resting: HashMap::new() }
+        Self {
+            context: Arc::new(context),
+            jobs,
+            stop,
+            due: HashMap::new(),
+            waiting: VecDeque::new(),
+            doubted: HashMap::new(),
+            resting: HashMap::new(),
+        }
     }
 
     /// Runs reads until the token is cancelled. Whatever was in work then is taken up at the next start.

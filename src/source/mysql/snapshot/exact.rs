@@ -25,10 +25,10 @@ use super::ingest::silent;
 use super::progress::{Progress, Stage};
 use super::read::TableReader;
 use super::slots::Slot;
-use super::table::{End, unseen};
+use super::table::{End, left_out, unseen};
 use crate::error::Failure;
 use crate::model::{FilePos, TableName};
-use crate::source::mysql::schema::{self, Described, Flavour, query_failure, table_identifier};
+use crate::source::mysql::schema::{self, Described, Flavour, Nature, query_failure, table_identifier};
 
 /// Bytes of a piece: large enough to cost little, small enough that a few in flight are nothing.
 const PIECE_BYTES: usize = 1 << 20;
@@ -73,6 +73,11 @@ async fn read_in(context: &Context, slot: &mut Slot, progress: &mut Progress) ->
         drop(exact);
         return unseen(context, &mut slot.control, &table).await.map(Some);
     };
+    if let Nature::LeftOut(_) = described.nature {
+        // The stream goes on, and hears of it.
+        drop(exact);
+        return left_out(context, &described).await;
+    }
     let reader = TableReader::new(&described)?;
     let filter = progress.condition().map(str::to_owned);
     let (pieces, taken) = Pieces::channel()?;

@@ -18,7 +18,7 @@ use super::progress::{Progress, Stage};
 use super::range::Range;
 use crate::error::Failure;
 use crate::model::{FilePos, ServerIdentity, TableName};
-use crate::source::mysql::schema::{self, Estimate, Existence, Nature, Relation};
+use crate::source::mysql::schema::{self, Described, Estimate, Existence, Nature, Relation};
 use crate::table::Event;
 
 /// How a read ended.
@@ -73,11 +73,9 @@ async fn begin(context: &Arc<Context>, progress: &mut Progress) -> Result<Option
     let Some(described) = schema::describe(&mut conn, context.sessions.server()?.flavour, &table).await? else {
         return unseen(context, &mut conn, &table).await.map(Some);
     };
-    if let Nature::LeftOut(by) = &described.nature {
-        context.ingest.happened(table, Event::Nature { left_out: Some(by.to_string()) }).await?;
-        return Ok(Some(End::Unwanted));
+    if let Some(end) = left_out(context, &described).await? {
+        return Ok(Some(end));
     }
-    schema::refuse_unsupported(&described.schema)?;
     if let Existence::Denied { grant } = schema::existence(&mut conn, &table).await? {
         return Err(denied(&table, grant));
     }
@@ -93,6 +91,14 @@ async fn begin(context: &Arc<Context>, progress: &mut Progress) -> Result<Option
     }
     *progress = Progress { stage, rows: 0, ..progress.clone() };
     Ok(None)
+}
+
+/// Says that the table cannot be copied, if that is so: its read ends.
+pub(super) async fn left_out(context: &Context, described: &Described) -> Result<Option<End>, Failure> {
+    let Nature::LeftOut(by) = &described.nature else { return Ok(None) };
+    let table = described.schema.name.clone();
+    context.ingest.happened(table, Event::Nature { left_out: Some(by.to_string()) }).await?;
+    Ok(Some(End::Unwanted))
 }
 
 /// A part of a table without a key cannot be read again.
@@ -123,7 +129,8 @@ pub(super) async fn unseen(context: &Context, conn: &mut Conn, table: &TableName
     match schema::existence(conn, table).await? {
         Existence::Denied { grant } if !is_missing => Err(denied(table, grant)),
         Existence::NoSuchTable | Existence::Denied { .. } => missing(context, conn).await,
-        Existence::Exists if is_missing => missing(context, conn).await,
+        Existence::Exists | Existence::Broken { .. } if is_missing => missing(context, conn).await,
+        Existence::Broken { why } => Err(Existence::broken(table, &why)),
         Existence::Exists => Err(Failure::row(format!("\"{table}\" is no table that can be described"))
             .hint("only base tables are copied; leave it out with source.exclude")),
     }

@@ -20,7 +20,7 @@ pub(super) fn looks_hidden(column: &Column) -> bool {
 }
 
 /// How many columns of a `TABLE_MAP` are the table's own: those before the hidden ones.
-pub(super) fn own_columns(schema: &TableSchema) -> usize {
+pub(in crate::source::mysql) fn own_columns(schema: &TableSchema) -> usize {
     let hidden = schema.columns.iter().rev().take_while(|column| looks_hidden(column)).count();
     schema.columns.len() - hidden
 }
