@@ -292,6 +292,6 @@ impl Stream {
             layout.write(&row, &mut images);
         }
         let rows = u32::try_from(changes.len()).unwrap();
-        Item::Rows { slot: *slot, op, rows, columns: layout.seen.columns.len(), images, origin }
+        Item::Rows { slot: *slot, op, rows, columns: layout.schema.columns.len(), images, origin }
     }
 }

@@ -71,14 +71,17 @@ pub enum LeftOutBy {
 impl fmt::Display for LeftOutBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Blackhole => f.write_str("its engine is BLACKHOLE, which holds no rows"),
+            Self::Blackhole => f.write_str("its engine is BLACKHOLE, which holds no rows; it is read after ALTER TABLE .. ENGINE = InnoDB"),
             Self::Merge { .. } => f.write_str(
-                "its engine is MERGE: its rows are in other tables, which are copied where they are captured",
+                "its engine is MERGE: its rows are in other tables, which are copied where they are captured; \
+                 it is read after ALTER TABLE .. ENGINE = InnoDB",
             ),
             Self::Elsewhere { engine } => {
                 write!(f, "its engine is {engine}: its rows are elsewhere, and the binlog does not have their changes")
             }
-            Self::SystemVersioned => f.write_str("it is system-versioned, which is not supported"),
+            Self::SystemVersioned => {
+                f.write_str("it is system-versioned, which is not supported; it is read after ALTER TABLE .. DROP SYSTEM VERSIONING")
+            }
             Self::Column { column, is, remedy } => write!(f, "its column \"{column}\" {is}; it is read after {remedy}"),
         }
     }
