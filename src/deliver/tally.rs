@@ -93,10 +93,11 @@ impl TableEvent {
         let Some(change) = followed else { return Some(Self::Lost { table: original.table().clone() }) };
         match change.clone() {
             TableChange::ReplaceBegin { table, .. } => Some(Self::Replaced { table }),
-            TableChange::Gap { table, .. } | TableChange::LeftOut { table, .. } => Some(Self::Lost { table }),
+            TableChange::Gap { table, .. }
+            | TableChange::LeftOut { table, .. }
+            | TableChange::Schema { table, lost: true, .. } => Some(Self::Lost { table }),
             TableChange::Drop { table } => Some(Self::Gone { table }),
             TableChange::Rename { from, to, .. } => Some(Self::Renamed { from, to }),
-            TableChange::Schema { table, lost: true, .. } => Some(Self::Lost { table }),
             TableChange::Schema { lost: false, .. } | TableChange::Truncate { .. } | TableChange::ReplaceEnd { .. } => {
                 None
             }

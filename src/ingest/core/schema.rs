@@ -15,7 +15,7 @@ use crate::ingest::ledger::Log;
 use crate::ingest::pending::{Asked, Waiter};
 use crate::model::{Origin, SchemaId, SourcePosition, TableName, TableSchema};
 use crate::source::mysql::follow::{
-    Adopted, Adopting, Adoption, Current, Described, Fate, Followed, Mapped, Pending, Provenance, Reread,
+    Adopted, Adopting, Adoption, Copies, Current, Described, Fate, Followed, Mapped, Pending, Provenance, Reread,
 };
 
 impl<L: Log> Core<L> {
@@ -83,9 +83,12 @@ impl<L: Log> Core<L> {
         let how = Adopting {
             is_pending: before.as_ref().is_some_and(|before| self.is_pending(table, before.id)),
             asks: unknown.is_some(),
-            is_replaced,
-            is_emptied: self.life(table).is_emptied(),
-            is_doubted: self.life(table).is_doubted(),
+            copies: match self.life(table) {
+                _ if is_replaced => Copies::Replaced,
+                life if life.is_emptied() => Copies::Emptied,
+                life if life.is_doubted() => Copies::Doubted,
+                _ => Copies::Standing,
+            },
         };
         let Adoption { schema, renamed, reread, lost } = match self.followed(table).adopt(found, how) {
             Adopted::AsKnown(None) => return Ok(()),

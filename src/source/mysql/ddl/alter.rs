@@ -7,6 +7,7 @@ use super::alter_op::{AlterOp, AlterOps, UnseenChange};
 use super::columns::{self, Attributes, Element};
 use super::create;
 use super::cursor::Cursor;
+use super::definition;
 use super::names;
 
 /// Takes what follows the table's name.
@@ -248,7 +249,7 @@ impl Parser<'_> {
         let from = columns::name(&mut self.cursor)?;
         let to = columns::name(&mut self.cursor)?;
         let ty = columns::type_name(self.cursor);
-        let definition = columns::definition(self.cursor);
+        let definition = Box::new(definition::of(self.cursor));
         self.ops.push(AlterOp::ChangeColumn { from, to, ty, if_exists, definition });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);
@@ -260,7 +261,7 @@ impl Parser<'_> {
         let if_exists = self.cursor.eat_if_exists();
         let name = columns::name(&mut self.cursor)?;
         let ty = columns::type_name(self.cursor);
-        let definition = columns::definition(self.cursor);
+        let definition = Box::new(definition::of(self.cursor));
         self.ops.push(AlterOp::ModifyColumn { name, ty, if_exists, definition });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);

@@ -70,13 +70,9 @@ pub(super) fn element(cursor: &mut Cursor<'_>) -> Option<Element> {
 /// Takes `name type attributes`.
 pub(super) fn column(cursor: &mut Cursor<'_>) -> Option<Element> {
     let name = name(cursor)?;
-    let (ty, default, definition) = (type_name(*cursor), default::of(*cursor), definition(*cursor));
+    let (ty, default) = (type_name(*cursor), default::of(*cursor));
+    let definition = Box::new(definition::of(*cursor));
     Some(Element::Column { name, ty, attributes: attributes(cursor), default, definition })
-}
-
-/// What a column's definition says, from behind its name.
-pub(super) fn definition(cursor: Cursor<'_>) -> Box<Definition> {
-    Box::new(definition::of(cursor))
 }
 
 /// Schemas of MariaDB that may stand before the name of a type.

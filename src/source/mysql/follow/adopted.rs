@@ -12,12 +12,21 @@ pub struct Adopting {
     pub is_pending: bool,
     /// The server is asked for more of it, so that it needs an id of its own.
     pub asks: bool,
-    /// Every row of the copies comes again after it, in place of what they have.
-    pub is_replaced: bool,
-    /// The copies were emptied, and every row comes again; those of the stream since then are there.
-    pub is_emptied: bool,
-    /// A read is to bring rows that the copies may have otherwise.
-    pub is_doubted: bool,
+    /// What the copies have.
+    pub copies: Copies,
+}
+
+/// What the copies have of a table that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// Its rows, as far as they came.
+    Standing,
+    /// Rows that a read is to bring otherwise.
+    Doubted,
+    /// What the stream brought since they were emptied: every row comes again.
+    Emptied,
+    /// Nothing that counts: every row comes again after the change, in place of what they have.
+    Replaced,
 }
 
 /// What adopting a schema comes to.
@@ -69,12 +78,16 @@ impl Followed {
         } else {
             reread(before, &found, &lineage).or_else(|| {
                 // Another key of rows that a copy may have otherwise may be the same for two of them.
-                let moved = how.is_doubted && !has_same_key(before, &found, &lineage);
+                let moved = how.copies == Copies::Doubted && !has_same_key(before, &found, &lineage);
                 moved.then_some(Reread { why: "its key changed while it was to be read again", replaces: true })
             })
         };
         let lost = judged.is_some_and(|reread| reread.replaces);
-        let reread = judged.filter(|reread| !how.is_replaced && (reread.replaces || !how.is_emptied));
+        let reread = judged.filter(|reread| match how.copies {
+            Copies::Standing | Copies::Doubted => true,
+            Copies::Emptied => reread.replaces,
+            Copies::Replaced => false,
+        });
         let same = before.same_image(&found) && before.key == found.key && renamed.is_empty();
         if same && !how.is_pending && !how.asks && reread.is_none() {
             return Adopted::AsKnown(self.settled(&found));

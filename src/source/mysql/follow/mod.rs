@@ -25,7 +25,7 @@ mod pending;
 mod statement;
 mod typed;
 
-pub use self::adopted::{Adopted, Adopting, Adoption};
+pub use self::adopted::{Adopted, Adopting, Adoption, Copies};
 pub use self::known::{Current, Followed, Provenance, Since, compile};
 pub use self::lineage::{Came, ColumnSteps, Lineage};
 pub use self::mapped::{Dialect, Mapped};
