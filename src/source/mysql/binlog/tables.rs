@@ -122,7 +122,7 @@ impl Tables {
                 })
                 .collect();
             if let Some(written) = table_map::name(&written.bytes).filter(|_| !mapped.is_empty()) {
-                self.beside.push(Beside { written, mapped });
+                self.beside.push(Beside { written: self.filter.names().table(written), mapped });
             }
         }
     }
