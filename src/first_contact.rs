@@ -34,7 +34,7 @@ pub struct Contact {
     /// The connection, for the stream to go on with.
     pub met: Met,
     /// The configuration under the source's rule for names.
-    pub plan: Plan,
+    pub plan: Box<Plan>,
 }
 
 /// Attempts of a `--once` start to reach a source that is away.
@@ -85,11 +85,11 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
             .hint("start without --resume to begin by source.startup_mode"));
     }
     let Met { mut conn, server } = Met::meet(&plan.source).await?;
-    let plan = &plan.under(server.names)?;
+    let plan = Box::new(plan.under(server.names)?);
     let from = start::resolve(&mut conn, &server, stored.as_ref(), &plan.source.startup).await?;
     let listing = schema::list(&mut conn, &plan.source.filter).await?;
     let tables: Vec<TableName> = listing.tables.iter().map(|listed| listed.table.clone()).collect();
-    refuse_clashes(plan, &tables)?;
+    refuse_clashes(&plan, &tables)?;
     if tables.is_empty() {
         warn!("no table matches source.include; tables created later are captured");
     }
@@ -98,7 +98,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     if stored.is_some() {
         require_same_names(names, &server, records.iter().map(|(table, _)| table))?;
     }
-    let found = found(&mut conn, plan, &listing, &records).await?;
+    let found = found(&mut conn, &plan, &listing, &records).await?;
     let end = binlog_end(&mut conn, &server).await?;
     let is_there = end.file == from.position.file && end.pos == from.position.pos;
     let asked = ingest::asked_beside(&reader)?;
@@ -141,7 +141,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     if stored.is_none() {
         info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
     }
-    Ok(Contact { met: Met { conn, server }, plan: plan.clone() })
+    Ok(Contact { met: Met { conn, server }, plan })
 }
 
 /// What the source says of every table that is captured, or was.

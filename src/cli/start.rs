@@ -55,7 +55,7 @@ pub(super) fn run_pipeline(plan: Plan, options: StartOptions, bars: Option<Multi
         let shown = workers.spawn(progress::show(Arc::clone(&options.live), bars));
         let once = options.once;
         info!(version = env!("CARGO_PKG_VERSION"), once, "starting");
-        let ended = pipeline::run(plan, options, shutdown.clone(), workers.handle()).await;
+        let ended = Box::pin(pipeline::run(plan, options, shutdown.clone(), workers.handle())).await;
         shown.abort();
         watch.abort();
         ended?;

@@ -149,10 +149,10 @@ mod tests {
     #[test]
     fn lower_case_is_the_servers_and_not_unicodes() {
         for (name, lower) in [
-            ("ÄÖß", "äöß"),
+            ("\u{c4}\u{d6}\u{df}", "\u{e4}\u{f6}\u{df}"),
             ("\u{130}stanbul", "istanbul"),
             ("\u{1e9e}x", "\u{1e9e}x"),
-            ("Σς", "σς"),
+            ("\u{3a3}\u{3c2}", "\u{3c3}\u{3c2}"),
             ("\u{1c5}", "\u{1c6}"),
             ("\u{23a}\u{23e}", "\u{23a}\u{23e}"),
             (
@@ -163,7 +163,7 @@ mod tests {
         ] {
             assert_eq!(Names::Folded.fold(name), lower, "{name}");
         }
-        assert!(same_column("É", "é") && same_column("Id", "iD") && !same_column("\u{1e9e}", "ß"));
+        assert!(same_column("\u{c9}", "\u{e9}") && same_column("Id", "iD") && !same_column("\u{1e9e}", "\u{df}"));
     }
 
     #[test]
