@@ -15,6 +15,7 @@ mod life;
 mod merges;
 mod natures;
 mod place;
+mod renames;
 mod rows;
 mod schema;
 mod statement;
@@ -220,7 +221,7 @@ impl<L: Log> Core<L> {
         for table in tables {
             let definition = &self.tables.at(table).definition;
             let cut_back = definition.cut_back;
-            let is_in_question = self.is_in_question(definition);
+            let is_in_question = natures::is_in_question(definition);
             // Whoever was silent before may answer now, and no reader would hear it.
             let was_silent = definition.life.unreadable.is_some() && definition.life.read.is_none();
             if self.waiting.has_pending(table) || definition.followed.is_unsettled() || was_silent || is_in_question {

@@ -28,11 +28,6 @@ const SEQUENCE: [&str; 8] = [
 ];
 
 impl<L: Log> Core<L> {
-    /// Whether the server has to say what the table is.
-    pub(super) fn is_in_question(&self, definition: &Definition) -> bool {
-        !definition.kin.renamed_from.is_empty() || (is_merge(definition) && definition.kin.members.is_none())
-    }
-
     /// Whether a statement about the name is about something else than a table: every table is known, since a start lists it and a
     /// statement makes it. MySQL has nothing else that `ALTER TABLE` changes.
     pub(super) fn is_stranger(&self, table: usize) -> bool {
@@ -166,6 +161,11 @@ impl<L: Log> Core<L> {
         };
         self.happens(table, Event::Nature { left_out }, origin)
     }
+}
+
+/// Whether the server has to say what a table is.
+pub(super) fn is_in_question(definition: &Definition) -> bool {
+    !definition.kin.renamed_from.is_empty() || (is_merge(definition) && definition.kin.members.is_none())
 }
 
 /// Whether a table is left out as a MERGE table.
