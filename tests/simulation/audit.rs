@@ -250,7 +250,8 @@ impl Audit {
             return Ok(());
         }
         let is_dropped = !logged.left_out.is_empty();
-        if is_dropped && !group.rolls_back_to_savepoint() {
+        let is_unread = |name: &Name| group.has_unreadable(*name);
+        if !logged.left_out.iter().all(is_unread) && !group.rolls_back_to_savepoint() {
             return Err(format!("entry {entry} was dropped, and took nothing back"));
         }
         let nothing = Vec::new();
@@ -266,7 +267,16 @@ impl Audit {
             let counted = self.tables.entry(name).or_default();
             let most = group.rows(name);
             let exact = u64::try_from(expected.len()).unwrap();
+            let between = |(from, to): &(usize, Option<usize>)| *from <= entry && to.is_none_or(|to| entry <= to);
+            // What cannot be read is left out, and the rest of the group is not.
+            let has_the_rest = group.has_unreadable(name)
+                && *there == group.readable_changes(name)
+                && counted.left_out.iter().any(between);
             let (least, most) = match logged.left_out.contains(&name) {
+                _ if has_the_rest && !there.is_empty() => {
+                    self.explained.insert((entry, name));
+                    (exact, exact)
+                }
                 true if !there.is_empty() => return Err(format!("entry {entry} was dropped, and has rows of {name}")),
                 true => {
                     self.explained.insert((entry, name));

@@ -25,7 +25,8 @@ pub struct Change {
 /// Something inside a group.
 #[derive(Clone, Debug)]
 pub enum Event {
-    Rows { name: Name, shape: Shape, op: RowOp, changes: Vec<Change> },
+    /// `extra`: its images have a column that its `TABLE_MAP` does not tell.
+    Rows { name: Name, shape: Shape, op: RowOp, changes: Vec<Change>, extra: bool },
     Statement(String),
 }
 
@@ -54,11 +55,25 @@ pub struct Group {
 impl Group {
     /// Its row changes of a table, as a reader of the binlog has to see them.
     pub fn changes(&self, of: Name) -> Vec<Change> {
+        self.changes_of(of, |_| true)
+    }
+
+    /// Those of them that can be read: their events have the columns that their `TABLE_MAP` tells.
+    pub fn readable_changes(&self, of: Name) -> Vec<Change> {
+        self.changes_of(of, |event| !event.has_extra())
+    }
+
+    fn changes_of(&self, of: Name, wanted: impl Fn(&Event) -> bool) -> Vec<Change> {
         if !matches!(self.ending, Ending::Commit) {
             return Vec::new();
         }
-        let kept = self.events.iter().zip(&self.kept).filter(|(_, kept)| **kept);
+        let kept = self.events.iter().zip(&self.kept).filter(|(event, kept)| **kept && wanted(event));
         kept.filter_map(|(event, _)| event.rows_of(of)).flatten().copied().collect()
+    }
+
+    /// Whether a table has rows in it that cannot be read.
+    pub fn has_unreadable(&self, of: Name) -> bool {
+        self.events.iter().any(|event| event.has_extra() && event.rows_of(of).is_some())
     }
 
     /// All rows of a table that its events hold.
@@ -82,6 +97,10 @@ impl Group {
 }
 
 impl Event {
+    fn has_extra(&self) -> bool {
+        matches!(self, Self::Rows { extra: true, .. })
+    }
+
     fn rows_of(&self, of: Name) -> Option<&[Change]> {
         match self {
             Self::Rows { name, changes, .. } if *name == of => Some(changes),
@@ -127,8 +146,8 @@ impl fmt::Display for Placed {
             f.write_str(if *kept { " " } else { " (cut) " })?;
             match event {
                 Event::Statement(sql) => write!(f, "{sql};")?,
-                Event::Rows { name, op, changes, .. } => {
-                    write!(f, "{op:?} {name}")?;
+                Event::Rows { name, op, changes, extra, .. } => {
+                    write!(f, "{op:?} {name}{}", if *extra { " (with another column)" } else { "" })?;
                     for Change { before, after } in changes {
                         match (before, after) {
                             (Some(before), Some(after)) => write!(f, " {before:?}->{after:?}")?,
@@ -233,7 +252,9 @@ impl Stream {
                 Some(Item::Statement { sql: sql.clone(), origin, ends })
             }
             Some(Event::Rows { name, .. }) if !self.captured.captures(*name) => Some(Item::Nothing),
-            Some(Event::Rows { name, shape, op, changes }) => Some(self.rows(*name, *shape, *op, changes, origin)),
+            Some(Event::Rows { name, shape, op, changes, extra }) => {
+                Some(self.rows((*name, *shape), *op, (changes, *extra), origin))
+            }
             None => match group.ending {
                 Ending::Commit | Ending::Statement => {
                     self.ended();
@@ -276,7 +297,13 @@ impl Stream {
         Item::CutOff { origin }
     }
 
-    fn rows(&mut self, name: Name, shape: Shape, op: RowOp, changes: &[Change], origin: Origin) -> Item {
+    fn rows(
+        &mut self,
+        (name, shape): (Name, Shape),
+        op: RowOp,
+        (changes, extra): (&[Change], bool),
+        origin: Origin,
+    ) -> Item {
         let layouts = layouts(name, shape);
         let layout = &layouts.seen;
         let slots = self.slots.len();
@@ -287,6 +314,8 @@ impl Stream {
             self.step -= 1;
             return Item::Schema { slot: *slot, schema: Arc::clone(&layout.schema), origin };
         }
+        let with_extra = extra.then(|| layout.with_extra());
+        let layout = with_extra.as_ref().unwrap_or(layout);
         let mut images = Vec::new();
         for row in changes.iter().flat_map(|change| [change.before, change.after]).flatten() {
             layout.write(&row, &mut images);

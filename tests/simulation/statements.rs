@@ -183,7 +183,7 @@ fn delete_twins(name: Name, shape: Shape, places: &[usize], server: &mut Server)
     for row in changes.iter().filter_map(|change| change.before) {
         assert!(take(state.rows(name), row), "the model deletes a row that it has not");
     }
-    let event = Event::Rows { name, shape, op: RowOp::Delete, changes };
+    let event = Event::Rows { name, shape, op: RowOp::Delete, changes, extra: false };
     server
         .write(Group { events: vec![event], kept: vec![true], ending: Ending::Commit, undone: BTreeSet::new() }, state);
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use replicator::codec::row_image::{ImageWriter, Plan};
-use replicator::model::{TableName, TableSchema};
+use replicator::model::{Column, TableName, TableSchema};
 use replicator::source::mysql::snapshot::{Bound, KeyValue};
 
 use super::kinds::Kind;
@@ -138,10 +138,18 @@ impl Layout {
         Self { schema: Arc::new(schema), kinds, writer, plan }
     }
 
+    /// The same with one column more.
+    pub fn with_extra(&self) -> Self {
+        let mut schema = TableSchema::clone(&self.schema);
+        let extra = Column { name: "extra".to_owned(), ty: Kind::Int.ty(), ..schema.columns[0].clone() };
+        schema.columns.push(extra);
+        Self::of(schema)
+    }
+
     /// Appends a row's image.
     pub fn write(&self, row: &Row, out: &mut Vec<u8>) {
         let mut builder = self.writer.row(out);
-        for (kind, value) in self.kinds.iter().zip(row) {
+        for (kind, value) in self.kinds.iter().zip(row.iter().chain(&[0])) {
             kind.write(*value, &mut builder);
         }
         builder.finish().unwrap();

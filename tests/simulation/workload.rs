@@ -25,6 +25,8 @@ pub struct Habits {
     pub statements: usize,
     /// Of a hundred groups: those before which a client locks a table.
     pub locks: usize,
+    /// Of a hundred events: those with a column that nobody knows.
+    pub extra: usize,
     /// Of a hundred `CREATE TABLE`: those with `IF NOT EXISTS`.
     pub if_not_exists: usize,
 }
@@ -125,7 +127,8 @@ impl Clients {
             changes.push(change);
         }
         if !changes.is_empty() {
-            draft.events.push(Event::Rows { name, shape, op, changes });
+            let extra = rng.percent(self.habits.extra);
+            draft.events.push(Event::Rows { name, shape, op, changes, extra });
             draft.kept.push(true);
         }
     }

@@ -93,18 +93,21 @@ impl World {
             savepoints: rng.weighted(&[(2, 0), (2, 20), (1, 60)]),
             statements: rng.weighted(&[(2, 0), (2, 5), (3, 15), (2, 40)]),
             locks: rng.weighted(&[(2, 0), (1, 2), (1, 6)]),
+            extra: 0,
             if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
         };
         let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
         // Half of the histories have an operator who is never content.
         let is_operated = rng.percent(50);
         let often = |rng: &mut Rng| rng.weighted(&[(1, 0), (2, 1), (1, 4)]);
+        // In a fifth of them the stream is far behind the server.
+        let is_behind = rng.percent(20);
         let weights = vec![
             (rng.between(4, 40), Step::Client),
             (20, Step::Show),
             (1, Step::Rotate),
             (often(&mut rng), Step::ServerCrash),
-            (rng.between(40, 150), Step::Event),
+            (if is_behind { rng.between(3, 12) } else { rng.between(40, 150) }, Step::Event),
             (1, Step::Heartbeat),
             (rng.between(15, 60), Step::Serve),
             (rng.between(1, 10), Step::Ask),

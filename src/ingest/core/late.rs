@@ -97,7 +97,8 @@ impl<L: Log> Core<L> {
         let mut index = 0;
         while let Some(early) = self.waiting.early.get(index) {
             let same = self.definition(early.table).revision == early.revision;
-            let unsettled = self.followed(early.table).is_unsettled();
+            // Rows that still wait are decided without a key when their time is up.
+            let unsettled = self.followed(early.table).is_unsettled() || self.waiting.has_pending(early.table);
             if same && !is_on(Mutant::LaterDescriptionAdopted) && !self.ledger.reaches(&early.end)? {
                 index += 1;
                 continue;
