@@ -93,7 +93,7 @@ impl World {
             savepoints: rng.weighted(&[(2, 0), (2, 20), (1, 60)]),
             statements: rng.weighted(&[(2, 0), (2, 5), (3, 15), (2, 40)]),
             locks: rng.weighted(&[(2, 0), (1, 2), (1, 6)]),
-            extra: 0,
+            extra: rng.weighted(&[(5, 0), (1, 3)]),
             if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
         };
         let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
