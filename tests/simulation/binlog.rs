@@ -26,7 +26,13 @@ pub struct Change {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// `extra`: its images have a column that its `TABLE_MAP` does not tell.
-    Rows { name: Name, shape: Shape, op: RowOp, changes: Vec<Change>, extra: bool },
+    Rows {
+        name: Name,
+        shape: Shape,
+        op: RowOp,
+        changes: Vec<Change>,
+        extra: bool,
+    },
     Statement(String),
 }
 
