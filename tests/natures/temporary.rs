@@ -21,12 +21,14 @@ both_servers! {
             );
             if kind == Kind::MariaDb {
                 // Written as that of a table, in row format too.
-                sql.push_str(&format!(
+                let renamed = format!(
                     "RENAME TABLE {p}d TO {p}d2; RENAME TABLE {p}d2 TO {p}d; RENAME TABLE {p}d TO {p}d3; DROP TABLE {p}d3; CREATE TEMPORARY TABLE {p}d (x INT);
                      CREATE TEMPORARY TABLE {p}only (x INT); RENAME TABLE {p}only TO {p}only2; DROP TABLE {p}only2;"
-                ));
+                );
+                sql.push_str(&renamed);
             }
-            sql.push_str(&format!("DROP TEMPORARY TABLE {p}d; SET SESSION binlog_format = ROW; INSERT INTO {p}b VALUES ({n}, 3); INSERT INTO {p}d VALUES ({n}, 3);", n = 10 + format.len()));
+            let end = format!("DROP TEMPORARY TABLE {p}d; SET SESSION binlog_format = ROW; INSERT INTO {p}b VALUES ({n}, 3); INSERT INTO {p}d VALUES ({n}, 3);", n = 10 + format.len());
+            sql.push_str(&end);
             sql
         }).concat();
         let (_, compared) = down_and_live(&sandbox, before, later, &[]).await;
