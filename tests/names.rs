@@ -14,22 +14,18 @@ fn tables(round: u32) -> String {
     let parts =
         "PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (10), PARTITION high VALUES LESS THAN MAXVALUE)";
     let two = "(id INT PRIMARY KEY, v INT)";
-    let mut sql = "USE Shop;".to_owned();
-    for table in ["Orders", "Added", "Gone", "OldName", "SwapA", "SwapB", "Keyed", "`\u{c4}\u{d6}\u{130}`", "Hidden"] {
-        let table = match table.strip_suffix('`') {
-            Some(open) => format!("{open}{round}`"),
-            None => format!("{table}{round}"),
-        };
-        sql.push_str(&format!("CREATE TABLE {table} {two}; INSERT INTO {table} VALUES (1, 1), (2, 2);"));
-    }
-    sql.push_str(&format!(
-        "CREATE TABLE Col{round} (id INT PRIMARY KEY, v INT, w INT); INSERT INTO Col{round} VALUES (1, 1, 5), (2, 2, 6);
+    let plain = ["Orders", "Added", "Gone", "OldName", "SwapA", "SwapB", "Keyed", "\u{c4}\u{d6}\u{130}", "Hidden"].map(
+        |table| format!("CREATE TABLE `{table}{round}` {two}; INSERT INTO `{table}{round}` VALUES (1, 1), (2, 2);"),
+    );
+    format!(
+        "USE Shop; {}
+         CREATE TABLE Col{round} (id INT PRIMARY KEY, v INT, w INT); INSERT INTO Col{round} VALUES (1, 1, 5), (2, 2, 6);
          CREATE TABLE Parts{round} {two} {parts}; INSERT INTO Parts{round} VALUES (1, 1), (11, 11);
          CREATE TABLE Parted{round} {two} {parts}; INSERT INTO Parted{round} VALUES (1, 1), (11, 11);
          CREATE TABLE Exchanged{round} {two}; INSERT INTO Exchanged{round} VALUES (3, 3);
-         CREATE DATABASE Depot{round}; CREATE TABLE Depot{round}.Stock{round} {two}; INSERT INTO Depot{round}.Stock{round} VALUES (1, 1)"
-    ));
-    sql
+         CREATE DATABASE Depot{round}; CREATE TABLE Depot{round}.Stock{round} {two}; INSERT INTO Depot{round}.Stock{round} VALUES (1, 1)",
+        plain.concat()
+    )
 }
 
 /// Every statement that names a table, each in another case than the table was made in.

@@ -60,11 +60,10 @@ impl Altered {
         let mut after = Row::default();
         for ((value, source), def) in after.iter_mut().zip(&self.sources).zip(self.shape.columns()) {
             *value = match source {
-                Source::From(place) => row[*place],
                 Source::Constant(constant) => *constant,
                 Source::Fresh => fresh(),
                 Source::Counted(place) if row[*place] == 0 => 1,
-                Source::Counted(place) => row[*place],
+                Source::From(place) | Source::Counted(place) => row[*place],
             };
             if !def.nullable && *value == NULL {
                 *value = 0;
@@ -111,7 +110,7 @@ pub fn alter<'r>(
     shape: Shape,
     name: Name,
     flavour: Flavour,
-    rows: impl Iterator<Item = &'r Row> + Clone,
+    rows: &(impl Iterator<Item = &'r Row> + Clone),
     rng: &mut Rng,
 ) -> Altered {
     let columns = shape.columns().enumerate().map(|(place, def)| (*def, Source::From(place))).collect();
@@ -311,7 +310,7 @@ impl Draft {
 
     /// Two columns change their names.
     fn swap(&mut self, rng: &mut Rng) {
-        let places = self.free(|draft, def| draft.is_plain(def));
+        let places = self.free(Draft::is_plain);
         let (Some(one), Some(other)) = (rng.pick(&places).copied(), rng.pick(&places).copied()) else { return };
         if one == other {
             return;

@@ -37,7 +37,7 @@ enum Doing {
     Over(Done),
     /// The largest key is read.
     Bound {
-        reader: Reader,
+        reader: Box<Reader>,
         next: Option<Read>,
     },
     Ranges(InRanges),
@@ -128,7 +128,7 @@ impl Job {
             Stage::Waiting => self.begin(server, out),
             Stage::Begun => {
                 let reader = Reader::new(ids.actor(), self.name(), Part::Last, None);
-                self.doing = Doing::Bound { reader, next: None };
+                self.doing = Doing::Bound { reader: Box::new(reader), next: None };
             }
             Stage::Ranges(ranges) => {
                 let waiting = ranges.pending.iter().cloned().collect();

@@ -234,8 +234,7 @@ impl Shape {
         let said = self.columns().filter(|def| def.called != ROW_ID);
         let mut parts: Vec<String> = said.map(|def| format!("`{}` {}", def.called.name(), def.sql())).collect();
         match self.key {
-            Keyed::Not => {}
-            Keyed::Primary(ROW_ID, _) => {}
+            Keyed::Not | Keyed::Primary(ROW_ID, _) => {}
             Keyed::Primary(..) => parts.push(format!("PRIMARY KEY ({})", self.key.listed())),
             Keyed::Prefix(called) => parts.push(format!("UNIQUE KEY `p` (`{}`(20))", called.name())),
         }

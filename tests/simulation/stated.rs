@@ -76,9 +76,10 @@ impl Stated {
         };
         let copy = sink.copies.all.get(&name).cloned().unwrap_or_default();
         // What a statement made of the table comes with its next rows, or with an answer.
-        let is_same = match copy.defined >= table.reshaped {
-            true => *table.rows == copy.rows,
-            false => table.rows.values().sum::<u32>() == copy.rows.values().sum::<u32>(),
+        let is_same = if copy.defined >= table.reshaped {
+            *table.rows == copy.rows
+        } else {
+            table.rows.values().sum::<u32>() == copy.rows.values().sum::<u32>()
         };
         // The server kept rows that it took back in the binlog; the doubt about that comes with an answer.
         if is_same || server.has_undone(table.number, copy.replaced, place) {

@@ -129,7 +129,7 @@ impl Clients {
     fn alter(&mut self, name: Name, to: Option<Name>, server: &mut Server, rng: &mut Rng) {
         let table = &server.now().tables[&name];
         let before = table.shape;
-        let altered = alter(before, name, server.flavour(), table.rows.keys(), rng);
+        let altered = alter(before, name, server.flavour(), &table.rows.keys(), rng);
         if let Some(places) = altered.new_key(&before) {
             delete_twins(name, before, &places, server);
         }
