@@ -70,6 +70,10 @@ impl Questions {
                 }
                 Answer::Described { ask, table, found, end }
             }
+            // Much may come between the two looks.
+            Question::Columns(ask, table, columns, end) if rng.percent(80) => {
+                return self.asked.push(Question::Columns(ask, table, columns, end));
+            }
             Question::Columns(ask, table, columns, end) => {
                 let key = described(&table).and_then(|found| found.key);
                 let found =
