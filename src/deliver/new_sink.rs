@@ -17,16 +17,13 @@ use wal::{Lsn, Reader};
 use super::doubt::{Doubt, Wish};
 use super::open::{CursorStart, Looked};
 use super::run::{Delivery, unwritable};
-use super::tables::{Reading, TableAtSink, Tables, tables_at};
+use super::tables::{TableAtSink, Tables, tables_at};
 use super::walk::walk;
 use crate::codec::catalog::Catalog;
 use crate::codec::stored::{SINK_ROUND, SINK_ROWS, SINK_START, encode, get};
 use crate::error::Failure;
 use crate::model::{SchemaId, SinkRows, TableName};
-use crate::table::{self, Complete, Read};
-
-/// Why a copy is read again that was not whole when its sink's cursor was dropped.
-const NOT_WHOLE: &str = "the copy was not whole when the sink's cursor was dropped";
+use crate::table;
 
 /// Whether the target of a sink was not looked at yet.
 ///
@@ -53,11 +50,7 @@ pub fn state_of_dropped_sink(reader: &Reader, sink: &str) -> Result<Vec<(Vec<u8>
 
 /// The tables of a sink whose cursor is gone, and why the copy may not be what the table is.
 fn left_in_doubt(reader: &Reader, sink: &str) -> Result<Vec<(TableName, Option<String>)>, Failure> {
-    let why = |at: TableAtSink| match at.doubt {
-        None if at.whole_since.is_some() && at.reading.is_none() => None,
-        doubt => Some(doubt.unwrap_or_else(|| NOT_WHOLE.to_owned())),
-    };
-    Ok(tables_at(reader, sink)?.into_iter().map(|(table, at)| (table, why(at))).collect())
+    Ok(tables_at(reader, sink)?.into_iter().map(|(table, at)| (table, at.doubt_left())).collect())
 }
 
 /// State changes for a sink whose cursor is about to be created after `log.0`, all for one commit. `log` is from where to
@@ -123,14 +116,7 @@ impl Delivery {
         }
         let mut changed = known;
         for (table, record) in table::records(reader)? {
-            let entry = tables.entry(&table);
-            let whole_since = match record.complete {
-                Some(Complete::Whole(since)) if since <= at && entry.doubt.is_none() => Some(since),
-                _ => None,
-            };
-            let is_read = |read: &&Read| read.has_begun() && read.is_whole() && read.audience.includes(&self.name);
-            let reading = record.read.as_ref().filter(is_read).map(|_| Reading::Whole);
-            (entry.whole_since, entry.reading) = (whole_since, reading);
+            tables.entry(&table).come_back(&record, &self.name, at);
             changed.push(table);
         }
         let mut state = tables.state(&changed)?;

@@ -20,7 +20,11 @@ use crate::codec::stored::{self, Entry, Record, SINK_ROWS, encode};
 use crate::error::Failure;
 use crate::model::{RowCounts, SinkRows, TableName};
 use crate::sink::StoppedTable;
+use crate::table::{Complete, Read, TableRecord};
 use crate::telemetry::SinkTableLive;
+
+/// Why a copy is read again that was not whole when its sink's cursor was dropped.
+const NOT_WHOLE: &str = "the copy was not whole when the sink's cursor was dropped";
 
 /// A read of a table that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,27 @@ impl TableAtSink {
     /// Whether the sink has every row that the source has, as far as the log says.
     fn is_complete(&self) -> bool {
         self.whole_since.is_some() && self.reading.is_none()
+    }
+
+    /// The sink's cursor goes: why the copy that it leaves may not be what the table was up to there.
+    pub fn doubt_left(self) -> Option<String> {
+        let is_complete = self.is_complete();
+        self.doubt.or_else(|| (!is_complete).then(|| NOT_WHOLE.to_owned()))
+    }
+
+    /// The sink is there again with its target, which has what the log had of it up to `at`. `record`: what the log knows of the table.
+    pub fn come_back(&mut self, record: &TableRecord, sink: &str, at: Lsn) {
+        self.whole_since = match record.complete {
+            Some(Complete::Whole(since)) if since <= at && self.doubt.is_none() => Some(since),
+            _ => None,
+        };
+        let is_read = |read: &&Read| read.has_begun() && read.is_whole() && read.audience.includes(sink);
+        self.reading = record.read.as_ref().filter(is_read).map(|_| Reading::Whole);
+        let is_known = self.whole_since.is_some() || self.reading.is_some() || self.doubt.is_some();
+        if !is_known && matches!(record.complete, Some(Complete::Whole(_))) {
+            // It was made whole further on than the sink is, by a read whose beginning the sink may not have had.
+            self.doubt = Some(NOT_WHOLE.to_owned());
+        }
     }
 
     /// As the status has it.
@@ -284,5 +309,24 @@ mod tests {
             ("reading_part", reading(Reading::Part)),
             ("in_doubt", TableAtSink { doubt, ..TableAtSink::default() }),
         ]);
+    }
+
+    #[test]
+    fn a_copy_that_was_made_whole_further_on_than_its_sink_is_when_that_comes_back_is_read_again() {
+        let record = |since| TableRecord { complete: Some(Complete::Whole(Lsn::new(since))), ..TableRecord::default() };
+        let back = |mut copy: TableAtSink, record: &TableRecord| {
+            copy.come_back(record, "s", Lsn::new(10));
+            copy
+        };
+        let before = back(TableAtSink::default(), &record(10));
+        assert_eq!((before.whole_since, before.doubt), (Some(Lsn::new(10)), None));
+        let further_on = back(TableAtSink::default(), &record(11));
+        assert_eq!((further_on.whole_since, further_on.doubt.as_deref()), (None, Some(NOT_WHOLE)));
+
+        let cut_short = TableAtSink { reading: Some(Reading::Whole), ..TableAtSink::default() };
+        let left = TableAtSink { doubt: cut_short.doubt_left(), ..TableAtSink::default() };
+        assert_eq!(back(left, &record(10)).whole_since, None, "the log was whole, the copy was not");
+        let latest = TableRecord { complete: Some(Complete::Changes(Lsn::new(1))), ..TableRecord::default() };
+        assert_eq!(back(TableAtSink::default(), &latest).doubt, None, "what was there before is read nowhere");
     }
 }

@@ -8,10 +8,10 @@ use std::rc::Rc;
 
 use replicator::codec::catalog::{Catalog, SchemaRecord};
 use replicator::codec::frame::{Frame, FrameHeader, RowOp, TableChange};
-use replicator::deliver::{Reading, TableAtSink, TableEvent, Tables, followed};
+use replicator::deliver::{TableAtSink, TableEvent, Tables, followed};
 use replicator::ingest::ledger::Log as _;
 use replicator::model::{Gtid, Origin, SchemaId, TableName};
-use replicator::table::{self, Complete, Read};
+use replicator::table;
 use wal::Lsn;
 
 use super::copies::{Copies, Copy, Line};
@@ -101,17 +101,15 @@ impl Sink {
 
     /// Its cursor was dropped, and now it is there again with its target: what the log says of its tables (`deliver/new_sink.rs`).
     pub fn returns(&mut self, log: &SimLog) -> Result<(), Finding> {
+        let left: Vec<(TableName, Option<String>)> =
+            self.tables.iter().map(|(table, at)| (table.clone(), at.clone().doubt_left())).collect();
         self.tables = Tables::new(self.name);
+        for (table, doubt) in left {
+            self.tables.entry(&table).doubt = doubt;
+        }
         let at = self.lsn(log);
         for (table, record) in table::records(log.values()).map_err(failed)? {
-            let is_read = |read: &&Read| read.has_begun() && read.is_whole() && read.audience.includes(self.name);
-            let reading = record.read.as_ref().filter(is_read).map(|_| Reading::Whole);
-            let whole_since = match record.complete {
-                Some(Complete::Whole(since)) if since <= at => Some(since),
-                _ => None,
-            };
-            let entry = self.tables.entry(&table);
-            (entry.whole_since, entry.reading) = (whole_since, reading);
+            self.tables.entry(&table).come_back(&record, self.name, at);
         }
         Ok(())
     }

@@ -17,9 +17,6 @@ use super::tables::Name;
 use super::trace;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
-/// Whether a sink whose cursor was dropped may come back with the target that it had. A read that was wanted for it ended with its cursor,
-/// and of one for every sink it may have missed the beginning; no one reads the table again for it, so that histories with it fail.
-const RETURN: bool = false;
 
 /// Whether what the log had before a sink was there has to be read for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +109,8 @@ impl Sinks {
             if self.all.contains_key(name) {
                 continue;
             }
-            let old = self.targets.remove(name).filter(|old| RETURN && old.applied() >= trimmed && rng.percent(50));
+            // Its target may be there as it was, or be empty.
+            let old = self.targets.remove(name).filter(|old| old.applied() >= trimmed && rng.percent(50));
             let with = if let Some(mut sink) = old {
                 trace::note(|| format!("sink {name}: is there again, after {} frames", sink.applied()));
                 sink.returns(log)?;
