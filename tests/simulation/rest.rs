@@ -67,8 +67,8 @@ impl World {
             if left.is_some() {
                 continue;
             }
-            if self.stated.has_unreadable() {
-                left = Some("a table is said to be unreadable");
+            if self.stated.has_unreadable() || daemon.core.is_unanswered() {
+                left = Some("a table is said to be unreadable, or the server has not said how one is defined");
                 // The server is asked again.
                 self.now += ASK_AGAIN;
             } else if self.is_any_unknown() {

@@ -10,7 +10,7 @@ use replicator::codec::catalog::{Catalog, SchemaRecord};
 use replicator::codec::frame::{Frame, FrameHeader, RowOp, TableChange};
 use replicator::deliver::{TableAtSink, TableEvent, Tables, followed};
 use replicator::ingest::ledger::Log as _;
-use replicator::model::{Gtid, Origin, SchemaId, TableName};
+use replicator::model::{Column, Gtid, Origin, SchemaId, TableName};
 use replicator::table;
 use wal::Lsn;
 
@@ -235,9 +235,36 @@ impl Sink {
                     }
                 }
             }
-            FrameHeader::Change { change, .. } => self.table_change(change, values, place)?,
+            FrameHeader::Change { change, .. } => {
+                if !is_streamed {
+                    self.is_of_one_moment(change, values, server, place)?;
+                }
+                self.table_change(change, values, place)?;
+            }
             FrameHeader::Mark { mark, .. } => self.happened(TableEvent::of_mark(mark, lsn)),
             FrameHeader::Check(_) => return Err("a check frame, which nothing asks for".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// What an answer of the server has made of a table has the columns and the key of one moment.
+    fn is_of_one_moment(
+        &mut self,
+        change: &TableChange,
+        values: &Values,
+        server: &Server,
+        place: usize,
+    ) -> Result<(), Finding> {
+        let TableChange::Schema { table, to, .. } = change else { return Ok(()) };
+        let schema = self.schemas.get(values, *to)?;
+        let Some(there) = server.state(place).tables.get(&Name::of(table)) else { return Ok(()) };
+        let (told, had) = (schema.definition(), there.shape.described(Name::of(table)));
+        let column = |column: &Column| (column.name.clone(), column.ty.clone(), column.nullable);
+        if told.columns.iter().map(column).eq(had.columns.iter().map(column)) && told.key != had.key {
+            return Err(format!(
+                "{table} has the key {:?} after entry {place}, and is told to have {:?}",
+                had.key, told.key
+            ));
         }
         Ok(())
     }

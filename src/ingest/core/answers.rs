@@ -147,6 +147,10 @@ impl<L: Log> Core<L> {
         };
         self.waiting.attach(table, ask, &Description { found, is_no_table, end: end.clone() });
         self.look_at_answers()?;
+        if shows.is_none() && self.life(table).is_captured() && self.followed(table).is_unsettled() {
+            // The account may come to see it, and nothing in the stream would say so.
+            self.waiting.silent.insert(table, self.now + ASK_AGAIN);
+        }
         if let Some(shows) = shows
             && !stale
         {

@@ -130,6 +130,11 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
+    /// Whether the server has not said how some table is defined, and is asked again after a while.
+    pub fn is_unanswered(&self) -> bool {
+        !self.waiting.silent.is_empty()
+    }
+
     /// Asks again about tables of which the server has not said how they are defined.
     fn look_at_silence(&mut self) {
         let now = self.now;
