@@ -175,6 +175,8 @@ fuzz_target!(|input: &[u8]| {
         ty: column_type(*pick),
         nullable: true,
         default: ColumnDefault::Unknown,
+        attributes: None,
+        collation: None,
     });
     let schema = TableSchema { name: TableName::new("d", "t"), columns: columns.collect(), key: None };
     let Ok(plan) = Plan::all(&schema) else { return };

@@ -114,11 +114,9 @@ impl Delivery {
             self.wal.put_state(state).await.map_err(unwritable)?;
             return if wishes { self.wish_for_tables(start) } else { Ok(()) };
         }
-        let mut changed = known;
-        for (table, record) in table::records(reader)? {
-            tables.entry(&table).come_back(&record, &self.name, at);
-            changed.push(table);
-        }
+        let records = table::records(reader)?;
+        tables.come_back(&records, at);
+        let changed: Vec<TableName> = tables.iter().map(|(table, _)| table.clone()).collect();
         let mut state = tables.state(&changed)?;
         let start = CursorStart { looked: Looked::Done, ..start };
         state.push((SINK_START.of_sink(&self.name), Some(encode(&start)?)));

@@ -65,7 +65,7 @@ impl TableAtSink {
     }
 
     /// The sink is there again with its target, which has what the log had of it up to `at`. `record`: what the log knows of the table.
-    pub fn come_back(&mut self, record: &TableRecord, sink: &str, at: Lsn) {
+    fn come_back(&mut self, record: &TableRecord, sink: &str, at: Lsn) {
         self.whole_since = match record.complete {
             Some(Complete::Whole(since)) if since <= at && self.doubt.is_none() => Some(since),
             _ => None,
@@ -154,6 +154,21 @@ impl Tables {
     /// The record of a table, made if it is new.
     pub fn entry(&mut self, table: &TableName) -> &mut TableAtSink {
         self.all.entry(table.clone()).or_default()
+    }
+
+    /// The sink is there again with its target, which has the log up to `at`. `records`: what the log knows of tables.
+    pub fn come_back(&mut self, records: &[(TableName, TableRecord)], at: Lsn) {
+        let captured: BTreeSet<&TableName> =
+            records.iter().filter(|(_, record)| record.is_captured()).map(|(table, _)| table).collect();
+        for (table, copy) in &mut self.all {
+            if !captured.contains(table) {
+                // It is gone, or is read by itself when it is captured again.
+                copy.doubt = None;
+            }
+        }
+        for (table, record) in records {
+            self.all.entry(table.clone()).or_default().come_back(record, &self.sink, at);
+        }
     }
 
     /// Adds a round that has settled: what its frames held, and what the sink `reported` of it. Tables in `stopped`

@@ -108,9 +108,7 @@ impl Sink {
             self.tables.entry(&table).doubt = doubt;
         }
         let at = self.lsn(log);
-        for (table, record) in table::records(log.values()).map_err(failed)? {
-            self.tables.entry(&table).come_back(&record, self.name, at);
-        }
+        self.tables.come_back(&table::records(log.values()).map_err(failed)?, at);
         Ok(())
     }
 

@@ -151,9 +151,10 @@ impl Decoder {
     /// # Errors
     /// [`GtidTextError`] when the position's GTIDs are not of its server's kind.
     pub fn new(start: &StartPoint, filter: TableFilter, collations: Arc<Collations>) -> Result<Self, GtidTextError> {
+        let by_gtid = !matches!(start.by, DumpBy::FilePos { .. });
         Ok(Self {
             tables: Tables::new(filter, matches!(start.position.server, ServerIdentity::MariaDb { .. }), collations),
-            position: Position::new(&start.position, !matches!(start.by, DumpBy::FilePos { .. }))?,
+            position: Position::new(&start.position, by_gtid)?,
             state: State::Between,
             group: 0,
             gtid: Gtid::Anonymous,
@@ -161,7 +162,7 @@ impl Decoder {
             has_rows: false,
             without_effect: false,
             unpacking: false,
-            files: Files::None,
+            files: Files::new(by_gtid),
         })
     }
 
@@ -261,6 +262,10 @@ impl Decoder {
             // What stands in the file that came before it, LOAD DATA writes as a statement.
             kind::EXECUTE_LOAD_QUERY => self.query(Query::parse_load(data)?, header),
             kind::XID => self.commit("XID"),
+            kind::STOP => {
+                self.files.stop();
+                self.other(kind::STOP)
+            }
             kind::XA_PREPARE => self.xa_prepare(data),
             kind::TRANSACTION_PAYLOAD => self.payload(data),
             kind::ROTATE => self.rotate(data, header.is_artificial()),

@@ -3,28 +3,49 @@
 //! A file ends with an event that names the next one, or because its server went down. A dump that leaves a file
 //! otherwise has lost it: the binlogs were reset under it, and it goes on in a later file of the new ones. What the new
 //! ones had before that is never sent. The first format description of the later file tells: only the first file of a
-//! server that has started has a start time in it.
+//! server that has started has a start time in it. Both servers leave it out of what they send to a dump by GTIDs (seen on MySQL 9.7),
+//! which therefore tells nothing: what was reset under such a dump is found by the watch of the server.
 
 use super::cursor::Cursor;
 use super::error::BinlogError;
 
 /// The file that is read.
 #[derive(Debug)]
-pub(super) enum Files {
+enum At {
     /// The dump has not described a file yet.
     None,
     /// It is in a file, or at its end.
     Followed,
+    /// It is at the end that a server writes that goes down in good order.
+    Stopped,
     /// It left this file without the event that ends it; the next file says whether that can be.
     Left(String),
 }
 
+/// How the dump goes from file to file.
+#[derive(Debug)]
+pub(super) struct Files {
+    at: At,
+    /// It is sent without start times.
+    by_gtid: bool,
+}
+
 impl Files {
+    /// A dump that has sent nothing yet.
+    pub(super) fn new(by_gtid: bool) -> Self {
+        Self { at: At::None, by_gtid }
+    }
+
+    /// The event that a server writes when it goes down in good order.
+    pub(super) fn stop(&mut self) {
+        self.at = At::Stopped;
+    }
+
     /// The stream is in `file`, and the dump names the next one in an event of its own, which says nothing of the
     /// file's end.
     pub(super) fn leave(&mut self, file: &str, next: &str) {
-        if matches!(self, Self::Followed) && file != next {
-            *self = Self::Left(file.to_owned());
+        if matches!(self.at, At::Followed) && file != next {
+            self.at = At::Left(file.to_owned());
         }
     }
 
@@ -41,10 +62,41 @@ impl Files {
             return Err(BinlogError::Format { found: version });
         }
         cursor.take(SERVER_VERSION, "server version")?;
-        let has_started = cursor.u32("start time")? != 0;
-        match std::mem::replace(self, Self::Followed) {
-            Self::Left(left) if !has_started => Err(BinlogError::FileGone { left, next: file.to_owned() }),
-            Self::None | Self::Followed | Self::Left(_) => Ok(()),
+        let may_have_started = cursor.u32("start time")? != 0 || self.by_gtid;
+        match std::mem::replace(&mut self.at, At::Followed) {
+            At::Left(left) if !may_have_started => Err(BinlogError::FileGone { left, next: file.to_owned() }),
+            At::None | At::Followed | At::Stopped | At::Left(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(start_time: u32) -> Vec<u8> {
+        let mut data = 4_u16.to_le_bytes().to_vec();
+        data.extend([0; 50]);
+        data.extend(start_time.to_le_bytes());
+        data
+    }
+
+    /// Goes on from the file `a`, which is left with or without a stop, in the file `b`.
+    fn goes_on(by_gtid: bool, stops: bool, start_time: u32) -> bool {
+        let mut files = Files::new(by_gtid);
+        files.describe(&described(1), "a").unwrap();
+        if stops {
+            files.stop();
+        }
+        files.leave("a", "b");
+        files.describe(&described(start_time), "b").is_ok()
+    }
+
+    #[test]
+    fn a_file_that_did_not_end_is_left_only_for_the_first_one_of_a_server_that_has_started() {
+        assert!(!goes_on(false, false, 0));
+        assert!(goes_on(false, false, 7), "the server crashed");
+        assert!(goes_on(false, true, 0), "the file ended");
+        assert!(goes_on(true, false, 0), "a dump by GTIDs has no start times");
     }
 }
