@@ -162,7 +162,7 @@ impl Decoder {
             has_rows: false,
             without_effect: false,
             unpacking: false,
-            files: Files::new(by_gtid),
+            files: Files::new(),
         })
     }
 

@@ -3,8 +3,8 @@
 //! A file ends with an event that names the next one, or because its server went down. A dump that leaves a file
 //! otherwise has lost it: the binlogs were reset under it, and it goes on in a later file of the new ones. What the new
 //! ones had before that is never sent. The first format description of the later file tells: only the first file of a
-//! server that has started has a start time in it. Both servers leave it out of what they send to a dump by GTIDs (seen on MySQL 9.7),
-//! which therefore tells nothing: what was reset under such a dump is found by the watch of the server.
+//! server that has started has a start time in it. MySQL leaves it out of what it sends to a dump by GTIDs (seen on 9.7): there a
+//! crash of the server looks like a reset, and is named as one.
 
 use super::cursor::Cursor;
 use super::error::BinlogError;
@@ -26,14 +26,12 @@ enum At {
 #[derive(Debug)]
 pub(super) struct Files {
     at: At,
-    /// It is sent without start times.
-    by_gtid: bool,
 }
 
 impl Files {
     /// A dump that has sent nothing yet.
-    pub(super) fn new(by_gtid: bool) -> Self {
-        Self { at: At::None, by_gtid }
+    pub(super) fn new() -> Self {
+        Self { at: At::None }
     }
 
     /// The event that a server writes when it goes down in good order.
@@ -62,9 +60,9 @@ impl Files {
             return Err(BinlogError::Format { found: version });
         }
         cursor.take(SERVER_VERSION, "server version")?;
-        let may_have_started = cursor.u32("start time")? != 0 || self.by_gtid;
+        let has_started = cursor.u32("start time")? != 0;
         match std::mem::replace(&mut self.at, At::Followed) {
-            At::Left(left) if !may_have_started => Err(BinlogError::FileGone { left, next: file.to_owned() }),
+            At::Left(left) if !has_started => Err(BinlogError::FileGone { left, next: file.to_owned() }),
             At::None | At::Followed | At::Stopped | At::Left(_) => Ok(()),
         }
     }
@@ -82,8 +80,8 @@ mod tests {
     }
 
     /// Goes on from the file `a`, which is left with or without a stop, in the file `b`.
-    fn goes_on(by_gtid: bool, stops: bool, start_time: u32) -> bool {
-        let mut files = Files::new(by_gtid);
+    fn goes_on(stops: bool, start_time: u32) -> bool {
+        let mut files = Files::new();
         files.describe(&described(1), "a").unwrap();
         if stops {
             files.stop();
@@ -94,9 +92,8 @@ mod tests {
 
     #[test]
     fn a_file_that_did_not_end_is_left_only_for_the_first_one_of_a_server_that_has_started() {
-        assert!(!goes_on(false, false, 0));
-        assert!(goes_on(false, false, 7), "the server crashed");
-        assert!(goes_on(false, true, 0), "the file ended");
-        assert!(goes_on(true, false, 0), "a dump by GTIDs has no start times");
+        assert!(!goes_on(false, 0));
+        assert!(goes_on(false, 7), "the server crashed");
+        assert!(goes_on(true, 0), "the file ended");
     }
 }
