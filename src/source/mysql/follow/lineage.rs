@@ -90,7 +90,7 @@ impl ColumnSteps {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lineage {
     columns: Vec<(String, Came)>,
-    /// What statements have said of columns, by their names of now, in order.
+    /// What statements have said of columns, by their current names, in order.
     defined: Vec<(String, Definition)>,
     converts: bool,
     doubtful: bool,

@@ -1,4 +1,4 @@
-//! What the rows of before a change of a table hold under its new schema, and when that cannot be told from what the sinks hold.
+//! What the rows that are older than a change of a table hold under its new schema, and when that cannot be told from what the sinks hold.
 //!
 //! Pure: from the two schemas and the way that each column came ([`Lineage`]). Where it gives a reason, the table is read again.
 
