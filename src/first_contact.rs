@@ -25,7 +25,7 @@ use crate::source::mysql::names::require_same_names;
 use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::schema::{Existence, Listed, Listing, Nature, Unmatched, Why};
 use crate::source::mysql::{schema, start};
-use crate::table::{self, At, Capture, Presence, Started, Starting, TableRecord};
+use crate::table::{self, Capture, Presence, Started, Starting, TableRecord};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
 /// What the source said.
@@ -113,10 +113,11 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
         is_there,
         configured: &configured,
         captures: |table: &TableName| plan.source.filter.captures(&table.database, &table.table),
+        rules: |table: &TableName| plan.source.doubts.rules_for(table, plan.source.filter.names()),
         sinks: &cursors,
         initial: plan.source.startup == Startup::Initial,
     };
-    let at = At { lsn: wal.positions().borrow().durable.next(), micros: now_micros() };
+    let at = (wal.positions().borrow().durable.next(), now_micros());
     let Started { changed, told } = table::start(starting, at);
     for (table, what) in told {
         warn!(%table, "{what}");

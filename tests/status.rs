@@ -16,7 +16,7 @@ use crate::cli::{Shell, make_log};
 use crate::support::daemon::Daemon as Runs;
 use replicator::model::TableName;
 
-const AT: At = At { lsn: Lsn::new(1), micros: 1_767_225_600_000_000 };
+const AT: At = At::new(Lsn::new(1), 1_767_225_600_000_000);
 
 fn users() -> TableName {
     TableName::new("shop", "users")

@@ -12,7 +12,7 @@ use serde_norway::Value;
 use super::problem::{ConfigError, Problems};
 use super::tree::{Node, Section};
 use super::units;
-use super::{HttpPlan, Plan, WalPlan, sinks, source};
+use super::{HttpPlan, Plan, TableRule, WalPlan, sinks, source};
 
 /// Where `/metrics` and `/health` are served: on this machine only.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9180";
@@ -64,11 +64,16 @@ pub(super) type Lookup<'e> = dyn Fn(&str) -> Option<String> + 'e;
 
 fn read(value: &Value, environment: &Lookup<'_>, problems: &Problems) -> Option<Plan> {
     let root = Section::root(value, problems);
-    let source = source::read(root.key("source").required("the server to copy from").section(), environment, problems);
+    let mut source =
+        source::read(root.key("source").required("the server to copy from").section(), environment, problems);
     let wal = read_wal(root.key("wal").section());
     let sink_list = root.key("sinks").required("a list of targets; [] only fills the log");
     let filter = source.as_ref().map(|source| &source.filter);
     let rules = sinks::read_rules(&root.key("tables"), filter, problems);
+    if let Some(source) = &mut source {
+        let on_doubt = |rule: &TableRule| Some((rule.table.clone(), rule.on_doubt?));
+        source.doubts.tables = rules.iter().filter_map(on_doubt).collect();
+    }
     let sinks = sinks::read(&sink_list, &rules, environment, problems);
     let http = read_http(root.key("http").section());
     root.finish();

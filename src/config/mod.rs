@@ -23,8 +23,8 @@ pub use clickhouse::{
 };
 pub use file::{Environment, load, parse};
 pub use plan::{
-    Deletion, HttpPlan, Mode, Plan, SinkKind, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter,
-    TableOptions, TableRule, TlsMode, TlsPlan, WalPlan, is_of_the_server,
+    Deletion, DoubtPlan, HttpPlan, Mode, Plan, SinkKind, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart, Startup,
+    TableFilter, TableOptions, TableRule, TlsMode, TlsPlan, WalPlan, is_of_the_server,
 };
 pub use problem::{ConfigError, Problem};
 pub use secret::Secret;

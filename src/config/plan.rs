@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use globset::GlobSet;
 
+use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
 use super::{ClickHousePlan, Secret};
 use crate::model::{Names, TableName};
+use crate::table::{OnDoubt, Rules};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -41,10 +43,47 @@ pub struct SourcePlan {
     pub filter: TableFilter,
     /// How long delivery waits for what the binlog does not say of a table, before its rows are left out and it is read again.
     pub describe_wait: Duration,
+    /// What is done about doubts.
+    pub doubts: DoubtPlan,
     /// Snapshot settings.
     pub snapshot: SnapshotPlan,
     /// TLS settings.
     pub tls: TlsPlan,
+}
+
+/// What is done where it is not known what a table's rows are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoubtPlan {
+    /// What is done about a doubt.
+    pub on_doubt: OnDoubt,
+    /// What is done about a doubt about single tables.
+    pub tables: Vec<(TableName, OnDoubt)>,
+    /// The pause between two reads of a table that begin by themselves.
+    pub reread_pause: Duration,
+    /// A table without a key for chunks that has more rows is not read by itself.
+    pub reread_keyless_rows: u64,
+}
+
+impl Default for DoubtPlan {
+    fn default() -> Self {
+        Self {
+            on_doubt: OnDoubt::Reread,
+            tables: Vec::new(),
+            reread_pause: DEFAULT_REREAD_PAUSE,
+            reread_keyless_rows: DEFAULT_REREAD_KEYLESS_ROWS,
+        }
+    }
+}
+
+impl DoubtPlan {
+    /// What holds for a table at a server with this rule for names.
+    pub fn rules_for(&self, table: &TableName, names: Names) -> Rules {
+        let own = self.tables.iter().find(|(name, _)| names.table(name.clone()) == *table);
+        Rules {
+            on_doubt: own.map_or(self.on_doubt, |(_, on_doubt)| *on_doubt),
+            pause: i64::try_from(self.reread_pause.as_micros()).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 /// Where a log without a position starts.
@@ -291,6 +330,8 @@ pub struct TableRule {
     pub mode: Option<Mode>,
     /// What a delete does.
     pub deletion: Option<Deletion>,
+    /// What is done about a doubt about it.
+    pub on_doubt: Option<OnDoubt>,
 }
 
 impl SinkPlan {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::clickhouse::{self, sink_password_variable};
 use super::file::Lookup;
 use super::problem::Problems;
-use super::source::read_password;
+use super::source::{ON_DOUBT, read_password};
 use super::tree::{Node, nearest};
 use super::{Deletion, Mode, SinkKind, SinkPlan, TableFilter, TableOptions, TableRule};
 use crate::model::TableName;
@@ -176,8 +176,9 @@ fn read_rule(item: Node<'_>) -> Option<TableRule> {
     let drop = drop.iter().filter_map(|item| item.name().map(str::to_owned)).collect();
     let mode = section.key("mode").choice(&MODES);
     let deletion = section.key("deletion").choice(&DELETIONS);
+    let on_doubt = section.key("on_doubt").choice(&ON_DOUBT);
     section.finish();
-    Some(TableRule { table: TableName::new(database?, table?), rename, drop, mode, deletion })
+    Some(TableRule { table: TableName::new(database?, table?), rename, drop, mode, deletion, on_doubt })
 }
 
 /// Column names compare without case, as they do at the source.

@@ -10,8 +10,9 @@ use super::problem::Problems;
 use super::tls;
 use super::tree::{Node, Section};
 use super::units::{self, SourceUrl};
-use super::{Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter};
+use super::{DoubtPlan, Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter};
 use crate::model::TableName;
+use crate::table::OnDoubt;
 
 /// Environment variable that holds the source's password.
 pub const PASSWORD_VARIABLE: &str = "REPLICATOR_SOURCE_PASSWORD";
@@ -23,6 +24,13 @@ const MAX_CHUNK_ROWS: u32 = 16_000_000;
 /// Long enough for a server under load to answer a question about a table, short enough that a table which somebody keeps locked
 /// is read again later rather than waited for.
 pub(super) const DEFAULT_DESCRIBE_WAIT: Duration = Duration::from_secs(2);
+/// A table that is written past its copies all the time is read six times an hour at most, and then less and less.
+pub(super) const DEFAULT_REREAD_PAUSE: Duration = Duration::from_mins(10);
+const MAX_REREAD_PAUSE: Duration = Duration::from_hours(24);
+/// Read in seconds, whatever the server.
+pub(super) const DEFAULT_REREAD_KEYLESS_ROWS: u64 = 100_000;
+/// The words of `on_doubt`.
+pub(super) const ON_DOUBT: [(&str, OnDoubt); 2] = [("reread", OnDoubt::Reread), ("stop_table", OnDoubt::StopTable)];
 const MIN_DESCRIBE_WAIT: Duration = Duration::from_millis(10);
 const MAX_DESCRIBE_WAIT: Duration = Duration::from_mins(10);
 /// Two readers keep a small source busy without occupying it.
@@ -47,6 +55,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         MIN_DESCRIBE_WAIT,
         MAX_DESCRIBE_WAIT,
     );
+    let doubts = read_doubts(&section);
     let tls = tls::read(section.key("tls").section(), url.as_ref().is_some_and(SourceUrl::is_loopback));
     section.finish_with(|key| match key {
         "password" => Some("a password has no place in this file: set REPLICATOR_SOURCE_PASSWORD, or password_file"),
@@ -67,6 +76,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         startup: startup?,
         filter: filter?,
         describe_wait,
+        doubts,
         snapshot,
         tls: tls?,
     })
@@ -190,6 +200,19 @@ fn read_globs(list: &Node<'_>) -> Option<Globs> {
     };
     let (as_written, in_lower_case) = (built(as_written)?, built(in_lower_case)?);
     all_right.then_some(Globs { as_written, in_lower_case, literals })
+}
+
+fn read_doubts(section: &Section<'_>) -> DoubtPlan {
+    let pause = section.key("reread_pause");
+    DoubtPlan {
+        on_doubt: section.key("on_doubt").choice(&ON_DOUBT).unwrap_or_default(),
+        tables: Vec::new(),
+        reread_pause: units::duration_between(&pause, DEFAULT_REREAD_PAUSE, Duration::ZERO, MAX_REREAD_PAUSE),
+        reread_keyless_rows: section
+            .key("reread_keyless_rows")
+            .integer(0..=u64::MAX)
+            .unwrap_or(DEFAULT_REREAD_KEYLESS_ROWS),
+    }
 }
 
 fn read_snapshot(section: Section<'_>) -> SnapshotPlan {

@@ -264,7 +264,7 @@ metrics: {}
         "source.pasword_file: unknown key; did you mean \"password_file\"?",
         "wal.max_size: must be at least 64MiB",
         "wal.size: unknown key; the keys here are path, max_size",
-        "tables[0].colour: unknown key; the keys here are database, table, rename, drop, mode, deletion",
+        "tables[0].colour: unknown key; the keys here are database, table, rename, drop, mode, deletion, on_doubt",
         "tables[0].rename.b: \"x\" is also the new name of \"a\"",
         "tables[0].drop[0]: \"A\" is also renamed",
         "sinks[0].mode: \"mirorr\" is not one of mirror, history; did you mean \"mirror\"?",

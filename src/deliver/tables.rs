@@ -46,6 +46,8 @@ pub struct TableAtSink {
     pub reading: Option<Reading>,
     /// Why the table may not be here what it is at the source; until it is replaced.
     pub doubt: Option<String>,
+    /// What happened to some of its rows is not known, and the read that brings them has not begun.
+    pub in_gap: bool,
 }
 
 impl Record for TableAtSink {
@@ -55,7 +57,7 @@ impl Record for TableAtSink {
 impl TableAtSink {
     /// Whether the sink has every row that the source has, as far as the log says.
     fn is_complete(&self) -> bool {
-        self.whole_since.is_some() && self.reading.is_none()
+        self.whole_since.is_some() && self.reading.is_none() && !self.in_gap
     }
 
     /// The sink's cursor goes: why the copy that it leaves may not be what the table was up to there.
@@ -235,7 +237,9 @@ impl Tables {
     pub fn happened(&mut self, event: TableEvent) -> Vec<TableName> {
         match event {
             TableEvent::ReadBegun { table, whole } => {
-                self.entry(&table).reading = Some(if whole { Reading::Whole } else { Reading::Part });
+                let at = self.entry(&table);
+                at.reading = Some(if whole { Reading::Whole } else { Reading::Part });
+                at.in_gap = false;
                 vec![table]
             }
             TableEvent::ReadFinished { table, lsn } => {
@@ -250,14 +254,20 @@ impl Tables {
                 at.whole_since = Some(lsn);
                 // A read of it that was under way has ended with what was there before.
                 at.reading = None;
+                at.in_gap = false;
                 vec![table]
             }
             TableEvent::Replaced { table } => {
                 let at = self.entry(&table);
                 at.whole_since = None;
                 at.doubt = None;
+                at.in_gap = false;
                 // What was lost since the read began comes with what replaces it; a new sink may not have seen it begin.
                 at.reading = Some(Reading::Whole);
+                vec![table]
+            }
+            TableEvent::Doubted { table } => {
+                self.entry(&table).in_gap = true;
                 vec![table]
             }
             TableEvent::Lost { table } => {
@@ -314,7 +324,7 @@ mod tests {
             sent: 8,
         };
         let rows = SinkRows { delivered: 20, not_theirs: 300, left_out: 6, sink, before: 1000 };
-        let whole = TableAtSink { rows, whole_since: Some(Lsn::new(9)), reading: None, doubt: None };
+        let whole = TableAtSink { rows, whole_since: Some(Lsn::new(9)), ..TableAtSink::default() };
         let reading = |reading| TableAtSink { reading: Some(reading), ..TableAtSink::default() };
         let doubt = Some("a delete found no row".to_owned());
         fixture::check(&[
@@ -322,6 +332,7 @@ mod tests {
             ("whole", whole),
             ("reading_whole", reading(Reading::Whole)),
             ("reading_part", reading(Reading::Part)),
+            ("in_a_gap", TableAtSink { in_gap: true, ..TableAtSink::default() }),
             ("in_doubt", TableAtSink { doubt, ..TableAtSink::default() }),
         ]);
     }

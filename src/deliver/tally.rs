@@ -58,6 +58,11 @@ pub enum TableEvent {
         /// The table.
         table: TableName,
     },
+    /// What happened to some rows of it is not known, until a read of it begins.
+    Doubted {
+        /// The table.
+        table: TableName,
+    },
     /// Rows of it are not in the log, or not in a form that the sink can take.
     Lost {
         /// The table.
@@ -93,9 +98,10 @@ impl TableEvent {
         let Some(change) = followed else { return Some(Self::Lost { table: original.table().clone() }) };
         match change.clone() {
             TableChange::ReplaceBegin { table, .. } => Some(Self::Replaced { table }),
-            TableChange::Gap { table, .. }
-            | TableChange::LeftOut { table, .. }
-            | TableChange::Schema { table, lost: true, .. } => Some(Self::Lost { table }),
+            TableChange::Gap { table, .. } => Some(Self::Doubted { table }),
+            TableChange::LeftOut { table, .. } | TableChange::Schema { table, lost: true, .. } => {
+                Some(Self::Lost { table })
+            }
             TableChange::Drop { table } => Some(Self::Gone { table }),
             TableChange::Rename { from, to, .. } => Some(Self::Renamed { from, to }),
             TableChange::Schema { lost: false, .. } | TableChange::Truncate { .. } | TableChange::ReplaceEnd { .. } => {
@@ -111,6 +117,7 @@ impl TableEvent {
             | Self::ReadFinished { table, .. }
             | Self::Created { table, .. }
             | Self::Replaced { table }
+            | Self::Doubted { table }
             | Self::Lost { table }
             | Self::Gone { table } => table,
             Self::Renamed { from, .. } => from,

@@ -109,6 +109,7 @@ impl Ingest {
             initial: plan.startup == Startup::Initial,
             sinks: wiring.sinks,
             describe_wait: u64::try_from(plan.describe_wait.as_millis()).unwrap_or(u64::MAX),
+            doubts: plan.doubts.clone(),
             frame_bytes: Settings::FRAME_BYTES,
         };
         let log = WalLog::new(wiring.appender, reader.clone());

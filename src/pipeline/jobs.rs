@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::snapshot::handoff::Request;
 use crate::source::mysql::snapshot::{Backfill, Job};
-use crate::table::{self, Ask, Event, Reach};
+use crate::table::{self, Ask, Cause, Event, Reach};
 
 /// The tables that are in doubt at a sink since an earlier run and that have to be read again for that: the log has no replace of them
 /// that the sink has not reached yet.
@@ -49,7 +49,7 @@ pub(super) fn doubted<'s>(wal: &Wal, sinks: impl Iterator<Item = &'s str>) -> Re
 /// A read that the sink of a doubt needs.
 fn of_doubt(doubt: &Doubt) -> Event {
     let why = format!("counts of sink \"{}\" do not agree: {}", doubt.sink, doubt.why);
-    Event::Asked(Ask::doubt(Reach::Replace, why).of_sink(&doubt.sink))
+    Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, why).of_sink(&doubt.sink))
 }
 
 /// A table to be read, as the coordinator takes it, and the answer to it.

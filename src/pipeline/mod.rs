@@ -32,7 +32,7 @@ use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::inspect;
-use crate::source::mysql::snapshot::{Coordinator, Job};
+use crate::source::mysql::snapshot::{Coordinator, HasRoom, Job};
 use crate::source::mysql::stream_server::StreamServer;
 use crate::table;
 use crate::telemetry::http::HttpServer;
@@ -178,6 +178,7 @@ async fn run_on(
         requests,
         job_queue,
         Arc::clone(&live),
+        has_room(wal.clone()),
         stop.clone(),
     );
     let coordinator = workers.spawn(coordinator.run());
@@ -250,6 +251,12 @@ fn ask_for_backfills(
         }
         refusals
     })
+}
+
+/// Whether the log has room for reads that nobody has asked for.
+fn has_room(wal: Wal) -> HasRoom {
+    // A log of which that cannot be said is out of service, which its own error says.
+    HasRoom(Box::new(move || wal.stats().is_ok_and(|stats| !stats.is_more_than_half_full())))
 }
 
 fn bound<T>(ended: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T, Failure> {

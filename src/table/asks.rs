@@ -1,20 +1,31 @@
 //! How wanted reads of one table join: it is read once for all that wait, never less than each of them needs.
 
-use super::record::{Ask, Reach, Read, Stage, TableRecord};
+use super::doubt::Cause;
+use super::event::At;
+use super::record::{Ask, Keys, Reach, Read, Stage, TableRecord};
 use crate::codec::frame::Audience;
 
 impl TableRecord {
     /// Wants a read. It joins the one that waits; one that has begun does not bring what is asked for after its beginning, so the
     /// table is read once more after it. One that has failed begins again, as a read that brings both: it may never end.
-    pub(super) fn want(&mut self, ask: Ask) {
+    ///
+    /// A read of nobody's asking begins when its time has come; one that joins somebody's begins with that.
+    pub(super) fn want(&mut self, ask: Ask, at: At) {
         let has_begun = self.read.as_ref().is_some_and(|read| !read.is_open());
+        let until_rows = self.rest.until(Cause::Rows, has_begun, at);
+        let until = match &ask.reach {
+            Reach::Keys(_) => self.rest.until_keys(at),
+            Reach::Part { .. } | Reach::Whole | Reach::Replace => self.rest.until(ask.cause, has_begun, at),
+        };
+        let until = until.filter(|_| ask.cause.is_by_itself());
         let follows = has_begun && self.unreadable.is_none();
         if has_begun && !follows {
             self.begin_again_with_next();
         }
         let place = if follows { &mut self.next } else { &mut self.read };
+        let asked = |ask| Read { until, ..Read::of(ask, at) };
         let joined = match place.take() {
-            None => Read::of(ask),
+            None => asked(ask),
             Some(waiting) if waiting.serves_for(&ask) => {
                 if self.unreadable.is_none() {
                     *place = Some(waiting);
@@ -23,7 +34,12 @@ impl TableRecord {
                 // Who asks again has reason to: it is not left alone until its next try.
                 waiting
             }
-            Some(waiting) => waiting.join(ask),
+            Some(waiting) => {
+                let are_keys = waiting.is_of_keys() && matches!(ask.reach, Reach::Keys(_));
+                let joined = waiting.join(asked(ask));
+                let are_too_many = are_keys && !joined.is_of_keys() && joined.by_itself;
+                Read { until: if are_too_many { until_rows } else { joined.until }, ..joined }
+            }
         };
         self.reads += 1;
         *place = Some(Read { number: self.reads, ..joined });
@@ -33,7 +49,7 @@ impl TableRecord {
     pub(super) fn begin_again_with_next(&mut self) {
         let Some(read) = self.read.take() else { return };
         let read = match self.next.take() {
-            Some(next) => read.join(next.into_ask()),
+            Some(next) => read.join(next),
             None => Read { stage: Stage::Waiting, rows: 0, replaces: false, ..read },
         };
         self.reads += 1;
@@ -48,10 +64,8 @@ impl TableRecord {
         self.read = Some(match self.next.take_if(is_along) {
             None => read,
             Some(next) => {
-                let Read { stage, rows, replaces, .. } = read.clone();
-                let Read { reach, audience, why, is_doubt, leaves_out, .. } = next;
-                let joined = read.join(Ask { reach, audience, chunk_rows: None, why, is_doubt, leaves_out });
-                Read { stage, rows, replaces, ..joined }
+                let Read { stage, rows, replaces, chunk_rows, .. } = read.clone();
+                Read { stage, rows, replaces, chunk_rows, ..read.join(next) }
             }
         });
     }
@@ -65,15 +79,29 @@ impl TableRecord {
 }
 
 impl Read {
-    fn of(ask: Ask) -> Self {
-        let Ask { reach, audience, chunk_rows, why, is_doubt, leaves_out } = ask;
-        let (stage, rows) = (Stage::Waiting, 0);
-        Self { number: 0, reach, audience, chunk_rows, why, is_doubt, leaves_out, stage, rows, replaces: false }
+    fn of(ask: Ask, at: At) -> Self {
+        let Ask { reach, audience, chunk_rows, why, is_doubt, leaves_out, cause } = ask;
+        Self {
+            number: 0,
+            reach,
+            audience,
+            chunk_rows,
+            why,
+            since: at.lsn,
+            since_micros: at.micros,
+            is_doubt,
+            leaves_out,
+            is_told: false,
+            by_itself: cause.is_by_itself(),
+            until: None,
+            stage: Stage::Waiting,
+            rows: 0,
+            replaces: false,
+        }
     }
 
-    fn into_ask(self) -> Ask {
-        let Self { reach, audience, chunk_rows, why, is_doubt, leaves_out, .. } = self;
-        Ask { reach, audience, chunk_rows, why, is_doubt, leaves_out }
+    fn is_of_keys(&self) -> bool {
+        matches!(self.reach, Reach::Keys(_))
     }
 
     /// Whether it brings what is asked for now: it has not begun, or its rows are those of a later place.
@@ -84,41 +112,86 @@ impl Read {
     /// Whether this read, which waits, brings what is asked for.
     fn serves_for(&self, ask: &Ask) -> bool {
         let reaches = match (&self.reach, &ask.reach) {
-            (Reach::Replace, _) | (Reach::Whole, Reach::Whole | Reach::Part { .. }) => true,
+            (Reach::Replace, _) | (Reach::Whole, Reach::Whole | Reach::Part { .. } | Reach::Keys(_)) => true,
             (Reach::Part { condition }, Reach::Part { condition: asked }) => condition == asked,
-            (Reach::Whole | Reach::Part { .. }, _) => false,
+            (Reach::Keys(ours), Reach::Keys(asked)) => {
+                ours.columns == asked.columns && ours.keys.is_superset(&asked.keys)
+            }
+            (Reach::Whole | Reach::Part { .. } | Reach::Keys(_), _) => false,
         };
         reaches
             && covers(&self.audience, &ask.audience)
             && (self.is_doubt || !ask.is_doubt)
             && (self.leaves_out || !ask.leaves_out)
+            && (!self.by_itself || ask.cause.is_by_itself())
             && ask.chunk_rows.is_none_or(|rows| self.chunk_rows == Some(rows))
     }
 
-    /// A read that brings what this one, which waits, and the other bring.
-    fn join(self, ask: Ask) -> Self {
-        let reach = match (self.reach, ask.reach) {
-            (Reach::Replace, _) | (_, Reach::Replace) => Reach::Replace,
-            (Reach::Whole, _) | (_, Reach::Whole) => Reach::Whole,
-            (Reach::Part { condition: a }, Reach::Part { condition: b }) if a == b => Reach::Part { condition: a },
-            (Reach::Part { condition: a }, Reach::Part { condition: b }) => {
-                Reach::Part { condition: format!("({a}) OR ({b})") }
-            }
+    /// A read that brings what this one, which waits, and the other bring. It is wanted since the earlier of them was. It begins
+    /// when either may: a read of the table that is due brings the keys of the other as well, but not the other way round.
+    fn join(self, other: Self) -> Self {
+        let by_itself = self.by_itself && other.by_itself;
+        let until = match (self.is_of_keys(), other.is_of_keys()) {
+            (false, true) => self.until,
+            (true, false) => other.until,
+            (true, true) | (false, false) => self.until.min(other.until),
         };
-        let why = if self.why.contains(&ask.why) { self.why } else { format!("{}; {}", self.why, ask.why) };
+        let why = if self.why.contains(&other.why) { self.why } else { format!("{}; {}", self.why, other.why) };
         Self {
-            reach,
-            audience: together(self.audience, ask.audience),
-            chunk_rows: ask.chunk_rows.or(self.chunk_rows),
-            why,
-            is_doubt: self.is_doubt || ask.is_doubt,
-            leaves_out: self.leaves_out || ask.leaves_out,
+            reach: self.reach.join(other.reach),
+            audience: together(self.audience, other.audience),
+            chunk_rows: other.chunk_rows.or(self.chunk_rows),
+            why: shortened(why),
+            since: self.since.min(other.since),
+            since_micros: self.since_micros.min(other.since_micros),
+            is_doubt: self.is_doubt || other.is_doubt,
+            leaves_out: self.leaves_out || other.leaves_out,
+            is_told: self.is_told || other.is_told,
+            by_itself,
+            until: until.filter(|_| by_itself),
             stage: Stage::Waiting,
             number: self.number,
             rows: 0,
             replaces: false,
         }
     }
+}
+
+impl Reach {
+    /// What brings what both bring.
+    fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Replace, _) | (_, Self::Replace) => Self::Replace,
+            (Self::Part { condition: a }, Self::Part { condition: b }) if a == b => Self::Part { condition: a },
+            (Self::Part { condition: a }, Self::Part { condition: b }) => {
+                Self::Part { condition: format!("({a}) OR ({b})") }
+            }
+            (Self::Keys(Keys { columns, mut keys }), Self::Keys(more)) if columns == more.columns => {
+                keys.extend(more.keys);
+                Self::of_keys(Keys { columns, keys })
+            }
+            (Self::Whole | Self::Part { .. } | Self::Keys(_), Self::Whole | Self::Part { .. } | Self::Keys(_)) => {
+                Self::Whole
+            }
+        }
+    }
+
+    /// Of these keys, or of every row if they are too many.
+    pub fn of_keys(keys: Keys) -> Self {
+        if keys.are_few() { Self::Keys(keys) } else { Self::Whole }
+    }
+}
+
+/// Bytes of the reasons of reads that have joined, at most.
+const WHY: usize = 1_000;
+
+/// Reasons that join again and again are cut.
+fn shortened(why: String) -> String {
+    if why.len() <= WHY {
+        return why;
+    }
+    let end = (0..=WHY).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
+    format!("{} ..", why.get(..end).unwrap_or_default().trim_end_matches(" .."))
 }
 
 /// Whether everyone of `b` is of `a`.

@@ -2,17 +2,27 @@
 
 use wal::Lsn;
 
+use super::doubt::{OnDoubt, Rules};
 use super::record::{Ask, Stage, TableRecord};
 use crate::codec::frame::Audience;
 use crate::model::{FilePos, ServerIdentity};
 
-/// Where and when something happens.
+/// Where and when something happens, and what the configuration says of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At {
     /// The LSN that the next frame gets.
     pub lsn: Lsn,
     /// Microseconds since the epoch.
     pub micros: i64,
+    /// What is done about doubts.
+    pub rules: Rules,
+}
+
+impl At {
+    /// With rules under which no read waits.
+    pub const fn new(lsn: Lsn, micros: i64) -> Self {
+        Self { lsn, micros, rules: Rules { on_doubt: OnDoubt::Reread, pause: 0 } }
+    }
 }
 
 /// What happens to a table.
@@ -99,6 +109,18 @@ pub enum Event {
         /// The read.
         number: u32,
     },
+    /// The keys of a read cannot be read one by one: the table has another key, or one that no statement can name.
+    KeysUnknown {
+        /// The read.
+        number: u32,
+    },
+    /// A reader finds that a read which nobody has asked for would be too much.
+    TooLarge {
+        /// The read.
+        number: u32,
+        /// Why, for an operator.
+        why: String,
+    },
     /// The server does not say how the table is defined; it is asked again.
     Silent {
         /// Why, for an operator.
@@ -162,6 +184,16 @@ pub enum Action {
         rows: u64,
         /// Whom it is for.
         audience: Audience,
+    },
+    /// Say that what happened to the table's rows is not known from here on, until the read of it.
+    Gap {
+        /// Why.
+        why: String,
+    },
+    /// Say that the table's rows are not in the log from here on.
+    LeaveOut {
+        /// Why.
+        why: String,
     },
     /// Say that the table is gone.
     Drop,

@@ -7,10 +7,14 @@
 //! rollback, cut connection or crash leaves one without the other.
 //!
 //! - `record`: what is stored. `event`: what may happen. `step`: what comes of it. `asks`: how wanted reads join.
+//! - `doubt`: when a read begins by itself, and how such reads are paced.
 //! - `start`: what a start makes of all of them.
 //! - `state`: the four states that a table may be in, and what they come to at a sink.
 
 mod asks;
+mod doubt;
+#[cfg(test)]
+mod doubt_tests;
 mod event;
 mod record;
 mod start;
@@ -19,8 +23,9 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use doubt::{Cause, OnDoubt, Rest, Rules};
 pub use event::{Action, At, Event, Presence, Start};
-pub use record::{Ask, Awaited, Capture, Complete, Fault, Reach, Read, Stage, TableRecord, records};
+pub use record::{Ask, Awaited, Capture, Complete, Fault, Keys, Reach, Read, Stage, TableRecord, records};
 pub use start::{Started, Starting, start};
 pub use state::{AtSink, State, Stated};
 pub use step::step;

@@ -1,8 +1,11 @@
 //! What is stored of a table's life.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
+use super::doubt::{Cause, Rest};
 use crate::codec::frame::Audience;
 use crate::codec::state::State;
 use crate::codec::stored::{self, Entry, Record, TABLE};
@@ -28,6 +31,8 @@ pub struct TableRecord {
     pub awaits: Option<Awaited>,
     /// The number of the last read.
     pub reads: u32,
+    /// When it was read by itself lately.
+    pub rest: Rest,
 }
 
 /// Whether a table's changes are in the log.
@@ -77,6 +82,8 @@ pub struct Awaited {
 /// How much of a table is read. Later ones bring what earlier ones bring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reach {
+    /// The rows of some keys, over what the sinks have.
+    Keys(Keys),
     /// The rows that meet a condition in the source's SQL, over what the sinks have.
     Part {
         /// The operator's own text.
@@ -86,6 +93,27 @@ pub enum Reach {
     Whole,
     /// Every row, in place of what the sinks have.
     Replace,
+}
+
+/// Keys of rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// The names of the key's columns, in the key's order.
+    pub columns: Vec<String>,
+    /// Of each key the bytes that a row image has of these columns, in this order.
+    pub keys: BTreeSet<Vec<u8>>,
+}
+
+impl Keys {
+    /// So many are read by key; of more the whole table is read.
+    pub const MOST: usize = 1_000;
+    /// Bytes that they have together at most. They are a part of a record that is stored with each group that adds to it.
+    pub const MOST_BYTES: usize = 32 << 10;
+
+    /// Whether they are few enough to be read by key.
+    pub fn are_few(&self) -> bool {
+        self.keys.len() <= Self::MOST && self.keys.iter().map(Vec::len).sum::<usize>() <= Self::MOST_BYTES
+    }
 }
 
 /// A read that is asked for.
@@ -101,19 +129,35 @@ pub struct Ask {
     pub why: String,
     /// The copies may differ from the source until it is done.
     pub is_doubt: bool,
-    /// Every sink was told that rows are left out until it begins.
+    /// Rows are left out until it begins.
     pub leaves_out: bool,
+    /// What made it be asked for.
+    pub cause: Cause,
 }
 
 impl Ask {
     /// A read for every sink.
     pub fn new(reach: Reach, why: impl Into<String>) -> Self {
-        Self { reach, audience: Audience::All, chunk_rows: None, why: why.into(), is_doubt: false, leaves_out: false }
+        let (is_doubt, leaves_out) = (false, false);
+        Self {
+            reach,
+            audience: Audience::All,
+            chunk_rows: None,
+            why: why.into(),
+            is_doubt,
+            leaves_out,
+            cause: Cause::Asked,
+        }
+    }
+
+    /// A read that somebody asks for because the copies may differ from the source.
+    pub fn again(reach: Reach, why: impl Into<String>) -> Self {
+        Self { is_doubt: true, ..Self::new(reach, why) }
     }
 
     /// A read because it is not known what the table's rows are.
-    pub fn doubt(reach: Reach, why: impl Into<String>) -> Self {
-        Self { is_doubt: true, ..Self::new(reach, why) }
+    pub fn doubt(reach: Reach, cause: Cause, why: impl Into<String>) -> Self {
+        Self { is_doubt: true, cause, ..Self::new(reach, why) }
     }
 
     /// For one sink alone.
@@ -137,10 +181,20 @@ pub struct Read {
     pub chunk_rows: Option<u32>,
     /// Why, for an operator.
     pub why: String,
+    /// Since when it is wanted.
+    pub since: Lsn,
+    /// Since this time, in microseconds since the epoch.
+    pub since_micros: i64,
     /// The copies may differ from the source until it is done.
     pub is_doubt: bool,
-    /// Every sink was told that rows are left out until it begins.
+    /// Rows are left out until it begins.
     pub leaves_out: bool,
+    /// Every sink was told, where the doubt arose, that what happened to the rows since then is not known.
+    pub is_told: bool,
+    /// Nobody has asked for it.
+    pub by_itself: bool,
+    /// It does not begin before this time, in microseconds since the epoch.
+    pub until: Option<i64>,
     /// How far it is.
     pub stage: Stage,
     /// Rows placed.
@@ -220,8 +274,12 @@ impl TableRecord {
     /// # Errors
     /// A name beyond any server's limit.
     pub fn change(&self, table: &TableName) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-        let is_known = Self { reads: 0, ..self.clone() } != Self::default();
-        Ok((TABLE.of_table(table), if is_known { Some(stored::encode(self)?) } else { None }))
+        Ok((TABLE.of_table(table), if self.is_known() { Some(stored::encode(self)?) } else { None }))
+    }
+
+    /// Whether it says anything of the table.
+    pub fn is_known(&self) -> bool {
+        Self { reads: 0, rest: Rest::default(), ..self.clone() } != Self::default()
     }
 }
 
@@ -240,12 +298,16 @@ impl Read {
     pub fn is_whole(&self) -> bool {
         matches!(self.reach, Reach::Whole | Reach::Replace)
     }
+}
 
-    /// The condition that rows must meet.
-    pub fn condition(&self) -> Option<&str> {
-        match &self.reach {
-            Reach::Part { condition } => Some(condition),
-            Reach::Whole | Reach::Replace => None,
+impl Reach {
+    /// The word used in `status` and docs.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Keys(_) => "keys",
+            Self::Part { .. } => "part",
+            Self::Whole => "values",
+            Self::Replace => "rows",
         }
     }
 }
@@ -274,8 +336,13 @@ mod tests {
             audience: Audience::All,
             chunk_rows: None,
             why: "it was never read".into(),
+            since,
+            since_micros: 1_700_000_000_000_000,
             is_doubt: false,
             leaves_out: false,
+            is_told: false,
+            by_itself: false,
+            until: None,
             stage,
             rows: 0,
             replaces: false,
@@ -287,10 +354,14 @@ mod tests {
             chunk_rows: Some(700),
             is_doubt: true,
             leaves_out: true,
+            is_told: true,
+            by_itself: true,
+            until: Some(1_700_000_600_000_000),
             rows: 1 << 40,
             replaces: true,
             ..read(Reach::Replace, Stage::Ranges(vec![0, 255]))
         };
+        let keys = Keys { columns: vec!["id".into()], keys: [vec![7, 0, 0, 0], vec![9, 0, 0, 0]].into() };
         let awaits = |exists| Awaited { until: FilePos { file: "binlog.000002".into(), pos: 4 }, exists };
         fixture::check(&[
             ("unmet", TableRecord::default()),
@@ -303,6 +374,7 @@ mod tests {
             ("awaits_its_creation", TableRecord { awaits: Some(awaits(true)), ..TableRecord::default() }),
             ("awaits_its_end", TableRecord { awaits: Some(awaits(false)), ..captured.clone() }),
             ("waiting", reading(read(part, Stage::Waiting))),
+            ("keys", reading(read(Reach::Keys(keys), Stage::Waiting))),
             ("begun", reading(read(Reach::Whole, Stage::Begun))),
             ("at_once", reading(read(Reach::Replace, Stage::Whole))),
             ("placed", reading(read(Reach::Whole, Stage::Placed))),

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wal::Lsn;
+
+use super::doubt::{Cause, Rules};
 use super::event::{Action, At, Event, Presence, Start};
 use super::record::{Ask, Reach, Read, TableRecord};
 use super::step::step;
@@ -10,7 +13,7 @@ use crate::model::{FilePos, TableName};
 
 /// What is known at a start.
 #[derive(Debug)]
-pub struct Starting<'a, F> {
+pub struct Starting<'a, F, R> {
     /// What the log knows.
     pub records: Vec<(TableName, TableRecord)>,
     /// Doubts that were stored beside the groups, and why.
@@ -25,6 +28,8 @@ pub struct Starting<'a, F> {
     pub configured: &'a [String],
     /// Whether the configuration captures a table.
     pub captures: F,
+    /// What it says of doubts about a table.
+    pub rules: R,
     /// Sinks that have a cursor.
     pub sinks: &'a [String],
     /// Whether rows that were there before are read (`startup_mode: initial`).
@@ -41,8 +46,12 @@ pub struct Started {
 }
 
 /// The records after a start.
-pub fn start<F: Fn(&TableName) -> bool>(starting: Starting<'_, F>, at: At) -> Started {
-    let Starting { records, asked, found, end, is_there, captures, sinks, configured, initial } = starting;
+pub fn start<F, R>(starting: Starting<'_, F, R>, (lsn, micros): (Lsn, i64)) -> Started
+where
+    F: Fn(&TableName) -> bool,
+    R: Fn(&TableName) -> Rules,
+{
+    let Starting { records, asked, found, end, is_there, captures, rules, sinks, configured, initial } = starting;
     let records: BTreeMap<TableName, TableRecord> = records.into_iter().collect();
     let asked: BTreeMap<TableName, String> = asked.into_iter().collect();
     let names: BTreeSet<&TableName> = records.keys().chain(found.keys()).chain(asked.keys()).collect();
@@ -50,18 +59,22 @@ pub fn start<F: Fn(&TableName) -> bool>(starting: Starting<'_, F>, at: At) -> St
     for name in names {
         let before = records.get(name).cloned().unwrap_or_default();
         let mut after = before.clone();
+        let at = At { lsn, micros, rules: rules(name) };
         let mut take = |after: &mut TableRecord, event| {
             let (next, actions) = step(after, event, at);
             *after = next;
             for action in actions {
-                if let Action::Tell(what) = action {
-                    started.told.push((name.clone(), what));
+                match action {
+                    Action::Tell(what) => started.told.push((name.clone(), what)),
+                    // Nothing goes to the log here: it is said when the read begins.
+                    Action::Gap { .. } => after.is_not_told(),
+                    _ => {}
                 }
             }
         };
         if captures(name) {
             if let Some(why) = asked.get(name) {
-                take(&mut after, Event::Asked(Ask::doubt(Reach::Replace, why)));
+                take(&mut after, Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, why)));
             }
             let presence = found.get(name).cloned().unwrap_or(Presence::Unknown);
             take(&mut after, Event::Started(Start { presence, end: end.clone(), is_there, initial }));

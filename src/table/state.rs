@@ -52,6 +52,12 @@ pub struct Stated {
     pub by_nature: bool,
     /// The read is wanted because it is not known what the table's rows are, and has not begun.
     pub waiting_doubt: bool,
+    /// Nobody has asked for that read: it waits for room in the log.
+    pub by_itself: bool,
+    /// That read does not begin before this time, in microseconds since the epoch.
+    pub until: Option<i64>,
+    /// How much of a table in doubt is read: `keys`, `part`, `values` or `rows`.
+    pub reach: Option<&'static str>,
 }
 
 /// What is known of a table at one sink.
@@ -85,8 +91,7 @@ impl TableRecord {
             return Some(Stated::fault(State::Unreadable, fault));
         }
         if let Some(read) = wanted {
-            let waiting_doubt = read.is_doubt && !read.has_begun();
-            return Some(Stated { waiting_doubt, ..Stated::reading(&read.why) });
+            return Some(Stated::of_read(read));
         }
         Some(match self.complete {
             Some(Complete::Whole(since)) => Stated::complete(since, None),
@@ -112,11 +117,31 @@ impl Stated {
             why: why.map(str::to_owned),
             by_nature: false,
             waiting_doubt: false,
+            by_itself: false,
+            until: None,
+            reach: None,
         }
     }
 
     fn reading(why: &str) -> Self {
         Self { state: State::Reading, since: None, why: Some(why.to_owned()), ..Self::complete(Lsn::ZERO, None) }
+    }
+
+    fn of_read(read: &Read) -> Self {
+        let reading = Self::reading(&read.why);
+        if !read.is_doubt {
+            return reading;
+        }
+        let waiting_doubt = !read.has_begun();
+        Self {
+            since: Some(read.since),
+            since_micros: Some(read.since_micros),
+            waiting_doubt,
+            by_itself: read.by_itself,
+            until: read.until.filter(|_| waiting_doubt),
+            reach: Some(read.reach.as_str()),
+            ..reading
+        }
     }
 
     fn fault(state: State, fault: &Fault) -> Self {

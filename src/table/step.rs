@@ -1,6 +1,7 @@
 //! What comes of an event: the next record of the table, and what has to be done.
 
 use super::asks::together;
+use super::doubt::{Cause, OnDoubt};
 use super::event::{Action, At, Event, Presence, Start};
 use super::record::{Ask, Awaited, Capture, Complete, Fault, Reach, Read, Stage, TableRecord};
 use crate::codec::frame::Audience;
@@ -13,7 +14,7 @@ pub fn step(record: &TableRecord, event: Event, at: At) -> (TableRecord, Vec<Act
     let mut next = record.clone();
     let mut actions = Vec::new();
     next.take(event, at, &mut actions);
-    next.lack_nothing();
+    next.lack_nothing(at);
     (next, actions)
 }
 
@@ -43,20 +44,20 @@ impl TableRecord {
                 self.cannot_be_copied(why, at, actions);
                 actions.push(Action::DiscardWindows);
             }
-            Event::Nature { left_out: None } => self.can_be_copied(),
+            Event::Nature { left_out: None } => self.can_be_copied(at, actions),
             Event::Met { initial } => self.met(initial, at, actions),
             Event::Dropped => {
                 self.forget();
                 actions.push(Action::DiscardWindows);
             }
             Event::Renamed(from) => self.renamed(*from, at, actions),
-            Event::Asked(ask) => self.asked(ask),
+            Event::Asked(ask) => self.asked(ask, at, actions),
             Event::SinkAdded(sink) => {
                 let why = format!("sink \"{sink}\" is new");
                 // After a crash the sink may say so once more.
                 let is_known = self.read.as_ref().is_some_and(|read| read.why == why);
                 if self.is_captured() && self.left_out.is_none() && !is_known {
-                    self.ask(Ask::new(Reach::Whole, why).of_sink(&sink));
+                    self.ask(Ask::new(Reach::Whole, why).of_sink(&sink), at, actions);
                 }
             }
             Event::SinkRemoved(sink) => self.without_sink(&sink),
@@ -92,6 +93,17 @@ impl TableRecord {
                     self.renumber();
                 }
             }
+            Event::KeysUnknown { number } => {
+                if self.current(number).is_some() {
+                    self.read_whole_in_place_of_keys(at);
+                }
+            }
+            Event::TooLarge { number, why } => {
+                if let Some(read) = self.current(number).filter(|read| read.by_itself) {
+                    let why = format!("{}; {why}", read.why);
+                    self.leave_out_in_doubt(why, at, actions);
+                }
+            }
             Event::Silent { why } => self.cannot_be_read(why, at),
             Event::Answered => {
                 if self.read.is_none() {
@@ -107,11 +119,11 @@ impl TableRecord {
     }
 
     /// A captured table that is complete nowhere is read whole for every sink, whatever else is wanted of it.
-    fn lack_nothing(&mut self) {
+    fn lack_nothing(&mut self, at: At) {
         let is_lacking = self.is_captured() && self.complete.is_none() && self.left_out.is_none();
         let brings_all = |read: &Read| read.is_whole() && read.audience == Audience::All;
         if is_lacking && ![&self.read, &self.next].into_iter().flatten().any(brings_all) {
-            self.want(Ask::new(Reach::Whole, "it was never read whole"));
+            self.want(Ask::new(Reach::Whole, "it was never read whole"), at);
         }
     }
 
@@ -126,23 +138,77 @@ impl TableRecord {
         }
     }
 
-    /// Wants a read. While the copies of every sink may differ from the source, the table is complete nowhere.
-    fn ask(&mut self, ask: Ask) {
-        if ask.is_doubt && ask.audience == Audience::All {
+    /// Wants a read. While the copies of every sink may differ from the source, the table is complete nowhere; while some keys may, it
+    /// is but for these.
+    fn ask(&mut self, ask: Ask, at: At, actions: &mut Vec<Action>) {
+        let is_doubt = ask.is_doubt && ask.audience == Audience::All;
+        if is_doubt && !matches!(ask.reach, Reach::Keys(_)) {
             self.complete = None;
         }
-        self.want(ask);
+        let (why, leaves_out) = (ask.why.clone(), ask.leaves_out);
+        self.want(ask, at);
+        if !is_doubt {
+            return;
+        }
+        let waiting = [&mut self.next, &mut self.read].into_iter().flatten().find(|read| !read.has_begun());
+        let was_told = waiting.is_some_and(|read| std::mem::replace(&mut read.is_told, true));
+        if leaves_out {
+            actions.push(Action::LeaveOut { why });
+        } else if !was_told {
+            actions.push(Action::Gap { why });
+        }
     }
 
-    fn asked(&mut self, ask: Ask) {
+    fn asked(&mut self, ask: Ask, at: At, actions: &mut Vec<Action>) {
         match self.left_out.take() {
             // Nothing that is read would make it a table that can be copied.
             Some(fault) if fault.by_nature => self.left_out = Some(fault),
             // Nor is it read by itself.
-            Some(fault) if ask.is_doubt => self.left_out = Some(fault),
-            Some(_) => self.ask(Ask::doubt(Reach::Replace, ask.why)),
+            Some(fault) if ask.cause.is_by_itself() => self.left_out = Some(fault),
+            Some(_) => self.ask(Ask::again(Reach::Replace, ask.why), at, actions),
+            None if ask.cause.is_by_itself() && ask.audience == Audience::All => self.doubted(ask, at, actions),
             // Whether there is such a table is seen when the read begins.
-            None => self.ask(ask),
+            None => self.ask(ask, at, actions),
+        }
+    }
+
+    /// It is not known what its rows are, and a read of nobody's asking would settle that.
+    fn doubted(&mut self, ask: Ask, at: At, actions: &mut Vec<Action>) {
+        let is_of_keys = matches!(ask.reach, Reach::Keys(_));
+        if at.rules.on_doubt == OnDoubt::StopTable {
+            let why = format!("{}, and source.on_doubt or tables[].on_doubt is stop_table", ask.why);
+            self.leave_out_in_doubt(why, at, actions);
+        } else if matches!(self.complete, Some(Complete::Changes(_))) && !is_of_keys {
+            let why = format!("{}, and it was never copied whole (source.startup_mode)", ask.why);
+            self.leave_out_in_doubt(why, at, actions);
+        } else {
+            self.ask(ask, at, actions);
+        }
+    }
+
+    /// It is not read by itself, and left out until somebody asks for that.
+    fn leave_out_in_doubt(&mut self, why: String, at: At, actions: &mut Vec<Action>) {
+        let why = format!("{why}; replicator backfill --replace reads it again");
+        actions.push(Action::Tell(format!("it is left out: {why}")));
+        self.leave_out(why.clone(), false, at);
+        actions.push(Action::DiscardWindows);
+        actions.push(Action::LeaveOut { why });
+    }
+
+    /// The keys of the read that is due say nothing of the table as it is.
+    fn read_whole_in_place_of_keys(&mut self, at: At) {
+        let Some(read) = self.read.as_mut().filter(|read| matches!(read.reach, Reach::Keys(_))) else { return };
+        read.reach = Reach::Whole;
+        read.stage = Stage::Waiting;
+        read.rows = 0;
+        read.until = if read.by_itself { self.rest.until(Cause::Rows, false, at) } else { None };
+        self.renumber();
+    }
+
+    /// The sinks were not told of a doubt: they are when its read begins.
+    pub(super) fn is_not_told(&mut self) {
+        for read in [&mut self.read, &mut self.next].into_iter().flatten() {
+            read.is_told = false;
         }
     }
 
@@ -180,9 +246,10 @@ impl TableRecord {
     }
 
     /// It is no longer what kept it from being copied.
-    fn can_be_copied(&mut self) {
+    fn can_be_copied(&mut self, at: At, actions: &mut Vec<Action>) {
         if self.left_out.take_if(|fault| fault.by_nature).is_some() {
-            self.ask(Ask::doubt(Reach::Replace, "it could not be copied before, because of its engine or kind"));
+            let why = "it could not be copied before, because of its engine or kind";
+            self.ask(Ask::again(Reach::Replace, why), at, actions);
         }
     }
 
@@ -207,7 +274,7 @@ impl TableRecord {
             return;
         }
         if self.left_out.as_ref().is_some_and(|fault| fault.by_nature) && presence == Presence::Listed {
-            self.can_be_copied();
+            self.can_be_copied(at, actions);
             return;
         }
         match (self.capture, presence) {
@@ -245,7 +312,7 @@ impl TableRecord {
         let why = format!("it was not captured from LSN {left} to {}", at.lsn);
         if initial {
             actions.push(Action::Tell(format!("{why}, so it is read again in place of what the sinks have")));
-            self.ask(Ask::doubt(Reach::Replace, why));
+            self.ask(Ask::again(Reach::Replace, why), at, actions);
         } else {
             let hint = "replicator backfill --replace reads it whole; startup_mode is not initial, so that is not done by itself";
             self.leave_out(format!("{why} ({hint})"), false, at);
@@ -262,7 +329,7 @@ impl TableRecord {
                 }
                 self.capture = Capture::Since(at.lsn);
                 if initial {
-                    self.ask(Ask::new(Reach::Whole, "it was never read"));
+                    self.ask(Ask::new(Reach::Whole, "it was never read"), at, actions);
                 } else {
                     self.complete = Some(Complete::Changes(at.lsn));
                 }
@@ -308,7 +375,7 @@ impl TableRecord {
         self.captured(at);
         if let Some(audience) = audience {
             let ask = Ask::new(Reach::Replace, "it was renamed while it was to be read");
-            self.ask(Ask { audience, is_doubt, ..ask });
+            self.ask(Ask { audience, is_doubt, ..ask }, at, actions);
         }
         actions.push(Action::DiscardWindows);
     }
@@ -334,6 +401,16 @@ impl TableRecord {
         self.captured(at);
         self.take_next_along();
         let Some(read) = &mut self.read else { return };
+        if read.by_itself && !read.has_begun() {
+            match read.reach {
+                Reach::Keys(_) => self.rest.begins_keys(at),
+                Reach::Part { .. } | Reach::Whole | Reach::Replace => self.rest.begins(read.until.is_some(), at),
+            }
+        }
+        if read.is_doubt && !std::mem::replace(&mut read.is_told, true) && read.audience == Audience::All {
+            // It was not in the stream that the doubt arose.
+            actions.push(Action::Gap { why: read.why.clone() });
+        }
         read.stage = if at_once { Stage::Whole } else { Stage::Begun };
         read.rows = 0;
         read.replaces = false;

@@ -7,7 +7,7 @@ use crate::codec::frame::Audience;
 use crate::model::{FilePos, ServerIdentity};
 
 fn at(lsn: u64) -> At {
-    At { lsn: Lsn::new(lsn), micros: 1_000 }
+    At::new(Lsn::new(lsn), 1_000)
 }
 
 fn end() -> FilePos {
@@ -125,7 +125,7 @@ fn a_table_that_comes_back_is_read_again_with_replace_and_that_is_said() {
     let read = back.record.read.as_ref().unwrap();
     assert_eq!((&read.reach, &read.audience, read.is_doubt), (&Reach::Replace, &Audience::All, true));
     assert!(read.why.contains("not captured from LSN 4 to 5"), "{}", read.why);
-    assert!(matches!(&back.actions[..], [Action::Tell(_)]));
+    assert!(matches!(&back.actions[..], [Action::Tell(_), Action::Gap { .. }]));
 }
 
 #[test]
@@ -299,7 +299,9 @@ fn a_table_that_a_reader_has_seen_and_no_statement_has_ended_cannot_be_read() {
 #[test]
 fn of_a_table_that_is_not_captured_any_more_nothing_is_wanted_and_nothing_is_wrong() {
     let left = complete().event(Event::Excluded);
-    for event in [Event::Asked(Ask::doubt(Reach::Replace, "a doubt")), Event::Silent { why: "denied".into() }] {
+    for event in
+        [Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "a doubt")), Event::Silent { why: "denied".into() }]
+    {
         assert_eq!(left.clone().event(event).record, left.record);
     }
 }
@@ -308,7 +310,8 @@ fn of_a_table_that_is_not_captured_any_more_nothing_is_wanted_and_nothing_is_wro
 fn a_read_that_begins_again_brings_what_was_wanted_after_it() {
     let begun = complete().ask(Reach::Whole).begin();
     let number = begun.number();
-    let doubted = begun.event(Event::Asked(Ask { leaves_out: true, ..Ask::doubt(Reach::Replace, "a doubt") }));
+    let doubted =
+        begun.event(Event::Asked(Ask { leaves_out: true, ..Ask::doubt(Reach::Replace, Cause::Rows, "a doubt") }));
     assert!(doubted.record.next.is_some() && doubted.record.leaves_out_unknown());
     for event in [Event::Begun { number, at_once: false, is_known: true }, Event::Replaced { number }] {
         let again = doubted.clone().event(event);
@@ -318,7 +321,7 @@ fn a_read_that_begins_again_brings_what_was_wanted_after_it() {
     }
     let of_one = complete().event(Event::Asked(Ask::new(Reach::Replace, "it is new").of_sink("a"))).begin();
     let number = of_one.number();
-    let doubted = of_one.event(Event::Asked(Ask::doubt(Reach::Replace, "a doubt")));
+    let doubted = of_one.event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "a doubt")));
     let again = doubted.event(Event::Begun { number, at_once: false, is_known: true });
     assert!(again.record.next.is_some(), "the others do not get it");
 }
@@ -374,10 +377,10 @@ fn a_read_of_one_sink_says_nothing_of_the_others() {
     assert_eq!((state(&read, "a"), state(&read, "b")), (State::Complete, State::Reading));
     assert_eq!(state(&read.read(), "b"), State::Complete);
 
-    let doubt = complete().event(Event::Asked(Ask::doubt(Reach::Replace, "counts differ").of_sink("b")));
+    let doubt = complete().event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "counts differ").of_sink("b")));
     assert_eq!((state(&doubt, "a"), state(&doubt, "b")), (State::Complete, State::Reading));
     let whole = complete()
-        .event(Event::Asked(Ask::doubt(Reach::Replace, "rolled back in part")))
+        .event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "rolled back in part")))
         .event(Event::SinkAdded("b".into()));
     assert_eq!(whole.record.complete, None);
 }
@@ -469,7 +472,7 @@ fn at_a_sink_a_table_is_complete_since_the_sink_has_every_row() {
 #[test]
 fn a_read_that_has_begun_for_a_sink_that_is_away_keeps_nothing_else_from_being_read() {
     let begun = complete().event(Event::SinkAdded("b".into())).begin();
-    let doubt = Event::Asked(Ask::doubt(Reach::Replace, "rolled back in part"));
+    let doubt = Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "rolled back in part"));
     let both = begun.event(doubt);
     assert_eq!(both.record.due(&["a".into()]), None);
     let away = both.clone().event(Event::Sinks(vec!["a".into()]));
@@ -483,7 +486,7 @@ fn a_read_that_has_begun_for_a_sink_that_is_away_keeps_nothing_else_from_being_r
 fn a_table_that_is_left_out_is_not_read_by_itself_because_of_a_doubt() {
     let start = Start { presence: Presence::Listed, end: end(), is_there: false, initial: false };
     let left_out = complete().event(Event::Excluded).event(Event::Started(start));
-    let doubt = left_out.clone().event(Event::Asked(Ask::doubt(Reach::Replace, "rolled back in part")));
+    let doubt = left_out.clone().event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "rolled back in part")));
     assert_eq!(doubt.record, left_out.record);
 }
 
@@ -515,7 +518,7 @@ fn whatever_happens_a_captured_table_is_complete_or_its_record_says_what_is_miss
         Event::Passed,
         Event::SinkAdded("b".into()),
         Event::SinkRemoved("b".into()),
-        Event::Asked(Ask::doubt(Reach::Replace, "a doubt")),
+        Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "a doubt")),
         Event::Asked(Ask::new(Reach::Part { condition: "a".into() }, "a part")),
     ];
     let mut lives = vec![Life::default()];

@@ -92,7 +92,7 @@ impl RecordsLive {
     /// Sets the record of a table at a time of ours. One that says nothing removes the table.
     pub fn set(&self, table: &TableName, record: TableRecord, now_micros: i64) {
         let mut tables = lock(&self.tables);
-        if (TableRecord { reads: 0, ..record.clone() }) == TableRecord::default() {
+        if !record.is_known() {
             tables.remove(table);
             drop(tables);
             return self.reader(table, None);
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::table::{Ask, At, Event, Reach, step};
 
-    const AT: At = At { lsn: Lsn::new(5), micros: 0 };
+    const AT: At = At::new(Lsn::new(5), 0);
 
     fn met() -> TableRecord {
         step(&TableRecord::default(), Event::Met { initial: true }, AT).0

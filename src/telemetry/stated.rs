@@ -27,11 +27,20 @@ pub struct StateStatus {
     /// It is not known what its rows are, and the read that settles that has not begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting_doubt: bool,
+    /// Nobody has asked for that read: it waits while the log is more than half full.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_itself: bool,
+    /// That read does not begin before this time, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// How much of a table in doubt is read: `keys`, `part`, `values` (over what is there) or `rows` (in place of what is there).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<String>,
 }
 
 impl From<Stated> for StateStatus {
     fn from(stated: Stated) -> Self {
-        let Stated { state, since, since_micros, why, by_nature, waiting_doubt } = stated;
+        let Stated { state, since, since_micros, why, by_nature, waiting_doubt, by_itself, until, reach } = stated;
         Self {
             state: Some(state),
             since_lsn: since.map(Lsn::raw),
@@ -39,6 +48,9 @@ impl From<Stated> for StateStatus {
             why: why.filter(|why| !why.is_empty()),
             by_nature,
             waiting_doubt,
+            by_itself,
+            until: until.map(rfc3339),
+            reach: reach.map(str::to_owned),
         }
     }
 }
@@ -93,12 +105,12 @@ impl StateStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Ask, At, Event, Reach, step};
+    use crate::table::{Ask, At, Cause, Event, Reach, step};
 
     fn after(events: impl IntoIterator<Item = (u64, Event)>) -> TableRecord {
         let mut record = TableRecord::default();
         for (lsn, event) in events {
-            record = step(&record, event, At { lsn: Lsn::new(lsn), micros: 0 }).0;
+            record = step(&record, event, At::new(Lsn::new(lsn), 0)).0;
         }
         record
     }
@@ -119,7 +131,7 @@ mod tests {
         let reading = SinkTableLive { is_reading: true, ..whole.clone() };
         assert_eq!(at(&created, 9, &reading, None), Some(State::Reading));
         // The log has it again since 20, and the sink still has what it had before.
-        let doubt = Event::Asked(Ask::doubt(Reach::Replace, "why"));
+        let doubt = Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "why"));
         let number = 1;
         let again = after([
             (7, Event::Created),

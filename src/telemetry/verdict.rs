@@ -86,6 +86,9 @@ pub struct Reason {
     pub since_lsn: Option<u64>,
     /// Why.
     pub why: Option<String>,
+    /// Until when it stays so, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// The command that settles it, or shows more.
     pub remedy: Option<String>,
 }
@@ -110,7 +113,7 @@ impl Health {
         reasons.extend(of_log(status));
         reasons.extend(of_source(status));
         reasons.extend(status.sinks.iter().filter_map(of_sink));
-        of_tables(&status.tables, &mut reasons);
+        of_tables(status, &mut reasons);
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.status));
         Self { status: reasons.iter().map(|reason| reason.status).max().unwrap_or_default(), reasons }
     }
@@ -163,6 +166,7 @@ impl Reason {
             since: None,
             since_lsn: None,
             why: None,
+            until: None,
             remedy: None,
         }
     }
@@ -190,6 +194,9 @@ impl fmt::Display for Reason {
         }
         if let Some(why) = &self.why {
             write!(f, ": {why}")?;
+        }
+        if let Some(until) = &self.until {
+            write!(f, "; it is read at {until} (source.reread_pause)")?;
         }
         match &self.remedy {
             Some(remedy) => write!(f, " (remedy: {remedy})"),
@@ -260,9 +267,11 @@ fn of_sink(sink: &SinkStatus) -> Option<Reason> {
 }
 
 /// What is wrong with tables: once for a table where it is the same at all sinks, else once for each sink.
-fn of_tables(tables: &[TableStatus], reasons: &mut Vec<Reason>) {
+fn of_tables(status: &Status, reasons: &mut Vec<Reason>) {
+    let has_room = status.wal.bytes <= status.wal.capacity_bytes / 2;
+    let of_state = |stated: &StateStatus, sink, table| of_state(stated, sink, table, has_room);
     let mut named: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
-    for table in tables {
+    for table in &status.tables {
         let everywhere = of_state(&table.stated, None, table);
         let at_sinks: Vec<Option<Reason>> =
             table.sinks.iter().map(|(sink, at)| of_state(&at.stated, Some(sink), table)).collect();
@@ -295,7 +304,7 @@ fn of_tables(tables: &[TableStatus], reasons: &mut Vec<Reason>) {
 /// The word for a table that waits to be read because it is not known what its rows are.
 const IN_DOUBT: &str = "in_doubt";
 
-fn of_state(stated: &StateStatus, sink: Option<&String>, table: &TableStatus) -> Option<Reason> {
+fn of_state(stated: &StateStatus, sink: Option<&String>, table: &TableStatus, has_room: bool) -> Option<Reason> {
     let state = stated.state?;
     let (verdict, word) = if stated.is_failed() {
         (Verdict::Failed, state.as_str())
@@ -305,13 +314,19 @@ fn of_state(stated: &StateStatus, sink: Option<&String>, table: &TableStatus) ->
         return None;
     };
     let doubt = sink.and_then(|sink| table.sinks.get(sink)?.doubt.clone());
+    let mut why = if verdict == Verdict::Degraded { doubt.or_else(|| stated.why.clone()) } else { stated.why.clone() };
+    if let Some(why) = why.as_mut().filter(|_| stated.by_itself && !has_room) {
+        why.push_str("; it is read by itself once the log is no more than half full");
+    }
+    let waits = stated.by_itself && (stated.until.is_some() || !has_room);
     Some(Reason {
         sink: sink.cloned(),
         table: Some(table.table.clone()),
         since: stated.since.clone(),
         since_lsn: stated.since_lsn,
-        why: if verdict == Verdict::Degraded { doubt.or_else(|| stated.why.clone()) } else { stated.why.clone() },
-        remedy: matches!(state, State::LeftOut | State::Stopped).then(|| read_again(&table.table)),
+        why,
+        until: stated.until.clone(),
+        remedy: (waits || matches!(state, State::LeftOut | State::Stopped)).then(|| read_again(&table.table)),
         ..Reason::new(verdict, What::Table, word)
     })
 }

@@ -34,6 +34,7 @@ fn fixture_plan(url: &str) -> SinkPlan {
         table: TableName::new("shop", "events"),
         mode: Some(Mode::History),
         deletion: None,
+        on_doubt: None,
         rename: Vec::new(),
         drop: Vec::new(),
     });

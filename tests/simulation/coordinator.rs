@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use replicator::model::TableName;
 use replicator::source::mysql::snapshot::Progress;
 use replicator::source::mysql::snapshot::handoff::Placed;
-use replicator::table::{Ask, Event, Reach, Read};
+use replicator::table::{Ask, Cause, Event, Reach, Read};
 
 use super::job::{Done, Job};
 use super::requests::{Actor, Exact, Reply, Request};
@@ -105,7 +105,8 @@ impl Coordinator {
         self.requests.push_back(match wish {
             Wish::EveryTable(sink) => Request::SinkAdded { sink },
             Wish::Table(name, sink) => {
-                let ask = Ask::doubt(Reach::Replace, format!("counts of sink {sink} do not agree")).of_sink(sink);
+                let ask = Ask::doubt(Reach::Replace, Cause::Rows, format!("counts of sink {sink} do not agree"))
+                    .of_sink(sink);
                 Request::Happened { name, event: Event::Asked(ask), by: None }
             }
         });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use replicator::ingest;
 use replicator::ingest::ledger::Log as _;
 use replicator::model::TableName;
-use replicator::table::{self, At, Presence, Started, Starting};
+use replicator::table::{self, Presence, Started, Starting};
 
 use super::coordinator::Coordinator;
 use super::daemon::{Daemon, Finding, failed};
@@ -81,12 +81,12 @@ impl World {
             end,
             is_there,
             captures: |table: &TableName| self.captured.captures(Name::of(table)),
+            rules: |table: &TableName| self.settings.doubts.rules_for(table, self.settings.filter.names()),
             sinks: &self.sinks.with_cursor(),
             configured: &self.sinks.configured(),
             initial: self.settings.initial,
         };
-        let at = At { lsn: log.durable().next(), micros: 0 };
-        let Started { changed, told } = table::start(starting, at);
+        let Started { changed, told } = table::start(starting, (log.durable().next(), 0));
         for (table, what) in told {
             trace::note(|| format!("start: of {table}: {what}"));
         }

@@ -2,6 +2,7 @@
 //! that the seed decides. At the end everything comes to rest, and the copies are those of the server.
 
 use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
+use replicator::config::DoubtPlan;
 use replicator::ingest::core::Settings;
 use replicator::source::mysql::schema::Flavour;
 
@@ -141,6 +142,7 @@ impl World {
                 initial: true,
                 sinks: Vec::new(),
                 describe_wait: DESCRIBE_WAIT,
+                doubts: DoubtPlan { reread_pause: std::time::Duration::ZERO, ..DoubtPlan::default() },
                 frame_bytes: rng.weighted(&[(2, 30), (2, 100), (1, 4_000)]),
             },
             pace: Pace {

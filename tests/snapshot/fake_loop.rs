@@ -14,7 +14,7 @@ use replicator::codec::row_image::{
 use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
 use replicator::source::mysql::snapshot::handoff::{Account, Images, Paused, Placed, Request, SnapshotMark};
-use replicator::source::mysql::snapshot::{Coordinator, Job};
+use replicator::source::mysql::snapshot::{Coordinator, HasRoom, Job};
 use replicator::source::mysql::stream_server::StreamServer;
 use replicator::table::{At, Event, Stage, TableRecord, step};
 use replicator::telemetry::{Live, ReadShown};
@@ -59,6 +59,7 @@ pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
     captured.add(globset::Glob::new("d.*").unwrap());
     SourcePlan {
         describe_wait: std::time::Duration::from_secs(2),
+        doubts: replicator::config::DoubtPlan::default(),
         host: "127.0.0.1".to_owned(),
         port: server.port(),
         user: user.to_owned(),
@@ -111,6 +112,7 @@ impl Run {
             requests,
             job_queue,
             Arc::clone(&live),
+            HasRoom(Box::new(|| true)),
             stop.clone(),
         );
         let mut serving = Loop { log: Arc::clone(&log), jobs: jobs.clone(), live: Arc::clone(&live), change };
@@ -200,7 +202,7 @@ impl Loop {
     fn happens(&mut self, table: &TableName, event: Event) {
         let mut log = self.log.lock().unwrap();
         let before = log.records.get(table).cloned().unwrap_or_default();
-        let (after, _) = step(&before, event, At { lsn: Lsn::FIRST, micros: 0 });
+        let (after, _) = step(&before, event, At::new(Lsn::FIRST, 0));
         self.live.record(table, after.clone());
         log.records.insert(table.clone(), after);
     }

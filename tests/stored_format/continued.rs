@@ -61,6 +61,7 @@ pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
         initial: true,
         sinks: Vec::new(),
         describe_wait: 2000,
+        doubts: replicator::config::DoubtPlan::default(),
         frame_bytes: Settings::FRAME_BYTES,
     };
     let log = WalLog::new(appender, reader.clone());

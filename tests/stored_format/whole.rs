@@ -114,6 +114,7 @@ fn plan(sink: &str, path: &Path) -> SinkPlan {
         table: TableName::new("shop", "users"),
         mode: Some(Mode::History),
         deletion: None,
+        on_doubt: None,
         rename: Vec::new(),
         drop: Vec::new(),
     };

@@ -40,6 +40,13 @@ pub struct Stats {
     pub commits: u64,
 }
 
+impl Stats {
+    /// Whether the log holds more than half of what it can.
+    pub const fn is_more_than_half_full(&self) -> bool {
+        self.full || self.live_bytes > self.capacity_bytes / 2
+    }
+}
+
 /// The length of the file at `path` and what it takes on disk.
 pub(crate) fn file_sizes(path: &Path) -> Result<(u64, u64), Error> {
     let metadata =

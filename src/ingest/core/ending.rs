@@ -1,7 +1,7 @@
 //! How a group ends: committed as one step, rolled back, cut back to a savepoint, or dropped; and what follows from each.
 
 use super::Core;
-use crate::codec::frame::{Audience, FrameHeader, TableChange};
+use crate::codec::frame::FrameHeader;
 use crate::error::Failure;
 use crate::ingest::group::{OpenGroup, RolledBack};
 use crate::ingest::ledger::{Boundary, Changes, Log};
@@ -11,7 +11,7 @@ use crate::ingest::tables::Tables;
 use crate::model::{Gtid, Origin, SchemaId};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::FateChange;
-use crate::table::{Ask, Reach};
+use crate::table::{Ask, Cause, Reach};
 
 impl<L: Log> Core<L> {
     /// Ends the open group at a boundary of the stream.
@@ -168,10 +168,8 @@ impl<L: Log> Core<L> {
     /// What the table's rows are here is not known: its copies are read again, as a whole.
     pub(super) fn doubt(&mut self, table: usize, why: &str, origin: &Origin) -> Result<(), Failure> {
         let name = self.tables.at(table).name.clone();
-        let change = TableChange::LeftOut { table: name.clone(), reason: why.to_owned() };
         self.group.discard_windows(table);
-        self.single(FrameHeader::Change { origin: origin.clone(), audience: Audience::All, change })?;
-        self.want(&name, Ask { leaves_out: true, ..Ask::doubt(Reach::Replace, why) }, origin)
+        self.want(&name, Ask { leaves_out: true, ..Ask::doubt(Reach::Replace, Cause::Rows, why) }, origin)
     }
 
     /// Appends a frame without rows.

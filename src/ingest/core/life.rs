@@ -11,7 +11,10 @@ use crate::ingest::ledger::Log;
 use crate::ingest::state::AskedBeside;
 use crate::ingest::tables::{ChangedLife, Table};
 use crate::model::{FilePos, Origin, TableName};
-use crate::table::{self, Action as TableAction, Ask, At, Event, Reach, Read, TableRecord};
+use crate::table::{self, Action as TableAction, Ask, At, Cause, Event, Reach, Read, TableRecord};
+
+/// A read that begins later than this from now is not waited for by a run that has to end, in microseconds.
+const LONG: i64 = 10_000_000;
 
 impl<L: Log> Core<L> {
     /// The life of a table in the open group.
@@ -21,7 +24,8 @@ impl<L: Log> Core<L> {
 
     /// Something happens to a table, in the open group.
     pub(super) fn happens(&mut self, table: usize, event: Event, origin: &Origin) -> Result<(), Failure> {
-        let at = At { lsn: self.ledger.log().next_lsn(), micros: self.wall };
+        let rules = self.settings.doubts.rules_for(&self.tables.at(table).name, self.settings.filter.names());
+        let at = At { lsn: self.ledger.log().next_lsn(), micros: self.wall, rules };
         let before = self.life(table);
         // A reader says so, or the stream of what a reader did not find.
         let is_of_reader = matches!(event, Event::Failed { .. } | Event::Passed);
@@ -63,6 +67,8 @@ impl<L: Log> Core<L> {
             TableAction::ReplaceEnd { audience } => {
                 self.change_for(origin, audience, TableChange::ReplaceEnd { table })
             }
+            TableAction::Gap { why } => self.change(origin, TableChange::Gap { table, reason: why }),
+            TableAction::LeaveOut { why } => self.change(origin, TableChange::LeftOut { table, reason: why }),
             TableAction::Drop => {
                 let is_copied = self.followed(index).may_be_copied();
                 let renamed_from = self.definition(index).kin.renamed_from.clone();
@@ -156,7 +162,7 @@ impl<L: Log> Core<L> {
         origin: &Origin,
     ) -> Result<(), Failure> {
         let reach = if replace { Reach::Replace } else { Reach::Whole };
-        self.want(table, Ask::doubt(reach, why), origin)
+        self.want(table, Ask::doubt(reach, Cause::Definition, why), origin)
     }
 
     /// Wants a read, with the open group. Where records of the group are stored beside it, so is the wish.
@@ -219,9 +225,14 @@ impl<L: Log> Core<L> {
         self.tables.reading().map(|table| (&table.name, &table.definition.life))
     }
 
-    /// Whether each read that is due was tried in vain, by this process.
+    /// Whether each read that is due was tried in vain, by this process, or has to wait for longer than a run that has to end would.
     pub fn reads_were_tried(&self) -> bool {
-        self.tables.reading().all(Table::was_tried)
+        let waits_long = |table: &Table| {
+            let until =
+                table.definition.life.read.as_ref().filter(|read| !read.has_begun()).and_then(|read| read.until);
+            until.is_some_and(|until| until > self.wall.saturating_add(LONG))
+        };
+        self.tables.reading().all(|table| table.was_tried() || waits_long(table))
     }
 
     /// Whether any table waits for the stream to come to a place.

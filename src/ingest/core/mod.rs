@@ -20,6 +20,7 @@ mod rows;
 mod schema;
 mod statement;
 mod temporary;
+mod unseen;
 
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ use super::tables::{Definition, Tables, stored_current};
 use super::windows::Windows;
 use crate::codec::frame::TableChange;
 use crate::codec::state::State;
-use crate::config::TableFilter;
+use crate::config::{DoubtPlan, TableFilter};
 use crate::error::Failure;
 use crate::model::{FilePos, ServerIdentity, SourcePosition, TableName};
 use crate::mutants::{Mutant, is_on};
@@ -61,6 +62,8 @@ pub struct Settings {
     pub sinks: Vec<String>,
     /// How long delivery may wait for an answer about a table, in milliseconds (`source.describe_wait`).
     pub describe_wait: u64,
+    /// What is done about doubts.
+    pub doubts: DoubtPlan,
     /// Row bytes after which a frame is closed; [`Settings::FRAME_BYTES`] but in a simulation.
     pub frame_bytes: usize,
 }

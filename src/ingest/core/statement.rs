@@ -7,8 +7,6 @@
 //! Whenever existing rows may not be derivable from what the sinks hold (a default that is no constant, a change of type, partitions
 //! exchanged), the table is read again in chunks, beside the stream.
 
-use tracing::warn;
-
 use super::Core;
 use super::renames::without_returns;
 use super::schema::Defining;
@@ -80,14 +78,8 @@ impl<L: Log> Core<L> {
             Statement::IndexChange { table } if self.captures(&table) => {
                 self.alter_table(&table, &AlterOps::Known(vec![AlterOp::IndexChanged]), origin)
             }
-            Statement::Dml { tables, opaque } => self.statement_format(tables, opaque),
-            Statement::Unknown { first_words, mentioned } => match mentioned.into_iter().find(|table| self.captures(table)) {
-                Some(table) => Err(Failure::fatal(format!(
-                    "a statement that begins with '{first_words}' mentions captured table '{table}' and is not understood"
-                ))
-                .hint("leave the table out with source.exclude, or start behind the statement with startup_mode: specific and a new log")),
-                None => Ok(()),
-            },
+            Statement::Dml { tables, opaque } => self.statement_format(&tables, opaque, origin),
+            Statement::Unknown { first_words, mentioned } => self.unknown_statement(&first_words, &mentioned, origin),
             Statement::Xa { .. } => Err(Failure::fatal(
                 "the binlog holds a distributed transaction (XA), whose rows become true only with a later XA COMMIT",
             )
@@ -111,24 +103,6 @@ impl<L: Log> Core<L> {
             | Statement::IndexChange { .. }
             | Statement::Irrelevant => Ok(()),
         }
-    }
-
-    pub(super) fn statement_format(&self, tables: Vec<TableName>, opaque: bool) -> Result<(), Failure> {
-        // Of a table that cannot be copied the binlog may have statements for its rows, whatever is set.
-        let is_left_out = |table: &TableName| {
-            let life = self.find(table).map(|(_, definition)| &definition.life);
-            life.and_then(|life| life.left_out.as_ref()).is_some_and(|fault| fault.by_nature)
-        };
-        let Some(table) = tables.into_iter().find(|table| self.captures(table) && !is_left_out(table)) else {
-            if opaque {
-                warn!(
-                    "the binlog holds a routine call in statement format; rows it changed in captured tables would be unseen"
-                );
-            }
-            return Ok(());
-        };
-        Err(Failure::fatal(format!("rows of captured table '{table}' were changed in statement format: the binlog holds no rows for it"))
-            .hint("set binlog_format=ROW for every session that writes to captured tables, then read the table again with a new log"))
     }
 
     /// Tables of a database of which something is known.
@@ -180,7 +154,7 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
-    fn alter_table(&mut self, name: &TableName, ops: &AlterOps, origin: &Origin) -> Result<(), Failure> {
+    pub(super) fn alter_table(&mut self, name: &TableName, ops: &AlterOps, origin: &Origin) -> Result<(), Failure> {
         let list: &[AlterOp] = match ops {
             AlterOps::Known(list) => list,
             AlterOps::Unreadable => &[],

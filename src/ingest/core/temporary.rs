@@ -134,8 +134,8 @@ impl<L: Log> Core<L> {
                 let is_table = |table: &TableName| {
                     !self.temporary.has(session, table) && self.find(table).is_some_and(|(_, known)| known.is_known())
                 };
-                let tables = tables.into_iter().filter(is_table).collect();
-                self.statement_format(tables, opaque)
+                let tables: Vec<TableName> = tables.into_iter().filter(is_table).collect();
+                self.statement_format(&tables, opaque, origin)
             }
             Statement::CreateTable(mut create) => {
                 if create.like.as_ref().is_some_and(|like| self.temporary.has(session, like)) {

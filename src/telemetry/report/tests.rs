@@ -50,7 +50,7 @@ async fn a_status_holds_what_the_loops_and_the_log_say() {
     sink.waits(Some(WaitingLive { table: users.clone(), schema: SchemaId(7), lsn: Lsn::new(3), since_micros: 1_500 }));
     sink.stopped([(users.clone(), Lsn::new(2), "it is gone".to_owned())]);
     wal.ack("local", Lsn::new(1), b"", Vec::new()).await.unwrap();
-    let at = At { lsn: Lsn::new(1), micros: 0 };
+    let at = At::new(Lsn::new(1), 0);
     let (met, _) = step(&TableRecord::default(), Event::Met { initial: true }, at);
     live.record(&users, step(&met, Event::Begun { number: 1, at_once: false, is_known: true }, at).0);
     live.reader(
@@ -152,7 +152,7 @@ async fn lag_grows_from_the_start_of_the_process_while_the_source_says_nothing()
 
 /// The record of a table that was read whole up to LSN 1.
 fn read_whole() -> TableRecord {
-    let at = At { lsn: Lsn::new(1), micros: 0 };
+    let at = At::new(Lsn::new(1), 0);
     let (met, _) = step(&TableRecord::default(), Event::Met { initial: true }, at);
     let (begun, _) = step(&met, Event::Begun { number: 1, at_once: false, is_known: true }, at);
     step(&begun, Event::Finished { number: 1 }, at).0
@@ -167,7 +167,7 @@ async fn a_lag_is_unknown_while_a_table_is_being_read_and_what_it_is_at_least_gr
     let mut reporter = Reporter::new(Arc::clone(&live), wal.clone(), directory.path());
     sink.applied(Lsn::new(1), Some(now_micros()));
     live.source.caught_up(now_micros());
-    let at = At { lsn: Lsn::new(1), micros: 0 };
+    let at = At::new(Lsn::new(1), 0);
     let table = TableName::new("shop", "users");
     let lags = |reporter: &Reporter| {
         let status = reporter.status();
@@ -260,7 +260,7 @@ async fn a_sink_that_has_not_been_opened_has_what_the_log_says_of_it() {
     wal.ack("local", Lsn::new(9), b"", Vec::new()).await.unwrap();
     let (live, sink) = live_with_one_sink();
     let table = TableName::new("shop", "users");
-    let created = step(&TableRecord::default(), Event::Created, At { lsn: Lsn::new(7), micros: 0 }).0;
+    let created = step(&TableRecord::default(), Event::Created, At::new(Lsn::new(7), 0)).0;
     live.record(&table, created);
     sink.load_tables([(table, SinkTableLive { whole_since: Some(Lsn::new(7)), ..SinkTableLive::default() })]);
     sink.phase(SinkPhase::Retrying, Some("refused".into()));

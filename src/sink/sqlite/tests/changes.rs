@@ -281,6 +281,7 @@ fn a_rename_to_a_name_with_other_options_is_refused() {
         drop: Vec::new(),
         mode: None,
         deletion: None,
+        on_doubt: None,
     }];
     rig.open().unwrap();
     rig.create(schema(vec![int("id"), text("a")], key(&[0])));

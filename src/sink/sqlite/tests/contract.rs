@@ -105,6 +105,7 @@ fn a_configuration_that_no_longer_fits_a_table_is_refused_with_the_way_out() {
             drop: Vec::new(),
             mode: None,
             deletion: None,
+            on_doubt: None,
         };
         change(&mut rule);
         vec![rule]

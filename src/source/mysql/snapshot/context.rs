@@ -33,6 +33,8 @@ pub(super) struct Context {
     pub(super) rate: Rate,
     pub(super) chunk_rows: u32,
     pub(super) parallel: usize,
+    /// A table without a key for chunks that has more rows is read only if somebody asks for it.
+    pub(super) reread_keyless_rows: u64,
     readers: Mutex<HashMap<TableName, TableStatus>>,
     /// Tables that a reader did not find, until the loop has said what is due of them.
     missing: Mutex<HashSet<TableName>>,
@@ -44,6 +46,7 @@ impl Context {
         sessions: Sessions,
         ingest: Ingest,
         settings: &crate::config::SnapshotPlan,
+        reread_keyless_rows: u64,
         live: Arc<Live>,
     ) -> Self {
         let parallel = usize::from(settings.parallel.max(1));
@@ -54,6 +57,7 @@ impl Context {
             rate: Rate::new(settings.max_rows_per_second),
             chunk_rows: settings.chunk_rows.max(1),
             parallel,
+            reread_keyless_rows,
             readers: Mutex::default(),
             missing: Mutex::default(),
             live,

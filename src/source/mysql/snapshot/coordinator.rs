@@ -4,9 +4,10 @@
 //! stopped. What becomes of a read goes back to the loop as an event of its table.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -24,15 +25,12 @@ use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::stream_server::StreamServer;
 use crate::table::{Event, Read};
-use crate::telemetry::Live;
+use crate::telemetry::{Live, now_micros};
 
 /// How long a table that cannot be read is left alone before it is tried again.
 const AGAIN: Duration = Duration::from_mins(1);
-/// A table that is in doubt again after it was read because of a doubt rests for so many times as long as that took, so that what is written
-/// past its copies all the time does not keep it being read all the time.
-const REST: u32 = 4;
-/// The longest rest.
-const LONGEST_REST: Duration = Duration::from_mins(10);
+/// Pause between two looks at a log that has no room for a read that nobody has asked for.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 /// Pause before something is said again to a loop that has lost its stream.
 const SAY_AGAIN: Duration = Duration::from_millis(200);
 
@@ -62,10 +60,17 @@ pub struct Coordinator {
     due: HashMap<TableName, Progress>,
     /// Tables whose turn has not come.
     waiting: VecDeque<TableName>,
-    /// Tables whose read is because of a doubt, and its number.
-    doubted: HashMap<TableName, u32>,
-    /// Until when tables rest that were read because of a doubt.
-    resting: HashMap<TableName, Instant>,
+    /// Whether the log has room for reads that nobody has asked for.
+    has_room: HasRoom,
+}
+
+/// Says whether the log has room for reads that nobody has asked for: it is not more than half full.
+pub struct HasRoom(pub Box<dyn Fn() -> bool + Send>);
+
+impl fmt::Debug for HasRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HasRoom").finish_non_exhaustive()
+    }
 }
 
 /// A reader at work.
@@ -73,7 +78,6 @@ struct Reader {
     table: TableName,
     number: u32,
     handle: AbortHandle,
-    since: Instant,
     /// It has nothing left to do but to hear that its end is in the log.
     is_ending: Arc<AtomicBool>,
 }
@@ -92,19 +96,13 @@ impl Coordinator {
         requests: mpsc::Sender<Request>,
         jobs: mpsc::UnboundedReceiver<Job>,
         live: Arc<Live>,
+        has_room: HasRoom,
         stop: CancellationToken,
     ) -> Self {
         let settings = plan.snapshot;
-        let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, live);
-        Self {
-            context: Arc::new(context),
-            jobs,
-            stop,
-            due: HashMap::new(),
-            waiting: VecDeque::new(),
-            doubted: HashMap::new(),
-            resting: HashMap::new(),
-        }
+        let keyless = plan.doubts.reread_keyless_rows;
+        let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, keyless, live);
+        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new(), has_room }
     }
 
     /// Runs reads until the token is cancelled. Whatever was in work then is taken up at the next start.
@@ -114,8 +112,9 @@ impl Coordinator {
         let mut asking: JoinSet<()> = JoinSet::new();
         let mut is_open = true;
         loop {
-            self.start_readers(&mut tasks, &mut readers);
+            let waits_for_room = self.start_readers(&mut tasks, &mut readers);
             tokio::select! {
+                () = tokio::time::sleep(LOOK_FOR_ROOM), if waits_for_room => {}
                 () = self.stop.cancelled() => break,
                 job = self.jobs.recv(), if is_open => match job {
                     Some(Job::Read { table, read, unreadable }) => self.told(table, (read, unreadable), &mut tasks, &readers),
@@ -145,11 +144,8 @@ impl Coordinator {
             if !reader.is_ending.load(Ordering::Relaxed) {
                 tracing::info!(%table, "the read of a table is stopped: it is no longer wanted");
                 reader.handle.abort();
-            } else if self.doubted.get(&table) == Some(&reader.number) {
-                self.rest(table.clone(), reader.since.elapsed());
             }
         }
-        self.doubted.remove(&table);
         let Some(read) = read else {
             self.due.remove(&table);
             self.waiting.retain(|waiting| *waiting != table);
@@ -163,6 +159,8 @@ impl Coordinator {
                 number: read.number,
                 reach: read.reach.clone(),
                 chunk_rows: read.chunk_rows,
+                keys: None,
+                by_itself: read.by_itself,
                 stage: Stage::Waiting,
                 rows: 0,
             }
@@ -171,14 +169,11 @@ impl Coordinator {
         tracing::info!(%table, why = %read.why, "a table is read");
         let number = progress.number;
         self.due.insert(table.clone(), progress);
-        if read.is_doubt {
-            self.doubted.insert(table.clone(), number);
-        }
         if self.context.was_missing(&table) && unreadable {
             // Nothing says that it is there now.
             self.pause(table, number, AGAIN, tasks);
-        } else if let Some(rest) = self.resting.get(&table).filter(|_| read.is_doubt).copied() {
-            self.pause(table, number, rest.saturating_duration_since(Instant::now()), tasks);
+        } else if let Some(pause) = pause(&read) {
+            self.pause(table, number, pause, tasks);
         } else if !self.waiting.contains(&table) {
             self.waiting.push_back(table);
         }
@@ -193,26 +188,27 @@ impl Coordinator {
         });
     }
 
-    /// A table was read because of a doubt.
-    fn rest(&mut self, table: TableName, took: Duration) {
-        let now = Instant::now();
-        self.resting.retain(|_, until| *until > now);
-        self.resting.insert(table, now + (took * REST).min(LONGEST_REST));
-    }
-
-    fn start_readers(&mut self, tasks: &mut JoinSet<Ended>, readers: &mut HashMap<Id, Reader>) {
+    /// Starts what can be started; says whether anything waits for room in the log.
+    fn start_readers(&mut self, tasks: &mut JoinSet<Ended>, readers: &mut HashMap<Id, Reader>) -> bool {
+        let needs_room = |due: &Progress| due.by_itself && due.stage == Stage::Waiting;
+        let mut has_room = None;
         while readers.len() < self.context.parallel {
-            let is_free = |table: &TableName| readers.values().all(|reader| reader.table != *table);
-            let Some(place) = self.waiting.iter().position(is_free) else { return };
-            let Some(table) = self.waiting.remove(place) else { return };
+            let mut can_start = |table: &TableName| {
+                readers.values().all(|reader| reader.table != *table)
+                    && (!self.due.get(table).is_some_and(needs_room)
+                        || *has_room.get_or_insert_with(|| (self.has_room.0)()))
+            };
+            let Some(place) = self.waiting.iter().position(&mut can_start) else { break };
+            let Some(table) = self.waiting.remove(place) else { break };
             let Some(progress) = self.due.get(&table).cloned() else { continue };
             let number = progress.number;
             let context = Arc::clone(&self.context);
             let is_ending = Arc::new(AtomicBool::new(false));
             let ending = Arc::clone(&is_ending);
             let handle = tasks.spawn(async move { read(context, progress, &ending).await });
-            readers.insert(handle.id(), Reader { table, number, handle, since: Instant::now(), is_ending });
+            readers.insert(handle.id(), Reader { table, number, handle, is_ending });
         }
+        has_room == Some(false)
     }
 
     fn ended(
@@ -223,13 +219,8 @@ impl Coordinator {
     ) {
         let (table, number, failed) = match ended {
             Ok((id, Ended::Read(progress, result))) => {
-                let reader = readers.remove(&id);
+                readers.remove(&id);
                 let (table, number) = (progress.table.clone(), progress.number);
-                if let (Some(reader), Ok(End::Done)) = (reader, &result)
-                    && self.doubted.get(&table) == Some(&number)
-                {
-                    self.rest(table.clone(), reader.since.elapsed());
-                }
                 let failed = result.as_ref().err().map(Failure::chain);
                 if let Some(due) = self.due.get_mut(&table).filter(|due| due.number == number) {
                     *due = *progress;
@@ -279,6 +270,13 @@ impl Coordinator {
     fn is_due(&self, table: &TableName, number: u32) -> bool {
         self.due.get(table).is_some_and(|due| due.number == number)
     }
+}
+
+/// How long a read has still to wait that nobody has asked for.
+fn pause(read: &Read) -> Option<Duration> {
+    let until = read.until.filter(|_| !read.has_begun())?;
+    let left = until.saturating_sub(now_micros());
+    u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_micros)
 }
 
 /// One reader's work, to its end or to what has to be said of the table.

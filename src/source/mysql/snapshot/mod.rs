@@ -29,7 +29,7 @@ mod status;
 mod table;
 
 pub use asking::Backfill;
-pub use coordinator::{Coordinator, Job};
+pub use coordinator::{Coordinator, HasRoom, Job};
 pub use literal::KeyValue;
 pub use progress::{Progress, Ranges, Stage};
 pub use range::{Bound, Range};

@@ -12,7 +12,7 @@ use crate::codec::stored::{self, Entry, RANGES, Record};
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::schema::ChunkKey;
-use crate::table::{self, Reach, Read};
+use crate::table::{self, Keys, Reach, Read};
 
 /// One table's read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct Progress {
     pub reach: Reach,
     /// Rows a chunk has at most, in place of `source.snapshot.chunk_rows`.
     pub chunk_rows: Option<u32>,
+    /// The condition that the rows of its keys meet, once it has begun.
+    pub keys: Option<String>,
+    /// Nobody has asked for it.
+    pub by_itself: bool,
     /// How far it is.
     pub stage: Stage,
     /// Rows placed.
@@ -79,6 +83,8 @@ impl Progress {
     /// When the account of the ranges is damaged.
     pub fn of(table: TableName, read: &Read) -> Result<Self, Failure> {
         let stage = match &read.stage {
+            // Which condition selects the keys is known once the table is described. They are few: it begins again.
+            table::Stage::Begun | table::Stage::Ranges(_) if matches!(read.reach, Reach::Keys(_)) => Stage::Waiting,
             table::Stage::Waiting => Stage::Waiting,
             table::Stage::Begun => Stage::Begun,
             table::Stage::Ranges(bytes) => Stage::Ranges(stored::decode(bytes)?),
@@ -90,6 +96,8 @@ impl Progress {
             number: read.number,
             reach: read.reach.clone(),
             chunk_rows: read.chunk_rows,
+            keys: None,
+            by_itself: read.by_itself,
             stage,
             rows: read.rows,
         })
@@ -114,7 +122,16 @@ impl Progress {
     pub fn condition(&self) -> Option<&str> {
         match &self.reach {
             Reach::Part { condition } => Some(condition),
+            Reach::Keys(_) => self.keys.as_deref(),
             Reach::Whole | Reach::Replace => None,
+        }
+    }
+
+    /// The keys that are to be read, if it is a read of keys.
+    pub fn keys(&self) -> Option<&Keys> {
+        match &self.reach {
+            Reach::Keys(keys) => Some(keys),
+            Reach::Part { .. } | Reach::Whole | Reach::Replace => None,
         }
     }
 }

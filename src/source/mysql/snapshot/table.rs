@@ -82,8 +82,17 @@ async fn begin(context: &Arc<Context>, progress: &mut Progress) -> Result<Option
     if progress.condition().is_some() && described.schema.key.is_none() {
         return Err(partial(&table));
     }
-    size(context, &mut conn, progress).await?;
+    let estimate = size(context, &mut conn, progress).await?;
     let at_once = described.chunk_key.is_none();
+    let limit = context.reread_keyless_rows;
+    if at_once && progress.by_itself && estimate.rows > limit {
+        let why = format!(
+            "it has no key for chunks and about {} rows, more than source.reread_keyless_rows ({limit}), and is not read by itself",
+            estimate.rows
+        );
+        context.ingest.happened(table, Event::TooLarge { number: progress.number, why }).await?;
+        return Ok(Some(End::Unwanted));
+    }
     let stage = if at_once { Stage::Whole } else { Stage::Begun };
     let mark = SnapshotMark::Begun { table, number: progress.number, at_once };
     if !context.ingest.mark(mark).await? {
