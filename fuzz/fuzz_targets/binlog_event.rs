@@ -50,6 +50,13 @@ fuzz_target!(|input: &[u8]| {
                 assert!(open);
                 assert!(decoder.table(slot).is_some());
             }
+            Ok(Item::Partial { slot, partial }) => {
+                assert!(open);
+                assert!(decoder.table(slot).is_some());
+                let rows = partial.iter().map(|row| row.expect("the rows were walked"));
+                assert_eq!(u32::try_from(rows.count()), Ok(partial.rows()));
+                drop(partial.completed().expect("the rows were walked"));
+            }
             Ok(Item::Filtered { .. }) => assert!(open),
             Ok(Item::Statement(statement)) => assert_eq!(statement.in_transaction, open),
             Ok(Item::Nothing | Item::Heartbeat) => {}

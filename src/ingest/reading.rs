@@ -241,6 +241,10 @@ impl<'a> Session<'a> {
                 let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
                 core.table_map(slot, &schema, &decoder.origin())?;
             }
+            Item::Partial { slot, partial } => {
+                let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
+                core.partial(slot, &partial, &decoder.origin())?;
+            }
             Item::Unread { slot, why } => {
                 if let Some(table) = decoder.table(slot) {
                     core.unread(table, &why, &decoder.origin())?;

@@ -1,6 +1,6 @@
 //! The snapshot at its seam: the coordinator against real servers, with an ingest loop that only keeps what it is given.
 
-mod fake_loop;
+pub mod fake_loop;
 mod same_row;
 
 use std::collections::BTreeMap;

@@ -64,6 +64,15 @@ pub enum ImageError {
         /// Where they begin.
         offset: usize,
     },
+    /// An image whose value options are cut short or mean nothing.
+    #[error("the row image at offset {offset} has value options that mean nothing")]
+    ValueOptions {
+        /// Where the image begins.
+        offset: usize,
+    },
+    /// Rows without any column take no bytes: nobody can count them.
+    #[error("the rows have no column")]
+    NoColumns,
     /// The bytes end inside a value.
     #[error("the row image ends inside column \"{column}\": {needed} bytes at offset {offset}, {left} are left")]
     Truncated {

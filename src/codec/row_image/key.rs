@@ -41,6 +41,33 @@ impl Plan {
         }
     }
 
+    /// The bytes of a value that begins at a place of an image, with its length prefix in front, and how long that is.
+    #[inline]
+    pub(super) fn value_at<'a>(
+        &self,
+        column: usize,
+        layout: Layout,
+        image: &'a [u8],
+        at: usize,
+    ) -> Result<(usize, &'a [u8]), ImageError> {
+        let tail = image.get(at..).unwrap_or_default();
+        let (prefix, len) = match layout {
+            Layout::Fixed(len) => (0, usize::from(len)),
+            Layout::Prefixed(prefix) => match prefix_at(tail, prefix) {
+                Some(len) => (usize::from(prefix), size(len)),
+                None => (usize::from(prefix), 0),
+            },
+        };
+        let needed = prefix.saturating_add(len);
+        let value = tail.get(..needed).ok_or_else(|| ImageError::Truncated {
+            column: self.name(column).to_owned(),
+            offset: at,
+            needed,
+            left: tail.len(),
+        })?;
+        Ok((prefix, value))
+    }
+
     /// A hash of the key columns' values, each behind its length, so that `("a", "bc")` and `("ab", "c")` differ.
     pub fn key_hash(&self, key_columns: &[u16], image: &[u8]) -> Result<u128, ImageError> {
         let mut buffer = [0; SHORT_KEY];
@@ -106,23 +133,9 @@ impl<'a> Places<'_, 'a> {
     }
 
     fn take(&mut self, layout: Layout) -> Result<&'a [u8], ImageError> {
-        let tail = self.image.get(self.at..).unwrap_or_default();
-        let (prefix, len) = match layout {
-            Layout::Fixed(len) => (0, usize::from(len)),
-            Layout::Prefixed(prefix) => match prefix_at(tail, prefix) {
-                Some(len) => (usize::from(prefix), size(len)),
-                None => (usize::from(prefix), 0),
-            },
-        };
-        let needed = prefix.saturating_add(len);
-        let value = tail.get(prefix..needed).ok_or_else(|| ImageError::Truncated {
-            column: self.plan.name(self.column).to_owned(),
-            offset: self.at,
-            needed,
-            left: tail.len(),
-        })?;
-        self.at += needed;
-        Ok(value)
+        let (prefix, value) = self.plan.value_at(self.column, layout, self.image, self.at)?;
+        self.at += value.len();
+        Ok(value.get(prefix..).unwrap_or_default())
     }
 }
 

@@ -28,6 +28,8 @@
 //!
 //! A body is images back to back: one per inserted or deleted row, two per updated row (before, after).
 //!
+//! Where an event has some columns of a row only, its images are of another form, see [`PartialImages`]; none of these is in the log.
+//!
 //! [`Plan`] reads: it is compiled once per schema, skips at memory speed, and hands typed values to a [`RowVisitor`] without
 //! allocating. [`ImageWriter`] writes the same bytes from values, so that a row read by `SELECT` and the same row read from
 //! the binlog are one to everything behind the log.
@@ -48,6 +50,7 @@ mod json;
 mod key;
 mod layout;
 mod parse;
+mod partial;
 mod plan;
 mod read;
 mod shown;
@@ -64,6 +67,7 @@ pub use address::{Inet4, Inet6, Uuid};
 pub use decimal::Decimal;
 pub use error::{ImageError, PlanError, ReadError, ValueError, WriteError};
 pub use json::Json;
+pub use partial::{Fields, PartialImages, PartialRow, PartialRows, Present, Shape};
 pub use plan::Plan;
 pub use shown::shown_text;
 pub use temporal::{Date, DateTime, Time, Timestamp};

@@ -18,6 +18,8 @@ pub struct Plan {
     /// One per column, in order; read for errors and handed on inside values that can turn out malformed later.
     pub(super) names: Box<[String]>,
     pub(super) segments: Box<[Segment]>,
+    /// Places of MySQL's `JSON` columns.
+    pub(super) json: Box<[usize]>,
 }
 
 /// What reading one column's value means.
@@ -70,6 +72,7 @@ impl Plan {
             ops: ops.into(),
             layouts: layouts.into(),
             names: schema.columns.iter().map(|c| c.name.clone()).collect(),
+            json: (0..).zip(&schema.columns).filter(|(_, c)| c.ty == ColumnType::Json).map(|(at, _)| at).collect(),
         })
     }
 

@@ -86,12 +86,7 @@ impl Plan {
     /// servers set.
     #[inline]
     fn has_plain_filler(&self, bytes: &[u8]) -> bool {
-        let used = self.columns() % 8;
-        if used == 0 {
-            return true;
-        }
-        let filler = bytes.get(self.bitmap_len - 1).map_or(0, |byte| byte >> used);
-        filler == 0 || filler == u8::MAX >> used
+        has_plain_filler(bytes, self.columns())
     }
 
     /// `None` if the image is longer than `bytes`.
@@ -144,6 +139,17 @@ impl Plan {
     }
 }
 
+/// Whether the bits past the last column in a null bitmap of so many columns are all clear or all set.
+#[inline]
+pub(super) fn has_plain_filler(bitmap: &[u8], columns: usize) -> bool {
+    let used = columns % 8;
+    if used == 0 {
+        return true;
+    }
+    let filler = bitmap.get(columns / 8).map_or(0, |byte| byte >> used);
+    filler == 0 || filler == u8::MAX >> used
+}
+
 /// A little-endian length of `prefix` bytes at the start of `bytes`.
 #[inline]
 pub(super) fn prefix_at(bytes: &[u8], prefix: u8) -> Option<u32> {
@@ -161,11 +167,16 @@ impl ImageError {
         match &mut self {
             Self::TruncatedBitmap { offset, .. }
             | Self::NoImage { offset }
+            | Self::ValueOptions { offset }
             | Self::Truncated { offset, .. }
             | Self::Malformed { offset, .. } => {
                 *offset += by;
             }
-            Self::Trailing { .. } | Self::HalfRow { .. } | Self::TooManyRows | Self::NoColumn { .. } => {}
+            Self::Trailing { .. }
+            | Self::HalfRow { .. }
+            | Self::TooManyRows
+            | Self::NoColumn { .. }
+            | Self::NoColumns => {}
         }
         self
     }

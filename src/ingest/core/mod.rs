@@ -14,6 +14,7 @@ mod late;
 mod life;
 mod merges;
 mod natures;
+mod partial;
 mod place;
 mod renames;
 mod rows;

@@ -20,10 +20,10 @@ use crate::table::Event;
 pub(super) struct Slot {
     /// The schema of the last `TABLE_MAP`.
     seen: Arc<TableSchema>,
-    table: usize,
+    pub(super) table: usize,
     /// What was derived from it holds for this revision of the table's definition.
     revision: u64,
-    bound: Bound,
+    pub(super) bound: Bound,
 }
 
 /// What happens to rows of a slot.
@@ -90,6 +90,18 @@ impl<L: Log> Core<L> {
             there.bound = bound;
         }
         Ok(())
+    }
+
+    /// What is known of a slot.
+    pub(super) fn slot(&self, slot: usize) -> Result<&Slot, Failure> {
+        let there = self.slots.get(slot).and_then(Option::as_ref);
+        there.ok_or_else(|| Failure::fatal("a rows event names a table that was never mapped"))
+    }
+
+    /// Derives what happens to a slot's rows again, where the table's definition has changed since.
+    pub(super) fn rebind(&mut self, slot: usize, origin: &Origin) -> Result<(), Failure> {
+        let there = self.slot(slot)?;
+        if there.revision == self.definition(there.table).revision { Ok(()) } else { self.bind(slot, origin) }
     }
 
     /// What happens to rows whose `TABLE_MAP` says `seen`. They are never decoded with another schema than that.
@@ -190,7 +202,7 @@ impl<L: Log> Core<L> {
     }
 
     /// Rows of an event are not in the log, because nobody knows what they are: the table is read again.
-    fn unread_rows(&mut self, table: usize, why: &str, origin: &Origin) -> Result<(), Failure> {
+    pub(super) fn unread_rows(&mut self, table: usize, why: &str, origin: &Origin) -> Result<(), Failure> {
         let life = self.life(table);
         // The read that brings them has not begun.
         if life.left_out.is_some() || life.leaves_out_unknown() {

@@ -6,6 +6,7 @@ mod golden;
 mod hostile;
 mod json;
 mod key;
+mod partial;
 mod plan;
 mod round_trip;
 mod value;

@@ -30,6 +30,7 @@ use super::event::{EventHeader, RawEvent};
 use super::files::Files;
 use super::gtid_event::{self, GroupStart};
 use super::kind::{self, Treatment};
+use super::partial::Partial;
 use super::position::{Executed, Position};
 use super::query::{Control, Query, control};
 use super::rows;
@@ -71,6 +72,13 @@ pub enum Item<'a> {
         columns: usize,
         /// Full row images back to back, no bitmaps; pairs for updates.
         images: Cow<'a, [u8]>,
+    },
+    /// Rows of a captured table of which the event does not have every column.
+    Partial {
+        /// The table.
+        slot: TableSlot,
+        /// What the event says of them.
+        partial: Partial<'a>,
     },
     /// Rows of a captured table that cannot be read.
     Unread {
@@ -252,7 +260,6 @@ impl Decoder {
         }
         match header.kind {
             kind::TABLE_MAP => self.table_map(data),
-            kind::PARTIAL_UPDATE_ROWS => self.partial_rows(data),
             kind::GTID => self.open(gtid_event::mysql(data, false, header.timestamp)?),
             kind::ANONYMOUS_GTID => self.open(gtid_event::mysql(data, true, header.timestamp)?),
             kind::GTID_TAGGED => self.open(gtid_event::mysql_tagged(data, header.timestamp)?),
@@ -289,9 +296,7 @@ impl Decoder {
                 }
                 Ok(Item::Nothing)
             }
-            (name, Treatment::Refused(way_out) | Treatment::RefusedIfCaptured(way_out)) => {
-                Err(BinlogError::RefusedKind { name, way_out })
-            }
+            (name, Treatment::Refused(way_out)) => Err(BinlogError::RefusedKind { name, way_out }),
             (_, Treatment::Decoded | Treatment::Unknown) => Err(BinlogError::UnknownKind { code }),
         }
     }

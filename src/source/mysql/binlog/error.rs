@@ -1,7 +1,6 @@
 //! What can be wrong with an event, and what is done about each: one table from error to class and way out.
 
 use crate::error::Failure;
-use crate::model::TableName;
 
 /// A fault found in the binlog.
 #[derive(Debug, thiserror::Error)]
@@ -53,20 +52,6 @@ pub enum BinlogError {
     NotMapped {
         /// The table's number in the binlog.
         table_id: u64,
-    },
-    /// Columns missing from the image.
-    #[error("rows of \"{table}\" do not have all columns")]
-    ImageNotFull {
-        /// The table.
-        table: TableName,
-    },
-    /// `binlog_row_metadata` is not FULL.
-    #[error("the TABLE_MAP event of \"{table}\" has no {part}")]
-    NoMetadata {
-        /// The table.
-        table: TableName,
-        /// What is missing.
-        part: &'static str,
     },
     /// Compressed bytes that do not decompress.
     #[error("the event's compressed {part} cannot be decompressed")]
@@ -138,12 +123,6 @@ impl BinlogError {
             Self::OutOfPlace { .. } | Self::NotMapped { .. } => {
                 Failure::fatal(message).hint("if source.specific gives the position, let it be the start of a transaction")
             }
-            Self::ImageNotFull { .. } => Failure::fatal(message).hint(
-                "run SET GLOBAL binlog_row_image = 'FULL', restart the writing sessions, and take a new snapshot from after it",
-            ),
-            Self::NoMetadata { .. } => Failure::fatal(message).hint(
-                "run SET GLOBAL binlog_row_metadata = FULL (and keep it in the server's configuration), then take a new snapshot from after it",
-            ),
             Self::Decompress { .. } | Self::PayloadCut => Failure::fatal(message).hint(
                 "check the file with mysqlbinlog; SET GLOBAL binlog_transaction_compression = OFF (MySQL) or log_bin_compress = OFF (MariaDB) avoids compressed events from then on",
             ),

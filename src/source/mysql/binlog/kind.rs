@@ -69,8 +69,6 @@ pub enum Treatment {
     WithoutRows,
     /// It carries changes that this version does not read: the stream stops, and the text says the way out.
     Refused(&'static str),
-    /// The same, where it is about a captured table. Of any other it is passed over.
-    RefusedIfCaptured(&'static str),
     /// Nobody knows what it is: the stream stops.
     Unknown,
 }
@@ -79,7 +77,7 @@ const OLD_SERVER: &str = "written only by servers older than MySQL 5.1";
 
 /// Name of the type and its treatment.
 pub fn describe(kind: u8) -> (&'static str, Treatment) {
-    use Treatment::{Decoded, Refused, RefusedIfCaptured, Unknown, WithoutRows};
+    use Treatment::{Decoded, Refused, Unknown, WithoutRows};
     match kind {
         QUERY => ("QUERY", Decoded),
         STOP => ("STOP", WithoutRows),
@@ -124,10 +122,7 @@ pub fn describe(kind: u8) -> (&'static str, Treatment) {
         36 => ("TRANSACTION_CONTEXT", WithoutRows),
         37 => ("VIEW_CHANGE", WithoutRows),
         XA_PREPARE => ("XA_PREPARE", Decoded),
-        PARTIAL_UPDATE_ROWS => (
-            "PARTIAL_UPDATE_ROWS",
-            RefusedIfCaptured("run SET PERSIST binlog_row_value_options = '' and take a new snapshot from after it"),
-        ),
+        PARTIAL_UPDATE_ROWS => ("PARTIAL_UPDATE_ROWS", Decoded),
         TRANSACTION_PAYLOAD => ("TRANSACTION_PAYLOAD", Decoded),
         HEARTBEAT_V2 => ("HEARTBEAT_V2", Decoded),
         GTID_TAGGED => ("GTID_TAGGED", Decoded),

@@ -1,4 +1,4 @@
-//! Rows events: the part before the images, and the proof that every image has every column.
+//! Rows events: the part before the images, and which columns those have.
 //!
 //! | bytes | field |
 //! |---|---|
@@ -16,6 +16,7 @@ use super::cursor::Cursor;
 use super::error::BinlogError;
 use super::kind;
 use crate::codec::frame::RowOp;
+use crate::codec::row_image::{Present, Shape};
 
 /// How one rows event type is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub(super) struct Layout {
     pub(super) op: RowOp,
     extra_data: bool,
     compressed: bool,
+    may_have_diffs: bool,
 }
 
 /// The layout of a rows event type; `None` for any other type.
@@ -40,9 +42,10 @@ pub(super) fn layout(kind: u8) -> Option<Layout> {
         kind::WRITE_ROWS_COMPRESSED => (RowOp::Insert, true, true),
         kind::UPDATE_ROWS_COMPRESSED => (RowOp::Update, true, true),
         kind::DELETE_ROWS_COMPRESSED => (RowOp::Delete, true, true),
+        kind::PARTIAL_UPDATE_ROWS => (RowOp::Update, true, false),
         _ => return None,
     };
-    Some(Layout { op, extra_data, compressed })
+    Some(Layout { op, extra_data, compressed, may_have_diffs: kind == kind::PARTIAL_UPDATE_ROWS })
 }
 
 /// The table id of a rows event, and what follows its fixed part.
@@ -63,18 +66,18 @@ pub(super) fn ends_statement(data: &[u8]) -> bool {
     data.get(6).is_some_and(|flags| flags & 1 != 0)
 }
 
-/// The table id of a `PARTIAL_UPDATE_ROWS` event, and what follows its fixed part.
-pub(super) fn partial_table_id(data: &[u8]) -> Result<(u64, &[u8]), BinlogError> {
-    table_id(data, Layout { op: RowOp::Update, extra_data: true, compressed: false })
-}
-
 /// What a rows event has.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Images<'a> {
     /// Images with every column of the table.
     Whole(Cow<'a, [u8]>),
-    /// Images without some of them.
-    Partial,
+    /// Images without some of them, or with parts of values.
+    Partial {
+        /// Which they have.
+        shape: Shape,
+        /// Their bytes.
+        bytes: Cow<'a, [u8]>,
+    },
     /// Images of a table that has another number of columns.
     OfOthers {
         /// The number that the event states.
@@ -89,14 +92,25 @@ pub(super) fn images(body: &[u8], layout: Layout, columns: usize) -> Result<Imag
     if stated != columns {
         return Ok(Images::OfOthers { stated });
     }
-    let bitmaps = if layout.op == RowOp::Update { 2 } else { 1 };
-    for _ in 0..bitmaps {
-        if !all_set(cursor.take(columns.div_ceil(8), "column bitmap")?, columns) {
-            return Ok(Images::Partial);
-        }
-    }
+    let bitmap_len = columns.div_ceil(8);
+    let first = cursor.take(bitmap_len, "column bitmap")?;
+    let second = match layout.op {
+        RowOp::Update => Some(cursor.take(bitmap_len, "column bitmap")?),
+        _ => None,
+    };
     let images = cursor.rest();
-    Ok(Images::Whole(if layout.compressed { Cow::Owned(decompress(images, "rows")?) } else { Cow::Borrowed(images) }))
+    let bytes = if layout.compressed { Cow::Owned(decompress(images, "rows")?) } else { Cow::Borrowed(images) };
+    let is_whole = all_set(first, columns) && second.is_none_or(|second| all_set(second, columns));
+    if is_whole && !layout.may_have_diffs {
+        return Ok(Images::Whole(bytes));
+    }
+    let first = Some(Present::from_bitmap(first, columns));
+    let (before, after) = match layout.op {
+        RowOp::Update => (first, second.map(|second| Present::from_bitmap(second, columns))),
+        RowOp::Delete => (first, None),
+        _ => (None, first),
+    };
+    Ok(Images::Partial { shape: Shape { before, after, may_have_diffs: layout.may_have_diffs }, bytes })
 }
 
 fn all_set(bitmap: &[u8], columns: usize) -> bool {
@@ -114,8 +128,13 @@ mod tests {
         let layout = layout(kind::UPDATE_ROWS).unwrap();
         let body = [9, 0xff, 0x01, 0xff, 0xff, 1, 2, 3];
         assert_eq!(images(&body, layout, 9).unwrap(), Images::Whole(Cow::Borrowed(&[1, 2, 3])));
-        assert_eq!(images(&[9, 0xff, 0x01, 0xfe, 0x01, 1], layout, 9).unwrap(), Images::Partial);
-        assert_eq!(images(&[9, 0xff, 0x00, 0xff, 0x01, 1], layout, 9).unwrap(), Images::Partial);
+        for body in [[9, 0xff, 0x01, 0xfe, 0x01, 1], [9, 0xff, 0x00, 0xff, 0x01, 1]] {
+            let found = images(&body, layout, 9).unwrap();
+            let Images::Partial { shape, bytes } = found else { panic!("{found:?}") };
+            assert_eq!(shape.before, Some(Present::from_bitmap(&body[1..3], 9)));
+            assert_eq!(shape.after, Some(Present::from_bitmap(&body[3..5], 9)));
+            assert_eq!((&*bytes, shape.may_have_diffs), (&[1][..], false));
+        }
         assert_eq!(images(&body, layout, 10).unwrap(), Images::OfOthers { stated: 9 });
         assert!(images(&body[..4], layout, 9).is_err());
     }

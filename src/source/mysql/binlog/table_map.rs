@@ -1,6 +1,7 @@
 //! `TABLE_MAP` with full metadata (WL#4618), read into the [`TableSchema`] of the rows behind it.
 //!
-//! A table of which a column cannot be read is [`Read::Not`]: that is the table's matter, and no fault of the event.
+//! A table of which a column cannot be read is [`Read::Not`], one whose event lacks metadata [`Read::NotTold`]: that is the table's
+//! matter, and no fault of the event.
 //!
 //! The schema is exact by construction: the server writes this event from the table definition under which it wrote the
 //! rows. Only what the event tells goes in: the key is the primary key or none, defaults are unknown.
@@ -232,6 +233,8 @@ pub(super) enum Read {
     Schema(TableSchema),
     /// Rows of the table cannot be read, because of a column.
     Not(LeftOutBy),
+    /// Rows cannot be read, because the event does not have this: `binlog_row_metadata` is not FULL.
+    NotTold(&'static str),
 }
 
 /// Reads the whole event.
@@ -245,8 +248,8 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
     let types = wire_types(codes, metadata)?;
     let optional = Optional::parse(cursor.rest())?;
 
-    let missing = |part| BinlogError::NoMetadata { table: name.clone(), part };
-    let mut names = Cursor::new(optional.column_names.ok_or_else(|| missing("column names"))?);
+    let Some(names) = optional.column_names else { return Ok(Read::NotTold("column names")) };
+    let mut names = Cursor::new(names);
     let types = match types {
         Ok(types) => types,
         Err((place, code)) => {
@@ -259,18 +262,21 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
 
     let numeric = types.iter().filter(|ty| ty.is_numeric()).count();
     let signedness = optional.signedness.unwrap_or_default();
-    if numeric > 0 && signedness.len() < numeric.div_ceil(8) {
-        return Err(missing("signedness"));
+    if numeric > 0 && optional.signedness.is_none() {
+        return Ok(Read::NotTold("signedness"));
+    }
+    if signedness.len() < numeric.div_ceil(8) {
+        return Err(BinlogError::Damaged { part: "signedness" });
     }
     let character = types.iter().filter(|ty| ty.is_character(mariadb)).count();
     let charsets = collation_ids(optional.default_charset, optional.column_charset, character)?;
     if character > 0 && charsets.is_none() {
-        return Err(missing("character sets"));
+        return Ok(Read::NotTold("character sets"));
     }
     let labelled = types.iter().filter(|ty| ty.is_label()).count();
     let label_charsets = collation_ids(optional.label_default_charset, optional.label_column_charset, labelled)?;
     if labelled > 0 && label_charsets.is_none() {
-        return Err(missing("character sets of its ENUM and SET columns"));
+        return Ok(Read::NotTold("character sets of its ENUM and SET columns"));
     }
 
     let mut unsigned = unsigned_flags(signedness);
@@ -293,8 +299,14 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
         };
         let mut collation = None;
         let ty = if ty.is_label() {
-            let lists = if ty.code == code::ENUM { &mut enums } else { &mut sets };
-            let labels = lists.next().ok_or_else(|| missing("labels of its ENUM and SET columns"))?;
+            let (told, lists) = match ty.code {
+                code::ENUM => (optional.enum_labels, &mut enums),
+                _ => (optional.set_labels, &mut sets),
+            };
+            if told.is_none() {
+                return Ok(Read::NotTold("labels of its ENUM and SET columns"));
+            }
+            let labels = lists.next().ok_or(BinlogError::Damaged { part: "labels" })?;
             let members = labels.into_iter().map(|label| shown_text(label, &charset)).collect::<Option<Vec<_>>>();
             let Some(members) = members else {
                 return Ok(Read::Not(LeftOutBy::unsupported_charset(column, charset.as_str())));

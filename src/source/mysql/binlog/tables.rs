@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use super::collations::Collations;
 use super::error::BinlogError;
 use super::table_map::{self, FIXED, Read};
+use super::unread::Unread;
 use crate::codec::row_image::{ImageError, Plan};
 use crate::config::TableFilter;
 use crate::model::{TableName, TableSchema};
@@ -31,11 +32,11 @@ struct Slot {
     /// The last schema told; `None`: none yet.
     told: Option<Arc<TableSchema>>,
     /// Walks images of its last `TABLE_MAP`.
-    plan: Option<Plan>,
+    plan: Option<Arc<Plan>>,
     /// How many of its columns, the last ones, the server keeps for itself.
     hidden: usize,
     /// Why its rows cannot be read, since its last `TABLE_MAP`.
-    unread: Option<Arc<str>>,
+    unread: Option<Unread>,
     /// Counts the schemas told, and the reasons of why there is none.
     generation: u32,
 }
@@ -165,8 +166,15 @@ impl Tables {
         Ok((columns, Cow::Owned(plan.first_columns(columns, &images)?)))
     }
 
+    /// What walks images of a table, and how many of their columns, the first ones, are the table's own.
+    pub(super) fn plan(&self, slot: TableSlot) -> Result<(Arc<Plan>, usize), ImageError> {
+        let known = self.slot(slot).and_then(|slot| Some((Arc::clone(slot.plan.as_ref()?), slot.told.as_ref()?)));
+        let (plan, told) = known.ok_or(ImageError::NoColumn { column: 0 })?;
+        Ok((plan, told.columns.len()))
+    }
+
     /// Why rows of a table cannot be read.
-    pub(super) fn unread(&self, slot: TableSlot) -> Option<Arc<str>> {
+    pub(super) fn unread(&self, slot: TableSlot) -> Option<Unread> {
         self.slot(slot)?.unread.clone()
     }
 
@@ -232,11 +240,14 @@ impl Tables {
         let mut schema = match table_map::schema(named, self.mariadb, &self.collations)? {
             Read::Schema(schema) => TableSchema { name, ..schema },
             Read::Not(by) => {
-                let slot = self.slot_of(&name)?;
-                let generation = self.cannot_read(slot, &by.to_string());
-                self.ids
-                    .insert(id, Mapped { bytes: bytes.to_vec(), group, target: Target::Unread { slot }, generation });
-                return Ok(None);
+                return self.cannot_read(id, (bytes, group), &name, Unread::Columns(by.to_string().into()));
+            }
+            Read::NotTold(part) => {
+                let why = format!(
+                    "its TABLE_MAP event has no {part}: binlog_row_metadata is not FULL; \
+                     run SET GLOBAL binlog_row_metadata = 'FULL', and keep it in the server's configuration"
+                );
+                return self.cannot_read(id, (bytes, group), &name, Unread::Rows(why.into()));
             }
         };
         let columns = schema.columns.len();
@@ -252,7 +263,7 @@ impl Tables {
         if let Some(place) = place
             && (place.hidden != hidden || !place.told.as_ref().is_some_and(|last| last.same_image(&schema)))
         {
-            place.plan = Some(plan.map_or_else(|| walker(&schema), Ok)?);
+            place.plan = Some(Arc::new(plan.map_or_else(|| walker(&schema), Ok)?));
             place.hidden = hidden;
             place.unread = None;
             let schema = Arc::new(schema);
@@ -266,17 +277,29 @@ impl Tables {
         Ok(told)
     }
 
-    /// Rows of a table cannot be read from here on. Gives the slot's generation.
-    fn cannot_read(&mut self, slot: TableSlot, why: &str) -> u32 {
+    /// Rows of a table cannot be read from this `TABLE_MAP` on.
+    fn cannot_read(
+        &mut self,
+        id: u64,
+        (bytes, group): (&[u8], u64),
+        name: &TableName,
+        why: Unread,
+    ) -> Result<Option<(TableSlot, Arc<TableSchema>)>, BinlogError> {
+        let slot = self.slot_of(name)?;
         let place = usize::try_from(slot.0).ok().and_then(|at| self.slots.get_mut(at));
-        let Some(place) = place else { return 0 };
-        if place.unread.as_deref() != Some(why) {
-            place.unread = Some(why.into());
-            place.told = None;
-            place.plan = None;
-            place.generation = place.generation.wrapping_add(1);
+        let mut generation = 0;
+        if let Some(place) = place {
+            if place.unread.as_ref() != Some(&why) {
+                place.unread = Some(why);
+                place.told = None;
+                place.plan = None;
+                place.generation = place.generation.wrapping_add(1);
+            }
+            generation = place.generation;
         }
-        place.generation
+        let target = Target::Unread { slot };
+        self.ids.insert(id, Mapped { bytes: bytes.to_vec(), group, target, generation });
+        Ok(None)
     }
 
     fn slot_of(&mut self, name: &TableName) -> Result<TableSlot, BinlogError> {

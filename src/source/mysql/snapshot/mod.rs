@@ -10,6 +10,7 @@
 
 mod asking;
 mod bound;
+mod by_key;
 mod chunk;
 mod consistency;
 mod context;
@@ -29,6 +30,7 @@ mod status;
 mod table;
 
 pub use asking::Backfill;
+pub use by_key::ByKey;
 pub use coordinator::{Coordinator, HasRoom, Job};
 pub use literal::KeyValue;
 pub use progress::{Progress, Ranges, Stage};

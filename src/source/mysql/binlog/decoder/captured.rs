@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::{DUMMY_TABLE, Decoder, Item, State};
-use crate::model::TableName;
+use crate::codec::row_image::{ImageError, Shape};
 use crate::source::mysql::binlog::error::BinlogError;
-use crate::source::mysql::binlog::kind::{self, Treatment};
+use crate::source::mysql::binlog::partial::Partial;
 use crate::source::mysql::binlog::rows::{self, Images};
 use crate::source::mysql::binlog::tables::{TableSlot, Target};
 use crate::source::mysql::binlog::unread::Unread;
@@ -29,49 +29,51 @@ impl Decoder {
             Some(Target::Unread { slot }) => return self.unread(slot),
             Some(Target::Captured { slot, columns }) => (slot, columns),
         };
-        let images = match rows::images(body, layout, columns)? {
-            Images::Whole(images) => images,
-            Images::Partial => return Err(BinlogError::ImageNotFull { table: self.name(slot) }),
+        self.has_rows = true;
+        let item = match rows::images(body, layout, columns)? {
+            Images::Whole(images) => self.own_rows(slot, images, layout),
+            Images::Partial { shape, bytes } => self.partial_rows(slot, shape, bytes, layout),
             Images::OfOthers { stated } => {
-                self.has_rows = true;
                 let why = format!("a rows event has {stated} columns, and its TABLE_MAP event {columns}");
-                return Ok(Item::Unread { slot, why: Unread::Rows(why) });
+                return Ok(Item::Unread { slot, why: Unread::Rows(why.into()) });
             }
         };
-        self.has_rows = true;
-        match self.own_rows(slot, images, layout) {
-            Ok((rows, columns, images)) => Ok(Item::Rows { slot, op: layout.op, rows, columns, images }),
-            Err(error) => {
-                let why = format!("rows do not fit their TABLE_MAP event: {error}");
-                Ok(Item::Unread { slot, why: Unread::Rows(why) })
-            }
-        }
+        Ok(item.unwrap_or_else(|error| {
+            let why = format!("rows do not fit their TABLE_MAP event: {error}");
+            Item::Unread { slot, why: Unread::Rows(why.into()) }
+        }))
     }
 
-    /// How many rows there are, how many columns each has, and their images.
+    /// Rows with every column of their table.
     fn own_rows<'a>(
         &self,
         slot: TableSlot,
         images: Cow<'a, [u8]>,
         layout: rows::Layout,
-    ) -> Result<(u32, usize, Cow<'a, [u8]>), crate::codec::row_image::ImageError> {
+    ) -> Result<Item<'a>, ImageError> {
         let rows = self.tables.count_rows(slot, &images, layout.op.images_per_row())?;
         let (columns, images) = self.tables.own_images(slot, images)?;
-        Ok((rows, columns, images))
+        Ok(Item::Rows { slot, op: layout.op, rows, columns, images })
     }
 
-    /// Rows with JSON columns that are told in part.
-    pub(super) fn partial_rows(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {
-        let (id, body) = rows::partial_table_id(data)?;
-        match self.written(id, data)? {
-            None => Ok(Item::Nothing),
-            Some(Target::Filtered) => Ok(Item::Filtered { bytes: body.len() }),
-            Some(Target::Unread { slot }) => self.unread(slot),
-            Some(Target::Captured { .. }) => match kind::describe(kind::PARTIAL_UPDATE_ROWS) {
-                (name, Treatment::RefusedIfCaptured(way_out)) => Err(BinlogError::RefusedKind { name, way_out }),
-                _ => Err(BinlogError::UnknownKind { code: kind::PARTIAL_UPDATE_ROWS }),
-            },
-        }
+    /// Rows of an event that need not have every column of their table. They have, if only those are missing that the server keeps for
+    /// itself.
+    fn partial_rows<'a>(
+        &self,
+        slot: TableSlot,
+        shape: Shape,
+        bytes: Cow<'a, [u8]>,
+        layout: rows::Layout,
+    ) -> Result<Item<'a>, ImageError> {
+        let (plan, columns) = self.tables.plan(slot)?;
+        let partial = Partial::new(layout.op, plan, columns, shape, bytes)?;
+        let whole = if partial.have_every_column() { partial.completed()? } else { None };
+        Ok(match whole {
+            Some(images) => {
+                Item::Rows { slot, op: layout.op, rows: partial.rows(), columns, images: Cow::Owned(images) }
+            }
+            None => Item::Partial { slot, partial },
+        })
     }
 
     /// Where the rows of an event go; `None`: it only ends a statement.
@@ -94,10 +96,6 @@ impl Decoder {
     fn unread(&mut self, slot: TableSlot) -> Result<Item<'static>, BinlogError> {
         self.has_rows = true;
         let why = self.tables.unread(slot).ok_or(BinlogError::Damaged { part: "table slot" })?;
-        Ok(Item::Unread { slot, why: Unread::Columns(why) })
-    }
-
-    fn name(&self, slot: TableSlot) -> TableName {
-        self.tables.name(slot).cloned().unwrap_or_else(|| TableName::new("", ""))
+        Ok(Item::Unread { slot, why })
     }
 }

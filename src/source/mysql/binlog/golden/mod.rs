@@ -2,6 +2,7 @@
 //! and over the same files damaged in every way a property test thinks of.
 
 mod maps;
+mod partial;
 mod unread;
 
 use std::fmt::Write as _;
@@ -88,6 +89,10 @@ fn transcript(mut decoder: Decoder, events: &[Vec<u8>]) -> Result<String, Failur
                 write!(text, "{name}: {op:?} {} ", slot.0).unwrap();
                 images.iter().try_for_each(|byte| write!(text, "{byte:02x}")).unwrap();
                 writeln!(text)
+            }
+            Item::Partial { slot, partial } => {
+                let (op, rows, told) = (partial.op(), partial.rows(), partial::told(&partial));
+                writeln!(text, "{name}: partial {op:?} {}, rows {rows}: {}{told}", slot.0, partial.why())
             }
             Item::Unread { slot, why } => writeln!(text, "{name}: unread {} {why:?}", slot.0),
             Item::Statement(statement) => writeln!(
@@ -260,15 +265,24 @@ fn rows_of_a_compressed_transaction_that_did_not_unpack_are_missed() {
 }
 
 #[test]
-fn metadata_that_is_not_full_stops_the_stream_and_names_the_setting() {
+fn rows_behind_a_table_map_without_full_metadata_are_unread_and_the_setting_is_named() {
     let mut events = one_transaction();
     let map = &mut events[3];
     // The optional metadata of a minimal TABLE_MAP ends after signedness; the column names (kind 4) and all behind are cut.
     let names = map.windows(4).position(|bytes| bytes == [1, b'y', 2, b'i']).unwrap() - 2;
     map.truncate(names);
-    let failure = first_failure(&events);
-    assert!(failure.message.contains("has no column names"), "{}", failure.message);
-    assert!(failure.hint.unwrap().contains("SET GLOBAL binlog_row_metadata = FULL"));
+    let found = transcript(decoder(false), &events).unwrap();
+    assert!(found.contains("unread 0 Rows(\"its TABLE_MAP event has no column names"), "{found}");
+    assert!(found.contains("SET GLOBAL binlog_row_metadata = 'FULL'") && found.contains("XID: commit"), "{found}");
+}
+
+#[test]
+fn a_table_map_with_half_a_name_is_damaged_and_stops_the_stream() {
+    let mut events = one_transaction();
+    let map = &mut events[3];
+    let names = map.windows(4).position(|bytes| bytes == [1, b'y', 2, b'i']).unwrap();
+    map.truncate(names + 3);
+    assert!(first_failure(&events).message.contains("ends inside its optional metadata"));
 }
 
 proptest! {

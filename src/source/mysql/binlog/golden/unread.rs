@@ -45,17 +45,6 @@ fn bytes_that_are_left_over_are_no_rows() {
 }
 
 #[test]
-fn rows_that_are_told_in_part_stop_the_stream_for_a_captured_table_alone() {
-    let partial = |event: &mut Vec<u8>| event[4] = kind::PARTIAL_UPDATE_ROWS;
-    let failure = rows_of(&mut decoder(false), partial).unwrap_err();
-    assert!(failure.message.contains("PARTIAL_UPDATE_ROWS events are not supported"), "{}", failure.message);
-    assert!(failure.hint.unwrap().contains("binlog_row_value_options"));
-    let mut others = decoder_of(false, "another.*");
-    let item = rows_of(&mut others, partial).unwrap();
-    assert!(item.starts_with("Filtered {"), "{item}");
-}
-
-#[test]
 fn load_data_in_statement_format_is_a_statement_and_its_file_is_nothing() {
     let mut decoder = decoder(false);
     let whole = one_transaction();
