@@ -372,6 +372,11 @@ fn life(name: &TableName) -> TableRecord {
         audience: Audience::All,
         chunk_rows: None,
         why: "an operator asked for it".into(),
+        since: Lsn::new(SNAPSHOT_END),
+        since_micros: 1_795_251_600_000_000,
+        is_told: false,
+        by_itself: false,
+        until: None,
         is_doubt: false,
         leaves_out: false,
         stage: Stage::Ranges(record(&stored::RANGES, "in_ranges")),
@@ -385,7 +390,7 @@ fn life(name: &TableName) -> TableRecord {
 fn state_of_other() -> State {
     let sink = RowCounts { taken: SNAPSHOT_ROWS, acknowledged: SNAPSHOT_ROWS, ..RowCounts::default() };
     let rows = SinkRows { delivered: SNAPSHOT_ROWS, sink, ..SinkRows::default() };
-    let users = TableAtSink { rows, whole_since: Some(Lsn::new(SNAPSHOT_END)), reading: None, doubt: None };
+    let users = TableAtSink { rows, whole_since: Some(Lsn::new(SNAPSHOT_END)), ..TableAtSink::default() };
     let round = RoundBounds { start: Lsn::new(TO_OTHER), end: Lsn::new(TO_OTHER + 2) };
     vec![
         (stored::SINK_ROWS.of_sink_table("other", &table("users")), Some(encoded(&users))),
@@ -433,6 +438,7 @@ async fn deliver(wal: &Wal, target: &Path) {
         table: table("users"),
         mode: Some(Mode::History),
         deletion: None,
+        on_doubt: None,
         rename: Vec::new(),
         drop: Vec::new(),
     };

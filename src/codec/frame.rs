@@ -41,6 +41,8 @@ pub enum RowOp {
     Delete,
     /// Rows read by a snapshot: present at the source, perhaps already at the sink.
     Snapshot,
+    /// Rows gone of which the source has told the key alone: the image has NULL in every other column, also where that forbids it.
+    DeleteByKey,
 }
 
 impl RowOp {
@@ -48,7 +50,7 @@ impl RowOp {
     pub const fn images_per_row(self) -> u32 {
         match self {
             Self::Update => 2,
-            Self::Insert | Self::Delete | Self::Snapshot => 1,
+            Self::Insert | Self::Delete | Self::DeleteByKey | Self::Snapshot => 1,
         }
     }
 }

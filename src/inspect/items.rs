@@ -46,6 +46,7 @@ pub(super) fn op_word(op: RowOp) -> &'static str {
         RowOp::Insert => "insert",
         RowOp::Update => "update",
         RowOp::Delete => "delete",
+        RowOp::DeleteByKey => "delete_by_key",
         RowOp::Snapshot => "snapshot",
     }
 }

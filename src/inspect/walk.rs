@@ -215,7 +215,7 @@ impl Frames<'_> {
         for ordinal in rows.first..rows.first.saturating_add(rows.count) {
             let (before, after) = match rows.op {
                 None | Some(RowOp::Insert | RowOp::Snapshot) => (None, image()?),
-                Some(RowOp::Delete) => (image()?, None),
+                Some(RowOp::Delete | RowOp::DeleteByKey) => (image()?, None),
                 Some(RowOp::Update) => (image()?, image()?),
             };
             let item = RowItem {

@@ -104,9 +104,9 @@ impl Read {
         matches!(self.reach, Reach::Keys(_))
     }
 
-    /// Whether it brings what is asked for now: it has not begun, or its rows are those of a later place.
+    /// Whether it brings what is asked for now: it has not begun.
     fn is_open(&self) -> bool {
-        self.stage == Stage::Waiting || (self.stage == Stage::Whole && !self.replaces)
+        self.stage == Stage::Waiting
     }
 
     /// Whether this read, which waits, brings what is asked for.

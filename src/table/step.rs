@@ -432,10 +432,11 @@ impl TableRecord {
     }
 
     fn replaced(&mut self, number: u32, actions: &mut Vec<Action>) {
-        if self.current(number).is_none() {
-            return;
+        let Some(read) = self.current(number) else { return };
+        // A table that is read whole at one position was read before this place.
+        if read.stage != Stage::Whole {
+            self.take_next_along();
         }
-        self.take_next_along();
         let Some(read) = &mut self.read else { return };
         read.replaces = true;
         read.leaves_out = false;

@@ -91,7 +91,7 @@ pub fn changes(schema: &Schema, op: RowOp, rows: u32, body: &[u8]) -> Result<Vec
         };
         changes.push(match op {
             RowOp::Insert | RowOp::Snapshot => Change { before: None, after: next()? },
-            RowOp::Delete => Change { before: next()?, after: None },
+            RowOp::Delete | RowOp::DeleteByKey => Change { before: next()?, after: None },
             RowOp::Update => Change { before: next()?, after: next()? },
         });
     }

@@ -113,7 +113,7 @@ impl Clients {
             let change = match op {
                 RowOp::Insert => self.insert(rows, shape, rng),
                 RowOp::Update => self.update(rows, shape, rng),
-                RowOp::Delete | RowOp::Snapshot => {
+                RowOp::Delete | RowOp::DeleteByKey | RowOp::Snapshot => {
                     existing(rows, rng).map(|row| Change { before: Some(row), after: None })
                 }
             };

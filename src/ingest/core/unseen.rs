@@ -60,7 +60,6 @@ impl<L: Log> Core<L> {
             return Ok(());
         }
         self.meet(table, origin)?;
-        self.group.discard_windows(table);
         self.want(name, Ask::doubt(Reach::Replace, Cause::Rows, why), origin)
     }
 }

@@ -59,7 +59,7 @@ impl History {
             RowOp::Insert => "insert",
             RowOp::Snapshot => "snapshot",
             RowOp::Update => "update",
-            RowOp::Delete => "delete",
+            RowOp::Delete | RowOp::DeleteByKey => "delete",
         };
         head(name, at, at.ordinal(rows)?, bytes);
         Ok(match op {
@@ -72,7 +72,7 @@ impl History {
                 let after = image.get(before..).unwrap_or_default();
                 before + self.encoder.encode(after, bytes, scratch)?
             }
-            RowOp::Delete => {
+            RowOp::Delete | RowOp::DeleteByKey => {
                 let used = self.encoder.encode(image, bytes, scratch)?;
                 bytes.extend_from_slice(self.encoder.absent());
                 used

@@ -50,7 +50,7 @@ impl Mirror {
                     taken.split += u32::from(is_split);
                     used
                 }
-                RowOp::Delete => self.delete(rest, version, out)?,
+                RowOp::Delete | RowOp::DeleteByKey => self.delete(rest, version, out)?,
             };
             rest = rest.get(used..).unwrap_or_default();
             taken.rows += 1;

@@ -73,7 +73,7 @@ impl History {
             RowOp::Insert => (&self.come, "insert"),
             RowOp::Snapshot => (&self.come, "snapshot"),
             RowOp::Update => (&self.pair, "update"),
-            RowOp::Delete => (&self.gone, "delete"),
+            RowOp::Delete | RowOp::DeleteByKey => (&self.gone, "delete"),
         };
         let mut statement = connection.prepare_cached(sql)?;
         place.bind(&mut statement, name)?;

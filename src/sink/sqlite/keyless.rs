@@ -68,7 +68,7 @@ impl Keyless {
         let mut statement = connection.prepare_cached(match op {
             RowOp::Insert | RowOp::Snapshot => &self.insert,
             RowOp::Update => &self.update,
-            RowOp::Delete => &self.delete,
+            RowOp::Delete | RowOp::DeleteByKey => &self.delete,
         })?;
         let (mut rest, mut tally) = (body, Tally::default());
         while !rest.is_empty() {
@@ -80,7 +80,7 @@ impl Keyless {
             tally.take();
             let changed = statement.raw_execute()?;
             match op {
-                RowOp::Delete => tally.deleted(changed),
+                RowOp::Delete | RowOp::DeleteByKey => tally.deleted(changed),
                 RowOp::Update if changed == 0 => {
                     tally.missed();
                     let mut insert = connection.prepare_cached(&self.insert)?;

@@ -81,7 +81,7 @@ impl Mirror {
         match op {
             RowOp::Insert | RowOp::Snapshot => self.upsert_all(connection, body, scratch, &mut tally)?,
             RowOp::Update => self.update_all(connection, body, scratch, &mut tally)?,
-            RowOp::Delete => self.delete_all(connection, body, scratch, &mut tally)?,
+            RowOp::Delete | RowOp::DeleteByKey => self.delete_all(connection, body, scratch, &mut tally)?,
         }
         Ok(tally.counts())
     }

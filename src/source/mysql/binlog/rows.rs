@@ -107,7 +107,7 @@ pub(super) fn images(body: &[u8], layout: Layout, columns: usize) -> Result<Imag
     let first = Some(Present::from_bitmap(first, columns));
     let (before, after) = match layout.op {
         RowOp::Update => (first, second.map(|second| Present::from_bitmap(second, columns))),
-        RowOp::Delete => (first, None),
+        RowOp::Delete | RowOp::DeleteByKey => (first, None),
         _ => (None, first),
     };
     Ok(Images::Partial { shape: Shape { before, after, may_have_diffs: layout.may_have_diffs }, bytes })

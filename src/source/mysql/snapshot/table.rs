@@ -8,6 +8,7 @@ use mysql_async::Conn;
 use tokio::task::JoinSet;
 
 use super::bound;
+use super::by_key::ByKey;
 use super::chunk::{Outcome, RangedTable};
 use super::consistency;
 use super::context::{Context, Retry};
@@ -17,9 +18,9 @@ use super::planner;
 use super::progress::{Progress, Stage};
 use super::range::Range;
 use crate::error::Failure;
-use crate::model::{FilePos, ServerIdentity, TableName};
+use crate::model::{FilePos, ServerIdentity, TableName, TableSchema};
 use crate::source::mysql::schema::{self, Described, Estimate, Existence, Nature, Relation};
-use crate::table::Event;
+use crate::table::{Event, Keys};
 
 /// How a read ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,16 @@ async fn begin(context: &Arc<Context>, progress: &mut Progress) -> Result<Option
     if progress.condition().is_some() && described.schema.key.is_none() {
         return Err(partial(&table));
     }
+    let keys = match progress.keys() {
+        None => None,
+        Some(keys) => match condition(keys, &described.schema).filter(|_| described.chunk_key.is_some()) {
+            Some(condition) => Some(condition),
+            None => {
+                context.ingest.happened(table, Event::KeysUnknown { number: progress.number }).await?;
+                return Ok(Some(End::Unwanted));
+            }
+        },
+    };
     let estimate = size(context, &mut conn, progress).await?;
     let at_once = described.chunk_key.is_none();
     let limit = context.reread_keyless_rows;
@@ -98,8 +109,20 @@ async fn begin(context: &Arc<Context>, progress: &mut Progress) -> Result<Option
     if !context.ingest.mark(mark).await? {
         return Ok(Some(End::Unwanted));
     }
-    *progress = Progress { stage, rows: 0, ..progress.clone() };
+    *progress = Progress { stage, rows: 0, keys, ..progress.clone() };
     Ok(None)
+}
+
+/// The condition that the rows of these keys meet, if the table still has that key.
+fn condition(keys: &Keys, schema: &TableSchema) -> Option<String> {
+    let key = schema.key.as_ref()?;
+    let names = key.columns.iter().map(|place| Some(&schema.columns.get(usize::from(*place))?.name));
+    if !names.eq(keys.columns.iter().map(Some)) {
+        return None;
+    }
+    let by_key = ByKey::new(schema, &key.columns)?;
+    let conditions: Option<Vec<String>> = keys.keys.iter().map(|fields| by_key.condition(fields)).collect();
+    conditions.map(|conditions| conditions.join(" OR "))
 }
 
 /// Says that the table cannot be copied, if that is so: its read ends.
