@@ -24,6 +24,7 @@ mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
 mod copying; // what is at the source is at the sink, whenever it was written
 mod definitions; // definitions that changed while nobody was reading
+mod doubted; // where it is not known what a table's rows are: read again, paced, or left out by name
 mod doubts; // copies that are not what the counts say: found, and read again
 mod failover; // another server takes the place of the source
 mod full_log; // a full log holds up neither a stop nor an error nor the end of a run

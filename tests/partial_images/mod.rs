@@ -250,7 +250,7 @@ both_servers! {
         sandbox.caught_up(&mut daemon).await;
 
         sandbox.server.exec(format!(
-            "USE {DATABASE}; BEGIN; INSERT INTO other VALUES (1, 1); {MINIMAL}; UPDATE t SET a = 0 WHERE id = 1;
+            "USE {DATABASE}; BEGIN; INSERT INTO other VALUES (1, 1); {MINIMAL}; UPDATE t SET a = 0;
              SET SESSION binlog_row_image = 'FULL'; INSERT INTO other VALUES (2, 2); COMMIT"
         )).await;
         let name = format!("{DATABASE}.t");
@@ -261,6 +261,7 @@ both_servers! {
         }).await;
 
         assert!(read_of(&seen, &name)["why"].as_str().unwrap().contains("binlog_row_image"), "{seen:#}");
+        assert_eq!(table_of(&seen, &name)["reach"], "keys", "{seen:#}");
         assert!(!read_of(&others, &name).is_null(), "the read of the table held up the other one: {others:#}");
         assert_eq!(table_of(&others, &format!("{DATABASE}.other"))["state"], "complete", "{others:#}");
         sandbox.caught_up(&mut daemon).await;
