@@ -70,7 +70,7 @@ enum Field<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields<'a>(Vec<Field<'a>>);
 
-impl<'a> Fields<'a> {
+impl Fields<'_> {
     /// Whether the value of a column is known.
     pub fn has(&self, column: usize) -> bool {
         matches!(self.0.get(column), Some(Field::Null | Field::Value(_)))
@@ -205,7 +205,7 @@ impl<'a> PartialImages<'a> {
     /// None, as the rows have been walked.
     pub fn completed(&self) -> Result<Option<Vec<u8>>, ImageError> {
         let mut images = Vec::new();
-        for row in self.iter() {
+        for row in self {
             let row = row?;
             if !row.before.iter().chain(&row.after).all(|fields| fields.write(&mut images)) {
                 return Ok(None);

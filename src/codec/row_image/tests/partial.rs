@@ -14,9 +14,9 @@ fn plan() -> Arc<Plan> {
 
 const OWN: usize = 4;
 
-fn present(columns: &[usize]) -> Option<Present> {
+fn present(columns: &[usize]) -> Present {
     let bits = columns.iter().fold(0, |bits, column| bits | 1 << column);
-    Some(Present::from_bitmap(&[bits], 5))
+    Present::from_bitmap(&[bits], 5)
 }
 
 fn images(shape: Shape, bytes: &[u8]) -> Result<PartialImages<'_>, ImageError> {
@@ -24,14 +24,14 @@ fn images(shape: Shape, bytes: &[u8]) -> Result<PartialImages<'_>, ImageError> {
 }
 
 fn update(before: &[usize], after: &[usize]) -> Shape {
-    Shape { before: present(before), after: present(after), may_have_diffs: false }
+    Shape { before: Some(present(before)), after: Some(present(after)), may_have_diffs: false }
 }
 
 #[test]
 fn null_bits_count_the_columns_of_the_image_alone() {
     // Columns 1, 2, 4: the second is NULL. Filler set, as MariaDB has it, then clear.
     let rows = [&[0xfa][..], b"\x02ab", &[9], &[0x02], b"\x00", &[7]].concat();
-    let found = images(Shape { before: None, after: present(&[1, 2, 4]), may_have_diffs: false }, &rows).unwrap();
+    let found = images(Shape { before: None, after: Some(present(&[1, 2, 4])), may_have_diffs: false }, &rows).unwrap();
     assert_eq!((found.rows(), found.columns()), (2, 4));
     let after = |row: usize| found.iter().nth(row).unwrap().unwrap().after.unwrap();
     assert_eq!(after(0).key(&[1]).unwrap(), b"\x02ab");
@@ -60,7 +60,8 @@ fn what_an_update_does_not_tell_is_as_it_was() {
 
 #[test]
 fn a_diff_is_no_value_but_one_of_no_bytes_leaves_what_was() {
-    let shape = |after: &[usize]| Shape { before: present(&[0, 3]), after: present(after), may_have_diffs: true };
+    let shape =
+        |after: &[usize]| Shape { before: Some(present(&[0, 3])), after: Some(present(after)), may_have_diffs: true };
     let before = b"\0\x01\0\0\0\x02\0\0\0{}";
     let row = |after: &[u8]| [&before[..], after].concat();
 

@@ -31,7 +31,7 @@ pub(super) struct Layout {
 pub(super) fn layout(kind: u8) -> Option<Layout> {
     let (op, extra_data, compressed) = match kind {
         kind::WRITE_ROWS => (RowOp::Insert, true, false),
-        kind::UPDATE_ROWS => (RowOp::Update, true, false),
+        kind::UPDATE_ROWS | kind::PARTIAL_UPDATE_ROWS => (RowOp::Update, true, false),
         kind::DELETE_ROWS => (RowOp::Delete, true, false),
         kind::WRITE_ROWS_V1 => (RowOp::Insert, false, false),
         kind::UPDATE_ROWS_V1 => (RowOp::Update, false, false),
@@ -42,7 +42,6 @@ pub(super) fn layout(kind: u8) -> Option<Layout> {
         kind::WRITE_ROWS_COMPRESSED => (RowOp::Insert, true, true),
         kind::UPDATE_ROWS_COMPRESSED => (RowOp::Update, true, true),
         kind::DELETE_ROWS_COMPRESSED => (RowOp::Delete, true, true),
-        kind::PARTIAL_UPDATE_ROWS => (RowOp::Update, true, false),
         _ => return None,
     };
     Some(Layout { op, extra_data, compressed, may_have_diffs: kind == kind::PARTIAL_UPDATE_ROWS })

@@ -39,15 +39,13 @@ impl ByKey {
         let image = self.plan.key_image(&self.key, fields).ok()?;
         let mut literals = Literals { values: vec![None; self.plan.columns()] };
         self.plan.read(&image, &mut literals).ok()?;
-        let mut condition = String::new();
+        let mut parts = Vec::with_capacity(self.key.len());
         for (place, (name, charset)) in self.key.iter().zip(&self.columns) {
             let value = literals.values.get_mut(usize::from(*place))?.take()?;
             let introducer = charset.as_ref().map_or_else(String::new, |charset| format!("_{charset} "));
-            let and = if condition.is_empty() { "(" } else { " AND " };
-            condition.push_str(&format!("{and}{name} = {introducer}{value}"));
+            parts.push(format!("{name} = {introducer}{value}"));
         }
-        condition.push(')');
-        Some(condition)
+        Some(format!("({})", parts.join(" AND ")))
     }
 }
 
