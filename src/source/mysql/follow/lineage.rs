@@ -57,6 +57,7 @@ impl ColumnSteps {
                 | AlterOp::RenameTo(_)
                 | AlterOp::PrimaryKeyChanged
                 | AlterOp::IndexChanged
+                | AlterOp::Period
                 | AlterOp::SystemVersioningChanged { .. }
                 | AlterOp::Engine(_)
                 | AlterOp::Sequence(_)

@@ -131,6 +131,7 @@ impl Typed {
                 | AlterOp::RenameTo(_)
                 | AlterOp::PrimaryKeyChanged
                 | AlterOp::IndexChanged
+                | AlterOp::Period
                 | AlterOp::SystemVersioningChanged { .. }
                 | AlterOp::Engine(_)
                 | AlterOp::Sequence(_)
