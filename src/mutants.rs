@@ -29,6 +29,8 @@ pub enum Mutant {
     ReadOfOneSinkCountsForAll,
     /// A description is adopted before the stream has come to its place.
     LaterDescriptionAdopted,
+    /// What statements have made of a table is not compared with what a description shows before the stream has come to its place.
+    PredictionNotCompared,
     /// The columns and the key of one description are looked at without the table's lock, at two moments. The question is the model's.
     TwoLooksForOneDescription,
     /// Rows go on under the schema that their table had when it was last mapped, though a statement has come between.
@@ -37,7 +39,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -50,6 +52,7 @@ impl Mutant {
         Self::ColumnCountNotCompared,
         Self::ReadOfOneSinkCountsForAll,
         Self::LaterDescriptionAdopted,
+        Self::PredictionNotCompared,
         Self::TwoLooksForOneDescription,
         Self::RowUnderTheOldSchema,
     ];

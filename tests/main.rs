@@ -38,6 +38,7 @@ mod mirror; // the copy equals the source, whatever happens on the way
 mod names; // names of databases and tables, in whatever case a server, a statement or an operator writes them
 mod natures; // views, sequences, MERGE tables, temporary tables, renames: what is no table, and what only seems to change one
 mod partial_images; // rows events without every column, and table maps without their metadata
+mod predicted; // what statements make of a table by their text alone is what the servers make of it
 mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
 mod retyped; // what the server makes of rows when their columns are defined otherwise
 mod servers; // the servers of the test support start, restart, die and leave nothing behind

@@ -145,6 +145,7 @@ mod tests {
             ty: TypeName::Other,
             if_not_exists: false,
             definition: Box::new(Definition { attributes: Attributes::default(), text: "INT".into() }),
+            stated: None,
         }
     }
 

@@ -132,34 +132,8 @@ pub fn kept_types(old: &ColumnType, new: &ColumnType) -> Kept {
             same_if(b.starts_with(a), Kept::Unknown)
         }
         (T::Bit { bits: a }, T::Bit { bits: b }) => convert_if(b >= a, Conversion::Retype),
-        (
-            T::Int { .. }
-            | T::Float
-            | T::Double
-            | T::Decimal { .. }
-            | T::Year
-            | T::Date
-            | T::Time { .. }
-            | T::DateTime { .. }
-            | T::Timestamp { .. }
-            | T::Bit { .. }
-            | T::Char { .. }
-            | T::VarChar { .. }
-            | T::Text { .. }
-            | T::Binary { .. }
-            | T::VarBinary { .. }
-            | T::Blob { .. }
-            | T::Enum { .. }
-            | T::Set { .. }
-            | T::Json
-            | T::Geometry
-            | T::Vector
-            | T::Unsupported { .. }
-            | T::Uuid
-            | T::Inet6
-            | T::Inet4,
-            _,
-        ) => Kept::Unknown,
+        // A pair that is not listed, of a type that is new here, too.
+        _ => Kept::Unknown,
     }
 }
 

@@ -19,6 +19,7 @@ mod alter; // `ALTER TABLE`
 mod audit; // what must hold of the log at every moment
 mod binlog; // groups of events, and a connection's stream of them
 mod captured; // which tables are captured
+mod confirmed; // a description that is given far ahead of the stream
 mod coordinator; // which tables are read, and how far each is
 mod copies; // what a sink holds
 mod daemon; // the driver around the core, step by step

@@ -100,6 +100,7 @@ impl<L: Log> Core<L> {
             // Rows that still wait are decided without a key when their time is up.
             let unsettled = self.followed(early.table).is_unsettled() || self.waiting.has_pending(early.table);
             if same && !is_on(Mutant::LaterDescriptionAdopted) && !self.ledger.reaches(&early.end)? {
+                self.adopt_confirmed(index)?;
                 index += 1;
                 continue;
             }

@@ -16,6 +16,7 @@ mod merges;
 mod natures;
 mod partial;
 mod place;
+mod predicted;
 mod renames;
 mod rows;
 mod schema;

@@ -149,7 +149,9 @@ impl<L: Log> Core<L> {
         let columns = create.columns.or_else(|| self.find(create.like.as_ref()?)?.1.followed.columns());
         // Types matter on MariaDB alone, whose binlog in row format has IF NOT EXISTS only where it made the table.
         let dialect = self.facts.dialect();
-        self.redefine(table).followed.created(columns.as_deref(), &definitions, dialect);
+        let followed = &mut self.redefine(table).followed;
+        followed.created(columns.as_deref(), &definitions, dialect);
+        followed.predict_created(&name, create.stated.as_ref(), &definitions, dialect);
         self.ask(table);
         Ok(())
     }

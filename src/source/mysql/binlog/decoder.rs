@@ -160,8 +160,9 @@ impl Decoder {
     /// [`GtidTextError`] when the position's GTIDs are not of its server's kind.
     pub fn new(start: &StartPoint, filter: TableFilter, collations: Arc<Collations>) -> Result<Self, GtidTextError> {
         let by_gtid = !matches!(start.by, DumpBy::FilePos { .. });
+        let is_mariadb = matches!(start.position.server, ServerIdentity::MariaDb { .. });
         Ok(Self {
-            tables: Tables::new(filter, matches!(start.position.server, ServerIdentity::MariaDb { .. }), collations),
+            tables: Tables::new(filter, is_mariadb, collations),
             position: Position::new(&start.position, by_gtid)?,
             state: State::Between,
             group: 0,
@@ -170,7 +171,7 @@ impl Decoder {
             has_rows: false,
             without_effect: false,
             unpacking: false,
-            files: Files::new(),
+            files: Files::new(by_gtid && !is_mariadb),
         })
     }
 
@@ -273,6 +274,10 @@ impl Decoder {
                 self.files.stop();
                 self.other(kind::STOP)
             }
+            kind::PREVIOUS_GTIDS => {
+                self.files.previous(data, self.position.executed())?;
+                self.other(kind::PREVIOUS_GTIDS)
+            }
             kind::XA_PREPARE => self.xa_prepare(data),
             kind::TRANSACTION_PAYLOAD => self.payload(data),
             kind::ROTATE => self.rotate(data, header.is_artificial()),
@@ -305,6 +310,7 @@ impl Decoder {
         if self.state != State::Between {
             return Err(BinlogError::OutOfPlace { name: "GTID", place: "inside a transaction" });
         }
+        self.files.require_sure()?;
         self.gtid = start.gtid;
         self.start_group(start.commit_micros);
         self.without_effect = start.without_effect;
@@ -448,7 +454,9 @@ impl Decoder {
             found: created,
             expected,
         })?;
-        self.position.settle();
+        if !self.files.is_unsure() {
+            self.position.settle();
+        }
         Ok(item)
     }
 }

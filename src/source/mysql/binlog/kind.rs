@@ -31,6 +31,8 @@ pub const DELETE_ROWS: u8 = 32;
 pub const GTID: u8 = 33;
 /// `ANONYMOUS_GTID_LOG_EVENT`.
 pub const ANONYMOUS_GTID: u8 = 34;
+/// `PREVIOUS_GTIDS_LOG_EVENT`.
+pub const PREVIOUS_GTIDS: u8 = 35;
 /// `XA_PREPARE_LOG_EVENT`.
 pub const XA_PREPARE: u8 = 38;
 /// `EXECUTE_LOAD_QUERY_EVENT`.
@@ -117,7 +119,7 @@ pub fn describe(kind: u8) -> (&'static str, Treatment) {
         DELETE_ROWS => ("DELETE_ROWS", Decoded),
         GTID => ("GTID", Decoded),
         ANONYMOUS_GTID => ("ANONYMOUS_GTID", Decoded),
-        35 => ("PREVIOUS_GTIDS", WithoutRows),
+        PREVIOUS_GTIDS => ("PREVIOUS_GTIDS", WithoutRows),
         // Group Replication's certification data and membership changes.
         36 => ("TRANSACTION_CONTEXT", WithoutRows),
         37 => ("VIEW_CHANGE", WithoutRows),

@@ -13,6 +13,7 @@ mod gtid_event;
 pub mod kind;
 mod partial;
 mod position;
+mod previous;
 mod query;
 mod rows;
 mod stream;

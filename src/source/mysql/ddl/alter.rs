@@ -9,6 +9,7 @@ use super::create;
 use super::cursor::Cursor;
 use super::definition;
 use super::names;
+use super::stated;
 
 /// Takes what follows the table's name.
 pub(super) fn ops(cursor: &mut Cursor<'_>, default_database: &str, ignore: bool) -> AlterOps {
@@ -181,14 +182,23 @@ impl Parser<'_> {
 
     fn element(&mut self, element: Element, if_not_exists: bool) {
         match element {
-            Element::Column { name, ty, attributes, default, definition } => {
+            Element::Column { name, ty, attributes, default, definition, stated } => {
                 let position_given = attributes.position;
-                self.ops.push(AlterOp::AddColumn { name, position_given, default, ty, if_not_exists, definition });
+                self.ops.push(AlterOp::AddColumn {
+                    name,
+                    position_given,
+                    default,
+                    ty,
+                    if_not_exists,
+                    definition,
+                    stated,
+                });
                 self.keys_of(attributes);
             }
-            Element::PrimaryKey => self.ops.push(AlterOp::PrimaryKeyChanged),
-            Element::Index => self.ops.push(AlterOp::IndexChanged),
-            Element::Constraint => self.ops.push(AlterOp::Other),
+            Element::PrimaryKey(_) => self.ops.push(AlterOp::PrimaryKeyChanged),
+            Element::Index { is_plain: false } => self.ops.push(AlterOp::IndexChanged),
+            Element::Period => self.ops.push(AlterOp::Period),
+            Element::Index { is_plain: true } | Element::Constraint => self.ops.push(AlterOp::Other),
         }
     }
 
@@ -211,7 +221,10 @@ impl Parser<'_> {
         if self.cursor.is_all(&["SYSTEM", "VERSIONING"]) {
             return self.push(AlterOp::SystemVersioningChanged { added: false });
         }
-        if self.cursor.is_any(&["FOREIGN", "CHECK"]) || columns::is_period(self.cursor) {
+        if columns::is_period(self.cursor) {
+            return self.push(AlterOp::Period);
+        }
+        if self.cursor.is_any(&["FOREIGN", "CHECK"]) {
             return self.push(AlterOp::Other);
         }
         if self.cursor.eat_any(&["INDEX", "KEY", "CONSTRAINT"]) {
@@ -249,8 +262,8 @@ impl Parser<'_> {
         let from = columns::name(&mut self.cursor)?;
         let to = columns::name(&mut self.cursor)?;
         let ty = columns::type_name(self.cursor);
-        let definition = Box::new(definition::of(self.cursor));
-        self.ops.push(AlterOp::ChangeColumn { from, to, ty, if_exists, definition });
+        let (definition, stated) = (Box::new(definition::of(self.cursor)), stated::of(self.cursor));
+        self.ops.push(AlterOp::ChangeColumn { from, to, ty, if_exists, definition, stated });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);
         Some(())
@@ -261,8 +274,8 @@ impl Parser<'_> {
         let if_exists = self.cursor.eat_if_exists();
         let name = columns::name(&mut self.cursor)?;
         let ty = columns::type_name(self.cursor);
-        let definition = Box::new(definition::of(self.cursor));
-        self.ops.push(AlterOp::ModifyColumn { name, ty, if_exists, definition });
+        let (definition, stated) = (Box::new(definition::of(self.cursor)), stated::of(self.cursor));
+        self.ops.push(AlterOp::ModifyColumn { name, ty, if_exists, definition, stated });
         let attributes = columns::attributes(&mut self.cursor);
         self.keys_of(attributes);
         Some(())

@@ -4,6 +4,7 @@
 use super::columns::TypeName;
 use super::default::AddedDefault;
 use super::definition::Definition;
+use super::stated::Stated;
 use crate::model::{TableName, same_column};
 
 /// An operation that changes the rows of a table without any row event.
@@ -42,6 +43,8 @@ pub enum AlterOp {
         if_not_exists: bool,
         /// What else its definition says.
         definition: Box<Definition>,
+        /// What its definition alone makes of it; `None`: something else decides it.
+        stated: Option<Box<Stated>>,
     },
     /// `DROP COLUMN`.
     DropColumn {
@@ -67,6 +70,8 @@ pub enum AlterOp {
         if_exists: bool,
         /// What else its definition says.
         definition: Box<Definition>,
+        /// What its definition alone makes of it; `None`: something else decides it.
+        stated: Option<Box<Stated>>,
     },
     /// `MODIFY COLUMN`: perhaps a new type, perhaps another place.
     ModifyColumn {
@@ -78,6 +83,8 @@ pub enum AlterOp {
         if_exists: bool,
         /// What else its definition says.
         definition: Box<Definition>,
+        /// What its definition alone makes of it; `None`: something else decides it.
+        stated: Option<Box<Stated>>,
     },
     /// `CONVERT TO CHARACTER SET`: every text column may change its type.
     ConvertCharset,
@@ -87,6 +94,8 @@ pub enum AlterOp {
     PrimaryKeyChanged,
     /// An index that may be unique comes or goes.
     IndexChanged,
+    /// MariaDB's `PERIOD`: its columns are not null.
+    Period,
     /// `ADD` or `DROP SYSTEM VERSIONING`: columns may come or go that the statement does not name.
     SystemVersioningChanged {
         /// `ADD`.
@@ -142,6 +151,7 @@ impl AlterOps {
                 | AlterOp::RenameTo(_)
                 | AlterOp::PrimaryKeyChanged
                 | AlterOp::IndexChanged
+                | AlterOp::Period
                 | AlterOp::RowsChangedUnseen { .. }
                 | AlterOp::Engine(_)
                 | AlterOp::Sequence(_)

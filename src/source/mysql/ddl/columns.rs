@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cursor::Cursor;
 use super::default::{self, AddedDefault};
 use super::definition::{self, Definition};
+use super::stated::{self, Stated};
 use super::tokens::Token;
 
 /// What a column's definition says beside its type.
@@ -40,10 +41,17 @@ pub(super) enum Element {
         attributes: Attributes,
         default: AddedDefault,
         definition: Box<Definition>,
+        stated: Option<Box<Stated>>,
     },
-    PrimaryKey,
-    Index,
-    /// A check, a foreign key, a period: no column, no key.
+    /// The names of its columns, where they are all that it lists.
+    PrimaryKey(Option<Vec<String>>),
+    Index {
+        /// It cannot identify rows.
+        is_plain: bool,
+    },
+    /// A period: its columns are not null.
+    Period,
+    /// A check, a foreign key: no column, no key.
     Constraint,
 }
 
@@ -53,10 +61,12 @@ pub(super) enum Element {
 /// name is quoted. The exceptions, `PERIOD` and `VECTOR`, are told apart by the word behind them, which is no type.
 pub(super) fn element(cursor: &mut Cursor<'_>) -> Option<Element> {
     let element = if cursor.is("PRIMARY") {
-        Element::PrimaryKey
+        Element::PrimaryKey(stated::key_columns(*cursor))
     } else if cursor.is_any(&["INDEX", "KEY", "UNIQUE", "FULLTEXT", "SPATIAL"]) || is_vector_index(*cursor) {
-        Element::Index
-    } else if cursor.is_any(&["FOREIGN", "CHECK"]) || is_period(*cursor) {
+        Element::Index { is_plain: !cursor.is("UNIQUE") }
+    } else if is_period(*cursor) {
+        Element::Period
+    } else if cursor.is_any(&["FOREIGN", "CHECK"]) {
         Element::Constraint
     } else if cursor.eat("CONSTRAINT") {
         return named_constraint(cursor);
@@ -71,8 +81,8 @@ pub(super) fn element(cursor: &mut Cursor<'_>) -> Option<Element> {
 pub(super) fn column(cursor: &mut Cursor<'_>) -> Option<Element> {
     let name = name(cursor)?;
     let (ty, default) = (type_name(*cursor), default::of(*cursor));
-    let definition = Box::new(definition::of(*cursor));
-    Some(Element::Column { name, ty, attributes: attributes(cursor), default, definition })
+    let (definition, stated) = (Box::new(definition::of(*cursor)), stated::of(*cursor));
+    Some(Element::Column { name, ty, attributes: attributes(cursor), default, definition, stated })
 }
 
 /// Schemas of MariaDB that may stand before the name of a type.
@@ -147,9 +157,9 @@ fn named_constraint(cursor: &mut Cursor<'_>) -> Option<Element> {
         let Token::Word(word) = token else { continue };
         let is = |keyword: &str| word.eq_ignore_ascii_case(keyword);
         let element = if is("PRIMARY") {
-            Element::PrimaryKey
+            Element::PrimaryKey(stated::key_columns(*cursor))
         } else if is("UNIQUE") {
-            Element::Index
+            Element::Index { is_plain: false }
         } else if is("FOREIGN") || is("CHECK") {
             Element::Constraint
         } else {
@@ -182,19 +192,21 @@ mod tests {
 
     #[test]
     fn an_element_is_told_by_its_first_words() {
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
         for (sql, expected) in [
-            ("PRIMARY KEY (a, b)", Element::PrimaryKey),
-            ("CONSTRAINT PRIMARY KEY (a)", Element::PrimaryKey),
-            ("CONSTRAINT `pk` PRIMARY KEY (a)", Element::PrimaryKey),
-            ("UNIQUE KEY u (a) COMMENT 'x, y'", Element::Index),
-            ("CONSTRAINT u UNIQUE (a)", Element::Index),
-            ("VECTOR INDEX (v)", Element::Index),
-            ("VECTOR (v)", Element::Index),
-            ("FULLTEXT (a)", Element::Index),
+            ("PRIMARY KEY (a, b)", Element::PrimaryKey(names(&["a", "b"]))),
+            ("CONSTRAINT PRIMARY KEY (a)", Element::PrimaryKey(names(&["a"]))),
+            ("CONSTRAINT `pk` PRIMARY KEY USING BTREE (a(3) DESC)", Element::PrimaryKey(names(&["a"]))),
+            ("UNIQUE KEY u (a) COMMENT 'x, y'", Element::Index { is_plain: false }),
+            ("CONSTRAINT u UNIQUE (a)", Element::Index { is_plain: false }),
+            ("KEY u (a)", Element::Index { is_plain: true }),
+            ("VECTOR INDEX (v)", Element::Index { is_plain: true }),
+            ("VECTOR (v)", Element::Index { is_plain: true }),
+            ("FULLTEXT (a)", Element::Index { is_plain: true }),
             ("CHECK (a > 0, b)", Element::Constraint),
             ("CONSTRAINT `unique` CHECK (a in (1, 2))", Element::Constraint),
             ("CONSTRAINT f FOREIGN KEY (a) REFERENCES t (b) ON DELETE SET NULL", Element::Constraint),
-            ("PERIOD FOR SYSTEM_TIME (s, e)", Element::Constraint),
+            ("PERIOD FOR SYSTEM_TIME (s, e)", Element::Period),
         ] {
             assert_eq!(read(sql), Some(expected), "{sql}");
         }

@@ -7,6 +7,7 @@ use super::columns::{self, Element, TypeName};
 use super::cursor::Cursor;
 use super::definition::Definition;
 use super::names;
+use super::stated::StatedTable;
 use super::statement::CreateTable;
 use super::tokens::Token;
 use crate::model::TableName;
@@ -24,6 +25,7 @@ pub(super) fn table(
         table,
         columns: None,
         definitions: Vec::new(),
+        stated: None,
         like: None,
         as_select: false,
         if_not_exists,
@@ -43,7 +45,8 @@ pub(super) fn table(
     }
     if parenthesis && !starts_query(&inside) {
         create.system_versioned = has_versioned_column(inside);
-        if let Some(columns) = column_list(&mut inside) {
+        if let Some((columns, stated)) = column_list(&mut inside) {
+            create.stated = stated;
             create.columns = Some(columns.iter().map(|(name, ty, _)| (name.clone(), *ty)).collect());
             create.definitions = columns.into_iter().map(|(name, _, definition)| (name, definition)).collect();
         }
@@ -53,19 +56,27 @@ pub(super) fn table(
     if create.as_select {
         create.columns = None;
         create.definitions.clear();
+        create.stated = None;
     }
     Some(create)
 }
 
-/// Behind the opening parenthesis: the columns, when every element is read up to the closing one.
-fn column_list(cursor: &mut Cursor<'_>) -> Option<Vec<(String, TypeName, Definition)>> {
+/// The columns that a statement lists, each with what its definition says.
+type Columns = Vec<(String, TypeName, Definition)>;
+
+/// Behind the opening parenthesis: the columns, when every element is read up to the closing one, and what the list alone makes of the
+/// table, if nothing else decides it.
+fn column_list(cursor: &mut Cursor<'_>) -> Option<(Columns, Option<StatedTable>)> {
     let mut columns = Vec::new();
+    let mut table = Some(StatedTable::default());
     loop {
-        if let Element::Column { name, ty, definition, .. } = columns::element(cursor)? {
+        let element = columns::element(cursor)?;
+        table = table.and_then(|table| table.with(&element));
+        if let Element::Column { name, ty, definition, .. } = element {
             columns.push((name, ty, *definition));
         }
         if cursor.eat_symbol(b')') {
-            return Some(columns);
+            return Some((columns, table));
         }
         if !cursor.eat_symbol(b',') {
             return None;

@@ -5,7 +5,8 @@
 //!
 //! The text is a hint. The exact schema of a row comes with the row, in its `TABLE_MAP`; the text only tells what that
 //! metadata cannot: which table is meant, a rename, a drop, a truncate, which columns came, went or changed their
-//! name, and which of them have one of the types that the binlog calls `BINARY`. So this is no grammar: a statement is
+//! name, and which of them have one of the types that the binlog calls `BINARY`. What a column is after the statement is read
+//! where the text alone decides it ([`Stated`]). So this is no grammar: a statement is
 //! read as far as those facts go, and the rest of it is skipped with its quotes and parentheses balanced. Text the server
 //! has accepted is assumed; text it would refuse gives some answer, not an error.
 //!
@@ -15,7 +16,7 @@
 //!
 //! Names of databases and tables are those that the server knows them by, under its rule for them ([`Names`](crate::model::Names)).
 //!
-//! Not done here: whether a table is captured, other types, defaults of other columns than added ones, and what triggers or stored
+//! Not done here: whether a table is captured, defaults of other columns than added ones, and what triggers or stored
 //! functions do.
 
 mod alter;
@@ -29,6 +30,7 @@ mod cursor;
 mod default;
 mod definition;
 mod names;
+mod stated;
 mod statement;
 mod tokens;
 mod writes;
@@ -38,5 +40,6 @@ pub use classify::{parse, parse_under};
 pub use columns::TypeName;
 pub use default::{AddedDefault, Literal};
 pub use definition::Definition;
+pub use stated::{Place, Stated, StatedTable};
 pub use statement::{CreateTable, Statement, XaStep};
 pub use tokens::SqlMode;

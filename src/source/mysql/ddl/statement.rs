@@ -3,6 +3,7 @@
 use super::alter_op::AlterOps;
 use super::columns::TypeName;
 use super::definition::Definition;
+use super::stated::StatedTable;
 use crate::model::TableName;
 
 /// A step of a distributed transaction.
@@ -36,6 +37,8 @@ pub struct CreateTable {
     pub columns: Option<Vec<(String, TypeName)>>,
     /// What the definitions of these columns say.
     pub definitions: Vec<(String, Definition)>,
+    /// What its text alone makes of the table; `None`: something else decides it.
+    pub stated: Option<StatedTable>,
     /// The table it is made like.
     pub like: Option<TableName>,
     /// Whether a query adds columns and rows.

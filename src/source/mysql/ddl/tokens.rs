@@ -5,24 +5,29 @@
 //! Version comments count as SQL whatever their number is: a server that skips one overwrites its `!` with a space
 //! before the text reaches the binlog, so that only those it did execute still look like version comments there.
 
-/// The two settings of `sql_mode` that change where a token ends.
+/// The settings of `sql_mode` that change where a token ends, or what a word is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SqlMode {
     /// `ANSI_QUOTES`: `"x"` is an identifier, not a string.
     pub ansi_quotes: bool,
     /// `NO_BACKSLASH_ESCAPES`: a backslash in a string is a character like any other.
     pub no_backslash_escapes: bool,
+    /// `ORACLE` or `MAXDB` of MariaDB: a name of a type means another one. No token ends elsewhere for it.
+    pub other_types: bool,
 }
 
 impl SqlMode {
     const ANSI_QUOTES: u64 = 1 << 2;
     const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
+    const ORACLE: u64 = 1 << 9;
+    const MAXDB: u64 = 1 << 12;
 
     /// From the bits that a `QUERY` event carries (`Q_SQL_MODE_CODE`); both servers use the same ones.
     pub const fn from_bits(bits: u64) -> Self {
         Self {
             ansi_quotes: bits & Self::ANSI_QUOTES != 0,
             no_backslash_escapes: bits & Self::NO_BACKSLASH_ESCAPES != 0,
+            other_types: bits & (Self::ORACLE | Self::MAXDB) != 0,
         }
     }
 }
@@ -316,15 +321,15 @@ mod tests {
     #[test]
     fn the_mode_is_read_from_the_bits_of_the_event() {
         assert_eq!(SqlMode::from_bits(0), SqlMode::default());
-        assert_eq!(SqlMode::from_bits(4), SqlMode { ansi_quotes: true, no_backslash_escapes: false });
-        assert_eq!(SqlMode::from_bits(0x10_0000), SqlMode { ansi_quotes: false, no_backslash_escapes: true });
+        assert_eq!(SqlMode::from_bits(4), SqlMode { ansi_quotes: true, ..SqlMode::default() });
+        assert_eq!(SqlMode::from_bits(0x10_0000), SqlMode { no_backslash_escapes: true, ..SqlMode::default() });
     }
 
     proptest! {
         #[test]
         fn every_text_ends_and_offsets_only_grow(sql in ".{0,200}", ansi_quotes: bool, no_backslash_escapes: bool) {
             let mut last = None;
-            for (_, at) in with_offsets(&sql, SqlMode { ansi_quotes, no_backslash_escapes }) {
+            for (_, at) in with_offsets(&sql, SqlMode { ansi_quotes, no_backslash_escapes, ..SqlMode::default() }) {
                 prop_assert!(last < Some(at) && at < sql.len());
                 last = Some(at);
             }
@@ -332,7 +337,7 @@ mod tests {
 
         #[test]
         fn quotes_and_comments_in_any_order_end(sql in "[-/*!M`'\"#\\\\ \na1.@(\u{e9}]{0,80}", ansi_quotes: bool) {
-            let mode = SqlMode { ansi_quotes, no_backslash_escapes: false };
+            let mode = SqlMode { ansi_quotes, ..SqlMode::default() };
             prop_assert!(with_offsets(&sql, mode).count() <= sql.len());
         }
     }

@@ -107,12 +107,13 @@ impl Followed {
             return None;
         }
         let since = Since { steps: Vec::new(), unsettled: false, left_out: false, ..self.since.clone() };
-        Some(Self { current, since, typed })
+        Some(Self { current, since, typed, predicted: None })
     }
 
     /// The table has a schema. `asked_for`: its columns whose type is not known from it.
     pub fn has(&mut self, current: Current, provenance: Provenance, asked_for: Vec<String>) {
         self.current = Some(current);
+        self.predicted = None;
         self.since = Since { provenance, key_unknown: self.since.key_unknown, ..Since::default() };
         self.typed = self.typed.settled();
         self.typed.guess(asked_for);

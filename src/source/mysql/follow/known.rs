@@ -112,12 +112,15 @@ pub struct Followed {
     pub(super) since: Since,
     /// What statements since have said of types that the binlog does not name.
     pub(super) typed: Typed,
+    /// What the statements since have made of the schema, where their text alone decides all of it. Not stored: after a start a
+    /// description waits until the stream has come to its place.
+    pub(super) predicted: Option<Arc<TableSchema>>,
 }
 
 impl Followed {
     /// As it is stored.
     pub fn stored(current: Option<Current>, since: Since) -> Self {
-        Self { current, since, typed: Typed::default() }
+        Self { current, since, ..Self::default() }
     }
 
     /// The schema of its last rows, or of its last description.
@@ -127,6 +130,9 @@ impl Followed {
 
     /// Its schema is this one, with everything that statements have done since.
     pub fn is_now(&mut self, current: Option<Current>) {
+        self.predicted = self.predicted.take().zip(current.as_ref()).map(|(predicted, current)| {
+            Arc::new(TableSchema { name: current.schema.name.clone(), ..TableSchema::clone(&predicted) })
+        });
         self.current = current;
     }
 
@@ -192,6 +198,7 @@ impl Followed {
     /// Rows under its schema are left out. `before`: the last schema that is not.
     pub fn leave_out(&mut self, before: Option<Current>) {
         self.current = before;
+        self.predicted = None;
         self.since.steps.clear();
         self.since.left_out = true;
     }
@@ -215,6 +222,7 @@ impl Followed {
     /// The pending schema that is current is known. `described`: where the binlog ended when the server said its types, if it did.
     pub fn complete(&mut self, current: Current, described: Option<Described>, guessed: Vec<String>) {
         self.current = Some(current);
+        self.predicted = None;
         self.since.key_unknown = false;
         if described.is_some() {
             self.typed.describe_until(described);

@@ -50,19 +50,8 @@ impl ColumnSteps {
                 AlterOp::RenameColumn { from, to } | AlterOp::ChangeColumn { from, to, .. } if from != to => {
                     steps.renamed.push((from.clone(), to.clone()));
                 }
-                AlterOp::RenameColumn { .. }
-                | AlterOp::ChangeColumn { .. }
-                | AlterOp::ModifyColumn { .. }
-                | AlterOp::ConvertCharset
-                | AlterOp::RenameTo(_)
-                | AlterOp::PrimaryKeyChanged
-                | AlterOp::IndexChanged
-                | AlterOp::SystemVersioningChanged { .. }
-                | AlterOp::Engine(_)
-                | AlterOp::Sequence(_)
-                | AlterOp::Union(_)
-                | AlterOp::RowsChangedUnseen { .. }
-                | AlterOp::Other => {}
+                // It keeps its name, or none is named.
+                _ => {}
             }
         }
         steps

@@ -11,7 +11,8 @@
 //! - **A description**, taken while the table's metadata lock was held, when the binlog ended at E. It is the definition at E, and at
 //!   every place from which to E the stream meets no statement about the table. Statements about other tables do not matter.
 //! - **A statement**, whose text is applied to a schema that is known: where columns come from ([`Lineage`]), which types it gives
-//!   ([`Typed`]), which value a column has in rows that were there before it.
+//!   ([`Typed`]), which value a column has in rows that were there before it. Where the text alone decides all of the definition,
+//!   a description that says the same confirms it at once, wherever the stream is.
 //!
 //! What nobody knows is asked for, and rows wait for it under a [`Pending`] schema id; the stream does not. What nobody can say any more
 //! is a read of the table.
@@ -22,6 +23,7 @@ mod lineage;
 mod mapped;
 mod older_rows;
 mod pending;
+mod predicted;
 mod statement;
 mod typed;
 

@@ -65,6 +65,7 @@ impl Followed {
         }
         *unreadable |= is_unreadable;
         *unsettled = true;
+        followed.predicted = self.predicted_after(ops, &followed.typed, dialect);
         *key_unknown |= (is_unreadable || list.iter().any(changes_keys)) && !self.has_primary_key();
         Altered { followed, doubt }
     }

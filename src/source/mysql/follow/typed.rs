@@ -123,20 +123,8 @@ impl Typed {
                 {
                     self.set(to, *ty);
                 }
-                AlterOp::ModifyColumn { .. }
-                | AlterOp::ChangeColumn { .. }
-                | AlterOp::DropColumn { .. }
-                | AlterOp::RenameColumn { .. }
-                | AlterOp::ConvertCharset
-                | AlterOp::RenameTo(_)
-                | AlterOp::PrimaryKeyChanged
-                | AlterOp::IndexChanged
-                | AlterOp::SystemVersioningChanged { .. }
-                | AlterOp::Engine(_)
-                | AlterOp::Sequence(_)
-                | AlterOp::Union(_)
-                | AlterOp::RowsChangedUnseen { .. }
-                | AlterOp::Other => {}
+                // It gives no type.
+                _ => {}
             }
         }
     }

@@ -93,7 +93,8 @@ impl GtidSet {
         }
     }
 
-    fn insert_range(&mut self, uuid: [u8; 16], tag: &str, first: u64, last: u64) {
+    /// Adds the GTIDs of one source from a number to another one, which is not below it.
+    pub fn insert_range(&mut self, uuid: [u8; 16], tag: &str, first: u64, last: u64) {
         let intervals = self.sources.entry(Source { uuid, tag: tag.to_owned() }).or_default();
         add_range(intervals, first, last);
     }
