@@ -33,11 +33,13 @@ pub enum Mutant {
     TwoLooksForOneDescription,
     /// Rows go on under the schema that their table had when it was last mapped, though a statement has come between.
     RowUnderTheOldSchema,
+    /// Rows that wait for the copy of their table stay, though the source took their transaction back.
+    DivertedRowsKept,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -52,6 +54,7 @@ impl Mutant {
         Self::LaterDescriptionAdopted,
         Self::TwoLooksForOneDescription,
         Self::RowUnderTheOldSchema,
+        Self::DivertedRowsKept,
     ];
 }
 

@@ -189,6 +189,7 @@ both_servers! {
             startup: Startup::Latest,
             filter: TableFilter::new(globset::GlobSet::empty(), globset::GlobSet::empty()),
             describe_wait: std::time::Duration::from_secs(2),
+            spool_max: 1 << 30,
             snapshot: SnapshotPlan { chunk_rows: 1000, parallel: 1, max_rows_per_second: 0 },
             tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
         };

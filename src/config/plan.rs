@@ -41,6 +41,8 @@ pub struct SourcePlan {
     pub filter: TableFilter,
     /// How long delivery waits for what the binlog does not say of a table, before its rows are left out and it is read again.
     pub describe_wait: Duration,
+    /// The most that rows may take on disk that wait while a table without a chunk key is read whole.
+    pub spool_max: u64,
     /// Snapshot settings.
     pub snapshot: SnapshotPlan,
     /// TLS settings.

@@ -25,6 +25,8 @@ const MAX_CHUNK_ROWS: u32 = 16_000_000;
 pub(super) const DEFAULT_DESCRIBE_WAIT: Duration = Duration::from_secs(2);
 const MIN_DESCRIBE_WAIT: Duration = Duration::from_millis(10);
 const MAX_DESCRIBE_WAIT: Duration = Duration::from_mins(10);
+/// Room for a large table without a key, and for what is written to it meanwhile.
+pub(super) const DEFAULT_SPOOL_MAX: u64 = 10 << 30;
 /// Two readers keep a small source busy without occupying it.
 pub(super) const DEFAULT_PARALLEL: u16 = 2;
 /// Each reader is a connection and up to 8 MiB of memory.
@@ -47,6 +49,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         MIN_DESCRIBE_WAIT,
         MAX_DESCRIBE_WAIT,
     );
+    let spool_max = section.key("spool_max").parsed(units::size).unwrap_or(DEFAULT_SPOOL_MAX);
     let tls = tls::read(section.key("tls").section(), url.as_ref().is_some_and(SourceUrl::is_loopback));
     section.finish_with(|key| match key {
         "password" => Some("a password has no place in this file: set REPLICATOR_SOURCE_PASSWORD, or password_file"),
@@ -67,6 +70,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         startup: startup?,
         filter: filter?,
         describe_wait,
+        spool_max,
         snapshot,
         tls: tls?,
     })

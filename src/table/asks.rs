@@ -34,7 +34,10 @@ impl TableRecord {
         let Some(read) = self.read.take() else { return };
         let read = match self.next.take() {
             Some(next) => read.join(next.into_ask()),
-            None => Read { stage: Stage::Waiting, rows: 0, replaces: false, ..read },
+            None => {
+                let audience = read.audience_again();
+                Read { audience, stage: Stage::Waiting, rows: 0, replaces: false, ..read }
+            }
         };
         self.reads += 1;
         self.read = Some(Read { number: self.reads, ..read });
@@ -97,6 +100,7 @@ impl Read {
 
     /// A read that brings what this one, which waits, and the other bring.
     fn join(self, ask: Ask) -> Self {
+        let audience = together(self.audience_again(), ask.audience);
         let reach = match (self.reach, ask.reach) {
             (Reach::Replace, _) | (_, Reach::Replace) => Reach::Replace,
             (Reach::Whole, _) | (_, Reach::Whole) => Reach::Whole,
@@ -108,7 +112,7 @@ impl Read {
         let why = if self.why.contains(&ask.why) { self.why } else { format!("{}; {}", self.why, ask.why) };
         Self {
             reach,
-            audience: together(self.audience, ask.audience),
+            audience,
             chunk_rows: ask.chunk_rows.or(self.chunk_rows),
             why,
             is_doubt: self.is_doubt || ask.is_doubt,

@@ -18,6 +18,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use event::{Action, At, Event, Presence, Start};
 pub use record::{Ask, Awaited, Capture, Complete, Fault, Reach, Read, Stage, TableRecord, records};

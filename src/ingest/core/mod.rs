@@ -8,6 +8,7 @@
 //! - Requests of snapshot readers and answers are taken between groups only.
 
 mod answers;
+mod divert;
 mod ending;
 mod engines;
 mod late;
@@ -26,6 +27,8 @@ use std::sync::Arc;
 use wal::Lsn;
 
 pub use self::answers::Answer;
+use self::divert::Diversions;
+pub use self::divert::{DivertedRows, Diverting, Spooling};
 pub use self::late::Records;
 pub use self::place::Chunk;
 use self::place::WaitingChunk;
@@ -49,6 +52,7 @@ use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::{Described, Dialect, Fate, Pending};
 use crate::source::mysql::schema::Flavour;
 use crate::source::mysql::snapshot::handoff::{Placed, WindowId};
+use crate::table::{Stage, TableRecord};
 
 /// What the core is told of the configuration.
 #[derive(Clone, Debug)]
@@ -131,6 +135,7 @@ pub struct Core<L> {
     tables: Tables,
     group: OpenGroup,
     windows: Windows,
+    diversions: Diversions,
     temporary: temporary::Temporary,
     chunks: Vec<WaitingChunk>,
     waiting: Waiting,
@@ -176,7 +181,11 @@ impl<L: Log> Core<L> {
             pending.reopened(&tables.at(table).definition.followed);
             waiting.pending.push(Waiter { pending, table, since: 0, lsn: Lsn::ZERO, not_by: None, answer: None });
         }
+        let is_unfinished = |life: &TableRecord| life.read.as_ref().is_some_and(|read| read.stage == Stage::Whole);
+        let unfinished =
+            tables.iter().filter(|(_, table)| is_unfinished(&table.definition.life)).map(|(index, _)| index);
         Ok(Self {
+            diversions: Diversions::after_start(unfinished.collect()),
             group: OpenGroup::new(settings.frame_bytes),
             settings,
             facts,
@@ -209,6 +218,7 @@ impl<L: Log> Core<L> {
         let left_at = self.ledger.position();
         self.facts = facts;
         self.ledger.resume(from)?;
+        self.lose_unfinished()?;
         if let Some(end) = end {
             let end = Described::at(&self.facts.identity, end)?;
             self.renew_marks(&left_at, &end);
@@ -266,6 +276,7 @@ impl<L: Log> Core<L> {
         } else {
             self.windows.discard_all();
         }
+        self.lose_every("the stream was opened again while the table was read whole")?;
         self.place_chunks()
     }
 

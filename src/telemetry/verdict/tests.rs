@@ -97,7 +97,6 @@ const CASES: [Case; 28] = [
     ("a sink that was stopped", |status| status.sinks[0].state = SinkPhase::Stopped, Verdict::Ok, &[]),
     ("a sink that has not run yet", |status| status.sinks[0].state = SinkPhase::NotStarted, Verdict::Ok, &[]),
     ("a source that was stopped", |status| status.source.state = SourcePhase::Stopped, Verdict::Ok, &[]),
-    ("a source that reads a table", |status| status.source.state = SourcePhase::ReadingTable, Verdict::Ok, &[]),
     (
         "a sink that is tried again",
         |status| {

@@ -18,6 +18,7 @@ use super::handoff::Request;
 use super::ingest::Ingest;
 use super::progress::{Progress, Stage};
 use super::session::Sessions;
+use super::spool::Spool;
 use super::table::{self, End};
 use crate::config::SourcePlan;
 use crate::error::Failure;
@@ -85,17 +86,18 @@ enum Ended {
 }
 
 impl Coordinator {
-    /// Without any work. `requests` go to the ingest loop; `live` shows how the readers get on.
+    /// Without any work. `requests` go to the ingest loop; whole tables wait in the `spool`; `live` shows how the readers get on.
     pub fn new(
         plan: SourcePlan,
         stream_server: StreamServer,
         requests: mpsc::Sender<Request>,
+        spool: Arc<Spool>,
         jobs: mpsc::UnboundedReceiver<Job>,
         live: Arc<Live>,
         stop: CancellationToken,
     ) -> Self {
         let settings = plan.snapshot;
-        let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, live);
+        let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), spool, &settings, live);
         Self {
             context: Arc::new(context),
             jobs,
