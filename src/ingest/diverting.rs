@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use tracing::{debug, info};
+use tracing::info;
 
 use super::core::{Diverting, Spooling};
 use super::ledger::Log as _;
-use super::reading::{FLUSH_BYTES, Session};
+use super::reading::{FLUSH_BYTES, Session, answer};
 use super::tail::{Group, Place, Tail, place_of};
 use crate::error::Failure;
 use crate::model::TableName;
@@ -88,10 +88,8 @@ impl Waiting {
 
     /// What became of the read. The rest is placed without it.
     fn answer(&mut self, placed: Result<Placed, Failure>) {
-        if let Some(reply) = self.reply.take()
-            && reply.send(placed).is_err()
-        {
-            debug!("the reader of a whole table was gone before it was answered");
+        if let Some(reply) = self.reply.take() {
+            answer(reply, placed);
         }
     }
 }
@@ -100,22 +98,29 @@ impl Session<'_> {
     /// Begins to keep the rows of a table.
     pub(super) fn divert(
         &mut self,
-        table: TableName,
+        table: &TableName,
         number: u32,
         reply: oneshot::Sender<Diverted>,
     ) -> Result<(), Failure> {
-        let at = match self.ctx.core.divert(&table, number)? {
+        let at = match self.ctx.core.divert(table, number)? {
             Diverting::Begun(at) => at,
-            Diverting::Busy => return Ok(drop(reply.send(Diverted::Busy))),
-            Diverting::Unwanted => return Ok(drop(reply.send(Diverted::Unwanted))),
+            Diverting::Busy => {
+                answer(reply, Diverted::Busy);
+                return Ok(());
+            }
+            Diverting::Unwanted => {
+                answer(reply, Diverted::Unwanted);
+                return Ok(());
+            }
         };
-        let tail = match Tail::new(&self.tails.spool, &table) {
+        let tail = match Tail::new(&self.tails.spool, table) {
             Ok(tail) => tail,
             Err(failure) => {
-                self.ctx.core.end_giving_back(&table);
+                self.ctx.core.end_giving_back(table);
                 let (tell, placed) = oneshot::channel();
-                drop(tell.send(Err(failure)));
-                return Ok(drop(reply.send(Diverted::Begun { at, placed })));
+                answer(tell, Err(failure));
+                answer(reply, Diverted::Begun { at, placed });
+                return Ok(());
             }
         };
         let (tell, placed) = oneshot::channel();
@@ -124,7 +129,7 @@ impl Session<'_> {
         self.tails.tables.insert(table.clone(), waiting);
         info!(%table, "the row changes of a table wait while it is read whole");
         if reply.send(Diverted::Begun { at, placed }).is_err() {
-            self.end_diversion(&table, number);
+            self.end_diversion(table, number);
         }
         Ok(())
     }
@@ -214,7 +219,10 @@ impl Session<'_> {
             let step = self.place_some(&table, &mut waiting, budget).await;
             waiting.waited = waiting.tail.waiting();
             match step? {
-                Step::Waits => drop(self.tails.tables.insert(table, waiting)),
+                Step::Waits => {
+                    self.tails.tables.insert(table, waiting);
+                    continue;
+                }
                 Step::More => {
                     has_more = true;
                     self.tails.tables.insert(table, waiting);

@@ -330,7 +330,7 @@ impl<'a> Session<'a> {
                 self.readers.insert(window, reply);
                 self.ctx.core.chunk(Chunk { window, schema, images, high, account })?;
             }
-            Request::Divert { table, number, reply } => self.divert(table, number, reply)?,
+            Request::Divert { table, number, reply } => self.divert(&table, number, reply)?,
             Request::PlaceWhole(read) => self.place_whole(read)?,
             Request::EndDiversion { table, number } => self.end_diversion(&table, number),
             Request::Mark { mark, reply } => {
@@ -370,7 +370,7 @@ impl<'a> Session<'a> {
 }
 
 /// Tells a reader what became of its request. A reader that is gone, because it was stopped, does not need to know.
-fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+pub(super) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     if reply.send(value).is_err() {
         debug!("a snapshot reader was gone before it was answered");
     }

@@ -43,8 +43,8 @@ impl TableRecord {
         self.read = Some(Read { number: self.reads, ..read });
     }
 
-    /// The read begins, perhaps again, or replaces what the sinks have from here on: its rows are those of a later place than what is
-    /// wanted after it was asked for, so that it brings that, too.
+    /// The read begins, perhaps again, or replaces what the sinks have from here on: the rows that it is going to read are those of a later
+    /// place than what is wanted after it was asked for, so that it brings that, too.
     pub(super) fn take_next_along(&mut self) {
         let Some(read) = self.read.take() else { return };
         let is_along = |next: &mut Read| read.is_whole() && next.is_whole() && covers(&read.audience, &next.audience);
@@ -79,9 +79,9 @@ impl Read {
         Ask { reach, audience, chunk_rows, why, is_doubt, leaves_out }
     }
 
-    /// Whether it brings what is asked for now: it has not begun, or its rows are those of a later place.
+    /// Whether it brings what is asked for now: it has not begun. The copy of a whole table may be of an earlier place.
     fn is_open(&self) -> bool {
-        self.stage == Stage::Waiting || (self.stage == Stage::Whole && !self.replaces)
+        self.stage == Stage::Waiting
     }
 
     /// Whether this read, which waits, brings what is asked for.

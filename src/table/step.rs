@@ -364,7 +364,9 @@ impl TableRecord {
         if self.current(number).is_none() {
             return;
         }
-        self.take_next_along();
+        if !self.read.as_ref().is_some_and(Read::holds_rows) {
+            self.take_next_along();
+        }
         let Some(read) = &mut self.read else { return };
         read.replaces = true;
         read.leaves_out = false;

@@ -318,11 +318,6 @@ impl<L: Log> Core<L> {
         self.ledger.reaches(place)
     }
 
-    /// Whether the last group ended exactly at a place.
-    pub fn is_at(&self, place: &FilePos) -> bool {
-        self.ledger.is_at(place)
-    }
-
     /// Whether the stream's file is known, so that places of other connections can be compared with it.
     pub fn knows_its_file(&self) -> bool {
         self.ledger.knows_its_file()
@@ -378,11 +373,6 @@ impl<L: Log> Core<L> {
     /// Whether [`Core::look`] has anything to look at.
     pub fn has_to_look(&self) -> bool {
         !self.waiting.is_empty(self.now)
-    }
-
-    /// Whether the open group has rows of a table.
-    pub fn touches(&self, table: &TableName) -> bool {
-        self.tables.find(table).is_some_and(|table| self.group.touches(table))
     }
 
     pub(super) fn captures(&self, table: &TableName) -> bool {
