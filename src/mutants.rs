@@ -35,11 +35,13 @@ pub enum Mutant {
     TwoLooksForOneDescription,
     /// Rows go on under the schema that their table had when it was last mapped, though a statement has come between.
     RowUnderTheOldSchema,
+    /// Rows that wait for the copy of their table stay, though the source took their transaction back.
+    DivertedRowsKept,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -55,6 +57,7 @@ impl Mutant {
         Self::PredictionNotCompared,
         Self::TwoLooksForOneDescription,
         Self::RowUnderTheOldSchema,
+        Self::DivertedRowsKept,
     ];
 }
 

@@ -51,4 +51,5 @@ mod told_types; // what statements say, and only seem to say, of types that the 
 mod untold_types; // types that nobody tells any more: the stream goes on with the bytes
 mod waiting; // a table that cannot be asked about holds up no other
 mod watched; // what happens to the binlog or the address while the stream lives on: named, or followed
+mod whole_reads; // tables that are read in one piece, beside the stream
 mod writers; // the random writers write what they say, and the same again from the same seed

@@ -190,6 +190,7 @@ both_servers! {
             filter: TableFilter::new(globset::GlobSet::empty(), globset::GlobSet::empty()),
             describe_wait: std::time::Duration::from_secs(2),
             doubts: replicator::config::DoubtPlan::default(),
+            spool_max: 1 << 30,
             snapshot: SnapshotPlan { chunk_rows: 1000, parallel: 1, max_rows_per_second: 0 },
             tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
         };

@@ -45,6 +45,8 @@ pub struct SourcePlan {
     pub describe_wait: Duration,
     /// What is done about doubts.
     pub doubts: DoubtPlan,
+    /// The most that rows may take on disk that wait while a table without a chunk key is read whole.
+    pub spool_max: u64,
     /// Snapshot settings.
     pub snapshot: SnapshotPlan,
     /// TLS settings.

@@ -33,6 +33,8 @@ pub(super) const DEFAULT_REREAD_KEYLESS_ROWS: u64 = 100_000;
 pub(super) const ON_DOUBT: [(&str, OnDoubt); 2] = [("reread", OnDoubt::Reread), ("stop_table", OnDoubt::StopTable)];
 const MIN_DESCRIBE_WAIT: Duration = Duration::from_millis(10);
 const MAX_DESCRIBE_WAIT: Duration = Duration::from_mins(10);
+/// Room for a large table without a key, and for what is written to it meanwhile.
+pub(super) const DEFAULT_SPOOL_MAX: u64 = 10 << 30;
 /// Two readers keep a small source busy without occupying it.
 pub(super) const DEFAULT_PARALLEL: u16 = 2;
 /// Each reader is a connection and up to 8 MiB of memory.
@@ -56,6 +58,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         MAX_DESCRIBE_WAIT,
     );
     let doubts = read_doubts(&section);
+    let spool_max = section.key("spool_max").parsed(units::size).unwrap_or(DEFAULT_SPOOL_MAX);
     let tls = tls::read(section.key("tls").section(), url.as_ref().is_some_and(SourceUrl::is_loopback));
     section.finish_with(|key| match key {
         "password" => Some("a password has no place in this file: set REPLICATOR_SOURCE_PASSWORD, or password_file"),
@@ -77,6 +80,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         filter: filter?,
         describe_wait,
         doubts,
+        spool_max,
         snapshot,
         tls: tls?,
     })

@@ -33,6 +33,8 @@ pub(super) struct OpenGroup {
     keys: Vec<(usize, u128)>,
     /// Tables whose windows the group discards.
     discards: Vec<usize>,
+    /// Events with rows that wait for the copy of their table, by table.
+    diverted: BTreeMap<usize, u64>,
     /// Schema ids that the group uses before they are known.
     pub(super) pending: Vec<Waiter>,
     /// What its statements do to ids of earlier groups that are pending.
@@ -60,6 +62,7 @@ struct Mark {
     frames: FramesMark,
     counts: FxHashMap<usize, Counts>,
     keys: usize,
+    diverted: BTreeMap<usize, u64>,
 }
 
 impl OpenGroup {
@@ -71,6 +74,7 @@ impl OpenGroup {
             counts: FxHashMap::default(),
             keys: Vec::new(),
             discards: Vec::new(),
+            diverted: BTreeMap::new(),
             pending: Vec::new(),
             fates: Vec::new(),
             decided: Vec::new(),
@@ -104,6 +108,7 @@ impl OpenGroup {
         self.keys.clear();
         self.keys.shrink_to(1024);
         self.discards.clear();
+        self.diverted.clear();
         self.pending.clear();
         self.fates.clear();
         self.decided.clear();
@@ -163,6 +168,41 @@ impl OpenGroup {
         }
     }
 
+    /// What changes in the table was known where its copy was read.
+    pub(super) fn keep_windows(&mut self, table: usize) {
+        self.discards.retain(|discarded| *discarded != table);
+    }
+
+    /// Rows of an event wait for the copy of their table.
+    pub(super) fn diverts(&mut self, table: usize) {
+        *self.diverted.entry(table).or_default() += 1;
+    }
+
+    /// How many events of a table wait.
+    pub(super) fn diverted(&self, table: usize) -> u64 {
+        self.diverted.get(&table).copied().unwrap_or_default()
+    }
+
+    /// How many events of each table wait.
+    pub(super) fn all_diverted(&self) -> Vec<(usize, u64)> {
+        self.diverted.iter().map(|(table, events)| (*table, *events)).collect()
+    }
+
+    /// Whether any rows wait.
+    pub(super) fn has_diverted(&self) -> bool {
+        !self.diverted.is_empty()
+    }
+
+    /// Forgets the rows of a table that wait. False: there are none.
+    pub(super) fn forget_diverted(&mut self, table: usize) -> bool {
+        self.diverted.remove(&table).is_some()
+    }
+
+    /// The tables with rows that wait; they are forgotten.
+    pub(super) fn take_diverted(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.diverted).into_keys().collect()
+    }
+
     /// Tables whose windows the group discards.
     pub(super) fn discards(&self) -> &[usize] {
         &self.discards
@@ -171,7 +211,8 @@ impl OpenGroup {
     /// Sets a savepoint. An earlier one of the same name stays: one that a trigger sets looks in the binlog like it, and the source
     /// takes back to the earlier one. The binlog of MariaDB has no RELEASE SAVEPOINT.
     pub(super) fn set_savepoint(&mut self, name: &str) {
-        let mark = Mark { frames: self.frames.mark(), counts: self.counts.clone(), keys: self.keys.len() };
+        let diverted = self.diverted.clone();
+        let mark = Mark { frames: self.frames.mark(), counts: self.counts.clone(), keys: self.keys.len(), diverted };
         self.savepoints.push((name.to_owned(), mark));
     }
 
@@ -197,6 +238,7 @@ impl OpenGroup {
         let tables = differs(&mark.counts);
         let is_certain = last == first && there.eq_ignore_ascii_case(name);
         let (frames, counts, keys) = (mark.frames, mark.counts.clone(), mark.keys);
+        let diverted = mark.diverted.clone();
         if !tables.is_empty() && (self.dropped || !is_certain || !self.frames.cut_back(frames)) {
             self.dropped = true;
             return RolledBack::Dropped;
@@ -206,6 +248,7 @@ impl OpenGroup {
         if !tables.is_empty() {
             self.counts = counts;
             self.keys.truncate(keys);
+            self.diverted = diverted;
             self.cut_back.extend(tables);
         }
         RolledBack::Cut

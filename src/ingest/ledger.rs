@@ -269,11 +269,6 @@ impl<L: Log> Ledger<L> {
         })
     }
 
-    /// Whether the last group ended exactly at a place.
-    pub fn is_at(&self, place: &FilePos) -> bool {
-        self.position.file == place.file && self.position.pos == place.pos
-    }
-
     /// Whether the stream's file is known: after a start by GTID the server names it with the first group or heartbeat.
     pub fn knows_its_file(&self) -> bool {
         !self.position.file.is_empty()

@@ -6,6 +6,7 @@
 //!
 //! - [`run`]: the driver: connects and reconnects. `waits`: what waits for the log.
 //! - `reading`: the driver between two reconnects: events, requests and answers in, actions out.
+//! - `diverting`: rows of tables that are read whole, in and out of the spool. `tail`: their file.
 //! - `current`: whether what is read is current, as the watch beside the stream says.
 //! - `questions`: asks the server about tables, beside the stream.
 //! - [`core`]: what an event, a request or an answer does. Pure.
@@ -20,6 +21,7 @@
 
 pub mod core;
 mod current;
+mod diverting;
 mod frames;
 mod group;
 pub mod ledger;
@@ -29,6 +31,7 @@ mod reading;
 mod run;
 mod state;
 mod tables;
+mod tail;
 mod waits;
 mod windows;
 

@@ -6,29 +6,30 @@
 //! between transactions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::core::{Action, Chunk, Rows, SessionId};
 use super::current::Current;
+use super::diverting::Tails;
 use super::ledger::{Boundary, Log as _};
 use super::questions::Questions;
 use super::run::{Ended, Ingest};
 use crate::backoff::Backoff;
 use crate::error::Failure;
-use crate::model::{FilePos, SourcePosition};
+use crate::model::FilePos;
 use crate::source::mysql::binlog::{Beside, BinlogStream, Decoder, Item, RawEvent};
 use crate::source::mysql::ddl::SqlMode;
-use crate::source::mysql::snapshot::handoff::{ExactRead, Paused, Placed, Request, WindowId};
+use crate::source::mysql::snapshot::handoff::{Placed, Request, WindowId};
 use crate::source::mysql::watch::Watch;
-use crate::telemetry::SourcePhase;
 
 /// Longest time that what was read waits for more, while more keeps coming.
 const FLUSH_EVERY: Duration = Duration::from_millis(10);
 /// Bytes handed to the log's writer at once. Below, commits are small and many; above, memory and latency grow.
-const FLUSH_BYTES: usize = 1 << 20;
+pub(super) const FLUSH_BYTES: usize = 1 << 20;
 /// Events between two looks at the clock, at requests and at answers.
 const LOOK_EVERY: u32 = 64;
 /// Time between two looks at rows that wait for an answer, when the stream has nothing to say.
@@ -36,15 +37,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// One connection's worth of reading.
 pub(super) struct Session<'a> {
-    ctx: &'a mut Ingest,
+    pub(super) ctx: &'a mut Ingest,
     questions: Questions,
     current: Current,
     /// Where `CaughtUp` ends.
     target: Option<FilePos>,
     /// Readers that wait to hear what became of their chunk.
     readers: HashMap<WindowId, oneshot::Sender<Placed>>,
-    /// A whole-table read whose position the stream has not come to.
-    exact: Option<ExactRead>,
+    /// Tables whose rows wait for their copy.
+    pub(super) tails: Tails,
     /// Which tables are asked about may have changed since it was shown.
     asks: bool,
     /// When it was last handed over.
@@ -55,7 +56,8 @@ impl<'a> Session<'a> {
     /// From the start of a stream; `target` is where the loop has caught up.
     pub(super) fn new(ctx: &'a mut Ingest, questions: Questions, watch: Watch, target: Option<FilePos>) -> Self {
         let (current, readers) = (Current::new(watch), HashMap::new());
-        Self { ctx, questions, current, target, readers, exact: None, asks: true, flushed: Instant::now() }
+        let tails = Tails::new(Arc::clone(&ctx.spool));
+        Self { ctx, questions, current, target, readers, tails, asks: true, flushed: Instant::now() }
     }
 
     /// Reads until the loop ends.
@@ -77,6 +79,9 @@ impl<'a> Session<'a> {
                     self.ctx.live.source.events(std::mem::take(&mut events), std::mem::take(&mut filtered));
                     if decoder.at_boundary() {
                         self.look().await?;
+                        if self.has_to_place() && !self.ctx.shutdown.is_cancelled() && self.place_waiting().await? {
+                            continue;
+                        }
                         if let Some(ended) = self.settle(decoder, true).await? {
                             return Ok(ended);
                         }
@@ -116,6 +121,9 @@ impl<'a> Session<'a> {
             events += 1;
             since_look += 1;
             filtered += u64::from(self.event(&event, decoder).await?);
+            if self.ctx.core.has_spooling() {
+                self.spool().await?;
+            }
             if !decoder.at_boundary() {
                 // A transaction of tables that are not captured may be long, and never comes to a flush.
                 if since_look.is_multiple_of(LOOK_EVERY) {
@@ -132,6 +140,9 @@ impl<'a> Session<'a> {
                 backoff.reset();
                 self.current.heed()?;
                 self.look().await?;
+                if self.has_to_place() {
+                    self.place_waiting().await?;
+                }
                 while self.ctx.core.knows_its_file()
                     && let Ok(request) = self.ctx.requests.try_recv()
                 {
@@ -181,7 +192,7 @@ impl<'a> Session<'a> {
             return Ok(Some(Ended::Stopped));
         }
         let idle = !self.ctx.core.has_chunks()
-            && self.exact.is_none()
+            && self.tails.is_empty()
             && !self.ctx.core.waits_for_answers()
             && self.ctx.reads_are_done();
         if let Some(target) = self.target.as_ref().filter(|_| idle)
@@ -193,7 +204,7 @@ impl<'a> Session<'a> {
     }
 
     /// Hands over what has ended, with its position, and shows its counters.
-    async fn hand_over(&mut self) -> Result<(), Failure> {
+    pub(super) async fn hand_over(&mut self) -> Result<(), Failure> {
         // Before the position that is stored with it.
         self.show_asking();
         self.ctx.show_lives();
@@ -223,7 +234,7 @@ impl<'a> Session<'a> {
                 // A position can pass a chunk's without a transaction: rotation, heartbeats.
                 if decoder.at_boundary() {
                     core.pass(boundary(decoder))?;
-                    self.passed(false).await?;
+                    self.passed().await?;
                 }
             }
             Item::Rows { slot, op, rows, columns, images } => {
@@ -264,28 +275,23 @@ impl<'a> Session<'a> {
             Item::Commit => self.end_of_group(decoder).await?,
             Item::Rollback => {
                 core.roll_back(boundary(decoder), &decoder.origin(), Some(decoder.gtid()))?;
-                self.passed(false).await?;
+                self.passed().await?;
             }
             Item::CutOff => {
                 core.roll_back(boundary(decoder), &decoder.origin(), None)?;
-                self.passed(false).await?;
+                self.passed().await?;
             }
         }
         Ok(false)
     }
 
     async fn end_of_group(&mut self, decoder: &Decoder) -> Result<(), Failure> {
-        let core = &mut self.ctx.core;
-        let touched = self.exact.as_ref().is_some_and(|read| core.touches(&read.table));
-        core.commit(boundary(decoder), &decoder.origin(), decoder.gtid())?;
-        self.passed(touched).await
+        self.ctx.core.commit(boundary(decoder), &decoder.origin(), decoder.gtid())?;
+        self.passed().await
     }
 
-    /// The stream is at another boundary. `touched`: the group that just ended changed the table that is read whole.
-    async fn passed(&mut self, touched: bool) -> Result<(), Failure> {
-        if self.exact.is_some() {
-            self.place_exact(touched).await?;
-        }
+    /// The stream is at another boundary.
+    async fn passed(&mut self) -> Result<(), Failure> {
         if self.ctx.core.has_actions() { self.act().await } else { Ok(()) }
     }
 
@@ -310,7 +316,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        Ok(())
+        if self.ctx.core.has_spooling() { self.spool().await } else { Ok(()) }
     }
 
     /// Serves one request of the snapshot readers. Only at a boundary.
@@ -328,7 +334,9 @@ impl<'a> Session<'a> {
                 self.readers.insert(window, reply);
                 self.ctx.core.chunk(Chunk { window, schema, images, high, account })?;
             }
-            Request::Pause { reply } => self.pause(reply).await?,
+            Request::Divert { table, number, reply } => self.divert(&table, number, reply)?,
+            Request::PlaceWhole(read) => self.place_whole(read)?,
+            Request::EndDiversion { table, number } => self.end_diversion(&table, number),
             Request::Mark { mark, reply } => {
                 let is_wanted = self.ctx.core.mark(&mark)?;
                 // A reader that hears that a table is done finds its rows durable.
@@ -356,94 +364,6 @@ impl<'a> Session<'a> {
         self.ctx.durable().await
     }
 
-    /// Waits until the reader has a position, which is where the stream goes before it places the rows.
-    async fn pause(&mut self, reply: oneshot::Sender<Paused>) -> Result<(), Failure> {
-        // What is appended becomes durable meanwhile.
-        self.hand_over().await?;
-        let at = self.ctx.core.position();
-        let (exact, told) = oneshot::channel();
-        if reply.send(Paused { at: at.clone(), exact }).is_err() {
-            return Ok(());
-        }
-        let shutdown = self.ctx.shutdown.clone();
-        let read = self
-            .ctx
-            .deciding_beside(async move {
-                tokio::select! {
-                    read = told => read.ok(),
-                    () = shutdown.cancelled() => None,
-                }
-            })
-            .await?;
-        let Some(read) = read else { return Ok(()) };
-        if !is_at_or_after(&read.at, &at)? {
-            answer(read.reply, Placed::Discarded);
-            return Ok(());
-        }
-        self.exact = Some(read);
-        self.place_exact(false).await
-    }
-
-    /// Places the whole-table read if the stream is at its position. `touched`: the group that just ended changed its table.
-    async fn place_exact(&mut self, touched: bool) -> Result<(), Failure> {
-        let Some(read) = self.exact.take() else { return Ok(()) };
-        if !self.ctx.core.reaches(&read.at)? {
-            self.exact = Some(read);
-            return Ok(());
-        }
-        if touched && !self.ctx.core.is_at(&read.at) {
-            answer(read.reply, Placed::Discarded);
-            return Ok(());
-        }
-        self.ctx.live.source.phase(SourcePhase::ReadingTable, None);
-        let placed = self.append_exact(read).await;
-        self.current.streaming(&self.ctx.live.source);
-        placed
-    }
-
-    async fn append_exact(&mut self, read: ExactRead) -> Result<(), Failure> {
-        let ExactRead { table, schema, number, mut pieces, reply, .. } = read;
-        self.ctx.set_time();
-        if !self.ctx.core.begin_whole(&schema, number)? {
-            answer(reply, Placed::Unwanted);
-            return Ok(());
-        }
-        let mut total = 0_u32;
-        loop {
-            let shutdown = self.ctx.shutdown.clone();
-            let next = self.ctx.deciding_beside(async {
-                tokio::select! {
-                    piece = pieces.recv() => Some(piece),
-                    () = shutdown.cancelled() => None,
-                }
-            });
-            let Some(piece) = next.await? else {
-                // Not finished: the next start replaces what came so far.
-                answer(reply, Placed::Discarded);
-                return Ok(());
-            };
-            match piece {
-                None => break,
-                Some(Ok(images)) => {
-                    total = total.saturating_add(images.rows);
-                    if !self.ctx.core.whole_rows(&table, number, &images)? {
-                        answer(reply, Placed::Unwanted);
-                        return Ok(());
-                    }
-                    self.hand_over().await?;
-                }
-                Some(Err(failure)) => {
-                    info!(%table, error = %failure.chain(), "whole-table read broke off, it is read again");
-                    answer(reply, Placed::Discarded);
-                    return Ok(());
-                }
-            }
-        }
-        let is_wanted = self.ctx.core.end_whole(&table, number)?;
-        answer(reply, if is_wanted { Placed::Appended { kept: total, superseded: 0 } } else { Placed::Unwanted });
-        Ok(())
-    }
-
     /// Ends the questions. Readers whose chunk was not placed are answered by the core when it hears that the stream is gone.
     pub(super) async fn close(mut self) -> Result<(), Failure> {
         self.ctx.core.disconnected()?;
@@ -454,7 +374,7 @@ impl<'a> Session<'a> {
 }
 
 /// Tells a reader what became of its request. A reader that is gone, because it was stopped, does not need to know.
-fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+pub(super) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     if reply.send(value).is_err() {
         debug!("a snapshot reader was gone before it was answered");
     }
@@ -463,11 +383,4 @@ fn answer<T>(reply: oneshot::Sender<T>, value: T) {
 fn boundary(decoder: &Decoder) -> Boundary<'_> {
     let (file, file_created, pos) = decoder.boundary_place();
     Boundary { file, file_created, pos }
-}
-
-fn is_at_or_after(place: &FilePos, at: &SourcePosition) -> Result<bool, Failure> {
-    let at = FilePos { file: at.file.clone(), pos: at.pos };
-    place.reaches(&at).ok_or_else(|| {
-        Failure::fatal(format!("cannot order binlog files '{}' and '{}': a name has no number", at.file, place.file))
-    })
 }

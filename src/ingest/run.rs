@@ -27,6 +27,7 @@ use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::snapshot::Job;
 use crate::source::mysql::snapshot::handoff::Request;
+use crate::source::mysql::snapshot::spool::Spool;
 use crate::source::mysql::start::{self, DumpBy};
 use crate::source::mysql::stream_server::StreamServer;
 use crate::source::mysql::watch::{Watch, Watched};
@@ -53,6 +54,8 @@ pub struct Ingest {
     pub(super) reader: Reader,
     pub(super) core: Core<WalLog>,
     pub(super) requests: mpsc::Receiver<Request>,
+    /// Where rows wait for the copy of their table.
+    pub(super) spool: Arc<Spool>,
     jobs: mpsc::UnboundedSender<Job>,
     /// Reads that are due, until what made them due is handed over.
     due: Vec<Job>,
@@ -80,6 +83,8 @@ pub struct Wiring {
     pub appender: Appender,
     /// Requests of the snapshot readers.
     pub requests: mpsc::Receiver<Request>,
+    /// Where rows wait for the copy of their table.
+    pub spool: Arc<Spool>,
     /// Takes the reads that are due.
     pub jobs: mpsc::UnboundedSender<Job>,
     /// Where the state is shown.
@@ -121,6 +126,7 @@ impl Ingest {
             reader,
             core,
             requests: wiring.requests,
+            spool: wiring.spool,
             jobs: wiring.jobs,
             due: Vec::new(),
             started: Instant::now(),

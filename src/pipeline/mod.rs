@@ -32,6 +32,7 @@ use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::inspect;
+use crate::source::mysql::snapshot::spool::Spool;
 use crate::source::mysql::snapshot::{Coordinator, HasRoom, Job};
 use crate::source::mysql::stream_server::StreamServer;
 use crate::table;
@@ -172,10 +173,12 @@ async fn run_on(
     let (requests, request_queue) = mpsc::channel(REQUESTS);
     let wishing = workers.spawn(forward_wishes(doubts, wish_queue, requests.clone()));
     let stream_server = StreamServer::new(contact.met.server.identity.clone());
+    let spool = Spool::open(&plan.wal.path, plan.source.spool_max)?;
     let coordinator = Coordinator::new(
         plan.source.clone(),
         stream_server.clone(),
         requests,
+        Arc::clone(&spool),
         job_queue,
         Arc::clone(&live),
         has_room(wal.clone()),
@@ -190,6 +193,7 @@ async fn run_on(
         wal: wal.clone(),
         appender,
         requests: request_queue,
+        spool,
         jobs,
         live: Arc::clone(&live),
         stream_server,

@@ -50,14 +50,17 @@ impl TableRecord {
         let Some(read) = self.read.take() else { return };
         let read = match self.next.take() {
             Some(next) => read.join(next),
-            None => Read { stage: Stage::Waiting, rows: 0, replaces: false, ..read },
+            None => {
+                let audience = read.audience_again();
+                Read { audience, stage: Stage::Waiting, rows: 0, replaces: false, ..read }
+            }
         };
         self.reads += 1;
         self.read = Some(Read { number: self.reads, ..read });
     }
 
-    /// The read begins, perhaps again, or replaces what the sinks have from here on: its rows are those of a later place than what is
-    /// wanted after it was asked for, so that it brings that, too.
+    /// The read begins, perhaps again, or replaces what the sinks have from here on: the rows that it is going to read are those of a later
+    /// place than what is wanted after it was asked for, so that it brings that, too.
     pub(super) fn take_next_along(&mut self) {
         let Some(read) = self.read.take() else { return };
         let is_along = |next: &mut Read| read.is_whole() && next.is_whole() && covers(&read.audience, &next.audience);
@@ -136,10 +139,11 @@ impl Read {
             (true, false) => other.until,
             (true, true) | (false, false) => self.until.min(other.until),
         };
+        let audience = together(self.audience_again(), other.audience);
         let why = if self.why.contains(&other.why) { self.why } else { format!("{}; {}", self.why, other.why) };
         Self {
             reach: self.reach.join(other.reach),
-            audience: together(self.audience, other.audience),
+            audience,
             chunk_rows: other.chunk_rows.or(self.chunk_rows),
             why: shortened(why),
             since: self.since.min(other.since),

@@ -95,6 +95,11 @@ pub enum Event {
         /// Why, for an operator.
         why: String,
     },
+    /// Rows of the stream that waited for a read of the whole table are not in the log.
+    RowsLost {
+        /// Why.
+        why: String,
+    },
     /// A reader has found no such table.
     Missing {
         /// The read.

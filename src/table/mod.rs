@@ -22,6 +22,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use doubt::{Cause, OnDoubt, Rest, Rules};
 pub use event::{Action, At, Event, Presence, Start};

@@ -85,7 +85,8 @@ impl TableRecord {
         if let Some(fault) = &self.left_out {
             return Some(Stated::fault(State::LeftOut, fault));
         }
-        let is_heard = |read: &&Read| sink.is_none_or(|sink| read.audience.includes(sink));
+        // Rows that wait for a read are at no sink.
+        let is_heard = |read: &&Read| read.holds_rows() || sink.is_none_or(|sink| read.audience.includes(sink));
         let wanted = self.read.as_ref().filter(is_heard).or(self.next.as_ref().filter(is_heard));
         if let Some(fault) = self.unreadable.as_ref().filter(|_| wanted.is_some() || self.complete.is_none()) {
             return Some(Stated::fault(State::Unreadable, fault));

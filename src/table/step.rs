@@ -83,6 +83,7 @@ impl TableRecord {
                     self.cannot_be_read(why, at);
                 }
             }
+            Event::RowsLost { why } => self.rows_lost(why, at),
             Event::Missing { number, end, .. } => {
                 if self.current(number).is_some() {
                     self.awaits = Some(Awaited { until: end, exists: false });
@@ -273,6 +274,7 @@ impl TableRecord {
             self.cannot_be_copied(why, at, actions);
             return;
         }
+        self.started_again();
         if self.left_out.as_ref().is_some_and(|fault| fault.by_nature) && presence == Presence::Listed {
             self.can_be_copied(at, actions);
             return;
@@ -368,7 +370,7 @@ impl TableRecord {
 
     fn renamed(&mut self, from: Self, at: At, actions: &mut Vec<Action>) {
         let wanted = [from.read.as_ref(), from.next.as_ref()].into_iter().flatten();
-        let audience = wanted.clone().map(|read| read.audience.clone()).reduce(together);
+        let audience = wanted.clone().map(Read::audience_again).reduce(together);
         let is_doubt = wanted.clone().any(|read| read.is_doubt);
         let reads = self.reads.max(from.reads);
         *self = Self { read: None, next: None, awaits: None, reads, ..from };
@@ -383,9 +385,13 @@ impl TableRecord {
     fn without_sink(&mut self, sink: &str) {
         for place in [&mut self.read, &mut self.next] {
             let Some(read) = place else { continue };
+            let holds_rows = read.holds_rows();
             let Audience::Sinks(sinks) = &mut read.audience else { continue };
             sinks.retain(|name| name != sink);
-            if sinks.is_empty() {
+            if sinks.is_empty() && holds_rows {
+                // What waits for it is missing at the other sinks.
+                read.audience = Audience::All;
+            } else if sinks.is_empty() {
                 *place = None;
             }
         }
@@ -432,9 +438,11 @@ impl TableRecord {
     }
 
     fn replaced(&mut self, number: u32, actions: &mut Vec<Action>) {
-        let Some(read) = self.current(number) else { return };
+        if self.current(number).is_none() {
+            return;
+        }
         // A table that is read whole at one position was read before this place.
-        if read.stage != Stage::Whole {
+        if !self.read.as_ref().is_some_and(Read::holds_rows) {
             self.take_next_along();
         }
         let Some(read) = &mut self.read else { return };

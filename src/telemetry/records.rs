@@ -28,6 +28,8 @@ pub struct RecordLive {
 pub struct ReadLive {
     /// Rows that the server estimates the table to have.
     pub estimated_rows: u64,
+    /// Rows that were read and are not in the log yet, of a table that is read whole.
+    pub spooled_rows: u64,
     /// Rows read per second, lately.
     pub rows_per_second: Option<f64>,
     /// How long the rest will take at that rate.
@@ -49,7 +51,7 @@ pub struct ReadShown {
     pub why: String,
     /// The sinks that it is read for; `None`: all.
     pub sinks: Option<Vec<String>>,
-    /// Rows in the log.
+    /// Rows in the log; of a table that is read whole, those that were read, until more of them are in the log.
     pub rows: u64,
     /// How its reader gets on.
     pub reader: ReadLive,
@@ -153,7 +155,7 @@ fn shown(table: TableName, state: State, read: &Read, reader: ReadLive) -> ReadS
             Audience::All => None,
             Audience::Sinks(sinks) => Some(sinks.clone()),
         },
-        rows: read.rows,
+        rows: read.rows.max(reader.spooled_rows),
         reader,
     }
 }

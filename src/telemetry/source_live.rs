@@ -21,8 +21,6 @@ pub enum SourcePhase {
     Streaming,
     /// Waiting for room in the log: a sink is behind.
     LogFull,
-    /// Standing still while a table without a usable key is read whole.
-    ReadingTable,
     /// Lost the server, trying again.
     Reconnecting,
     /// Stopped on request, or done.
@@ -33,15 +31,8 @@ pub enum SourcePhase {
 
 impl SourcePhase {
     /// Every phase.
-    pub const ALL: [Self; 7] = [
-        Self::Connecting,
-        Self::Streaming,
-        Self::LogFull,
-        Self::ReadingTable,
-        Self::Reconnecting,
-        Self::Stopped,
-        Self::Failed,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Connecting, Self::Streaming, Self::LogFull, Self::Reconnecting, Self::Stopped, Self::Failed];
 
     /// The word used in `status`, metrics and docs.
     pub const fn as_str(self) -> &'static str {
@@ -49,7 +40,6 @@ impl SourcePhase {
             Self::Connecting => "connecting",
             Self::Streaming => "streaming",
             Self::LogFull => "log_full",
-            Self::ReadingTable => "reading_table",
             Self::Reconnecting => "reconnecting",
             Self::Stopped => "stopped",
             Self::Failed => "failed",

@@ -238,9 +238,7 @@ fn of_source(status: &Status) -> Option<Reason> {
         // A stream with an error is read, and nothing confirms that it is current.
         SourcePhase::Stopped | SourcePhase::Streaming if source.error.is_some() => Verdict::Degraded,
         // A full log is the log's reason.
-        SourcePhase::Stopped | SourcePhase::Streaming | SourcePhase::ReadingTable | SourcePhase::LogFull => {
-            return None;
-        }
+        SourcePhase::Stopped | SourcePhase::Streaming | SourcePhase::LogFull => return None,
     };
     let never = || (source.state == SourcePhase::Connecting).then(|| "it was not reached yet".to_owned());
     Some(Reason {

@@ -3,6 +3,7 @@
 //! - No frame is from a group that was rolled back, cut off, or is after the stored position.
 //! - Every group up to the stored position is in the log, whole, once, and in its order, or it is said why its rows are not: of the
 //!   tables that were captured when the stream passed it, and of no other.
+//!   Rows that wait for the copy of their table come later, once and whole, or the log says that they do not ([`TableChange::Gap`]).
 //! - What a group of the stream brings is for every sink.
 //! - The row counters are those of the frames that are there and of the binlog up to the position.
 
@@ -92,6 +93,12 @@ pub struct Audit {
     /// Groups after the position that was looked at last.
     logged: BTreeMap<usize, Logged>,
     last_logged: usize,
+    /// Groups whose rows of a table are not in the log at their place, because they wait for its copy.
+    waiting: BTreeSet<(usize, Name)>,
+    /// Groups whose rows of a table came later than their place.
+    late: BTreeSet<(usize, Name)>,
+    /// The place of the last gap of each table.
+    gaps: BTreeMap<Name, usize>,
     /// Groups of which rows are missing, and it is said why.
     pub explained: BTreeSet<(usize, Name)>,
 }
@@ -110,6 +117,9 @@ impl Audit {
             schemas: Schemas::default(),
             logged: BTreeMap::new(),
             last_logged: position,
+            waiting: BTreeSet::new(),
+            late: BTreeSet::new(),
+            gaps: BTreeMap::new(),
             explained: BTreeSet::new(),
         }
     }
@@ -119,7 +129,14 @@ impl Audit {
         for (_, counted) in self.tables.iter_mut().filter(|(name, _)| !captured.captures(**name)) {
             counted.end(self.position);
         }
+        let gone = self.waiting.extract_if(.., |(_, name)| !captured.captures(*name));
+        self.explained.extend(gone);
         self.captured = captured;
+    }
+
+    /// Whether rows of a table came later than their place.
+    pub fn is_late(&self, entry: usize, name: Name) -> bool {
+        self.late.contains(&(entry, name))
     }
 
     /// Whether a table was captured when the stream passed an entry.
@@ -151,6 +168,9 @@ impl Audit {
     }
 
     fn group(&mut self, group: &[Stored], log: &SimLog, server: &Server) -> Result<(), Finding> {
+        if self.late_group(group, log, server)? {
+            return Ok(());
+        }
         let mut entry = None;
         for stored in group {
             let frame = frames::decode(stored)?;
@@ -185,6 +205,39 @@ impl Audit {
         Ok(())
     }
 
+    /// Takes a group whose rows have waited for the copy of their table. False: it is none.
+    fn late_group(&mut self, group: &[Stored], log: &SimLog, server: &Server) -> Result<bool, Finding> {
+        let mut found: BTreeMap<(usize, Name), Vec<Change>> = BTreeMap::new();
+        for stored in group {
+            let frame = frames::decode(stored)?;
+            let (place, is_streamed) = place_of(frame.header.origin(), server)?;
+            let placed = server.entry(place);
+            for (section, body, _) in frame.sections() {
+                let schema = self.schemas.get(log.values(), section.schema)?;
+                let name = schema.name();
+                if !is_streamed || !log.truth().was_diverted(name, (placed.file, placed.end)) {
+                    return Ok(false);
+                }
+                look_at_schema(section.schema, &schema, place, server)?;
+                let changes = frames::changes(&schema, section.op, section.rows, body)?;
+                found.entry((place, name)).or_default().extend(changes);
+            }
+        }
+        let [((entry, name), there)] = &found.into_iter().collect::<Vec<_>>()[..] else { return Ok(false) };
+        let expected = server.entry(*entry).group().map(|group| group.changes(*name)).unwrap_or_default();
+        if *there != expected {
+            return Err(format!(
+                "rows of {name} of entry {entry} that have waited are {there:?}, and not {expected:?}"
+            ));
+        }
+        if !self.late.insert((*entry, *name)) {
+            return Err(format!("rows of {name} of entry {entry} that have waited come twice"));
+        }
+        self.waiting.remove(&(*entry, *name));
+        self.tables.entry(*name).or_default().appended += u64::try_from(there.len()).unwrap();
+        Ok(true)
+    }
+
     fn begin_group(&mut self, place: usize, server: &Server) -> Result<(), Finding> {
         let ending = server.entry(place).group().map(|group| group.ending);
         if !matches!(ending, Some(Ending::Commit | Ending::Statement)) {
@@ -207,6 +260,11 @@ impl Audit {
                     self.logged.entry(place).or_default().left_out.insert(name);
                 }
                 self.tables.entry(name).or_default().left_out.push((place, None));
+            }
+            FrameHeader::Change { change: TableChange::Gap { table, .. }, .. } => {
+                let gone = self.waiting.extract_if(.., |(_, name)| *name == Name::of(table));
+                self.explained.extend(gone);
+                self.gaps.insert(Name::of(table), place);
             }
             FrameHeader::Mark { mark: Mark::SnapshotBegun { table, .. }, audience: Audience::All, .. }
             | FrameHeader::Change {
@@ -236,14 +294,14 @@ impl Audit {
         }
         for passed in self.position + 1..=entry {
             self.passed.push(self.captured);
-            self.entry_passed(passed, server)?;
+            self.entry_passed(passed, log, server)?;
         }
         self.position = entry;
         Ok(())
     }
 
     /// The position has gone past an entry: its rows are in the log.
-    fn entry_passed(&mut self, entry: usize, server: &Server) -> Result<(), Finding> {
+    fn entry_passed(&mut self, entry: usize, log: &SimLog, server: &Server) -> Result<(), Finding> {
         let logged = self.logged.remove(&entry).unwrap_or_default();
         let Some(group) = server.entry(entry).group() else { return Ok(()) };
         if group.ending != Ending::Commit {
@@ -264,6 +322,9 @@ impl Audit {
                 return Err(format!("entry {entry} has {there:?} of {name} in the log, which is not captured"));
             }
             let expected = group.changes(name);
+            let placed = server.entry(entry);
+            let has_waited = log.truth().was_diverted(name, (placed.file, placed.end));
+            let is_said = self.gaps.get(&name).is_some_and(|gap| *gap >= entry);
             let counted = self.tables.entry(name).or_default();
             let most = group.rows(name);
             let exact = u64::try_from(expected.len()).unwrap();
@@ -284,6 +345,15 @@ impl Audit {
                 }
                 // Rows that were taken back while they were in memory do not count.
                 false if is_dropped && expected.is_empty() && there.is_empty() => (0, 0),
+                // A statement of a group may end the wait of its own rows.
+                false if (has_waited || self.gaps.get(&name) == Some(&entry)) && there.is_empty() => {
+                    if is_said {
+                        self.explained.insert((entry, name));
+                    } else if !self.late.contains(&(entry, name)) {
+                        self.waiting.insert((entry, name));
+                    }
+                    (exact, exact)
+                }
                 false if *there == expected => (exact, exact),
                 false => {
                     let between =

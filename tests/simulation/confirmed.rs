@@ -44,6 +44,7 @@ impl Script {
             initial: true,
             sinks: Vec::new(),
             describe_wait: 2_000,
+            doubts: replicator::config::DoubtPlan { reread_pause: std::time::Duration::ZERO, ..Default::default() },
             frame_bytes: 4_000,
         };
         let coordinator = Coordinator::new(Pace { tables: 1, readers: 1, rows: 1, failing: 0 });

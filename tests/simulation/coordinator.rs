@@ -9,7 +9,7 @@ use replicator::source::mysql::snapshot::handoff::Placed;
 use replicator::table::{Ask, Cause, Event, Reach, Read};
 
 use super::job::{Done, Job};
-use super::requests::{Actor, Exact, Reply, Request};
+use super::requests::{Actor, Reply, Request};
 use super::rng::Rng;
 use super::server::Server;
 use super::sinks::Wish;
@@ -122,17 +122,17 @@ impl Coordinator {
         self.due.is_empty() && self.running.is_empty() && self.requests.is_empty()
     }
 
-    /// Does something, if anything can be done. What it returns is for the stream that stands still.
-    pub fn step(&mut self, server: &Server, rng: &mut Rng) -> Result<Option<Exact>, String> {
+    /// Does something, if anything can be done.
+    pub fn step(&mut self, server: &Server, rng: &mut Rng) -> Result<(), String> {
         self.end_pause(rng);
         self.start_jobs();
         if self.running.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let place = rng.below(self.running.len());
-        let Some(job) = self.running.get_mut(place) else { return Ok(None) };
+        let Some(job) = self.running.get_mut(place) else { return Ok(()) };
         let mut out = Vec::new();
-        let (done, exact) = job.step(server, rng, &self.pace, &mut self.ids, &mut out)?;
+        let done = job.step(server, rng, &self.pace, &mut self.ids, &mut out)?;
         self.requests.extend(out);
         if done != Done::No {
             let job = self.running.swap_remove(place);
@@ -148,7 +148,7 @@ impl Coordinator {
                 _ => {}
             }
         }
-        Ok(exact)
+        Ok(())
     }
 
     /// The pause of a read that has failed may be over.

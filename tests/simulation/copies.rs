@@ -138,6 +138,8 @@ impl Copies {
         for line in &self.history {
             lines.entry((line.entry, line.name)).or_default().push(line.change);
         }
+        // Rows that have waited for a copy come later than a sink may begin.
+        lines.retain(|(entry, name), _| *entry > first || !audit.is_late(*entry, *name));
         for entry in first + 1..=server.end() {
             let Some(group) = server.entry(entry).group() else { continue };
             for name in Name::capturable().filter(|name| audit.captured(entry, *name)) {

@@ -1,7 +1,7 @@
 //! The driver: what `ingest/run.rs` and `ingest/reading.rs` do around the core, step by step. Any step may be the last one before a
 //! crash.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use replicator::error::Failure;
 use replicator::ingest;
@@ -16,10 +16,11 @@ use super::captured::Captured;
 use super::coordinator::Coordinator;
 use super::log::SimLog;
 use super::questions::{Questions, shown};
-use super::requests::{Actor, ExactRead, Reply};
+use super::requests::{Actor, Reply};
 use super::rng::Rng;
 use super::server::{Server, file_name};
 use super::tables::Name;
+use super::tails::Waiting;
 use super::trace;
 use super::truth::{SnapshotRows, Truth};
 
@@ -46,18 +47,14 @@ pub(super) struct Session {
     pub(super) stream: Stream,
     pub(super) questions: Questions,
     pub(super) readers: HashMap<WindowId, Actor>,
-    /// A whole-table read whose place the stream has not come to.
-    pub(super) exact: Option<ExactRead>,
+    /// Tables whose rows wait for their copy.
+    pub(super) tails: BTreeMap<Name, Waiting>,
     pub(super) mode: Mode,
 }
 
 /// What the loop is doing.
 pub(super) enum Mode {
     Reading,
-    /// The stream stands still until a reader says where to read.
-    Paused(Actor),
-    /// Rows of a whole table are placed.
-    Placing(ExactRead, usize),
     /// What was said has to be durable before it is answered, and whether what is read is wanted.
     Durable(Whom, bool),
 }
@@ -141,7 +138,7 @@ impl Daemon {
             // Before it connects again, everything is durable.
             None => waiting > 0,
             Some(Mode::Durable(..)) => true,
-            Some(Mode::Reading | Mode::Paused(_) | Mode::Placing(..)) => self.log().is_full() && waiting > QUEUE,
+            Some(Mode::Reading) => self.log().is_full() && waiting > QUEUE,
         }
     }
 
@@ -184,7 +181,7 @@ impl Daemon {
             stream: Stream::new(entry, self.captured),
             questions: Questions::default(),
             readers: HashMap::new(),
-            exact: None,
+            tails: BTreeMap::new(),
             mode: Mode::Reading,
         });
         self.act()?;
@@ -195,14 +192,11 @@ impl Daemon {
     pub fn disconnect(&mut self) -> Result<(), Finding> {
         let Some(session) = &mut self.session else { return Ok(()) };
         trace::note(|| "daemon: the stream ends".to_owned());
-        if let Mode::Placing(read, _) = std::mem::replace(&mut session.mode, Mode::Reading) {
-            // Not finished: the next start replaces what came so far.
-            self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
-        }
+        session.mode = Mode::Reading;
         self.core.disconnected().map_err(failed)?;
         self.act()?;
         if let Some(session) = self.session.take() {
-            for actor in session.readers.into_values().chain(session.exact.map(|read| read.by)) {
+            for actor in session.readers.into_values() {
                 self.coordinator.reply(actor, Reply::Lost);
             }
         }
@@ -249,7 +243,7 @@ impl Daemon {
             Item::Nothing => {
                 if is_between {
                     at(server, boundary, |place| core.pass(place)).map_err(failed)?;
-                    self.passed(false)?;
+                    self.passed()?;
                 }
             }
             Item::Schema { slot, schema, origin } => core.table_map(slot, &schema, &origin).map_err(failed)?,
@@ -269,13 +263,14 @@ impl Daemon {
             Item::Rollback { origin } => {
                 let gtid = origin.binlog().gtid.clone();
                 at(server, boundary, |place| core.roll_back(place, &origin, Some(&gtid))).map_err(failed)?;
-                self.passed(false)?;
+                self.passed()?;
             }
             Item::CutOff { origin } => {
                 at(server, boundary, |place| core.roll_back(place, &origin, None)).map_err(failed)?;
-                self.passed(false)?;
+                self.passed()?;
             }
         }
+        self.spool();
         Ok(true)
     }
 
@@ -286,10 +281,8 @@ impl Daemon {
         origin: &replicator::model::Origin,
     ) -> Result<(), Finding> {
         let gtid: Gtid = origin.binlog().gtid.clone();
-        let exact = self.session.as_ref().and_then(|session| session.exact.as_ref());
-        let touched = exact.is_some_and(|read| self.core.touches(&read.name.table()));
         at(server, boundary, |place| self.core.commit(place, origin, &gtid)).map_err(failed)?;
-        self.passed(touched)
+        self.passed()
     }
 
     /// The server has nothing more to send.
@@ -300,11 +293,10 @@ impl Daemon {
         let Some(session) = &self.session else { return Ok(()) };
         let boundary = session.stream.boundary();
         at(server, boundary, |place| self.core.pass(place)).map_err(failed)?;
-        self.passed(false)
+        self.passed()
     }
 
-    pub(super) fn passed(&mut self, touched: bool) -> Result<(), Finding> {
-        self.place_exact(touched)?;
+    pub(super) fn passed(&mut self) -> Result<(), Finding> {
         self.act()
     }
 
@@ -329,6 +321,7 @@ impl Daemon {
                 Action::Store(records) => self.store(records)?,
             }
         }
+        self.spool();
         Ok(())
     }
 

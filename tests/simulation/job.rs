@@ -10,7 +10,7 @@ use replicator::table::Event;
 use super::coordinator::{Ids, Pace, was_placed};
 use super::ranges::{after_chunk, make_range};
 use super::reader::{Part, Progress, Reader};
-use super::requests::{Actor, Exact, ExactRead, Reply, Request};
+use super::requests::{Actor, ExactRead, Reply, Request};
 use super::rng::Rng;
 use super::server::Server;
 use super::tables::{Name, Row, at, bound_of, layouts};
@@ -41,10 +41,12 @@ enum Doing {
         next: Option<Read>,
     },
     Ranges(InRanges),
-    /// The stream is asked to stand still.
-    Pausing,
-    /// It stands still, after this entry.
-    Paused(usize),
+    /// The table's rows are asked to wait.
+    Diverting,
+    /// They wait, from after this entry on.
+    Diverted(usize),
+    /// The copy is read; the progress once it is placed.
+    Copying(Box<ExactRead>, Read),
     /// The rows are on their way; the progress once they are placed.
     Whole(Read),
 }
@@ -82,6 +84,9 @@ impl Job {
         match &self.doing {
             Doing::Bound { reader, .. } => reader.close().into_iter().collect(),
             Doing::Ranges(ranges) => ranges.readers.iter().filter_map(Reader::close).collect(),
+            Doing::Diverting | Doing::Diverted(_) | Doing::Copying(..) | Doing::Whole(_) => {
+                vec![Request::EndDiversion { name: self.name(), number: self.progress.number }]
+            }
             _ => Vec::new(),
         }
     }
@@ -103,24 +108,30 @@ impl Job {
         pace: &Pace,
         ids: &mut Ids,
         out: &mut Vec<Request>,
-    ) -> Result<(Done, Option<Exact>), String> {
+    ) -> Result<Done, String> {
         if self.may_fail() && rng.below(1000) < pace.failing {
-            let gives_up = matches!(self.doing, Doing::Paused(_));
             self.failed("the disk is slow today", out);
-            return Ok((Done::No, gives_up.then_some(Exact::GivenUp)));
+            return Ok(Done::No);
         }
         match &mut self.doing {
-            Doing::Nothing => return Ok((self.next_stage(server, ids, out), None)),
-            Doing::Marking(_) | Doing::Saying(_) | Doing::Pausing | Doing::Whole(_) => {}
-            Doing::Over(done) => return Ok((*done, None)),
+            Doing::Nothing => return Ok(self.next_stage(server, ids, out)),
+            Doing::Marking(_) | Doing::Saying(_) | Doing::Diverting | Doing::Whole(_) => {}
+            Doing::Over(done) => return Ok(*done),
             Doing::Bound { .. } => self.read_bound(server, rng, ids, out)?,
             Doing::Ranges(_) => self.read_ranges(server, rng, pace, ids, out)?,
-            Doing::Paused(at) => {
+            Doing::Diverted(at) => {
                 let at = *at;
-                return Ok((Done::No, self.pin(server, rng, at, out)));
+                self.pin(server, rng, at, out);
+            }
+            Doing::Copying(..) if rng.percent(70) => {}
+            Doing::Copying(..) => {
+                if let Doing::Copying(read, next) = std::mem::replace(&mut self.doing, Doing::Nothing) {
+                    out.push(Request::PlaceWhole(read));
+                    self.doing = Doing::Whole(next);
+                }
             }
         }
-        Ok((Done::No, None))
+        Ok(Done::No)
     }
 
     fn next_stage(&mut self, server: &Server, ids: &mut Ids, out: &mut Vec<Request>) -> Done {
@@ -135,8 +146,8 @@ impl Job {
                 self.doing = Doing::Ranges(InRanges { waiting, ..InRanges::default() });
             }
             Stage::Whole if server.visible(self.name()).is_some() => {
-                out.push(Request::Pause { by: self.actor });
-                self.doing = Doing::Pausing;
+                out.push(Request::Divert { name: self.name(), number: self.progress.number, by: self.actor });
+                self.doing = Doing::Diverting;
             }
             Stage::Whole => self.unseen(server, out),
             Stage::Placed => {
@@ -158,8 +169,8 @@ impl Job {
     fn may_fail(&self) -> bool {
         match &self.doing {
             Doing::Nothing => !matches!(self.progress.stage, Stage::Placed | Stage::Done),
-            Doing::Bound { .. } | Doing::Ranges(_) | Doing::Paused(_) => true,
-            Doing::Marking(_) | Doing::Saying(_) | Doing::Over(_) | Doing::Pausing | Doing::Whole(_) => false,
+            Doing::Bound { .. } | Doing::Ranges(_) | Doing::Diverted(_) | Doing::Copying(..) => true,
+            Doing::Marking(_) | Doing::Saying(_) | Doing::Over(_) | Doing::Diverting | Doing::Whole(_) => false,
         }
     }
 
@@ -287,12 +298,13 @@ impl Job {
     }
 
     /// Pins a view of the whole table together with its place.
-    fn pin(&mut self, server: &Server, rng: &mut Rng, at: usize, out: &mut Vec<Request>) -> Option<Exact> {
+    fn pin(&mut self, server: &Server, rng: &mut Rng, at: usize, out: &mut Vec<Request>) {
         let name = self.name();
         if rng.percent(5) || server.locked() == Some(name) {
             // A lock that is not had.
+            out.extend(self.stop());
             self.doing = Doing::Nothing;
-            return Some(Exact::GivenUp);
+            return;
         }
         let takes_back = server.now().tables.get(&name).is_some_and(|table| table.shape.is_transactional);
         let view = match server.flavour() {
@@ -300,14 +312,14 @@ impl Job {
             Flavour::MySql => server.end(),
             // No view holds a table whose engine takes nothing back, so that it is read under a lock here too.
             Flavour::MariaDb if !takes_back => server.end(),
-            Flavour::MariaDb if server.shown() < at => return None,
+            Flavour::MariaDb if server.shown() < at => return,
             Flavour::MariaDb => server.shown(),
         };
         let Some(now) = server.visible(name) else {
-            self.unseen(server, out);
-            return Some(Exact::GivenUp);
+            return self.unseen(server, out);
         };
-        let table = server.state(view).tables.get(&name).filter(|table| table.version == now.version)?;
+        let table = server.state(view).tables.get(&name).filter(|table| table.version == now.version);
+        let Some(table) = table else { return };
         let rows: Vec<Row> = table
             .rows
             .iter()
@@ -321,11 +333,9 @@ impl Job {
             at: server.place(view),
             pieces: rows.chunks(piece).map(<[Row]>::to_vec).collect(),
             number: next.number,
-            by: self.actor,
         };
         let total = u64::try_from(rows.len()).unwrap();
-        self.doing = Doing::Whole(Read { rows: total, ..next });
-        Some(Exact::Read(read))
+        self.doing = Doing::Copying(Box::new(read), Read { rows: total, ..next });
     }
 
     /// Takes a reply; false if it is for another job.
@@ -337,15 +347,16 @@ impl Job {
             (_, Reply::Marked(false) | Reply::Placed(Placed::Unwanted)) => self.doing = Doing::Over(Done::Yes),
             (Doing::Marking(next), Reply::Marked(true)) => self.progress = next,
             (Doing::Saying(done), Reply::Marked(true)) | (Doing::Over(done), _) => self.doing = Doing::Over(done),
-            (Doing::Pausing, Reply::Paused(at)) => self.doing = Doing::Paused(at),
+            (Doing::Diverting, Reply::Diverted(at)) => self.doing = Doing::Diverted(at),
             (Doing::Whole(next), reply) if was_placed(reply) => self.progress = next,
             // Read again.
             (
                 Doing::Nothing
                 | Doing::Marking(_)
                 | Doing::Saying(_)
-                | Doing::Pausing
-                | Doing::Paused(_)
+                | Doing::Diverting
+                | Doing::Diverted(_)
+                | Doing::Copying(..)
                 | Doing::Whole(_),
                 _,
             ) => {}

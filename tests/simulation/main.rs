@@ -46,6 +46,7 @@ mod sinks; // all of them, as they come and go
 mod stated; // what is said of each table at each sink
 mod statements; // what they do to definitions, and to tables that they lock
 mod tables; // names, rows and their images
+mod tails; // rows that wait while a table is read whole
 mod trace; // what happened, line by line
 mod truth; // what has to be true of the counters
 mod workload; // what the server's clients do

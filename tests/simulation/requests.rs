@@ -18,7 +18,9 @@ pub enum Request {
     OpenWindow { name: Name, window: WindowId, by: Actor },
     CloseWindow { window: WindowId },
     Place { window: WindowId, layouts: Rc<Layouts>, images: Images, high: FilePos, account: Account, by: Actor },
-    Pause { by: Actor },
+    Divert { name: Name, number: u32, by: Actor },
+    PlaceWhole(Box<ExactRead>),
+    EndDiversion { name: Name, number: u32 },
     Mark { mark: SnapshotMark, by: Actor },
     Happened { name: Name, event: Event, by: Option<Actor> },
     SinkAdded { sink: &'static str },
@@ -30,8 +32,10 @@ pub enum Reply {
     /// The window is open; the stream is after this entry.
     Opened(usize),
     Placed(Placed),
-    /// The stream stands still after this entry.
-    Paused(usize),
+    /// The table's rows wait from after this entry on.
+    Diverted(usize),
+    /// They cannot wait now.
+    Busy,
     /// What was said is durable; false: the read is no longer wanted.
     Marked(bool),
     /// The stream was opened again.
@@ -46,15 +50,6 @@ pub struct ExactRead {
     pub at: FilePos,
     pub pieces: Vec<Vec<Row>>,
     pub number: u32,
-    pub by: Actor,
-}
-
-/// What a reader says while the stream stands still for it.
-#[derive(Debug)]
-pub enum Exact {
-    Read(ExactRead),
-    /// Nothing comes: the stream goes on.
-    GivenUp,
 }
 
 /// Images of rows.

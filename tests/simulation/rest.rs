@@ -44,6 +44,7 @@ impl World {
             for _ in 0..5 {
                 self.daemon_step(Step::Reader)?;
                 self.daemon_step(Step::Serve)?;
+                self.daemon_step(Step::Place)?;
             }
             self.daemon_step(Step::Event)?;
             if let Some(daemon) = &mut self.daemon {
@@ -110,7 +111,7 @@ impl Daemon {
             (!self.is_between_groups(), "the stream is in a group"),
             (!session.stream.is_dry(server), "the stream has more"),
             (!session.questions.is_empty(), "a question is under way"),
-            (session.exact.is_some(), "a whole read waits for its place"),
+            (!session.tails.is_empty(), "rows of a table wait for its copy"),
             (self.core.has_changed_lives(), "a read was not given to the coordinator"),
             (!self.coordinator.is_idle(), "a table is read"),
             (self.core.has_chunks(), "a chunk waits for its place"),

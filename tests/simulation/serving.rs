@@ -1,13 +1,10 @@
-//! What the driver does for snapshot readers: requests between groups, and whole-table reads at their place.
+//! What the driver does for snapshot readers: requests between groups.
 
 use replicator::ingest::core::Chunk;
-use replicator::source::mysql::snapshot::handoff::Placed;
 
 use super::daemon::{Daemon, Finding, Mode, Whom, failed};
-use super::requests::{Exact, ExactRead, Reply, Request, images};
-use super::rng::Rng;
+use super::requests::{Reply, Request};
 use super::trace;
-use super::truth::SnapshotRows;
 
 impl Daemon {
     /// Serves the next request, between groups.
@@ -41,14 +38,12 @@ impl Daemon {
                 let schema = layouts.described.schema.clone();
                 self.core.chunk(Chunk { window, schema, images, high, account }).map_err(failed)?;
             }
-            Request::Pause { by } => {
-                trace::note(|| format!("serve: the stream stands still after entry {here}"));
-                if self.coordinator.has(by) {
-                    session.mode = Mode::Paused(by);
-                    self.hand_over()?;
-                    self.coordinator.reply(by, Reply::Paused(here));
-                }
+            Request::Divert { name, number, by } => self.divert(name, number, by)?,
+            Request::PlaceWhole(read) => {
+                trace::note(|| format!("serve: the copy of {} is of {}:{}", read.name, read.at.file, read.at.pos));
+                self.place_whole(*read);
             }
+            Request::EndDiversion { name, number } => self.end_diversion(name, number),
             Request::Mark { mark, by } => {
                 trace::note(|| format!("serve: {mark:?}"));
                 let is_wanted = self.core.mark(&mark).map_err(failed)?;
@@ -79,91 +74,22 @@ impl Daemon {
     }
 
     /// Goes on with what the loop waits for, if it is there.
-    pub fn go_on(&mut self, exact: Option<Exact>, rng: &mut Rng) -> Result<(), Finding> {
-        let waits = self.waits_for_log();
+    pub fn go_on(&mut self) -> Result<(), Finding> {
+        let is_stored = self.core.log().waiting() == 0;
         let Some(session) = &mut self.session else { return Ok(()) };
-        match (std::mem::replace(&mut session.mode, Mode::Reading), exact) {
-            (Mode::Placing(read, placed), _) if waits => {
-                session.mode = Mode::Placing(read, placed);
-                Ok(())
-            }
-            (Mode::Reading, None) | (Mode::Paused(_), Some(Exact::GivenUp)) => Ok(()),
-            // A reader that was stopped lets the stream go on.
-            (Mode::Paused(actor), None) if !self.coordinator.has(actor) => Ok(()),
-            (Mode::Paused(actor), None) => {
-                session.mode = Mode::Paused(actor);
-                Ok(())
-            }
-            (Mode::Paused(_), Some(Exact::Read(read))) => {
-                trace::note(|| {
-                    format!("stream: goes to {}:{} for a whole read of {}", read.at.file, read.at.pos, read.name)
-                });
-                if let Some(other) = session.exact.replace(read) {
-                    // A read of another table that waits for its place is given up for this one.
-                    self.coordinator.reply(other.by, Reply::Lost);
-                }
-                self.passed(false)
-            }
-            (Mode::Durable(whom, is_wanted), _) if self.core.log().waiting() > 0 => {
+        match std::mem::replace(&mut session.mode, Mode::Reading) {
+            Mode::Reading => Ok(()),
+            Mode::Durable(whom, is_wanted) if !is_stored => {
                 session.mode = Mode::Durable(whom, is_wanted);
                 Ok(())
             }
-            (Mode::Durable(whom, is_wanted), _) => {
+            Mode::Durable(whom, is_wanted) => {
                 match whom {
                     Whom::Reader(actor) => self.coordinator.reply(actor, Reply::Marked(is_wanted)),
                     Whom::Sink(sink) => self.read_for.push(sink),
                 }
                 self.act()
             }
-            (Mode::Placing(read, placed), _) => self.place_piece(read, placed, rng),
-            (Mode::Reading, Some(exact)) => Err(format!("a reader says {exact:?} to a stream that goes on")),
         }
-    }
-
-    /// Begins to place the whole-table read if the stream is at its position.
-    pub(super) fn place_exact(&mut self, touched: bool) -> Result<(), Finding> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let Some(read) = session.exact.take() else { return Ok(()) };
-        if !self.core.reaches(&read.at).map_err(failed)? {
-            session.exact = Some(read);
-            return Ok(());
-        }
-        if touched && !self.core.is_at(&read.at) {
-            self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
-            return Ok(());
-        }
-        trace::note(|| format!("stream: whole read of {} begins", read.name));
-        if self.core.begin_whole(&read.layouts.described.schema, read.number).map_err(failed)? {
-            session.mode = Mode::Placing(read, 0);
-        } else {
-            self.coordinator.reply(read.by, Reply::Placed(Placed::Unwanted));
-        }
-        Ok(())
-    }
-
-    fn place_piece(&mut self, read: ExactRead, placed: usize, rng: &mut Rng) -> Result<(), Finding> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        if rng.percent(3) {
-            trace::note(|| "stream: the whole read breaks off".to_owned());
-            self.coordinator.reply(read.by, Reply::Placed(Placed::Discarded));
-            self.act()?;
-            return Ok(());
-        }
-        let Some(piece) = read.pieces.get(placed) else {
-            trace::note(|| "stream: the whole read ends".to_owned());
-            let is_wanted = self.core.end_whole(&read.name.table(), read.number).map_err(failed)?;
-            let placed = if is_wanted { Placed::Appended { kept: 0, superseded: 0 } } else { Placed::Unwanted };
-            self.coordinator.reply(read.by, Reply::Placed(placed));
-            self.act()?;
-            return Ok(());
-        };
-        let images = images(&read.layouts.described, piece);
-        if !self.core.whole_rows(&read.name.table(), read.number, &images).map_err(failed)? {
-            self.coordinator.reply(read.by, Reply::Placed(Placed::Unwanted));
-            return self.act();
-        }
-        self.truth.placed(read.name, SnapshotRows { read: u64::from(images.rows), filtered: 0 });
-        session.mode = Mode::Placing(read, placed + 1);
-        self.hand_over()
     }
 }

@@ -73,7 +73,8 @@ impl Sink {
             self.apply(*lsn, frame, log.values(), server)?;
         }
         if let Some((_, frame)) = decoded.last() {
-            self.place = place_of(frame.header.origin(), server)?.0;
+            // Rows that have waited are of an earlier place.
+            self.place = self.place.max(place_of(frame.header.origin(), server)?.0);
         }
         self.applied += group.len();
         Ok(true)

@@ -1,6 +1,8 @@
 //! What has to be true of the log, counted by the model and not by the core.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use replicator::model::FilePos;
 
 use super::tables::Name;
 
@@ -11,18 +13,32 @@ pub struct SnapshotRows {
     pub filtered: u64,
 }
 
-/// What the driver has seen placed. Rows of the stream are not here: these follow from the position and the binlog.
+/// What the driver has seen placed, or kept. Other rows of the stream are not here: these follow from the position and the binlog.
 #[derive(Clone, Debug, Default)]
-pub struct Truth(BTreeMap<Name, SnapshotRows>);
+pub struct Truth {
+    placed: BTreeMap<Name, SnapshotRows>,
+    /// Groups of which rows of a table wait, or have waited, for its copy: the table, and the boundary after the group.
+    diverted: BTreeSet<(Name, u64, u64)>,
+}
 
 impl Truth {
     pub fn placed(&mut self, name: Name, rows: SnapshotRows) {
-        let sum = self.0.entry(name).or_default();
+        let sum = self.placed.entry(name).or_default();
         sum.read += rows.read;
         sum.filtered += rows.filtered;
     }
 
+    /// Rows of a table wait, of the group before a boundary.
+    pub fn diverted(&mut self, name: Name, end: &FilePos) {
+        self.diverted.insert((name, end.file_number().unwrap_or(0), end.pos));
+    }
+
+    /// Whether rows of a table wait, or have waited, of the group before a boundary.
+    pub fn was_diverted(&self, name: Name, (file, pos): (u64, u64)) -> bool {
+        self.diverted.contains(&(name, file, pos))
+    }
+
     pub fn of(&self, name: Name) -> SnapshotRows {
-        self.0.get(&name).copied().unwrap_or_default()
+        self.placed.get(&name).copied().unwrap_or_default()
     }
 }

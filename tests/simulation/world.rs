@@ -40,6 +40,7 @@ pub(super) enum Step {
     HandOver,
     Sync,
     Reader,
+    Place,
     Sink,
     Wait,
     Backfill,
@@ -117,6 +118,7 @@ impl World {
             (rng.between(2, 20), Step::HandOver),
             (rng.between(4, 20), Step::Sync),
             (rng.between(40, 150), Step::Reader),
+            (rng.between(5, 60), Step::Place),
             (8, Step::Sink),
             (often(&mut rng), Step::Wait),
             (often(&mut rng) / 2, Step::Backfill),
@@ -237,6 +239,7 @@ impl World {
             | Step::HandOver
             | Step::Sync
             | Step::Reader
+            | Step::Place
             | Step::Backfill
             | Step::LostRow
             | Step::Disconnect
@@ -266,10 +269,11 @@ impl World {
                 return self.sync();
             }
             Step::Reader => {
-                let exact = daemon.coordinator.step(server, rng)?;
-                daemon.go_on(exact, rng)?;
+                daemon.coordinator.step(server, rng)?;
+                daemon.go_on()?;
                 daemon.take_read_for().into_iter().for_each(|sink| self.sinks.are_read_for(sink));
             }
+            Step::Place => drop(daemon.place_waiting(rng)?),
             Step::Backfill => {
                 let names: Vec<Name> = self.captured.names().filter(|name| server.visible(*name).is_some()).collect();
                 if let Some(name) = rng.pick(&names) {

@@ -13,7 +13,8 @@ use replicator::codec::row_image::{
 };
 use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
-use replicator::source::mysql::snapshot::handoff::{Account, Images, Paused, Placed, Request, SnapshotMark};
+use replicator::source::mysql::snapshot::handoff::{Account, Diverted, Images, Placed, Request, SnapshotMark};
+use replicator::source::mysql::snapshot::spool::Spool;
 use replicator::source::mysql::snapshot::{Coordinator, HasRoom, Job};
 use replicator::source::mysql::stream_server::StreamServer;
 use replicator::table::{At, Event, Stage, TableRecord, step};
@@ -52,6 +53,8 @@ pub struct Run {
     stop: CancellationToken,
     coordinator: tokio::task::JoinHandle<()>,
     serving: tokio::task::JoinHandle<()>,
+    /// Where whole tables wait.
+    _spool: tempfile::TempDir,
 }
 
 pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
@@ -60,6 +63,7 @@ pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
     SourcePlan {
         describe_wait: std::time::Duration::from_secs(2),
         doubts: replicator::config::DoubtPlan::default(),
+        spool_max: 1 << 30,
         host: "127.0.0.1".to_owned(),
         port: server.port(),
         user: user.to_owned(),
@@ -106,10 +110,12 @@ impl Run {
         let (change, changed) = watch::channel(0);
         let stop = CancellationToken::new();
         let live = Arc::new(Live::default());
+        let spool = tempfile::tempdir().unwrap();
         let coordinator = Coordinator::new(
             plan(server, user, snapshot),
             stream,
             requests,
+            Spool::open(spool.path(), 1 << 30).unwrap(),
             job_queue,
             Arc::clone(&live),
             HasRoom(Box::new(|| true)),
@@ -122,7 +128,7 @@ impl Run {
         }
         serving.tell();
         let serving = tokio::spawn(serving.serve(server.root().into(), server.kind(), identity, queue));
-        Self { log, jobs, live, changed, stop, coordinator: tokio::spawn(coordinator.run()), serving }
+        Self { log, jobs, live, changed, stop, coordinator: tokio::spawn(coordinator.run()), serving, _spool: spool }
     }
 
     /// Waits until every read has ended that can, and gives the records.
@@ -244,6 +250,7 @@ impl Loop {
         mut requests: mpsc::Receiver<Request>,
     ) {
         let mut connection = Conn::new(options).await.unwrap();
+        let mut diverted = BTreeMap::new();
         while let Some(request) = requests.recv().await {
             match request {
                 Request::OpenWindow { reply, .. } => {
@@ -303,21 +310,30 @@ impl Loop {
                     }
                 }
                 Request::SinkAdded { .. } => panic!("no sink is added here"),
-                Request::Pause { reply } => {
+                Request::Divert { table, number, reply } => {
+                    if !self.is_wanted(&table, number) {
+                        reply.send(Diverted::Unwanted).ok();
+                        continue;
+                    }
                     let at = position(&mut connection, kind, &identity).await;
-                    let (exact, read) = oneshot::channel();
-                    drop(reply.send(Paused { at, exact }));
-                    let Ok(mut read) = read.await else { continue };
+                    let (tell, placed) = oneshot::channel();
+                    diverted.insert(table, tell);
+                    drop(reply.send(Diverted::Begun { at, placed }));
+                }
+                Request::EndDiversion { table, .. } => drop(diverted.remove(&table)),
+                Request::PlaceWhole(mut read) => {
+                    let Some(tell) = diverted.remove(&read.table) else { continue };
                     let mut pieces = Vec::new();
-                    while let Some(Ok(images)) = read.pieces.recv().await {
+                    while let Some(images) = read.copy.next().await.unwrap() {
                         pieces.push(images);
                     }
                     let kept: u32 = pieces.iter().map(|piece| piece.rows).sum();
+                    assert_eq!(read.copy.rows(), u64::from(kept));
                     let account = Account { number: read.number, stage: Stage::Placed, rows: kept.into() };
                     self.happens(&read.table, Event::Replaced { number: read.number });
                     self.placed(&read.table, account);
                     self.log.lock().unwrap().whole.push((TableSchema::clone(&read.schema), pieces));
-                    read.reply.send(Placed::Appended { kept, superseded: 0 }).ok();
+                    tell.send(Ok(Placed::Appended { kept, superseded: 0 })).ok();
                 }
             }
             self.tell();

@@ -61,6 +61,8 @@ impl<L: Log> Core<L> {
         if self.group.is_dropped() {
             self.doubt_dropped(origin)?;
         }
+        self.settle_diversions(origin)?;
+        let from = self.group.has_diverted().then(|| self.ledger.position());
         for (index, definition) in &self.group.definitions {
             definition.records(&self.tables.at(*index).name, &mut self.group.changes)?;
         }
@@ -68,6 +70,9 @@ impl<L: Log> Core<L> {
         let encoded = frames.commit(&mut self.ledger, origin, changes, after)?;
         let appended = AppendedRows::of(encoded, &self.tables);
         let lsn = self.ledger.ended();
+        if let Some(from) = from {
+            self.diverted_are_committed(&from);
+        }
         let mut unbalanced = Vec::new();
         for (table, mut counts) in self.group.counts() {
             counts.appended = appended.of_table(table);
@@ -134,9 +139,11 @@ impl<L: Log> Core<L> {
     /// The source took back what was done since a savepoint.
     pub(super) fn roll_back_to(&mut self, name: &str) -> Result<(), Failure> {
         let before: Vec<usize> = self.group.touched().collect();
+        let diverted = self.group.all_diverted();
         match self.group.roll_back_to(name) {
-            RolledBack::Cut => {}
+            RolledBack::Cut => self.diverted_are_cut_back(&diverted),
             RolledBack::Dropped => {
+                self.diverted_are_cut_off();
                 self.ledger.abort()?;
                 self.group.keep_only_doubts();
                 debug_assert!(before.iter().all(|table| self.group.touches(*table)));
@@ -180,6 +187,7 @@ impl<L: Log> Core<L> {
     /// Drops the open group.
     pub(super) fn abort(&mut self) -> Result<(), Failure> {
         self.ledger.abort()?;
+        self.diverted_are_cut_off();
         self.group.clear();
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! - Requests of snapshot readers and answers are taken between groups only.
 
 mod answers;
+mod divert;
 mod ending;
 mod engines;
 mod late;
@@ -29,6 +30,8 @@ use std::sync::Arc;
 use wal::Lsn;
 
 pub use self::answers::Answer;
+use self::divert::Diversions;
+pub use self::divert::{DivertedRows, Diverting, Spooling};
 pub use self::late::Records;
 pub use self::place::Chunk;
 use self::place::WaitingChunk;
@@ -52,6 +55,7 @@ use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::{Described, Dialect, Fate, Pending};
 use crate::source::mysql::schema::Flavour;
 use crate::source::mysql::snapshot::handoff::{Placed, WindowId};
+use crate::table::{Stage, TableRecord};
 
 /// What the core is told of the configuration.
 #[derive(Clone, Debug)]
@@ -136,6 +140,7 @@ pub struct Core<L> {
     tables: Tables,
     group: OpenGroup,
     windows: Windows,
+    diversions: Diversions,
     temporary: temporary::Temporary,
     chunks: Vec<WaitingChunk>,
     waiting: Waiting,
@@ -181,7 +186,11 @@ impl<L: Log> Core<L> {
             pending.reopened(&tables.at(table).definition.followed);
             waiting.pending.push(Waiter { pending, table, since: 0, lsn: Lsn::ZERO, not_by: None, answer: None });
         }
+        let is_unfinished = |life: &TableRecord| life.read.as_ref().is_some_and(|read| read.stage == Stage::Whole);
+        let unfinished =
+            tables.iter().filter(|(_, table)| is_unfinished(&table.definition.life)).map(|(index, _)| index);
         Ok(Self {
+            diversions: Diversions::after_start(unfinished.collect()),
             group: OpenGroup::new(settings.frame_bytes),
             settings,
             facts,
@@ -214,6 +223,7 @@ impl<L: Log> Core<L> {
         let left_at = self.ledger.position();
         self.facts = facts;
         self.ledger.resume(from)?;
+        self.lose_unfinished()?;
         if let Some(end) = end {
             let end = Described::at(&self.facts.identity, end)?;
             self.renew_marks(&left_at, &end);
@@ -271,6 +281,7 @@ impl<L: Log> Core<L> {
         } else {
             self.windows.discard_all();
         }
+        self.lose_every("the stream was opened again while the table was read whole")?;
         self.place_chunks()
     }
 
@@ -310,11 +321,6 @@ impl<L: Log> Core<L> {
     /// Fatal, when binlog files cannot be ordered.
     pub fn reaches(&self, place: &FilePos) -> Result<bool, Failure> {
         self.ledger.reaches(place)
-    }
-
-    /// Whether the last group ended exactly at a place.
-    pub fn is_at(&self, place: &FilePos) -> bool {
-        self.ledger.is_at(place)
     }
 
     /// Whether the stream's file is known, so that places of other connections can be compared with it.
@@ -372,11 +378,6 @@ impl<L: Log> Core<L> {
     /// Whether [`Core::look`] has anything to look at.
     pub fn has_to_look(&self) -> bool {
         !self.waiting.is_empty(self.now)
-    }
-
-    /// Whether the open group has rows of a table.
-    pub fn touches(&self, table: &TableName) -> bool {
-        self.tables.find(table).is_some_and(|table| self.group.touches(table))
     }
 
     pub(super) fn captures(&self, table: &TableName) -> bool {

@@ -69,7 +69,8 @@ impl<L: Log> Core<L> {
         let Slot { table, bound: Bound::Logged { id, plan, key: Some(key) }, .. } = self.slot(slot)? else {
             return Ok(None);
         };
-        if self.is_pending(*table, *id) {
+        // Rows of a table that is read whole wait for its copy, and those that are not known cannot.
+        if self.is_pending(*table, *id) || self.diversions.has(*table) {
             return Ok(None);
         }
         let damaged = |error| {

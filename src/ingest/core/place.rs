@@ -227,9 +227,11 @@ impl<L: Log> Core<L> {
         let Some(read) = self.wanted(table, number) else { return Ok(false) };
         let (number, is_whole) = (read.number, read.is_whole());
         let replaces_all = is_whole && read.audience == Audience::All;
+        let before = self.followed(table).current().cloned();
         self.redefine(table).followed.know_key();
         let change = Change { unknown: None, provenance: Provenance::Description, is_replaced: replaces_all };
         self.change_schema(table, schema.clone(), change, &origin)?;
+        self.diverted_have_schema(table, before.as_ref(), schema);
         if is_whole {
             self.happens(table, Event::Replaced { number }, &origin)?;
         }
@@ -265,6 +267,7 @@ impl<L: Log> Core<L> {
         let Some(read) = self.wanted(table, number) else { return Ok(false) };
         let account = Account { number: read.number, stage: Stage::Placed, rows: read.rows };
         self.placed(table, account, &origin)?;
+        self.end_diversion(table);
         self.commit_here()?;
         Ok(true)
     }

@@ -146,6 +146,10 @@ impl<L: Log> Core<L> {
         match bound {
             Bound::NoTable => {}
             Bound::LeftOut => self.group.count(table, Counts { read, left_out: read, ..Counts::default() }),
+            Bound::Logged { id, .. } if self.diversions.has(table) => {
+                let id = *id;
+                self.divert_rows(table, id, rows, origin);
+            }
             Bound::Logged { id, plan, key } => {
                 self.group.count(table, Counts { read, ..Counts::default() });
                 if self.windows.watches(table)

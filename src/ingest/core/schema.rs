@@ -36,8 +36,11 @@ impl<L: Log> Core<L> {
                 return Ok(Bound::LeftOut);
             }
             Mapped::Ask { schema, unknown } => {
-                // The key of a chunk's rows would be another one than that of the stream's.
-                self.group.discard_windows(table);
+                // The key of a chunk's rows would be another one than that of the stream's. The copy of a whole table brings its own.
+                let is_brought = self.diversions.has(table) && self.followed(table).current().is_none();
+                if !is_brought {
+                    self.group.discard_windows(table);
+                }
                 self.change_schema(table, schema, Change { unknown: Some(unknown), ..Change::default() }, origin)?;
                 self.ask_once(table);
             }

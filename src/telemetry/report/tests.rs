@@ -57,6 +57,7 @@ async fn a_status_holds_what_the_loops_and_the_log_say() {
         &users,
         Some(ReadLive {
             estimated_rows: 50,
+            spooled_rows: 0,
             rows_per_second: Some(2.5),
             eta: Some(std::time::Duration::from_secs(18)),
             error: Some("lost".into()),

@@ -10,6 +10,7 @@ use super::ingest::{Ingest, StreamLost};
 use super::rate::Rate;
 use super::session::Sessions;
 use super::slots::Slots;
+use super::spool::Spool;
 use super::status::TableStatus;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
@@ -30,6 +31,7 @@ pub(super) struct Context {
     pub(super) sessions: Sessions,
     pub(super) slots: Slots,
     pub(super) ingest: Ingest,
+    pub(super) spool: Arc<Spool>,
     pub(super) rate: Rate,
     pub(super) chunk_rows: u32,
     pub(super) parallel: usize,
@@ -45,6 +47,7 @@ impl Context {
     pub(super) fn new(
         sessions: Sessions,
         ingest: Ingest,
+        spool: Arc<Spool>,
         settings: &crate::config::SnapshotPlan,
         reread_keyless_rows: u64,
         live: Arc<Live>,
@@ -54,6 +57,7 @@ impl Context {
             slots: Slots::new(sessions.clone(), parallel),
             sessions,
             ingest,
+            spool,
             rate: Rate::new(settings.max_rows_per_second),
             chunk_rows: settings.chunk_rows.max(1),
             parallel,

@@ -19,6 +19,7 @@ use super::handoff::Request;
 use super::ingest::Ingest;
 use super::progress::{Progress, Stage};
 use super::session::Sessions;
+use super::spool::Spool;
 use super::table::{self, End};
 use crate::config::SourcePlan;
 use crate::error::Failure;
@@ -89,11 +90,12 @@ enum Ended {
 }
 
 impl Coordinator {
-    /// Without any work. `requests` go to the ingest loop; `live` shows how the readers get on.
+    /// Without any work. `requests` go to the ingest loop; whole tables wait in the `spool`; `live` shows how the readers get on.
     pub fn new(
         plan: SourcePlan,
         stream_server: StreamServer,
         requests: mpsc::Sender<Request>,
+        spool: Arc<Spool>,
         jobs: mpsc::UnboundedReceiver<Job>,
         live: Arc<Live>,
         has_room: HasRoom,
@@ -101,7 +103,8 @@ impl Coordinator {
     ) -> Self {
         let settings = plan.snapshot;
         let keyless = plan.doubts.reread_keyless_rows;
-        let context = Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), &settings, keyless, live);
+        let context =
+            Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), spool, &settings, keyless, live);
         Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new(), has_room }
     }
 

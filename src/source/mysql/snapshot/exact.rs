@@ -1,30 +1,29 @@
-//! A whole table read at one exact position, with the stream standing still there: for tables that have no key to cut
-//! chunks along, so that there is neither a range to read nor a key by which the stream's changes could be told from the
-//! read's rows.
+//! A whole table read at one exact position, beside the stream: for tables that have no key to cut chunks along, so that there is
+//! neither a range to read nor a key by which the stream's changes could be told from the read's rows.
 //!
-//! The stream pauses at a boundary; a view is pinned together with its position *P*, at or after that boundary; the stream runs
-//! on to *P*, takes the rows as they come, and goes on. How view and position are pinned:
+//! From a boundary on, the loop keeps the table's rows back ([`super::handoff`]). A view is pinned together with its position *P*, at or
+//! after that boundary; the rows are read into a spool ([`super::spool`]), and the loop places them when the stream has come to P. How view
+//! and position are pinned:
 //! - MariaDB: `START TRANSACTION WITH CONSISTENT SNAPSHOT` tells its position. The table is described before and after, with its
 //!   metadata lock held from the second time on, so a change of its definition in between is noticed.
 //! - MySQL: `LOCK TABLES t READ` for a moment; position, description and a view on a second connection are taken under it.
 //! - A storage engine without transactions, on both: the lock stays until the last row.
 //!
-//! Before the stream pauses these locks are tried: a table that another session has locked is tried again later, and the stream goes
-//! on. A lock that is lost between the two lets the stream go on after a second.
+//! Before the rows are kept back these locks are tried: a table that another session has locked is tried again later.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
-use tokio::sync::{mpsc, oneshot};
 
 use super::consistency;
 use super::context::Context;
-use super::handoff::{ExactRead, Images, Paused, Placed};
-use super::ingest::silent;
+use super::handoff::{ExactRead, Placed};
 use super::progress::{Progress, Stage};
 use super::read::TableReader;
 use super::slots::Slot;
+use super::spool::WholeCopy;
 use super::table::{End, left_out, unseen};
 use crate::error::Failure;
 use crate::model::{FilePos, TableName};
@@ -32,8 +31,6 @@ use crate::source::mysql::schema::{self, Described, Flavour, Nature, query_failu
 
 /// Bytes of a piece: large enough to cost little, small enough that a few in flight are nothing.
 const PIECE_BYTES: usize = 1 << 20;
-/// Pieces in flight.
-const PIECES: usize = 4;
 /// Tries to describe a table twice the same around the opening of its view.
 const STILL_TRIES: u32 = 20;
 
@@ -61,91 +58,73 @@ async fn read_in(context: &Context, slot: &mut Slot, progress: &mut Progress) ->
     let estimate = schema::estimate(&mut slot.control, &table).await?;
     context.show(&table, |entry| entry.estimated_rows = estimate.rows);
     let transactional = schema::is_transactional(&mut slot.control, &table).await?;
-    // The stream does not wait for a table that another session has locked.
+    // Rows do not wait for a table that another session has locked.
     could_lock(slot, &table, server.flavour, transactional).await?;
-    let Paused { at, exact } = context.ingest.pause().await?;
-    slot.require(&at.server)?;
-    let at = FilePos { file: at.file, pos: at.pos };
-    // An error drops `exact`, which lets the stream go on.
+    // An error drops the diversion: the rows that wait go to the log without a copy.
+    let Some(mut diversion) = context.ingest.divert(&table, progress.number).await? else {
+        return Ok(Some(End::Unwanted));
+    };
+    slot.require(&diversion.at.server)?;
+    let at = FilePos { file: diversion.at.file.clone(), pos: diversion.at.pos };
     let pinned = pin(context, slot, &table, &at, transactional).await?;
     let Some((described, position)) = pinned else {
-        // The stream stands still as long as it lives.
-        drop(exact);
+        drop(diversion);
         return unseen(context, &mut slot.control, &table).await.map(Some);
     };
     if let Nature::LeftOut(_) = described.nature {
-        // The stream goes on, and hears of it.
-        drop(exact);
+        drop(diversion);
         return left_out(context, &described).await;
     }
-    let reader = TableReader::new(&described)?;
-    let filter = progress.condition().map(str::to_owned);
-    let (pieces, taken) = Pieces::channel()?;
-    let (reply, placed) = oneshot::channel();
-    let read = ExactRead {
-        table: table.clone(),
-        schema: Arc::new(described.schema),
-        at: position,
-        number: progress.number,
-        pieces: taken,
-        reply,
+    let copied = copy(context, slot, progress, &described);
+    let copy = tokio::select! {
+        copied = copied => Ok(copied?),
+        placed = diversion.placed() => Err(placed?),
     };
-    if exact.send(read).is_err() {
-        return Err(silent());
-    }
-    let sql = reader.whole_statement(filter.as_deref());
-    let rows = reader.read_pieces(&mut slot.reader, &sql, PIECE_BYTES, &context.rate, &pieces.sender).await?;
-    pieces.complete();
-    let placed = placed.await.map_err(|_| silent())?;
-    match (placed, rows) {
-        (Placed::Appended { .. }, Some(rows)) => {
-            consistency::close_view(&mut slot.reader).await?;
-            consistency::unlock_tables(&mut slot.reader).await?;
+    let (placed, rows) = match copy {
+        Ok(copy) => {
+            let rows = copy.rows();
+            let (schema, number) = (Arc::new(described.schema), progress.number);
+            diversion.hand_over(ExactRead { table: table.clone(), schema, at: position, number, copy }).await?;
+            (diversion.placed().await?, rows)
+        }
+        // Nobody takes the copy any more, and the server may have rows pending, and a lock.
+        Err(placed) => {
+            context.slots.renew(slot).await?;
+            (placed, 0)
+        }
+    };
+    match placed {
+        Placed::Appended { .. } => {
             *progress = Progress { stage: Stage::Placed, rows, ..progress.clone() };
             Ok(None)
         }
-        (Placed::Unwanted, _) => {
-            // The server may have rows pending, and a lock.
-            context.slots.renew(slot).await?;
-            Ok(Some(End::Unwanted))
-        }
-        (Placed::Discarded, _) | (_, None) => {
-            Err(Failure::retry(format!("table \"{table}\" changed while it was read whole")))
-        }
+        Placed::Unwanted => Ok(Some(End::Unwanted)),
+        Placed::Discarded => Err(Failure::retry(format!("table \"{table}\" changed while it was read whole"))),
     }
 }
 
-/// The sending end of a read. The end of the channel says that the read is whole, so whatever else ends this (an error, the task's
-/// being aborted, a panic) says otherwise first: room for that word is kept from the start.
-struct Pieces {
-    sender: mpsc::Sender<Piece>,
-    last_word: Option<mpsc::OwnedPermit<Piece>>,
-}
-
-type Piece = Result<Images, Failure>;
-
-impl Pieces {
-    fn channel() -> Result<(Self, mpsc::Receiver<Piece>), Failure> {
-        let (sender, receiver) = mpsc::channel(PIECES + 1);
-        let last_word = sender
-            .clone()
-            .try_reserve_owned()
-            .map_err(|_| Failure::fatal("a new channel for the rows of a whole table has no room"))?;
-        Ok((Self { sender, last_word: Some(last_word) }, receiver))
-    }
-
-    /// Every row has been sent.
-    fn complete(mut self) {
-        self.last_word = None;
-    }
-}
-
-impl Drop for Pieces {
-    fn drop(&mut self) {
-        if let Some(last_word) = self.last_word.take() {
-            drop(last_word.send(Err(Failure::retry("the read broke off"))));
-        }
-    }
+/// Reads every row of the pinned view into a copy, and ends view and lock.
+async fn copy(
+    context: &Context,
+    slot: &mut Slot,
+    progress: &Progress,
+    described: &Described,
+) -> Result<WholeCopy, Failure> {
+    let table = &progress.table;
+    let reader = TableReader::new(described)?;
+    let sql = reader.whole_statement(progress.condition());
+    let mut copy = WholeCopy::new(&context.spool, table)?;
+    let started = Instant::now();
+    let shown = |rows| {
+        context.show(table, |entry| {
+            entry.spooled_rows = rows;
+            entry.advance(rows, rows, started);
+        });
+    };
+    reader.read_whole(&mut slot.reader, (&sql, PIECE_BYTES), &context.rate, &mut copy, shown).await?;
+    consistency::close_view(&mut slot.reader).await?;
+    consistency::unlock_tables(&mut slot.reader).await?;
+    Ok(copy)
 }
 
 /// Whether the locks that [`pin`] takes can be had now. They are given back at once.
@@ -208,30 +187,4 @@ async fn touch(conn: &mut Conn, table: &TableName) -> Result<(), Failure> {
     conn.query_drop(format!("SELECT 1 FROM {} LIMIT 1", table_identifier(table)))
         .await
         .map_err(|error| query_failure(&format!("read table \"{table}\""), error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_read_that_is_broken_off_says_so_even_when_its_channel_is_full() {
-        let (pieces, mut taken) = Pieces::channel().unwrap();
-        while pieces.sender.try_send(Ok(Images::default())).is_ok() {}
-        drop(pieces);
-        let mut received = Vec::new();
-        while let Some(piece) = taken.recv().await {
-            received.push(piece.is_ok());
-        }
-        assert_eq!(received, [true, true, true, true, false]);
-    }
-
-    #[tokio::test]
-    async fn a_whole_read_ends_with_its_last_piece() {
-        let (pieces, mut taken) = Pieces::channel().unwrap();
-        pieces.sender.send(Ok(Images::default())).await.unwrap();
-        pieces.complete();
-        assert!(taken.recv().await.unwrap().is_ok());
-        assert!(taken.recv().await.is_none());
-    }
 }

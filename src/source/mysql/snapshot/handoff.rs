@@ -20,14 +20,23 @@
 //! The bound is handed over as a chunk without rows, so the table's definition stands in the log, and at the sinks, also when
 //! the table has no row.
 //!
-//! A table without a key that chunks can be made of is read whole, at one exact position *P*: the loop stands still at a
-//! boundary ([`Request::Pause`]) until it is told P, runs on to P, and places the rows there as they come, before
-//! anything after P. That stalls the stream for as long as the read takes.
+//! # Why a whole table is exact where it is placed
+//! A table without a key that chunks can be made of is read whole, under a view of one exact position *P*, into a spool. From a boundary
+//! *B* on ([`Request::Divert`]) the loop keeps the table's rows in another spool, in their groups, and the stream goes on. P is not before
+//! B, so every row after P is in there. Once the stream has come to P and the copy is whole ([`Request::PlaceWhole`]), the log gets, between
+//! groups of other tables: the groups of the table that ended at or before P, the copy, the groups after P. When none is left, at a
+//! boundary, the table's rows go to the log at their place again. So a sink sees the table's rows in the order of the stream, and at
+//! the place of the copy it has the state of P.
+//!
+//! A group that began before P and ends after it is in neither part: the read is discarded. A change of the table's definition or content
+//! by a statement discards it as well, and the rows that waited are lost: the table is read again.
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::spool::WholeCopy;
+use crate::error::Failure;
 use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
 use crate::table::{Event, Stage};
 
@@ -87,10 +96,23 @@ pub enum Request {
         /// The window.
         window: WindowId,
     },
-    /// Stand still at the next boundary until told where to place an exact read.
-    Pause {
-        /// Where the stream stands, and how to let it go on.
-        reply: oneshot::Sender<Paused>,
+    /// Divert the table's rows from the next boundary on, for a read of the whole table.
+    Divert {
+        /// The table.
+        table: TableName,
+        /// The read.
+        number: u32,
+        /// Where that begins.
+        reply: oneshot::Sender<Diverted>,
+    },
+    /// Place the copy of a table whose rows are diverted.
+    PlaceWhole(Box<ExactRead>),
+    /// The read of a table whose rows are diverted has ended without a copy.
+    EndDiversion {
+        /// The table.
+        table: TableName,
+        /// The read.
+        number: u32,
     },
     /// Append a mark that the table's read begins or ended.
     Mark {
@@ -154,28 +176,33 @@ pub enum Placed {
     Unwanted,
 }
 
-/// The stream stands still.
+/// What became of the wish to divert a table's rows.
 #[derive(Debug)]
-pub struct Paused {
-    /// At this boundary.
-    pub at: SourcePosition,
-    /// Send where to go on to; dropping it lets the stream go on without a read.
-    pub exact: oneshot::Sender<ExactRead>,
+pub enum Diverted {
+    /// They are.
+    Begun {
+        /// From this boundary on.
+        at: SourcePosition,
+        /// What becomes of the read, perhaps before it is handed over.
+        placed: oneshot::Receiver<Result<Placed, Failure>>,
+    },
+    /// Not now: it is to be tried again.
+    Busy,
+    /// The read is no longer wanted.
+    Unwanted,
 }
 
-/// A whole-table read at one position.
+/// A whole table at one position.
 #[derive(Debug)]
 pub struct ExactRead {
     /// The table.
     pub table: TableName,
     /// Its schema, read under the same view.
     pub schema: Arc<TableSchema>,
-    /// The position of the read view; at or after [`Paused::at`].
+    /// The position of the view; at or after the boundary from which on the table's rows are diverted.
     pub at: FilePos,
     /// The read.
     pub number: u32,
-    /// The rows, piece by piece; its end is the end of the read. An error drops what came and re-reads later.
-    pub pieces: mpsc::Receiver<Result<Images, crate::error::Failure>>,
-    /// What became of it.
-    pub reply: oneshot::Sender<Placed>,
+    /// The rows.
+    pub copy: WholeCopy,
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::handoff::{Account, Images, Paused, Placed, Request, SnapshotMark, WindowId};
+use super::handoff::{Account, Diverted, ExactRead, Images, Placed, Request, SnapshotMark, WindowId};
 use crate::error::Failure;
 use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
 use crate::table::Event;
@@ -71,11 +71,25 @@ impl Ingest {
         answer.await.map_err(|_| silent())
     }
 
-    /// Asks the stream to stand still.
-    pub(super) async fn pause(&self) -> Result<Paused, Failure> {
+    /// Asks for a table's rows to be diverted. `None`: the read is no longer wanted.
+    pub(super) async fn divert(&self, table: &TableName, number: u32) -> Result<Option<Diversion>, Failure> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Pause { reply }).await?;
-        answer.await.map_err(|_| silent())
+        // From here on they may be diverted, so that ends if nobody waits for the answer.
+        let mut guard = Guard { table: table.clone(), number, requests: self.requests.clone(), is_open: true };
+        self.send(Request::Divert { table: table.clone(), number, reply }).await?;
+        match answer.await.map_err(|_| silent())? {
+            Diverted::Begun { at, placed } => Ok(Some(Diversion { at, placed, guard })),
+            Diverted::Busy => {
+                guard.is_open = false;
+                Err(Failure::retry(format!(
+                    "row changes of table \"{table}\" wait for an earlier read, or for an answer about its definition"
+                )))
+            }
+            Diverted::Unwanted => {
+                guard.is_open = false;
+                Ok(None)
+            }
+        }
     }
 
     /// Says what has happened to a table; returns once that is durable.
@@ -83,6 +97,57 @@ impl Ingest {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Happened { table, event, reply: Some(reply) }).await?;
         answer.await.map_err(|_| silent())
+    }
+}
+
+/// A table whose rows are diverted. Dropping it ends that at the loop, unless its copy was handed over.
+#[derive(Debug)]
+pub(super) struct Diversion {
+    /// From this boundary on.
+    pub(super) at: SourcePosition,
+    placed: oneshot::Receiver<Result<Placed, Failure>>,
+    guard: Guard,
+}
+
+#[derive(Debug)]
+struct Guard {
+    table: TableName,
+    number: u32,
+    requests: mpsc::Sender<Request>,
+    is_open: bool,
+}
+
+impl Diversion {
+    /// Hands the copy over.
+    pub(super) async fn hand_over(&mut self, read: ExactRead) -> Result<(), Failure> {
+        self.guard.requests.send(Request::PlaceWhole(Box::new(read))).await.map_err(|_| silent())?;
+        Ok(())
+    }
+
+    /// What becomes of the read. Not to be waited for again once it is known.
+    pub(super) async fn placed(&mut self) -> Result<Placed, Failure> {
+        let placed = (&mut self.placed).await.map_err(|_| silent());
+        self.guard.is_open = false;
+        placed?
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.is_open {
+            let Self { table, number, requests, .. } = self;
+            tell(requests, Request::EndDiversion { table: table.clone(), number: *number });
+        }
+    }
+}
+
+/// Tells the loop that something has ended, from where nothing can wait. A loop that is gone has nothing open.
+fn tell(requests: &mpsc::Sender<Request>, request: Request) {
+    if let Err(TrySendError::Full(request)) = requests.try_send(request) {
+        let requests = requests.clone();
+        tokio::spawn(async move {
+            drop(requests.send(request).await);
+        });
     }
 }
 
@@ -97,15 +162,8 @@ pub(super) fn silent() -> Failure {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        if !self.open {
-            return;
-        }
-        // A closed channel has no windows.
-        if let Err(TrySendError::Full(request)) = self.requests.try_send(Request::CloseWindow { window: self.id }) {
-            let requests = self.requests.clone();
-            tokio::spawn(async move {
-                drop(requests.send(request).await);
-            });
+        if self.open {
+            tell(&self.requests, Request::CloseWindow { window: self.id });
         }
     }
 }

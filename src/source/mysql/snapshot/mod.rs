@@ -2,7 +2,7 @@
 //!
 //! A table is cut along a key into ranges ([`range`]), each read by one `SELECT` ([`read`]) whose place against the stream is known
 //! ([`consistency`]), and handed to the ingest loop, which places it where it is exact ([`handoff`] has the rule and
-//! its proof). A table without such a key is read whole at one position ([`exact`]). What is done is stored with the rows
+//! its proof). A table without such a key is read whole at one position ([`exact`]), and waits in files ([`spool`]). What is done is stored with the rows
 //! ([`progress`]), so that after a crash only unfinished ranges are read again.
 //!
 //! [`Coordinator`] runs the reads that the tables' records want. Nothing is dropped in silence: a read ends done, or the table's record
@@ -26,6 +26,7 @@ mod rate;
 mod read;
 mod session;
 mod slots;
+pub mod spool;
 mod status;
 mod table;
 

@@ -11,6 +11,7 @@ use super::handoff::Images;
 use super::literal::KeyValue;
 use super::range::{self, Bound, Range};
 use super::rate::Rate;
+use super::spool::WholeCopy;
 use crate::codec::row_image::{Date, DateTime, ImageWriter, RowBuilder, Time, WriteError};
 use crate::error::Failure;
 use crate::model::{ColumnType, TableName};
@@ -107,37 +108,37 @@ impl TableReader {
         Ok(ChunkRead { images, cut })
     }
 
-    /// Reads a statement to its end and hands out pieces of about `piece` bytes. `false`: nobody takes them any more; the
-    /// connection then has rows pending.
-    pub(super) async fn read_pieces(
+    /// Reads a statement to its end into a copy, in pieces of about `piece` bytes. `shown` is told of the rows now and then.
+    pub(super) async fn read_whole(
         &self,
         conn: &mut Conn,
-        sql: &str,
-        piece: usize,
+        (sql, piece): (&str, usize),
         rate: &Rate,
-        out: &tokio::sync::mpsc::Sender<Result<Images, Failure>>,
-    ) -> Result<Option<u64>, Failure> {
+        copy: &mut WholeCopy,
+        shown: impl Fn(u64),
+    ) -> Result<(), Failure> {
         let statement = conn.prep(sql).await.map_err(|error| self.failure(error))?;
         let mut result = conn.exec_iter(&statement, ()).await.map_err(|error| self.failure(error))?;
         let mut images = Images::default();
-        let mut rows = 0_u64;
         while let Some(row) = result.next().await.map_err(|error| self.failure(error))? {
             self.write(&row, &mut images)?;
+            if images.rows.is_multiple_of(RATE_STEP) {
+                rate.take(RATE_STEP.into()).await;
+                shown(copy.rows() + u64::from(images.rows));
+            }
             if images.bytes.len() >= piece {
-                rows += u64::from(images.rows);
-                rate.take(images.rows.into()).await;
-                if out.send(Ok(std::mem::take(&mut images))).await.is_err() {
-                    return Ok(None);
-                }
+                rate.take((images.rows % RATE_STEP).into()).await;
+                copy.push(&images).await?;
+                images.bytes.clear();
+                images.rows = 0;
             }
         }
         drop(result);
-        rows += u64::from(images.rows);
-        if images.rows > 0 && out.send(Ok(images)).await.is_err() {
-            return Ok(None);
+        if images.rows > 0 {
+            copy.push(&images).await?;
         }
-        conn.close(statement).await.map_err(|error| self.failure(error))?;
-        Ok(Some(rows))
+        shown(copy.rows());
+        conn.close(statement).await.map_err(|error| self.failure(error))
     }
 
     fn failure(&self, error: mysql_async::Error) -> Failure {

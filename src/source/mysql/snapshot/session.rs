@@ -15,7 +15,7 @@ use crate::source::mysql::server::Known;
 use crate::source::mysql::stream_server::StreamServer;
 
 /// Seconds to wait for a metadata lock: the least that the servers take. While `LOCK TABLES` waits, writers of the
-/// table queue up after it, and a read of a whole table may make the stream wait as long. Another try follows.
+/// table queue up after it. Another try follows.
 const LOCK_WAIT_SECONDS: u32 = 1;
 
 /// What the snapshot needs to know of the server.

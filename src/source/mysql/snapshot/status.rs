@@ -9,6 +9,8 @@ use crate::telemetry::ReadLive;
 pub(super) struct TableStatus {
     /// Rows the server thinks there are; 0: not asked yet.
     pub(super) estimated_rows: u64,
+    /// Rows that wait for their place.
+    pub(super) spooled_rows: u64,
     /// Rows a second since the reader began in this process.
     pub(super) rate: f64,
     /// Seconds to go at this rate; `None`: not known, or not running.
@@ -22,6 +24,7 @@ impl TableStatus {
     pub(super) fn shown(&self) -> ReadLive {
         ReadLive {
             estimated_rows: self.estimated_rows,
+            spooled_rows: self.spooled_rows,
             rows_per_second: (self.rate > 0.0).then_some(self.rate),
             eta: self.eta_seconds.map(Duration::from_secs),
             error: self.error.clone(),
