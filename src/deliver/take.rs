@@ -132,7 +132,9 @@ fn is_for_sinks(change: &TableChange) -> bool {
         | TableChange::Truncate { .. }
         | TableChange::Drop { .. }
         | TableChange::Rename { .. }
-        | TableChange::ReplaceBegin { .. } => true,
-        TableChange::ReplaceEnd { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => false,
+        | TableChange::ReplaceBegin { .. }
+        | TableChange::Gap { .. }
+        | TableChange::LeftOut { .. } => true,
+        TableChange::ReplaceEnd { .. } => false,
     }
 }

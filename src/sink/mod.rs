@@ -16,10 +16,14 @@
 //! - After an error, or on shutdown inside a round, the loop drops the round: [`Sink::rollback`], then `open`, then
 //!   the changes after the cursor again. A sink with [`HandOver::RecordedBatches`] gets the same rounds with the same
 //!   bounds again; versions ([`crate::codec::version::row_version`]) make applying twice applying once.
-//! - A sink gets what it has to act on: no frame for other sinks, no mark, no end of a replace, no gap and no
-//!   left-out table. Every schema id that reaches it is known. Rows under an id that could not be known do not come
-//!   ([`Frame::sections`] passes them over), and a change that comes from such an id comes from the last one before
-//!   it that was known.
+//! - A sink gets what it has to act on: no frame for other sinks, no mark and no end of a replace. Every schema id that
+//!   reaches it is known. Rows under an id that could not be known do not come ([`Frame::sections`] passes them over),
+//!   and a change that comes from such an id comes from the last one before it that was known.
+//! - A gap and a table that is left out ([`TableChange::Gap`], [`TableChange::LeftOut`]) are a line of a history, with
+//!   their reason, and nothing to a mirror. They may stand inside a source transaction.
+//! - Of a row that is [gone by its key](crate::codec::frame::RowOp::DeleteByKey) nothing but the key is known: the
+//!   other columns of its image are NULL, also those that are declared NOT NULL, and say nothing of the row. A mirror
+//!   takes the row of that key away; with soft deletion it marks that row. A history has the key before the change.
 //! - Rows are counted on both sides. A sink counts what it takes from a frame, and what its target reports of it
 //!   ([`Sink::take_counts`]); the loop counts what it hands over. Where the two differ, or the sink's own counts do
 //!   not balance, the table is read again with replace.

@@ -1,6 +1,7 @@
 //! Changes of a table's whole content: truncated, dropped, replaced.
 //!
-//! A changelog gets a line and loses nothing; rows of a mirror with soft deletion are marked.
+//! A changelog gets a line and loses nothing, also of what happened that nobody knows: a gap, with its reason. Rows of a mirror with
+//! soft deletion are marked.
 
 use wal::Lsn;
 
@@ -37,7 +38,7 @@ impl Target {
     async fn empty(&self, at: At<'_>, layout: &Layout, op: &str) -> Result<(), Failure> {
         let failed = |error: Refused| error.failure(&format!("empty the table \"{}\" ({op})", layout.target));
         match (layout.mode, &layout.soft) {
-            (Mode::History, _) => self.mark(layout, at, op).await.map_err(failed),
+            (Mode::History, _) => self.mark(layout, at, op, None).await.map_err(failed),
             (Mode::Mirror, None) => {
                 self.may_rebuild(&layout.target).await?;
                 let comment = emptied(&self.plan.name, at.lsn);
@@ -61,15 +62,37 @@ impl Target {
         }
     }
 
-    /// Writes a changelog's line for a change of the whole table.
-    pub(super) async fn mark(&self, layout: &Layout, at: At<'_>, op: &str) -> Result<(), Refused> {
+    /// Whether a gap in what the log has of a table is written anywhere: in a changelog that is not stopped.
+    pub(super) fn notes_gaps(&self, name: &TableName) -> bool {
+        !self.stopped.contains_key(name)
+            && self.tables.get(name).is_some_and(|table| table.layout.mode == Mode::History)
+    }
+
+    /// From here on a changelog may not have every change. Its line has the version of its place, so that a line that is written again
+    /// is the same one: how far it has come need not be registered.
+    pub(super) async fn gap(&self, at: At<'_>, name: &TableName, reason: &str) -> Result<(), Failure> {
+        let Some(Table { layout, .. }) = self.tables.get(name).filter(|_| self.notes_gaps(name)) else { return Ok(()) };
+        let failed = |error: Refused| error.failure(&format!("append to the changelog of {name}"));
+        self.mark(layout, at, "gap", Some(reason)).await.map_err(failed)
+    }
+
+    /// Writes a changelog's line for a change of the whole table, with its reason if it has one.
+    pub(super) async fn mark(
+        &self,
+        layout: &Layout,
+        at: At<'_>,
+        op: &str,
+        reason: Option<&str>,
+    ) -> Result<(), Refused> {
         let sql = format!(
-            "INSERT INTO {} (_version, _lsn, _ordinal, _op, _commit_time) SELECT {}, {}, 0, {}, fromUnixTimestamp64Micro({}, 'UTC')",
+            "INSERT INTO {} (_version, _lsn, _ordinal, _op, _commit_time, _reason) \
+             SELECT {}, {}, 0, {}, fromUnixTimestamp64Micro({}, 'UTC'), {}",
             self.place(&layout.target),
             row_version(self.owner.epoch, at.place, 0),
             at.lsn.raw(),
             literal(op),
-            at.origin.commit_micros
+            at.origin.commit_micros,
+            reason.map_or_else(|| "NULL".to_owned(), literal)
         );
         self.client.execute(&sql, false).await.map_err(|error| error.of_statement(&sql))
     }

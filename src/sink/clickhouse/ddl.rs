@@ -43,9 +43,8 @@ impl Target {
             return self.end_again(lsn, change).await;
         }
         match change {
-            // A mirror has nothing to do for them, and a history says nothing of them yet.
-            TableChange::ReplaceEnd { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => return Ok(()),
-            TableChange::Drop { .. } => {}
+            TableChange::ReplaceEnd { .. } => return Ok(()),
+            TableChange::Drop { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => {}
             TableChange::Rename { to, .. } => self.is_at_source(to),
             TableChange::Schema { .. } | TableChange::Truncate { .. } | TableChange::ReplaceBegin { .. } => {
                 self.is_at_source(&table);
@@ -75,7 +74,10 @@ impl Target {
                 self.shape(lsn, &schema, renamed, *lost).await
             }
             TableChange::Truncate { table } => self.truncate(at, table).await,
-            TableChange::ReplaceEnd { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => Ok(()),
+            TableChange::Gap { table, reason } | TableChange::LeftOut { table, reason } => {
+                self.gap(at, table, reason).await
+            }
+            TableChange::ReplaceEnd { .. } => Ok(()),
         };
         self.judge(&table, done).await
     }

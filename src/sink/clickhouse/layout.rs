@@ -25,6 +25,9 @@ pub(super) const VERSION: &str = "_version";
 /// The mark of a mirror's tombstones.
 pub(super) const IS_DELETED: &str = "_is_deleted";
 
+/// A changelog's column for the reason of a gap. No row is written with one: it is NULL in every other line.
+const REASON: (&str, &str) = ("_reason", "Nullable(String)");
+
 /// What a changelog's row has besides its values, in the order of its bytes.
 const HISTORY_COLUMNS: [(&str, &str); 5] = [
     (VERSION, "UInt64"),
@@ -131,7 +134,8 @@ impl Layout {
         match self.mode {
             Mode::Mirror => self.insert_columns(),
             Mode::History => {
-                let own = HISTORY_COLUMNS.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned()));
+                let own =
+                    HISTORY_COLUMNS.iter().chain([&REASON]).map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned()));
                 let sides = self.columns.iter().flat_map(|column| {
                     [(before(&column.name), column.ty.clone()), (after(&column.name), column.ty.clone())]
                 });
@@ -236,7 +240,7 @@ mod tests {
         assert_eq!(
             history.create_statement("d", "t", "c"),
             "CREATE TABLE IF NOT EXISTS `d`.`t` (`_version` UInt64, `_op` LowCardinality(String), \
-             `_commit_time` DateTime64(6, 'UTC'), `_lsn` UInt64, `_ordinal` UInt32, `before_id` Nullable(Int32), \
+             `_commit_time` DateTime64(6, 'UTC'), `_lsn` UInt64, `_ordinal` UInt32, `_reason` Nullable(String), `before_id` Nullable(Int32), \
              `after_id` Nullable(Int32), `before_a` Nullable(String), `after_a` Nullable(String)) \
              ENGINE = ReplacingMergeTree ORDER BY (`_version`) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 COMMENT 'c'"
         );
@@ -244,6 +248,10 @@ mod tests {
         let own = ["_version", "_op", "_commit_time", "_lsn", "_ordinal"];
         assert_eq!(names[..5], own);
         assert_eq!(names[5..], ["before_id", "before_a", "after_id", "after_a"]);
+        let own = schema(vec![int("_reason")], None);
+        let columns = layout(&own, &options(Mode::History)).unwrap().table_columns();
+        let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names[5..], ["_reason", "before__reason", "after__reason"]);
     }
 
     #[test]

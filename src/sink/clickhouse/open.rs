@@ -52,8 +52,8 @@ pub(super) async fn altered(target: &Target) -> Result<Vec<(TableName, String)>,
             altered.push((name.clone(), format!("the table \"{}\" is gone from the target", layout.target)));
             continue;
         };
-        let written = layout.insert_columns();
-        let different = written.iter().find_map(|(column, ty)| match columns.get(column) {
+        let made = layout.table_columns();
+        let different = made.iter().find_map(|(column, ty)| match columns.get(column) {
             None => Some(format!("it has no column \"{column}\"")),
             Some(is) if is != ty => Some(format!("its column \"{column}\" is {is} and was {ty}")),
             Some(_) => None,

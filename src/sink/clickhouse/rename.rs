@@ -66,7 +66,7 @@ impl Target {
         let failed = |error: Refused| error.failure(&format!("rename the table \"{}\"", old.layout.target));
         self.rename_target(&old.layout.target, &now.layout.target).await.map_err(failed)?;
         if old.layout.mode == Mode::History {
-            self.mark(&now.layout, at, "rename").await.map_err(failed)?;
+            self.mark(&now.layout, at, "rename", None).await.map_err(failed)?;
         }
         let now = self.shaped(at.lsn, Some(now), schema, (&[], false)).await?;
         self.move_line(at, from, Some(now)).await

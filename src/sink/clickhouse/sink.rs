@@ -141,6 +141,12 @@ impl Sink for ClickHouseSink {
         schemas: &mut Schemas<'_>,
     ) -> Result<(), Failure> {
         let target = self.opened()?;
+        if let TableChange::Gap { table, .. } | TableChange::LeftOut { table, .. } = change
+            && !target.notes_gaps(table)
+        {
+            // No reason to store a source transaction in parts.
+            return Ok(());
+        }
         target.begin(place.lsn);
         // Rows before the change go before it, also inside one source transaction.
         target.flush().await?;

@@ -5,7 +5,8 @@
 //!   no change.
 //! - A truncated or replaced mirror is emptied; with soft deletion its rows are marked as deleted, and those that a re-read
 //!   brings again come back to life. A dropped table is dropped; with soft deletion, or as a changelog, it stays.
-//! - A changelog gets a line for each change of the whole table and loses nothing: dropped columns stay.
+//! - A changelog gets a line for each change of the whole table, and for each gap with its reason, and loses nothing:
+//!   dropped columns stay.
 
 use rusqlite::types::Value;
 
@@ -55,8 +56,10 @@ impl Target {
                 let schema = lookup(*schema)?;
                 self.rename_table(from, to, &schema, place)
             }
-            // A history says nothing of them yet, and a mirror has nothing to do.
-            TableChange::ReplaceEnd { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => Ok(()),
+            TableChange::Gap { table, reason } | TableChange::LeftOut { table, reason } => {
+                self.gap(table, reason, place)
+            }
+            TableChange::ReplaceEnd { .. } => Ok(()),
             TableChange::ReplaceBegin { table, schema } => {
                 let schema = lookup(*schema)?;
                 self.empty(table, Emptied::Replaced, "replace", place)?;
@@ -184,7 +187,7 @@ impl Target {
         let layout = &table.layout;
         let target = quoted(&layout.target);
         let done = match (layout.mode, &layout.soft) {
-            (Mode::History, _) => mark(&self.connection, &layout.target, op, place),
+            (Mode::History, _) => mark(&self.connection, &layout.target, op, None, place),
             (Mode::Mirror, None) => self.connection.execute_batch(&format!("DELETE FROM {target}")),
             // Without a key, a row that comes again cannot be told to be the one that was deleted.
             (Mode::Mirror, Some(soft)) if layout.key.is_empty() && why == Emptied::Replaced => {
@@ -196,6 +199,14 @@ impl Target {
             }
         };
         done.map_err(|error| self.fail(&format!("empty the table \"{}\"", layout.target), error))
+    }
+
+    /// From here on a changelog may not have every change. A mirror has nothing to do.
+    fn gap(&self, name: &TableName, reason: &str, place: Place<'_>) -> Result<(), Failure> {
+        let changelog = self.tables.get(name).filter(|table| table.layout.mode == Mode::History);
+        let Some(Table { layout, .. }) = changelog else { return Ok(()) };
+        mark(&self.connection, &layout.target, "gap", Some(reason), place)
+            .map_err(|error| self.fail(&format!("append to the changelog of {name}"), error))
     }
 
     fn drop_table(&mut self, name: &TableName, place: Place<'_>) -> Result<(), Failure> {
@@ -234,7 +245,8 @@ impl Target {
         }
         if history {
             let what = format!("append to the changelog of {from}");
-            mark(&self.connection, &old.layout.target, "rename", place).map_err(|error| self.fail(&what, error))?;
+            mark(&self.connection, &old.layout.target, "rename", None, place)
+                .map_err(|error| self.fail(&what, error))?;
         }
         if let Some(kept) = self.tables.get(to) {
             // The new name had a table before, whose remains were kept.

@@ -8,7 +8,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement};
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
-use super::layout::{HISTORY_COLUMNS, Layout, after, before, quoted};
+use super::layout::{HISTORY_COLUMNS, Layout, REASON, after, before, quoted};
 use super::tally::Tally;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
@@ -94,12 +94,19 @@ impl History {
     }
 }
 
-/// Appends a line that stands for a change of the whole table.
-pub(super) fn mark(connection: &Connection, target: &str, op: &str, place: Place<'_>) -> rusqlite::Result<()> {
-    let sql = insert(target, std::iter::empty());
+/// Appends a line that stands for a change of the whole table, with its reason if it has one.
+pub(super) fn mark(
+    connection: &Connection,
+    target: &str,
+    op: &str,
+    reason: Option<&str>,
+    place: Place<'_>,
+) -> rusqlite::Result<()> {
+    let sql = insert(target, std::iter::once(quoted(REASON)));
     let mut statement = connection.prepare_cached(&sql)?;
     place.bind(&mut statement, op)?;
     place.bind_row(&mut statement, 0)?;
+    statement.raw_bind_parameter(VALUES, reason)?;
     statement.raw_execute().map(|_| ())
 }
 

@@ -13,8 +13,11 @@ use crate::sink::columns::{Kept, NameRule, check_names, kept, key_of, marks};
 /// Columns a table may have (`SQLITE_MAX_COLUMN` as SQLite is built here).
 const MAX_COLUMNS: usize = 2000;
 
-/// Columns of a changelog besides those of the source.
+/// Columns that every line of a changelog has besides those of the source.
 pub(super) const HISTORY_COLUMNS: [&str; 5] = ["_version", "_lsn", "_ordinal", "_op", "_commit_time"];
+
+/// A changelog's column for the reason of a gap; NULL in every other line.
+pub(super) const REASON: &str = "_reason";
 
 /// Names that begin so are the sink's own.
 pub(super) const RESERVED: &str = "_replicator_";
@@ -68,7 +71,7 @@ impl Layout {
         let history = options.mode == Mode::History;
         let sources: Vec<usize> = columns.iter().map(|column| column.source).collect();
         let key = if history { Vec::new() } else { key_of(schema, &sources)? };
-        let count = if history { columns.len() * 2 + HISTORY_COLUMNS.len() } else { columns.len() + 1 };
+        let count = if history { columns.len() * 2 + HISTORY_COLUMNS.len() + 1 } else { columns.len() + 1 };
         if count > MAX_COLUMNS {
             return Err(Failure::row(format!(
                 "{table} needs {count} columns in the target, SQLite holds {MAX_COLUMNS}"
@@ -115,7 +118,7 @@ impl Layout {
         match self.mode {
             Mode::Mirror => names.chain(self.soft.as_deref()).map(str::to_owned).collect(),
             Mode::History => {
-                let own = HISTORY_COLUMNS.into_iter().map(str::to_owned);
+                let own = HISTORY_COLUMNS.into_iter().chain([REASON]).map(str::to_owned);
                 own.chain(names.flat_map(|name| [before(name), after(name)])).collect()
             }
         }
@@ -134,6 +137,7 @@ impl Layout {
                         "\"_ordinal\" INTEGER NOT NULL",
                         "\"_op\" TEXT NOT NULL",
                         "\"_commit_time\" TEXT NOT NULL",
+                        "\"_reason\" TEXT",
                     ]
                     .map(str::to_owned),
                 );
@@ -259,7 +263,18 @@ mod tests {
         let layout = Layout::new(&table, &options, "t".into()).unwrap();
         assert_eq!(
             layout.column_names(),
-            ["_version", "_lsn", "_ordinal", "_op", "_commit_time", "before_a", "after_a", "before_bb", "after_bb"]
+            [
+                "_version",
+                "_lsn",
+                "_ordinal",
+                "_op",
+                "_commit_time",
+                "_reason",
+                "before_a",
+                "after_a",
+                "before_bb",
+                "after_bb"
+            ]
         );
     }
 }

@@ -98,3 +98,23 @@ fn a_log_that_takes_a_target_over_writes_newer_versions_than_are_there() {
     let lines = rig.read("SELECT after_id, _lsn, _ordinal, _version >> 56 FROM t ORDER BY _version");
     assert_eq!(lines, ["1 2 0 1", "2 2 1 1", "3 1 0 2"]);
 }
+
+#[test]
+fn a_changelog_of_a_build_that_wrote_no_reasons_is_refused_by_name_and_not_changed() {
+    let mut rig = Rig::new(options(Mode::History));
+    rig.create(schema(vec![int("id")], key(&[0])));
+    rig.commit();
+    rig.target = None;
+    Connection::open(rig.path()).unwrap().execute_batch("ALTER TABLE t DROP COLUMN _reason").unwrap();
+
+    let failure = rig.open().unwrap_err();
+
+    assert_eq!(failure.class, ErrorClass::Fatal);
+    assert!(
+        failure.message.contains("\"t\" of shop.t") && failure.message.contains("no column \"_reason\""),
+        "{failure:?}"
+    );
+    assert!(failure.hint.unwrap().contains("replicator backfill --database shop --table t"));
+    let columns = rig.read("SELECT name FROM pragma_table_info('t')");
+    assert!(!columns.contains(&"'_reason'".to_owned()), "{columns:?}");
+}
