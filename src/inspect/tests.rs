@@ -218,6 +218,21 @@ async fn frames_are_chosen_by_lsn_and_by_table() {
 }
 
 #[tokio::test]
+async fn a_row_that_is_gone_by_its_key_is_shown_with_its_key_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender) = shop_log(directory.path()).await;
+    let gone = image(2, None);
+    append(&mut appender, &rows(5, RowOp::DeleteByKey, 1, &gone), &gone, GroupEnd::Ends);
+    appender.flush_durable().await.unwrap();
+
+    let items = items(&wal, &Query { from: Some(6), rows: true, ..Query::default() });
+
+    let rows = of_kind(&items, "row");
+    let [row] = &rows[..] else { panic!("{rows:#?}") };
+    assert_eq!((&row["op"], &row["before"], &row["after"]), (&json!("delete_by_key"), &json!({"id": 2}), &Value::Null));
+}
+
+#[tokio::test]
 async fn a_stopped_log_is_read_without_a_daemon_and_shows_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let (wal, appender) = shop_log(directory.path()).await;

@@ -38,6 +38,18 @@ impl RowReader {
         })?;
         Ok((row.values, length))
     }
+
+    /// The same of an image that has the key's columns alone: its others are not shown, because they are not known.
+    pub(super) fn read_key(&self, bytes: &[u8]) -> Result<(Map<String, Value>, usize), Failure> {
+        let (mut values, length) = self.read(bytes)?;
+        let columns = self.schema.key.iter().flat_map(|key| &key.columns);
+        let key: Vec<&str> = columns
+            .filter_map(|place| self.schema.columns.get(usize::from(*place)))
+            .map(|column| column.name.as_str())
+            .collect();
+        values.retain(|name, _| key.contains(&name.as_str()));
+        Ok((values, length))
+    }
 }
 
 struct RowValues<'s> {

@@ -208,7 +208,10 @@ impl Frames<'_> {
         };
         let mut rest = body;
         let mut image = || -> Result<_, Failure> {
-            let (values, length) = reader.read(rest)?;
+            let (values, length) = match rows.op {
+                Some(RowOp::DeleteByKey) => reader.read_key(rest)?,
+                _ => reader.read(rest)?,
+            };
             rest = rest.get(length..).unwrap_or_default();
             Ok(Some(values))
         };

@@ -27,9 +27,11 @@ pub(super) fn soft() -> TableOptions {
     TableOptions { deletion: Deletion::Soft, ..options(Mode::Mirror) }
 }
 
-/// The image bytes of rows in text; `~` is NULL.
+/// The image bytes of rows in text; `~` is NULL, also where a column forbids it: a row that is gone by its key has that.
 pub(super) fn images(schema: &TableSchema, rows: &[&[&str]]) -> Vec<u8> {
-    let writer = ImageWriter::new(schema).unwrap();
+    let mut schema = schema.clone();
+    schema.columns.iter_mut().for_each(|column| column.nullable = true);
+    let writer = ImageWriter::new(&schema).unwrap();
     let mut body = Vec::new();
     for row in rows {
         let mut builder = writer.row(&mut body);

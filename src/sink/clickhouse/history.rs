@@ -73,7 +73,11 @@ impl History {
                 before + self.encoder.encode(after, bytes, scratch)?
             }
             RowOp::Delete | RowOp::DeleteByKey => {
-                let used = self.encoder.encode(image, bytes, scratch)?;
+                let used = if op == RowOp::DeleteByKey {
+                    self.encoder.encode_known(image, bytes, scratch)?
+                } else {
+                    self.encoder.encode(image, bytes, scratch)?
+                };
                 bytes.extend_from_slice(self.encoder.absent());
                 used
             }
@@ -97,8 +101,11 @@ mod tests {
     use super::*;
     use crate::codec::row_image::ImageError;
     use crate::codec::version::{Epoch, FramePlace};
-    use crate::config::Mode;
-    use crate::sink::clickhouse::row_binary::{TYPES, images, int, nullable_text, options, rows_of, schema, text};
+    use crate::config::{Mode, SetType};
+    use crate::model::ColumnType;
+    use crate::sink::clickhouse::row_binary::{
+        TYPES, column, images, int, key, nullable_text, options, rows_of, schema, text,
+    };
 
     const AT: Moment = Moment {
         epoch: Epoch::LAST,
@@ -136,6 +143,23 @@ mod tests {
             apply(&t, RowOp::Update, &[&["1", "x"], &["2", "~"], &["7", "~"], &["7", "y"]]).unwrap(),
             [line(5, "update", "1;'x';2;NULL"), line(6, "update", "7;NULL;7;'y'")]
         );
+    }
+
+    #[test]
+    fn a_row_that_is_gone_by_its_key_is_a_delete_with_the_key_alone() {
+        let set = column("labels", ColumnType::Set { members: vec!["a".into(), "b".into()] }, false);
+        let t = schema(vec![text("name"), int("id"), set], key(&[1]));
+        let types = ClickHouseTypes { sets: SetType::Array, ..TYPES };
+        let layout = Layout::new(&t, &options(Mode::History), types, "t".into()).unwrap();
+        let history = History::new(&t, &layout, types).unwrap();
+        let mut chunks = Chunks::new();
+        let body = images(&t, &[&["~", "7", "~"]]);
+        let taken = history.apply(RowOp::DeleteByKey, &body, AT, &mut chunks).unwrap();
+        assert_eq!(taken, Taken { rows: 1, split: 0 });
+        assert_eq!(rows_of(&layout, chunks), [line(5, "delete", "NULL;7;[];NULL;NULL;[]")]);
+        // Of a whole row an empty array would be a value that it does not have.
+        let error = history.apply(RowOp::Delete, &body, AT, &mut Chunks::new()).unwrap_err();
+        assert!(error.to_string().contains("\"labels\" is NULL"), "{error}");
     }
 
     #[test]

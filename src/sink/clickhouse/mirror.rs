@@ -1,7 +1,9 @@
 //! Rows of a mirror: each change is one row of its key with a later version, or two where the key changes.
 //!
 //! A version is a row's place in the log ([`crate::codec::version`]), so a row that is sent twice is one row, and a late one never wins
-//! over a newer. A delete is a tombstone: the key, the version and the mark. With soft deletion it is the old row, marked.
+//! over a newer. A delete is a tombstone: the key, the version and the mark. With soft deletion it is the old row, marked; where the
+//! source has told the key alone, it is the key with NULL or the type's default in every other column, because the server does not look
+//! for the row that is there.
 //!
 //! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so an update from one spelling to
 //! the other ends the old key and begins the new one. Both have one version: should the target hold the two spellings
@@ -50,7 +52,8 @@ impl Mirror {
                     taken.split += u32::from(is_split);
                     used
                 }
-                RowOp::Delete | RowOp::DeleteByKey => self.delete(rest, version, out)?,
+                RowOp::Delete => self.delete(rest, version, out)?,
+                RowOp::DeleteByKey => self.key(rest, version, out)?,
             };
             rest = rest.get(used..).unwrap_or_default();
             taken.rows += 1;
@@ -74,32 +77,40 @@ impl Mirror {
         if self.soft {
             return self.row(image, version, true, out);
         }
+        self.key(image, version, out)
+    }
+
+    /// Appends the key of the first image of `image`, deleted.
+    fn key(&self, image: &[u8], version: u64, out: &mut Chunks) -> Result<usize, RowError> {
         let (bytes, scratch) = out.buffer();
-        match self.encoder.encode_key(image, bytes, scratch) {
-            Ok(used) => {
-                bytes.extend_from_slice(&version.to_le_bytes());
-                bytes.push(1);
-                out.row_done();
-                Ok(used)
-            }
-            Err(error) => {
-                out.undo_row();
-                Err(error)
-            }
-        }
+        let used = self.encoder.encode_key(image, bytes, scratch);
+        self.end_row(used, version, true, out)
     }
 
     /// Appends the first image of `image` as it is; `deleted` marks it with soft deletion, else it is not deleted.
     fn row(&self, image: &[u8], version: u64, deleted: bool, out: &mut Chunks) -> Result<usize, RowError> {
         let (bytes, scratch) = out.buffer();
-        match self.encoder.encode(image, bytes, scratch) {
+        let used = self.encoder.encode(image, bytes, scratch);
+        self.end_row(used, version, deleted, out)
+    }
+
+    /// Ends the row that was begun with its version and its mark, in their order, or takes it back.
+    fn end_row(
+        &self,
+        encoded: Result<usize, RowError>,
+        version: u64,
+        deleted: bool,
+        out: &mut Chunks,
+    ) -> Result<usize, RowError> {
+        match encoded {
             Ok(used) => {
+                let (bytes, _) = out.buffer();
                 if self.soft {
                     bytes.push(u8::from(deleted));
                     bytes.extend_from_slice(&version.to_le_bytes());
                 } else {
                     bytes.extend_from_slice(&version.to_le_bytes());
-                    bytes.push(0);
+                    bytes.push(u8::from(deleted));
                 }
                 out.row_done();
                 Ok(used)
@@ -194,6 +205,17 @@ mod tests {
         assert_eq!(moved, [format!("1;'x';'a';1;{}", v(5)), format!("2;NULL;'b';0;{}", v(5))]);
         let come = apply(&t, &soft(), RowOp::Insert, &[&["1", "x", "a"]]).unwrap();
         assert_eq!(come, [format!("1;'x';'a';0;{}", v(5))]);
+    }
+
+    #[test]
+    fn a_row_that_is_gone_by_its_key_is_a_tombstone_or_the_marked_key_and_the_rest_is_empty() {
+        let t = table(key(&[2, 0]));
+        let gone =
+            apply(&t, &options(Mode::Mirror), RowOp::DeleteByKey, &[&["1", "~", "a"], &["2", "~", "b"]]).unwrap();
+        assert_eq!(gone, [format!("1;NULL;'a';{};1", v(5)), format!("2;NULL;'b';{};1", v(6))]);
+        // NULL stands in a column of the source that forbids it.
+        let marked = apply(&table(key(&[0])), &soft(), RowOp::DeleteByKey, &[&["1", "~", "~"]]).unwrap();
+        assert_eq!(marked, [format!("1;NULL;'';1;{}", v(5))]);
     }
 
     #[test]

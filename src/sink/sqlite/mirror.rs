@@ -6,7 +6,8 @@
 //! with.
 //!
 //! Updates and deletes are by key and so say whether they found a row. One that found none (the snapshot has not read
-//! it yet, or the copy differs from its source) is counted; an update then inserts its row.
+//! it yet, or the copy differs from its source) is counted; an update then inserts its row. Of a row of which the key
+//! alone is told nothing is inserted: with soft deletion, the row that is there is marked and keeps its values.
 //!
 //! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so two keys that differ
 //! only in bytes never exist there at once, and an update from one to the other is a delete and an insert.
@@ -44,6 +45,8 @@ enum Delete {
         mark: String,
         /// Where there is none: an upsert with the mark set.
         upsert: String,
+        /// Of a live row of which the key alone is told.
+        mark_key: String,
     },
 }
 
@@ -62,8 +65,12 @@ impl Mirror {
             key_places,
             upsert: upsert(layout, 0),
             update: update(layout, 0),
-            delete: match layout.soft {
-                Some(_) => Delete::Soft { mark: update(layout, 1), upsert: upsert(layout, 1) },
+            delete: match &layout.soft {
+                Some(soft) => Delete::Soft {
+                    mark: update(layout, 1),
+                    upsert: upsert(layout, 1),
+                    mark_key: mark_key(layout, soft),
+                },
                 None => Delete::Hard(delete(layout)),
             },
         })
@@ -81,7 +88,8 @@ impl Mirror {
         match op {
             RowOp::Insert | RowOp::Snapshot => self.upsert_all(connection, body, scratch, &mut tally)?,
             RowOp::Update => self.update_all(connection, body, scratch, &mut tally)?,
-            RowOp::Delete | RowOp::DeleteByKey => self.delete_all(connection, body, scratch, &mut tally)?,
+            RowOp::Delete => self.delete_all(connection, body, scratch, &mut tally)?,
+            RowOp::DeleteByKey => self.delete_keys(connection, body, scratch, &mut tally)?,
         }
         Ok(tally.counts())
     }
@@ -155,6 +163,25 @@ impl Mirror {
         Ok(())
     }
 
+    /// Deletes rows by what the images have: their keys.
+    fn delete_keys(
+        &self,
+        connection: &Connection,
+        body: &[u8],
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+    ) -> Result<(), RowError> {
+        let mut delete = connection.prepare_cached(self.delete.sql_of_key())?;
+        let mut rest = body;
+        while !rest.is_empty() {
+            let used = bind_image(&mut delete, 1, &self.key, &self.key_slots, rest, scratch)?;
+            tally.take();
+            tally.deleted(delete.raw_execute()?);
+            rest = rest.get(used..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     /// Puts the row of the first image; says how many bytes it has.
     fn upsert_first(
         &self,
@@ -207,6 +234,13 @@ impl Delete {
             Self::Hard(sql) | Self::Soft { mark: sql, .. } => sql,
         }
     }
+
+    /// The same with the key alone.
+    fn sql_of_key(&self) -> &str {
+        match self {
+            Self::Hard(sql) | Self::Soft { mark_key: sql, .. } => sql,
+        }
+    }
 }
 
 fn upsert(layout: &Layout, soft: u8) -> String {
@@ -254,10 +288,21 @@ fn sets(layout: &Layout, soft: u8) -> String {
 }
 
 fn delete(layout: &Layout) -> String {
+    format!("DELETE FROM {} WHERE {}", quoted(&layout.target), is_of_key(layout))
+}
+
+/// Marks a live row as deleted and leaves its values.
+fn mark_key(layout: &Layout, soft: &str) -> String {
+    let soft = quoted(soft);
+    format!("UPDATE {} SET {soft} = 1 WHERE {} AND {soft} = 0", quoted(&layout.target), is_of_key(layout))
+}
+
+/// Whether a row has the key that is bound.
+fn is_of_key(layout: &Layout) -> String {
     let key: Vec<_> = layout
         .key_columns()
         .enumerate()
         .map(|(place, column)| format!("{} = ?{}", quoted(&column.name), place + 1))
         .collect();
-    format!("DELETE FROM {} WHERE {}", quoted(&layout.target), key.join(" AND "))
+    key.join(" AND ")
 }

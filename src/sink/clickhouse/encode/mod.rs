@@ -111,7 +111,19 @@ impl Encoder {
     /// Appends the first image of `bytes`; says how many bytes the image has. After an error `out` ends with part of the row.
     #[inline]
     pub fn encode(&self, bytes: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) -> Result<usize, RowError> {
-        let mut visitor = Write::<false> { encoder: self, out, scratch };
+        let mut visitor = Write::<false> { encoder: self, out, scratch, key_alone: false };
+        Ok(self.all.read(bytes, &mut visitor)?)
+    }
+
+    /// As [`Encoder::encode`], of an image of which the key's columns alone are known: NULL in a column that does not hold it is the
+    /// empty array.
+    pub(super) fn encode_known(
+        &self,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<usize, RowError> {
+        let mut visitor = Write::<false> { encoder: self, out, scratch, key_alone: true };
         Ok(self.all.read(bytes, &mut visitor)?)
     }
 
@@ -119,7 +131,7 @@ impl Encoder {
     /// has. After an error `out` ends with part of the row.
     #[inline]
     pub fn encode_key(&self, bytes: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) -> Result<usize, RowError> {
-        let mut visitor = Write::<true> { encoder: self, out, scratch };
+        let mut visitor = Write::<true> { encoder: self, out, scratch, key_alone: false };
         let used = self.key.read(bytes, &mut visitor)?;
         visitor.out.extend_from_slice(&self.tail);
         Ok(used)
@@ -127,7 +139,7 @@ impl Encoder {
 
     /// Appends the value of one column alone, given as its bytes in an image.
     pub(super) fn encode_cell(&self, column: usize, cell: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
-        let mut visitor = Write::<false> { encoder: self, out, scratch: &mut Scratch::default() };
+        let mut visitor = Write::<false> { encoder: self, out, scratch: &mut Scratch::default(), key_alone: false };
         Ok(self.all.cell(column, cell, &mut visitor)?)
     }
 

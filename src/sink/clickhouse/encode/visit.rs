@@ -33,6 +33,8 @@ pub(super) struct Write<'e, 'o, const KEY: bool> {
     pub(super) encoder: &'e Encoder,
     pub(super) out: &'o mut Vec<u8>,
     pub(super) scratch: &'o mut Scratch,
+    /// The image has NULL where it is not known what the row has.
+    pub(super) key_alone: bool,
 }
 
 type Written = Result<(), Box<ValueProblem>>;
@@ -213,6 +215,7 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
         match slot.form {
             // MySQL has no empty vector, and a SET that can be NULL is never an array: the empty one says NULL.
             Form::Floats => self.out.push(0),
+            Form::Labels if self.key_alone => self.out.push(0),
             _ => {
                 return self.problem(
                     column,

@@ -1,8 +1,9 @@
 //! Every kind of row change, in every mode, under every kind of key.
 
-use crate::codec::frame::RowOp::{Delete, Insert, Snapshot, Update};
+use crate::codec::frame::RowOp::{Delete, DeleteByKey, Insert, Snapshot, Update};
 use crate::config::Mode;
 use crate::error::ErrorClass;
+use crate::model::{Column, RowCounts, TableSchema};
 use crate::sink::sqlite::testing::*;
 
 #[test]
@@ -59,6 +60,59 @@ fn a_softly_deleted_row_keeps_its_values_and_lives_again_when_it_is_inserted_aga
     rig.rows(t, Insert, &[&["2", "again"]]);
     rig.rows(t, Update, &[&["3", "c"], &["30", "c"]]);
     assert_eq!(rig.table("t"), ["1 'a' 1", "2 'again' 0", "3 'c' 1", "30 'c' 0"]);
+}
+
+/// (name NOT NULL, id, k NOT NULL) with the key (k, id): NULL in `name` is what no row of it has.
+fn keyed() -> TableSchema {
+    let required = |name| Column { nullable: false, ..text(name) };
+    schema(vec![required("name"), int("id"), required("k")], key(&[2, 1]))
+}
+
+#[test]
+fn a_row_that_is_gone_by_its_key_leaves_a_mirror() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let t = rig.create(keyed());
+    rig.rows(t, Insert, &[&["a", "1", "x"], &["b", "2", "x"]]);
+    rig.rows(t, DeleteByKey, &[&["~", "1", "x"], &["~", "1", "y"]]);
+    let counts = RowCounts { taken: 4, acknowledged: 4, unmatched: 1, ..RowCounts::default() };
+    assert_eq!(rig.commit(), counts);
+    assert_eq!(rig.table("t"), ["'b' 2 'x'"]);
+}
+
+#[test]
+fn a_row_that_is_gone_by_its_key_keeps_its_values_under_soft_deletion_and_no_row_is_made_of_a_key() {
+    let mut rig = Rig::new(soft());
+    let t = rig.create(keyed());
+    rig.rows(t, Insert, &[&["a", "1", "x"], &["b", "2", "x"], &["c", "3", "x"]]);
+    rig.rows(t, Delete, &[&["c", "3", "x"]]);
+    // One that is there, one that is deleted already, one that never was.
+    rig.rows(t, DeleteByKey, &[&["~", "1", "x"], &["~", "3", "x"], &["~", "1", "y"]]);
+    let counts = RowCounts { taken: 7, acknowledged: 7, unmatched: 2, ..RowCounts::default() };
+    assert_eq!(rig.commit(), counts);
+    assert_eq!(rig.table("t"), ["'a' 1 'x' 1", "'b' 2 'x' 0", "'c' 3 'x' 1"]);
+}
+
+#[test]
+fn a_row_that_is_gone_by_its_key_finds_no_row_of_a_copy_without_a_key_and_is_counted() {
+    for options in [options(Mode::Mirror), soft()] {
+        let mut rig = Rig::new(options);
+        let t = rig.create(schema(vec![int("id"), text("name")], None));
+        rig.rows(t, Insert, &[&["1", "a"]]);
+        rig.rows(t, DeleteByKey, &[&["1", "~"]]);
+        let counts = RowCounts { taken: 2, acknowledged: 2, unmatched: 1, ..RowCounts::default() };
+        assert_eq!(rig.commit(), counts);
+        assert_eq!(rig.read("SELECT id, name FROM t"), ["1 'a'"]);
+    }
+}
+
+#[test]
+fn a_row_that_is_gone_by_its_key_is_a_delete_of_a_changelog_that_has_the_key_alone() {
+    let mut rig = Rig::new(options(Mode::History));
+    let t = rig.create(keyed());
+    rig.rows(t, DeleteByKey, &[&["~", "1", "x"]]);
+    assert_eq!(rig.commit(), RowCounts { taken: 1, acknowledged: 1, ..RowCounts::default() });
+    let sql = "SELECT _op, before_name, before_id, before_k, after_name, after_id, after_k, _reason FROM t";
+    assert_eq!(rig.read(sql), ["'delete' NULL 1 'x' NULL NULL NULL NULL"]);
 }
 
 #[test]
