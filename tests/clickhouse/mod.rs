@@ -8,6 +8,7 @@ mod encoding; // every type at its extremes, straight into the engine
 mod epochs; // which log a target belongs to, and under which epoch it is written
 mod faults; // the server refuses, hangs, is full, cuts off, or says yes and then no
 mod fixture; // a database that a version left is continued
+mod gaps; // what nobody knows of a table's rows
 mod interrupted; // a change of a definition is cut off after each of its requests
 mod isolation; // what is wrong with one table is that table's alone
 mod keys; // what identifies a row changes

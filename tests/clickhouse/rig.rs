@@ -94,7 +94,10 @@ impl Rig {
         let (mut headers, mut bodies) = (Vec::new(), Vec::new());
         for (schema, op, rows) in sections {
             let before = bodies.len();
-            let writer = ImageWriter::new(&self.schemas[usize::try_from(schema.0).unwrap() - 1]).unwrap();
+            let mut described = self.schemas[usize::try_from(schema.0).unwrap() - 1].clone();
+            // A row that is gone by its key has NULL also where a column forbids it.
+            described.columns.iter_mut().for_each(|column| column.nullable = true);
+            let writer = ImageWriter::new(&described).unwrap();
             for row in *rows {
                 let mut image = writer.row(&mut bodies);
                 for value in *row {
@@ -169,6 +172,12 @@ impl Rig {
             assert_eq!((counts.netted, counts.unmatched), (0, 0), "{table}: {counts:?}");
         }
         counts
+    }
+
+    /// Why a table is stopped.
+    pub fn stop_reason(&self, table: &str) -> String {
+        let stopped = self.sink.stopped().iter().find(|(name, _)| name.table == table);
+        stopped.map(|(_, why)| why.reason.clone()).unwrap_or_default()
     }
 
     /// The tables that are stopped.

@@ -2,6 +2,7 @@
 //! which is read again, while every other table goes on.
 
 mod conditions; // rows are found by the keys that such events have
+mod histories; // what changelogs say of it
 
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 //!
 //! Layout, from docs/sqlite.md and docs/clickhouse.md: `_op`, `_lsn`, `_ordinal`, `_commit_time`, then `before_<column>` and `after_<column>`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::cells::{Cell, Content, open_sqlite, source_rows};
@@ -75,12 +75,15 @@ async fn read(copy: Copy<'_>, table: &str, columns: &[String]) -> Vec<Change> {
 /// Folds the changes into rows. A table without a key is folded as a multiset of whole rows.
 ///
 /// The stream runs beside the snapshot, so a row may change before the changelog has seen it at all. From its first
-/// sight on, every change must fit, and a snapshot row must equal what the stream has made of it by then.
+/// sight on, every change must fit, and a snapshot row must equal what the stream has made of it by then. After a gap, the next entry
+/// of a row that was there need not fit. A delete may have the key alone.
 fn replay(table: &str, source: &Content, changes: &[Change]) -> Vec<Vec<Cell>> {
     let key = if source.key == 0 { source.columns.len() } else { source.key };
     // An entry without rows is a key that has been seen and is gone.
     let mut state: HashMap<Vec<Cell>, Vec<Vec<Cell>>> = HashMap::new();
     let mut last = None;
+    // Since a gap, keys of which there was no entry.
+    let mut doubted: HashSet<Vec<Cell>> = HashSet::new();
     for change in changes {
         let at = format!("{table} at {:?} ({})", change.place, change.op);
         assert!(last < Some(change.place), "{at}: not after {last:?}");
@@ -90,13 +93,25 @@ fn replay(table: &str, source: &Content, changes: &[Change]) -> Vec<Vec<Cell>> {
         let op = change.op.as_str();
         if matches!(op, "truncate" | "replace" | "drop") {
             state.values_mut().for_each(Vec::clear);
+            doubted.clear();
             continue;
+        }
+        if op == "gap" {
+            doubted = state.keys().cloned().collect();
+            continue;
+        }
+        let sides = [(op == "update" || op == "delete", &change.before), (op != "delete", &change.after)];
+        for (_, row) in sides.into_iter().filter(|(is_there, _)| *is_there) {
+            if doubted.remove(&row[..key]) {
+                state.remove(&row[..key]);
+            }
         }
         assert!(matches!(op, "insert" | "update" | "delete" | "snapshot"), "{at}: unknown operation");
         if matches!(op, "update" | "delete") {
             match state.get_mut(&change.before[..key]) {
                 Some(rows) => {
-                    let position = rows.iter().position(|row| *row == change.before);
+                    let is_key_alone = op == "delete" && change.before[key..].iter().all(|cell| *cell == Cell::Null);
+                    let position = rows.iter().position(|row| *row == change.before || is_key_alone);
                     let position =
                         position.unwrap_or_else(|| panic!("{at}: no such row before it: {:?}", change.before));
                     rows.swap_remove(position);
