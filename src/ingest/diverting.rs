@@ -269,7 +269,7 @@ impl Session<'_> {
                         }
                         group => {
                             waiting.next = group;
-                            if self.ctx.core.begin_whole(&read.schema, read.number)? {
+                            if self.ctx.core.begin_whole(&read.schema, read.number, &read.at)? {
                                 info!(%table, rows = read.copy.rows(), "the copy of a whole table is placed");
                                 waiting.stage = Stage::Copy(read);
                             } else {
@@ -283,7 +283,7 @@ impl Session<'_> {
                     Ok(None) => waiting.stage = Stage::After,
                     Ok(Some(images)) => {
                         placed += u64::try_from(images.bytes.len()).unwrap_or(u64::MAX);
-                        if self.ctx.core.whole_rows(table, read.number, &images)? {
+                        if self.ctx.core.whole_rows(table, read.number, &images, &read.at)? {
                             waiting.stage = Stage::Copy(read);
                         } else {
                             self.ctx.core.give_back(table);

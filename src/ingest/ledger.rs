@@ -276,9 +276,7 @@ impl<L: Log> Ledger<L> {
 
     /// The origin of a frame that is made here and not by a transaction of the source. `wall`: microseconds since the epoch.
     pub fn origin(&self, wall: i64) -> Origin {
-        let at = FilePos { file: self.position.file.clone(), pos: self.position.pos };
-        let place = BinlogPlace { file_number: at.file_number().unwrap_or(0), pos: at.pos, gtid: Gtid::Anonymous };
-        Origin { commit_micros: wall, place: SourcePlace::MySql(place) }
+        origin_at(&FilePos { file: self.position.file.clone(), pos: self.position.pos }, wall)
     }
 
     /// The last frame of the last group that has ended.
@@ -295,6 +293,12 @@ impl<L: Log> Ledger<L> {
     pub fn log_mut(&mut self) -> &mut L {
         &mut self.log
     }
+}
+
+/// The origin of a frame that is made here of what was so at a place. `wall`: microseconds since the epoch.
+pub fn origin_at(at: &FilePos, wall: i64) -> Origin {
+    let place = BinlogPlace { file_number: at.file_number().unwrap_or(0), pos: at.pos, gtid: Gtid::Anonymous };
+    Origin { commit_micros: wall, place: SourcePlace::MySql(place) }
 }
 
 fn executed(position: &SourcePosition) -> Result<Executed, Failure> {

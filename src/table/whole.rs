@@ -17,7 +17,10 @@ impl TableRecord {
             Some(read) => {
                 self.reads += 1;
                 let read = read.for_every_sink();
-                self.read = Some(Read { number: self.reads, stage: Stage::Waiting, rows: 0, replaces: false, ..read });
+                // The log says so already.
+                let is_told = true;
+                self.read =
+                    Some(Read { number: self.reads, is_told, stage: Stage::Waiting, rows: 0, replaces: false, ..read });
             }
         }
     }
@@ -108,9 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_rows_wait_for_keeps_every_sink_waiting_when_it_is_asked_for_once_more() {
+    fn a_read_that_rows_wait_for_keeps_every_sink_waiting_when_it_begins_again() {
         let ask = Ask::new(Reach::Replace, "an operator asked for it").of_sink("a");
-        let again = next(&waiting(), Event::Asked(ask)).0;
+        let failed = next(&waiting(), Event::Failed { number: 1, why: "the disk is full".into() }).0;
+        let again = next(&failed, Event::Asked(ask)).0;
         assert_eq!(again.read.as_ref().map(|read| read.audience.clone()), Some(Audience::All));
         let without = next(&waiting(), Event::SinkRemoved("a".into())).0;
         assert_eq!(without.read.map(|read| read.audience), Some(Audience::All), "the others lack its rows");

@@ -176,7 +176,7 @@ impl Daemon {
                     return Err(format!("the copy of {name} is of the middle of a group"));
                 }
                 trace::note(|| format!("stream: the copy of {name} is placed"));
-                if self.core.begin_whole(&read.layouts.described.schema, read.number).map_err(failed)? {
+                if self.core.begin_whole(&read.layouts.described.schema, read.number, &read.at).map_err(failed)? {
                     waiting.stage = Stage::Copy(read, 0);
                 } else {
                     self.core.give_back(&table);
@@ -189,7 +189,7 @@ impl Daemon {
                     return Ok(true);
                 };
                 let images = images(&read.layouts.described, rows);
-                if self.core.whole_rows(&table, read.number, &images).map_err(failed)? {
+                if self.core.whole_rows(&table, read.number, &images, &read.at).map_err(failed)? {
                     waiting.stage = Stage::Copy(read, piece + 1);
                     self.truth.placed(name, SnapshotRows { read: u64::from(images.rows), filtered: 0 });
                 } else {

@@ -1,4 +1,5 @@
-//! Snapshot rows into the log: chunks at the first boundary that has passed them, whole-table reads at their exact position.
+//! Snapshot rows into the log: chunks at the first boundary that has passed them, whole tables at their exact position
+//! in the order of their own rows ([`super::divert`]).
 //!
 //! The argument why that is right is in [`crate::source::mysql::snapshot::handoff`].
 
@@ -10,7 +11,7 @@ use super::schema::Change;
 use super::{Action, Core};
 use crate::codec::frame::{Audience, RowOp, TableChange};
 use crate::error::Failure;
-use crate::ingest::ledger::Log;
+use crate::ingest::ledger::{Log, origin_at};
 use crate::ingest::state::Counts;
 use crate::ingest::windows::Window;
 use crate::model::{FilePos, Origin, TableName, TableSchema};
@@ -216,13 +217,14 @@ impl<L: Log> Core<L> {
         Ok(true)
     }
 
-    /// Begins to place a whole table that was read at this very position. False: it is no longer wanted.
+    /// Begins to place a whole table that was read at a position which the stream has come to, and whose rows after it wait. False: it is no
+    /// longer wanted.
     ///
     /// # Errors
     /// When the log is out of service.
-    pub fn begin_whole(&mut self, schema: &TableSchema, number: u32) -> Result<bool, Failure> {
+    pub fn begin_whole(&mut self, schema: &TableSchema, number: u32, at: &FilePos) -> Result<bool, Failure> {
         self.decide_overdue()?;
-        let origin = self.ledger.origin(self.wall);
+        let origin = origin_at(at, self.wall);
         let table = self.tables.index(&schema.name);
         let Some(read) = self.wanted(table, number) else { return Ok(false) };
         let (number, is_whole) = (read.number, read.is_whole());
@@ -243,8 +245,14 @@ impl<L: Log> Core<L> {
     ///
     /// # Errors
     /// When the log is out of service, or the rows do not fit the table's schema.
-    pub fn whole_rows(&mut self, name: &TableName, number: u32, images: &Images) -> Result<bool, Failure> {
-        let origin = self.ledger.origin(self.wall);
+    pub fn whole_rows(
+        &mut self,
+        name: &TableName,
+        number: u32,
+        images: &Images,
+        at: &FilePos,
+    ) -> Result<bool, Failure> {
+        let origin = origin_at(at, self.wall);
         let table = self.tables.index(name);
         let Some(read) = self.wanted(table, number) else { return Ok(false) };
         let audience = read.audience.clone();
