@@ -33,7 +33,7 @@ use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::inspect;
 use crate::source::mysql::snapshot::spool::Spool;
-use crate::source::mysql::snapshot::{Coordinator, HasRoom, Job};
+use crate::source::mysql::snapshot::{Coordinator, Job, Room};
 use crate::source::mysql::stream_server::StreamServer;
 use crate::table;
 use crate::telemetry::http::HttpServer;
@@ -178,10 +178,9 @@ async fn run_on(
         plan.source.clone(),
         stream_server.clone(),
         requests,
-        Arc::clone(&spool),
         job_queue,
         Arc::clone(&live),
-        has_room(wal.clone()),
+        room(&spool, wal.clone()),
         stop.clone(),
     );
     let coordinator = workers.spawn(coordinator.run());
@@ -257,10 +256,11 @@ fn ask_for_backfills(
     })
 }
 
-/// Whether the log has room for reads that nobody has asked for.
-fn has_room(wal: Wal) -> HasRoom {
+/// The room on disk that reads have.
+fn room(spool: &Arc<Spool>, wal: Wal) -> Room {
     // A log of which that cannot be said is out of service, which its own error says.
-    HasRoom(Box::new(move || wal.stats().is_ok_and(|stats| !stats.is_more_than_half_full())))
+    let in_log = Box::new(move || wal.stats().is_ok_and(|stats| !stats.is_more_than_half_full()));
+    Room { spool: Arc::clone(spool), in_log }
 }
 
 fn bound<T>(ended: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T, Failure> {

@@ -67,8 +67,8 @@ impl TableRecord {
         self.read = Some(match self.next.take_if(is_along) {
             None => read,
             Some(next) => {
-                let Read { stage, rows, replaces, chunk_rows, .. } = read.clone();
-                Read { stage, rows, replaces, chunk_rows, ..read.join(next) }
+                let Read { chunk_rows, stage, rows, replaces, .. } = read.clone();
+                Read { chunk_rows, stage, rows, replaces, ..read.join(next) }
             }
         });
     }

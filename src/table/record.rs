@@ -170,6 +170,7 @@ impl Ask {
 
 /// A read that is wanted, or has begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
 pub struct Read {
     /// Tells it from every other read of the table: a reader says it with all that it hands over.
     pub number: u32,

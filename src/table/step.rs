@@ -102,7 +102,7 @@ impl TableRecord {
             Event::TooLarge { number, why } => {
                 if let Some(read) = self.current(number).filter(|read| read.by_itself) {
                     let why = format!("{}; {why}", read.why);
-                    self.leave_out_in_doubt(why, at, actions);
+                    self.leave_out_in_doubt(&why, at, actions);
                 }
             }
             Event::Silent { why } => self.cannot_be_read(why, at),
@@ -178,17 +178,17 @@ impl TableRecord {
         let is_of_keys = matches!(ask.reach, Reach::Keys(_));
         if at.rules.on_doubt == OnDoubt::StopTable {
             let why = format!("{}, and source.on_doubt or tables[].on_doubt is stop_table", ask.why);
-            self.leave_out_in_doubt(why, at, actions);
+            self.leave_out_in_doubt(&why, at, actions);
         } else if matches!(self.complete, Some(Complete::Changes(_))) && !is_of_keys {
             let why = format!("{}, and it was never copied whole (source.startup_mode)", ask.why);
-            self.leave_out_in_doubt(why, at, actions);
+            self.leave_out_in_doubt(&why, at, actions);
         } else {
             self.ask(ask, at, actions);
         }
     }
 
     /// It is not read by itself, and left out until somebody asks for that.
-    fn leave_out_in_doubt(&mut self, why: String, at: At, actions: &mut Vec<Action>) {
+    fn leave_out_in_doubt(&mut self, why: &str, at: At, actions: &mut Vec<Action>) {
         let why = format!("{why}; replicator backfill --replace reads it again");
         actions.push(Action::Tell(format!("it is left out: {why}")));
         self.leave_out(why.clone(), false, at);

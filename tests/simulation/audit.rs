@@ -200,7 +200,8 @@ impl Audit {
                     self.logged.entry(place).or_default().changes.entry(name).or_default().extend(changes);
                 }
             }
-            self.note_left_out(&frame.header, place, is_streamed);
+            let is_of_copy = log.truth().is_of_copy(stored.lsn);
+            self.note_left_out(&frame.header, place, (is_streamed, is_of_copy));
         }
         Ok(())
     }
@@ -252,7 +253,7 @@ impl Audit {
         Ok(())
     }
 
-    fn note_left_out(&mut self, header: &FrameHeader, place: usize, is_streamed: bool) {
+    fn note_left_out(&mut self, header: &FrameHeader, place: usize, (is_streamed, is_of_copy): (bool, bool)) {
         match header {
             FrameHeader::Change { change: TableChange::LeftOut { table, .. }, .. } => {
                 let name = Name::of(table);
@@ -266,6 +267,8 @@ impl Audit {
                 self.explained.extend(gone);
                 self.gaps.insert(Name::of(table), place);
             }
+            // What was left out since the read began, another one brings.
+            FrameHeader::Change { change: TableChange::ReplaceBegin { .. }, .. } if is_of_copy => {}
             FrameHeader::Mark { mark: Mark::SnapshotBegun { table, .. }, audience: Audience::All, .. }
             | FrameHeader::Change {
                 change: TableChange::ReplaceBegin { table, .. }, audience: Audience::All, ..

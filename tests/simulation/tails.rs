@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use replicator::ingest::core::{DivertedRows, Diverting, Spooling};
+use replicator::ingest::ledger::Log as _;
 use replicator::model::{FilePos, TableName};
 use replicator::source::mysql::snapshot::handoff::Placed;
 
@@ -176,7 +177,11 @@ impl Daemon {
                     return Err(format!("the copy of {name} is of the middle of a group"));
                 }
                 trace::note(|| format!("stream: the copy of {name} is placed"));
-                if self.core.begin_whole(&read.layouts.described.schema, read.number, &read.at).map_err(failed)? {
+                let from = self.core.log().next_lsn();
+                let is_wanted =
+                    self.core.begin_whole(&read.layouts.described.schema, read.number, &read.at).map_err(failed)?;
+                self.truth.copy(from..self.core.log().next_lsn());
+                if is_wanted {
                     waiting.stage = Stage::Copy(read, 0);
                 } else {
                     self.core.give_back(&table);

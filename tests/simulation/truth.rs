@@ -1,8 +1,10 @@
 //! What has to be true of the log, counted by the model and not by the core.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use replicator::model::FilePos;
+use wal::Lsn;
 
 use super::tables::Name;
 
@@ -19,6 +21,8 @@ pub struct Truth {
     placed: BTreeMap<Name, SnapshotRows>,
     /// Groups of which rows of a table wait, or have waited, for its copy: the table, and the boundary after the group.
     diverted: BTreeSet<(Name, u64, u64)>,
+    /// Frames with which the copy of a whole table begins: its rows are those of an earlier place.
+    copies: Vec<Range<Lsn>>,
 }
 
 impl Truth {
@@ -31,6 +35,16 @@ impl Truth {
     /// Rows of a table wait, of the group before a boundary.
     pub fn diverted(&mut self, name: Name, end: &FilePos) {
         self.diverted.insert((name, end.file_number().unwrap_or(0), end.pos));
+    }
+
+    /// These frames begin the copy of a whole table.
+    pub fn copy(&mut self, frames: Range<Lsn>) {
+        self.copies.push(frames);
+    }
+
+    /// Whether a frame is one of those.
+    pub fn is_of_copy(&self, frame: Lsn) -> bool {
+        self.copies.iter().any(|frames| frames.contains(&frame))
     }
 
     /// Whether rows of a table wait, or have waited, of the group before a boundary.

@@ -15,7 +15,7 @@ use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter,
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
 use replicator::source::mysql::snapshot::handoff::{Account, Diverted, Images, Placed, Request, SnapshotMark};
 use replicator::source::mysql::snapshot::spool::Spool;
-use replicator::source::mysql::snapshot::{Coordinator, HasRoom, Job};
+use replicator::source::mysql::snapshot::{Coordinator, Job, Room};
 use replicator::source::mysql::stream_server::StreamServer;
 use replicator::table::{At, Event, Stage, TableRecord, step};
 use replicator::telemetry::{Live, ReadShown};
@@ -115,10 +115,9 @@ impl Run {
             plan(server, user, snapshot),
             stream,
             requests,
-            Spool::open(spool.path(), 1 << 30).unwrap(),
             job_queue,
             Arc::clone(&live),
-            HasRoom(Box::new(|| true)),
+            Room { spool: Spool::open(spool.path(), 1 << 30).unwrap(), in_log: Box::new(|| true) },
             stop.clone(),
         );
         let mut serving = Loop { log: Arc::clone(&log), jobs: jobs.clone(), live: Arc::clone(&live), change };

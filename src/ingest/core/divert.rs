@@ -212,12 +212,18 @@ impl<L: Log> Core<L> {
                 continue;
             }
             let Some(diversion) = self.diversions.tables.get(&table) else { continue };
-            let number = diversion.number;
+            let (number, has_rows) = (diversion.number, diversion.has_rows || self.group.diverted(table) > 0);
             let is_wanted = self.wanted(table, number).is_some_and(|read| read.stage == Stage::Whole);
-            if !is_wanted && !diversion.is_given_back {
+            if is_wanted || diversion.is_given_back {
+                continue;
+            }
+            if has_rows {
                 self.is_given_back(table);
                 let table = self.tables.at(table).name.clone();
                 self.diversions.queue.push(Spooling::Unwanted { table });
+            } else {
+                // Nothing waits, and the rows that come have nothing to wait for.
+                self.lose(table, "its read is no longer wanted", origin)?;
             }
         }
         Ok(())

@@ -205,6 +205,10 @@ impl<L: Log> Core<L> {
         if list.iter().any(|op| matches!(op, AlterOp::RowsChangedUnseen { .. })) {
             self.reread(name, true, "its rows were changed without row events", origin)?;
         }
+        if *ops == AlterOps::Unreadable {
+            // Also if the table looks the same after it.
+            self.reread(name, true, "a DDL statement of it could not be read", origin)?;
+        }
         for op in list {
             self.alter_nature(table, op, origin)?;
         }

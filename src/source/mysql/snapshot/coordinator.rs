@@ -61,16 +61,21 @@ pub struct Coordinator {
     due: HashMap<TableName, Progress>,
     /// Tables whose turn has not come.
     waiting: VecDeque<TableName>,
-    /// Whether the log has room for reads that nobody has asked for.
-    has_room: HasRoom,
+    /// The room on disk that reads have.
+    room: Room,
 }
 
-/// Says whether the log has room for reads that nobody has asked for: it is not more than half full.
-pub struct HasRoom(pub Box<dyn Fn() -> bool + Send>);
+/// The room on disk that reads have.
+pub struct Room {
+    /// Where whole tables wait.
+    pub spool: Arc<Spool>,
+    /// Says whether the log has room for reads that nobody has asked for: it is not more than half full.
+    pub in_log: Box<dyn Fn() -> bool + Send>,
+}
 
-impl fmt::Debug for HasRoom {
+impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HasRoom").finish_non_exhaustive()
+        f.debug_struct("Room").field("spool", &self.spool).finish_non_exhaustive()
     }
 }
 
@@ -90,22 +95,21 @@ enum Ended {
 }
 
 impl Coordinator {
-    /// Without any work. `requests` go to the ingest loop; whole tables wait in the `spool`; `live` shows how the readers get on.
+    /// Without any work. `requests` go to the ingest loop; `live` shows how the readers get on.
     pub fn new(
         plan: SourcePlan,
         stream_server: StreamServer,
         requests: mpsc::Sender<Request>,
-        spool: Arc<Spool>,
         jobs: mpsc::UnboundedReceiver<Job>,
         live: Arc<Live>,
-        has_room: HasRoom,
+        room: Room,
         stop: CancellationToken,
     ) -> Self {
         let settings = plan.snapshot;
         let keyless = plan.doubts.reread_keyless_rows;
-        let context =
-            Context::new(Sessions::new(plan, stream_server), Ingest::new(requests), spool, &settings, keyless, live);
-        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new(), has_room }
+        let (sessions, ingest) = (Sessions::new(plan, stream_server), Ingest::new(requests));
+        let context = Context::new(sessions, ingest, Arc::clone(&room.spool), &settings, keyless, live);
+        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new(), room }
     }
 
     /// Runs reads until the token is cancelled. Whatever was in work then is taken up at the next start.
@@ -199,7 +203,7 @@ impl Coordinator {
             let mut can_start = |table: &TableName| {
                 readers.values().all(|reader| reader.table != *table)
                     && (!self.due.get(table).is_some_and(needs_room)
-                        || *has_room.get_or_insert_with(|| (self.has_room.0)()))
+                        || *has_room.get_or_insert_with(|| (self.room.in_log)()))
             };
             let Some(place) = self.waiting.iter().position(&mut can_start) else { break };
             let Some(table) = self.waiting.remove(place) else { break };

@@ -32,7 +32,7 @@ mod table;
 
 pub use asking::Backfill;
 pub use by_key::ByKey;
-pub use coordinator::{Coordinator, HasRoom, Job};
+pub use coordinator::{Coordinator, Job, Room};
 pub use literal::KeyValue;
 pub use progress::{Progress, Ranges, Stage};
 pub use range::{Bound, Range};
