@@ -81,7 +81,10 @@ fn doubt(kind: Kind, which: u32, table: &str, number: u32) -> Vec<String> {
         3 | 4 => {
             vec!["SET SESSION binlog_row_image = 'NOBLOB'".to_owned(), format!("UPDATE own SET a = {number}"), full]
         }
-        5 => vec![format!("ALTER TABLE own MODIFY a {}", if number.is_multiple_of(2) { "BIGINT UNSIGNED" } else { "INT" })],
+        5 => vec![format!(
+            "ALTER TABLE own MODIFY a {}",
+            if number.is_multiple_of(2) { "BIGINT UNSIGNED" } else { "INT" }
+        )],
         _ => as_statement(format!("UPDATE own SET a = a + {number}, b = 'statement'")),
     }
 }

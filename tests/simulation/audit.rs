@@ -98,7 +98,7 @@ pub struct Audit {
     /// Groups whose rows of a table came later than their place.
     late: BTreeSet<(usize, Name)>,
     /// The place of the last gap of each table.
-    gaps: BTreeMap<Name, usize>,
+    gaps: BTreeMap<Name, BTreeSet<usize>>,
     /// Groups of which rows are missing, and it is said why.
     pub explained: BTreeSet<(usize, Name)>,
 }
@@ -265,7 +265,7 @@ impl Audit {
             FrameHeader::Change { change: TableChange::Gap { table, .. }, .. } => {
                 let gone = self.waiting.extract_if(.., |(_, name)| *name == Name::of(table));
                 self.explained.extend(gone);
-                self.gaps.insert(Name::of(table), place);
+                self.gaps.entry(Name::of(table)).or_default().insert(place);
             }
             // What was left out since the read began, another one brings.
             FrameHeader::Change { change: TableChange::ReplaceBegin { .. }, .. } if is_of_copy => {}
@@ -327,7 +327,9 @@ impl Audit {
             let expected = group.changes(name);
             let placed = server.entry(entry);
             let has_waited = log.truth().was_diverted(name, (placed.file, placed.end));
-            let is_said = self.gaps.get(&name).is_some_and(|gap| *gap >= entry);
+            let gaps = self.gaps.get(&name);
+            let is_said = gaps.is_some_and(|gaps| gaps.last().is_some_and(|gap| *gap >= entry));
+            let is_gap = gaps.is_some_and(|gaps| gaps.contains(&entry));
             let counted = self.tables.entry(name).or_default();
             let most = group.rows(name);
             let exact = u64::try_from(expected.len()).unwrap();
@@ -349,7 +351,7 @@ impl Audit {
                 // Rows that were taken back while they were in memory do not count.
                 false if is_dropped && expected.is_empty() && there.is_empty() => (0, 0),
                 // A statement of a group may end the wait of its own rows.
-                false if (has_waited || self.gaps.get(&name) == Some(&entry)) && there.is_empty() => {
+                false if (has_waited || is_gap) && there.is_empty() => {
                     if is_said {
                         self.explained.insert((entry, name));
                     } else if !self.late.contains(&(entry, name)) {

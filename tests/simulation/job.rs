@@ -349,6 +349,8 @@ impl Job {
             (Doing::Saying(done), Reply::Marked(true)) | (Doing::Over(done), _) => self.doing = Doing::Over(done),
             (Doing::Diverting, Reply::Diverted(at)) => self.doing = Doing::Diverted(at),
             (Doing::Whole(next), reply) if was_placed(reply) => self.progress = next,
+            // Of an earlier wish, which this one has overtaken.
+            (doing @ (Doing::Diverted(_) | Doing::Copying(..) | Doing::Whole(_)), Reply::Busy) => self.doing = doing,
             // Read again.
             (
                 Doing::Nothing

@@ -127,6 +127,7 @@ impl Daemon {
         let Some(waiting) = self.session.as_mut().and_then(|session| session.tails.get_mut(&name)) else { return };
         if !std::mem::replace(&mut waiting.is_answered, true) {
             let by = waiting.by;
+            trace::note(|| format!("serve: of the copy of {name}: {placed:?}"));
             self.coordinator.reply(by, Reply::Placed(placed));
         }
     }
