@@ -22,7 +22,11 @@ impl TableRecord {
     fn take(&mut self, event: Event, at: At, actions: &mut Vec<Action>) {
         match event {
             // When it is captured again, it is read whole, whatever was wanted of it.
-            Event::Asked(_) if matches!(self.capture, Capture::Left(_)) => {}
+            Event::Asked(ask) if matches!(self.capture, Capture::Left(_)) => {
+                if ask.leaves_out {
+                    actions.push(Action::LeaveOut { why: ask.why });
+                }
+            }
             // What is not captured, or is gone, needs no answer.
             Event::Silent { .. } if !self.is_captured() => {}
             Event::Started(start) => self.started(start, at, actions),
