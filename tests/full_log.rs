@@ -78,11 +78,11 @@ both_servers! {
         let _lock = stuck(&sandbox);
         // More than the log takes, and less than waits on the way to it.
         write(&sandbox, 405, 1).await;
-        sandbox.server.exec(format!("SET SESSION binlog_format = 'STATEMENT'; UPDATE {DATABASE}.t SET v = 'x' WHERE id = 1")).await;
+        sandbox.server.exec(format!("XA START 'x'; UPDATE {DATABASE}.t SET v = 'x' WHERE id = 1; XA END 'x'; XA PREPARE 'x'")).await;
 
         assert_eq!(daemon.wait(LIMIT), 1);
         let log = daemon.log();
-        assert!(log.contains("statement format"), "{log}");
+        assert!(log.contains("XA"), "{log}");
         let status: Value = serde_json::from_slice(&sandbox.run(&["status", "--json"]).stdout).unwrap();
         let appended = status["tables"][0]["appended"].as_u64().unwrap();
         assert!((100..405).contains(&appended), "the log was not full: {status}");

@@ -75,6 +75,11 @@ impl TableRecord {
             Event::Replaced { number } => self.replaced(number, actions),
             Event::Placed { number, stage, rows } => {
                 if let Some(read) = self.read.as_mut().filter(|read| read.number == number) {
+                    let came = read.holds_rows() && stage == Stage::Placed;
+                    if let Some(Complete::Whole(since)) = self.complete.as_mut().filter(|_| came) {
+                        // Rows that have waited are in the log after later ones of other tables.
+                        *since = at.lsn;
+                    }
                     read.stage = stage;
                     read.rows = rows;
                     // What kept it from being read is over.

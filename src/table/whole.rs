@@ -89,7 +89,12 @@ mod tests {
             assert_eq!(record.state(sink).unwrap().state, State::Reading, "{sink:?}");
         }
         let placed = next(&record, Event::Placed { number: 1, stage: Stage::Placed, rows: 5 }).0;
-        assert_eq!(placed.state(Some("b")).unwrap().state, State::Complete);
+        let stated = placed.state(Some("b")).unwrap();
+        assert_eq!(
+            (stated.state, stated.since),
+            (State::Complete, Some(Lsn::new(9))),
+            "once what has waited is applied"
+        );
     }
 
     #[test]

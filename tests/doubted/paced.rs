@@ -48,7 +48,8 @@ both_servers! {
     }
 
     async fn a_run_that_has_to_end_does_not_wait_for_a_pause_and_names_the_table(kind: Kind) {
-        let sandbox = copied(kind).await;
+        let mut sandbox = copied(kind).await;
+        sandbox.set("/source/reread_pause", json!("10min"));
         exec(&sandbox, &format!("{AS_STATEMENT}; UPDATE t SET a = 100 WHERE id = 1")).await;
         sandbox.run_once();
         exec(&sandbox, &format!("{AS_STATEMENT}; UPDATE t SET a = 200 WHERE id = 1")).await;

@@ -48,6 +48,8 @@ impl Sandbox {
                 "server_id": 5400,
                 "startup_mode": "initial",
                 "include": [format!("{DATABASE}.*")],
+                // Tests doubt one table many times in a minute.
+                "reread_pause": "0s",
                 "tls": { "mode": "disabled" },
             },
             "wal": { "path": directory.path().join("wal"), "max_size": "4GiB" },
