@@ -8,6 +8,9 @@
 # The seeds in the table make the same moments and the same writers again:
 #   REPLICATOR_KILL_SEED=K REPLICATOR_SEED=W DRILL_METADATA=M scripts/drill.sh NAME
 #
+# An hour of writers with a doubt about some table every 10 s (tests/doubted/random.rs), for SQLite and for ClickHouse; DRILL_DOUBTS is how many
+# seconds.
+#
 # DRILL_RETYPES is how many parts the matrix has (9); REPLICATOR_RETYPES=P/N runs the P-th of N by itself.
 #
 # usage: scripts/drill.sh [NAME...]    only the tests whose path contains every NAME
@@ -15,13 +18,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kills=${DRILL_KILLS:-200}
-export REPLICATOR_KILLS=$kills REPLICATOR_CLICKHOUSE_KILLS=$kills
+export REPLICATOR_KILLS=$kills REPLICATOR_CLICKHOUSE_KILLS=$kills REPLICATOR_DOUBTS=${DRILL_DOUBTS:-3600}
 parts=${DRILL_RETYPES:-9}
 read -ra metadata_of_all <<<"${DRILL_METADATA:-full default}"
 logs=target/drill
 mkdir -p "$logs"
 
-list=$(cargo nextest list --locked --message-format oneline -E 'test(/^(clickhouse::)?kills::|^retyped::matrix::/)' | sed 's/^[^ ]* //')
+list=$(cargo nextest list --locked --message-format oneline -E 'test(/^(clickhouse::)?kills::|^retyped::matrix::|^doubted::random::/)' | sed 's/^[^ ]* //')
 for name in "$@"; do
     list=$(grep -F -- "$name" <<<"$list" || true)
 done
@@ -42,6 +45,7 @@ refused() {
 ways() {
     case $1 in
         retyped::*) seq -f "%g/$parts" 0 $((parts - 1)) ;;
+        doubted::*) echo full ;;
         *) printf '%s\n' "${metadata_of_all[@]}" ;;
     esac
 }
