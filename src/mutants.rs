@@ -37,11 +37,15 @@ pub enum Mutant {
     RowUnderTheOldSchema,
     /// Rows that wait for the copy of their table stay, though the source took their transaction back.
     DivertedRowsKept,
+    /// A doubt that arises while its table is read is dropped.
+    DoubtDroppedWhileRead,
+    /// A doubt that arises while its table is read is taken for one that the read settles: chunks from before it count.
+    DoubtJoinsBegunRead,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -58,6 +62,8 @@ impl Mutant {
         Self::TwoLooksForOneDescription,
         Self::RowUnderTheOldSchema,
         Self::DivertedRowsKept,
+        Self::DoubtDroppedWhileRead,
+        Self::DoubtJoinsBegunRead,
     ];
 }
 

@@ -8,8 +8,7 @@ use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
 use super::{ClickHousePlan, Secret};
-use crate::model::{Names, TableName};
-use crate::table::{OnDoubt, Rules};
+use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]

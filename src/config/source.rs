@@ -11,8 +11,7 @@ use super::tls;
 use super::tree::{Node, Section};
 use super::units::{self, SourceUrl};
 use super::{DoubtPlan, Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter};
-use crate::model::TableName;
-use crate::table::OnDoubt;
+use crate::model::{OnDoubt, TableName};
 
 /// Environment variable that holds the source's password.
 pub const PASSWORD_VARIABLE: &str = "REPLICATOR_SOURCE_PASSWORD";

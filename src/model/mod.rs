@@ -3,6 +3,7 @@
 mod check;
 mod column;
 mod counts;
+mod doubts;
 mod names;
 mod position;
 mod retype;
@@ -11,6 +12,7 @@ mod table;
 pub use check::{CheckItem, CheckStatus};
 pub use column::{Attributes, Charset, Column, ColumnDefault, ColumnType, IntWidth};
 pub use counts::{RowCounts, SinkRows};
+pub use doubts::{OnDoubt, Rules};
 pub use names::{Names, same_column};
 pub use position::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition};
 pub use retype::{Conversion, Kept, kept, kept_types, kept_untouched};

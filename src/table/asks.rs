@@ -4,6 +4,7 @@ use super::doubt::Cause;
 use super::event::At;
 use super::record::{Ask, Keys, Reach, Read, Stage, TableRecord};
 use crate::codec::frame::Audience;
+use crate::mutants::{Mutant, is_on};
 
 impl TableRecord {
     /// Wants a read. It joins the one that waits; one that has begun does not bring what is asked for after its beginning, so the
@@ -12,6 +13,9 @@ impl TableRecord {
     /// A read of nobody's asking begins when its time has come; one that joins somebody's begins with that.
     pub(super) fn want(&mut self, ask: Ask, at: At) {
         let has_begun = self.read.as_ref().is_some_and(|read| !read.is_open());
+        if has_begun && ask.cause.is_by_itself() && is_on(Mutant::DoubtDroppedWhileRead) {
+            return;
+        }
         let until_rows = self.rest.until(Cause::Rows, has_begun, at);
         let until = match &ask.reach {
             Reach::Keys(_) => self.rest.until_keys(at),
@@ -109,7 +113,7 @@ impl Read {
 
     /// Whether it brings what is asked for now: it has not begun.
     fn is_open(&self) -> bool {
-        self.stage == Stage::Waiting
+        self.stage == Stage::Waiting || is_on(Mutant::DoubtJoinsBegunRead)
     }
 
     /// Whether this read, which waits, brings what is asked for.

@@ -6,17 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::At;
-
-/// What is done about a doubt (`source.on_doubt`, `tables[].on_doubt`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnDoubt {
-    /// What is in doubt is read again.
-    #[default]
-    Reread,
-    /// The table is left out until an operator has it read.
-    StopTable,
-}
+use crate::model::Rules;
 
 /// Why a read is asked for, as far as that decides when it may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +24,6 @@ impl Cause {
     pub fn is_by_itself(self) -> bool {
         self != Self::Asked
     }
-}
-
-/// What the configuration says of reads that begin by themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// What is done about a doubt.
-    pub on_doubt: OnDoubt,
-    /// The pause between two reads of a table that begin by themselves, in microseconds (`source.reread_pause`).
-    pub pause: i64,
 }
 
 /// When a table was read by itself lately.
@@ -121,6 +102,7 @@ mod tests {
     use wal::Lsn;
 
     use super::*;
+    use crate::model::OnDoubt;
 
     const MINUTE: i64 = 60_000_000;
     const RULES: Rules = Rules { on_doubt: OnDoubt::Reread, pause: 10 * MINUTE };

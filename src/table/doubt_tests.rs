@@ -3,6 +3,7 @@
 use wal::Lsn;
 
 use super::*;
+use crate::model::{OnDoubt, Rules};
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;

@@ -2,10 +2,9 @@
 
 use wal::Lsn;
 
-use super::doubt::{OnDoubt, Rules};
 use super::record::{Ask, Stage, TableRecord};
 use crate::codec::frame::Audience;
-use crate::model::{FilePos, ServerIdentity};
+use crate::model::{FilePos, OnDoubt, Rules, ServerIdentity};
 
 /// Where and when something happens, and what the configuration says of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ mod step;
 mod tests;
 mod whole;
 
-pub use doubt::{Cause, OnDoubt, Rest, Rules};
+pub use doubt::{Cause, Rest};
 pub use event::{Action, At, Event, Presence, Start};
 pub use record::{Ask, Awaited, Capture, Complete, Fault, Keys, Reach, Read, Stage, TableRecord, records};
 pub use start::{Started, Starting, start};

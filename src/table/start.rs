@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wal::Lsn;
 
-use super::doubt::{Cause, Rules};
+use super::doubt::Cause;
 use super::event::{Action, At, Event, Presence, Start};
 use super::record::{Ask, Reach, Read, TableRecord};
 use super::step::step;
 use crate::codec::frame::Audience;
-use crate::model::{FilePos, TableName};
+use crate::model::{FilePos, Rules, TableName};
 
 /// What is known at a start.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! What comes of an event: the next record of the table, and what has to be done.
 
 use super::asks::together;
-use super::doubt::{Cause, OnDoubt};
+use super::doubt::Cause;
 use super::event::{Action, At, Event, Presence, Start};
 use super::record::{Ask, Awaited, Capture, Complete, Fault, Reach, Read, Stage, TableRecord};
 use crate::codec::frame::Audience;
+use crate::model::OnDoubt;
 use crate::mutants::{Mutant, is_on};
 
 /// The record after an event, and what has to be done with it, in order.

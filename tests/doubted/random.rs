@@ -96,14 +96,14 @@ fn is_refused(error: &mysql_async::Error) -> bool {
 }
 
 #[tokio::test]
-async fn tables_in_doubt_now_and_then_are_equal_in_the_end_in_sqlite() {
+async fn tables_in_doubt_now_and_then_are_equal_in_the_end_in_sqlite_on_mariadb() {
     let mut sandbox = Sandbox::new(Kind::MariaDb).await;
     doubts(&mut sandbox, Kind::MariaDb).await;
     sandbox.assert_mirrored().await;
 }
 
 #[tokio::test]
-async fn tables_in_doubt_now_and_then_are_equal_in_the_end_in_clickhouse() {
+async fn tables_in_doubt_now_and_then_are_equal_in_the_end_in_clickhouse_on_mysql() {
     let mut sandbox = Sandbox::with_clickhouse(Kind::MySql).await;
     doubts(&mut sandbox, Kind::MySql).await;
     sandbox.assert_mirrored_to_clickhouse().await;

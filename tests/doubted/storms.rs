@@ -67,7 +67,7 @@ both_servers! {
 }
 
 #[tokio::test]
-async fn an_application_that_writes_parts_of_json_converges() {
+async fn an_application_that_writes_parts_of_json_converges_on_mysql() {
     let sandbox = copied(Kind::MySql).await;
     let long = "x".repeat(200);
     exec(&sandbox, &format!("CREATE TABLE j (id INT PRIMARY KEY, doc JSON); INSERT INTO j SELECT id, JSON_OBJECT('a', 1, 'b', '{long}') FROM t")).await;

@@ -29,6 +29,8 @@ pub struct Habits {
     pub extra: usize,
     /// Of a hundred `CREATE TABLE`: those with `IF NOT EXISTS`.
     pub if_not_exists: usize,
+    /// Of a hundred events: those in whose place the binlog has a statement.
+    pub as_statement: usize,
 }
 
 /// A transaction that is being executed.
@@ -126,7 +128,10 @@ impl Clients {
             }
             changes.push(change);
         }
-        if !changes.is_empty() {
+        if !changes.is_empty() && shape.is_transactional && rng.percent(self.habits.as_statement) {
+            draft.events.push(Event::Statement(format!("UPDATE {} SET `v` = 1", name.sql())));
+            draft.kept.push(true);
+        } else if !changes.is_empty() {
             let extra = rng.percent(self.habits.extra);
             draft.events.push(Event::Rows { name, shape, op, changes, extra });
             draft.kept.push(true);

@@ -5,6 +5,7 @@ use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::pending::{Early, Shows};
 use crate::model::TableSchema;
+use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::Provenance;
 
 impl<L: Log> Core<L> {
@@ -29,7 +30,11 @@ impl<L: Log> Core<L> {
             || definition.life.left_out.is_some()
             || !definition.life.is_captured()
             || self.waiting.has_pending(early.table);
-        let schema = definition.followed.confirmed(found).filter(|_| !is_in_question)?;
-        Some((early.table, schema))
+        let followed = &definition.followed;
+        let schema = match is_on(Mutant::PredictionNotCompared) {
+            true => followed.is_predicted().then(|| found.clone()),
+            false => followed.confirmed(found),
+        };
+        schema.filter(|_| !is_in_question).map(|schema| (early.table, schema))
     }
 }

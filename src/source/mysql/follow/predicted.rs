@@ -14,17 +14,18 @@ use super::lineage::same;
 use super::mapped::Dialect;
 use super::typed::Typed;
 use crate::model::{Column, ColumnDefault, ColumnType, Key, KeyKind, TableName, TableSchema};
-use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::ddl::{AlterOp, AlterOps, Definition, Place, Stated, StatedTable};
 use crate::source::mysql::schema::Flavour;
 
 impl Followed {
+    /// Whether it is known what the statements since the last schema come to.
+    pub fn is_predicted(&self) -> bool {
+        self.predicted.is_some()
+    }
+
     /// The schema that the statements since the last one come to, if that is what a description shows.
     pub fn confirmed(&self, found: &TableSchema) -> Option<TableSchema> {
         let predicted = self.predicted.as_ref()?;
-        if is_on(Mutant::PredictionNotCompared) {
-            return Some(found.clone());
-        }
         is_shown(predicted, found).then(|| TableSchema::clone(predicted))
     }
 
