@@ -42,6 +42,8 @@ pub struct Log {
     pub discard: u32,
     /// The loop falls silent, as if killed, after so many chunks.
     pub chunks_to_live: Option<u32>,
+    /// It has no room for reads that nobody has asked for.
+    pub is_more_than_half_full: bool,
 }
 
 /// A coordinator with its fake loop.
@@ -111,13 +113,15 @@ impl Run {
         let stop = CancellationToken::new();
         let live = Arc::new(Live::default());
         let spool = tempfile::tempdir().unwrap();
+        let held = Arc::clone(&log);
+        let in_log = Box::new(move || !held.lock().unwrap().is_more_than_half_full);
         let coordinator = Coordinator::new(
             plan(server, user, snapshot),
             stream,
             requests,
             job_queue,
             Arc::clone(&live),
-            Room { spool: Spool::open(spool.path(), 1 << 30).unwrap(), in_log: Box::new(|| true) },
+            Room { spool: Spool::open(spool.path(), 1 << 30).unwrap(), in_log },
             stop.clone(),
         );
         let mut serving = Loop { log: Arc::clone(&log), jobs: jobs.clone(), live: Arc::clone(&live), change };

@@ -12,9 +12,10 @@ use replicator::model::{ServerIdentity, TableName};
 use replicator::source::mysql::snapshot::handoff::SnapshotMark;
 use replicator::source::mysql::snapshot::{Backfill, Job};
 use replicator::source::mysql::stream_server::StreamServer;
-use replicator::table::{Capture, State, Stated, TableRecord};
+use replicator::table::{Ask, At, Capture, Cause, Event, Reach, State, Stated, TableRecord, step};
 use replicator::telemetry::ReadShown;
 use tokio::sync::oneshot;
+use wal::Lsn;
 
 use self::fake_loop::{Log, Run, SMALL, identity};
 use crate::support::cells::source_rows;
@@ -205,6 +206,30 @@ both_servers! {
         run.settle().await;
         run.end().await;
         assert_copied(&server, &log, "t").await;
+    }
+
+    async fn a_doubt_waits_while_the_log_is_more_than_half_full_and_what_is_asked_for_does_not(kind: Kind) {
+        let server = Server::start(kind).await;
+        for name in ["doubted", "asked"] {
+            fill(&server, &format!("CREATE TABLE {name} (id INT PRIMARY KEY)"), &format!("INSERT INTO {name} SELECT n FROM n")).await;
+        }
+        let log = log();
+        let at = At::new(Lsn::FIRST, 0);
+        let doubt = Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "a statement"));
+        let doubted = step(&step(&TableRecord::default(), Event::Created, at).0, doubt, at).0;
+        log.lock().unwrap().records.insert(table("doubted"), doubted);
+        log.lock().unwrap().is_more_than_half_full = true;
+
+        let run = Run::start(&server, SMALL, log, &named(&["asked"]));
+        run.until(|log| log.records[&table("asked")].read.is_none()).await;
+        let waits = |log: &Log| log.records[&table("doubted")].read.as_ref().is_some_and(|read| !read.has_begun());
+        assert!(waits(&run.log.lock().unwrap()));
+        run.log.lock().unwrap().is_more_than_half_full = false;
+        let records = run.settle().await;
+        let log = run.end().await;
+
+        assert_eq!(state(&records, "doubted").state, State::Complete);
+        assert_copied(&server, &log, "doubted").await;
     }
 
     async fn a_discarded_chunk_is_read_again(kind: Kind) {

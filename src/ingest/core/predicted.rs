@@ -31,9 +31,10 @@ impl<L: Log> Core<L> {
             || !definition.life.is_captured()
             || self.waiting.has_pending(early.table);
         let followed = &definition.followed;
-        let schema = match is_on(Mutant::PredictionNotCompared) {
-            true => followed.is_predicted().then(|| found.clone()),
-            false => followed.confirmed(found),
+        let schema = if is_on(Mutant::PredictionNotCompared) {
+            followed.is_predicted().then(|| found.clone())
+        } else {
+            followed.confirmed(found)
         };
         schema.filter(|_| !is_in_question).map(|schema| (early.table, schema))
     }
