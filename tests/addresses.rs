@@ -368,12 +368,7 @@ async fn a_table_met_for_the_first_time_has_the_types_that_the_server_describes_
         run(&sandbox, "ALTER TABLE plain DROP v").await;
         fill(&sandbox, 50).await;
         run(&sandbox, "ALTER TABLE plain MODIFY u BINARY(16), MODIFY short INET4").await;
-        // What the server makes of the older rows has to be read, and by itself no table is that was never read.
-        let output = sandbox.run(&["start", "--once"]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains("never copied whole"), "{said}");
-        let output = sandbox.run(&["backfill", "--replace", "--database", "shop", "--table", "plain"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        sandbox.run_once();
         assert_eq!(assert_mirrored(&sandbox, sink).await.rows, 2 * VALUES.len());
     }
 }

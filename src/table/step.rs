@@ -189,7 +189,7 @@ impl TableRecord {
         if at.rules.on_doubt == OnDoubt::StopTable {
             let why = format!("{}, and source.on_doubt or tables[].on_doubt is stop_table", ask.why);
             self.leave_out_in_doubt(&why, at, actions);
-        } else if matches!(self.complete, Some(Complete::Changes(_))) && !is_of_keys {
+        } else if matches!(self.complete, Some(Complete::Changes(_))) && !is_of_keys && ask.cause == Cause::Rows {
             let why = format!("{}, and it was never copied whole (source.startup_mode)", ask.why);
             self.leave_out_in_doubt(&why, at, actions);
         } else {

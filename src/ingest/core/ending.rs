@@ -174,9 +174,20 @@ impl<L: Log> Core<L> {
 
     /// What the table's rows are here is not known: its copies are read again, as a whole.
     pub(super) fn doubt(&mut self, table: usize, why: &str, origin: &Origin) -> Result<(), Failure> {
+        self.doubt_because(table, Cause::Rows, why, origin)
+    }
+
+    /// [`Core::doubt`], because of what is said.
+    pub(super) fn doubt_because(
+        &mut self,
+        table: usize,
+        cause: Cause,
+        why: &str,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
         let name = self.tables.at(table).name.clone();
         self.group.discard_windows(table);
-        self.want(&name, Ask { leaves_out: true, ..Ask::doubt(Reach::Replace, Cause::Rows, why) }, origin)
+        self.want(&name, Ask { leaves_out: true, ..Ask::doubt(Reach::Replace, cause, why) }, origin)
     }
 
     /// Appends a frame without rows.

@@ -12,6 +12,7 @@ use crate::ingest::state::AskedBeside;
 use crate::model::{FilePos, TableSchema};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::{Fate, Provenance, Shown};
+use crate::table::Cause;
 
 /// Records to be stored at once.
 pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
@@ -205,7 +206,7 @@ impl<L: Log> Core<L> {
         if self.group.asked_beside.iter().any(|(key, _)| *key == asked) {
             return Ok(());
         }
-        self.doubt(table, why, &origin)
+        self.doubt_because(table, Cause::Definition, why, &origin)
     }
 
     fn left_out_record(&self, waiter: &Waiter, why: &str) -> SchemaRecord {
