@@ -6,7 +6,7 @@ use replicator::source::mysql::ddl::{SqlMode, Statement, parse};
 
 fuzz_target!(|input: (bool, bool, &str)| {
     let (ansi_quotes, no_backslash_escapes, sql) = input;
-    if let Statement::AlterTable { ops, .. } = parse(sql, "d", SqlMode { ansi_quotes, no_backslash_escapes }) {
+    if let Statement::AlterTable { ops, .. } = parse(sql, "d", SqlMode { ansi_quotes, no_backslash_escapes, ..SqlMode::default() }) {
         let before = ["id".to_owned(), "a".to_owned()];
         if let Some(after) = ops.column_names_after(&before) {
             assert!(after.len() <= before.len() + sql.len());

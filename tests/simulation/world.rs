@@ -97,7 +97,8 @@ impl World {
             locks: rng.weighted(&[(2, 0), (1, 2), (1, 6)]),
             extra: rng.weighted(&[(5, 0), (1, 3)]),
             if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
-            as_statement: rng.weighted(&[(4, 0), (1, 4), (1, 15)]),
+            as_statement: super::histories::variable("REPLICATOR_SIM_AS_STATEMENT")
+                .map_or(0, |of| of.try_into().unwrap()),
         };
         let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
         // Half of the histories have an operator who is never content.

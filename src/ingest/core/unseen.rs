@@ -3,6 +3,7 @@
 use super::Core;
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
+use crate::ingest::state::Counts;
 use crate::ingest::tables::Table;
 use crate::model::{Origin, TableName};
 use crate::source::mysql::ddl::AlterOps;
@@ -57,6 +58,11 @@ impl<L: Log> Core<L> {
         let table = self.tables.index(name);
         // Of a table that cannot be copied the binlog may have statements for its rows, whatever is set.
         if self.life(table).left_out.is_some() {
+            return Ok(());
+        }
+        // How many rows they are nobody knows; that there are some, a group that is dropped or rolled back has to know.
+        self.group.count(table, Counts::default());
+        if self.group.is_dropped() {
             return Ok(());
         }
         self.meet(table, origin)?;
