@@ -37,6 +37,12 @@ impl Definition {
         self.followed.is_met() || self.life.is_captured() || self.life.read.is_some() || self.life.awaits.is_some()
     }
 
+    /// The read that a reader is to do. While it is not known what a statement has made of the table, its read waits for that: one that
+    /// had begun before would have to be done again.
+    fn due(&self, sinks: &[String]) -> Option<&Read> {
+        self.life.due(sinks).filter(|_| !self.followed.is_unread())
+    }
+
     /// The table is gone.
     pub(super) fn forget(&mut self) {
         *self = Self { revision: self.revision, life: std::mem::take(&mut self.life), ..Self::default() };
@@ -283,7 +289,9 @@ impl Tables {
     /// A group has committed: this is the table's definition.
     pub(super) fn define(&mut self, index: usize, definition: Definition) {
         let Some(table) = self.all.get_mut(index) else { return };
-        let is_same = table.definition.life == definition.life;
+        let is_unread = |definition: &Definition| definition.followed.is_unread();
+        let is_same =
+            table.definition.life == definition.life && is_unread(&table.definition) == is_unread(&definition);
         table.definition = definition;
         if !is_same {
             self.index_life(index);
@@ -309,7 +317,7 @@ impl Tables {
             self.awaiting.insert((file, pos, index));
             table.awaits = Some((file, pos));
         }
-        keep(&mut self.reading, index, life.due(&self.sinks).is_some());
+        keep(&mut self.reading, index, table.definition.due(&self.sinks).is_some());
         self.lives.push(index);
     }
 
@@ -344,7 +352,7 @@ impl Tables {
         for index in indexes {
             let Some(table) = self.all.get_mut(index) else { continue };
             let life = &table.definition.life;
-            let due = life.due(&self.sinks).cloned();
+            let due = table.definition.due(&self.sinks).cloned();
             let number = due.as_ref().map(|read| read.number);
             let due = match due {
                 _ if table.told == number => Due::AsBefore,

@@ -1,5 +1,5 @@
-//! Reads of a whole table at one position. While such a read goes on, the table's rows wait for it and are not in the log, for any sink,
-//! whomever the read is for.
+//! Reads of a whole table at one position. While such a read goes on, the table's rows wait for it. They are in the log for no sink, even if
+//! the read is for one sink only.
 
 use super::event::At;
 use super::record::{Ask, Reach, Read, Stage, TableRecord};

@@ -1,4 +1,4 @@
-//! What nobody knows of a table: a line of its changelog, and rows of which the key alone is told.
+//! What nobody knows of a table: a line of its changelog, and rows of which only the key is known.
 
 use replicator::codec::frame::{RowOp, TableChange};
 use replicator::model::TableName;

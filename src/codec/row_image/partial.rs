@@ -178,7 +178,7 @@ impl<'a> PartialImages<'a> {
         self.rows
     }
 
-    /// Whether any value is told as a diff.
+    /// Whether the event has only the diff of some value.
     pub fn has_diffs(&self) -> bool {
         self.has_diffs
     }

@@ -6,8 +6,8 @@
 //! with.
 //!
 //! Updates and deletes are by key and so say whether they found a row. One that found none (the snapshot has not read
-//! it yet, or the copy differs from its source) is counted; an update then inserts its row. Of a row of which the key
-//! alone is told nothing is inserted: with soft deletion, the row that is there is marked and keeps its values.
+//! it yet, or the copy differs from its source) is counted; an update then inserts its row. A delete by the key
+//! alone inserts nothing: with soft deletion, it marks the row that is there, which keeps its values.
 //!
 //! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so two keys that differ
 //! only in bytes never exist there at once, and an update from one to the other is a delete and an insert.
@@ -45,7 +45,7 @@ enum Delete {
         mark: String,
         /// Where there is none: an upsert with the mark set.
         upsert: String,
-        /// Of a live row of which the key alone is told.
+        /// Of a live row of which only the key is known.
         mark_key: String,
     },
 }

@@ -180,6 +180,11 @@ impl Followed {
         self.since.left_out || self.since.unreadable
     }
 
+    /// Whether a statement about the table could not be read, and no later word has said what it made of the table.
+    pub fn is_unread(&self) -> bool {
+        self.since.unreadable
+    }
+
     /// A statement about the table was read, and what it made of the table is not known.
     pub fn unsettle(&mut self) {
         self.since.unsettled = true;

@@ -163,7 +163,7 @@ impl<'b> Draft<'b> {
             };
             after.insert(at, slot);
         }
-        // The server writes an expression anew with the names of now.
+        // The server writes an expression again, with the current names.
         if !renamed.is_empty() && after.iter().any(|slot| is_computed(&slot.column)) {
             return None;
         }

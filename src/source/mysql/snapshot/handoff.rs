@@ -22,8 +22,8 @@
 //!
 //! # Why a whole table is exact where it is placed
 //! A table without a key that chunks can be made of is read whole, under a view of one exact position *P*, into a spool. From a boundary
-//! *B* on ([`Request::Divert`]) the loop keeps the table's rows in another spool, in their groups, and the stream goes on. P is not before
-//! B, so every row after P is in there. Once the stream has come to P and the copy is whole ([`Request::PlaceWhole`]), the log gets, between
+//! *B* on ([`Request::Divert`]) the loop keeps the table's rows in a second file, group by group, and the stream goes on. P is at B or
+//! after it, so that file has every row after P. Once the stream has come to P and the copy is whole ([`Request::PlaceWhole`]), the log gets, between
 //! groups of other tables: the groups of the table that ended at or before P, the copy, the groups after P. When none is left, at a
 //! boundary, the table's rows go to the log at their place again. So a sink sees the table's rows in the order of the stream, and at
 //! the place of the copy it has the state of P.

@@ -108,7 +108,8 @@ impl TableReader {
         Ok(ChunkRead { images, cut })
     }
 
-    /// Reads a statement to its end into a copy, in pieces of about `piece` bytes. `shown` is told of the rows now and then.
+    /// Reads a statement to its end into a copy, in pieces of about `piece` bytes. Calls `shown` with the rows so far after each
+    /// piece.
     pub(super) async fn read_whole(
         &self,
         conn: &mut Conn,
