@@ -16,7 +16,7 @@ use replicator::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, 
 use replicator::codec::row_image::{Date, DateTime, ImageWriter, Timestamp};
 use replicator::codec::stored;
 use replicator::codec::version::FramePlace;
-use replicator::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions};
+use replicator::config::{DdlPolicy, Deletion, Mode, SinkKind, SinkPlan, TableOptions};
 use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, TableSchema};
 use replicator::sink::sqlite::SqliteSink;
 use replicator::sink::{Schemas, Sink};
@@ -124,6 +124,7 @@ fn plan(path: &Path) -> SinkPlan {
             drop: Vec::new(),
         },
         rules: Vec::new(),
+        ddl: DdlPolicy::APPLY,
         kind: SinkKind::Sqlite { path: path.to_owned() },
     }
 }
@@ -160,6 +161,10 @@ fn through_sink(log: &Log, path: &Path, payloads: &[Vec<u8>]) -> Duration {
             for payload in round {
                 lsn = lsn.next();
                 let frame = Frame::decode(payload).expect("a frame of this bench");
+                if !sink.knows(SchemaId(1)) {
+                    let schemas = &mut Schemas::new(&mut catalog);
+                    sink.learn(lsn, SchemaId(1), schemas).await.expect("a schema that fits");
+                }
                 sink.write(FramePlace { lsn, position }, &frame, &mut Schemas::new(&mut catalog))
                     .expect("rows that fit");
                 position += u64::try_from(payload.len()).expect("small");

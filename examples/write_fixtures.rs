@@ -31,7 +31,7 @@ use replicator::codec::frame::{
 };
 use replicator::codec::row_image::ImageWriter;
 use replicator::codec::stored::{self, Entry, LOG_FORMAT, LogFormat, SourceLsn, StoredPosition};
-use replicator::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions, TableRule};
+use replicator::config::{DdlPolicy, Deletion, Mode, SinkKind, SinkPlan, TableOptions, TableRule};
 use replicator::deliver::{Delivery, Goal, RoundBounds, TableAtSink, Wiring};
 use replicator::ingest::Counts;
 use replicator::model::{
@@ -447,6 +447,7 @@ async fn deliver(wal: &Wal, target: &Path) {
         table_name: "{table}".into(),
         defaults,
         rules: vec![changelog],
+        ddl: DdlPolicy::APPLY,
         kind: SinkKind::Sqlite { path: target.to_owned() },
     };
     let end = wal.positions().borrow().durable;

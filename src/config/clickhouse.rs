@@ -51,8 +51,6 @@ pub struct ClickHousePlan {
     pub create_views: bool,
     /// Choices among column types.
     pub types: ClickHouseTypes,
-    /// What is done about changes of definitions.
-    pub ddl: DdlPolicy,
     /// How long one request may take.
     pub timeout: Duration,
     /// How long the server may refuse one table for the moment before that table stops.
@@ -119,34 +117,6 @@ pub enum SetType {
     Array,
 }
 
-/// What is done about changes of definitions, by kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DdlPolicy {
-    /// Columns added.
-    pub add: DdlAction,
-    /// Columns dropped.
-    pub drop: DdlAction,
-    /// Columns renamed.
-    pub rename: DdlAction,
-    /// Types, nullability and key changed.
-    pub retype: DdlAction,
-    /// Tables emptied.
-    pub truncate: DdlAction,
-    /// Tables dropped.
-    pub drop_table: DdlAction,
-}
-
-/// What is done about a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DdlAction {
-    /// Done at the target as well.
-    Apply,
-    /// Not done at the target.
-    Ignore,
-    /// The table stops.
-    Stop,
-}
-
 /// The environment variable that holds the password of a sink.
 pub fn sink_password_variable(sink: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
@@ -199,7 +169,6 @@ pub(super) fn read(
             .choice(&[("string", SetType::String), ("array", SetType::Array)])
             .unwrap_or(SetType::String),
     };
-    let ddl = read_ddl(section.key("ddl").section());
     let timeout = units::duration_between(&section.key("timeout"), DEFAULT_TIMEOUT, Duration::from_secs(1), MAX_DELAY);
     let stop_refused_after = units::duration_between(
         &section.key("stop_refused_after"),
@@ -218,7 +187,6 @@ pub(super) fn read(
         settings,
         create_views,
         types,
-        ddl,
         timeout,
         stop_refused_after,
     })
@@ -271,19 +239,4 @@ fn read_batch(section: Section<'_>) -> BatchPlan {
     }
     section.finish();
     plan
-}
-
-fn read_ddl(section: Section<'_>) -> DdlPolicy {
-    let words = [("apply", DdlAction::Apply), ("ignore", DdlAction::Ignore), ("stop", DdlAction::Stop)];
-    let action = |name| section.key(name).choice(&words).unwrap_or(DdlAction::Apply);
-    let policy = DdlPolicy {
-        add: action("add"),
-        drop: action("drop"),
-        rename: action("rename"),
-        retype: action("retype"),
-        truncate: action("truncate"),
-        drop_table: action("drop_table"),
-    };
-    section.finish();
-    policy
 }

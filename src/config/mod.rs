@@ -2,6 +2,7 @@
 
 mod clash;
 mod clickhouse;
+mod ddl;
 mod file;
 mod named;
 mod plan;
@@ -18,9 +19,9 @@ mod tests;
 
 pub use clash::{CLASH_HINT, Clash, clashes};
 pub use clickhouse::{
-    BatchPlan, ClickHousePlan, ClickHouseTypes, Compression, DdlAction, DdlPolicy, JsonType, SetType, ZeroDates,
-    sink_password_variable,
+    BatchPlan, ClickHousePlan, ClickHouseTypes, Compression, JsonType, SetType, ZeroDates, sink_password_variable,
 };
+pub use ddl::{DdlAction, DdlPolicy};
 pub use file::{Environment, load, parse};
 pub use plan::{
     Deletion, DoubtPlan, HttpPlan, Mode, Plan, SinkKind, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart, Startup,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
-use super::{ClickHousePlan, Secret};
+use super::{ClickHousePlan, DdlPolicy, Secret};
 use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
@@ -259,6 +259,8 @@ pub struct SinkPlan {
     pub defaults: TableOptions,
     /// The `tables` section.
     pub rules: Vec<TableRule>,
+    /// What is done about changes of definitions.
+    pub ddl: DdlPolicy,
     /// What is particular to its type.
     pub kind: SinkKind,
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::clickhouse::{self, sink_password_variable};
+use super::ddl;
 use super::file::Lookup;
 use super::problem::Problems;
 use super::source::{ON_DOUBT, read_password};
@@ -79,6 +80,7 @@ fn read_sink(item: Node<'_>, rules: &[TableRule], environment: &Lookup<'_>) -> O
     let mode = section.key("mode").choice(&MODES).unwrap_or(Mode::Mirror);
     let deletion = section.key("deletion").choice(&DELETIONS).unwrap_or(Deletion::Hard);
     let soft_delete_column = section.key("soft_delete_column").name().unwrap_or(DEFAULT_SOFT_DELETE_COLUMN);
+    let ddl = ddl::read(section.key("ddl").section());
     let mut prefix = "";
     let kind = match kind {
         Some(Type::Sqlite) => {
@@ -117,6 +119,7 @@ fn read_sink(item: Node<'_>, rules: &[TableRule], environment: &Lookup<'_>) -> O
             drop: Vec::new(),
         },
         rules: rules.to_vec(),
+        ddl,
         kind: kind?,
     })
 }

@@ -158,7 +158,7 @@ fn a_clickhouse_sink_has_defaults_for_everything_but_its_place() {
     assert_eq!((found.types, found.create_views, found.settings.len()), (types, false, 0));
     let apply = DdlAction::Apply;
     let ddl = DdlPolicy { add: apply, drop: apply, rename: apply, retype: apply, truncate: apply, drop_table: apply };
-    assert_eq!(found.ddl, ddl);
+    assert_eq!(plan.sinks[0].ddl, ddl);
     assert!(found.password.is_empty());
 }
 
@@ -183,7 +183,7 @@ sinks:
     assert_eq!(found.tls.mode, TlsMode::VerifyIdentity);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(found.settings, [pair("max_threads", "2"), pair("log_comment", "x"), pair("final", "1")]);
-    assert_eq!((found.ddl.drop, found.ddl.truncate), (DdlAction::Ignore, DdlAction::Stop));
+    assert_eq!((plan.sinks[0].ddl.drop, plan.sinks[0].ddl.truncate), (DdlAction::Ignore, DdlAction::Stop));
     let types = ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::Json, sets: SetType::Array };
     assert_eq!(found.types, types);
     assert!(!format!("{plan:?}").contains("hunter3"));

@@ -11,7 +11,7 @@ use crate::config::TableOptions;
 use crate::error::Failure;
 use crate::model::{Column, TableName, TableSchema};
 
-/// When a target takes two column names for one.
+/// When a target takes two names for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameRule {
     /// When they differ in the case of ASCII letters only.
@@ -21,8 +21,16 @@ pub(super) enum NameRule {
 }
 
 impl NameRule {
+    /// Whether two names are one.
+    pub(super) fn is_one(self, a: &str, b: &str) -> bool {
+        match self {
+            Self::AsciiCaseFolds => a.eq_ignore_ascii_case(b),
+            Self::CaseTells => a == b,
+        }
+    }
+
     /// What two names have in common that are one.
-    fn folded(self, name: &str) -> Cow<'_, str> {
+    pub(super) fn folded(self, name: &str) -> Cow<'_, str> {
         match self {
             Self::AsciiCaseFolds => Cow::Owned(name.to_ascii_lowercase()),
             Self::CaseTells => Cow::Borrowed(name),
@@ -66,12 +74,12 @@ pub(super) fn check_names<'n>(
     let mut seen = HashSet::new();
     for name in names {
         if name.is_empty() || name.contains('\0') {
-            return Err(Failure::fatal(format!("a column of {table} would have no name in the target"))
-                .hint("mend `rename` of the table's rule"));
+            return Err(Failure::row(format!("a column of {table} would have no name in the target"))
+                .hint("correct `rename` of the table's rule"));
         }
         if !seen.insert(rule.folded(name)) {
             let message = format!("two columns of {table} would be named \"{name}\" in the target");
-            return Err(Failure::fatal(message).hint(match rule {
+            return Err(Failure::row(message).hint(match rule {
                 NameRule::AsciiCaseFolds => {
                     "give one of them another name with `rename`; case does not tell names apart"
                 }
@@ -80,12 +88,12 @@ pub(super) fn check_names<'n>(
         }
     }
     if seen.is_empty() {
-        return Err(Failure::fatal(format!("`drop` leaves no column of {table}"))
+        return Err(Failure::row(format!("`drop` leaves no column of {table}"))
             .hint("leave the table out with `source.exclude` instead"));
     }
     match soft {
         Some(soft) if seen.contains(&rule.folded(soft)) => {
-            Err(Failure::fatal(format!("{table} has a column named \"{soft}\", as the soft-delete column"))
+            Err(Failure::row(format!("{table} has a column named \"{soft}\", as the soft-delete column"))
                 .hint("set another `soft_delete_column`, or rename the table's column with `rename`"))
         }
         _ => Ok(()),
@@ -101,11 +109,8 @@ pub(super) fn key_of(schema: &TableSchema, sources: &[usize]) -> Result<Vec<usiz
         let source = usize::from(*source);
         let Some(place) = sources.iter().position(|kept| *kept == source) else {
             let name = schema.columns.get(source).map_or("", |column| column.name.as_str());
-            return Err(Failure::fatal(format!(
-                "`drop` names \"{name}\", which is part of the key of {}",
-                schema.name
-            ))
-            .hint("keep the key's columns in a mirror, or use `mode: history` for the table"));
+            return Err(Failure::row(format!("`drop` names \"{name}\", which is part of the key of {}", schema.name))
+                .hint("keep the key's columns in a mirror, or use `mode: history` for the table"));
         };
         places.push(place);
     }

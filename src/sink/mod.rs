@@ -32,10 +32,17 @@
 //!   [`TableChange::ReplaceBegin`].
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
+mod changes;
 pub mod clickhouse;
 mod columns;
+mod definitions;
 mod epoch;
+mod follow;
+mod layout;
+mod registry;
+mod reshape;
 pub mod sqlite;
+mod stops;
 #[cfg(test)]
 mod testing;
 

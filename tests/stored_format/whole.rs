@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use replicator::codec::catalog::SchemaRecord;
 use replicator::codec::stored::{self, LOG_FORMAT};
-use replicator::config::{Deletion, Mode, SinkKind, SinkPlan, TableOptions, TableRule};
+use replicator::config::{DdlPolicy, Deletion, Mode, SinkKind, SinkPlan, TableOptions, TableRule};
 use replicator::deliver::{Delivery, Goal, Wiring};
 use replicator::ingest;
 use replicator::model::{SchemaId, TableName};
@@ -119,7 +119,14 @@ fn plan(sink: &str, path: &Path) -> SinkPlan {
         drop: Vec::new(),
     };
     let kind = SinkKind::Sqlite { path: path.to_owned() };
-    SinkPlan { name: sink.into(), table_name: "{table}".into(), defaults, rules: vec![changelog], kind }
+    SinkPlan {
+        name: sink.into(),
+        table_name: "{table}".into(),
+        defaults,
+        rules: vec![changelog],
+        ddl: DdlPolicy::APPLY,
+        kind,
+    }
 }
 
 fn rows(path: &Path, sql: &str) -> Vec<String> {

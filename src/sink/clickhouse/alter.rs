@@ -5,15 +5,16 @@ use std::collections::HashSet;
 use wal::Lsn;
 
 use super::error::Refused;
-use super::layout::{Layout, TargetColumn, after, before};
+use super::layout::{Layout, TargetColumn};
 use super::literal::default_literal;
 use super::names::{literal, quoted};
 use super::rebuild::LeftColumn;
-use super::reshape::{Origin, Step};
 use super::target::Target;
 use crate::config::{DdlAction, Mode};
 use crate::error::Failure;
 use crate::model::TableSchema;
+use crate::sink::layout::sides;
+use crate::sink::reshape::{Origin, Step};
 
 /// A column as it is at the target.
 struct Found {
@@ -23,7 +24,7 @@ struct Found {
 
 impl Target {
     /// Takes the steps.
-    pub(super) async fn alter(
+    pub(super) async fn take_steps(
         &self,
         lsn: Lsn,
         layout: &Layout,
@@ -32,7 +33,7 @@ impl Target {
     ) -> Result<(), Refused> {
         for step in steps {
             for side in sides(layout.mode) {
-                for command in self.commands(lsn, layout, schema, step, side).await? {
+                for command in self.commands(lsn, layout, schema, step, *side).await? {
                     let sql = format!("ALTER TABLE {} {command}", self.place(&layout.target));
                     tracing::info!(sink = %self.plan.name, %sql, "altering");
                     self.client.execute(&sql, true).await.map_err(|error| error.of_statement(&sql))?;
@@ -133,11 +134,10 @@ impl Target {
             self.client.rows(&sql).await.map_err(|error| error.failure("read the columns of a table"))?;
         let names = |layout: &Layout| layout.insert_columns().into_iter().map(|(name, _)| name).collect::<HashSet<_>>();
         let (mut gone, written) = (names(old), names(new));
-        if self.clickhouse.ddl.drop == DdlAction::Ignore {
-            let is_kept = |column: &TargetColumn| {
-                origins.iter().any(|origin| matches!(origin, Origin::Kept { name, .. } if *name == column.name))
-            };
-            for left in old.columns.iter().filter(|column| !is_kept(column)) {
+        if self.plan.ddl.drop == DdlAction::Ignore {
+            let is_kept =
+                |at: usize| origins.iter().any(|origin| matches!(origin, Origin::Kept { place, .. } if *place == at));
+            for (_, left) in old.columns.iter().enumerate().filter(|(place, _)| !is_kept(*place)) {
                 gone.remove(&left.name);
             }
         }
@@ -158,14 +158,6 @@ impl Target {
         );
         let rows: Vec<(String, String)> = self.client.rows(&sql).await?;
         Ok(rows.into_iter().next().map(|(ty, comment)| Found { ty, comment }))
-    }
-}
-
-/// The columns that one column of the source has: itself, or its two sides.
-fn sides(mode: Mode) -> Vec<fn(&str) -> String> {
-    match mode {
-        Mode::Mirror => vec![str::to_owned],
-        Mode::History => vec![before, after],
     }
 }
 

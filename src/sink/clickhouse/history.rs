@@ -103,6 +103,7 @@ mod tests {
     use crate::codec::version::{Epoch, FramePlace};
     use crate::config::{Mode, SetType};
     use crate::model::ColumnType;
+    use crate::sink::clickhouse::layout::ClickHouse;
     use crate::sink::clickhouse::row_binary::{
         TYPES, column, images, int, key, nullable_text, options, rows_of, schema, text,
     };
@@ -115,7 +116,7 @@ mod tests {
     };
 
     fn apply(schema: &TableSchema, op: RowOp, rows: &[&[&str]]) -> Result<Vec<String>, RowError> {
-        let layout = Layout::new(schema, &options(Mode::History), TYPES, "t".into()).unwrap();
+        let layout = Layout::new(&ClickHouse(TYPES), schema, &options(Mode::History), "t".into()).unwrap();
         let history = History::new(schema, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
         let taken = history.apply(op, &images(schema, rows), AT, &mut chunks)?;
@@ -150,7 +151,7 @@ mod tests {
         let set = column("labels", ColumnType::Set { members: vec!["a".into(), "b".into()] }, false);
         let t = schema(vec![text("name"), int("id"), set], key(&[1]));
         let types = ClickHouseTypes { sets: SetType::Array, ..TYPES };
-        let layout = Layout::new(&t, &options(Mode::History), types, "t".into()).unwrap();
+        let layout = Layout::new(&ClickHouse(types), &t, &options(Mode::History), "t".into()).unwrap();
         let history = History::new(&t, &layout, types).unwrap();
         let mut chunks = Chunks::new();
         let body = images(&t, &[&["~", "7", "~"]]);
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn an_update_without_its_second_image_is_an_error_and_leaves_whole_lines() {
         let t = schema(vec![int("id"), text("name")], None);
-        let layout = Layout::new(&t, &options(Mode::History), TYPES, "t".into()).unwrap();
+        let layout = Layout::new(&ClickHouse(TYPES), &t, &options(Mode::History), "t".into()).unwrap();
         let history = History::new(&t, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
         let body = images(&t, &[&["1", "a"], &["2", "b"], &["3", "c"]]);

@@ -10,14 +10,18 @@
 //! ClickHouse's column names are told apart by case, and its keys by bytes.
 
 use super::names::{literal, quoted};
-use super::types::{Place, target_type};
-use crate::config::{ClickHouseTypes, Deletion, Mode, TableOptions};
+use super::types::{target_type, widens};
+use crate::config::{ClickHouseTypes, Mode};
 use crate::error::Failure;
-use crate::model::{TableName, TableSchema};
-use crate::sink::columns::{Kept, NameRule, check_names, kept, key_of};
+use crate::model::{Column, TableName};
+use crate::sink::columns::NameRule;
+use crate::sink::layout::{self, Dialect, Place, Retype, TargetType, after, before};
 
-/// Table names that begin so are the sink's own.
-pub(super) const RESERVED: &str = "_replicator_";
+/// A target table. The types of its columns are as `DESCRIBE TABLE` prints them.
+pub(super) type Layout = layout::Layout<String>;
+
+/// A column of a target table.
+pub(super) type TargetColumn = layout::TargetColumn<String>;
 
 /// The version of a row; a changelog's key.
 pub(super) const VERSION: &str = "_version";
@@ -37,75 +41,61 @@ const HISTORY_COLUMNS: [(&str, &str); 5] = [
     ("_ordinal", "UInt32"),
 ];
 
-/// A target table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    /// Its name.
-    pub(super) target: String,
-    /// State or changelog.
-    pub(super) mode: Mode,
-    /// The columns that are kept, in the source's order.
-    pub(super) columns: Vec<TargetColumn>,
-    /// Places of the key's columns in `columns`, in key order; empty for a changelog.
-    pub(super) key: Vec<usize>,
-    /// The column that marks softly deleted rows.
-    pub(super) soft: Option<String>,
+impl TargetType for String {
+    fn text(&self) -> String {
+        self.clone()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
 }
 
-/// A column of a target table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TargetColumn {
-    /// Its place in the source's schema.
-    pub(super) source: usize,
-    /// Its name in the target; in a changelog, behind `before_` and `after_`.
-    pub(super) name: String,
-    /// Its type, as `DESCRIBE TABLE` prints it.
-    pub(super) ty: String,
+/// Types and names of ClickHouse.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClickHouse(pub(super) ClickHouseTypes);
+
+impl Dialect for ClickHouse {
+    type Type = String;
+
+    const COLUMNS: NameRule = NameRule::CaseTells;
+    const TABLES: NameRule = NameRule::CaseTells;
+    const RENAMES_KEYS: bool = false;
+
+    fn type_of(&self, table: &TableName, column: &Column, place: Place) -> Result<String, Failure> {
+        target_type(table, column, self.0, place)
+    }
+
+    fn is_reserved(&self, _target: &str) -> bool {
+        false
+    }
+
+    fn check(&self, table: &TableName, layout: &Layout) -> Result<(), Failure> {
+        if layout.mode == Mode::History {
+            return Ok(());
+        }
+        if layout.key.is_empty() {
+            return Err(Failure::row(format!("{table} has no primary key, so its rows cannot be mirrored"))
+                .hint("set `mode: history` for it in `tables`, or leave it out with `source.exclude`"));
+        }
+        check_own_names(table, layout)
+    }
+
+    fn retype(&self, _mode: Mode, (_, from): (&Column, &String), (_, to): (&Column, &String)) -> Retype {
+        if from == to {
+            Retype::Nothing
+        } else if widens(from, to) {
+            Retype::InPlace
+        } else {
+            Retype::Rewrite
+        }
+    }
 }
 
 impl Layout {
-    /// Lays out `schema`.
-    pub(super) fn new(
-        schema: &TableSchema,
-        options: &TableOptions,
-        types: ClickHouseTypes,
-        target: String,
-    ) -> Result<Self, Failure> {
-        let table = &schema.name;
-        check_target_name(table, &target)?;
-        let kept = kept(schema, options);
-        let mirror = options.mode == Mode::Mirror;
-        let soft = (mirror && options.deletion == Deletion::Soft).then(|| options.soft_delete_column.clone());
-        check_names(table, kept.iter().map(|column| column.name.as_str()), soft.as_deref(), NameRule::CaseTells)?;
-        let sources: Vec<usize> = kept.iter().map(|column| column.source).collect();
-        let key = if mirror { key_of(schema, &sources)? } else { Vec::new() };
-        if mirror {
-            if key.is_empty() {
-                return Err(Failure::row(format!("{table} has no primary key, so its rows cannot be mirrored"))
-                    .hint("set `mode: history` for it in `tables`, or leave it out with `source.exclude`"));
-            }
-            check_own_names(table, &kept, soft.as_deref())?;
-        }
-        let mut columns = Vec::with_capacity(kept.len());
-        for (at, Kept { source, column, name }) in kept.into_iter().enumerate() {
-            let place = match (mirror, key.contains(&at)) {
-                (false, _) => Place::HistorySide,
-                (true, true) => Place::Key,
-                (true, false) => Place::Plain,
-            };
-            columns.push(TargetColumn { source, name, ty: target_type(table, column, types, place)? });
-        }
-        Ok(Self { target, mode: options.mode, columns, key, soft })
-    }
-
     /// The columns as an encoder takes them.
     pub(super) fn sources(&self) -> Vec<(usize, &str)> {
         self.columns.iter().map(|column| (column.source, column.ty.as_str())).collect()
-    }
-
-    /// The key's columns in key order.
-    pub(super) fn key_columns(&self) -> impl Iterator<Item = &TargetColumn> {
-        self.key.iter().filter_map(|place| self.columns.get(*place))
     }
 
     /// Names and types of the columns of an INSERT, in the order of a row's bytes.
@@ -165,31 +155,12 @@ impl Layout {
     }
 }
 
-/// A changelog's column for the value before the change.
-pub(super) fn before(column: &str) -> String {
-    format!("before_{column}")
-}
-
-/// A changelog's column for the value after the change.
-pub(super) fn after(column: &str) -> String {
-    format!("after_{column}")
-}
-
-fn check_target_name(table: &TableName, target: &str) -> Result<(), Failure> {
-    if target.is_empty() || target.starts_with(RESERVED) || target.contains('\0') {
-        return Err(Failure::fatal(format!(
-            "{table} would be written to a table named \"{target}\", which is reserved"
-        ))
-        .hint("set another `table_name` for the sink, for example \"copy_{table}\""));
-    }
-    Ok(())
-}
-
 /// Refuses columns that are named as the mirror's own. A changelog's names all begin otherwise.
-fn check_own_names(table: &TableName, kept: &[Kept<'_>], soft: Option<&str>) -> Result<(), Failure> {
+fn check_own_names(table: &TableName, layout: &Layout) -> Result<(), Failure> {
+    let soft = layout.soft.as_deref();
     let own = |name: &str| name == VERSION || name == IS_DELETED && soft.is_none();
-    if let Some(column) = kept.iter().find(|column| own(&column.name)) {
-        return Err(Failure::fatal(format!(
+    if let Some(column) = layout.columns.iter().find(|column| own(&column.name)) {
+        return Err(Failure::row(format!(
             "{table} has a column named \"{}\", as a column of the sink's own",
             column.name
         ))
@@ -197,7 +168,7 @@ fn check_own_names(table: &TableName, kept: &[Kept<'_>], soft: Option<&str>) -> 
     }
     match soft {
         Some(soft) if soft == VERSION => {
-            Err(Failure::fatal(format!("the soft-delete column of {table} has the name of the version's, \"{soft}\""))
+            Err(Failure::row(format!("the soft-delete column of {table} has the name of the version's, \"{soft}\""))
                 .hint("set another `soft_delete_column`"))
         }
         _ => Ok(()),
@@ -207,10 +178,12 @@ fn check_own_names(table: &TableName, kept: &[Kept<'_>], soft: Option<&str>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TableOptions;
+    use crate::model::TableSchema;
     use crate::sink::clickhouse::row_binary::{TYPES, int, key, nullable_text, options, schema, soft, text};
 
     fn layout(schema: &TableSchema, options: &TableOptions) -> Result<Layout, Failure> {
-        Layout::new(schema, options, TYPES, "t".into())
+        Layout::new(&ClickHouse(TYPES), schema, options, "t".into())
     }
 
     #[test]
@@ -293,7 +266,8 @@ mod tests {
         assert_eq!(failure.message, "shop.t has no primary key, so its rows cannot be mirrored");
         assert!(failure.hint.unwrap().contains("`mode: history`"));
         assert!(layout(&table, &options(Mode::History)).unwrap().key.is_empty());
-        let reserved = Layout::new(&table, &options(Mode::History), TYPES, "_replicator_x".into()).unwrap_err();
+        let reserved =
+            Layout::new(&ClickHouse(TYPES), &table, &options(Mode::History), "_replicator_x".into()).unwrap_err();
         assert_eq!(reserved.message, "shop.t would be written to a table named \"_replicator_x\", which is reserved");
     }
 }

@@ -130,6 +130,7 @@ mod tests {
     use crate::codec::version::{Epoch, FramePlace};
     use crate::config::{Mode, TableOptions};
     use crate::model::{ColumnType, Key};
+    use crate::sink::clickhouse::layout::ClickHouse;
     use crate::sink::clickhouse::row_binary::{
         TYPES, column, images, int, key, nullable_text, options, rows_of, schema, soft, text,
     };
@@ -148,7 +149,7 @@ mod tests {
         op: RowOp,
         rows: &[&[&str]],
     ) -> Result<Vec<String>, RowError> {
-        let layout = Layout::new(schema, options, TYPES, "t".into()).unwrap();
+        let layout = Layout::new(&ClickHouse(TYPES), schema, options, "t".into()).unwrap();
         let mirror = Mirror::new(schema, &layout, TYPES).unwrap();
         let mut chunks = Chunks::new();
         let taken = mirror.apply(op, &images(schema, rows), AT, &mut chunks)?;
@@ -221,7 +222,7 @@ mod tests {
     #[test]
     fn an_error_names_the_column_and_leaves_the_rows_before_it_whole() {
         let t = schema(vec![int("id"), column("day", ColumnType::Date, false)], key(&[0]));
-        let layout = Layout::new(&t, &options(Mode::Mirror), TYPES, "t".into()).unwrap();
+        let layout = Layout::new(&ClickHouse(TYPES), &t, &options(Mode::Mirror), "t".into()).unwrap();
         let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
         let body = images(&t, &[&["1", "2024-02-29"], &["2", "0000-00-00"], &["3", "2024-02-29"]]);
         let mut chunks = Chunks::new();
@@ -238,7 +239,7 @@ mod tests {
     #[test]
     fn a_body_that_ends_inside_a_row_or_has_too_many_rows_is_an_error() {
         let t = schema(vec![int("id")], key(&[0]));
-        let layout = Layout::new(&t, &options(Mode::Mirror), TYPES, "t".into()).unwrap();
+        let layout = Layout::new(&ClickHouse(TYPES), &t, &options(Mode::Mirror), "t".into()).unwrap();
         let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
         let one = images(&t, &[&["1"]]);
         let half = mirror.apply(RowOp::Update, &one, AT, &mut Chunks::new()).unwrap_err();
@@ -252,7 +253,7 @@ mod tests {
     #[test]
     fn a_row_costs_no_allocation() {
         let t = table(key(&[0]));
-        let layout = Layout::new(&t, &options(Mode::Mirror), TYPES, "t".into()).unwrap();
+        let layout = Layout::new(&ClickHouse(TYPES), &t, &options(Mode::Mirror), "t".into()).unwrap();
         let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
         let writer = ImageWriter::new(&t).unwrap();
         let mut body = Vec::new();

@@ -11,21 +11,19 @@
 //! - `client`, `insert`, `lz4`, `tls`, `error`: the connection, and what a refusal means
 //! - `types`, `layout`, `encode`, `moment`, `chunks`, `mirror`, `history`: from row images to RowBinary
 //! - `batch`: an INSERT that is sent while it is made; `round`: those of a round; `counts`, `report`: what became of their rows
-//! - `target`: what is open; `open`: the start; `registry`, `cursor`, `epoch`: what the sink keeps at the target; `stops`: tables that
-//!   are left out; `refusals`: how long a table may be refused before
-//! - `ddl`: changes of definitions; `changes`: what makes them repeatable; `reshape`, `alter`, `rebuild`, `copy`: columns and keys;
-//!   `rename`, `content`: names and whole contents; `owner`: what is under a name
+//! - `target`: what is open; `open`: the start; `registry`, `cursor`, `epoch`: what the sink keeps at the target; `refusals`: how long a
+//!   table may be refused before it is left out
+//! - `definitions`: what the server does to tables, over which [`follow`](super::follow) follows changes; `alter`, `rebuild`, `copy`: columns
+//!   and keys; `owner`: what is under a name
 
 mod alter;
 mod batch;
-mod changes;
 mod chunks;
 mod client;
-mod content;
 mod copy;
 mod counts;
 mod cursor;
-mod ddl;
+mod definitions;
 mod encode;
 mod epoch;
 mod error;
@@ -43,12 +41,9 @@ mod preflight;
 mod rebuild;
 mod refusals;
 mod registry;
-mod rename;
 mod report;
-mod reshape;
 mod round;
 mod sink;
-mod stops;
 mod target;
 mod tls;
 mod types;

@@ -43,8 +43,8 @@ pub(super) async fn altered(target: &Target) -> Result<Vec<(TableName, String)>,
         found.entry(table).or_default().insert(name, ty);
     }
     let mut altered = Vec::new();
-    for (name, table) in &target.tables {
-        if target.stopped.contains_key(name) || target.changes.is_unfinished(name) {
+    for (name, table) in &target.followed.tables {
+        if target.followed.stops.has(name) || target.followed.changes.is_unfinished(name) {
             continue;
         }
         let layout = &table.layout;

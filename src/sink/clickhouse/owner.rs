@@ -14,13 +14,29 @@ use crate::config::Mode;
 use crate::error::Failure;
 
 /// A table or a view.
-pub(super) struct Found {
+pub(super) struct UnderName {
     /// What it says about itself.
-    pub(super) comment: String,
+    comment: String,
     is_view: bool,
     /// Whether the sink made it.
     is_ours: bool,
 }
+
+impl UnderName {
+    /// A table that the sink made.
+    pub(super) fn is_own_table(&self) -> bool {
+        self.is_ours && !self.is_view
+    }
+
+    /// The change that made it, by a comment as [`made`] gives it.
+    pub(super) fn made(&self) -> Option<Lsn> {
+        let (_, lsn) = self.comment.rsplit_once(MADE)?;
+        lsn.parse().ok().map(Lsn::new)
+    }
+}
+
+/// What the comment of a table says before the LSN of the change that made it.
+const MADE: &str = "made at lsn ";
 
 /// How the comments of a sink's tables and views begin.
 fn signature(sink: &str) -> String {
@@ -29,7 +45,7 @@ fn signature(sink: &str) -> String {
 
 /// The comment of a table that the sink made at `lsn`.
 pub(super) fn made(sink: &str, lsn: Lsn) -> String {
-    format!("{}made at lsn {lsn}", signature(sink))
+    format!("{}{MADE}{lsn}", signature(sink))
 }
 
 /// The comment of a table that the sink emptied at `lsn`.
@@ -39,14 +55,14 @@ pub(super) fn emptied(sink: &str, lsn: Lsn) -> String {
 
 impl Target {
     /// What is under a name.
-    pub(super) async fn find(&self, name: &str) -> Result<Option<Found>, Refused> {
+    pub(super) async fn under_name(&self, name: &str) -> Result<Option<UnderName>, Refused> {
         let sql = format!(
             "SELECT comment, engine FROM system.tables WHERE database = {} AND name = {}",
             literal(&self.clickhouse.database),
             literal(name)
         );
         let rows: Vec<(String, String)> = self.client.rows(&sql).await?;
-        Ok(rows.into_iter().next().map(|(comment, engine)| Found {
+        Ok(rows.into_iter().next().map(|(comment, engine)| UnderName {
             is_ours: comment.starts_with(&signature(&self.plan.name)),
             is_view: engine == "View",
             comment,
@@ -64,17 +80,18 @@ impl Target {
 
     /// Whether there is a table of this sink under a name.
     pub(super) async fn has_own_table(&self, name: &str) -> Result<bool, Refused> {
-        Ok(self.find(name).await?.is_some_and(|found| found.is_ours && !found.is_view))
+        Ok(self.under_name(name).await?.is_some_and(|found| found.is_own_table()))
     }
 
     /// Sees to it that the name of the table that a rebuild makes beside `target` is free, or holds what a rebuild left there.
     pub(super) async fn may_rebuild(&self, target: &str) -> Result<(), Failure> {
         let beside = beside(target);
-        let found = self.find(&beside).await.map_err(|error| error.failure(&format!("make \"{target}\" anew")))?;
-        let is_mirrored = self.tables.values().any(|table| table.layout.target == beside);
+        let found =
+            self.under_name(&beside).await.map_err(|error| error.failure(&format!("make \"{target}\" again")))?;
+        let is_mirrored = self.followed.tables.values().any(|table| table.layout.target == beside);
         if is_mirrored || found.is_some_and(|found| found.is_view || !found.is_ours) {
             return Err(Failure::row(format!(
-                "\"{target}\" has to be made anew as \"{beside}\", and that name is taken"
+                "\"{target}\" has to be made again as \"{beside}\", and that name is taken"
             ))
             .hint("rename that table or view, or set another `table_name` for the sink"));
         }
@@ -88,7 +105,7 @@ impl Target {
         }
         let view = view(&layout.target);
         let failed = |error: Refused| error.failure(&format!("make the view \"{view}\""));
-        let found = self.find(&view).await.map_err(failed)?;
+        let found = self.under_name(&view).await.map_err(failed)?;
         if found.is_some_and(|found| !found.is_view || !found.is_ours) {
             return Err(Failure::row(format!(
                 "database \"{}\" has a table or view \"{view}\" that is not the sink's view of \"{}\"",
@@ -114,7 +131,7 @@ impl Target {
             return Ok(());
         }
         let view = view(target);
-        if self.find(&view).await?.is_some_and(|found| found.is_view && found.is_ours) {
+        if self.under_name(&view).await?.is_some_and(|found| found.is_view && found.is_ours) {
             self.client.execute(&format!("DROP VIEW IF EXISTS {} SYNC", self.place(&view)), false).await?;
         }
         Ok(())

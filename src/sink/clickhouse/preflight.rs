@@ -7,12 +7,15 @@ use wal::Lsn;
 
 use super::client::Client;
 use super::cursor::Cursor;
+use super::definitions::type_settings;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
 use super::{cursor, registry};
 use crate::config::{ClickHousePlan, SinkKind, SinkPlan, TlsMode, is_loopback, sink_password_variable};
 use crate::error::Failure;
 use crate::model::CheckItem;
+use crate::sink::registry::{not_readable, unfit};
+use crate::sink::stops::way_back;
 
 /// The oldest release whose settings and types are known to be those of the newest one tested: `Time64` needs no setting
 /// since 25.12.
@@ -255,11 +258,20 @@ impl Check<'_> {
                 None,
             ));
         }
-        let tables = registry::load(client, self.plan, self.clickhouse).await?;
+        let (tables, unreadable) = registry::load(client, &self.plan.name).await?;
         let cursor = cursor::read(client, &self.plan.name).await?;
-        let (stopped, _) = registry::load_stopped(client, &self.plan.name)
+        let stops = registry::load_stops(client, &self.plan.name)
             .await
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
+        let stopped = stops.all();
+        let unfit = unfit(&tables, self.plan, &type_settings(self.clickhouse));
+        let stops_next = (unreadable.iter().map(|table| (table.clone(), not_readable(table))).chain(unfit))
+            .find(|(table, _)| !stops.has(table));
+        if let Some((table, why)) = stops_next {
+            return Err(
+                Failure::row(format!("{table} will be stopped at the next start: {why}")).hint(way_back(&table))
+            );
+        }
         let detail = match cursor {
             Some(Cursor { owner, applied }) if applied > Lsn::ZERO => {
                 format!("\"{shown}\" holds {} tables up to lsn {applied} of log {}", tables.len(), owner.log)

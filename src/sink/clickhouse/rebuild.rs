@@ -1,4 +1,4 @@
-//! A mirror's table made anew: empty, with another key, or with types that the server does not convert in place. A second table is
+//! A mirror's table made again: empty, with another key, or with types that the server does not convert in place. A second table is
 //! filled and takes the first one's name. Readers see the old table until then, and the new one after.
 //!
 //! The copy is taken inside the barrier that the change is, so both tables have seen the same changes. Exchanging two names twice
@@ -11,31 +11,18 @@
 use super::client::Client;
 use super::copy::Copy;
 use super::error::Refused;
-use super::layout::Layout;
 use super::literal::default_literal;
 use super::names::{literal, quoted};
-use super::reshape::Origin;
 use super::types::{Base, Type};
 use crate::config::{ClickHousePlan, ClickHouseTypes};
 use crate::error::Failure;
-use crate::model::TableSchema;
+use crate::model::Kept;
+use crate::sink::definitions::Rebuild;
+use crate::sink::reshape::Origin;
 
 /// The name of the second table.
 pub(super) fn beside(target: &str) -> String {
     format!("{target}__rebuild")
-}
-
-/// What a table is made of that takes the place of another.
-pub(super) struct Filling<'f> {
-    /// The table that is there.
-    pub(super) old: &'f Layout,
-    /// The source's schema from now on.
-    pub(super) schema: &'f TableSchema,
-    /// As in [`super::reshape::Way::Rebuild`].
-    pub(super) origins: Vec<Origin>,
-    pub(super) is_filled: bool,
-    /// Columns that nothing is written to any more.
-    pub(super) left: Vec<LeftColumn>,
 }
 
 /// A column of the target alone: `ddl` said to leave it there when the source gave it up.
@@ -53,26 +40,27 @@ pub(super) async fn rebuild(
     client: &Client,
     plan: &ClickHousePlan,
     comment: &str,
-    new: &Layout,
-    filling: &Filling<'_>,
+    rebuild: &Rebuild<'_, String>,
+    left: &[LeftColumn],
 ) -> Result<(), Refused> {
+    let new = rebuild.layout;
     let target = &new.target;
     let second = place(plan, &beside(target));
     let mut making = vec![new.create_statement(&plan.database, &beside(target), comment)];
-    if !filling.left.is_empty() {
+    if !left.is_empty() {
         let add = |left: &LeftColumn| format!("ADD COLUMN {} {}", quoted(&left.new_name), left.definition);
-        let left: Vec<_> = filling.left.iter().map(add).collect();
+        let left: Vec<_> = left.iter().map(add).collect();
         making.push(format!("ALTER TABLE {second} {}", left.join(", ")));
     }
-    let copy = if filling.is_filled {
-        let values = values(new, filling, plan.types).map_err(|failure| Refused::refused_here(failure.chain()))?;
+    let copy = if rebuild.is_filled {
+        let values = values(rebuild, left, plan.types).map_err(|failure| Refused::refused_here(failure.chain()))?;
         let (columns, values): (Vec<_>, Vec<_>) = values.into_iter().unzip();
         Some(Copy {
             into: second,
             columns: columns.join(", "),
             values: values.join(", "),
             from: place(plan, target),
-            layout: filling.old,
+            layout: &rebuild.old.layout,
             only: None,
         })
     } else {
@@ -132,19 +120,30 @@ fn place(plan: &ClickHousePlan, table: &str) -> String {
 }
 
 /// The columns of the new table, each with an expression over the old one.
-fn values(new: &Layout, filling: &Filling<'_>, types: ClickHouseTypes) -> Result<Vec<(String, String)>, Failure> {
-    let Filling { schema, origins, left, .. } = filling;
+fn values(
+    rebuild: &Rebuild<'_, String>,
+    left: &[LeftColumn],
+    types: ClickHouseTypes,
+) -> Result<Vec<(String, String)>, Failure> {
+    let Rebuild { old, schema, layout: new, origins, .. } = rebuild;
     let mut values = Vec::new();
     for (name, _) in new.insert_columns() {
         let place = new.columns.iter().position(|column| column.name == name);
         let value = match place.and_then(|place| Some((new.columns.get(place)?, origins.get(place)?))) {
-            Some((column, Origin::Kept { name: old, ty })) => converted(&quoted(old), ty, &column.ty),
+            Some((column, Origin::Kept { place, kept })) => match old.layout.columns.get(*place) {
+                Some(before) => {
+                    // No read brings softly deleted rows: they keep what the new type holds of their values.
+                    let kept = if new.soft.is_some() { Kept::Same } else { *kept };
+                    converted(&quoted(&before.name), &before.ty, &column.ty, kept)
+                }
+                None => empty_value(&column.ty),
+            },
             Some((column, Origin::Added)) => {
                 let default = match schema.columns.get(column.source) {
                     Some(source) => default_literal(&schema.name, source, &column.ty, types)?,
                     None => None,
                 };
-                default.unwrap_or_else(|| format!("defaultValueOfTypeName({})", literal(&column.ty)))
+                default.unwrap_or_else(|| empty_value(&column.ty))
             }
             // The version, and the mark of a soft or hard deletion.
             None => quoted(&name),
@@ -155,13 +154,19 @@ fn values(new: &Layout, filling: &Filling<'_>, types: ClickHouseTypes) -> Result
     Ok(values)
 }
 
-/// The old column as the new type: exact where the new type holds the value. Where it does not, the source has converted it in
-/// its own way and reads the table again, which overwrites what stands here until then.
-fn converted(column: &str, old: &str, new: &str) -> String {
+fn empty_value(ty: &str) -> String {
+    format!("defaultValueOfTypeName({})", literal(ty))
+}
+
+/// The old column as the new type. Values that a read of the source brings are not copied: what the server makes of them may be refused.
+fn converted(column: &str, old: &str, new: &str, kept: Kept) -> String {
+    if kept == Kept::Unknown {
+        return empty_value(new);
+    }
     if old == new {
         return column.to_owned();
     }
-    let empty = format!("defaultValueOfTypeName({})", literal(new));
+    let empty = empty_value(new);
     let (Some(before), Some(ty)) = (Type::parse(old), Type::parse(new)) else { return empty };
     match &ty.base {
         Base::String { .. } => {
@@ -205,22 +210,26 @@ mod tests {
 
     #[test]
     fn values_that_the_new_type_cannot_hold_become_its_empty_value_until_they_are_read_again() {
-        assert_eq!(converted("`a`", "Int32", "Int32"), "`a`");
+        assert_eq!(converted("`a`", "Int32", "Int32", Kept::Same), "`a`");
         assert_eq!(
-            converted("`a`", "Int32", "UInt8"),
+            converted("`a`", "Int32", "UInt8", Kept::Same),
             "ifNull(accurateCastOrNull(`a`, 'UInt8'), defaultValueOfTypeName('UInt8'))"
         );
-        assert_eq!(converted("`a`", "Int32", "Nullable(UInt8)"), "accurateCastOrNull(`a`, 'UInt8')");
-        assert_eq!(converted("`a`", "Int32", "String"), "CAST(ifNull(toString(`a`), ''), 'String')");
+        assert_eq!(converted("`a`", "Int32", "Nullable(UInt8)", Kept::Same), "accurateCastOrNull(`a`, 'UInt8')");
+        assert_eq!(converted("`a`", "Int32", "String", Kept::Same), "CAST(ifNull(toString(`a`), ''), 'String')");
         assert_eq!(
-            converted("`a`", "Array(String)", "Nullable(String)"),
+            converted("`a`", "Array(String)", "Nullable(String)", Kept::Same),
             "CAST(arrayStringConcat(`a`, ','), 'Nullable(String)')"
         );
         for (old, new) in [("Decimal(10, 1)", "UInt32"), ("Date32", "Decimal(8, 0)"), ("Time64(0)", "Int32")] {
-            assert_eq!(converted("`a`", old, new), format!("defaultValueOfTypeName('{new}')"), "the server refuses it");
+            assert_eq!(
+                converted("`a`", old, new, Kept::Same),
+                format!("defaultValueOfTypeName('{new}')"),
+                "the server refuses it"
+            );
         }
         assert_eq!(
-            converted("`a`", "String", "DateTime64(3, 'UTC')"),
+            converted("`a`", "String", "DateTime64(3, 'UTC')", Kept::Same),
             "ifNull(accurateCastOrNull(`a`, 'DateTime64(3, \\'UTC\\')'), defaultValueOfTypeName('DateTime64(3, \\'UTC\\')'))"
         );
     }

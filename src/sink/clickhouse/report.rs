@@ -64,7 +64,7 @@ impl Target {
         if self.reports.feeding.contains(table) {
             return Ok(true);
         }
-        let Some(registered) = self.tables.get(table) else { return Ok(false) };
+        let Some(registered) = self.followed.tables.get(table) else { return Ok(false) };
         let sql = format!(
             "SELECT count() FROM system.tables WHERE database = {} AND name = {} AND notEmpty(dependencies_table)",
             literal(&self.clickhouse.database),

@@ -13,6 +13,8 @@ use crate::codec::version::FramePlace;
 use crate::config::{ClickHousePlan, SinkKind, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::sink::definitions::At;
+use crate::sink::follow;
 use crate::sink::{HandOver, RoundLimits, Schemas, SentBatch, Sink, StoppedTable, TargetState};
 
 /// Writes into one database of one server.
@@ -82,7 +84,7 @@ impl Sink for ClickHouseSink {
     }
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
-        self.target.as_ref().map_or(&self.stopped, |target| &target.stopped)
+        self.target.as_ref().map_or(&self.stopped, |target| target.followed.stops.all())
     }
 
     fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
@@ -108,7 +110,7 @@ impl Sink for ClickHouseSink {
     }
 
     async fn can_make(&mut self, tables: &[TableName]) -> Result<(), Failure> {
-        self.opened()?.can_make(tables).await
+        follow::can_make(self.opened()?, tables).await
     }
 
     fn knows(&self, schema: SchemaId) -> bool {
@@ -117,7 +119,7 @@ impl Sink for ClickHouseSink {
 
     async fn learn(&mut self, lsn: Lsn, schema: SchemaId, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
         let target = self.opened()?;
-        target.begin(lsn);
+        target.followed.begin(lsn);
         target.learn(schema, &mut |id| schemas.get(id)).await
     }
 
@@ -142,15 +144,15 @@ impl Sink for ClickHouseSink {
     ) -> Result<(), Failure> {
         let target = self.opened()?;
         if let TableChange::Gap { table, .. } | TableChange::LeftOut { table, .. } = change
-            && !target.notes_gaps(table)
+            && !follow::notes_gaps(target, table)
         {
             // No reason to store a source transaction in parts.
             return Ok(());
         }
-        target.begin(place.lsn);
+        target.followed.begin(place.lsn);
         // Rows before the change go before it, also inside one source transaction.
         target.flush().await?;
-        target.change(place, origin, change, &mut |id| schemas.get(id)).await
+        follow::change(target, At { place, origin }, change, &mut |id| schemas.get(id)).await
     }
 
     async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
@@ -171,7 +173,7 @@ impl Sink for ClickHouseSink {
     async fn rollback(&mut self) {
         if let Some(target) = self.target.take() {
             self.counting = target.refusals.counting();
-            self.stopped = target.stopped;
+            self.stopped = target.followed.stops.into_all();
         }
     }
 

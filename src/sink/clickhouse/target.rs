@@ -6,8 +6,7 @@
 //!
 //! What is wrong with one table stops that table: its rows of the round are dropped, the stop is written down, and the others go on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use futures_util::TryFutureExt;
@@ -15,18 +14,18 @@ use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
 use super::batch::Stored;
-use super::changes::Changes;
 use super::client::Client;
 use super::counts::Counts;
 use super::cursor::Cursor;
 use super::epoch::Owner;
 use super::error::Refused;
 use super::history::History;
+use super::layout::ClickHouse;
 use super::mirror::Mirror;
 use super::moment::Moment;
 use super::names::literal;
 use super::refusals::Refusals;
-use super::registry::{self, Table};
+use super::registry;
 use super::report::{Acknowledged, Reports};
 use super::round::{Ended, EndedInsert, RoundRows};
 use super::writer::{Rows, Writer, insert, other_shape};
@@ -36,11 +35,11 @@ use crate::codec::version::FramePlace;
 use crate::config::{ClickHousePlan, Mode, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
-use crate::sink::{SentBatch, StoppedTable, TargetState};
+use crate::sink::definitions::{Definitions, Followed};
+use crate::sink::follow::{self, Lookup};
+use crate::sink::stops::{self, contain};
+use crate::sink::{SentBatch, TargetState};
 use crate::telemetry::BatchesLive;
-
-/// Finds the schema of an id.
-pub(super) type Lookup<'a> = dyn FnMut(SchemaId) -> Result<Arc<TableSchema>, Failure> + Send + 'a;
 
 /// How often the server is asked for the parts of each table.
 const PARTS_EVERY: Duration = Duration::from_secs(15);
@@ -54,20 +53,12 @@ pub(super) struct Target {
     pub(super) clickhouse: ClickHousePlan,
     /// This log, and the epoch of the versions of its rows.
     pub(super) owner: Owner,
-    pub(super) tables: BTreeMap<TableName, Table>,
-    pub(super) stopped: BTreeMap<TableName, StoppedTable>,
-    /// Those of the stopped that the source does not have any more.
-    pub(super) dropped: HashSet<TableName>,
-    pub(super) changes: Changes,
+    pub(super) dialect: ClickHouse,
+    /// Its tables and their changes.
+    pub(super) followed: Followed<String>,
     pub(super) refusals: Refusals,
-    /// Stops that are not written down yet.
-    pub(super) unwritten_stops: HashSet<TableName>,
     pub(super) writers: HashMap<SchemaId, Writer>,
     pub(super) rows: RoundRows,
-    /// First frame of the round.
-    pub(super) began: Option<Lsn>,
-    /// The frame at hand, or the last one.
-    pub(super) last: Lsn,
     on_their_way: Option<OnTheirWay>,
     /// Of the round at hand, without those of its INSERTs that have not ended.
     pub(super) counts: Counts,
@@ -102,14 +93,14 @@ impl Target {
         cursor::create(&client, &clickhouse.database).await?;
         registry::create(&client).await.map_err(|error| error.failure("make the sink's own tables"))?;
         let read = |what: &'static str| move |error: Refused| error.failure(what);
-        let (cursor, tables, changes, (stopped, dropped), refusals) = tokio::try_join!(
+        let (cursor, (tables, unreadable), changes, stops, refusals) = tokio::try_join!(
             cursor::read(&client, &plan.name),
-            registry::load(&client, plan, clickhouse),
-            Changes::load(&client, &plan.name).map_err(read("read how far the tables' changes have come")),
-            registry::load_stopped(&client, &plan.name).map_err(read("read the sink's stopped tables")),
+            registry::load(&client, &plan.name),
+            registry::load_changes(&client, &plan.name).map_err(read("read how far the tables' changes have come")),
+            registry::load_stops(&client, &plan.name).map_err(read("read the sink's stopped tables")),
             Refusals::load(&client, &plan.name).map_err(read("read how long the server has refused tables")),
         )?;
-        let state = cursor::state(&plan.name, cursor, log, !tables.is_empty())?;
+        let state = cursor::state(&plan.name, cursor, log, !tables.is_empty() || !unreadable.is_empty())?;
         let owner = Owner::of(&plan.name, cursor.map(|cursor| cursor.owner), log)?;
         if state == TargetState::Fresh && cursor.is_none_or(|cursor| cursor.owner != owner) {
             // Before anything of it is there.
@@ -122,16 +113,11 @@ impl Target {
             plan: plan.clone(),
             clickhouse: clickhouse.clone(),
             owner,
-            tables,
-            stopped,
-            dropped,
-            changes,
+            dialect: ClickHouse(clickhouse.types),
+            followed: Followed::new(tables, stops, changes),
             refusals,
-            unwritten_stops: HashSet::new(),
             writers: HashMap::new(),
             rows: RoundRows::new(clickhouse.batch),
-            began: None,
-            last: Lsn::ZERO,
             on_their_way: None,
             counts: Counts::default(),
             settled: Counts::default(),
@@ -143,12 +129,10 @@ impl Target {
             TargetState::At { applied, .. } => applied,
             TargetState::Fresh => Lsn::ZERO,
         };
-        target.let_go_of_dropped(applied).await?;
-        for (table, why) in open::altered(&target).await? {
-            let since = if state == TargetState::Fresh { Lsn::ZERO } else { applied.next() };
-            target.stop_at(&table, since, &why);
-        }
-        target.write_stops().await?;
+        stops::let_go_of_dropped(&mut target, applied).await?;
+        let altered = open::altered(&target).await?;
+        let since = if state == TargetState::Fresh { Lsn::ZERO } else { applied.next() };
+        stops::stop_unfit(&mut target, since, altered, unreadable).await?;
         Ok((target, state))
     }
 
@@ -161,17 +145,13 @@ impl Target {
     pub(super) async fn learn(&mut self, id: SchemaId, lookup: &mut Lookup<'_>) -> Result<(), Failure> {
         let schema = lookup(id)?;
         let table = schema.name.clone();
-        if !self.stopped.contains_key(&table) && !self.tables.contains_key(&table) {
-            // A sink that joins a log later sees rows before it sees the change that made their table.
-            let made = self.shape(self.last, &schema, &[], false).await;
-            self.judge(&table, made).await?;
-        }
-        let writer = if self.stopped.contains_key(&table) { None } else { Some(self.writer(&schema)) };
+        follow::make(self, &schema).await?;
+        let writer = if self.followed.stops.has(&table) { None } else { Some(self.writer(&schema)) };
         let writer = match writer {
             None => Writer::stopped(table),
             Some(Ok(writer)) => writer,
             Some(Err(failure)) => {
-                self.contain(&table, Err(failure))?;
+                contain(self, &table, Err(failure))?;
                 Writer::stopped(table)
             }
         };
@@ -181,12 +161,12 @@ impl Target {
 
     fn writer(&self, schema: &TableSchema) -> Result<Writer, Failure> {
         let name = &schema.name;
-        let Some(table) = self.tables.get(name) else {
+        let Some(table) = self.followed.tables.get(name) else {
             return Err(Failure::row(format!("{name} has no table at the target")));
         };
         let layout = &table.layout;
-        let stored_before = self.changes.stored_before(name);
-        if !table.schema.same_image(schema) && self.last < stored_before {
+        let stored_before = self.followed.changes.stored_before(name);
+        if !table.schema.same_image(schema) && self.followed.last < stored_before {
             let rows = Some(Rows::Older);
             return Ok(Writer { stored_before, rows, ..Writer::stopped(name.clone()) });
         }
@@ -205,7 +185,7 @@ impl Target {
     /// Takes the rows of a frame, whose schemas are all known.
     pub(super) fn write(&mut self, place: FramePlace, frame: &Frame<'_>) -> Result<(), Failure> {
         let lsn = place.lsn;
-        self.begin(lsn);
+        self.followed.begin(lsn);
         let commit_micros = frame.header.origin().commit_micros;
         for (section, body, first_ordinal) in frame.sections() {
             let Some(writer) = self.writers.get(&section.schema) else {
@@ -227,7 +207,7 @@ impl Target {
                 Rows::Older => {
                     let table = writer.table.clone();
                     self.counts.skip(&table, section.rows.into());
-                    self.contain(&table, Err(other_shape(&table)))?;
+                    contain(self, &table, Err(other_shape(&table)))?;
                     continue;
                 }
             };
@@ -246,7 +226,7 @@ impl Target {
                     let table = writer.table.clone();
                     let failure = error.failure(&table);
                     self.counts.skip(&table, section.rows.into());
-                    self.contain(&table, Err(failure))?;
+                    contain(self, &table, Err(failure))?;
                 }
             }
         }
@@ -260,7 +240,7 @@ impl Target {
 
     /// Ends every INSERT of the round; the server stores them while the next round's rows come.
     pub(super) fn send(&mut self, end: Lsn) {
-        let since = self.began.take().unwrap_or(end);
+        let since = self.followed.began.take().unwrap_or(end);
         let counts = std::mem::take(&mut self.counts);
         self.on_their_way =
             Some(OnTheirWay { since, end: Some(end), counts, inserts: self.rows.end_all(&self.client, &self.writers) });
@@ -268,7 +248,7 @@ impl Target {
 
     /// Stores what there is of a round that has not ended.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        let since = self.began.unwrap_or(Lsn::ZERO);
+        let since = self.followed.began.unwrap_or(Lsn::ZERO);
         let counts = std::mem::take(&mut self.counts);
         self.on_their_way =
             Some(OnTheirWay { since, end: None, counts, inserts: self.rows.end_all(&self.client, &self.writers) });
@@ -317,9 +297,9 @@ impl Target {
             }
         }
         for (table, failure) in refused {
-            let failure = self.weighed(&table, failure).await;
+            let failure = self.weigh(&table, failure).await;
             if failure.class == ErrorClass::Row {
-                self.stop_at(&table, since, &failure.chain());
+                stops::stop_at(self, &table, since, &failure.chain());
             } else {
                 first.get_or_insert(failure);
             }
@@ -327,7 +307,7 @@ impl Target {
         if let Some(failure) = first {
             return Err(failure);
         }
-        self.write_stops().await?;
+        stops::write_stops(self).await?;
         let Some(end) = end else {
             self.counts.append(counts);
             return Ok(());
@@ -368,20 +348,9 @@ impl Target {
                 return;
             }
         };
-        for (name, table) in &self.tables {
+        for (name, table) in &self.followed.tables {
             let parts = Some(parts.get(&table.layout.target).copied().unwrap_or(0));
             self.sent.push(SentBatch { table: name.clone(), batch: BatchesLive { parts, ..BatchesLive::default() } });
         }
-    }
-
-    /// Forgets how a table was written: its shape is another one.
-    pub(super) fn forget_writers(&mut self, table: &TableName) {
-        self.writers.retain(|_, writer| writer.table != *table);
-    }
-
-    /// Takes the next frame in hand; the round begins with its first one.
-    pub(super) fn begin(&mut self, lsn: Lsn) {
-        self.began.get_or_insert(lsn);
-        self.last = lsn;
     }
 }

@@ -28,17 +28,7 @@ use std::fmt;
 use crate::config::{ClickHouseTypes, JsonType, SetType};
 use crate::error::Failure;
 use crate::model::{Column, ColumnType, IntWidth, TableName};
-
-/// What a column is in its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Part of a mirror's key.
-    Key,
-    /// Any other column of a mirror.
-    Plain,
-    /// The value before or after a change, in a changelog.
-    HistorySide,
-}
+use crate::sink::layout::Place;
 
 /// A type of ClickHouse.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -329,6 +319,22 @@ fn unsupported(table: &TableName, column: &Column, ty: &str) -> Failure {
         .hint("leave the column out with `drop`, or the table with `source.exclude`")
 }
 
+/// Whether every value of `old` is the same value in `new`, and the server converts it in place.
+pub(super) fn widens(old: &str, new: &str) -> bool {
+    let (Some(old), Some(new)) = (Type::parse(old), Type::parse(new)) else { return false };
+    if old.nullable && !new.nullable {
+        return false;
+    }
+    match (&old.base, &new.base) {
+        (Base::Int { bytes: a, signed: x }, Base::Int { bytes: b, signed: y }) => x == y && a <= b,
+        (Base::Decimal { precision: a, scale: x }, Base::Decimal { precision: b, scale: y }) => x == y && a <= b,
+        (Base::DateTime64 { precision: a, zone: x }, Base::DateTime64 { precision: b, zone: y }) => x == y && a <= b,
+        (Base::Time64 { precision: a }, Base::Time64 { precision: b }) => a <= b,
+        (Base::String { .. }, Base::String { .. }) => true,
+        (a, b) => a == b,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -437,6 +443,24 @@ mod tests {
         ] {
             let failure = target_type(&table, &column(ty, true), TEXT, Place::Plain).unwrap_err();
             assert_eq!(failure.message, format!("column \"c\" of shop.t has type {name}, which is not supported"));
+        }
+    }
+
+    #[test]
+    fn only_a_type_that_holds_every_value_in_the_same_form_is_wider() {
+        for (old, new, wider) in [
+            ("Int8", "Int32", true),
+            ("Int32", "Int8", false),
+            ("UInt8", "Int32", false),
+            ("Int32", "Nullable(Int64)", true),
+            ("Nullable(Int32)", "Int64", false),
+            ("Decimal(8, 2)", "Decimal(12, 2)", true),
+            ("Decimal(8, 2)", "Decimal(12, 4)", false),
+            ("DateTime64(0, 'UTC')", "DateTime64(6, 'UTC')", true),
+            ("String", "LowCardinality(String)", true),
+            ("Int32", "String", false),
+        ] {
+            assert_eq!(widens(old, new), wider, "{old} to {new}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 
 use super::bind::RowError;
-use crate::error::Failure;
+use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
 
 /// An error of SQLite while doing `what` ("open the database", "commit").
@@ -37,7 +37,7 @@ pub(super) fn sqlite(path: &Path, what: &str, error: rusqlite::Error) -> Failure
         Some(ErrorCode::CannotOpen) => Failure::fatal(format!("cannot {what}: \"{path}\" cannot be opened"))
             .hint("the directory must exist and this user must be able to write in it"),
         Some(ErrorCode::DatabaseCorrupt) => Failure::fatal(format!("cannot {what}: \"{path}\" is damaged"))
-            .hint("move the file and its -wal and -shm companions away, then start again: the tables are read anew"),
+            .hint("move the file and its -wal and -shm companions away, then start again: the tables are read again"),
         Some(ErrorCode::NotADatabase) => {
             Failure::fatal(format!("cannot {what}: \"{path}\" is not an SQLite database")).hint("set another `path`")
         }
@@ -52,10 +52,20 @@ pub(super) fn sqlite(path: &Path, what: &str, error: rusqlite::Error) -> Failure
     failure.caused_by(error)
 }
 
+/// As [`sqlite`], of a statement about one table: what SQLite says of the statement itself is about that table alone.
+pub(super) fn of_table(path: &Path, what: &str, error: rusqlite::Error) -> Failure {
+    let is_of_statement = matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::ConstraintViolation | ErrorCode::TooBig)
+    );
+    let failure = sqlite(path, what, error);
+    if is_of_statement { Failure { class: ErrorClass::Row, ..failure } } else { failure }
+}
+
 /// An error of one row of `table`.
 pub(super) fn row(path: &Path, table: &TableName, error: RowError) -> Failure {
     match error {
-        RowError::Sqlite(error) => sqlite(path, &format!("write a row of {table}"), error),
+        RowError::Sqlite(error) => of_table(path, &format!("write a row of {table}"), error),
         RowError::Image(error) => Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error),
         RowError::Value(error) => {
             Failure::row(format!("a value of {table} cannot be written to \"{}\"", path.display())).caused_by(error)
@@ -66,7 +76,6 @@ pub(super) fn row(path: &Path, table: &TableName, error: RowError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorClass;
     use rusqlite::ffi;
 
     fn of(code: i32) -> Failure {

@@ -8,12 +8,13 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement};
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
-use super::layout::{HISTORY_COLUMNS, Layout, REASON, after, before, quoted};
+use super::layout::{HISTORY_COLUMNS, Layout, REASON, quoted};
 use super::tally::Tally;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
 use crate::codec::version::{Epoch, FramePlace, row_version};
 use crate::model::{RowCounts, TableSchema};
+use crate::sink::layout::{after, before};
 
 /// How rows of one schema are appended.
 #[derive(Debug)]

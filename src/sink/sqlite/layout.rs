@@ -1,14 +1,18 @@
-//! The shape of a target table: which columns it has, under which names, and what its key is.
-//!
-//! A layout follows from the source's schema, the table's options and the target's name alone, so that a restart can compute
-//! the layout of a table it finds and see whether the configuration still means the same. What cannot be laid out is
-//! refused by name here, before anything is created.
+//! The shape of a table in the file: what of [`Layout`](layout::Layout) is SQLite's own.
 
+use super::retype::conversion;
 use super::types::Storage;
-use crate::config::{Deletion, Mode, TableOptions};
+use crate::config::Mode;
 use crate::error::Failure;
-use crate::model::{TableName, TableSchema};
-use crate::sink::columns::{Kept, NameRule, check_names, kept, key_of, marks};
+use crate::model::{Column, TableName, kept_types};
+use crate::sink::columns::NameRule;
+use crate::sink::layout::{self, Dialect, Place, RESERVED, Retype, TargetType, after, before};
+
+/// A target table.
+pub(super) type Layout = layout::Layout<Storage>;
+
+/// A column of a target table.
+pub(super) type TargetColumn = layout::TargetColumn<Storage>;
 
 /// Columns a table may have (`SQLITE_MAX_COLUMN` as SQLite is built here).
 const MAX_COLUMNS: usize = 2000;
@@ -19,89 +23,70 @@ pub(super) const HISTORY_COLUMNS: [&str; 5] = ["_version", "_lsn", "_ordinal", "
 /// A changelog's column for the reason of a gap; NULL in every other line.
 pub(super) const REASON: &str = "_reason";
 
-/// Names that begin so are the sink's own.
-pub(super) const RESERVED: &str = "_replicator_";
+/// Types and names of SQLite.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sqlite;
 
-/// A target table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    /// Its name.
-    pub(super) target: String,
-    /// State or changelog.
-    pub(super) mode: Mode,
-    /// The column that marks softly deleted rows.
-    pub(super) soft: Option<String>,
-    /// The columns that are kept, in the source's order.
-    pub(super) columns: Vec<TargetColumn>,
-    /// Places of the key's columns in `columns`, in key order; empty: rows are told apart by all their values.
-    pub(super) key: Vec<usize>,
-}
+impl Dialect for Sqlite {
+    type Type = Storage;
 
-/// A column of a target table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TargetColumn {
-    /// Its place in the source's schema.
-    pub(super) source: usize,
-    /// Its name in the target.
-    pub(super) name: String,
-    /// How its values are kept.
-    pub(super) storage: Storage,
-}
+    const COLUMNS: NameRule = NameRule::AsciiCaseFolds;
+    const TABLES: NameRule = NameRule::AsciiCaseFolds;
+    const RENAMES_KEYS: bool = true;
 
-impl Layout {
-    /// Lays out `schema`.
-    pub(super) fn new(schema: &TableSchema, options: &TableOptions, target: String) -> Result<Self, Failure> {
-        let table = &schema.name;
-        check_target_name(table, &target)?;
-        let mut columns = Vec::with_capacity(schema.columns.len());
-        for Kept { source, column, name } in kept(schema, options) {
-            let Some(storage) = Storage::of(&column.ty) else {
-                return Err(Failure::row(format!(
-                    "column \"{}\" of {table} has a type that is not supported yet",
-                    column.name
-                ))
-                .hint("leave the table out with `source.exclude`"));
-            };
-            columns.push(TargetColumn { source, name, storage });
-        }
-        let soft = (options.mode == Mode::Mirror && options.deletion == Deletion::Soft)
-            .then(|| options.soft_delete_column.clone());
-        let names = columns.iter().map(|column| column.name.as_str());
-        check_names(table, names, soft.as_deref(), NameRule::AsciiCaseFolds)?;
-        let history = options.mode == Mode::History;
-        let sources: Vec<usize> = columns.iter().map(|column| column.source).collect();
-        let key = if history { Vec::new() } else { key_of(schema, &sources)? };
-        let count = if history { columns.len() * 2 + HISTORY_COLUMNS.len() + 1 } else { columns.len() + 1 };
+    fn type_of(&self, table: &TableName, column: &Column, _place: Place) -> Result<Storage, Failure> {
+        Storage::of(&column.ty).ok_or_else(|| {
+            Failure::row(format!("column \"{}\" of {table} has a type that is not supported yet", column.name))
+                .hint("leave the table out with `source.exclude`")
+        })
+    }
+
+    fn is_reserved(&self, target: &str) -> bool {
+        let folded = target.to_ascii_lowercase();
+        folded.starts_with("sqlite_") || folded.starts_with(RESERVED)
+    }
+
+    fn check(&self, table: &TableName, layout: &Layout) -> Result<(), Failure> {
+        let columns = layout.columns.len();
+        let count = if layout.mode == Mode::History { columns * 2 + HISTORY_COLUMNS.len() + 1 } else { columns + 1 };
         if count > MAX_COLUMNS {
             return Err(Failure::row(format!(
                 "{table} needs {count} columns in the target, SQLite holds {MAX_COLUMNS}"
             ))
             .hint("leave columns out with `drop`"));
         }
-        Ok(Self { target, mode: options.mode, soft, columns, key })
+        Ok(())
     }
 
+    /// A changelog's columns have no declared type: each value is as it was.
+    fn retype(&self, mode: Mode, (old, from): (&Column, &Storage), (new, to): (&Column, &Storage)) -> Retype {
+        if mode == Mode::Mirror
+            && (from != to || conversion("", kept_types(&old.ty, &new.ty)).is_some_and(|how| how.alters))
+        {
+            Retype::Rewrite
+        } else {
+            Retype::Nothing
+        }
+    }
+}
+
+impl TargetType for Storage {
+    fn text(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|storage| storage.name() == text)
+    }
+}
+
+impl Layout {
     /// Whether the key is SQLite's own row number: one column of integers that fit.
     pub(super) fn rowid_key(&self) -> bool {
         match self.key.as_slice() {
-            [only] => self.columns.get(*only).is_some_and(|column| column.storage == Storage::Integer),
+            [only] => self.columns.get(*only).is_some_and(|column| column.ty == Storage::Integer),
             _ => false,
         }
-    }
-
-    /// The key's columns in key order.
-    pub(super) fn key_columns(&self) -> impl Iterator<Item = &TargetColumn> {
-        self.key.iter().filter_map(|place| self.columns.get(*place))
-    }
-
-    /// Marks the source's columns that are kept.
-    pub(super) fn wanted(&self, source_columns: usize) -> Vec<bool> {
-        marks(self.columns.iter().map(|column| column.source), source_columns)
-    }
-
-    /// Marks the source's columns that make the key.
-    pub(super) fn wanted_key(&self, source_columns: usize) -> Vec<bool> {
-        marks(self.key_columns().map(|column| column.source), source_columns)
     }
 
     /// A name for SQLite's row number that no column hides.
@@ -150,9 +135,9 @@ impl Layout {
                 let rowid_key = self.rowid_key();
                 for (place, column) in self.columns.iter().enumerate() {
                     let mut part = quoted(&column.name);
-                    if !column.storage.declared().is_empty() {
+                    if !column.ty.declared().is_empty() {
                         part.push(' ');
-                        part.push_str(column.storage.declared());
+                        part.push_str(column.ty.declared());
                     }
                     if self.key.contains(&place) {
                         part.push_str(if rowid_key { " PRIMARY KEY" } else { " NOT NULL" });
@@ -173,16 +158,6 @@ impl Layout {
     }
 }
 
-/// A changelog's column for the value before the change.
-pub(super) fn before(column: &str) -> String {
-    format!("before_{column}")
-}
-
-/// A changelog's column for the value after the change.
-pub(super) fn after(column: &str) -> String {
-    format!("after_{column}")
-}
-
 /// A name as SQL.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -193,26 +168,17 @@ pub(super) fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-fn check_target_name(table: &TableName, target: &str) -> Result<(), Failure> {
-    let folded = target.to_ascii_lowercase();
-    if target.is_empty() || folded.starts_with("sqlite_") || folded.starts_with(RESERVED) || target.contains('\0') {
-        return Err(Failure::fatal(format!(
-            "{table} would be written to a table named \"{target}\", which is reserved"
-        ))
-        .hint("set another `table_name` for the sink, for example \"copy_{table}\""));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Deletion, TableOptions};
+    use crate::model::TableSchema;
     use crate::sink::sqlite::testing::{int, key, options, schema, text};
 
     #[test]
     fn a_single_integer_key_is_the_row_number_and_every_other_key_is_without_one() {
         let of = |schema: &TableSchema| {
-            Layout::new(schema, &options(Mode::Mirror), "t".into()).unwrap().create_statement("t")
+            Layout::new(&Sqlite, schema, &options(Mode::Mirror), "t".into()).unwrap().create_statement("t")
         };
         let one = schema(vec![int("id"), text("name")], key(&[0]));
         assert_eq!(of(&one), r#"CREATE TABLE "t" ("id" INTEGER PRIMARY KEY, "name" TEXT)"#);
@@ -231,7 +197,7 @@ mod tests {
         let refuse = |change: &dyn Fn(&mut TableOptions)| {
             let mut options = options(Mode::Mirror);
             change(&mut options);
-            Layout::new(&table, &options, "t".into()).unwrap_err().message
+            Layout::new(&Sqlite, &table, &options, "t".into()).unwrap_err().message
         };
         assert_eq!(
             refuse(&|o| o.rename = vec![("label".into(), "NAME".into())]),
@@ -245,7 +211,7 @@ mod tests {
             }),
             "shop.t has a column named \"Label\", as the soft-delete column"
         );
-        let reserved = Layout::new(&table, &options(Mode::Mirror), "SQLite_x".into()).unwrap_err().message;
+        let reserved = Layout::new(&Sqlite, &table, &options(Mode::Mirror), "SQLite_x".into()).unwrap_err().message;
         assert_eq!(reserved, "shop.t would be written to a table named \"SQLite_x\", which is reserved");
     }
 
@@ -255,12 +221,12 @@ mod tests {
         let mut options = options(Mode::Mirror);
         options.drop = vec!["A".into()];
         options.rename = vec![("b".into(), "bb".into())];
-        let layout = Layout::new(&table, &options, "t".into()).unwrap();
+        let layout = Layout::new(&Sqlite, &table, &options, "t".into()).unwrap();
         assert_eq!(layout.create_statement("t"), r#"CREATE TABLE "t" ("id" INTEGER PRIMARY KEY, "bb" TEXT)"#);
         assert_eq!(layout.wanted(3), [true, false, true]);
         options.mode = Mode::History;
         options.drop = vec!["id".into()];
-        let layout = Layout::new(&table, &options, "t".into()).unwrap();
+        let layout = Layout::new(&Sqlite, &table, &options, "t".into()).unwrap();
         assert_eq!(
             layout.column_names(),
             [

@@ -5,7 +5,8 @@
 //!   holds every change up to its cursor and none after it. A commit is durable against power loss.
 //! - Readers read meanwhile, and see whole rounds.
 //! - Values are exact: the table in `docs/sqlite.md` says how each type is kept.
-//! - Nothing is written into, and nothing is altered of, a table that the sink did not make, or that somebody altered.
+//! - Nothing is written into, and nothing is altered of, a table that the sink did not make. What is wrong with one table stops that table; the
+//!   others go on.
 //! - Memory is bounded by the page cache, whatever the size of a transaction.
 //!
 //! What it does not do: check constraints of the source (it copies what the source allowed), or keep two writers of one
@@ -14,11 +15,13 @@
 //! # Files
 //! `sink` is the trait's face, `target` the open file and the round, `open` the pragmas, `files` whether the open file is still there. `layout` says what a table looks
 //! like, `types` how its values are kept, `registry` and `cursor` are the sink's own tables. `mirror`, `keyless` and
-//! `history` write rows, through `bind`, and `tally` counts them. `ddl` follows changes: `reshape` finds the way, `retype` converts, `rebuild` copies. `preflight` is for `check`.
+//! `history` write rows, through `bind`, and `tally` counts them. `definitions` is what SQLite does to tables, over which [`follow`](super::follow) follows
+//! changes: `alter` in place, `rebuild` by a copy, whose values `retype` converts. `preflight` is for `check`.
 
+mod alter;
 mod bind;
 mod cursor;
-mod ddl;
+mod definitions;
 mod error;
 mod files;
 mod history;
@@ -29,7 +32,6 @@ mod open;
 mod preflight;
 mod rebuild;
 mod registry;
-mod reshape;
 mod retype;
 mod sink;
 mod tally;

@@ -10,6 +10,8 @@ use crate::config::SinkPlan;
 use crate::error::Failure;
 use crate::model::CheckItem;
 use crate::sink::TargetState;
+use crate::sink::registry::{not_readable, unfit};
+use crate::sink::stops::{Stops, way_back};
 
 /// Below so many free bytes an operator should look: a copy is seldom smaller.
 const FEW_BYTES: u64 = 1 << 30;
@@ -98,7 +100,18 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<String, Failure> {
         return Ok(format!("\"{shown}\" is a database; tables that are in it stay as they are"));
     }
     let state = cursor::read(&connection, &plan.name).map_err(fail)??;
-    let tables = registry::load(&connection, plan).map_err(fail)??;
+    let (tables, unreadable) = registry::load(&connection, &plan.name).map_err(fail)?;
+    let stops = match has("_replicator_stopped_tables").map_err(fail)? {
+        true => registry::load_stops(&connection, &plan.name).map_err(fail)?,
+        false => Stops::default(),
+    };
+    let unreadable = unreadable.iter().map(|table| (table.clone(), not_readable(table)));
+    let altered = registry::altered(&connection, &tables).map_err(fail)?;
+    let unfit = unfit(&tables, plan, &std::collections::BTreeMap::new());
+    let mut stop_next = unreadable.chain(altered).chain(unfit).filter(|(table, _)| !stops.has(table));
+    if let Some((table, why)) = stop_next.next() {
+        return Err(Failure::row(format!("{table} will be stopped at the next start: {why}")).hint(way_back(&table)));
+    }
     match state {
         TargetState::Fresh => Ok(format!("\"{shown}\" holds nothing of this sink yet")),
         TargetState::At { log, epoch, applied } => {

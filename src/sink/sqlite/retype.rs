@@ -1,11 +1,10 @@
 //! What becomes of the values a target table holds when their column's type changes: an SQL expression over the old column.
 //!
-//! What the source makes of the values is [`kept`](crate::model::kept)'s to say; here it is translated. Where that is not known, the
-//! values are brought near (a cast) until the source has read the table again.
+//! What the source makes of the values is [`kept`](crate::model::kept)'s to say; here it is translated.
 
 use super::layout::quoted;
 use super::types::Storage;
-use crate::model::{ColumnType, Conversion as Meant, Kept, kept_types};
+use crate::model::{Conversion as Meant, Kept};
 
 /// How a column's old values become its new ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,24 +15,26 @@ pub(super) struct Conversion {
     pub(super) alters: bool,
 }
 
-/// The conversion of the old column named `column`.
-pub(super) fn conversion(column: &str, from: &ColumnType, to: &ColumnType) -> Conversion {
+/// The conversion of the old column named `column`; `None` where a read brings the values.
+pub(super) fn conversion(column: &str, kept: Kept) -> Option<Conversion> {
     let column = quoted(column);
-    let expression = match kept_types(from, to) {
+    let expression = match kept {
         Kept::Same => column.clone(),
         Kept::Convert(meant) => translated(&column, meant),
-        Kept::Unknown => near(&column, from, to),
+        Kept::Unknown => return None,
     };
-    Conversion { alters: expression != column, expression }
+    Some(Conversion { alters: expression != column, expression })
 }
 
-fn near(column: &str, from: &ColumnType, to: &ColumnType) -> String {
-    match Storage::of(to) {
-        new if new == Storage::of(from) => column.to_owned(),
-        Some(Storage::Integer | Storage::Wide) => format!("CAST({column} AS INTEGER)"),
-        Some(Storage::Real) => format!("CAST({column} AS REAL)"),
-        Some(Storage::Blob) => format!("CAST({column} AS BLOB)"),
-        Some(Storage::Text) | None => format!("CAST({column} AS TEXT)"),
+/// The old values as the new type holds what is nearest to them: what a softly deleted row, which no read brings, is left with.
+pub(super) fn near(column: &str, from: Storage, to: Storage) -> String {
+    let column = quoted(column);
+    match to {
+        new if new == from => column,
+        Storage::Integer | Storage::Wide => format!("CAST({column} AS INTEGER)"),
+        Storage::Real => format!("CAST({column} AS REAL)"),
+        Storage::Blob => format!("CAST({column} AS BLOB)"),
+        Storage::Text => format!("CAST({column} AS TEXT)"),
     }
 }
 
@@ -58,11 +59,11 @@ fn zeros(count: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Charset, IntWidth};
+    use crate::model::{Charset, ColumnType, IntWidth, kept_types};
     use rusqlite::types::Value;
 
     fn converted(value: Value, from: &ColumnType, to: &ColumnType) -> Value {
-        let conversion = conversion("c", from, to);
+        let conversion = conversion("c", kept_types(from, to)).unwrap();
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         let declared = |ty| Storage::of(ty).unwrap().declared();
         connection

@@ -1,5 +1,6 @@
 //! The sink: [`crate::sink::Sink`] over one database file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -10,14 +11,18 @@ use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{SinkKind, SinkPlan};
 use crate::error::Failure;
-use crate::model::{Origin, RowCounts, TableName};
-use crate::sink::{HandOver, Schemas, Sink, TargetState};
+use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::sink::definitions::At;
+use crate::sink::follow;
+use crate::sink::{HandOver, Schemas, Sink, StoppedTable, TargetState};
 
 /// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
 pub struct SqliteSink {
     plan: SinkPlan,
     path: PathBuf,
     target: Option<Target>,
+    /// Of the last target: they stay stopped while it is opened again.
+    stopped: BTreeMap<TableName, StoppedTable>,
     /// Of rounds that are committed, since they were asked for.
     counts: Counts,
 }
@@ -35,7 +40,7 @@ impl SqliteSink {
                 return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
             }
         };
-        Ok(Self { plan, path, target: None, counts: Counts::new() })
+        Ok(Self { plan, path, target: None, stopped: BTreeMap::new(), counts: Counts::new() })
     }
 
     fn opened(&mut self) -> Result<&mut Target, Failure> {
@@ -56,20 +61,32 @@ impl Sink for SqliteSink {
         HandOver::TargetTransaction
     }
 
+    fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
+        self.target.as_ref().map_or(&self.stopped, |target| target.followed.stops.all())
+    }
+
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         // What an earlier error left is dropped like after a crash: its open transaction never was.
         drop(self.target.take());
-        let (target, state) = Target::open(&self.path, &self.plan, log)?;
+        let (target, state) = Target::open(&self.path, &self.plan, log).await?;
         self.target = Some(target);
         Ok(state)
     }
 
     async fn can_make(&mut self, tables: &[TableName]) -> Result<(), Failure> {
-        self.opened()?.can_make(tables)
+        follow::can_make(self.opened()?, tables).await
     }
 
-    fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
-        self.opened()?.write(place, frame, &mut |id| schemas.get(id))
+    fn knows(&self, schema: SchemaId) -> bool {
+        self.target.as_ref().is_some_and(|target| target.knows(schema))
+    }
+
+    async fn learn(&mut self, lsn: Lsn, schema: SchemaId, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        self.opened()?.learn(lsn, schema, &mut |id| schemas.get(id)).await
+    }
+
+    fn write(&mut self, place: FramePlace, frame: &Frame<'_>, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        self.opened()?.write(place, frame)
     }
 
     /// SQLite holds the round, and spills by itself.
@@ -88,11 +105,14 @@ impl Sink for SqliteSink {
         change: &TableChange,
         schemas: &mut Schemas<'_>,
     ) -> Result<(), Failure> {
-        self.opened()?.change(place, origin, change, &mut |id| schemas.get(id))
+        let target = self.opened()?;
+        target.begin()?;
+        target.followed.begin(place.lsn);
+        follow::change(target, At { place, origin }, change, &mut |id| schemas.get(id)).await
     }
 
     async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
-        for (table, counts) in self.opened()?.commit(end)? {
+        for (table, counts) in self.opened()?.commit(end).await? {
             self.counts.entry(table).or_default().add(counts);
         }
         Ok(())
@@ -108,10 +128,11 @@ impl Sink for SqliteSink {
 
     /// Closes the file as well: what was known of its tables may be of the round that is taken back.
     async fn rollback(&mut self) {
-        if let Some(target) = self.target.take()
-            && let Err(failure) = target.rollback()
-        {
-            tracing::warn!(sink = %self.plan.name, error = %failure.chain(), "round not rolled back, it ends with the connection");
+        if let Some(target) = self.target.take() {
+            if let Err(failure) = target.rollback() {
+                tracing::warn!(sink = %self.plan.name, error = %failure.chain(), "round not rolled back, it ends with the connection");
+            }
+            self.stopped = target.followed.stops.into_all();
         }
     }
 

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rusqlite::Connection;
 use wal::{LogId, Lsn};
@@ -17,19 +16,20 @@ use super::history::{History, Place, utc_text};
 use super::keyless::Keyless;
 use super::layout::Layout;
 use super::mirror::Mirror;
-use super::registry::{self, Tables, way_out};
-use super::{cursor, open};
-use crate::codec::frame::Frame;
+use super::types::Storage;
+use super::{cursor, open, registry};
+use crate::codec::frame::{Frame, RowOp, Section};
 use crate::codec::row_image::PlanError;
 use crate::codec::version::{Epoch, FramePlace};
 use crate::config::{Mode, SinkPlan};
 use crate::error::Failure;
 use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
 use crate::sink::TargetState;
+use crate::sink::changes::Changes;
+use crate::sink::definitions::Followed;
 use crate::sink::epoch::epoch_for;
-
-/// Finds the schema of an id.
-pub(super) type Lookup<'a> = dyn FnMut(SchemaId) -> Result<Arc<TableSchema>, Failure> + 'a;
+use crate::sink::follow::{self, Lookup};
+use crate::sink::stops::{self, contain};
 
 /// What became of the rows of some tables.
 pub(super) type Counts = BTreeMap<TableName, RowCounts>;
@@ -40,23 +40,43 @@ pub(super) struct Target {
     pub(super) path: PathBuf,
     files: Files,
     pub(super) plan: SinkPlan,
-    pub(super) tables: Tables,
+    /// Its tables and their changes.
+    pub(super) followed: Followed<Storage>,
     log: LogId,
     /// Of the versions of the rows that are written.
     pub(super) epoch: Epoch,
-    writers: HashMap<SchemaId, Writer>,
+    pub(super) writers: HashMap<SchemaId, Writer>,
     pub(super) scratch: Scratch,
     /// What became of the rows of the round that is open.
     round: Counts,
 }
 
 /// How the rows of one schema are written.
-struct Writer {
-    table: TableName,
-    rows: Rows,
+pub(super) struct Writer {
+    pub(super) table: TableName,
+    /// `None`: the table is stopped.
+    pub(super) rows: Option<Rows>,
 }
 
-enum Rows {
+/// What is done with the savepoint of what one table needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Savepoint {
+    Begin,
+    Keep,
+    Undo,
+}
+
+impl Savepoint {
+    fn sql(self) -> &'static [&'static str] {
+        match self {
+            Self::Begin => &["SAVEPOINT _replicator"],
+            Self::Keep => &["RELEASE _replicator"],
+            Self::Undo => &["ROLLBACK TO _replicator", "RELEASE _replicator"],
+        }
+    }
+}
+
+pub(super) enum Rows {
     Mirror(Mirror),
     Keyless(Keyless),
     History(History),
@@ -64,26 +84,35 @@ enum Rows {
 
 impl Target {
     /// Opens the file and reads what it holds of this sink.
-    pub(super) fn open(path: &Path, plan: &SinkPlan, log: LogId) -> Result<(Self, TargetState), Failure> {
+    pub(super) async fn open(path: &Path, plan: &SinkPlan, log: LogId) -> Result<(Self, TargetState), Failure> {
         let connection = open::open(path)?;
         let fail = |error| sqlite(path, "read the sink's own tables", error);
         let state = cursor::read(&connection, &plan.name).map_err(fail)??;
         cursor::create(&connection).and_then(|()| registry::create(&connection)).map_err(fail)?;
-        let tables = registry::load(&connection, plan).map_err(fail)??;
+        let (tables, unreadable) = registry::load(&connection, &plan.name).map_err(fail)?;
+        let stops = registry::load_stops(&connection, &plan.name).map_err(fail)?;
+        let altered = registry::altered(&connection, &tables).map_err(fail)?;
         let epoch = epoch_for(&plan.name, state, log)?;
         let files = Files::of(path)?;
-        let target = Self {
+        let mut target = Self {
             connection,
             path: path.to_owned(),
             files,
             plan: plan.clone(),
-            tables,
+            followed: Followed::new(tables, stops, Changes::default()),
             log,
             epoch,
             writers: HashMap::new(),
             scratch: Scratch::default(),
             round: Counts::new(),
         };
+        let applied = match state {
+            TargetState::At { applied, .. } => applied,
+            TargetState::Fresh => Lsn::ZERO,
+        };
+        let since = if state == TargetState::Fresh { Lsn::ZERO } else { applied.next() };
+        stops::let_go_of_dropped(&mut target, applied).await?;
+        stops::stop_unfit(&mut target, since, altered, unreadable).await?;
         Ok((target, state))
     }
 
@@ -97,60 +126,116 @@ impl Target {
         Ok(())
     }
 
-    /// Writes the rows of a frame.
-    pub(super) fn write(
-        &mut self,
-        place: FramePlace,
-        frame: &Frame<'_>,
-        lookup: &mut Lookup<'_>,
-    ) -> Result<(), Failure> {
+    /// Whether rows of a schema can be written at once.
+    pub(super) fn knows(&self, id: SchemaId) -> bool {
+        self.writers.contains_key(&id)
+    }
+
+    /// Makes ready for rows of a schema; makes its table if there is none.
+    pub(super) async fn learn(&mut self, lsn: Lsn, id: SchemaId, lookup: &mut Lookup<'_>) -> Result<(), Failure> {
         self.begin()?;
+        self.followed.begin(lsn);
+        let schema = lookup(id)?;
+        let table = schema.name.clone();
+        follow::make(self, &schema).await?;
+        let rows = if self.followed.stops.has(&table) {
+            None
+        } else {
+            match self.rows_of(&schema) {
+                Ok(rows) => Some(rows),
+                Err(failure) => {
+                    contain(self, &table, Err(failure))?;
+                    None
+                }
+            }
+        };
+        self.writers.insert(id, Writer { table, rows });
+        Ok(())
+    }
+
+    /// Writes the rows of a frame, whose schemas are all known.
+    pub(super) fn write(&mut self, place: FramePlace, frame: &Frame<'_>) -> Result<(), Failure> {
+        self.begin()?;
+        self.followed.begin(place.lsn);
         let commit_micros = frame.header.origin().commit_micros;
         let mut commit_time = None;
         for (section, body, ordinal) in frame.sections() {
-            self.prepare_writer(section.schema, lookup)?;
-            let Some(writer) = self.writers.get(&section.schema) else { continue };
+            let Some(writer) = self.writers.get(&section.schema) else {
+                let lsn = place.lsn;
+                return Err(Failure::fatal(format!("schema {} of frame {lsn} was not made ready", section.schema)));
+            };
+            let Some(rows) = &writer.rows else {
+                let rows = u64::from(section.rows);
+                let table = writer.table.clone();
+                self.count(&table, RowCounts { taken: rows, skipped: rows, ..RowCounts::default() });
+                continue;
+            };
+            // One statement is taken back by itself where it fails.
+            let is_guarded = section.rows > 1 || section.op == RowOp::Update;
+            if is_guarded {
+                self.savepoint(Savepoint::Begin)?;
+            }
             let (connection, scratch) = (&self.connection, &mut self.scratch);
-            let written = match &writer.rows {
+            let written = match rows {
                 Rows::Mirror(rows) => rows.apply(connection, section.op, body, scratch),
                 Rows::Keyless(rows) => rows.apply(connection, section.op, body, scratch),
                 Rows::History(rows) => {
                     let commit_time = commit_time.get_or_insert_with(|| utc_text(commit_micros)).as_str();
-                    rows.apply(
-                        connection,
-                        section.op,
-                        body,
-                        scratch,
-                        Place { epoch: self.epoch, frame: place, ordinal, commit_time },
-                    )
+                    let place = Place { epoch: self.epoch, frame: place, ordinal, commit_time };
+                    rows.apply(connection, section.op, body, scratch, place)
                 }
             };
-            let written = written.map_err(|error| row(&self.path, &writer.table, error))?;
-            if written.taken != u64::from(section.rows) {
-                return Err(Failure::fatal(format!(
-                    "a section of {} in frame {} has {} rows, its header says {}",
-                    writer.table, place.lsn, written.taken, section.rows
-                )));
-            }
-            if let Some(counts) = self.round.get_mut(&writer.table) {
-                counts.add(written);
-            } else {
-                self.round.insert(writer.table.clone(), written);
+            let table = writer.table.clone();
+            match written {
+                Ok(written) => {
+                    if is_guarded {
+                        self.savepoint(Savepoint::Keep)?;
+                    }
+                    check_rows(&table, place.lsn, &section, written)?;
+                    self.count(&table, written);
+                }
+                Err(error) => {
+                    if is_guarded {
+                        self.savepoint(Savepoint::Undo)?;
+                    }
+                    contain(self, &table, Err(row(&self.path, &table, error)))?;
+                    let rows = u64::from(section.rows);
+                    self.count(&table, RowCounts { taken: rows, skipped: rows, ..RowCounts::default() });
+                }
             }
         }
         Ok(())
     }
 
-    /// Ends the round's transaction with the cursor in it; says what became of the round's rows.
-    pub(super) fn commit(&mut self, end: Lsn) -> Result<Counts, Failure> {
+    fn count(&mut self, table: &TableName, counts: RowCounts) {
+        match self.round.get_mut(table) {
+            Some(sum) => sum.add(counts),
+            None => drop(self.round.insert(table.clone(), counts)),
+        }
+    }
+
+    /// Begins, keeps or takes back what one table needs.
+    pub(super) fn savepoint(&self, savepoint: Savepoint) -> Result<(), Failure> {
+        for sql in savepoint.sql() {
+            let done = self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+            done.map_err(|error| self.fail("use a savepoint", error))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the round's transaction with the stops and the cursor in it; says what became of the round's rows.
+    pub(super) async fn commit(&mut self, end: Lsn) -> Result<Counts, Failure> {
         self.begin()?;
+        stops::write_stops(self).await?;
         cursor::write(&self.connection, &self.plan.name, self.log, self.epoch, end)
             .map_err(|error| self.fail("write the cursor", error))?;
         let mut commit = self.connection.prepare_cached("COMMIT").map_err(|error| self.fail("commit", error))?;
         commit.execute([]).map_err(|error| self.fail("commit", error))?;
+        drop(commit);
         // After the commit: what went into a file that was gone by then is not acknowledged.
         self.files.check()?;
         self.scratch.trim();
+        self.followed.began = None;
         let counts = std::mem::take(&mut self.round);
         self.warn_of_keyless(&counts);
         Ok(counts)
@@ -160,7 +245,7 @@ impl Target {
     /// source.
     fn warn_of_keyless(&self, counts: &Counts) {
         for (name, counts) in counts.iter().filter(|(_, counts)| counts.unmatched > 0) {
-            if self.tables.get(name).is_some_and(|table| table.layout.key.is_empty()) {
+            if self.followed.tables.get(name).is_some_and(|table| table.layout.key.is_empty()) {
                 tracing::warn!(
                     sink = %self.plan.name, table = %name, rows = counts.unmatched,
                     "changes of a table without a key matched no row of the target"
@@ -189,38 +274,31 @@ impl Target {
         self.connection.close().map_err(|(_, error)| sqlite(&path, "close the database", error))
     }
 
-    /// Forgets how a table was written: its shape is another one.
-    pub(super) fn forget_writers(&mut self, table: &TableName) {
-        self.writers.retain(|_, writer| writer.table != *table);
-        self.connection.flush_prepared_statement_cache();
-    }
-
     pub(super) fn fail(&self, what: &str, error: rusqlite::Error) -> Failure {
         sqlite(&self.path, what, error)
     }
 
-    fn prepare_writer(&mut self, id: SchemaId, lookup: &mut Lookup<'_>) -> Result<(), Failure> {
-        if self.writers.contains_key(&id) {
-            return Ok(());
+    fn rows_of(&self, schema: &TableSchema) -> Result<Rows, Failure> {
+        let name = &schema.name;
+        let Some(table) = self.followed.tables.get(name) else {
+            return Err(Failure::row(format!("{name} has no table at the target")));
+        };
+        if !table.schema.same_image(schema) {
+            return Err(Failure::row(format!("rows of {name} have another shape than its table at the target")));
         }
-        let schema = lookup(id)?;
-        if !self.tables.contains_key(&schema.name) {
-            // A sink that joins a log later sees rows before it sees the change that made their table.
-            self.shape(&schema, &[], false)?;
-        }
-        let Some(table) = self.tables.get(&schema.name) else { return Ok(()) };
-        if !table.schema.same_image(&schema) {
-            let name = &schema.name;
-            return Err(Failure::fatal(format!(
-                "rows of {name} have another shape than the table \"{}\"",
-                table.layout.target
-            ))
-            .hint(way_out(&self.plan, name, &table.layout.target)));
-        }
-        let rows = rows_of(&schema, &table.layout)?;
-        self.writers.insert(id, Writer { table: schema.name.clone(), rows });
-        Ok(())
+        rows_of(schema, &table.layout)
     }
+}
+
+/// A frame's header and its body were written together.
+fn check_rows(table: &TableName, lsn: Lsn, section: &Section, written: RowCounts) -> Result<(), Failure> {
+    if written.taken == u64::from(section.rows) {
+        return Ok(());
+    }
+    Err(Failure::fatal(format!(
+        "a section of {table} in frame {lsn} has {} rows, its header says {}",
+        written.taken, section.rows
+    )))
 }
 
 fn rows_of(schema: &TableSchema, layout: &Layout) -> Result<Rows, Failure> {
@@ -236,7 +314,7 @@ fn rows_of(schema: &TableSchema, layout: &Layout) -> Result<Rows, Failure> {
         return Mirror::new(schema, layout).map(Rows::Mirror).map_err(unreadable);
     }
     let Some(rowid) = layout.rowid_name() else {
-        return Err(Failure::fatal(format!(
+        return Err(Failure::row(format!(
             "{} has no key and columns named rowid, _rowid_ and oid, so its rows cannot be told apart",
             schema.name
         ))

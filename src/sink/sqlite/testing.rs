@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use wal::{LogId, Lsn};
@@ -11,14 +12,21 @@ use wal::{LogId, Lsn};
 use super::target::Target;
 use crate::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
 use crate::codec::version::FramePlace;
-use crate::config::{SinkKind, SinkPlan, TableOptions};
+use crate::config::{DdlPolicy, SinkKind, SinkPlan, TableOptions};
 use crate::error::Failure;
 use crate::model::{
     BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, RowCounts, SchemaId, SourcePlace,
     TableName, TableSchema,
 };
 use crate::sink::TargetState;
+use crate::sink::definitions::At;
+use crate::sink::follow;
 pub(super) use crate::sink::testing::{images, key, options, schema, soft};
+
+/// What comes of the future of a sink that waits for nothing.
+pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("SQLite waits for nothing")
+}
 
 /// 2026-11-21 09:00:00.000001 UTC.
 pub(super) const COMMITTED: i64 = 1_795_251_600_000_001;
@@ -90,7 +98,14 @@ impl Rig {
     pub(super) fn new(defaults: TableOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let kind = SinkKind::Sqlite { path: directory.path().join("replica.db") };
-        let plan = SinkPlan { name: "local".into(), table_name: "{table}".into(), defaults, rules: Vec::new(), kind };
+        let plan = SinkPlan {
+            name: "local".into(),
+            table_name: "{table}".into(),
+            defaults,
+            rules: Vec::new(),
+            ddl: DdlPolicy::APPLY,
+            kind,
+        };
         let mut rig =
             Self { directory, plan, target: None, schemas: BTreeMap::new(), lsn: 0, counts: RowCounts::default() };
         assert_eq!(rig.open().unwrap(), TargetState::Fresh);
@@ -109,7 +124,7 @@ impl Rig {
     /// Opens the file for another log.
     pub(super) fn open_for(&mut self, log: LogId) -> Result<TargetState, Failure> {
         self.target = None;
-        let (target, state) = Target::open(&self.path(), &self.plan, log)?;
+        let (target, state) = now(Target::open(&self.path(), &self.plan, log))?;
         self.target = Some(target);
         Ok(state)
     }
@@ -168,7 +183,10 @@ impl Rig {
         self.lsn += 1;
         let schemas = &self.schemas;
         let target = self.target.as_mut().unwrap();
-        target.change(place(self.lsn), &origin(), change, &mut |id| Ok(Arc::clone(&schemas[&id])))
+        target.begin()?;
+        target.followed.begin(Lsn::new(self.lsn));
+        let at = At { place: place(self.lsn), origin: &origin() };
+        now(follow::change(target, at, change, &mut |id| Ok(Arc::clone(&schemas[&id]))))
     }
 
     pub(super) fn rows(&mut self, id: SchemaId, op: RowOp, rows: &[&[&str]]) {
@@ -187,15 +205,25 @@ impl Rig {
     }
 
     pub(super) fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
-        self.lsn += 1;
+        self.frame_at(self.lsn + 1, frame)
+    }
+
+    /// Writes a frame that is at this LSN.
+    pub(super) fn frame_at(&mut self, lsn: u64, frame: &Frame<'_>) -> Result<(), Failure> {
+        self.lsn = lsn;
         let schemas = &self.schemas;
         let target = self.target.as_mut().unwrap();
-        target.write(place(self.lsn), frame, &mut |id| Ok(Arc::clone(&schemas[&id])))
+        for (section, ..) in frame.sections() {
+            if !target.knows(section.schema) {
+                now(target.learn(Lsn::new(self.lsn), section.schema, &mut |id| Ok(Arc::clone(&schemas[&id]))))?;
+            }
+        }
+        target.write(place(self.lsn), frame)
     }
 
     /// Commits; what became of the rows of `shop.t` in the round.
     pub(super) fn commit(&mut self) -> RowCounts {
-        let counts = self.target.as_mut().unwrap().commit(Lsn::new(self.lsn)).unwrap();
+        let counts = now(self.target.as_mut().unwrap().commit(Lsn::new(self.lsn))).unwrap();
         for (table, counts) in &counts {
             assert!(counts.balance(), "{table}: {counts:?}");
         }
@@ -213,6 +241,16 @@ impl Rig {
     pub(super) fn read(&self, sql: &str) -> Vec<String> {
         let connection = Connection::open(self.path()).unwrap();
         query(&connection, sql)
+    }
+
+    /// Why `shop.t` is stopped, if it is.
+    pub(super) fn stop(&self) -> Option<String> {
+        self.stop_of(&TableName::new("shop", "t"))
+    }
+
+    /// Why a table is stopped, if it is.
+    pub(super) fn stop_of(&self, table: &TableName) -> Option<String> {
+        self.target.as_ref().unwrap().followed.stops.get(table).map(|stop| stop.reason.clone())
     }
 
     /// Commits, then gives the table's rows.

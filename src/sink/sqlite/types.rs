@@ -43,6 +43,20 @@ pub(super) enum Storage {
 }
 
 impl Storage {
+    /// All of them.
+    pub(super) const ALL: [Self; 5] = [Self::Integer, Self::Wide, Self::Real, Self::Text, Self::Blob];
+
+    /// As it is written down.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Integer => "integer",
+            Self::Wide => "wide",
+            Self::Real => "real",
+            Self::Text => "text",
+            Self::Blob => "blob",
+        }
+    }
+
     /// Of a source type; `None` for a type that is not supported.
     pub(super) fn of(ty: &ColumnType) -> Option<Self> {
         Some(match ty {

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use super::{Encoder, Scratch};
 use crate::model::{Charset, ColumnType, IntWidth};
 use crate::sink::clickhouse::row_binary::{TYPES, column, images, key, read_rows, schema, varchar};
-use crate::sink::clickhouse::types::{Place, target_type};
+use crate::sink::clickhouse::types::target_type;
+use crate::sink::layout::Place;
 
 /// A type, a value as the text protocol has it, and the value as the reader shows it.
 type Cell = (ColumnType, String, String);

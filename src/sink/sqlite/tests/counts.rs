@@ -97,7 +97,7 @@ fn a_row_that_a_trigger_on_the_copy_keeps_out_is_not_acknowledged() {
     let trigger = "CREATE TRIGGER mine BEFORE INSERT ON t WHEN new.id = 5 BEGIN SELECT RAISE(IGNORE); END";
     Connection::open(rig.path()).unwrap().execute_batch(trigger).unwrap();
     rig.rows(t, Insert, &[&["4", "d"], &["5", "e"]]);
-    let counts = rig.target.as_mut().unwrap().commit(Lsn::new(9)).unwrap();
+    let counts = now(rig.target.as_mut().unwrap().commit(Lsn::new(9))).unwrap();
     let counts = counts[&TableName::new("shop", "t")];
     assert_eq!(counts, RowCounts { taken: 2, acknowledged: 1, ..RowCounts::default() });
     assert!(!counts.balance());
@@ -125,7 +125,7 @@ fn the_sections_of_a_frame_are_counted_for_their_own_tables() {
         (t, Delete, 1, images(&table, &[&["4", "d"]])),
     ]);
     rig.frame(&Frame::decode(&payload).unwrap()).unwrap();
-    let counts = rig.target.as_mut().unwrap().commit(Lsn::new(9)).unwrap();
+    let counts = now(rig.target.as_mut().unwrap().commit(Lsn::new(9))).unwrap();
     assert_eq!(counts.len(), 2);
     assert_eq!((counts[&table.name].taken, counts[&name].taken), (2, 2));
 }

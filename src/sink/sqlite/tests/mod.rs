@@ -6,4 +6,5 @@ mod counts;
 mod format;
 mod model;
 mod rows;
+mod stops;
 mod values;

@@ -192,7 +192,7 @@ fn ordinals_count_through_the_sections_of_a_frame() {
     let payload =
         rows_frame(&[(t, Insert, 2, images(&schema, &[&["1"], &["2"]])), (t, Delete, 1, images(&schema, &[&["1"]]))]);
     let frame = crate::codec::frame::Frame::decode(&payload).unwrap();
-    rig.target.as_mut().unwrap().write(place(9), &frame, &mut |_| Ok(std::sync::Arc::new(schema.clone()))).unwrap();
+    rig.frame_at(9, &frame).unwrap();
     rig.commit();
     assert_eq!(
         rig.read("SELECT _version, _lsn, _ordinal, _op FROM t ORDER BY 1"),

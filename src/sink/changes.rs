@@ -1,58 +1,32 @@
-//! How far the changes of definitions have come, table by table: what makes a replay of them harmless.
+//! How far the changes of definitions have come, table by table: what makes a replay of them harmless at a target where they do not commit with the
+//! round.
 //!
-//! A table's line in the registry carries the LSN of the last change that was done to it, and is written as the last step of that
-//! change. Before its first step the line says that the change is begun. So when the log is read again from the cursor:
+//! A table's line in the registry carries the LSN of the last change that was done to it, and is written as the last step of that change. Before
+//! its first step the line says that the change is begun. So when the log is read again from the cursor:
 //!
 //! - a change up to the LSN that is done is skipped: what it acts on may have another content, or another table, by now;
 //! - a change that was begun is repeated from its first step, and a table that differs from its line until then is no surprise;
 //! - rows before a change that was begun or done are stored, because they were flushed before it, and are left out.
 //!
-//! A name keeps its LSN when its table is gone.
+//! A name keeps its LSN when its table is gone. The sink reads this from its target; where changes commit with the round, it stays empty.
 
 use std::collections::BTreeMap;
 
 use wal::Lsn;
 
-use super::client::Client;
-use super::error::Refused;
-use super::names::{STOPPED, TABLES, literal, quoted};
 use crate::model::TableName;
 
 /// Progress of the changes of all tables of a sink.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     done: BTreeMap<TableName, Lsn>,
-    /// At or behind `done` when the change that was begun is done.
+    /// At or before `done` when the change that was begun is done.
     begun: BTreeMap<TableName, Lsn>,
     /// Versions of the lines of stopped tables, as far as they are written.
     stops: BTreeMap<TableName, Lsn>,
 }
 
 impl Changes {
-    /// Reads what the target holds, of tables that are gone as well.
-    pub(super) async fn load(client: &Client, sink: &str) -> Result<Self, Refused> {
-        let sink = literal(sink);
-        let of = |what: u8, table: &str, begun: &str| {
-            format!(
-                "SELECT toUInt8({what}), source_database, source_table, max(version), {begun} FROM {} WHERE sink = {sink} \
-                 GROUP BY source_database, source_table",
-                quoted(table)
-            )
-        };
-        let sql = format!("{} UNION ALL {}", of(0, TABLES, "max(begun)"), of(1, STOPPED, "toUInt64(0)"));
-        let mut changes = Self::default();
-        for (what, database, table, version, begun) in client.rows::<(u8, String, String, u64, u64)>(&sql).await? {
-            let name = TableName::new(database, table);
-            if what == 0 {
-                changes.begun.insert(name.clone(), Lsn::new(begun));
-                changes.done.insert(name, Lsn::new(version));
-            } else {
-                changes.stops.insert(name, Lsn::new(version));
-            }
-        }
-        Ok(changes)
-    }
-
     /// The last change that was done to the table of this name.
     pub(super) fn done(&self, table: &TableName) -> Lsn {
         self.done.get(table).copied().unwrap_or(Lsn::ZERO)

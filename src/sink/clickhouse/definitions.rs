@@ -1,0 +1,251 @@
+//! What the server does to the sink's tables: [`Definitions`] in ClickHouse's statements. It has no transactions, so each can be repeated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wal::Lsn;
+
+use super::copy::Copy;
+use super::error::Refused;
+use super::layout::{ClickHouse, Layout};
+use super::names::{literal, quoted};
+use super::owner::{emptied, made};
+use super::rebuild;
+use super::registry::{self, Table};
+use super::target::Target;
+use crate::codec::version::row_version;
+use crate::config::{ClickHousePlan, DdlPolicy, JsonType, SetType, SinkPlan};
+use crate::error::{ErrorClass, Failure};
+use crate::model::{TableName, TableSchema};
+use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Stop};
+use crate::sink::reshape::Step;
+
+#[async_trait]
+impl Definitions for Target {
+    type Dialect = ClickHouse;
+
+    const ATOMIC: bool = false;
+
+    fn dialect(&self) -> &ClickHouse {
+        &self.dialect
+    }
+
+    fn plan(&self) -> &SinkPlan {
+        &self.plan
+    }
+
+    fn policy(&self) -> DdlPolicy {
+        self.plan.ddl
+    }
+
+    fn type_settings(&self) -> BTreeMap<String, String> {
+        type_settings(&self.clickhouse)
+    }
+
+    fn followed(&self) -> &Followed<String> {
+        &self.followed
+    }
+
+    fn followed_mut(&mut self) -> &mut Followed<String> {
+        &mut self.followed
+    }
+
+    fn location(&self) -> String {
+        format!("database \"{}\"", self.clickhouse.database)
+    }
+
+    async fn find(&mut self, target: &str) -> Result<Option<Found>, Failure> {
+        let found = self.under_name(target).await;
+        let found = found.map_err(|error| error.failure(&format!("look for the table \"{target}\"")))?;
+        Ok(found.map(|found| if found.is_own_table() { Found::Ours { made: found.made() } } else { Found::Foreign }))
+    }
+
+    async fn foreign_of(&mut self, targets: BTreeSet<String>) -> Result<Option<String>, Failure> {
+        let foreign = self.foreign().await.map_err(|error| error.failure("look for tables"))?;
+        Ok(targets.into_iter().find(|target| foreign.contains(target)))
+    }
+
+    async fn create(&mut self, lsn: Lsn, name: &TableName, layout: &Layout) -> Result<(), Failure> {
+        let target = &layout.target;
+        let sql = layout.create_statement(&self.clickhouse.database, target, &made(&self.plan.name, lsn));
+        let failed = |error: Refused| error.failure(&format!("create the table \"{target}\" of {name}"));
+        self.client.execute(&sql, false).await.map_err(failed)
+    }
+
+    async fn alter(&mut self, lsn: Lsn, layout: &Layout, schema: &TableSchema, steps: &[Step]) -> Result<(), Failure> {
+        self.take_steps(lsn, layout, schema, steps).await.map_err(|error| follows(&schema.name, layout, error))
+    }
+
+    async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, String>) -> Result<(), Failure> {
+        let Rebuild { old, schema, layout, origins, .. } = &rebuild;
+        self.may_rebuild(&layout.target).await?;
+        let left = self.left_columns(lsn, &old.layout, layout, origins).await?;
+        let comment = made(&self.plan.name, lsn);
+        rebuild::rebuild(&self.client, &self.clickhouse, &comment, &rebuild, &left)
+            .await
+            .map_err(|error| follows(&schema.name, layout, error))
+    }
+
+    async fn rename_target(&mut self, _name: &TableName, from: &str, to: &str) -> Result<(), Failure> {
+        let failed = |error: Refused| error.failure(&format!("rename the table \"{from}\""));
+        self.drop_view(from).await.map_err(failed)?;
+        // Done before a crash.
+        let is_gone = self.under_name(from).await.map_err(failed)?.is_none();
+        if is_gone && self.has_own_table(to).await.map_err(failed)? {
+            return Ok(());
+        }
+        let sql = format!("RENAME TABLE {} TO {}", self.place(from), self.place(to));
+        self.client.execute(&sql, false).await.map_err(|error| failed(error.of_statement(&sql)))
+    }
+
+    async fn drop_target(&mut self, name: &TableName, target: &str) -> Result<(), Failure> {
+        let failed = |error: Refused| error.failure(&format!("drop the table \"{target}\" of {name}"));
+        self.drop_view(target).await.map_err(failed)?;
+        if !self.has_own_table(target).await.map_err(failed)? {
+            return Ok(());
+        }
+        let sql = format!("DROP TABLE IF EXISTS {} SYNC SETTINGS max_table_size_to_drop = 0", self.place(target));
+        self.client.execute(&sql, false).await.map_err(|error| failed(error.of_statement(&sql)))
+    }
+
+    async fn empty(&mut self, lsn: Lsn, layout: &Layout, op: &str) -> Result<(), Failure> {
+        self.may_rebuild(&layout.target).await?;
+        let comment = emptied(&self.plan.name, lsn);
+        rebuild::empty(&self.client, &self.clickhouse, &comment, &layout.target)
+            .await
+            .map_err(|error| cannot_empty(layout, op, error))
+    }
+
+    /// Rows that come again overwrite the mark.
+    async fn mark_deleted(&mut self, at: At<'_>, layout: &Layout, op: &str, _is_replaced: bool) -> Result<(), Failure> {
+        let Some(soft) = &layout.soft else { return Ok(()) };
+        let place = self.place(&layout.target);
+        let columns: Vec<_> = layout.columns.iter().map(|column| quoted(&column.name)).collect();
+        let (columns, soft) = (columns.join(", "), quoted(soft));
+        let marked = Copy {
+            into: place.clone(),
+            values: format!("{columns}, 1, {}", row_version(self.owner.epoch, at.place, 0)),
+            columns: format!("{columns}, {soft}, _version"),
+            from: place,
+            layout,
+            only: Some(format!("{soft} = 0")),
+        };
+        marked.run(&self.client).await.map_err(|error| cannot_empty(layout, op, error))
+    }
+
+    async fn append_mark(
+        &mut self,
+        at: At<'_>,
+        layout: &Layout,
+        op: &str,
+        reason: Option<&str>,
+    ) -> Result<(), Failure> {
+        let sql = format!(
+            "INSERT INTO {} (_version, _lsn, _ordinal, _op, _commit_time, _reason) \
+             SELECT {}, {}, 0, {}, fromUnixTimestamp64Micro({}, 'UTC'), {}",
+            self.place(&layout.target),
+            row_version(self.owner.epoch, at.place, 0),
+            at.lsn().raw(),
+            literal(op),
+            at.origin.commit_micros,
+            reason.map_or_else(|| "NULL".to_owned(), literal)
+        );
+        self.client.execute(&sql, false).await.map_err(|error| {
+            error.of_statement(&sql).failure(&format!("append to the changelog \"{}\"", layout.target))
+        })
+    }
+
+    async fn make_beside(&mut self, layout: &Layout) -> Result<(), Failure> {
+        self.make_view(layout).await
+    }
+
+    async fn announce(&mut self, version: Lsn, table: &Table, lsn: Lsn) -> Result<(), Failure> {
+        registry::begin(&self.client, &self.plan.name, version, table, lsn)
+            .await
+            .map_err(|error| error.failure("register the begin of a change"))
+    }
+
+    async fn save(&mut self, lsn: Lsn, table: &Table) -> Result<(), Failure> {
+        registry::save(&self.client, &self.plan.name, lsn, table)
+            .await
+            .map_err(|error| error.failure("register a table"))
+    }
+
+    async fn replace_line(&mut self, lsn: Lsn, table: &TableName, now: Option<&Table>) -> Result<(), Failure> {
+        registry::replace_line(&self.client, &self.plan.name, lsn, table, now)
+            .await
+            .map_err(|error| error.failure("end a table's registration"))
+    }
+
+    async fn save_stop(&mut self, version: Lsn, table: &TableName, stop: &Stop<'_>) -> Result<(), Failure> {
+        registry::stop(&self.client, &self.plan.name, version, table, stop)
+            .await
+            .map_err(|error| error.failure("write down that a table is stopped"))
+    }
+
+    async fn end_stop(&mut self, version: Lsn, table: &TableName) -> Result<(), Failure> {
+        registry::revive(&self.client, &self.plan.name, version, table)
+            .await
+            .map_err(|error| error.failure("write down that a table is written again"))
+    }
+
+    /// A refusal that may be gone in a moment and has lasted for too long is about its table.
+    async fn weigh(&mut self, table: &TableName, failure: Failure) -> Failure {
+        let Some(refused) = Refused::of(&failure) else { return failure };
+        if refused.is_of_whole_server() {
+            self.refusals.pause();
+        }
+        if !refused.is_of_one_table() {
+            return failure;
+        }
+        match self.refusals.note(&self.client, &self.plan.name, table, &failure.chain()).await {
+            Ok(lasting) if lasting.is_too_long(self.clickhouse.stop_refused_after) => {
+                let time = humantime::format_duration(Duration::from_secs(lasting.time.as_secs()));
+                let why = format!("the server has refused {table} for {time}, in {} tries", lasting.refusals);
+                Failure { class: ErrorClass::Row, message: format!("{why}: {}", failure.message), ..failure }
+            }
+            Ok(_) => failure,
+            Err(other) => {
+                tracing::debug!(sink = %self.plan.name, %table, error = %other, "the server takes no other rows either");
+                failure
+            }
+        }
+    }
+
+    async fn accepted(&mut self, table: &TableName) -> Result<(), Failure> {
+        self.refusals
+            .end(&self.client, &self.plan.name, table)
+            .await
+            .map_err(|error| error.failure("write down that a table is not refused any more"))
+    }
+
+    fn forget_writers(&mut self, table: &TableName) {
+        self.writers.retain(|_, writer| writer.table != *table);
+    }
+
+    /// Its rows of the round are dropped with the INSERT, of which nothing is stored yet.
+    fn leave_out(&mut self, table: &TableName) {
+        let dropped = self.rows.drop_table(table);
+        self.counts.skip(table, dropped);
+        // The frame at hand may have more of its rows.
+        for writer in self.writers.values_mut().filter(|writer| writer.table == *table) {
+            writer.rows = None;
+        }
+    }
+}
+
+/// Settings that decide types, by their keys.
+pub(super) fn type_settings(plan: &ClickHousePlan) -> BTreeMap<String, String> {
+    let json = if plan.types.json == JsonType::Json { "json" } else { "string" };
+    let sets = if plan.types.sets == SetType::Array { "array" } else { "string" };
+    [("json", json), ("sets", sets)].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+fn follows(name: &TableName, layout: &Layout, error: Refused) -> Failure {
+    error.failure(&format!("follow the change of {name} in table \"{}\"", layout.target))
+}
+
+fn cannot_empty(layout: &Layout, op: &str, error: Refused) -> Failure {
+    error.failure(&format!("empty the table \"{}\" ({op})", layout.target))
+}

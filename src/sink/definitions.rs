@@ -1,0 +1,250 @@
+//! What a target does to its tables, one request or statement each: what a sink brings, over which [`follow`](super::follow) follows the
+//! changes of the log. A sink translates here, it does not judge.
+//!
+//! # What holds of every method
+//! - A failure of class `Row` is about the table at hand and stops it; any other is about the sink.
+//! - Where changes [commit with the round](Definitions::ATOMIC) a failed one is taken back ([`Definitions::undo`]). Elsewhere each method can be
+//!   repeated: a crash or a refusal may fall between any two requests, and the change comes again from its first step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use wal::Lsn;
+
+use super::StoppedTable;
+use super::changes::Changes;
+use super::layout::{Dialect, Layout};
+use super::registry::{StoredOptions, Table, Tables};
+use super::reshape::{Origin as ColumnOrigin, Step};
+use super::stops::Stops;
+use crate::codec::version::FramePlace;
+use crate::config::{DdlPolicy, SinkPlan};
+use crate::error::Failure;
+use crate::model::{Origin, TableName, TableSchema};
+
+/// The type of a target's columns.
+pub(super) type TypeOf<D> = <<D as Definitions>::Dialect as Dialect>::Type;
+
+/// What a sink knows of its tables, and of how far their changes have come.
+#[derive(Debug)]
+pub(super) struct Followed<T> {
+    /// Its tables.
+    pub(super) tables: Tables<T>,
+    /// Those that it leaves out.
+    pub(super) stops: Stops,
+    /// How far changes have come, where they do not commit with the round.
+    pub(super) changes: Changes,
+    /// First frame of the round.
+    pub(super) began: Option<Lsn>,
+    /// The frame at hand, or the last one.
+    pub(super) last: Lsn,
+}
+
+impl<T> Followed<T> {
+    /// What was read from the target.
+    pub(super) fn new(tables: Tables<T>, stops: Stops, changes: Changes) -> Self {
+        Self { tables, stops, changes, began: None, last: Lsn::ZERO }
+    }
+
+    /// Takes the next frame in hand; the round begins with its first one.
+    pub(super) fn begin(&mut self, lsn: Lsn) {
+        self.began.get_or_insert(lsn);
+        self.last = lsn;
+    }
+}
+
+/// Where a change stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<'o> {
+    /// Its frame.
+    pub(super) place: FramePlace,
+    /// The source transaction.
+    pub(super) origin: &'o Origin,
+}
+
+impl At<'_> {
+    /// The frame's LSN.
+    pub(super) fn lsn(self) -> Lsn {
+        self.place.lsn
+    }
+}
+
+/// What is under a name at the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A table that the sink made.
+    Ours {
+        /// At which change; `None` where the target does not keep that.
+        made: Option<Lsn>,
+    },
+    /// A table, a view or anything else that it did not make.
+    Foreign,
+}
+
+/// A table that takes the place of another one.
+pub(super) struct Rebuild<'r, T> {
+    /// The table that is there.
+    pub(super) old: &'r Table<T>,
+    /// The source's schema from here on.
+    pub(super) schema: &'r TableSchema,
+    /// The shape from here on.
+    pub(super) layout: &'r Layout<T>,
+    /// Where its columns come from.
+    pub(super) origins: &'r [ColumnOrigin],
+    /// Whether the rows of the old one are copied.
+    pub(super) is_filled: bool,
+}
+
+/// What a target does to its tables.
+#[async_trait]
+pub(super) trait Definitions: Send {
+    /// Its types and names.
+    type Dialect: Dialect;
+
+    /// Whether a change commits with the round and its cursor. Else its begin and its end are written down.
+    const ATOMIC: bool;
+
+    /// Its types and names.
+    fn dialect(&self) -> &Self::Dialect;
+
+    /// The sink's part of the configuration.
+    fn plan(&self) -> &SinkPlan;
+
+    /// What is done about changes of definitions.
+    fn policy(&self) -> DdlPolicy;
+
+    /// Settings of the sink's own that decide types, by their keys.
+    fn type_settings(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// What is known of the tables.
+    fn followed(&self) -> &Followed<TypeOf<Self>>;
+
+    /// What is known of the tables.
+    fn followed_mut(&mut self) -> &mut Followed<TypeOf<Self>>;
+
+    /// Where the tables are, in words: `database "x"`.
+    fn location(&self) -> String;
+
+    /// What is under a name.
+    async fn find(&mut self, target: &str) -> Result<Option<Found>, Failure>;
+
+    /// The first of these names under which there is something that the sink did not make.
+    async fn foreign_of(&mut self, targets: BTreeSet<String>) -> Result<Option<String>, Failure> {
+        for target in targets {
+            if self.find(&target).await? == Some(Found::Foreign) {
+                return Ok(Some(target));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a table, unless it was made by the change at `lsn` before.
+    async fn create(&mut self, lsn: Lsn, name: &TableName, layout: &Layout<TypeOf<Self>>) -> Result<(), Failure>;
+
+    /// Takes steps on a table. `layout` and `schema` are those from here on.
+    async fn alter(
+        &mut self,
+        lsn: Lsn,
+        layout: &Layout<TypeOf<Self>>,
+        schema: &TableSchema,
+        steps: &[Step],
+    ) -> Result<(), Failure>;
+
+    /// Makes a table out of the one that has its name.
+    async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, TypeOf<Self>>) -> Result<(), Failure>;
+
+    /// Gives a table another name.
+    async fn rename_target(&mut self, name: &TableName, from: &str, to: &str) -> Result<(), Failure>;
+
+    /// Drops a table, with what the sink made beside it. What somebody else has put in its place stays.
+    async fn drop_target(&mut self, name: &TableName, target: &str) -> Result<(), Failure>;
+
+    /// Takes every row out of a mirror with hard deletion. `op` says why, for messages.
+    async fn empty(&mut self, lsn: Lsn, layout: &Layout<TypeOf<Self>>, op: &str) -> Result<(), Failure>;
+
+    /// Marks every row of a mirror with soft deletion. `is_replaced`: they come again.
+    async fn mark_deleted(
+        &mut self,
+        at: At<'_>,
+        layout: &Layout<TypeOf<Self>>,
+        op: &str,
+        is_replaced: bool,
+    ) -> Result<(), Failure>;
+
+    /// Appends a line to a changelog for a change of the whole table, with its reason if it has one.
+    async fn append_mark(
+        &mut self,
+        at: At<'_>,
+        layout: &Layout<TypeOf<Self>>,
+        op: &str,
+        reason: Option<&str>,
+    ) -> Result<(), Failure>;
+
+    /// Makes what the sink has beside a table: a view.
+    async fn make_beside(&mut self, _layout: &Layout<TypeOf<Self>>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Says in a table's line, which is of `version`, that the change at `lsn` begins. Not asked of a target whose changes commit with the round.
+    async fn announce(&mut self, version: Lsn, table: &Table<TypeOf<Self>>, lsn: Lsn) -> Result<(), Failure>;
+
+    /// Writes a table's line as of the change at `lsn`, which is done then.
+    async fn save(&mut self, lsn: Lsn, table: &Table<TypeOf<Self>>) -> Result<(), Failure>;
+
+    /// Removes a table's line, and writes that of `now`, which has taken its place, if any.
+    async fn replace_line(
+        &mut self,
+        lsn: Lsn,
+        table: &TableName,
+        now: Option<&Table<TypeOf<Self>>>,
+    ) -> Result<(), Failure>;
+
+    /// Writes down, as of `version`, that a table is stopped.
+    async fn save_stop(&mut self, version: Lsn, table: &TableName, stop: &Stop<'_>) -> Result<(), Failure>;
+
+    /// Writes down, as of `version`, that a table is written again.
+    async fn end_stop(&mut self, version: Lsn, table: &TableName) -> Result<(), Failure>;
+
+    /// Begins a change that may be taken back.
+    async fn attempt(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Keeps the change that was begun.
+    async fn keep(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Takes the change back that was begun, with what is known of the tables.
+    async fn undo(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// A failure of one table may have lasted long enough to be about that table.
+    async fn weigh(&mut self, _table: &TableName, failure: Failure) -> Failure {
+        failure
+    }
+
+    /// What a table needed was done.
+    async fn accepted(&mut self, _table: &TableName) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The table has another shape: how its rows were written is forgotten.
+    fn forget_writers(&mut self, table: &TableName);
+
+    /// The table is stopped: rows of the round that are not stored yet are given up, and no more are taken.
+    fn leave_out(&mut self, table: &TableName);
+}
+
+/// A stop as it is written down.
+pub(super) struct Stop<'s> {
+    /// Since when, and why.
+    pub(super) why: &'s StoppedTable,
+    /// The source does not have the table any more.
+    pub(super) is_dropped: bool,
+    /// What the configuration said of the table when it stopped.
+    pub(super) options: &'s StoredOptions,
+}

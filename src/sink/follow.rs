@@ -1,0 +1,293 @@
+//! What a change of a table's definition or whole content means, decided once for every sink; the target does it through its
+//! [`Definitions`].
+//!
+//! - What the table is now is taken from the sink's own registry and from the target, never from the change alone.
+//! - What `ddl` says is ignored leaves the table as it is; what it says stops the table, stops it.
+//! - What the target refuses stops the table, with the statement and the reason; the others go on.
+//!
+//! `content` is about whole contents, `rename` about names.
+
+mod content;
+mod rename;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wal::Lsn;
+
+use super::columns::NameRule;
+use super::definitions::{At, Definitions, Found, Rebuild, TypeOf};
+use super::layout::{Dialect, Layout};
+use super::registry::{StoredOptions, Table};
+use super::reshape::{Follows, Forbidden, Way, reshape};
+use super::stops::{self, contain, judge, judge_drop};
+use crate::codec::frame::TableChange;
+use crate::config::Mode;
+use crate::error::{ErrorClass, Failure};
+use crate::model::{SchemaId, TableName, TableSchema};
+
+/// Finds the schema of an id.
+pub(super) type Lookup<'a> = dyn FnMut(SchemaId) -> Result<Arc<TableSchema>, Failure> + Send + 'a;
+
+/// Applies a change; what is wrong with its table stops that table alone.
+pub(super) async fn change<D: Definitions>(
+    target: &mut D,
+    at: At<'_>,
+    change: &TableChange,
+    lookup: &mut Lookup<'_>,
+) -> Result<(), Failure> {
+    let lsn = at.lsn();
+    let table = change.table().clone();
+    if is_done(target, lsn, change) {
+        return end_again(target, lsn, change).await;
+    }
+    match change {
+        TableChange::ReplaceEnd { .. } => return Ok(()),
+        TableChange::Drop { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => {}
+        TableChange::Rename { to, .. } => stops::is_at_source(target, to),
+        TableChange::Schema { .. } | TableChange::Truncate { .. } | TableChange::ReplaceBegin { .. } => {
+            stops::is_at_source(target, &table);
+        }
+    }
+    if let TableChange::Rename { from, to, schema } = change {
+        let schema = lookup(*schema)?;
+        // It is the new name that stops when the rename fails, so it weighs its failures itself.
+        let renamed = rename::rename(target, at, (from, to), &schema).await;
+        return contain(target, &table, renamed);
+    }
+    let is_stopped = target.followed().stops.has(&table);
+    target.attempt().await?;
+    let done = match change {
+        TableChange::ReplaceBegin { schema, .. } => match lookup(*schema) {
+            Ok(schema) => content::replace(target, at, &schema).await,
+            Err(failure) => Err(failure),
+        },
+        TableChange::Drop { table } if is_stopped => content::drop_stopped(target, at, table).await,
+        TableChange::Drop { table } => content::drop_table(target, at, table).await,
+        // It is made again from a read, whatever happens to it until then.
+        TableChange::Schema { .. } | TableChange::Truncate { .. } if is_stopped => Ok(()),
+        TableChange::Schema { to, renamed, lost, .. } => match lookup(*to) {
+            Ok(schema) => shape(target, lsn, &schema, Follows { renamed, lost: *lost }).await,
+            Err(failure) => Err(failure),
+        },
+        TableChange::Truncate { table } => content::truncate(target, at, table).await,
+        TableChange::Gap { table, reason } | TableChange::LeftOut { table, reason } => {
+            content::gap(target, at, table, reason).await
+        }
+        TableChange::ReplaceEnd { .. } | TableChange::Rename { .. } => Ok(()),
+    };
+    let done = ended(target, done).await?;
+    match change {
+        TableChange::Drop { .. } => judge_drop(target, &table, done).await,
+        _ => judge(target, &table, done).await,
+    }
+}
+
+/// Keeps what was attempted, or takes it back.
+async fn ended<D: Definitions>(target: &mut D, done: Result<(), Failure>) -> Result<Result<(), Failure>, Failure> {
+    match done {
+        Ok(()) => target.keep().await?,
+        Err(_) => target.undo().await?,
+    }
+    Ok(done)
+}
+
+/// Whether a change was done before the log was read again: what it acts on may be another table by now.
+fn is_done<D: Definitions>(target: &D, lsn: Lsn, change: &TableChange) -> bool {
+    let changes = &target.followed().changes;
+    let is_done = |table: &TableName| lsn <= changes.done(table);
+    is_done(change.table()) || matches!(change, TableChange::Rename { to, .. } if is_done(to))
+}
+
+/// What comes after the registration of a change that is done.
+async fn end_again<D: Definitions>(target: &mut D, lsn: Lsn, change: &TableChange) -> Result<(), Failure> {
+    let table = change.table();
+    tracing::info!(sink = %target.plan().name, %table, %lsn, change = change.kind(), "the change is done already");
+    // Rows from before it were left out, those after it are not.
+    target.forget_writers(table);
+    match change {
+        TableChange::Schema { .. }
+        | TableChange::Truncate { .. }
+        | TableChange::ReplaceEnd { .. }
+        | TableChange::Gap { .. }
+        | TableChange::LeftOut { .. } => return Ok(()),
+        TableChange::ReplaceBegin { .. } | TableChange::Drop { .. } => {}
+        TableChange::Rename { to, .. } => target.forget_writers(to),
+    }
+    if target.followed().changes.was_stopped_before(table, lsn) {
+        stops::revive(target, lsn, table).await?;
+    }
+    Ok(())
+}
+
+/// Whether a gap in what the log has of a table is written anywhere: in a changelog that is not stopped.
+pub(super) fn notes_gaps<D: Definitions>(target: &D, name: &TableName) -> bool {
+    let followed = target.followed();
+    !followed.stops.has(name) && followed.tables.get(name).is_some_and(|table| table.layout.mode == Mode::History)
+}
+
+/// Makes the table of a schema whose rows come before a change that makes it: a sink that joins a log later sees them so.
+pub(super) async fn make<D: Definitions>(target: &mut D, schema: &TableSchema) -> Result<(), Failure> {
+    let table = &schema.name;
+    if target.followed().tables.contains_key(table) || target.followed().stops.has(table) {
+        return Ok(());
+    }
+    target.attempt().await?;
+    let lsn = target.followed().last;
+    let made = shape(target, lsn, schema, Follows { renamed: &[], lost: false }).await;
+    let made = ended(target, made).await?;
+    judge(target, table, made).await
+}
+
+/// Says in the table's line that a change begins, before its first step.
+async fn announce<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName) -> Result<(), Failure> {
+    if D::ATOMIC {
+        return Ok(());
+    }
+    let Some(table) = target.followed().tables.get(name).cloned() else { return Ok(()) };
+    let done = target.followed().changes.done(name);
+    target.announce(done, &table, lsn).await?;
+    target.followed_mut().changes.note_begun(name, lsn);
+    Ok(())
+}
+
+/// Brings the table to the shape of `schema`; makes it if there is none.
+async fn shape<D: Definitions>(
+    target: &mut D,
+    lsn: Lsn,
+    schema: &TableSchema,
+    follows: Follows<'_>,
+) -> Result<(), Failure> {
+    let old = target.followed().tables.get(&schema.name).cloned();
+    if old.as_ref().is_some_and(|old| !old.has_shape(schema)) {
+        announce(target, lsn, &schema.name).await?;
+    }
+    let table = shaped(target, lsn, old, schema, follows).await?;
+    register(target, lsn, table).await
+}
+
+/// [`shape`] without the registration.
+async fn shaped<D: Definitions>(
+    target: &mut D,
+    lsn: Lsn,
+    old: Option<Table<TypeOf<D>>>,
+    schema: &TableSchema,
+    follows: Follows<'_>,
+) -> Result<Table<TypeOf<D>>, Failure> {
+    let name = &schema.name;
+    let options = StoredOptions::of(target.plan(), target.type_settings(), name);
+    if let Some(difference) = old.as_ref().and_then(|old| old.options.difference(&options, &old.schema)) {
+        return Err(Failure::row(format!("{name} is written with {difference}"))
+            .hint("set the configuration back, or rename or drop the copy at the target"));
+    }
+    let at_target = match &old {
+        Some(old) => old.layout.target.clone(),
+        None => target.plan().target_name(name),
+    };
+    let wanted = Layout::new(target.dialect(), schema, &target.plan().options_for(name), at_target)?;
+    let layout = match &old {
+        None => {
+            create(target, lsn, schema, &wanted).await?;
+            wanted
+        }
+        Some(old) if old.has_shape(schema) => old.layout.clone(),
+        Some(old) => reshaped(target, lsn, old, (schema, &wanted), follows).await?,
+    };
+    target.make_beside(&layout).await?;
+    Ok(Table { schema: schema.clone(), options, layout })
+}
+
+async fn reshaped<D: Definitions>(
+    target: &mut D,
+    lsn: Lsn,
+    old: &Table<TypeOf<D>>,
+    (schema, wanted): (&TableSchema, &Layout<TypeOf<D>>),
+    follows: Follows<'_>,
+) -> Result<Layout<TypeOf<D>>, Failure> {
+    let name = &schema.name;
+    let (layout, way) = reshape(target.dialect(), old, (schema, wanted), follows, target.policy())
+        .map_err(|Forbidden { why }| Failure::row(format!("the definition of {name} changed: {why}")))?;
+    match way {
+        Way::Alter(steps) => target.alter(lsn, &layout, schema, &steps).await?,
+        Way::Rebuild { origins, is_filled } => {
+            if !is_filled {
+                tracing::warn!(
+                    sink = %target.plan().name, table = %name,
+                    "the table's new key cannot be told from its copy: the copy is empty until the source has read it again"
+                );
+            }
+            let rebuild = Rebuild { old, schema, layout: &layout, origins: &origins, is_filled };
+            target.rebuild(lsn, rebuild).await?;
+        }
+    }
+    Ok(layout)
+}
+
+/// Writes the table's line: the last step of a change.
+async fn register<D: Definitions>(target: &mut D, lsn: Lsn, table: Table<TypeOf<D>>) -> Result<(), Failure> {
+    target.save(lsn, &table).await?;
+    let name = table.schema.name.clone();
+    let followed = target.followed_mut();
+    if !D::ATOMIC {
+        followed.changes.note_done(&name, lsn);
+    }
+    followed.tables.insert(name.clone(), table);
+    target.forget_writers(&name);
+    Ok(())
+}
+
+/// A table that is there already was made by somebody else, holds another source table, or was made by this sink just before a crash.
+async fn create<D: Definitions>(
+    target: &mut D,
+    lsn: Lsn,
+    schema: &TableSchema,
+    layout: &Layout<TypeOf<D>>,
+) -> Result<(), Failure> {
+    let (name, at_target) = (&schema.name, &layout.target);
+    if let Some(other) = holder(target, at_target) {
+        return Err(Failure::row(format!("{name} would be written to \"{at_target}\", which holds {other}")).hint(
+            "set the sink's `table_name` so that every source table has its own, for example \"{database}_{table}\"",
+        ));
+    }
+    let options = target.plan().options_for(name);
+    for column in options.drop.iter().chain(options.rename.iter().map(|(from, _)| from)) {
+        if schema.column_index(column).is_none() {
+            tracing::warn!(sink = %target.plan().name, table = %name, %column, "the table's rule names a column that it does not have");
+        }
+    }
+    match target.find(at_target).await? {
+        None => {}
+        Some(Found::Ours { made }) if made == Some(lsn) && !D::ATOMIC => {}
+        Some(_) => return Err(taken(target, name, at_target)),
+    }
+    target.create(lsn, name, layout).await
+}
+
+/// The source's table whose copy has this name at the target.
+pub(super) fn holder<D: Definitions>(target: &D, name: &str) -> Option<TableName> {
+    let rule: NameRule = <D::Dialect as Dialect>::TABLES;
+    let tables = &target.followed().tables;
+    tables.values().find(|table| rule.is_one(&table.layout.target, name)).map(|table| table.schema.name.clone())
+}
+
+/// What is under the name of a table was not made by this sink.
+pub(super) fn taken<D: Definitions>(target: &D, name: &TableName, at_target: &str) -> Failure {
+    Failure::row(format!(
+        "{} has a table or view \"{at_target}\" that this sink did not make for {name}, which is not written into it",
+        target.location()
+    ))
+    .hint("rename or drop it, or set another target or `table_name` for the sink")
+}
+
+/// Whether the names of these tables are free, or their tables were made by this sink. Asked before anything is read for the sink.
+pub(super) async fn can_make<D: Definitions>(target: &mut D, tables: &[TableName]) -> Result<(), Failure> {
+    let known = &target.followed().tables;
+    let wanted: BTreeMap<String, &TableName> = (tables.iter().filter(|table| !known.contains_key(*table)))
+        .map(|table| (target.plan().target_name(table), table))
+        .collect();
+    let foreign = target.foreign_of(wanted.keys().cloned().collect()).await?;
+    match foreign.and_then(|name| wanted.get_key_value(&name)) {
+        None => Ok(()),
+        Some((name, table)) => Err(Failure { class: ErrorClass::Fatal, ..taken(target, table, name) }),
+    }
+}

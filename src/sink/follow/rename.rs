@@ -1,0 +1,153 @@
+//! Tables that get another name. The lines of both names change at once, and last.
+//!
+//! Where a rename is not followed, what is registered of the table goes to the new name, which is stopped: the old name is free for another
+//! table, whose rows are never mixed with those that are there.
+
+use super::{announce, ended, shape, shaped};
+use crate::config::{DdlAction, Mode};
+use crate::error::{ErrorClass, Failure};
+use crate::model::{TableName, TableSchema};
+use crate::sink::definitions::{At, Definitions, Found, TypeOf};
+use crate::sink::registry::{StoredOptions, Table};
+use crate::sink::reshape::Follows;
+use crate::sink::stops::{revive, stop_at, write_stops};
+
+const NOTHING_LOST: Follows<'static> = Follows { renamed: &[], lost: false };
+
+pub(super) async fn rename<D: Definitions>(
+    target: &mut D,
+    at: At<'_>,
+    (from, to): (&TableName, &TableName),
+    schema: &TableSchema,
+) -> Result<(), Failure> {
+    if let Some(why) = target.followed().stops.get(from) {
+        let reason = format!("it was stopped under its old name {from}: {}", why.reason);
+        return carry_stopped(target, at, (from, to), &reason).await;
+    }
+    target.attempt().await?;
+    let followed = follow_rename(target, at, (from, to), schema).await;
+    let Err(failure) = ended(target, followed).await? else { return target.accepted(from).await };
+    let failure = target.weigh(from, failure).await;
+    match failure.class {
+        ErrorClass::Row => carry_stopped(target, at, (from, to), &failure.chain()).await,
+        ErrorClass::Retry | ErrorClass::Fatal => Err(failure),
+    }
+}
+
+async fn follow_rename<D: Definitions>(
+    target: &mut D,
+    at: At<'_>,
+    (from, to): (&TableName, &TableName),
+    schema: &TableSchema,
+) -> Result<(), Failure> {
+    let Some(old) = target.followed().tables.get(from).cloned() else {
+        return shape(target, at.lsn(), schema, NOTHING_LOST).await;
+    };
+    let policy = target.policy().rename;
+    if policy == DdlAction::Stop {
+        return Err(Failure::row(format!("{from} was renamed to {to}, and `ddl.rename` says to stop then")));
+    }
+    let options = StoredOptions::of(target.plan(), target.type_settings(), to);
+    if let Some(difference) = old.options.difference(&options, &old.schema) {
+        return Err(Failure::row(format!(
+            "{from} was renamed to {to}, and {from} is written with {difference} for {to}"
+        ))
+        .hint(format!("give {to} a rule in `tables` with the settings that {from} has")));
+    }
+    if let Some(kept) = target.followed().tables.get(to) {
+        return Err(Failure::row(format!(
+            "{from} was renamed to {to}, and what is left of an older {to} is still in \"{}\"",
+            kept.layout.target
+        )));
+    }
+    announce(target, at.lsn(), from).await?;
+    let mut now = Table { options, ..old.clone() };
+    now.schema.name = to.clone();
+    if policy == DdlAction::Apply {
+        now.layout.target = target.plan().target_name(to);
+    }
+    if old.layout.target != now.layout.target {
+        target.rename_target(to, &old.layout.target, &now.layout.target).await?;
+    }
+    if old.layout.mode == Mode::History {
+        target.append_mark(at, &now.layout, "rename", None).await?;
+    }
+    let now = shaped(target, at.lsn(), Some(now), schema, NOTHING_LOST).await?;
+    move_line(target, at, from, Some(now)).await
+}
+
+/// The new name is stopped, with what there is of the table.
+async fn carry_stopped<D: Definitions>(
+    target: &mut D,
+    at: At<'_>,
+    (from, to): (&TableName, &TableName),
+    reason: &str,
+) -> Result<(), Failure> {
+    let line = match target.followed().tables.get(from).cloned() {
+        None => None,
+        Some(old) => {
+            let options = StoredOptions::of(target.plan(), target.type_settings(), to);
+            let is_same = old.options.difference(&options, &old.schema).is_none();
+            if is_same && !target.followed().tables.contains_key(to) {
+                let mut now = old.clone();
+                now.schema.name = to.clone();
+                now.layout.target = carried_target(target, &old.layout.target, to).await?;
+                Some(now)
+            } else {
+                if !old.layout.is_kept() {
+                    target.drop_target(from, &old.layout.target).await?;
+                }
+                None
+            }
+        }
+    };
+    stop_at(target, to, at.lsn(), reason);
+    write_stops(target).await?;
+    move_line(target, at, from, line).await?;
+    target.accepted(from).await?;
+    revive(target, at.lsn(), from).await
+}
+
+/// Where a table that is not followed any more is after its rename: under its new name where that is free, so that the old one is too.
+async fn carried_target<D: Definitions>(target: &mut D, old: &str, to: &TableName) -> Result<String, Failure> {
+    let new = target.plan().target_name(to);
+    if target.policy().rename != DdlAction::Apply || new == old {
+        return Ok(old.to_owned());
+    }
+    let is_ours = |found: Option<Found>| matches!(found, Some(Found::Ours { .. }));
+    let is_there = is_ours(target.find(old).await?);
+    let found = target.find(&new).await?;
+    if is_there && found.is_none() {
+        target.rename_target(to, old, &new).await?;
+        return Ok(new);
+    }
+    // Done before a crash, or nothing of it is there.
+    Ok(if !is_there && is_ours(found) { new } else { old.to_owned() })
+}
+
+/// Ends the line of the old name and writes the one of the new name, if there is anything to say of it.
+async fn move_line<D: Definitions>(
+    target: &mut D,
+    at: At<'_>,
+    from: &TableName,
+    table: Option<Table<TypeOf<D>>>,
+) -> Result<(), Failure> {
+    target.replace_line(at.lsn(), from, table.as_ref()).await?;
+    let followed = target.followed_mut();
+    if !D::ATOMIC {
+        followed.changes.note_done(from, at.lsn());
+        if let Some(table) = &table {
+            followed.changes.note_done(&table.schema.name, at.lsn());
+        }
+    }
+    followed.tables.remove(from);
+    let name = table.as_ref().map(|table| table.schema.name.clone());
+    if let Some(table) = table {
+        followed.tables.insert(table.schema.name.clone(), table);
+    }
+    target.forget_writers(from);
+    if let Some(name) = name {
+        target.forget_writers(&name);
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! What a sink knows of its tables, and keeps at the target beside them: which source table each one copies, by which schema it was last
+//! shaped, and under which options. The sink stores the [`Line`]s; what they mean is here.
+//!
+//! A line is compared with the configuration when the target is opened. A difference stops its table: nothing is altered to fit a changed
+//! configuration.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::layout::{Layout, TargetColumn, TargetType};
+use crate::config::{Deletion, Mode, SinkPlan, TableOptions};
+use crate::model::{ColumnDefault, TableName, TableSchema};
+
+/// A target table as the sink last left it.
+#[derive(Clone, Debug)]
+pub(super) struct Table<T> {
+    /// The source's schema.
+    pub(super) schema: TableSchema,
+    /// What it was made under.
+    pub(super) options: StoredOptions,
+    /// The columns that are written, as they are at the target.
+    pub(super) layout: Layout<T>,
+}
+
+/// The tables of one sink, by their names at the source.
+pub(super) type Tables<T> = BTreeMap<TableName, Table<T>>;
+
+/// Options that decide a table's shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoredOptions {
+    history: bool,
+    soft_delete_column: Option<String>,
+    rename: Vec<(String, String)>,
+    drop: Vec<String>,
+    table_name: String,
+    /// Settings of the sink's own that decide types, by their keys in the configuration.
+    types: BTreeMap<String, String>,
+}
+
+impl StoredOptions {
+    /// What the configuration says for a table now.
+    pub(super) fn of(plan: &SinkPlan, types: BTreeMap<String, String>, table: &TableName) -> Self {
+        let TableOptions { mode, deletion, soft_delete_column, rename, drop } = plan.options_for(table);
+        let soft = mode == Mode::Mirror && deletion == Deletion::Soft;
+        Self {
+            history: mode == Mode::History,
+            soft_delete_column: soft.then_some(soft_delete_column),
+            rename,
+            drop,
+            table_name: plan.table_name.clone(),
+            types,
+        }
+    }
+
+    /// State or changelog.
+    pub(super) fn mode(&self) -> Mode {
+        if self.history { Mode::History } else { Mode::Mirror }
+    }
+
+    /// Whether `drop` leaves a column of the source out.
+    pub(super) fn drops(&self, column: &str) -> bool {
+        self.drop.iter().any(|name| name.eq_ignore_ascii_case(column))
+    }
+
+    /// The first difference that a table of `schema` shows, in words.
+    pub(super) fn difference(&self, now: &Self, schema: &TableSchema) -> Option<String> {
+        let say = |what: &str, is: String, wanted: String| {
+            Some(format!("`{what}: {is}`, and the configuration now says `{wanted}`"))
+        };
+        let json = |value: &[(String, String)]| serde_json::to_string(value).unwrap_or_default();
+        if self.history != now.history {
+            let word = |history| if history { "history" } else { "mirror" }.to_owned();
+            return say("mode", word(self.history), word(now.history));
+        }
+        if self.soft_delete_column != now.soft_delete_column {
+            let word =
+                |column: &Option<String>| column.clone().map_or("hard".to_owned(), |column| format!("soft, {column}"));
+            return say("deletion", word(&self.soft_delete_column), word(&now.soft_delete_column));
+        }
+        if self.table_name != now.table_name {
+            return say("table_name", self.table_name.clone(), now.table_name.clone());
+        }
+        // What names no column of the table makes no difference to it.
+        let has = |column: &str| schema.column_index(column).is_some();
+        let renamed =
+            |options: &Self| -> Vec<_> { options.rename.iter().filter(|(column, _)| has(column)).cloned().collect() };
+        if renamed(self) != renamed(now) {
+            return say("rename", json(&self.rename), json(&now.rename));
+        }
+        let dropped =
+            |options: &Self| -> Vec<_> { options.drop.iter().filter(|column| has(column)).cloned().collect() };
+        if dropped(self) != dropped(now) {
+            return say("drop", self.drop.join(", "), now.drop.join(", "));
+        }
+        let (key, is) = self.types.iter().find(|(key, is)| now.types.get(*key) != Some(*is))?;
+        say(key, is.clone(), now.types.get(key).cloned().unwrap_or_default())
+    }
+}
+
+/// The tables whose configuration is another one than they were made under, and what is different.
+pub(super) fn unfit<T>(
+    tables: &Tables<T>,
+    plan: &SinkPlan,
+    types: &BTreeMap<String, String>,
+) -> Vec<(TableName, String)> {
+    let unfit = |(name, table): (&TableName, &Table<T>)| {
+        let difference = table.options.difference(&StoredOptions::of(plan, types.clone(), name), &table.schema)?;
+        Some((name.clone(), format!("{name} is written with {difference}; set the configuration back")))
+    };
+    tables.iter().filter_map(unfit).collect()
+}
+
+/// Why a table is stopped whose line in the registry cannot be read.
+pub(super) fn not_readable(table: &TableName) -> String {
+    format!("the line of {table} in \"_replicator_tables\" is not readable; drop or rename the copy at the target")
+}
+
+/// A table's line as it is stored, but for its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Name of the target table.
+    pub(super) target: String,
+    /// The options it was made under, JSON.
+    pub(super) options: String,
+    /// The columns that are written, JSON: (source, target, type).
+    pub(super) columns: String,
+    /// The source's schema as last applied, JSON.
+    pub(super) source_schema: String,
+}
+
+/// A column as it is stored: (source, target, type).
+type StoredColumn = (String, String, String);
+
+impl<T: TargetType> Table<T> {
+    /// Its line.
+    pub(super) fn line(&self) -> serde_json::Result<Line> {
+        // Defaults only mean something at the moment a column is added.
+        let mut schema = self.schema.clone();
+        for column in &mut schema.columns {
+            column.default = ColumnDefault::Unknown;
+        }
+        let source = |column: &TargetColumn<T>| schema.columns.get(column.source).map(|source| source.name.clone());
+        let columns: Vec<StoredColumn> = (self.layout.columns.iter())
+            .filter_map(|column| Some((source(column)?, column.name.clone(), column.ty.text())))
+            .collect();
+        Ok(Line {
+            target: self.layout.target.clone(),
+            options: serde_json::to_string(&self.options)?,
+            columns: serde_json::to_string(&columns)?,
+            source_schema: serde_json::to_string(&schema)?,
+        })
+    }
+
+    /// The table of a line; `None` for one that no version of this program wrote.
+    pub(super) fn read(name: &TableName, line: &Line) -> Option<Self> {
+        let options: StoredOptions = serde_json::from_str(&line.options).ok()?;
+        let schema: TableSchema = serde_json::from_str(&line.source_schema).ok()?;
+        let stored: Vec<StoredColumn> = serde_json::from_str(&line.columns).ok()?;
+        if schema.name != *name {
+            return None;
+        }
+        let columns = stored
+            .into_iter()
+            .map(|(source, name, ty)| {
+                Some(TargetColumn { source: schema.column_index(&source)?, name, ty: T::parse(&ty)? })
+            })
+            .collect::<Option<Vec<_>>>()?;
+        let key = match (options.mode(), &schema.key) {
+            (Mode::Mirror, Some(key)) => key
+                .columns
+                .iter()
+                .map(|source| columns.iter().position(|column| column.source == usize::from(*source)))
+                .collect::<Option<Vec<_>>>()?,
+            _ => Vec::new(),
+        };
+        let (mode, soft) = (options.mode(), options.soft_delete_column.clone());
+        let layout = Layout { target: line.target.clone(), mode, soft, columns, key };
+        Some(Self { schema, options, layout })
+    }
+
+    /// Whether rows of `schema` are what the table is shaped for.
+    pub(super) fn has_shape(&self, schema: &TableSchema) -> bool {
+        self.schema.same_image(schema) && self.schema.key == schema.key
+    }
+}

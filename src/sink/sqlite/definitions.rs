@@ -1,0 +1,233 @@
+//! What SQLite does to the sink's tables: [`Definitions`] in its statements. DDL is transactional here, so a round with changes in its midst is
+//! visible as a whole or not at all, and what one table cannot do is taken back to a savepoint.
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use wal::Lsn;
+
+use super::alter::{self, defaults};
+use super::error::of_table;
+use super::history::{Place, mark, utc_text};
+use super::layout::{Layout, Sqlite, quoted, same_name};
+use super::rebuild;
+use super::registry::{self, Table};
+use super::target::{Savepoint, Target};
+use super::types::Storage;
+use crate::config::{DdlPolicy, SinkPlan};
+use crate::error::{ErrorClass, Failure};
+use crate::model::{TableName, TableSchema};
+use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Stop};
+use crate::sink::reshape::Step;
+
+/// The name a table has between two that differ in case only: SQLite takes both for one and finds it taken.
+const BETWEEN: &str = "_replicator_rename";
+
+#[async_trait]
+impl Definitions for Target {
+    type Dialect = Sqlite;
+
+    const ATOMIC: bool = true;
+
+    fn dialect(&self) -> &Sqlite {
+        &Sqlite
+    }
+
+    fn plan(&self) -> &SinkPlan {
+        &self.plan
+    }
+
+    fn policy(&self) -> DdlPolicy {
+        self.plan.ddl
+    }
+
+    fn followed(&self) -> &Followed<Storage> {
+        &self.followed
+    }
+
+    fn followed_mut(&mut self) -> &mut Followed<Storage> {
+        &mut self.followed
+    }
+
+    fn location(&self) -> String {
+        format!("\"{}\"", self.path.display())
+    }
+
+    async fn find(&mut self, target: &str) -> Result<Option<Found>, Failure> {
+        let kind = registry::under_name(&self.connection, target);
+        let kind = kind.map_err(|error| self.fail("look for a table", error))?;
+        let is_ours = || self.followed.tables.values().any(|table| same_name(&table.layout.target, target));
+        Ok(kind.map(|kind| if kind == "table" && is_ours() { Found::Ours { made: None } } else { Found::Foreign }))
+    }
+
+    async fn create(&mut self, _lsn: Lsn, name: &TableName, layout: &Layout) -> Result<(), Failure> {
+        let target = &layout.target;
+        self.connection
+            .execute_batch(&layout.create_statement(target))
+            .map_err(|error| self.refused(&format!("create the table \"{target}\" of {name}"), error))
+    }
+
+    async fn alter(&mut self, lsn: Lsn, layout: &Layout, schema: &TableSchema, steps: &[Step]) -> Result<(), Failure> {
+        let defaults = defaults(schema, &mut self.scratch)?;
+        let take = |connection: &Connection| alter::take(connection, lsn, layout, &defaults, steps);
+        self.whatever_views_say(take).map_err(|error| self.cannot_follow(&schema.name, layout, error))
+    }
+
+    async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, Storage>) -> Result<(), Failure> {
+        let defaults: Vec<Value> = defaults(rebuild.schema, &mut self.scratch)?;
+        rebuild::rebuild(&self.connection, lsn, &rebuild, &defaults, self.plan.ddl.drop)
+            .map_err(|error| self.cannot_follow(&rebuild.schema.name, rebuild.layout, error))
+    }
+
+    async fn rename_target(&mut self, _name: &TableName, from: &str, to: &str) -> Result<(), Failure> {
+        self.connection.flush_prepared_statement_cache();
+        let rename = |connection: &Connection, from: &str, to: &str| {
+            connection.execute_batch(&format!("ALTER TABLE {} RENAME TO {}", quoted(from), quoted(to)))
+        };
+        let renamed = self.whatever_views_say(|connection| {
+            if same_name(from, to) {
+                rename(connection, from, BETWEEN)?;
+                rename(connection, BETWEEN, to)
+            } else {
+                rename(connection, from, to)
+            }
+        });
+        renamed.map_err(|error| self.refused(&format!("rename the table \"{from}\" to \"{to}\""), error))
+    }
+
+    async fn drop_target(&mut self, name: &TableName, target: &str) -> Result<(), Failure> {
+        self.connection.flush_prepared_statement_cache();
+        let what = format!("drop the table \"{target}\" of {name}");
+        let kind = registry::under_name(&self.connection, target).map_err(|error| self.fail(&what, error))?;
+        if kind.as_deref() != Some("table") {
+            return Ok(());
+        }
+        self.connection
+            .execute_batch(&format!("DROP TABLE {}", quoted(target)))
+            .map_err(|error| self.refused(&what, error))
+    }
+
+    async fn empty(&mut self, _lsn: Lsn, layout: &Layout, op: &str) -> Result<(), Failure> {
+        self.connection
+            .execute_batch(&format!("DELETE FROM {}", quoted(&layout.target)))
+            .map_err(|error| self.cannot_empty(layout, op, error))
+    }
+
+    async fn mark_deleted(&mut self, _at: At<'_>, layout: &Layout, op: &str, is_replaced: bool) -> Result<(), Failure> {
+        let Some(soft) = layout.soft.as_deref().map(quoted) else { return Ok(()) };
+        let target = quoted(&layout.target);
+        // Without a key, a row that comes again cannot be told to be the one that was deleted.
+        let sql = if layout.key.is_empty() && is_replaced {
+            format!("DELETE FROM {target} WHERE {soft} = 0")
+        } else {
+            format!("UPDATE {target} SET {soft} = 1 WHERE {soft} = 0")
+        };
+        self.connection.execute_batch(&sql).map_err(|error| self.cannot_empty(layout, op, error))
+    }
+
+    async fn append_mark(
+        &mut self,
+        at: At<'_>,
+        layout: &Layout,
+        op: &str,
+        reason: Option<&str>,
+    ) -> Result<(), Failure> {
+        let commit_time = utc_text(at.origin.commit_micros);
+        let place = Place { epoch: self.epoch, frame: at.place, ordinal: 0, commit_time: &commit_time };
+        mark(&self.connection, &layout.target, op, reason, place)
+            .map_err(|error| self.refused(&format!("append to the changelog \"{}\"", layout.target), error))
+    }
+
+    async fn announce(&mut self, _version: Lsn, _table: &Table, _lsn: Lsn) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn save(&mut self, _lsn: Lsn, table: &Table) -> Result<(), Failure> {
+        registry::save(&self.connection, &self.plan.name, table).map_err(|error| self.fail("register a table", error))
+    }
+
+    async fn replace_line(&mut self, _lsn: Lsn, table: &TableName, now: Option<&Table>) -> Result<(), Failure> {
+        let sink = &self.plan.name;
+        registry::forget(&self.connection, sink, table)
+            .and_then(|()| now.map_or(Ok(()), |now| registry::save(&self.connection, sink, now)))
+            .map_err(|error| self.fail("end a table's registration", error))
+    }
+
+    async fn save_stop(&mut self, _version: Lsn, table: &TableName, stop: &Stop<'_>) -> Result<(), Failure> {
+        registry::stop(&self.connection, &self.plan.name, table, stop)
+            .map_err(|error| self.fail("write down that a table is stopped", error))
+    }
+
+    async fn end_stop(&mut self, _version: Lsn, table: &TableName) -> Result<(), Failure> {
+        registry::revive(&self.connection, &self.plan.name, table)
+            .map_err(|error| self.fail("write down that a table is written again", error))
+    }
+
+    async fn attempt(&mut self) -> Result<(), Failure> {
+        self.savepoint(Savepoint::Begin)
+    }
+
+    async fn keep(&mut self) -> Result<(), Failure> {
+        self.savepoint(Savepoint::Keep)
+    }
+
+    /// What is known of the tables is read again.
+    async fn undo(&mut self) -> Result<(), Failure> {
+        self.savepoint(Savepoint::Undo)?;
+        let (tables, _) = registry::load(&self.connection, &self.plan.name)
+            .map_err(|error| self.fail("read the sink's own tables", error))?;
+        self.followed.tables = tables;
+        self.writers.clear();
+        Ok(())
+    }
+
+    fn forget_writers(&mut self, table: &TableName) {
+        self.writers.retain(|_, writer| writer.table != *table);
+        self.connection.flush_prepared_statement_cache();
+    }
+
+    /// Rows from before the stop are written, and stay.
+    fn leave_out(&mut self, table: &TableName) {
+        for writer in self.writers.values_mut().filter(|writer| writer.table == *table) {
+            writer.rows = None;
+        }
+    }
+}
+
+impl Target {
+    /// What SQLite refuses of one table.
+    fn refused(&self, what: &str, error: rusqlite::Error) -> Failure {
+        of_table(&self.path, what, error)
+    }
+
+    fn cannot_follow(&self, name: &TableName, layout: &Layout, error: rusqlite::Error) -> Failure {
+        let failure = self.refused(&format!("follow the change of {name} in table \"{}\"", layout.target), error);
+        match failure.class {
+            ErrorClass::Row => failure.hint("if an index, a trigger or a view on the table hinders it, drop that"),
+            ErrorClass::Retry | ErrorClass::Fatal => failure,
+        }
+    }
+
+    fn cannot_empty(&self, layout: &Layout, op: &str, error: rusqlite::Error) -> Failure {
+        self.refused(&format!("empty the table \"{}\" ({op})", layout.target), error)
+    }
+
+    /// Alters a table. SQLite looks at every view of the file then, and refuses where one is broken, of whatever table it is. With a schema
+    /// that is writable, it leaves such views as they are (`renameTestSchema` in its `alter.c`).
+    fn whatever_views_say(&self, alter: impl Fn(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+        const POINT: &str = "_replicator_alter";
+        self.connection.execute_batch(&format!("SAVEPOINT {POINT}"))?;
+        let altered = alter(&self.connection).or_else(|error| {
+            self.connection.execute_batch(&format!("ROLLBACK TO {POINT}"))?;
+            self.connection.pragma_update(None, "writable_schema", "ON")?;
+            let altered = alter(&self.connection);
+            self.connection.pragma_update(None, "writable_schema", "OFF")?;
+            altered.map_err(|_| error)
+        });
+        if altered.is_err() {
+            self.connection.execute_batch(&format!("ROLLBACK TO {POINT}"))?;
+        }
+        self.connection.execute_batch(&format!("RELEASE {POINT}"))?;
+        altered
+    }
+}

@@ -1,0 +1,183 @@
+//! What is wrong with one table stops that table, and leaves of it what was there before.
+
+use rusqlite::Connection;
+
+use crate::codec::frame::RowOp::{Delete, Insert, Snapshot, Update};
+use crate::codec::frame::TableChange;
+use crate::config::{DdlAction, DdlPolicy, Mode};
+use crate::model::{ColumnType, RowCounts, SchemaId, TableName};
+use crate::sink::sqlite::testing::*;
+
+fn t() -> TableName {
+    TableName::new("shop", "t")
+}
+
+fn u() -> TableName {
+    TableName::new("shop", "u")
+}
+
+fn execute(rig: &Rig, sql: &str) {
+    Connection::open(rig.path()).unwrap().execute_batch(sql).unwrap();
+}
+
+/// `shop.t` and `shop.u` of (id, a), with a row each.
+fn two_tables() -> (Rig, SchemaId, SchemaId) {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let columns = || vec![int("id"), text("a")];
+    let first = rig.create(schema(columns(), key(&[0])));
+    let mut other = schema(columns(), key(&[0]));
+    other.name = u();
+    let second = rig.create(other);
+    rig.rows(first, Insert, &[&["1", "x"]]);
+    rig.rows(second, Insert, &[&["1", "x"]]);
+    rig.commit();
+    (rig, first, second)
+}
+
+#[test]
+fn a_row_that_is_refused_stops_its_table_without_the_rows_before_it_in_its_section() {
+    let (mut rig, first, second) = two_tables();
+    execute(&rig, "CREATE UNIQUE INDEX mine ON t (a)");
+    rig.rows(first, Insert, &[&["2", "y"], &["3", "x"], &["4", "z"]]);
+    rig.rows(second, Insert, &[&["2", "y"]]);
+    let reason = rig.stop().unwrap();
+    assert!(reason.contains("a constraint of a table") && reason.contains("backfill --replace"), "{reason}");
+    assert_eq!(rig.commit(), RowCounts { taken: 3, skipped: 3, ..RowCounts::default() });
+    assert_eq!(rig.read("SELECT * FROM t"), ["1 'x'"]);
+    assert_eq!(rig.read("SELECT * FROM u"), ["1 'x'", "2 'y'"]);
+    rig.rows(first, Delete, &[&["1", "x"]]);
+    assert_eq!(rig.table("t"), ["1 'x'"], "a stopped table is left as it is");
+    // It is written down with the rows that it left out, and is known after a restart.
+    rig.open().unwrap();
+    assert_eq!(rig.stop().as_ref(), Some(&reason));
+    assert_eq!(rig.stop_of(&u()), None);
+    // The way back, walked.
+    execute(&rig, "DROP INDEX mine");
+    rig.change(&TableChange::ReplaceBegin { table: t(), schema: first });
+    rig.rows(first, Snapshot, &[&["2", "y"], &["3", "x"]]);
+    assert_eq!((rig.stop(), rig.table("t")), (None, vec!["2 'y'".to_owned(), "3 'x'".to_owned()]));
+}
+
+#[test]
+fn a_stop_of_a_round_that_is_rolled_back_is_none() {
+    let (mut rig, first, _) = two_tables();
+    execute(&rig, "CREATE UNIQUE INDEX mine ON t (a)");
+    rig.rows(first, Insert, &[&["2", "x"]]);
+    assert!(rig.stop().is_some());
+    rig.open().unwrap();
+    assert_eq!(rig.stop(), None);
+}
+
+#[test]
+fn a_table_that_somebody_drops_in_the_midst_is_stopped_and_the_others_go_on() {
+    let (mut rig, first, second) = two_tables();
+    execute(&rig, "DROP TABLE t");
+    rig.rows(first, Update, &[&["1", "x"], &["1", "y"]]);
+    rig.rows(second, Update, &[&["1", "x"], &["1", "y"]]);
+    rig.commit();
+    assert!(rig.stop().unwrap().contains("no such table"));
+    assert_eq!(rig.read("SELECT * FROM u"), ["1 'y'"]);
+}
+
+#[test]
+fn a_stopped_table_that_the_source_drops_or_renames_is_done_with() {
+    let (mut rig, first, _) = two_tables();
+    execute(&rig, "CREATE UNIQUE INDEX mine ON t (a)");
+    rig.rows(first, Insert, &[&["2", "x"]]);
+    let mut renamed = schema(vec![int("id"), text("a")], key(&[0]));
+    renamed.name = TableName::new("shop", "v");
+    let to = rig.schema(renamed);
+    rig.change(&TableChange::Rename { from: t(), to: TableName::new("shop", "v"), schema: to });
+    assert_eq!(rig.stop(), None);
+    let reason = rig.stop_of(&TableName::new("shop", "v")).unwrap();
+    assert!(reason.contains("it was stopped under its old name shop.t"), "{reason}");
+    rig.change(&TableChange::Drop { table: TableName::new("shop", "v") });
+    assert_eq!(rig.stop_of(&TableName::new("shop", "v")), None);
+    rig.commit();
+    assert_eq!(rig.read("SELECT name FROM sqlite_schema WHERE name IN ('t', 'v')"), [""; 0]);
+    assert_eq!(rig.read("SELECT count(*) FROM _replicator_stopped_tables"), ["0"]);
+}
+
+#[test]
+fn the_only_column_of_a_table_may_be_replaced_by_another_one() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let first = rig.create(schema(vec![int("a")], None));
+    rig.rows(first, Insert, &[&["1"]]);
+    rig.alter(first, schema(vec![int("b")], None), &[]);
+    rig.commit();
+    assert_eq!((rig.stop(), rig.read("SELECT b FROM t")), (None, vec!["NULL".to_owned()]));
+}
+
+#[test]
+fn a_view_on_a_table_that_is_gone_hinders_no_change_of_another_one() {
+    let (mut rig, first, _) = two_tables();
+    execute(&rig, "CREATE VIEW v AS SELECT * FROM u; CREATE VIEW w AS SELECT id FROM t");
+    rig.change(&TableChange::Drop { table: u() });
+    let second = rig.alter(first, schema(vec![int("id"), text("b")], key(&[0])), &[("a", "b")]);
+    let third = rig.alter(second, schema(vec![int("id"), text("b"), int("c")], key(&[0])), &[]);
+    let fourth = rig.alter(third, schema(vec![int("id"), int("c")], key(&[0])), &[]);
+    let mut renamed = schema(vec![int("id"), int("c")], key(&[0]));
+    renamed.name = TableName::new("shop", "s");
+    let to = rig.schema(renamed);
+    rig.rows(fourth, Insert, &[&["2", "7"]]);
+    assert_eq!((rig.stop(), rig.table("t")), (None, vec!["1 NULL".to_owned(), "2 7".to_owned()]));
+    rig.change(&TableChange::Rename { from: t(), to: TableName::new("shop", "s"), schema: to });
+    assert_eq!((rig.stop_of(&TableName::new("shop", "s")), rig.table("s").len()), (None, 2));
+}
+
+#[test]
+fn a_column_that_somebody_added_survives_a_rebuild() {
+    let (mut rig, first, _) = two_tables();
+    execute(&rig, "ALTER TABLE t ADD COLUMN mine TEXT DEFAULT 'm'");
+    rig.open().unwrap();
+    let big = column("id", ColumnType::Decimal { precision: 30, scale: 0 });
+    let second = rig.alter(first, schema(vec![big, text("a")], key(&[0])), &[]);
+    rig.rows(second, Insert, &[&["2", "y"]]);
+    rig.commit();
+    assert_eq!(rig.stop(), None);
+    assert_eq!(rig.read("SELECT id, a, mine FROM t ORDER BY 1"), ["'1' 'x' 'm'", "'2' 'y' 'm'"]);
+}
+
+#[test]
+fn what_ddl_says_to_ignore_leaves_the_table_as_it_was_and_what_it_says_to_stop_stops_it() {
+    let with = |action: DdlAction| {
+        let policy = DdlPolicy {
+            add: action,
+            drop: action,
+            rename: action,
+            retype: action,
+            truncate: action,
+            drop_table: action,
+        };
+        let mut rig = Rig::new(options(Mode::Mirror));
+        rig.plan.ddl = policy;
+        rig.open().unwrap();
+        let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+        rig.rows(first, Insert, &[&["1", "x"]]);
+        (rig, first)
+    };
+    let (mut rig, first) = with(DdlAction::Ignore);
+    let second = rig.alter(first, schema(vec![int("id"), text("b"), int("c")], key(&[0])), &[("a", "b")]);
+    rig.rows(second, Insert, &[&["2", "y", "7"]]);
+    let third = rig.alter(second, schema(vec![int("id"), int("c")], key(&[0])), &[]);
+    rig.rows(third, Insert, &[&["3", "8"]]);
+    rig.change(&TableChange::Truncate { table: t() });
+    rig.change(&TableChange::Drop { table: t() });
+    assert_eq!((rig.stop(), rig.table("t")), (None, ["1 'x'", "2 'y'", "3 NULL"].map(str::to_owned).to_vec()));
+    rig.open().unwrap();
+    assert_eq!(rig.stop(), None, "a column that `ddl` left there is no surprise");
+
+    let added = schema(vec![int("id"), text("a"), int("c")], key(&[0]));
+    let (mut rig, first) = with(DdlAction::Stop);
+    rig.alter(first, added, &[]);
+    assert!(rig.stop().unwrap().contains("column \"c\" was added, and `ddl.add` says to stop then"));
+    for (change, says) in [
+        (TableChange::Truncate { table: t() }, "`ddl.truncate` says to stop then"),
+        (TableChange::Drop { table: t() }, "`ddl.drop_table` says to stop then"),
+    ] {
+        let (mut rig, _) = with(DdlAction::Stop);
+        rig.change(&change);
+        assert!(rig.stop().unwrap().contains(says));
+        assert_eq!(rig.table("t"), ["1 'x'"]);
+    }
+}

@@ -1,0 +1,283 @@
+//! What is wrong with one table stops that table alone: its rows are left out from there on, the stop is written down before the round ends, and
+//! the other tables go on. It comes back when its content is read again, or when it is no more at the source.
+//!
+//! A stop is released when the target is opened, if the table is not captured any more, or if the configuration of the table is another one than
+//! the one under which it stopped.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use wal::Lsn;
+
+use super::StoppedTable;
+use super::definitions::{Definitions, Found, Stop};
+use super::registry::{StoredOptions, not_readable, unfit};
+use crate::error::{ErrorClass, Failure};
+use crate::model::TableName;
+
+/// The stopped tables of a sink.
+#[derive(Debug, Default)]
+pub(super) struct Stops {
+    stopped: BTreeMap<TableName, StoppedTable>,
+    /// Those of them that the source does not have any more.
+    dropped: HashSet<TableName>,
+    /// Stops that are not written down yet.
+    unwritten: HashSet<TableName>,
+    /// What the configuration said of a table when it stopped, as it was written down.
+    stopped_under: HashMap<TableName, StoredOptions>,
+}
+
+impl Stops {
+    /// A stop that is written down at the target.
+    pub(super) fn load(
+        &mut self,
+        table: TableName,
+        why: StoppedTable,
+        is_dropped: bool,
+        options: Option<StoredOptions>,
+    ) {
+        if is_dropped {
+            self.dropped.insert(table.clone());
+        }
+        if let Some(options) = options {
+            self.stopped_under.insert(table.clone(), options);
+        }
+        self.stopped.insert(table, why);
+    }
+
+    /// The tables that are stopped.
+    pub(super) fn all(&self) -> &BTreeMap<TableName, StoppedTable> {
+        &self.stopped
+    }
+
+    /// The tables that are stopped, of a target that is let go of.
+    pub(super) fn into_all(self) -> BTreeMap<TableName, StoppedTable> {
+        self.stopped
+    }
+
+    /// The stop of a table.
+    pub(super) fn get(&self, table: &TableName) -> Option<&StoppedTable> {
+        self.stopped.get(table)
+    }
+
+    /// Whether the table is stopped.
+    pub(super) fn has(&self, table: &TableName) -> bool {
+        self.stopped.contains_key(table)
+    }
+
+    /// Takes a stop away for as long as the table is made again.
+    pub(super) fn take(&mut self, table: &TableName) -> Option<StoppedTable> {
+        self.stopped.remove(table)
+    }
+
+    /// Puts a stop back.
+    pub(super) fn put_back(&mut self, table: &TableName, why: StoppedTable) {
+        self.stopped.insert(table.clone(), why);
+    }
+
+    fn give_reason(&mut self, table: &TableName, reason: String) {
+        if let Some(stopped) = self.stopped.get_mut(table)
+            && stopped.reason != reason
+        {
+            stopped.reason = reason;
+            self.unwritten.insert(table.clone());
+        }
+    }
+
+    fn reason(&self, table: &TableName, why: &str) -> String {
+        let way = if self.dropped.contains(table) { way_out(table) } else { way_back(table) };
+        format!("{why} ({way})")
+    }
+}
+
+/// What brings a stopped table back, for hints.
+pub(super) fn way_back(table: &TableName) -> String {
+    format!(
+        "fix it, then run `replicator backfill --replace --database {} --table {}`: the copy is made again and its rows are read again",
+        table.database, table.table
+    )
+}
+
+/// What is left to do about a stopped table that the source does not have any more.
+fn way_out(table: &TableName) -> String {
+    format!(
+        "create it again at the source and run `replicator backfill --replace --database {} --table {}`, which makes a new copy; \
+         or drop or rename the copy at the target and start the daemon again",
+        table.database, table.table
+    )
+}
+
+/// Keeps a failure that is about one table to that table.
+pub(super) fn contain<D: Definitions>(
+    target: &mut D,
+    table: &TableName,
+    done: Result<(), Failure>,
+) -> Result<(), Failure> {
+    match done {
+        Err(failure) if failure.class == ErrorClass::Row => {
+            let since = since(target);
+            stop_at(target, table, since, &failure.chain());
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// From where on the rows of a table are left out that stops at the frame at hand. What a transaction of the target holds stays; else the rows of
+/// the round go.
+fn since<D: Definitions>(target: &D) -> Lsn {
+    let followed = target.followed();
+    if D::ATOMIC { followed.last } else { followed.began.unwrap_or(followed.last) }
+}
+
+/// What came of a request for one table: [`contain`] of a failure, weighed.
+pub(super) async fn judge<D: Definitions>(
+    target: &mut D,
+    table: &TableName,
+    done: Result<(), Failure>,
+) -> Result<(), Failure> {
+    match done {
+        Ok(()) => target.accepted(table).await,
+        Err(failure) => {
+            let failure = target.weigh(table, failure).await;
+            contain(target, table, Err(failure))
+        }
+    }
+}
+
+/// [`judge`] of a drop: no backfill fixes the table, because the source has none.
+pub(super) async fn judge_drop<D: Definitions>(
+    target: &mut D,
+    table: &TableName,
+    done: Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Err(failure) = done else { return target.accepted(table).await };
+    let failure = target.weigh(table, failure).await;
+    if failure.class != ErrorClass::Row {
+        return Err(failure);
+    }
+    stop_gone(target, table, &failure.chain());
+    Ok(())
+}
+
+/// Stops a table. Rows from `since` on are left out.
+pub(super) fn stop_at<D: Definitions>(target: &mut D, table: &TableName, since: Lsn, why: &str) {
+    let stops = &mut target.followed_mut().stops;
+    if let Some(stopped) = stops.stopped.get_mut(table) {
+        // The round before it turns out to lack rows as well.
+        if since < stopped.since {
+            stopped.since = since;
+            stops.unwritten.insert(table.clone());
+        }
+        return;
+    }
+    let reason = stops.reason(table, why);
+    stops.stopped.insert(table.clone(), StoppedTable { since, reason: reason.clone() });
+    stops.unwritten.insert(table.clone());
+    tracing::error!(sink = %target.plan().name, %table, error = %reason, "table stopped, the others go on");
+    target.leave_out(table);
+}
+
+/// Stops a table because the source dropped it. What is left out of its copy can be read nowhere any more.
+pub(super) fn stop_dropped<D: Definitions>(target: &mut D, table: &TableName) {
+    let why = format!("{table} was dropped, and `ddl.drop_table` says to stop then");
+    stop_gone(target, table, &why);
+}
+
+/// Stops a table that the source does not have any more.
+fn stop_gone<D: Definitions>(target: &mut D, table: &TableName, why: &str) {
+    target.followed_mut().stops.dropped.insert(table.clone());
+    let since = since(target);
+    stop_at(target, table, since, why);
+    let stops = &mut target.followed_mut().stops;
+    let reason = stops.reason(table, why);
+    stops.give_reason(table, reason);
+}
+
+/// The source has a table of this name, whatever became of an earlier one.
+pub(super) fn is_at_source<D: Definitions>(target: &mut D, table: &TableName) {
+    let stops = &mut target.followed_mut().stops;
+    if stops.dropped.remove(table) {
+        let reason = stops.reason(table, &format!("{table} was dropped, and there is another one at the source"));
+        stops.give_reason(table, reason);
+    }
+}
+
+/// Ends the stops of tables that are neither at the source any more nor at the target: nothing is left out of anything.
+pub(super) async fn let_go_of_dropped<D: Definitions>(target: &mut D, applied: Lsn) -> Result<(), Failure> {
+    for table in target.followed().stops.dropped.clone() {
+        let registered = target.followed().tables.get(&table).map(|table| table.layout.target.clone());
+        if let Some(registered) = registered
+            && target.find(&registered).await?.is_some()
+        {
+            continue;
+        }
+        let changes = &target.followed().changes;
+        let version = applied.max(changes.stop(&table)).max(changes.done(&table));
+        forget(target, version, &table).await?;
+        revive(target, version, &table).await?;
+    }
+    Ok(())
+}
+
+/// Stops tables that are not as the sink left them, whose lines are not readable, or whose configuration is another one than they were made under.
+pub(super) async fn stop_unfit<D: Definitions>(
+    target: &mut D,
+    since: Lsn,
+    altered: Vec<(TableName, String)>,
+    unreadable: Vec<TableName>,
+) -> Result<(), Failure> {
+    let followed = target.followed();
+    let unreadable = unreadable.into_iter().map(|name| (name.clone(), not_readable(&name)));
+    let unfit = unfit(&followed.tables, target.plan(), &target.type_settings());
+    let stopped: Vec<_> =
+        (altered.into_iter().chain(unreadable).chain(unfit)).filter(|(table, _)| !followed.stops.has(table)).collect();
+    for (table, why) in stopped {
+        stop_at(target, &table, since, &why);
+    }
+    write_stops(target).await
+}
+
+/// Writes the stops down that are not yet.
+pub(super) async fn write_stops<D: Definitions>(target: &mut D) -> Result<(), Failure> {
+    for table in std::mem::take(&mut target.followed_mut().stops.unwritten) {
+        let Some(why) = target.followed().stops.get(&table).cloned() else { continue };
+        // Later than whatever ended an earlier stop.
+        let followed = target.followed();
+        let version = followed.last.max(why.since).max(followed.changes.done(&table));
+        let is_dropped = followed.stops.dropped.contains(&table);
+        let options = StoredOptions::of(target.plan(), target.type_settings(), &table);
+        target.save_stop(version, &table, &Stop { why: &why, is_dropped, options: &options }).await?;
+        target.followed_mut().changes.note_stop(&table, version);
+        target.accepted(&table).await?;
+    }
+    Ok(())
+}
+
+/// The table is written again from `lsn` on.
+pub(super) async fn revive<D: Definitions>(target: &mut D, lsn: Lsn, table: &TableName) -> Result<(), Failure> {
+    let stops = &mut target.followed_mut().stops;
+    stops.dropped.remove(table);
+    if stops.stopped.remove(table).is_some() {
+        stops.unwritten.remove(table);
+        tracing::info!(sink = %target.plan().name, %table, "table is written again");
+        target.end_stop(lsn, table).await?;
+        target.followed_mut().changes.note_stop(table, lsn);
+        target.forget_writers(table);
+    }
+    Ok(())
+}
+
+/// Ends a table's line.
+pub(super) async fn forget<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName) -> Result<(), Failure> {
+    target.replace_line(lsn, name, None).await?;
+    let followed = target.followed_mut();
+    followed.changes.note_done(name, lsn);
+    followed.tables.remove(name);
+    target.forget_writers(name);
+    Ok(())
+}
+
+/// Whether a registered table, or anything in its place, is at the target.
+pub(super) async fn is_there<D: Definitions>(target: &mut D, name: &str) -> Result<bool, Failure> {
+    Ok(target.find(name).await?.is_some_and(|found| matches!(found, Found::Ours { .. } | Found::Foreign)))
+}
