@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use wal::{Lsn, Reader};
 
+use super::doubt::Doubt;
 use super::gap::Gap;
 use super::resume::{LogView, resume};
 use super::round::Round;
@@ -38,6 +39,9 @@ impl Delivery {
         self.wal.put_state(Vec::new()).await.map_err(unwritable)?;
         let reader = self.wal.reader();
         let target = self.sink.open(self.wal.id()).await?;
+        for (table, why) in self.sink.review(&*self.captured).await? {
+            self.doubt(Doubt { sink: self.name.clone(), table, why });
+        }
         let mut tables = Tables::load(&reader, &self.name)?;
         let mut catalog = Catalog::new(reader.clone());
         let start = self.start_of_cursor(&reader)?;

@@ -16,7 +16,7 @@ use super::settle::Sent;
 use crate::backoff::Backoff;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
-use crate::sink::{Sink, StoppedTable};
+use crate::sink::{Captured, Sink, StoppedTable};
 use crate::telemetry::{SinkLive, SinkPhase};
 
 /// Bytes of the log read at once.
@@ -80,6 +80,8 @@ pub struct Delivery {
     /// Where the log's cursor is. A target that was restored from an older copy is before it for a while; a cursor
     /// never goes back.
     pub(super) acknowledged: Lsn,
+    /// Which tables are captured.
+    pub(super) captured: Box<Captured>,
 }
 
 enum Served {
@@ -109,7 +111,15 @@ impl Delivery {
             progressed: false,
             patience: AFTER_THE_END,
             acknowledged: Lsn::ZERO,
+            captured: Box::new(|_| true),
         }
+    }
+
+    /// Of tables that are not captured, no stop lasts.
+    #[must_use]
+    pub fn capturing(mut self, captured: Box<Captured>) -> Self {
+        self.captured = captured;
+        self
     }
 
     /// Serves the sink until its goal is reached, a stop ends it, or it fails permanently.

@@ -96,7 +96,8 @@ pub(super) fn start_deliveries(plan: &Plan, workers: &Handle, run: &Deliveries<'
             wishes: run.wishes.clone(),
             looking: Some(looking),
         };
-        let delivery = Delivery::new(sink, wiring);
+        let filter = plan.source.filter.clone();
+        let delivery = Delivery::new(sink, wiring).capturing(Box::new(move |table| filter.may_capture(table)));
         served.push(on_thread(delivery.run(), shown, run.failed.clone())?);
     }
     Ok(served)

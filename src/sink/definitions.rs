@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use wal::Lsn;
 
-use super::StoppedTable;
 use super::changes::Changes;
 use super::layout::{Dialect, Layout};
 use super::registry::{StoredOptions, Table, Tables};
 use super::reshape::{Origin as ColumnOrigin, Step};
 use super::stops::Stops;
+use super::{StoppedTable, TargetState};
 use crate::codec::version::FramePlace;
 use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::Failure;
@@ -32,8 +32,12 @@ pub(super) struct Followed<T> {
     pub(super) tables: Tables<T>,
     /// Those that it leaves out.
     pub(super) stops: Stops,
+    /// Tables whose lines cannot be read.
+    pub(super) unreadable: Vec<TableName>,
     /// How far changes have come, where they do not commit with the round.
     pub(super) changes: Changes,
+    /// The cursor when the target was opened; `None`: it is fresh.
+    pub(super) opened_at: Option<Lsn>,
     /// First frame of the round.
     pub(super) began: Option<Lsn>,
     /// The frame at hand, or the last one.
@@ -41,9 +45,18 @@ pub(super) struct Followed<T> {
 }
 
 impl<T> Followed<T> {
-    /// What was read from the target.
-    pub(super) fn new(tables: Tables<T>, stops: Stops, changes: Changes) -> Self {
-        Self { tables, stops, changes, began: None, last: Lsn::ZERO }
+    /// What was read from the target: the lines of its tables and the names of those that cannot be read, and the rest.
+    pub(super) fn new(
+        (tables, unreadable): (Tables<T>, Vec<TableName>),
+        stops: Stops,
+        changes: Changes,
+        state: TargetState,
+    ) -> Self {
+        let opened_at = match state {
+            TargetState::At { applied, .. } => Some(applied),
+            TargetState::Fresh => None,
+        };
+        Self { tables, stops, unreadable, changes, opened_at, began: None, last: Lsn::ZERO }
     }
 
     /// Takes the next frame in hand; the round begins with its first one.
@@ -129,6 +142,9 @@ pub(super) trait Definitions: Send {
 
     /// What is under a name.
     async fn find(&mut self, target: &str) -> Result<Option<Found>, Failure>;
+
+    /// Tables that are not at the target as the sink left them, and what is different.
+    async fn altered(&mut self) -> Result<Vec<(TableName, String)>, Failure>;
 
     /// The first of these names under which there is something that the sink did not make.
     async fn foreign_of(&mut self, targets: BTreeSet<String>) -> Result<Option<String>, Failure> {

@@ -176,7 +176,7 @@ async fn shaped<D: Definitions>(
 ) -> Result<Table<TypeOf<D>>, Failure> {
     let name = &schema.name;
     let options = StoredOptions::of(target.plan(), target.type_settings(), name);
-    if let Some(difference) = old.as_ref().and_then(|old| old.options.difference(&options, &old.schema)) {
+    if let Some(difference) = old.as_ref().and_then(|old| old.options.difference(&options, Some(&old.schema))) {
         return Err(Failure::row(format!("{name} is written with {difference}"))
             .hint("set the configuration back, or rename or drop the copy at the target"));
     }

@@ -5,6 +5,7 @@
 //!
 //! - [`Sink::open`] comes first and again after every error. It connects, creates what it needs, and says the cursor
 //!   that the target itself holds: the truth about what is applied.
+//! - [`Sink::review`] follows: tables that cannot be written as they are stop, and stops that have lost their reason end.
 //! - Then any number of rounds: [`Sink::write`] and [`Sink::change`] in log order, closed by one [`Sink::commit`].
 //!   Nothing of a round may become visible before its commit, except to a sink that has no transactions
 //!   ([`HandOver::RecordedBatches`]); a round always ends at the end of a source transaction.
@@ -153,6 +154,9 @@ impl<'a> Schemas<'a> {
     }
 }
 
+/// Whether a table is captured.
+pub type Captured = dyn Fn(&TableName) -> bool + Send + Sync;
+
 /// A place changes go to. The module's docs are the contract.
 #[async_trait]
 pub trait Sink: Send {
@@ -194,6 +198,13 @@ pub trait Sink: Send {
 
     /// Connects, creates what the sink needs of its own, and says what the target holds.
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure>;
+
+    /// Stops captured tables that are not as the sink left them, or are configured otherwise than they were made. Ends the stops of tables that are
+    /// not captured any more. Says which stopped tables are configured otherwise than when they stopped, and what is different: they are to be read
+    /// again, in place of what the sink has. Called once after each [`Sink::open`].
+    async fn review(&mut self, _captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {
+        Ok(Vec::new())
+    }
 
     /// Sees to it that the sink can make its copies of these tables at its target: none of their names is taken by what
     /// it did not make. Asked of an open, fresh target, before anything is read for it.

@@ -64,8 +64,8 @@ impl StoredOptions {
         self.drop.iter().any(|name| name.eq_ignore_ascii_case(column))
     }
 
-    /// The first difference that a table of `schema` shows, in words.
-    pub(super) fn difference(&self, now: &Self, schema: &TableSchema) -> Option<String> {
+    /// The first difference, in words; of those about columns, of `schema` if there is one.
+    pub(super) fn difference(&self, now: &Self, schema: Option<&TableSchema>) -> Option<String> {
         let say = |what: &str, is: String, wanted: String| {
             Some(format!("`{what}: {is}`, and the configuration now says `{wanted}`"))
         };
@@ -83,7 +83,7 @@ impl StoredOptions {
             return say("table_name", self.table_name.clone(), now.table_name.clone());
         }
         // What names no column of the table makes no difference to it.
-        let has = |column: &str| schema.column_index(column).is_some();
+        let has = |column: &str| schema.is_none_or(|schema| schema.column_index(column).is_some());
         let renamed =
             |options: &Self| -> Vec<_> { options.rename.iter().filter(|(column, _)| has(column)).cloned().collect() };
         if renamed(self) != renamed(now) {
@@ -106,8 +106,15 @@ pub(super) fn unfit<T>(
     types: &BTreeMap<String, String>,
 ) -> Vec<(TableName, String)> {
     let unfit = |(name, table): (&TableName, &Table<T>)| {
-        let difference = table.options.difference(&StoredOptions::of(plan, types.clone(), name), &table.schema)?;
-        Some((name.clone(), format!("{name} is written with {difference}; set the configuration back")))
+        let difference =
+            table.options.difference(&StoredOptions::of(plan, types.clone(), name), Some(&table.schema))?;
+        // What no read brings again is not thrown away for a setting.
+        let first = if table.layout.is_kept() {
+            "; rename or drop the copy at the target, or set the configuration back"
+        } else {
+            ""
+        };
+        Some((name.clone(), format!("{name} is written with {difference}{first}")))
     };
     tables.iter().filter_map(unfit).collect()
 }

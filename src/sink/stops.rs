@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wal::Lsn;
 
-use super::StoppedTable;
 use super::definitions::{Definitions, Found, Stop};
 use super::registry::{StoredOptions, not_readable, unfit};
+use super::{Captured, StoppedTable};
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
 
@@ -202,8 +202,27 @@ pub(super) fn is_at_source<D: Definitions>(target: &mut D, table: &TableName) {
     }
 }
 
+/// What is to be stopped, and what no longer is, once after a target is opened: see [`Sink::review`](super::Sink::review).
+pub(super) async fn review<D: Definitions>(
+    target: &mut D,
+    captured: &Captured,
+) -> Result<Vec<(TableName, String)>, Failure> {
+    let opened_at = target.followed().opened_at;
+    let applied = opened_at.unwrap_or(Lsn::ZERO);
+    let_go_of_dropped(target, applied).await?;
+    release_left(target, applied, captured).await?;
+    stop_unfit(target, opened_at.map_or(Lsn::ZERO, Lsn::next), captured).await?;
+    let stops = &target.followed().stops;
+    let differs = |(table, then): (&TableName, &StoredOptions)| {
+        let now = StoredOptions::of(target.plan(), target.type_settings(), table);
+        let why = then.difference(&now, None)?;
+        Some((table.clone(), format!("it was stopped under {why}")))
+    };
+    Ok(stops.stopped_under.iter().filter(|(table, _)| stops.has(table)).filter_map(differs).collect())
+}
+
 /// Ends the stops of tables that are neither at the source any more nor at the target: nothing is left out of anything.
-pub(super) async fn let_go_of_dropped<D: Definitions>(target: &mut D, applied: Lsn) -> Result<(), Failure> {
+async fn let_go_of_dropped<D: Definitions>(target: &mut D, applied: Lsn) -> Result<(), Failure> {
     for table in target.followed().stops.dropped.clone() {
         let registered = target.followed().tables.get(&table).map(|table| table.layout.target.clone());
         if let Some(registered) = registered
@@ -211,26 +230,39 @@ pub(super) async fn let_go_of_dropped<D: Definitions>(target: &mut D, applied: L
         {
             continue;
         }
-        let changes = &target.followed().changes;
-        let version = applied.max(changes.stop(&table)).max(changes.done(&table));
+        let version = next_version(target, applied, &table);
         forget(target, version, &table).await?;
         revive(target, version, &table).await?;
     }
     Ok(())
 }
 
-/// Stops tables that are not as the sink left them, whose lines are not readable, or whose configuration is another one than they were made under.
-pub(super) async fn stop_unfit<D: Definitions>(
-    target: &mut D,
-    since: Lsn,
-    altered: Vec<(TableName, String)>,
-    unreadable: Vec<TableName>,
-) -> Result<(), Failure> {
+/// Ends the stops of tables that are not captured any more: nothing of them comes. What the target has of them stays.
+async fn release_left<D: Definitions>(target: &mut D, applied: Lsn, captured: &Captured) -> Result<(), Failure> {
+    let left: Vec<_> = target.followed().stops.all().keys().filter(|table| !captured(table)).cloned().collect();
+    for table in left {
+        let version = next_version(target, applied, &table);
+        revive(target, version, &table).await?;
+    }
+    Ok(())
+}
+
+/// Later than whatever is written of a table.
+fn next_version<D: Definitions>(target: &D, applied: Lsn, table: &TableName) -> Lsn {
+    let changes = &target.followed().changes;
+    applied.max(changes.stop(table)).max(changes.done(table))
+}
+
+/// Stops captured tables that are not as the sink left them, whose lines are not readable, or whose configuration is another one than they were
+/// made under.
+async fn stop_unfit<D: Definitions>(target: &mut D, since: Lsn, captured: &Captured) -> Result<(), Failure> {
+    let altered = target.altered().await?;
     let followed = target.followed();
-    let unreadable = unreadable.into_iter().map(|name| (name.clone(), not_readable(&name)));
+    let unreadable = followed.unreadable.iter().map(|name| (name.clone(), not_readable(name)));
     let unfit = unfit(&followed.tables, target.plan(), &target.type_settings());
-    let stopped: Vec<_> =
-        (altered.into_iter().chain(unreadable).chain(unfit)).filter(|(table, _)| !followed.stops.has(table)).collect();
+    let stopped: Vec<_> = (altered.into_iter().chain(unreadable).chain(unfit))
+        .filter(|(table, _)| !followed.stops.has(table) && captured(table))
+        .collect();
     for (table, why) in stopped {
         stop_at(target, &table, since, &why);
     }

@@ -11,9 +11,9 @@ use super::error::Refused;
 use super::layout::{ClickHouse, Layout};
 use super::names::{literal, quoted};
 use super::owner::{emptied, made};
-use super::rebuild;
 use super::registry::{self, Table};
 use super::target::Target;
+use super::{open, rebuild};
 use crate::codec::version::row_version;
 use crate::config::{ClickHousePlan, DdlPolicy, JsonType, SetType, SinkPlan};
 use crate::error::{ErrorClass, Failure};
@@ -64,6 +64,10 @@ impl Definitions for Target {
     async fn foreign_of(&mut self, targets: BTreeSet<String>) -> Result<Option<String>, Failure> {
         let foreign = self.foreign().await.map_err(|error| error.failure("look for tables"))?;
         Ok(targets.into_iter().find(|target| foreign.contains(target)))
+    }
+
+    async fn altered(&mut self) -> Result<Vec<(TableName, String)>, Failure> {
+        open::altered(self).await
     }
 
     async fn create(&mut self, lsn: Lsn, name: &TableName, layout: &Layout) -> Result<(), Failure> {

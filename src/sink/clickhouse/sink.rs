@@ -15,7 +15,8 @@ use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::definitions::At;
 use crate::sink::follow;
-use crate::sink::{HandOver, RoundLimits, Schemas, SentBatch, Sink, StoppedTable, TargetState};
+use crate::sink::stops;
+use crate::sink::{Captured, HandOver, RoundLimits, Schemas, SentBatch, Sink, StoppedTable, TargetState};
 
 /// Writes into one database of one server.
 pub struct ClickHouseSink {
@@ -107,6 +108,10 @@ impl Sink for ClickHouseSink {
         target.refusals.go_on(counting);
         self.target = Some(target);
         Ok(state)
+    }
+
+    async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {
+        stops::review(self.opened()?, captured).await
     }
 
     async fn can_make(&mut self, tables: &[TableName]) -> Result<(), Failure> {

@@ -93,14 +93,14 @@ impl Target {
         cursor::create(&client, &clickhouse.database).await?;
         registry::create(&client).await.map_err(|error| error.failure("make the sink's own tables"))?;
         let read = |what: &'static str| move |error: Refused| error.failure(what);
-        let (cursor, (tables, unreadable), changes, stops, refusals) = tokio::try_join!(
+        let (cursor, lines, changes, stops, refusals) = tokio::try_join!(
             cursor::read(&client, &plan.name),
             registry::load(&client, &plan.name),
             registry::load_changes(&client, &plan.name).map_err(read("read how far the tables' changes have come")),
             registry::load_stops(&client, &plan.name).map_err(read("read the sink's stopped tables")),
             Refusals::load(&client, &plan.name).map_err(read("read how long the server has refused tables")),
         )?;
-        let state = cursor::state(&plan.name, cursor, log, !tables.is_empty() || !unreadable.is_empty())?;
+        let state = cursor::state(&plan.name, cursor, log, !lines.0.is_empty() || !lines.1.is_empty())?;
         let owner = Owner::of(&plan.name, cursor.map(|cursor| cursor.owner), log)?;
         if state == TargetState::Fresh && cursor.is_none_or(|cursor| cursor.owner != owner) {
             // Before anything of it is there.
@@ -108,13 +108,13 @@ impl Target {
                 .await
                 .map_err(|error| error.failure("write the sink's first cursor"))?;
         }
-        let mut target = Self {
+        let target = Self {
             client,
             plan: plan.clone(),
             clickhouse: clickhouse.clone(),
             owner,
             dialect: ClickHouse(clickhouse.types),
-            followed: Followed::new(tables, stops, changes),
+            followed: Followed::new(lines, stops, changes, state),
             refusals,
             writers: HashMap::new(),
             rows: RoundRows::new(clickhouse.batch),
@@ -125,14 +125,6 @@ impl Target {
             sent: Vec::new(),
             parts_asked: Instant::now(),
         };
-        let applied = match state {
-            TargetState::At { applied, .. } => applied,
-            TargetState::Fresh => Lsn::ZERO,
-        };
-        stops::let_go_of_dropped(&mut target, applied).await?;
-        let altered = open::altered(&target).await?;
-        let since = if state == TargetState::Fresh { Lsn::ZERO } else { applied.next() };
-        stops::stop_unfit(&mut target, since, altered, unreadable).await?;
         Ok((target, state))
     }
 

@@ -48,7 +48,7 @@ async fn follow_rename<D: Definitions>(
         return Err(Failure::row(format!("{from} was renamed to {to}, and `ddl.rename` says to stop then")));
     }
     let options = StoredOptions::of(target.plan(), target.type_settings(), to);
-    if let Some(difference) = old.options.difference(&options, &old.schema) {
+    if let Some(difference) = old.options.difference(&options, Some(&old.schema)) {
         return Err(Failure::row(format!(
             "{from} was renamed to {to}, and {from} is written with {difference} for {to}"
         ))
@@ -87,7 +87,7 @@ async fn carry_stopped<D: Definitions>(
         None => None,
         Some(old) => {
             let options = StoredOptions::of(target.plan(), target.type_settings(), to);
-            let is_same = old.options.difference(&options, &old.schema).is_none();
+            let is_same = old.options.difference(&options, Some(&old.schema)).is_none();
             if is_same && !target.followed().tables.contains_key(to) {
                 let mut now = old.clone();
                 now.schema.name = to.clone();

@@ -14,6 +14,7 @@ use super::rebuild;
 use super::registry::{self, Table};
 use super::target::{Savepoint, Target};
 use super::types::Storage;
+use super::views;
 use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
@@ -60,6 +61,11 @@ impl Definitions for Target {
         Ok(kind.map(|kind| if kind == "table" && is_ours() { Found::Ours { made: None } } else { Found::Foreign }))
     }
 
+    async fn altered(&mut self) -> Result<Vec<(TableName, String)>, Failure> {
+        registry::altered(&self.connection, &self.followed.tables)
+            .map_err(|error| self.fail("read the tables' columns", error))
+    }
+
     async fn create(&mut self, _lsn: Lsn, name: &TableName, layout: &Layout) -> Result<(), Failure> {
         let target = &layout.target;
         self.connection
@@ -70,7 +76,7 @@ impl Definitions for Target {
     async fn alter(&mut self, lsn: Lsn, layout: &Layout, schema: &TableSchema, steps: &[Step]) -> Result<(), Failure> {
         let defaults = defaults(schema, &mut self.scratch)?;
         let take = |connection: &Connection| alter::take(connection, lsn, layout, &defaults, steps);
-        self.whatever_views_say(take).map_err(|error| self.cannot_follow(&schema.name, layout, error))
+        views::aside(&self.connection, take).map_err(|error| self.cannot_follow(&schema.name, layout, error))
     }
 
     async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, Storage>) -> Result<(), Failure> {
@@ -84,7 +90,7 @@ impl Definitions for Target {
         let rename = |connection: &Connection, from: &str, to: &str| {
             connection.execute_batch(&format!("ALTER TABLE {} RENAME TO {}", quoted(from), quoted(to)))
         };
-        let renamed = self.whatever_views_say(|connection| {
+        let renamed = views::aside(&self.connection, |connection| {
             if same_name(from, to) {
                 rename(connection, from, BETWEEN)?;
                 rename(connection, BETWEEN, to)
@@ -210,24 +216,5 @@ impl Target {
 
     fn cannot_empty(&self, layout: &Layout, op: &str, error: rusqlite::Error) -> Failure {
         self.refused(&format!("empty the table \"{}\" ({op})", layout.target), error)
-    }
-
-    /// Alters a table. SQLite looks at every view of the file then, and refuses where one is broken, of whatever table it is. With a schema
-    /// that is writable, it leaves such views as they are (`renameTestSchema` in its `alter.c`).
-    fn whatever_views_say(&self, alter: impl Fn(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-        const POINT: &str = "_replicator_alter";
-        self.connection.execute_batch(&format!("SAVEPOINT {POINT}"))?;
-        let altered = alter(&self.connection).or_else(|error| {
-            self.connection.execute_batch(&format!("ROLLBACK TO {POINT}"))?;
-            self.connection.pragma_update(None, "writable_schema", "ON")?;
-            let altered = alter(&self.connection);
-            self.connection.pragma_update(None, "writable_schema", "OFF")?;
-            altered.map_err(|_| error)
-        });
-        if altered.is_err() {
-            self.connection.execute_batch(&format!("ROLLBACK TO {POINT}"))?;
-        }
-        self.connection.execute_batch(&format!("RELEASE {POINT}"))?;
-        altered
     }
 }

@@ -37,6 +37,7 @@ mod sink;
 mod tally;
 mod target;
 mod types;
+mod views;
 
 #[cfg(test)]
 mod testing;

@@ -14,7 +14,8 @@ use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::definitions::At;
 use crate::sink::follow;
-use crate::sink::{HandOver, Schemas, Sink, StoppedTable, TargetState};
+use crate::sink::stops;
+use crate::sink::{Captured, HandOver, Schemas, Sink, StoppedTable, TargetState};
 
 /// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
 pub struct SqliteSink {
@@ -68,9 +69,13 @@ impl Sink for SqliteSink {
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         // What an earlier error left is dropped like after a crash: its open transaction never was.
         drop(self.target.take());
-        let (target, state) = Target::open(&self.path, &self.plan, log).await?;
+        let (target, state) = Target::open(&self.path, &self.plan, log)?;
         self.target = Some(target);
         Ok(state)
+    }
+
+    async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {
+        stops::review(self.opened()?, captured).await
     }
 
     async fn can_make(&mut self, tables: &[TableName]) -> Result<(), Failure> {

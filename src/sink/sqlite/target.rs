@@ -84,35 +84,27 @@ pub(super) enum Rows {
 
 impl Target {
     /// Opens the file and reads what it holds of this sink.
-    pub(super) async fn open(path: &Path, plan: &SinkPlan, log: LogId) -> Result<(Self, TargetState), Failure> {
+    pub(super) fn open(path: &Path, plan: &SinkPlan, log: LogId) -> Result<(Self, TargetState), Failure> {
         let connection = open::open(path)?;
         let fail = |error| sqlite(path, "read the sink's own tables", error);
         let state = cursor::read(&connection, &plan.name).map_err(fail)??;
         cursor::create(&connection).and_then(|()| registry::create(&connection)).map_err(fail)?;
-        let (tables, unreadable) = registry::load(&connection, &plan.name).map_err(fail)?;
+        let lines = registry::load(&connection, &plan.name).map_err(fail)?;
         let stops = registry::load_stops(&connection, &plan.name).map_err(fail)?;
-        let altered = registry::altered(&connection, &tables).map_err(fail)?;
         let epoch = epoch_for(&plan.name, state, log)?;
         let files = Files::of(path)?;
-        let mut target = Self {
+        let target = Self {
             connection,
             path: path.to_owned(),
             files,
             plan: plan.clone(),
-            followed: Followed::new(tables, stops, Changes::default()),
+            followed: Followed::new(lines, stops, Changes::default(), state),
             log,
             epoch,
             writers: HashMap::new(),
             scratch: Scratch::default(),
             round: Counts::new(),
         };
-        let applied = match state {
-            TargetState::At { applied, .. } => applied,
-            TargetState::Fresh => Lsn::ZERO,
-        };
-        let since = if state == TargetState::Fresh { Lsn::ZERO } else { applied.next() };
-        stops::let_go_of_dropped(&mut target, applied).await?;
-        stops::stop_unfit(&mut target, since, altered, unreadable).await?;
         Ok((target, state))
     }
 

@@ -21,6 +21,7 @@ use crate::model::{
 use crate::sink::TargetState;
 use crate::sink::definitions::At;
 use crate::sink::follow;
+use crate::sink::stops;
 pub(super) use crate::sink::testing::{images, key, options, schema, soft};
 
 /// What comes of the future of a sink that waits for nothing.
@@ -92,6 +93,10 @@ pub(super) struct Rig {
     schemas: BTreeMap<SchemaId, Arc<TableSchema>>,
     lsn: u64,
     counts: RowCounts,
+    /// What is captured: `shop.t` and others of these tests.
+    pub(super) captured: Vec<TableName>,
+    /// What the last opening said is to be read again.
+    pub(super) released: Vec<(TableName, String)>,
 }
 
 impl Rig {
@@ -106,8 +111,16 @@ impl Rig {
             ddl: DdlPolicy::APPLY,
             kind,
         };
-        let mut rig =
-            Self { directory, plan, target: None, schemas: BTreeMap::new(), lsn: 0, counts: RowCounts::default() };
+        let mut rig = Self {
+            directory,
+            plan,
+            target: None,
+            schemas: BTreeMap::new(),
+            lsn: 0,
+            counts: RowCounts::default(),
+            captured: ["t", "u", "v"].map(|table| TableName::new("shop", table)).into(),
+            released: Vec::new(),
+        };
         assert_eq!(rig.open().unwrap(), TargetState::Fresh);
         rig
     }
@@ -124,8 +137,10 @@ impl Rig {
     /// Opens the file for another log.
     pub(super) fn open_for(&mut self, log: LogId) -> Result<TargetState, Failure> {
         self.target = None;
-        let (target, state) = now(Target::open(&self.path(), &self.plan, log))?;
-        self.target = Some(target);
+        let (target, state) = Target::open(&self.path(), &self.plan, log)?;
+        let captured = self.captured.clone();
+        let is_captured = move |table: &TableName| captured.contains(table);
+        self.released = now(stops::review(self.target.insert(target), &is_captured))?;
         Ok(state)
     }
 

@@ -95,9 +95,10 @@ fn a_retyped_column_is_converted_and_takes_its_new_storage() {
     let second = rig.alter(first, schema(columns, key(&[0])), &[]);
     rig.rows(second, Insert, &[&["2", "y", "007"]]);
     assert_eq!(rig.table("t"), ["1 'x' '10'", "2 'y' '007'"]);
-    // Best effort: the source reads the table again.
+    // What the source makes of these values, a read of it brings: they are not copied.
     let third = rig.alter(second, schema(vec![int("id"), text("a"), int("b")], key(&[0])), &[]);
-    assert_eq!(rig.table("t"), ["1 'x' 10", "2 'y' 7"]);
+    assert_eq!(rig.table("t"), ["1 'x' NULL", "2 'y' NULL"]);
+    rig.rows(third, Snapshot, &[&["1", "x", "10"], &["2", "y", "7"]]);
     let fourth = rig.alter(
         third,
         schema(vec![int("id"), text("a"), column("b", ColumnType::Decimal { precision: 12, scale: 2 })], key(&[0])),

@@ -145,7 +145,7 @@ fn a_configuration_that_no_longer_fits_a_table_stops_it() {
         rig.plan.table_name = table_name.into();
         rig.open().unwrap();
         let reason = rig.stop().unwrap();
-        assert!(reason.contains(says) && reason.contains("set the configuration back"), "{reason}");
+        assert!(reason.contains(says), "{reason}");
         assert!(reason.contains("replicator backfill --replace --database shop --table t"), "{reason}");
         rig.rows(t, Insert, &[&["2", "a", "b"]]);
         assert_eq!(rig.read("SELECT * FROM t"), ["1 'a' 'b'"]);

@@ -123,6 +123,15 @@ fn a_view_on_a_table_that_is_gone_hinders_no_change_of_another_one() {
     assert_eq!((rig.stop(), rig.table("t")), (None, vec!["1 NULL".to_owned(), "2 7".to_owned()]));
     rig.change(&TableChange::Rename { from: t(), to: TableName::new("shop", "s"), schema: to });
     assert_eq!((rig.stop_of(&TableName::new("shop", "s")), rig.table("s").len()), (None, 2));
+    let views = rig.read("SELECT name, sql FROM sqlite_schema WHERE type = 'view' ORDER BY name");
+    assert_eq!(views, ["'v' 'CREATE VIEW v AS SELECT * FROM u'", "'w' 'CREATE VIEW w AS SELECT id FROM \"s\"'"]);
+    // A broken view does not hide what else hinders a change.
+    execute(&rig, "CREATE INDEX by_c ON s (c)");
+    let mut narrow = schema(vec![int("id")], key(&[0]));
+    narrow.name = TableName::new("shop", "s");
+    rig.alter(to, narrow, &[]);
+    let reason = rig.stop_of(&TableName::new("shop", "s")).unwrap();
+    assert!(reason.contains("by_c"), "{reason}");
 }
 
 #[test]
@@ -180,4 +189,34 @@ fn what_ddl_says_to_ignore_leaves_the_table_as_it_was_and_what_it_says_to_stop_s
         assert!(rig.stop().unwrap().contains(says));
         assert_eq!(rig.table("t"), ["1 'x'"]);
     }
+}
+
+#[test]
+fn a_stop_ends_with_its_reason_in_the_configuration_and_with_the_capture_of_its_table() {
+    let (mut rig, first, _) = two_tables();
+    execute(&rig, "CREATE UNIQUE INDEX mine ON t (a)");
+    rig.rows(first, Insert, &[&["2", "x"]]);
+    rig.commit();
+    rig.open().unwrap();
+    assert!(rig.stop().is_some() && rig.released.is_empty(), "{:?}", rig.released);
+    // Under another configuration it is to be read again, and stays stopped until then.
+    rig.plan.defaults.mode = Mode::History;
+    rig.open().unwrap();
+    assert!(rig.stop().is_some());
+    let why = "it was stopped under `mode: mirror`, and the configuration now says `history`";
+    assert_eq!(rig.released, [(t(), why.to_owned())]);
+    rig.change(&TableChange::ReplaceBegin { table: t(), schema: first });
+    rig.rows(first, Snapshot, &[&["1", "x"], &["2", "x"]]);
+    rig.commit();
+    assert_eq!(
+        (rig.stop(), rig.read("SELECT after_id FROM t ORDER BY _version")),
+        (None, vec!["1".into(), "2".into()])
+    );
+    // `shop.u` has stopped for the other mode.
+    assert!(rig.stop_of(&u()).unwrap().contains("shop.u is written with `mode: mirror`"));
+    rig.captured.retain(|table| *table != u());
+    rig.open().unwrap();
+    assert_eq!((rig.stop_of(&u()), rig.released.len()), (None, 0));
+    assert_eq!(rig.read("SELECT source_table FROM _replicator_stopped_tables"), [""; 0]);
+    assert_eq!(rig.read("SELECT * FROM u"), ["1 'x'"], "what the target has of it stays");
 }
