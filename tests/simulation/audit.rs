@@ -354,8 +354,9 @@ impl Audit {
                 true if !there.is_empty() => return Err(format!("entry {entry} was dropped, and has rows of {name}")),
                 true => {
                     self.explained.insert((entry, name));
-                    // None, where the group has a statement in place of its rows.
-                    (most.min(1), most)
+                    // None, where the group has a statement in place of rows of it: that alone, or rows that were taken back while they
+                    // were in memory.
+                    (if group.may_have_unseen(name) { 0 } else { most.min(1) }, most)
                 }
                 // Rows that were taken back while they were in memory do not count.
                 false if is_dropped && expected.is_empty() && there.is_empty() => (0, 0),

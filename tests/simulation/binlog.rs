@@ -34,6 +34,12 @@ pub enum Event {
         extra: bool,
     },
     Statement(String),
+    /// A statement in place of the rows that it has changed, of one table. `is_routine`: its text does not say of which.
+    Unseen {
+        name: Name,
+        sql: String,
+        is_routine: bool,
+    },
 }
 
 /// How a group ends.
@@ -86,6 +92,13 @@ impl Group {
     pub fn rows(&self, of: Name) -> u64 {
         let changes = self.events.iter().filter_map(|event| event.rows_of(of)).flatten();
         u64::try_from(changes.count()).unwrap()
+    }
+
+    /// Whether it has a statement in place of rows that are, or may be, of a table.
+    pub fn may_have_unseen(&self, of: Name) -> bool {
+        self.events
+            .iter()
+            .any(|event| matches!(event, Event::Unseen { name, is_routine, .. } if *is_routine || *name == of))
     }
 
     /// How a table was defined whose rows its events hold.
@@ -151,7 +164,7 @@ impl fmt::Display for Placed {
         for (event, kept) in group.events.iter().zip(&group.kept) {
             f.write_str(if *kept { " " } else { " (cut) " })?;
             match event {
-                Event::Statement(sql) => write!(f, "{sql};")?,
+                Event::Statement(sql) | Event::Unseen { sql, .. } => write!(f, "{sql};")?,
                 Event::Rows { name, op, changes, extra, .. } => {
                     write!(f, "{op:?} {name}{}", if *extra { " (with another column)" } else { "" })?;
                     for Change { before, after } in changes {
@@ -250,7 +263,7 @@ impl Stream {
             return Some(Item::Nothing);
         }
         match group.events.get(step - 1) {
-            Some(Event::Statement(sql)) => {
+            Some(Event::Statement(sql) | Event::Unseen { sql, .. }) => {
                 let ends = group.ending == Ending::Statement;
                 if ends {
                     self.ended();

@@ -38,7 +38,7 @@ fn traced(seed: u64) -> (Vec<String>, Result<Summary, Failed>) {
     (trace::end(), outcome)
 }
 
-pub fn variable(name: &str) -> Option<u64> {
+fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }

@@ -25,6 +25,7 @@ mod copies; // what a sink holds
 mod daemon; // the driver around the core, step by step
 mod first; // what is there at the start
 mod frames; // frames as the checks read them
+mod gone; // tables of which the source has none
 mod histories; // many histories, and what is said of one that fails
 mod job; // the read of one table
 mod kinds; // kinds of columns, and their values
@@ -38,6 +39,7 @@ mod requests; // what readers and driver say to each other
 mod rest; // how a history ends
 mod restart; // starts, ends, and what an operator changes in between
 mod rng; // random choices from a seed
+mod script; // one history, step by step
 mod server; // tables, views, places
 mod serving; // what the driver does for snapshot readers
 mod shape; // how a table is defined

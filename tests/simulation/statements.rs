@@ -72,6 +72,9 @@ impl Clients {
             state.tables.insert(to, table);
             format!("{} TO {}", from.sql(), to.sql())
         };
+        if rng.percent(self.habits.as_statement) {
+            return self.unknown(name, server, rng);
+        }
         let sql = match rng.below(11) {
             0 => {
                 let table = state.tables.get_mut(&name).unwrap();
@@ -123,6 +126,17 @@ impl Clients {
             }
         };
         write(sql, server, state);
+    }
+
+    /// A statement that nobody understands changes rows of a table.
+    fn unknown(&mut self, name: Name, server: &mut Server, rng: &mut Rng) {
+        let mut state = State::clone(server.now());
+        let shape = state.tables[&name].shape;
+        let op = rng.weighted(&[(1, RowOp::Insert), (1, RowOp::Update), (1, RowOp::Delete)]);
+        let wanted = rng.between(1, 4);
+        self.changes(op, state.rows(name), shape, wanted, rng);
+        state.tables.get_mut(&name).unwrap().version = server.end() + 1;
+        write(format!("FROBNICATE TABLE {}", name.sql()), server, state);
     }
 
     /// Alters a table, which may get another name by the way.

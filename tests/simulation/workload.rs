@@ -29,7 +29,7 @@ pub struct Habits {
     pub extra: usize,
     /// Of a hundred `CREATE TABLE`: those with `IF NOT EXISTS`.
     pub if_not_exists: usize,
-    /// Of a hundred events: those in whose place the binlog has a statement (`REPLICATOR_SIM_AS_STATEMENT`).
+    /// Of a hundred events: those in whose place the binlog has a statement.
     pub as_statement: usize,
 }
 
@@ -94,7 +94,7 @@ impl Clients {
             match rng.below(10) {
                 0..=2 if with_savepoints => draft.set_savepoint(rng),
                 3..=4 if with_savepoints => draft.roll_back_to(rng),
-                _ => self.rows(names, &mut draft, rng, (large, with_savepoints)),
+                _ => self.rows(names, &mut draft, rng, large),
             }
         }
         if ending != Ending::Commit {
@@ -104,14 +104,36 @@ impl Clients {
         server.write(Group { events, kept, ending, undone }, state);
     }
 
-    fn rows(&mut self, names: &[Name], draft: &mut Draft, rng: &mut Rng, (large, with_savepoints): (bool, bool)) {
+    fn rows(&mut self, names: &[Name], draft: &mut Draft, rng: &mut Rng, large: bool) {
         let Some(name) = rng.pick(names).copied() else { return };
         let shape = draft.state.tables[&name].shape;
         let most = if large { rng.between(3, 10) } else { 2 };
         let rows = draft.state.rows(name);
         let op = rng.weighted(&[(4, RowOp::Insert), (4, RowOp::Update), (3, RowOp::Delete)]);
+        let changes = self.changes(op, rows, shape, rng.between(1, most), rng);
+        if changes.is_empty() {
+            return;
+        }
+        let event = if rng.percent(self.habits.as_statement) {
+            unseen(name, rng)
+        } else {
+            Event::Rows { name, shape, op, changes, extra: rng.percent(self.habits.extra) }
+        };
+        draft.events.push(event);
+        draft.kept.push(true);
+    }
+
+    /// So many changes of a table's rows, or as many as can be made.
+    pub(super) fn changes(
+        &mut self,
+        op: RowOp,
+        rows: &mut Rows,
+        shape: Shape,
+        wanted: usize,
+        rng: &mut Rng,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
-        for _ in 0..rng.between(1, most) {
+        for _ in 0..wanted {
             let change = match op {
                 RowOp::Insert => self.insert(rows, shape, rng),
                 RowOp::Update => self.update(rows, shape, rng),
@@ -128,16 +150,7 @@ impl Clients {
             }
             changes.push(change);
         }
-        // The audit does not count rows of a group that is dropped and has such a statement.
-        let may_be_statement = !with_savepoints && shape.is_transactional && self.habits.as_statement > 0;
-        if !changes.is_empty() && may_be_statement && rng.percent(self.habits.as_statement) {
-            draft.events.push(Event::Statement(format!("UPDATE {} SET `v` = 1", name.sql())));
-            draft.kept.push(true);
-        } else if !changes.is_empty() {
-            let extra = rng.percent(self.habits.extra);
-            draft.events.push(Event::Rows { name, shape, op, changes, extra });
-            draft.kept.push(true);
-        }
+        changes
     }
 
     fn insert(&mut self, rows: &Rows, shape: Shape, rng: &mut Rng) -> Option<Change> {
@@ -198,6 +211,13 @@ fn is_free(rows: &Rows, shape: Shape, row: &Row) -> bool {
     !shape.is_keyed() || tables::row_of(rows, &places, &at(row, &places)).is_none()
 }
 
+/// A statement in place of rows of a table.
+fn unseen(name: Name, rng: &mut Rng) -> Event {
+    let is_routine = rng.percent(15);
+    let sql = if is_routine { "CALL `x`.`p`(1)".to_owned() } else { format!("UPDATE {} SET `v` = 1", name.sql()) };
+    Event::Unseen { name, sql, is_routine }
+}
+
 fn existing(rows: &Rows, rng: &mut Rng) -> Option<Row> {
     let rows: Vec<Row> = rows.keys().copied().collect();
     rng.pick(&rows).copied()
@@ -231,9 +251,9 @@ impl Draft {
     /// Takes back what came after a place, in the tables whose engine can.
     fn take_back(&mut self, state: &State, events: usize) {
         for (event, kept) in self.events.iter().zip(&mut self.kept).skip(events) {
-            if let Event::Rows { name, shape, .. } = event {
+            if let Event::Rows { name, .. } | Event::Unseen { name, .. } = event {
                 *kept = false;
-                if !shape.is_transactional {
+                if !self.state.tables[name].shape.is_transactional {
                     self.undone.insert(self.state.tables[name].number);
                 }
             }

@@ -97,8 +97,7 @@ impl World {
             locks: rng.weighted(&[(2, 0), (1, 2), (1, 6)]),
             extra: rng.weighted(&[(5, 0), (1, 3)]),
             if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
-            as_statement: super::histories::variable("REPLICATOR_SIM_AS_STATEMENT")
-                .map_or(0, |of| of.try_into().unwrap()),
+            as_statement: rng.weighted(&[(3, 0), (2, 3), (1, 12)]),
         };
         let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
         // Half of the histories have an operator who is never content.

@@ -1,0 +1,114 @@
+//! One history step by step: what the server writes, and what the daemon does, is said by a test.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use replicator::codec::frame::{FrameHeader, TableChange};
+use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
+use replicator::ingest::core::Settings;
+use replicator::source::mysql::schema::Flavour;
+
+use super::binlog::{Ending, Event, Group};
+use super::captured::Captured;
+use super::coordinator::{Coordinator, Pace};
+use super::daemon::Daemon;
+use super::frames::{Schemas, decode};
+use super::kinds::Kind;
+use super::log::SimLog;
+use super::rng::Rng;
+use super::server::{Server, State, Table};
+use super::shape::{Called, Def, K, Keyed, Shape};
+use super::tables::Name;
+
+/// A server, and a daemon that reads it from its beginning.
+pub struct Script {
+    pub server: Server,
+    pub daemon: Daemon,
+    rng: Rng,
+    pub name: Name,
+}
+
+pub fn column(called: Called, kind: Kind) -> Def {
+    Def::plain(called, kind, called != K)
+}
+
+impl Script {
+    pub fn new(flavour: Flavour) -> Self {
+        let server = Server::new(flavour, State::default());
+        let position = encode(&StoredPosition::MySql(server.position(0))).unwrap();
+        let log = SimLog::new([(SOURCE_POSITION.key().to_vec(), position)], usize::MAX);
+        let captured = Captured::all(false);
+        let settings = Settings {
+            filter: captured.filter(),
+            initial: true,
+            sinks: Vec::new(),
+            describe_wait: 2_000,
+            doubts: replicator::config::DoubtPlan { reread_pause: std::time::Duration::ZERO, ..Default::default() },
+            frame_bytes: 4_000,
+        };
+        let coordinator = Coordinator::new(Pace { tables: 1, readers: 1, rows: 1, failing: 0 });
+        let mut daemon = Daemon::start(log, &server, (settings, captured), coordinator).unwrap();
+        daemon.connect(&server).unwrap();
+        Self { server, daemon, rng: Rng::new(1), name: Name::capturable().next().unwrap() }
+    }
+
+    /// A statement that makes the table one of these columns.
+    pub fn write(&mut self, sql: &str, columns: &[Def]) {
+        let mut state = State::clone(self.server.now());
+        let shape = Shape::new(columns, Keyed::Primary(K, None), true);
+        let version = self.server.end() + 1;
+        let table = Table { shape, rows: Rc::default(), version, reshaped: version, number: 1 };
+        state.tables.insert(self.name, table);
+        let events = vec![Event::Statement(sql.replace("{}", &self.name.sql()))];
+        let group = Group { events, kept: vec![true], ending: Ending::Statement, undone: BTreeSet::new() };
+        self.server.write(group, state);
+    }
+
+    /// Statements about something else.
+    pub fn write_others(&mut self) {
+        for _ in 0..100 {
+            let state = State::clone(self.server.now());
+            let events = vec![Event::Statement("CREATE VIEW x.v AS SELECT 1".to_owned())];
+            let group = Group { events, kept: vec![true], ending: Ending::Statement, undone: BTreeSet::new() };
+            self.server.write(group, state);
+        }
+    }
+
+    /// The stream comes to the end of an entry.
+    pub fn read_to(&mut self, entry: usize) {
+        while self.daemon.session.as_ref().unwrap().stream.boundary() < entry {
+            assert!(self.daemon.event(&self.server, &mut self.rng).unwrap());
+        }
+    }
+
+    /// The server answers what it was asked.
+    pub fn answer(&mut self) {
+        self.daemon.ask(&self.server, &mut self.rng, 0);
+        assert!(self.daemon.answer(&mut self.rng, 0).unwrap());
+    }
+
+    /// The columns of each schema that the log gives to the table, in order.
+    pub fn schemas(&mut self) -> Vec<Vec<String>> {
+        let (changes, mut schemas) = (self.changes(), Schemas::default());
+        let ids = changes.into_iter().filter_map(|change| match change {
+            TableChange::Schema { to, .. } => Some(to),
+            _ => None,
+        });
+        let values = self.daemon.log().values();
+        let mut columns = |id| schemas.get(values, id).unwrap().definition().columns.clone();
+        ids.map(|id| columns(id).into_iter().map(|column| column.name).collect()).collect()
+    }
+
+    /// The changes of tables that the log has, in order.
+    pub fn changes(&mut self) -> Vec<TableChange> {
+        self.daemon.hand_over().unwrap();
+        while self.daemon.log().waiting() > 0 {
+            self.daemon.sync();
+        }
+        let changes = self.daemon.log().frames().iter().filter_map(|frame| match decode(frame).unwrap().header {
+            FrameHeader::Change { change, .. } => Some(change),
+            _ => None,
+        });
+        changes.collect()
+    }
+}
