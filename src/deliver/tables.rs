@@ -87,7 +87,7 @@ impl TableAtSink {
             rows: self.rows,
             doubt: self.doubt.clone(),
             whole_since: self.whole_since,
-            is_reading: self.reading.is_some(),
+            is_reading: self.reading.is_some() || self.in_gap,
         }
     }
 
@@ -335,6 +335,20 @@ mod tests {
             ("in_a_gap", TableAtSink { in_gap: true, ..TableAtSink::default() }),
             ("in_doubt", TableAtSink { doubt, ..TableAtSink::default() }),
         ]);
+    }
+
+    #[test]
+    fn a_copy_in_a_gap_is_not_shown_as_complete_until_the_read_of_it_has_ended() {
+        let table = TableName::new("d", "t");
+        let mut tables = Tables::new("s");
+        *tables.entry(&table) = TableAtSink { whole_since: Some(Lsn::new(1)), ..TableAtSink::default() };
+        let mut shown = |event| {
+            tables.happened(event);
+            tables.entry(&table).shown().is_reading
+        };
+        assert!(shown(TableEvent::Doubted { table: table.clone() }), "some keys are not known, and not read yet");
+        assert!(shown(TableEvent::ReadBegun { table: table.clone(), whole: false }));
+        assert!(!shown(TableEvent::ReadFinished { table: table.clone(), lsn: Lsn::new(9) }));
     }
 
     #[test]

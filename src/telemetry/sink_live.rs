@@ -117,7 +117,7 @@ pub struct SinkTableLive {
     pub doubt: Option<String>,
     /// Where the read ended after which the sink has every row.
     pub whole_since: Option<Lsn>,
-    /// A read that the sink has seen begin and not end.
+    /// A read that the sink has seen begin and not end, or a gap whose read it has not seen begin.
     pub is_reading: bool,
 }
 
