@@ -95,6 +95,18 @@ fn many() -> Keys {
 }
 
 #[test]
+fn a_table_that_is_stopped_by_the_first_word_of_it_is_captured_and_not_read_because_it_never_was() {
+    let life = Life { record: TableRecord::default(), ..Life::complete() }.under(STOP);
+    let stopped = life.doubt(Reach::Replace, Cause::Definition);
+    assert_eq!(stopped.state(), State::LeftOut);
+
+    let met = stopped.event(Event::Met { initial: true });
+
+    assert_eq!((met.state(), met.record.read.clone()), (State::LeftOut, None));
+    assert!(met.asked(Reach::Whole).record.read.is_some(), "an operator has it read");
+}
+
+#[test]
 fn a_doubt_is_a_read_of_the_table_that_is_told_once_where_it_arises() {
     let doubted = Life::complete().rows();
     assert_eq!((doubted.state(), doubted.record.complete, doubted.waits()), (State::Reading, None, None));

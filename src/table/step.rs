@@ -199,6 +199,8 @@ impl TableRecord {
 
     /// It is not read by itself, and left out until somebody asks for that.
     fn leave_out_in_doubt(&mut self, why: &str, at: At, actions: &mut Vec<Action>) {
+        // Also a table of which the stream says this first: what it says next is not that it was never read.
+        self.captured(at);
         let why = format!("{why}; replicator backfill --replace reads it again");
         actions.push(Action::Tell(format!("it is left out: {why}")));
         self.leave_out(why.clone(), false, at);
