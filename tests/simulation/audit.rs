@@ -17,13 +17,14 @@ use replicator::ingest::ledger::Log as _;
 use replicator::model::{Column, FilePos, SchemaId, TableSchema};
 use wal::Lsn;
 
-use super::binlog::{Change, Ending, Group};
+use super::binlog::{Change, Ending};
 use super::captured::Captured;
 use super::daemon::{Finding, failed};
 use super::frames::{self, Schema, Schemas};
 use super::log::{SimLog, Stored};
 use super::server::Server;
 use super::sink::place_of;
+use super::stated::Stated;
 use super::tables::Name;
 
 /// Rows of an entry are under the schema of their own `TABLE_MAP`.
@@ -43,12 +44,12 @@ fn look_at_schema(id: SchemaId, schema: &Schema, entry: usize, server: &Server) 
 
 /// What is known of a table's rows in the log.
 #[derive(Debug)]
-struct Counted {
+pub(super) struct Counted {
     /// Rows of the stream that the core has to have read; a range where it depends on when a group was dropped.
-    read: RangeInclusive<u64>,
+    pub(super) read: RangeInclusive<u64>,
     appended: u64,
     /// Places from one to another at which rows may be left out.
-    left_out: Vec<(usize, Option<usize>)>,
+    pub(super) left_out: Vec<(usize, Option<usize>)>,
 }
 
 impl Counted {
@@ -68,10 +69,10 @@ impl Default for Counted {
 
 /// A group of the stream in the log.
 #[derive(Debug, Default)]
-struct Logged {
-    changes: BTreeMap<Name, Vec<Change>>,
+pub(super) struct Logged {
+    pub(super) changes: BTreeMap<Name, Vec<Change>>,
     /// Tables that the group itself leaves out.
-    left_out: BTreeSet<Name>,
+    pub(super) left_out: BTreeSet<Name>,
 }
 
 #[derive(Debug)]
@@ -81,24 +82,26 @@ pub struct Audit {
     /// The entry of the stored position.
     position: usize,
     /// What the daemon captures.
-    captured: Captured,
+    pub(super) captured: Captured,
     /// What it captured when the stream passed an entry, from the first one on that is not in the log.
     passed: Vec<Captured>,
     /// The entry after which the log begins.
     begun: usize,
     /// Groups of the stream in the log: the frame that they begin with, and the entry.
     groups: Vec<(usize, usize)>,
-    tables: BTreeMap<Name, Counted>,
+    pub(super) tables: BTreeMap<Name, Counted>,
     schemas: Schemas,
     /// Groups after the position that was looked at last.
-    logged: BTreeMap<usize, Logged>,
+    pub(super) logged: BTreeMap<usize, Logged>,
     last_logged: usize,
     /// Groups whose rows of a table are not in the log at their place, because they wait for its copy.
-    waiting: BTreeSet<(usize, Name)>,
+    pub(super) waiting: BTreeSet<(usize, Name)>,
     /// Groups whose rows of a table came later than their place.
-    late: BTreeSet<(usize, Name)>,
+    /// Tables that are left out by doubt as their records say, which a rename takes along.
+    pub(super) stopped: BTreeSet<Name>,
+    pub(super) late: BTreeSet<(usize, Name)>,
     /// The place of the last gap of each table.
-    gaps: BTreeMap<Name, BTreeSet<usize>>,
+    pub(super) gaps: BTreeMap<Name, BTreeSet<usize>>,
     /// Groups of which rows are missing, and it is said why.
     pub explained: BTreeSet<(usize, Name)>,
 }
@@ -118,6 +121,7 @@ impl Audit {
             logged: BTreeMap::new(),
             last_logged: position,
             waiting: BTreeSet::new(),
+            stopped: BTreeSet::new(),
             late: BTreeSet::new(),
             gaps: BTreeMap::new(),
             explained: BTreeSet::new(),
@@ -156,8 +160,9 @@ impl Audit {
         self.position
     }
 
-    /// Looks at what has become durable.
-    pub fn look(&mut self, log: &SimLog, server: &Server) -> Result<(), Finding> {
+    /// Looks at what has become durable, the records of tables among it.
+    pub fn look(&mut self, log: &SimLog, server: &Server, stated: &mut Stated) -> Result<(), Finding> {
+        self.stopped = stated.look(log)?;
         while self.seen < log.frames().len() {
             let group = frames::group(&log.frames()[self.seen..]);
             self.group(group, log, server)?;
@@ -226,17 +231,14 @@ impl Audit {
         }
         let [((entry, name), there)] = &found.into_iter().collect::<Vec<_>>()[..] else { return Ok(false) };
         let group = server.entry(*entry).group();
-        // What cannot be read is left out, and the rest of the group is not.
-        let readable = |group: &Group| {
-            if group.has_unreadable(*name) { group.readable_changes(*name) } else { group.changes(*name) }
-        };
-        let expected = group.map(readable).unwrap_or_default();
+        let expected = group.map(|group| group.changes(*name)).unwrap_or_default();
         if *there != expected {
-            return Err(format!(
-                "rows of {name} of entry {entry} that have waited are {there:?}, and not {expected:?}"
-            ));
-        }
-        if group.is_some_and(|group| group.has_unreadable(*name)) {
+            // What cannot be read is left out, and the rest of the group is not.
+            if group.is_none_or(|group| group.is_told_whole(*name) || !group.tells(*name, there, (true, true))) {
+                return Err(format!(
+                    "rows of {name} of entry {entry} that have waited are {there:?}, and not {expected:?}"
+                ));
+            }
             self.explained.insert((*entry, *name));
         }
         if !self.late.insert((*entry, *name)) {
@@ -263,8 +265,9 @@ impl Audit {
 
     fn note_left_out(&mut self, header: &FrameHeader, place: usize, (is_streamed, is_of_copy): (bool, bool)) {
         match header {
-            FrameHeader::Change { change: TableChange::LeftOut { table, .. }, .. } => {
+            FrameHeader::Change { change: TableChange::LeftOut { table, reason }, .. } => {
                 let name = Name::of(table);
+                self.stopped.extend(reason.contains("stop_table").then_some(name));
                 if is_streamed {
                     self.logged.entry(place).or_default().left_out.insert(name);
                 }
@@ -308,80 +311,6 @@ impl Audit {
             self.entry_passed(passed, log, server)?;
         }
         self.position = entry;
-        Ok(())
-    }
-
-    /// The position has gone past an entry: its rows are in the log.
-    fn entry_passed(&mut self, entry: usize, log: &SimLog, server: &Server) -> Result<(), Finding> {
-        let logged = self.logged.remove(&entry).unwrap_or_default();
-        let Some(group) = server.entry(entry).group() else { return Ok(()) };
-        if group.ending != Ending::Commit {
-            return Ok(());
-        }
-        let is_dropped = !logged.left_out.is_empty();
-        let is_unread = |name: &Name| group.has_unreadable(*name);
-        if !logged.left_out.iter().all(is_unread) && !group.rolls_back_to_savepoint() {
-            return Err(format!("entry {entry} was dropped, and took nothing back"));
-        }
-        let nothing = Vec::new();
-        for name in Name::capturable() {
-            let there = logged.changes.get(&name).unwrap_or(&nothing);
-            if !self.captured.captures(name) {
-                if there.is_empty() && !logged.left_out.contains(&name) {
-                    continue;
-                }
-                return Err(format!("entry {entry} has {there:?} of {name} in the log, which is not captured"));
-            }
-            let expected = group.changes(name);
-            let placed = server.entry(entry);
-            let has_waited = log.truth().was_diverted(name, (placed.file, placed.end));
-            let gaps = self.gaps.get(&name);
-            let is_said = gaps.is_some_and(|gaps| gaps.last().is_some_and(|gap| *gap >= entry));
-            let is_gap = gaps.is_some_and(|gaps| gaps.contains(&entry));
-            let counted = self.tables.entry(name).or_default();
-            let most = group.rows(name);
-            let exact = u64::try_from(expected.len()).unwrap();
-            let between = |(from, to): &(usize, Option<usize>)| *from <= entry && to.is_none_or(|to| entry <= to);
-            // What cannot be read is left out, and the rest of the group is not.
-            let has_the_rest = group.has_unreadable(name)
-                && *there == group.readable_changes(name)
-                && counted.left_out.iter().any(between);
-            let (least, most) = match logged.left_out.contains(&name) {
-                _ if has_the_rest && !there.is_empty() => {
-                    self.explained.insert((entry, name));
-                    (exact, exact)
-                }
-                true if !there.is_empty() => return Err(format!("entry {entry} was dropped, and has rows of {name}")),
-                true => {
-                    self.explained.insert((entry, name));
-                    // None, where the group has a statement in place of rows of it: that alone, or rows that were taken back while they
-                    // were in memory.
-                    (if group.may_have_unseen(name) { 0 } else { most.min(1) }, most)
-                }
-                // Rows that were taken back while they were in memory do not count.
-                false if is_dropped && expected.is_empty() && there.is_empty() => (0, 0),
-                // A statement of a group may end the wait of its own rows.
-                false if (has_waited || is_gap) && there.is_empty() => {
-                    if is_said {
-                        self.explained.insert((entry, name));
-                    } else if !self.late.contains(&(entry, name)) {
-                        self.waiting.insert((entry, name));
-                    }
-                    (exact, exact)
-                }
-                false if *there == expected => (exact, exact),
-                false => {
-                    let between =
-                        |(from, to): &(usize, Option<usize>)| *from < entry && to.is_none_or(|to| entry <= to);
-                    if !there.is_empty() || !counted.left_out.iter().any(between) {
-                        return Err(format!("entry {entry} has rows {expected:?} of {name}, and the log {there:?}"));
-                    }
-                    self.explained.insert((entry, name));
-                    (exact, exact)
-                }
-            };
-            counted.read = counted.read.start() + least..=counted.read.end() + most;
-        }
         Ok(())
     }
 

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use replicator::codec::frame::RowOp;
 use replicator::model::{Origin, SourcePlace, TableSchema};
+use replicator::source::mysql::binlog::Partial;
 
 use super::captured::Captured;
 use super::server::{EVENT, Server};
 use super::shape::Shape;
 use super::tables::{Name, Row, layouts};
+use super::told::{Told, partial};
 
 /// One row change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +27,12 @@ pub struct Change {
 /// Something inside a group.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// `extra`: its images have a column that its `TABLE_MAP` does not tell.
     Rows {
         name: Name,
         shape: Shape,
         op: RowOp,
         changes: Vec<Change>,
-        extra: bool,
+        told: Told,
     },
     Statement(String),
     /// A statement in place of the rows that it has changed, of one table. `is_routine`: its text does not say of which.
@@ -67,25 +68,11 @@ pub struct Group {
 impl Group {
     /// Its row changes of a table, as a reader of the binlog has to see them.
     pub fn changes(&self, of: Name) -> Vec<Change> {
-        self.changes_of(of, |_| true)
-    }
-
-    /// Those of them that can be read: their events have the columns that their `TABLE_MAP` tells.
-    pub fn readable_changes(&self, of: Name) -> Vec<Change> {
-        self.changes_of(of, |event| !event.has_extra())
-    }
-
-    fn changes_of(&self, of: Name, wanted: impl Fn(&Event) -> bool) -> Vec<Change> {
         if !matches!(self.ending, Ending::Commit) {
             return Vec::new();
         }
-        let kept = self.events.iter().zip(&self.kept).filter(|(event, kept)| **kept && wanted(event));
+        let kept = self.events.iter().zip(&self.kept).filter(|(_, kept)| **kept);
         kept.filter_map(|(event, _)| event.rows_of(of)).flatten().copied().collect()
-    }
-
-    /// Whether a table has rows in it that cannot be read.
-    pub fn has_unreadable(&self, of: Name) -> bool {
-        self.events.iter().any(|event| event.has_extra() && event.rows_of(of).is_some())
     }
 
     /// All rows of a table that its events hold.
@@ -116,10 +103,6 @@ impl Group {
 }
 
 impl Event {
-    fn has_extra(&self) -> bool {
-        matches!(self, Self::Rows { extra: true, .. })
-    }
-
     fn rows_of(&self, of: Name) -> Option<&[Change]> {
         match self {
             Self::Rows { name, changes, .. } if *name == of => Some(changes),
@@ -165,8 +148,11 @@ impl fmt::Display for Placed {
             f.write_str(if *kept { " " } else { " (cut) " })?;
             match event {
                 Event::Statement(sql) | Event::Unseen { sql, .. } => write!(f, "{sql};")?,
-                Event::Rows { name, op, changes, extra, .. } => {
-                    write!(f, "{op:?} {name}{}", if *extra { " (with another column)" } else { "" })?;
+                Event::Rows { name, op, changes, told, .. } => {
+                    write!(f, "{op:?} {name}")?;
+                    if *told != Told::Whole {
+                        write!(f, " ({told:?})")?;
+                    }
                     for Change { before, after } in changes {
                         match (before, after) {
                             (Some(before), Some(after)) => write!(f, " {before:?}->{after:?}")?,
@@ -197,6 +183,11 @@ pub enum Item {
         rows: u32,
         columns: usize,
         images: Vec<u8>,
+        origin: Origin,
+    },
+    Partial {
+        slot: usize,
+        partial: Partial<'static>,
         origin: Origin,
     },
     /// `ends`: it is its own group.
@@ -271,8 +262,8 @@ impl Stream {
                 Some(Item::Statement { sql: sql.clone(), origin, ends })
             }
             Some(Event::Rows { name, .. }) if !self.captured.captures(*name) => Some(Item::Nothing),
-            Some(Event::Rows { name, shape, op, changes, extra }) => {
-                Some(self.rows((*name, *shape), *op, (changes, *extra), origin))
+            Some(Event::Rows { name, shape, op, changes, told }) => {
+                Some(self.rows((*name, *shape), *op, (changes, *told), origin))
             }
             None => match group.ending {
                 Ending::Commit | Ending::Statement => {
@@ -320,7 +311,7 @@ impl Stream {
         &mut self,
         (name, shape): (Name, Shape),
         op: RowOp,
-        (changes, extra): (&[Change], bool),
+        (changes, told): (&[Change], Told),
         origin: Origin,
     ) -> Item {
         let layouts = layouts(name, shape);
@@ -333,7 +324,11 @@ impl Stream {
             self.step -= 1;
             return Item::Schema { slot: *slot, schema: Arc::clone(&layout.schema), origin };
         }
-        let with_extra = extra.then(|| layout.with_extra());
+        if let Told::Partly(before, after) = told {
+            let partial = partial(layout, op, changes, (before, after));
+            return Item::Partial { slot: *slot, partial, origin };
+        }
+        let with_extra = (told == Told::Extra).then(|| layout.with_extra());
         let layout = with_extra.as_ref().unwrap_or(layout);
         let mut images = Vec::new();
         for row in changes.iter().flat_map(|change| [change.before, change.after]).flatten() {

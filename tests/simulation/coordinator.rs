@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use replicator::model::TableName;
-use replicator::source::mysql::snapshot::Progress;
 use replicator::source::mysql::snapshot::handoff::Placed;
+use replicator::source::mysql::snapshot::{Progress, Stage};
 use replicator::table::{Ask, Cause, Event, Reach, Read};
 
 use super::job::{Done, Job};
@@ -27,6 +27,8 @@ pub struct Pace {
     pub rows: usize,
     /// Of a thousand steps, those that fail.
     pub failing: usize,
+    /// A table without a key for chunks that has more rows is not read by itself.
+    pub keyless_rows: u64,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Coordinator {
     pace: Pace,
     due: BTreeMap<Name, Progress>,
     waiting: VecDeque<Name>,
+    /// Reads that nobody has asked for, and that do not begin before this time.
+    until: BTreeMap<Name, i64>,
     /// Tables whose read has failed, and its number: it is tried again after a pause.
     paused: Vec<(Name, u32)>,
     running: Vec<Job>,
@@ -62,6 +66,7 @@ impl Coordinator {
             pace,
             due: BTreeMap::new(),
             waiting: VecDeque::new(),
+            until: BTreeMap::new(),
             paused: Vec::new(),
             running: Vec::new(),
             requests: VecDeque::new(),
@@ -81,10 +86,12 @@ impl Coordinator {
         }
         self.running.retain(|job| job.name() != name || Some(job.progress().number) == number);
         self.waiting.retain(|waiting| *waiting != name);
+        self.until.remove(&name);
         match read {
             None => drop(self.due.remove(&name)),
             Some(read) => {
                 let progress = Progress::of(table.clone(), &read).map_err(|failure| failure.chain())?;
+                self.until.extend(read.until.filter(|_| !read.has_begun()).map(|until| (name, until)));
                 self.due.insert(name, progress);
                 self.waiting.push_back(name);
             }
@@ -122,10 +129,19 @@ impl Coordinator {
         self.due.is_empty() && self.running.is_empty() && self.requests.is_empty()
     }
 
-    /// Does something, if anything can be done.
-    pub fn step(&mut self, server: &Server, rng: &mut Rng) -> Result<(), String> {
+    /// If nothing is left but reads that may not begin yet: when the first of them may.
+    pub fn waits_until(&self, wall: i64) -> Option<i64> {
+        if !self.running.is_empty() || !self.requests.is_empty() {
+            return None;
+        }
+        let until: Option<Vec<i64>> = self.due.keys().map(|name| self.until.get(name).copied()).collect();
+        until?.into_iter().min().filter(|until| *until > wall)
+    }
+
+    /// Does something, if anything can be done. `wall`: what time it is; `has_room`: the log has room for what nobody has asked for.
+    pub fn step(&mut self, server: &Server, (wall, has_room): (i64, bool), rng: &mut Rng) -> Result<(), String> {
         self.end_pause(rng);
-        self.start_jobs();
+        self.start_jobs(wall, has_room);
         if self.running.is_empty() {
             return Ok(());
         }
@@ -162,10 +178,16 @@ impl Coordinator {
         }
     }
 
-    fn start_jobs(&mut self) {
+    fn start_jobs(&mut self, wall: i64, has_room: bool) {
         while self.running.len() < self.pace.tables {
             let is_free = |name: &Name| self.running.iter().all(|job| job.name() != *name);
-            let Some(place) = self.waiting.iter().position(is_free) else { return };
+            let needs_room = |due: &Progress| due.by_itself && due.stage == Stage::Waiting;
+            let may_begin = |name: &Name| {
+                is_free(name)
+                    && self.until.get(name).is_none_or(|until| *until <= wall)
+                    && (has_room || !self.due.get(name).is_some_and(needs_room))
+            };
+            let Some(place) = self.waiting.iter().position(may_begin) else { return };
             let name = self.waiting.remove(place).unwrap();
             let Some(progress) = self.due.get(&name).cloned() else { continue };
             let actor = self.ids.actor();

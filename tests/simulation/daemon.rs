@@ -13,6 +13,7 @@ use replicator::source::mysql::snapshot::handoff::{Placed, WindowId};
 
 use super::binlog::{Item, Stream};
 use super::captured::Captured;
+use super::clock::Time;
 use super::coordinator::Coordinator;
 use super::log::SimLog;
 use super::questions::{Questions, shown};
@@ -91,8 +92,8 @@ impl Daemon {
         self.core.log()
     }
 
-    pub fn set_time(&mut self, now: u64) {
-        self.core.set_time(now, i64::try_from(now).unwrap());
+    pub fn set_time(&mut self, time: Time) {
+        self.core.set_time(time.now, time.wall);
     }
 
     /// Every sink has applied so many frames.
@@ -143,8 +144,7 @@ impl Daemon {
     }
 
     /// What rows wait for is decided also inside a group, and while the loop waits for the log.
-    pub fn decide_beside(&mut self, now: u64) -> Result<(), Finding> {
-        self.set_time(now);
+    pub fn decide_beside(&mut self) -> Result<(), Finding> {
         for records in self.core.decide_beside().map_err(failed)? {
             trace::note(|| "daemon: decides beside the groups".to_owned());
             self.store(records)?;
@@ -253,6 +253,7 @@ impl Daemon {
                     self.seal_and_flush()?;
                 }
             }
+            Item::Partial { slot, partial, origin } => core.partial(slot, &partial, &origin).map_err(failed)?,
             Item::Statement { sql, origin, ends } => {
                 core.statement(&sql, "", SqlMode::from_bits(0), &origin).map_err(failed)?;
                 if ends {
@@ -344,25 +345,23 @@ impl Daemon {
     }
 
     /// Takes an answer, between groups.
-    pub fn answer(&mut self, rng: &mut Rng, now: u64) -> Result<bool, Finding> {
+    pub fn answer(&mut self, rng: &mut Rng) -> Result<bool, Finding> {
         if !self.is_between_groups() {
             return Ok(false);
         }
         let Some(session) = &mut self.session else { return Ok(false) };
         let Some(answer) = session.questions.answer(rng) else { return Ok(false) };
         trace::note(|| format!("answer: {}", shown(&answer)));
-        self.set_time(now);
         self.core.answer(answer).map_err(failed)?;
         self.act()?;
         Ok(true)
     }
 
     /// Looks at what waits for the time, for the stream or for the log.
-    pub fn look(&mut self, now: u64) -> Result<(), Finding> {
+    pub fn look(&mut self) -> Result<(), Finding> {
         if !self.is_between_groups() {
             return Ok(());
         }
-        self.set_time(now);
         if self.core.has_to_look() {
             self.core.look().map_err(failed)?;
         }
@@ -382,6 +381,7 @@ fn described(item: &Item) -> String {
         Item::Nothing => "nothing".to_owned(),
         Item::Schema { schema, .. } => format!("schema of {}", schema.name),
         Item::Rows { op, rows, .. } => format!("{rows} rows, {op:?}"),
+        Item::Partial { partial, .. } => format!("{} rows in part, {:?}", partial.rows(), partial.op()),
         Item::Statement { sql, .. } => sql.clone(),
         Item::Commit { .. } => "commit".to_owned(),
         Item::Rollback { .. } => "rollback".to_owned(),

@@ -2,18 +2,18 @@
 
 use std::collections::VecDeque;
 
-use replicator::source::mysql::schema::Flavour;
 use replicator::source::mysql::snapshot::handoff::{Placed, SnapshotMark};
 use replicator::source::mysql::snapshot::{Progress as Read, Range, Ranges, Stage};
 use replicator::table::Event;
 
 use super::coordinator::{Ids, Pace, was_placed};
+use super::keys::are_readable;
 use super::ranges::{after_chunk, make_range};
 use super::reader::{Part, Progress, Reader};
 use super::requests::{Actor, ExactRead, Reply, Request};
 use super::rng::Rng;
 use super::server::Server;
-use super::tables::{Name, Row, at, bound_of, layouts};
+use super::tables::{Name, at, bound_of};
 
 /// Whether a job is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Done {
 
 /// What a job is doing.
 #[derive(Debug)]
-enum Doing {
+pub(super) enum Doing {
     /// The stage says what is next.
     Nothing,
     /// A mark is on its way; the progress once it is appended.
@@ -52,7 +52,7 @@ enum Doing {
 }
 
 #[derive(Debug, Default)]
-struct InRanges {
+pub(super) struct InRanges {
     readers: Vec<Reader>,
     waiting: VecDeque<Range>,
     /// The reader whose chunk is on its way, and the progress once it is placed. One at a time.
@@ -62,8 +62,8 @@ struct InRanges {
 #[derive(Debug)]
 pub struct Job {
     actor: Actor,
-    progress: Read,
-    doing: Doing,
+    pub(super) progress: Read,
+    pub(super) doing: Doing,
 }
 
 impl Job {
@@ -114,7 +114,7 @@ impl Job {
             return Ok(Done::No);
         }
         match &mut self.doing {
-            Doing::Nothing => return Ok(self.next_stage(server, ids, out)),
+            Doing::Nothing => return Ok(self.next_stage(server, pace, ids, out)),
             Doing::Marking(_) | Doing::Saying(_) | Doing::Diverting | Doing::Whole(_) => {}
             Doing::Over(done) => return Ok(*done),
             Doing::Bound { .. } => self.read_bound(server, rng, ids, out)?,
@@ -134,9 +134,9 @@ impl Job {
         Ok(Done::No)
     }
 
-    fn next_stage(&mut self, server: &Server, ids: &mut Ids, out: &mut Vec<Request>) -> Done {
+    fn next_stage(&mut self, server: &Server, pace: &Pace, ids: &mut Ids, out: &mut Vec<Request>) -> Done {
         match &self.progress.stage {
-            Stage::Waiting => self.begin(server, out),
+            Stage::Waiting => self.begin(server, pace, out),
             Stage::Begun => {
                 let reader = Reader::new(ids.actor(), self.name(), Part::Last, None);
                 self.doing = Doing::Bound { reader: Box::new(reader), next: None };
@@ -183,7 +183,7 @@ impl Job {
     }
 
     /// The server shows no such table. Where there is none, the stream is to say what became of it.
-    fn unseen(&mut self, server: &Server, out: &mut Vec<Request>) {
+    pub(super) fn unseen(&mut self, server: &Server, out: &mut Vec<Request>) {
         if !server.may_read(self.name()) {
             return self.failed("the account may not read it", out);
         }
@@ -192,15 +192,27 @@ impl Job {
         }
         out.extend(self.stop());
         let (end, identity) = (server.place(server.end()), server.facts().identity);
-        let event = Event::Missing { number: self.progress.number, end, server: identity };
+        self.ends_with(Event::Missing { number: self.progress.number, end, server: identity }, out);
+    }
+
+    /// What is said of the table ends its read.
+    fn ends_with(&mut self, event: Event, out: &mut Vec<Request>) {
         out.push(Request::Happened { name: self.name(), event, by: Some(self.actor) });
         self.doing = Doing::Saying(Done::Yes);
     }
 
     /// Decides how the table is read.
-    fn begin(&mut self, server: &Server, out: &mut Vec<Request>) {
+    fn begin(&mut self, server: &Server, pace: &Pace, out: &mut Vec<Request>) {
         let Some(table) = server.visible(self.name()) else { return self.unseen(server, out) };
         let at_once = table.shape.chunk_key().is_none();
+        let number = self.progress.number;
+        if self.progress.keys().is_some_and(|keys| !are_readable(keys, self.name(), table.shape)) {
+            return self.ends_with(Event::KeysUnknown { number }, out);
+        }
+        let rows: u64 = table.rows.values().map(|count| u64::from(*count)).sum();
+        if at_once && self.progress.by_itself && rows > pace.keyless_rows {
+            return self.ends_with(Event::TooLarge { number, why: "it is too large".to_owned() }, out);
+        }
         let stage = if at_once { Stage::Whole } else { Stage::Begun };
         let next = Read { stage, rows: 0, ..self.progress.clone() };
         let mark = SnapshotMark::Begun { table: next.table.clone(), number: next.number, at_once };
@@ -263,7 +275,8 @@ impl Job {
         while ranges.readers.len() < pace.readers && ranges.placing.is_none() {
             let next = ranges.waiting.pop_front().or_else(|| make_range(&mut self.progress, name, server, pace.rows));
             let Some(range) = next else { break };
-            ranges.readers.push(Reader::new(ids.actor(), name, Part::Range(range), planned.clone()));
+            let reader = Reader::new(ids.actor(), name, Part::Range(range), planned.clone());
+            ranges.readers.push(reader.of_keys(self.progress.keys()));
         }
         if ranges.readers.is_empty() {
             self.progress.stage = Stage::Placed;
@@ -295,47 +308,6 @@ impl Job {
             }
         }
         Ok(())
-    }
-
-    /// Pins a view of the whole table together with its place.
-    fn pin(&mut self, server: &Server, rng: &mut Rng, at: usize, out: &mut Vec<Request>) {
-        let name = self.name();
-        if rng.percent(5) || server.locked() == Some(name) {
-            // A lock that is not had.
-            out.extend(self.stop());
-            self.doing = Doing::Nothing;
-            return;
-        }
-        let takes_back = server.now().tables.get(&name).is_some_and(|table| table.shape.is_transactional);
-        let view = match server.flavour() {
-            // Under a lock, the binlog's end and the table belong together.
-            Flavour::MySql => server.end(),
-            // No view holds a table whose engine takes nothing back, so that it is read under a lock here too.
-            Flavour::MariaDb if !takes_back => server.end(),
-            Flavour::MariaDb if server.shown() < at => return,
-            Flavour::MariaDb => server.shown(),
-        };
-        let Some(now) = server.visible(name) else {
-            return self.unseen(server, out);
-        };
-        let table = server.state(view).tables.get(&name).filter(|table| table.version == now.version);
-        let Some(table) = table else { return };
-        let rows: Vec<Row> = table
-            .rows
-            .iter()
-            .flat_map(|(row, count)| std::iter::repeat_n(*row, usize::try_from(*count).unwrap()))
-            .collect();
-        let piece = rng.between(1, 8);
-        let next = Read { stage: Stage::Placed, ..self.progress.clone() };
-        let read = ExactRead {
-            name,
-            layouts: layouts(name, table.shape),
-            at: server.place(view),
-            pieces: rows.chunks(piece).map(<[Row]>::to_vec).collect(),
-            number: next.number,
-        };
-        let total = u64::try_from(rows.len()).unwrap();
-        self.doing = Doing::Copying(Box::new(read), Read { rows: total, ..next });
     }
 
     /// Takes a reply; false if it is for another job.

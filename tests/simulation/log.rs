@@ -145,6 +145,11 @@ impl SimLog {
         }
     }
 
+    /// Whether it has room for reads that nobody has asked for: it is not more than half full.
+    pub fn has_room(&self) -> bool {
+        self.frames.len() - self.applied + self.hidden.len() <= self.room / 2
+    }
+
     /// How many frames are where, in a trace.
     pub fn shape(&self) -> String {
         let (frames, hidden, batches) = (self.frames.len(), self.hidden.len(), self.handed_over.len());

@@ -19,19 +19,24 @@ mod alter; // `ALTER TABLE`
 mod audit; // what must hold of the log at every moment
 mod binlog; // groups of events, and a connection's stream of them
 mod captured; // which tables are captured
+mod clock; // what time it is
 mod confirmed; // a description that is given far ahead of the stream
 mod coordinator; // which tables are read, and how far each is
 mod copies; // what a sink holds
 mod daemon; // the driver around the core, step by step
+mod doubting; // what the configuration says of doubts
+mod exact; // the read of a whole table at one place
 mod first; // what is there at the start
 mod frames; // frames as the checks read them
 mod gone; // tables of which the source has none
 mod histories; // many histories, and what is said of one that fails
 mod job; // the read of one table
+mod keys; // reads of some keys
 mod kinds; // kinds of columns, and their values
 mod log; // appended, handed over, durable
 #[cfg(feature = "mutants")]
 mod mutants; // known faults, each of which has to be found
+mod passed; // what must hold of an entry that is read
 mod questions; // questions about tables, and their answers
 mod ranges; // the ranges that a table is read in
 mod reader; // one read of a part of a table
@@ -49,6 +54,7 @@ mod stated; // what is said of each table at each sink
 mod statements; // what they do to definitions, and to tables that they lock
 mod tables; // names, rows and their images
 mod tails; // rows that wait while a table is read whole
+mod told; // what a rows event tells of its rows
 mod trace; // what happened, line by line
 mod truth; // what has to be true of the counters
 mod workload; // what the server's clients do

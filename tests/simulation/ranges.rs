@@ -2,9 +2,10 @@
 
 use replicator::source::mysql::snapshot::{Progress, Range, Stage};
 
+use super::keys::have;
 use super::reader::Part;
 use super::server::Server;
-use super::tables::{Name, at, bound_of, key_of};
+use super::tables::{Name, Row, at, bound_of, key_of};
 
 /// The progress once a chunk is placed.
 pub fn after_chunk(progress: &Progress, part: &Part, rows: usize, rest: Option<&Range>) -> Progress {
@@ -19,6 +20,7 @@ pub fn after_chunk(progress: &Progress, part: &Part, rows: usize, rest: Option<&
 
 /// The next range; `None` when ranges reach the last key.
 pub fn make_range(progress: &mut Progress, name: Name, server: &Server, rows: usize) -> Option<Range> {
+    let wanted = progress.keys().cloned();
     let Stage::Ranges(ranges) = &mut progress.stage else { return None };
     if ranges.all_made() {
         return None;
@@ -29,7 +31,8 @@ pub fn make_range(progress: &mut Progress, name: Name, server: &Server, rows: us
     let table = view.tables.get(&name).filter(|table| table.shape.chunk_key().as_ref() == Some(&ranges.key));
     let mut keys: Vec<Vec<i32>> = table.map_or_else(Vec::new, |table| {
         let places = table.shape.key_places();
-        table.rows.keys().map(|row| at(row, &places)).collect()
+        let is_wanted = |row: &&Row| wanted.as_ref().is_none_or(|keys| have(keys, name, table.shape, row));
+        table.rows.keys().filter(is_wanted).map(|row| at(row, &places)).collect()
     });
     keys.retain(|key| after.as_ref().is_none_or(|after| key > after) && *key <= last);
     keys.sort();

@@ -8,7 +8,9 @@ use replicator::model::FilePos;
 use replicator::source::mysql::schema::{ChunkKey, Flavour};
 use replicator::source::mysql::snapshot::Range;
 use replicator::source::mysql::snapshot::handoff::{Account, WindowId};
+use replicator::table::Keys;
 
+use super::keys::have;
 use super::requests::{Actor, Request};
 use super::rng::Rng;
 use super::server::{Server, State};
@@ -69,6 +71,8 @@ pub struct Reader {
     layouts: Option<Rc<Layouts>>,
     /// The key that its range is of.
     planned: Option<ChunkKey>,
+    /// Rows of these keys alone are read.
+    keys: Option<Keys>,
     chunk_key: Option<ChunkKey>,
     step: Step,
 }
@@ -83,9 +87,15 @@ impl Reader {
             rest: None,
             layouts: None,
             planned,
+            keys: None,
             chunk_key: None,
             step: Step::Start,
         }
+    }
+
+    /// Rows of these keys alone are read.
+    pub fn of_keys(self, keys: Option<&Keys>) -> Self {
+        Self { keys: keys.cloned(), ..self }
     }
 
     /// The key of the table, as it was described in the window.
@@ -192,7 +202,11 @@ impl Reader {
             Part::Range(range) => {
                 let (after, upto) = (range.after.as_ref().map(key_of), key_of(&range.upto));
                 let inside = |key: &Vec<i32>| after.as_ref().is_none_or(|after| key > after) && *key <= upto;
-                let mut rows: Vec<Row> = all.into_iter().filter(|row| inside(&at(row, &places))).collect();
+                let is_wanted = |row: &Row| {
+                    self.keys.as_ref().is_none_or(|keys| have(keys, self.name, table.shape, row))
+                        && inside(&at(row, &places))
+                };
+                let mut rows: Vec<Row> = all.into_iter().filter(is_wanted).collect();
                 if rows.len() > 1 && rng.percent(10) {
                     // The buffer is full before the range is read.
                     rows.truncate(rng.between(1, rows.len() - 1));

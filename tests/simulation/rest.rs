@@ -34,7 +34,7 @@ impl World {
         }
         let mut left = None;
         for _ in 0..REST {
-            self.now += REST_STEP;
+            self.pass_time(REST_STEP);
             if self.daemon.is_none() {
                 self.start_as_configured()?;
             }
@@ -48,7 +48,7 @@ impl World {
             }
             self.daemon_step(Step::Event)?;
             if let Some(daemon) = &mut self.daemon {
-                daemon.decide_beside(self.now)?;
+                daemon.decide_beside()?;
             }
             loop {
                 let waiting = self.daemon.as_ref().map(|daemon| daemon.log().waiting());
@@ -66,12 +66,22 @@ impl World {
             left = left.or(waits.then_some("a sink waits"));
             left = left.or(moves.then_some("the position is not the end of the binlog"));
             if left.is_some() {
+                // Of reads that wait for their time only: it comes.
+                if let Some(until) = daemon.coordinator.waits_until(self.time.wall) {
+                    let millis = (until - self.time.wall) / 1_000 + 1;
+                    self.pass_time(u64::try_from(millis).unwrap());
+                }
                 continue;
             }
+            let left_out: Vec<Name> = self.stated.left_out(self.captured, &self.server).collect();
             if self.stated.has_unreadable() || daemon.core.is_unanswered() {
                 left = Some("a table is said to be unreadable, or the server has not said how one is defined");
                 // The server is asked again.
-                self.now += ASK_AGAIN;
+                self.pass_time(ASK_AGAIN);
+            } else if !left_out.is_empty() {
+                left = Some("a table is left out by doubt");
+                // An operator has it read.
+                left_out.into_iter().for_each(|name| daemon.coordinator.backfill(name, true));
             } else if self.is_any_unknown() {
                 left = Some("a table is not known");
                 // What could not be listed at a start, and is not in the stream, is listed at the next.

@@ -9,6 +9,7 @@ use replicator::table::{self, Presence, Started, Starting};
 
 use super::coordinator::Coordinator;
 use super::daemon::{Daemon, Finding, failed};
+use super::doubting::doubts;
 use super::log::{SimLog, Values};
 use super::sinks::Wish;
 use super::tables::Name;
@@ -40,10 +41,11 @@ impl World {
                 wish => coordinator.wish(wish),
             }
         }
-        self.now = 0;
+        self.time.start();
         let configured = (self.settings.clone(), self.captured);
         let daemon = self.daemon.insert(Daemon::start(log, &self.server, configured, coordinator)?);
-        let names: Vec<Name> = Name::capturable().collect();
+        daemon.set_time(self.time);
+        let names = Name::capturable().collect();
         self.sinks.check(&names, (daemon.log(), &self.server, &self.stated))
     }
 
@@ -54,6 +56,10 @@ impl World {
         }
         let (names, others): (Vec<Name>, Vec<Name>) =
             Name::capturable().partition(|name| self.captured.captures(*name));
+        if self.rng.percent(20) {
+            self.settings.doubts = doubts(&mut self.rng);
+            trace::note(|| format!("operator: of doubts, {:?}", self.settings.doubts));
+        }
         let any = self.rng.weighted(&[(2, 0), (3, 1), (1, 2)]);
         for _ in 0..any {
             let of = if self.rng.percent(50) { &names } else { &others };
@@ -86,7 +92,7 @@ impl World {
             configured: &self.sinks.configured(),
             initial: self.settings.initial,
         };
-        let Started { changed, told } = table::start(starting, (log.durable().next(), 0));
+        let Started { changed, told } = table::start(starting, (log.durable().next(), self.time.wall));
         for (table, what) in told {
             trace::note(|| format!("start: of {table}: {what}"));
         }
@@ -121,7 +127,7 @@ impl World {
     /// The daemon is killed. What it has made durable was looked at before.
     pub(super) fn kill(&mut self) -> Result<(), Finding> {
         let Some(daemon) = self.daemon.take() else { return Ok(()) };
-        self.audit.look(daemon.log(), &self.server)?;
+        self.audit.look(daemon.log(), &self.server, &mut self.stated)?;
         self.log = Some(daemon.crash());
         Ok(())
     }
@@ -133,7 +139,7 @@ impl World {
             daemon.disconnect()?;
             while daemon.log().waiting() > 0 && !daemon.log().is_full() && self.rng.percent(90) {
                 daemon.sync();
-                self.audit.look(daemon.log(), &self.server)?;
+                self.audit.look(daemon.log(), &self.server, &mut self.stated)?;
             }
         }
         self.kill()

@@ -46,7 +46,7 @@ impl Script {
             doubts: replicator::config::DoubtPlan { reread_pause: std::time::Duration::ZERO, ..Default::default() },
             frame_bytes: 4_000,
         };
-        let coordinator = Coordinator::new(Pace { tables: 1, readers: 1, rows: 1, failing: 0 });
+        let coordinator = Coordinator::new(Pace { tables: 1, readers: 1, rows: 1, failing: 0, keyless_rows: 1_000 });
         let mut daemon = Daemon::start(log, &server, (settings, captured), coordinator).unwrap();
         daemon.connect(&server).unwrap();
         Self { server, daemon, rng: Rng::new(1), name: Name::capturable().next().unwrap() }
@@ -84,7 +84,7 @@ impl Script {
     /// The server answers what it was asked.
     pub fn answer(&mut self) {
         self.daemon.ask(&self.server, &mut self.rng, 0);
-        assert!(self.daemon.answer(&mut self.rng, 0).unwrap());
+        assert!(self.daemon.answer(&mut self.rng).unwrap());
     }
 
     /// The columns of each schema that the log gives to the table, in order.

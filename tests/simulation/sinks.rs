@@ -175,7 +175,7 @@ impl Sinks {
     }
 
     /// Records of tables have changed in the log.
-    pub fn check(&mut self, changed: &[Name], world: (&SimLog, &Server, &Stated)) -> Result<(), Finding> {
+    pub fn check(&mut self, changed: &BTreeSet<Name>, world: (&SimLog, &Server, &Stated)) -> Result<(), Finding> {
         let (log, server, stated) = world;
         for sink in self.served() {
             changed.iter().try_for_each(|name| stated.check(*name, sink, log, server))?;

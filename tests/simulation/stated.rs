@@ -3,7 +3,7 @@
 //! The product says it: the table's record, as the log has it, and what the delivery keeps of the table at the sink, come to the
 //! state that `status` shows. Where that is *complete*, the copy is the table at the place that the sink has applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use replicator::codec::state::State as _;
 use replicator::codec::stored::{self, TABLE};
@@ -24,18 +24,20 @@ use super::trace;
 #[derive(Debug, Default)]
 pub struct Stated {
     records: BTreeMap<Name, (Vec<u8>, TableRecord)>,
+    /// Tables whose records are others than before, since this was last asked.
+    changed: BTreeSet<Name>,
 }
 
 impl Stated {
-    /// Something has become durable. Returns the tables whose records are others than before.
-    pub fn look(&mut self, log: &SimLog) -> Result<Vec<Name>, Finding> {
-        let mut changed = Vec::new();
+    /// Something has become durable. Returns the tables that are left out by doubt, before or after that.
+    pub fn look(&mut self, log: &SimLog) -> Result<BTreeSet<Name>, Finding> {
+        let mut left_out: BTreeSet<Name> = self.all_left_out().collect();
         for name in Name::capturable() {
             let bytes = log.values().get(&TABLE.of_table(&name.table())).map_err(|error| error.to_string())?;
             if self.records.get(&name).map(|(bytes, _)| bytes) == bytes.as_ref() {
                 continue;
             }
-            changed.push(name);
+            self.changed.insert(name);
             match bytes {
                 None => drop(self.records.remove(&name)),
                 Some(bytes) => {
@@ -45,7 +47,18 @@ impl Stated {
                 }
             }
         }
-        Ok(changed)
+        left_out.extend(self.all_left_out());
+        Ok(left_out)
+    }
+
+    /// Tables whose records are others than before, since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<Name> {
+        std::mem::take(&mut self.changed)
+    }
+
+    fn all_left_out(&self) -> impl Iterator<Item = Name> {
+        let is_left_out = |record: &TableRecord| record.left_out.as_ref().is_some_and(|fault| !fault.by_nature);
+        self.records.iter().filter(move |(_, (_, record))| is_left_out(record)).map(|(name, _)| *name)
     }
 
     /// Whether the log has it that a table is captured.
@@ -56,6 +69,11 @@ impl Stated {
     /// Whether any table is said to be unreadable.
     pub fn has_unreadable(&self) -> bool {
         self.records.values().any(|(_, record)| record.unreadable.is_some())
+    }
+
+    /// Captured tables that there are, and that are left out by doubt.
+    pub fn left_out<'s>(&'s self, captured: Captured, server: &'s Server) -> impl Iterator<Item = Name> + use<'s> {
+        self.all_left_out().filter(move |name| captured.captures(*name) && server.now().tables.contains_key(name))
     }
 
     /// What `status` says of a table at a sink.

@@ -15,6 +15,7 @@ use super::rng::Rng;
 use super::server::{Server, State, Table};
 use super::shape::{Keyed, Shape};
 use super::tables::{Name, Rows, add, at, take};
+use super::told::Told;
 use super::trace;
 use super::workload::Clients;
 
@@ -197,7 +198,7 @@ fn delete_twins(name: Name, shape: Shape, places: &[usize], server: &mut Server)
     for row in changes.iter().filter_map(|change| change.before) {
         assert!(take(state.rows(name), row), "the model deletes a row that it has not");
     }
-    let event = Event::Rows { name, shape, op: RowOp::Delete, changes, extra: false };
+    let event = Event::Rows { name, shape, op: RowOp::Delete, changes, told: Told::Whole };
     server
         .write(Group { events: vec![event], kept: vec![true], ending: Ending::Commit, undone: BTreeSet::new() }, state);
 }

@@ -106,7 +106,7 @@ pub struct Layout {
     pub schema: Arc<TableSchema>,
     kinds: Vec<Kind>,
     writer: ImageWriter,
-    plan: Plan,
+    pub plan: Arc<Plan>,
 }
 
 /// The schemas of a table.
@@ -133,7 +133,7 @@ pub fn layouts(name: Name, shape: Shape) -> Rc<Layouts> {
 impl Layout {
     pub fn of(schema: TableSchema) -> Self {
         let writer = ImageWriter::new(&schema).unwrap();
-        let plan = Plan::all(&schema).unwrap();
+        let plan = Arc::new(Plan::all(&schema).unwrap());
         let kinds = schema.columns.iter().map(|column| Kind::of(&column.ty)).collect();
         Self { schema: Arc::new(schema), kinds, writer, plan }
     }
@@ -144,6 +144,18 @@ impl Layout {
         let extra = Column { name: "extra".to_owned(), ty: Kind::Int.ty(), ..schema.columns[0].clone() };
         schema.columns.push(extra);
         Self::of(schema)
+    }
+
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// The values of its key as a row's image has them; `None` without a key.
+    pub fn key_fields(&self, row: &Row) -> Option<Vec<u8>> {
+        let key = self.schema.key.as_ref()?;
+        let mut image = Vec::new();
+        self.write(row, &mut image);
+        self.plan.key_fields(&key.columns, &image).unwrap()
     }
 
     /// Appends a row's image.

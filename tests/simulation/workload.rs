@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use replicator::codec::frame::RowOp;
+use replicator::source::mysql::schema::Flavour;
 
 use super::binlog::{Change, Ending, Event, Group};
 use super::kinds::NULL;
@@ -11,6 +12,7 @@ use super::rng::Rng;
 use super::server::{Server, State};
 use super::shape::{Def, Shape};
 use super::tables::{self, Name, Row, Rows, at};
+use super::told::Told;
 
 /// How a history's clients are.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct Habits {
     pub locks: usize,
     /// Of a hundred events: those with a column that nobody knows.
     pub extra: usize,
+    /// Of a hundred events: those of a session whose `binlog_row_image` is not `FULL`.
+    pub partly: usize,
     /// Of a hundred `CREATE TABLE`: those with `IF NOT EXISTS`.
     pub if_not_exists: usize,
     /// Of a hundred events: those in whose place the binlog has a statement.
@@ -94,7 +98,7 @@ impl Clients {
             match rng.below(10) {
                 0..=2 if with_savepoints => draft.set_savepoint(rng),
                 3..=4 if with_savepoints => draft.roll_back_to(rng),
-                _ => self.rows(names, &mut draft, rng, large),
+                _ => self.rows(names, &mut draft, rng, (large, server.flavour())),
             }
         }
         if ending != Ending::Commit {
@@ -104,7 +108,7 @@ impl Clients {
         server.write(Group { events, kept, ending, undone }, state);
     }
 
-    fn rows(&mut self, names: &[Name], draft: &mut Draft, rng: &mut Rng, large: bool) {
+    fn rows(&mut self, names: &[Name], draft: &mut Draft, rng: &mut Rng, (large, flavour): (bool, Flavour)) {
         let Some(name) = rng.pick(names).copied() else { return };
         let shape = draft.state.tables[&name].shape;
         let most = if large { rng.between(3, 10) } else { 2 };
@@ -117,7 +121,12 @@ impl Clients {
         let event = if rng.percent(self.habits.as_statement) {
             unseen(name, rng)
         } else {
-            Event::Rows { name, shape, op, changes, extra: rng.percent(self.habits.extra) }
+            let told = match () {
+                () if rng.percent(self.habits.extra) => Told::Extra,
+                () if rng.percent(self.habits.partly) => Told::partly(op, shape, &changes, flavour, rng),
+                () => Told::Whole,
+            };
+            Event::Rows { name, shape, op, changes, told }
         };
         draft.events.push(event);
         draft.kept.push(true);

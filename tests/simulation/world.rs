@@ -2,15 +2,16 @@
 //! that the seed decides. At the end everything comes to rest, and the copies are those of the server.
 
 use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
-use replicator::config::DoubtPlan;
 use replicator::ingest::core::Settings;
 use replicator::source::mysql::schema::Flavour;
 
 use super::audit::Audit;
 use super::binlog::Ending;
 use super::captured::Captured;
+use super::clock::Time;
 use super::coordinator::Pace;
 use super::daemon::{Daemon, Finding, failed};
+use super::doubting::doubts;
 use super::first::first_state;
 use super::log::SimLog;
 use super::rng::Rng;
@@ -72,8 +73,7 @@ pub struct World {
     pub(super) refused: usize,
     /// Of a hundred starts: those with another configuration.
     pub(super) reconfigured: usize,
-    /// Of this process, in milliseconds.
-    pub(super) now: u64,
+    pub(super) time: Time,
 }
 
 /// What a history came to.
@@ -97,6 +97,7 @@ impl World {
             locks: rng.weighted(&[(2, 0), (1, 2), (1, 6)]),
             extra: rng.weighted(&[(5, 0), (1, 3)]),
             if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
+            partly: rng.weighted(&[(3, 0), (2, 5), (1, 50)]),
             as_statement: rng.weighted(&[(3, 0), (2, 3), (1, 12)]),
         };
         let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
@@ -145,7 +146,7 @@ impl World {
                 initial: true,
                 sinks: Vec::new(),
                 describe_wait: DESCRIBE_WAIT,
-                doubts: DoubtPlan { reread_pause: std::time::Duration::ZERO, ..DoubtPlan::default() },
+                doubts: doubts(&mut rng),
                 frame_bytes: rng.weighted(&[(2, 30), (2, 100), (1, 4_000)]),
             },
             pace: Pace {
@@ -153,12 +154,13 @@ impl World {
                 readers: rng.between(1, 3),
                 rows: rng.between(1, 6),
                 failing: rng.weighted(&[(2, 0), (1, 10)]),
+                keyless_rows: rng.weighted(&[(4, 1_000), (1, 6)]),
             },
             weights,
             steps: rng.between(200, 700),
             refused: rng.weighted(&[(1, 0), (1, 20)]),
             reconfigured: if is_operated { rng.between(30, 90) } else { 0 },
-            now: 0,
+            time: Time::BEGIN,
             rng,
         };
         world.first_contact()?;
@@ -196,7 +198,8 @@ impl World {
     }
 
     fn step(&mut self, step: Step) -> Result<(), Finding> {
-        self.now += u64::try_from(self.rng.below(20)).unwrap();
+        let millis = u64::try_from(self.rng.below(20)).unwrap();
+        self.pass_time(millis);
         match step {
             Step::Client => self.clients.act(&mut self.server, &mut self.rng),
             Step::Show => {
@@ -223,7 +226,7 @@ impl World {
                 trace::note(|| "daemon: is killed".to_owned());
                 self.kill()?;
             }
-            Step::Wait => self.now += DESCRIBE_WAIT,
+            Step::Wait => self.pass_time(DESCRIBE_WAIT),
             Step::Privilege => {
                 let names: Vec<Name> = Name::all().collect();
                 let name = names[self.rng.below(names.len())];
@@ -262,15 +265,16 @@ impl World {
             Step::Heartbeat => daemon.heartbeat(server)?,
             Step::Serve => drop(daemon.serve()?),
             Step::Ask => daemon.ask(server, rng, self.refused),
-            Step::Answer => drop(daemon.answer(rng, self.now)?),
-            Step::Look => daemon.look(self.now)?,
+            Step::Answer => drop(daemon.answer(rng)?),
+            Step::Look => daemon.look()?,
             Step::HandOver if daemon.is_between_groups() => daemon.hand_over()?,
             Step::Sync => {
-                daemon.decide_beside(self.now)?;
+                daemon.decide_beside()?;
                 return self.sync();
             }
             Step::Reader => {
-                daemon.coordinator.step(server, rng)?;
+                let has_room = daemon.log().has_room();
+                daemon.coordinator.step(server, (self.time.wall, has_room), rng)?;
                 daemon.go_on()?;
                 daemon.take_read_for().into_iter().for_each(|sink| self.sinks.are_read_for(sink));
             }
@@ -293,20 +297,28 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn pass_time(&mut self, millis: u64) {
+        self.time.pass(millis);
+        if let Some(daemon) = &mut self.daemon {
+            daemon.set_time(self.time);
+        }
+    }
+
     pub(super) fn sync(&mut self) -> Result<(), Finding> {
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         if daemon.log().waiting() > 0 {
             daemon.sync();
         }
         // Records that are stored beside the groups make durable what was handed over before them.
-        self.audit.look(daemon.log(), &self.server)?;
+        self.audit.look(daemon.log(), &self.server, &mut self.stated)?;
         self.check_records()
     }
 
     /// What the log says of tables is true.
     pub(super) fn check_records(&mut self) -> Result<(), Finding> {
         let Some(log) = self.daemon.as_ref().map(Daemon::log) else { return Ok(()) };
-        let changed = self.stated.look(log)?;
+        self.stated.look(log)?;
+        let changed = self.stated.take_changed();
         self.sinks.check(&changed, (log, &self.server, &self.stated))
     }
 

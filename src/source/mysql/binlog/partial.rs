@@ -15,13 +15,10 @@ pub struct Partial<'a> {
 
 impl<'a> Partial<'a> {
     /// Walks the event's images with the plan of all columns of its `TABLE_MAP`, of which the first `own` are the table's.
-    pub(super) fn new(
-        op: RowOp,
-        plan: Arc<Plan>,
-        own: usize,
-        shape: Shape,
-        bytes: Cow<'a, [u8]>,
-    ) -> Result<Self, ImageError> {
+    ///
+    /// # Errors
+    /// When the bytes are no such images.
+    pub fn new(op: RowOp, plan: Arc<Plan>, own: usize, shape: Shape, bytes: Cow<'a, [u8]>) -> Result<Self, ImageError> {
         Ok(Self { op, images: PartialImages::new(plan, own, shape, bytes)? })
     }
 

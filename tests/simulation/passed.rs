@@ -1,0 +1,92 @@
+//! What must hold of an entry of the binlog once the stored position has gone past it.
+
+use super::audit::Audit;
+use super::binlog::Ending;
+use super::daemon::Finding;
+use super::log::SimLog;
+use super::server::Server;
+use super::tables::Name;
+
+impl Audit {
+    /// The position has gone past an entry: its rows are in the log.
+    pub(super) fn entry_passed(&mut self, entry: usize, log: &SimLog, server: &Server) -> Result<(), Finding> {
+        let logged = self.logged.remove(&entry).unwrap_or_default();
+        let Some(group) = server.entry(entry).group() else { return Ok(()) };
+        if group.ending != Ending::Commit {
+            return Ok(());
+        }
+        let is_dropped = !logged.left_out.is_empty() && group.rolls_back_to_savepoint();
+        if !is_dropped && !logged.left_out.iter().all(|name| group.may_doubt(*name) || self.stopped.contains(name)) {
+            return Err(format!("entry {entry} was dropped, and took nothing back"));
+        }
+        let nothing = Vec::new();
+        for name in Name::capturable() {
+            let there = logged.changes.get(&name).unwrap_or(&nothing);
+            if !self.captured.captures(name) {
+                if there.is_empty() && !logged.left_out.contains(&name) {
+                    continue;
+                }
+                return Err(format!("entry {entry} has {there:?} of {name} in the log, which is not captured"));
+            }
+            let expected = group.changes(name);
+            let placed = server.entry(entry);
+            let has_waited = log.truth().was_diverted(name, (placed.file, placed.end));
+            let gaps = self.gaps.get(&name);
+            let is_said = gaps.is_some_and(|gaps| gaps.last().is_some_and(|gap| *gap >= entry));
+            let is_gap = gaps.is_some_and(|gaps| gaps.contains(&entry));
+            let counted = self.tables.entry(name).or_default();
+            let most = group.rows(name);
+            let exact = u64::try_from(expected.len()).unwrap();
+            let between = |(from, to): &(usize, Option<usize>)| *from <= entry && to.is_none_or(|to| entry <= to);
+            let is_stopped = self.stopped.contains(&name);
+            let is_left_out = is_stopped || counted.left_out.iter().any(between);
+            // What cannot be read is left out, and the rest of the group is not.
+            let has_the_rest = group.tells(name, there, (is_left_out, is_stopped));
+            let was_left_out = is_stopped
+                || counted.left_out.iter().any(|(from, to)| *from < entry && to.is_none_or(|to| entry <= to));
+            let (least, most) = match logged.left_out.contains(&name) {
+                _ if has_the_rest && !there.is_empty() => {
+                    if *there != expected {
+                        self.explained.insert((entry, name));
+                    }
+                    (exact, exact)
+                }
+                true if !there.is_empty() => return Err(format!("entry {entry} was dropped, and has rows of {name}")),
+                true => {
+                    self.explained.insert((entry, name));
+                    // None, where the group has a statement in place of rows of it: that alone, or rows that were taken back while they
+                    // were in memory.
+                    (if group.may_have_unseen(name) { 0 } else { most.min(1) }, most)
+                }
+                // A group that is dropped says nothing of a table that is left out already.
+                false if was_left_out && there.is_empty() && !has_waited => {
+                    if !expected.is_empty() {
+                        self.explained.insert((entry, name));
+                    }
+                    (exact, if group.rolls_back_to_savepoint() { most } else { exact })
+                }
+                // Rows that were taken back while they were in memory do not count.
+                false if is_dropped && expected.is_empty() && there.is_empty() => (0, 0),
+                // A statement of a group may end the wait of its own rows.
+                false if (has_waited || is_gap) && there.is_empty() => {
+                    if is_said {
+                        self.explained.insert((entry, name));
+                    } else if !self.late.contains(&(entry, name)) {
+                        self.waiting.insert((entry, name));
+                    }
+                    (exact, exact)
+                }
+                false if *there == expected => (exact, exact),
+                false if has_the_rest => {
+                    self.explained.insert((entry, name));
+                    (exact, exact)
+                }
+                false => {
+                    return Err(format!("entry {entry} has rows {expected:?} of {name}, and the log {there:?}"));
+                }
+            };
+            counted.read = counted.read.start() + least..=counted.read.end() + most;
+        }
+        Ok(())
+    }
+}
