@@ -28,7 +28,7 @@ mod doubting; // what the configuration says of doubts
 mod exact; // the read of a whole table at one place
 mod first; // what is there at the start
 mod frames; // frames as the checks read them
-mod gone; // tables of which the source has none
+mod gone; // tables that are gone, or not captured any more
 mod histories; // many histories, and what is said of one that fails
 mod job; // the read of one table
 mod keys; // reads of some keys

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use replicator::codec::frame::{FrameHeader, TableChange};
-use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
+use replicator::codec::stored::{self, SOURCE_POSITION, StoredPosition, TABLE, encode};
 use replicator::ingest::core::Settings;
+use replicator::ingest::ledger::Log as _;
 use replicator::source::mysql::schema::Flavour;
+use replicator::table::{self, At, TableRecord};
 
 use super::binlog::{Ending, Event, Group};
 use super::captured::Captured;
@@ -32,24 +34,46 @@ pub fn column(called: Called, kind: Kind) -> Def {
     Def::plain(called, kind, called != K)
 }
 
+/// A daemon over a log, that is connected.
+fn started(log: SimLog, server: &Server, captured: Captured) -> Daemon {
+    let settings = Settings {
+        filter: captured.filter(),
+        initial: true,
+        sinks: Vec::new(),
+        describe_wait: 2_000,
+        doubts: replicator::config::DoubtPlan { reread_pause: std::time::Duration::ZERO, ..Default::default() },
+        frame_bytes: 4_000,
+    };
+    let coordinator = Coordinator::new(Pace { tables: 1, readers: 1, rows: 1, failing: 0, keyless_rows: 1_000 });
+    let mut daemon = Daemon::start(log, server, (settings, captured), coordinator).unwrap();
+    daemon.connect(server).unwrap();
+    daemon
+}
+
 impl Script {
     pub fn new(flavour: Flavour) -> Self {
         let server = Server::new(flavour, State::default());
         let position = encode(&StoredPosition::MySql(server.position(0))).unwrap();
         let log = SimLog::new([(SOURCE_POSITION.key().to_vec(), position)], usize::MAX);
-        let captured = Captured::all(false);
-        let settings = Settings {
-            filter: captured.filter(),
-            initial: true,
-            sinks: Vec::new(),
-            describe_wait: 2_000,
-            doubts: replicator::config::DoubtPlan { reread_pause: std::time::Duration::ZERO, ..Default::default() },
-            frame_bytes: 4_000,
-        };
-        let coordinator = Coordinator::new(Pace { tables: 1, readers: 1, rows: 1, failing: 0, keyless_rows: 1_000 });
-        let mut daemon = Daemon::start(log, &server, (settings, captured), coordinator).unwrap();
-        daemon.connect(&server).unwrap();
+        let daemon = started(log, &server, Captured::all(false));
         Self { server, daemon, rng: Rng::new(1), name: Name::capturable().next().unwrap() }
+    }
+
+    /// The daemon starts again, with a configuration that excludes the table.
+    pub fn excluded(mut self) -> Self {
+        self.changes();
+        let record = self.record();
+        let mut log = self.daemon.crash();
+        let record = table::step(&record, table::Event::Excluded, At::new(log.durable().next(), 0)).0;
+        log.change(vec![record.change(&self.name.table()).unwrap()]);
+        let daemon = started(log, &self.server, Captured::all(false).with_other(self.name));
+        Self { daemon, ..self }
+    }
+
+    /// The table's record, as the log has it.
+    pub fn record(&mut self) -> TableRecord {
+        self.changes();
+        stored::get(self.daemon.log().values(), &TABLE.of_table(&self.name.table())).unwrap().unwrap()
     }
 
     /// A statement that makes the table one of these columns.

@@ -153,6 +153,7 @@ impl<L: Log> Core<L> {
         }
         if let Some(shows) = shows
             && !stale
+            && self.captures(&self.tables.at(table).name)
         {
             let revision = self.definition(table).revision;
             self.waiting.early.retain(|early| early.table != table);
