@@ -41,11 +41,17 @@ pub enum Mutant {
     DoubtDroppedWhileRead,
     /// A doubt that arises while its table is read is taken for one that the read settles: chunks from before it count.
     DoubtJoinsBegunRead,
+    /// A chunk that was read before a doubt about its table arose is placed as if it had been read after it.
+    ChunkFromBeforeDoubtKept,
+    /// Rows that are left out between a doubt and its read are counted as appended.
+    LeftOutRowsCountedAsAppended,
+    /// Rows that are read by key are placed without regard to what the stream has changed since they were read.
+    KeysReadWithoutWindow,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -64,6 +70,9 @@ impl Mutant {
         Self::DivertedRowsKept,
         Self::DoubtDroppedWhileRead,
         Self::DoubtJoinsBegunRead,
+        Self::ChunkFromBeforeDoubtKept,
+        Self::LeftOutRowsCountedAsAppended,
+        Self::KeysReadWithoutWindow,
     ];
 }
 

@@ -436,7 +436,9 @@ impl TableRecord {
         let (whole, audience) = (read.is_whole(), read.audience.clone());
         self.unreadable = None;
         // What is still noted, or waits, is of a read that has ended.
-        actions.push(Action::DiscardWindows);
+        if !is_on(Mutant::ChunkFromBeforeDoubtKept) {
+            actions.push(Action::DiscardWindows);
+        }
         if !at_once && is_known {
             self.replaced_if_wanted(actions);
         }

@@ -76,6 +76,9 @@ impl<L: Log> Core<L> {
         let mut unbalanced = Vec::new();
         for (table, mut counts) in self.group.counts() {
             counts.appended = appended.of_table(table);
+            if is_on(Mutant::LeftOutRowsCountedAsAppended) {
+                counts.appended += std::mem::take(&mut counts.left_out);
+            }
             if counts.read != counts.appended + counts.filtered + counts.left_out {
                 unbalanced.push((table, counts));
             }

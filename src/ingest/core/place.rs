@@ -15,6 +15,7 @@ use crate::ingest::ledger::{Log, origin_at};
 use crate::ingest::state::Counts;
 use crate::ingest::windows::Window;
 use crate::model::{FilePos, Origin, TableName, TableSchema};
+use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::{Current, Provenance};
 use crate::source::mysql::snapshot::handoff::{Account, Images, Placed, SnapshotMark, WindowId};
 use crate::table::{Event, Reach, Stage};
@@ -83,8 +84,14 @@ impl<L: Log> Core<L> {
         let Chunk { window, schema, images, account, .. } = chunk;
         let window = self.windows.close(window);
         let table = self.tables.index(&schema.name);
-        let Some(read) = self.wanted(table, account.number) else { return Ok(Placed::Unwanted) };
+        let read = if is_on(Mutant::ChunkFromBeforeDoubtKept) {
+            self.life(table).read.as_ref().filter(|read| read.has_begun())
+        } else {
+            self.wanted(table, account.number)
+        };
+        let Some(read) = read else { return Ok(Placed::Unwanted) };
         let audience = read.audience.clone();
+        let is_unwatched = matches!(read.reach, Reach::Keys(_)) && is_on(Mutant::KeysReadWithoutWindow);
         let account = Account { number: read.number, ..account };
         let Some(window) = window.filter(Window::is_valid) else { return Ok(Placed::Discarded) };
         let origin = self.ledger.origin(self.wall);
@@ -126,7 +133,8 @@ impl<L: Log> Core<L> {
             self.change_for(&origin, audience.clone(), change)?;
         }
         // The definition may have changed just now: that is for every sink, and the rows are for some.
-        let kept = self.snapshot_rows(table, &current, &images, (&audience, &origin), |hash| !window.has(hash))?;
+        let kept = self
+            .snapshot_rows(table, &current, &images, (&audience, &origin), |hash| is_unwatched || !window.has(hash))?;
         let superseded = images.rows - kept;
         self.placed(table, account, &origin)?;
         self.commit_here()?;
