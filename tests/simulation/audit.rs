@@ -306,6 +306,7 @@ impl Audit {
         if lsn > log.durable() {
             return Err(format!("the last LSN before the position is {lsn}, and {} is durable", log.durable()));
         }
+        self.stopped_by_other_names(entry, server);
         for passed in self.position + 1..=entry {
             self.passed.push(self.captured);
             self.entry_passed(passed, log, server)?;

@@ -23,6 +23,8 @@ pub struct Copy {
     /// The entry after which it was defined like this.
     pub defined: usize,
     pub rows: Rows,
+    /// A change has found no row since then, which the counts of a sink say.
+    pub is_unmatched: bool,
     /// The place where it was emptied last for a read that replaces.
     pub replaced: usize,
 }
@@ -49,7 +51,7 @@ impl Copy {
         let Change { before, after } = change;
         if let Some(before) = before {
             let there = key.map_or(Some(before), |key| row_of(&self.rows, key, &at(&before, key)));
-            there.map(|row| take(&mut self.rows, row));
+            self.is_unmatched |= !there.is_some_and(|row| take(&mut self.rows, row));
         }
         if let Some(after) = after {
             if let Some(there) = key.and_then(|key| row_of(&self.rows, key, &at(&after, key))) {
@@ -73,6 +75,7 @@ impl Copy {
         }
         self.schema = Some((id, schema));
         self.defined = entry;
+        self.is_unmatched = false;
         Ok(())
     }
 

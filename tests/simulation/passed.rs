@@ -1,5 +1,7 @@
 //! What must hold of an entry of the binlog once the stored position has gone past it.
 
+use std::collections::BTreeSet;
+
 use super::audit::Audit;
 use super::binlog::Ending;
 use super::daemon::Finding;
@@ -8,6 +10,27 @@ use super::server::Server;
 use super::tables::Name;
 
 impl Audit {
+    /// A table that is left out by doubt stays so under the names that it has had up to an entry.
+    pub(super) fn stopped_by_other_names(&mut self, entry: usize, server: &Server) {
+        if self.stopped.is_empty() {
+            return;
+        }
+        let mut numbers = BTreeSet::new();
+        for place in self.position()..=entry {
+            let is_said = self.logged.get(&place).is_some_and(|logged| !logged.left_out.is_empty());
+            let tables = server.state(place).tables.iter();
+            let stopped = tables.filter(|(name, table)| {
+                // A statement may have left it out by a name that it had for a part of it only.
+                self.stopped.contains(name) || (is_said && table.version == place)
+            });
+            numbers.extend(stopped.map(|(_, table)| table.number));
+        }
+        for place in self.position()..=entry {
+            let tables = server.state(place).tables.iter().filter(|(_, table)| numbers.contains(&table.number));
+            self.stopped.extend(tables.map(|(name, _)| *name));
+        }
+    }
+
     /// The position has gone past an entry: its rows are in the log.
     pub(super) fn entry_passed(&mut self, entry: usize, log: &SimLog, server: &Server) -> Result<(), Finding> {
         let logged = self.logged.remove(&entry).unwrap_or_default();

@@ -97,7 +97,7 @@ impl Stated {
         let is_same = if copy.defined >= table.reshaped {
             *table.rows == copy.rows
         } else {
-            table.rows.values().sum::<u32>() == copy.rows.values().sum::<u32>()
+            copy.is_unmatched || table.rows.values().sum::<u32>() == copy.rows.values().sum::<u32>()
         };
         // The server kept rows that it took back in the binlog; the doubt about that comes with an answer.
         if is_same || server.has_undone(table.number, copy.replaced, place) {
