@@ -31,8 +31,8 @@
 //! Where an event has some columns of a row only, its images are of another form, see [`PartialImages`]; none of these is in the log.
 //!
 //! [`Plan`] reads: it is compiled once per schema, skips at memory speed, and hands typed values to a [`RowVisitor`] without
-//! allocating. [`ImageWriter`] writes the same bytes from values, so that a row read by `SELECT` and the same row read from
-//! the binlog are one to everything behind the log.
+//! allocating, or values of six kinds to a [`PlainVisitor`]. [`ImageWriter`] writes the same bytes from values, so that a row
+//! read by `SELECT` and the same row read from the binlog are one to everything behind the log.
 //!
 //! Every byte is treated as hostile: a malformed image is an error that names the column; nothing panics, and no length
 //! found in an image sizes an allocation. What is not checked: whether a NULL stands in a column that forbids it (the
@@ -48,9 +48,11 @@ mod error;
 mod first_columns;
 mod json;
 mod key;
+mod labels;
 mod layout;
 mod parse;
 mod partial;
+mod plain;
 mod plan;
 mod read;
 mod shown;
@@ -67,7 +69,9 @@ pub use address::{Inet4, Inet6, Uuid};
 pub use decimal::Decimal;
 pub use error::{ImageError, PlanError, ReadError, ValueError, WriteError};
 pub use json::Json;
+pub use labels::{chosen, write_labels};
 pub use partial::{Fields, PartialImages, PartialRow, PartialRows, Present, Shape};
+pub use plain::{PlainVisitor, Scratch};
 pub use plan::Plan;
 pub use shown::shown_text;
 pub use temporal::{Date, DateTime, Time, Timestamp};

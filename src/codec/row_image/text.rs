@@ -38,6 +38,12 @@ impl<'v> Text<'v> {
         }
     }
 
+    /// The value in UTF-8 if its bytes are that already; `None` if they have to be decoded.
+    #[inline]
+    pub(super) fn borrowed_utf8(&self) -> Result<Option<&'v str>, ValueError> {
+        self.borrowed().map_err(|at| self.malformed(at))
+    }
+
     /// Appends the value in UTF-8. Allocates only what `out` needs to grow. `out` keeps its old content on an error.
     pub fn write_utf8(&self, out: &mut String) -> Result<(), ValueError> {
         match self.borrowed() {

@@ -1,38 +1,16 @@
 //! From the values of a row image to the parameters of a prepared statement, without an allocation per value.
 //!
-//! [`Convert`] turns each value into the form of the type table ([`super::types`]) and hands it to a [`Receive`]: the
-//! statement of the hot path, or the one value of a column's default.
+//! What the source's types become is decided by [`crate::codec::row_image::PlainVisitor`]; here it is bound, in the form of the
+//! type table ([`super::types`]).
 
 use std::io::Write as _;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Statement, ToSql};
 
-use crate::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, ImageError, Inet4, Inet6, Json, Plan, ReadError, RowVisitor, Text, Time, Timestamp,
-    Uuid, ValueError,
-};
-use crate::model::{ColumnType, TableSchema};
-
-/// Room for one value's text; kept between rows so that it grows only once.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    bytes: Vec<u8>,
-    text: String,
-}
-
-/// Above this the room is given back between rounds: one huge value must not hold memory for good.
-const SCRATCH_KEPT: usize = 1 << 20;
-
-impl Scratch {
-    /// Gives back what a huge value made it grow to.
-    pub(super) fn trim(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(SCRATCH_KEPT);
-        self.text.clear();
-        self.text.shrink_to(SCRATCH_KEPT);
-    }
-}
+pub(super) use crate::codec::row_image::Scratch;
+use crate::codec::row_image::{ImageError, PlainVisitor, Plan, ReadError, ValueError};
+use crate::model::TableSchema;
 
 /// A row that cannot be bound or written.
 #[derive(Debug, thiserror::Error)]
@@ -91,38 +69,22 @@ impl From<ValueError> for Stop {
     }
 }
 
-/// Which parameter each column of the schema is bound to.
+/// Which parameter of one image each column of the schema is bound to, counted from 0.
 #[derive(Debug)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    /// From 0 among the parameters of one image.
-    parameter: usize,
-    /// Its bytes are UTF-8, so they are bound where they lie.
-    utf8: bool,
+    slots: Vec<usize>,
 }
 
 impl Slots {
     /// For the columns at `sources` (places in the schema), in the order of their parameters.
     pub(super) fn new(schema: &TableSchema, sources: &[usize]) -> Self {
-        let slots = schema.columns.iter().enumerate().map(|(place, column)| Slot {
-            parameter: sources.iter().position(|source| *source == place).unwrap_or_default(),
-            utf8: match &column.ty {
-                ColumnType::Char { charset, .. }
-                | ColumnType::VarChar { charset, .. }
-                | ColumnType::Text { charset, .. } => matches!(charset.as_str(), "utf8mb4" | "utf8mb3" | "ascii"),
-                _ => false,
-            },
-        });
-        Self { slots: slots.collect() }
+        let slot = |place| sources.iter().position(|source| *source == place).unwrap_or_default();
+        Self { slots: (0..schema.columns.len()).map(slot).collect() }
     }
 
-    fn get(&self, column: usize) -> Slot {
+    fn get(&self, column: usize) -> usize {
         // The plan visits columns of this schema only.
-        self.slots.get(column).copied().unwrap_or(Slot { parameter: column, utf8: false })
+        self.slots.get(column).copied().unwrap_or(column)
     }
 }
 
@@ -136,22 +98,20 @@ pub(super) fn bind_image(
     bytes: &[u8],
     scratch: &mut Scratch,
 ) -> Result<usize, RowError> {
-    let mut visitor = Convert { to: Parameters { statement, first, slots }, scratch };
-    Ok(plan.read(bytes, &mut visitor)?)
+    let mut visitor = Convert { to: Parameters { statement, first, slots } };
+    Ok(plan.read_plain(bytes, &mut visitor, scratch)?)
 }
 
 /// The value of one column's bytes alone, as SQLite will hold it.
 pub(super) fn cell_value(plan: &Plan, column: usize, cell: &[u8], scratch: &mut Scratch) -> Result<Value, RowError> {
-    let mut visitor = Convert { to: One(Value::Null), scratch };
-    plan.cell(column, cell, &mut visitor)?;
+    let mut visitor = Convert { to: One(Value::Null) };
+    plan.cell_plain(column, cell, &mut visitor, scratch)?;
     Ok(visitor.to.0)
 }
 
 /// Takes values in SQLite's form.
 trait Receive {
     fn receive(&mut self, column: usize, value: ValueRef<'_>) -> Result<(), rusqlite::Error>;
-    /// Whether text of the column can be taken as its bytes are.
-    fn is_utf8(&self, column: usize) -> bool;
 }
 
 /// Binds a borrowed value as it is.
@@ -173,12 +133,7 @@ struct Parameters<'s, 'c> {
 impl Receive for Parameters<'_, '_> {
     #[inline]
     fn receive(&mut self, column: usize, value: ValueRef<'_>) -> Result<(), rusqlite::Error> {
-        self.statement.raw_bind_parameter(self.first + self.slots.get(column).parameter, Borrowed(value))
-    }
-
-    #[inline]
-    fn is_utf8(&self, column: usize) -> bool {
-        self.slots.get(column).utf8
+        self.statement.raw_bind_parameter(self.first + self.slots.get(column), Borrowed(value))
     }
 }
 
@@ -189,33 +144,32 @@ impl Receive for One {
         self.0 = value.try_into().map_err(rusqlite::Error::from)?;
         Ok(())
     }
-
-    fn is_utf8(&self, _column: usize) -> bool {
-        false
-    }
 }
 
-/// Turns the values of an image into SQLite's.
-struct Convert<'s, R> {
+/// Brings values into SQLite's form.
+struct Convert<R> {
     to: R,
-    scratch: &'s mut Scratch,
 }
 
-impl<R: Receive> Convert<'_, R> {
+impl<R: Receive> Convert<R> {
+    #[inline]
     fn put(&mut self, column: usize, value: ValueRef<'_>) -> Result<(), Stop> {
         Ok(self.to.receive(column, value)?)
     }
 
-    /// Writes text into the scratch room and hands it on.
-    #[inline]
-    fn put_text(&mut self, column: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Stop> {
-        self.scratch.bytes.clear();
-        write(&mut self.scratch.bytes);
-        Ok(self.to.receive(column, ValueRef::Text(&self.scratch.bytes))?)
+    /// A number that SQLite's integers do not reach, as text.
+    #[cold]
+    fn beyond(&mut self, column: usize, value: u64) -> Result<(), Stop> {
+        let mut digits = [0; 20];
+        let mut rest = digits.as_mut_slice();
+        write!(rest, "{value}").expect("a number of 64 bits has 20 digits at most");
+        let left = rest.len();
+        let digits = digits.get(..digits.len() - left).unwrap_or_default();
+        self.put(column, ValueRef::Text(digits))
     }
 }
 
-impl<R: Receive> RowVisitor for Convert<'_, R> {
+impl<R: Receive> PlainVisitor for Convert<R> {
     type Error = Stop;
 
     #[inline]
@@ -232,18 +186,12 @@ impl<R: Receive> RowVisitor for Convert<'_, R> {
     fn uint(&mut self, column: usize, value: u64) -> Result<(), Stop> {
         match i64::try_from(value) {
             Ok(value) => self.put(column, ValueRef::Integer(value)),
-            Err(_) => self.put_text(column, |out| {
-                write!(out, "{value}").expect("writing to a Vec cannot fail");
-            }),
+            Err(_) => self.beyond(column, value),
         }
     }
 
-    fn float(&mut self, column: usize, value: f32) -> Result<(), Stop> {
-        self.double(column, f64::from(value))
-    }
-
     #[inline]
-    fn double(&mut self, column: usize, value: f64) -> Result<(), Stop> {
+    fn real(&mut self, column: usize, value: f64) -> Result<(), Stop> {
         if value.is_nan() {
             return Err(Stop::Value(ValueProblem::NotANumber { column: column + 1 }));
         }
@@ -251,95 +199,12 @@ impl<R: Receive> RowVisitor for Convert<'_, R> {
     }
 
     #[inline]
-    fn decimal(&mut self, column: usize, value: Decimal<'_>) -> Result<(), Stop> {
-        self.put_text(column, |out| value.write_text(out))
-    }
-
-    fn year(&mut self, column: usize, value: u16) -> Result<(), Stop> {
-        self.put(column, ValueRef::Integer(i64::from(value)))
-    }
-
-    fn date(&mut self, column: usize, value: Date) -> Result<(), Stop> {
-        self.put_text(column, |out| value.write_text(out))
-    }
-
-    fn time(&mut self, column: usize, value: Time) -> Result<(), Stop> {
-        self.put_text(column, |out| value.write_text(out))
-    }
-
-    fn datetime(&mut self, column: usize, value: DateTime) -> Result<(), Stop> {
-        self.put_text(column, |out| value.write_text(out))
-    }
-
-    fn timestamp(&mut self, column: usize, value: Timestamp) -> Result<(), Stop> {
-        self.put_text(column, |out| value.write_text(out))
-    }
-
-    fn bit(&mut self, column: usize, value: u64) -> Result<(), Stop> {
-        self.uint(column, value)
+    fn text(&mut self, column: usize, value: &[u8]) -> Result<(), Stop> {
+        self.put(column, ValueRef::Text(value))
     }
 
     #[inline]
-    fn text(&mut self, column: usize, value: Text<'_>) -> Result<(), Stop> {
-        if self.to.is_utf8(column) {
-            let text = value.as_utf8()?;
-            return self.put(column, ValueRef::Text(text.as_bytes()));
-        }
-        self.scratch.text.clear();
-        value.write_utf8(&mut self.scratch.text)?;
-        Ok(self.to.receive(column, ValueRef::Text(self.scratch.text.as_bytes()))?)
-    }
-
-    fn bytes(&mut self, column: usize, value: Bytes<'_>) -> Result<(), Stop> {
-        if value.padding() == 0 {
-            return self.put(column, ValueRef::Blob(value.stored()));
-        }
-        self.scratch.bytes.clear();
-        value.write_to(&mut self.scratch.bytes);
-        Ok(self.to.receive(column, ValueRef::Blob(&self.scratch.bytes))?)
-    }
-
-    fn enumeration(&mut self, column: usize, _ordinal: u16, label: &str) -> Result<(), Stop> {
-        self.put(column, ValueRef::Text(label.as_bytes()))
-    }
-
-    fn set(&mut self, column: usize, mask: u64, members: &[String]) -> Result<(), Stop> {
-        self.put_text(column, |out| {
-            for (bit, member) in members.iter().enumerate() {
-                if mask >> bit & 1 == 1 {
-                    if !out.is_empty() {
-                        out.push(b',');
-                    }
-                    out.extend_from_slice(member.as_bytes());
-                }
-            }
-        })
-    }
-
-    fn json(&mut self, column: usize, value: Json<'_>) -> Result<(), Stop> {
-        self.scratch.bytes.clear();
-        value.write_text(&mut self.scratch.bytes)?;
-        Ok(self.to.receive(column, ValueRef::Text(&self.scratch.bytes))?)
-    }
-
-    fn geometry(&mut self, column: usize, value: &[u8]) -> Result<(), Stop> {
+    fn bytes(&mut self, column: usize, value: &[u8]) -> Result<(), Stop> {
         self.put(column, ValueRef::Blob(value))
-    }
-
-    fn vector(&mut self, column: usize, value: &[u8]) -> Result<(), Stop> {
-        self.put(column, ValueRef::Blob(value))
-    }
-
-    #[inline]
-    fn uuid(&mut self, column: usize, value: Uuid) -> Result<(), Stop> {
-        self.put_text(column, |out| value.write_text(out))
-    }
-
-    fn inet6(&mut self, column: usize, value: Inet6) -> Result<(), Stop> {
-        self.put_text(column, |out| value.write_text(out))
-    }
-
-    fn inet4(&mut self, column: usize, value: Inet4) -> Result<(), Stop> {
-        self.put_text(column, |out| value.write_text(out))
     }
 }

@@ -7,6 +7,7 @@ mod hostile;
 mod json;
 mod key;
 mod partial;
+mod plain;
 mod plan;
 mod round_trip;
 mod value;
