@@ -1,6 +1,8 @@
 //! Dates and times as the servers hold them: fields, not instants, because zero dates (`0000-00-00`), zero months and days,
 //! and times of up to 838 hours are values. What no server can store (month 13, minute 60) is refused.
 
+use crate::codec::civil::{Civil, SECONDS_A_DAY};
+
 /// A `DATE`. Month and day may be zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date {
@@ -60,13 +62,6 @@ pub struct Timestamp {
 /// What makes a stored value impossible.
 pub(super) type Problem = &'static str;
 
-const SECONDS_A_DAY: u32 = 86_400;
-
-/// Days from 0000-03-01 to 1970-01-01 in the proleptic Gregorian calendar.
-const EPOCH_DAYS: u32 = 719_468;
-/// Days of 400 years.
-const ERA_DAYS: u32 = 146_097;
-
 impl Date {
     /// `0000-00-00`.
     pub const ZERO: Self = Self { year: 0, month: 0, day: 0 };
@@ -82,6 +77,12 @@ impl Date {
         } else {
             Ok(self)
         }
+    }
+
+    /// Days since 1970-01-01; `None` where month or day are zero, or the month has no such day.
+    #[inline]
+    pub fn days(self) -> Option<i32> {
+        Civil { year: self.year.into(), month: self.month, day: self.day }.days()
     }
 
     /// Appends `YYYY-MM-DD`.
@@ -144,17 +145,7 @@ impl DateTime {
     /// Seconds since the epoch if the fields are UTC; `None` before 1970, after 2106-02-07 06:28:15, or where the fields name
     /// no day.
     pub(super) fn epoch_seconds(self) -> Option<u32> {
-        let Date { year, month, day } = self.date;
-        if month == 0 || day == 0 || day > days_of(year, month) {
-            return None;
-        }
-        // The year begins in March here, so that the leap day is its last.
-        let year = u32::from(year).checked_sub(u32::from(month < 3))?;
-        let month = (u32::from(month) + 9) % 12;
-        let year_of_era = year % 400;
-        let day_of_year = (153 * month + 2) / 5 + u32::from(day) - 1;
-        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        let days = (year / 400 * ERA_DAYS + day_of_era).checked_sub(EPOCH_DAYS)?;
+        let days = u32::try_from(self.date.days()?).ok()?;
         days.checked_mul(SECONDS_A_DAY)?
             .checked_add(u32::from(self.hour) * 3600 + u32::from(self.minute) * 60 + u32::from(self.second))
     }
@@ -185,7 +176,7 @@ impl Timestamp {
         }
         let clock = seconds % SECONDS_A_DAY;
         DateTime {
-            date: civil(seconds / SECONDS_A_DAY),
+            date: after_epoch(seconds / SECONDS_A_DAY),
             hour: narrow(clock / 3600),
             minute: narrow(clock / 60 % 60),
             second: narrow(clock % 60),
@@ -212,30 +203,14 @@ fn clock(minutes: u8, seconds: u8, micros: u32) -> Result<(), Problem> {
     }
 }
 
-/// The date so many days after the epoch. The year is counted from March, so that the leap day is its last.
-fn civil(days: u32) -> Date {
-    let days = days + EPOCH_DAYS;
-    let era = days / ERA_DAYS;
-    let day_of_era = days % ERA_DAYS;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    let year = era * 400 + year_of_era + u32::from(month < 3);
-    Date {
+/// The date so many days after 1970-01-01, of which a `TIMESTAMP` has less than 50,000.
+fn after_epoch(days: u32) -> Date {
+    let day = i32::try_from(days).ok().and_then(Civil::of);
+    day.map_or(Date::ZERO, |Civil { year, month, day }| Date {
         year: u16::try_from(year).unwrap_or(u16::MAX),
-        month: narrow(month),
-        day: narrow(day_of_year - (153 * march_month + 2) / 5 + 1),
-    }
-}
-
-fn days_of(year: u16, month: u8) -> u8 {
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + u8::from(leap),
-        _ => 31,
-    }
+        month,
+        day,
+    })
 }
 
 /// Appends the point and the first `fsp` digits; nothing for a column without a fraction.

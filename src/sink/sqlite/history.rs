@@ -10,6 +10,7 @@ use rusqlite::{Connection, Statement};
 use super::bind::{RowError, Scratch, Slots, bind_image};
 use super::layout::{HISTORY_COLUMNS, Layout, REASON, quoted};
 use super::tally::Tally;
+pub(super) use crate::codec::civil::utc_text;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
 use crate::codec::version::{Epoch, FramePlace, row_version};
@@ -135,49 +136,4 @@ fn insert(target: &str, values: impl Iterator<Item = String>) -> String {
     let names: Vec<_> = HISTORY_COLUMNS.into_iter().map(quoted).chain(values).collect();
     let places: Vec<_> = (1..=names.len()).map(|place| format!("?{place}")).collect();
     format!("INSERT INTO {} ({}) VALUES ({})", quoted(target), names.join(", "), places.join(", "))
-}
-
-/// Microseconds since the epoch as `YYYY-MM-DD HH:MM:SS.ffffff` in UTC.
-pub(super) fn utc_text(micros: i64) -> String {
-    const DAY: i64 = 86_400_000_000;
-    let (days, time) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
-    let (year, month, day) = civil(days);
-    let (seconds, fraction) = (time / 1_000_000, time % 1_000_000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{fraction:06}")
-}
-
-/// Year, month and day of a number of days since the epoch, in the Gregorian calendar. Years are counted from March,
-/// so that the leap day is the last of its year and months have a regular length of 153 days in five.
-fn civil(days: i64) -> (i64, i64, i64) {
-    const FROM_MARCH_OF_YEAR_0: i64 = 719_468;
-    const CENTURIES_4: i64 = 146_097;
-    let days = days + FROM_MARCH_OF_YEAR_0;
-    let (era, day) = (days.div_euclid(CENTURIES_4), days.rem_euclid(CENTURIES_4));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + next_year, month, day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commit_times_print_in_utc_with_microseconds() {
-        for (micros, text) in [
-            (0, "1970-01-01 00:00:00.000000"),
-            (951_782_400_000_000, "2000-02-29 00:00:00.000000"),
-            (951_868_799_999_999, "2000-02-29 23:59:59.999999"),
-            (1_709_251_199_000_001, "2024-02-29 23:59:59.000001"),
-            (4_102_444_800_000_000, "2100-01-01 00:00:00.000000"),
-            (4_107_542_400_000_000, "2100-03-01 00:00:00.000000"),
-            (-1, "1969-12-31 23:59:59.999999"),
-        ] {
-            assert_eq!(utc_text(micros), text);
-        }
-    }
 }

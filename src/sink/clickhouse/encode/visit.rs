@@ -287,8 +287,7 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
         let Form::Date(zero) = slot.form else { return self.mismatch(column) };
         let day = match instant::day(value) {
             Ok(0) if zero == Zero::EpochInKey => return self.epoch_in_key(column),
-            // Four-digit years are a few million days.
-            Ok(day) => i32::try_from(day).unwrap_or(i32::MAX),
+            Ok(day) => day,
             Err(no_day) => match self.no_day(column, slot, zero, no_day)? {
                 Some(epoch) => epoch,
                 None => return Ok(()),
