@@ -11,7 +11,8 @@ use super::encode::{Encoder, names_a_day};
 use super::names::literal;
 use super::types::{Base, Type};
 use crate::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid, ValueError,
+    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid, ValueError, chosen,
+    write_labels,
 };
 use crate::config::ClickHouseTypes;
 use crate::error::Failure;
@@ -205,14 +206,13 @@ impl RowVisitor for Literal<'_> {
     }
 
     fn set(&mut self, _column: usize, mask: u64, members: &[String]) -> Written {
-        let chosen =
-            members.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, label)| label.as_str());
         if self.ty.base == Base::Strings {
-            self.list(chosen.map(literal));
+            self.list(chosen(mask, members).map(literal));
             return Ok(());
         }
-        let labels: Vec<_> = chosen.collect();
-        self.string(labels.join(",").as_bytes());
+        let mut text = Vec::new();
+        write_labels(mask, members, &mut text);
+        self.string(&text);
         Ok(())
     }
 

@@ -30,6 +30,7 @@ mod error;
 mod history;
 mod insert;
 mod layout;
+mod length;
 mod literal;
 mod lz4;
 mod mirror;

@@ -5,6 +5,7 @@ use wal::Lsn;
 
 use super::history::History;
 use super::layout::Layout;
+use super::length::{put_length, put_string};
 use super::mirror::Mirror;
 use super::names::quoted;
 use crate::error::Failure;
@@ -53,19 +54,9 @@ pub(super) fn insert(database: &str, layout: &Layout) -> (String, Bytes) {
     let mut header = Vec::new();
     put_length(columns.len(), &mut header);
     for text in columns.iter().map(|(name, _)| name).chain(columns.iter().map(|(_, ty)| ty)) {
-        put_length(text.len(), &mut header);
-        header.extend_from_slice(text.as_bytes());
+        put_string(text.as_bytes(), &mut header);
     }
     (sql, header.into())
-}
-
-/// A length as LEB128.
-fn put_length(mut length: usize, out: &mut Vec<u8>) {
-    while length >= 0x80 {
-        out.push(u8::try_from(length & 0x7f).unwrap_or_default() | 0x80);
-        length >>= 7;
-    }
-    out.push(u8::try_from(length).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -81,15 +72,5 @@ mod tests {
         let (sql, header) = insert("d", &layout);
         assert_eq!(sql, "INSERT INTO `d`.`t` (`i\\`d`, `_version`, `_is_deleted`) FORMAT RowBinaryWithNamesAndTypes");
         assert_eq!(&header[..], b"\x03\x03i`d\x08_version\x0b_is_deleted\x05Int32\x06UInt64\x05UInt8");
-    }
-
-    #[test]
-    fn a_length_beyond_seven_bits_takes_more_bytes() {
-        let bytes = |length| {
-            let mut out = Vec::new();
-            put_length(length, &mut out);
-            out
-        };
-        assert_eq!((bytes(127), bytes(128), bytes(300)), (vec![0x7f], vec![0x80, 1], vec![0xac, 2]));
     }
 }

@@ -33,9 +33,9 @@ use super::types::Type;
 use form::{Form, Slot};
 use visit::Write;
 
+pub use crate::codec::row_image::Scratch;
 pub use error::{RowError, ValueProblem};
 pub(super) use instant::names_a_day;
-pub use visit::Scratch;
 
 /// How rows of one schema are encoded for one table.
 #[derive(Debug)]

@@ -5,28 +5,10 @@ use super::error::ValueProblem;
 use super::form::{Form, Slot, Zero};
 use super::instant::{self, NoDay};
 use crate::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid,
+    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Scratch, Text, Time, Timestamp, Uuid, chosen,
+    write_labels,
 };
-
-/// Room for one value's text; kept between rows so that it grows only once.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    bytes: Vec<u8>,
-    text: String,
-}
-
-/// Above this the room is given back between rounds: one huge value must not hold memory for good.
-const SCRATCH_KEPT: usize = 1 << 20;
-
-impl Scratch {
-    /// Gives back what a huge value made it grow to.
-    pub fn trim(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(SCRATCH_KEPT);
-        self.text.clear();
-        self.text.shrink_to(SCRATCH_KEPT);
-    }
-}
+use crate::sink::clickhouse::length::{put_length, put_string};
 
 /// Writes a row; with `KEY` the key's columns only are visited, and the others are filled in between.
 pub(super) struct Write<'e, 'o, const KEY: bool> {
@@ -79,30 +61,10 @@ impl<const KEY: bool> Write<'_, '_, KEY> {
         )
     }
 
-    /// Writes a length.
-    #[inline]
-    fn len(&mut self, mut len: usize) {
-        while len >= 0x80 {
-            self.out.push(low_byte(len) | 0x80);
-            len >>= 7;
-        }
-        self.out.push(low_byte(len));
-    }
-
-    /// Writes length and bytes.
-    #[inline]
-    fn string(&mut self, bytes: &[u8]) {
-        self.len(bytes.len());
-        self.out.extend_from_slice(bytes);
-    }
-
     /// Writes text, with its length.
+    #[inline]
     fn printed(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.scratch.bytes.clear();
-        write(&mut self.scratch.bytes);
-        let len = self.scratch.bytes.len();
-        self.len(len);
-        self.out.extend_from_slice(&self.scratch.bytes);
+        put_string(self.scratch.written(write), self.out);
     }
 
     /// Writes a number into a type that may be too narrow for it.
@@ -325,13 +287,10 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
     #[inline]
     fn text(&mut self, column: usize, value: Text<'_>) -> Written {
         match self.begin(column) {
-            Form::Raw => self.string(value.raw()),
+            Form::Raw => put_string(value.raw(), self.out),
             Form::Decoded => {
-                self.scratch.text.clear();
-                value.write_utf8(&mut self.scratch.text).map_err(ValueProblem::from)?;
-                let len = self.scratch.text.len();
-                self.len(len);
-                self.out.extend_from_slice(self.scratch.text.as_bytes());
+                let text = self.scratch.utf8(&value).map_err(ValueProblem::from)?;
+                put_string(text.as_bytes(), self.out);
             }
             _ => return self.mismatch(column),
         }
@@ -342,7 +301,7 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
     fn bytes(&mut self, column: usize, value: Bytes<'_>) -> Written {
         match self.begin(column) {
             Form::Raw => {
-                self.len(value.len());
+                put_length(value.len(), self.out);
                 value.write_to(self.out);
                 Ok(())
             }
@@ -354,7 +313,7 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
     fn enumeration(&mut self, column: usize, _ordinal: u16, label: &str) -> Written {
         match self.begin(column) {
             Form::Raw => {
-                self.string(label.as_bytes());
+                put_string(label.as_bytes(), self.out);
                 Ok(())
             }
             _ => self.mismatch(column),
@@ -362,22 +321,12 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
     }
 
     fn set(&mut self, column: usize, mask: u64, members: &[String]) -> Written {
-        let chosen = || members.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, label)| label);
         match self.begin(column) {
-            Form::Joined => {
-                let bytes: usize = chosen().map(|label| label.len() + 1).sum();
-                self.len(bytes.saturating_sub(1));
-                for (place, label) in chosen().enumerate() {
-                    if place > 0 {
-                        self.out.push(b',');
-                    }
-                    self.out.extend_from_slice(label.as_bytes());
-                }
-            }
+            Form::Joined => self.printed(|out| write_labels(mask, members, out)),
             Form::Labels => {
-                self.len(chosen().count());
-                for label in chosen() {
-                    self.string(label.as_bytes());
+                put_length(chosen(mask, members).count(), self.out);
+                for label in chosen(mask, members) {
+                    put_string(label.as_bytes(), self.out);
                 }
             }
             _ => return self.mismatch(column),
@@ -390,25 +339,22 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
         if !matches!(form, Form::Document | Form::Object) {
             return self.mismatch(column);
         }
-        self.scratch.bytes.clear();
-        value.write_text(&mut self.scratch.bytes).map_err(ValueProblem::from)?;
-        if form == Form::Object && !self.scratch.bytes.starts_with(b"{") {
+        let text = self.scratch.document(value).map_err(ValueProblem::from)?;
+        if form == Form::Object && !text.starts_with(b"{") {
             return self.problem(
                 column,
                 "holds a document that is not an object, which ClickHouse's JSON type does not take",
                 "set `json: string` for the sink",
             );
         }
-        let len = self.scratch.bytes.len();
-        self.len(len);
-        self.out.extend_from_slice(&self.scratch.bytes);
+        put_string(text, self.out);
         Ok(())
     }
 
     fn geometry(&mut self, column: usize, value: &[u8]) -> Written {
         match self.begin(column) {
             Form::Raw => {
-                self.string(value);
+                put_string(value, self.out);
                 Ok(())
             }
             _ => self.mismatch(column),
@@ -419,7 +365,7 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
         match self.begin(column) {
             // The number of floats, then the floats as they lie.
             Form::Floats => {
-                self.len(value.len() / 4);
+                put_length(value.len() / 4, self.out);
                 self.out.extend_from_slice(value);
                 Ok(())
             }
@@ -460,10 +406,4 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
         }
         Ok(())
     }
-}
-
-/// The lowest seven bits.
-#[inline]
-fn low_byte(number: usize) -> u8 {
-    u8::try_from(number & 0x7f).unwrap_or_default()
 }
