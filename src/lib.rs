@@ -14,6 +14,7 @@
 //! - [`inspect`]: the log as people read it.
 //! - [`table`]: the life of a table: what is wanted of it, how far that is, and its state.
 //! - [`telemetry`]: what the daemon says about itself.
+//! - [`tls`]: TLS as the configuration asks for it, and what its errors mean.
 //! - [`model`]: shared nouns, no I/O. [`error`]: the error that crosses inner borders. [`backoff`]: waits between attempts.
 //!   [`mutants`]: known faults that the simulator has to find.
 
@@ -35,3 +36,4 @@ pub mod sink;
 pub mod source;
 pub mod table;
 pub mod telemetry;
+pub mod tls;

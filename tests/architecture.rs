@@ -9,19 +9,21 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import besides itself. `error`, `backoff` and `telemetry` (names and counters) are open to
 /// everything that does I/O; `wal` is the log's crate.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("error", &[]),
+    // What a `tls` section asks for, and the client that does it.
+    ("tls", &["error"]),
     ("backoff", &[]),
     // Switches for known faults, which the simulator has to find.
     ("mutants", &[]),
-    ("config", &["model", "error"]),
+    ("config", &["model", "error", "tls"]),
     ("codec", &["model", "error", "wal"]),
     // The life of a table, which its readers, its sinks and its status go by.
     ("table", &["model", "error", "mutants", "codec", "wal"]),
     ("telemetry", &["model", "error", "table", "codec", "config", "wal"]),
-    ("source", &["model", "error", "backoff", "table", "telemetry", "codec", "config"]),
-    ("sink", &["model", "error", "backoff", "telemetry", "codec", "config", "wal"]),
+    ("source", &["model", "error", "backoff", "tls", "table", "telemetry", "codec", "config"]),
+    ("sink", &["model", "error", "backoff", "tls", "telemetry", "codec", "config", "wal"]),
     ("ingest", &["model", "error", "backoff", "mutants", "table", "telemetry", "codec", "config", "source", "wal"]),
     ("deliver", &["model", "error", "backoff", "table", "telemetry", "codec", "config", "sink", "wal"]),
     // Reads what both ends of the log wrote into it, and neither a source nor a sink.

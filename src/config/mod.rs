@@ -17,6 +17,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub use crate::tls::{TlsMode, TlsPlan};
 pub use clash::{CLASH_HINT, Clash, clashes};
 pub use clickhouse::{
     BatchPlan, ClickHousePlan, ClickHouseTypes, Compression, JsonType, SetType, ZeroDates, sink_password_variable,
@@ -25,10 +26,9 @@ pub use ddl::{DdlAction, DdlPolicy};
 pub use file::{Environment, load, parse};
 pub use plan::{
     Deletion, DoubtPlan, HttpPlan, Mode, Plan, SinkKind, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart, Startup,
-    TableFilter, TableOptions, TableRule, TlsMode, TlsPlan, WalPlan, is_of_the_server,
+    TableFilter, TableOptions, TableRule, WalPlan, is_of_the_server,
 };
 pub use problem::{ConfigError, Problem};
 pub use secret::Secret;
 pub use source::PASSWORD_VARIABLE;
-pub use tls::{read_authorities, tls_error, tls_hint, tls_may_recover};
 pub use units::{glob_in_lower_case, is_loopback, show_size, table_glob};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
-use super::{ClickHousePlan, DdlPolicy, Secret};
+use super::{ClickHousePlan, DdlPolicy, Secret, TlsPlan};
 use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
@@ -215,28 +215,6 @@ pub struct SnapshotPlan {
     pub parallel: u16,
     /// Rows read per second over all tables; 0: no limit.
     pub max_rows_per_second: u64,
-}
-
-/// How much of the server's certificate is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsMode {
-    /// No TLS.
-    Disabled,
-    /// TLS without any check of the certificate.
-    Required,
-    /// The certificate is signed by a known authority.
-    VerifyCa,
-    /// That, and it names the host.
-    VerifyIdentity,
-}
-
-/// A `tls` section.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsPlan {
-    /// What is checked.
-    pub mode: TlsMode,
-    /// Authorities to trust besides the public ones, in PEM.
-    pub ca_file: Option<PathBuf>,
 }
 
 /// The `wal` section.

@@ -19,9 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Refused;
 use super::insert::{Insert, Inserts};
-use super::tls;
 use crate::config::{ClickHousePlan, Compression};
 use crate::error::Failure;
+use crate::tls::client_config;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -178,7 +178,7 @@ fn connector(plan: &ClickHousePlan) -> Result<HttpsConnector<HttpConnector>, Fai
     http.set_nodelay(true);
     http.set_keepalive(Some(KEEPALIVE));
     http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let config = tls::config(&plan.tls)?;
+    let config = client_config(&plan.tls, "the sink's ")?;
     Ok(HttpsConnectorBuilder::new()
         .with_tls_config(Arc::unwrap_or_clone(config))
         .https_or_http()

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use crate::config::{tls_error, tls_hint, tls_may_recover};
 use crate::error::Failure;
+use crate::tls::{tls_error, tls_hint, tls_may_recover};
 
 /// How far a refusal reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

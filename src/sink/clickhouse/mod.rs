@@ -46,7 +46,6 @@ mod report;
 mod round;
 mod sink;
 mod target;
-mod tls;
 mod types;
 mod writer;
 

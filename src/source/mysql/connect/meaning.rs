@@ -4,9 +4,9 @@ use std::io;
 
 use mysql_async::{DriverError, Error, IoError, ServerError};
 
-use crate::config::{tls_error, tls_hint, tls_may_recover};
 use crate::error::{ErrorClass, Failure};
 use crate::source::mysql::stream_server::AnotherServer;
+use crate::tls::{tls_error, tls_hint, tls_may_recover};
 
 /// What an error of the driver means: try again, or stop, and the way out. `purpose` is "verb + object".
 pub fn classify(error: Error, purpose: &str) -> Failure {

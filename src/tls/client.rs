@@ -1,4 +1,4 @@
-//! TLS as `tls.mode` asks for it, on rustls with the public authorities of `webpki-roots` and those of `tls.ca_file`.
+//! A client as `tls.mode` asks for it, on rustls with the public authorities of `webpki-roots` and those of `tls.ca_file`.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use crate::config::{TlsMode, TlsPlan, read_authorities};
+use super::{TlsMode, TlsPlan, read_authorities};
 use crate::error::Failure;
 
-/// A configuration that checks what the plan says.
+/// A configuration that checks what the plan says. `owner` stands in front of the names of keys in hints: `the sink's `.
 ///
 /// # Errors
 /// When the certificates of `ca_file` cannot be read.
-pub(super) fn config(plan: &TlsPlan) -> Result<Arc<ClientConfig>, Failure> {
+pub fn client_config(plan: &TlsPlan, owner: &str) -> Result<Arc<ClientConfig>, Failure> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let broken = |error: Error| Failure::fatal("TLS cannot be set up").caused_by(error);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -23,11 +23,11 @@ pub(super) fn config(plan: &TlsPlan) -> Result<Arc<ClientConfig>, Failure> {
         .map_err(broken)?;
     let config = match plan.mode {
         TlsMode::VerifyIdentity | TlsMode::Disabled => {
-            builder.with_root_certificates(authorities(plan)?).with_no_client_auth()
+            builder.with_root_certificates(authorities(plan, owner)?).with_no_client_auth()
         }
         TlsMode::VerifyCa => {
             let authorities =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(authorities(plan)?), Arc::clone(&provider))
+                WebPkiServerVerifier::builder_with_provider(Arc::new(authorities(plan, owner)?), Arc::clone(&provider))
                     .build()
                     .map_err(|error| Failure::fatal("TLS cannot be set up").caused_by(error))?;
             let verifier = Lenient { authorities: Some(authorities), provider };
@@ -41,10 +41,11 @@ pub(super) fn config(plan: &TlsPlan) -> Result<Arc<ClientConfig>, Failure> {
     Ok(Arc::new(config))
 }
 
-fn authorities(plan: &TlsPlan) -> Result<RootCertStore, Failure> {
+fn authorities(plan: &TlsPlan, owner: &str) -> Result<RootCertStore, Failure> {
     let mut store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let Some(path) = &plan.ca_file else { return Ok(store) };
-    let unusable = |why| Failure::fatal("TLS cannot be set up").caused_by(why).hint("check the sink's tls.ca_file");
+    let unusable =
+        |why| Failure::fatal("TLS cannot be set up").caused_by(why).hint(format!("check {owner}tls.ca_file"));
     for certificate in read_authorities(path).map_err(|why| unusable(why.into()))? {
         store.add(certificate).map_err(|error| unusable(Box::<dyn std::error::Error + Send + Sync>::from(error)))?;
     }
