@@ -3,6 +3,8 @@
 //!
 //! `catch_up` is 200,000 new rows of the benchmark table in 1,000-row frames, committed every 100,000 rows as the delivery
 //! loop does; `update` brings the same rows to another state.
+//!
+//! `keyless` is an UPDATE of every row of a table without a key: five times the rows must take about five times as long.
 
 mod orders;
 
@@ -17,7 +19,10 @@ use replicator::codec::row_image::{Date, DateTime, ImageWriter, Timestamp};
 use replicator::codec::stored;
 use replicator::codec::version::FramePlace;
 use replicator::config::{DdlPolicy, Deletion, Mode, SinkKind, SinkPlan, TableOptions};
-use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, TableSchema};
+use replicator::model::{
+    BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, SchemaId, SourcePlace, TableName,
+    TableSchema,
+};
 use replicator::sink::sqlite::SqliteSink;
 use replicator::sink::{Schemas, Sink};
 use rusqlite::{Connection, params};
@@ -69,17 +74,22 @@ fn frames(schema: &TableSchema, rows: &[Row], op: RowOp, before: Option<&[Row]>)
             }
             image(&writer, row, &mut body);
         }
-        let bytes = u32::try_from(body.len()).expect("small");
-        let section = Section { schema: SchemaId(1), op, rows: u32::try_from(chunk.len()).expect("small"), bytes };
-        let place = SourcePlace::MySql(BinlogPlace { file_number: 1, pos: 4, gtid: Gtid::Anonymous });
-        let origin = Origin { commit_micros: 1, place };
-        let mut payload = Vec::new();
-        let header = FrameHeader::Rows(RowsHeader { origin, audience: Audience::All, sections: vec![section] });
-        encode_header(&header, &mut payload).expect("a small header");
-        payload.extend_from_slice(&body);
-        payloads.push(payload);
+        payloads.push(payload(op, u32::try_from(chunk.len()).expect("small"), &body));
     }
     payloads
+}
+
+/// A frame of one section.
+fn payload(op: RowOp, rows: u32, body: &[u8]) -> Vec<u8> {
+    let bytes = u32::try_from(body.len()).expect("small");
+    let section = Section { schema: SchemaId(1), op, rows, bytes };
+    let place = SourcePlace::MySql(BinlogPlace { file_number: 1, pos: 4, gtid: Gtid::Anonymous });
+    let origin = Origin { commit_micros: 1, place };
+    let mut payload = Vec::new();
+    let header = FrameHeader::Rows(RowsHeader { origin, audience: Audience::All, sections: vec![section] });
+    encode_header(&header, &mut payload).expect("a small header");
+    payload.extend_from_slice(body);
+    payload
 }
 
 fn image(writer: &ImageWriter, row: &Row, body: &mut Vec<u8>) {
@@ -227,6 +237,65 @@ fn from_memory(path: &Path, rows: &[Row]) -> Duration {
     start.elapsed()
 }
 
+/// A table of two columns and no key, and an INSERT and an UPDATE of so many rows.
+fn keyless(count: u32) -> (TableSchema, Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let column = |name: &str, ty| Column {
+        name: name.into(),
+        ty,
+        nullable: false,
+        default: ColumnDefault::Unknown,
+        attributes: None,
+        collation: None,
+    };
+    let number = column("a", ColumnType::Int { width: IntWidth::W4, unsigned: false });
+    let text = column("b", ColumnType::VarChar { max_bytes: 80, charset: Charset::new("utf8mb4") });
+    let schema = TableSchema { name: TableName::new("bench", "keyless"), columns: vec![number, text], key: None };
+    let writer = ImageWriter::new(&schema).expect("a schema of this bench");
+    let image = |number: u32, tail: &str, body: &mut Vec<u8>| {
+        let mut out = writer.row(body);
+        let text = format!("row{number}{tail}");
+        out.int(number.into()).and_then(|()| out.bytes(text.as_bytes())).expect("values that fit");
+        out.finish().expect("a whole row");
+    };
+    let (mut inserts, mut updates) = (Vec::new(), Vec::new());
+    for first in (0..count).step_by(usize::try_from(FRAME_ROWS).expect("small")) {
+        let rows = FRAME_ROWS.min(count - first);
+        let (mut inserted, mut updated) = (Vec::new(), Vec::new());
+        for number in first..first + rows {
+            image(number, "", &mut inserted);
+            image(number, "", &mut updated);
+            image(number, "x", &mut updated);
+        }
+        inserts.push(payload(RowOp::Insert, rows, &inserted));
+        updates.push(payload(RowOp::Update, rows, &updated));
+    }
+    (schema, inserts, updates)
+}
+
+/// The time that the UPDATE takes through the sink.
+fn update_keyless(log: &Log, path: &Path, inserts: &[Vec<u8>], updates: &[Vec<u8>]) -> Duration {
+    let mut sink = SqliteSink::new(plan(path)).expect("an sqlite plan");
+    let mut catalog = Catalog::new(log.wal.reader());
+    log.runtime.block_on(async {
+        sink.open(log.wal.id()).await.expect("a new file");
+        let (mut lsn, mut position, mut elapsed) = (Lsn::ZERO, 0, Duration::ZERO);
+        for payloads in [inserts, updates] {
+            let start = Instant::now();
+            for payload in payloads {
+                lsn = lsn.next();
+                let frame = Frame::decode(payload).expect("a frame of this bench");
+                sink.write(FramePlace { lsn, position }, &frame, &mut Schemas::new(&mut catalog))
+                    .expect("rows that fit");
+                position += u64::try_from(payload.len()).expect("small");
+            }
+            sink.commit(lsn).await.expect("a commit");
+            elapsed = start.elapsed();
+        }
+        sink.close().await.expect("a close");
+        elapsed
+    })
+}
+
 fn apply(criterion: &mut Criterion) {
     let schema = orders::schema();
     let log = Log::new(&schema);
@@ -252,6 +321,16 @@ fn apply(criterion: &mut Criterion) {
         through_sink(&log, path, &inserts);
         through_sink(&log, path, &updates)
     });
+    for count in [20_000, 100_000] {
+        let (schema, inserts, updates) = keyless(count);
+        let log = Log::new(&schema);
+        group.throughput(Throughput::Elements(count.into()));
+        group.bench_function(format!("keyless/{count}"), |bencher| {
+            bencher.iter_custom(|times| {
+                (0..times).map(|_| fresh(&|path| update_keyless(&log, path, &inserts, &updates))).sum()
+            });
+        });
+    }
     group.finish();
 }
 

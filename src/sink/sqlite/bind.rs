@@ -12,6 +12,8 @@ pub(super) use crate::codec::row_image::Scratch;
 use crate::codec::row_image::{ImageError, PlainVisitor, Plan, ReadError, ValueError};
 use crate::model::TableSchema;
 
+use super::row_hash::RowHash;
+
 /// A row that cannot be bound or written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RowError {
@@ -102,6 +104,21 @@ pub(super) fn bind_image(
     Ok(plan.read_plain(bytes, &mut visitor, scratch)?)
 }
 
+/// As [`bind_image`], and gives the hash of what is bound.
+pub(super) fn bind_hashed(
+    statement: &mut Statement<'_>,
+    first: usize,
+    plan: &Plan,
+    slots: &Slots,
+    bytes: &[u8],
+    scratch: &mut Scratch,
+    hash: &mut RowHash,
+) -> Result<(usize, i64), RowError> {
+    let mut visitor = Convert { to: Hashed { to: Parameters { statement, first, slots }, hash } };
+    let used = plan.read_plain(bytes, &mut visitor, scratch)?;
+    Ok((used, hash.finish()))
+}
+
 /// The value of one column's bytes alone, as SQLite will hold it.
 pub(super) fn cell_value(plan: &Plan, column: usize, cell: &[u8], scratch: &mut Scratch) -> Result<Value, RowError> {
     let mut visitor = Convert { to: One(Value::Null) };
@@ -134,6 +151,20 @@ impl Receive for Parameters<'_, '_> {
     #[inline]
     fn receive(&mut self, column: usize, value: ValueRef<'_>) -> Result<(), rusqlite::Error> {
         self.statement.raw_bind_parameter(self.first + self.slots.get(column), Borrowed(value))
+    }
+}
+
+/// Takes a hash of the values as well.
+struct Hashed<'h, R> {
+    to: R,
+    hash: &'h mut RowHash,
+}
+
+impl<R: Receive> Receive for Hashed<'_, R> {
+    #[inline]
+    fn receive(&mut self, column: usize, value: ValueRef<'_>) -> Result<(), rusqlite::Error> {
+        self.hash.value(value);
+        self.to.receive(column, value)
     }
 }
 

@@ -15,7 +15,8 @@
 //! # Files
 //! `sink` is the trait's face, `target` the open file and the round, `open` the pragmas, `files` whether the open file is still there. `layout` says what a table looks
 //! like, `types` how its values are kept, `registry` and `cursor` are the sink's own tables. `mirror`, `keyless` and
-//! `history` write rows, through `bind`, and `tally` counts them. `definitions` is what SQLite does to tables, over which [`follow`](super::follow) follows
+//! `history` write rows, through `bind`, and `tally` counts them. `lookup` notes where rows without a key are, by
+//! their `row_hash`. `definitions` is what SQLite does to tables, over which [`follow`](super::follow) follows
 //! changes: `alter` in place, `rebuild` by a copy, whose values `retype` converts. `preflight` is for `check`.
 
 mod alter;
@@ -27,12 +28,14 @@ mod files;
 mod history;
 mod keyless;
 mod layout;
+mod lookup;
 mod mirror;
 mod open;
 mod preflight;
 mod rebuild;
 mod registry;
 mod retype;
+mod row_hash;
 mod sink;
 mod tally;
 mod target;

@@ -4,6 +4,7 @@ mod changes;
 mod contract;
 mod counts;
 mod format;
+mod keyless;
 mod model;
 mod rows;
 mod stops;
