@@ -259,6 +259,31 @@ both_servers! {
         assert_eq!(rows(&format!("id, first, {}", until.trim())).await, "1\t6\t100\n2\t6\t200\n3\t6\t0\n4\t6\t0\n5\t12\t0\n");
     }
 
+    async fn many_columns_change_in_few_statements(kind: Kind) {
+        let mut sandbox = Sandbox::with_clickhouse(kind).await;
+        let every = |what: fn(u32) -> String, from: u32| (from..150).map(what).collect::<Vec<_>>().join(", ");
+        for (mode, statements) in [("mirror", [1, 1, 1, 1]), ("history", [1, 1, 1, 0])] {
+            let table = format!("wide_{mode}");
+            sandbox.set("/tables", json!([{ "database": DATABASE, "table": table, "mode": mode }]));
+            sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE {table} (id INT PRIMARY KEY); INSERT INTO {table} VALUES (1)")).await;
+            sandbox.run_once();
+            for (change, wanted) in [
+                every(|n| format!("ADD c{n} INT DEFAULT {n}"), 0),
+                every(|n| format!("CHANGE c{n} d{n} INT"), 0),
+                every(|n| format!("MODIFY d{n} BIGINT"), 0),
+                every(|n| format!("DROP d{n}"), 1),
+            ].into_iter().zip(statements) {
+                sandbox.server.exec(format!("USE {DATABASE}; ALTER TABLE {table} {change}; INSERT INTO {table} (id) SELECT MAX(id) + 1 FROM {table}")).await;
+                let output = sandbox.run(&["start", "--once"]);
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{said}");
+                assert!(said.matches("altering sink").count() <= wanted, "{mode}: {said}");
+            }
+        }
+        let kept = sandbox.clickhouse().query("SELECT id, d0 FROM replica.wide_mirror FINAL ORDER BY id").await;
+        assert_eq!(kept, "1\t0\n2\t0\n3\t\\N\n4\t\\N\n5\t\\N\n");
+    }
+
     async fn a_soft_mirror_keeps_the_rows_of_truncated_and_dropped_tables(kind: Kind) {
         let mut sandbox = Sandbox::with_clickhouse(kind).await;
         sandbox.set("/sinks/0/deletion", json!("soft"));

@@ -1,13 +1,15 @@
-//! The steps from one shape of a table to the next, one statement each, in a form that can be repeated: each looks first at what is there.
+//! The steps from one shape of a table to the next, in a form that can be repeated: what is there is looked at once, and a step whose
+//! effect is there already is left out.
 
 use std::collections::HashSet;
 
 use wal::Lsn;
 
+use super::commands::{Columns, Found};
 use super::error::Refused;
 use super::layout::{Layout, TargetColumn};
 use super::literal::default_literal;
-use super::names::{literal, quoted};
+use super::names::{literal, shown};
 use super::rebuild::LeftColumn;
 use super::target::Target;
 use crate::config::{DdlAction, Mode};
@@ -15,12 +17,6 @@ use crate::error::Failure;
 use crate::model::TableSchema;
 use crate::sink::layout::sides;
 use crate::sink::reshape::{Origin, Step};
-
-/// A column as it is at the target.
-struct Found {
-    ty: String,
-    comment: String,
-}
 
 impl Target {
     /// Takes the steps.
@@ -31,70 +27,76 @@ impl Target {
         schema: &TableSchema,
         steps: &[Step],
     ) -> Result<(), Refused> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let mut columns = self.columns(&layout.target).await?;
         for step in steps {
             for side in sides(layout.mode) {
-                for command in self.commands(lsn, layout, schema, step, *side).await? {
-                    let sql = format!("ALTER TABLE {} {command}", self.place(&layout.target));
-                    tracing::info!(sink = %self.plan.name, %sql, "altering");
-                    self.client.execute(&sql, true).await.map_err(|error| error.of_statement(&sql))?;
-                }
+                self.plan_step(lsn, layout, schema, (step, *side), &mut columns)?;
             }
+        }
+        for sql in columns.statements(&self.place(&layout.target)) {
+            tracing::info!(sink = %self.plan.name, sql = %shown(&sql), "altering");
+            self.client.execute(&sql, true).await.map_err(|error| error.of_statement(&sql))?;
         }
         Ok(())
     }
 
     /// What is left to do of a step.
-    async fn commands(
+    fn plan_step(
         &self,
         lsn: Lsn,
         layout: &Layout,
         schema: &TableSchema,
-        step: &Step,
-        side: fn(&str) -> String,
-    ) -> Result<Vec<String>, Refused> {
-        let target = &layout.target;
+        (step, side): (&Step, fn(&str) -> String),
+        columns: &mut Columns,
+    ) -> Result<(), Refused> {
         let column = |place: &usize| layout.columns.get(*place);
-        Ok(match step {
+        match step {
             Step::Rename { from, to } => {
                 let (from, to) = (side(from), side(to));
-                let rename = format!("RENAME COLUMN {} TO {}", quoted(&from), quoted(&to));
-                match (self.column(target, &from).await?, self.column(target, &to).await?) {
+                match (columns.get(&from), columns.get(&to)) {
                     // Done before a crash.
-                    (None, Some(_)) => Vec::new(),
+                    (None, Some(_)) => {}
                     // What `ddl` once left there has this name.
-                    (Some(_), Some(_)) => vec![set_aside(&to, lsn), rename],
-                    (_, None) => vec![rename],
+                    (Some(_), Some(_)) => {
+                        columns.rename(&to, &until(&to, lsn));
+                        columns.rename(&from, &to);
+                    }
+                    (_, None) => columns.rename(&from, &to),
                 }
             }
             Step::Add { column: place } => {
-                let Some(column) = column(place) else { return Ok(Vec::new()) };
+                let Some(column) = column(place) else { return Ok(()) };
                 let name = side(&column.name);
-                let add = self.add(lsn, layout.mode, schema, column, &name)?;
-                match (self.column(target, &name).await?, layout.mode) {
-                    (None, _) => vec![add],
-                    (Some(found), _) if found.comment == since(lsn) => Vec::new(),
+                match (columns.get(&name), layout.mode) {
+                    (None, _) => {}
+                    (Some(found), _) if found.comment == since(lsn) => return Ok(()),
                     // A changelog's older lines keep their values.
-                    (Some(found), Mode::History) if found.ty == column.ty => Vec::new(),
+                    (Some(found), Mode::History) if found.ty == column.ty => return Ok(()),
                     // Its values are those of a column that was dropped.
-                    (Some(_), _) => vec![set_aside(&name, lsn), add],
+                    (Some(_), _) => columns.rename(&name, &until(&name, lsn)),
                 }
+                self.add(lsn, layout.mode, schema, (column, &name), columns)?;
             }
             Step::Widen { column: place } => {
-                let Some(column) = column(place) else { return Ok(Vec::new()) };
-                vec![format!("MODIFY COLUMN {} {}", quoted(&side(&column.name)), column.ty)]
+                let Some(column) = column(place) else { return Ok(()) };
+                columns.modify(&side(&column.name), &column.ty);
             }
             Step::SetAside { column: place } => {
-                let Some(column) = column(place) else { return Ok(Vec::new()) };
+                let Some(column) = column(place) else { return Ok(()) };
                 let name = side(&column.name);
-                let add = self.add(lsn, layout.mode, schema, column, &name)?;
-                match self.column(target, &name).await? {
-                    None => vec![add],
-                    Some(found) if found.comment == since(lsn) => Vec::new(),
-                    Some(_) => vec![set_aside(&name, lsn), add],
+                match columns.get(&name) {
+                    None => {}
+                    Some(found) if found.comment == since(lsn) => return Ok(()),
+                    Some(_) => columns.rename(&name, &until(&name, lsn)),
                 }
+                self.add(lsn, layout.mode, schema, (column, &name), columns)?;
             }
-            Step::Drop { name } => vec![format!("DROP COLUMN IF EXISTS {}", quoted(&side(name)))],
-        })
+            Step::Drop { name } => columns.drop(&side(name)),
+        }
+        Ok(())
     }
 
     /// Adds a column that says at which LSN it was added.
@@ -103,17 +105,21 @@ impl Target {
         lsn: Lsn,
         mode: Mode,
         schema: &TableSchema,
-        column: &TargetColumn,
-        name: &str,
-    ) -> Result<String, Refused> {
+        (column, name): (&TargetColumn, &str),
+        columns: &mut Columns,
+    ) -> Result<(), Refused> {
         let default = match (mode, schema.columns.get(column.source)) {
             (Mode::Mirror, Some(source)) => default_literal(&schema.name, source, &column.ty, self.clickhouse.types)
                 .map_err(|failure| Refused::refused_here(failure.chain()))?
+                // What a column without one has. The server weighs each default that it knows for each column that is dropped.
+                .filter(|literal| literal != "NULL")
                 .map_or(String::new(), |literal| format!(" DEFAULT {literal}")),
             _ => String::new(),
         };
-        let comment = literal(&since(lsn));
-        Ok(format!("ADD COLUMN IF NOT EXISTS {} {}{default} COMMENT {comment}", quoted(name), column.ty))
+        let comment = since(lsn);
+        let definition = format!("{}{default} COMMENT {}", column.ty, literal(&comment));
+        columns.add(name, &definition, Found { ty: column.ty.clone(), comment });
+        Ok(())
     }
 
     /// Columns of the table `old` that are written neither from now on nor dropped: what `ddl` left there before, or leaves there now.
@@ -149,15 +155,14 @@ impl Target {
         Ok(found.into_iter().filter(|(name, ..)| !gone.contains(name)).map(left).collect())
     }
 
-    async fn column(&self, table: &str, column: &str) -> Result<Option<Found>, Refused> {
+    /// The columns of a table, and how long a statement may be.
+    async fn columns(&self, table: &str) -> Result<Columns, Refused> {
         let sql = format!(
-            "SELECT type, comment FROM system.columns WHERE database = {} AND table = {} AND name = {}",
+            "SELECT name, type, comment, toUInt64(getSetting('max_query_size')) FROM system.columns WHERE database = {} AND table = {}",
             literal(&self.clickhouse.database),
-            literal(table),
-            literal(column)
+            literal(table)
         );
-        let rows: Vec<(String, String)> = self.client.rows(&sql).await?;
-        Ok(rows.into_iter().next().map(|(ty, comment)| Found { ty, comment }))
+        self.client.rows(&sql).await.map(Columns::new)
     }
 }
 
@@ -166,11 +171,7 @@ fn since(lsn: Lsn) -> String {
     format!("since lsn {lsn}")
 }
 
-/// Gives a column the name under which its values are kept.
-fn set_aside(name: &str, lsn: Lsn) -> String {
-    format!("RENAME COLUMN {} TO {}", quoted(name), quoted(&until(name, lsn)))
-}
-
+/// The name under which a column's values are kept.
 fn until(name: &str, lsn: Lsn) -> String {
     format!("{name}_until_{lsn}")
 }

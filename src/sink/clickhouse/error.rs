@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::names::shown;
 use crate::error::Failure;
 use crate::tls::{tls_error, tls_hint, tls_may_recover};
 
@@ -211,13 +212,13 @@ impl Refused {
 
     /// With the statement that was refused, which holds no row.
     pub(super) fn of_statement(mut self, sql: &str) -> Self {
-        self.message = format!("`{sql}`: {}", self.message);
+        self.message = format!("`{}`: {}", shown(sql), self.message);
         self
     }
 
     /// With the statement that a slice is part of, and which slice. The slice's own statement holds values of keys.
     pub(super) fn of_slice(mut self, sql: &str, slice: &str) -> Self {
-        self.message = format!("`{sql}`, {slice}: {}", self.message);
+        self.message = format!("`{}`, {slice}: {}", shown(sql), self.message);
         self
     }
 
