@@ -83,7 +83,7 @@ impl At<'_> {
 }
 
 /// What is under a name at the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// A table that the sink made.
     Ours {
@@ -91,7 +91,10 @@ pub(super) enum Found {
         made: Option<Lsn>,
     },
     /// A table, a view or anything else that it did not make.
-    Foreign,
+    Foreign {
+        /// The log from which another sink of this name made it, if one did.
+        maker: Option<String>,
+    },
 }
 
 /// A table that takes the place of another one.
@@ -149,7 +152,7 @@ pub(super) trait Definitions: Send {
     /// The first of these names under which there is something that the sink did not make.
     async fn foreign_of(&mut self, targets: BTreeSet<String>) -> Result<Option<String>, Failure> {
         for target in targets {
-            if self.find(&target).await? == Some(Found::Foreign) {
+            if matches!(self.find(&target).await?, Some(Found::Foreign { .. })) {
                 return Ok(Some(target));
             }
         }

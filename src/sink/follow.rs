@@ -258,7 +258,8 @@ async fn create<D: Definitions>(
     match target.find(at_target).await? {
         None => {}
         Some(Found::Ours { made }) if made == Some(lsn) && !D::ATOMIC => {}
-        Some(_) => return Err(taken(target, name, at_target)),
+        Some(Found::Foreign { maker }) => return Err(taken(target, name, at_target, maker)),
+        Some(Found::Ours { .. }) => return Err(taken(target, name, at_target, None)),
     }
     target.create(lsn, name, layout).await
 }
@@ -271,9 +272,10 @@ pub(super) fn holder<D: Definitions>(target: &D, name: &str) -> Option<TableName
 }
 
 /// What is under the name of a table was not made by this sink.
-pub(super) fn taken<D: Definitions>(target: &D, name: &TableName, at_target: &str) -> Failure {
+fn taken<D: Definitions>(target: &D, name: &TableName, at_target: &str, maker: Option<String>) -> Failure {
+    let by = maker.map_or_else(String::new, |log| format!(" (log {log} did, through a sink of this name)"));
     Failure::row(format!(
-        "{} has a table or view \"{at_target}\" that this sink did not make for {name}, which is not written into it",
+        "{} has a table or view \"{at_target}\" that this sink did not make for {name}, which is not written into it{by}",
         target.location()
     ))
     .hint("rename or drop it, or set another target or `table_name` for the sink")
@@ -288,6 +290,6 @@ pub(super) async fn can_make<D: Definitions>(target: &mut D, tables: &[TableName
     let foreign = target.foreign_of(wanted.keys().cloned().collect()).await?;
     match foreign.and_then(|name| wanted.get_key_value(&name)) {
         None => Ok(()),
-        Some((name, table)) => Err(Failure { class: ErrorClass::Fatal, ..taken(target, table, name) }),
+        Some((name, table)) => Err(Failure { class: ErrorClass::Fatal, ..taken(target, table, name, None) }),
     }
 }

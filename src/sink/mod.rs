@@ -34,6 +34,7 @@
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
 mod changes;
+mod claim;
 pub mod clickhouse;
 mod columns;
 mod definitions;
@@ -84,6 +85,21 @@ pub enum TargetState {
         /// Last LSN applied.
         applied: Lsn,
     },
+}
+
+impl TargetState {
+    /// The last LSN applied.
+    fn applied(self) -> Lsn {
+        match self {
+            Self::Fresh => Lsn::ZERO,
+            Self::At { applied, .. } => applied,
+        }
+    }
+
+    /// Whether it holds changes of another log than this one.
+    fn is_of_other(self, log: LogId) -> bool {
+        matches!(self, Self::At { log: holder, .. } if holder != log)
+    }
 }
 
 /// When a round is closed.

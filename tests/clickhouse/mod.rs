@@ -1,6 +1,7 @@
 //! The ClickHouse sink against the engine itself, with a real source on the other side.
 
 mod check; // what `check` finds, and with which statement it is mended
+mod claims; // two daemons on one target
 mod comparison; // the comparison of both sides sees every difference
 mod counts; // what became of rows, as the engine says
 mod definitions; // changes of definitions, by policy

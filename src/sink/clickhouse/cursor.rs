@@ -5,13 +5,18 @@
 //!
 //! | column | |
 //! |---|---|
-//! | `sink`, `epoch` | the key: a log that takes the target over begins a new line |
+//! | `sink`, `epoch`, `writer` | the key: a log that takes the target over begins a new line, and so does a daemon that is started |
+//! | `claim` | the number of the [opening](crate::sink::claim) of that writer |
 //! | `log` | the log whose rows carry that epoch in their versions |
 //! | `format` | [`FORMAT`], of all tables of the sinks' own in this database |
 //! | `lsn` | the last LSN applied; 0 until the first round is stored |
 //! | `written` | when |
 //!
 //! The line is there before anything else of the sink is: a target without it has no row of this sink.
+//!
+//! The server has no write that depends on what is there. So a writer writes nothing but its own line, and the line that counts is that
+//! of the last claim: what a daemon writes that does not know yet that it is no longer the one moves no cursor but its own. With each write it
+//! looks at the last claim, and fails when that is another's.
 
 use wal::{LogId, Lsn};
 
@@ -22,15 +27,19 @@ use super::names::{CURSORS, literal, quoted};
 use crate::codec::version::Epoch;
 use crate::error::Failure;
 use crate::sink::TargetState;
+use crate::sink::claim::{Claim, taken};
 
-/// Format of the tables of the sinks' own. Format 1 had neither an epoch nor this number.
-pub const FORMAT: u16 = 2;
+/// Format of the tables of the sinks' own. Format 1 had neither an epoch nor this number, format 2 no writers, and no log in the comments
+/// of the tables.
+pub const FORMAT: u16 = 3;
 
 /// A sink's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     /// Whose rows there are.
     pub(super) owner: Owner,
+    /// Under which opening it was written.
+    pub(super) claim: Claim,
     /// Up to which LSN.
     pub(super) applied: Lsn,
 }
@@ -47,8 +56,8 @@ pub(super) fn state(sink: &str, cursor: Option<Cursor>, log: LogId, has_tables: 
         .hint("restore the target, or give the sink a new name and a new, empty database: it then starts afresh, with a new snapshot")),
         // A log that has stored nothing leaves nothing to another one. A round of this one may have been cut short.
         None => Ok(TargetState::Fresh),
-        Some(Cursor { owner, applied: Lsn::ZERO }) if owner.log == log || !has_tables => Ok(TargetState::Fresh),
-        Some(Cursor { owner: Owner { log, epoch }, applied }) => Ok(TargetState::At { log, epoch, applied }),
+        Some(Cursor { owner, applied: Lsn::ZERO, .. }) if owner.log == log || !has_tables => Ok(TargetState::Fresh),
+        Some(Cursor { owner: Owner { log, epoch }, applied, .. }) => Ok(TargetState::At { log, epoch, applied }),
     }
 }
 
@@ -56,8 +65,8 @@ pub(super) fn state(sink: &str, cursor: Option<Cursor>, log: LogId, has_tables: 
 pub(super) async fn create(client: &Client, database: &str) -> Result<(), Failure> {
     check_format(client, database).await?;
     let sql = format!(
-        "CREATE TABLE IF NOT EXISTS {} (sink String, epoch UInt8, log String, format UInt16, lsn UInt64, \
-         written DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree(lsn) ORDER BY (sink, epoch) \
+        "CREATE TABLE IF NOT EXISTS {} (sink String, epoch UInt8, writer String, claim UInt64, log String, format UInt16, lsn UInt64, \
+         written DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree(lsn) ORDER BY (sink, epoch, writer) \
          SETTINGS fsync_after_insert = 1, fsync_part_directory = 1",
         quoted(CURSORS)
     );
@@ -94,41 +103,75 @@ pub(super) async fn check_format(client: &Client, database: &str) -> Result<(), 
     }
 }
 
-/// The sink's line, if there is one. Of two logs the later one counts.
+/// The sink's line, if there is one. Of two logs, and of two writers, the later one counts.
 pub(super) async fn read(client: &Client, sink: &str) -> Result<Option<Cursor>, Failure> {
     let sql = format!(
-        "SELECT log, epoch, lsn FROM {} FINAL WHERE sink = {} ORDER BY epoch DESC LIMIT 1",
+        "SELECT log, epoch, lsn, claim, writer FROM {} FINAL WHERE sink = {} ORDER BY epoch DESC, claim DESC, writer DESC LIMIT 1",
         quoted(CURSORS),
         literal(sink)
     );
-    let rows: Vec<(String, u64, u64)> =
+    let rows: Vec<(String, u64, u64, u64, String)> =
         client.rows(&sql).await.map_err(|error| error.failure("read the sink's cursor"))?;
-    let Some((log, epoch, lsn)) = rows.into_iter().next() else { return Ok(None) };
-    let (Ok(log), Some(epoch)) = (log.parse::<LogId>(), Epoch::new(epoch)) else {
-        return Err(Failure::fatal(format!("the cursor of sink '{sink}' in \"{CURSORS}\" names no log and epoch"))
-            .hint("restore the target, or give the sink a new name: it then starts afresh, with a new snapshot"));
+    let Some((log, epoch, lsn, number, writer)) = rows.into_iter().next() else { return Ok(None) };
+    let (Ok(log), Some(epoch), Ok(writer)) = (log.parse::<LogId>(), Epoch::new(epoch), writer.parse()) else {
+        return Err(Failure::fatal(format!(
+            "the cursor of sink '{sink}' in \"{CURSORS}\" names no log, epoch and writer"
+        ))
+        .hint("restore the target, or give the sink a new name: it then starts afresh, with a new snapshot"));
     };
-    Ok(Some(Cursor { owner: Owner { log, epoch }, applied: Lsn::new(lsn) }))
+    Ok(Some(Cursor { owner: Owner { log, epoch }, claim: Claim { number, writer }, applied: Lsn::new(lsn) }))
+}
+
+/// Claims the target for this opening: from then on the line of no earlier one counts.
+///
+/// # Errors
+/// Fatal, when another daemon claims it at the same moment and counts.
+pub(super) async fn claim(client: &Client, sink: &str, cursor: Cursor) -> Result<(), Failure> {
+    write(client, sink, cursor).await.map_err(|error| error.failure("write the sink's first cursor"))?;
+    still_ours(sink, cursor, read(client, sink).await?)
 }
 
 /// Says that everything up to `applied` is stored.
-pub(super) async fn write(client: &Client, sink: &str, cursor: Cursor) -> Result<(), Refused> {
-    let Cursor { owner: Owner { log, epoch }, applied } = cursor;
+///
+/// # Errors
+/// Fatal, when another daemon has claimed the target since.
+pub(super) async fn advance(client: &Client, sink: &str, cursor: Cursor) -> Result<(), Failure> {
+    let (written, found) = tokio::join!(write(client, sink, cursor), read(client, sink));
+    still_ours(sink, cursor, found?)?;
+    written.map_err(|error| error.failure("write the sink's cursor"))
+}
+
+fn still_ours(sink: &str, ours: Cursor, found: Option<Cursor>) -> Result<(), Failure> {
+    match found {
+        Some(found) if (found.owner.epoch, found.claim) > (ours.owner.epoch, ours.claim) => {
+            Err(taken(sink, "database", (ours.owner.log, found.owner.log)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the line of a writer.
+async fn write(client: &Client, sink: &str, cursor: Cursor) -> Result<(), Refused> {
+    let Cursor { owner: Owner { log, epoch }, claim: Claim { number, writer }, applied } = cursor;
     let row = serde_json::json!({
-        "sink": sink, "epoch": epoch.number(), "log": log.to_string(), "format": FORMAT, "lsn": applied.raw()
+        "sink": sink, "epoch": epoch.number(), "writer": writer.to_string(), "claim": number, "log": log.to_string(),
+        "format": FORMAT, "lsn": applied.raw()
     });
-    let sql = format!("INSERT INTO {} (sink, epoch, log, format, lsn) FORMAT JSONEachRow", quoted(CURSORS));
+    let sql =
+        format!("INSERT INTO {} (sink, epoch, writer, claim, log, format, lsn) FORMAT JSONEachRow", quoted(CURSORS));
     client.insert(&sql, row.to_string().into_bytes()).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::claim::Opener;
 
     const OURS: LogId = LogId::new(7);
 
     fn cursor(log: LogId, applied: u64) -> Cursor {
-        Cursor { owner: Owner { log, epoch: Epoch::FIRST }, applied: Lsn::new(applied) }
+        let claim = Opener::new().next(None).unwrap();
+        Cursor { owner: Owner { log, epoch: Epoch::FIRST }, claim, applied: Lsn::new(applied) }
     }
 
     #[test]
@@ -151,5 +194,19 @@ mod tests {
         }
         let emptied = state("ch", None, OURS, true).unwrap_err();
         assert!(emptied.message.contains("emptied in part") && emptied.hint.is_some(), "{emptied}");
+    }
+
+    #[test]
+    fn the_line_of_a_later_epoch_or_claim_is_refused_and_an_earlier_one_is_not() {
+        let ours = cursor(OURS, 5);
+        let later = |epoch, number| {
+            let claim = Claim { number, ..cursor(OURS, 0).claim };
+            Cursor { owner: Owner { log: OURS, epoch }, claim, applied: Lsn::ZERO }
+        };
+        let second = Epoch::FIRST.next().unwrap();
+        assert!(still_ours("ch", ours, None).is_ok() && still_ours("ch", ours, Some(ours)).is_ok());
+        assert!(still_ours("ch", ours, Some(later(Epoch::FIRST, 0))).is_ok());
+        assert!(still_ours("ch", ours, Some(later(Epoch::FIRST, 2))).is_err());
+        assert!(still_ours("ch", ours, Some(later(second, 0))).is_err());
     }
 }

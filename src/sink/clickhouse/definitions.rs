@@ -10,7 +10,6 @@ use super::copy::Copy;
 use super::error::Refused;
 use super::layout::{ClickHouse, Layout};
 use super::names::{literal, quoted};
-use super::owner::{emptied, made};
 use super::registry::{self, Table};
 use super::target::Target;
 use super::{open, rebuild};
@@ -58,7 +57,13 @@ impl Definitions for Target {
     async fn find(&mut self, target: &str) -> Result<Option<Found>, Failure> {
         let found = self.under_name(target).await;
         let found = found.map_err(|error| error.failure(&format!("look for the table \"{target}\"")))?;
-        Ok(found.map(|found| if found.is_own_table() { Found::Ours { made: found.made() } } else { Found::Foreign }))
+        Ok(found.map(|found| {
+            if found.is_own_table() {
+                Found::Ours { made: found.made }
+            } else {
+                Found::Foreign { maker: found.maker(&self.plan.name).map(str::to_owned) }
+            }
+        }))
     }
 
     async fn foreign_of(&mut self, targets: BTreeSet<String>) -> Result<Option<String>, Failure> {
@@ -72,7 +77,7 @@ impl Definitions for Target {
 
     async fn create(&mut self, lsn: Lsn, name: &TableName, layout: &Layout) -> Result<(), Failure> {
         let target = &layout.target;
-        let sql = layout.create_statement(&self.clickhouse.database, target, &made(&self.plan.name, lsn));
+        let sql = layout.create_statement(&self.clickhouse.database, target, &self.made(lsn));
         let failed = |error: Refused| error.failure(&format!("create the table \"{target}\" of {name}"));
         self.client.execute(&sql, false).await.map_err(failed)
     }
@@ -85,7 +90,7 @@ impl Definitions for Target {
         let Rebuild { old, schema, layout, origins, .. } = &rebuild;
         self.may_rebuild(&layout.target).await?;
         let left = self.left_columns(lsn, &old.layout, layout, origins).await?;
-        let comment = made(&self.plan.name, lsn);
+        let comment = self.made(lsn);
         rebuild::rebuild(&self.client, &self.clickhouse, &comment, &rebuild, &left)
             .await
             .map_err(|error| follows(&schema.name, layout, error))
@@ -115,7 +120,7 @@ impl Definitions for Target {
 
     async fn empty(&mut self, lsn: Lsn, layout: &Layout, op: &str) -> Result<(), Failure> {
         self.may_rebuild(&layout.target).await?;
-        let comment = emptied(&self.plan.name, lsn);
+        let comment = self.emptied(lsn);
         rebuild::empty(&self.client, &self.clickhouse, &comment, &layout.target)
             .await
             .map_err(|error| cannot_empty(layout, op, error))

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use wal::Lsn;
+use wal::{LogId, Lsn};
 
 use super::error::Refused;
 use super::layout::Layout;
@@ -20,6 +20,8 @@ pub(super) struct UnderName {
     is_view: bool,
     /// Whether the sink made it.
     is_ours: bool,
+    /// The change of this log that made it.
+    pub(super) made: Option<Lsn>,
 }
 
 impl UnderName {
@@ -28,32 +30,53 @@ impl UnderName {
         self.is_ours && !self.is_view
     }
 
-    /// The change that made it, by a comment as [`made`] gives it.
-    pub(super) fn made(&self) -> Option<Lsn> {
-        let (_, lsn) = self.comment.rsplit_once(MADE)?;
-        lsn.parse().ok().map(Lsn::new)
+    /// The log from which a sink of this name made it, if one did.
+    pub(super) fn maker(&self, sink: &str) -> Option<&str> {
+        self.comment.strip_prefix(&of_sink(sink)).and_then(|rest| rest.split(',').next())
     }
 }
 
 /// What the comment of a table says before the LSN of the change that made it.
 const MADE: &str = "made at lsn ";
 
-/// How the comments of a sink's tables and views begin.
-fn signature(sink: &str) -> String {
-    format!("replicator sink {sink}, ")
+/// How the comments of the tables and views begin that a sink of this name made, from whatever log.
+fn of_sink(sink: &str) -> String {
+    format!("replicator sink {sink}, log ")
 }
 
-/// The comment of a table that the sink made at `lsn`.
-pub(super) fn made(sink: &str, lsn: Lsn) -> String {
-    format!("{}{MADE}{lsn}", signature(sink))
-}
-
-/// The comment of a table that the sink emptied at `lsn`.
-pub(super) fn emptied(sink: &str, lsn: Lsn) -> String {
-    format!("{}emptied at lsn {lsn}", signature(sink))
+/// How those begin that it made from one log.
+fn signature(sink: &str, log: LogId) -> String {
+    format!("{}{log}, ", of_sink(sink))
 }
 
 impl Target {
+    /// The comment of a table that the sink makes at `lsn`.
+    pub(super) fn made(&self, lsn: Lsn) -> String {
+        format!("{}{MADE}{lsn}", signature(&self.plan.name, self.owner.log))
+    }
+
+    /// The change that made a table, by a comment as [`Target::made`] gives it.
+    fn made_at(&self, comment: &str) -> Option<Lsn> {
+        let lsn = comment.strip_prefix(&signature(&self.plan.name, self.owner.log))?.strip_prefix(MADE)?;
+        lsn.parse().ok().map(Lsn::new)
+    }
+
+    /// The comment of a table that the sink empties at `lsn`.
+    pub(super) fn emptied(&self, lsn: Lsn) -> String {
+        format!("{}emptied at lsn {lsn}", signature(&self.plan.name, self.owner.log))
+    }
+
+    /// Whether the comment of what is under a name says that this sink made it: from this log, or from one that this log has taken
+    /// the target over from, whose tables are registered.
+    fn is_ours(&self, name: &str, comment: &str) -> bool {
+        let is_registered = || {
+            let mut targets = self.followed.tables.values().map(|table| &table.layout.target);
+            targets.any(|target| *target == name || view(target) == name || beside(target) == name)
+        };
+        comment.starts_with(&signature(&self.plan.name, self.owner.log))
+            || (comment.starts_with(&of_sink(&self.plan.name)) && is_registered())
+    }
+
     /// What is under a name.
     pub(super) async fn under_name(&self, name: &str) -> Result<Option<UnderName>, Refused> {
         let sql = format!(
@@ -63,8 +86,9 @@ impl Target {
         );
         let rows: Vec<(String, String)> = self.client.rows(&sql).await?;
         Ok(rows.into_iter().next().map(|(comment, engine)| UnderName {
-            is_ours: comment.starts_with(&signature(&self.plan.name)),
+            is_ours: self.is_ours(name, &comment),
             is_view: engine == "View",
+            made: self.made_at(&comment),
             comment,
         }))
     }
@@ -74,7 +98,7 @@ impl Target {
         let database = literal(&self.clickhouse.database);
         let rows: Vec<(String, String)> =
             self.client.rows(&format!("SELECT name, comment FROM system.tables WHERE database = {database}")).await?;
-        let ours = signature(&self.plan.name);
+        let ours = signature(&self.plan.name, self.owner.log);
         Ok(rows.into_iter().filter(|(_, comment)| !comment.starts_with(&ours)).map(|(name, _)| name).collect())
     }
 
@@ -120,7 +144,7 @@ impl Target {
             self.place(&view),
             names.join(", "),
             self.place(&layout.target),
-            literal(&format!("{}current rows", signature(&self.plan.name)))
+            literal(&format!("{}current rows", signature(&self.plan.name, self.owner.log)))
         );
         self.client.execute(&sql, false).await.map_err(failed)
     }

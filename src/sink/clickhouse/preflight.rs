@@ -273,7 +273,7 @@ impl Check<'_> {
             );
         }
         let detail = match cursor {
-            Some(Cursor { owner, applied }) if applied > Lsn::ZERO => {
+            Some(Cursor { owner, applied, .. }) if applied > Lsn::ZERO => {
                 format!("\"{shown}\" holds {} tables up to lsn {applied} of log {}", tables.len(), owner.log)
             }
             _ => format!("\"{shown}\" holds nothing of this sink yet"),

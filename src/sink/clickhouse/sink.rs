@@ -13,6 +13,7 @@ use crate::codec::version::FramePlace;
 use crate::config::{ClickHousePlan, SinkKind, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
 use crate::sink::stops;
@@ -24,6 +25,7 @@ pub struct ClickHouseSink {
     clickhouse: ClickHousePlan,
     /// Where requests run: not on the thread that encodes.
     runtime: Handle,
+    opener: Opener,
     target: Option<Target>,
     /// Of the last target: they stay stopped while it is opened again.
     stopped: BTreeMap<TableName, StoppedTable>,
@@ -44,7 +46,15 @@ impl ClickHouseSink {
                 return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
             }
         };
-        Ok(Self { plan, clickhouse, runtime, target: None, stopped: BTreeMap::new(), counting: Counting::Paused })
+        Ok(Self {
+            plan,
+            clickhouse,
+            runtime,
+            opener: Opener::new(),
+            target: None,
+            stopped: BTreeMap::new(),
+            counting: Counting::Paused,
+        })
     }
 
     fn opened(&mut self) -> Result<&mut Target, Failure> {
@@ -104,7 +114,8 @@ impl Sink for ClickHouseSink {
         self.rollback().await;
         // While it cannot be opened, no time of a refusal counts.
         let counting = std::mem::take(&mut self.counting);
-        let (mut target, state) = Target::open(&self.plan, &self.clickhouse, self.runtime.clone(), log).await?;
+        let (mut target, state) =
+            Target::open(&self.plan, &self.clickhouse, self.runtime.clone(), log, &mut self.opener).await?;
         target.refusals.go_on(counting);
         self.target = Some(target);
         Ok(state)

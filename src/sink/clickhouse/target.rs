@@ -35,6 +35,7 @@ use crate::codec::version::FramePlace;
 use crate::config::{ClickHousePlan, Mode, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
+use crate::sink::claim::{Claim, Opener, taken};
 use crate::sink::definitions::{Definitions, Followed};
 use crate::sink::follow::{self, Lookup};
 use crate::sink::stops::{self, contain};
@@ -53,6 +54,8 @@ pub(super) struct Target {
     pub(super) clickhouse: ClickHousePlan,
     /// This log, and the epoch of the versions of its rows.
     pub(super) owner: Owner,
+    /// Under which it is open.
+    claim: Claim,
     pub(super) dialect: ClickHouse,
     /// Its tables and their changes.
     pub(super) followed: Followed<String>,
@@ -87,6 +90,7 @@ impl Target {
         clickhouse: &ClickHousePlan,
         runtime: Handle,
         log: LogId,
+        opener: &mut Opener,
     ) -> Result<(Self, TargetState), Failure> {
         let client = Client::new(clickhouse, runtime)?;
         open::reach(&client, clickhouse).await?;
@@ -102,17 +106,22 @@ impl Target {
         )?;
         let state = cursor::state(&plan.name, cursor, log, !lines.0.is_empty() || !lines.1.is_empty())?;
         let owner = Owner::of(&plan.name, cursor.map(|cursor| cursor.owner), log)?;
-        if state == TargetState::Fresh && cursor.is_none_or(|cursor| cursor.owner != owner) {
-            // Before anything of it is there.
-            cursor::write(&client, &plan.name, Cursor { owner, applied: Lsn::ZERO })
-                .await
-                .map_err(|error| error.failure("write the sink's first cursor"))?;
+        let found = cursor.map(|cursor| cursor.claim);
+        let Some(claim) = opener.next(found) else {
+            return Err(taken(&plan.name, "database", (log, cursor.map_or(log, |cursor| cursor.owner.log))));
+        };
+        let applied = state.applied();
+        // Before anything of it is there. One of another log is not claimed by looking at it.
+        if !state.is_of_other(log) {
+            cursor::claim(&client, &plan.name, Cursor { owner, claim, applied }).await?;
+            opener.holds(claim);
         }
         let target = Self {
             client,
             plan: plan.clone(),
             clickhouse: clickhouse.clone(),
             owner,
+            claim,
             dialect: ClickHouse(clickhouse.types),
             followed: Followed::new(lines, stops, changes, state),
             refusals,
@@ -304,9 +313,8 @@ impl Target {
             self.counts.append(counts);
             return Ok(());
         };
-        cursor::write(&self.client, &self.plan.name, Cursor { owner: self.owner, applied: end })
-            .await
-            .map_err(|error| error.failure("write the sink's cursor"))?;
+        cursor::advance(&self.client, &self.plan.name, Cursor { owner: self.owner, claim: self.claim, applied: end })
+            .await?;
         self.settled.append(counts);
         if self.parts_asked.elapsed() >= PARTS_EVERY {
             self.parts_asked = Instant::now();

@@ -58,7 +58,9 @@ impl Definitions for Target {
         let kind = registry::under_name(&self.connection, target);
         let kind = kind.map_err(|error| self.fail("look for a table", error))?;
         let is_ours = || self.followed.tables.values().any(|table| same_name(&table.layout.target, target));
-        Ok(kind.map(|kind| if kind == "table" && is_ours() { Found::Ours { made: None } } else { Found::Foreign }))
+        Ok(kind.map(|kind| {
+            if kind == "table" && is_ours() { Found::Ours { made: None } } else { Found::Foreign { maker: None } }
+        }))
     }
 
     async fn altered(&mut self) -> Result<Vec<(TableName, String)>, Failure> {

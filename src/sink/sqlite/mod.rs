@@ -21,6 +21,7 @@
 
 mod alter;
 mod bind;
+mod claim;
 mod cursor;
 mod definitions;
 mod error;

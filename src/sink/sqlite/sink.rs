@@ -12,6 +12,7 @@ use crate::codec::version::FramePlace;
 use crate::config::{SinkKind, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
 use crate::sink::stops;
@@ -21,6 +22,7 @@ use crate::sink::{Captured, HandOver, Schemas, Sink, StoppedTable, TargetState};
 pub struct SqliteSink {
     plan: SinkPlan,
     path: PathBuf,
+    opener: Opener,
     target: Option<Target>,
     /// Of the last target: they stay stopped while it is opened again.
     stopped: BTreeMap<TableName, StoppedTable>,
@@ -41,7 +43,7 @@ impl SqliteSink {
                 return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
             }
         };
-        Ok(Self { plan, path, target: None, stopped: BTreeMap::new(), counts: Counts::new() })
+        Ok(Self { plan, path, opener: Opener::new(), target: None, stopped: BTreeMap::new(), counts: Counts::new() })
     }
 
     fn opened(&mut self) -> Result<&mut Target, Failure> {
@@ -69,7 +71,7 @@ impl Sink for SqliteSink {
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         // What an earlier error left is dropped like after a crash: its open transaction never was.
         drop(self.target.take());
-        let (target, state) = Target::open(&self.path, &self.plan, log)?;
+        let (target, state) = Target::open(&self.path, &self.plan, log, &mut self.opener)?;
         self.target = Some(target);
         Ok(state)
     }

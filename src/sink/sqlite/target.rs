@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use wal::{LogId, Lsn};
 
 use super::bind::Scratch;
+use super::claim::Held;
 use super::error::{row, sqlite};
 use super::files::Files;
 use super::history::{History, Place, utc_text};
@@ -17,7 +18,7 @@ use super::keyless::Keyless;
 use super::layout::Layout;
 use super::mirror::Mirror;
 use super::types::Storage;
-use super::{cursor, open, registry};
+use super::{claim, cursor, open, registry};
 use crate::codec::frame::{Frame, RowOp, Section};
 use crate::codec::row_image::PlanError;
 use crate::codec::version::{Epoch, FramePlace};
@@ -26,6 +27,7 @@ use crate::error::Failure;
 use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
 use crate::sink::TargetState;
 use crate::sink::changes::Changes;
+use crate::sink::claim::Opener;
 use crate::sink::definitions::Followed;
 use crate::sink::epoch::epoch_for;
 use crate::sink::follow::{self, Lookup};
@@ -43,6 +45,7 @@ pub(super) struct Target {
     /// Its tables and their changes.
     pub(super) followed: Followed<Storage>,
     log: LogId,
+    held: Held,
     /// Of the versions of the rows that are written.
     pub(super) epoch: Epoch,
     pub(super) writers: HashMap<SchemaId, Writer>,
@@ -84,14 +87,21 @@ pub(super) enum Rows {
 
 impl Target {
     /// Opens the file and reads what it holds of this sink.
-    pub(super) fn open(path: &Path, plan: &SinkPlan, log: LogId) -> Result<(Self, TargetState), Failure> {
+    pub(super) fn open(
+        path: &Path,
+        plan: &SinkPlan,
+        log: LogId,
+        opener: &mut Opener,
+    ) -> Result<(Self, TargetState), Failure> {
         let connection = open::open(path)?;
         let fail = |error| sqlite(path, "read the sink's own tables", error);
         let state = cursor::read(&connection, &plan.name).map_err(fail)??;
-        cursor::create(&connection).and_then(|()| registry::create(&connection)).map_err(fail)?;
+        let create = || cursor::create(&connection).and_then(|()| registry::create(&connection));
+        create().and_then(|()| claim::create(&connection)).map_err(fail)?;
         let lines = registry::load(&connection, &plan.name).map_err(fail)?;
         let stops = registry::load_stops(&connection, &plan.name).map_err(fail)?;
         let epoch = epoch_for(&plan.name, state, log)?;
+        let held = claim::open(&connection, &plan.name, log, (state, opener)).map_err(fail)??;
         let files = Files::of(path)?;
         let target = Self {
             connection,
@@ -100,6 +110,7 @@ impl Target {
             plan: plan.clone(),
             followed: Followed::new(lines, stops, Changes::default(), state),
             log,
+            held,
             epoch,
             writers: HashMap::new(),
             scratch: Scratch::default(),
@@ -218,12 +229,16 @@ impl Target {
     /// Ends the round's transaction with the stops and the cursor in it; says what became of the round's rows.
     pub(super) async fn commit(&mut self, end: Lsn) -> Result<Counts, Failure> {
         self.begin()?;
+        self.held
+            .check(&self.connection, &self.plan.name)
+            .map_err(|error| self.fail("look who writes to the file", error))??;
         stops::write_stops(self).await?;
         cursor::write(&self.connection, &self.plan.name, self.log, self.epoch, end)
             .map_err(|error| self.fail("write the cursor", error))?;
         let mut commit = self.connection.prepare_cached("COMMIT").map_err(|error| self.fail("commit", error))?;
         commit.execute([]).map_err(|error| self.fail("commit", error))?;
         drop(commit);
+        self.held.is_written();
         // After the commit: what went into a file that was gone by then is not acknowledged.
         self.files.check()?;
         self.scratch.trim();

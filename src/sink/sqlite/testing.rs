@@ -19,6 +19,7 @@ use crate::model::{
     TableName, TableSchema,
 };
 use crate::sink::TargetState;
+use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
 use crate::sink::stops;
@@ -137,7 +138,7 @@ impl Rig {
     /// Opens the file for another log.
     pub(super) fn open_for(&mut self, log: LogId) -> Result<TargetState, Failure> {
         self.target = None;
-        let (target, state) = Target::open(&self.path(), &self.plan, log)?;
+        let (target, state) = Target::open(&self.path(), &self.plan, log, &mut Opener::new())?;
         let captured = self.captured.clone();
         let is_captured = move |table: &TableName| captured.contains(table);
         self.released = now(stops::review(self.target.insert(target), &is_captured))?;

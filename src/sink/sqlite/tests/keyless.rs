@@ -8,7 +8,7 @@ use crate::config::{Mode, TableOptions};
 use crate::model::{ColumnType, RowCounts, TableSchema};
 use crate::sink::sqlite::bind::Scratch;
 use crate::sink::sqlite::keyless::Keyless;
-use crate::sink::sqlite::layout::Layout;
+use crate::sink::sqlite::layout::{Layout, Sqlite};
 use crate::sink::sqlite::lookup::forget;
 use crate::sink::sqlite::testing::*;
 
@@ -40,7 +40,7 @@ impl Bench {
     }
 
     fn of(schema: TableSchema, options: &TableOptions) -> Self {
-        let layout = Layout::new(&schema, options, "t".into()).unwrap();
+        let layout = Layout::new(&Sqlite, &schema, options, "t".into()).unwrap();
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(&layout.create_statement("t")).unwrap();
         let keyless = Keyless::new(&schema, &layout, "rowid").unwrap();

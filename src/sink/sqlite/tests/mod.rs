@@ -9,3 +9,4 @@ mod model;
 mod rows;
 mod stops;
 mod values;
+mod writers;
