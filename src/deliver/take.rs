@@ -115,11 +115,14 @@ impl Delivery {
             self.live.passed_over();
             return Ok(false);
         };
-        let is_barrier = self.sink.hand_over() == HandOver::RecordedBatches;
+        let has_transactions = self.sink.hand_over() == HandOver::TargetTransaction;
+        let is_barrier = !has_transactions && self.sink.is_barrier(place.lsn, &change);
         if is_barrier {
             self.commit(open).await?;
         }
-        self.settle(open).await?;
+        if is_barrier || has_transactions {
+            self.settle(open).await?;
+        }
         self.sink.change(place, origin, &change, &mut Schemas::new(&mut open.catalog)).await?;
         Ok(is_barrier)
     }

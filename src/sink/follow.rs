@@ -244,11 +244,7 @@ async fn create<D: Definitions>(
     layout: &Layout<TypeOf<D>>,
 ) -> Result<(), Failure> {
     let (name, at_target) = (&schema.name, &layout.target);
-    if let Some(other) = holder(target, at_target) {
-        return Err(Failure::row(format!("{name} would be written to \"{at_target}\", which holds {other}")).hint(
-            "set the sink's `table_name` so that every source table has its own, for example \"{database}_{table}\"",
-        ));
-    }
+    may_hold(target, name, at_target)?;
     let options = target.plan().options_for(name);
     for column in options.drop.iter().chain(options.rename.iter().map(|(from, _)| from)) {
         if schema.column_index(column).is_none() {
@@ -264,15 +260,18 @@ async fn create<D: Definitions>(
     target.create(lsn, name, layout).await
 }
 
-/// The source's table whose copy has this name at the target.
-pub(super) fn holder<D: Definitions>(target: &D, name: &str) -> Option<TableName> {
+/// Refuses the name of a table that holds another source table.
+pub(super) fn may_hold<D: Definitions>(target: &D, name: &TableName, at_target: &str) -> Result<(), Failure> {
     let rule: NameRule = <D::Dialect as Dialect>::TABLES;
-    let tables = &target.followed().tables;
-    tables.values().find(|table| rule.is_one(&table.layout.target, name)).map(|table| table.schema.name.clone())
+    let mut tables = target.followed().tables.values();
+    let Some(other) = tables.find(|table| rule.is_one(&table.layout.target, at_target)) else { return Ok(()) };
+    let other = &other.schema.name;
+    Err(Failure::row(format!("{name} would be written to \"{at_target}\", which holds {other}"))
+        .hint("set the sink's `table_name` so that every source table has its own, for example \"{database}_{table}\""))
 }
 
 /// What is under the name of a table was not made by this sink.
-fn taken<D: Definitions>(target: &D, name: &TableName, at_target: &str, maker: Option<String>) -> Failure {
+pub(super) fn taken<D: Definitions>(target: &D, name: &TableName, at_target: &str, maker: Option<String>) -> Failure {
     let by = maker.map_or_else(String::new, |log| format!(" (log {log} did, through a sink of this name)"));
     Failure::row(format!(
         "{} has a table or view \"{at_target}\" that this sink did not make for {name}, which is not written into it{by}",

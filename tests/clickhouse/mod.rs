@@ -4,6 +4,7 @@ mod check; // what `check` finds, and with which statement it is mended
 mod claims; // two daemons on one target
 mod comparison; // the comparison of both sides sees every difference
 mod counts; // what became of rows, as the engine says
+mod creations; // many tables between two commits
 mod definitions; // changes of definitions, by policy
 mod encoding; // every type at its extremes, straight into the engine
 mod epochs; // which log a target belongs to, and under which epoch it is written

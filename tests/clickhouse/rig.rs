@@ -154,6 +154,11 @@ impl Rig {
         self.sink.commit(end).await
     }
 
+    /// Stores what there is of the round, without the cursor.
+    pub async fn spill(&mut self) {
+        self.sink.spill().await.unwrap();
+    }
+
     /// Writes frames and commits them; what became of them, by table.
     pub async fn round(&mut self, frames: &[Sent]) -> BTreeMap<String, RowCounts> {
         for frame in frames {

@@ -13,8 +13,8 @@
 //! - `batch`: an INSERT that is sent while it is made; `round`: those of a round; `counts`, `report`: what became of their rows
 //! - `target`: what is open; `open`: the start; `registry`, `cursor`, `epoch`: what the sink keeps at the target; `refusals`: how long a
 //!   table may be refused before it is left out
-//! - `definitions`: what the server does to tables, over which [`follow`](super::follow) follows changes; `alter`, `commands`, `rebuild`, `copy`: columns
-//!   and keys; `owner`: what is under a name
+//! - `definitions`: what the server does to tables, over which [`follow`](super::follow) follows changes; `creation`: new tables, side by
+//!   side; `alter`, `commands`, `rebuild`, `copy`: columns and keys; `owner`: what is under a name
 
 mod alter;
 mod batch;
@@ -23,6 +23,7 @@ mod client;
 mod commands;
 mod copy;
 mod counts;
+mod creation;
 mod cursor;
 mod definitions;
 mod encode;

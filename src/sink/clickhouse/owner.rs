@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use wal::{LogId, Lsn};
 
+use super::client::Client;
 use super::error::Refused;
 use super::layout::Layout;
 use super::names::{literal, quoted};
@@ -32,8 +33,27 @@ impl UnderName {
 
     /// The log from which a sink of this name made it, if one did.
     pub(super) fn maker(&self, sink: &str) -> Option<&str> {
-        self.comment.strip_prefix(&of_sink(sink)).and_then(|rest| rest.split(',').next())
+        maker(sink, &self.comment)
     }
+}
+
+/// The log from which a sink of this name made a table with this comment, if one did.
+pub(super) fn maker<'c>(sink: &str, comment: &'c str) -> Option<&'c str> {
+    comment.strip_prefix(&of_sink(sink)).and_then(|rest| rest.split(',').next())
+}
+
+/// The comment and the engine of what is under a name, whoever made it.
+pub(super) async fn under_name(
+    client: &Client,
+    database: &str,
+    name: &str,
+) -> Result<Option<(String, String)>, Refused> {
+    let sql = format!(
+        "SELECT comment, engine FROM system.tables WHERE database = {} AND name = {}",
+        literal(database),
+        literal(name)
+    );
+    Ok(client.rows(&sql).await?.into_iter().next())
 }
 
 /// What the comment of a table says before the LSN of the change that made it.
@@ -79,13 +99,8 @@ impl Target {
 
     /// What is under a name.
     pub(super) async fn under_name(&self, name: &str) -> Result<Option<UnderName>, Refused> {
-        let sql = format!(
-            "SELECT comment, engine FROM system.tables WHERE database = {} AND name = {}",
-            literal(&self.clickhouse.database),
-            literal(name)
-        );
-        let rows: Vec<(String, String)> = self.client.rows(&sql).await?;
-        Ok(rows.into_iter().next().map(|(comment, engine)| UnderName {
+        let found = under_name(&self.client, &self.clickhouse.database, name).await?;
+        Ok(found.map(|(comment, engine)| UnderName {
             is_ours: self.is_ours(name, &comment),
             is_view: engine == "View",
             made: self.made_at(&comment),

@@ -94,6 +94,12 @@ pub(super) async fn save(client: &Client, sink: &str, lsn: Lsn, table: &Table) -
     append(client, TABLES, &[table_line(sink, lsn, table, Lsn::ZERO)?]).await
 }
 
+/// Writes the lines of tables, each as of the change that made it: all of them or none.
+pub(super) async fn save_all(client: &Client, sink: &str, tables: &[(Lsn, &Table)]) -> Result<(), Refused> {
+    let line = |(lsn, table): &(Lsn, &Table)| table_line(sink, *lsn, table, Lsn::ZERO);
+    append(client, TABLES, &tables.iter().map(line).collect::<Result<Vec<_>, _>>()?).await
+}
+
 /// Removes a table's line, and writes that of `now`, which has taken its place, at once.
 pub(super) async fn replace_line(
     client: &Client,

@@ -151,6 +151,10 @@ impl Sink for ClickHouseSink {
         self.opened()?.flush().await
     }
 
+    fn is_barrier(&self, lsn: Lsn, change: &TableChange) -> bool {
+        !self.target.as_ref().is_some_and(|target| target.creates(lsn, change))
+    }
+
     async fn change(
         &mut self,
         place: FramePlace,
@@ -166,6 +170,9 @@ impl Sink for ClickHouseSink {
             return Ok(());
         }
         target.followed.begin(place.lsn);
+        if target.creates(place.lsn, change) {
+            return target.begin_creation(place.lsn, change, &mut |id| schemas.get(id));
+        }
         // Rows before the change go before it, also inside one source transaction.
         target.flush().await?;
         follow::change(target, At { place, origin }, change, &mut |id| schemas.get(id)).await
@@ -177,8 +184,7 @@ impl Sink for ClickHouseSink {
     }
 
     async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
-        self.opened()?.send(end);
-        Ok(())
+        self.opened()?.send(end).await
     }
 
     async fn settle(&mut self) -> Result<(), Failure> {

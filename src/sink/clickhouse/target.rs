@@ -16,6 +16,7 @@ use wal::{LogId, Lsn};
 use super::batch::Stored;
 use super::client::Client;
 use super::counts::Counts;
+use super::creation::Creations;
 use super::cursor::Cursor;
 use super::epoch::Owner;
 use super::error::Refused;
@@ -62,6 +63,7 @@ pub(super) struct Target {
     pub(super) refusals: Refusals,
     pub(super) writers: HashMap<SchemaId, Writer>,
     pub(super) rows: RoundRows,
+    pub(super) creations: Creations,
     on_their_way: Option<OnTheirWay>,
     /// Of the round at hand, without those of its INSERTs that have not ended.
     pub(super) counts: Counts,
@@ -127,6 +129,7 @@ impl Target {
             refusals,
             writers: HashMap::new(),
             rows: RoundRows::new(clickhouse.batch),
+            creations: Creations::default(),
             on_their_way: None,
             counts: Counts::default(),
             settled: Counts::default(),
@@ -215,7 +218,9 @@ impl Target {
             match written {
                 Ok(taken) if taken.rows == section.rows => {
                     batch.took(taken);
-                    self.rows.send_full(&self.client, writer);
+                    if !self.creations.holds_back(&writer.table) {
+                        self.rows.send_full(&self.client, writer);
+                    }
                 }
                 Ok(taken) => {
                     return Err(Failure::fatal(format!(
@@ -240,15 +245,18 @@ impl Target {
     }
 
     /// Ends every INSERT of the round; the server stores them while the next round's rows come.
-    pub(super) fn send(&mut self, end: Lsn) {
+    pub(super) async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
+        self.end_creations().await?;
         let since = self.followed.began.take().unwrap_or(end);
         let counts = std::mem::take(&mut self.counts);
         self.on_their_way =
             Some(OnTheirWay { since, end: Some(end), counts, inserts: self.rows.end_all(&self.client, &self.writers) });
+        Ok(())
     }
 
     /// Stores what there is of a round that has not ended.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        self.end_creations().await?;
         let since = self.followed.began.unwrap_or(Lsn::ZERO);
         let counts = std::mem::take(&mut self.counts);
         self.on_their_way =
