@@ -77,7 +77,9 @@ impl Rig {
     /// Opens the target, as at the start and after every error.
     pub async fn open(&mut self) -> Result<TargetState, Failure> {
         self.sink.rollback().await;
-        self.sink.open(self.wal.id()).await
+        let state = self.sink.open(self.wal.id()).await?;
+        self.sink.review(&|_| true).await?;
+        Ok(state)
     }
 
     /// Puts a schema into the log.

@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn a_long_statement_is_shown_in_part() {
         assert_eq!(shown("ALTER TABLE t DROP COLUMN a"), "ALTER TABLE t DROP COLUMN a");
-        let long = "ü".repeat(1200);
-        assert_eq!(shown(&long), format!("{} .. (2400 bytes)", "ü".repeat(1000)));
+        let long = "\u{fc}".repeat(1200);
+        assert_eq!(shown(&long), format!("{} .. (2400 bytes)", "\u{fc}".repeat(1000)));
     }
 }
