@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::codec::stored::{
     FORMAT, LOG_FORMAT, LogFormat, SOURCE_NAMES, SOURCE_POSITION, StoredPosition, encode, source_names,
 };
-use crate::config::{Plan, Startup, clashes};
+use crate::config::{Plan, Startup};
 use crate::error::{ErrorClass, Failure};
 use crate::ingest;
 use crate::model::TableName;
@@ -89,7 +89,6 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let from = start::resolve(&mut conn, &server, stored.as_ref(), &plan.source.startup).await?;
     let listing = schema::list(&mut conn, &plan.source.filter).await?;
     let tables: Vec<TableName> = listing.tables.iter().map(|listed| listed.table.clone()).collect();
-    refuse_clashes(&plan, &tables)?;
     if tables.is_empty() {
         warn!("no table matches source.include; tables created later are captured");
     }
@@ -184,16 +183,4 @@ async fn found(
 
 fn denied(unmatched: &Unmatched) -> Presence {
     Presence::Denied(format!("{} ({})", unmatched.reason(), unmatched.remedy()))
-}
-
-fn refuse_clashes(plan: &Plan, tables: &[TableName]) -> Result<(), Failure> {
-    for sink in &plan.sinks {
-        if let Some(clash) = clashes(tables, sink).into_iter().next() {
-            return Err(Failure::fatal(clash.to_string()).hint(format!(
-                "put {{database}} into table_name of sink '{}', or exclude one of the tables",
-                sink.name
-            )));
-        }
-    }
-    Ok(())
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use wal::Lsn;
 
 use crate::codec::stored::{self, SOURCE_POSITION, StoredPosition};
-use crate::config::{CLASH_HINT, HttpPlan, Plan, SinkKind, WalPlan, clashes, show_size};
+use crate::config::{HttpPlan, Plan, SinkKind, WalPlan, show_size};
 use crate::control::{Client, ClientError};
 use crate::error::Failure;
 use crate::model::{CheckItem, CheckStatus, TableName};
-use crate::sink::{clickhouse, sqlite};
+use crate::sink::{CLASH_HINT, clashes, clickhouse, sqlite};
 use crate::source::mysql::names::require_same_names;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::{connect, preflight, schema};

@@ -1,6 +1,5 @@
 //! Configuration: as written in the file, then checked into a plan. After that no code validates again.
 
-mod clash;
 mod clickhouse;
 mod ddl;
 mod file;
@@ -18,7 +17,6 @@ mod units;
 mod tests;
 
 pub use crate::tls::{TlsMode, TlsPlan};
-pub use clash::{CLASH_HINT, Clash, clashes};
 pub use clickhouse::{
     BatchPlan, ClickHousePlan, ClickHouseTypes, Compression, JsonType, SetType, ZeroDates, sink_password_variable,
 };

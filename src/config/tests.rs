@@ -453,27 +453,6 @@ fn broken_yaml_and_a_missing_file_are_told_apart() {
 }
 
 #[test]
-fn tables_that_would_share_a_target_are_found() {
-    let plan = plan(SMALL);
-    let sink = &plan.sinks[0];
-    let name = TableName::new;
-    let tables = [name("shop", "users"), name("crm", "Users"), name("shop", "orders"), name("shop", "users")];
-    let expected = vec![Clash {
-        sink: "local".into(),
-        target: "Users".into(),
-        tables: vec![name("crm", "Users"), name("shop", "users")],
-    }];
-    assert_eq!(clashes(&tables, sink), expected);
-    assert_eq!(
-        expected[0].to_string(),
-        "sink \"local\" would write \"crm.Users\" and \"shop.users\" to one table \"Users\""
-    );
-    let mut apart = sink.clone();
-    apart.table_name = "{database}_{table}".into();
-    assert_eq!(clashes(&tables, &apart), vec![]);
-}
-
-#[test]
 fn every_key_is_documented() {
     // The program's own lists of keys: it names them when it meets an unknown one.
     let text = "

@@ -39,14 +39,15 @@ impl Delivery {
         self.wal.put_state(Vec::new()).await.map_err(unwritable)?;
         let reader = self.wal.reader();
         let target = self.sink.open(self.wal.id()).await?;
-        for (table, why) in self.sink.review(&*self.captured).await? {
-            self.doubt(Doubt { sink: self.name.clone(), table, why });
-        }
         let mut tables = Tables::load(&reader, &self.name)?;
         let mut catalog = Catalog::new(reader.clone());
         let start = self.start_of_cursor(&reader)?;
         let is_fresh = target == TargetState::Fresh;
         let at = self.resume_at(&reader, (target, start), &mut tables, &mut catalog).await?;
+        // Only now: a target of another log is left as it is.
+        for (table, why) in self.sink.review(&*self.captured).await? {
+            self.doubt(Doubt { sink: self.name.clone(), table, why });
+        }
         match start.looked {
             Looked::NotYet => self.first_opened(&reader, (start, is_fresh, at), &mut tables).await?,
             Looked::Wishes => self.wish_for_tables(start)?,

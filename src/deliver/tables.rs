@@ -198,7 +198,8 @@ impl Tables {
         for event in &tally.events {
             let in_round = round.entry(event.table().clone()).or_default();
             in_round.has_event = true;
-            in_round.is_replaced |= matches!(event, TableEvent::Replaced { .. });
+            in_round.is_replaced |=
+                matches!(event, TableEvent::Replaced { .. } | TableEvent::Created { .. } | TableEvent::Gone { .. });
         }
         let was_complete: BTreeSet<TableName> = round
             .iter()
@@ -217,7 +218,7 @@ impl Tables {
             at.rows.left_out += left_out;
             at.rows.sink.add(reported);
             let is_stopped = stopped.contains_key(&table);
-            // A replace releases what was stopped: what was skipped before it in the round, it brings.
+            // A replace releases what was stopped: what was skipped before it in the round, it brings. Of a table that is gone, nothing is missing.
             if reported.skipped > 0 && (is_stopped || !is_replaced) {
                 at.lose();
             }

@@ -36,6 +36,8 @@ pub(super) struct Followed<T> {
     pub(super) unreadable: Vec<TableName>,
     /// How far changes have come, where they do not commit with the round.
     pub(super) changes: Changes,
+    /// Tables for which the round before was given up, and why: they stop before it comes again.
+    pub(super) doomed: BTreeMap<TableName, String>,
     /// The cursor when the target was opened; `None`: it is fresh.
     pub(super) opened_at: Option<Lsn>,
     /// First frame of the round.
@@ -56,7 +58,7 @@ impl<T> Followed<T> {
             TargetState::At { applied, .. } => Some(applied),
             TargetState::Fresh => None,
         };
-        Self { tables, stops, unreadable, changes, opened_at, began: None, last: Lsn::ZERO }
+        Self { tables, stops, unreadable, changes, doomed: BTreeMap::new(), opened_at, began: None, last: Lsn::ZERO }
     }
 
     /// Takes the next frame in hand; the round begins with its first one.
@@ -236,8 +238,11 @@ pub(super) trait Definitions: Send {
         Ok(())
     }
 
-    /// Takes the change back that was begun, with what is known of the tables.
-    async fn undo(&mut self) -> Result<(), Failure> {
+    /// Takes back what was begun for a table and failed so, with what is known of the table.
+    ///
+    /// # Errors
+    /// When it cannot be taken back alone: then the round is given up.
+    async fn undo(&mut self, _table: &TableName, _failed: &Failure) -> Result<(), Failure> {
         Ok(())
     }
 

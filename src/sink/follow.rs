@@ -51,9 +51,16 @@ pub(super) async fn change<D: Definitions>(
     }
     if let TableChange::Rename { from, to, schema } = change {
         let schema = lookup(*schema)?;
-        // It is the new name that stops when the rename fails, so it weighs its failures itself.
-        let renamed = rename::rename(target, at, (from, to), &schema).await;
-        return contain(target, &table, renamed);
+        // It is the new name that stops when the rename fails, so it weighs its failures itself. What cannot be carried over stops both
+        // names: rows of either must not meet the other's.
+        return match rename::rename(target, at, (from, to), &schema).await {
+            Err(failure) if failure.class == ErrorClass::Row => {
+                let why = failure.chain();
+                contain(target, to, Err(Failure::row(why)))?;
+                contain(target, &table, Err(failure))
+            }
+            other => other,
+        };
     }
     let is_stopped = target.followed().stops.has(&table);
     target.attempt().await?;
@@ -76,18 +83,23 @@ pub(super) async fn change<D: Definitions>(
         }
         TableChange::ReplaceEnd { .. } | TableChange::Rename { .. } => Ok(()),
     };
-    let done = ended(target, done).await?;
+    let done = ended(target, &table, done).await?;
     match change {
         TableChange::Drop { .. } => judge_drop(target, &table, done).await,
         _ => judge(target, &table, done).await,
     }
 }
 
-/// Keeps what was attempted, or takes it back.
-async fn ended<D: Definitions>(target: &mut D, done: Result<(), Failure>) -> Result<Result<(), Failure>, Failure> {
-    match done {
+/// Keeps what was attempted for a table, or takes it back. What is not about the table alone ends the round, and all of it is taken back.
+async fn ended<D: Definitions>(
+    target: &mut D,
+    table: &TableName,
+    done: Result<(), Failure>,
+) -> Result<Result<(), Failure>, Failure> {
+    match &done {
         Ok(()) => target.keep().await?,
-        Err(_) => target.undo().await?,
+        Err(failure) if failure.class == ErrorClass::Row => target.undo(table, failure).await?,
+        Err(_) => {}
     }
     Ok(done)
 }
@@ -135,7 +147,7 @@ pub(super) async fn make<D: Definitions>(target: &mut D, schema: &TableSchema) -
     target.attempt().await?;
     let lsn = target.followed().last;
     let made = shape(target, lsn, schema, Follows { renamed: &[], lost: false }).await;
-    let made = ended(target, made).await?;
+    let made = ended(target, table, made).await?;
     judge(target, table, made).await
 }
 
@@ -176,9 +188,8 @@ async fn shaped<D: Definitions>(
 ) -> Result<Table<TypeOf<D>>, Failure> {
     let name = &schema.name;
     let options = StoredOptions::of(target.plan(), target.type_settings(), name);
-    if let Some(difference) = old.as_ref().and_then(|old| old.options.difference(&options, Some(&old.schema))) {
-        return Err(Failure::row(format!("{name} is written with {difference}"))
-            .hint("set the configuration back, or rename or drop the copy at the target"));
+    if let Some(old) = &old {
+        fits(target, old)?;
     }
     let at_target = match &old {
         Some(old) => old.layout.target.clone(),
@@ -195,6 +206,17 @@ async fn shaped<D: Definitions>(
     };
     target.make_beside(&layout).await?;
     Ok(Table { schema: schema.clone(), options, layout })
+}
+
+/// Refuses a table that was made under another configuration.
+fn fits<D: Definitions>(target: &D, table: &Table<TypeOf<D>>) -> Result<(), Failure> {
+    let name = &table.schema.name;
+    let now = StoredOptions::of(target.plan(), target.type_settings(), name);
+    match table.options.difference(&now, Some(&table.schema)) {
+        None => Ok(()),
+        Some(difference) => Err(Failure::row(format!("{name} is written with {difference}"))
+            .hint("set the configuration back, or rename or drop the copy at the target")),
+    }
 }
 
 async fn reshaped<D: Definitions>(

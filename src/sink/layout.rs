@@ -6,6 +6,8 @@
 
 use std::fmt::Debug;
 
+use wal::Lsn;
+
 use super::columns::{Kept, NameRule, check_names, kept, key_of, marks};
 use crate::config::{Deletion, Mode, TableOptions};
 use crate::error::Failure;
@@ -174,4 +176,9 @@ pub(super) fn sides(mode: Mode) -> &'static [fn(&str) -> String] {
         Mode::Mirror => &[str::to_owned],
         Mode::History => &[before, after],
     }
+}
+
+/// The name under which the values of a column are kept that another one follows from the change at `lsn` on.
+pub(super) fn until(name: &str, lsn: Lsn) -> String {
+    format!("{name}_until_{lsn}")
 }

@@ -35,6 +35,7 @@
 
 mod changes;
 mod claim;
+mod clash;
 pub mod clickhouse;
 mod columns;
 mod definitions;
@@ -47,6 +48,8 @@ pub mod sqlite;
 mod stops;
 #[cfg(test)]
 mod testing;
+
+pub use clash::{CLASH_HINT, Clash, clashes};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -217,7 +220,7 @@ pub trait Sink: Send {
 
     /// Stops captured tables that are not as the sink left them, or are configured otherwise than they were made. Ends the stops of tables that are
     /// not captured any more. Says which stopped tables are configured otherwise than when they stopped, and what is different: they are to be read
-    /// again, in place of what the sink has. Called once after each [`Sink::open`].
+    /// again, in place of what the sink has. Called once after each [`Sink::open`] whose state was accepted, and before any row.
     async fn review(&mut self, _captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {
         Ok(Vec::new())
     }

@@ -24,6 +24,8 @@ pub(super) struct Stops {
     unwritten: HashSet<TableName>,
     /// What the configuration said of a table when it stopped, as it was written down.
     stopped_under: HashMap<TableName, StoredOptions>,
+    /// Since when tables were stopped whose replace is being tried.
+    before: HashMap<TableName, Lsn>,
 }
 
 impl Stops {
@@ -72,6 +74,11 @@ impl Stops {
     /// Puts a stop back.
     pub(super) fn put_back(&mut self, table: &TableName, why: StoppedTable) {
         self.stopped.insert(table.clone(), why);
+    }
+
+    /// A replace has failed of a table that was stopped since this LSN: its next stop is as old.
+    pub(super) fn remember(&mut self, table: &TableName, since: Lsn) {
+        self.before.insert(table.clone(), since);
     }
 
     fn give_reason(&mut self, table: &TableName, reason: String) {
@@ -171,6 +178,7 @@ pub(super) fn stop_at<D: Definitions>(target: &mut D, table: &TableName, since: 
         return;
     }
     let reason = stops.reason(table, why);
+    let since = stops.before.remove(table).map_or(since, |before| before.min(since));
     stops.stopped.insert(table.clone(), StoppedTable { since, reason: reason.clone() });
     stops.unwritten.insert(table.clone());
     tracing::error!(sink = %target.plan().name, %table, error = %reason, "table stopped, the others go on");
@@ -202,6 +210,13 @@ pub(super) fn is_at_source<D: Definitions>(target: &mut D, table: &TableName) {
     }
 }
 
+/// Stops the tables for which a round was given up.
+fn stop_doomed<D: Definitions>(target: &mut D, since: Lsn) {
+    for (table, why) in std::mem::take(&mut target.followed_mut().doomed) {
+        stop_at(target, &table, since, &why);
+    }
+}
+
 /// What is to be stopped, and what no longer is, once after a target is opened: see [`Sink::review`](super::Sink::review).
 pub(super) async fn review<D: Definitions>(
     target: &mut D,
@@ -211,14 +226,19 @@ pub(super) async fn review<D: Definitions>(
     let applied = opened_at.unwrap_or(Lsn::ZERO);
     let_go_of_dropped(target, applied).await?;
     release_left(target, applied, captured).await?;
-    stop_unfit(target, opened_at.map_or(Lsn::ZERO, Lsn::next), captured).await?;
+    let since = opened_at.map_or(Lsn::ZERO, Lsn::next);
+    stop_doomed(target, since);
+    stop_unfit(target, since, captured).await?;
     let stops = &target.followed().stops;
     let differs = |(table, then): (&TableName, &StoredOptions)| {
         let now = StoredOptions::of(target.plan(), target.type_settings(), table);
         let why = then.difference(&now, None)?;
         Some((table.clone(), format!("it was stopped under {why}")))
     };
-    Ok(stops.stopped_under.iter().filter(|(table, _)| stops.has(table)).filter_map(differs).collect())
+    // A copy that no read brings again is not thrown away for a setting: somebody has to say so first.
+    let is_kept = |table: &TableName| target.followed().tables.get(table).is_some_and(|table| table.layout.is_kept());
+    let can_be_read = |table: &TableName| stops.has(table) && !stops.dropped.contains(table) && !is_kept(table);
+    Ok(stops.stopped_under.iter().filter(|(table, _)| can_be_read(table)).filter_map(differs).collect())
 }
 
 /// Ends the stops of tables that are neither at the source any more nor at the target: nothing is left out of anything.
@@ -279,7 +299,9 @@ pub(super) async fn write_stops<D: Definitions>(target: &mut D) -> Result<(), Fa
         let is_dropped = followed.stops.dropped.contains(&table);
         let options = StoredOptions::of(target.plan(), target.type_settings(), &table);
         target.save_stop(version, &table, &Stop { why: &why, is_dropped, options: &options }).await?;
-        target.followed_mut().changes.note_stop(&table, version);
+        if !D::ATOMIC {
+            target.followed_mut().changes.note_stop(&table, version);
+        }
         target.accepted(&table).await?;
     }
     Ok(())
@@ -293,7 +315,9 @@ pub(super) async fn revive<D: Definitions>(target: &mut D, lsn: Lsn, table: &Tab
         stops.unwritten.remove(table);
         tracing::info!(sink = %target.plan().name, %table, "table is written again");
         target.end_stop(lsn, table).await?;
-        target.followed_mut().changes.note_stop(table, lsn);
+        if !D::ATOMIC {
+            target.followed_mut().changes.note_stop(table, lsn);
+        }
         target.forget_writers(table);
     }
     Ok(())
@@ -303,7 +327,9 @@ pub(super) async fn revive<D: Definitions>(target: &mut D, lsn: Lsn, table: &Tab
 pub(super) async fn forget<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName) -> Result<(), Failure> {
     target.replace_line(lsn, name, None).await?;
     let followed = target.followed_mut();
-    followed.changes.note_done(name, lsn);
+    if !D::ATOMIC {
+        followed.changes.note_done(name, lsn);
+    }
     followed.tables.remove(name);
     target.forget_writers(name);
     Ok(())

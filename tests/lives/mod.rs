@@ -11,6 +11,7 @@ mod natures; // tables that cannot be copied
 mod others; // what is written to tables that are not captured, or that no server can open
 mod requested; // reads that an operator asks for
 mod sinks; // sinks that come, go, and leave their cursor
+mod stops; // what is wrong with one table at a sink
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Output;

@@ -15,7 +15,7 @@ use super::target::Target;
 use crate::config::{DdlAction, Mode};
 use crate::error::Failure;
 use crate::model::TableSchema;
-use crate::sink::layout::sides;
+use crate::sink::layout::{sides, until};
 use crate::sink::reshape::{Origin, Step};
 
 impl Target {
@@ -169,9 +169,4 @@ impl Target {
 /// The comment of an added column.
 fn since(lsn: Lsn) -> String {
     format!("since lsn {lsn}")
-}
-
-/// The name under which a column's values are kept.
-fn until(name: &str, lsn: Lsn) -> String {
-    format!("{name}_until_{lsn}")
 }

@@ -137,13 +137,20 @@ impl Target {
         self.followed.tables.insert(name, table);
     }
 
+    fn is_answered(&self, table: &TableName) -> bool {
+        self.creations.answered.iter().any(|made| made.table == *table)
+    }
+
     /// Waits for the tables that are being made, and writes their lines.
     pub(super) async fn end_creations(&mut self) -> Result<(), Failure> {
         while let Some(made) = self.creations.running.join_next().await {
             let made = made.map_err(|error| Refused::interrupted(&error).failure("create a table"))?;
             self.creations.answer(made);
         }
-        self.creations.unanswered.clear();
+        let unanswered = std::mem::take(&mut self.creations.unanswered);
+        if let Some(table) = unanswered.into_iter().find(|table| !self.is_answered(table)) {
+            return Err(Failure::retry(format!("the creation of the table of {table} was interrupted")));
+        }
         let mut done = Vec::new();
         for Made { table, lsn, done: answer } in std::mem::take(&mut self.creations.answered) {
             let layout = self.followed.tables.get(&table).map(|registered| registered.layout.clone());

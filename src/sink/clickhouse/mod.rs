@@ -54,6 +54,9 @@ mod writer;
 #[cfg(test)]
 mod row_binary;
 
+/// When the target takes two names of tables for one.
+pub(super) const TABLE_NAMES: super::columns::NameRule = <layout::ClickHouse as super::layout::Dialect>::TABLES;
+
 pub use cursor::FORMAT;
 pub use encode::{Encoder, RowError, Scratch, ValueProblem};
 pub use preflight::preflight;

@@ -3,7 +3,7 @@
 //! A changelog gets a line and loses nothing, also of what happened that nobody knows: a gap, with its reason. Rows of a mirror with soft
 //! deletion are marked.
 
-use super::{announce, notes_gaps, register, shape};
+use super::{announce, fits, notes_gaps, register, shape};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
@@ -120,8 +120,10 @@ pub(super) async fn replace<D: Definitions>(target: &mut D, at: At<'_>, schema: 
             target.followed_mut().stops.put_back(name, why);
             revive(target, at.lsn(), name).await?;
         }
-        // It is stopped again, for this reason.
-        (Some(_), Err(failure)) if failure.class == ErrorClass::Row => {}
+        // It is stopped again, for this reason, and since then.
+        (Some(why), Err(failure)) if failure.class == ErrorClass::Row => {
+            target.followed_mut().stops.remember(name, why.since);
+        }
         (Some(why), Err(_)) => target.followed_mut().stops.put_back(name, why),
     }
     done
@@ -141,6 +143,7 @@ async fn replace_content<D: Definitions>(
             target.drop_target(name, &table.layout.target).await?;
             target.followed_mut().tables.remove(name);
         } else {
+            fits(target, &table)?;
             announce(target, at.lsn(), name).await?;
             empty(target, at, &table.layout, REPLACE).await?;
         }

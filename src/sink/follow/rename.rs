@@ -26,7 +26,7 @@ pub(super) async fn rename<D: Definitions>(
     }
     target.attempt().await?;
     let followed = follow_rename(target, at, (from, to), schema).await;
-    let Err(failure) = ended(target, followed).await? else { return target.accepted(from).await };
+    let Err(failure) = ended(target, from, followed).await? else { return target.accepted(from).await };
     let failure = target.weigh(from, failure).await;
     match failure.class {
         ErrorClass::Row => carry_stopped(target, at, (from, to), &failure.chain()).await,
@@ -118,8 +118,12 @@ async fn carried_target<D: Definitions>(target: &mut D, old: &str, to: &TableNam
     let is_there = is_ours(target.find(old).await?);
     let found = target.find(&new).await?;
     if is_there && found.is_none() {
-        target.rename_target(to, old, &new).await?;
-        return Ok(new);
+        return match target.rename_target(to, old, &new).await {
+            Ok(()) => Ok(new),
+            // It stays under the old name.
+            Err(failure) if failure.class == ErrorClass::Row => Ok(old.to_owned()),
+            Err(failure) => Err(failure),
+        };
     }
     // Done before a crash, or nothing of it is there.
     Ok(if !is_there && is_ours(found) { new } else { old.to_owned() })

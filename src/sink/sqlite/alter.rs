@@ -13,7 +13,7 @@ use crate::codec::row_image::Plan;
 use crate::config::Mode;
 use crate::error::Failure;
 use crate::model::{ColumnDefault, TableSchema};
-use crate::sink::layout::sides;
+use crate::sink::layout::{sides, until};
 use crate::sink::reshape::Step;
 
 /// Takes steps on a table. `defaults` are what older rows hold in each column of the schema if it is new.
@@ -136,11 +136,6 @@ impl Altering<'_> {
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.connection.execute_batch(&format!("ALTER TABLE {} {sql}", self.table))
     }
-}
-
-/// The name under which the values of a column are kept that another one follows.
-pub(super) fn until(name: &str, lsn: Lsn) -> String {
-    format!("{name}_until_{lsn}")
 }
 
 /// A value as SQL, where SQL says it exactly: not floats, and not text with a zero byte.

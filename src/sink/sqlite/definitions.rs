@@ -8,8 +8,8 @@ use wal::Lsn;
 
 use super::alter::{self, defaults};
 use super::error::of_table;
-use super::history::{Place, mark, utc_text};
-use super::layout::{Layout, Sqlite, quoted, same_name};
+use super::history::{self, Place, utc_text};
+use super::layout::{Layout, Sqlite, mark, quoted, same_name};
 use super::rebuild;
 use super::registry::{self, Table};
 use super::target::{Savepoint, Target};
@@ -55,11 +55,11 @@ impl Definitions for Target {
     }
 
     async fn find(&mut self, target: &str) -> Result<Option<Found>, Failure> {
-        let kind = registry::under_name(&self.connection, target);
-        let kind = kind.map_err(|error| self.fail("look for a table", error))?;
-        let is_ours = || self.followed.tables.values().any(|table| same_name(&table.layout.target, target));
-        Ok(kind.map(|kind| {
-            if kind == "table" && is_ours() { Found::Ours { made: None } } else { Found::Foreign { maker: None } }
+        let found = registry::under_name(&self.connection, target);
+        let found = found.map_err(|error| self.fail("look for a table", error))?;
+        let is_ours = |sql: &str| sql.contains(&mark(&self.plan.name));
+        Ok(found.map(|(kind, sql)| {
+            if kind == "table" && is_ours(&sql) { Found::Ours { made: None } } else { Found::Foreign { maker: None } }
         }))
     }
 
@@ -71,7 +71,7 @@ impl Definitions for Target {
     async fn create(&mut self, _lsn: Lsn, name: &TableName, layout: &Layout) -> Result<(), Failure> {
         let target = &layout.target;
         self.connection
-            .execute_batch(&layout.create_statement(target))
+            .execute_batch(&layout.create_statement(target, &self.plan.name))
             .map_err(|error| self.refused(&format!("create the table \"{target}\" of {name}"), error))
     }
 
@@ -83,7 +83,7 @@ impl Definitions for Target {
 
     async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, Storage>) -> Result<(), Failure> {
         let defaults: Vec<Value> = defaults(rebuild.schema, &mut self.scratch)?;
-        rebuild::rebuild(&self.connection, lsn, &rebuild, &defaults, self.plan.ddl.drop)
+        rebuild::rebuild(&self.connection, lsn, &rebuild, &defaults, (&self.plan.name, self.plan.ddl.drop))
             .map_err(|error| self.cannot_follow(&rebuild.schema.name, rebuild.layout, error))
     }
 
@@ -106,8 +106,7 @@ impl Definitions for Target {
     async fn drop_target(&mut self, name: &TableName, target: &str) -> Result<(), Failure> {
         self.connection.flush_prepared_statement_cache();
         let what = format!("drop the table \"{target}\" of {name}");
-        let kind = registry::under_name(&self.connection, target).map_err(|error| self.fail(&what, error))?;
-        if kind.as_deref() != Some("table") {
+        if !matches!(self.find(target).await?, Some(Found::Ours { .. })) {
             return Ok(());
         }
         self.connection
@@ -142,7 +141,7 @@ impl Definitions for Target {
     ) -> Result<(), Failure> {
         let commit_time = utc_text(at.origin.commit_micros);
         let place = Place { epoch: self.epoch, frame: at.place, ordinal: 0, commit_time: &commit_time };
-        mark(&self.connection, &layout.target, op, reason, place)
+        history::mark(&self.connection, &layout.target, op, reason, place)
             .map_err(|error| self.refused(&format!("append to the changelog \"{}\"", layout.target), error))
     }
 
@@ -180,12 +179,13 @@ impl Definitions for Target {
     }
 
     /// What is known of the tables is read again.
-    async fn undo(&mut self) -> Result<(), Failure> {
+    async fn undo(&mut self, table: &TableName, failed: &Failure) -> Result<(), Failure> {
+        self.alone(table, Failure::row(failed.chain()))?;
         self.savepoint(Savepoint::Undo)?;
         let (tables, _) = registry::load(&self.connection, &self.plan.name)
             .map_err(|error| self.fail("read the sink's own tables", error))?;
         self.followed.tables = tables;
-        self.writers.clear();
+        self.forget_writers(table);
         Ok(())
     }
 

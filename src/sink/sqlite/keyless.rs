@@ -17,6 +17,7 @@ use super::layout::{Layout, quoted};
 use super::lookup::{Lookup, Subject, forget};
 use super::row_hash::RowHash;
 use super::tally::Tally;
+use super::types::Storage;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
 use crate::model::{RowCounts, TableSchema};
@@ -37,6 +38,8 @@ pub(super) struct Keyless {
     slots: Slots,
     columns: usize,
     subject: Subject,
+    /// Whether each value is stored as it is bound. One that SQLite converts has another hash in the table than in its row.
+    is_exact: bool,
     target: String,
     insert: String,
     update: String,
@@ -90,6 +93,9 @@ impl Keyless {
             slots: Slots::new(schema, &sources),
             columns: names.len(),
             subject: Subject::new(layout, rowid),
+            is_exact: layout.columns.iter().all(|column| {
+                schema.columns.get(column.source).is_some_and(|source| Storage::of(&source.ty) == Some(column.ty))
+            }),
             insert: format!("INSERT INTO {target} ({}) VALUES ({})", names.join(", "), numbers(1).join(", ")),
             update: format!("UPDATE {target} SET {} WHERE {one}", sets(names.len() + 1)),
             delete: delete(&one),
@@ -110,7 +116,7 @@ impl Keyless {
         body: &[u8],
         scratch: &mut Scratch,
     ) -> Result<RowCounts, RowError> {
-        let lookup = Lookup::of(connection, &self.subject)?;
+        let lookup = if self.is_exact { Lookup::of(connection, &self.subject)? } else { None };
         let mut writing = Writing { connection, scratch, tally: Tally::default(), hash: RowHash::new(), lookup };
         let mut rest = body;
         while !rest.is_empty() {
@@ -236,6 +242,10 @@ impl Keyless {
 
     /// Makes a lookup if the scans have cost as much as it will.
     fn worthwhile(&self, connection: &Connection) -> Result<Option<Lookup>, RowError> {
+        if !self.is_exact {
+            self.due.set(u64::MAX);
+            return Ok(None);
+        }
         let cost = self.subject.extent(connection)?.saturating_mul(STEPS_A_ROW);
         if self.spent.get() < cost {
             self.due.set(cost);

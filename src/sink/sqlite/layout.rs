@@ -109,8 +109,8 @@ impl Layout {
         }
     }
 
-    /// The statement that creates it as `name`.
-    pub(super) fn create_statement(&self, name: &str) -> String {
+    /// The statement that creates it as `name`, with the [mark] of the sink.
+    pub(super) fn create_statement(&self, name: &str, sink: &str) -> String {
         let mut parts = Vec::new();
         let mut tail = "";
         match self.mode {
@@ -154,8 +154,13 @@ impl Layout {
                 }
             }
         }
-        format!("CREATE TABLE {} ({}){tail}", quoted(name), parts.join(", "))
+        format!("CREATE TABLE {} ({} {}){tail}", quoted(name), mark(sink), parts.join(", "))
     }
+}
+
+/// What says that a sink made a table: SQLite keeps the comments of a definition, also when it is altered.
+pub(super) fn mark(sink: &str) -> String {
+    format!("/* replicator sink {sink} */")
 }
 
 /// A name as SQL.
@@ -178,7 +183,10 @@ mod tests {
     #[test]
     fn a_single_integer_key_is_the_row_number_and_every_other_key_is_without_one() {
         let of = |schema: &TableSchema| {
-            Layout::new(&Sqlite, schema, &options(Mode::Mirror), "t".into()).unwrap().create_statement("t")
+            Layout::new(&Sqlite, schema, &options(Mode::Mirror), "t".into())
+                .unwrap()
+                .create_statement("t", "s")
+                .replace("/* replicator sink s */ ", "")
         };
         let one = schema(vec![int("id"), text("name")], key(&[0]));
         assert_eq!(of(&one), r#"CREATE TABLE "t" ("id" INTEGER PRIMARY KEY, "name" TEXT)"#);
@@ -222,7 +230,10 @@ mod tests {
         options.drop = vec!["A".into()];
         options.rename = vec![("b".into(), "bb".into())];
         let layout = Layout::new(&Sqlite, &table, &options, "t".into()).unwrap();
-        assert_eq!(layout.create_statement("t"), r#"CREATE TABLE "t" ("id" INTEGER PRIMARY KEY, "bb" TEXT)"#);
+        assert_eq!(
+            layout.create_statement("t", "s"),
+            r#"CREATE TABLE "t" (/* replicator sink s */ "id" INTEGER PRIMARY KEY, "bb" TEXT)"#
+        );
         assert_eq!(layout.wanted(3), [true, false, true]);
         options.mode = Mode::History;
         options.drop = vec!["id".into()];

@@ -48,6 +48,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+/// When the target takes two names of tables for one.
+pub(super) const TABLE_NAMES: super::columns::NameRule = <layout::Sqlite as super::layout::Dialect>::TABLES;
+
 pub use cursor::FORMAT;
 pub use preflight::preflight;
 pub use sink::SqliteSink;

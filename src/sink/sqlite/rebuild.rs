@@ -9,13 +9,13 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use wal::Lsn;
 
-use super::alter::until;
 use super::layout::{quoted, same_name};
 use super::retype::{conversion, near};
 use super::types::Storage;
 use crate::config::DdlAction;
 use crate::model::Kept;
 use crate::sink::definitions::Rebuild;
+use crate::sink::layout::until;
 use crate::sink::reshape::Origin;
 
 /// Name of the new table until it takes the old one's place.
@@ -28,12 +28,12 @@ pub(super) fn rebuild(
     lsn: Lsn,
     rebuild: &Rebuild<'_, Storage>,
     defaults: &[Value],
-    drop: DdlAction,
+    (sink, drop): (&str, DdlAction),
 ) -> rusqlite::Result<()> {
     let (old, new) = (&rebuild.old.layout, rebuild.layout);
     let extras = extras(connection, &old.target)?;
     let left = left_columns(connection, lsn, rebuild, drop)?;
-    connection.execute_batch(&new.create_statement(NEW))?;
+    connection.execute_batch(&new.create_statement(NEW, sink))?;
     for left in &left {
         connection.execute_batch(&format!("ALTER TABLE {} ADD COLUMN {}", quoted(NEW), left.definition))?;
     }

@@ -135,11 +135,13 @@ pub(super) fn load(connection: &Connection, sink: &str) -> rusqlite::Result<(Tab
     Ok((tables, unreadable))
 }
 
-/// What kind of thing has a name in the file: `table`, `view`, `index`, `trigger`.
-pub(super) fn under_name(connection: &Connection, target: &str) -> rusqlite::Result<Option<String>> {
+/// What has a name in the file: `table`, `view` or `index`, and the statement that made it, empty where SQLite did. A trigger takes nobody's name.
+pub(super) fn under_name(connection: &Connection, target: &str) -> rusqlite::Result<Option<(String, String)>> {
     connection
-        .prepare_cached("SELECT \"type\" FROM \"sqlite_schema\" WHERE \"name\" = ?1 COLLATE NOCASE")?
-        .query_row([target], |row| row.get(0))
+        .prepare_cached(
+            "SELECT \"type\", coalesce(\"sql\", '') FROM \"sqlite_schema\" WHERE \"name\" = ?1 COLLATE NOCASE AND \"type\" <> 'trigger'",
+        )?
+        .query_row([target], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
 }
 

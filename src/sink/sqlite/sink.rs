@@ -26,6 +26,8 @@ pub struct SqliteSink {
     target: Option<Target>,
     /// Of the last target: they stay stopped while it is opened again.
     stopped: BTreeMap<TableName, StoppedTable>,
+    /// Tables for which the last round was given up, and why.
+    doomed: BTreeMap<TableName, String>,
     /// Of rounds that are committed, since they were asked for.
     counts: Counts,
 }
@@ -43,7 +45,15 @@ impl SqliteSink {
                 return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
             }
         };
-        Ok(Self { plan, path, opener: Opener::new(), target: None, stopped: BTreeMap::new(), counts: Counts::new() })
+        Ok(Self {
+            plan,
+            path,
+            opener: Opener::new(),
+            target: None,
+            stopped: BTreeMap::new(),
+            doomed: BTreeMap::new(),
+            counts: Counts::new(),
+        })
     }
 
     fn opened(&mut self) -> Result<&mut Target, Failure> {
@@ -71,7 +81,8 @@ impl Sink for SqliteSink {
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         // What an earlier error left is dropped like after a crash: its open transaction never was.
         drop(self.target.take());
-        let (target, state) = Target::open(&self.path, &self.plan, log, &mut self.opener)?;
+        let (mut target, state) = Target::open(&self.path, &self.plan, log, &mut self.opener)?;
+        target.followed.doomed = std::mem::take(&mut self.doomed);
         self.target = Some(target);
         Ok(state)
     }
@@ -139,6 +150,7 @@ impl Sink for SqliteSink {
             if let Err(failure) = target.rollback() {
                 tracing::warn!(sink = %self.plan.name, error = %failure.chain(), "round not rolled back, it ends with the connection");
             }
+            self.doomed = target.followed.doomed;
             self.stopped = target.followed.stops.into_all();
         }
     }

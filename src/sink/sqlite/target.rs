@@ -23,7 +23,7 @@ use crate::codec::frame::{Frame, RowOp, Section};
 use crate::codec::row_image::PlanError;
 use crate::codec::version::{Epoch, FramePlace};
 use crate::config::{Mode, SinkPlan};
-use crate::error::Failure;
+use crate::error::{ErrorClass, Failure};
 use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
 use crate::sink::TargetState;
 use crate::sink::changes::Changes;
@@ -198,16 +198,32 @@ impl Target {
                     self.count(&table, written);
                 }
                 Err(error) => {
+                    let failure = self.alone(&table, row(&self.path, &table, error))?;
                     if is_guarded {
                         self.savepoint(Savepoint::Undo)?;
                     }
-                    contain(self, &table, Err(row(&self.path, &table, error)))?;
+                    contain(self, &table, Err(failure))?;
                     let rows = u64::from(section.rows);
                     self.count(&table, RowCounts { taken: rows, skipped: rows, ..RowCounts::default() });
                 }
             }
         }
         Ok(())
+    }
+
+    /// A failure that is about a table alone, and can be taken back alone. SQLite takes the whole round back for some, as when a trigger on the
+    /// copy says `RAISE(ROLLBACK)`: then the round is given up, and the table stops before it comes again.
+    pub(super) fn alone(&mut self, table: &TableName, failure: Failure) -> Result<Failure, Failure> {
+        if failure.class != ErrorClass::Row {
+            return Err(failure);
+        }
+        if self.connection.is_autocommit() {
+            self.followed.doomed.insert(table.clone(), failure.chain());
+            let what =
+                format!("SQLite has taken back the whole round because of {table}, which stops before it comes again");
+            return Err(Failure::retry(what).caused_by(failure));
+        }
+        Ok(failure)
     }
 
     fn count(&mut self, table: &TableName, counts: RowCounts) {

@@ -137,8 +137,9 @@ impl Rig {
 
     /// Opens the file for another log.
     pub(super) fn open_for(&mut self, log: LogId) -> Result<TargetState, Failure> {
-        self.target = None;
-        let (target, state) = Target::open(&self.path(), &self.plan, log, &mut Opener::new())?;
+        let doomed = self.target.take().map(|target| target.followed.doomed).unwrap_or_default();
+        let (mut target, state) = Target::open(&self.path(), &self.plan, log, &mut Opener::new())?;
+        target.followed.doomed = doomed;
         let captured = self.captured.clone();
         let is_captured = move |table: &TableName| captured.contains(table);
         self.released = now(stops::review(self.target.insert(target), &is_captured))?;

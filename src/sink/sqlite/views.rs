@@ -15,6 +15,9 @@ pub(super) fn aside(
     const POINT: &str = "_replicator_alter";
     connection.execute_batch(&format!("SAVEPOINT {POINT}"))?;
     let altered = alter(connection).or_else(|error| {
+        if connection.is_autocommit() {
+            return Err(error);
+        }
         connection.execute_batch(&format!("ROLLBACK TO {POINT}"))?;
         let broken = broken(connection)?;
         if broken.is_empty() {
@@ -26,6 +29,10 @@ pub(super) fn aside(
         alter(connection)?;
         broken.iter().flat_map(|view| &view.statements).try_for_each(|sql| connection.execute_batch(sql))
     });
+    // The whole round is taken back, and the savepoint with it.
+    if connection.is_autocommit() {
+        return altered;
+    }
     if altered.is_err() {
         connection.execute_batch(&format!("ROLLBACK TO {POINT}"))?;
     }

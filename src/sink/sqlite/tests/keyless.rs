@@ -42,7 +42,7 @@ impl Bench {
     fn of(schema: TableSchema, options: &TableOptions) -> Self {
         let layout = Layout::new(&Sqlite, &schema, options, "t".into()).unwrap();
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(&layout.create_statement("t")).unwrap();
+        connection.execute_batch(&layout.create_statement("t", "s")).unwrap();
         let keyless = Keyless::new(&schema, &layout, "rowid").unwrap();
         Self { connection, schema, keyless, scratch: Scratch::default(), counts: RowCounts::default() }
     }

@@ -3,8 +3,9 @@
 use rusqlite::Connection;
 
 use crate::codec::frame::RowOp::{Delete, Insert, Snapshot, Update};
-use crate::codec::frame::TableChange;
+use crate::codec::frame::{Frame, TableChange};
 use crate::config::{DdlAction, DdlPolicy, Mode};
+use crate::error::ErrorClass;
 use crate::model::{ColumnType, RowCounts, SchemaId, TableName};
 use crate::sink::sqlite::testing::*;
 
@@ -219,4 +220,100 @@ fn a_stop_ends_with_its_reason_in_the_configuration_and_with_the_capture_of_its_
     assert_eq!((rig.stop_of(&u()), rig.released.len()), (None, 0));
     assert_eq!(rig.read("SELECT source_table FROM _replicator_stopped_tables"), [""; 0]);
     assert_eq!(rig.read("SELECT * FROM u"), ["1 'x'"], "what the target has of it stays");
+}
+
+#[test]
+fn a_trigger_that_takes_the_whole_round_back_stops_its_table_before_the_round_comes_again() {
+    let (mut rig, first, second) = two_tables();
+    let trigger =
+        "CREATE TRIGGER mine BEFORE INSERT ON t WHEN new.id = 7 BEGIN SELECT RAISE(ROLLBACK, 'not here'); END";
+    execute(&rig, trigger);
+    for rows in [&[&["7", "y"][..]][..], &[&["6", "x"], &["7", "y"]]] {
+        rig.open().unwrap();
+        rig.rows(second, Insert, &[&["2", "y"]]);
+        let failure = rig.try_rows(first, Insert, rows).unwrap_err();
+        assert_eq!(failure.class, ErrorClass::Retry, "{}", failure.chain());
+        assert_eq!(rig.read("SELECT * FROM u"), ["1 'x'"], "a part of the round was kept");
+        // The loop drops the round, opens the target and brings it again.
+        rig.open().unwrap();
+        assert!(rig.stop().unwrap().contains("not here"), "{:?}", rig.stop());
+        rig.rows(second, Insert, &[&["2", "y"]]);
+        rig.rows(first, Insert, rows);
+        rig.target.as_ref().unwrap().rollback().unwrap();
+        rig.target = None;
+        execute(&rig, "DELETE FROM _replicator_stopped_tables");
+    }
+}
+
+#[test]
+fn a_table_that_somebody_put_in_the_place_of_the_copy_is_left_alone() {
+    let (mut rig, _, _) = two_tables();
+    execute(&rig, "DROP TABLE t; CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t VALUES (99, 'mine')");
+    rig.open().unwrap();
+    rig.change(&TableChange::Drop { table: t() });
+    rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    assert!(rig.stop().unwrap().contains("that this sink did not make"));
+    assert_eq!(rig.table("t"), ["99 'mine'"]);
+}
+
+#[test]
+fn a_table_that_cannot_be_made_does_not_hinder_the_other_one_of_its_frame() {
+    let (mut rig, first, _) = two_tables();
+    execute(&rig, "CREATE TABLE v (not_ours)");
+    let columns = schema(vec![int("id"), text("a")], key(&[0]));
+    let mut other = columns.clone();
+    other.name = TableName::new("shop", "v");
+    let other = rig.schema(other);
+    let body = |rows: &[&[&str]]| images(&columns, rows);
+    let payload = rows_frame(&[
+        (first, Insert, 1, body(&[&["2", "y"]])),
+        (other, Insert, 1, body(&[&["1", "x"]])),
+        (first, Insert, 1, body(&[&["3", "z"]])),
+    ]);
+    rig.rows(first, Insert, &[&["9", "known"]]);
+    rig.frame(&Frame::decode(&payload).unwrap()).unwrap();
+    assert!(rig.stop_of(&TableName::new("shop", "v")).is_some());
+    assert_eq!(rig.table("t"), ["1 'x'", "2 'y'", "3 'z'", "9 'known'"]);
+}
+
+#[test]
+fn a_rename_that_sqlite_refuses_stops_the_new_name_and_leaves_the_copy_under_the_old_one() {
+    let (mut rig, _, _) = two_tables();
+    // A trigger that names a table that is gone hinders every rename in the file.
+    execute(
+        &rig,
+        "CREATE TABLE x (i); CREATE TABLE y (i); CREATE TRIGGER broken AFTER INSERT ON x BEGIN DELETE FROM y; END; DROP TABLE y",
+    );
+    let mut renamed = schema(vec![int("id"), text("a")], key(&[0]));
+    renamed.name = TableName::new("shop", "v");
+    let to = rig.schema(renamed);
+    rig.change(&TableChange::Rename { from: t(), to: TableName::new("shop", "v"), schema: to });
+    assert_eq!(rig.stop(), None);
+    assert!(
+        rig.stop_of(&TableName::new("shop", "v")).unwrap().contains("broken"),
+        "{:?}",
+        rig.stop_of(&TableName::new("shop", "v"))
+    );
+    rig.rows(to, Insert, &[&["2", "y"]]);
+    rig.commit();
+    assert_eq!(rig.read("SELECT * FROM t"), ["1 'x'"]);
+    assert_eq!(
+        rig.read("SELECT name FROM sqlite_schema WHERE name = 'v'"),
+        [""; 0],
+        "a table was made beside the copy"
+    );
+}
+
+#[test]
+fn a_table_whose_replace_fails_is_stopped_since_its_first_stop() {
+    let (mut rig, first, _) = two_tables();
+    execute(&rig, "CREATE UNIQUE INDEX mine ON t (a)");
+    rig.rows(first, Insert, &[&["2", "x"]]);
+    let since = |rig: &Rig| rig.target.as_ref().unwrap().followed.stops.get(&t()).unwrap().since;
+    let before = since(&rig);
+    let odd = column("loc", ColumnType::Unsupported { code: 200, name: "odd".into() });
+    let refused = rig.schema(schema(vec![int("id"), odd], key(&[0])));
+    rig.change(&TableChange::ReplaceBegin { table: t(), schema: refused });
+    assert!(rig.stop().unwrap().contains("\"loc\""));
+    assert_eq!(since(&rig), before);
 }

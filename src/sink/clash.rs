@@ -1,0 +1,81 @@
+//! Source tables that would share one table at a sink.
+//!
+//! Globs name tables that only the server can list, so `check` asks this once the tables are known. A sink itself stops the second of two.
+
+use std::collections::BTreeMap;
+
+use super::{clickhouse, sqlite};
+use crate::config::{SinkKind, SinkPlan};
+use crate::model::TableName;
+
+/// Source tables that a sink's `table_name` gives one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The sink.
+    pub sink: String,
+    /// The name they would share.
+    pub target: String,
+    /// The tables, two or more, in order.
+    pub tables: Vec<TableName>,
+}
+
+impl std::fmt::Display for Clash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tables: Vec<_> = self.tables.iter().map(|table| format!("\"{table}\"")).collect();
+        write!(f, "sink \"{}\" would write {} to one table \"{}\"", self.sink, tables.join(" and "), self.target)
+    }
+}
+
+/// What to do about a [`Clash`].
+pub const CLASH_HINT: &str = "put {database} into the sink's table_name, or leave one of them out with source.exclude";
+
+/// Every clash among `tables`.
+pub fn clashes(tables: &[TableName], sink: &SinkPlan) -> Vec<Clash> {
+    let rule = match &sink.kind {
+        SinkKind::Sqlite { .. } => sqlite::TABLE_NAMES,
+        SinkKind::ClickHouse(_) => clickhouse::TABLE_NAMES,
+    };
+    let mut by_target: BTreeMap<String, Vec<TableName>> = BTreeMap::new();
+    for table in tables {
+        let sharing = by_target.entry(rule.folded(&sink.target_name(table)).into_owned()).or_default();
+        if !sharing.contains(table) {
+            sharing.push(table.clone());
+        }
+    }
+    let mut found = Vec::new();
+    for mut sharing in by_target.into_values().filter(|sharing| sharing.len() > 1) {
+        sharing.sort();
+        let target = sharing.first().map(|table| sink.target_name(table)).unwrap_or_default();
+        found.push(Clash { sink: sink.name.clone(), target, tables: sharing });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DdlPolicy, Mode};
+    use crate::sink::testing::options;
+
+    #[test]
+    fn tables_that_would_share_a_target_are_found() {
+        let kind = SinkKind::Sqlite { path: "replica.db".into() };
+        let (rules, ddl, defaults) = (Vec::new(), DdlPolicy::APPLY, options(Mode::Mirror));
+        let sink = &SinkPlan { name: "local".into(), table_name: "{table}".into(), defaults, rules, ddl, kind };
+        let name = TableName::new;
+        let tables = [name("shop", "users"), name("crm", "Users"), name("shop", "orders"), name("shop", "users")];
+        let expected = vec![Clash {
+            sink: "local".into(),
+            target: "Users".into(),
+            tables: vec![name("crm", "Users"), name("shop", "users")],
+        }];
+        assert_eq!(clashes(&tables, sink), expected);
+        assert_eq!(
+            expected[0].to_string(),
+            "sink \"local\" would write \"crm.Users\" and \"shop.users\" to one table \"Users\""
+        );
+        let mut apart = sink.clone();
+        apart.table_name = "{database}_{table}".into();
+        assert_eq!(clashes(&tables, &apart), vec![]);
+    }
+}
