@@ -8,7 +8,7 @@
 pub enum ErrorClass {
     /// Try again with backoff, without end; the state is visible in `status`.
     Retry,
-    /// One row or one table cannot be handled; the sink stops unless told otherwise.
+    /// One row or one table cannot be handled: that table stops, and the others go on.
     Row,
     /// Stop: the source's error stops the stream, a sink's error stops that sink and the others go on.
     Fatal,

@@ -66,7 +66,7 @@ pub(super) fn refused(table: &TableName, column: &Column, target: &str) -> Failu
         column.name,
         words(&column.ty)
     ))
-    .hint("alter the column in ClickHouse, leave it out with `drop`, or have the table copied anew")
+    .hint("alter the column in ClickHouse, leave it out with `drop`, or have the table copied again")
 }
 
 /// A type in the source's own words.
