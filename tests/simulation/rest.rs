@@ -81,7 +81,9 @@ impl World {
             } else if !left_out.is_empty() {
                 left = Some("a table is left out by doubt");
                 // An operator has it read.
-                left_out.into_iter().for_each(|name| daemon.coordinator.backfill(name, true));
+                for name in left_out {
+                    daemon.coordinator.backfill(name, true);
+                }
             } else if self.is_any_unknown() {
                 left = Some("a table is not known");
                 // What could not be listed at a start, and is not in the stream, is listed at the next.

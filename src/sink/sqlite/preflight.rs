@@ -1,5 +1,6 @@
 //! What `check` says about the sink before anything runs. It changes nothing: neither the file nor its directory is made.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
@@ -101,13 +102,14 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<String, Failure> {
     }
     let state = cursor::read(&connection, &plan.name).map_err(fail)??;
     let (tables, unreadable) = registry::load(&connection, &plan.name).map_err(fail)?;
-    let stops = match has("_replicator_stopped_tables").map_err(fail)? {
-        true => registry::load_stops(&connection, &plan.name).map_err(fail)?,
-        false => Stops::default(),
+    let stops = if has("_replicator_stopped_tables").map_err(fail)? {
+        registry::load_stops(&connection, &plan.name).map_err(fail)?
+    } else {
+        Stops::default()
     };
     let unreadable = unreadable.iter().map(|table| (table.clone(), not_readable(table)));
     let altered = registry::altered(&connection, &tables).map_err(fail)?;
-    let unfit = unfit(&tables, plan, &std::collections::BTreeMap::new());
+    let unfit = unfit(&tables, plan, &BTreeMap::new());
     let mut stop_next = unreadable.chain(altered).chain(unfit).filter(|(table, _)| !stops.has(table));
     if let Some((table, why)) = stop_next.next() {
         return Err(Failure::row(format!("{table} will be stopped at the next start: {why}")).hint(way_back(&table)));
