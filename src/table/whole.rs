@@ -25,9 +25,10 @@ impl TableRecord {
         }
     }
 
-    /// Whether the sinks may have been told that it is read, so that what they have noted of it has an end.
-    pub fn was_told_of(&self) -> bool {
-        self.reads > 1 || self.read.as_ref().is_some_and(Read::has_begun)
+    /// Whether a sink may have noted something of it that has to end with it: that it is read, or, at a sink that comes back, that its
+    /// copy is not the table that is captured.
+    pub fn may_be_noted(&self) -> bool {
+        self.is_captured() || self.read.is_some()
     }
 
     /// A process starts: rows that waited in the one before it are lost.

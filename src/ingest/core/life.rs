@@ -70,13 +70,10 @@ impl<L: Log> Core<L> {
             TableAction::Gap { why } => self.change(origin, TableChange::Gap { table, reason: why }),
             TableAction::LeaveOut { why } => self.change(origin, TableChange::LeftOut { table, reason: why }),
             TableAction::Drop => {
-                // Also where no schema of it was known: a sink may doubt a copy of it that it was told of, and a doubt ends with its table.
-                let is_known = self.followed(index).may_be_copied() || self.life(index).was_told_of();
                 let renamed_from = self.definition(index).kin.renamed_from.clone();
                 self.redefine(index).forget();
-                if is_known {
-                    self.change(origin, TableChange::Drop { table })?;
-                }
+                // Also where no schema of it was known: a sink may doubt a copy of it, and a doubt ends with its table.
+                self.change(origin, TableChange::Drop { table })?;
                 self.read_again_as(renamed_from, origin)
             }
             TableAction::DiscardWindows => {

@@ -274,13 +274,10 @@ impl<L: Log> Core<L> {
         self.outdate_question(old);
         self.redefine(old).forget();
         self.happens(old, Event::Dropped, origin)?;
-        let was_told_of = moved.life.was_told_of();
         self.happens(new, Event::Renamed(Box::new(moved.life)), origin)?;
         let Some(current) = moved.followed.current().cloned() else {
-            if moved.followed.is_lost() || was_told_of {
-                // Its schema was left out. What the sinks may have of it is of no use to a read under the new name.
-                self.change(origin, TableChange::Drop { table: from.clone() })?;
-            }
+            // What the sinks may have of it is of no use to a read under the new name, and what they have noted ends with the old one.
+            self.change(origin, TableChange::Drop { table: from.clone() })?;
             let definition = self.redefine(new);
             definition.followed.set_typed(moved.followed.typed().clone());
             definition.kin = moved.kin;
@@ -356,7 +353,7 @@ impl<L: Log> Core<L> {
         self.leave(table, origin)?;
         self.meet_pending(table, |_| (Fate::Gone, Vec::new()));
         // A table whose first schema was left out may have come to the sinks by a rename.
-        let known = self.followed(table).may_be_copied() || self.life(table).was_told_of();
+        let known = self.followed(table).may_be_copied() || self.life(table).may_be_noted();
         self.outdate_question(table);
         self.redefine(table).forget();
         self.happens(table, Event::Dropped, origin)?;
