@@ -188,6 +188,18 @@ fn keys_are_read_alone_and_the_table_stays_complete_but_for_them() {
 }
 
 #[test]
+fn keys_that_change_while_the_table_is_read_are_read_after_it_and_the_table_is_not_read_once_more() {
+    let first = Life { record: TableRecord::default(), ..Life::complete() }.event(Event::Met { initial: true });
+    for reading in [first.begin(), Life::complete().rows().begin()] {
+        let read = reading.keys(&[1]).finish();
+        assert_eq!((read.state(), read.reach()), (State::Reading, &Reach::Keys(keys_of(&[1]))));
+        assert!(matches!(read.record.complete, Some(Complete::Whole(_))), "but for these");
+        let done = read.begin().finish();
+        assert_eq!((done.state(), &done.record.read), (State::Complete, &None));
+    }
+}
+
+#[test]
 fn keys_that_are_too_many_are_a_read_of_the_table_which_waits_like_one() {
     let read = Life::complete().rows().begin().finish();
     let one = read.after(MINUTE).keys(&[200]);

@@ -494,8 +494,9 @@ impl TableRecord {
         actions.push(Action::MarkFinished { rows, audience });
     }
 
-    /// Whether what is wanted now is wanted because every copy is in doubt.
+    /// Whether what is wanted now is wanted because every copy is in doubt. Where that is about some keys, the rest of it is known.
     fn next_is_doubt_for_all(&self) -> bool {
-        self.read.as_ref().is_some_and(|read| read.is_doubt && read.audience == Audience::All)
+        let is_of_all = |read: &Read| !matches!(read.reach, Reach::Keys(_)) && read.audience == Audience::All;
+        self.read.as_ref().is_some_and(|read| read.is_doubt && is_of_all(read))
     }
 }
