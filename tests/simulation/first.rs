@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use replicator::source::mysql::schema::Flavour;
 
+use super::habits::Habits;
 use super::rng::Rng;
 use super::server::{State, Table};
-use super::shape::Shape;
+use super::shape::{Keyed, Shape};
 use super::tables::{Name, add};
-use super::workload::Habits;
 
 /// Tables and rows that are there at the start.
 pub fn first_state(flavour: Flavour, habits: &Habits, rng: &mut Rng) -> State {
@@ -17,7 +17,10 @@ pub fn first_state(flavour: Flavour, habits: &Habits, rng: &mut Rng) -> State {
     let first = *rng.pick(&Name::capturable().collect::<Vec<_>>()).unwrap();
     for (place, name) in Name::all().enumerate() {
         if name == first || rng.percent(often) {
-            let shape = Shape::any(flavour, rng);
+            let mut shape = Shape::any(flavour, rng);
+            while name == first && habits.keyed && !matches!(shape.key, Keyed::Primary(..)) {
+                shape = Shape::any(flavour, rng);
+            }
             let number = usize::MAX - place;
             state.tables.insert(name, Table { shape, rows: Rc::default(), version: 0, reshaped: 0, number });
             let rows = state.rows(name);

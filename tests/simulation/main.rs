@@ -29,6 +29,7 @@ mod exact; // the read of a whole table at one place
 mod first; // what is there at the start
 mod frames; // frames as the checks read them
 mod gone; // tables that are gone, or not captured any more
+mod habits; // what clients are in the habit of doing
 mod histories; // many histories, and what is said of one that fails
 mod job; // the read of one table
 mod keys; // reads of some keys

@@ -7,35 +7,13 @@ use replicator::codec::frame::RowOp;
 use replicator::source::mysql::schema::Flavour;
 
 use super::binlog::{Change, Ending, Event, Group};
+use super::habits::Habits;
 use super::kinds::NULL;
 use super::rng::Rng;
 use super::server::{Server, State};
 use super::shape::{Def, Shape};
 use super::tables::{self, Name, Row, Rows, at};
 use super::told::Told;
-
-/// How a history's clients are.
-#[derive(Clone, Debug)]
-pub struct Habits {
-    /// Keys are below this.
-    pub keys: usize,
-    /// Of a hundred transactions: large, rolled back, with savepoints.
-    pub large: usize,
-    pub rolled_back: usize,
-    pub savepoints: usize,
-    /// Of a hundred groups: statements about tables.
-    pub statements: usize,
-    /// Of a hundred groups: those before which a client locks a table.
-    pub locks: usize,
-    /// Of a hundred events: those with a column that nobody knows.
-    pub extra: usize,
-    /// Of a hundred events: those of a session whose `binlog_row_image` is not `FULL`.
-    pub partly: usize,
-    /// Of a hundred `CREATE TABLE`: those with `IF NOT EXISTS`.
-    pub if_not_exists: usize,
-    /// Of a hundred events: those in whose place the binlog has a statement.
-    pub as_statement: usize,
-}
 
 /// A transaction that is being executed.
 struct Draft {

@@ -13,6 +13,7 @@ use super::coordinator::Pace;
 use super::daemon::{Daemon, Finding, failed};
 use super::doubting::doubts;
 use super::first::first_state;
+use super::habits::Habits;
 use super::log::SimLog;
 use super::rng::Rng;
 use super::server::Server;
@@ -20,7 +21,7 @@ use super::sinks::Sinks;
 use super::stated::Stated;
 use super::tables::Name;
 use super::trace;
-use super::workload::{Clients, Habits};
+use super::workload::Clients;
 
 /// Milliseconds that delivery may wait for an answer.
 const DESCRIBE_WAIT: u64 = 2_000;
@@ -88,49 +89,38 @@ impl World {
     pub fn new(seed: u64) -> Result<Self, Finding> {
         let mut rng = Rng::new(seed);
         let flavour = if rng.percent(50) { Flavour::MySql } else { Flavour::MariaDb };
-        // A table that a statement has changed is read whole, and not by keys.
-        let (as_statement, partly) =
-            rng.weighted(&[(4, (0, 0)), (2, (3, 0)), (1, (12, 0)), (2, (0, 5)), (3, (0, 30)), (2, (2, 20))]);
-        let habits = Habits {
-            keys: rng.between(4, 30),
-            large: rng.weighted(&[(2, 0), (2, 15), (1, 50)]),
-            rolled_back: rng.weighted(&[(2, 0), (2, 10), (1, 40)]),
-            savepoints: rng.weighted(&[(2, 0), (2, 20), (1, 60)]),
-            statements: rng.weighted(&[(2, 0), (2, 5), (3, 15), (2, 40)]),
-            locks: rng.weighted(&[(2, 0), (1, 2), (1, 6)]),
-            extra: rng.weighted(&[(5, 0), (1, 3)]),
-            if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
-            partly,
-            as_statement,
-        };
+        let is_calm = rng.percent(20);
+        let habits = if is_calm { Habits::calm(&mut rng) } else { Habits::any(&mut rng) };
         let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
-        // Half of the histories have an operator who is never content.
-        let is_operated = rng.percent(50);
-        let often = |rng: &mut Rng| rng.weighted(&[(1, 0), (2, 1), (1, 4)]);
+        // Half of the other histories have an operator who is never content.
+        let is_operated = !is_calm && rng.percent(50);
+        let often = |rng: &mut Rng| if is_calm { rng.below(2) } else { rng.weighted(&[(1, 0), (2, 1), (1, 4)]) };
+        // Where a few rows change all the time, they are read while they do.
+        let quick = if is_calm { 3 } else { 1 };
         // In a fifth of them the stream is far behind the server.
         let is_behind = rng.percent(20);
         let weights = vec![
             (rng.between(4, 40), Step::Client),
-            (20, Step::Show),
+            (quick * 20, Step::Show),
             (1, Step::Rotate),
             (often(&mut rng), Step::ServerCrash),
-            (if is_behind { rng.between(3, 12) } else { rng.between(40, 150) }, Step::Event),
+            (if is_behind { rng.between(3, 12) } else { quick * rng.between(40, 150) }, Step::Event),
             (1, Step::Heartbeat),
-            (rng.between(15, 60), Step::Serve),
+            (quick * rng.between(15, 60), Step::Serve),
             (rng.between(1, 10), Step::Ask),
             (rng.between(1, 10), Step::Answer),
             (6, Step::Look),
-            (rng.between(2, 20), Step::HandOver),
-            (rng.between(4, 20), Step::Sync),
-            (rng.between(40, 150), Step::Reader),
-            (rng.between(5, 60), Step::Place),
+            (quick * rng.between(2, 20), Step::HandOver),
+            (quick * rng.between(4, 20), Step::Sync),
+            (quick * rng.between(40, 150), Step::Reader),
+            (quick * rng.between(5, 60), Step::Place),
             (8, Step::Sink),
             (often(&mut rng), Step::Wait),
             (often(&mut rng) / 2, Step::Backfill),
             (if is_operated { 4 } else { often(&mut rng) / 2 }, Step::Privilege),
             (if is_operated { 3 } else { 0 }, Step::DropCursor),
             (often(&mut rng) / 2, Step::LostRow),
-            (often(&mut rng), Step::Disconnect),
+            (quick * often(&mut rng), Step::Disconnect),
             (if is_operated { rng.between(2, 8) } else { often(&mut rng) / 2 }, Step::Stop),
             (often(&mut rng), Step::Kill),
         ];
@@ -160,7 +150,7 @@ impl World {
                 keyless_rows: rng.weighted(&[(4, 1_000), (1, 6)]),
             },
             weights,
-            steps: rng.between(200, 700),
+            steps: rng.between(200, 700) * if is_calm { 2 } else { 1 },
             refused: rng.weighted(&[(1, 0), (1, 20)]),
             reconfigured: if is_operated { rng.between(30, 90) } else { 0 },
             time: Time::BEGIN,
