@@ -114,7 +114,8 @@ pub enum Spooling {
 pub enum Diverting {
     /// Every row after this place is diverted.
     Begun(SourcePosition),
-    /// Not now: rows of an earlier read are still given back, or the table's definition is asked for.
+    /// Not now: rows of an earlier read are still given back, the driver has something to do with spools first, or the table's definition is
+    /// asked for.
     Busy,
     /// The read is no longer wanted.
     Unwanted,
@@ -145,7 +146,8 @@ impl<L: Log> Core<L> {
             return Ok(Diverting::Unwanted);
         }
         let is_asked = self.followed(table).current().is_some_and(|current| self.is_pending(table, current.id));
-        if is_asked || self.diversions.has(table) {
+        // An earlier diversion may have ended just now: its spool goes before this one's comes.
+        if is_asked || self.diversions.has(table) || self.has_spooling() {
             return Ok(Diverting::Busy);
         }
         let diversion = Diversion { number, has_rows: false, is_given_back: false, renamed: None };
