@@ -24,6 +24,7 @@ mod confirmed; // a description that is given far ahead of the stream
 mod coordinator; // which tables are read, and how far each is
 mod copies; // what a sink holds
 mod daemon; // the driver around the core, step by step
+mod diverted; // rows that wait, and a definition that is asked for
 mod doubting; // what the configuration says of doubts
 mod exact; // the read of a whole table at one place
 mod first; // what is there at the start

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use replicator::codec::frame::{FrameHeader, TableChange};
+use replicator::codec::frame::{FrameHeader, RowOp, TableChange};
 use replicator::codec::stored::{self, SOURCE_POSITION, StoredPosition, TABLE, encode};
 use replicator::ingest::core::Settings;
 use replicator::ingest::ledger::Log as _;
 use replicator::source::mysql::schema::Flavour;
 use replicator::table::{self, At, TableRecord};
 
-use super::binlog::{Ending, Event, Group};
+use super::binlog::{Change, Ending, Event, Group};
 use super::captured::Captured;
 use super::coordinator::{Coordinator, Pace};
 use super::daemon::Daemon;
@@ -20,7 +20,8 @@ use super::log::SimLog;
 use super::rng::Rng;
 use super::server::{Server, State, Table};
 use super::shape::{Called, Def, K, Keyed, Shape};
-use super::tables::Name;
+use super::tables::{Name, Rows, add};
+use super::told::Told;
 
 /// A server, and a daemon that reads it from its beginning.
 pub struct Script {
@@ -85,6 +86,19 @@ impl Script {
         state.tables.insert(self.name, table);
         let events = vec![Event::Statement(sql.replace("{}", &self.name.sql()))];
         let group = Group { events, kept: vec![true], ending: Ending::Statement, undone: BTreeSet::new() };
+        self.server.write(group, state);
+    }
+
+    /// A row comes to the table, which is of this shape.
+    pub fn insert(&mut self, shape: Shape) {
+        let (name, row) = (self.name, shape.row(|_| 1));
+        let mut state = State::clone(self.server.now());
+        let mut rows = Rows::new();
+        add(&mut rows, row);
+        state.tables.insert(name, Table { shape, rows: Rc::new(rows), version: 0, reshaped: 0, number: 1 });
+        let changes = vec![Change { before: None, after: Some(row) }];
+        let events = vec![Event::Rows { name, shape, op: RowOp::Insert, changes, told: Told::Whole }];
+        let group = Group { events, kept: vec![true], ending: Ending::Commit, undone: BTreeSet::new() };
         self.server.write(group, state);
     }
 
