@@ -267,19 +267,31 @@ async fn create<D: Definitions>(
 ) -> Result<(), Failure> {
     let (name, at_target) = (&schema.name, &layout.target);
     may_hold(target, name, at_target)?;
+    warn_of_rule(target, schema);
+    match target.find(at_target).await? {
+        None => {}
+        Some(Found::Ours { made }) if made == Some(lsn) && !D::ATOMIC => {}
+        Some(Found::Foreign { maker }) => return Err(taken(target, name, at_target, maker)),
+        Some(Found::Ours { .. }) => {
+            return Err(Failure::row(format!(
+                "{} has a table \"{at_target}\" of this sink's that is left of an earlier one, {name} is not written into it",
+                target.location()
+            ))
+            .hint("rename or drop it"));
+        }
+    }
+    target.create(lsn, name, layout).await
+}
+
+/// Says which columns the table's rule names that it does not have: when its copy is made, and never again.
+pub(super) fn warn_of_rule<D: Definitions>(target: &D, schema: &TableSchema) {
+    let name = &schema.name;
     let options = target.plan().options_for(name);
     for column in options.drop.iter().chain(options.rename.iter().map(|(from, _)| from)) {
         if schema.column_index(column).is_none() {
             tracing::warn!(sink = %target.plan().name, table = %name, %column, "the table's rule names a column that it does not have");
         }
     }
-    match target.find(at_target).await? {
-        None => {}
-        Some(Found::Ours { made }) if made == Some(lsn) && !D::ATOMIC => {}
-        Some(Found::Foreign { maker }) => return Err(taken(target, name, at_target, maker)),
-        Some(Found::Ours { .. }) => return Err(taken(target, name, at_target, None)),
-    }
-    target.create(lsn, name, layout).await
 }
 
 /// Refuses the name of a table that holds another source table.

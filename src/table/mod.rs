@@ -6,7 +6,7 @@
 //! record of it. Pure: no I/O, no clock. The ingest core stores the record in the group that the event belongs to, so no
 //! rollback, cut connection or crash leaves one without the other.
 //!
-//! - `record`: what is stored. `event`: what may happen. `step`: what comes of it. `asks`: how wanted reads join.
+//! - `record`: what is stored. `event`: what may happen. `step`: what comes of it; `progress`: of a read. `asks`: how wanted reads join.
 //! - `doubt`: when a read begins by itself, and how such reads are paced.
 //! - `start`: what a start makes of all of them.
 //! - `state`: the four states that a table may be in, and what they come to at a sink.
@@ -16,6 +16,7 @@ mod doubt;
 #[cfg(test)]
 mod doubt_tests;
 mod event;
+mod progress;
 mod record;
 mod start;
 mod state;

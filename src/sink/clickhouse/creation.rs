@@ -109,6 +109,7 @@ impl Target {
         let target = self.plan.target_name(name);
         let layout = Layout::new(&self.dialect, schema, &self.plan.options_for(name), target)?;
         follow::may_hold(self, name, &layout.target)?;
+        follow::warn_of_rule(self, schema);
         let options = StoredOptions::of(&self.plan, self.type_settings(), name);
         Ok(Table { schema: schema.clone(), options, layout })
     }

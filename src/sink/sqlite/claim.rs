@@ -79,6 +79,12 @@ impl Held {
             Ok(found) => found,
             Err(failure) => return Ok(Err(failure)),
         };
+        if found.is_none() && self.seen.is_some() {
+            return Ok(Err(Failure::fatal(format!(
+                "the line of sink \"{sink}\" in \"_replicator_writer\" is gone from its target"
+            ))
+            .hint("somebody deleted it: start again")));
+        }
         if found != self.seen {
             return Ok(Err(taken(sink, "path", (self.ours.log, found.map_or(self.ours.log, |line| line.log)))));
         }
