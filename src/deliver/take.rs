@@ -13,7 +13,7 @@ use crate::codec::frame::{Frame, FrameHeader, TableChange};
 use crate::codec::version::FramePlace;
 use crate::error::Failure;
 use crate::model::Origin;
-use crate::sink::{HandOver, Schemas};
+use crate::sink::Schemas;
 
 impl Delivery {
     /// Gives one frame to the sink, or passes it over; false if the delivery ends before that is decided.
@@ -115,12 +115,9 @@ impl Delivery {
             self.live.passed_over();
             return Ok(false);
         };
-        let has_transactions = self.sink.hand_over() == HandOver::TargetTransaction;
-        let is_barrier = !has_transactions && self.sink.is_barrier(place.lsn, &change);
+        let is_barrier = self.sink.is_barrier(place.lsn, &change);
         if is_barrier {
             self.commit(open).await?;
-        }
-        if is_barrier || has_transactions {
             self.settle(open).await?;
         }
         self.sink.change(place, origin, &change, &mut Schemas::new(&mut open.catalog)).await?;

@@ -252,14 +252,15 @@ pub trait Sink: Send {
     /// anything if the target has transactions.
     async fn spill(&mut self) -> Result<(), Failure>;
 
-    /// Whether a round has to end before a change, the frame `lsn`, and another one after it. Only asked of a sink without
-    /// transactions, right before the change: one that is no barrier is a part of its round, which may be sent again with it.
+    /// Whether a round has to end before a change, the frame `lsn`, and another one after it; asked right before the change. One that
+    /// is no barrier is a part of its round. Where the cursor is says nothing of it: a target may have transactions, and commit them when a
+    /// definition changes.
     fn is_barrier(&self, _lsn: Lsn, _change: &TableChange) -> bool {
-        true
+        self.hand_over() == HandOver::RecordedBatches
     }
 
-    /// Applies a change of a table's definition or whole content. A sink without transactions is committed before and
-    /// after it, if it [is a barrier](Sink::is_barrier).
+    /// Applies a change of a table's definition or whole content. The sink is committed before and after one that
+    /// [is a barrier](Sink::is_barrier).
     async fn change(
         &mut self,
         place: FramePlace,
