@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use wal::Lsn;
 
 use crate::codec::stored::{self, SOURCE_POSITION, StoredPosition};
-use crate::config::{HttpPlan, Plan, SinkKind, WalPlan, show_size};
+use crate::config::{HttpPlan, Plan, WalPlan, show_size};
 use crate::control::{Client, ClientError};
 use crate::error::Failure;
 use crate::model::{CheckItem, CheckStatus, TableName};
-use crate::sink::{CLASH_HINT, clashes, clickhouse, sqlite};
+use crate::sink::{self, CLASH_HINT, clashes};
 use crate::source::mysql::names::require_same_names;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::{connect, preflight, schema};
@@ -27,11 +27,8 @@ pub async fn check(plan: &Plan) -> Vec<CheckItem> {
         items.push(table_names(plan, running).await);
     }
     items.extend([log(&plan.wal, running), disk(&plan.wal)]);
-    for sink in &plan.sinks {
-        match &sink.kind {
-            SinkKind::Sqlite { path } => items.extend(sqlite::preflight(sink, path)),
-            SinkKind::ClickHouse(_) => items.extend(clickhouse::preflight(sink).await),
-        }
+    for sink_plan in &plan.sinks {
+        items.extend(sink::check(sink_plan).await);
     }
     items.push(listener(plan.http, running).await);
     items

@@ -11,11 +11,11 @@ use tracing::{error, warn};
 use wal::Wal;
 
 use super::asking::Asking;
-use crate::config::{Plan, SinkKind, SinkPlan};
+use crate::config::Plan;
 use crate::deliver::{Delivery, Goal, Wiring, Wish, state_of_new_sink};
 use crate::error::Failure;
 use crate::ingest;
-use crate::sink::{Sink, clickhouse, sqlite};
+use crate::sink;
 use crate::telemetry::{Live, SinkLive, SinkPhase};
 
 /// One delivery's end.
@@ -54,13 +54,6 @@ pub(super) async fn create_cursors(plan: &Plan, wal: &Wal) -> Result<(), Failure
     Ok(())
 }
 
-fn open_sink(plan: &SinkPlan, workers: &Handle) -> Result<Box<dyn Sink>, Failure> {
-    match &plan.kind {
-        SinkKind::Sqlite { .. } => Ok(Box::new(sqlite::SqliteSink::new(plan.clone())?)),
-        SinkKind::ClickHouse(_) => Ok(Box::new(clickhouse::ClickHouseSink::new(plan.clone(), workers.clone())?)),
-    }
-}
-
 /// What every delivery of a run is given.
 pub(super) struct Deliveries<'r> {
     pub(super) wal: &'r Wal,
@@ -79,7 +72,7 @@ pub(super) struct Deliveries<'r> {
 pub(super) fn start_deliveries(plan: &Plan, workers: &Handle, run: &Deliveries<'_>) -> Result<Vec<Served>, Failure> {
     let mut served = Vec::new();
     for sink_plan in &plan.sinks {
-        let sink = open_sink(sink_plan, workers)?;
+        let sink = sink::make(sink_plan, workers)?;
         let shown = run.live.sinks().into_iter().find(|shown| shown.name == sink_plan.name);
         let shown = shown.ok_or_else(|| Failure::fatal(format!("sink '{}' is not in the status", sink_plan.name)))?;
         let (looking, looked) = oneshot::channel::<()>();

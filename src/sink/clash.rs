@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{clickhouse, sqlite};
-use crate::config::{SinkKind, SinkPlan};
+use super::kinds::table_names;
+use crate::config::SinkPlan;
 use crate::model::TableName;
 
 /// Source tables that a sink's `table_name` gives one name.
@@ -31,10 +31,7 @@ pub const CLASH_HINT: &str = "put {database} into the sink's table_name, or leav
 
 /// Every clash among `tables`.
 pub fn clashes(tables: &[TableName], sink: &SinkPlan) -> Vec<Clash> {
-    let rule = match &sink.kind {
-        SinkKind::Sqlite { .. } => sqlite::TABLE_NAMES,
-        SinkKind::ClickHouse(_) => clickhouse::TABLE_NAMES,
-    };
+    let rule = table_names(&sink.kind);
     let mut by_target: BTreeMap<String, Vec<TableName>> = BTreeMap::new();
     for table in tables {
         let sharing = by_target.entry(rule.folded(&sink.target_name(table)).into_owned()).or_default();
@@ -54,7 +51,7 @@ pub fn clashes(tables: &[TableName], sink: &SinkPlan) -> Vec<Clash> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DdlPolicy, Mode};
+    use crate::config::{DdlPolicy, Mode, SinkKind};
     use crate::sink::testing::options;
 
     #[test]

@@ -41,6 +41,7 @@ mod columns;
 mod definitions;
 mod epoch;
 mod follow;
+mod kinds;
 mod layout;
 mod registry;
 mod reshape;
@@ -50,6 +51,7 @@ mod stops;
 mod testing;
 
 pub use clash::{CLASH_HINT, Clash, clashes};
+pub use kinds::{check, make};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
