@@ -127,7 +127,7 @@ async fn of_two_tables_whose_names_sqlite_takes_for_one_the_second_is_stopped_on
     assert!(reason(&status, 0).contains("table_name"), "{}", reason(&status, 0));
     let rows = sandbox
         .clickhouse()
-        .query("SELECT id FROM replica.t UNION ALL SELECT id FROM replica.`T` ORDER BY id".to_owned())
+        .query("SELECT id FROM (SELECT id FROM replica.t UNION ALL SELECT id FROM replica.`T`) ORDER BY id".to_owned())
         .await;
     assert_eq!(rows, "1\n2\n");
     // The way out that the reason names.
