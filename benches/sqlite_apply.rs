@@ -284,6 +284,10 @@ fn update_keyless(log: &Log, path: &Path, inserts: &[Vec<u8>], updates: &[Vec<u8
             for payload in payloads {
                 lsn = lsn.next();
                 let frame = Frame::decode(payload).expect("a frame of this bench");
+                if !sink.knows(SchemaId(1)) {
+                    let schemas = &mut Schemas::new(&mut catalog);
+                    sink.learn(lsn, SchemaId(1), schemas).await.expect("a schema that fits");
+                }
                 sink.write(FramePlace { lsn, position }, &frame, &mut Schemas::new(&mut catalog))
                     .expect("rows that fit");
                 position += u64::try_from(payload.len()).expect("small");
