@@ -158,6 +158,16 @@ impl Log {
     }
 }
 
+/// Writes one frame, as the delivery loop does.
+async fn write(sink: &mut SqliteSink, place: FramePlace, payload: &[u8], catalog: &mut Catalog) {
+    let frame = Frame::decode(payload).expect("a frame of this bench");
+    let schemas = &mut Schemas::new(catalog);
+    if !sink.knows(SchemaId(1)) {
+        sink.learn(place.lsn, SchemaId(1), schemas).await.expect("a schema that fits");
+    }
+    sink.write(place, &frame, schemas).expect("rows that fit");
+}
+
 /// Applies frames through the sink; the time without opening and closing.
 fn through_sink(log: &Log, path: &Path, payloads: &[Vec<u8>]) -> Duration {
     let mut sink = SqliteSink::new(plan(path)).expect("an sqlite plan");
@@ -170,13 +180,7 @@ fn through_sink(log: &Log, path: &Path, payloads: &[Vec<u8>]) -> Duration {
         for round in payloads.chunks(frames_a_round) {
             for payload in round {
                 lsn = lsn.next();
-                let frame = Frame::decode(payload).expect("a frame of this bench");
-                if !sink.knows(SchemaId(1)) {
-                    let schemas = &mut Schemas::new(&mut catalog);
-                    sink.learn(lsn, SchemaId(1), schemas).await.expect("a schema that fits");
-                }
-                sink.write(FramePlace { lsn, position }, &frame, &mut Schemas::new(&mut catalog))
-                    .expect("rows that fit");
+                write(&mut sink, FramePlace { lsn, position }, payload, &mut catalog).await;
                 position += u64::try_from(payload.len()).expect("small");
             }
             sink.commit(lsn).await.expect("a commit");
@@ -283,13 +287,7 @@ fn update_keyless(log: &Log, path: &Path, inserts: &[Vec<u8>], updates: &[Vec<u8
             let start = Instant::now();
             for payload in payloads {
                 lsn = lsn.next();
-                let frame = Frame::decode(payload).expect("a frame of this bench");
-                if !sink.knows(SchemaId(1)) {
-                    let schemas = &mut Schemas::new(&mut catalog);
-                    sink.learn(lsn, SchemaId(1), schemas).await.expect("a schema that fits");
-                }
-                sink.write(FramePlace { lsn, position }, &frame, &mut Schemas::new(&mut catalog))
-                    .expect("rows that fit");
+                write(&mut sink, FramePlace { lsn, position }, payload, &mut catalog).await;
                 position += u64::try_from(payload.len()).expect("small");
             }
             sink.commit(lsn).await.expect("a commit");

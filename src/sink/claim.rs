@@ -2,7 +2,7 @@
 //!
 //! Each opening of a target leaves a *claim* there: the number of the one before it and one more, with the identity of the daemon's
 //! sink and of its log. A later opening counts, because it is what an operator wants who starts a daemon. The earlier one finds the claim
-//! of another when it writes its next cursor, and fails for good.
+//! of another when it writes its next cursor, and fails permanently.
 //!
 //! A log's identity is not enough: two daemons with copies of one log directory have the same one. Nor is a process's own memory: a sink
 //! that opens its target again after an error must not take it back from a daemon that was started since.

@@ -48,7 +48,7 @@ pub fn tls_hint(error: &rustls::Error, owner: &str) -> String {
             Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
                 "renew the server's certificate, or set this machine's clock".to_owned()
             }
-            // Its own authority, version 1, a signature that is not known: forms that are not to be trusted whoever signed them.
+            // Its own authority, version 1, an unknown signature: such certificates are not trusted, whichever authority signed them.
             _ => format!(
                 "give the server a certificate of version 3, not an authority's own, signed by the one in {owner}tls.ca_file; {owner}tls.mode: required does not look at it"
             ),

@@ -52,7 +52,7 @@ pub struct Scratch {
     text: String,
 }
 
-/// Above this the room is given back by [`Scratch::trim`]: one huge value must not hold memory for good.
+/// Above this the room is given back by [`Scratch::trim`]: one huge value must not hold memory permanently.
 const SCRATCH_KEPT: usize = 1 << 20;
 
 impl Scratch {

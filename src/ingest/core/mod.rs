@@ -239,7 +239,7 @@ impl<L: Log> Core<L> {
             let is_in_question = natures::is_in_question(definition);
             // Whoever was silent before may answer now, and no reader would hear it.
             let was_silent = definition.life.unreadable.is_some() && definition.life.read.is_none();
-            // What is not captured any more is asked for by rows of before alone, which wait for it.
+            // A table that is no longer captured is asked about only for its earlier rows, which wait for the answer.
             let is_open = definition.followed.is_unsettled() || was_silent || is_in_question;
             if self.waiting.has_pending(table) || (is_open && self.captures(&self.tables.at(table).name)) {
                 self.ask(table);

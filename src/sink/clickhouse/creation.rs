@@ -1,7 +1,7 @@
 //! Tables that are made side by side, many between two commits: what a first snapshot is of.
 //!
 //! The definition of a table that is not there is no barrier. Nothing of the table was stored before it, and its own rows come
-//! after it, so the round goes on: the CREATE is under way while rows are encoded and the round before is stored. What keeps it exact:
+//! after it, so the round goes on: the server works on the CREATE while rows are encoded and the previous round is stored. Three rules keep it exact:
 //!
 //! - no INSERT of a table begins before its CREATE is answered, and a table that the server refuses is stopped before anything of it is sent;
 //! - the lines of all tables of a round are written in one INSERT, before those of their rows end, so that the cursor never passes a change

@@ -42,7 +42,7 @@ pub(super) fn maker<'c>(sink: &str, comment: &'c str) -> Option<&'c str> {
     comment.strip_prefix(&of_sink(sink)).and_then(|rest| rest.split(',').next())
 }
 
-/// The comment and the engine of what is under a name, whoever made it.
+/// The comment and the engine of the table or view of this name, of the sink's or not.
 pub(super) async fn under_name(
     client: &Client,
     database: &str,

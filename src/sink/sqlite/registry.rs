@@ -77,7 +77,8 @@ pub(super) fn forget(connection: &Connection, sink: &str, table: &TableName) -> 
 pub(super) fn stop(connection: &Connection, sink: &str, table: &TableName, stop: &Stop<'_>) -> rusqlite::Result<()> {
     let Stop { why, is_dropped, options } = stop;
     let options = serde_json::to_string(options).map_err(unwritable)?;
-    let since = i64::try_from(why.since.raw()).unwrap_or(i64::MAX);
+    let since =
+        i64::try_from(why.since.raw()).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     connection
         .execute(
             "INSERT OR REPLACE INTO \"_replicator_stopped_tables\"
@@ -108,6 +109,7 @@ pub(super) fn load_stops(connection: &Connection, sink: &str) -> rusqlite::Resul
     let mut rows = statement.query([sink])?;
     while let Some(row) = rows.next()? {
         let table = TableName::new(row.get::<_, String>(0)?, row.get::<_, String>(1)?);
+        // A number that is no LSN says of no row that it was written.
         let since = Lsn::new(u64::try_from(row.get::<_, i64>(2)?).unwrap_or_default());
         // Of a line that cannot be read it is not known whether the configuration has changed since: nothing is released.
         let options: Option<StoredOptions> = serde_json::from_str(&row.get::<_, String>(5)?).ok();

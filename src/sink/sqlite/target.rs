@@ -168,9 +168,7 @@ impl Target {
                 return Err(Failure::fatal(format!("schema {} of frame {lsn} was not made ready", section.schema)));
             };
             let Some(rows) = &writer.rows else {
-                let rows = u64::from(section.rows);
-                let table = writer.table.clone();
-                self.count(&table, RowCounts { taken: rows, skipped: rows, ..RowCounts::default() });
+                count(&mut self.round, &writer.table, left_out(section));
                 continue;
             };
             // One statement is taken back by itself where it fails.
@@ -188,23 +186,22 @@ impl Target {
                     rows.apply(connection, section.op, body, scratch, place)
                 }
             };
-            let table = writer.table.clone();
             match written {
                 Ok(written) => {
                     if is_guarded {
                         self.savepoint(Savepoint::Keep)?;
                     }
-                    check_rows(&table, place.lsn, &section, written)?;
-                    self.count(&table, written);
+                    check_rows(&writer.table, place.lsn, &section, written)?;
+                    count(&mut self.round, &writer.table, written);
                 }
                 Err(error) => {
+                    let table = writer.table.clone();
                     let failure = self.alone(&table, row(&self.path, &table, error))?;
                     if is_guarded {
                         self.savepoint(Savepoint::Undo)?;
                     }
                     contain(self, &table, Err(failure))?;
-                    let rows = u64::from(section.rows);
-                    self.count(&table, RowCounts { taken: rows, skipped: rows, ..RowCounts::default() });
+                    count(&mut self.round, &table, left_out(section));
                 }
             }
         }
@@ -224,13 +221,6 @@ impl Target {
             return Err(Failure::retry(what).caused_by(failure));
         }
         Ok(failure)
-    }
-
-    fn count(&mut self, table: &TableName, counts: RowCounts) {
-        match self.round.get_mut(table) {
-            Some(sum) => sum.add(counts),
-            None => drop(self.round.insert(table.clone(), counts)),
-        }
     }
 
     /// Begins, keeps or takes back what one table needs.
@@ -311,6 +301,19 @@ impl Target {
         }
         rows_of(schema, &table.layout)
     }
+}
+
+fn count(round: &mut Counts, table: &TableName, counts: RowCounts) {
+    match round.get_mut(table) {
+        Some(sum) => sum.add(counts),
+        None => drop(round.insert(table.clone(), counts)),
+    }
+}
+
+/// What becomes of a section whose table is stopped.
+fn left_out(section: Section) -> RowCounts {
+    let rows = u64::from(section.rows);
+    RowCounts { taken: rows, skipped: rows, ..RowCounts::default() }
 }
 
 /// A frame's header and its body were written together.
