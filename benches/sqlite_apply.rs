@@ -162,8 +162,8 @@ impl Log {
 async fn write(sink: &mut SqliteSink, place: FramePlace, payload: &[u8], catalog: &mut Catalog) {
     let frame = Frame::decode(payload).expect("a frame of this bench");
     let schemas = &mut Schemas::new(catalog);
-    if !sink.knows(SchemaId(1)) {
-        sink.learn(place.lsn, SchemaId(1), schemas).await.expect("a schema that fits");
+    if !sink.is_prepared(SchemaId(1)) {
+        sink.prepare(place.lsn, SchemaId(1), schemas).await.expect("a schema that fits");
     }
     sink.write(place, &frame, schemas).expect("rows that fit");
 }
@@ -183,7 +183,7 @@ fn through_sink(log: &Log, path: &Path, payloads: &[Vec<u8>]) -> Duration {
                 write(&mut sink, FramePlace { lsn, position }, payload, &mut catalog).await;
                 position += u64::try_from(payload.len()).expect("small");
             }
-            sink.commit(lsn).await.expect("a commit");
+            sink.store(lsn).await.expect("a commit");
         }
         let elapsed = start.elapsed();
         sink.close().await.expect("a close");
@@ -290,7 +290,7 @@ fn update_keyless(log: &Log, path: &Path, inserts: &[Vec<u8>], updates: &[Vec<u8
                 write(&mut sink, FramePlace { lsn, position }, payload, &mut catalog).await;
                 position += u64::try_from(payload.len()).expect("small");
             }
-            sink.commit(lsn).await.expect("a commit");
+            sink.store(lsn).await.expect("a commit");
             elapsed = start.elapsed();
         }
         sink.close().await.expect("a close");

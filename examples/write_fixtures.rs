@@ -10,7 +10,7 @@
 //! of another.
 //!
 //! The sinks of the log: `local`, whose target is the second fixture; `fresh`, which nothing was delivered to;
-//! `other`, which has a token and a round under way; and `gone`, whose cursor is detached.
+//! `other`, which has a token, a note and a round under way; and `gone`, whose cursor is detached.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -38,6 +38,7 @@ use replicator::model::{
     BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, RowCounts, SchemaId,
     SinkRows, SourcePlace, TableName, TableSchema,
 };
+use replicator::sink::Note;
 use replicator::sink::sqlite::{self, SqliteSink};
 use replicator::table::{Capture, Complete, Reach, Read, Stage, TableRecord};
 use replicator::telemetry::SinkLive;
@@ -395,6 +396,7 @@ fn state_of_other() -> State {
     vec![
         (stored::SINK_ROWS.of_sink_table("other", &table("users")), Some(encoded(&users))),
         (stored::SINK_ROUND.of_sink("other"), Some(encoded(&round))),
+        ([stored::SINK_NOTE.of_sink_tables("other"), b"offset".to_vec()].concat(), Some(encoded(&Note(b"7".to_vec())))),
     ]
 }
 

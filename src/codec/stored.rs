@@ -16,6 +16,7 @@
 //! | `rows/<sink>\0<database>\0<table>` | `TableAtSink`: what became of a table's rows at a sink | 1 | `deliver` |
 //! | `start/<sink>` | `CursorStart`: where the sink's cursor was created | 1 | `deliver` |
 //! | `round/<sink>` | `RoundBounds`: bounds of the round that may be under way | 1 | `deliver` |
+//! | `note/<sink>\0<name>` | `Note`: a small value that a sink keeps in the log | 1 | `sink` |
 //!
 //! A value is one version byte, then the record in bincode. Reading refuses another version, and bytes that are left
 //! over. A record changes its shape by a new version here, with a reader for the old one.
@@ -75,6 +76,7 @@ entries! {
     SINK_ROWS: "rows/", "what became of a table at a sink", "TableAtSink", 1, "deliver";
     SINK_START: "start/", "a cursor's start", "CursorStart", 1, "deliver";
     SINK_ROUND: "round/", "the bounds of a round", "RoundBounds", 1, "deliver";
+    SINK_NOTE: "note/", "a note of a sink", "Note", 1, "sink";
 }
 
 impl Entry {

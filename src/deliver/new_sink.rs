@@ -16,11 +16,11 @@ use wal::{Lsn, Reader};
 
 use super::doubt::{Doubt, Wish};
 use super::open::{CursorStart, Looked};
-use super::run::{Delivery, unwritable};
+use super::run::{Delivery, unreadable, unwritable};
 use super::tables::{TableAtSink, Tables, tables_at};
 use super::walk::walk;
 use crate::codec::catalog::Catalog;
-use crate::codec::stored::{SINK_ROUND, SINK_ROWS, SINK_START, encode, get};
+use crate::codec::stored::{SINK_NOTE, SINK_ROUND, SINK_ROWS, SINK_START, encode, get};
 use crate::error::Failure;
 use crate::model::{SchemaId, SinkRows, TableName};
 use crate::table;
@@ -40,6 +40,8 @@ pub fn is_new(reader: &Reader, sink: &str) -> Result<bool, Failure> {
 /// When the log cannot be read or a record is damaged.
 pub fn state_of_dropped_sink(reader: &Reader, sink: &str) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
     let mut state = vec![(SINK_START.of_sink(sink), None), (SINK_ROUND.of_sink(sink), None)];
+    let notes = reader.state_prefix(&SINK_NOTE.of_sink_tables(sink)).map_err(unreadable)?;
+    state.extend(notes.into_iter().map(|(key, _)| (key, None)));
     for (table, doubt) in left_in_doubt(reader, sink)? {
         let at =
             doubt.map(|doubt| encode(&TableAtSink { doubt: Some(doubt), ..TableAtSink::default() })).transpose()?;

@@ -35,6 +35,7 @@ impl Delivery {
     /// Opens the sink, finds where it continues, and counts what its target applied without the log knowing.
     pub(super) async fn open(&mut self) -> Result<Open, Failure> {
         self.sent = None;
+        self.applied.clear();
         // Acknowledgements ride with a later commit. After this the log holds those of the opening before.
         self.wal.put_state(Vec::new()).await.map_err(unwritable)?;
         let reader = self.wal.reader();

@@ -1,6 +1,6 @@
 //! The delivery loop of one sink.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use wal::{Block, Lsn, Wal};
 use super::doubt::Wish;
 use super::open::Open;
 use super::pending::{AFTER_THE_END, first_undecided_of_group};
-use super::settle::Sent;
+use super::settle::{Applied, Sent};
 use crate::backoff::Backoff;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
-use crate::sink::{Captured, Sink, StoppedTable};
+use crate::sink::{Captured, Notes, Sink, StoppedTable};
 use crate::telemetry::{SinkLive, SinkPhase};
 
 /// Bytes of the log read at once.
@@ -71,6 +71,8 @@ pub struct Delivery {
     pub(super) doubted: HashSet<TableName>,
     /// The round that was sent and has not settled.
     pub(super) sent: Option<Sent>,
+    /// Rounds that are applied and not durable, in their order.
+    pub(super) applied: VecDeque<Applied>,
     /// End of the last round: where the next one begins.
     pub(super) round_start: Lsn,
     /// A round has settled.
@@ -95,8 +97,11 @@ impl Delivery {
     /// A loop for `sink`.
     pub fn new(sink: Box<dyn Sink>, wiring: Wiring) -> Self {
         let Wiring { wal, live, shutdown, goal, wishes, looking } = wiring;
+        let name = live.name.clone();
+        let mut sink = sink;
+        sink.keep_notes(Notes::new(wal.clone(), name.clone()));
         Self {
-            name: live.name.clone(),
+            name,
             sink,
             wal,
             live,
@@ -107,6 +112,7 @@ impl Delivery {
             wishes_for_tables: false,
             doubted: HashSet::new(),
             sent: None,
+            applied: VecDeque::new(),
             round_start: Lsn::ZERO,
             progressed: false,
             patience: AFTER_THE_END,
@@ -138,7 +144,7 @@ impl Delivery {
             let failure = match served {
                 Ok(Served::Done) => {
                     self.live.phase(SinkPhase::Stopped, None);
-                    return self.sink.close().await;
+                    return self.close().await;
                 }
                 Ok(Served::CutOff) => {
                     // To the target it looks like a crash, which the next start puts right.
@@ -212,6 +218,7 @@ impl Delivery {
             }
             if drained {
                 if lingers.is_none() && tokio::time::Instant::now() >= probe_at {
+                    self.look_for_durable().await?;
                     self.sink.probe().await?;
                     probe_at = tokio::time::Instant::now() + PROBE;
                 }

@@ -9,7 +9,8 @@ use super::run::{Delivery, unwritable};
 use super::tables::Changed;
 use super::tally::Tally;
 use crate::error::Failure;
-use crate::sink::HandOver;
+use crate::model::TableName;
+use crate::sink::{HandOver, Settled};
 
 /// A round on its way.
 pub(super) struct Sent {
@@ -18,9 +19,16 @@ pub(super) struct Sent {
     tally: Tally,
 }
 
+/// A round that is applied at the target, and not acknowledged in the log yet.
+pub(super) struct Applied {
+    end: Lsn,
+    /// What became of its rows, and of those before it.
+    state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    doubts: Vec<(TableName, String)>,
+}
+
 impl Delivery {
-    /// Commits the round if it can end here, or sends it on its way if the sink overlaps. The round before it has
-    /// settled then.
+    /// Stores the round if it can end here, and waits for that unless the sink overlaps. The round before it has settled then.
     pub(super) async fn commit(&mut self, open: &mut Open) -> Result<(), Failure> {
         let Some((end, commit_micros)) = open.round.end() else { return Ok(()) };
         self.settle(open).await?;
@@ -29,7 +37,7 @@ impl Delivery {
             let bounds = self.bounds(end)?;
             self.wal.put_state(vec![bounds]).await.map_err(unwritable)?;
         }
-        self.sink.send(end).await?;
+        self.sink.store(end).await?;
         self.sent = Some(Sent { end, commit_micros, tally: std::mem::take(&mut open.tally) });
         self.round_start = end;
         open.round.clear();
@@ -39,10 +47,10 @@ impl Delivery {
         Ok(())
     }
 
-    /// Waits for the round that was sent, and acknowledges it.
+    /// Waits for the round that was sent, and acknowledges what is durable.
     pub(super) async fn settle(&mut self, open: &mut Open) -> Result<(), Failure> {
         let Some(Sent { end, commit_micros, tally }) = self.sent.take() else { return Ok(()) };
-        self.sink.settle().await?;
+        let settled = self.sink.settle().await?;
         self.progressed = true;
         let reported = self.sink.take_counts();
         // Up to the cursor they were counted before the target was restored from an older copy. A round ends there.
@@ -50,6 +58,44 @@ impl Delivery {
             let Changed { tables, doubts } =
                 open.tables.settle(tally, reported, &mut open.catalog, self.sink.stopped())?;
             let state = open.tables.state(&tables)?;
+            self.applied.push_back(Applied { end, state, doubts });
+            for table in &tables {
+                if let Some(at) = open.tables.get(table) {
+                    self.live.table(table, at.shown());
+                }
+            }
+        }
+        self.acknowledge(end, settled).await?;
+        for sent in self.sink.take_sent() {
+            self.live.sent(&sent.table, sent.batch);
+        }
+        self.show_stopped();
+        self.live.applied(end, Some(commit_micros));
+        Ok(())
+    }
+
+    /// Asks a sink that has applied more than is durable how far it is.
+    pub(super) async fn look_for_durable(&mut self) -> Result<(), Failure> {
+        if let Some(Applied { end, .. }) = self.applied.back() {
+            let end = *end;
+            let settled = self.sink.settle().await?;
+            self.acknowledge(end, settled).await?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges the rounds that are durable: each with what became of its own rows, so that a restart counts the rest once. `end` is that of the
+    /// last one that was stored.
+    async fn acknowledge(&mut self, end: Lsn, settled: Settled) -> Result<(), Failure> {
+        let Settled { applied, durable } = settled;
+        if applied < end || durable > applied {
+            return Err(Failure::fatal(format!(
+                "sink '{}' has stored a round up to lsn {end}, and says that lsn {applied} is applied and lsn {durable} is durable",
+                self.name
+            )));
+        }
+        while self.applied.front().is_some_and(|round| round.end <= durable) {
+            let Some(Applied { end, state, doubts }) = self.applied.pop_front() else { break };
             if doubts.is_empty() {
                 self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
             } else {
@@ -57,21 +103,23 @@ impl Delivery {
                 self.wal.ack(&self.name, end, &[], state).await.map_err(unwritable)?;
             }
             self.acknowledged = end;
-            for table in &tables {
-                if let Some(at) = open.tables.get(table) {
-                    self.live.table(table, at.shown());
-                }
-            }
             for (table, why) in doubts {
                 self.doubt(Doubt { sink: self.name.clone(), table, why });
             }
         }
-        for sent in self.sink.take_sent() {
-            self.live.sent(&sent.table, sent.batch);
-        }
-        self.show_stopped();
-        self.live.applied(end, Some(commit_micros));
         Ok(())
+    }
+
+    /// Lets go of the target, which makes durable what is applied, and acknowledges that.
+    pub(super) async fn close(&mut self) -> Result<(), Failure> {
+        self.sink.close().await?;
+        match self.applied.back() {
+            Some(Applied { end, .. }) => {
+                let end = *end;
+                self.acknowledge(end, Settled::both(end)).await
+            }
+            None => Ok(()),
+        }
     }
 
     /// Reports a doubt, once for a table in a run.

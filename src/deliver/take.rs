@@ -83,8 +83,8 @@ impl Delivery {
                 continue;
             }
             rows += section_rows;
-            if !self.sink.knows(section.schema) {
-                self.sink.learn(frame.lsn, section.schema, &mut Schemas::new(&mut open.catalog)).await?;
+            if !self.sink.is_prepared(section.schema) {
+                self.sink.prepare(frame.lsn, section.schema, &mut Schemas::new(&mut open.catalog)).await?;
             }
         }
         for schema in left_out {

@@ -7,14 +7,19 @@
 //!   repeated: a crash or a refusal may fall between any two requests, and the change comes again from its first step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use wal::Lsn;
 
 use super::changes::Changes;
+use super::counts::Counts;
 use super::layout::{Dialect, Layout};
+use super::left::LeftColumn;
+use super::refusals::{Blame, Line, Refusals};
 use super::registry::{StoredOptions, Table, Tables};
 use super::reshape::{Origin as ColumnOrigin, Step};
+use super::rows::Writers;
 use super::stops::Stops;
 use super::{StoppedTable, TargetState};
 use crate::codec::version::FramePlace;
@@ -25,28 +30,39 @@ use crate::model::{Origin, TableName, TableSchema};
 /// The type of a target's columns.
 pub(super) type TypeOf<D> = <<D as Definitions>::Dialect as Dialect>::Type;
 
-/// What a sink knows of its tables, and of how far their changes have come.
+/// The shape of a target's tables.
+pub(super) type LayoutOf<D> = Layout<TypeOf<D>>;
+
+/// What a sink knows of its tables, and of how far their changes have come. `R` is how rows of one schema are written.
 #[derive(Debug)]
-pub(super) struct Followed<T> {
+pub(super) struct Followed<T, R> {
     /// Its tables.
     pub(super) tables: Tables<T>,
+    /// How rows are written into them.
+    pub(super) writers: Writers<R>,
+    /// What became of the rows of the round, as far as it is known yet.
+    pub(super) counts: Counts,
     /// Those that it leaves out.
     pub(super) stops: Stops,
     /// Tables whose lines cannot be read.
     pub(super) unreadable: Vec<TableName>,
     /// How far changes have come, where they do not commit with the round.
     pub(super) changes: Changes,
+    /// How long tables have been refused.
+    pub(super) refusals: Refusals,
     /// Tables for which the round before was given up, and why: they stop before it comes again.
     pub(super) doomed: BTreeMap<TableName, String>,
     /// The cursor when the target was opened; `None`: it is fresh.
     pub(super) opened_at: Option<Lsn>,
+    /// The cursor.
+    pub(super) applied: Lsn,
     /// First frame of the round.
     pub(super) began: Option<Lsn>,
     /// The frame at hand, or the last one.
     pub(super) last: Lsn,
 }
 
-impl<T> Followed<T> {
+impl<T, R> Followed<T, R> {
     /// What was read from the target: the lines of its tables and the names of those that cannot be read, and the rest.
     pub(super) fn new(
         (tables, unreadable): (Tables<T>, Vec<TableName>),
@@ -58,7 +74,26 @@ impl<T> Followed<T> {
             TargetState::At { applied, .. } => Some(applied),
             TargetState::Fresh => None,
         };
-        Self { tables, stops, unreadable, changes, doomed: BTreeMap::new(), opened_at, began: None, last: Lsn::ZERO }
+        Self {
+            tables,
+            writers: Writers::default(),
+            counts: Counts::default(),
+            stops,
+            unreadable,
+            changes,
+            refusals: Refusals::default(),
+            doomed: BTreeMap::new(),
+            opened_at,
+            applied: state.applied(),
+            began: None,
+            last: Lsn::ZERO,
+        }
+    }
+
+    /// A round has ended, with this cursor.
+    pub(super) fn ends(&mut self, end: Lsn) {
+        self.applied = end;
+        self.began = None;
     }
 
     /// Takes the next frame in hand; the round begins with its first one.
@@ -111,6 +146,8 @@ pub(super) struct Rebuild<'r, T> {
     pub(super) origins: &'r [ColumnOrigin],
     /// Whether the rows of the old one are copied.
     pub(super) is_filled: bool,
+    /// Columns of the old one that it keeps, with their values where rows are copied.
+    pub(super) left: Vec<LeftColumn>,
 }
 
 /// What a target does to its tables.
@@ -118,6 +155,9 @@ pub(super) struct Rebuild<'r, T> {
 pub(super) trait Definitions: Send {
     /// Its types and names.
     type Dialect: Dialect;
+
+    /// How rows of one schema are written.
+    type Rows: Send;
 
     /// Whether a change commits with the round and its cursor. Else its begin and its end are written down.
     const ATOMIC: bool;
@@ -137,10 +177,10 @@ pub(super) trait Definitions: Send {
     }
 
     /// What is known of the tables.
-    fn followed(&self) -> &Followed<TypeOf<Self>>;
+    fn followed(&self) -> &Followed<TypeOf<Self>, Self::Rows>;
 
     /// What is known of the tables.
-    fn followed_mut(&mut self) -> &mut Followed<TypeOf<Self>>;
+    fn followed_mut(&mut self) -> &mut Followed<TypeOf<Self>, Self::Rows>;
 
     /// Where the tables are, in words: `database "x"`.
     fn location(&self) -> String;
@@ -172,6 +212,9 @@ pub(super) trait Definitions: Send {
         schema: &TableSchema,
         steps: &[Step],
     ) -> Result<(), Failure>;
+
+    /// The columns of a table that rows can be copied out of, in their order: their names, and their types and defaults as SQL.
+    async fn found_columns(&mut self, target: &str) -> Result<Vec<(String, String)>, Failure>;
 
     /// Makes a table out of the one that has its name.
     async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, TypeOf<Self>>) -> Result<(), Failure>;
@@ -246,21 +289,37 @@ pub(super) trait Definitions: Send {
         Ok(())
     }
 
-    /// A failure of one table may have lasted long enough to be about that table.
-    async fn weigh(&mut self, _table: &TableName, failure: Failure) -> Failure {
-        failure
+    /// Whom a failure is about that is worth a retry. A target that does not refuse one table while it takes others knows nothing of it.
+    fn blame(&self, _failure: &Failure) -> Blame {
+        Blame::Unknown
     }
 
-    /// What a table needed was done.
-    async fn accepted(&mut self, _table: &TableName) -> Result<(), Failure> {
+    /// For how long one table may be refused before it stops.
+    fn refusal_limit(&self) -> Duration {
+        Duration::MAX
+    }
+
+    /// The target's clock, in milliseconds since 1970.
+    async fn clock_ms(&mut self) -> Result<u64, Failure> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Writes down for how long a table has been refused, with the last reason.
+    ///
+    /// # Errors
+    /// When the target does not take this line either.
+    async fn save_refusal(&mut self, _table: &TableName, _line: &Line, _reason: &str) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// The table has another shape: how its rows were written is forgotten.
-    fn forget_writers(&mut self, table: &TableName);
+    /// A table has another shape. Statements that were prepared for it are forgotten.
+    fn forget_statements(&mut self) {}
 
-    /// The table is stopped: rows of the round that are not stored yet are given up, and no more are taken.
-    fn leave_out(&mut self, table: &TableName);
+    /// The table is stopped: rows of the round that are not stored yet are given up. Says how many row changes they were.
+    fn give_up(&mut self, _table: &TableName) -> u64 {
+        0
+    }
 }
 
 /// A stop as it is written down.

@@ -18,11 +18,13 @@ use wal::Lsn;
 use super::columns::NameRule;
 use super::definitions::{At, Definitions, Found, Rebuild, TypeOf};
 use super::layout::{Dialect, Layout};
+use super::left::{Before, LeftColumn, left};
 use super::registry::{StoredOptions, Table};
-use super::reshape::{Follows, Forbidden, Way, reshape};
+use super::reshape::{Follows, Forbidden, Origin, Way, reshape};
+use super::rows;
 use super::stops::{self, contain, judge, judge_drop};
 use crate::codec::frame::TableChange;
-use crate::config::Mode;
+use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{SchemaId, TableName, TableSchema};
 
@@ -116,7 +118,7 @@ async fn end_again<D: Definitions>(target: &mut D, lsn: Lsn, change: &TableChang
     let table = change.table();
     tracing::info!(sink = %target.plan().name, %table, %lsn, change = change.kind(), "the change is done already");
     // Rows from before it were left out, those after it are not.
-    target.forget_writers(table);
+    rows::forget(target, table);
     match change {
         TableChange::Schema { .. }
         | TableChange::Truncate { .. }
@@ -124,7 +126,7 @@ async fn end_again<D: Definitions>(target: &mut D, lsn: Lsn, change: &TableChang
         | TableChange::Gap { .. }
         | TableChange::LeftOut { .. } => return Ok(()),
         TableChange::ReplaceBegin { .. } | TableChange::Drop { .. } => {}
-        TableChange::Rename { to, .. } => target.forget_writers(to),
+        TableChange::Rename { to, .. } => rows::forget(target, to),
     }
     if target.followed().changes.was_stopped_before(table, lsn) {
         stops::revive(target, lsn, table).await?;
@@ -238,11 +240,31 @@ async fn reshaped<D: Definitions>(
                     "the table's new key cannot be told from its copy: the copy is empty until the source has read it again"
                 );
             }
-            let rebuild = Rebuild { old, schema, layout: &layout, origins: &origins, is_filled };
+            let left = left_columns(target, lsn, (old, &layout), &origins).await?;
+            let rebuild = Rebuild { old, schema, layout: &layout, origins: &origins, is_filled, left };
             target.rebuild(lsn, rebuild).await?;
         }
     }
     Ok(layout)
+}
+
+/// Columns of the copy that it keeps without being written.
+async fn left_columns<D: Definitions>(
+    target: &mut D,
+    lsn: Lsn,
+    (old, layout): (&Table<TypeOf<D>>, &Layout<TypeOf<D>>),
+    origins: &[Origin],
+) -> Result<Vec<LeftColumn>, Failure> {
+    let found = target.found_columns(&old.layout.target).await?;
+    let dialect = target.dialect();
+    let columns: Vec<_> = old.layout.columns.iter().map(|column| column.name.as_str()).collect();
+    let before = Before {
+        written: &dialect.column_names(&old.layout),
+        columns: &columns,
+        origins,
+        keeps_dropped: target.policy().drop == DdlAction::Ignore,
+    };
+    Ok(left(lsn, D::Dialect::COLUMNS, &before, &dialect.column_names(layout), found))
 }
 
 /// Writes the table's line: the last step of a change.
@@ -254,7 +276,7 @@ async fn register<D: Definitions>(target: &mut D, lsn: Lsn, table: Table<TypeOf<
         followed.changes.note_done(&name, lsn);
     }
     followed.tables.insert(name.clone(), table);
-    target.forget_writers(&name);
+    rows::forget(target, &name);
     Ok(())
 }
 

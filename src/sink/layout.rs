@@ -48,6 +48,9 @@ pub(super) trait Dialect: Send + Sync {
     /// What the target alone refuses of a layout: names that are its own, too many columns, no key.
     fn check(&self, table: &TableName, layout: &Layout<Self::Type>) -> Result<(), Failure>;
 
+    /// Names of the columns that a table of this layout has, those of the sink's own included.
+    fn column_names(&self, layout: &Layout<Self::Type>) -> Vec<String>;
+
     /// What becomes of a column's type when its definition changes. `from` and `to` are the columns at the source and the types at the
     /// target.
     fn retype(&self, mode: Mode, from: (&Column, &Self::Type), to: (&Column, &Self::Type)) -> Retype;

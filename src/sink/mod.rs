@@ -6,14 +6,22 @@
 //! - [`Sink::open`] comes first and again after every error. It connects, creates what it needs, and says the cursor
 //!   that the target itself holds: the truth about what is applied.
 //! - [`Sink::review`] follows: tables that cannot be written as they are stop, and stops that have lost their reason end.
-//! - Then any number of rounds: [`Sink::write`] and [`Sink::change`] in log order, closed by one [`Sink::commit`].
-//!   Nothing of a round may become visible before its commit, except to a sink that has no transactions
+//! - Then any number of rounds: [`Sink::write`] and [`Sink::change`] in log order, closed by one [`Sink::store`], which
+//!   begins to store the round, and one [`Sink::settle`], which waits until it is stored.
+//!   Nothing of a round may become visible before its `store`, except to a sink that has no transactions
 //!   ([`HandOver::RecordedBatches`]); a round always ends at the end of a source transaction.
-//! - A sink that [overlaps](Sink::overlaps) has to [`Sink::send`] a round and to [`Sink::settle`] it later, which
-//!   together are the commit; rows of the next round come in between, of which nothing may be stored before the round
-//!   before it has settled.
-//! - When `commit(end)` returns, every change up to `end` is durable at the target against power loss, and a target
-//!   with transactions holds `end` as its cursor, stored in the same transaction: the log is trimmed on that word.
+//! - Rows of the next round come between the two only to a sink that [overlaps](Sink::overlaps). Nothing of them may be
+//!   stored before the round before them has settled.
+//! - When `settle` returns, every change up to the end of the round is applied: a reader of the target sees it, and a target
+//!   with transactions holds that end as its cursor, stored in the same transaction. `settle` says besides up to where the
+//!   target is durable against power loss ([`Settled`]): the log is trimmed on that word. Where the two differ, the rounds
+//!   between them are kept in the log, and `settle` is called again, without a round, until they are durable.
+//! - What [`Sink::open`] says is applied is durable as well.
+//! - The cursor is the sink's own affair. A target that commits table by table may keep one for each: it says the least
+//!   of them, and passes over what a table has already, which it counts as recovered.
+//! - A sink may keep [notes](Notes) in the log. They are durable before the `store` returns that depends on them.
+//! - Whether a change of a definition ends a round is a question of its own ([`Sink::is_barrier`]): it does not follow from
+//!   where the cursor is.
 //! - After an error, or on shutdown inside a round, the loop drops the round: [`Sink::rollback`], then `open`, then
 //!   the changes after the cursor again. A sink with [`HandOver::RecordedBatches`] gets the same rounds with the same
 //!   bounds again; versions ([`crate::codec::version::row_version`]) make applying twice applying once.
@@ -38,13 +46,18 @@ mod claim;
 mod clash;
 pub mod clickhouse;
 mod columns;
+mod counts;
 mod definitions;
 mod epoch;
 mod follow;
 mod kinds;
 mod layout;
+mod left;
+mod notes;
+mod refusals;
 mod registry;
 mod reshape;
+mod rows;
 pub mod sqlite;
 mod stops;
 #[cfg(test)]
@@ -52,6 +65,7 @@ mod testing;
 
 pub use clash::{CLASH_HINT, Clash, clashes};
 pub use kinds::{check, make};
+pub use notes::{Note, Notes};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,6 +118,22 @@ impl TargetState {
     /// Whether it holds changes of another log than this one.
     fn is_of_other(self, log: LogId) -> bool {
         matches!(self, Self::At { log: holder, .. } if holder != log)
+    }
+}
+
+/// How far a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Every change up to it is visible at the target, and none after it.
+    pub applied: Lsn,
+    /// Every change up to it is there after a loss of power; not after `applied`.
+    pub durable: Lsn,
+}
+
+impl Settled {
+    /// Of a target on which what is visible is durable.
+    pub fn both(applied: Lsn) -> Self {
+        Self { applied, durable: applied }
     }
 }
 
@@ -217,6 +247,9 @@ pub trait Sink: Send {
         false
     }
 
+    /// Gives the sink the place of its notes, once, before anything else. One that has none lets it go.
+    fn keep_notes(&mut self, _notes: Notes) {}
+
     /// Connects, creates what the sink needs of its own, and says what the target holds.
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure>;
 
@@ -233,13 +266,13 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Whether rows of a schema can be taken at once; else [`Sink::learn`] comes first.
-    fn knows(&self, _schema: SchemaId) -> bool {
+    /// Whether rows of a schema can be taken at once; else [`Sink::prepare`] comes first.
+    fn is_prepared(&self, _schema: SchemaId) -> bool {
         true
     }
 
     /// Prepares for rows of a schema, which frame `lsn` is the first to have.
-    async fn learn(&mut self, _lsn: Lsn, _schema: SchemaId, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+    async fn prepare(&mut self, _lsn: Lsn, _schema: SchemaId, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -247,7 +280,7 @@ pub trait Sink: Send {
     /// [sections](Frame::sections), and not what its header lists.
     fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure>;
 
-    /// Bytes held in memory by [`Sink::write`] since the last commit or spill.
+    /// Bytes held in memory by [`Sink::write`] since the last store or spill.
     fn pending_bytes(&self) -> usize;
 
     /// Called inside a source transaction that is larger than a batch: brings `pending_bytes` down, without showing
@@ -271,18 +304,11 @@ pub trait Sink: Send {
         schemas: &mut Schemas<'_>,
     ) -> Result<(), Failure>;
 
-    /// Makes the round durable and visible, with `end` as the cursor.
-    async fn commit(&mut self, end: Lsn) -> Result<(), Failure>;
+    /// Begins to store the round, with `end` as the cursor.
+    async fn store(&mut self, end: Lsn) -> Result<(), Failure>;
 
-    /// Begins to store the round; only for a sink that [overlaps](Sink::overlaps).
-    async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
-        self.commit(end).await
-    }
-
-    /// Waits until the round that was sent is durable and visible, with its end as the cursor.
-    async fn settle(&mut self) -> Result<(), Failure> {
-        Ok(())
-    }
+    /// Waits until the round that was stored last is applied; without one it waits for nothing. Says how far the target is.
+    async fn settle(&mut self) -> Result<Settled, Failure>;
 
     /// Looks whether the target is still the one that was opened. Called about once a second while there is nothing to write, and
     /// never inside a round. A failure ends the sink, or is retried, as one of a commit is.
@@ -290,9 +316,9 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Forgets the round, and the one that was sent and has not settled.
+    /// Forgets the round, and the one that was stored and has not settled.
     async fn rollback(&mut self);
 
-    /// Lets go of the target.
+    /// Makes what is applied durable, and lets go of the target.
     async fn close(&mut self) -> Result<(), Failure>;
 }

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use wal::Lsn;
 
 use super::definitions::{Definitions, Stop};
+use super::refusals;
 use super::registry::{StoredOptions, not_readable, unfit};
+use super::rows;
 use super::{Captured, StoppedTable};
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
@@ -143,9 +145,9 @@ pub(super) async fn judge<D: Definitions>(
     done: Result<(), Failure>,
 ) -> Result<(), Failure> {
     match done {
-        Ok(()) => target.accepted(table).await,
+        Ok(()) => refusals::accepted(target, table).await,
         Err(failure) => {
-            let failure = target.weigh(table, failure).await;
+            let failure = refusals::weigh(target, table, failure).await;
             contain(target, table, Err(failure))
         }
     }
@@ -157,8 +159,8 @@ pub(super) async fn judge_drop<D: Definitions>(
     table: &TableName,
     done: Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let Err(failure) = done else { return target.accepted(table).await };
-    let failure = target.weigh(table, failure).await;
+    let Err(failure) = done else { return refusals::accepted(target, table).await };
+    let failure = refusals::weigh(target, table, failure).await;
     if failure.class != ErrorClass::Row {
         return Err(failure);
     }
@@ -182,7 +184,10 @@ pub(super) fn stop_at<D: Definitions>(target: &mut D, table: &TableName, since: 
     stops.stopped.insert(table.clone(), StoppedTable { since, reason: reason.clone() });
     stops.unwritten.insert(table.clone());
     tracing::error!(sink = %target.plan().name, %table, error = %reason, "table stopped, the others go on");
-    target.leave_out(table);
+    let given_up = target.give_up(table);
+    let followed = target.followed_mut();
+    followed.counts.skip(table, given_up);
+    followed.writers.stop(table);
 }
 
 /// Stops a table because the source dropped it. What is left out of its copy can be read nowhere any more.
@@ -302,7 +307,7 @@ pub(super) async fn write_stops<D: Definitions>(target: &mut D) -> Result<(), Fa
         if !D::ATOMIC {
             target.followed_mut().changes.note_stop(&table, version);
         }
-        target.accepted(&table).await?;
+        refusals::accepted(target, &table).await?;
     }
     Ok(())
 }
@@ -318,7 +323,7 @@ pub(super) async fn revive<D: Definitions>(target: &mut D, lsn: Lsn, table: &Tab
         if !D::ATOMIC {
             target.followed_mut().changes.note_stop(table, lsn);
         }
-        target.forget_writers(table);
+        rows::forget(target, table);
     }
     Ok(())
 }
@@ -331,7 +336,7 @@ pub(super) async fn forget<D: Definitions>(target: &mut D, lsn: Lsn, name: &Tabl
         followed.changes.note_done(name, lsn);
     }
     followed.tables.remove(name);
-    target.forget_writers(name);
+    rows::forget(target, name);
     Ok(())
 }
 

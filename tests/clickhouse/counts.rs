@@ -130,7 +130,7 @@ async fn a_table_that_the_server_refuses_has_skipped_the_round_on_its_way_and_th
         (good, RowOp::Insert, &[&["2", "b", DAY]]),
     ]);
     rig.write(&sent).await.unwrap();
-    rig.sink.send(wal::Lsn::new(sent.lsn())).await.unwrap();
+    rig.sink.store(wal::Lsn::new(sent.lsn())).await.unwrap();
     // Rows of the next round come before the first one has settled.
     let next = rig.frame(&[(bad, RowOp::Insert, &[&["3", "c", DAY]]), (good, RowOp::Insert, &[&["3", "c", DAY]])]);
     rig.write(&next).await.unwrap();

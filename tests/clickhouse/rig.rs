@@ -132,8 +132,8 @@ impl Rig {
     pub async fn write(&mut self, sent: &Sent) -> Result<(), Failure> {
         let frame = Frame::decode(&sent.payload).unwrap();
         for schema in &sent.schemas {
-            if !self.sink.knows(*schema) {
-                self.sink.learn(sent.place.lsn, *schema, &mut Schemas::new(&mut self.catalog)).await?;
+            if !self.sink.is_prepared(*schema) {
+                self.sink.prepare(sent.place.lsn, *schema, &mut Schemas::new(&mut self.catalog)).await?;
             }
         }
         self.sink.write(sent.place, &frame, &mut Schemas::new(&mut self.catalog))
@@ -153,7 +153,8 @@ impl Rig {
     /// Sends the round and waits for it.
     pub async fn commit(&mut self) -> Result<(), Failure> {
         let end = Lsn::new(self.next.lsn.raw() - 1);
-        self.sink.commit(end).await
+        self.sink.store(end).await?;
+        self.sink.settle().await.map(|_| ())
     }
 
     /// Stores what there is of the round, without the cursor.

@@ -10,7 +10,7 @@ use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::{Epoch, FramePlace};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, TableName};
-use crate::sink::{HandOver, RoundLimits, Schemas, Sink, StoppedTable, TargetState};
+use crate::sink::{HandOver, Notes, RoundLimits, Schemas, Settled, Sink, StoppedTable, TargetState};
 
 /// What a scripted sink does instead of succeeding.
 pub(super) enum Fault {
@@ -41,6 +41,10 @@ pub(super) struct Target {
     pub(super) changes: Vec<TableChange>,
     pub(super) cursor: Option<(LogId, Lsn)>,
     pub(super) opened: usize,
+    /// Up to where it is durable, until it is let go of; `None`: wherever it is applied.
+    pub(super) durable: Option<Lsn>,
+    /// Whether the end of each round is written as a note, before it is stored.
+    pub(super) has_notes: bool,
 }
 
 pub(super) struct Memory {
@@ -53,6 +57,7 @@ pub(super) struct Memory {
     log: Option<LogId>,
     kind: (HandOver, RoundLimits),
     stopped: BTreeMap<TableName, StoppedTable>,
+    notes: Option<Notes>,
 }
 
 impl Memory {
@@ -66,6 +71,7 @@ impl Memory {
             log: None,
             kind,
             stopped: BTreeMap::new(),
+            notes: None,
         }
     }
 
@@ -90,6 +96,10 @@ impl Sink for Memory {
 
     fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
         std::mem::take(&mut self.settled)
+    }
+
+    fn keep_notes(&mut self, notes: Notes) {
+        self.notes = Some(notes);
     }
 
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
@@ -136,7 +146,11 @@ impl Sink for Memory {
         Ok(())
     }
 
-    async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
+    async fn store(&mut self, end: Lsn) -> Result<(), Failure> {
+        let has_notes = self.target.lock().unwrap().has_notes;
+        if let Some(notes) = self.notes.as_ref().filter(|_| has_notes) {
+            notes.write(&[("end", Some(end.raw().to_string().as_bytes()))]).await?;
+        }
         if matches!(self.faults.front(), Some(Fault::Hangs)) {
             std::future::pending::<()>().await;
         }
@@ -178,12 +192,19 @@ impl Sink for Memory {
         Ok(())
     }
 
+    async fn settle(&mut self) -> Result<Settled, Failure> {
+        let target = self.target.lock().unwrap();
+        let applied = target.cursor.map_or(Lsn::ZERO, |(_, applied)| applied);
+        Ok(Settled { applied, durable: target.durable.map_or(applied, |durable| durable.min(applied)) })
+    }
+
     async fn rollback(&mut self) {
         self.round.clear();
         self.taken.clear();
     }
 
     async fn close(&mut self) -> Result<(), Failure> {
+        self.target.lock().unwrap().durable = None;
         Ok(())
     }
 }
@@ -264,26 +285,23 @@ impl Sink for Overlapping {
         Ok(())
     }
 
-    async fn commit(&mut self, _: Lsn) -> Result<(), Failure> {
-        panic!("a sink that overlaps is sent its rounds")
-    }
-
-    async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
+    async fn store(&mut self, end: Lsn) -> Result<(), Failure> {
         let round = std::mem::take(&mut self.memory.round);
         let taken = std::mem::take(&mut self.memory.taken);
         assert!(self.sent.replace(Sent { end, round, taken }).is_none(), "two rounds are on their way");
         Ok(())
     }
 
-    async fn settle(&mut self) -> Result<(), Failure> {
+    async fn settle(&mut self) -> Result<Settled, Failure> {
         let Sent { end, round, taken } = self.sent.take().unwrap();
         let next = std::mem::replace(&mut self.memory.round, round);
         let next_taken = std::mem::replace(&mut self.memory.taken, taken);
         self.seen.lock().unwrap().ahead.push(next.len());
-        let done = self.memory.commit(end).await;
+        let done = self.memory.store(end).await;
         self.memory.round = next;
         self.memory.taken = next_taken;
-        done
+        done?;
+        self.memory.settle().await
     }
 
     async fn rollback(&mut self) {

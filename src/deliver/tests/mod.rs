@@ -3,6 +3,7 @@
 mod audience;
 mod counts;
 mod doubts;
+mod durable;
 mod memory;
 mod new_sink;
 mod pending;

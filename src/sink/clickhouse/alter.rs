@@ -1,8 +1,6 @@
 //! The steps from one shape of a table to the next, in a form that can be repeated: what is there is looked at once, and a step whose
 //! effect is there already is left out.
 
-use std::collections::HashSet;
-
 use wal::Lsn;
 
 use super::commands::{Columns, Found};
@@ -10,13 +8,11 @@ use super::error::Refused;
 use super::layout::{Layout, TargetColumn};
 use super::literal::default_literal;
 use super::names::{literal, shown};
-use super::rebuild::LeftColumn;
 use super::target::Target;
-use crate::config::{DdlAction, Mode};
-use crate::error::Failure;
+use crate::config::Mode;
 use crate::model::TableSchema;
 use crate::sink::layout::{sides, until};
-use crate::sink::reshape::{Origin, Step};
+use crate::sink::reshape::Step;
 
 impl Target {
     /// Takes the steps.
@@ -122,37 +118,19 @@ impl Target {
         Ok(())
     }
 
-    /// Columns of the table `old` that are written neither from now on nor dropped: what `ddl` left there before, or leaves there now.
-    pub(super) async fn left_columns(
-        &self,
-        lsn: Lsn,
-        old: &Layout,
-        new: &Layout,
-        origins: &[Origin],
-    ) -> Result<Vec<LeftColumn>, Failure> {
+    /// The columns of a table that hold values, with their types and defaults.
+    pub(super) async fn stored_columns(&self, table: &str) -> Result<Vec<(String, String)>, Refused> {
         let sql = format!(
             "SELECT name, type, default_kind, default_expression FROM system.columns WHERE database = {} AND table = {} \
              AND default_kind IN ('', 'DEFAULT') ORDER BY position",
             literal(&self.clickhouse.database),
-            literal(&old.target)
+            literal(table)
         );
-        let found: Vec<(String, String, String, String)> =
-            self.client.rows(&sql).await.map_err(|error| error.failure("read the columns of a table"))?;
-        let names = |layout: &Layout| layout.insert_columns().into_iter().map(|(name, _)| name).collect::<HashSet<_>>();
-        let (mut gone, written) = (names(old), names(new));
-        if self.plan.ddl.drop == DdlAction::Ignore {
-            let is_kept =
-                |at: usize| origins.iter().any(|origin| matches!(origin, Origin::Kept { place, .. } if *place == at));
-            for (_, left) in old.columns.iter().enumerate().filter(|(place, _)| !is_kept(*place)) {
-                gone.remove(&left.name);
-            }
-        }
-        let left = |(name, ty, kind, default): (String, String, String, String)| LeftColumn {
-            new_name: if written.contains(&name) { until(&name, lsn) } else { name.clone() },
-            definition: if kind.is_empty() { ty } else { format!("{ty} {kind} {default}") },
-            name,
+        let found: Vec<(String, String, String, String)> = self.client.rows(&sql).await?;
+        let defined = |(name, ty, kind, default): (String, String, String, String)| {
+            (name, if kind.is_empty() { ty } else { format!("{ty} {kind} {default}") })
         };
-        Ok(found.into_iter().filter(|(name, ..)| !gone.contains(name)).map(left).collect())
+        Ok(found.into_iter().map(defined).collect())
     }
 
     /// The columns of a table, and how long a statement may be.

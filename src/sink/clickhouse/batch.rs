@@ -3,21 +3,22 @@
 //! Chunks leave as they fill, so that the server parses while rows are still encoded. Nothing of an INSERT is stored before its
 //! body has ended, and it ends in [`Batch::finish`] alone: a batch that is dropped was never there.
 
+use std::sync::Arc;
 use std::time::Instant;
-
-use bytes::Bytes;
 
 use super::chunks::Chunks;
 use super::client::Client;
-use super::counts::Taken;
 use super::error::Refused;
 use super::insert::Insert;
+use super::writer::Opening;
 use crate::model::RowCounts;
+use crate::sink::rows::Taken;
 use crate::telemetry::BatchesLive;
 
 /// Rows of one table on their way.
 pub(super) struct Batch {
     pub(super) chunks: Chunks,
+    opening: Arc<Opening>,
     /// The row changes that were taken for it, and how many of them are two rows.
     taken: RowCounts,
     began: Option<Instant>,
@@ -34,9 +35,9 @@ pub(super) struct Stored {
 }
 
 impl Batch {
-    /// An empty batch.
-    pub(super) fn new() -> Self {
-        Self { chunks: Chunks::new(), taken: RowCounts::default(), began: None, insert: None }
+    /// An empty batch, for the INSERT that begins so.
+    pub(super) fn new(opening: Arc<Opening>) -> Self {
+        Self { chunks: Chunks::new(), opening, taken: RowCounts::default(), began: None, insert: None }
     }
 
     /// Whether its INSERT has begun.
@@ -60,28 +61,28 @@ impl Batch {
         self.taken.taken
     }
 
-    /// Sends what is whole. `sql` and `header` open the INSERT.
-    pub(super) fn send_full(&mut self, client: &Client, sql: &str, header: &Bytes) {
+    /// Sends what is whole.
+    pub(super) fn send_full(&mut self, client: &Client) {
         let mut full = self.chunks.take_full().peekable();
         if full.peek().is_none() {
             return;
         }
-        let began = &mut self.began;
-        let insert = self.insert.get_or_insert_with(|| begin(began, client, sql, header));
+        let (began, opening) = (&mut self.began, &self.opening);
+        let insert = self.insert.get_or_insert_with(|| begin(began, client, opening));
         for chunk in full {
             insert.send(chunk);
         }
     }
 
     /// Sends the rest, ends the INSERT, and waits until the server has stored it.
-    pub(super) async fn finish(mut self, client: &Client, sql: &str, header: &Bytes) -> Result<Stored, Refused> {
+    pub(super) async fn finish(mut self, client: &Client) -> Result<Stored, Refused> {
         // An INSERT that is under way already has its turn.
         let turn = if self.is_sending() { None } else { Some(client.turn().await?) };
         self.chunks.finish();
-        self.send_full(client, sql, header);
+        self.send_full(client);
         let insert = match self.insert.take() {
             Some(insert) => insert,
-            None => begin(&mut self.began, client, sql, header),
+            None => begin(&mut self.began, client, &self.opening),
         };
         let written = insert.end().await?.rows;
         drop(turn);
@@ -96,9 +97,9 @@ impl Batch {
     }
 }
 
-fn begin(began: &mut Option<Instant>, client: &Client, sql: &str, header: &Bytes) -> Insert {
+fn begin(began: &mut Option<Instant>, client: &Client, opening: &Opening) -> Insert {
     *began = Some(Instant::now());
-    let insert = client.begin_insert(sql);
-    insert.send(header.clone());
+    let insert = client.begin_insert(&opening.sql);
+    insert.send(opening.header.clone());
     insert
 }

@@ -27,6 +27,7 @@ use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
 use crate::sink::definitions::Definitions as _;
 use crate::sink::follow::{self, Lookup};
+use crate::sink::refusals;
 use crate::sink::registry::StoredOptions;
 use crate::sink::stops;
 
@@ -182,7 +183,7 @@ impl Target {
             .map_err(|error| error.failure("register tables"))?;
         for (table, lsn) in done {
             self.followed.changes.note_done(&table, lsn);
-            self.accepted(&table).await?;
+            refusals::accepted(self, &table).await?;
         }
         Ok(())
     }

@@ -12,17 +12,20 @@ use super::layout::{ClickHouse, Layout};
 use super::names::{literal, quoted};
 use super::registry::{self, Table};
 use super::target::Target;
-use super::{open, rebuild};
+use super::writer::Rows;
+use super::{open, rebuild, refusals};
 use crate::codec::version::row_version;
 use crate::config::{ClickHousePlan, DdlPolicy, JsonType, SetType, SinkPlan};
-use crate::error::{ErrorClass, Failure};
+use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
 use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Stop};
+use crate::sink::refusals::{Blame, Line};
 use crate::sink::reshape::Step;
 
 #[async_trait]
 impl Definitions for Target {
     type Dialect = ClickHouse;
+    type Rows = Rows;
 
     const ATOMIC: bool = false;
 
@@ -42,11 +45,11 @@ impl Definitions for Target {
         type_settings(&self.clickhouse)
     }
 
-    fn followed(&self) -> &Followed<String> {
+    fn followed(&self) -> &Followed<String, Rows> {
         &self.followed
     }
 
-    fn followed_mut(&mut self) -> &mut Followed<String> {
+    fn followed_mut(&mut self) -> &mut Followed<String, Rows> {
         &mut self.followed
     }
 
@@ -86,12 +89,15 @@ impl Definitions for Target {
         self.take_steps(lsn, layout, schema, steps).await.map_err(|error| follows(&schema.name, layout, error))
     }
 
+    async fn found_columns(&mut self, target: &str) -> Result<Vec<(String, String)>, Failure> {
+        self.stored_columns(target).await.map_err(|error| error.failure("read the columns of a table"))
+    }
+
     async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, String>) -> Result<(), Failure> {
-        let Rebuild { old, schema, layout, origins, .. } = &rebuild;
+        let Rebuild { schema, layout, .. } = &rebuild;
         self.may_rebuild(&layout.target).await?;
-        let left = self.left_columns(lsn, &old.layout, layout, origins).await?;
         let comment = self.made(lsn);
-        rebuild::rebuild(&self.client, &self.clickhouse, &comment, &rebuild, &left)
+        rebuild::rebuild(&self.client, &self.clickhouse, &comment, &rebuild)
             .await
             .map_err(|error| follows(&schema.name, layout, error))
     }
@@ -199,48 +205,31 @@ impl Definitions for Target {
             .map_err(|error| error.failure("write down that a table is written again"))
     }
 
-    /// A refusal that may be gone in a moment and has lasted for too long is about its table.
-    async fn weigh(&mut self, table: &TableName, failure: Failure) -> Failure {
-        let Some(refused) = Refused::of(&failure) else { return failure };
-        if refused.is_of_whole_server() {
-            self.refusals.pause();
-        }
-        if !refused.is_of_one_table() {
-            return failure;
-        }
-        match self.refusals.note(&self.client, &self.plan.name, table, &failure.chain()).await {
-            Ok(lasting) if lasting.is_too_long(self.clickhouse.stop_refused_after) => {
-                let time = humantime::format_duration(Duration::from_secs(lasting.time.as_secs()));
-                let why = format!("the server has refused {table} for {time}, in {} tries", lasting.refusals);
-                Failure { class: ErrorClass::Row, message: format!("{why}: {}", failure.message), ..failure }
-            }
-            Ok(_) => failure,
-            Err(other) => {
-                tracing::debug!(sink = %self.plan.name, %table, error = %other, "the server takes no other rows either");
-                failure
-            }
+    fn blame(&self, failure: &Failure) -> Blame {
+        match Refused::of(failure) {
+            Some(refused) if refused.is_of_whole_server() => Blame::Target,
+            Some(refused) if refused.is_of_one_table() => Blame::Table,
+            Some(_) | None => Blame::Unknown,
         }
     }
 
-    async fn accepted(&mut self, table: &TableName) -> Result<(), Failure> {
-        self.refusals
-            .end(&self.client, &self.plan.name, table)
+    fn refusal_limit(&self) -> Duration {
+        self.clickhouse.stop_refused_after
+    }
+
+    async fn clock_ms(&mut self) -> Result<u64, Failure> {
+        refusals::clock_ms(&self.client).await.map_err(|error| error.failure("read the server's clock"))
+    }
+
+    async fn save_refusal(&mut self, table: &TableName, line: &Line, reason: &str) -> Result<(), Failure> {
+        refusals::save(&self.client, &self.plan.name, table, line, reason)
             .await
-            .map_err(|error| error.failure("write down that a table is not refused any more"))
-    }
-
-    fn forget_writers(&mut self, table: &TableName) {
-        self.writers.retain(|_, writer| writer.table != *table);
+            .map_err(|error| error.failure("write down how long a table has been refused"))
     }
 
     /// Its rows of the round are dropped with the INSERT, of which nothing is stored yet.
-    fn leave_out(&mut self, table: &TableName) {
-        let dropped = self.rows.drop_table(table);
-        self.counts.skip(table, dropped);
-        // The frame at hand may have more of its rows.
-        for writer in self.writers.values_mut().filter(|writer| writer.table == *table) {
-            writer.rows = None;
-        }
+    fn give_up(&mut self, table: &TableName) -> u64 {
+        self.rows.drop_table(table)
     }
 }
 

@@ -2,14 +2,13 @@
 //! the same row.
 
 use super::chunks::Chunks;
-use super::counts::Taken;
 use super::encode::{Encoder, RowError, Scratch};
 use super::layout::Layout;
-use super::moment::Moment;
 use crate::codec::frame::RowOp;
 use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
+use crate::sink::rows::{Images, Lines, Moment, Taken, append, op_name};
 
 /// How rows of one schema are appended.
 #[derive(Debug)]
@@ -23,65 +22,68 @@ impl History {
         Ok(Self { encoder: Encoder::new(schema, &layout.sources(), &[], types)? })
     }
 
-    /// Appends the changes of a section's body; says how many it had. After an error `out` ends with the last whole row: it may
-    /// hold some of the section's rows.
+    /// Appends the changes of a section's body. After an error `out` ends with the last whole row: it may hold some of the section's rows.
     pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<Taken, RowError> {
-        let mut rest = body;
-        let mut rows = 0;
-        while !rest.is_empty() {
-            let (bytes, scratch) = out.buffer();
-            match self.change(op, rest, at, rows, bytes, scratch) {
-                Ok(used) => {
-                    out.row_done();
-                    rest = rest.get(used..).unwrap_or_default();
-                    rows += 1;
-                }
-                Err(error) => {
-                    out.undo_row();
-                    return Err(error);
-                }
+        append(&mut Appending { encoder: &self.encoder, name: op_name(op), at, out }, op, body)
+    }
+}
+
+/// A section on its way into chunks.
+struct Appending<'a> {
+    encoder: &'a Encoder,
+    name: &'static str,
+    at: Moment,
+    out: &'a mut Chunks,
+}
+
+impl Lines for Appending<'_> {
+    type Error = RowError;
+
+    fn line(&mut self, images: Images, bytes: &[u8], row: u32) -> Result<usize, RowError> {
+        let Self { encoder, name, at, out } = self;
+        let ordinal = at.ordinal(row)?;
+        let (line, scratch) = out.buffer();
+        head(name, *at, ordinal, line);
+        match values(encoder, images, bytes, line, scratch) {
+            Ok(used) => {
+                out.row_done();
+                Ok(used)
+            }
+            Err(error) => {
+                out.undo_row();
+                Err(error)
             }
         }
-        // A change of key is one line as well.
-        Ok(Taken { rows, split: 0 })
     }
+}
 
-    fn change(
-        &self,
-        op: RowOp,
-        image: &[u8],
-        at: Moment,
-        rows: u32,
-        bytes: &mut Vec<u8>,
-        scratch: &mut Scratch,
-    ) -> Result<usize, RowError> {
-        let name = match op {
-            RowOp::Insert => "insert",
-            RowOp::Snapshot => "snapshot",
-            RowOp::Update => "update",
-            RowOp::Delete | RowOp::DeleteByKey => "delete",
-        };
-        head(name, at, at.ordinal(rows)?, bytes);
-        Ok(match op {
-            RowOp::Insert | RowOp::Snapshot => {
-                bytes.extend_from_slice(self.encoder.absent());
-                self.encoder.encode(image, bytes, scratch)?
-            }
-            RowOp::Update => {
-                let before = self.encoder.encode(image, bytes, scratch)?;
-                let after = image.get(before..).unwrap_or_default();
-                before + self.encoder.encode(after, bytes, scratch)?
-            }
-            RowOp::Delete | RowOp::DeleteByKey => {
-                let used = if op == RowOp::DeleteByKey {
-                    self.encoder.encode_known(image, bytes, scratch)?
-                } else {
-                    self.encoder.encode(image, bytes, scratch)?
-                };
-                bytes.extend_from_slice(self.encoder.absent());
-                used
-            }
-        })
+/// Writes a line's values before the change, and those after it; says how many bytes the images have.
+fn values(
+    encoder: &Encoder,
+    images: Images,
+    bytes: &[u8],
+    line: &mut Vec<u8>,
+    scratch: &mut Scratch,
+) -> Result<usize, RowError> {
+    match images {
+        Images::After => {
+            line.extend_from_slice(encoder.absent());
+            encoder.encode(bytes, line, scratch)
+        }
+        Images::Both => {
+            let before = encoder.encode(bytes, line, scratch)?;
+            let after = bytes.get(before..).unwrap_or_default();
+            Ok(before + encoder.encode(after, line, scratch)?)
+        }
+        Images::Before | Images::KeyBefore => {
+            let used = if images == Images::KeyBefore {
+                encoder.encode_known(bytes, line, scratch)?
+            } else {
+                encoder.encode(bytes, line, scratch)?
+            };
+            line.extend_from_slice(encoder.absent());
+            Ok(used)
+        }
     }
 }
 

@@ -81,6 +81,10 @@ impl Dialect for ClickHouse {
         check_own_names(table, layout)
     }
 
+    fn column_names(&self, layout: &Layout) -> Vec<String> {
+        layout.insert_columns().into_iter().map(|(name, _)| name).collect()
+    }
+
     fn retype(&self, _mode: Mode, (_, from): (&Column, &String), (_, to): (&Column, &String)) -> Retype {
         if from == to {
             Retype::Nothing

@@ -10,14 +10,14 @@
 //! for equal after all, the one inserted last counts, which is the new row.
 
 use super::chunks::Chunks;
-use super::counts::Taken;
 use super::encode::{Encoder, RowError};
 use super::layout::Layout;
-use super::moment::Moment;
 use crate::codec::frame::RowOp;
+use crate::codec::row_image::Plan;
 use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
+use crate::sink::rows::{Keyed, Moment, Taken, by_key};
 
 /// How rows of one schema are mirrored.
 #[derive(Debug)]
@@ -38,85 +38,71 @@ impl Mirror {
         })
     }
 
-    /// Appends the rows of a section's body; says how many row changes it had. After an error `out` ends with the last whole row: it
-    /// may hold some of the section's rows.
+    /// Appends the rows of a section's body. After an error `out` ends with the last whole row: it may hold some of the section's rows.
     pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<Taken, RowError> {
-        let mut rest = body;
-        let mut taken = Taken::default();
-        while !rest.is_empty() {
-            let version = at.version(at.ordinal(taken.rows)?);
-            let used = match op {
-                RowOp::Insert | RowOp::Snapshot => self.row(rest, version, false, out)?,
-                RowOp::Update => {
-                    let (used, is_split) = self.update(rest, version, out)?;
-                    taken.split += u32::from(is_split);
-                    used
-                }
-                RowOp::Delete => self.delete(rest, version, out)?,
-                RowOp::DeleteByKey => self.key(rest, version, out)?,
-            };
-            rest = rest.get(used..).unwrap_or_default();
-            taken.rows += 1;
-        }
-        Ok(taken)
+        by_key(&mut Appending { mirror: self, at, out }, op, body)
+    }
+}
+
+/// A section on its way into chunks.
+struct Appending<'a> {
+    mirror: &'a Mirror,
+    at: Moment,
+    out: &'a mut Chunks,
+}
+
+impl Keyed for Appending<'_> {
+    type Error = RowError;
+
+    fn plan(&self) -> &Plan {
+        self.mirror.encoder.plan()
     }
 
-    /// Says besides whether the key changed, so that there are two rows.
-    fn update(&self, before: &[u8], version: u64, out: &mut Chunks) -> Result<(usize, bool), RowError> {
-        let plan = self.encoder.plan();
-        let old = plan.image_len(before)?;
-        let after = before.get(old..).unwrap_or_default();
-        let is_split = !plan.same_key(&self.key_places, before, after)?;
-        if is_split {
-            self.delete(before, version, out)?;
-        }
-        Ok((old + self.row(after, version, false, out)?, is_split))
+    fn key_places(&self) -> &[u16] {
+        &self.mirror.key_places
     }
 
-    fn delete(&self, image: &[u8], version: u64, out: &mut Chunks) -> Result<usize, RowError> {
-        if self.soft {
-            return self.row(image, version, true, out);
-        }
-        self.key(image, version, out)
+    fn put(&mut self, image: &[u8], row: u32) -> Result<usize, RowError> {
+        self.whole(image, row, false)
     }
 
-    /// Appends the key of the first image of `image`, deleted.
-    fn key(&self, image: &[u8], version: u64, out: &mut Chunks) -> Result<usize, RowError> {
-        let (bytes, scratch) = out.buffer();
-        let used = self.encoder.encode_key(image, bytes, scratch);
-        self.end_row(used, version, true, out)
+    fn delete(&mut self, image: &[u8], row: u32) -> Result<usize, RowError> {
+        if self.mirror.soft { self.whole(image, row, true) } else { self.delete_by_key(image, row) }
     }
 
+    fn delete_by_key(&mut self, image: &[u8], row: u32) -> Result<usize, RowError> {
+        let (bytes, scratch) = self.out.buffer();
+        let used = self.mirror.encoder.encode_key(image, bytes, scratch);
+        self.end_row(used, row, true)
+    }
+}
+
+impl Appending<'_> {
     /// Appends the first image of `image` as it is; `deleted` marks it with soft deletion, else it is not deleted.
-    fn row(&self, image: &[u8], version: u64, deleted: bool, out: &mut Chunks) -> Result<usize, RowError> {
-        let (bytes, scratch) = out.buffer();
-        let used = self.encoder.encode(image, bytes, scratch);
-        self.end_row(used, version, deleted, out)
+    fn whole(&mut self, image: &[u8], row: u32, deleted: bool) -> Result<usize, RowError> {
+        let (bytes, scratch) = self.out.buffer();
+        let used = self.mirror.encoder.encode(image, bytes, scratch);
+        self.end_row(used, row, deleted)
     }
 
     /// Ends the row that was begun with its version and its mark, in their order, or takes it back.
-    fn end_row(
-        &self,
-        encoded: Result<usize, RowError>,
-        version: u64,
-        deleted: bool,
-        out: &mut Chunks,
-    ) -> Result<usize, RowError> {
-        match encoded {
-            Ok(used) => {
-                let (bytes, _) = out.buffer();
-                if self.soft {
+    fn end_row(&mut self, encoded: Result<usize, RowError>, row: u32, deleted: bool) -> Result<usize, RowError> {
+        let ended = encoded.and_then(|used| Ok((used, self.at.version(self.at.ordinal(row)?))));
+        match ended {
+            Ok((used, version)) => {
+                let (bytes, _) = self.out.buffer();
+                if self.mirror.soft {
                     bytes.push(u8::from(deleted));
                     bytes.extend_from_slice(&version.to_le_bytes());
                 } else {
                     bytes.extend_from_slice(&version.to_le_bytes());
                     bytes.push(u8::from(deleted));
                 }
-                out.row_done();
+                self.out.row_done();
                 Ok(used)
             }
             Err(error) => {
-                out.undo_row();
+                self.out.undo_row();
                 Err(error)
             }
         }

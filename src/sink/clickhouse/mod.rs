@@ -9,8 +9,8 @@
 //!
 //! # The files
 //! - `client`, `insert`, `lz4`, `tls`, `error`: the connection, and what a refusal means
-//! - `types`, `layout`, `encode`, `moment`, `chunks`, `mirror`, `history`: from row images to RowBinary
-//! - `batch`: an INSERT that is sent while it is made; `round`: those of a round; `counts`, `report`: what became of their rows
+//! - `types`, `layout`, `encode`, `chunks`, `mirror`, `history`, `writer`: from row images to RowBinary
+//! - `batch`: an INSERT that is sent while it is made; `round`: those of a round; `report`: what became of their rows
 //! - `target`: what is open; `open`: the start; `registry`, `cursor`, `epoch`: what the sink keeps at the target; `refusals`: how long a
 //!   table may be refused before it is left out
 //! - `definitions`: what the server does to tables, over which [`follow`](super::follow) follows changes; `creation`: new tables, side by
@@ -22,7 +22,6 @@ mod chunks;
 mod client;
 mod commands;
 mod copy;
-mod counts;
 mod creation;
 mod cursor;
 mod definitions;
@@ -36,7 +35,6 @@ mod length;
 mod literal;
 mod lz4;
 mod mirror;
-mod moment;
 mod names;
 mod open;
 mod owner;

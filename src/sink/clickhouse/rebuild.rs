@@ -18,21 +18,12 @@ use crate::config::{ClickHousePlan, ClickHouseTypes};
 use crate::error::Failure;
 use crate::model::Kept;
 use crate::sink::definitions::Rebuild;
+use crate::sink::left::LeftColumn;
 use crate::sink::reshape::Origin;
 
 /// The name of the second table.
 pub(super) fn beside(target: &str) -> String {
     format!("{target}__rebuild")
-}
-
-/// A column of the target alone: `ddl` said to leave it there when the source gave it up.
-pub(super) struct LeftColumn {
-    /// Its name.
-    pub(super) name: String,
-    /// From now on, because a column that is written may have its name.
-    pub(super) new_name: String,
-    /// Type and default, as SQL.
-    pub(super) definition: String,
 }
 
 /// Makes `new` out of the table that has its name.
@@ -41,9 +32,8 @@ pub(super) async fn rebuild(
     plan: &ClickHousePlan,
     comment: &str,
     rebuild: &Rebuild<'_, String>,
-    left: &[LeftColumn],
 ) -> Result<(), Refused> {
-    let new = rebuild.layout;
+    let (new, left) = (rebuild.layout, &rebuild.left);
     let target = &new.target;
     let second = place(plan, &beside(target));
     let mut making = vec![new.create_statement(&plan.database, &beside(target), comment)];

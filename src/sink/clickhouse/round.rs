@@ -3,7 +3,8 @@
 //! Of two the server stores one on one core while it stores the other on another. Both end with the round, so that nothing of it is
 //! stored before its bounds are written down and the round before it is stored; and what is given up before was never there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -11,9 +12,9 @@ use tokio::task::JoinSet;
 use super::batch::{Batch, Stored};
 use super::client::Client;
 use super::error::Refused;
-use super::writer::Writer;
+use super::writer::Opening;
 use crate::config::BatchPlan;
-use crate::model::{SchemaId, TableName};
+use crate::model::TableName;
 
 /// INSERTs that may be open before their round ends. What a connection more brings is parsing by one more core of the server.
 const EARLY: usize = 8;
@@ -36,9 +37,9 @@ pub(super) struct EndedInsert {
 
 /// The rows of the round on their way.
 pub(super) struct RoundRows {
-    open: BTreeMap<TableName, (SchemaId, Batch)>,
+    open: BTreeMap<TableName, Batch>,
     /// First halves: whole but for their end.
-    halves: BTreeMap<TableName, (SchemaId, Batch)>,
+    halves: BTreeMap<TableName, Batch>,
     /// INSERTs that have begun.
     early: usize,
     early_limit: usize,
@@ -60,40 +61,40 @@ impl RoundRows {
         }
     }
 
-    /// Where rows of a table go; `schema` names the writer of its INSERT.
-    pub(super) fn of(&mut self, table: &TableName, schema: SchemaId) -> &mut Batch {
-        &mut self.open.entry(table.clone()).or_insert_with(|| (schema, Batch::new())).1
+    /// Where rows of a table go, whose INSERT begins so.
+    pub(super) fn of(&mut self, table: &TableName, opening: &Arc<Opening>) -> &mut Batch {
+        self.open.entry(table.clone()).or_insert_with(|| Batch::new(Arc::clone(opening)))
     }
 
     /// Sends what is whole of a table's rows.
-    pub(super) fn send_full(&mut self, client: &Client, writer: &Writer) {
-        let Some((_, batch)) = self.open.get_mut(&writer.table) else { return };
+    pub(super) fn send_full(&mut self, client: &Client, table: &TableName) {
+        let Some(batch) = self.open.get_mut(table) else { return };
         if batch.has_full() && (batch.is_sending() || self.early < self.early_limit) {
             self.early += usize::from(!batch.is_sending());
-            batch.send_full(client, &writer.sql, &writer.header);
+            batch.send_full(client);
         }
         let (rows, bytes) = (batch.chunks.rows(), batch.chunks.bytes());
         let is_half = bytes >= HALF_AT_LEAST && (rows >= self.half_rows || bytes >= self.half_bytes);
         if is_half
             && batch.is_sending()
-            && !self.halves.contains_key(&writer.table)
-            && let Some((table, mut half)) = self.open.remove_entry(&writer.table)
+            && !self.halves.contains_key(table)
+            && let Some((table, mut half)) = self.open.remove_entry(table)
         {
-            half.1.chunks.finish();
-            half.1.send_full(client, &writer.sql, &writer.header);
+            half.chunks.finish();
+            half.send_full(client);
             self.halves.insert(table, half);
         }
     }
 
     /// Bytes of the round's rows.
     pub(super) fn bytes(&self) -> u64 {
-        self.open.values().chain(self.halves.values()).map(|(_, batch)| batch.chunks.bytes()).sum()
+        self.open.values().chain(self.halves.values()).map(|batch| batch.chunks.bytes()).sum()
     }
 
     /// Gives up a table's INSERTs, of which nothing is stored yet; says how many row changes they had.
     pub(super) fn drop_table(&mut self, table: &TableName) -> u64 {
         let mut taken = 0;
-        for (_, batch) in self.open.remove(table).into_iter().chain(self.halves.remove(table)) {
+        for batch in self.open.remove(table).into_iter().chain(self.halves.remove(table)) {
             self.early -= usize::from(batch.is_sending());
             taken += batch.taken();
         }
@@ -101,22 +102,17 @@ impl RoundRows {
     }
 
     /// Ends every INSERT of the round. The next one begins without rows.
-    pub(super) fn end_all(&mut self, client: &Client, writers: &HashMap<SchemaId, Writer>) -> Ended {
+    pub(super) fn end_all(&mut self, client: &Client) -> Ended {
         self.early = 0;
         let mut ended = JoinSet::new();
-        for (table, (id, batch)) in std::mem::take(&mut self.halves).into_iter().chain(std::mem::take(&mut self.open)) {
+        for (table, batch) in std::mem::take(&mut self.halves).into_iter().chain(std::mem::take(&mut self.open)) {
             if batch.chunks.rows() == 0 {
                 continue;
             }
             let taken = batch.taken();
-            let Some(writer) = writers.get(&id) else {
-                let stored = Err(Refused::abandoned());
-                ended.spawn_on(async move { EndedInsert { table, taken, stored } }, client.runtime());
-                continue;
-            };
-            let (connection, sql, header) = (client.clone(), writer.sql.clone(), writer.header.clone());
+            let connection = client.clone();
             let insert = async move {
-                let stored = batch.finish(&connection, &sql, &header).await;
+                let stored = batch.finish(&connection).await;
                 EndedInsert { table, taken, stored }
             };
             ended.spawn_on(insert, client.runtime());

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
-use super::refusals::Counting;
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
@@ -16,8 +15,10 @@ use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
+use crate::sink::refusals::Counting;
+use crate::sink::rows;
 use crate::sink::stops;
-use crate::sink::{Captured, HandOver, RoundLimits, Schemas, SentBatch, Sink, StoppedTable, TargetState};
+use crate::sink::{Captured, HandOver, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TargetState};
 
 /// Writes into one database of one server.
 pub struct ClickHouseSink {
@@ -116,7 +117,7 @@ impl Sink for ClickHouseSink {
         let counting = std::mem::take(&mut self.counting);
         let (mut target, state) =
             Target::open(&self.plan, &self.clickhouse, self.runtime.clone(), log, &mut self.opener).await?;
-        target.refusals.go_on(counting);
+        target.followed.refusals.go_on(counting);
         self.target = Some(target);
         Ok(state)
     }
@@ -129,18 +130,18 @@ impl Sink for ClickHouseSink {
         follow::can_make(self.opened()?, tables).await
     }
 
-    fn knows(&self, schema: SchemaId) -> bool {
-        self.target.as_ref().is_some_and(|target| target.knows(schema))
+    fn is_prepared(&self, schema: SchemaId) -> bool {
+        self.target.as_ref().is_some_and(|target| target.followed.writers.has(schema))
     }
 
-    async fn learn(&mut self, lsn: Lsn, schema: SchemaId, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+    async fn prepare(&mut self, lsn: Lsn, schema: SchemaId, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
         let target = self.opened()?;
         target.followed.begin(lsn);
-        target.learn(schema, &mut |id| schemas.get(id)).await
+        rows::prepare(target, schema, &mut |id| schemas.get(id)).await
     }
 
     fn write(&mut self, place: FramePlace, frame: &Frame<'_>, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
-        self.opened()?.write(place, frame)
+        rows::write(self.opened()?, place, frame)
     }
 
     fn pending_bytes(&self) -> usize {
@@ -178,23 +179,21 @@ impl Sink for ClickHouseSink {
         follow::change(target, At { place, origin }, change, &mut |id| schemas.get(id)).await
     }
 
-    async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
-        self.send(end).await?;
-        self.settle().await
-    }
-
-    async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
+    async fn store(&mut self, end: Lsn) -> Result<(), Failure> {
         self.opened()?.send(end).await
     }
 
-    async fn settle(&mut self) -> Result<(), Failure> {
-        self.opened()?.settle().await
+    /// An INSERT is synced before it is answered, and so is the cursor's.
+    async fn settle(&mut self) -> Result<Settled, Failure> {
+        let target = self.opened()?;
+        target.settle().await?;
+        Ok(Settled::both(target.followed.applied))
     }
 
     /// Dropping the target gives up its INSERTs, of which nothing is stored yet.
     async fn rollback(&mut self) {
         if let Some(target) = self.target.take() {
-            self.counting = target.refusals.counting();
+            self.counting = target.followed.refusals.counting();
             self.stopped = target.followed.stops.into_all();
         }
     }

@@ -15,31 +15,25 @@ use wal::{LogId, Lsn};
 
 use super::batch::Stored;
 use super::client::Client;
-use super::counts::Counts;
 use super::creation::Creations;
 use super::cursor::Cursor;
 use super::epoch::Owner;
 use super::error::Refused;
-use super::history::History;
 use super::layout::ClickHouse;
-use super::mirror::Mirror;
-use super::moment::Moment;
 use super::names::literal;
-use super::refusals::Refusals;
 use super::registry;
 use super::report::{Acknowledged, Reports};
 use super::round::{Ended, EndedInsert, RoundRows};
-use super::writer::{Rows, Writer, insert, other_shape};
-use super::{cursor, open};
-use crate::codec::frame::Frame;
-use crate::codec::version::FramePlace;
-use crate::config::{ClickHousePlan, Mode, SinkPlan};
+use super::writer::Rows;
+use super::{cursor, open, refusals};
+use crate::config::{ClickHousePlan, SinkPlan};
 use crate::error::{ErrorClass, Failure};
-use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
+use crate::model::{RowCounts, TableName};
 use crate::sink::claim::{Claim, Opener, taken};
-use crate::sink::definitions::{Definitions, Followed};
-use crate::sink::follow::{self, Lookup};
-use crate::sink::stops::{self, contain};
+use crate::sink::counts::Counts;
+use crate::sink::definitions::Followed;
+use crate::sink::refusals::{accepted, weigh};
+use crate::sink::stops;
 use crate::sink::{SentBatch, TargetState};
 use crate::telemetry::BatchesLive;
 
@@ -59,14 +53,10 @@ pub(super) struct Target {
     claim: Claim,
     pub(super) dialect: ClickHouse,
     /// Its tables and their changes.
-    pub(super) followed: Followed<String>,
-    pub(super) refusals: Refusals,
-    pub(super) writers: HashMap<SchemaId, Writer>,
+    pub(super) followed: Followed<String, Rows>,
     pub(super) rows: RoundRows,
     pub(super) creations: Creations,
     on_their_way: Option<OnTheirWay>,
-    /// Of the round at hand, without those of its INSERTs that have not ended.
-    pub(super) counts: Counts,
     /// Of the rounds that have settled.
     settled: Counts,
     /// How the server's count of rows is read.
@@ -104,7 +94,7 @@ impl Target {
             registry::load(&client, &plan.name),
             registry::load_changes(&client, &plan.name).map_err(read("read how far the tables' changes have come")),
             registry::load_stops(&client, &plan.name).map_err(read("read the sink's stopped tables")),
-            Refusals::load(&client, &plan.name).map_err(read("read how long the server has refused tables")),
+            refusals::load(&client, &plan.name).map_err(read("read how long the server has refused tables")),
         )?;
         let state = cursor::state(&plan.name, cursor, log, !lines.0.is_empty() || !lines.1.is_empty())?;
         let owner = Owner::of(&plan.name, cursor.map(|cursor| cursor.owner), log)?;
@@ -118,7 +108,7 @@ impl Target {
             cursor::claim(&client, &plan.name, Cursor { owner, claim, applied }).await?;
             opener.holds(claim);
         }
-        let target = Self {
+        let mut target = Self {
             client,
             plan: plan.clone(),
             clickhouse: clickhouse.clone(),
@@ -126,117 +116,16 @@ impl Target {
             claim,
             dialect: ClickHouse(clickhouse.types),
             followed: Followed::new(lines, stops, changes, state),
-            refusals,
-            writers: HashMap::new(),
             rows: RoundRows::new(clickhouse.batch),
             creations: Creations::default(),
             on_their_way: None,
-            counts: Counts::default(),
             settled: Counts::default(),
             reports: Reports::default(),
             sent: Vec::new(),
             parts_asked: Instant::now(),
         };
+        target.followed.refusals = refusals;
         Ok((target, state))
-    }
-
-    /// Whether rows of a schema can be written at once.
-    pub(super) fn knows(&self, id: SchemaId) -> bool {
-        self.writers.contains_key(&id)
-    }
-
-    /// Makes ready for rows of a schema; makes its table if there is none.
-    pub(super) async fn learn(&mut self, id: SchemaId, lookup: &mut Lookup<'_>) -> Result<(), Failure> {
-        let schema = lookup(id)?;
-        let table = schema.name.clone();
-        follow::make(self, &schema).await?;
-        let writer = if self.followed.stops.has(&table) { None } else { Some(self.writer(&schema)) };
-        let writer = match writer {
-            None => Writer::stopped(table),
-            Some(Ok(writer)) => writer,
-            Some(Err(failure)) => {
-                contain(self, &table, Err(failure))?;
-                Writer::stopped(table)
-            }
-        };
-        self.writers.insert(id, writer);
-        Ok(())
-    }
-
-    fn writer(&self, schema: &TableSchema) -> Result<Writer, Failure> {
-        let name = &schema.name;
-        let Some(table) = self.followed.tables.get(name) else {
-            return Err(Failure::row(format!("{name} has no table at the target")));
-        };
-        let layout = &table.layout;
-        let stored_before = self.followed.changes.stored_before(name);
-        if !table.schema.same_image(schema) && self.followed.last < stored_before {
-            let rows = Some(Rows::Older);
-            return Ok(Writer { stored_before, rows, ..Writer::stopped(name.clone()) });
-        }
-        if !table.schema.same_image(schema) {
-            return Err(other_shape(name));
-        }
-        let types = self.clickhouse.types;
-        let rows = match layout.mode {
-            Mode::Mirror => Rows::Mirror(Mirror::new(schema, layout, types)?),
-            Mode::History => Rows::History(History::new(schema, layout, types)?),
-        };
-        let (sql, header) = insert(&self.clickhouse.database, layout);
-        Ok(Writer { table: name.clone(), stored_before, rows: Some(rows), sql, header })
-    }
-
-    /// Takes the rows of a frame, whose schemas are all known.
-    pub(super) fn write(&mut self, place: FramePlace, frame: &Frame<'_>) -> Result<(), Failure> {
-        let lsn = place.lsn;
-        self.followed.begin(lsn);
-        let commit_micros = frame.header.origin().commit_micros;
-        for (section, body, first_ordinal) in frame.sections() {
-            let Some(writer) = self.writers.get(&section.schema) else {
-                return Err(Failure::fatal(format!("schema {} of frame {lsn} was not made ready", section.schema)));
-            };
-            if lsn < writer.stored_before {
-                self.counts.recover(&writer.table, section.rows.into());
-                continue;
-            }
-            let Some(rows) = &writer.rows else {
-                self.counts.skip(&writer.table, section.rows.into());
-                continue;
-            };
-            let moment = Moment { epoch: self.owner.epoch, frame: place, first_ordinal, commit_micros };
-            let batch = self.rows.of(&writer.table, section.schema);
-            let written = match rows {
-                Rows::Mirror(rows) => rows.apply(section.op, body, moment, &mut batch.chunks),
-                Rows::History(rows) => rows.apply(section.op, body, moment, &mut batch.chunks),
-                Rows::Older => {
-                    let table = writer.table.clone();
-                    self.counts.skip(&table, section.rows.into());
-                    contain(self, &table, Err(other_shape(&table)))?;
-                    continue;
-                }
-            };
-            match written {
-                Ok(taken) if taken.rows == section.rows => {
-                    batch.took(taken);
-                    if !self.creations.holds_back(&writer.table) {
-                        self.rows.send_full(&self.client, writer);
-                    }
-                }
-                Ok(taken) => {
-                    return Err(Failure::fatal(format!(
-                        "a section of {} in frame {lsn} has {} rows, its header says {}",
-                        writer.table, taken.rows, section.rows
-                    )));
-                }
-                Err(error) => {
-                    let table = writer.table.clone();
-                    let failure = error.failure(&table);
-                    self.counts.skip(&table, section.rows.into());
-                    contain(self, &table, Err(failure))?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Bytes of the round's rows.
@@ -248,9 +137,9 @@ impl Target {
     pub(super) async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
         self.end_creations().await?;
         let since = self.followed.began.take().unwrap_or(end);
-        let counts = std::mem::take(&mut self.counts);
+        let counts = std::mem::take(&mut self.followed.counts);
         self.on_their_way =
-            Some(OnTheirWay { since, end: Some(end), counts, inserts: self.rows.end_all(&self.client, &self.writers) });
+            Some(OnTheirWay { since, end: Some(end), counts, inserts: self.rows.end_all(&self.client) });
         Ok(())
     }
 
@@ -258,9 +147,8 @@ impl Target {
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         self.end_creations().await?;
         let since = self.followed.began.unwrap_or(Lsn::ZERO);
-        let counts = std::mem::take(&mut self.counts);
-        self.on_their_way =
-            Some(OnTheirWay { since, end: None, counts, inserts: self.rows.end_all(&self.client, &self.writers) });
+        let counts = std::mem::take(&mut self.followed.counts);
+        self.on_their_way = Some(OnTheirWay { since, end: None, counts, inserts: self.rows.end_all(&self.client) });
         self.settle().await
     }
 
@@ -268,7 +156,7 @@ impl Target {
     pub(super) async fn settle(&mut self) -> Result<(), Failure> {
         let Some(OnTheirWay { since, end, mut counts, mut inserts }) = self.on_their_way.take() else { return Ok(()) };
         let mut first = None;
-        let mut accepted = BTreeSet::new();
+        let mut whole = BTreeSet::new();
         let mut refused: BTreeMap<TableName, Failure> = BTreeMap::new();
         while let Some(done) = inserts.join_next().await {
             let EndedInsert { table, taken, stored } =
@@ -281,7 +169,7 @@ impl Target {
                     );
                     let Acknowledged { rows: acknowledged, sent } = self.acknowledged(&table, &stored).await?;
                     counts.add(&table, RowCounts { acknowledged, sent, ..taken });
-                    accepted.insert(table.clone());
+                    whole.insert(table.clone());
                     self.sent.push(SentBatch { table, batch: live });
                 }
                 Err(error) => {
@@ -299,14 +187,14 @@ impl Target {
         }
         // One of a table's INSERTs that is stored says nothing of another one, and a piece of a transaction nothing of the next.
         if end.is_some() {
-            for table in accepted.iter().filter(|table| !refused.contains_key(*table)) {
-                if let Err(failure) = self.accepted(table).await {
+            for table in whole.iter().filter(|table| !refused.contains_key(*table)) {
+                if let Err(failure) = accepted(self, table).await {
                     first.get_or_insert(failure);
                 }
             }
         }
         for (table, failure) in refused {
-            let failure = self.weigh(&table, failure).await;
+            let failure = weigh(self, &table, failure).await;
             if failure.class == ErrorClass::Row {
                 stops::stop_at(self, &table, since, &failure.chain());
             } else {
@@ -318,11 +206,12 @@ impl Target {
         }
         stops::write_stops(self).await?;
         let Some(end) = end else {
-            self.counts.append(counts);
+            self.followed.counts.append(counts);
             return Ok(());
         };
         cursor::advance(&self.client, &self.plan.name, Cursor { owner: self.owner, claim: self.claim, applied: end })
             .await?;
+        self.followed.applied = end;
         self.settled.append(counts);
         if self.parts_asked.elapsed() >= PARTS_EVERY {
             self.parts_asked = Instant::now();

@@ -8,8 +8,10 @@ use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::definitions::{At, Definitions, Found, TypeOf};
+use crate::sink::refusals;
 use crate::sink::registry::{StoredOptions, Table};
 use crate::sink::reshape::Follows;
+use crate::sink::rows;
 use crate::sink::stops::{revive, stop_at, write_stops};
 
 const NOTHING_LOST: Follows<'static> = Follows { renamed: &[], lost: false };
@@ -26,8 +28,8 @@ pub(super) async fn rename<D: Definitions>(
     }
     target.attempt().await?;
     let followed = follow_rename(target, at, (from, to), schema).await;
-    let Err(failure) = ended(target, from, followed).await? else { return target.accepted(from).await };
-    let failure = target.weigh(from, failure).await;
+    let Err(failure) = ended(target, from, followed).await? else { return refusals::accepted(target, from).await };
+    let failure = refusals::weigh(target, from, failure).await;
     match failure.class {
         ErrorClass::Row => carry_stopped(target, at, (from, to), &failure.chain()).await,
         ErrorClass::Retry | ErrorClass::Fatal => Err(failure),
@@ -104,7 +106,7 @@ async fn carry_stopped<D: Definitions>(
     stop_at(target, to, at.lsn(), reason);
     write_stops(target).await?;
     move_line(target, at, from, line).await?;
-    target.accepted(from).await?;
+    refusals::accepted(target, from).await?;
     revive(target, at.lsn(), from).await
 }
 
@@ -149,9 +151,9 @@ async fn move_line<D: Definitions>(
     if let Some(table) = table {
         followed.tables.insert(table.schema.name.clone(), table);
     }
-    target.forget_writers(from);
+    rows::forget(target, from);
     if let Some(name) = name {
-        target.forget_writers(&name);
+        rows::forget(target, &name);
     }
     Ok(())
 }

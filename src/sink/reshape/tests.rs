@@ -35,6 +35,10 @@ impl Dialect for Words {
         Ok(())
     }
 
+    fn column_names(&self, layout: &Layout<String>) -> Vec<String> {
+        layout.columns.iter().map(|column| column.name.clone()).collect()
+    }
+
     fn retype(&self, _mode: Mode, (old, from): (&Column, &String), (new, to): (&Column, &String)) -> Retype {
         match kept_types(&old.ty, &new.ty) {
             _ if from == to => Retype::Nothing,

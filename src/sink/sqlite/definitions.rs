@@ -8,11 +8,11 @@ use wal::Lsn;
 
 use super::alter::{self, defaults};
 use super::error::of_table;
-use super::history::{self, Place, utc_text};
+use super::history;
 use super::layout::{Layout, Sqlite, mark, quoted, same_name};
 use super::rebuild;
 use super::registry::{self, Table};
-use super::target::{Savepoint, Target};
+use super::target::{Rows, Savepoint, Target};
 use super::types::Storage;
 use super::views;
 use crate::config::{DdlPolicy, SinkPlan};
@@ -20,6 +20,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Stop};
 use crate::sink::reshape::Step;
+use crate::sink::rows::{self, Moment};
 
 /// The name a table has between two that differ in case only: SQLite takes both for one and finds it taken.
 const BETWEEN: &str = "_replicator_rename";
@@ -27,6 +28,8 @@ const BETWEEN: &str = "_replicator_rename";
 #[async_trait]
 impl Definitions for Target {
     type Dialect = Sqlite;
+
+    type Rows = Rows;
 
     const ATOMIC: bool = true;
 
@@ -42,11 +45,11 @@ impl Definitions for Target {
         self.plan.ddl
     }
 
-    fn followed(&self) -> &Followed<Storage> {
+    fn followed(&self) -> &Followed<Storage, Rows> {
         &self.followed
     }
 
-    fn followed_mut(&mut self) -> &mut Followed<Storage> {
+    fn followed_mut(&mut self) -> &mut Followed<Storage, Rows> {
         &mut self.followed
     }
 
@@ -81,9 +84,13 @@ impl Definitions for Target {
         views::aside(&self.connection, take).map_err(|error| self.cannot_follow(&schema.name, layout, error))
     }
 
-    async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, Storage>) -> Result<(), Failure> {
+    async fn found_columns(&mut self, target: &str) -> Result<Vec<(String, String)>, Failure> {
+        rebuild::columns(&self.connection, target).map_err(|error| self.fail("read the columns of a table", error))
+    }
+
+    async fn rebuild(&mut self, _lsn: Lsn, rebuild: Rebuild<'_, Storage>) -> Result<(), Failure> {
         let defaults: Vec<Value> = defaults(rebuild.schema, &mut self.scratch)?;
-        rebuild::rebuild(&self.connection, lsn, &rebuild, &defaults, (&self.plan.name, self.plan.ddl.drop))
+        rebuild::rebuild(&self.connection, &rebuild, &defaults, &self.plan.name)
             .map_err(|error| self.cannot_follow(&rebuild.schema.name, rebuild.layout, error))
     }
 
@@ -139,9 +146,9 @@ impl Definitions for Target {
         op: &str,
         reason: Option<&str>,
     ) -> Result<(), Failure> {
-        let commit_time = utc_text(at.origin.commit_micros);
-        let place = Place { epoch: self.epoch, frame: at.place, ordinal: 0, commit_time: &commit_time };
-        history::mark(&self.connection, &layout.target, op, reason, place)
+        let commit_micros = at.origin.commit_micros;
+        let moment = Moment { epoch: self.epoch, frame: at.place, first_ordinal: 0, commit_micros };
+        history::mark(&self.connection, &layout.target, op, reason, moment)
             .map_err(|error| self.refused(&format!("append to the changelog \"{}\"", layout.target), error))
     }
 
@@ -185,20 +192,12 @@ impl Definitions for Target {
         let (tables, _) = registry::load(&self.connection, &self.plan.name)
             .map_err(|error| self.fail("read the sink's own tables", error))?;
         self.followed.tables = tables;
-        self.forget_writers(table);
+        rows::forget(self, table);
         Ok(())
     }
 
-    fn forget_writers(&mut self, table: &TableName) {
-        self.writers.retain(|_, writer| writer.table != *table);
+    fn forget_statements(&mut self) {
         self.connection.flush_prepared_statement_cache();
-    }
-
-    /// Rows from before the stop are written, and stay.
-    fn leave_out(&mut self, table: &TableName) {
-        for writer in self.writers.values_mut().filter(|writer| writer.table == *table) {
-            writer.rows = None;
-        }
     }
 }
 

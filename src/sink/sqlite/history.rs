@@ -5,17 +5,17 @@
 //! type: a changelog holds values of every type its columns ever had, each as it was.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Statement};
+use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
 use super::layout::{HISTORY_COLUMNS, Layout, REASON, quoted};
 use super::tally::Tally;
-pub(super) use crate::codec::civil::utc_text;
+use crate::codec::civil::utc_text;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
-use crate::codec::version::{Epoch, FramePlace, row_version};
 use crate::model::{RowCounts, TableSchema};
 use crate::sink::layout::{after, before};
+use crate::sink::rows::{Images, Lines, Moment, append, op_name};
 
 /// How rows of one schema are appended.
 #[derive(Debug)]
@@ -29,19 +29,6 @@ pub(super) struct History {
     gone: String,
     /// With the new image.
     come: String,
-}
-
-/// Where and when a frame's rows were changed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
-    /// The target's epoch.
-    pub(super) epoch: Epoch,
-    /// The frame.
-    pub(super) frame: FramePlace,
-    /// Ordinal of the next row in it.
-    pub(super) ordinal: u32,
-    /// When its transaction was committed, as text.
-    pub(super) commit_time: &'a str,
 }
 
 /// First parameter of the row's values, after [`HISTORY_COLUMNS`].
@@ -69,30 +56,43 @@ impl History {
         op: RowOp,
         body: &[u8],
         scratch: &mut Scratch,
-        place: Place<'_>,
+        at: Moment,
     ) -> Result<RowCounts, RowError> {
-        let (sql, name) = match op {
-            RowOp::Insert => (&self.come, "insert"),
-            RowOp::Snapshot => (&self.come, "snapshot"),
-            RowOp::Update => (&self.pair, "update"),
-            RowOp::Delete | RowOp::DeleteByKey => (&self.gone, "delete"),
+        let sql = match op {
+            RowOp::Insert | RowOp::Snapshot => &self.come,
+            RowOp::Update => &self.pair,
+            RowOp::Delete | RowOp::DeleteByKey => &self.gone,
         };
         let mut statement = connection.prepare_cached(sql)?;
-        place.bind(&mut statement, name)?;
-        let (mut rest, mut row, mut tally) = (body, 0, Tally::default());
-        while !rest.is_empty() {
-            place.bind_row(&mut statement, row)?;
-            let mut used = bind_image(&mut statement, VALUES, &self.all, &self.slots, rest, scratch)?;
-            if op == RowOp::Update {
-                let after = rest.get(used..).unwrap_or_default();
-                used += bind_image(&mut statement, VALUES + self.columns, &self.all, &self.slots, after, scratch)?;
-            }
-            tally.take();
-            tally.wrote(statement.raw_execute()?);
-            rest = rest.get(used..).unwrap_or_default();
-            row += 1;
+        bind_all(&mut statement, at, op_name(op))?;
+        let mut writing = Writing { history: self, statement, scratch, at, tally: Tally::default() };
+        let taken = append(&mut writing, op, body)?;
+        Ok(writing.tally.counts(taken))
+    }
+}
+
+/// A section on its way.
+struct Writing<'a> {
+    history: &'a History,
+    statement: CachedStatement<'a>,
+    scratch: &'a mut Scratch,
+    at: Moment,
+    tally: Tally,
+}
+
+impl Lines for Writing<'_> {
+    type Error = RowError;
+
+    fn line(&mut self, images: Images, bytes: &[u8], row: u32) -> Result<usize, RowError> {
+        let Self { history: History { all, slots, columns, .. }, statement, scratch, at, tally } = self;
+        bind_line(statement, *at, at.ordinal(row)?)?;
+        let mut used = bind_image(statement, VALUES, all, slots, bytes, scratch)?;
+        if images == Images::Both {
+            let after = bytes.get(used..).unwrap_or_default();
+            used += bind_image(statement, VALUES + columns, all, slots, after, scratch)?;
         }
-        Ok(tally.counts())
+        tally.wrote(statement.raw_execute()?);
+        Ok(used)
     }
 }
 
@@ -102,30 +102,27 @@ pub(super) fn mark(
     target: &str,
     op: &str,
     reason: Option<&str>,
-    place: Place<'_>,
+    at: Moment,
 ) -> rusqlite::Result<()> {
     let sql = insert(target, std::iter::once(quoted(REASON)));
     let mut statement = connection.prepare_cached(&sql)?;
-    place.bind(&mut statement, op)?;
-    place.bind_row(&mut statement, 0)?;
+    bind_all(&mut statement, at, op)?;
+    bind_line(&mut statement, at, at.first_ordinal)?;
     statement.raw_bind_parameter(VALUES, reason)?;
     statement.raw_execute().map(|_| ())
 }
 
-impl Place<'_> {
-    /// Binds what the lines of a section have in common.
-    fn bind(&self, statement: &mut Statement<'_>, op: &str) -> rusqlite::Result<()> {
-        statement.raw_bind_parameter(2, stored(self.frame.lsn.raw())?)?;
-        statement.raw_bind_parameter(4, ToSqlOutput::Borrowed(ValueRef::Text(op.as_bytes())))?;
-        statement.raw_bind_parameter(5, self.commit_time)
-    }
+/// Binds what the lines of a section have in common.
+fn bind_all(statement: &mut Statement<'_>, at: Moment, op: &str) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(2, stored(at.frame.lsn.raw())?)?;
+    statement.raw_bind_parameter(4, ToSqlOutput::Borrowed(ValueRef::Text(op.as_bytes())))?;
+    statement.raw_bind_parameter(5, utc_text(at.commit_micros))
+}
 
-    /// Binds what a line has alone. `row` is its place in the section.
-    fn bind_row(&self, statement: &mut Statement<'_>, row: u32) -> rusqlite::Result<()> {
-        let ordinal = self.ordinal.saturating_add(row);
-        statement.raw_bind_parameter(1, stored(row_version(self.epoch, self.frame, ordinal))?)?;
-        statement.raw_bind_parameter(3, ordinal)
-    }
+/// Binds what a line has alone.
+fn bind_line(statement: &mut Statement<'_>, at: Moment, ordinal: u32) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(1, stored(at.version(ordinal))?)?;
+    statement.raw_bind_parameter(3, ordinal)
 }
 
 fn stored(number: u64) -> rusqlite::Result<i64> {

@@ -21,6 +21,7 @@ use super::types::Storage;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
 use crate::model::{RowCounts, TableSchema};
+use crate::sink::rows::{Keyless as Values, by_values};
 
 /// Steps of SQLite's machine that are spent on scans before a lookup is thought of: some milliseconds.
 const LEAST_STEPS: u64 = 1 << 20;
@@ -56,9 +57,10 @@ pub(super) struct Keyless {
 }
 
 /// What a section is written with.
-struct Writing<'c, 's> {
-    connection: &'c Connection,
-    scratch: &'s mut Scratch,
+struct Writing<'a> {
+    keyless: &'a Keyless,
+    connection: &'a Connection,
+    scratch: &'a mut Scratch,
     tally: Tally,
     hash: RowHash,
     lookup: Option<Lookup>,
@@ -117,90 +119,92 @@ impl Keyless {
         scratch: &mut Scratch,
     ) -> Result<RowCounts, RowError> {
         let lookup = if self.is_exact { Lookup::of(connection, &self.subject)? } else { None };
-        let mut writing = Writing { connection, scratch, tally: Tally::default(), hash: RowHash::new(), lookup };
-        let mut rest = body;
-        while !rest.is_empty() {
-            writing.tally.take();
-            let used = match op {
-                RowOp::Insert | RowOp::Snapshot => self.insert(&mut writing, rest)?,
-                RowOp::Update => self.change(&mut writing, rest, true)?,
-                RowOp::Delete | RowOp::DeleteByKey => self.change(&mut writing, rest, false)?,
-            };
-            rest = rest.get(used..).unwrap_or_default();
-        }
+        let mut writing =
+            Writing { keyless: self, connection, scratch, tally: Tally::default(), hash: RowHash::new(), lookup };
+        let taken = by_values(&mut writing, op, body)?;
         if writing.lookup.is_some() {
             self.drop_idle(connection)?;
         }
-        Ok(writing.tally.counts())
+        Ok(writing.tally.counts(taken))
     }
+}
 
-    /// Inserts the row of the first image; says how many bytes that has.
-    fn insert(&self, writing: &mut Writing<'_, '_>, bytes: &[u8]) -> Result<usize, RowError> {
-        let Writing { connection, scratch, tally, hash, lookup } = writing;
-        let mut insert = connection.prepare_cached(&self.insert)?;
+impl Values for Writing<'_> {
+    type Error = RowError;
+
+    fn put(&mut self, image: &[u8]) -> Result<usize, RowError> {
+        let Self { keyless, connection, scratch, tally, hash, lookup } = self;
+        let Keyless { all, slots, .. } = keyless;
+        let mut insert = connection.prepare_cached(&keyless.insert)?;
         let Some(lookup) = lookup else {
-            let used = bind_image(&mut insert, 1, &self.all, &self.slots, bytes, scratch)?;
+            let used = bind_image(&mut insert, 1, all, slots, image, scratch)?;
             tally.wrote(insert.raw_execute()?);
             return Ok(used);
         };
-        let (used, hash) = bind_hashed(&mut insert, 1, &self.all, &self.slots, bytes, scratch, hash)?;
+        let (used, hash) = bind_hashed(&mut insert, 1, all, slots, image, scratch, hash)?;
         tally.wrote(insert.raw_execute()?);
         lookup.put(connection, connection.last_insert_rowid(), hash)?;
-        self.idle.set(self.idle.get() + 1);
+        keyless.idle.set(keyless.idle.get() + 1);
         Ok(used)
     }
 
+    fn replace(&mut self, images: &[u8]) -> Result<usize, RowError> {
+        self.change(images, true)
+    }
+
+    fn delete(&mut self, image: &[u8]) -> Result<usize, RowError> {
+        self.change(image, false)
+    }
+}
+
+impl Writing<'_> {
     /// Takes the row of the first image away, or makes it that of the second; says how many bytes both have.
-    fn change(&self, writing: &mut Writing<'_, '_>, bytes: &[u8], update: bool) -> Result<usize, RowError> {
-        if writing.lookup.is_none() && self.spent.get() >= self.due.get() {
-            writing.lookup = self.worthwhile(writing.connection)?;
+    fn change(&mut self, bytes: &[u8], update: bool) -> Result<usize, RowError> {
+        let keyless = self.keyless;
+        if self.lookup.is_none() && keyless.spent.get() >= keyless.due.get() {
+            self.lookup = keyless.worthwhile(self.connection)?;
         }
-        match writing.lookup.take() {
+        match self.lookup.take() {
             Some(lookup) => {
-                self.idle.set(0);
-                let used = self.change_found(writing, &lookup, bytes, update);
-                writing.lookup = Some(lookup);
+                keyless.idle.set(0);
+                let used = self.change_found(&lookup, bytes, update);
+                self.lookup = Some(lookup);
                 used
             }
-            None => self.change_scanned(writing, bytes, update),
+            None => self.change_scanned(bytes, update),
         }
     }
 
-    fn change_scanned(&self, writing: &mut Writing<'_, '_>, bytes: &[u8], update: bool) -> Result<usize, RowError> {
-        let Writing { connection, scratch, tally, .. } = writing;
-        let mut statement = connection.prepare_cached(if update { &self.update } else { &self.delete })?;
-        let used = bind_image(&mut statement, 1, &self.all, &self.slots, bytes, scratch)?;
+    fn change_scanned(&mut self, bytes: &[u8], update: bool) -> Result<usize, RowError> {
+        let Self { keyless, connection, scratch, tally, .. } = self;
+        let Keyless { all, slots, .. } = keyless;
+        let mut statement = connection.prepare_cached(if update { &keyless.update } else { &keyless.delete })?;
+        let used = bind_image(&mut statement, 1, all, slots, bytes, scratch)?;
         if !update {
             let changed = statement.raw_execute()?;
-            self.spend(&statement);
+            keyless.spend(&statement);
             tally.deleted(changed);
             return Ok(used);
         }
         let after = bytes.get(used..).unwrap_or_default();
-        let first = 1 + self.columns;
-        let more = bind_image(&mut statement, first, &self.all, &self.slots, after, scratch)?;
+        let more = bind_image(&mut statement, 1 + keyless.columns, all, slots, after, scratch)?;
         let changed = statement.raw_execute()?;
-        self.spend(&statement);
+        keyless.spend(&statement);
         if changed == 0 {
             tally.missed();
-            self.insert(writing, after)?;
+            self.put(after)?;
         } else {
             tally.wrote(changed);
         }
         Ok(used + more)
     }
 
-    fn change_found(
-        &self,
-        writing: &mut Writing<'_, '_>,
-        lookup: &Lookup,
-        bytes: &[u8],
-        update: bool,
-    ) -> Result<usize, RowError> {
-        let Writing { connection, scratch, tally, hash, .. } = writing;
-        let behind = 1 + self.columns;
+    fn change_found(&mut self, lookup: &Lookup, bytes: &[u8], update: bool) -> Result<usize, RowError> {
+        let Self { keyless, connection, scratch, tally, hash, .. } = self;
+        let Keyless { all, slots, .. } = keyless;
+        let behind = 1 + keyless.columns;
         let mut find = connection.prepare_cached(lookup.find())?;
-        let (used, wanted) = bind_hashed(&mut find, 1, &self.all, &self.slots, bytes, scratch, hash)?;
+        let (used, wanted) = bind_hashed(&mut find, 1, all, slots, bytes, scratch, hash)?;
         find.raw_bind_parameter(behind, wanted)?;
         let row: Option<i64> = match find.raw_query().next()? {
             Some(row) => Some(row.get(0)?),
@@ -209,7 +213,7 @@ impl Keyless {
         if !update {
             let mut changed = 0;
             if let Some(row) = row {
-                changed = connection.prepare_cached(&self.delete_row)?.execute([row])?;
+                changed = connection.prepare_cached(&keyless.delete_row)?.execute([row])?;
                 lookup.remove(connection, row)?;
             }
             tally.deleted(changed);
@@ -217,22 +221,24 @@ impl Keyless {
         }
         let after = bytes.get(used..).unwrap_or_default();
         let (more, hash, row) = if let Some(row) = row {
-            let mut update = connection.prepare_cached(&self.update_row)?;
-            let (more, hash) = bind_hashed(&mut update, 1, &self.all, &self.slots, after, scratch, hash)?;
+            let mut update = connection.prepare_cached(&keyless.update_row)?;
+            let (more, hash) = bind_hashed(&mut update, 1, all, slots, after, scratch, hash)?;
             update.raw_bind_parameter(behind, row)?;
             tally.wrote(update.raw_execute()?);
             (more, hash, row)
         } else {
             tally.missed();
-            let mut insert = connection.prepare_cached(&self.insert)?;
-            let (more, hash) = bind_hashed(&mut insert, 1, &self.all, &self.slots, after, scratch, hash)?;
+            let mut insert = connection.prepare_cached(&keyless.insert)?;
+            let (more, hash) = bind_hashed(&mut insert, 1, all, slots, after, scratch, hash)?;
             tally.wrote(insert.raw_execute()?);
             (more, hash, connection.last_insert_rowid())
         };
         lookup.put(connection, row, hash)?;
         Ok(used + more)
     }
+}
 
+impl Keyless {
     /// Counts what a scan took.
     fn spend(&self, scan: &Statement<'_>) {
         // SQLite counts in 32 bits without sign.

@@ -12,7 +12,7 @@
 //! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so two keys that differ
 //! only in bytes never exist there at once, and an update from one to the other is a delete and an insert.
 
-use rusqlite::{Connection, Statement};
+use rusqlite::{CachedStatement, Connection};
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
 use super::layout::{Layout, TargetColumn, quoted};
@@ -20,6 +20,7 @@ use super::tally::Tally;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
 use crate::model::{RowCounts, TableSchema};
+use crate::sink::rows::{Keyed, by_key};
 
 /// How rows of one schema are mirrored by key.
 #[derive(Debug)]
@@ -84,146 +85,111 @@ impl Mirror {
         body: &[u8],
         scratch: &mut Scratch,
     ) -> Result<RowCounts, RowError> {
-        let mut tally = Tally::default();
-        match op {
-            RowOp::Insert | RowOp::Snapshot => self.upsert_all(connection, body, scratch, &mut tally)?,
-            RowOp::Update => self.update_all(connection, body, scratch, &mut tally)?,
-            RowOp::Delete => self.delete_all(connection, body, scratch, &mut tally)?,
-            RowOp::DeleteByKey => self.delete_keys(connection, body, scratch, &mut tally)?,
-        }
-        Ok(tally.counts())
+        let mut writing = Writing {
+            mirror: self,
+            connection,
+            scratch,
+            tally: Tally::default(),
+            put: None,
+            update: None,
+            delete: None,
+        };
+        let taken = by_key(&mut writing, op, body)?;
+        Ok(writing.tally.counts(taken))
+    }
+}
+
+/// A section on its way, with its statements once they are needed.
+struct Writing<'a> {
+    mirror: &'a Mirror,
+    connection: &'a Connection,
+    scratch: &'a mut Scratch,
+    tally: Tally,
+    put: Option<CachedStatement<'a>>,
+    update: Option<CachedStatement<'a>>,
+    /// By image, or by key: a section has deletes of one kind.
+    delete: Option<CachedStatement<'a>>,
+}
+
+/// The statement, prepared at its first use.
+fn ready<'s, 'c>(
+    place: &'s mut Option<CachedStatement<'c>>,
+    connection: &'c Connection,
+    sql: &str,
+) -> rusqlite::Result<&'s mut CachedStatement<'c>> {
+    match place {
+        Some(statement) => Ok(statement),
+        None => Ok(place.insert(connection.prepare_cached(sql)?)),
+    }
+}
+
+impl Keyed for Writing<'_> {
+    type Error = RowError;
+
+    fn plan(&self) -> &Plan {
+        &self.mirror.all
     }
 
-    fn upsert_all(
-        &self,
-        connection: &Connection,
-        body: &[u8],
-        scratch: &mut Scratch,
-        tally: &mut Tally,
-    ) -> Result<(), RowError> {
-        let mut upsert = connection.prepare_cached(&self.upsert)?;
-        let mut rest = body;
-        while !rest.is_empty() {
-            let used = bind_image(&mut upsert, 1, &self.all, &self.all_slots, rest, scratch)?;
-            tally.take();
-            tally.wrote(upsert.raw_execute()?);
-            rest = rest.get(used..).unwrap_or_default();
-        }
-        Ok(())
+    fn key_places(&self) -> &[u16] {
+        &self.mirror.key_places
     }
 
-    fn update_all(
-        &self,
-        connection: &Connection,
-        body: &[u8],
-        scratch: &mut Scratch,
-        tally: &mut Tally,
-    ) -> Result<(), RowError> {
-        let mut update = connection.prepare_cached(&self.update)?;
-        let mut rest = body;
-        while !rest.is_empty() {
-            let before = rest;
-            let after = rest.get(self.all.image_len(before)?..).unwrap_or_default();
-            tally.take();
-            let used = if self.all.same_key(&self.key_places, before, after)? {
-                let used = bind_image(&mut update, 1, &self.all, &self.all_slots, after, scratch)?;
-                match update.raw_execute()? {
-                    0 => {
-                        tally.missed();
-                        self.upsert_first(connection, &self.upsert, after, scratch, tally)?;
-                    }
-                    changed => tally.wrote(changed),
-                }
-                used
-            } else {
-                tally.split();
-                let mut delete = connection.prepare_cached(self.delete.sql())?;
-                self.delete_first(connection, &mut delete, before, scratch, tally)?;
-                self.upsert_first(connection, &self.upsert, after, scratch, tally)?
-            };
-            rest = after.get(used..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    fn delete_all(
-        &self,
-        connection: &Connection,
-        body: &[u8],
-        scratch: &mut Scratch,
-        tally: &mut Tally,
-    ) -> Result<(), RowError> {
-        let mut delete = connection.prepare_cached(self.delete.sql())?;
-        let mut rest = body;
-        while !rest.is_empty() {
-            tally.take();
-            let used = self.delete_first(connection, &mut delete, rest, scratch, tally)?;
-            rest = rest.get(used..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    /// Deletes rows by what the images have: their keys.
-    fn delete_keys(
-        &self,
-        connection: &Connection,
-        body: &[u8],
-        scratch: &mut Scratch,
-        tally: &mut Tally,
-    ) -> Result<(), RowError> {
-        let mut delete = connection.prepare_cached(self.delete.sql_of_key())?;
-        let mut rest = body;
-        while !rest.is_empty() {
-            let used = bind_image(&mut delete, 1, &self.key, &self.key_slots, rest, scratch)?;
-            tally.take();
-            tally.deleted(delete.raw_execute()?);
-            rest = rest.get(used..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    /// Puts the row of the first image; says how many bytes it has.
-    fn upsert_first(
-        &self,
-        connection: &Connection,
-        sql: &str,
-        bytes: &[u8],
-        scratch: &mut Scratch,
-        tally: &mut Tally,
-    ) -> Result<usize, RowError> {
-        let mut upsert = connection.prepare_cached(sql)?;
-        let used = bind_image(&mut upsert, 1, &self.all, &self.all_slots, bytes, scratch)?;
-        tally.wrote(upsert.raw_execute()?);
+    fn put(&mut self, image: &[u8], _row: u32) -> Result<usize, RowError> {
+        let Self { mirror, connection, scratch, tally, put, .. } = self;
+        let put = ready(put, *connection, &mirror.upsert)?;
+        let used = bind_image(put, 1, &mirror.all, &mirror.all_slots, image, scratch)?;
+        tally.wrote(put.raw_execute()?);
         Ok(used)
     }
 
-    /// Deletes the row of the first image; says how many bytes it has. `statement` is of [`Delete::sql`].
-    fn delete_first(
-        &self,
-        connection: &Connection,
-        statement: &mut Statement<'_>,
-        bytes: &[u8],
-        scratch: &mut Scratch,
-        tally: &mut Tally,
-    ) -> Result<usize, RowError> {
-        match &self.delete {
+    /// One that finds no row puts it.
+    fn update(&mut self, image: &[u8], row: u32) -> Result<usize, RowError> {
+        let Self { mirror, connection, scratch, tally, update, .. } = self;
+        let update = ready(update, *connection, &mirror.update)?;
+        let used = bind_image(update, 1, &mirror.all, &mirror.all_slots, image, scratch)?;
+        match update.raw_execute()? {
+            0 => {
+                tally.missed();
+                self.put(image, row)
+            }
+            changed => {
+                tally.wrote(changed);
+                Ok(used)
+            }
+        }
+    }
+
+    fn delete(&mut self, image: &[u8], _row: u32) -> Result<usize, RowError> {
+        let Self { mirror, connection, scratch, tally, delete, .. } = self;
+        let delete = ready(delete, *connection, mirror.delete.sql())?;
+        match &mirror.delete {
             Delete::Hard(_) => {
-                let used = bind_image(statement, 1, &self.key, &self.key_slots, bytes, scratch)?;
-                tally.deleted(statement.raw_execute()?);
+                let used = bind_image(delete, 1, &mirror.key, &mirror.key_slots, image, scratch)?;
+                tally.deleted(delete.raw_execute()?);
                 Ok(used)
             }
             Delete::Soft { upsert, .. } => {
-                let used = bind_image(statement, 1, &self.all, &self.all_slots, bytes, scratch)?;
-                match statement.raw_execute()? {
+                let used = bind_image(delete, 1, &mirror.all, &mirror.all_slots, image, scratch)?;
+                match delete.raw_execute()? {
                     0 => {
                         tally.missed();
-                        self.upsert_first(connection, upsert, bytes, scratch, tally)?;
+                        let mut upsert = connection.prepare_cached(upsert)?;
+                        bind_image(&mut upsert, 1, &mirror.all, &mirror.all_slots, image, scratch)?;
+                        tally.wrote(upsert.raw_execute()?);
                     }
                     changed => tally.wrote(changed),
                 }
                 Ok(used)
             }
         }
+    }
+
+    fn delete_by_key(&mut self, image: &[u8], _row: u32) -> Result<usize, RowError> {
+        let Self { mirror, connection, scratch, tally, delete, .. } = self;
+        let delete = ready(delete, *connection, mirror.delete.sql_of_key())?;
+        let used = bind_image(delete, 1, &mirror.key, &mirror.key_slots, image, scratch)?;
+        tally.deleted(delete.raw_execute()?);
+        Ok(used)
     }
 }
 

@@ -7,38 +7,33 @@
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use wal::Lsn;
 
-use super::layout::{quoted, same_name};
+use super::layout::quoted;
 use super::retype::{conversion, near};
 use super::types::Storage;
-use crate::config::DdlAction;
 use crate::model::Kept;
 use crate::sink::definitions::Rebuild;
-use crate::sink::layout::until;
 use crate::sink::reshape::Origin;
 
 /// Name of the new table until it takes the old one's place.
 const NEW: &str = "_replicator_rebuild";
 
-/// Copies the rows of a table into its new shape. `defaults` are what older rows hold in each column of the schema if it is new; `drop` says
-/// what becomes of columns that the source has dropped.
+/// Copies the rows of a table into its new shape. `defaults` are what older rows hold in each column of the schema if it is new.
 pub(super) fn rebuild(
     connection: &Connection,
-    lsn: Lsn,
     rebuild: &Rebuild<'_, Storage>,
     defaults: &[Value],
-    (sink, drop): (&str, DdlAction),
+    sink: &str,
 ) -> rusqlite::Result<()> {
     let (old, new) = (&rebuild.old.layout, rebuild.layout);
     let extras = extras(connection, &old.target)?;
-    let left = left_columns(connection, lsn, rebuild, drop)?;
     connection.execute_batch(&new.create_statement(NEW, sink))?;
-    for left in &left {
-        connection.execute_batch(&format!("ALTER TABLE {} ADD COLUMN {}", quoted(NEW), left.definition))?;
+    for left in &rebuild.left {
+        let (table, name) = (quoted(NEW), quoted(&left.new_name));
+        connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {name} {}", left.definition))?;
     }
     if rebuild.is_filled {
-        copy(connection, rebuild, defaults, &left)?;
+        copy(connection, rebuild, defaults)?;
     }
     connection.execute_batch(&format!("DROP TABLE {}", quoted(&old.target)))?;
     rename(connection, NEW, &new.target)?;
@@ -48,52 +43,19 @@ pub(super) fn rebuild(
     Ok(())
 }
 
-/// A column of the target alone.
-struct LeftColumn {
-    name: String,
-    /// From here on, because a column that is written may have its name.
-    new_name: String,
-    definition: String,
-}
-
-/// Columns that are written neither from here on nor dropped.
-fn left_columns(
-    connection: &Connection,
-    lsn: Lsn,
-    Rebuild { old, layout, origins, .. }: &Rebuild<'_, Storage>,
-    drop: DdlAction,
-) -> rusqlite::Result<Vec<LeftColumn>> {
-    let is_kept = |at: usize| origins.iter().any(|origin| matches!(origin, Origin::Kept { place, .. } if *place == at));
-    let mut gone: Vec<&str> = old.layout.soft.as_deref().into_iter().collect();
-    for (place, column) in old.layout.columns.iter().enumerate() {
-        if is_kept(place) || drop != DdlAction::Ignore {
-            gone.push(&column.name);
-        }
-    }
-    let written = layout.column_names();
+/// The columns of a table that are not generated.
+pub(super) fn columns(connection: &Connection, target: &str) -> rusqlite::Result<Vec<(String, String)>> {
     let mut statement =
         connection.prepare("SELECT \"name\", \"type\", \"dflt_value\" FROM pragma_table_info(?1) ORDER BY \"cid\"")?;
-    let mut rows = statement.query([&old.layout.target])?;
-    let mut left = Vec::new();
-    while let Some(row) = rows.next()? {
+    let columns = statement.query_map([target], |row| {
         let (name, ty): (String, String) = (row.get(0)?, row.get(1)?);
-        if gone.iter().any(|gone| same_name(gone, &name)) {
-            continue;
-        }
-        let is_written = written.iter().any(|written| same_name(written, &name));
-        let new_name = if is_written { until(&name, lsn) } else { name.clone() };
         let default = row.get::<_, Option<String>>(2)?.map_or(String::new(), |default| format!(" DEFAULT ({default})"));
-        left.push(LeftColumn { definition: format!("{} {ty}{default}", quoted(&new_name)), name, new_name });
-    }
-    Ok(left)
+        Ok((name, format!("{ty}{default}")))
+    })?;
+    columns.collect()
 }
 
-fn copy(
-    connection: &Connection,
-    rebuild: &Rebuild<'_, Storage>,
-    defaults: &[Value],
-    left: &[LeftColumn],
-) -> rusqlite::Result<()> {
+fn copy(connection: &Connection, rebuild: &Rebuild<'_, Storage>, defaults: &[Value]) -> rusqlite::Result<()> {
     let (old, new) = (&rebuild.old.layout, rebuild.layout);
     let mut names = Vec::new();
     let mut values = Vec::new();
@@ -108,7 +70,7 @@ fn copy(
             }
         }
     }
-    for left in left {
+    for left in &rebuild.left {
         names.push(quoted(&left.new_name));
         values.push(quoted(&left.name));
     }

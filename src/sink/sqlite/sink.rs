@@ -6,17 +6,19 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use wal::{LogId, Lsn};
 
-use super::target::{Counts, Target};
+use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{SinkKind, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::claim::Opener;
+use crate::sink::counts::Counts;
 use crate::sink::definitions::At;
 use crate::sink::follow;
+use crate::sink::rows;
 use crate::sink::stops;
-use crate::sink::{Captured, HandOver, Schemas, Sink, StoppedTable, TargetState};
+use crate::sink::{Captured, HandOver, Schemas, Settled, Sink, StoppedTable, TargetState};
 
 /// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
 pub struct SqliteSink {
@@ -52,7 +54,7 @@ impl SqliteSink {
             target: None,
             stopped: BTreeMap::new(),
             doomed: BTreeMap::new(),
-            counts: Counts::new(),
+            counts: Counts::default(),
         })
     }
 
@@ -95,16 +97,21 @@ impl Sink for SqliteSink {
         follow::can_make(self.opened()?, tables).await
     }
 
-    fn knows(&self, schema: SchemaId) -> bool {
-        self.target.as_ref().is_some_and(|target| target.knows(schema))
+    fn is_prepared(&self, schema: SchemaId) -> bool {
+        self.target.as_ref().is_some_and(|target| target.followed.writers.has(schema))
     }
 
-    async fn learn(&mut self, lsn: Lsn, schema: SchemaId, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
-        self.opened()?.learn(lsn, schema, &mut |id| schemas.get(id)).await
+    async fn prepare(&mut self, lsn: Lsn, schema: SchemaId, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
+        let target = self.opened()?;
+        target.begin()?;
+        target.followed.begin(lsn);
+        rows::prepare(target, schema, &mut |id| schemas.get(id)).await
     }
 
     fn write(&mut self, place: FramePlace, frame: &Frame<'_>, _schemas: &mut Schemas<'_>) -> Result<(), Failure> {
-        self.opened()?.write(place, frame)
+        let target = self.opened()?;
+        target.begin()?;
+        rows::write(target, place, frame)
     }
 
     /// SQLite holds the round, and spills by itself.
@@ -129,11 +136,15 @@ impl Sink for SqliteSink {
         follow::change(target, At { place, origin }, change, &mut |id| schemas.get(id)).await
     }
 
-    async fn commit(&mut self, end: Lsn) -> Result<(), Failure> {
-        for (table, counts) in self.opened()?.commit(end).await? {
-            self.counts.entry(table).or_default().add(counts);
-        }
+    async fn store(&mut self, end: Lsn) -> Result<(), Failure> {
+        let counts = self.opened()?.commit(end).await?;
+        self.counts.append(counts);
         Ok(())
+    }
+
+    /// The commit of SQLite syncs, and was the store.
+    async fn settle(&mut self) -> Result<Settled, Failure> {
+        Ok(Settled::both(self.opened()?.followed.applied))
     }
 
     async fn probe(&mut self) -> Result<(), Failure> {
@@ -141,7 +152,7 @@ impl Sink for SqliteSink {
     }
 
     fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
-        std::mem::take(&mut self.counts).into_iter().collect()
+        self.counts.take()
     }
 
     /// Closes the file as well: what was known of its tables may be of the round that is taken back.

@@ -1,21 +1,16 @@
-//! What became of the rows of a section: those taken from the log on one side, what SQLite reports on the other.
+//! What SQLite reports of the rows of a section.
 //!
-//! `taken` grows with each row change that is walked, `acknowledged` with the number of changed rows that SQLite
-//! reports for each statement. A statement that had to change a row and changed none (a trigger on the copy can do
-//! that) acknowledges nothing, so the two sides differ.
+//! `acknowledged` grows with the number of changed rows that SQLite reports for each statement. A statement that had to change a row and
+//! changed none (a trigger on the copy can do that) acknowledges nothing, so it differs from what was taken from the log.
 
 use crate::model::RowCounts;
+use crate::sink::rows::Taken;
 
 /// Counts of the section that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Tally(RowCounts);
 
 impl Tally {
-    /// A row change was walked.
-    pub(super) fn take(&mut self) {
-        self.0.taken += 1;
-    }
-
     /// A statement that must change a row changed so many.
     pub(super) fn wrote(&mut self, changed: usize) {
         self.0.acknowledged += u64::try_from(changed).unwrap_or(u64::MAX);
@@ -36,13 +31,8 @@ impl Tally {
         self.0.unmatched += 1;
     }
 
-    /// The row change is a delete and an insert.
-    pub(super) fn split(&mut self) {
-        self.0.split += 1;
-    }
-
-    /// The counts.
-    pub(super) fn counts(self) -> RowCounts {
-        self.0
+    /// The counts, with what was taken.
+    pub(super) fn counts(self, taken: Taken) -> RowCounts {
+        RowCounts { taken: taken.rows.into(), split: taken.split.into(), ..self.0 }
     }
 }

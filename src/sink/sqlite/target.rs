@@ -3,7 +3,6 @@
 //! A round is one SQLite transaction, begun at its first change and ended by [`Target::commit`] with the cursor in it.
 //! Rows are written as they come, so nothing is held in memory; SQLite's cache spills to its write-ahead file.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -13,28 +12,26 @@ use super::bind::Scratch;
 use super::claim::Held;
 use super::error::{row, sqlite};
 use super::files::Files;
-use super::history::{History, Place, utc_text};
+use super::history::History;
 use super::keyless::Keyless;
 use super::layout::Layout;
 use super::mirror::Mirror;
 use super::types::Storage;
 use super::{claim, cursor, open, registry};
-use crate::codec::frame::{Frame, RowOp, Section};
+use crate::codec::frame::RowOp;
 use crate::codec::row_image::PlanError;
-use crate::codec::version::{Epoch, FramePlace};
+use crate::codec::version::Epoch;
 use crate::config::{Mode, SinkPlan};
 use crate::error::{ErrorClass, Failure};
-use crate::model::{RowCounts, SchemaId, TableName, TableSchema};
+use crate::model::{TableName, TableSchema};
 use crate::sink::TargetState;
 use crate::sink::changes::Changes;
 use crate::sink::claim::Opener;
+use crate::sink::counts::Counts;
 use crate::sink::definitions::Followed;
 use crate::sink::epoch::epoch_for;
-use crate::sink::follow::{self, Lookup};
-use crate::sink::stops::{self, contain};
-
-/// What became of the rows of some tables.
-pub(super) type Counts = BTreeMap<TableName, RowCounts>;
+use crate::sink::rows::{Section, Writes};
+use crate::sink::stops;
 
 /// An open database.
 pub(super) struct Target {
@@ -43,22 +40,12 @@ pub(super) struct Target {
     files: Files,
     pub(super) plan: SinkPlan,
     /// Its tables and their changes.
-    pub(super) followed: Followed<Storage>,
+    pub(super) followed: Followed<Storage, Rows>,
     log: LogId,
     held: Held,
     /// Of the versions of the rows that are written.
     pub(super) epoch: Epoch,
-    pub(super) writers: HashMap<SchemaId, Writer>,
     pub(super) scratch: Scratch,
-    /// What became of the rows of the round that is open.
-    round: Counts,
-}
-
-/// How the rows of one schema are written.
-pub(super) struct Writer {
-    pub(super) table: TableName,
-    /// `None`: the table is stopped.
-    pub(super) rows: Option<Rows>,
 }
 
 /// What is done with the savepoint of what one table needs.
@@ -112,9 +99,7 @@ impl Target {
             log,
             held,
             epoch,
-            writers: HashMap::new(),
             scratch: Scratch::default(),
-            round: Counts::new(),
         };
         Ok((target, state))
     }
@@ -125,85 +110,6 @@ impl Target {
             let mut begin =
                 self.connection.prepare_cached("BEGIN IMMEDIATE").map_err(|error| self.fail("begin", error))?;
             begin.execute([]).map_err(|error| self.fail("begin a transaction", error))?;
-        }
-        Ok(())
-    }
-
-    /// Whether rows of a schema can be written at once.
-    pub(super) fn knows(&self, id: SchemaId) -> bool {
-        self.writers.contains_key(&id)
-    }
-
-    /// Makes ready for rows of a schema; makes its table if there is none.
-    pub(super) async fn learn(&mut self, lsn: Lsn, id: SchemaId, lookup: &mut Lookup<'_>) -> Result<(), Failure> {
-        self.begin()?;
-        self.followed.begin(lsn);
-        let schema = lookup(id)?;
-        let table = schema.name.clone();
-        follow::make(self, &schema).await?;
-        let rows = if self.followed.stops.has(&table) {
-            None
-        } else {
-            match self.rows_of(&schema) {
-                Ok(rows) => Some(rows),
-                Err(failure) => {
-                    contain(self, &table, Err(failure))?;
-                    None
-                }
-            }
-        };
-        self.writers.insert(id, Writer { table, rows });
-        Ok(())
-    }
-
-    /// Writes the rows of a frame, whose schemas are all known.
-    pub(super) fn write(&mut self, place: FramePlace, frame: &Frame<'_>) -> Result<(), Failure> {
-        self.begin()?;
-        self.followed.begin(place.lsn);
-        let commit_micros = frame.header.origin().commit_micros;
-        let mut commit_time = None;
-        for (section, body, ordinal) in frame.sections() {
-            let Some(writer) = self.writers.get(&section.schema) else {
-                let lsn = place.lsn;
-                return Err(Failure::fatal(format!("schema {} of frame {lsn} was not made ready", section.schema)));
-            };
-            let Some(rows) = &writer.rows else {
-                count(&mut self.round, &writer.table, left_out(section));
-                continue;
-            };
-            // One statement is taken back by itself where it fails.
-            let is_guarded = section.rows > 1 || section.op == RowOp::Update;
-            if is_guarded {
-                self.savepoint(Savepoint::Begin)?;
-            }
-            let (connection, scratch) = (&self.connection, &mut self.scratch);
-            let written = match rows {
-                Rows::Mirror(rows) => rows.apply(connection, section.op, body, scratch),
-                Rows::Keyless(rows) => rows.apply(connection, section.op, body, scratch),
-                Rows::History(rows) => {
-                    let commit_time = commit_time.get_or_insert_with(|| utc_text(commit_micros)).as_str();
-                    let place = Place { epoch: self.epoch, frame: place, ordinal, commit_time };
-                    rows.apply(connection, section.op, body, scratch, place)
-                }
-            };
-            match written {
-                Ok(written) => {
-                    if is_guarded {
-                        self.savepoint(Savepoint::Keep)?;
-                    }
-                    check_rows(&writer.table, place.lsn, &section, written)?;
-                    count(&mut self.round, &writer.table, written);
-                }
-                Err(error) => {
-                    let table = writer.table.clone();
-                    let failure = self.alone(&table, row(&self.path, &table, error))?;
-                    if is_guarded {
-                        self.savepoint(Savepoint::Undo)?;
-                    }
-                    contain(self, &table, Err(failure))?;
-                    count(&mut self.round, &table, left_out(section));
-                }
-            }
         }
         Ok(())
     }
@@ -248,8 +154,8 @@ impl Target {
         // After the commit: what went into a file that was gone by then is not acknowledged.
         self.files.check()?;
         self.scratch.trim();
-        self.followed.began = None;
-        let counts = std::mem::take(&mut self.round);
+        self.followed.ends(end);
+        let counts = std::mem::take(&mut self.followed.counts);
         self.warn_of_keyless(&counts);
         Ok(counts)
     }
@@ -290,41 +196,47 @@ impl Target {
     pub(super) fn fail(&self, what: &str, error: rusqlite::Error) -> Failure {
         sqlite(&self.path, what, error)
     }
+}
 
-    fn rows_of(&self, schema: &TableSchema) -> Result<Rows, Failure> {
-        let name = &schema.name;
-        let Some(table) = self.followed.tables.get(name) else {
-            return Err(Failure::row(format!("{name} has no table at the target")));
-        };
-        if !table.schema.same_image(schema) {
-            return Err(Failure::row(format!("rows of {name} have another shape than its table at the target")));
+impl Writes for Target {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn rows_of(&self, schema: &TableSchema, layout: &Layout) -> Result<Rows, Failure> {
+        rows_of(schema, layout)
+    }
+
+    fn write_section(&mut self, rows: &mut Rows, section: Section<'_>) -> Result<u64, Failure> {
+        let Section { table, op, body, moment, .. } = section;
+        // One statement is taken back by itself where it fails.
+        let is_guarded = section.rows > 1 || op == RowOp::Update;
+        if is_guarded {
+            self.savepoint(Savepoint::Begin)?;
         }
-        rows_of(schema, &table.layout)
+        let (connection, scratch) = (&self.connection, &mut self.scratch);
+        let written = match rows {
+            Rows::Mirror(rows) => rows.apply(connection, op, body, scratch),
+            Rows::Keyless(rows) => rows.apply(connection, op, body, scratch),
+            Rows::History(rows) => rows.apply(connection, op, body, scratch, moment),
+        };
+        match written {
+            Ok(counts) => {
+                if is_guarded {
+                    self.savepoint(Savepoint::Keep)?;
+                }
+                self.followed.counts.add(table, counts);
+                Ok(counts.taken)
+            }
+            Err(error) => {
+                let failure = self.alone(table, row(&self.path, table, error))?;
+                if is_guarded {
+                    self.savepoint(Savepoint::Undo)?;
+                }
+                Err(failure)
+            }
+        }
     }
-}
-
-fn count(round: &mut Counts, table: &TableName, counts: RowCounts) {
-    match round.get_mut(table) {
-        Some(sum) => sum.add(counts),
-        None => drop(round.insert(table.clone(), counts)),
-    }
-}
-
-/// What becomes of a section whose table is stopped.
-fn left_out(section: Section) -> RowCounts {
-    let rows = u64::from(section.rows);
-    RowCounts { taken: rows, skipped: rows, ..RowCounts::default() }
-}
-
-/// A frame's header and its body were written together.
-fn check_rows(table: &TableName, lsn: Lsn, section: &Section, written: RowCounts) -> Result<(), Failure> {
-    if written.taken == u64::from(section.rows) {
-        return Ok(());
-    }
-    Err(Failure::fatal(format!(
-        "a section of {table} in frame {lsn} has {} rows, its header says {}",
-        written.taken, section.rows
-    )))
 }
 
 fn rows_of(schema: &TableSchema, layout: &Layout) -> Result<Rows, Failure> {

@@ -21,9 +21,9 @@ use crate::model::{
 use crate::sink::TargetState;
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
-use crate::sink::follow;
 use crate::sink::stops;
 pub(super) use crate::sink::testing::{images, key, options, schema, soft};
+use crate::sink::{follow, rows};
 
 /// What comes of the future of a sink that waits for nothing.
 pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
@@ -231,20 +231,23 @@ impl Rig {
         let schemas = &self.schemas;
         let target = self.target.as_mut().unwrap();
         for (section, ..) in frame.sections() {
-            if !target.knows(section.schema) {
-                now(target.learn(Lsn::new(self.lsn), section.schema, &mut |id| Ok(Arc::clone(&schemas[&id]))))?;
+            if !target.followed.writers.has(section.schema) {
+                target.begin()?;
+                target.followed.begin(Lsn::new(lsn));
+                now(rows::prepare(target, section.schema, &mut |id| Ok(Arc::clone(&schemas[&id]))))?;
             }
         }
-        target.write(place(self.lsn), frame)
+        target.begin()?;
+        rows::write(target, place(lsn), frame)
     }
 
     /// Commits; what became of the rows of `shop.t` in the round.
     pub(super) fn commit(&mut self) -> RowCounts {
         let counts = now(self.target.as_mut().unwrap().commit(Lsn::new(self.lsn))).unwrap();
-        for (table, counts) in &counts {
+        for (table, counts) in counts.iter() {
             assert!(counts.balance(), "{table}: {counts:?}");
         }
-        let counts = counts.get(&TableName::new("shop", "t")).copied().unwrap_or_default();
+        let counts = counts.of(&TableName::new("shop", "t"));
         self.counts.add(counts);
         counts
     }

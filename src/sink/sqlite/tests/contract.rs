@@ -13,7 +13,7 @@ use crate::error::ErrorClass;
 use crate::model::{RowCounts, SchemaId, TableName};
 use crate::sink::sqlite::SqliteSink;
 use crate::sink::sqlite::testing::*;
-use crate::sink::{HandOver, Schemas, Sink, TargetState};
+use crate::sink::{HandOver, Schemas, Settled, Sink, TargetState};
 
 #[test]
 fn what_was_not_committed_is_as_if_it_never_was_rows_tables_and_cursor_alike() {
@@ -269,22 +269,23 @@ async fn the_sink_goes_through_its_life_behind_the_trait() {
     let write = |sink: &mut SqliteSink, catalog: &mut Catalog| sink.write(place(1), &frame, &mut Schemas::new(catalog));
     assert_eq!(write(&mut sink, &mut catalog).unwrap_err().class, ErrorClass::Fatal, "written before it was opened");
     assert_eq!(sink.open(wal.id()).await.unwrap(), TargetState::Fresh);
-    sink.learn(Lsn::new(1), SchemaId(1), &mut Schemas::new(&mut catalog)).await.unwrap();
+    sink.prepare(Lsn::new(1), SchemaId(1), &mut Schemas::new(&mut catalog)).await.unwrap();
     write(&mut sink, &mut catalog).unwrap();
     sink.rollback().await;
     assert_eq!(sink.take_counts(), [], "counts of a round that was taken back");
     assert_eq!(sink.open(wal.id()).await.unwrap(), TargetState::Fresh);
-    sink.learn(Lsn::new(1), SchemaId(1), &mut Schemas::new(&mut catalog)).await.unwrap();
+    sink.prepare(Lsn::new(1), SchemaId(1), &mut Schemas::new(&mut catalog)).await.unwrap();
     write(&mut sink, &mut catalog).unwrap();
     sink.spill().await.unwrap();
     assert_eq!(sink.pending_bytes(), 0);
     let truncate = TableChange::Truncate { table: table.name.clone() };
     sink.change(place(2), &origin(), &truncate, &mut Schemas::new(&mut catalog)).await.unwrap();
-    assert!(!sink.knows(SchemaId(1)));
-    sink.learn(Lsn::new(3), SchemaId(1), &mut Schemas::new(&mut catalog)).await.unwrap();
+    assert!(!sink.is_prepared(SchemaId(1)));
+    sink.prepare(Lsn::new(3), SchemaId(1), &mut Schemas::new(&mut catalog)).await.unwrap();
     write(&mut sink, &mut catalog).unwrap();
     assert_eq!(sink.take_counts(), [], "counts of an open round");
-    sink.commit(Lsn::new(3)).await.unwrap();
+    sink.store(Lsn::new(3)).await.unwrap();
+    assert_eq!(sink.settle().await.unwrap(), Settled::both(Lsn::new(3)));
     sink.close().await.unwrap();
     let counts = RowCounts { taken: 4, acknowledged: 4, ..RowCounts::default() };
     assert_eq!(sink.take_counts(), [(table.name.clone(), counts)]);

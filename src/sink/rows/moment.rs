@@ -1,30 +1,29 @@
 //! Where and when the rows of a section were changed: what every row that is written of them carries.
 
-use super::encode::RowError;
 use crate::codec::row_image::ImageError;
 use crate::codec::version::{Epoch, FramePlace, row_version};
 
 /// Of the rows of one section.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(in crate::sink) struct Moment {
     /// The target's.
-    pub(super) epoch: Epoch,
+    pub(in crate::sink) epoch: Epoch,
     /// The frame.
-    pub(super) frame: FramePlace,
+    pub(in crate::sink) frame: FramePlace,
     /// Ordinal of the section's first row in it.
-    pub(super) first_ordinal: u32,
+    pub(in crate::sink) first_ordinal: u32,
     /// When its transaction was committed, in microseconds since 1970.
-    pub(super) commit_micros: i64,
+    pub(in crate::sink) commit_micros: i64,
 }
 
 impl Moment {
     /// The place in its frame of row `row` of the section.
-    pub(super) fn ordinal(self, row: u32) -> Result<u32, RowError> {
-        self.first_ordinal.checked_add(row).ok_or_else(|| ImageError::TooManyRows.into())
+    pub(in crate::sink) fn ordinal(self, row: u32) -> Result<u32, ImageError> {
+        self.first_ordinal.checked_add(row).ok_or(ImageError::TooManyRows)
     }
 
     /// The version of the row at this place of its frame.
-    pub(super) fn version(self, ordinal: u32) -> u64 {
+    pub(in crate::sink) fn version(self, ordinal: u32) -> u64 {
         row_version(self.epoch, self.frame, ordinal)
     }
 }
@@ -42,6 +41,6 @@ mod tests {
         assert_eq!(ordinal, 42);
         assert_eq!(moment.version(ordinal), (3 << 56) + 742);
         let last = Moment { first_ordinal: u32::MAX, ..moment };
-        assert!(matches!(last.ordinal(1), Err(RowError::Image(ImageError::TooManyRows))));
+        assert_eq!(last.ordinal(1), Err(ImageError::TooManyRows));
     }
 }

@@ -1,23 +1,15 @@
 //! What becomes of the row changes of a round, table by table.
 //!
-//! `taken` is counted while rows are made of the images in a frame's body, and `acknowledged` is what the server says it has written: a
+//! `taken` is counted while rows are made of the images in a frame's body, and `acknowledged` is what the target says it has written: a
 //! change of key is two rows there, one of them `split`. A row that no image is read for is counted by its section's header, because
-//! it is on both sides of the balance: left out with its table (`skipped`), or stored before a crash (`recovered`). Nothing is `netted`,
-//! as every change is sent, and `unmatched` is not known, as the server does not look for older rows.
+//! it is on both sides of the balance: left out with its table (`skipped`), or stored before a crash (`recovered`). What the target says is
+//! counted by each sink.
 //!
 //! Counts of a round that is given up are dropped with it; when its rows are sent again, they are counted again.
 
 use std::collections::BTreeMap;
 
 use crate::model::{RowCounts, TableName};
-
-/// Row changes taken out of a body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) rows: u32,
-    /// Rows that were made of them beyond one for each.
-    pub(super) split: u32,
-}
 
 /// Counts by table.
 #[derive(Debug, Default)]
@@ -43,6 +35,17 @@ impl Counts {
             Some(sum) => sum.add(counts),
             None => drop(self.0.insert(table.clone(), counts)),
         }
+    }
+
+    /// All, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TableName, &RowCounts)> {
+        self.0.iter()
+    }
+
+    /// Those of a table.
+    #[cfg(test)]
+    pub(super) fn of(&self, table: &TableName) -> RowCounts {
+        self.0.get(table).copied().unwrap_or_default()
     }
 
     /// Adds those of another round.

@@ -1,0 +1,201 @@
+//! Rows on their way into a target: the writer of each schema, and the loop over the sections of a frame.
+//!
+//! A sink brings how rows of one schema are written ([`Writes`]), over the drivers of [`drive`]. What is the same at every target is here: rows
+//! that a target has already, rows of stopped tables, rows that a table cannot take, and what becomes of each.
+
+mod drive;
+mod moment;
+
+use std::collections::HashMap;
+
+use wal::Lsn;
+
+pub(super) use self::drive::{Images, Keyed, Keyless, Lines, Taken, append, by_key, by_values, op_name};
+pub(super) use self::moment::Moment;
+use super::definitions::{Definitions, LayoutOf};
+use super::follow::{self, Lookup};
+use super::stops::contain;
+use crate::codec::frame::{Frame, RowOp};
+use crate::codec::version::{Epoch, FramePlace};
+use crate::error::Failure;
+use crate::model::{SchemaId, TableName, TableSchema};
+
+/// How the rows of one schema are written.
+#[derive(Debug)]
+pub(super) struct Writer<R> {
+    table: TableName,
+    /// Rows before it are stored already: they are older than a change that has begun, or than a cursor of the table's own.
+    stored_before: Lsn,
+    way: Way<R>,
+}
+
+#[derive(Debug)]
+enum Way<R> {
+    /// They are written so.
+    Open(R),
+    /// They are left out: the table is stopped.
+    Stopped,
+    /// The table has another shape by now, so all of them must be stored.
+    Older,
+}
+
+/// The writers of the schemas that rows came of.
+#[derive(Debug)]
+pub(super) struct Writers<R>(HashMap<SchemaId, Writer<R>>);
+
+impl<R> Default for Writers<R> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<R> Writers<R> {
+    /// Whether rows of a schema can be taken at once.
+    pub(super) fn has(&self, schema: SchemaId) -> bool {
+        self.0.contains_key(&schema)
+    }
+
+    fn forget(&mut self, table: &TableName) {
+        self.0.retain(|_, writer| writer.table != *table);
+    }
+
+    /// The table is stopped: no more of its rows are taken, also of the frame at hand.
+    pub(super) fn stop(&mut self, table: &TableName) {
+        for writer in self.0.values_mut().filter(|writer| writer.table == *table) {
+            writer.way = Way::Stopped;
+        }
+    }
+}
+
+/// The rows of one section of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Section<'s> {
+    /// Their table.
+    pub(super) table: &'s TableName,
+    /// What was done to them.
+    pub(super) op: RowOp,
+    /// Row changes in it, as its header says.
+    pub(super) rows: u32,
+    /// Their images, one after the other; of an update the one before it and the one after it.
+    pub(super) body: &'s [u8],
+    /// Where and when they were changed.
+    pub(super) moment: Moment,
+}
+
+/// How a target takes rows.
+pub(super) trait Writes: Definitions {
+    /// The epoch of the versions of the rows that are written.
+    fn epoch(&self) -> Epoch;
+
+    /// How rows of a schema are written into a table of this layout, which is of the same shape.
+    ///
+    /// # Errors
+    /// Of class `Row` where the table cannot take them.
+    fn rows_of(&self, schema: &TableSchema, layout: &LayoutOf<Self>) -> Result<Self::Rows, Failure>;
+
+    /// Writes a section; says how many row changes were in it, and counts what becomes of them, now or when the target has answered.
+    ///
+    /// # Errors
+    /// Of class `Row` where the table cannot take them. Nothing of the section is written then, or what is written is given up with the table's
+    /// other rows of the round ([`Definitions::give_up`]).
+    fn write_section(&mut self, rows: &mut Self::Rows, section: Section<'_>) -> Result<u64, Failure>;
+}
+
+/// A table has another shape: how its rows were written is forgotten.
+pub(super) fn forget<D: Definitions>(target: &mut D, table: &TableName) {
+    target.followed_mut().writers.forget(table);
+    target.forget_statements();
+}
+
+/// Makes ready for rows of a schema; makes its table if there is none.
+pub(super) async fn prepare<D: Writes>(target: &mut D, id: SchemaId, lookup: &mut Lookup<'_>) -> Result<(), Failure> {
+    let schema = lookup(id)?;
+    let table = schema.name.clone();
+    follow::make(target, &schema).await?;
+    let stored_before = target.followed().changes.stored_before(&table);
+    let way = if target.followed().stops.has(&table) {
+        Way::Stopped
+    } else {
+        match way(target, &schema, stored_before) {
+            Ok(way) => way,
+            Err(failure) => {
+                contain(target, &table, Err(failure))?;
+                Way::Stopped
+            }
+        }
+    };
+    target.followed_mut().writers.0.insert(id, Writer { table, stored_before, way });
+    Ok(())
+}
+
+fn way<D: Writes>(target: &D, schema: &TableSchema, stored_before: Lsn) -> Result<Way<D::Rows>, Failure> {
+    let (name, followed) = (&schema.name, target.followed());
+    let Some(table) = followed.tables.get(name) else {
+        return Err(Failure::row(format!("{name} has no table at the target")));
+    };
+    if table.schema.same_image(schema) {
+        return target.rows_of(schema, &table.layout).map(Way::Open);
+    }
+    if followed.last < stored_before { Ok(Way::Older) } else { Err(other_shape(name)) }
+}
+
+fn other_shape(table: &TableName) -> Failure {
+    Failure::row(format!("rows of {table} have another shape than its table at the target"))
+}
+
+/// Takes the rows of a frame, whose schemas are all prepared.
+pub(super) fn write<D: Writes>(target: &mut D, place: FramePlace, frame: &Frame<'_>) -> Result<(), Failure> {
+    target.followed_mut().begin(place.lsn);
+    // Out of the target while it is written to.
+    let mut writers = std::mem::take(&mut target.followed_mut().writers);
+    let written = write_sections(target, &mut writers, place, frame);
+    target.followed_mut().writers = writers;
+    written
+}
+
+fn write_sections<D: Writes>(
+    target: &mut D,
+    writers: &mut Writers<D::Rows>,
+    frame: FramePlace,
+    decoded: &Frame<'_>,
+) -> Result<(), Failure> {
+    let commit_micros = decoded.header.origin().commit_micros;
+    let (lsn, epoch) = (frame.lsn, target.epoch());
+    for (section, body, first_ordinal) in decoded.sections() {
+        let Some(Writer { table, stored_before, way }) = writers.0.get_mut(&section.schema) else {
+            return Err(Failure::fatal(format!("schema {} of frame {lsn} was not prepared", section.schema)));
+        };
+        let rows = u64::from(section.rows);
+        if lsn < *stored_before {
+            target.followed_mut().counts.recover(table, rows);
+            continue;
+        }
+        let written = match way {
+            Way::Stopped => {
+                target.followed_mut().counts.skip(table, rows);
+                continue;
+            }
+            Way::Older => Err(other_shape(table)),
+            Way::Open(way) => {
+                let moment = Moment { epoch, frame, first_ordinal, commit_micros };
+                target.write_section(way, Section { table, op: section.op, rows: section.rows, body, moment })
+            }
+        };
+        match written {
+            Ok(taken) if taken == rows => {}
+            // A frame's header and its body were written together.
+            Ok(taken) => {
+                return Err(Failure::fatal(format!(
+                    "a section of {table} in frame {lsn} has {taken} rows, its header says {rows}"
+                )));
+            }
+            Err(failure) => {
+                let table = table.clone();
+                target.followed_mut().counts.skip(&table, rows);
+                contain(target, &table, Err(failure))?;
+                writers.stop(&table);
+            }
+        }
+    }
+    Ok(())
+}
