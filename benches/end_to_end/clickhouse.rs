@@ -22,7 +22,7 @@ use crate::support::server::{Kind, Server};
 
 const RUNS: u32 = 5;
 
-async fn sandbox(kind: Kind) -> Sandbox {
+pub async fn sandbox(kind: Kind) -> Sandbox {
     let mut sandbox = load::sandbox(kind).await;
     sandbox.attach_clickhouse(ClickHouse::start().await);
     // What is measured is the defaults.
@@ -263,12 +263,12 @@ pub async fn latency(kind: Kind, table: &mut Table) {
     }
 }
 
-async fn count(sandbox: &Sandbox, table: &str) -> u64 {
+pub async fn count(sandbox: &Sandbox, table: &str) -> u64 {
     sandbox.clickhouse().query(format!("SELECT count() FROM {REPLICA}.{table} FINAL")).await.trim().parse().unwrap()
 }
 
 /// Removes the log and the copy, so that the next start is a first start.
-async fn forget(sandbox: &Sandbox) {
+pub async fn forget(sandbox: &Sandbox) {
     drop(fs::remove_dir_all(sandbox.wal_directory()));
     assert!(!sandbox.wal_directory().exists());
     sandbox.clickhouse().exec(format!("DROP DATABASE IF EXISTS {REPLICA} SYNC")).await;

@@ -24,6 +24,7 @@ mod measure; // time and memory of a process; the table
 mod memory; // one transaction of 1 GB
 mod snapshot; // tables to log
 mod sqlite; // log to SQLite
+mod tables; // many small tables to ClickHouse
 
 use std::env;
 use std::process::ExitCode;
@@ -35,7 +36,18 @@ use support::server::Kind;
 async fn main() -> ExitCode {
     // cargo passes --bench; a name that is no scenario is a mistake, not an empty run.
     let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
-    let scenarios = ["bulk", "small", "snapshot", "sqlite", "latency", "memory", "ch_bulk", "ch_updates", "ch_latency"];
+    let scenarios = [
+        "bulk",
+        "small",
+        "snapshot",
+        "sqlite",
+        "latency",
+        "memory",
+        "ch_bulk",
+        "ch_updates",
+        "ch_latency",
+        "ch_tables",
+    ];
     let kinds = [Kind::MySql, Kind::MariaDb];
     for word in &words {
         if !scenarios.contains(&word.as_str()) && !kinds.iter().any(|kind| kind.to_string() == *word) {
@@ -66,6 +78,7 @@ async fn main() -> ExitCode {
                 "memory" => memory::run(kind, &mut table).await,
                 "ch_bulk" => clickhouse::bulk(kind, &mut table).await,
                 "ch_updates" => clickhouse::updates(kind, &mut table).await,
+                "ch_tables" => tables::run(kind, &mut table).await,
                 _ => clickhouse::latency(kind, &mut table).await,
             }
         }

@@ -44,14 +44,28 @@ pub enum Wish {
 /// The tables that are in doubt at a sink and that nothing in the log replaces, with the reason; by the names that they
 /// have at the end of the log. The sink's cursor and the end of the log are `between`.
 ///
-/// A replace that the sink has not reached yet ends the doubt when it does. Whether the log has one is looked for in the
-/// frames that the sink still has to get, and only if there is a doubt: that is cheaper than to read a table again.
-///
 /// # Errors
 /// When the log cannot be read, or a frame or a record is damaged.
 pub fn doubts(reader: &Reader, sink: &str, between: (Lsn, Lsn)) -> Result<Vec<(TableName, String)>, Failure> {
     let doubted = tables_at(reader, sink)?.into_iter().filter_map(|(table, at)| Some((table, at.doubt?)));
-    let mut doubted: BTreeMap<TableName, String> = doubted.collect();
+    not_replaced(reader, sink, between, doubted.collect(), true)
+}
+
+/// Of tables that a sink needs again, those that nothing in the log replaces; by the names that they have at the end of the log.
+///
+/// A replace that the sink has not reached yet ends the need when it does. Whether the log has one is looked for in the
+/// frames that the sink still has to get, and only if there is a need: that is cheaper than to read a table again.
+/// `drop_ends` says whether a drop ends it as well: a table that is stopped may stay so over a drop.
+///
+/// # Errors
+/// As [`doubts`].
+pub(super) fn not_replaced(
+    reader: &Reader,
+    sink: &str,
+    between: (Lsn, Lsn),
+    mut doubted: BTreeMap<TableName, String>,
+    drop_ends: bool,
+) -> Result<Vec<(TableName, String)>, Failure> {
     if doubted.is_empty() {
         return Ok(Vec::new());
     }
@@ -68,7 +82,7 @@ pub fn doubts(reader: &Reader, sink: &str, between: (Lsn, Lsn)) -> Result<Vec<(T
                     doubted.remove(table);
                 }
             }
-            TableChange::Drop { table } => drop(doubted.remove(table)),
+            TableChange::Drop { table } if drop_ends => drop(doubted.remove(table)),
             TableChange::Rename { from, to, .. } => {
                 doubted.remove(to);
                 if let Some(why) = doubted.remove(from) {
@@ -76,6 +90,7 @@ pub fn doubts(reader: &Reader, sink: &str, between: (Lsn, Lsn)) -> Result<Vec<(T
                 }
             }
             TableChange::ReplaceBegin { .. }
+            | TableChange::Drop { .. }
             | TableChange::Schema { .. }
             | TableChange::Truncate { .. }
             | TableChange::ReplaceEnd { .. }

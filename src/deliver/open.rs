@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use wal::{Lsn, Reader};
 
-use super::doubt::Doubt;
+use super::doubt::{Doubt, not_replaced};
 use super::gap::Gap;
 use super::resume::{LogView, resume};
 use super::round::Round;
@@ -35,7 +35,7 @@ impl Delivery {
     /// Opens the sink, finds where it continues, and counts what its target applied without the log knowing.
     pub(super) async fn open(&mut self) -> Result<Open, Failure> {
         self.sent = None;
-        self.applied.clear();
+        let applied = std::mem::take(&mut self.applied);
         // Acknowledgements ride with a later commit. After this the log holds those of the opening before.
         self.wal.put_state(Vec::new()).await.map_err(unwritable)?;
         let reader = self.wal.reader();
@@ -45,8 +45,13 @@ impl Delivery {
         let start = self.start_of_cursor(&reader)?;
         let is_fresh = target == TargetState::Fresh;
         let at = self.resume_at(&reader, (target, start), &mut tables, &mut catalog).await?;
+        self.keep_doubts(applied, at, &mut tables).await?;
         // Only now: a target of another log is left as it is.
-        for (table, why) in self.sink.review(&*self.captured).await? {
+        let wished = self.sink.review(&*self.captured).await?.into_iter();
+        // Once in a run: what comes of it is looked for in the whole log that the sink still has to get.
+        let wished = wished.filter(|(table, _)| !self.doubted.contains(table)).collect();
+        let end = self.wal.positions().borrow().durable;
+        for (table, why) in not_replaced(&reader, &self.name, (at, end), wished, false)? {
             self.doubt(Doubt { sink: self.name.clone(), table, why });
         }
         match start.looked {

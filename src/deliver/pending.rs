@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use wal::{FrameRef, Lsn};
 
 use super::open::Open;
-use super::run::{Delivery, Goal};
+use super::run::{Delivery, Goal, PROBE};
 use super::walk::damaged_frame;
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader, TableChange};
@@ -125,6 +125,7 @@ impl Delivery {
 
     async fn until_decided(&mut self, id: SchemaId, open: &mut Open) -> Result<bool, Failure> {
         let mut source_ended: Option<tokio::time::Instant> = None;
+        let mut look_at = tokio::time::Instant::now() + PROBE;
         loop {
             let Some(seen) = open.catalog.pending(id)? else { return Ok(true) };
             if self.shutdown.is_cancelled() {
@@ -140,6 +141,10 @@ impl Delivery {
                     return Err(Failure::fatal(what)
                         .hint("start replicator again: once it is connected to the source, it decides the schema"));
                 }
+            }
+            if tokio::time::Instant::now() >= look_at {
+                self.look_for_durable().await?;
+                look_at = tokio::time::Instant::now() + PROBE;
             }
             tokio::select! {
                 () = tokio::time::sleep(POLL) => {}

@@ -27,7 +27,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 const CUT_OFF: Duration = Duration::from_secs(7);
 
 /// How often a sink with nothing to write is asked whether its target is still there.
-const PROBE: Duration = Duration::from_secs(1);
+pub(super) const PROBE: Duration = Duration::from_secs(1);
 
 /// Until when a sink is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,15 +136,24 @@ impl Delivery {
         let mut backoff = Backoff::default();
         loop {
             self.live.phase(SinkPhase::Opening, None);
-            let cut_off = cut_off(self.shutdown.clone());
+            let ending = cut_off(self.shutdown.clone());
             let served = tokio::select! {
                 served = self.serve(&mut backoff) => served,
-                () = cut_off => Ok(Served::CutOff),
+                () = ending => Ok(Served::CutOff),
             };
             let failure = match served {
                 Ok(Served::Done) => {
-                    self.live.phase(SinkPhase::Stopped, None);
-                    return self.close().await;
+                    let ending = cut_off(self.shutdown.clone());
+                    let closed = tokio::select! {
+                        closed = self.close() => closed,
+                        () = ending => {
+                            warn!(sink = %self.name, "the target does not answer: it is not closed");
+                            Ok(())
+                        }
+                    };
+                    let phase = if closed.is_ok() { SinkPhase::Stopped } else { SinkPhase::Failed };
+                    self.live.phase(phase, closed.as_ref().err().map(Failure::chain));
+                    return closed;
                 }
                 Ok(Served::CutOff) => {
                     // To the target it looks like a crash, which the next start puts right.

@@ -1,16 +1,20 @@
 //! The end of a round: committed at the target, then acknowledged in the log with the counts of its rows.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
 use tracing::warn;
 use wal::Lsn;
 
 use super::doubt::{Doubt, Wish};
 use super::open::Open;
 use super::run::{Delivery, unwritable};
-use super::tables::Changed;
+use super::tables::{Changed, Tables};
 use super::tally::Tally;
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::sink::{HandOver, Settled};
+use crate::telemetry::SinkTableLive;
 
 /// A round on its way.
 pub(super) struct Sent {
@@ -25,13 +29,24 @@ pub(super) struct Applied {
     /// What became of its rows, and of those before it.
     state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     doubts: Vec<(TableName, String)>,
+    /// What is shown of the tables in doubt, once the log has the doubts.
+    shown: Vec<(TableName, SinkTableLive)>,
 }
+
+/// Rounds that may wait until they are durable. The next one waits for them.
+const MOST_APPLIED: usize = 1000;
+/// Pause between two looks how far a target is that is not durable as far as the next round needs it.
+const POLL: Duration = Duration::from_millis(10);
 
 impl Delivery {
     /// Stores the round if it can end here, and waits for that unless the sink overlaps. The round before it has settled then.
     pub(super) async fn commit(&mut self, open: &mut Open) -> Result<(), Failure> {
         let Some((end, commit_micros)) = open.round.end() else { return Ok(()) };
         self.settle(open).await?;
+        while self.applied.len() >= MOST_APPLIED {
+            tokio::time::sleep(POLL).await;
+            self.look_for_durable().await?;
+        }
         if self.sink.hand_over() == HandOver::RecordedBatches {
             // Durable before anything of the round is sent.
             let bounds = self.bounds(end)?;
@@ -51,19 +66,24 @@ impl Delivery {
     pub(super) async fn settle(&mut self, open: &mut Open) -> Result<(), Failure> {
         let Some(Sent { end, commit_micros, tally }) = self.sent.take() else { return Ok(()) };
         let settled = self.sink.settle().await?;
-        self.progressed = true;
         let reported = self.sink.take_counts();
         // Up to the cursor they were counted before the target was restored from an older copy. A round ends there.
         if end > self.acknowledged {
             let Changed { tables, doubts } =
                 open.tables.settle(tally, reported, &mut open.catalog, self.sink.stopped())?;
             let state = open.tables.state(&tables)?;
-            self.applied.push_back(Applied { end, state, doubts });
+            let mut shown = Vec::new();
             for table in &tables {
-                if let Some(at) = open.tables.get(table) {
+                let Some(at) = open.tables.get(table) else { continue };
+                if doubts.iter().any(|(doubted, _)| doubted == table) {
+                    shown.push((table.clone(), at.shown()));
+                } else {
                     self.live.table(table, at.shown());
                 }
             }
+            self.applied.push_back(Applied { end, state, doubts, shown });
+        } else {
+            self.progressed = true;
         }
         self.acknowledge(end, settled).await?;
         for sent in self.sink.take_sent() {
@@ -94,8 +114,15 @@ impl Delivery {
                 self.name
             )));
         }
+        if self.sink.hand_over() == HandOver::RecordedBatches && durable < applied {
+            // The log has the bounds of one round alone.
+            return Err(Failure::fatal(format!(
+                "sink '{}' repeats rounds, and says that lsn {applied} is applied and not durable",
+                self.name
+            )));
+        }
         while self.applied.front().is_some_and(|round| round.end <= durable) {
-            let Some(Applied { end, state, doubts }) = self.applied.pop_front() else { break };
+            let Some(Applied { end, state, doubts, shown }) = self.applied.pop_front() else { break };
             if doubts.is_empty() {
                 self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
             } else {
@@ -103,9 +130,36 @@ impl Delivery {
                 self.wal.ack(&self.name, end, &[], state).await.map_err(unwritable)?;
             }
             self.acknowledged = end;
+            self.progressed = true;
+            for (table, shown) in shown {
+                self.live.table(&table, shown);
+            }
             for (table, why) in doubts {
                 self.doubt(Doubt { sink: self.name.clone(), table, why });
             }
+        }
+        Ok(())
+    }
+
+    /// Of rounds that were applied before the target was opened again: their doubts, where it still has the rounds. Those that it has lost come again.
+    pub(super) async fn keep_doubts(
+        &mut self,
+        applied: VecDeque<Applied>,
+        at: Lsn,
+        tables: &mut Tables,
+    ) -> Result<(), Failure> {
+        let kept = applied.into_iter().filter(|round| round.end <= at);
+        let doubts: Vec<_> = kept.flat_map(|round| round.doubts).collect();
+        if doubts.is_empty() {
+            return Ok(());
+        }
+        for (table, why) in &doubts {
+            tables.entry(table).doubt.get_or_insert_with(|| why.clone());
+        }
+        let doubted: BTreeSet<_> = doubts.iter().map(|(table, _)| table.clone()).collect();
+        self.wal.put_state(tables.state(&doubted)?).await.map_err(unwritable)?;
+        for (table, why) in doubts {
+            self.doubt(Doubt { sink: self.name.clone(), table, why });
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! `taken` is counted while rows are made of the images in a frame's body, and `acknowledged` is what the target says it has written: a
 //! change of key is two rows there, one of them `split`. A row that no image is read for is counted by its section's header, because
 //! it is on both sides of the balance: left out with its table (`skipped`), or stored before a crash (`recovered`). What the target says is
-//! counted by each sink.
+//! counted by each sink. At ClickHouse nothing is `netted`, as every change is sent, and `unmatched` is not known, as the server does not look
+//! for older rows.
 //!
 //! Counts of a round that is given up are dropped with it; when its rows are sent again, they are counted again.
 

@@ -7,7 +7,7 @@
 //!   repeated: a crash or a refusal may fall between any two requests, and the change comes again from its first step.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use wal::Lsn;
@@ -90,7 +90,7 @@ impl<T, R> Followed<T, R> {
         }
     }
 
-    /// A round has ended, with this cursor.
+    /// A round has ended and is applied, with this cursor, and no other one has begun.
     pub(super) fn ends(&mut self, end: Lsn) {
         self.applied = end;
         self.began = None;
@@ -289,15 +289,8 @@ pub(super) trait Definitions: Send {
         Ok(())
     }
 
-    /// Whom a failure is about that is worth a retry. A target that does not refuse one table while it takes others knows nothing of it.
-    fn blame(&self, _failure: &Failure) -> Blame {
-        Blame::Unknown
-    }
-
-    /// For how long one table may be refused before it stops.
-    fn refusal_limit(&self) -> Duration {
-        Duration::MAX
-    }
+    /// What a failure that may pass is about.
+    fn blame(&self, failure: &Failure) -> Blame;
 
     /// The target's clock, in milliseconds since 1970.
     async fn clock_ms(&mut self) -> Result<u64, Failure> {
@@ -305,13 +298,12 @@ pub(super) trait Definitions: Send {
         Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Writes down for how long a table has been refused, with the last reason.
+    /// Writes down for how long a table has been refused, with the last reason; or that it is not refused any more. A target that never says
+    /// [`Blame::Table`] is not asked.
     ///
     /// # Errors
     /// When the target does not take this line either.
-    async fn save_refusal(&mut self, _table: &TableName, _line: &Line, _reason: &str) -> Result<(), Failure> {
-        Ok(())
-    }
+    async fn save_refusal(&mut self, table: &TableName, line: &Line, reason: &str) -> Result<(), Failure>;
 
     /// A table has another shape. Statements that were prepared for it are forgotten.
     fn forget_statements(&mut self) {}

@@ -15,16 +15,18 @@
 //! - When `settle` returns, every change up to the end of the round is applied: a reader of the target sees it, and a target
 //!   with transactions holds that end as its cursor, stored in the same transaction. `settle` says besides up to where the
 //!   target is durable against power loss ([`Settled`]): the log is trimmed on that word. Where the two differ, the rounds
-//!   between them are kept in the log, and `settle` is called again, without a round, until they are durable.
+//!   between them are kept in the log, and `settle` is called again, with no round stored since, until they are durable.
+//!   Rows of an open round may have been written by then. With [`HandOver::RecordedBatches`] the two never differ.
 //! - What [`Sink::open`] says is applied is durable as well.
 //! - The cursor is the sink's own affair. A target that commits table by table may keep one for each: it says the least
-//!   of them, and passes over what a table has already, which it counts as recovered.
-//! - A sink may keep [notes](Notes) in the log. They are durable before the `store` returns that depends on them.
-//! - Whether a change of a definition ends a round is a question of its own ([`Sink::is_barrier`]): it does not follow from
-//!   where the cursor is.
-//! - After an error, or on shutdown inside a round, the loop drops the round: [`Sink::rollback`], then `open`, then
-//!   the changes after the cursor again. A sink with [`HandOver::RecordedBatches`] gets the same rounds with the same
-//!   bounds again; versions ([`crate::codec::version::row_version`]) make applying twice applying once.
+//!   of them, and passes over rows and changes that a table has already. It counts such rows as recovered.
+//! - A sink may keep [notes](Notes) in the log. It writes a note before its `store` returns. After a crash a note may be
+//!   ahead of the target, and it is ahead of a target that was restored from an older copy.
+//! - Whether a change of a definition ends a round is a question of its own ([`Sink::is_barrier`]).
+//! - After an error the loop drops the round: [`Sink::rollback`], then `open`, then the changes after the cursor again. A
+//!   [`Sink::close`] inside a round, as at a shutdown, drops it as well. A sink with [`HandOver::RecordedBatches`] gets the
+//!   same rounds with the same bounds again; versions ([`crate::codec::version::row_version`]) make applying twice
+//!   applying once.
 //! - A sink gets what it has to act on: no frame for other sinks, no mark and no end of a replace. Every schema id that
 //!   reaches it is known. Rows under an id that could not be known do not come ([`Frame::sections`] passes them over),
 //!   and a change that comes from such an id comes from the last one before it that was known.
@@ -37,7 +39,7 @@
 //!   ([`Sink::take_counts`]); the loop counts what it hands over. Where the two differ, or the sink's own counts do
 //!   not balance, the table is read again with replace.
 //! - What is wrong with one table need not stop the sink: it may stop that table alone ([`Sink::stopped`]). The stop
-//!   is durable at the target before the commit that leaves out the table's rows returns; the table comes back with
+//!   is durable at the target not later than the round that leaves out the table's rows; the table comes back with
 //!   [`TableChange::ReplaceBegin`].
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
@@ -95,7 +97,8 @@ pub enum HandOver {
 pub enum TargetState {
     /// It has never been written to by this sink.
     Fresh,
-    /// It holds every change of log `log` up to `applied`, and none after it.
+    /// It holds every change of log `log` up to `applied`. What it holds of later ones is as if it was not there: the sink passes over it, or
+    /// row versions make it harmless.
     At {
         /// The log its cursor belongs to.
         log: LogId,
@@ -124,7 +127,7 @@ impl TargetState {
 /// How far a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// Every change up to it is visible at the target, and none after it.
+    /// Every change up to it is visible at the target.
     pub applied: Lsn,
     /// Every change up to it is there after a loss of power; not after `applied`.
     pub durable: Lsn,
@@ -219,7 +222,7 @@ pub trait Sink: Send {
         RoundLimits::default()
     }
 
-    /// Tables whose changes are left out, as of the last commit.
+    /// Tables whose changes are left out, as of the last round that has settled.
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
         static NONE: BTreeMap<TableName, StoppedTable> = BTreeMap::new();
         &NONE
@@ -290,11 +293,9 @@ pub trait Sink: Send {
     /// Whether a round has to end before a change, the frame `lsn`, and another one after it; asked right before the change. One that
     /// is no barrier is a part of its round. Where the cursor is says nothing of it: a target may have transactions, and commit them when a
     /// definition changes.
-    fn is_barrier(&self, _lsn: Lsn, _change: &TableChange) -> bool {
-        self.hand_over() == HandOver::RecordedBatches
-    }
+    fn is_barrier(&self, lsn: Lsn, change: &TableChange) -> bool;
 
-    /// Applies a change of a table's definition or whole content. The sink is committed before and after one that
+    /// Applies a change of a table's definition or whole content. The round ends before and after one that
     /// [is a barrier](Sink::is_barrier).
     async fn change(
         &mut self,
@@ -319,6 +320,6 @@ pub trait Sink: Send {
     /// Forgets the round, and the one that was stored and has not settled.
     async fn rollback(&mut self);
 
-    /// Makes what is applied durable, and lets go of the target.
+    /// Makes what is applied durable, drops the open round, and lets go of the target.
     async fn close(&mut self) -> Result<(), Failure>;
 }

@@ -1,6 +1,6 @@
 //! How long a target has refused one table what it takes from others: too many parts, no memory, no space for it. Such a refusal may be gone
-//! in a moment, so it is tried again. But nothing after it is applied meanwhile, and a table that is refused for longer than
-//! [`refusal_limit`](Definitions::refusal_limit) is stopped, so that the others go on.
+//! in a moment, so it is tried again. But nothing after it is applied meanwhile, and a table that is refused for longer than the
+//! [sink allows](Blame::Table) is stopped, so that the others go on.
 //!
 //! Each refusal is written down at the target. That says how long it lasts, over restarts of the daemon. And it shows that the target takes rows
 //! at all: while it does not, no table is to blame, and no time runs out.
@@ -21,11 +21,11 @@ const FEWEST: u64 = 5;
 /// else was tried, or nothing.
 const LONGEST_GAP: Duration = Duration::from_mins(1);
 
-/// Whom a failure is about that is worth a retry.
+/// What a failure that may pass is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
-    /// It may be about one table.
-    Table,
+    /// It may be about one table, which may be refused for so long.
+    Table(Duration),
     /// The target has no room for anybody.
     Target,
     /// Neither: it says nothing of one table.
@@ -118,16 +118,16 @@ impl Refusals {
 
 /// A failure of one table: of class `Row` if it has lasted for so long that it is about that table.
 pub(super) async fn weigh<D: Definitions>(target: &mut D, table: &TableName, failure: Failure) -> Failure {
-    match target.blame(&failure) {
-        Blame::Table => {}
+    let limit = match target.blame(&failure) {
+        Blame::Table(limit) => limit,
         Blame::Target => {
             target.followed_mut().refusals.pause();
             return failure;
         }
         Blame::Unknown => return failure,
-    }
+    };
     match note(target, table, &failure.chain()).await {
-        Ok(lasting) if lasting.is_too_long(target.refusal_limit()) => {
+        Ok(lasting) if lasting.is_too_long(limit) => {
             let time = humantime::format_duration(Duration::from_secs(lasting.time.as_secs()));
             let why = format!("the target has refused {table} for {time}, in {} tries", lasting.refusals);
             Failure { class: ErrorClass::Row, message: format!("{why}: {}", failure.message), ..failure }

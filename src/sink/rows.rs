@@ -24,7 +24,7 @@ use crate::model::{SchemaId, TableName, TableSchema};
 #[derive(Debug)]
 pub(super) struct Writer<R> {
     table: TableName,
-    /// Rows before it are stored already: they are older than a change that has begun, or than a cursor of the table's own.
+    /// Rows before it are stored already: they are older than a change that has begun.
     stored_before: Lsn,
     way: Way<R>,
 }
@@ -112,7 +112,7 @@ pub(super) async fn prepare<D: Writes>(target: &mut D, id: SchemaId, lookup: &mu
     let schema = lookup(id)?;
     let table = schema.name.clone();
     follow::make(target, &schema).await?;
-    let stored_before = target.followed().changes.stored_before(&table);
+    let mut stored_before = target.followed().changes.stored_before(&table);
     let way = if target.followed().stops.has(&table) {
         Way::Stopped
     } else {
@@ -124,6 +124,10 @@ pub(super) async fn prepare<D: Writes>(target: &mut D, id: SchemaId, lookup: &mu
             }
         }
     };
+    if matches!(way, Way::Stopped) {
+        // Left out before a change as well as after it.
+        stored_before = Lsn::ZERO;
+    }
     target.followed_mut().writers.0.insert(id, Writer { table, stored_before, way });
     Ok(())
 }

@@ -46,3 +46,29 @@ async fn a_doubt_that_the_log_ends_later_needs_no_other_read() {
         assert_eq!(tables, in_doubt, "{name}");
     }
 }
+
+#[tokio::test]
+async fn what_a_sink_wishes_when_it_is_opened_is_not_asked_for_again_once_the_log_has_it() {
+    let replace = || TableChange::ReplaceBegin { table: table(), schema: SchemaId(1) };
+    // A drop does not end it: the table stays stopped where drops are not followed.
+    for (name, later, asked) in [
+        ("nothing", None, 1),
+        ("a replace", Some(replace()), 0),
+        ("a drop", Some(TableChange::Drop { table: table() }), 1),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Log::new(directory.path()).await;
+        let last = log.rows(&[(1, 1)]);
+        later.map(|change| log.change(change));
+        log.flush().await;
+        let wished = vec![(table(), "it was stopped under another setting".to_owned())];
+        let target = Arc::new(Mutex::new(Target { wished, ..Target::default() }));
+        // It ends before it is at the replace, and looks again at its next start.
+        let fails = || vec![Fault::Write(last, Failure::fatal("the process ends here"))];
+        for _ in 0..2 {
+            let run = Serve::until(last).to(&target).with(fails()).run(&log.wal).await;
+            run.result.unwrap_err();
+            assert_eq!(run.doubts.len(), asked, "{name}");
+        }
+    }
+}

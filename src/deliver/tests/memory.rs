@@ -10,7 +10,7 @@ use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::{Epoch, FramePlace};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, TableName};
-use crate::sink::{HandOver, Notes, RoundLimits, Schemas, Settled, Sink, StoppedTable, TargetState};
+use crate::sink::{Captured, HandOver, Notes, RoundLimits, Schemas, Settled, Sink, StoppedTable, TargetState};
 
 /// What a scripted sink does instead of succeeding.
 pub(super) enum Fault {
@@ -43,6 +43,14 @@ pub(super) struct Target {
     pub(super) opened: usize,
     /// Up to where it is durable, until it is let go of; `None`: wherever it is applied.
     pub(super) durable: Option<Lsn>,
+    /// Whether an error takes from it what is not durable.
+    pub(super) loses_at_error: bool,
+    /// What it says of itself, whatever it is.
+    pub(super) says: Option<Settled>,
+    /// Cursors of tables that have more than the rest.
+    pub(super) ahead: BTreeMap<TableName, Lsn>,
+    /// What it wishes to be read again whenever it is opened.
+    pub(super) wished: Vec<(TableName, String)>,
     /// Whether the end of each round is written as a note, before it is stored.
     pub(super) has_notes: bool,
 }
@@ -53,6 +61,8 @@ pub(super) struct Memory {
     round: Vec<(Lsn, Vec<u8>, u32)>,
     /// Rows of the round.
     taken: BTreeMap<TableName, u64>,
+    /// Rows that their table has already.
+    recovered: BTreeMap<TableName, u64>,
     settled: Vec<(TableName, RowCounts)>,
     log: Option<LogId>,
     kind: (HandOver, RoundLimits),
@@ -67,6 +77,7 @@ impl Memory {
             faults,
             round: Vec::new(),
             taken: BTreeMap::new(),
+            recovered: BTreeMap::new(),
             settled: Vec::new(),
             log: None,
             kind,
@@ -98,6 +109,10 @@ impl Sink for Memory {
         std::mem::take(&mut self.settled)
     }
 
+    async fn review(&mut self, _: &Captured) -> Result<Vec<(TableName, String)>, Failure> {
+        Ok(self.target.lock().unwrap().wished.clone())
+    }
+
     fn keep_notes(&mut self, notes: Notes) {
         self.notes = Some(notes);
     }
@@ -121,6 +136,10 @@ impl Sink for Memory {
         }
         for (section, body, ordinal) in frame.sections() {
             let table = schemas.get(section.schema)?.name.clone();
+            if self.target.lock().unwrap().ahead.get(&table).is_some_and(|cursor| place.lsn <= *cursor) {
+                *self.recovered.entry(table).or_default() += u64::from(section.rows);
+                continue;
+            }
             *self.taken.entry(table).or_default() += u64::from(section.rows);
             self.round.push((place.lsn, body.to_vec(), ordinal));
         }
@@ -133,6 +152,10 @@ impl Sink for Memory {
 
     async fn spill(&mut self) -> Result<(), Failure> {
         Ok(())
+    }
+
+    fn is_barrier(&self, _: Lsn, _: &TableChange) -> bool {
+        self.kind.0 == HandOver::RecordedBatches
     }
 
     async fn change(
@@ -172,6 +195,9 @@ impl Sink for Memory {
             };
             settled.push((table, counts));
         }
+        for (table, recovered) in std::mem::take(&mut self.recovered) {
+            settled.push((table, RowCounts { taken: recovered, recovered, ..RowCounts::default() }));
+        }
         if let Some(Fault::Reports(table, counts)) = self.fault(|fault| matches!(fault, Fault::Reports(..))) {
             settled.retain(|(name, _)| *name != table);
             settled.push((table, counts));
@@ -195,12 +221,22 @@ impl Sink for Memory {
     async fn settle(&mut self) -> Result<Settled, Failure> {
         let target = self.target.lock().unwrap();
         let applied = target.cursor.map_or(Lsn::ZERO, |(_, applied)| applied);
+        if let Some(says) = target.says {
+            return Ok(says);
+        }
         Ok(Settled { applied, durable: target.durable.map_or(applied, |durable| durable.min(applied)) })
     }
 
     async fn rollback(&mut self) {
+        let mut target = self.target.lock().unwrap();
+        if let Some(durable) = target.durable.filter(|_| target.loses_at_error) {
+            target.rows.retain(|(lsn, _)| *lsn <= durable);
+            target.cursor = target.cursor.map(|(log, applied)| (log, applied.min(durable)));
+        }
+        drop(target);
         self.round.clear();
         self.taken.clear();
+        self.recovered.clear();
     }
 
     async fn close(&mut self) -> Result<(), Failure> {
@@ -273,6 +309,10 @@ impl Sink for Overlapping {
         self.memory.spill().await
     }
 
+    fn is_barrier(&self, lsn: Lsn, change: &TableChange) -> bool {
+        self.memory.is_barrier(lsn, change)
+    }
+
     async fn change(
         &mut self,
         place: FramePlace,
@@ -293,7 +333,7 @@ impl Sink for Overlapping {
     }
 
     async fn settle(&mut self) -> Result<Settled, Failure> {
-        let Sent { end, round, taken } = self.sent.take().unwrap();
+        let Some(Sent { end, round, taken }) = self.sent.take() else { return self.memory.settle().await };
         let next = std::mem::replace(&mut self.memory.round, round);
         let next_taken = std::mem::replace(&mut self.memory.taken, taken);
         self.seen.lock().unwrap().ahead.push(next.len());

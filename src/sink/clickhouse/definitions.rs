@@ -1,7 +1,6 @@
 //! What the server does to the sink's tables: [`Definitions`] in ClickHouse's statements. It has no transactions, so each can be repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use wal::Lsn;
@@ -208,13 +207,9 @@ impl Definitions for Target {
     fn blame(&self, failure: &Failure) -> Blame {
         match Refused::of(failure) {
             Some(refused) if refused.is_of_whole_server() => Blame::Target,
-            Some(refused) if refused.is_of_one_table() => Blame::Table,
+            Some(refused) if refused.is_of_one_table() => Blame::Table(self.clickhouse.stop_refused_after),
             Some(_) | None => Blame::Unknown,
         }
-    }
-
-    fn refusal_limit(&self) -> Duration {
-        self.clickhouse.stop_refused_after
     }
 
     async fn clock_ms(&mut self) -> Result<u64, Failure> {
@@ -224,7 +219,7 @@ impl Definitions for Target {
     async fn save_refusal(&mut self, table: &TableName, line: &Line, reason: &str) -> Result<(), Failure> {
         refusals::save(&self.client, &self.plan.name, table, line, reason)
             .await
-            .map_err(|error| error.failure("write down how long a table has been refused"))
+            .map_err(|error| error.failure("write down for how long a table is refused, or that it is not any more"))
     }
 
     /// Its rows of the round are dropped with the INSERT, of which nothing is stored yet.

@@ -11,8 +11,8 @@
 //! - `client`, `insert`, `lz4`, `tls`, `error`: the connection, and what a refusal means
 //! - `types`, `layout`, `encode`, `chunks`, `mirror`, `history`, `writer`: from row images to RowBinary
 //! - `batch`: an INSERT that is sent while it is made; `round`: those of a round; `report`: what became of their rows
-//! - `target`: what is open; `open`: the start; `registry`, `cursor`, `epoch`: what the sink keeps at the target; `refusals`: how long a
-//!   table may be refused before it is left out
+//! - `target`: what is open; `open`: the start; `registry`, `cursor`, `epoch`, `refusals`: what the sink keeps at
+//!   the target
 //! - `definitions`: what the server does to tables, over which [`follow`](super::follow) follows changes; `creation`: new tables, side by
 //!   side; `alter`, `commands`, `rebuild`, `copy`: columns and keys; `owner`: what is under a name
 

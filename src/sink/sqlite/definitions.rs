@@ -19,6 +19,7 @@ use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Stop};
+use crate::sink::refusals::{Blame, Line};
 use crate::sink::reshape::Step;
 use crate::sink::rows::{self, Moment};
 
@@ -194,6 +195,15 @@ impl Definitions for Target {
         self.followed.tables = tables;
         rows::forget(self, table);
         Ok(())
+    }
+
+    /// SQLite refuses no table for a while that it takes others for.
+    fn blame(&self, _failure: &Failure) -> Blame {
+        Blame::Unknown
+    }
+
+    async fn save_refusal(&mut self, table: &TableName, _line: &Line, _reason: &str) -> Result<(), Failure> {
+        Err(Failure::fatal(format!("a refusal of {table} was to be written down, and this sink knows of none")))
     }
 
     fn forget_statements(&mut self) {

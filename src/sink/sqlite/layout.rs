@@ -58,11 +58,11 @@ impl Dialect for Sqlite {
         Ok(())
     }
 
-    /// A changelog's columns have no declared type: each value is as it was.
     fn column_names(&self, layout: &Layout) -> Vec<String> {
         layout.column_names()
     }
 
+    /// A changelog's columns have no declared type: each value is as it was.
     fn retype(&self, mode: Mode, (old, from): (&Column, &Storage), (new, to): (&Column, &Storage)) -> Retype {
         if mode == Mode::Mirror
             && (from != to || conversion("", kept_types(&old.ty, &new.ty)).is_some_and(|how| how.alters))

@@ -123,6 +123,11 @@ impl Sink for SqliteSink {
         Ok(())
     }
 
+    /// Definitions change inside a transaction.
+    fn is_barrier(&self, _lsn: Lsn, _change: &TableChange) -> bool {
+        false
+    }
+
     async fn change(
         &mut self,
         place: FramePlace,
