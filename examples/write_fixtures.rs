@@ -31,14 +31,14 @@ use replicator::codec::frame::{
 };
 use replicator::codec::row_image::ImageWriter;
 use replicator::codec::stored::{self, Entry, LOG_FORMAT, LogFormat, SourceLsn, StoredPosition};
-use replicator::config::{DdlPolicy, Deletion, Mode, SinkKind, SinkPlan, TableOptions, TableRule};
+use replicator::config::{DdlPolicy, Deletion, Mode, SinkPlan, TableOptions, TableRule};
 use replicator::deliver::{Delivery, Goal, RoundBounds, TableAtSink, Wiring};
 use replicator::ingest::Counts;
 use replicator::model::{
     BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, RowCounts, SchemaId,
     SinkRows, SourcePlace, TableName, TableSchema,
 };
-use replicator::sink::sqlite::{self, SqliteSink};
+use replicator::sink::sqlite::{self, SqlitePlan, SqliteSink};
 use replicator::table::{Capture, Complete, Reach, Read, Stage, TableRecord};
 use replicator::telemetry::SinkLive;
 use tokio::sync::{mpsc, watch};
@@ -448,7 +448,7 @@ async fn deliver(wal: &Wal, target: &Path) {
         defaults,
         rules: vec![changelog],
         ddl: DdlPolicy::APPLY,
-        kind: SinkKind::Sqlite { path: target.to_owned() },
+        settings: Arc::new(SqlitePlan { path: target.to_owned() }),
     };
     let end = wal.positions().borrow().durable;
     let (_goal, goal) = watch::channel(Goal::Reach(end));

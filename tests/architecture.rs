@@ -69,6 +69,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "telemetry",
             "config",
             "table",
+            "sink",
             "control",
             "inspect",
             "preflight",

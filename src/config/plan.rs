@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
-use super::{ClickHousePlan, DdlPolicy, Secret, TlsPlan};
+use super::{DdlPolicy, Secret, SinkSettings, TlsPlan};
 use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
@@ -239,30 +240,8 @@ pub struct SinkPlan {
     pub rules: Vec<TableRule>,
     /// What is done about changes of definitions.
     pub ddl: DdlPolicy,
-    /// What is particular to its type.
-    pub kind: SinkKind,
-}
-
-/// What is particular to a type of sink.
-#[derive(Clone, Debug)]
-pub enum SinkKind {
-    /// `type: sqlite`.
-    Sqlite {
-        /// The database file.
-        path: PathBuf,
-    },
-    /// `type: clickhouse`.
-    ClickHouse(Box<ClickHousePlan>),
-}
-
-impl SinkKind {
-    /// The type as the configuration spells it.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Self::Sqlite { .. } => "sqlite",
-            Self::ClickHouse(_) => "clickhouse",
-        }
-    }
+    /// What is particular to its type; [`SinkPlan::settings()`] has it by type.
+    pub settings: Arc<dyn SinkSettings>,
 }
 
 /// What a sink keeps of a table.

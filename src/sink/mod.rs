@@ -51,7 +51,7 @@ mod stops;
 mod testing;
 
 pub use clash::{CLASH_HINT, Clash, clashes};
-pub use kinds::{check, make};
+pub use kinds::{check, make, types};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -14,9 +14,10 @@ use super::registry::{self, Table};
 use super::target::Target;
 use super::{open, rebuild};
 use crate::codec::version::row_version;
-use crate::config::{ClickHousePlan, DdlPolicy, JsonType, SetType, SinkPlan};
+use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
+use crate::sink::clickhouse::{ClickHousePlan, JsonType, SetType};
 use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Stop};
 use crate::sink::reshape::Step;
 

@@ -15,9 +15,9 @@ use super::encode::{Encoder, RowError};
 use super::layout::Layout;
 use super::moment::Moment;
 use crate::codec::frame::RowOp;
-use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
+use crate::sink::clickhouse::ClickHouseTypes;
 
 /// How rows of one schema are mirrored.
 #[derive(Debug)]

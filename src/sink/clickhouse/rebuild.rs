@@ -14,9 +14,9 @@ use super::error::Refused;
 use super::literal::default_literal;
 use super::names::{literal, quoted};
 use super::types::{Base, Type};
-use crate::config::{ClickHousePlan, ClickHouseTypes};
 use crate::error::Failure;
 use crate::model::Kept;
+use crate::sink::clickhouse::{ClickHousePlan, ClickHouseTypes};
 use crate::sink::definitions::Rebuild;
 use crate::sink::reshape::Origin;
 

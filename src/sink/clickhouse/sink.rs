@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
+use super::ClickHousePlan;
 use super::refusals::Counting;
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
-use crate::config::{ClickHousePlan, SinkKind, SinkPlan};
+use crate::config::SinkPlan;
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::claim::Opener;
@@ -39,13 +40,7 @@ impl ClickHouseSink {
     /// # Errors
     /// When the plan is of another type of sink.
     pub fn new(plan: SinkPlan, runtime: Handle) -> Result<Self, Failure> {
-        let clickhouse = match &plan.kind {
-            SinkKind::ClickHouse(clickhouse) => clickhouse.as_ref().clone(),
-            other @ SinkKind::Sqlite { .. } => {
-                let kind = other.type_name();
-                return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
-            }
-        };
+        let clickhouse = plan.settings::<ClickHousePlan>()?.clone();
         Ok(Self {
             plan,
             clickhouse,

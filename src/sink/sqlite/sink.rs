@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use wal::{LogId, Lsn};
 
+use super::SqlitePlan;
 use super::target::{Counts, Target};
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
-use crate::config::{SinkKind, SinkPlan};
+use crate::config::SinkPlan;
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::claim::Opener;
@@ -38,13 +39,7 @@ impl SqliteSink {
     /// # Errors
     /// When the plan is of another type of sink.
     pub fn new(plan: SinkPlan) -> Result<Self, Failure> {
-        let path = match &plan.kind {
-            SinkKind::Sqlite { path } => path.clone(),
-            other @ SinkKind::ClickHouse(_) => {
-                let kind = other.type_name();
-                return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
-            }
-        };
+        let path = plan.settings::<SqlitePlan>()?.path.clone();
         Ok(Self {
             plan,
             path,
