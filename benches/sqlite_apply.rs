@@ -136,6 +136,7 @@ fn plan(path: &Path) -> SinkPlan {
         },
         rules: Vec::new(),
         ddl: DdlPolicy::APPLY,
+        batch: SqlitePlan::BATCH,
         settings: Arc::new(SqlitePlan { path: path.to_owned() }),
     }
 }

@@ -448,6 +448,7 @@ async fn deliver(wal: &Wal, target: &Path) {
         defaults,
         rules: vec![changelog],
         ddl: DdlPolicy::APPLY,
+        batch: SqlitePlan::BATCH,
         settings: Arc::new(SqlitePlan { path: target.to_owned() }),
     };
     let end = wal.positions().borrow().durable;

@@ -3,6 +3,7 @@
 //! What every sink has is read here. What one type of sink alone has is read by that sink, with the kit of this module
 //! ([`Section`], [`Node`]): whoever loads a configuration brings the types of sinks there are.
 
+mod batch;
 mod ddl;
 mod file;
 mod named;
@@ -22,6 +23,7 @@ mod testing;
 mod tests;
 
 pub use crate::tls::{TlsMode, TlsPlan};
+pub use batch::BatchPlan;
 pub use ddl::{DdlAction, DdlPolicy};
 pub use file::{Environment, load, parse};
 pub use plan::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
-use super::{DdlPolicy, Secret, SinkSettings, TlsPlan};
+use super::{BatchPlan, DdlPolicy, Secret, SinkSettings, TlsPlan};
 use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
@@ -240,6 +240,8 @@ pub struct SinkPlan {
     pub rules: Vec<TableRule>,
     /// What is done about changes of definitions.
     pub ddl: DdlPolicy,
+    /// How much goes to it at once.
+    pub batch: BatchPlan,
     /// What is particular to its type; [`SinkPlan::settings()`] has it by type.
     pub settings: Arc<dyn SinkSettings>,
 }

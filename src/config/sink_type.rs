@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::file::Lookup;
 use super::source::read_password;
 use super::tree::{Node, Section};
-use super::{Secret, SinkPlan};
+use super::{BatchPlan, Secret, SinkPlan};
 use crate::error::Failure;
 
 /// What is particular to a sink, of whichever type.
@@ -42,6 +42,8 @@ pub struct Place {
 pub struct SinkType {
     /// The word after `type:`.
     pub name: &'static str,
+    /// What its `batch` section leaves out.
+    pub batch: BatchPlan,
     /// Reads the keys that this type alone has. `None`: one is wrong or absent, which has been noted.
     pub read: fn(&Section<'_>, &SinkKeys<'_>) -> Option<Arc<dyn SinkSettings>>,
 }

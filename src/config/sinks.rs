@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::batch;
 use super::ddl;
 use super::file::Lookup;
 use super::problem::Problems;
@@ -69,7 +70,9 @@ fn read_sink(
     let soft_delete_column = section.key("soft_delete_column").name().unwrap_or(DEFAULT_SOFT_DELETE_COLUMN);
     let ddl = ddl::read(section.key("ddl").section());
     // Without a type it is not known what its other keys mean.
-    let settings = (sink_type?.read)(&section, &SinkKeys { name, environment });
+    let sink_type = sink_type?;
+    let batch = batch::read(section.key("batch").section(), sink_type.batch);
+    let settings = (sink_type.read)(&section, &SinkKeys { name, environment });
     section.finish_with(|key| match key {
         "rename" | "drop" => Some("it stands in the tables section, per table"),
         "tables" | "include" | "exclude" => Some("source.include says which tables are copied"),
@@ -91,6 +94,7 @@ fn read_sink(
         },
         rules: rules.to_vec(),
         ddl,
+        batch,
         settings,
     })
 }

@@ -2,11 +2,22 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Place, Secret, Section, SinkKeys, SinkSettings, SinkType};
+use super::{BatchPlan, Place, Secret, Section, SinkKeys, SinkSettings, SinkType};
 
-pub(super) const TYPES: [&SinkType; 2] =
-    [&SinkType { name: "file", read: read_file }, &SinkType { name: "memory", read: read_memory }];
+pub(super) const TYPES: [&SinkType; 2] = [
+    &SinkType {
+        name: "file",
+        batch: BatchPlan { max_rows: 1000, max_bytes: 8 << 20, max_delay: Duration::ZERO },
+        read: read_file,
+    },
+    &SinkType {
+        name: "memory",
+        batch: BatchPlan { max_rows: 5000, max_bytes: 64 << 20, max_delay: Duration::from_secs(1) },
+        read: read_memory,
+    },
+];
 
 #[derive(Debug)]
 struct File(PathBuf);

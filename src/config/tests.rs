@@ -2,6 +2,7 @@
 //! made up for it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::testing::{Memory, TYPES};
 use super::*;
@@ -308,8 +309,28 @@ fn the_type_of_a_sink_decides_its_keys_and_its_place() {
     assert_eq!(
         problem_of("path: replica.db", "path: a, room: 7"),
         "sinks[0].room: unknown key; the keys here are \
-        name, type, table_name, mode, deletion, soft_delete_column, ddl, path"
+        name, type, table_name, mode, deletion, soft_delete_column, ddl, batch, path"
     );
+}
+
+#[test]
+fn how_much_goes_to_a_sink_at_once_is_its_types_unless_it_says_otherwise() {
+    let batch = |batch: &str| plan(&SMALL.replace("replica.db", &format!("replica.db{batch}"))).sinks[0].batch;
+    let defaults = TYPES[0].batch;
+    assert_eq!(batch(""), defaults);
+    assert_eq!(batch(", batch: {}"), defaults);
+    assert_eq!(batch(", batch: { max_rows: 7 }"), BatchPlan { max_rows: 7, ..defaults });
+    let all = BatchPlan { max_rows: 1_000_000, max_bytes: 64 << 10, max_delay: Duration::from_millis(50) };
+    assert_eq!(batch(", batch: { max_rows: 1000000, max_bytes: 64KiB, max_delay: 50ms }"), all);
+    for (wrong, problem) in [
+        ("max_rows: 1000001", "max_rows: must be a whole number from 1 to 1000000"),
+        ("max_bytes: 1KiB", "max_bytes: must be from 64KiB to 1GiB"),
+        ("max_delay: 2h", "max_delay: must be from 0s to 1h"),
+        ("max_row: 1", "max_row: unknown key; did you mean \"max_rows\"?"),
+    ] {
+        let found = problem_of("replica.db", &format!("replica.db, batch: {{ {wrong} }}"));
+        assert_eq!(found, format!("sinks[0].batch.{problem}"));
+    }
 }
 
 #[test]

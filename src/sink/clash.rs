@@ -62,7 +62,9 @@ mod tests {
     fn tables_that_would_share_a_target_are_found() {
         let settings = Arc::new(SqlitePlan { path: "replica.db".into() });
         let (rules, ddl, defaults) = (Vec::new(), DdlPolicy::APPLY, options(Mode::Mirror));
-        let sink = &SinkPlan { name: "local".into(), table_name: "{table}".into(), defaults, rules, ddl, settings };
+        let batch = SqlitePlan::BATCH;
+        let sink =
+            &SinkPlan { name: "local".into(), table_name: "{table}".into(), defaults, rules, ddl, batch, settings };
         let name = TableName::new;
         let tables = [name("shop", "users"), name("crm", "Users"), name("shop", "orders"), name("shop", "users")];
         let expected = vec![Clash {

@@ -124,6 +124,7 @@ fn plan(sink: &str, path: &Path) -> SinkPlan {
         defaults,
         rules: vec![changelog],
         ddl: DdlPolicy::APPLY,
+        batch: SqlitePlan::BATCH,
         settings: Arc::new(SqlitePlan { path: path.to_owned() }),
     }
 }

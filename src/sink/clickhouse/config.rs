@@ -5,25 +5,18 @@ use std::time::Duration;
 
 use super::url::HttpUrl;
 use crate::config::{
-    Node, Place, Secret, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls, show_size, size,
+    BatchPlan, Node, Place, Secret, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
 };
 
 /// The word after `type:`.
 pub(super) const NAME: &str = "clickhouse";
 
-/// One INSERT is one block of the server only up to 1,048,449 rows; the rest is distance.
-const MAX_ROWS: u32 = 1_000_000;
-/// Two batches may be in memory at once: one on its way, one being written.
-const MAX_BYTES: u64 = 1 << 30;
-const MIN_BYTES: u64 = 64 << 10;
-/// Beyond this the copy is not worth the name of one.
-const MAX_DELAY: Duration = Duration::from_hours(1);
-/// Rows of a batch that are worth an insert of their own at full speed.
-const DEFAULT_ROWS: u32 = 500_000;
-/// Bytes of such a batch, which the daemon holds until it is acknowledged.
-const DEFAULT_BYTES: u64 = 64 << 20;
-/// A server merges the parts of one insert a second and table without effort.
-const DEFAULT_DELAY: Duration = Duration::from_secs(1);
+/// Rows and bytes of a batch that are worth an insert of their own at full speed; the daemon holds them until they are
+/// acknowledged. A server merges the parts of one insert a second and table without effort.
+pub(super) const BATCH: BatchPlan =
+    BatchPlan { max_rows: 500_000, max_bytes: 64 << 20, max_delay: Duration::from_secs(1) };
+/// A request that takes longer is not worth waiting for.
+const MAX_TIMEOUT: Duration = Duration::from_hours(1);
 /// A large insert into a busy server may take minutes; a server that is gone says nothing at all.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -47,8 +40,6 @@ pub struct ClickHousePlan {
     pub password: Secret,
     /// Checks of the server's certificate; [`TlsMode::Disabled`] with `http`.
     pub tls: TlsPlan,
-    /// When rows are sent.
-    pub batch: BatchPlan,
     /// Compression of what is sent.
     pub compression: Compression,
     /// Settings of the server that go with every query.
@@ -61,17 +52,6 @@ pub struct ClickHousePlan {
     pub timeout: Duration,
     /// How long the server may refuse one table for the moment before that table stops.
     pub stop_refused_after: Duration,
-}
-
-/// When rows are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchPlan {
-    /// Rows of one table in an insert at most.
-    pub max_rows: u32,
-    /// Bytes of all tables together, as they are sent.
-    pub max_bytes: u64,
-    /// How long a row waits for others.
-    pub max_delay: Duration,
 }
 
 /// Compression of what is sent.
@@ -163,7 +143,6 @@ pub(super) fn read(section: &Section<'_>, keys: &SinkKeys<'_>) -> Option<Arc<dyn
             (true, _) => {}
         }
     }
-    let batch = read_batch(section.key("batch").section());
     let words = [("none", Compression::None), ("lz4", Compression::Lz4)];
     // On this machine the network is no limit, and compressing costs more than it saves.
     let near = url.as_ref().is_none_or(HttpUrl::is_loopback);
@@ -188,7 +167,7 @@ pub(super) fn read(section: &Section<'_>, keys: &SinkKeys<'_>) -> Option<Arc<dyn
             .choice(&[("string", SetType::String), ("array", SetType::Array)])
             .unwrap_or(SetType::String),
     };
-    let timeout = duration_between(&section.key("timeout"), DEFAULT_TIMEOUT, Duration::from_secs(1), MAX_DELAY);
+    let timeout = duration_between(&section.key("timeout"), DEFAULT_TIMEOUT, Duration::from_secs(1), MAX_TIMEOUT);
     let stop_refused_after = duration_between(
         &section.key("stop_refused_after"),
         DEFAULT_STOP_REFUSED,
@@ -202,7 +181,6 @@ pub(super) fn read(section: &Section<'_>, keys: &SinkKeys<'_>) -> Option<Arc<dyn
         user,
         password: password?,
         tls: tls?,
-        batch,
         compression,
         settings,
         create_views,
@@ -244,21 +222,6 @@ fn owned_setting(name: &str) -> Option<&'static str> {
         "database" | "user" | "password" | "query" | "default_format" => "it has a key of its own",
         _ => return None,
     })
-}
-
-fn read_batch(section: Section<'_>) -> BatchPlan {
-    let bytes = section.key("max_bytes");
-    let plan = BatchPlan {
-        max_rows: section.key("max_rows").integer(1..=MAX_ROWS).unwrap_or(DEFAULT_ROWS),
-        max_bytes: bytes.parsed(size).unwrap_or(DEFAULT_BYTES),
-        max_delay: duration_between(&section.key("max_delay"), DEFAULT_DELAY, Duration::ZERO, MAX_DELAY),
-    };
-    if !(MIN_BYTES..=MAX_BYTES).contains(&plan.max_bytes) {
-        let (least, most) = (show_size(MIN_BYTES), show_size(MAX_BYTES));
-        bytes.problem(format!("must be from {least} to {most}"));
-    }
-    section.finish();
-    plan
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ mod writer;
 #[cfg(test)]
 mod row_binary;
 
-pub use config::{BatchPlan, ClickHousePlan, ClickHouseTypes, Compression, JsonType, SetType, ZeroDates};
+pub use config::{ClickHousePlan, ClickHouseTypes, Compression, JsonType, SetType, ZeroDates};
 pub use cursor::FORMAT;
 pub use encode::{Encoder, RowError, Scratch, ValueProblem};
 pub use sink::ClickHouseSink;
@@ -68,7 +68,7 @@ use crate::config::SinkType;
 
 /// This kind of sink.
 pub(super) static KIND: Kind = Kind {
-    config: SinkType { name: config::NAME, read: config::read },
+    config: SinkType { name: config::NAME, batch: config::BATCH, read: config::read },
     check: |plan| Box::pin(preflight::preflight(plan)),
     make: |plan, runtime| Ok(Box::new(ClickHouseSink::new(plan.clone(), runtime.clone())?)),
     table_names: layout::ClickHouse::TABLES,

@@ -185,7 +185,7 @@ impl Check<'_> {
             let detail = format!("the user's profile holds async_insert at {async_insert}");
             return CheckItem::fail(name, detail, mend("that lets async_insert be 0"));
         }
-        if block < u64::from(self.clickhouse.batch.max_rows) {
+        if block < u64::from(self.plan.batch.max_rows) {
             let detail =
                 format!("the user's profile holds max_insert_block_size at {block}, an insert would be several parts");
             return CheckItem::fail(name, detail, mend("that lets max_insert_block_size be 16777216"));

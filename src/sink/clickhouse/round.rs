@@ -12,8 +12,8 @@ use super::batch::{Batch, Stored};
 use super::client::Client;
 use super::error::Refused;
 use super::writer::Writer;
+use crate::config::BatchPlan;
 use crate::model::{SchemaId, TableName};
-use crate::sink::clickhouse::BatchPlan;
 
 /// INSERTs that may be open before their round ends. What a connection more brings is parsing by one more core of the server.
 const EARLY: usize = 8;

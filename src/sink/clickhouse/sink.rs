@@ -11,7 +11,7 @@ use super::refusals::Counting;
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
-use crate::config::SinkPlan;
+use crate::config::{BatchPlan, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::claim::Opener;
@@ -56,9 +56,17 @@ impl ClickHouseSink {
         let url = &self.clickhouse.url;
         self.target.as_mut().ok_or_else(|| Failure::fatal(format!("the sink's server at {url} is not connected")))
     }
+}
 
-    fn limit_bytes(&self) -> usize {
-        usize::try_from(self.clickhouse.batch.max_bytes).unwrap_or(usize::MAX)
+fn limits_of(batch: BatchPlan) -> RoundLimits {
+    let bytes = usize::try_from(batch.max_bytes).unwrap_or(usize::MAX);
+    RoundLimits {
+        bytes,
+        rows: u64::from(batch.max_rows),
+        age: batch.max_delay,
+        linger: batch.max_delay,
+        // A transaction that only ends behind the limit is better sent whole.
+        spill_bytes: bytes.saturating_add(bytes / 4),
     }
 }
 
@@ -78,15 +86,7 @@ impl Sink for ClickHouseSink {
     }
 
     fn limits(&self) -> RoundLimits {
-        let batch = self.clickhouse.batch;
-        RoundLimits {
-            bytes: self.limit_bytes(),
-            rows: u64::from(batch.max_rows),
-            age: batch.max_delay,
-            linger: batch.max_delay,
-            // A transaction that only ends behind the limit is better sent whole.
-            spill_bytes: self.limit_bytes().saturating_add(self.limit_bytes() / 4),
-        }
+        limits_of(self.plan.batch)
     }
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {

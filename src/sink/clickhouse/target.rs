@@ -129,7 +129,7 @@ impl Target {
             followed: Followed::new(lines, stops, changes, state),
             refusals,
             writers: HashMap::new(),
-            rows: RoundRows::new(clickhouse.batch),
+            rows: RoundRows::new(plan.batch),
             creations: Creations::default(),
             on_their_way: None,
             counts: Counts::default(),

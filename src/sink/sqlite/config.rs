@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Place, Section, SinkKeys, SinkSettings};
+use crate::config::{BatchPlan, Place, Section, SinkKeys, SinkSettings};
 
 /// The word after `type:`.
 pub(super) const NAME: &str = "sqlite";
@@ -13,6 +14,12 @@ pub(super) const NAME: &str = "sqlite";
 pub struct SqlitePlan {
     /// The database file.
     pub path: PathBuf,
+}
+
+impl SqlitePlan {
+    /// How much goes into one transaction unless told otherwise. What there is is committed at once: a small commit costs
+    /// one sync of a local disk.
+    pub const BATCH: BatchPlan = BatchPlan { max_rows: 100_000, max_bytes: 8 << 20, max_delay: Duration::ZERO };
 }
 
 impl SinkSettings for SqlitePlan {

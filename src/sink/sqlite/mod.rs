@@ -59,7 +59,7 @@ use crate::config::SinkType;
 
 /// This kind of sink.
 pub(super) static KIND: Kind = Kind {
-    config: SinkType { name: config::NAME, read: config::read },
+    config: SinkType { name: config::NAME, batch: SqlitePlan::BATCH, read: config::read },
     check: |plan| Box::pin(std::future::ready(preflight::preflight(plan))),
     make: |plan, _| Ok(Box::new(SqliteSink::new(plan.clone())?)),
     table_names: layout::Sqlite::TABLES,

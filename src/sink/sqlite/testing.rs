@@ -111,6 +111,7 @@ impl Rig {
             defaults,
             rules: Vec::new(),
             ddl: DdlPolicy::APPLY,
+            batch: SqlitePlan::BATCH,
             settings,
         };
         let mut rig = Self {

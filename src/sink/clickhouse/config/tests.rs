@@ -26,7 +26,10 @@ fn a_clickhouse_sink_has_defaults_for_everything_but_its_place() {
         ("http://127.0.0.1:8123/", "replica", "default")
     );
     let batch = BatchPlan { max_rows: 500_000, max_bytes: 64 << 20, max_delay: Duration::from_secs(1) };
-    assert_eq!((found.batch, found.compression, found.timeout), (batch, Compression::None, Duration::from_mins(5)));
+    assert_eq!(
+        (plan.sinks[0].batch, found.compression, found.timeout),
+        (batch, Compression::None, Duration::from_mins(5))
+    );
     assert_eq!(found.stop_refused_after, Duration::from_mins(10));
     assert_eq!(found.tls, TlsPlan { mode: TlsMode::Disabled, ca_file: None });
     let types = ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
@@ -53,7 +56,10 @@ sinks:
     assert_eq!(found.password.reveal(), "hunter3");
     assert_eq!(plan.sinks[0].target_name(&TableName::new("shop", "users")), "shop_shop_users");
     let batch = BatchPlan { max_rows: 7, max_bytes: 1 << 20, max_delay: Duration::from_millis(50) };
-    assert_eq!((found.batch, found.compression, found.timeout), (batch, Compression::None, Duration::from_secs(10)));
+    assert_eq!(
+        (plan.sinks[0].batch, found.compression, found.timeout),
+        (batch, Compression::None, Duration::from_secs(10))
+    );
     assert_eq!(found.stop_refused_after, Duration::from_hours(1));
     assert_eq!(found.tls.mode, TlsMode::VerifyIdentity);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
