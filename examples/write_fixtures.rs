@@ -434,14 +434,7 @@ async fn deliver(wal: &Wal, target: &Path) {
         rename: Vec::new(),
         drop: Vec::new(),
     };
-    let changelog = TableRule {
-        table: table("users"),
-        mode: Some(Mode::History),
-        deletion: None,
-        on_doubt: None,
-        rename: Vec::new(),
-        drop: Vec::new(),
-    };
+    let changelog = TableRule { mode: Some(Mode::History), ..TableRule::new(table("users")) };
     let plan = SinkPlan {
         name: "local".into(),
         table_name: "{table}".into(),

@@ -74,7 +74,7 @@ fn read(value: &Value, environment: &Lookup<'_>, types: &[&SinkType], problems: 
     let rules = sinks::read_rules(&root.key("tables"), filter, problems);
     if let Some(source) = &mut source {
         let on_doubt = |rule: &TableRule| Some((rule.table.clone(), rule.on_doubt?));
-        source.doubts.tables = rules.iter().filter_map(on_doubt).collect();
+        source.doubts.tables = rules.iter().flatten().filter_map(on_doubt).collect();
     }
     let sinks = sinks::read(&sink_list, &rules, (types, environment), problems);
     let http = read_http(root.key("http").section());

@@ -23,7 +23,7 @@ mod testing;
 mod tests;
 
 pub use crate::tls::{TlsMode, TlsPlan};
-pub use batch::BatchPlan;
+pub use batch::{BatchPlan, TableBatch};
 pub use ddl::{DdlAction, DdlPolicy};
 pub use file::{Environment, load, parse};
 pub use plan::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
-use super::{BatchPlan, DdlPolicy, Secret, SinkSettings, TlsPlan};
+use super::{BatchPlan, DdlPolicy, Secret, SinkSettings, TableBatch, TlsPlan};
 use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
@@ -294,19 +294,45 @@ pub struct TableRule {
     pub deletion: Option<Deletion>,
     /// What is done about a doubt about it.
     pub on_doubt: Option<OnDoubt>,
+    /// When a batch ends that has rows of it.
+    pub batch: TableBatch,
+}
+
+impl TableRule {
+    /// A rule that leaves everything out.
+    pub fn new(table: TableName) -> Self {
+        Self {
+            table,
+            rename: Vec::new(),
+            drop: Vec::new(),
+            mode: None,
+            deletion: None,
+            on_doubt: None,
+            batch: TableBatch::default(),
+        }
+    }
 }
 
 impl SinkPlan {
     /// The options of one table.
     pub fn options_for(&self, table: &TableName) -> TableOptions {
         let mut options = self.defaults.clone();
-        if let Some(rule) = self.rules.iter().find(|rule| rule.table == *table) {
+        if let Some(rule) = self.rule_for(table) {
             options.mode = rule.mode.unwrap_or(options.mode);
             options.deletion = rule.deletion.unwrap_or(options.deletion);
             options.rename.clone_from(&rule.rename);
             options.drop.clone_from(&rule.drop);
         }
         options
+    }
+
+    /// When a batch ends that has rows of this table.
+    pub fn batch_for(&self, table: &TableName) -> BatchPlan {
+        self.rule_for(table).map_or(self.batch, |rule| self.batch.within(rule.batch))
+    }
+
+    fn rule_for(&self, table: &TableName) -> Option<&TableRule> {
+        self.rules.iter().find(|rule| rule.table == *table)
     }
 
     /// The target's name for a table.

@@ -21,14 +21,16 @@ const MAX_NAME: usize = 64;
 const MODES: [(&str, Mode); 2] = [("mirror", Mode::Mirror), ("history", Mode::History)];
 const DELETIONS: [(&str, Deletion); 2] = [("hard", Deletion::Hard), ("soft", Deletion::Soft)];
 
+/// The sinks of the list, with the rules that could be read; a place in either is a place in the file.
 pub(super) fn read(
     list: &Node<'_>,
-    rules: &[TableRule],
+    rules: &[Option<TableRule>],
     known: (&[&SinkType], &Lookup<'_>),
     problems: &Problems,
 ) -> Vec<SinkPlan> {
     let items = list.list().unwrap_or_default();
-    let sinks: Vec<_> = items.into_iter().map(|item| read_sink(item, rules, known)).collect();
+    let good: Vec<_> = rules.iter().flatten().cloned().collect();
+    let sinks: Vec<_> = items.into_iter().map(|item| read_sink(item, &good, known)).collect();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut places: HashMap<(&str, String), usize> = HashMap::new();
     for (i, sink) in sinks.iter().enumerate() {
@@ -44,6 +46,7 @@ pub(super) fn read(
         }
         places.entry(place).or_insert(i);
     }
+    batch::check(rules, &sinks, problems);
     sinks.into_iter().flatten().collect()
 }
 
@@ -136,7 +139,8 @@ fn check_template(template: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn read_rules(list: &Node<'_>, filter: Option<&TableFilter>, problems: &Problems) -> Vec<TableRule> {
+/// The rules of the list; `None` for one that could not be read.
+pub(super) fn read_rules(list: &Node<'_>, filter: Option<&TableFilter>, problems: &Problems) -> Vec<Option<TableRule>> {
     let rules: Vec<_> = list.list().unwrap_or_default().into_iter().map(read_rule).collect();
     let mut seen: HashMap<&TableName, usize> = HashMap::new();
     for (i, rule) in rules.iter().enumerate() {
@@ -152,7 +156,7 @@ pub(super) fn read_rules(list: &Node<'_>, filter: Option<&TableFilter>, problems
         }
         check_columns(rule, &path, problems);
     }
-    rules.into_iter().flatten().collect()
+    rules
 }
 
 fn read_rule(item: Node<'_>) -> Option<TableRule> {
@@ -165,8 +169,9 @@ fn read_rule(item: Node<'_>) -> Option<TableRule> {
     let mode = section.key("mode").choice(&MODES);
     let deletion = section.key("deletion").choice(&DELETIONS);
     let on_doubt = section.key("on_doubt").choice(&ON_DOUBT);
+    let batch = batch::read_of_table(section.key("batch").section());
     section.finish();
-    Some(TableRule { table: TableName::new(database?, table?), rename, drop, mode, deletion, on_doubt })
+    Some(TableRule { table: TableName::new(database?, table?), rename, drop, mode, deletion, on_doubt, batch })
 }
 
 /// Column names compare without case, as they do at the source.

@@ -153,7 +153,7 @@ metrics: {}
         "source.pasword_file: unknown key; did you mean \"password_file\"?",
         "wal.max_size: must be at least 64MiB",
         "wal.size: unknown key; the keys here are path, max_size",
-        "tables[0].colour: unknown key; the keys here are database, table, rename, drop, mode, deletion, on_doubt",
+        "tables[0].colour: unknown key; the keys here are database, table, rename, drop, mode, deletion, on_doubt, batch",
         "tables[0].rename.b: \"x\" is also the new name of \"a\"",
         "tables[0].drop[0]: \"A\" is also renamed",
         "sinks[0].mode: \"mirorr\" is not one of mirror, history; did you mean \"mirror\"?",
@@ -331,6 +331,30 @@ fn how_much_goes_to_a_sink_at_once_is_its_types_unless_it_says_otherwise() {
         let found = problem_of("replica.db", &format!("replica.db, batch: {{ {wrong} }}"));
         assert_eq!(found, format!("sinks[0].batch.{problem}"));
     }
+}
+
+#[test]
+fn a_table_ends_batches_earlier_than_their_sink_and_never_later() {
+    let sinks = "[{ name: a, type: file, path: x, batch: { max_delay: 2s } }, { name: b, type: memory, room: 7 }]";
+    let text = SMALL.replace("[{ name: local, type: file, path: replica.db }]", sinks);
+    let with = |batch: &str| format!("{text}\ntables: [{{ database: shop, table: t, batch: {{ {batch} }} }}]");
+    let plan = plan(&with("max_rows: 2000, max_delay: 1500ms"));
+    let (table, other) = (TableName::new("shop", "t"), TableName::new("shop", "u"));
+    let [file, memory] = &plan.sinks[..] else { panic!("two sinks") };
+    assert_eq!(file.batch_for(&other), file.batch);
+    let expected = BatchPlan { max_delay: Duration::from_millis(1500), ..file.batch };
+    assert_eq!(file.batch_for(&table), expected, "a thousand rows are fewer than two thousand");
+    assert_eq!(memory.batch_for(&table), BatchPlan { max_rows: 2000, ..memory.batch });
+    for (key, value, most) in [
+        ("max_rows", "5001", "5000, in sinks[1].batch.max_rows"),
+        ("max_bytes", "65MiB", "64MiB, in sinks[1].batch.max_bytes"),
+        ("max_delay", "3s", "2s, in sinks[0].batch.max_delay"),
+    ] {
+        let expected = format!("tables[0].batch.{key}: {value} has no effect: no sink has more than {most}");
+        assert_eq!(problems(&with(&format!("{key}: {value}"))), [expected]);
+    }
+    assert_eq!(problems(&with("max_rows: 0")), ["tables[0].batch.max_rows: must be a whole number from 1 to 1000000"]);
+    assert_eq!(problems(&with("max_dely: 1s")), ["tables[0].batch.max_dely: unknown key; did you mean \"max_delay\"?"]);
 }
 
 #[test]

@@ -29,14 +29,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("\"{text}\" is not a length of time; write it like 1s, 50ms or 5min"))
 }
 
-/// A length of time between two bounds.
+/// A length of time between two bounds, or a default that is one.
 pub fn duration_between(key: &Node<'_>, default: Duration, least: Duration, most: Duration) -> Duration {
-    let value = key.parsed(duration).unwrap_or(default);
+    duration_within(key, least, most).unwrap_or(default)
+}
+
+/// A length of time between two bounds.
+pub(super) fn duration_within(key: &Node<'_>, least: Duration, most: Duration) -> Option<Duration> {
+    let value = key.parsed(duration)?;
     if !(least..=most).contains(&value) {
         let show = humantime::format_duration;
         key.problem(format!("must be from {} to {}", show(least), show(most)));
+        return None;
     }
-    value
+    Some(value)
 }
 
 /// A size as messages show it: exact, in the largest binary unit that divides it.

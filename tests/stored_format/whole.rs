@@ -110,14 +110,7 @@ fn plan(sink: &str, path: &Path) -> SinkPlan {
         rename: Vec::new(),
         drop: Vec::new(),
     };
-    let changelog = TableRule {
-        table: TableName::new("shop", "users"),
-        mode: Some(Mode::History),
-        deletion: None,
-        on_doubt: None,
-        rename: Vec::new(),
-        drop: Vec::new(),
-    };
+    let changelog = TableRule { mode: Some(Mode::History), ..TableRule::new(TableName::new("shop", "users")) };
     SinkPlan {
         name: sink.into(),
         table_name: "{table}".into(),

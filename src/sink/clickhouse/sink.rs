@@ -14,6 +14,7 @@ use crate::codec::version::FramePlace;
 use crate::config::{BatchPlan, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::sink::batches::TableLimits;
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
@@ -23,6 +24,7 @@ use crate::sink::{Captured, HandOver, RoundLimits, Schemas, SentBatch, Sink, Sto
 /// Writes into one database of one server.
 pub struct ClickHouseSink {
     plan: SinkPlan,
+    table_limits: TableLimits,
     clickhouse: ClickHousePlan,
     /// Where requests run: not on the thread that encodes.
     runtime: Handle,
@@ -42,6 +44,7 @@ impl ClickHouseSink {
     pub fn new(plan: SinkPlan, runtime: Handle) -> Result<Self, Failure> {
         let clickhouse = plan.settings::<ClickHousePlan>()?.clone();
         Ok(Self {
+            table_limits: TableLimits::of(&plan, limits_of),
             plan,
             clickhouse,
             runtime,
@@ -87,6 +90,10 @@ impl Sink for ClickHouseSink {
 
     fn limits(&self) -> RoundLimits {
         limits_of(self.plan.batch)
+    }
+
+    fn limits_for(&self, table: &TableName) -> Option<RoundLimits> {
+        self.table_limits.get(table)
     }
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {

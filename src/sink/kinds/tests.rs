@@ -26,7 +26,7 @@ fn every_key_is_documented() {
 source: { zz: 1, snapshot: { zz: 1 }, tls: { zz: 1 } }
 wal: { zz: 1 }
 sinks: [{ type: sqlite, zz: 1 }, { type: clickhouse, zz: 1, tls: { zz: 1 }, batch: { zz: 1 }, ddl: { zz: 1 } }]
-tables: [{ zz: 1 }]
+tables: [{ zz: 1, batch: { zz: 1 } }]
 http: { zz: 1 }
 zz: 1
 ";

@@ -13,6 +13,7 @@ use crate::codec::version::FramePlace;
 use crate::config::{BatchPlan, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::sink::batches::TableLimits;
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
@@ -22,6 +23,7 @@ use crate::sink::{Captured, HandOver, RoundLimits, Schemas, Sink, StoppedTable, 
 /// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
 pub struct SqliteSink {
     plan: SinkPlan,
+    table_limits: TableLimits,
     path: PathBuf,
     opener: Opener,
     target: Option<Target>,
@@ -41,6 +43,7 @@ impl SqliteSink {
     pub fn new(plan: SinkPlan) -> Result<Self, Failure> {
         let path = plan.settings::<SqlitePlan>()?.path.clone();
         Ok(Self {
+            table_limits: TableLimits::of(&plan, limits_of),
             plan,
             path,
             opener: Opener::new(),
@@ -83,6 +86,10 @@ impl Sink for SqliteSink {
 
     fn limits(&self) -> RoundLimits {
         limits_of(self.plan.batch)
+    }
+
+    fn limits_for(&self, table: &TableName) -> Option<RoundLimits> {
+        self.table_limits.get(table)
     }
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
