@@ -9,8 +9,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use orders::body::body;
-use replicator::config::{ClickHouseTypes, JsonType, SetType, ZeroDates};
-use replicator::sink::clickhouse::{Encoder, Scratch};
+use replicator::sink::clickhouse::{ClickHouseTypes, Encoder, JsonType, Scratch, SetType, ZeroDates};
 
 const ROWS: u32 = 10_000;
 

@@ -9,6 +9,7 @@
 mod orders;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -18,12 +19,12 @@ use replicator::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, 
 use replicator::codec::row_image::{Date, DateTime, ImageWriter, Timestamp};
 use replicator::codec::stored;
 use replicator::codec::version::FramePlace;
-use replicator::config::{DdlPolicy, Deletion, Mode, SinkKind, SinkPlan, TableOptions};
+use replicator::config::{DdlPolicy, Deletion, Mode, SinkPlan, TableOptions};
 use replicator::model::{
     BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, SchemaId, SourcePlace, TableName,
     TableSchema,
 };
-use replicator::sink::sqlite::SqliteSink;
+use replicator::sink::sqlite::{SqlitePlan, SqliteSink};
 use replicator::sink::{Schemas, Sink};
 use rusqlite::{Connection, params};
 use wal::{Lsn, Options, Wal};
@@ -135,7 +136,8 @@ fn plan(path: &Path) -> SinkPlan {
         },
         rules: Vec::new(),
         ddl: DdlPolicy::APPLY,
-        kind: SinkKind::Sqlite { path: path.to_owned() },
+        batch: SqlitePlan::BATCH,
+        settings: Arc::new(SqlitePlan { path: path.to_owned() }),
     }
 }
 

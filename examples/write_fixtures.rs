@@ -31,7 +31,7 @@ use replicator::codec::frame::{
 };
 use replicator::codec::row_image::ImageWriter;
 use replicator::codec::stored::{self, Entry, LOG_FORMAT, LogFormat, SourceLsn, StoredPosition};
-use replicator::config::{DdlPolicy, Deletion, Mode, SinkKind, SinkPlan, TableOptions, TableRule};
+use replicator::config::{DdlPolicy, Deletion, Mode, SinkPlan, TableOptions, TableRule};
 use replicator::deliver::{Delivery, Goal, RoundBounds, TableAtSink, Wiring};
 use replicator::ingest::Counts;
 use replicator::model::{
@@ -39,7 +39,7 @@ use replicator::model::{
     SinkRows, SourcePlace, TableName, TableSchema,
 };
 use replicator::sink::Note;
-use replicator::sink::sqlite::{self, SqliteSink};
+use replicator::sink::sqlite::{self, SqlitePlan, SqliteSink};
 use replicator::table::{Capture, Complete, Reach, Read, Stage, TableRecord};
 use replicator::telemetry::SinkLive;
 use tokio::sync::{mpsc, watch};
@@ -436,21 +436,15 @@ async fn deliver(wal: &Wal, target: &Path) {
         rename: Vec::new(),
         drop: Vec::new(),
     };
-    let changelog = TableRule {
-        table: table("users"),
-        mode: Some(Mode::History),
-        deletion: None,
-        on_doubt: None,
-        rename: Vec::new(),
-        drop: Vec::new(),
-    };
+    let changelog = TableRule { mode: Some(Mode::History), ..TableRule::new(table("users")) };
     let plan = SinkPlan {
         name: "local".into(),
         table_name: "{table}".into(),
         defaults,
         rules: vec![changelog],
         ddl: DdlPolicy::APPLY,
-        kind: SinkKind::Sqlite { path: target.to_owned() },
+        batch: SqlitePlan::BATCH,
+        settings: Arc::new(SqlitePlan { path: target.to_owned() }),
     };
     let end = wal.positions().borrow().durable;
     let (_goal, goal) = watch::channel(Goal::Reach(end));

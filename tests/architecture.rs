@@ -2,6 +2,8 @@
 //!
 //! The rules are read off the text: every `crate::module` outside comments and `#[cfg(test)] mod`. Cargo itself holds
 //! the rest: the log is a crate of its own that names none of ours.
+//!
+//! A kind of sink is named in its own module and in the list of kinds, and nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -69,6 +71,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "telemetry",
             "config",
             "table",
+            "sink",
             "control",
             "inspect",
             "preflight",
@@ -131,6 +134,55 @@ mod tests {
 }
 
 #[test]
+fn a_kind_of_sink_is_named_by_itself_and_by_the_list_of_kinds_alone() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let list = fs::read_to_string(source.join("sink/kinds.rs")).unwrap();
+    let kinds = listed_kinds(&list);
+    assert!(kinds.contains(&"sqlite") && kinds.contains(&"clickhouse"), "only these were found: {kinds:?}");
+    let mut violations = Vec::new();
+    let mut declared = 0;
+    for file in rust_files(&source) {
+        let path = file.strip_prefix(&source).unwrap();
+        let is_of_a_kind = kinds.iter().any(|kind| path.starts_with(Path::new("sink").join(kind)));
+        let is_test = path.iter().any(|part| part == "tests" || part == "tests.rs" || part == "testing.rs");
+        if is_of_a_kind || is_test || path == Path::new("sink/kinds.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for (line, kind, code) in kinds_named(&text, &kinds) {
+            if path == Path::new("sink/mod.rs") && code.trim() == format!("pub mod {kind};") {
+                declared += 1;
+                continue;
+            }
+            violations.push(format!("src/{}:{line}: names the sink '{kind}'; only its own module may", path.display()));
+        }
+    }
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    assert_eq!(declared, kinds.len(), "every kind is a module of the sinks");
+}
+
+#[test]
+fn the_reader_of_kinds_sees_every_form() {
+    let list = "static KINDS: &[&Kind] = &[\n    &sqlite::KIND,     // one file\n    &clickhouse::KIND,\n];\n";
+    assert_eq!(listed_kinds(list), ["sqlite", "clickhouse"]);
+    let text = "\
+//! As SQLite does.
+use crate::sink::sqlite::SqlitePlan; // of sqlite
+#[cfg(test)]
+mod testing;
+fn f() { match kind { \"clickhouse\" => 1, ClickHouse => 2 } }
+const URL: &str = \"http://clickhouse.example\";
+#[cfg(test)]
+mod tests {
+    use crate::sink::sqlite;
+}
+";
+    let found: Vec<_> =
+        kinds_named(text, &["sqlite", "clickhouse"]).into_iter().map(|(line, kind, _)| (line, kind)).collect();
+    assert_eq!(found, [(2, "sqlite"), (5, "clickhouse"), (6, "clickhouse")]);
+}
+
+#[test]
 fn every_direct_dependency_is_explained() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let explained = fs::read_to_string(root.join("docs/dependencies.md")).unwrap();
@@ -173,11 +225,7 @@ fn sources_are_ascii_and_no_file_is_named_after_nothing() {
 
 /// The modules named after `crate::`, and the log's crate, each with its line.
 fn imports(text: &str) -> Vec<(usize, String)> {
-    let lines: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
-    let tests =
-        lines.windows(2).position(|two| two[0].trim() == "#[cfg(test)]" && two[1].trim_start().starts_with("mod "));
-    let code = lines[..tests.unwrap_or(lines.len())].join("\n");
-
+    let code = code_of(text).join("\n");
     let mut found = Vec::new();
     for (start, _) in code.match_indices("crate::") {
         let line = code[..start].matches('\n').count() + 1;
@@ -194,6 +242,40 @@ fn imports(text: &str) -> Vec<(usize, String)> {
         }
     }
     found.sort_by_key(|(line, _)| *line);
+    found
+}
+
+/// The lines of a file without its comments and without its `#[cfg(test)] mod`.
+fn code_of(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().map(without_comment).collect();
+    let is_begin = |two: &[&str]| {
+        two[0].trim() == "#[cfg(test)]" && two[1].trim_start().starts_with("mod ") && two[1].trim_end().ends_with('{')
+    };
+    if let Some(tests) = lines.windows(2).position(is_begin) {
+        lines.truncate(tests);
+    }
+    lines
+}
+
+/// A line up to its comment; the slashes of a URL begin none.
+fn without_comment(line: &str) -> &str {
+    let is_comment = |at: &usize| !line[..*at].ends_with(':');
+    let start = line.match_indices("//").map(|(at, _)| at).find(is_comment);
+    &line[..start.unwrap_or(line.len())]
+}
+
+/// The modules in the list of kinds of sinks.
+fn listed_kinds(list: &str) -> Vec<&str> {
+    code_of(list).into_iter().filter_map(|line| line.trim().strip_prefix('&')?.strip_suffix("::KIND,")).collect()
+}
+
+/// Where code names a kind of sink, in whatever case and within whatever word: (line, kind, text of the line).
+fn kinds_named<'k, 't>(text: &'t str, kinds: &[&'k str]) -> Vec<(usize, &'k str, &'t str)> {
+    let mut found = Vec::new();
+    for (at, line) in code_of(text).into_iter().enumerate() {
+        let lower = line.to_ascii_lowercase();
+        found.extend(kinds.iter().filter(|kind| lower.contains(**kind)).map(|kind| (at + 1, *kind, line)));
+    }
     found
 }
 

@@ -20,7 +20,7 @@ fn plan(server: &Server, include: &[&str]) -> SourcePlan {
         server.url()
     );
     let password = |name: &str| Ok((name == config::PASSWORD_VARIABLE).then(|| PASSWORD.to_owned()));
-    config::parse(Path::new("replicator.yaml"), &text, &password).unwrap().source
+    config::parse(Path::new("replicator.yaml"), &text, &password, &[]).unwrap().source
 }
 
 /// Leaves the product's account what it needs for the binlog, and what `grants` say.

@@ -17,7 +17,7 @@ fn plan(server: &Server) -> SourcePlan {
         server.url()
     );
     let password = |name: &str| Ok((name == config::PASSWORD_VARIABLE).then(|| PASSWORD.to_owned()));
-    config::parse(Path::new("replicator.yaml"), &text, &password).unwrap().source
+    config::parse(Path::new("replicator.yaml"), &text, &password, &[]).unwrap().source
 }
 
 fn dialect(kind: Kind) -> Dialect {

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn configuration_is_told_from_failure_however_deep_it_lies() {
-        let config = crate::config::load(std::path::Path::new("/nonexistent")).unwrap_err();
+        let config = crate::config::load(std::path::Path::new("/nonexistent"), &[]).unwrap_err();
         assert_eq!(Exit::of(&anyhow::Error::from(config).context("start")), Exit::Usage);
         assert_eq!(Exit::of(&anyhow::Error::from(Failure::fatal("x"))), Exit::Failed);
         assert_eq!(Exit::of(&anyhow::Error::from(Misuse("x".into()))), Exit::Usage);

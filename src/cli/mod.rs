@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{self, Plan};
+use crate::sink;
 use args::{Arguments, Verb, WalVerb};
 use failure::Exit;
 
@@ -59,5 +60,5 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn load(path: &Path) -> anyhow::Result<Plan> {
-    Ok(config::load(path)?)
+    Ok(config::load(path, &sink::types())?)
 }

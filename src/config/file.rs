@@ -12,7 +12,7 @@ use serde_norway::Value;
 use super::problem::{ConfigError, Problems};
 use super::tree::{Node, Section};
 use super::units;
-use super::{HttpPlan, Plan, TableRule, WalPlan, sinks, source};
+use super::{HttpPlan, Plan, SinkType, TableRule, WalPlan, sinks, source};
 
 /// Where `/metrics` and `/health` are served: on this machine only.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9180";
@@ -23,28 +23,30 @@ pub(super) const DEFAULT_MAX_SIZE: u64 = 20 << 30;
 /// Below this the log spends its time waiting for sinks.
 const MIN_MAX_SIZE: u64 = 64 << 20;
 
-/// Reads a configuration file; passwords come from environment variables or from the files it names.
+/// Reads a configuration file, in which sinks are of these types; passwords come from environment variables or from the
+/// files it names.
 ///
 /// # Errors
 /// [`ConfigError`] with everything that is wrong.
-pub fn load(path: &Path) -> Result<Plan, ConfigError> {
+pub fn load(path: &Path, types: &[&SinkType]) -> Result<Plan, ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    parse(path, &text, &|name| match std::env::var(name) {
+    let environment = |name: &str| match std::env::var(name) {
         // A variable that is set to nothing says that there is no password.
         Ok(value) => Ok(Some(value)),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err("the environment variable is not UTF-8".to_owned()),
-    })
+    };
+    parse(path, &text, &environment, types)
 }
 
 /// Gives the value of an environment variable.
 pub type Environment<'e> = dyn Fn(&str) -> Result<Option<String>, String> + 'e;
 
-/// The plan that `text` describes; `path` is only named in errors.
+/// The plan that `text` describes, in which sinks are of these types; `path` is only named in errors.
 ///
 /// # Errors
 /// [`ConfigError`] with everything that is wrong.
-pub fn parse(path: &Path, text: &str, environment: &Environment<'_>) -> Result<Plan, ConfigError> {
+pub fn parse(path: &Path, text: &str, environment: &Environment<'_>, types: &[&SinkType]) -> Result<Plan, ConfigError> {
     let value: Value =
         serde_norway::from_str(text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
     let problems = Problems::default();
@@ -52,7 +54,7 @@ pub fn parse(path: &Path, text: &str, environment: &Environment<'_>) -> Result<P
         let found = environment(name).map_err(|message| problems.add(name, message));
         found.unwrap_or_default()
     };
-    let plan = read(&value, &lookup, &problems);
+    let plan = read(&value, &lookup, types, &problems);
     match (plan, problems.into_vec()) {
         (Some(plan), problems) if problems.is_empty() => Ok(plan),
         (_, problems) => Err(ConfigError::Invalid { path: path.to_owned(), problems }),
@@ -62,7 +64,7 @@ pub fn parse(path: &Path, text: &str, environment: &Environment<'_>) -> Result<P
 /// The value of an environment variable; what is wrong with it has been noted.
 pub(super) type Lookup<'e> = dyn Fn(&str) -> Option<String> + 'e;
 
-fn read(value: &Value, environment: &Lookup<'_>, problems: &Problems) -> Option<Plan> {
+fn read(value: &Value, environment: &Lookup<'_>, types: &[&SinkType], problems: &Problems) -> Option<Plan> {
     let root = Section::root(value, problems);
     let mut source =
         source::read(root.key("source").required("the server to copy from").section(), environment, problems);
@@ -72,9 +74,9 @@ fn read(value: &Value, environment: &Lookup<'_>, problems: &Problems) -> Option<
     let rules = sinks::read_rules(&root.key("tables"), filter, problems);
     if let Some(source) = &mut source {
         let on_doubt = |rule: &TableRule| Some((rule.table.clone(), rule.on_doubt?));
-        source.doubts.tables = rules.iter().filter_map(on_doubt).collect();
+        source.doubts.tables = rules.iter().flatten().filter_map(on_doubt).collect();
     }
-    let sinks = sinks::read(&sink_list, &rules, environment, problems);
+    let sinks = sinks::read(&sink_list, &rules, (types, environment), problems);
     let http = read_http(root.key("http").section());
     root.finish();
     Some(Plan { source: source?, wal, sinks, http })

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
-use super::{ClickHousePlan, DdlPolicy, Secret, TlsPlan};
+use super::{BatchPlan, DdlPolicy, Secret, SinkSettings, TableBatch, TlsPlan};
 use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
@@ -239,30 +240,10 @@ pub struct SinkPlan {
     pub rules: Vec<TableRule>,
     /// What is done about changes of definitions.
     pub ddl: DdlPolicy,
-    /// What is particular to its type.
-    pub kind: SinkKind,
-}
-
-/// What is particular to a type of sink.
-#[derive(Clone, Debug)]
-pub enum SinkKind {
-    /// `type: sqlite`.
-    Sqlite {
-        /// The database file.
-        path: PathBuf,
-    },
-    /// `type: clickhouse`.
-    ClickHouse(Box<ClickHousePlan>),
-}
-
-impl SinkKind {
-    /// The type as the configuration spells it.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Self::Sqlite { .. } => "sqlite",
-            Self::ClickHouse(_) => "clickhouse",
-        }
-    }
+    /// How much goes to it at once.
+    pub batch: BatchPlan,
+    /// What is particular to its type; [`SinkPlan::settings()`] has it by type.
+    pub settings: Arc<dyn SinkSettings>,
 }
 
 /// What a sink keeps of a table.
@@ -313,19 +294,45 @@ pub struct TableRule {
     pub deletion: Option<Deletion>,
     /// What is done about a doubt about it.
     pub on_doubt: Option<OnDoubt>,
+    /// When a batch ends that has rows of it.
+    pub batch: TableBatch,
+}
+
+impl TableRule {
+    /// A rule that leaves everything out.
+    pub fn new(table: TableName) -> Self {
+        Self {
+            table,
+            rename: Vec::new(),
+            drop: Vec::new(),
+            mode: None,
+            deletion: None,
+            on_doubt: None,
+            batch: TableBatch::default(),
+        }
+    }
 }
 
 impl SinkPlan {
     /// The options of one table.
     pub fn options_for(&self, table: &TableName) -> TableOptions {
         let mut options = self.defaults.clone();
-        if let Some(rule) = self.rules.iter().find(|rule| rule.table == *table) {
+        if let Some(rule) = self.rule_for(table) {
             options.mode = rule.mode.unwrap_or(options.mode);
             options.deletion = rule.deletion.unwrap_or(options.deletion);
             options.rename.clone_from(&rule.rename);
             options.drop.clone_from(&rule.drop);
         }
         options
+    }
+
+    /// When a batch ends that has rows of this table.
+    pub fn batch_for(&self, table: &TableName) -> BatchPlan {
+        self.rule_for(table).map_or(self.batch, |rule| self.batch.within(rule.batch))
+    }
+
+    fn rule_for(&self, table: &TableName) -> Option<&TableRule> {
+        self.rules.iter().find(|rule| rule.table == *table)
     }
 
     /// The target's name for a table.

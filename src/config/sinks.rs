@@ -1,15 +1,14 @@
 //! The `sinks` and `tables` sections.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
-use super::clickhouse::{self, sink_password_variable};
+use super::batch;
 use super::ddl;
 use super::file::Lookup;
 use super::problem::Problems;
-use super::source::{ON_DOUBT, read_password};
+use super::source::ON_DOUBT;
 use super::tree::{Node, nearest};
-use super::{Deletion, Mode, SinkKind, SinkPlan, TableFilter, TableOptions, TableRule};
+use super::{Deletion, Mode, Place, SinkKeys, SinkPlan, SinkType, TableFilter, TableOptions, TableRule};
 use crate::model::TableName;
 
 /// A sink's tables have the source's names unless told otherwise.
@@ -22,56 +21,48 @@ const MAX_NAME: usize = 64;
 const MODES: [(&str, Mode); 2] = [("mirror", Mode::Mirror), ("history", Mode::History)];
 const DELETIONS: [(&str, Deletion); 2] = [("hard", Deletion::Hard), ("soft", Deletion::Soft)];
 
+/// The sinks of the list, with the rules that could be read; a place in either is a place in the file.
 pub(super) fn read(
     list: &Node<'_>,
-    rules: &[TableRule],
-    environment: &Lookup<'_>,
+    rules: &[Option<TableRule>],
+    known: (&[&SinkType], &Lookup<'_>),
     problems: &Problems,
 ) -> Vec<SinkPlan> {
     let items = list.list().unwrap_or_default();
-    let sinks: Vec<_> = items.into_iter().map(|item| read_sink(item, rules, environment)).collect();
+    let good: Vec<_> = rules.iter().flatten().cloned().collect();
+    let sinks: Vec<_> = items.into_iter().map(|item| read_sink(item, &good, known)).collect();
     let mut names: HashMap<&str, usize> = HashMap::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut places: HashMap<(&str, String), usize> = HashMap::new();
     for (i, sink) in sinks.iter().enumerate() {
         let Some(sink) = sink else { continue };
         if let Some(first) = names.get(sink.name.as_str()) {
             problems.add(format!("sinks[{i}].name"), format!("\"{}\" is also the name of sinks[{first}]", sink.name));
         }
         names.entry(&sink.name).or_insert(i);
-        let (key, place, message) = match &sink.kind {
-            // Two writers of one file wait for each other, and both would own its tables.
-            SinkKind::Sqlite { path } => {
-                let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-                ("path", absolute.display().to_string(), format!("\"{}\" is also the file", path.display()))
-            }
-            SinkKind::ClickHouse(plan) => {
-                let place = format!("{} {} {}", plan.url, plan.database, sink.table_name);
-                ("database", place, "and the table names are also those".to_owned())
-            }
-        };
+        let Place { key, place, message } = sink.settings.place(&sink.table_name);
+        let place = (sink.settings.type_name(), place);
         if let Some(first) = places.get(&place) {
             problems.add(format!("sinks[{i}].{key}"), format!("{message} of sinks[{first}]"));
         }
         places.entry(place).or_insert(i);
     }
+    batch::check(rules, &sinks, problems);
     sinks.into_iter().flatten().collect()
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Type {
-    Sqlite,
-    ClickHouse,
-}
-
-fn read_sink(item: Node<'_>, rules: &[TableRule], environment: &Lookup<'_>) -> Option<SinkPlan> {
+fn read_sink(
+    item: Node<'_>,
+    rules: &[TableRule],
+    (types, environment): (&[&SinkType], &Lookup<'_>),
+) -> Option<SinkPlan> {
     let section = item.section();
     let name_key = section.key("name").required("a name for its cursor, metrics and status");
     let name = name_key.name();
     if let Some(name) = name.filter(|name| !is_plain_name(name)) {
         name_key.problem(format!("\"{name}\" must be up to {MAX_NAME} letters, digits, \"_\", \"-\" or \".\""));
     }
-    let types = [("sqlite", Type::Sqlite), ("clickhouse", Type::ClickHouse)];
-    let kind = section.key("type").required("sqlite or clickhouse").choice(&types);
+    let words: Vec<_> = types.iter().map(|sink_type| (sink_type.name, *sink_type)).collect();
+    let sink_type = section.key("type").required(&either(types)).choice(&words);
     let template = section.key("table_name");
     let table_name = template.text().unwrap_or(DEFAULT_TABLE_NAME);
     if let Err(message) = check_template(table_name) {
@@ -81,25 +72,10 @@ fn read_sink(item: Node<'_>, rules: &[TableRule], environment: &Lookup<'_>) -> O
     let deletion = section.key("deletion").choice(&DELETIONS).unwrap_or(Deletion::Hard);
     let soft_delete_column = section.key("soft_delete_column").name().unwrap_or(DEFAULT_SOFT_DELETE_COLUMN);
     let ddl = ddl::read(section.key("ddl").section());
-    let mut prefix = "";
-    let kind = match kind {
-        Some(Type::Sqlite) => {
-            let path = section.key("path").required("the database file").name();
-            path.map(|path| SinkKind::Sqlite { path: PathBuf::from(path) })
-        }
-        Some(Type::ClickHouse) => {
-            let prefix_key = section.key("table_prefix");
-            prefix = prefix_key.text().unwrap_or_default();
-            if prefix.contains(['{', '}']) {
-                prefix_key.problem("takes no placeholders; they go into table_name");
-            }
-            let variable = sink_password_variable(name.unwrap_or_default());
-            let password = |file: &Node<'_>| read_password(file, &variable, environment(&variable));
-            clickhouse::read(&section, password).map(|plan| SinkKind::ClickHouse(Box::new(plan)))
-        }
-        // What its keys mean is not known.
-        None => return None,
-    };
+    // Without a type it is not known what its other keys mean.
+    let sink_type = sink_type?;
+    let batch = batch::read(section.key("batch").section(), sink_type.batch);
+    let settings = (sink_type.read)(&section, &SinkKeys { name, environment });
     section.finish_with(|key| match key {
         "rename" | "drop" => Some("it stands in the tables section, per table"),
         "tables" | "include" | "exclude" => Some("source.include says which tables are copied"),
@@ -108,9 +84,10 @@ fn read_sink(item: Node<'_>, rules: &[TableRule], environment: &Lookup<'_>) -> O
         }
         _ => None,
     });
+    let settings = settings?;
     Some(SinkPlan {
         name: name?.to_owned(),
-        table_name: format!("{prefix}{table_name}"),
+        table_name: settings.table_name(table_name),
         defaults: TableOptions {
             mode,
             deletion,
@@ -120,8 +97,19 @@ fn read_sink(item: Node<'_>, rules: &[TableRule], environment: &Lookup<'_>) -> O
         },
         rules: rules.to_vec(),
         ddl,
-        kind: kind?,
+        batch,
+        settings,
     })
+}
+
+/// The names of all types: "a, b or c".
+fn either(types: &[&SinkType]) -> String {
+    let names: Vec<_> = types.iter().map(|sink_type| sink_type.name).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => "there is no type of sink".to_owned(),
+    }
 }
 
 fn is_plain_name(name: &str) -> bool {
@@ -151,7 +139,8 @@ fn check_template(template: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn read_rules(list: &Node<'_>, filter: Option<&TableFilter>, problems: &Problems) -> Vec<TableRule> {
+/// The rules of the list; `None` for one that could not be read.
+pub(super) fn read_rules(list: &Node<'_>, filter: Option<&TableFilter>, problems: &Problems) -> Vec<Option<TableRule>> {
     let rules: Vec<_> = list.list().unwrap_or_default().into_iter().map(read_rule).collect();
     let mut seen: HashMap<&TableName, usize> = HashMap::new();
     for (i, rule) in rules.iter().enumerate() {
@@ -167,7 +156,7 @@ pub(super) fn read_rules(list: &Node<'_>, filter: Option<&TableFilter>, problems
         }
         check_columns(rule, &path, problems);
     }
-    rules.into_iter().flatten().collect()
+    rules
 }
 
 fn read_rule(item: Node<'_>) -> Option<TableRule> {
@@ -180,8 +169,9 @@ fn read_rule(item: Node<'_>) -> Option<TableRule> {
     let mode = section.key("mode").choice(&MODES);
     let deletion = section.key("deletion").choice(&DELETIONS);
     let on_doubt = section.key("on_doubt").choice(&ON_DOUBT);
+    let batch = batch::read_of_table(section.key("batch").section());
     section.finish();
-    Some(TableRule { table: TableName::new(database?, table?), rename, drop, mode, deletion, on_doubt })
+    Some(TableRule { table: TableName::new(database?, table?), rename, drop, mode, deletion, on_doubt, batch })
 }
 
 /// Column names compare without case, as they do at the source.

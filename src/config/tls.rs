@@ -10,7 +10,7 @@ use super::{TlsMode, TlsPlan};
 use crate::tls::read_authorities;
 
 /// A `tls` section; without a mode it is `disabled` if `plain`, else every check.
-pub(super) fn read(section: Section<'_>, plain: bool) -> Option<TlsPlan> {
+pub fn read(section: Section<'_>, plain: bool) -> Option<TlsPlan> {
     let words = [
         ("disabled", TlsMode::Disabled),
         ("required", TlsMode::Required),

@@ -13,7 +13,7 @@ use serde_norway::{Mapping, Value};
 use super::problem::Problems;
 
 /// A mapping of the file.
-pub(super) struct Section<'a> {
+pub struct Section<'a> {
     path: String,
     entries: Option<&'a Mapping>,
     asked: RefCell<Vec<&'static str>>,
@@ -27,14 +27,14 @@ impl<'a> Section<'a> {
     }
 
     /// The value of a key.
-    pub(super) fn key(&self, name: &'static str) -> Node<'a> {
+    pub fn key(&self, name: &'static str) -> Node<'a> {
         self.asked.borrow_mut().push(name);
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         Node { path, value: self.entries.and_then(|entries| entries.get(name)), problems: self.problems }
     }
 
     /// Notes every key that nobody asked for; `advice` may say more about one than its nearest name.
-    pub(super) fn finish_with(self, advice: impl Fn(&str) -> Option<&'static str>) {
+    pub fn finish_with(self, advice: impl Fn(&str) -> Option<&'static str>) {
         let asked = self.asked.into_inner();
         for key in self.entries.into_iter().flat_map(Mapping::keys) {
             let Value::String(key) = key else {
@@ -55,13 +55,13 @@ impl<'a> Section<'a> {
     }
 
     /// Notes every key that nobody asked for.
-    pub(super) fn finish(self) {
+    pub fn finish(self) {
         self.finish_with(|_| None);
     }
 }
 
 /// A value of the file, or its absence.
-pub(super) struct Node<'a> {
+pub struct Node<'a> {
     path: String,
     value: Option<&'a Value>,
     problems: &'a Problems,
@@ -69,21 +69,23 @@ pub(super) struct Node<'a> {
 
 impl<'a> Node<'a> {
     /// Notes something about this value.
-    pub(super) fn problem(&self, message: impl Into<String>) {
+    pub fn problem(&self, message: impl Into<String>) {
         self.problems.add(self.path.clone(), message);
     }
 
-    pub(super) fn is_absent(&self) -> bool {
+    /// Whether it is not written.
+    pub fn is_absent(&self) -> bool {
         self.value.is_none()
     }
 
     /// Whether it is written as `null`, or as a key with nothing after it.
-    pub(super) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         matches!(self.value, Some(Value::Null))
     }
 
     /// Notes its absence.
-    pub(super) fn required(self, advice: &str) -> Self {
+    #[must_use]
+    pub fn required(self, advice: &str) -> Self {
         if self.is_absent() {
             self.problem(format!("required; {advice}"));
         }
@@ -91,7 +93,7 @@ impl<'a> Node<'a> {
     }
 
     /// A mapping; absent and empty ones have no keys.
-    pub(super) fn section(self) -> Section<'a> {
+    pub fn section(self) -> Section<'a> {
         let entries = match self.value {
             None | Some(Value::Null) => None,
             Some(Value::Mapping(entries)) => Some(entries),
@@ -104,7 +106,7 @@ impl<'a> Node<'a> {
     }
 
     /// A mapping from names to names, in the order of the file.
-    pub(super) fn names(&self) -> Vec<(String, String)> {
+    pub fn names(&self) -> Vec<(String, String)> {
         let entries = match self.value {
             None => return Vec::new(),
             Some(Value::Mapping(entries)) => entries,
@@ -128,7 +130,7 @@ impl<'a> Node<'a> {
     }
 
     /// A mapping from names to text, numbers, or true and false, as text, in the order of the file.
-    pub(super) fn scalars(&self) -> Vec<(String, String)> {
+    pub fn scalars(&self) -> Vec<(String, String)> {
         let Some(value) = self.value else { return Vec::new() };
         let Value::Mapping(entries) = value else {
             self.problem(format!("expected a mapping of names to values, found {}", kind(value)));
@@ -153,7 +155,7 @@ impl<'a> Node<'a> {
     }
 
     /// True or false.
-    pub(super) fn boolean(&self) -> Option<bool> {
+    pub fn boolean(&self) -> Option<bool> {
         match self.value? {
             Value::Bool(value) => Some(*value),
             other => {
@@ -164,7 +166,7 @@ impl<'a> Node<'a> {
     }
 
     /// A list's items; none when absent.
-    pub(super) fn list(&self) -> Option<Vec<Node<'a>>> {
+    pub fn list(&self) -> Option<Vec<Node<'a>>> {
         let items = match self.value {
             None => return Some(Vec::new()),
             Some(Value::Sequence(items)) => items,
@@ -179,7 +181,7 @@ impl<'a> Node<'a> {
     }
 
     /// Text.
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub fn text(&self) -> Option<&'a str> {
         match self.value {
             None => None,
             Some(Value::String(text)) => Some(text),
@@ -191,7 +193,7 @@ impl<'a> Node<'a> {
     }
 
     /// Text that is not empty.
-    pub(super) fn name(&self) -> Option<&'a str> {
+    pub fn name(&self) -> Option<&'a str> {
         let text = self.text()?;
         if text.is_empty() {
             self.problem("must not be empty");
@@ -201,7 +203,7 @@ impl<'a> Node<'a> {
     }
 
     /// A whole number in a range.
-    pub(super) fn integer<N>(&self, range: RangeInclusive<N>) -> Option<N>
+    pub fn integer<N>(&self, range: RangeInclusive<N>) -> Option<N>
     where
         N: TryFrom<u64> + PartialOrd + Display + Copy,
     {
@@ -220,7 +222,7 @@ impl<'a> Node<'a> {
     }
 
     /// One of a list of words.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
         let text = self.text()?;
         if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
             return Some(*value);
@@ -233,7 +235,7 @@ impl<'a> Node<'a> {
     }
 
     /// Text or a number that `parse` takes.
-    pub(super) fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let text = match self.value? {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),

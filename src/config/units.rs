@@ -10,7 +10,10 @@ use super::tree::Node;
 use crate::model::{Names, TableName};
 
 /// A size: `20GiB`, `500MB`, or a plain number of bytes.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn size(text: &str) -> Result<u64, String> {
     let form = || format!("\"{text}\" is not a size; write it like 20GiB, 500MB, or as a number of bytes");
     let bytes = text.trim().parse::<ByteSize>().map_err(|_| form())?.as_u64();
     // The parser ends at the largest number without a word; no disk is of that size.
@@ -26,14 +29,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("\"{text}\" is not a length of time; write it like 1s, 50ms or 5min"))
 }
 
+/// A length of time between two bounds, or a default that is one.
+pub fn duration_between(key: &Node<'_>, default: Duration, least: Duration, most: Duration) -> Duration {
+    duration_within(key, least, most).unwrap_or(default)
+}
+
 /// A length of time between two bounds.
-pub(super) fn duration_between(key: &Node<'_>, default: Duration, least: Duration, most: Duration) -> Duration {
-    let value = key.parsed(duration).unwrap_or(default);
+pub(super) fn duration_within(key: &Node<'_>, least: Duration, most: Duration) -> Option<Duration> {
+    let value = key.parsed(duration)?;
     if !(least..=most).contains(&value) {
         let show = humantime::format_duration;
         key.problem(format!("must be from {} to {}", show(least), show(most)));
+        return None;
     }
-    value
+    Some(value)
 }
 
 /// A size as messages show it: exact, in the largest binary unit that divides it.
@@ -136,45 +145,6 @@ impl SourceUrl {
 /// Whether a host is this machine, so that nobody else hears what is said to it.
 pub fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// `http://host:port` or `https://host:port`.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct HttpUrl {
-    /// With the default port filled in by whoever uses it.
-    pub(super) text: String,
-    pub(super) is_https: bool,
-    host: String,
-}
-
-impl HttpUrl {
-    const FORM: &'static str = "write it like http://127.0.0.1:8123 or https://clickhouse.example:8443";
-
-    /// No message repeats the text: it may hold a password.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let url = url::Url::parse(text).map_err(|error| format!("not a URL ({error}); {}", Self::FORM))?;
-        if url.password().is_some() || !url.username().is_empty() {
-            return Err("must not hold a user or a password; they have keys of their own".to_owned());
-        }
-        let is_https = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            other => return Err(format!("has the scheme \"{other}\"; {}", Self::FORM)),
-        };
-        let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
-            return Err(format!("names no host; {}", Self::FORM));
-        };
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("must end before \"?\"; settings have a key of their own".to_owned());
-        }
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { text: url.to_string(), is_https, host })
-    }
-
-    /// Whether the connection never leaves this machine.
-    pub(super) fn is_loopback(&self) -> bool {
-        is_loopback(&self.host)
-    }
 }
 
 fn decode_percent(text: &str) -> Option<String> {

@@ -7,7 +7,8 @@
 //! - `walk` reads frames for what they say, and not for a sink.
 //! - `take` gives one frame to the sink, or passes it over.
 //! - `pending` waits where a schema is not decided yet; [`followed()`] says what of a change reaches the sink once it is.
-//! - `round` gathers what is written between two commits; `settle` commits and acknowledges it.
+//! - `round` gathers what is written between two commits, and `own_limits` the tables that end it earlier; `settle` commits and
+//!   acknowledges it.
 //! - `tally` counts the rows of a round as the frames' headers have them, and `tables` holds them against what the
 //!   sink reports.
 //! - [`Doubt`] is what follows where the two differ.
@@ -20,6 +21,7 @@ mod followed;
 mod gap;
 mod new_sink;
 mod open;
+mod own_limits;
 mod pending;
 mod resume;
 mod round;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use wal::Lsn;
 
+use super::own_limits::OwnLimits;
 use crate::sink::RoundLimits;
 
 /// The open round.
@@ -19,11 +20,14 @@ pub(super) struct Round {
     commit_micros: i64,
     /// The round was sent before, with this end: it must have the same end again.
     fixed: Option<Lsn>,
+    /// Tables that end it earlier.
+    pub(super) own: OwnLimits,
 }
 
 impl Round {
     pub(super) fn new(limits: RoundLimits) -> Self {
-        Self { limits, bytes: 0, rows: 0, began: None, end: None, commit_micros: 0, fixed: None }
+        let own = OwnLimits::default();
+        Self { limits, bytes: 0, rows: 0, began: None, end: None, commit_micros: 0, fixed: None, own }
     }
 
     /// A frame went in.
@@ -55,6 +59,7 @@ impl Round {
             || self.bytes >= self.limits.bytes
             || self.rows >= self.limits.rows
             || self.began.is_some_and(|began| began.elapsed() >= self.limits.age)
+            || self.own.are_reached()
     }
 
     /// When a round with nothing more to read is closed; `None`: at once.
@@ -62,7 +67,7 @@ impl Round {
         if self.fixed.is_some() || self.limits.linger.is_zero() {
             return None;
         }
-        self.began.map(|began| began + self.limits.linger).filter(|until| *until > Instant::now())
+        self.began.map(|began| self.own.cut(began + self.limits.linger)).filter(|until| *until > Instant::now())
     }
 
     /// A new round begins.
@@ -76,6 +81,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::TableName;
 
     fn limits(bytes: usize) -> RoundLimits {
         RoundLimits { bytes, rows: 100, age: Duration::from_mins(1), ..RoundLimits::default() }
@@ -103,6 +109,25 @@ mod tests {
         round.add(Lsn::new(2), 4, 1, true, 6);
         assert_eq!(round.end(), Some((Lsn::new(2), 6)));
     }
+
+    #[test]
+    fn a_table_with_limits_of_its_own_ends_the_round_and_none_after_it() {
+        let linger = Duration::from_mins(1);
+        let mut round = Round::new(RoundLimits { linger, ..limits(1000) });
+        let own = RoundLimits { rows: 2, linger: Duration::ZERO, ..limits(1000) };
+        let place = round.own.enter(&TableName::new("shop", "t"), own, Instant::now());
+        round.own.add(place, 1, 10);
+        round.add(Lsn::new(1), 10, 5, true, 5);
+        assert!(!round.is_full());
+        assert_eq!(round.lingers_until(), None);
+        round.own.add(place, 1, 10);
+        assert!(round.is_full());
+        round.clear();
+        round.add(Lsn::new(2), 10, 5, true, 5);
+        assert!(!round.is_full());
+        assert!(round.lingers_until().is_some());
+    }
+
     #[test]
     fn a_round_waits_for_more_as_long_as_its_sink_wants_but_not_when_it_was_sent_before() {
         let mut round = Round::new(limits(10));

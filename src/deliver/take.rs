@@ -1,5 +1,7 @@
 //! One frame of the log, given to the sink or passed over.
 
+use std::time::Instant;
+
 use wal::FrameRef;
 
 use super::followed;
@@ -71,8 +73,12 @@ impl Delivery {
             let ours = if let Some(ours) = open.tally.ours.get_mut(&section.schema) {
                 ours
             } else {
-                let is_left_out = matches!(open.catalog.resolve(section.schema)?, Resolved::LeftOut { .. });
-                let new = Ours { rows: 0, left_out: is_left_out };
+                let resolved = open.catalog.resolve(section.schema)?;
+                let left_out = matches!(resolved, Resolved::LeftOut { .. });
+                let table = &resolved.schema().name;
+                let limits = if left_out { None } else { self.sink.limits_for(table) };
+                let own = limits.map(|limits| open.round.own.enter(table, limits, Instant::now()));
+                let new = Ours { rows: 0, left_out, own };
                 open.tally.ours.entry(section.schema).or_insert(new)
             };
             ours.rows += section_rows;
@@ -83,6 +89,9 @@ impl Delivery {
                 continue;
             }
             rows += section_rows;
+            if let Some(own) = ours.own {
+                open.round.own.add(own, section_rows, usize::try_from(section.bytes).unwrap_or(usize::MAX));
+            }
             if !self.sink.is_prepared(section.schema) {
                 self.sink.prepare(frame.lsn, section.schema, &mut Schemas::new(&mut open.catalog)).await?;
             }

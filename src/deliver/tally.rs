@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use wal::Lsn;
 
+use super::own_limits::OwnPlace;
 use crate::codec::frame::{Frame, Mark, TableChange};
 use crate::model::{SchemaId, TableName};
 
@@ -27,6 +28,8 @@ pub(super) struct Ours {
     pub(super) rows: u64,
     /// The schema could not be known: they are left out.
     pub(super) left_out: bool,
+    /// Where the round counts them besides, if their table has limits of its own.
+    pub(super) own: Option<OwnPlace>,
 }
 
 /// What happened to a table as a whole, as far as it says whether the sink has every row of it.

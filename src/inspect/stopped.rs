@@ -88,7 +88,7 @@ fn reads(records: BTreeMap<TableName, TableRecord>) -> SnapshotStatus {
 /// The sinks of the configuration, then the cursors that have none.
 fn sinks(plan: &Plan, cursors: &[CursorInfo]) -> Vec<SinkStatus> {
     let configured = plan.sinks.iter().map(|sink| {
-        let kind = Some(sink.kind.type_name());
+        let kind = Some(sink.settings.type_name());
         match cursors.iter().find(|cursor| cursor.name == sink.name) {
             Some(cursor) if cursor.detached => SinkStatus::of_cursor(cursor, kind, SinkPhase::Detached),
             Some(cursor) => SinkStatus::of_cursor(cursor, kind, SinkPhase::Stopped),

@@ -119,7 +119,7 @@ async fn run_on(
     }
     // From the first status on, every sink is there.
     for sink in &plan.sinks {
-        let shown = SinkLive::new(&sink.name, sink.kind.type_name());
+        let shown = SinkLive::new(&sink.name, sink.settings.type_name());
         // What the log says holds until the sink is opened, which may take long.
         shown.load_tables(tables_at(&wal.reader(), &sink.name)?.into_iter().map(|(table, at)| (table, at.shown())));
         live.add_sink(Arc::new(shown));

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::kinds::table_names;
+use super::kinds::kind_of;
 use crate::config::SinkPlan;
 use crate::model::TableName;
 
@@ -31,10 +31,11 @@ pub const CLASH_HINT: &str = "put {database} into the sink's table_name, or leav
 
 /// Every clash among `tables`.
 pub fn clashes(tables: &[TableName], sink: &SinkPlan) -> Vec<Clash> {
-    let rule = table_names(&sink.kind);
+    // What cannot be made writes no table.
+    let Ok(kind) = kind_of(sink) else { return Vec::new() };
     let mut by_target: BTreeMap<String, Vec<TableName>> = BTreeMap::new();
     for table in tables {
-        let sharing = by_target.entry(rule.folded(&sink.target_name(table)).into_owned()).or_default();
+        let sharing = by_target.entry(kind.table_names.folded(&sink.target_name(table)).into_owned()).or_default();
         if !sharing.contains(table) {
             sharing.push(table.clone());
         }
@@ -50,15 +51,20 @@ pub fn clashes(tables: &[TableName], sink: &SinkPlan) -> Vec<Clash> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::config::{DdlPolicy, Mode, SinkKind};
+    use crate::config::{DdlPolicy, Mode};
+    use crate::sink::sqlite::SqlitePlan;
     use crate::sink::testing::options;
 
     #[test]
     fn tables_that_would_share_a_target_are_found() {
-        let kind = SinkKind::Sqlite { path: "replica.db".into() };
+        let settings = Arc::new(SqlitePlan { path: "replica.db".into() });
         let (rules, ddl, defaults) = (Vec::new(), DdlPolicy::APPLY, options(Mode::Mirror));
-        let sink = &SinkPlan { name: "local".into(), table_name: "{table}".into(), defaults, rules, ddl, kind };
+        let batch = SqlitePlan::BATCH;
+        let sink =
+            &SinkPlan { name: "local".into(), table_name: "{table}".into(), defaults, rules, ddl, batch, settings };
         let name = TableName::new;
         let tables = [name("shop", "users"), name("crm", "Users"), name("shop", "orders"), name("shop", "users")];
         let expected = vec![Clash {

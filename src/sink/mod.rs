@@ -43,6 +43,7 @@
 //!   [`TableChange::ReplaceBegin`].
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
+mod batches;
 mod changes;
 mod claim;
 mod clash;
@@ -66,7 +67,7 @@ mod stops;
 mod testing;
 
 pub use clash::{CLASH_HINT, Clash, clashes};
-pub use kinds::{check, make};
+pub use kinds::{check, make, types};
 pub use notes::{Note, Notes};
 
 use std::collections::BTreeMap;
@@ -220,6 +221,11 @@ pub trait Sink: Send {
     /// When its rounds are closed.
     fn limits(&self) -> RoundLimits {
         RoundLimits::default()
+    }
+
+    /// When a round that has rows of this table is closed, if that is earlier.
+    fn limits_for(&self, _table: &TableName) -> Option<RoundLimits> {
+        None
     }
 
     /// Tables whose changes are left out, as of the last round that has settled.

@@ -1,7 +1,9 @@
-//! What the tests of every sink share: schemas in one line, rows in text.
+//! What the tests of every sink share: schemas in one line, rows in text, configurations.
+
+use std::path::Path;
 
 use crate::codec::row_image::ImageWriter;
-use crate::config::{Deletion, Mode, TableOptions};
+use crate::config::{Deletion, Mode, Plan, TableOptions, parse};
 use crate::model::{Column, Key, KeyKind, TableName, TableSchema};
 
 #[expect(clippy::unnecessary_wraps, reason = "it is written where a schema has its key or None")]
@@ -41,4 +43,15 @@ pub(super) fn images(schema: &TableSchema, rows: &[&[&str]]) -> Vec<u8> {
         builder.finish().unwrap();
     }
     body
+}
+
+/// The plan of a configuration.
+pub(super) fn plan(text: &str) -> Plan {
+    parse(Path::new("r.yaml"), text, &|_| Ok(None), &super::types()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What is wrong with a configuration.
+pub(super) fn problems(text: &str) -> Vec<String> {
+    let error = parse(Path::new("r.yaml"), text, &|_| Ok(None), &super::types()).expect_err("it is wrong");
+    error.problems().iter().map(ToString::to_string).collect()
 }

@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 
 use replicator::codec::row_image::ImageWriter;
-use replicator::config::{ClickHouseTypes, JsonType, SetType, ZeroDates};
 use replicator::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, TableName, TableSchema};
-use replicator::sink::clickhouse::{Encoder, Scratch};
+use replicator::sink::clickhouse::{ClickHouseTypes, Encoder, JsonType, Scratch, SetType, ZeroDates};
 
 use crate::support::clickhouse::ClickHouse;
 

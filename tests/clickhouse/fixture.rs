@@ -30,14 +30,7 @@ const END: &str = "\n;\n";
 /// Mirrors, and a changelog of the table without a key.
 fn fixture_plan(url: &str) -> SinkPlan {
     let mut plan = plan(url, &json!({ "name": SINK }));
-    plan.rules.push(TableRule {
-        table: TableName::new("shop", "events"),
-        mode: Some(Mode::History),
-        deletion: None,
-        on_doubt: None,
-        rename: Vec::new(),
-        drop: Vec::new(),
-    });
+    plan.rules.push(TableRule { mode: Some(Mode::History), ..TableRule::new(TableName::new("shop", "events")) });
     plan
 }
 

@@ -211,7 +211,7 @@ pub fn plan(url: &str, keys: &Value) -> SinkPlan {
         "wal": { "path": "wal", "max_size": "1GiB" },
         "sinks": [sink],
     });
-    let plan = parse(Path::new("rig.yaml"), &config.to_string(), &|_| Ok(None)).unwrap();
+    let plan = parse(Path::new("rig.yaml"), &config.to_string(), &|_| Ok(None), &replicator::sink::types()).unwrap();
     plan.sinks.into_iter().next().unwrap()
 }
 

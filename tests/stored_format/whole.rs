@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use replicator::codec::catalog::SchemaRecord;
 use replicator::codec::stored::{self, LOG_FORMAT};
-use replicator::config::{DdlPolicy, Deletion, Mode, SinkKind, SinkPlan, TableOptions, TableRule};
+use replicator::config::{DdlPolicy, Deletion, Mode, SinkPlan, TableOptions, TableRule};
 use replicator::deliver::{Delivery, Goal, Wiring};
 use replicator::ingest;
 use replicator::model::{SchemaId, TableName};
 use replicator::sink::Sink;
-use replicator::sink::sqlite::{self, SqliteSink};
+use replicator::sink::sqlite::{self, SqlitePlan, SqliteSink};
 use replicator::table::{self, Stage};
 use replicator::telemetry::SinkLive;
 use rusqlite::Connection;
@@ -110,22 +110,15 @@ fn plan(sink: &str, path: &Path) -> SinkPlan {
         rename: Vec::new(),
         drop: Vec::new(),
     };
-    let changelog = TableRule {
-        table: TableName::new("shop", "users"),
-        mode: Some(Mode::History),
-        deletion: None,
-        on_doubt: None,
-        rename: Vec::new(),
-        drop: Vec::new(),
-    };
-    let kind = SinkKind::Sqlite { path: path.to_owned() };
+    let changelog = TableRule { mode: Some(Mode::History), ..TableRule::new(TableName::new("shop", "users")) };
     SinkPlan {
         name: sink.into(),
         table_name: "{table}".into(),
         defaults,
         rules: vec![changelog],
         ddl: DdlPolicy::APPLY,
-        kind,
+        batch: SqlitePlan::BATCH,
+        settings: Arc::new(SqlitePlan { path: path.to_owned() }),
     }
 }
 

@@ -66,6 +66,8 @@ pub(super) struct Memory {
     settled: Vec<(TableName, RowCounts)>,
     log: Option<LogId>,
     kind: (HandOver, RoundLimits),
+    /// Limits of single tables.
+    pub(super) own: BTreeMap<TableName, RoundLimits>,
     stopped: BTreeMap<TableName, StoppedTable>,
     notes: Option<Notes>,
 }
@@ -81,6 +83,7 @@ impl Memory {
             settled: Vec::new(),
             log: None,
             kind,
+            own: BTreeMap::new(),
             stopped: BTreeMap::new(),
             notes: None,
         }
@@ -99,6 +102,10 @@ impl Sink for Memory {
 
     fn limits(&self) -> RoundLimits {
         self.kind.1
+    }
+
+    fn limits_for(&self, table: &TableName) -> Option<RoundLimits> {
+        self.own.get(table).copied()
     }
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {

@@ -147,6 +147,7 @@ impl Log {
 struct Serve {
     faults: Vec<Fault>,
     kind: (HandOver, RoundLimits),
+    own: Vec<(TableName, RoundLimits)>,
     shutdown: CancellationToken,
     goal: Goal,
     patience: Option<Duration>,
@@ -159,6 +160,7 @@ impl Serve {
         Self {
             faults: Vec::new(),
             kind: (HandOver::TargetTransaction, RoundLimits::default()),
+            own: Vec::new(),
             shutdown: CancellationToken::new(),
             goal: Goal::Reach(goal),
             patience: None,
@@ -186,7 +188,10 @@ impl Serve {
     }
 
     fn memory(&mut self) -> Memory {
-        Memory::new(&self.target, std::mem::take(&mut self.faults).into_iter().collect::<VecDeque<_>>(), self.kind)
+        let faults = std::mem::take(&mut self.faults).into_iter().collect::<VecDeque<_>>();
+        let mut memory = Memory::new(&self.target, faults, self.kind);
+        memory.own.extend(std::mem::take(&mut self.own));
+        memory
     }
 
     async fn run(mut self, wal: &Wal) -> Run {

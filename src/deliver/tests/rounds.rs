@@ -192,3 +192,60 @@ async fn a_change_finds_every_round_before_it_stored_and_none_of_the_rows_after_
     assert_eq!(applied_and_skipped(&log.wal.reader()), [(table(), 5, 0)]);
     assert_eq!(log.wal.cursors().first().unwrap().lsn, last);
 }
+
+/// Where rounds end of a log in which the table comes with one, one and two rows of a byte each, between rows of another one.
+async fn round_ends(own: Option<RoundLimits>, serve: impl FnOnce(Serve) -> Serve) -> Vec<u64> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::new(directory.path()).await;
+    let mut last = Lsn::ZERO;
+    for section in [(2, 5), (1, 1), (2, 5), (1, 1), (2, 5), (2, 5), (1, 2), (2, 5)] {
+        last = log.rows(&[section]);
+    }
+    log.flush().await;
+    let own = own.map(|limits| (table(), limits)).into_iter().collect();
+    let run = serve(Serve { own, ..Serve::until(last) }).run(&log.wal).await;
+    run.result.unwrap();
+    let target = run.target.lock().unwrap();
+    target.commits.iter().map(|end| end.raw()).collect()
+}
+
+#[tokio::test]
+async fn rounds_end_where_a_table_with_limits_of_its_own_reaches_them_and_others_do_not() {
+    assert_eq!(round_ends(None, |serve| serve.in_rounds_of(100)).await, [8]);
+    assert_eq!(round_ends(Some(rounds_of(2)), |serve| serve.in_rounds_of(100)).await, [4, 7, 8]);
+    assert_eq!(round_ends(Some(rounds_of(2)), |serve| serve.in_batches_of(100)).await, [4, 7, 8]);
+    let three_bytes = RoundLimits { bytes: 3, ..rounds_of(100) };
+    assert_eq!(round_ends(Some(three_bytes), |serve| serve.in_rounds_of(100)).await, [7, 8]);
+    // The sink's own limits hold as well.
+    assert_eq!(round_ends(Some(rounds_of(2)), |serve| serve.in_rounds_of(11)).await, [3, 6, 7, 8]);
+}
+
+#[tokio::test]
+async fn a_round_waits_no_longer_than_a_table_in_it_allows() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::new(directory.path()).await;
+    let first = log.rows(&[(1, 1)]);
+    log.flush().await;
+    let hour = RoundLimits { linger: Duration::from_hours(1), age: Duration::from_hours(1), ..rounds_of(100) };
+    let soon = RoundLimits { linger: Duration::from_millis(5), age: Duration::from_millis(5), ..hour };
+    // Something is still to come: the round does not end because nothing will.
+    let shutdown = CancellationToken::new();
+    let serve = Serve {
+        kind: (HandOver::RecordedBatches, hour),
+        own: vec![(table(), soon)],
+        shutdown: shutdown.clone(),
+        goal: Goal::Forever,
+        ..Serve::until(first)
+    };
+    let live = Arc::clone(&serve.live);
+    let stop = async {
+        while live.applied_lsn() < first {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        shutdown.cancel();
+    };
+    let both = async { tokio::join!(serve.run(&log.wal), stop) };
+    let (run, ()) = tokio::time::timeout(Duration::from_mins(1), both).await.unwrap();
+    run.result.unwrap();
+    assert_eq!(run.target.lock().unwrap().commits, [first]);
+}

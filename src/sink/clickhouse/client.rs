@@ -19,8 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Refused;
 use super::insert::{Insert, Inserts};
-use crate::config::{ClickHousePlan, Compression};
 use crate::error::Failure;
+use crate::sink::clickhouse::{ClickHousePlan, Compression};
 use crate::tls::client_config;
 
 /// How long a connection may take to come about.

@@ -5,9 +5,9 @@ use super::chunks::Chunks;
 use super::encode::{Encoder, RowError, Scratch};
 use super::layout::Layout;
 use crate::codec::frame::RowOp;
-use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
+use crate::sink::clickhouse::ClickHouseTypes;
 use crate::sink::rows::{Images, Lines, Moment, Taken, append, op_name};
 
 /// How rows of one schema are appended.
@@ -103,8 +103,9 @@ mod tests {
     use super::*;
     use crate::codec::row_image::ImageError;
     use crate::codec::version::{Epoch, FramePlace};
-    use crate::config::{Mode, SetType};
+    use crate::config::Mode;
     use crate::model::ColumnType;
+    use crate::sink::clickhouse::SetType;
     use crate::sink::clickhouse::layout::ClickHouse;
     use crate::sink::clickhouse::row_binary::{
         TYPES, column, images, int, key, nullable_text, options, rows_of, schema, text,

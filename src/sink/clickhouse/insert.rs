@@ -31,7 +31,8 @@ use url::Url;
 
 use super::error::Refused;
 use super::lz4;
-use crate::config::{ClickHousePlan, Compression, Secret};
+use crate::config::Secret;
+use crate::sink::clickhouse::{ClickHousePlan, Compression};
 
 /// More of an answer is not read: it is empty, or the text of an error.
 const LONGEST_ANSWER: usize = 64 << 10;

@@ -11,9 +11,10 @@
 
 use super::names::{literal, quoted};
 use super::types::{target_type, widens};
-use crate::config::{ClickHouseTypes, Mode};
+use crate::config::Mode;
 use crate::error::Failure;
 use crate::model::{Column, TableName};
+use crate::sink::clickhouse::ClickHouseTypes;
 use crate::sink::columns::NameRule;
 use crate::sink::layout::{self, Dialect, Place, Retype, TargetType, after, before};
 

@@ -14,9 +14,9 @@ use crate::codec::row_image::{
     Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid, ValueError, chosen,
     write_labels,
 };
-use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::{Column, ColumnDefault, TableName, TableSchema};
+use crate::sink::clickhouse::ClickHouseTypes;
 
 /// What stands behind `DEFAULT` for a column that was added, whose target has type `ty`; `None` where the source has no
 /// constant, or none that the type holds.
@@ -254,9 +254,9 @@ impl RowVisitor for Literal<'_> {
 mod tests {
     use super::*;
     use crate::codec::row_image::ImageWriter;
-    use crate::config::{JsonType, SetType, ZeroDates};
     use crate::model::{Charset, ColumnType, IntWidth};
     use crate::sink::clickhouse::row_binary::{TYPES, column, schema, varchar};
+    use crate::sink::clickhouse::{JsonType, SetType, ZeroDates};
 
     fn written(ty: &ColumnType, text: &str, target: &str, options: ClickHouseTypes) -> Result<String, String> {
         let mut table = schema(vec![column("v", ty.clone(), true)], None);

@@ -14,9 +14,9 @@ use super::encode::{Encoder, RowError};
 use super::layout::Layout;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::Plan;
-use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
+use crate::sink::clickhouse::ClickHouseTypes;
 use crate::sink::rows::{Keyed, Moment, Taken, by_key};
 
 /// How rows of one schema are mirrored.

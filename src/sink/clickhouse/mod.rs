@@ -8,6 +8,7 @@
 //! which knows a window only.
 //!
 //! # The files
+//! - `config`, `url`: the keys of its section
 //! - `client`, `insert`, `lz4`, `tls`, `error`: the connection, and what a refusal means
 //! - `types`, `layout`, `encode`, `chunks`, `mirror`, `history`, `writer`: from row images to RowBinary
 //! - `batch`: an INSERT that is sent while it is made; `round`: those of a round; `report`: what became of their rows
@@ -21,6 +22,7 @@ mod batch;
 mod chunks;
 mod client;
 mod commands;
+mod config;
 mod copy;
 mod creation;
 mod cursor;
@@ -47,15 +49,25 @@ mod round;
 mod sink;
 mod target;
 mod types;
+mod url;
 mod writer;
 
 #[cfg(test)]
 mod row_binary;
 
-/// When the target takes two names of tables for one.
-pub(super) const TABLE_NAMES: super::columns::NameRule = <layout::ClickHouse as super::layout::Dialect>::TABLES;
-
+pub use config::{ClickHousePlan, ClickHouseTypes, Compression, JsonType, SetType, ZeroDates};
 pub use cursor::FORMAT;
 pub use encode::{Encoder, RowError, Scratch, ValueProblem};
-pub use preflight::preflight;
 pub use sink::ClickHouseSink;
+
+use super::kinds::Kind;
+use super::layout::Dialect as _;
+use crate::config::SinkType;
+
+/// This kind of sink.
+pub(super) static KIND: Kind = Kind {
+    config: SinkType { name: config::NAME, batch: config::BATCH, read: config::read },
+    check: |plan| Box::pin(preflight::preflight(plan)),
+    make: |plan, runtime| Ok(Box::new(ClickHouseSink::new(plan.clone(), runtime.clone())?)),
+    table_names: layout::ClickHouse::TABLES,
+};

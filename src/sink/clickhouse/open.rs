@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use super::client::Client;
 use super::names::{literal, quoted};
 use super::target::Target;
-use crate::config::{ClickHousePlan, Mode};
+use crate::config::Mode;
 use crate::error::Failure;
 use crate::model::TableName;
+use crate::sink::clickhouse::ClickHousePlan;
 
 /// Whether the server answers this user, and has the database.
 pub(super) async fn reach(client: &Client, plan: &ClickHousePlan) -> Result<(), Failure> {

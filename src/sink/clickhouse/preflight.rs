@@ -10,8 +10,8 @@ use super::cursor::Cursor;
 use super::definitions::type_settings;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
-use super::{cursor, registry};
-use crate::config::{ClickHousePlan, SinkKind, SinkPlan, TlsMode, is_loopback, sink_password_variable};
+use super::{ClickHousePlan, cursor, registry};
+use crate::config::{SinkPlan, TlsMode, is_loopback, sink_password_variable};
 use crate::error::Failure;
 use crate::model::CheckItem;
 use crate::sink::registry::{not_readable, unfit};
@@ -37,21 +37,21 @@ const NO_TLS_ANSWER: &str = "check that ClickHouse runs, and that the port in th
 const ACCESS_DENIED: u32 = 497;
 
 /// Checks the server, its version, the user's privileges and settings, the disks, and what the database holds of this sink.
-pub async fn preflight(plan: &SinkPlan) -> Vec<CheckItem> {
-    let SinkKind::ClickHouse(clickhouse) = &plan.kind else { return Vec::new() };
+pub(super) async fn preflight(plan: &SinkPlan) -> Result<Vec<CheckItem>, Failure> {
+    let clickhouse = plan.settings::<ClickHousePlan>()?;
     let check = Check { plan, clickhouse };
     let client = match Client::new(clickhouse, Handle::current()) {
         Ok(client) => client,
-        Err(failure) => return vec![check.failed("server", failure)],
+        Err(failure) => return Ok(vec![check.failed("server", failure)]),
     };
     if let Err(refused) = client.execute("SELECT 1 FORMAT Null", false).await {
-        return vec![check.unreachable(refused)];
+        return Ok(vec![check.unreachable(refused)]);
     }
     let mut items = vec![check.version(&client).await, check.tls()];
     let privileges = check.privileges(&client).await;
     items.extend([privileges, check.settings(&client).await, check.disks(&client).await]);
     items.push(check.target(&client).await);
-    items
+    Ok(items)
 }
 
 struct Check<'p> {
@@ -185,7 +185,7 @@ impl Check<'_> {
             let detail = format!("the user's profile holds async_insert at {async_insert}");
             return CheckItem::fail(name, detail, mend("that lets async_insert be 0"));
         }
-        if block < u64::from(self.clickhouse.batch.max_rows) {
+        if block < u64::from(self.plan.batch.max_rows) {
             let detail =
                 format!("the user's profile holds max_insert_block_size at {block}, an insert would be several parts");
             return CheckItem::fail(name, detail, mend("that lets max_insert_block_size be 16777216"));

@@ -5,8 +5,8 @@
 use super::chunks::Chunks;
 use super::layout::Layout;
 use super::types::{Base, Type, decimal_bytes};
-use crate::config::{ClickHouseTypes, JsonType, SetType, ZeroDates};
 use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth};
+use crate::sink::clickhouse::{ClickHouseTypes, JsonType, SetType, ZeroDates};
 pub(super) use crate::sink::testing::{images, key, options, schema, soft};
 
 pub(super) const TYPES: ClickHouseTypes =

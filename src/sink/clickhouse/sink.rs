@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
+use super::ClickHousePlan;
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
-use crate::config::{ClickHousePlan, SinkKind, SinkPlan};
+use crate::config::{BatchPlan, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::sink::batches::TableLimits;
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
@@ -23,6 +25,7 @@ use crate::sink::{Captured, HandOver, RoundLimits, Schemas, SentBatch, Settled, 
 /// Writes into one database of one server.
 pub struct ClickHouseSink {
     plan: SinkPlan,
+    table_limits: TableLimits,
     clickhouse: ClickHousePlan,
     /// Where requests run: not on the thread that encodes.
     runtime: Handle,
@@ -40,14 +43,9 @@ impl ClickHouseSink {
     /// # Errors
     /// When the plan is of another type of sink.
     pub fn new(plan: SinkPlan, runtime: Handle) -> Result<Self, Failure> {
-        let clickhouse = match &plan.kind {
-            SinkKind::ClickHouse(clickhouse) => clickhouse.as_ref().clone(),
-            other @ SinkKind::Sqlite { .. } => {
-                let kind = other.type_name();
-                return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
-            }
-        };
+        let clickhouse = plan.settings::<ClickHousePlan>()?.clone();
         Ok(Self {
+            table_limits: TableLimits::of(&plan, limits_of),
             plan,
             clickhouse,
             runtime,
@@ -62,9 +60,17 @@ impl ClickHouseSink {
         let url = &self.clickhouse.url;
         self.target.as_mut().ok_or_else(|| Failure::fatal(format!("the sink's server at {url} is not connected")))
     }
+}
 
-    fn limit_bytes(&self) -> usize {
-        usize::try_from(self.clickhouse.batch.max_bytes).unwrap_or(usize::MAX)
+fn limits_of(batch: BatchPlan) -> RoundLimits {
+    let bytes = usize::try_from(batch.max_bytes).unwrap_or(usize::MAX);
+    RoundLimits {
+        bytes,
+        rows: u64::from(batch.max_rows),
+        age: batch.max_delay,
+        linger: batch.max_delay,
+        // A transaction that only ends behind the limit is better sent whole.
+        spill_bytes: bytes.saturating_add(bytes / 4),
     }
 }
 
@@ -84,15 +90,11 @@ impl Sink for ClickHouseSink {
     }
 
     fn limits(&self) -> RoundLimits {
-        let batch = self.clickhouse.batch;
-        RoundLimits {
-            bytes: self.limit_bytes(),
-            rows: u64::from(batch.max_rows),
-            age: batch.max_delay,
-            linger: batch.max_delay,
-            // A transaction that only ends behind the limit is better sent whole.
-            spill_bytes: self.limit_bytes().saturating_add(self.limit_bytes() / 4),
-        }
+        limits_of(self.plan.batch)
+    }
+
+    fn limits_for(&self, table: &TableName) -> Option<RoundLimits> {
+        self.table_limits.get(table)
     }
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {

@@ -26,10 +26,11 @@ use super::report::{Acknowledged, Reports};
 use super::round::{Ended, EndedInsert, RoundRows};
 use super::writer::Rows;
 use super::{cursor, open, refusals};
-use crate::config::{ClickHousePlan, SinkPlan};
+use crate::config::SinkPlan;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{RowCounts, TableName};
 use crate::sink::claim::{Claim, Opener, taken};
+use crate::sink::clickhouse::ClickHousePlan;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::Followed;
 use crate::sink::refusals::{accepted, weigh};
@@ -116,7 +117,7 @@ impl Target {
             claim,
             dialect: ClickHouse(clickhouse.types),
             followed: Followed::new(lines, stops, changes, state),
-            rows: RoundRows::new(clickhouse.batch),
+            rows: RoundRows::new(plan.batch),
             creations: Creations::default(),
             on_their_way: None,
             settled: Counts::default(),

@@ -25,9 +25,9 @@
 
 use std::fmt;
 
-use crate::config::{ClickHouseTypes, JsonType, SetType};
 use crate::error::Failure;
 use crate::model::{Column, ColumnType, IntWidth, TableName};
+use crate::sink::clickhouse::{ClickHouseTypes, JsonType, SetType};
 use crate::sink::layout::Place;
 
 /// A type of ClickHouse.
@@ -338,8 +338,8 @@ pub(super) fn widens(old: &str, new: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ZeroDates;
     use crate::model::{Charset, ColumnDefault};
+    use crate::sink::clickhouse::ZeroDates;
 
     const TEXT: ClickHouseTypes =
         ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };

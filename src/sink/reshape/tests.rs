@@ -1,11 +1,14 @@
 //! The lineage of columns, and the way from one shape to the next, under a made-up dialect.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::config::{SinkKind, SinkPlan, TableOptions};
+use crate::config::{SinkPlan, TableOptions};
 use crate::error::Failure;
 use crate::model::{Charset, ColumnDefault, ColumnType, IntWidth, TableName};
 use crate::sink::layout::Place;
 use crate::sink::registry::StoredOptions;
+use crate::sink::sqlite::SqlitePlan;
 use crate::sink::testing::{key, options, schema};
 
 /// Types are words, every known conversion is in place, and names fold.
@@ -67,9 +70,10 @@ fn text(name: &str) -> Column {
 
 fn table(schema: TableSchema, options: TableOptions) -> Table<String> {
     let layout = Layout::new(&Words, &schema, &options, "t".into()).unwrap();
-    let kind = SinkKind::Sqlite { path: "t.db".into() };
-    let (name, ddl) = ("s".into(), DdlPolicy::APPLY);
-    let plan = SinkPlan { name, table_name: "{table}".into(), defaults: options, rules: Vec::new(), ddl, kind };
+    let settings = Arc::new(SqlitePlan { path: "t.db".into() });
+    let (name, ddl, batch) = ("s".into(), DdlPolicy::APPLY, SqlitePlan::BATCH);
+    let plan =
+        SinkPlan { name, table_name: "{table}".into(), defaults: options, rules: Vec::new(), ddl, batch, settings };
     let options = StoredOptions::of(&plan, std::collections::BTreeMap::new(), &schema.name);
     Table { schema, options, layout }
 }

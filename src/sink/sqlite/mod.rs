@@ -17,11 +17,12 @@
 //! like, `types` how its values are kept, `registry` and `cursor` are the sink's own tables. `mirror`, `keyless` and
 //! `history` write rows, through `bind`, and `tally` counts them. `lookup` notes where rows without a key are, by
 //! their `row_hash`. `definitions` is what SQLite does to tables, over which [`follow`](super::follow) follows
-//! changes: `alter` in place, `rebuild` by a copy, whose values `retype` converts. `preflight` is for `check`.
+//! changes: `alter` in place, `rebuild` by a copy, whose values `retype` converts. `preflight` is for `check`, `config` reads the keys of its section.
 
 mod alter;
 mod bind;
 mod claim;
+mod config;
 mod cursor;
 mod definitions;
 mod error;
@@ -48,9 +49,18 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-/// When the target takes two names of tables for one.
-pub(super) const TABLE_NAMES: super::columns::NameRule = <layout::Sqlite as super::layout::Dialect>::TABLES;
-
+pub use config::SqlitePlan;
 pub use cursor::FORMAT;
-pub use preflight::preflight;
 pub use sink::SqliteSink;
+
+use super::kinds::Kind;
+use super::layout::Dialect as _;
+use crate::config::SinkType;
+
+/// This kind of sink.
+pub(super) static KIND: Kind = Kind {
+    config: SinkType { name: config::NAME, batch: SqlitePlan::BATCH, read: config::read },
+    check: |plan| Box::pin(std::future::ready(preflight::preflight(plan))),
+    make: |plan, _| Ok(Box::new(SqliteSink::new(plan.clone())?)),
+    table_names: layout::Sqlite::TABLES,
+};

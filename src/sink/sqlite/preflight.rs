@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use rustix::fs::{Access, access, statvfs};
 
-use super::{cursor, registry};
+use super::{SqlitePlan, cursor, registry};
 use crate::config::SinkPlan;
 use crate::error::Failure;
 use crate::model::CheckItem;
@@ -18,7 +18,11 @@ use crate::sink::stops::{Stops, way_back};
 const FEW_BYTES: u64 = 1 << 30;
 
 /// Checks the directory, the disk and the file of a sink.
-pub fn preflight(plan: &SinkPlan, path: &Path) -> Vec<CheckItem> {
+pub(super) fn preflight(plan: &SinkPlan) -> Result<Vec<CheckItem>, Failure> {
+    Ok(preflight_of(plan, &plan.settings::<SqlitePlan>()?.path))
+}
+
+fn preflight_of(plan: &SinkPlan, path: &Path) -> Vec<CheckItem> {
     let named = |what: &str| format!("sink {}: {what}", plan.name);
     let directory = match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
@@ -138,7 +142,7 @@ mod tests {
     fn a_file_to_be_made_is_fine_and_is_not_made() {
         let directory = tempfile::tempdir().unwrap();
         let plan = Rig::new(options(Mode::Mirror)).plan;
-        assert_eq!(statuses(&preflight(&plan, &directory.path().join("a/b/replica.db"))), [CheckStatus::Ok; 2]);
+        assert_eq!(statuses(&preflight_of(&plan, &directory.path().join("a/b/replica.db"))), [CheckStatus::Ok; 2]);
         assert!(!directory.path().join("a").exists());
     }
 
@@ -147,15 +151,15 @@ mod tests {
         let mut rig = Rig::new(options(Mode::Mirror));
         rig.create(schema(vec![int("id")], key(&[0])));
         rig.commit();
-        let items = preflight(&rig.plan, &rig.path());
+        let items = preflight_of(&rig.plan, &rig.path());
         assert_eq!(statuses(&items), [CheckStatus::Ok; 2]);
         assert!(items[2].detail.contains("holds 1 tables up to lsn 1"), "{}", items[2].detail);
         rig.plan.defaults.mode = Mode::History;
-        let items = preflight(&rig.plan, &rig.path());
+        let items = preflight_of(&rig.plan, &rig.path());
         assert_eq!(statuses(&items), [CheckStatus::Ok, CheckStatus::Fail]);
         assert!(items[2].mend.as_ref().unwrap().contains("backfill"));
         let notes = rig.path().with_file_name("notes.txt");
         std::fs::write(&notes, "not a database ".repeat(100)).unwrap();
-        assert_eq!(statuses(&preflight(&rig.plan, &notes)), [CheckStatus::Ok, CheckStatus::Fail]);
+        assert_eq!(statuses(&preflight_of(&rig.plan, &notes)), [CheckStatus::Ok, CheckStatus::Fail]);
     }
 }

@@ -6,23 +6,26 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use wal::{LogId, Lsn};
 
+use super::SqlitePlan;
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
-use crate::config::{SinkKind, SinkPlan};
+use crate::config::{BatchPlan, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::sink::batches::TableLimits;
 use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::At;
 use crate::sink::follow;
 use crate::sink::rows;
 use crate::sink::stops;
-use crate::sink::{Captured, HandOver, Schemas, Settled, Sink, StoppedTable, TargetState};
+use crate::sink::{Captured, HandOver, RoundLimits, Schemas, Settled, Sink, StoppedTable, TargetState};
 
 /// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
 pub struct SqliteSink {
     plan: SinkPlan,
+    table_limits: TableLimits,
     path: PathBuf,
     opener: Opener,
     target: Option<Target>,
@@ -40,14 +43,9 @@ impl SqliteSink {
     /// # Errors
     /// When the plan is of another type of sink.
     pub fn new(plan: SinkPlan) -> Result<Self, Failure> {
-        let path = match &plan.kind {
-            SinkKind::Sqlite { path } => path.clone(),
-            other @ SinkKind::ClickHouse(_) => {
-                let kind = other.type_name();
-                return Err(Failure::fatal(format!("the plan of sink \"{}\" is for type {kind}", plan.name)));
-            }
-        };
+        let path = plan.settings::<SqlitePlan>()?.path.clone();
         Ok(Self {
+            table_limits: TableLimits::of(&plan, limits_of),
             plan,
             path,
             opener: Opener::new(),
@@ -64,6 +62,18 @@ impl SqliteSink {
     }
 }
 
+/// A round that does not wait for more still goes on while there is more, up to the usual age.
+fn limits_of(batch: BatchPlan) -> RoundLimits {
+    let usual = RoundLimits::default();
+    RoundLimits {
+        bytes: usize::try_from(batch.max_bytes).unwrap_or(usize::MAX),
+        rows: u64::from(batch.max_rows),
+        age: if batch.max_delay.is_zero() { usual.age } else { batch.max_delay },
+        linger: batch.max_delay,
+        spill_bytes: usual.spill_bytes,
+    }
+}
+
 impl std::fmt::Debug for SqliteSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteSink").field("name", &self.plan.name).field("path", &self.path).finish_non_exhaustive()
@@ -74,6 +84,14 @@ impl std::fmt::Debug for SqliteSink {
 impl Sink for SqliteSink {
     fn hand_over(&self) -> HandOver {
         HandOver::TargetTransaction
+    }
+
+    fn limits(&self) -> RoundLimits {
+        limits_of(self.plan.batch)
+    }
+
+    fn limits_for(&self, table: &TableName) -> Option<RoundLimits> {
+        self.table_limits.get(table)
     }
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
@@ -176,5 +194,20 @@ impl Sink for SqliteSink {
             Some(target) => target.close(),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_round_is_as_every_sinks_unless_told_otherwise() {
+        assert_eq!(limits_of(SqlitePlan::BATCH), RoundLimits::default());
+        let max_delay = Duration::from_millis(20);
+        let told = limits_of(BatchPlan { max_rows: 7, max_bytes: 1 << 16, max_delay });
+        assert_eq!((told.rows, told.bytes, told.age, told.linger), (7, 1 << 16, max_delay, max_delay));
     }
 }

@@ -9,10 +9,11 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use wal::{LogId, Lsn};
 
+use super::SqlitePlan;
 use super::target::Target;
 use crate::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
 use crate::codec::version::FramePlace;
-use crate::config::{DdlPolicy, SinkKind, SinkPlan, TableOptions};
+use crate::config::{DdlPolicy, SinkPlan, TableOptions};
 use crate::error::Failure;
 use crate::model::{
     BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, RowCounts, SchemaId, SourcePlace,
@@ -103,14 +104,15 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new(defaults: TableOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let kind = SinkKind::Sqlite { path: directory.path().join("replica.db") };
+        let settings = Arc::new(SqlitePlan { path: directory.path().join("replica.db") });
         let plan = SinkPlan {
             name: "local".into(),
             table_name: "{table}".into(),
             defaults,
             rules: Vec::new(),
             ddl: DdlPolicy::APPLY,
-            kind,
+            batch: SqlitePlan::BATCH,
+            settings,
         };
         let mut rig = Self {
             directory,

@@ -1,8 +1,8 @@
 //! What writing one column's value means: decided once, from the source's type and the target's.
 
-use crate::config::{ClickHouseTypes, ZeroDates};
 use crate::model::ColumnType;
 use crate::sink::clickhouse::types::{Base, decimal_bytes};
+use crate::sink::clickhouse::{ClickHouseTypes, ZeroDates};
 
 use super::instant::Ticks;
 

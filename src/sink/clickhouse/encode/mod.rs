@@ -24,9 +24,9 @@ mod random;
 mod tests;
 
 use crate::codec::row_image::Plan;
-use crate::config::ClickHouseTypes;
 use crate::error::Failure;
 use crate::model::TableSchema;
+use crate::sink::clickhouse::ClickHouseTypes;
 use crate::sink::columns::marks;
 
 use super::types::Type;

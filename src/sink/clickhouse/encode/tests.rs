@@ -2,10 +2,10 @@
 
 use super::{Encoder, RowError, Scratch};
 use crate::codec::row_image::ImageWriter;
-use crate::config::{ClickHouseTypes, JsonType, SetType, ZeroDates};
 use crate::model::{Charset, ColumnType, IntWidth, TableName, TableSchema};
 use crate::sink::clickhouse::row_binary::{TYPES, column, images, int, key, read_rows, schema, varchar};
 use crate::sink::clickhouse::types::target_type;
+use crate::sink::clickhouse::{ClickHouseTypes, JsonType, SetType, ZeroDates};
 use crate::sink::layout::Place;
 
 const INT: fn(IntWidth, bool) -> ColumnType = |width, unsigned| ColumnType::Int { width, unsigned };

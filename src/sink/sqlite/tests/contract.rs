@@ -111,14 +111,7 @@ fn a_configuration_that_no_longer_fits_a_table_stops_it() {
     rig.commit();
     let plan = rig.plan.clone();
     let rule = |change: &dyn Fn(&mut TableRule)| {
-        let mut rule = TableRule {
-            table: TableName::new("shop", "t"),
-            rename: Vec::new(),
-            drop: Vec::new(),
-            mode: None,
-            deletion: None,
-            on_doubt: None,
-        };
+        let mut rule = TableRule::new(TableName::new("shop", "t"));
         change(&mut rule);
         vec![rule]
     };

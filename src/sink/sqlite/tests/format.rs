@@ -5,11 +5,12 @@ use wal::{LogId, Lsn};
 
 use crate::codec::frame::RowOp::Insert;
 use crate::codec::version::Epoch;
-use crate::config::{Mode, SinkKind};
+use crate::config::Mode;
 use crate::error::ErrorClass;
 use crate::model::CheckStatus;
 use crate::sink::TargetState;
-use crate::sink::sqlite::preflight;
+use crate::sink::sqlite::SqlitePlan;
+use crate::sink::sqlite::preflight::preflight;
 use crate::sink::sqlite::testing::*;
 
 /// The sink's own tables as version 1 made them.
@@ -31,7 +32,7 @@ const CURSOR_1: &str = "INSERT INTO _replicator_cursor VALUES ('local', 1, '0000
 fn format_1(sql: &str) -> Rig {
     let mut rig = Rig::new(options(Mode::History));
     rig.target = None;
-    let SinkKind::Sqlite { path } = &rig.plan.kind else { panic!("a plan of this sink") };
+    let path = &rig.plan.settings::<SqlitePlan>().unwrap().path;
     Connection::open(path).unwrap().execute_batch(&[FORMAT_1, sql].concat()).unwrap();
     rig
 }
@@ -45,7 +46,7 @@ fn a_target_of_format_1_is_refused_by_name_and_not_changed() {
     let says = "the target of sink \"local\" was written in format 1, this version reads and writes format 3";
     assert_eq!(failure.message, says);
     assert_eq!(rig.read("SELECT name, sql FROM sqlite_schema ORDER BY name"), before);
-    let found = preflight(&rig.plan, &rig.path()).pop().unwrap();
+    let found = preflight(&rig.plan).unwrap().pop().unwrap();
     assert_eq!((found.status, found.detail.as_str()), (CheckStatus::Fail, says));
     assert_eq!(found.mend, failure.hint);
     rig.plan.name = "another".into();

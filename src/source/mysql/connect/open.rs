@@ -205,7 +205,7 @@ mod tests {
             listener.local_addr().unwrap()
         );
         let password = |name: &str| Ok((name == PASSWORD_VARIABLE).then(|| "sesame".to_owned()));
-        parse(Path::new("replicator.yaml"), &text, &password).unwrap().source
+        parse(Path::new("replicator.yaml"), &text, &password, &[]).unwrap().source
     }
 
     #[tokio::test]

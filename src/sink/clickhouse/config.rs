@@ -1,30 +1,27 @@
 //! The keys of a sink with `type: clickhouse`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::tls;
-use super::tree::{Node, Section};
-use super::units::{self, HttpUrl};
-use super::{Secret, TlsMode, TlsPlan};
+use super::url::HttpUrl;
+use crate::config::{
+    BatchPlan, Node, Place, Secret, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
+};
 
-/// One INSERT is one block of the server only up to 1,048,449 rows; the rest is distance.
-const MAX_ROWS: u32 = 1_000_000;
-/// Two batches may be in memory at once: one on its way, one being written.
-const MAX_BYTES: u64 = 1 << 30;
-const MIN_BYTES: u64 = 64 << 10;
-/// Beyond this the copy is not worth the name of one.
-const MAX_DELAY: Duration = Duration::from_hours(1);
-/// Rows of a batch that are worth an insert of their own at full speed.
-pub(super) const DEFAULT_ROWS: u32 = 500_000;
-/// Bytes of such a batch, which the daemon holds until it is acknowledged.
-pub(super) const DEFAULT_BYTES: u64 = 64 << 20;
-/// A server merges the parts of one insert a second and table without effort.
-pub(super) const DEFAULT_DELAY: Duration = Duration::from_secs(1);
+/// The word after `type:`.
+pub(super) const NAME: &str = "clickhouse";
+
+/// Rows and bytes of a batch that are worth an insert of their own at full speed; the daemon holds them until they are
+/// acknowledged. A server merges the parts of one insert a second and table without effort.
+pub(super) const BATCH: BatchPlan =
+    BatchPlan { max_rows: 500_000, max_bytes: 64 << 20, max_delay: Duration::from_secs(1) };
+/// A request that takes longer is not worth waiting for.
+const MAX_TIMEOUT: Duration = Duration::from_hours(1);
 /// A large insert into a busy server may take minutes; a server that is gone says nothing at all.
-pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Merges of too many parts and a query that takes all memory are over by then; what lasts longer needs somebody.
-pub(super) const DEFAULT_STOP_REFUSED: Duration = Duration::from_mins(10);
+const DEFAULT_STOP_REFUSED: Duration = Duration::from_mins(10);
 /// A weekend: nothing of the sink is applied for as long.
 const MAX_STOP_REFUSED: Duration = Duration::from_hours(72);
 
@@ -35,14 +32,14 @@ pub struct ClickHousePlan {
     pub url: String,
     /// Database of every table; it must exist.
     pub database: String,
+    /// What stands before every name of a table.
+    pub table_prefix: String,
     /// User.
     pub user: String,
     /// Password; may be empty.
     pub password: Secret,
     /// Checks of the server's certificate; [`TlsMode::Disabled`] with `http`.
     pub tls: TlsPlan,
-    /// When rows are sent.
-    pub batch: BatchPlan,
     /// Compression of what is sent.
     pub compression: Compression,
     /// Settings of the server that go with every query.
@@ -55,17 +52,6 @@ pub struct ClickHousePlan {
     pub timeout: Duration,
     /// How long the server may refuse one table for the moment before that table stops.
     pub stop_refused_after: Duration,
-}
-
-/// When rows are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchPlan {
-    /// Rows of one table in an insert at most.
-    pub max_rows: u32,
-    /// Bytes of all tables together, as they are sent.
-    pub max_bytes: u64,
-    /// How long a row waits for others.
-    pub max_delay: Duration,
 }
 
 /// Compression of what is sent.
@@ -117,23 +103,36 @@ pub enum SetType {
     Array,
 }
 
-/// The environment variable that holds the password of a sink.
-pub fn sink_password_variable(sink: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    format!("REPLICATOR_SINK_{}_PASSWORD", sink.chars().map(plain).collect::<String>())
+impl SinkSettings for ClickHousePlan {
+    fn type_name(&self) -> &'static str {
+        NAME
+    }
+
+    fn table_name(&self, template: &str) -> String {
+        format!("{}{template}", self.table_prefix)
+    }
+
+    fn place(&self, table_name: &str) -> Place {
+        Place {
+            key: "database",
+            place: format!("{} {} {table_name}", self.url, self.database),
+            message: "and the table names are also those".to_owned(),
+        }
+    }
 }
 
-/// Reads the keys; `password` reads the one of the environment or the file.
-pub(super) fn read(
-    section: &Section<'_>,
-    password: impl FnOnce(&Node<'_>) -> Option<Secret>,
-) -> Option<ClickHousePlan> {
+pub(super) fn read(section: &Section<'_>, keys: &SinkKeys<'_>) -> Option<Arc<dyn SinkSettings>> {
+    let prefix_key = section.key("table_prefix");
+    let table_prefix = prefix_key.text().unwrap_or_default().to_owned();
+    if table_prefix.contains(['{', '}']) {
+        prefix_key.problem("takes no placeholders; they go into table_name");
+    }
     let url_key = section.key("url").required("the server's HTTP interface, such as http://127.0.0.1:8123");
     let url = url_key.parsed(HttpUrl::parse);
     let database = section.key("database").required("the database to write to").name().map(str::to_owned);
     let user = section.key("user").name().unwrap_or("default").to_owned();
-    let password = password(&section.key("password_file"));
-    let tls = tls::read(section.key("tls").section(), url.as_ref().is_some_and(|url| !url.is_https));
+    let password = keys.password(&section.key("password_file"));
+    let tls = read_tls(section.key("tls").section(), url.as_ref().is_some_and(|url| !url.is_https));
     if let (Some(url), Some(tls)) = (&url, &tls) {
         match (url.is_https, tls.mode) {
             (false, TlsMode::Disabled) => {}
@@ -144,7 +143,6 @@ pub(super) fn read(
             (true, _) => {}
         }
     }
-    let batch = read_batch(section.key("batch").section());
     let words = [("none", Compression::None), ("lz4", Compression::Lz4)];
     // On this machine the network is no limit, and compressing costs more than it saves.
     let near = url.as_ref().is_none_or(HttpUrl::is_loopback);
@@ -169,27 +167,27 @@ pub(super) fn read(
             .choice(&[("string", SetType::String), ("array", SetType::Array)])
             .unwrap_or(SetType::String),
     };
-    let timeout = units::duration_between(&section.key("timeout"), DEFAULT_TIMEOUT, Duration::from_secs(1), MAX_DELAY);
-    let stop_refused_after = units::duration_between(
+    let timeout = duration_between(&section.key("timeout"), DEFAULT_TIMEOUT, Duration::from_secs(1), MAX_TIMEOUT);
+    let stop_refused_after = duration_between(
         &section.key("stop_refused_after"),
         DEFAULT_STOP_REFUSED,
         Duration::from_secs(1),
         MAX_STOP_REFUSED,
     );
-    Some(ClickHousePlan {
+    Some(Arc::new(ClickHousePlan {
         url: url?.text,
         database: database?,
+        table_prefix,
         user,
         password: password?,
         tls: tls?,
-        batch,
         compression,
         settings,
         create_views,
         types,
         timeout,
         stop_refused_after,
-    })
+    }))
 }
 
 /// YAML reads a bare `null` as no value at all; here it is a word.
@@ -226,17 +224,5 @@ fn owned_setting(name: &str) -> Option<&'static str> {
     })
 }
 
-fn read_batch(section: Section<'_>) -> BatchPlan {
-    let bytes = section.key("max_bytes");
-    let plan = BatchPlan {
-        max_rows: section.key("max_rows").integer(1..=MAX_ROWS).unwrap_or(DEFAULT_ROWS),
-        max_bytes: bytes.parsed(units::size).unwrap_or(DEFAULT_BYTES),
-        max_delay: units::duration_between(&section.key("max_delay"), DEFAULT_DELAY, Duration::ZERO, MAX_DELAY),
-    };
-    if !(MIN_BYTES..=MAX_BYTES).contains(&plan.max_bytes) {
-        let (least, most) = (units::show_size(MIN_BYTES), units::show_size(MAX_BYTES));
-        bytes.problem(format!("must be from {least} to {most}"));
-    }
-    section.finish();
-    plan
-}
+#[cfg(test)]
+mod tests;
