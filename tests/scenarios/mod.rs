@@ -60,6 +60,8 @@ macro_rules! every_sink {
 }
 
 mod clickhouse; // the ClickHouse sink as the scenarios see it
+mod history; // every change of a row is one line
+mod keyless; // tables without a key
 mod keys; // what identifies a row changes
 mod kills; // the same after signal 9 at any moment
 mod mirror; // the copy equals the source, whatever happens on the way
