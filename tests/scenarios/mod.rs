@@ -62,6 +62,7 @@ macro_rules! every_sink {
 mod clickhouse; // the ClickHouse sink as the scenarios see it
 mod defaults; // what older rows hold of a column that is added
 mod definitions; // definitions that change while the daemon runs, and while nobody reads
+mod faults; // the target is gone, dies in a commit, or refuses one table
 mod history; // every change of a row is one line
 mod keyless; // tables without a key
 mod keys; // what identifies a row changes
