@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long tests. First the matrix of types (tests/retyped/matrix.rs), all of it, in parts: each type made into each other, on both servers.
-# Then the long kills: every kill test of both servers and both sinks by itself, with DRILL_KILLS (200) kills, under every row metadata of
-# DRILL_METADATA ("full default"; the default of MariaDB is NO_LOG, that of MySQL MINIMAL). The result of each is in a table at the
+# Then the long kills: every kill test (tests/scenarios/kills.rs) of both servers and every sink by itself, with DRILL_KILLS (200) kills, under every
+# row metadata of DRILL_METADATA ("full default"; the default of MariaDB is NO_LOG, that of MySQL MINIMAL). The result of each is in a table at the
 # end; one that fails fails the drill, after the others have run. The result is `refused`, which is no failure, where the daemon does
 # not start because the server logs its default of row metadata: nothing was killed there.
 #
@@ -24,7 +24,7 @@ read -ra metadata_of_all <<<"${DRILL_METADATA:-full default}"
 logs=target/drill
 mkdir -p "$logs"
 
-list=$(cargo nextest list --locked --message-format oneline -E 'test(/^(clickhouse::)?kills::|^retyped::matrix::|^doubted::random::/)' | sed 's/^[^ ]* //')
+list=$(cargo nextest list --locked --message-format oneline -E 'test(/^scenarios::kills::|^retyped::matrix::|^doubted::random::/)' | sed 's/^[^ ]* //')
 for name in "$@"; do
     list=$(grep -F -- "$name" <<<"$list" || true)
 done

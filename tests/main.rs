@@ -19,7 +19,7 @@ mod captured; // which tables are captured, which cannot be, and which names of 
 mod charsets; // values and labels in every character set of a server, and vectors beside them
 mod churn; // a table that is created and dropped again and again
 mod cli; // the program as a shell meets it, without a server
-mod clickhouse; // the ClickHouse sink against the engine itself: mirror, history, kills, faults
+mod clickhouse; // what is the ClickHouse sink's alone, against the engine itself
 mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
 mod copying; // what is at the source is at the sink, whenever it was written
@@ -31,16 +31,16 @@ mod full_log; // a full log holds up neither a stop nor an error nor the end of 
 mod groups; // what a transaction, a savepoint or a stop took back leaves no trace
 mod held_commits; // a transaction that the stream has and no read sees
 mod hidden_columns; // columns that the binlog has and the catalogue may hide
-mod kills; // the same after signal 9 at any moment
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod lives; // a captured table's whole life, at every kind of sink: denied, excluded, interrupted, gone, back
-mod mirror; // the copy equals the source, whatever happens on the way
+mod mirror; // the copy equals the source, whatever happens to the source on the way
 mod names; // names of databases and tables, in whatever case a server, a statement or an operator writes them
 mod natures; // views, sequences, MERGE tables, temporary tables, renames: what is no table, and what only seems to change one
 mod partial_images; // rows events without every column, and table maps without their metadata
 mod predicted; // what statements make of a table by their text alone is what the servers make of it
 mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
 mod retyped; // what the server makes of rows when their columns are defined otherwise
+mod scenarios; // what is asked of every sink: mirror, history, keyless, definitions, kills, faults, types
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given
 mod source; // where a start is allowed, what the stream gives from there, what `check` finds

@@ -1,8 +1,8 @@
-//! Changes of definitions, and what `ddl:` makes of each kind.
+//! Changes of definitions under the engine's own conditions, and what `ddl: ignore` leaves. The rest is in `tests/scenarios/`.
 
 use serde_json::json;
 
-use super::watch::{number, stop_of, stop_reason, stopped};
+use super::watch::{stop_of, stop_reason, stopped};
 use crate::support::compare::View;
 use crate::support::sandbox::{DATABASE, Sandbox};
 
@@ -32,77 +32,6 @@ fn policy(action: &str) -> serde_json::Value {
 }
 
 both_servers! {
-    async fn truncated_renamed_dropped_and_created_tables_are_followed(kind: Kind) {
-        let sandbox = Sandbox::with_clickhouse(kind).await;
-        for table in ["a", "b", "c", "d"] {
-            sandbox.server.exec(format!(
-                "USE {DATABASE}; CREATE TABLE {table} (id INT PRIMARY KEY, v TEXT); INSERT INTO {table} VALUES (1, '{table}'), (2, 'x')"
-            )).await;
-        }
-        let mut daemon = sandbox.start();
-        sandbox.caught_up(&mut daemon).await;
-
-        for change in [
-            "TRUNCATE TABLE a; INSERT INTO a VALUES (2, 'again')",
-            "RENAME TABLE b TO b2; INSERT INTO b2 VALUES (3, 'after')",
-            "DROP TABLE c",
-            "CREATE TABLE c (id BIGINT UNSIGNED PRIMARY KEY, w DECIMAL(10, 2)); INSERT INTO c VALUES (18446744073709551615, 1.5)",
-            "RENAME TABLE a TO tmp, d TO a, tmp TO d",
-            "INSERT INTO a VALUES (7, 'was d'); INSERT INTO d VALUES (8, 'was a'); DELETE FROM a WHERE id = 1",
-            "TRUNCATE TABLE a; TRUNCATE TABLE a; INSERT INTO a VALUES (1, 'new')",
-            "CREATE TABLE e LIKE a; INSERT INTO e SELECT * FROM a; DROP TABLE a",
-            "ALTER TABLE e RENAME TO f, ADD COLUMN w TIME(3) NULL DEFAULT '-01:02:03.5', MODIFY v VARCHAR(10)",
-            "INSERT INTO f VALUES (9, 'nine', '838:59:58.999')",
-        ] {
-            sandbox.server.exec(format!("USE {DATABASE}; {change}")).await;
-            let status = sandbox.caught_up(&mut daemon).await;
-            assert_eq!(stopped(&status), [""; 0], "{change}: {status:#}");
-            sandbox.assert_mirrored_to_clickhouse().await;
-        }
-        daemon.stop();
-    }
-
-    async fn changes_made_while_nobody_was_reading_are_followed_in_their_order(kind: Kind) {
-        let sandbox = Sandbox::with_clickhouse(kind).await;
-        scene(&sandbox).await;
-        sandbox.run_once();
-
-        for (_, change, rows) in CHANGES {
-            sandbox.server.exec(format!("USE {DATABASE}; {change}; {rows}")).await;
-        }
-        sandbox.server.exec(format!(
-            "USE {DATABASE}; ALTER TABLE t_add DROP COLUMN w, ADD COLUMN w2 VARCHAR(9) NOT NULL DEFAULT 'it''s';
-             ALTER TABLE t_rename CHANGE w v BIGINT; ALTER TABLE t_rename ADD w INT DEFAULT 3; RENAME TABLE t_drop TO t_gone"
-        )).await;
-        sandbox.run_once();
-
-        sandbox.assert_mirrored_to_clickhouse().await;
-    }
-
-    async fn a_policy_of_stop_stops_the_table_before_the_change(kind: Kind) {
-        let mut sandbox = Sandbox::with_clickhouse(kind).await;
-        sandbox.set("/sinks/0/ddl", policy("stop"));
-        scene(&sandbox).await;
-        sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE other (id INT PRIMARY KEY)")).await;
-        let mut daemon = sandbox.start();
-        sandbox.caught_up(&mut daemon).await;
-
-        for (number, (change, statement, rows)) in CHANGES.into_iter().enumerate() {
-            sandbox.server.exec(format!("USE {DATABASE}; {statement}; {rows}; INSERT INTO other VALUES ({number})")).await;
-            let reason = stop_of(&mut daemon, &format!("shop.t_{change}")).await;
-            assert!(reason.contains(&format!("`ddl.{change}`")), "{change}: {reason}");
-        }
-        let status = sandbox.caught_up(&mut daemon).await;
-        daemon.stop();
-
-        assert_eq!(stopped(&status).len(), CHANGES.len());
-        for (change, _, _) in CHANGES {
-            let rows = sandbox.clickhouse().query(format!("SELECT id, v FROM replica.t_{change} FINAL ORDER BY id")).await;
-            assert_eq!(rows, "1\t10\n2\t20\n", "{change}");
-        }
-        assert_eq!(number(&sandbox, "SELECT count() FROM replica.other FINAL").await, 6);
-    }
-
     async fn a_policy_of_ignore_leaves_the_target_and_goes_on_with_the_rows(kind: Kind) {
         let mut sandbox = Sandbox::with_clickhouse(kind).await;
         sandbox.set("/sinks/0/ddl", policy("ignore"));
@@ -306,35 +235,5 @@ both_servers! {
                             UNION ALL SELECT id + 100, v, is_deleted FROM replica.t_drop_table FINAL) ORDER BY id"
         ).await;
         assert_eq!(kept, "1\t10\t1\n2\t200\t0\n101\t10\t1\n102\t20\t1\n");
-    }
-
-    async fn a_changelog_keeps_its_lines_over_every_change(kind: Kind) {
-        let mut sandbox = Sandbox::with_clickhouse(kind).await;
-        sandbox.set("/sinks/0/mode", json!("history"));
-        scene(&sandbox).await;
-        let mut daemon = sandbox.start();
-        sandbox.caught_up(&mut daemon).await;
-
-        for (_, statement, rows) in CHANGES {
-            sandbox.server.exec(format!("USE {DATABASE}; {statement}; {rows}")).await;
-        }
-        let status = sandbox.caught_up(&mut daemon).await;
-        daemon.stop();
-
-        assert_eq!(stopped(&status), [""; 0], "{status:#}");
-        let ops = |table: &str| {
-            let sql = format!("SELECT arrayStringConcat(groupArray(_op), ' ') FROM (SELECT _op FROM replica.{table} FINAL ORDER BY _lsn, _ordinal)");
-            let clickhouse = sandbox.clickhouse();
-            async move { clickhouse.query(sql).await }
-        };
-        assert!(ops("t_add").await.ends_with("snapshot snapshot insert\n"));
-        assert!(ops("t_truncate").await.ends_with("snapshot snapshot truncate insert\n"));
-        assert!(ops("t_drop_table").await.ends_with("snapshot snapshot drop\n"));
-        let line = sandbox.clickhouse().query("SELECT after_v, after_w FROM replica.t_add FINAL WHERE after_id = 3").await;
-        assert_eq!(line, "30\t6\n");
-        let line = sandbox.clickhouse().query("SELECT after_w FROM replica.t_rename FINAL WHERE after_id IN (1, 3) ORDER BY _lsn").await;
-        assert_eq!(line, "10\n30\n");
-        let line = sandbox.clickhouse().query("SELECT after_v FROM replica.t_retype FINAL WHERE after_id = 3").await;
-        assert_eq!(line, "1099511627776\n");
     }
 }

@@ -186,23 +186,6 @@ both_servers! {
         sandbox.assert_mirrored_to_clickhouse().await;
     }
 
-    async fn a_server_that_is_down_is_waited_for(kind: Kind) {
-        let mut sandbox = Sandbox::with_clickhouse(kind).await;
-        let workload = Workload::new(DATABASE).with_shapes(&keyed());
-        workload.create(&sandbox.server, 100).await;
-        sandbox.clickhouse_mut().stop();
-
-        let mut daemon = sandbox.start();
-        let port = sandbox.clickhouse().port().to_string();
-        error_with(&mut daemon, &port).await;
-        workload.run(&sandbox.server, 100).await;
-        sandbox.clickhouse_mut().start_again().await;
-        sandbox.caught_up(&mut daemon).await;
-        daemon.stop();
-
-        sandbox.assert_mirrored_to_clickhouse().await;
-    }
-
     async fn a_server_that_says_nothing_is_tried_again_after_the_timeout(kind: Kind) {
         let mut sandbox = Sandbox::with_clickhouse(kind).await;
         let workload = Workload::new(DATABASE).with_shapes(&keyed());

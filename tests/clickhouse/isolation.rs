@@ -67,17 +67,6 @@ async fn is_ended_by_a_backfill(sandbox: &Sandbox, mut daemon: Daemon) {
 }
 
 both_servers! {
-    async fn a_table_dropped_by_hand_is_stopped_until_a_backfill(kind: Kind) {
-        let scene = Scene::set(kind, "id INT PRIMARY KEY, v TEXT", "(1, 'a'), (2, 'b')").await;
-
-        scene.sandbox.clickhouse().exec("DROP TABLE replica.bad").await;
-        scene.sandbox.server.exec(format!("INSERT INTO {BAD} VALUES (3, 'c')")).await;
-
-        let (sandbox, daemon, reason) = scene.others_go_on().await;
-        assert!(reason.contains("bad") && reason.contains("backfill"), "{reason}");
-        is_ended_by_a_backfill(&sandbox, daemon).await;
-    }
-
     async fn a_table_changed_by_hand_is_stopped_and_nothing_is_converted(kind: Kind) {
         let scene = Scene::set(kind, "id INT PRIMARY KEY, v BIGINT", "(1, 10), (2, 20)").await;
 
@@ -87,18 +76,6 @@ both_servers! {
         let (sandbox, daemon, reason) = scene.others_go_on().await;
         assert!(reason.contains("bad"), "{reason}");
         assert_eq!(number(&sandbox, "SELECT count() FROM replica.bad FINAL WHERE id = 3").await, 0);
-        sandbox.clickhouse().exec("DROP TABLE replica.bad").await;
-        is_ended_by_a_backfill(&sandbox, daemon).await;
-    }
-
-    async fn a_column_dropped_by_hand_stops_its_table(kind: Kind) {
-        let scene = Scene::set(kind, "id INT PRIMARY KEY, v TEXT", "(1, 'a'), (2, 'b')").await;
-
-        scene.sandbox.clickhouse().exec("ALTER TABLE replica.bad DROP COLUMN v").await;
-        scene.sandbox.server.exec(format!("INSERT INTO {BAD} VALUES (3, 'c')")).await;
-
-        let (sandbox, daemon, reason) = scene.others_go_on().await;
-        assert!(reason.contains("bad") && reason.contains('v'), "{reason}");
         sandbox.clickhouse().exec("DROP TABLE replica.bad").await;
         is_ended_by_a_backfill(&sandbox, daemon).await;
     }

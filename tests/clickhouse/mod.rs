@@ -1,11 +1,11 @@
-//! The ClickHouse sink against the engine itself, with a real source on the other side.
+//! What is the ClickHouse sink's alone, against the engine itself. What is asked of every sink is in `tests/scenarios/`.
 
 mod check; // what `check` finds, and with which statement it is mended
 mod claims; // two daemons on one target
 mod comparison; // the comparison of both sides sees every difference
 mod counts; // what became of rows, as the engine says
 mod creations; // many tables between two commits
-mod definitions; // changes of definitions, by policy
+mod definitions; // changes of definitions under the engine's conditions
 mod encoding; // every type at its extremes, straight into the engine
 mod epochs; // which log a target belongs to, and under which epoch it is written
 mod faults; // the server refuses, hangs, is full, cuts off, or says yes and then no
@@ -13,9 +13,7 @@ mod fixture; // a database that a version left is continued
 mod gaps; // what nobody knows of a table's rows
 mod interrupted; // a change of a definition is cut off after each of its requests
 mod isolation; // what is wrong with one table is that table's alone
-mod keys; // what identifies a row changes
-mod kills; // signal 9 to both sides, then the same content
-mod mirror; // the copy equals the source, whatever happens on the way
+mod mirror; // names of tables, views, counts of batches
 mod refusals; // one table is refused what the server gives the others, for long
 mod rig; // the sink alone, driven like the delivery loop
 mod server; // the server of the test support starts, restarts, dies and keeps its users

@@ -4,13 +4,9 @@ use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rusqlite::Connection;
-
-use super::cells::{
-    Cell, Content, open_sqlite, source_rows, source_tables, sqlite_columns, sqlite_rows, sqlite_tables,
-};
+use super::cells::{Cell, Content, source_rows, source_tables};
 use super::clickhouse::{ClickHouse, REPLICA};
-use super::replica::{as_replicated, replica_columns, replica_rows, replica_tables};
+use super::copies::{ClickHouseCopy, Copied, SqliteCopy};
 use super::server::Server;
 
 /// Differences printed per table; the rest is counted.
@@ -45,7 +41,7 @@ pub async fn assert_mirrored(server: &Server, database: &str, sqlite: &Path) -> 
 
 /// Asserts that `sqlite` mirrors all of `database` as `view` says.
 pub async fn assert_mirrored_as(view: &View, server: &Server, database: &str, sqlite: &Path) -> Compared {
-    asserted(server, &sqlite.display().to_string(), compare(view, server, database, sqlite).await)
+    assert_copied(view, server, database, &SqliteCopy::open(sqlite)).await
 }
 
 /// Asserts that a ClickHouse mirrors all of `database` as `view` says.
@@ -55,25 +51,23 @@ pub async fn assert_mirrored_to_clickhouse(
     database: &str,
     target: &ClickHouse,
 ) -> Compared {
-    asserted(server, "clickhouse", compare_with_clickhouse(view, server, database, target).await)
+    assert_copied(view, server, database, &ClickHouseCopy { server: target, database: REPLICA }).await
 }
 
-fn asserted(server: &Server, copy: &str, result: Result<Compared, String>) -> Compared {
-    match result {
+/// Asserts that `copy` mirrors all of `database` as `view` says.
+pub async fn assert_copied(view: &View, server: &Server, database: &str, copy: &impl Copied) -> Compared {
+    match compare_copy(view, server, database, copy).await {
         Ok(compared) => {
             assert!(compared.tables > 0, "there is no table to compare");
             compared
         }
-        Err(differences) => panic!("{} and {copy} differ:\n{differences}", server.kind()),
+        Err(differences) => panic!("{} and {} differ:\n{differences}", server.kind(), copy.name()),
     }
 }
 
 /// Compares; the error lists the first differences of every table.
 pub async fn compare(view: &View, server: &Server, database: &str, sqlite: &Path) -> Result<Compared, String> {
-    let copy = open_sqlite(sqlite);
-    // One read transaction, so that all tables are of one moment.
-    copy.execute_batch("BEGIN").unwrap();
-    compare_copy(view, server, database, Copy::Sqlite(&copy)).await
+    compare_copy(view, server, database, &SqliteCopy::open(sqlite)).await
 }
 
 /// [`compare`] with a ClickHouse.
@@ -83,64 +77,10 @@ pub async fn compare_with_clickhouse(
     database: &str,
     target: &ClickHouse,
 ) -> Result<Compared, String> {
-    compare_copy(view, server, database, Copy::ClickHouse(target, REPLICA)).await
+    compare_copy(view, server, database, &ClickHouseCopy { server: target, database: REPLICA }).await
 }
 
-/// A copy that can be read.
-#[derive(Clone, Copy)]
-pub(super) enum Copy<'a> {
-    Sqlite(&'a Connection),
-    /// One of its databases.
-    ClickHouse(&'a ClickHouse, &'a str),
-}
-
-impl Copy<'_> {
-    async fn tables(self) -> Vec<String> {
-        match self {
-            Self::Sqlite(connection) => sqlite_tables(connection),
-            Self::ClickHouse(server, database) => replica_tables(server, database).await,
-        }
-    }
-
-    async fn columns(self, table: &str) -> Vec<String> {
-        match self {
-            Self::Sqlite(connection) => sqlite_columns(connection, table),
-            Self::ClickHouse(server, database) => {
-                let columns = replica_columns(server, database, table).await;
-                columns.into_iter().map(|column| column.name).collect()
-            }
-        }
-    }
-
-    /// The sink's own columns of a mirror.
-    fn own_columns(self, soft: Option<&String>) -> Vec<String> {
-        let own = match (self, soft) {
-            (Self::Sqlite(_), _) => &[][..],
-            (Self::ClickHouse(..), None) => &["_version", "_is_deleted"][..],
-            (Self::ClickHouse(..), Some(_)) => &["_version"][..],
-        };
-        own.iter().map(|name| (*name).to_owned()).chain(soft.cloned()).collect()
-    }
-
-    pub(super) async fn rows(self, table: &str, columns: &[String], condition: &str) -> Vec<Vec<Cell>> {
-        match self {
-            Self::Sqlite(connection) => sqlite_rows(connection, table, columns, condition),
-            Self::ClickHouse(server, database) => replica_rows(server, database, table, columns, condition).await,
-        }
-    }
-
-    /// The source's rows as the copy is to hold them, in columns of the same names behind `prefix`.
-    pub(super) async fn expected(self, source: Content, table: &str, prefix: &str) -> Content {
-        match self {
-            Self::Sqlite(_) => source,
-            Self::ClickHouse(server, database) => {
-                as_replicated(source, &replica_columns(server, database, table).await, prefix)
-            }
-        }
-    }
-}
-
-async fn compare_copy(view: &View, server: &Server, database: &str, copy: Copy<'_>) -> Result<Compared, String> {
+async fn compare_copy(view: &View, server: &Server, database: &str, copy: &impl Copied) -> Result<Compared, String> {
     let mut tables = source_tables(server, database).await;
     tables.retain(|table| !view.left_out.contains(table));
     let mut target_tables = copy.tables().await;
@@ -163,13 +103,11 @@ async fn compare_copy(view: &View, server: &Server, database: &str, copy: Copy<'
         }
         let source = copy.expected(source, &table, "").await;
         let soft = pick(&view.soft_deleted, &table).pop();
-        let own = copy.own_columns(soft.as_ref());
+        let mut own: Vec<String> = copy.own_columns(soft.is_some()).iter().map(|column| (*column).to_owned()).collect();
+        own.extend(soft.clone());
         let difference = match columns_differ(&source, &copy.columns(&table).await, &own) {
             Some(difference) => difference,
-            None => {
-                let condition = soft.map_or_else(|| "1".to_owned(), |column| format!("\"{column}\" = 0"));
-                rows_differ(&source, copy.rows(&table, &source.columns, &condition).await)
-            }
+            None => rows_differ(&source, live_rows(copy, &table, &source.columns, soft).await),
         };
         if !difference.is_empty() {
             write!(report, "table {table} (key: {:?})\n{difference}", &source.columns[..source.key]).unwrap();
@@ -178,6 +116,18 @@ async fn compare_copy(view: &View, server: &Server, database: &str, copy: Copy<'
         compared.rows += source.rows.len();
     }
     if report.is_empty() { Ok(compared) } else { Err(report) }
+}
+
+/// The rows that are not marked as deleted.
+async fn live_rows(copy: &impl Copied, table: &str, columns: &[String], soft: Option<String>) -> Vec<Vec<Cell>> {
+    let Some(mark) = soft else { return copy.rows(table, columns).await };
+    let columns: Vec<String> = columns.iter().cloned().chain([mark]).collect();
+    let mut rows = copy.rows(table, &columns).await;
+    rows.retain(|row| row.last() == Some(&Cell::Integer(0)));
+    for row in &mut rows {
+        row.pop();
+    }
+    rows
 }
 
 fn pick(pairs: &[(String, String)], table: &str) -> Vec<String> {

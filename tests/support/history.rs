@@ -1,13 +1,14 @@
 //! The changelog of a table (`mode: history`): its order, and what it says the table's state is.
 //!
-//! Layout, from docs/sqlite.md and docs/clickhouse.md: `_op`, `_lsn`, `_ordinal`, `_commit_time`, then `before_<column>` and `after_<column>`.
+//! Layout, the same at every sink (docs/sqlite.md, docs/clickhouse.md): `_op`, `_lsn`, `_ordinal`, `_commit_time`, then `before_<column>` and `after_<column>`.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::cells::{Cell, Content, open_sqlite, source_rows};
+use super::cells::{Cell, Content, source_rows};
 use super::clickhouse::{ClickHouse, REPLICA};
-use super::compare::{Copy, rows_differ};
+use super::compare::rows_differ;
+use super::copies::{ClickHouseCopy, Copied, SqliteCopy};
 use super::server::Server;
 
 /// Asserts that the changelog `table` in `sqlite` has one entry per place in the log, in growing order of time, that
@@ -15,13 +16,12 @@ use super::server::Server;
 ///
 /// Returns the number of entries. The table's columns must have been the same all the time.
 pub async fn assert_history(server: &Server, database: &str, table: &str, sqlite: &Path) -> usize {
-    let connection = open_sqlite(sqlite);
-    assert_history_of(Copy::Sqlite(&connection), server, database, table).await
+    assert_history_of(&SqliteCopy::open(sqlite), server, database, table).await
 }
 
 /// [`assert_history`] of the changelog that FINAL shows in a ClickHouse.
 pub async fn assert_history_in_clickhouse(server: &Server, database: &str, table: &str, target: &ClickHouse) -> usize {
-    assert_history_of(Copy::ClickHouse(target, REPLICA), server, database, table).await
+    assert_history_of(&ClickHouseCopy { server: target, database: REPLICA }, server, database, table).await
 }
 
 /// [`assert_history_in_clickhouse`], where the changelog is in another database of the ClickHouse.
@@ -29,12 +29,13 @@ pub async fn assert_history_in_clickhouse_of(
     server: &Server,
     database: &str,
     table: &str,
-    (target, changelog): (&ClickHouse, &str),
+    (server_of_copy, changelog): (&ClickHouse, &str),
 ) -> usize {
-    assert_history_of(Copy::ClickHouse(target, changelog), server, database, table).await
+    assert_history_of(&ClickHouseCopy { server: server_of_copy, database: changelog }, server, database, table).await
 }
 
-async fn assert_history_of(copy: Copy<'_>, server: &Server, database: &str, table: &str) -> usize {
+/// [`assert_history`] of the changelog in any copy.
+pub async fn assert_history_of(copy: &impl Copied, server: &Server, database: &str, table: &str) -> usize {
     let source = copy.expected(source_rows(server, database, table, &[]).await, table, "after_").await;
     let changes = read(copy, table, &source.columns).await;
     let state = replay(table, &source, &changes);
@@ -51,11 +52,11 @@ struct Change {
     after: Vec<Cell>,
 }
 
-async fn read(copy: Copy<'_>, table: &str, columns: &[String]) -> Vec<Change> {
+async fn read(copy: &impl Copied, table: &str, columns: &[String]) -> Vec<Change> {
     let mut names: Vec<String> = ["_op", "_lsn", "_ordinal", "_commit_time"].map(str::to_owned).to_vec();
     names.extend(columns.iter().map(|column| format!("before_{column}")));
     names.extend(columns.iter().map(|column| format!("after_{column}")));
-    let rows = copy.rows(table, &names, "1 ORDER BY _lsn, _ordinal").await;
+    let rows = copy.rows(table, &names).await;
     let changes = rows.into_iter().map(|row| {
         let [Cell::Text(op), Cell::Integer(lsn), Cell::Integer(ordinal), commit_time] = &row[..4] else {
             panic!("{table}: a changelog row starts with {:?}", &row[..4]);
@@ -69,7 +70,9 @@ async fn read(copy: Copy<'_>, table: &str, columns: &[String]) -> Vec<Change> {
             after: after.to_vec(),
         }
     });
-    changes.collect()
+    let mut changes: Vec<Change> = changes.collect();
+    changes.sort_by_key(|change| change.place);
+    changes
 }
 
 /// Folds the changes into rows. A table without a key is folded as a multiset of whole rows.

@@ -10,6 +10,7 @@ pub mod cells;
 pub mod certificates;
 pub mod clickhouse;
 pub mod compare;
+pub mod copies;
 pub mod daemon;
 pub mod directory;
 pub mod history;

@@ -1,7 +1,7 @@
 //! One test's whole world: a server, a configuration, a log directory, a SQLite file or a ClickHouse, and the daemon
 //! between them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -144,6 +144,11 @@ impl Sandbox {
 
     pub fn config(&self) -> &Value {
         &self.config
+    }
+
+    /// The directory of everything that the test has but its servers.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -301,7 +306,8 @@ impl Sandbox {
     }
 }
 
-fn clickhouse_sink(clickhouse: &ClickHouse, name: &str, database: &str, mode: &str) -> Value {
+/// The entry of a sink in the configuration.
+pub fn clickhouse_sink(clickhouse: &ClickHouse, name: &str, database: &str, mode: &str) -> Value {
     json!({
         "name": name,
         "type": "clickhouse",

@@ -381,8 +381,15 @@ pub fn url(port: u16) -> String {
 }
 
 /// A TCP port of 127.0.0.1 that nobody listens on at this moment.
+///
+/// It is below those that the system gives to outgoing connections: none of them takes it while who has it starts again.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Both servers refuse to run as root unless told so.
