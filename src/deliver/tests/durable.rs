@@ -40,11 +40,12 @@ async fn what_a_target_loses_is_in_the_log_and_is_counted_once() {
     assert_eq!(log.at_sink(&table()).await.rows, SinkRows { delivered: 2, sink: applied(2), ..SinkRows::default() });
 
     // The target comes back without what was not durable.
-    let mut lost = target.lock().unwrap();
-    lost.rows.truncate(2);
-    lost.cursor = lost.cursor.map(|(log, _)| (log, Lsn::new(2)));
-    lost.durable = None;
-    drop(lost);
+    {
+        let mut lost = target.lock().unwrap();
+        lost.rows.truncate(2);
+        lost.cursor = lost.cursor.map(|(log, _)| (log, Lsn::new(2)));
+        lost.durable = None;
+    }
     Serve::until(last).in_rounds_of(1).to(&target).run(&log.wal).await.result.unwrap();
 
     let lsns: Vec<Lsn> = target.lock().unwrap().rows.iter().map(|(lsn, _)| *lsn).collect();

@@ -136,7 +136,7 @@ impl Keyed for Writing<'_> {
 
     fn put(&mut self, image: &[u8], _row: u32) -> Result<usize, RowError> {
         let Self { mirror, connection, scratch, tally, put, .. } = self;
-        let put = ready(put, *connection, &mirror.upsert)?;
+        let put = ready(put, connection, &mirror.upsert)?;
         let used = bind_image(put, 1, &mirror.all, &mirror.all_slots, image, scratch)?;
         tally.wrote(put.raw_execute()?);
         Ok(used)
@@ -145,7 +145,7 @@ impl Keyed for Writing<'_> {
     /// One that finds no row puts it.
     fn update(&mut self, image: &[u8], row: u32) -> Result<usize, RowError> {
         let Self { mirror, connection, scratch, tally, update, .. } = self;
-        let update = ready(update, *connection, &mirror.update)?;
+        let update = ready(update, connection, &mirror.update)?;
         let used = bind_image(update, 1, &mirror.all, &mirror.all_slots, image, scratch)?;
         match update.raw_execute()? {
             0 => {
@@ -161,7 +161,7 @@ impl Keyed for Writing<'_> {
 
     fn delete(&mut self, image: &[u8], _row: u32) -> Result<usize, RowError> {
         let Self { mirror, connection, scratch, tally, delete, .. } = self;
-        let delete = ready(delete, *connection, mirror.delete.sql())?;
+        let delete = ready(delete, connection, mirror.delete.sql())?;
         match &mirror.delete {
             Delete::Hard(_) => {
                 let used = bind_image(delete, 1, &mirror.key, &mirror.key_slots, image, scratch)?;
@@ -186,7 +186,7 @@ impl Keyed for Writing<'_> {
 
     fn delete_by_key(&mut self, image: &[u8], _row: u32) -> Result<usize, RowError> {
         let Self { mirror, connection, scratch, tally, delete, .. } = self;
-        let delete = ready(delete, *connection, mirror.delete.sql_of_key())?;
+        let delete = ready(delete, connection, mirror.delete.sql_of_key())?;
         let used = bind_image(delete, 1, &mirror.key, &mirror.key_slots, image, scratch)?;
         tally.deleted(delete.raw_execute()?);
         Ok(used)
