@@ -60,6 +60,32 @@ fn a_row_that_is_refused_stops_its_table_without_the_rows_before_it_in_its_secti
 }
 
 #[test]
+fn a_refused_section_leaves_out_the_later_ones_of_its_table_in_its_frame_and_no_other() {
+    let (mut rig, first, second) = two_tables();
+    execute(&rig, "CREATE UNIQUE INDEX mine ON t (a)");
+    // Rows of the same table under another schema of the same shape.
+    let again = rig.schema(schema(vec![int("id"), text("a")], key(&[0])));
+    let columns = schema(vec![int("id"), text("a")], key(&[0]));
+    let section = |id, op, rows: &[&[&str]]| (id, op, u32::try_from(rows.len()).unwrap(), images(&columns, rows));
+    let payload = rows_frame(&[
+        section(first, Insert, &[&["2", "y"]]),
+        section(first, Insert, &[&["3", "z"], &["4", "x"]]),
+        section(second, Insert, &[&["2", "y"]]),
+        section(first, Delete, &[&["1", "x"]]),
+        section(again, Insert, &[&["5", "v"]]),
+        section(second, Insert, &[&["3", "z"]]),
+    ]);
+
+    rig.frame(&Frame::decode(&payload).unwrap()).unwrap();
+
+    assert!(rig.stop().unwrap().contains("a constraint of a table"));
+    let counts = RowCounts { taken: 5, acknowledged: 1, skipped: 4, ..RowCounts::default() };
+    assert_eq!(rig.commit(), counts);
+    assert_eq!(rig.read("SELECT * FROM t ORDER BY id"), ["1 'x'", "2 'y'"]);
+    assert_eq!(rig.read("SELECT * FROM u ORDER BY id"), ["1 'x'", "2 'y'", "3 'z'"]);
+}
+
+#[test]
 fn a_stop_of_a_round_that_is_rolled_back_is_none() {
     let (mut rig, first, _) = two_tables();
     execute(&rig, "CREATE UNIQUE INDEX mine ON t (a)");
