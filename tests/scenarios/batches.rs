@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::target::{Target, World};
+use super::target::World;
 use crate::support::sandbox::DATABASE;
 
 every_sink! { mysql_first:
