@@ -1,7 +1,7 @@
 //! Configuration: as written in the file, then checked into a plan. After that no code validates again.
 //!
 //! What every sink has is read here. What one type of sink alone has is read by that sink, with the kit of this module
-//! ([`Section`], [`Node`]): whoever loads a configuration brings the types of sinks there are.
+//! ([`Section`], [`Node`]): the caller that loads a configuration passes the types of sinks.
 
 mod batch;
 mod ddl;

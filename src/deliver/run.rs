@@ -26,6 +26,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long it waits for a target that does not answer. The whole daemon has ten seconds.
 const CUT_OFF: Duration = Duration::from_secs(7);
 
+/// Why a sink is stopped whose target was cut off.
+const NO_ANSWER: &str = "the target did not answer when it was stopped";
+
 /// How often a sink with nothing to write is asked whether its target is still there.
 pub(super) const PROBE: Duration = Duration::from_secs(1);
 
@@ -145,22 +148,26 @@ impl Delivery {
                 Ok(Served::Done) => {
                     let ending = cut_off(self.shutdown.clone());
                     let closed = tokio::select! {
-                        closed = self.close() => closed,
-                        () = ending => {
+                        closed = self.close() => Some(closed),
+                        () = ending => None,
+                    };
+                    let (phase, why) = match &closed {
+                        Some(Ok(())) => (SinkPhase::Stopped, None),
+                        Some(Err(failure)) => (SinkPhase::Failed, Some(failure.chain())),
+                        None => {
+                            // What is not acknowledged comes again at the next start.
                             warn!(sink = %self.name, "the target does not answer: it is not closed");
-                            Ok(())
+                            (SinkPhase::Stopped, Some(NO_ANSWER.to_owned()))
                         }
                     };
-                    let phase = if closed.is_ok() { SinkPhase::Stopped } else { SinkPhase::Failed };
-                    self.live.phase(phase, closed.as_ref().err().map(Failure::chain));
-                    return closed;
+                    self.live.phase(phase, why);
+                    return closed.unwrap_or(Ok(()));
                 }
                 Ok(Served::CutOff) => {
                     // To the target it looks like a crash, which the next start puts right.
                     warn!(sink = %self.name, "the target does not answer: its round is left, and sent again at the next start");
                     self.sink.rollback().await;
-                    self.live
-                        .phase(SinkPhase::Stopped, Some("the target did not answer when it was stopped".to_owned()));
+                    self.live.phase(SinkPhase::Stopped, Some(NO_ANSWER.to_owned()));
                     return Ok(());
                 }
                 Err(failure) => failure,

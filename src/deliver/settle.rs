@@ -75,7 +75,9 @@ impl Delivery {
             let mut shown = Vec::new();
             for table in &tables {
                 let Some(at) = open.tables.get(table) else { continue };
-                if doubts.iter().any(|(doubted, _)| doubted == table) {
+                // A doubt of an earlier round, too, may not be in the log yet.
+                let waiting = self.applied.iter().flat_map(|round| &round.doubts);
+                if doubts.iter().chain(waiting).any(|(doubted, _)| doubted == table) {
                     shown.push((table.clone(), at.shown()));
                 } else {
                     self.live.table(table, at.shown());

@@ -1,5 +1,5 @@
-//! Tables without a key: equal rows, NULLs, updates of many rows. A mirror that cannot hold them stops each by its name and goes on with
-//! the others; a changelog takes them at every sink.
+//! Tables without a key: equal rows, NULLs, updates of many rows. A mirror that cannot hold such a table stops it by name, and the other tables
+//! go on. A changelog takes them at every sink.
 
 use super::target::World;
 use crate::support::sandbox::DATABASE;

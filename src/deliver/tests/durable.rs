@@ -97,9 +97,11 @@ async fn a_target_that_is_let_go_of_has_made_durable_what_it_applied() {
 async fn a_doubt_about_rows_that_the_target_may_lose_waits_until_they_are_durable() {
     for is_durable in [false, true] {
         let directory = tempfile::tempdir().unwrap();
-        let (log, last) = log(directory.path(), 2).await;
+        let (log, last) = log(directory.path(), 3).await;
         let target = durable_up_to(if is_durable { Lsn::new(1) } else { Lsn::ZERO });
-        let faults = vec![Fault::Reports(table(), RowCounts::default()), Fault::Commit(Failure::fatal("the end"))];
+        // The second round has rows of the table in doubt, and no doubt of its own. The first `None` is of the first round.
+        let end = Fault::Commit(Failure::fatal("the end"));
+        let faults = vec![Fault::Reports(table(), RowCounts::default()), Fault::None, Fault::None, end];
 
         let run = Serve::until(last).in_rounds_of(1).to(&target).with(faults).run(&log.wal).await;
 

@@ -5,7 +5,7 @@ use crate::config::is_loopback;
 /// `http://host:port` or `https://host:port`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HttpUrl {
-    /// With the default port filled in by whoever uses it.
+    /// The caller fills in the default port.
     pub(super) text: String,
     pub(super) is_https: bool,
     host: String,

@@ -62,7 +62,7 @@ impl SqliteSink {
     }
 }
 
-/// A round that does not wait for more still goes on while there is more, up to the usual age.
+/// With `max_delay: 0s` a round ends when the log has nothing more, or at the usual age.
 fn limits_of(batch: BatchPlan) -> RoundLimits {
     let usual = RoundLimits::default();
     RoundLimits {
