@@ -301,13 +301,14 @@ impl Delivery {
         self.live.load_tables(open.tables.iter().map(|(table, at)| (table.clone(), at.shown())));
         let in_doubt = open.tables.iter().filter(|(_, at)| at.doubt.is_some());
         self.doubted.extend(in_doubt.map(|(table, _)| table.clone()));
-        self.show_stopped();
+        self.show_copies();
     }
 
-    /// Shows the tables that the sink leaves out.
-    pub(super) fn show_stopped(&self) {
+    /// Shows the tables that the sink leaves out, and those of which readers see an old copy.
+    pub(super) fn show_copies(&self) {
         let shown = |(table, why): (&TableName, &StoppedTable)| (table.clone(), why.since, why.reason.clone());
         self.live.stopped(self.sink.stopped().iter().map(shown));
+        self.live.show_old_copies(self.sink.old_copies());
     }
 
     /// Whether everything that there will be has been taken.

@@ -91,7 +91,7 @@ impl Delivery {
         for sent in self.sink.take_sent() {
             self.live.sent(&sent.table, sent.batch);
         }
-        self.show_stopped();
+        self.show_copies();
         self.live.applied(end, Some(commit_micros));
         Ok(())
     }

@@ -120,7 +120,7 @@ impl Delivery {
     ) -> Result<bool, Failure> {
         let reaching = followed(change, &mut open.catalog)?;
         open.tally.events.extend(TableEvent::of_change(change, reaching.as_deref()));
-        let Some(change) = reaching.filter(|change| is_for_sinks(change)) else {
+        let Some(change) = reaching else {
             self.live.passed_over();
             return Ok(false);
         };
@@ -131,19 +131,5 @@ impl Delivery {
         }
         self.sink.change(place, origin, &change, &mut Schemas::new(&mut open.catalog)).await?;
         Ok(is_barrier)
-    }
-}
-
-/// Whether a sink acts on such a change.
-fn is_for_sinks(change: &TableChange) -> bool {
-    match change {
-        TableChange::Schema { .. }
-        | TableChange::Truncate { .. }
-        | TableChange::Drop { .. }
-        | TableChange::Rename { .. }
-        | TableChange::ReplaceBegin { .. }
-        | TableChange::Gap { .. }
-        | TableChange::LeftOut { .. } => true,
-        TableChange::ReplaceEnd { .. } => false,
     }
 }

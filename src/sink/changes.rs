@@ -42,6 +42,11 @@ impl Changes {
         self.stored_before(table) > self.done(table)
     }
 
+    /// Whether the line says that the change at `lsn` is begun.
+    pub(super) fn has_begun(&self, table: &TableName, lsn: Lsn) -> bool {
+        self.begun.get(table).is_some_and(|begun| *begun == lsn)
+    }
+
     /// Whether the table was stopped before `lsn` and not since, as far as that is written.
     pub(super) fn was_stopped_before(&self, table: &TableName, lsn: Lsn) -> bool {
         self.stops.get(table).is_some_and(|stop| *stop < lsn)

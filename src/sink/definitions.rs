@@ -150,6 +150,39 @@ pub(super) struct Rebuild<'r, T> {
     pub(super) left: Vec<LeftColumn>,
 }
 
+/// A copy that takes the place of another one.
+pub(super) struct Swap<'s> {
+    /// The source's table.
+    pub(super) name: &'s TableName,
+    /// The name that the new copy has.
+    pub(super) new: &'s str,
+    /// The name that it gets, which the old one has.
+    pub(super) at_target: &'s str,
+    /// What becomes of the old one.
+    pub(super) fate: Fate,
+}
+
+/// What becomes of a copy in whose place another one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is dropped.
+    Drop {
+        /// Both are defined by the same configuration, so that what somebody has put on the old one fits the new one as well.
+        is_alike: bool,
+    },
+    /// It gets this name.
+    SetAside(String),
+}
+
+/// Room at a target, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// What a copy takes.
+    pub(super) needed: u64,
+    /// What is free where it is.
+    pub(super) free: u64,
+}
+
 /// What a target does to its tables.
 #[async_trait]
 pub(super) trait Definitions: Send {
@@ -219,6 +252,16 @@ pub(super) trait Definitions: Send {
     /// Makes a table out of the one that has its name.
     async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, TypeOf<Self>>) -> Result<(), Failure>;
 
+    /// Makes the table `new`, whose name is free, and defines it as the one of `layout` is, with what somebody has added to that. One of a mirror
+    /// with soft deletion gets the rows as well, all marked as deleted; where they are told apart by all their values, only those that are marked.
+    async fn copy_beside(&mut self, at: At<'_>, layout: &Layout<TypeOf<Self>>, new: &str) -> Result<(), Failure>;
+
+    /// Puts a copy in the place of another one. Readers see one or the other, and whatever somebody has put on the old one and fits is on the new one.
+    async fn swap(&mut self, lsn: Lsn, swap: Swap<'_>) -> Result<(), Failure>;
+
+    /// What a second copy of a table takes, and what is free for it; `None` where the target does not say.
+    async fn room_beside(&mut self, target: &str) -> Result<Option<Room>, Failure>;
+
     /// Gives a table another name.
     async fn rename_target(&mut self, name: &TableName, from: &str, to: &str) -> Result<(), Failure>;
 
@@ -228,14 +271,8 @@ pub(super) trait Definitions: Send {
     /// Takes every row out of a mirror with hard deletion. `op` says why, for messages.
     async fn empty(&mut self, lsn: Lsn, layout: &Layout<TypeOf<Self>>, op: &str) -> Result<(), Failure>;
 
-    /// Marks every row of a mirror with soft deletion. `is_replaced`: they come again.
-    async fn mark_deleted(
-        &mut self,
-        at: At<'_>,
-        layout: &Layout<TypeOf<Self>>,
-        op: &str,
-        is_replaced: bool,
-    ) -> Result<(), Failure>;
+    /// Marks every row of a mirror with soft deletion.
+    async fn mark_deleted(&mut self, at: At<'_>, layout: &Layout<TypeOf<Self>>, op: &str) -> Result<(), Failure>;
 
     /// Appends a line to a changelog for a change of the whole table, with its reason if it has one.
     async fn append_mark(

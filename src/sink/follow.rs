@@ -5,10 +5,11 @@
 //! - What `ddl` says is ignored leaves the table as it is; what it says stops the table, stops it.
 //! - What the target refuses stops the table, with the statement and the reason; the others go on.
 //!
-//! `content` is about whole contents, `rename` about names.
+//! `content` is about whole contents, `replace` about those that come again, `rename` about names.
 
 mod content;
 mod rename;
+mod replace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,8 +45,10 @@ pub(super) async fn change<D: Definitions>(
         return end_again(target, lsn, change).await;
     }
     match change {
-        TableChange::ReplaceEnd { .. } => return Ok(()),
-        TableChange::Drop { .. } | TableChange::Gap { .. } | TableChange::LeftOut { .. } => {}
+        TableChange::Drop { .. }
+        | TableChange::Gap { .. }
+        | TableChange::LeftOut { .. }
+        | TableChange::ReplaceEnd { .. } => {}
         TableChange::Rename { to, .. } => stops::is_at_source(target, to),
         TableChange::Schema { .. } | TableChange::Truncate { .. } | TableChange::ReplaceBegin { .. } => {
             stops::is_at_source(target, &table);
@@ -68,13 +71,15 @@ pub(super) async fn change<D: Definitions>(
     target.attempt().await?;
     let done = match change {
         TableChange::ReplaceBegin { schema, .. } => match lookup(*schema) {
-            Ok(schema) => content::replace(target, at, &schema).await,
+            Ok(schema) => replace::begin(target, at, &schema).await,
             Err(failure) => Err(failure),
         },
         TableChange::Drop { table } if is_stopped => content::drop_stopped(target, at, table).await,
         TableChange::Drop { table } => content::drop_table(target, at, table).await,
         // It is made again from a read, whatever happens to it until then.
-        TableChange::Schema { .. } | TableChange::Truncate { .. } if is_stopped => Ok(()),
+        TableChange::Schema { .. } | TableChange::Truncate { .. } | TableChange::ReplaceEnd { .. } if is_stopped => {
+            Ok(())
+        }
         TableChange::Schema { to, renamed, lost, .. } => match lookup(*to) {
             Ok(schema) => shape(target, lsn, &schema, Follows { renamed, lost: *lost }).await,
             Err(failure) => Err(failure),
@@ -83,7 +88,8 @@ pub(super) async fn change<D: Definitions>(
         TableChange::Gap { table, reason } | TableChange::LeftOut { table, reason } => {
             content::gap(target, at, table, reason).await
         }
-        TableChange::ReplaceEnd { .. } | TableChange::Rename { .. } => Ok(()),
+        TableChange::ReplaceEnd { table } => replace::end(target, lsn, table).await,
+        TableChange::Rename { .. } => Ok(()),
     };
     let done = ended(target, &table, done).await?;
     match change {
@@ -159,6 +165,9 @@ async fn announce<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName) ->
         return Ok(());
     }
     let Some(table) = target.followed().tables.get(name).cloned() else { return Ok(()) };
+    if target.followed().changes.has_begun(name, lsn) {
+        return Ok(());
+    }
     let done = target.followed().changes.done(name);
     target.announce(done, &table, lsn).await?;
     target.followed_mut().changes.note_begun(name, lsn);
@@ -194,10 +203,14 @@ async fn shaped<D: Definitions>(
         fits(target, old)?;
     }
     let at_target = match &old {
+        Some(Table { old: Some(seen), .. }) => seen.layout.target.clone(),
         Some(old) => old.layout.target.clone(),
         None => target.plan().target_name(name),
     };
-    let wanted = Layout::new(target.dialect(), schema, &target.plan().options_for(name), at_target)?;
+    let mut wanted = Layout::new(target.dialect(), schema, &target.plan().options_for(name), at_target)?;
+    if let Some(old) = &old {
+        wanted.target.clone_from(&old.layout.target);
+    }
     let layout = match &old {
         None => {
             create(target, lsn, schema, &wanted).await?;
@@ -206,20 +219,31 @@ async fn shaped<D: Definitions>(
         Some(old) if old.has_shape(schema) => old.layout.clone(),
         Some(old) => reshaped(target, lsn, old, (schema, &wanted), follows).await?,
     };
-    target.make_beside(&layout).await?;
-    Ok(Table { schema: schema.clone(), options, layout })
+    let seen = old.and_then(|old| old.old);
+    // What readers are shown beside a table follows the old copy until the new one is in its place.
+    if seen.as_ref().is_none_or(|seen| !replace::is_beside(&layout, seen)) {
+        target.make_beside(&layout).await?;
+    }
+    Ok(Table { old: seen, ..Table::new(schema.clone(), options, layout) })
+}
+
+/// How the configuration differs from the one that a table was made under, in words.
+fn difference<D: Definitions>(target: &D, table: &Table<TypeOf<D>>) -> Option<String> {
+    let now = StoredOptions::of(target.plan(), target.type_settings(), &table.schema.name);
+    table.options.difference(&now, Some(&table.schema))
 }
 
 /// Refuses a table that was made under another configuration.
 fn fits<D: Definitions>(target: &D, table: &Table<TypeOf<D>>) -> Result<(), Failure> {
-    let name = &table.schema.name;
-    let now = StoredOptions::of(target.plan(), target.type_settings(), name);
-    match table.options.difference(&now, Some(&table.schema)) {
+    match difference(target, table) {
         None => Ok(()),
-        Some(difference) => Err(Failure::row(format!("{name} is written with {difference}"))
-            .hint("set the configuration back, or rename or drop the copy at the target")),
+        Some(difference) => Err(Failure::row(format!("{} is written with {difference}", table.schema.name))
+            .hint("set the configuration back, or have the table read again")),
     }
 }
+
+/// Where rows come from that no column of the old shape says anything of: a read.
+const READ_AGAIN: Follows<'static> = Follows { renamed: &[], lost: true };
 
 async fn reshaped<D: Definitions>(
     target: &mut D,
@@ -320,7 +344,8 @@ pub(super) fn warn_of_rule<D: Definitions>(target: &D, schema: &TableSchema) {
 pub(super) fn may_hold<D: Definitions>(target: &D, name: &TableName, at_target: &str) -> Result<(), Failure> {
     let rule: NameRule = <D::Dialect as Dialect>::TABLES;
     let mut tables = target.followed().tables.values();
-    let Some(other) = tables.find(|table| rule.is_one(&table.layout.target, at_target)) else { return Ok(()) };
+    let holds = |table: &&Table<TypeOf<D>>| table.targets().any(|held| rule.is_one(held, at_target));
+    let Some(other) = tables.find(holds) else { return Ok(()) };
     let other = &other.schema.name;
     Err(Failure::row(format!("{name} would be written to \"{at_target}\", which holds {other}"))
         .hint("set the sink's `table_name` so that every source table has its own, for example \"{database}_{table}\""))

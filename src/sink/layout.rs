@@ -181,7 +181,13 @@ pub(super) fn sides(mode: Mode) -> &'static [fn(&str) -> String] {
     }
 }
 
-/// The name under which the values of a column are kept that another one follows from the change at `lsn` on.
+/// The name of a copy that is built beside the one that has this name. Neither a source's table nor anybody else's may have it.
+pub(super) fn beside(target: &str) -> String {
+    format!("{RESERVED}new_{target}")
+}
+
+/// The name under which the values of a column are kept that another one follows from the change at `lsn` on; also the name under which a
+/// copy is kept in whose place another one is.
 pub(super) fn until(name: &str, lsn: Lsn) -> String {
     format!("{name}_until_{lsn}")
 }

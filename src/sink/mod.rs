@@ -27,9 +27,11 @@
 //!   [`Sink::close`] inside a round, as at a shutdown, drops it as well. A sink with [`HandOver::RecordedBatches`] gets the
 //!   same rounds with the same bounds again; versions ([`crate::codec::version::row_version`]) make applying twice
 //!   applying once.
-//! - A sink gets what it has to act on: no frame for other sinks, no mark and no end of a replace. Every schema id that
-//!   reaches it is known. Rows under an id that could not be known do not come ([`Frame::sections`] passes them over),
+//! - A sink gets what it has to act on: no frame for other sinks and no mark. Every schema id that reaches it is known. Rows under an id that could not be known do not come ([`Frame::sections`] passes them over),
 //!   and a change that comes from such an id comes from the last one before it that was known.
+//! - A replace does not empty a copy. From its begin ([`TableChange::ReplaceBegin`]) the new one is built beside the old one, and takes the changes;
+//!   the old one stays as it was there, until the end ([`TableChange::ReplaceEnd`]) puts the new one in its place at once
+//!   ([`Sink::old_copies`]). What an operator has put on the old one is on the new one. A history gets a line and goes on.
 //! - A gap and a table that is left out ([`TableChange::Gap`], [`TableChange::LeftOut`]) are a line of a history, with
 //!   their reason, and nothing to a mirror. They may stand inside a source transaction.
 //! - Of a row that is [gone by its key](crate::codec::frame::RowOp::DeleteByKey) nothing but the key is known: the
@@ -232,6 +234,11 @@ pub trait Sink: Send {
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
         static NONE: BTreeMap<TableName, StoppedTable> = BTreeMap::new();
         &NONE
+    }
+
+    /// Tables whose new copy is built beside an old one, which readers see as it was before this LSN.
+    fn old_copies(&self) -> Vec<(TableName, Lsn)> {
+        Vec::new()
     }
 
     /// What became of the rows of the rounds that have settled since the last call, by table of the source. The sink

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wal::Lsn;
 
 use super::layout::{Layout, TargetColumn, TargetType};
 use crate::config::{Deletion, Mode, SinkPlan, TableOptions};
@@ -21,10 +22,35 @@ pub(super) struct Table<T> {
     pub(super) options: StoredOptions,
     /// The columns that are written, as they are at the target.
     pub(super) layout: Layout<T>,
+    /// The copy that readers see, while this one is built beside it.
+    pub(super) old: Option<OldCopy<T>>,
+}
+
+/// A copy that is not written any more, and that readers see until the one that is built beside it takes its place.
+#[derive(Clone, Debug)]
+pub(super) struct OldCopy<T> {
+    /// It has no change from this LSN on.
+    pub(super) since: Lsn,
+    /// The source's schema there.
+    pub(super) schema: TableSchema,
+    /// What it was made under.
+    pub(super) options: StoredOptions,
+    /// Its columns.
+    pub(super) layout: Layout<T>,
 }
 
 /// The tables of one sink, by their names at the source.
 pub(super) type Tables<T> = BTreeMap<TableName, Table<T>>;
+
+/// Tables whose new copy is built beside an old one, and since when that stands still.
+pub(super) fn old_copies<T>(tables: &Tables<T>) -> Vec<(TableName, Lsn)> {
+    tables.iter().filter_map(|(name, table)| Some((name.clone(), table.old.as_ref()?.since))).collect()
+}
+
+/// Whether the new copy of a table is built beside an old one.
+pub(super) fn is_replaced<T>(tables: &Tables<T>, name: &TableName) -> bool {
+    tables.get(name).is_some_and(|table| table.old.is_some())
+}
 
 /// Options that decide a table's shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +136,7 @@ pub(super) fn unfit<T>(
             table.options.difference(&StoredOptions::of(plan, types.clone(), name), Some(&table.schema))?;
         // What no read brings again is not thrown away for a setting.
         let first = if table.layout.is_kept() {
-            "; rename or drop the copy at the target, or set the configuration back"
+            "; set the configuration back, or have it read again, which keeps the copy that is there under another name"
         } else {
             ""
         };
@@ -135,28 +161,48 @@ pub(super) struct Line {
     pub(super) columns: String,
     /// The source's schema as last applied, JSON.
     pub(super) source_schema: String,
+    /// The copy that readers see while this one is built beside it, JSON; empty if there is none.
+    pub(super) old: String,
+}
+
+/// The line of an old copy as it is stored within another line.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OldLine {
+    since_lsn: u64,
+    target: String,
+    options: StoredOptions,
+    columns: Vec<StoredColumn>,
+    source_schema: TableSchema,
 }
 
 /// A column as it is stored: (source, target, type).
 type StoredColumn = (String, String, String);
 
 impl<T: TargetType> Table<T> {
+    /// One that no other copy stands beside.
+    pub(super) fn new(schema: TableSchema, options: StoredOptions, layout: Layout<T>) -> Self {
+        Self { schema, options, layout, old: None }
+    }
+
     /// Its line.
     pub(super) fn line(&self) -> serde_json::Result<Line> {
-        // Defaults only mean something at the moment a column is added.
-        let mut schema = self.schema.clone();
-        for column in &mut schema.columns {
-            column.default = ColumnDefault::Unknown;
-        }
-        let source = |column: &TargetColumn<T>| schema.columns.get(column.source).map(|source| source.name.clone());
-        let columns: Vec<StoredColumn> = (self.layout.columns.iter())
-            .filter_map(|column| Some((source(column)?, column.name.clone(), column.ty.text())))
-            .collect();
+        let old = match &self.old {
+            None => String::new(),
+            Some(old) => serde_json::to_string(&OldLine {
+                since_lsn: old.since.raw(),
+                target: old.layout.target.clone(),
+                options: old.options.clone(),
+                columns: stored_columns(&old.schema, &old.layout),
+                source_schema: without_defaults(&old.schema),
+            })?,
+        };
         Ok(Line {
             target: self.layout.target.clone(),
             options: serde_json::to_string(&self.options)?,
-            columns: serde_json::to_string(&columns)?,
-            source_schema: serde_json::to_string(&schema)?,
+            columns: serde_json::to_string(&stored_columns(&self.schema, &self.layout))?,
+            source_schema: serde_json::to_string(&without_defaults(&self.schema))?,
+            old,
         })
     }
 
@@ -164,31 +210,90 @@ impl<T: TargetType> Table<T> {
     pub(super) fn read(name: &TableName, line: &Line) -> Option<Self> {
         let options: StoredOptions = serde_json::from_str(&line.options).ok()?;
         let schema: TableSchema = serde_json::from_str(&line.source_schema).ok()?;
-        let stored: Vec<StoredColumn> = serde_json::from_str(&line.columns).ok()?;
+        let columns: Vec<StoredColumn> = serde_json::from_str(&line.columns).ok()?;
         if schema.name != *name {
             return None;
         }
-        let columns = stored
-            .into_iter()
-            .map(|(source, name, ty)| {
-                Some(TargetColumn { source: schema.column_index(&source)?, name, ty: T::parse(&ty)? })
-            })
-            .collect::<Option<Vec<_>>>()?;
-        let key = match (options.mode(), &schema.key) {
-            (Mode::Mirror, Some(key)) => key
-                .columns
-                .iter()
-                .map(|source| columns.iter().position(|column| column.source == usize::from(*source)))
-                .collect::<Option<Vec<_>>>()?,
-            _ => Vec::new(),
+        let layout = layout_of(&schema, &options, line.target.clone(), columns)?;
+        let old = match line.old.as_str() {
+            "" => None,
+            text => Some(OldCopy::read(serde_json::from_str(text).ok()?)?),
         };
-        let (mode, soft) = (options.mode(), options.soft_delete_column.clone());
-        let layout = Layout { target: line.target.clone(), mode, soft, columns, key };
-        Some(Self { schema, options, layout })
+        Some(Self { schema, options, layout, old })
     }
 
     /// Whether rows of `schema` are what the table is shaped for.
     pub(super) fn has_shape(&self, schema: &TableSchema) -> bool {
         self.schema.same_image(schema) && self.schema.key == schema.key
     }
+
+    /// The columns of the copy that readers see.
+    pub(super) fn seen(&self) -> &Layout<T> {
+        self.old.as_ref().map_or(&self.layout, |old| &old.layout)
+    }
+
+    /// The copy that readers see, as a table that is written.
+    pub(super) fn shown(&self) -> Self {
+        match self.old.clone() {
+            None => self.clone(),
+            Some(OldCopy { since: _, schema, options, layout }) => Self { schema, options, layout, old: None },
+        }
+    }
+
+    /// This copy as one that is not written from `since` on.
+    pub(super) fn into_old(self, since: Lsn) -> OldCopy<T> {
+        let Self { schema, options, layout, old: _ } = self;
+        OldCopy { since, schema, options, layout }
+    }
+
+    /// The names of its tables at the target.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.layout.target).chain(self.old.iter().map(|old| &old.layout.target))
+    }
+}
+
+impl<T: TargetType> OldCopy<T> {
+    fn read(line: OldLine) -> Option<Self> {
+        let OldLine { since_lsn, target, options, columns, source_schema: schema } = line;
+        let layout = layout_of(&schema, &options, target, columns)?;
+        Some(Self { since: Lsn::new(since_lsn), schema, options, layout })
+    }
+}
+
+/// Defaults only mean something at the moment a column is added.
+fn without_defaults(schema: &TableSchema) -> TableSchema {
+    let mut schema = schema.clone();
+    for column in &mut schema.columns {
+        column.default = ColumnDefault::Unknown;
+    }
+    schema
+}
+
+fn stored_columns<T: TargetType>(schema: &TableSchema, layout: &Layout<T>) -> Vec<StoredColumn> {
+    let source = |column: &TargetColumn<T>| schema.columns.get(column.source).map(|source| source.name.clone());
+    let columns = layout.columns.iter();
+    columns.filter_map(|column| Some((source(column)?, column.name.clone(), column.ty.text()))).collect()
+}
+
+fn layout_of<T: TargetType>(
+    schema: &TableSchema,
+    options: &StoredOptions,
+    target: String,
+    stored: Vec<StoredColumn>,
+) -> Option<Layout<T>> {
+    let columns = stored
+        .into_iter()
+        .map(|(source, name, ty)| {
+            Some(TargetColumn { source: schema.column_index(&source)?, name, ty: T::parse(&ty)? })
+        })
+        .collect::<Option<Vec<_>>>()?;
+    let (mode, soft) = (options.mode(), options.soft_delete_column.clone());
+    let key = match (mode, &schema.key) {
+        (Mode::Mirror, Some(key)) => {
+            let place = |source: &u16| columns.iter().position(|column| column.source == usize::from(*source));
+            key.columns.iter().map(place).collect::<Option<Vec<_>>>()?
+        }
+        _ => Vec::new(),
+    };
+    Some(Layout { target, mode, soft, columns, key })
 }

@@ -241,7 +241,7 @@ pub(super) async fn review<D: Definitions>(
         Some((table.clone(), format!("it was stopped under {why}")))
     };
     // A copy that no read brings again is not thrown away for a setting: somebody has to say so first.
-    let is_kept = |table: &TableName| target.followed().tables.get(table).is_some_and(|table| table.layout.is_kept());
+    let is_kept = |table: &TableName| target.followed().tables.get(table).is_some_and(|table| table.seen().is_kept());
     let can_be_read = |table: &TableName| stops.has(table) && !stops.dropped.contains(table) && !is_kept(table);
     Ok(stops.stopped_under.iter().filter(|(table, _)| can_be_read(table)).filter_map(differs).collect())
 }
@@ -249,11 +249,13 @@ pub(super) async fn review<D: Definitions>(
 /// Ends the stops of tables that are neither at the source any more nor at the target: nothing is left out of anything.
 async fn let_go_of_dropped<D: Definitions>(target: &mut D, applied: Lsn) -> Result<(), Failure> {
     for table in target.followed().stops.dropped.clone() {
-        let registered = target.followed().tables.get(&table).map(|table| table.layout.target.clone());
-        if let Some(registered) = registered
-            && target.find(&registered).await?.is_some()
-        {
-            continue;
+        let line = target.followed().tables.get(&table).cloned();
+        if let Some(line) = line {
+            if target.find(&line.seen().target).await?.is_some() {
+                continue;
+            }
+            // What was built beside the copy that somebody has dropped goes as well.
+            target.drop_target(&table, &line.layout.target).await?;
         }
         let version = next_version(target, applied, &table);
         forget(target, version, &table).await?;

@@ -79,6 +79,7 @@ pub struct SinkLive {
     waiting: Mutex<Option<WaitingLive>>,
     tables: Mutex<BTreeMap<TableName, SinkTableLive>>,
     stopped: Mutex<Vec<StoppedTableLive>>,
+    old_copies: Mutex<BTreeMap<TableName, Lsn>>,
     batches: Mutex<BTreeMap<TableName, BatchesLive>>,
 }
 
@@ -161,6 +162,7 @@ impl SinkLive {
             waiting: Mutex::new(None),
             tables: Mutex::new(BTreeMap::new()),
             stopped: Mutex::new(Vec::new()),
+            old_copies: Mutex::default(),
             batches: Mutex::new(BTreeMap::new()),
         }
     }
@@ -285,6 +287,16 @@ impl SinkLive {
     pub fn stopped(&self, tables: impl IntoIterator<Item = (TableName, Lsn, String)>) {
         let tables = tables.into_iter().map(|(table, since, reason)| StoppedTableLive { table, since, reason });
         *lock(&self.stopped) = tables.collect();
+    }
+
+    /// Sets the tables of which readers see an old copy, and since when that stands still.
+    pub fn show_old_copies(&self, tables: impl IntoIterator<Item = (TableName, Lsn)>) {
+        *lock(&self.old_copies) = tables.into_iter().collect();
+    }
+
+    /// The tables of which readers see an old copy, and since when that stands still.
+    pub fn old_copies(&self) -> BTreeMap<TableName, Lsn> {
+        lock(&self.old_copies).clone()
     }
 
     /// Adds to what sending took; a number of parts replaces the last one.

@@ -36,6 +36,9 @@ pub struct StateStatus {
     /// How much of a table in doubt is read: `keys`, `part`, `values` (over what is there) or `rows` (in place of what is there).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<String>,
+    /// At a sink: readers see the copy as it was before this LSN. A new one is built beside it, and takes its place once it is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_copy_lsn: Option<u64>,
 }
 
 impl From<Stated> for StateStatus {
@@ -51,6 +54,7 @@ impl From<Stated> for StateStatus {
             by_itself,
             until: until.map(rfc3339),
             reach: reach.map(str::to_owned),
+            old_copy_lsn: None,
         }
     }
 }
@@ -85,6 +89,17 @@ impl StateStatus {
             },
             Some(_) | None => Self::from(at),
         }
+    }
+
+    /// The state of a table of which readers see an old copy since this LSN, if they do: it is complete once they see the new one.
+    #[must_use]
+    pub fn behind(self, old_copy: Option<Lsn>) -> Self {
+        let Some(old_copy) = old_copy.filter(|_| self.state.is_some()) else { return self };
+        let old_copy_lsn = Some(old_copy.raw());
+        if self.state == Some(State::Complete) {
+            return Self { state: Some(State::Reading), since_lsn: None, old_copy_lsn, ..self };
+        }
+        Self { old_copy_lsn, ..self }
     }
 
     /// Whether the table is not what it should be, so that an operator has to look.
@@ -156,6 +171,21 @@ mod tests {
         let stated = StateStatus::at_sink(Some(&created), ("local", Lsn::new(9)), &live, None);
         assert_eq!((stated.state, stated.waiting_doubt), (Some(State::Reading), true));
         assert_eq!((stated.since_lsn, stated.why.as_deref()), (None, Some("1 is not 2")));
+    }
+
+    #[test]
+    fn a_table_of_which_readers_see_an_old_copy_is_not_complete_and_says_since_when() {
+        let created = after([(7, Event::Created)]);
+        let whole = SinkTableLive { whole_since: Some(Lsn::new(7)), ..SinkTableLive::default() };
+        let behind = |stopped| {
+            let stated = StateStatus::at_sink(Some(&created), ("local", Lsn::new(9)), &whole, stopped);
+            let stated = stated.behind(Some(Lsn::new(8)));
+            (stated.state, stated.since_lsn, stated.old_copy_lsn)
+        };
+        assert_eq!(behind(None), (Some(State::Reading), None, Some(8)));
+        let stopped = Some((Lsn::new(9), "a row was refused".to_owned()));
+        assert_eq!(behind(stopped), (Some(State::Stopped), Some(9), Some(8)));
+        assert_eq!(StateStatus::default().behind(Some(Lsn::new(8))), StateStatus::default(), "it is not captured");
     }
 
     #[test]

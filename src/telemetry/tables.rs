@@ -69,12 +69,14 @@ struct AtSink {
     applied: Lsn,
     tables: BTreeMap<TableName, SinkTableLive>,
     stopped: HashMap<TableName, (Lsn, String)>,
+    old_copies: BTreeMap<TableName, Lsn>,
 }
 
 impl AtSink {
     fn of(sink: &SinkLive, applied: Lsn) -> Self {
         let stopped = sink.stopped_tables().into_iter().map(|stop| (stop.table, (stop.since, stop.reason)));
-        Self { name: sink.name.clone(), applied, tables: sink.tables(), stopped: stopped.collect() }
+        let (tables, old_copies) = (sink.tables(), sink.old_copies());
+        Self { name: sink.name.clone(), applied, tables, stopped: stopped.collect(), old_copies }
     }
 
     fn table(&self, name: &TableName, known: Option<&RecordLive>) -> (String, SinkTableLive, StateStatus) {
@@ -82,6 +84,7 @@ impl AtSink {
         let stopped = self.stopped.get(name).cloned();
         let record = known.map(|known| &*known.record);
         let stated = StateStatus::at_sink(record, (&self.name, self.applied), &live, stopped);
+        let stated = stated.behind(self.old_copies.get(name).copied());
         (self.name.clone(), live, stated)
     }
 }

@@ -121,6 +121,18 @@ pub(super) fn tables(status: &Status, selection: &TableSelection, lines: &mut Ve
         ));
     }
     lines.extend(shown.iter().filter_map(|table| note(table)));
+    lines.extend(shown.iter().flat_map(|table| old_copies(table)));
+}
+
+/// Where readers see an old copy of a table.
+fn old_copies(table: &TableStatus) -> impl Iterator<Item = String> {
+    let at_sinks = table.sinks.iter().filter_map(|(sink, at)| Some((sink, at.stated.old_copy_lsn?)));
+    at_sinks.map(|(sink, lsn)| {
+        format!(
+            "{} at {sink}: readers see the copy as it was at lsn {lsn}, until the new one beside it is whole",
+            table.table
+        )
+    })
 }
 
 fn word(stated: &StateStatus) -> String {

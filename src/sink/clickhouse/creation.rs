@@ -112,7 +112,7 @@ impl Target {
         follow::may_hold(self, name, &layout.target)?;
         follow::warn_of_rule(self, schema);
         let options = StoredOptions::of(&self.plan, self.type_settings(), name);
-        Ok(Table { schema: schema.clone(), options, layout })
+        Ok(Table::new(schema.clone(), options, layout))
     }
 
     fn spawn_creation(&mut self, lsn: Lsn, table: Table) {

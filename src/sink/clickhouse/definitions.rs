@@ -18,7 +18,7 @@ use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
 use crate::sink::clickhouse::{ClickHousePlan, JsonType, SetType};
-use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Stop};
+use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Room, Stop, Swap};
 use crate::sink::refusals::{Blame, Line};
 use crate::sink::reshape::Step;
 
@@ -102,6 +102,23 @@ impl Definitions for Target {
             .map_err(|error| follows(&schema.name, layout, error))
     }
 
+    async fn copy_beside(&mut self, at: At<'_>, layout: &Layout, new: &str) -> Result<(), Failure> {
+        let what = format!("build a second copy beside \"{}\"", layout.target);
+        self.make_copy(at, layout, new).await.map_err(|error| error.failure(&what))
+    }
+
+    async fn swap(&mut self, lsn: Lsn, swap: Swap<'_>) -> Result<(), Failure> {
+        self.put_in_place(lsn, &swap).await
+    }
+
+    /// A server that does not tell refuses rows when it is full, which is tried again.
+    async fn room_beside(&mut self, target: &str) -> Result<Option<Room>, Failure> {
+        Ok(self.room(target).await.unwrap_or_else(|refused| {
+            tracing::warn!(sink = %self.plan.name, table = target, error = %refused, "the server does not tell how much room it has");
+            None
+        }))
+    }
+
     async fn rename_target(&mut self, _name: &TableName, from: &str, to: &str) -> Result<(), Failure> {
         let failed = |error: Refused| error.failure(&format!("rename the table \"{from}\""));
         self.drop_view(from).await.map_err(failed)?;
@@ -132,8 +149,7 @@ impl Definitions for Target {
             .map_err(|error| cannot_empty(layout, op, error))
     }
 
-    /// Rows that come again overwrite the mark.
-    async fn mark_deleted(&mut self, at: At<'_>, layout: &Layout, op: &str, _is_replaced: bool) -> Result<(), Failure> {
+    async fn mark_deleted(&mut self, at: At<'_>, layout: &Layout, op: &str) -> Result<(), Failure> {
         let Some(soft) = &layout.soft else { return Ok(()) };
         let place = self.place(&layout.target);
         let columns: Vec<_> = layout.columns.iter().map(|column| quoted(&column.name)).collect();

@@ -19,6 +19,7 @@
 
 mod alter;
 mod batch;
+mod beside;
 mod chunks;
 mod client;
 mod commands;

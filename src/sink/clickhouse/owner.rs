@@ -10,6 +10,7 @@ use super::error::Refused;
 use super::layout::Layout;
 use super::names::{literal, quoted};
 use super::rebuild::beside;
+use super::registry::Table;
 use super::target::Target;
 use crate::config::Mode;
 use crate::error::Failure;
@@ -90,7 +91,7 @@ impl Target {
     /// the target over from, whose tables are registered.
     fn is_ours(&self, name: &str, comment: &str) -> bool {
         let is_registered = || {
-            let mut targets = self.followed.tables.values().map(|table| &table.layout.target);
+            let mut targets = self.followed.tables.values().flat_map(Table::targets);
             targets.any(|target| *target == name || view(target) == name || beside(target) == name)
         };
         comment.starts_with(&signature(&self.plan.name, self.owner.log))

@@ -7,6 +7,7 @@
 //! | `options` | the options it was made under, JSON |
 //! | `columns` | the columns that are written, JSON: (source, target, type) |
 //! | `source_schema` | the source's schema as last applied, JSON |
+//! | `old` | the copy that readers see while this one is built beside it, JSON; empty if there is none |
 //! | `begun` | LSN of a change whose first step may have been done (see `changes`); 0 on the lines that end a change |
 //! | `version`, `is_gone` | LSN of the last change that was done; 1 for a table that is no more |
 //!
@@ -46,7 +47,7 @@ pub(super) async fn create(client: &Client) -> Result<(), Refused> {
                         SETTINGS fsync_after_insert = 1, fsync_part_directory = 1";
     let tables = quoted(TABLES);
     let sql = format!(
-        "CREATE TABLE IF NOT EXISTS {tables} ({KEY}, target String, options String, columns String, source_schema String, begun UInt64, {TAIL}"
+        "CREATE TABLE IF NOT EXISTS {tables} ({KEY}, target String, options String, columns String, source_schema String, old String, begun UInt64, {TAIL}"
     );
     client.execute(&sql, false).await?;
     let stopped = quoted(STOPPED);
@@ -73,9 +74,10 @@ pub(super) async fn append(client: &Client, table: &str, lines: &[String]) -> Re
 }
 
 fn table_line(sink: &str, version: Lsn, table: &Table, begun: Lsn) -> Result<String, Refused> {
-    let Line { target, options, columns, source_schema } = table.line().map_err(|error| Refused::unreadable(&error))?;
+    let Line { target, options, columns, source_schema, old } =
+        table.line().map_err(|error| Refused::unreadable(&error))?;
     let row = serde_json::json!({
-        "target": target, "options": options, "columns": columns, "source_schema": source_schema, "begun": begun.raw(), "is_gone": 0
+        "target": target, "options": options, "columns": columns, "source_schema": source_schema, "old": old, "begun": begun.raw(), "is_gone": 0
     });
     Ok(line(sink, &table.schema.name, version.raw(), row))
 }
@@ -182,16 +184,16 @@ pub(super) async fn load_changes(client: &Client, sink: &str) -> Result<Changes,
 /// Every line of the sink; those that cannot be read by their names alone.
 pub(super) async fn load(client: &Client, sink: &str) -> Result<(BTreeMap<TableName, Table>, Vec<TableName>), Failure> {
     let sql = format!(
-        "SELECT source_database, source_table, target, options, columns, source_schema FROM {} FINAL WHERE sink = {}",
+        "SELECT source_database, source_table, target, options, columns, source_schema, old FROM {} FINAL WHERE sink = {}",
         quoted(TABLES),
         literal(sink)
     );
-    let rows: Vec<(String, String, String, String, String, String)> =
+    let rows: Vec<(String, String, String, String, String, String, String)> =
         client.rows(&sql).await.map_err(|error| error.failure("read the sink's tables"))?;
     let (mut tables, mut unreadable) = (BTreeMap::new(), Vec::new());
-    for (database, table, target, options, columns, source_schema) in rows {
+    for (database, table, target, options, columns, source_schema, old) in rows {
         let name = TableName::new(database, table);
-        match Table::read(&name, &Line { target, options, columns, source_schema }) {
+        match Table::read(&name, &Line { target, options, columns, source_schema, old }) {
             Some(table) => drop(tables.insert(name, table)),
             None => unreadable.push(name),
         }

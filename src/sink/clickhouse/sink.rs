@@ -18,6 +18,7 @@ use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
 use crate::sink::refusals::Counting;
+use crate::sink::registry;
 use crate::sink::rows;
 use crate::sink::stops;
 use crate::sink::{Captured, HandOver, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TargetState};
@@ -101,6 +102,10 @@ impl Sink for ClickHouseSink {
         self.target.as_ref().map_or(&self.stopped, |target| target.followed.stops.all())
     }
 
+    fn old_copies(&self) -> Vec<(TableName, Lsn)> {
+        self.target.as_ref().map_or_else(Vec::new, |target| registry::old_copies(&target.followed.tables))
+    }
+
     fn take_counts(&mut self) -> Vec<(TableName, RowCounts)> {
         self.target.as_mut().map_or_else(Vec::new, Target::take_counts)
     }
@@ -170,6 +175,11 @@ impl Sink for ClickHouseSink {
             && !follow::notes_gaps(target, table)
         {
             // No reason to store a source transaction in parts.
+            return Ok(());
+        }
+        if let TableChange::ReplaceEnd { table } = change
+            && !registry::is_replaced(&target.followed.tables, table)
+        {
             return Ok(());
         }
         target.followed.begin(place.lsn);

@@ -1,15 +1,15 @@
-//! Changes of a table's whole content: truncated, dropped, replaced.
+//! Changes of a table's whole content: truncated, dropped.
 //!
 //! A changelog gets a line and loses nothing, also of what happened that nobody knows: a gap, with its reason. Rows of a mirror with soft
 //! deletion are marked.
 
-use super::{announce, fits, notes_gaps, register, shape};
+use super::replace::{drop_all, given_up, taken_over};
+use super::{announce, notes_gaps, register};
 use crate::config::{DdlAction, Mode};
-use crate::error::{ErrorClass, Failure};
-use crate::model::{TableName, TableSchema};
+use crate::error::Failure;
+use crate::model::TableName;
 use crate::sink::definitions::{At, Definitions, TypeOf};
 use crate::sink::layout::Layout;
-use crate::sink::reshape::Follows;
 use crate::sink::stops::{forget, is_there, revive, stop_dropped};
 
 pub(super) async fn truncate<D: Definitions>(target: &mut D, at: At<'_>, name: &TableName) -> Result<(), Failure> {
@@ -36,12 +36,9 @@ async fn empty<D: Definitions>(
     match (layout.mode, &layout.soft) {
         (Mode::History, _) => target.append_mark(at, layout, op, None).await,
         (Mode::Mirror, None) => target.empty(at.lsn(), layout, op).await,
-        (Mode::Mirror, Some(_)) => target.mark_deleted(at, layout, op, op == REPLACE).await,
+        (Mode::Mirror, Some(_)) => target.mark_deleted(at, layout, op).await,
     }
 }
-
-/// Why a table is emptied whose rows come again.
-const REPLACE: &str = "replace";
 
 /// From here on a changelog may not have every change. Its line has the version of its place, so that a line that is written again is the same
 /// one: how far it has come need not be registered.
@@ -58,11 +55,17 @@ pub(super) async fn gap<D: Definitions>(
     target.append_mark(at, &layout, "gap", Some(reason)).await
 }
 
+/// One that is being replaced goes with both of its copies. Where rows that it deleted are kept, those of the new copy are all there are.
 pub(super) async fn drop_table<D: Definitions>(target: &mut D, at: At<'_>, name: &TableName) -> Result<(), Failure> {
     let Some(table) = target.followed().tables.get(name).cloned() else { return Ok(()) };
     match target.policy().drop_table {
         DdlAction::Apply => {}
-        DdlAction::Ignore => return Ok(()),
+        DdlAction::Ignore if table.old.is_none() => return Ok(()),
+        DdlAction::Ignore => {
+            announce(target, at.lsn(), name).await?;
+            let left = given_up(target, table).await?;
+            return register(target, at.lsn(), left).await;
+        }
         DdlAction::Stop => {
             stop_dropped(target, name);
             return Ok(());
@@ -70,25 +73,30 @@ pub(super) async fn drop_table<D: Definitions>(target: &mut D, at: At<'_>, name:
     }
     announce(target, at.lsn(), name).await?;
     if table.layout.is_kept() {
+        let table = taken_over(target, at.lsn(), table).await?;
         empty(target, at, &table.layout, "drop").await?;
         return register(target, at.lsn(), table).await;
     }
-    target.drop_target(name, &table.layout.target).await?;
+    drop_all(target, &table).await?;
     forget(target, at.lsn(), name).await
 }
 
 /// A stopped table that is no more at the source: nothing of it will ever be left out again, or read again.
 pub(super) async fn drop_stopped<D: Definitions>(target: &mut D, at: At<'_>, name: &TableName) -> Result<(), Failure> {
-    let table = target.followed().tables.get(name).cloned();
+    if target.policy().drop_table == DdlAction::Stop {
+        stop_dropped(target, name);
+        return Ok(());
+    }
+    // What was built beside the copy when it stopped has not all of its rows.
+    let table = match target.followed().tables.get(name).cloned() {
+        Some(line) => Some(given_up(target, line).await?),
+        None => None,
+    };
     let is_there = match &table {
         Some(table) => is_there(target, &table.layout.target).await?,
         None => false,
     };
     match (target.policy().drop_table, table) {
-        (DdlAction::Stop, _) => {
-            stop_dropped(target, name);
-            return Ok(());
-        }
         (DdlAction::Ignore, Some(table)) if is_there => {
             tracing::warn!(
                 sink = %target.plan().name, table = %name, target = table.layout.target,
@@ -104,49 +112,7 @@ pub(super) async fn drop_stopped<D: Definitions>(target: &mut D, at: At<'_>, nam
             target.drop_target(name, &table.layout.target).await?;
             forget(target, at.lsn(), name).await?;
         }
-        (DdlAction::Ignore | DdlAction::Apply, _) => forget(target, at.lsn(), name).await?,
+        (DdlAction::Ignore | DdlAction::Apply | DdlAction::Stop, _) => forget(target, at.lsn(), name).await?,
     }
     revive(target, at.lsn(), name).await
-}
-
-/// The table's whole content comes again: also the way in which a stopped table comes back.
-pub(super) async fn replace<D: Definitions>(target: &mut D, at: At<'_>, schema: &TableSchema) -> Result<(), Failure> {
-    let name = &schema.name;
-    let why = target.followed_mut().stops.take(name);
-    let done = replace_content(target, at, schema, why.is_some()).await;
-    match (why, &done) {
-        (None, _) => {}
-        (Some(why), Ok(())) => {
-            target.followed_mut().stops.put_back(name, why);
-            revive(target, at.lsn(), name).await?;
-        }
-        // It is stopped again, for this reason, and since then.
-        (Some(why), Err(failure)) if failure.class == ErrorClass::Row => {
-            target.followed_mut().stops.remember(name, why.since);
-        }
-        (Some(why), Err(_)) => target.followed_mut().stops.put_back(name, why),
-    }
-    done
-}
-
-async fn replace_content<D: Definitions>(
-    target: &mut D,
-    at: At<'_>,
-    schema: &TableSchema,
-    was_stopped: bool,
-) -> Result<(), Failure> {
-    let name = &schema.name;
-    if let Some(table) = target.followed().tables.get(name).cloned() {
-        let is_lost = was_stopped && (!table.layout.is_kept() || !is_there(target, &table.layout.target).await?);
-        if is_lost {
-            // It is made again, whatever became of it. Its line stays until the new one's is written.
-            target.drop_target(name, &table.layout.target).await?;
-            target.followed_mut().tables.remove(name);
-        } else {
-            fits(target, &table)?;
-            announce(target, at.lsn(), name).await?;
-            empty(target, at, &table.layout, REPLACE).await?;
-        }
-    }
-    shape(target, at.lsn(), schema, Follows { renamed: &[], lost: true }).await
 }

@@ -3,11 +3,13 @@
 //! Where a rename is not followed, what is registered of the table goes to the new name, which is stopped: the old name is free for another
 //! table, whose rows are never mixed with those that are there.
 
+use super::replace::{given_up, is_beside};
 use super::{announce, ended, shape, shaped};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::definitions::{At, Definitions, Found, TypeOf};
+use crate::sink::layout::{TargetType, beside};
 use crate::sink::refusals;
 use crate::sink::registry::{StoredOptions, Table};
 use crate::sink::reshape::Follows;
@@ -66,10 +68,10 @@ async fn follow_rename<D: Definitions>(
     let mut now = Table { options, ..old.clone() };
     now.schema.name = to.clone();
     if policy == DdlAction::Apply {
-        now.layout.target = target.plan().target_name(to);
+        take_name(&mut now, target.plan().target_name(to));
     }
-    if old.layout.target != now.layout.target {
-        target.rename_target(to, &old.layout.target, &now.layout.target).await?;
+    for (before, after) in old.targets().zip(now.targets()).filter(|(before, after)| before != after) {
+        target.rename_target(to, before, after).await?;
     }
     if old.layout.mode == Mode::History {
         target.append_mark(at, &now.layout, "rename", None).await?;
@@ -78,7 +80,20 @@ async fn follow_rename<D: Definitions>(
     move_line(target, at, from, Some(now)).await
 }
 
-/// The new name is stopped, with what there is of the table.
+/// The table is under this name at the target. One that is being replaced has two copies there, the new one perhaps beside the old one.
+fn take_name<T: TargetType>(table: &mut Table<T>, at_target: String) {
+    let Table { layout, old, .. } = table;
+    match old {
+        Some(old) if is_beside(layout, old) => {
+            layout.target = beside(&at_target);
+            old.layout.target = at_target;
+        }
+        // Under another `table_name`, the old copy has no name to get.
+        Some(_) | None => layout.target = at_target,
+    }
+}
+
+/// The new name is stopped, with what there is of the table. What was built beside it goes.
 async fn carry_stopped<D: Definitions>(
     target: &mut D,
     at: At<'_>,
@@ -87,7 +102,8 @@ async fn carry_stopped<D: Definitions>(
 ) -> Result<(), Failure> {
     let line = match target.followed().tables.get(from).cloned() {
         None => None,
-        Some(old) => {
+        Some(line) => {
+            let old = given_up(target, line).await?;
             let options = StoredOptions::of(target.plan(), target.type_settings(), to);
             let is_same = old.options.difference(&options, Some(&old.schema)).is_none();
             if is_same && !target.followed().tables.contains_key(to) {

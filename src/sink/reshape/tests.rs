@@ -75,7 +75,7 @@ fn table(schema: TableSchema, options: TableOptions) -> Table<String> {
     let plan =
         SinkPlan { name, table_name: "{table}".into(), defaults: options, rules: Vec::new(), ddl, batch, settings };
     let options = StoredOptions::of(&plan, std::collections::BTreeMap::new(), &schema.name);
-    Table { schema, options, layout }
+    Table::new(schema, options, layout)
 }
 
 /// What becomes of a table of `options` when its schema becomes `new`.

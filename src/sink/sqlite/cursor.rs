@@ -20,8 +20,9 @@ use crate::error::Failure;
 use crate::sink::TargetState;
 
 /// Version of `_replicator_cursor`, of `_replicator_tables` and of the columns that a changelog has of its own.
-/// Version 1 had no epoch, and made a version of LSN and ordinal. Version 2 had no stops, and tables without the mark of their sink.
-pub const FORMAT: i64 = 3;
+/// Version 1 had no epoch, and made a version of LSN and ordinal. Version 2 had no stops, and tables without the mark of their sink. Version 3
+/// had no copies that are built beside others.
+pub const FORMAT: i64 = 4;
 
 /// Creates the table if there is none. One of format 1 that no sink has written a line to is replaced.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
@@ -160,10 +161,10 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         create(&connection).unwrap();
         write(&connection, "local", LOG, Epoch::FIRST, Lsn::new(7)).unwrap();
-        connection.execute("UPDATE _replicator_cursor SET format = 4", []).unwrap();
+        connection.execute("UPDATE _replicator_cursor SET format = 5", []).unwrap();
         for sink in ["local", "other"] {
             let failure = read(&connection, sink).unwrap().unwrap_err();
-            let says = "the target of sink \"local\" was written in format 4, this version reads and writes format 3";
+            let says = "the target of sink \"local\" was written in format 5, this version reads and writes format 4";
             assert_eq!(failure.message, says);
         }
     }

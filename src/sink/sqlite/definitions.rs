@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 use wal::Lsn;
 
 use super::alter::{self, defaults};
+use super::beside;
 use super::error::of_table;
 use super::history;
 use super::layout::{Layout, Sqlite, mark, quoted, same_name};
@@ -18,7 +19,8 @@ use super::views;
 use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
-use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Stop};
+use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Room, Stop, Swap};
+use crate::sink::follow;
 use crate::sink::refusals::{Blame, Line};
 use crate::sink::reshape::Step;
 use crate::sink::rows::{self, Moment};
@@ -95,6 +97,32 @@ impl Definitions for Target {
             .map_err(|error| self.cannot_follow(&rebuild.schema.name, rebuild.layout, error))
     }
 
+    async fn copy_beside(&mut self, _at: At<'_>, layout: &Layout, new: &str) -> Result<(), Failure> {
+        beside::copy(&self.connection, layout, new, &self.plan.name)
+            .map_err(|error| self.refused(&format!("build a second copy beside \"{}\"", layout.target), error))
+    }
+
+    async fn swap(&mut self, _lsn: Lsn, swap: Swap<'_>) -> Result<(), Failure> {
+        self.connection.flush_prepared_statement_cache();
+        let (name, at_target) = (swap.name, swap.at_target);
+        match self.find(at_target).await? {
+            Some(Found::Foreign { maker }) => return Err(follow::taken(self, name, at_target, maker)),
+            Some(Found::Ours { .. }) | None => {}
+        }
+        beside::swap(&self.connection, &swap).map_err(|error| {
+            let failure = self.refused(&format!("put the new copy of {name} in the place of \"{at_target}\""), error);
+            match failure.class {
+                ErrorClass::Row => failure.hint("if an index or a trigger on the table hinders it, drop that"),
+                ErrorClass::Retry | ErrorClass::Fatal => failure,
+            }
+        })
+    }
+
+    async fn room_beside(&mut self, target: &str) -> Result<Option<Room>, Failure> {
+        beside::room(&self.connection, &self.path, target)
+            .map_err(|error| self.fail("look how large a table is", error))
+    }
+
     async fn rename_target(&mut self, _name: &TableName, from: &str, to: &str) -> Result<(), Failure> {
         self.connection.flush_prepared_statement_cache();
         let rename = |connection: &Connection, from: &str, to: &str| {
@@ -128,15 +156,9 @@ impl Definitions for Target {
             .map_err(|error| self.cannot_empty(layout, op, error))
     }
 
-    async fn mark_deleted(&mut self, _at: At<'_>, layout: &Layout, op: &str, is_replaced: bool) -> Result<(), Failure> {
+    async fn mark_deleted(&mut self, _at: At<'_>, layout: &Layout, op: &str) -> Result<(), Failure> {
         let Some(soft) = layout.soft.as_deref().map(quoted) else { return Ok(()) };
-        let target = quoted(&layout.target);
-        // Without a key, a row that comes again cannot be told to be the one that was deleted.
-        let sql = if layout.key.is_empty() && is_replaced {
-            format!("DELETE FROM {target} WHERE {soft} = 0")
-        } else {
-            format!("UPDATE {target} SET {soft} = 1 WHERE {soft} = 0")
-        };
+        let sql = format!("UPDATE {} SET {soft} = 1 WHERE {soft} = 0", quoted(&layout.target));
         self.connection.execute_batch(&sql).map_err(|error| self.cannot_empty(layout, op, error))
     }
 

@@ -20,6 +20,7 @@
 //! changes: `alter` in place, `rebuild` by a copy, whose values `retype` converts. `preflight` is for `check`, `config` reads the keys of its section.
 
 mod alter;
+mod beside;
 mod bind;
 mod claim;
 mod config;

@@ -111,7 +111,7 @@ fn converted(rebuild: &Rebuild<'_, Storage>, place: usize, ty: Storage, kept: Ke
 }
 
 /// Statements that make a table's indexes and triggers; those SQLite makes itself have none.
-fn extras(connection: &Connection, target: &str) -> rusqlite::Result<Vec<String>> {
+pub(super) fn extras(connection: &Connection, target: &str) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(
         "SELECT \"sql\" FROM \"sqlite_schema\"
          WHERE \"tbl_name\" = ?1 COLLATE NOCASE AND \"type\" IN ('index', 'trigger') AND \"sql\" IS NOT NULL",

@@ -7,6 +7,7 @@
 //! | `options` | the options it was made under, JSON |
 //! | `columns` | the columns that are written, JSON: (source, target, storage) |
 //! | `source_schema` | the source's schema as last applied, JSON |
+//! | `old` | the copy that readers see while this one is built beside it, JSON; empty if there is none |
 //!
 //! | table `_replicator_stopped_tables` | |
 //! |---|---|
@@ -41,7 +42,7 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     const TAIL: &str = "PRIMARY KEY (\"sink\", \"source_database\", \"source_table\")) STRICT, WITHOUT ROWID";
     connection.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS \"_replicator_tables\" ({KEY}, \"target\" TEXT NOT NULL, \"options\" TEXT NOT NULL,
-           \"columns\" TEXT NOT NULL, \"source_schema\" TEXT NOT NULL, {TAIL};
+           \"columns\" TEXT NOT NULL, \"source_schema\" TEXT NOT NULL, \"old\" TEXT NOT NULL, {TAIL};
          CREATE TABLE IF NOT EXISTS \"_replicator_stopped_tables\" ({KEY}, \"since_lsn\" INTEGER NOT NULL, \"reason\" TEXT NOT NULL,
            \"is_dropped\" INTEGER NOT NULL, \"options\" TEXT NOT NULL, {TAIL}"
     ))
@@ -49,14 +50,15 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Writes a table's line.
 pub(super) fn save(connection: &Connection, sink: &str, table: &Table) -> rusqlite::Result<()> {
-    let Line { target, options, columns, source_schema } = table.line().map_err(unwritable)?;
+    let Line { target, options, columns, source_schema, old } = table.line().map_err(unwritable)?;
     let name = &table.schema.name;
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO \"_replicator_tables\"
-           (\"sink\", \"source_database\", \"source_table\", \"target\", \"options\", \"columns\", \"source_schema\")
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+           (\"sink\", \"source_database\", \"source_table\", \"target\", \"options\", \"columns\", \"source_schema\", \"old\")
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    statement.execute(params![sink, name.database, name.table, target, options, columns, source_schema]).map(|_| ())
+    let line = params![sink, name.database, name.table, target, options, columns, source_schema, old];
+    statement.execute(line).map(|_| ())
 }
 
 fn unwritable(error: serde_json::Error) -> rusqlite::Error {
@@ -122,13 +124,19 @@ pub(super) fn load_stops(connection: &Connection, sink: &str) -> rusqlite::Resul
 pub(super) fn load(connection: &Connection, sink: &str) -> rusqlite::Result<(Tables, Vec<TableName>)> {
     let (mut tables, mut unreadable) = (Tables::new(), Vec::new());
     let mut statement = connection.prepare(
-        "SELECT \"source_database\", \"source_table\", \"target\", \"options\", \"columns\", \"source_schema\"
+        "SELECT \"source_database\", \"source_table\", \"target\", \"options\", \"columns\", \"source_schema\", \"old\"
          FROM \"_replicator_tables\" WHERE \"sink\" = ?1",
     )?;
     let mut rows = statement.query([sink])?;
     while let Some(row) = rows.next()? {
         let name = TableName::new(row.get::<_, String>(0)?, row.get::<_, String>(1)?);
-        let line = Line { target: row.get(2)?, options: row.get(3)?, columns: row.get(4)?, source_schema: row.get(5)? };
+        let line = Line {
+            target: row.get(2)?,
+            options: row.get(3)?,
+            columns: row.get(4)?,
+            source_schema: row.get(5)?,
+            old: row.get(6)?,
+        };
         match Table::read(&name, &line) {
             Some(table) => drop(tables.insert(name, table)),
             None => unreadable.push(name),

@@ -18,6 +18,7 @@ use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::At;
 use crate::sink::follow;
+use crate::sink::registry;
 use crate::sink::rows;
 use crate::sink::stops;
 use crate::sink::{Captured, HandOver, RoundLimits, Schemas, Settled, Sink, StoppedTable, TargetState};
@@ -96,6 +97,10 @@ impl Sink for SqliteSink {
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {
         self.target.as_ref().map_or(&self.stopped, |target| target.followed.stops.all())
+    }
+
+    fn old_copies(&self) -> Vec<(TableName, Lsn)> {
+        self.target.as_ref().map_or_else(Vec::new, |target| registry::old_copies(&target.followed.tables))
     }
 
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {

@@ -194,6 +194,16 @@ impl Rig {
         self.schemas[&id].name.clone()
     }
 
+    /// A replace begins, whose rows come next.
+    pub(super) fn replace(&mut self, schema: SchemaId) {
+        self.change(&TableChange::ReplaceBegin { table: self.name(schema), schema });
+    }
+
+    /// The replace of the table of this schema ends.
+    pub(super) fn replaced(&mut self, schema: SchemaId) {
+        self.change(&TableChange::ReplaceEnd { table: self.name(schema) });
+    }
+
     pub(super) fn change(&mut self, change: &TableChange) {
         self.try_change(change).unwrap();
     }

@@ -177,15 +177,17 @@ fn an_index_that_a_dropped_column_stands_in_stops_its_table_with_a_hint() {
 }
 
 #[test]
-fn truncate_and_replace_empty_a_mirror() {
+fn truncate_empties_a_mirror_and_a_replace_puts_another_content_in_its_place() {
     let (mut rig, first) = started(options(Mode::Mirror));
     rig.change(&TableChange::Truncate { table: t() });
     assert_eq!(rig.table("t"), [""; 0]);
     rig.rows(first, Insert, &[&["1", "x", "10"]]);
     // The replacement may bring another shape.
     let second = rig.schema(schema(vec![int("id"), text("c")], key(&[1])));
-    rig.change(&TableChange::ReplaceBegin { table: t(), schema: second });
+    rig.replace(second);
     rig.rows(second, Snapshot, &[&["7", "z"]]);
+    assert_eq!(rig.table("t"), ["1 'x' 10"]);
+    rig.replaced(second);
     assert_eq!(rig.table("t"), ["7 'z'"]);
 }
 
@@ -195,8 +197,10 @@ fn truncate_marks_softly_and_a_replacement_brings_rows_back_to_life() {
     rig.rows(first, Insert, &[&["2", "y", "20"]]);
     rig.change(&TableChange::Truncate { table: t() });
     assert_eq!(rig.table("t"), ["1 'x' 10 1", "2 'y' 20 1"]);
-    rig.change(&TableChange::ReplaceBegin { table: t(), schema: first });
+    rig.replace(first);
     rig.rows(first, Snapshot, &[&["2", "new", "20"]]);
+    assert_eq!(rig.table("t"), ["1 'x' 10 1", "2 'y' 20 1"]);
+    rig.replaced(first);
     assert_eq!(rig.table("t"), ["1 'x' 10 1", "2 'new' 20 0"]);
 }
 
@@ -206,8 +210,9 @@ fn a_replacement_of_a_softly_deleting_table_without_a_key_leaves_no_doubles() {
     let first = rig.create(schema(vec![text("a")], None));
     rig.rows(first, Insert, &[&["x"], &["y"]]);
     rig.rows(first, Delete, &[&["y"]]);
-    rig.change(&TableChange::ReplaceBegin { table: t(), schema: first });
+    rig.replace(first);
     rig.rows(first, Snapshot, &[&["x"]]);
+    rig.replaced(first);
     assert_eq!(rig.table("t"), ["'x' 0", "'y' 1"]);
 }
 

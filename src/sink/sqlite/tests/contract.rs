@@ -166,6 +166,7 @@ fn the_way_out_of_a_changed_configuration_works_as_it_says() {
     assert!(rig.stop().is_some());
     rig.change(&TableChange::ReplaceBegin { table: TableName::new("shop", "t"), schema: t });
     rig.rows(t, Insert, &[&["1", "a"]]);
+    rig.replaced(t);
     rig.commit();
     assert_eq!(rig.read("SELECT _op, after_id FROM t ORDER BY 1"), ["'insert' 1"]);
 }
@@ -185,6 +186,7 @@ fn a_table_that_somebody_altered_or_dropped_is_stopped_and_made_again_by_a_repla
         assert!(reason.contains(says), "{reason}");
         rig.change(&TableChange::ReplaceBegin { table: TableName::new("shop", "t"), schema: t });
         rig.rows(t, Snapshot, &[&["1", "a"]]);
+        rig.replaced(t);
         assert_eq!(rig.table("t"), ["1 'a'"]);
     }
 }

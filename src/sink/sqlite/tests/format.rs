@@ -43,7 +43,7 @@ fn a_target_of_format_1_is_refused_by_name_and_not_changed() {
     let before = rig.read("SELECT name, sql FROM sqlite_schema ORDER BY name");
     let failure = rig.open().unwrap_err();
     assert_eq!(failure.class, ErrorClass::Fatal);
-    let says = "the target of sink \"local\" was written in format 1, this version reads and writes format 3";
+    let says = "the target of sink \"local\" was written in format 1, this version reads and writes format 4";
     assert_eq!(failure.message, says);
     assert_eq!(rig.read("SELECT name, sql FROM sqlite_schema ORDER BY name"), before);
     let found = preflight(&rig.plan).unwrap().pop().unwrap();

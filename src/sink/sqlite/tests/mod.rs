@@ -6,6 +6,7 @@ mod counts;
 mod format;
 mod keyless;
 mod model;
+mod replaces;
 mod rows;
 mod stops;
 mod values;

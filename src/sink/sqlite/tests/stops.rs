@@ -54,8 +54,9 @@ fn a_row_that_is_refused_stops_its_table_without_the_rows_before_it_in_its_secti
     assert_eq!(rig.stop_of(&u()), None);
     // The way back, walked.
     execute(&rig, "DROP INDEX mine");
-    rig.change(&TableChange::ReplaceBegin { table: t(), schema: first });
+    rig.replace(first);
     rig.rows(first, Snapshot, &[&["2", "y"], &["3", "x"]]);
+    rig.replaced(first);
     assert_eq!((rig.stop(), rig.table("t")), (None, vec!["2 'y'".to_owned(), "3 'x'".to_owned()]));
 }
 
@@ -232,8 +233,10 @@ fn a_stop_ends_with_its_reason_in_the_configuration_and_with_the_capture_of_its_
     assert!(rig.stop().is_some());
     let why = "it was stopped under `mode: mirror`, and the configuration now says `history`";
     assert_eq!(rig.released, [(t(), why.to_owned())]);
-    rig.change(&TableChange::ReplaceBegin { table: t(), schema: first });
+    rig.replace(first);
     rig.rows(first, Snapshot, &[&["1", "x"], &["2", "x"]]);
+    assert_eq!(rig.table("t"), ["1 'x'"], "until the new copy is whole");
+    rig.replaced(first);
     rig.commit();
     assert_eq!(
         (rig.stop(), rig.read("SELECT after_id FROM t ORDER BY _version")),

@@ -1,0 +1,255 @@
+//! A table's whole content comes again. Readers do not see that: the new copy is built beside the old one, takes the changes meanwhile, and takes
+//! the place of the old one where the replace ends. Until then the old copy stays as it was where the replace began.
+//!
+//! - A changelog loses nothing and gets a line: it stays where it is.
+//! - The new copy has what somebody has added to the definition of the old one. One of a table that was stopped is made as the configuration says:
+//!   what stopped it may be that somebody had altered the old one.
+//! - A mirror with soft deletion begins with the rows of the old copy, all of them marked as deleted. Without a key, a row that comes again cannot
+//!   be told to be the one that was deleted: then only those that were deleted before.
+//! - What no read brings again is not thrown away: where the configuration of a changelog or of a mirror with soft deletion has changed, the old
+//!   copy stays at the target under another name.
+//! - A replace that has no end (another one begins, the table goes) leaves nothing of its copy.
+
+use bytesize::ByteSize;
+use wal::Lsn;
+
+use super::{READ_AGAIN, announce, create, difference, register, shape};
+use crate::config::Mode;
+use crate::error::{ErrorClass, Failure};
+use crate::model::{TableName, TableSchema};
+use crate::sink::definitions::{At, Definitions, Fate, Room, Swap, TypeOf};
+use crate::sink::layout::{Layout, TargetType, beside, until};
+use crate::sink::registry::{OldCopy, StoredOptions, Table};
+use crate::sink::stops::{is_there, revive};
+
+/// The name of the change, for a changelog's line and for messages.
+const REPLACE: &str = "replace";
+
+/// How the new content comes to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// There is no copy: a new one is made in its place.
+    Alone,
+    /// Into the changelog that is there.
+    Append,
+    /// Into a copy that is defined as the one that is there.
+    Alike,
+    /// Into a copy that is made as the configuration says.
+    FromConfiguration,
+}
+
+/// What is known of the copy that readers see.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    is_there: bool,
+    /// The configuration is the one that it was made under.
+    fits: bool,
+    mode: Mode,
+    is_soft: bool,
+    was_stopped: bool,
+}
+
+fn way(seen: Seen) -> Way {
+    match seen {
+        Seen { is_there: false, .. } => Way::Alone,
+        Seen { fits: true, mode: Mode::History, .. } => Way::Append,
+        Seen { fits: true, was_stopped: false, .. } | Seen { fits: true, is_soft: true, .. } => Way::Alike,
+        Seen { .. } => Way::FromConfiguration,
+    }
+}
+
+/// The replace begins: also the way in which a stopped table comes back.
+pub(super) async fn begin<D: Definitions>(target: &mut D, at: At<'_>, schema: &TableSchema) -> Result<(), Failure> {
+    let name = &schema.name;
+    let why = target.followed_mut().stops.take(name);
+    let done = build(target, at, schema, why.is_some()).await;
+    match (why, &done) {
+        (None, _) => {}
+        (Some(why), Ok(())) => {
+            target.followed_mut().stops.put_back(name, why);
+            revive(target, at.lsn(), name).await?;
+        }
+        // It is stopped again, for this reason, and since then.
+        (Some(why), Err(failure)) if failure.class == ErrorClass::Row => {
+            target.followed_mut().stops.remember(name, why.since);
+        }
+        (Some(why), Err(_)) => target.followed_mut().stops.put_back(name, why),
+    }
+    done
+}
+
+async fn build<D: Definitions>(
+    target: &mut D,
+    at: At<'_>,
+    schema: &TableSchema,
+    was_stopped: bool,
+) -> Result<(), Failure> {
+    let (name, lsn) = (&schema.name, at.lsn());
+    let Some(line) = target.followed().tables.get(name).cloned() else {
+        return shape(target, lsn, schema, READ_AGAIN).await;
+    };
+    let copy = line.shown();
+    let seen = Seen {
+        is_there: !was_stopped || is_there(target, &copy.layout.target).await?,
+        fits: difference(target, &copy).is_none(),
+        mode: copy.layout.mode,
+        is_soft: copy.layout.soft.is_some(),
+        was_stopped,
+    };
+    let way = way(seen);
+    if matches!(way, Way::Alike | Way::FromConfiguration) {
+        has_room(target, name, &copy.layout.target).await?;
+    }
+    announce(target, lsn, name).await?;
+    if line.old.is_some() {
+        target.drop_target(name, &line.layout.target).await?;
+        target.followed_mut().tables.insert(name.clone(), copy.clone());
+    }
+    match way {
+        Way::Alone => {
+            target.drop_target(name, &copy.layout.target).await?;
+            // Its line stays until the new one's is written.
+            target.followed_mut().tables.remove(name);
+            shape(target, lsn, schema, READ_AGAIN).await
+        }
+        Way::Append => {
+            target.append_mark(at, &copy.layout, REPLACE, None).await?;
+            shape(target, lsn, schema, READ_AGAIN).await
+        }
+        Way::Alike => {
+            let new = beside(&copy.layout.target);
+            target.drop_target(name, &new).await?;
+            target.copy_beside(at, &copy.layout, &new).await?;
+            let layout = Layout { target: new, ..copy.layout.clone() };
+            let (schema_there, options) = (copy.schema.clone(), copy.options.clone());
+            let building = Table { old: Some(copy.into_old(lsn)), ..Table::new(schema_there, options, layout) };
+            target.followed_mut().tables.insert(name.clone(), building);
+            shape(target, lsn, schema, READ_AGAIN).await
+        }
+        Way::FromConfiguration => from_configuration(target, lsn, schema, copy).await,
+    }
+}
+
+/// Makes the new copy as if there was no other one.
+async fn from_configuration<D: Definitions>(
+    target: &mut D,
+    lsn: Lsn,
+    schema: &TableSchema,
+    copy: Table<TypeOf<D>>,
+) -> Result<(), Failure> {
+    let name = &schema.name;
+    let options = StoredOptions::of(target.plan(), target.type_settings(), name);
+    let at_target = target.plan().target_name(name);
+    let is_beside = at_target == copy.layout.target;
+    let mut layout = Layout::new(target.dialect(), schema, &target.plan().options_for(name), at_target)?;
+    if is_beside {
+        layout.target = beside(&copy.layout.target);
+        target.drop_target(name, &layout.target).await?;
+    }
+    create(target, lsn, schema, &layout).await?;
+    if !is_beside {
+        target.make_beside(&layout).await?;
+    }
+    register(target, lsn, Table { old: Some(copy.into_old(lsn)), ..Table::new(schema.clone(), options, layout) }).await
+}
+
+/// Refuses to build a second copy where there is no room for it: what a target does that is full concerns every table of it.
+async fn has_room<D: Definitions>(target: &mut D, name: &TableName, at_target: &str) -> Result<(), Failure> {
+    let Some(Room { needed, free }) = target.room_beside(at_target).await? else { return Ok(()) };
+    if needed <= free {
+        return Ok(());
+    }
+    let [needed, free] = [needed, free].map(ByteSize::b);
+    Err(Failure::row(format!(
+        "a replace builds a second copy of {name} beside \"{at_target}\" in {}, which takes about {needed}, and {free} are free there",
+        target.location()
+    ))
+    .hint("free some room at the target"))
+}
+
+/// The replace ends: the new copy takes the place of the old one.
+pub(super) async fn end<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName) -> Result<(), Failure> {
+    let Some(line) = target.followed().tables.get(name).filter(|line| line.old.is_some()).cloned() else {
+        return Ok(());
+    };
+    announce(target, lsn, name).await?;
+    let table = taken_over(target, lsn, line).await?;
+    target.make_beside(&table.layout).await?;
+    register(target, lsn, table).await
+}
+
+/// Puts the new copy in the place of the old one, if there is one. The line is the caller's to write.
+pub(super) async fn taken_over<D: Definitions>(
+    target: &mut D,
+    lsn: Lsn,
+    line: Table<TypeOf<D>>,
+) -> Result<Table<TypeOf<D>>, Failure> {
+    let Table { schema, options, mut layout, old } = line;
+    if let Some(old) = old {
+        let name = &schema.name;
+        let is_alike = old.options.difference(&options, Some(&old.schema)).is_none();
+        let at_target = &old.layout.target;
+        if is_beside(&layout, &old) {
+            let fate = match aside(&old, is_alike) {
+                Some(aside) => Fate::SetAside(aside),
+                None => Fate::Drop { is_alike },
+            };
+            target.swap(lsn, Swap { name, new: &layout.target, at_target, fate }).await?;
+            layout.target.clone_from(at_target);
+        } else if is_alike || !old.layout.is_kept() {
+            target.drop_target(name, at_target).await?;
+        }
+    }
+    Ok(Table::new(schema, options, layout))
+}
+
+/// Whether the new copy has a name of its own until the end of the replace. Else it has its name from the start: `table_name` has changed.
+pub(super) fn is_beside<T>(layout: &Layout<T>, old: &OldCopy<T>) -> bool {
+    layout.target == beside(&old.layout.target)
+}
+
+/// The name that the old copy keeps at the target, if it is not thrown away.
+fn aside<T: TargetType>(old: &OldCopy<T>, is_alike: bool) -> Option<String> {
+    (!is_alike && old.layout.is_kept()).then(|| until(&old.layout.target, old.since))
+}
+
+/// Throws the new copy away: the replace has no end. Says what there was before; the line is the caller's to write.
+pub(super) async fn given_up<D: Definitions>(
+    target: &mut D,
+    line: Table<TypeOf<D>>,
+) -> Result<Table<TypeOf<D>>, Failure> {
+    if line.old.is_some() {
+        target.drop_target(&line.schema.name, &line.layout.target).await?;
+    }
+    Ok(line.shown())
+}
+
+/// The table is gone with all its copies, but for what no read brings again of another configuration.
+pub(super) async fn drop_all<D: Definitions>(target: &mut D, line: &Table<TypeOf<D>>) -> Result<(), Failure> {
+    let name = &line.schema.name;
+    target.drop_target(name, &line.layout.target).await?;
+    let Some(old) = &line.old else { return Ok(()) };
+    let is_alike = old.options.difference(&line.options, Some(&old.schema)).is_none();
+    match aside(old, is_alike) {
+        Some(aside) => target.rename_target(name, &old.layout.target, &aside).await,
+        None => target.drop_target(name, &old.layout.target).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_built_beside_the_one_that_readers_see_and_a_changelog_goes_on() {
+        let seen = Seen { is_there: true, fits: true, mode: Mode::Mirror, is_soft: false, was_stopped: false };
+        assert_eq!(way(seen), Way::Alike);
+        assert_eq!(way(Seen { mode: Mode::History, was_stopped: true, ..seen }), Way::Append);
+        assert_eq!(way(Seen { was_stopped: true, ..seen }), Way::FromConfiguration, "it may have been altered");
+        assert_eq!(way(Seen { was_stopped: true, is_soft: true, ..seen }), Way::Alike, "deleted rows are kept");
+        for mode in [Mode::Mirror, Mode::History] {
+            assert_eq!(way(Seen { fits: false, mode, was_stopped: true, ..seen }), Way::FromConfiguration);
+            assert_eq!(way(Seen { is_there: false, mode, was_stopped: true, ..seen }), Way::Alone);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A replace builds the new copy beside the old one, which stays as it was until the new one takes its place; and whatever overtakes it.
+
+use rusqlite::Connection;
+
+use crate::codec::frame::RowOp::{Delete, Insert, Snapshot, Update};
+use crate::codec::frame::TableChange;
+use crate::config::{DdlAction, Mode};
+use crate::model::{SchemaId, TableName};
+use crate::sink::sqlite::testing::*;
+
+fn t() -> TableName {
+    TableName::new("shop", "t")
+}
+
+/// A table of (id, a) with two rows, of which a replace has begun and brought one with another value.
+fn replacing(options: crate::config::TableOptions) -> (Rig, SchemaId) {
+    let mut rig = Rig::new(options);
+    let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.rows(first, Insert, &[&["1", "x"], &["2", "y"]]);
+    rig.commit();
+    rig.replace(first);
+    rig.rows(first, Snapshot, &[&["1", "new"]]);
+    rig.commit();
+    (rig, first)
+}
+
+/// Tables and views at the target that are not the sink's own; a copy that is being built is one of them.
+fn tables(rig: &Rig) -> Vec<String> {
+    let own = "'_replicator_cursor', '_replicator_tables', '_replicator_stopped_tables', '_replicator_writer'";
+    rig.read(&format!(
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT IN ({own}) AND name NOT LIKE 'sqlite%' ORDER BY 1"
+    ))
+}
+
+fn old_copies(rig: &Rig) -> Vec<(TableName, u64)> {
+    let tables = &rig.target.as_ref().unwrap().followed.tables;
+    crate::sink::registry::old_copies(tables).into_iter().map(|(table, since)| (table, since.raw())).collect()
+}
+
+fn execute(rig: &Rig, sql: &str) {
+    Connection::open(rig.path()).unwrap().execute_batch(sql).unwrap();
+}
+
+const OLD: [&str; 2] = ["1 'x'", "2 'y'"];
+
+#[test]
+fn the_old_copy_stays_as_it_was_until_the_new_one_is_whole_over_restarts_as_well() {
+    let (mut rig, first) = replacing(options(Mode::Mirror));
+    rig.rows(first, Update, &[&["1", "new"], &["1", "newer"]]);
+    rig.rows(first, Insert, &[&["3", "z"]]);
+    rig.commit();
+    assert_eq!(rig.table("t"), OLD);
+    assert_eq!(old_copies(&rig), [(t(), 3)]);
+    rig.open().unwrap();
+    assert_eq!((rig.stop(), old_copies(&rig)), (None, vec![(t(), 3)]));
+    rig.rows(first, Delete, &[&["3", "z"]]);
+    rig.replaced(first);
+    assert_eq!(rig.table("t"), ["1 'newer'"]);
+    rig.commit();
+    assert_eq!((tables(&rig), old_copies(&rig)), (vec!["'t'".to_owned()], Vec::new()));
+    rig.open().unwrap();
+    rig.rows(first, Insert, &[&["4", "q"]]);
+    assert_eq!((rig.stop(), rig.table("t")), (None, vec!["1 'newer'".to_owned(), "4 'q'".to_owned()]));
+}
+
+#[test]
+fn a_crash_in_the_round_of_the_end_leaves_the_old_copy_and_the_end_comes_again() {
+    let (mut rig, first) = replacing(options(Mode::Mirror));
+    rig.replaced(first);
+    rig.open().unwrap();
+    assert_eq!((rig.table("t"), old_copies(&rig)), (OLD.map(str::to_owned).to_vec(), vec![(t(), 3)]));
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!(rig.table("t"), ["1 'new'"]);
+}
+
+#[test]
+fn what_a_user_has_put_on_the_copy_is_on_the_new_one() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.rows(first, Insert, &[&["1", "x"]]);
+    rig.commit();
+    execute(
+        &rig,
+        "ALTER TABLE t ADD COLUMN mine TEXT DEFAULT 'm'; CREATE INDEX by_a ON t (a, mine); CREATE VIEW v AS SELECT a, mine FROM t;
+         CREATE TABLE seen (id INTEGER);
+         CREATE TRIGGER watch AFTER INSERT ON t BEGIN INSERT INTO seen VALUES (new.id); END",
+    );
+    rig.open().unwrap();
+    rig.replace(first);
+    rig.rows(first, Snapshot, &[&["1", "new"], &["2", "y"]]);
+    assert_eq!(rig.read("SELECT * FROM v"), ["'x' 'm'"]);
+    rig.replaced(first);
+    rig.rows(first, Insert, &[&["3", "z"]]);
+    rig.commit();
+    assert_eq!(rig.stop(), None);
+    assert_eq!(rig.read("SELECT * FROM v ORDER BY 1"), ["'new' 'm'", "'y' 'm'", "'z' 'm'"]);
+    assert_eq!(rig.read("SELECT * FROM t INDEXED BY by_a WHERE a = 'y'"), ["2 'y' 'm'"]);
+    assert_eq!(rig.read("SELECT * FROM seen"), ["3"], "the rows of a read are not changes of rows");
+}
+
+#[test]
+fn an_index_of_a_user_that_the_new_copy_cannot_have_stops_the_table_and_the_old_copy_stays() {
+    let (mut rig, first) = replacing(options(Mode::Mirror));
+    execute(&rig, "CREATE UNIQUE INDEX mine ON t (a)");
+    rig.rows(first, Insert, &[&["3", "new"]]);
+    rig.replaced(first);
+    rig.commit();
+    let reason = rig.stop().unwrap();
+    assert!(
+        reason.contains("put the new copy of shop.t in the place of \"t\"") && reason.contains("index"),
+        "{reason}"
+    );
+    assert_eq!(rig.table("t"), OLD);
+    // The way back, walked.
+    execute(&rig, "DROP INDEX mine");
+    rig.replace(first);
+    rig.rows(first, Snapshot, &[&["1", "new"], &["3", "new"]]);
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!((rig.stop(), rig.table("t")), (None, vec!["1 'new'".to_owned(), "3 'new'".to_owned()]));
+    assert_eq!(tables(&rig), ["'t'"]);
+}
+
+#[test]
+fn a_change_of_the_definition_is_followed_in_the_new_copy_and_the_old_one_keeps_its_shape() {
+    for at_the_begin in [false, true] {
+        let (mut rig, first) = replacing(options(Mode::Mirror));
+        let wider = schema(vec![int("id"), text("b"), int("n")], key(&[0]));
+        let second = if at_the_begin {
+            let second = rig.schema(wider);
+            rig.replace(second);
+            second
+        } else {
+            rig.alter(first, wider, &[("a", "b")])
+        };
+        rig.rows(second, Snapshot, &[&["2", "y2", "7"]]);
+        rig.commit();
+        assert_eq!(rig.read("SELECT id, a FROM t ORDER BY id"), OLD);
+        rig.open().unwrap();
+        rig.replaced(second);
+        rig.rows(second, Insert, &[&["3", "z", "8"]]);
+        rig.commit();
+        let mut rows = vec!["2 'y2' 7".to_owned(), "3 'z' 8".to_owned()];
+        if !at_the_begin {
+            rows.insert(0, "1 'new' NULL".to_owned());
+        }
+        assert_eq!((rig.stop(), rig.read("SELECT id, b, n FROM t ORDER BY id")), (None, rows), "{at_the_begin}");
+    }
+}
+
+#[test]
+fn another_replace_begins_again_and_a_truncate_empties_what_is_built() {
+    let (mut rig, first) = replacing(options(Mode::Mirror));
+    rig.replace(first);
+    assert_eq!((rig.table("t"), old_copies(&rig)), (OLD.map(str::to_owned).to_vec(), vec![(t(), 5)]));
+    rig.rows(first, Snapshot, &[&["5", "five"]]);
+    rig.change(&TableChange::Truncate { table: t() });
+    rig.rows(first, Insert, &[&["6", "six"]]);
+    assert_eq!(rig.table("t"), OLD);
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!((rig.table("t"), tables(&rig)), (vec!["6 'six'".to_owned()], vec!["'t'".to_owned()]));
+}
+
+#[test]
+fn a_table_that_is_dropped_while_it_is_replaced_leaves_what_its_policy_says() {
+    for (policy, left) in [(DdlAction::Apply, &[][..]), (DdlAction::Ignore, &OLD[..])] {
+        let (mut rig, _) = replacing(options(Mode::Mirror));
+        rig.plan.ddl.drop_table = policy;
+        rig.open().unwrap();
+        rig.change(&TableChange::Drop { table: t() });
+        rig.commit();
+        assert_eq!(old_copies(&rig), []);
+        if left.is_empty() {
+            assert_eq!(tables(&rig), [""; 0]);
+        } else {
+            assert_eq!(
+                (tables(&rig), rig.table("t")),
+                (vec!["'t'".to_owned()], left.iter().map(|row| (*row).to_owned()).collect())
+            );
+        }
+        // Another table of the name.
+        let again = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+        rig.rows(again, Insert, &[&["9", "again"]]);
+        rig.commit();
+        assert!(rig.table("t").contains(&"9 'again'".to_owned()));
+    }
+    let (mut rig, _) = replacing(options(Mode::Mirror));
+    rig.plan.ddl.drop_table = DdlAction::Stop;
+    rig.open().unwrap();
+    rig.change(&TableChange::Drop { table: t() });
+    rig.commit();
+    assert_eq!(rig.table("t"), OLD);
+    assert!(rig.stop().unwrap().contains("`ddl.drop_table` says to stop then"));
+    // The way out, walked: nothing of it stays.
+    execute(&rig, "DROP TABLE t");
+    rig.open().unwrap();
+    rig.commit();
+    assert_eq!((rig.stop(), tables(&rig)), (None, Vec::new()));
+}
+
+#[test]
+fn a_table_that_is_renamed_while_it_is_replaced_goes_on_under_its_new_name() {
+    let (mut rig, _) = replacing(options(Mode::Mirror));
+    let mut renamed = schema(vec![int("id"), text("a")], key(&[0]));
+    renamed.name = TableName::new("shop", "u");
+    let u = rig.schema(renamed);
+    rig.change(&TableChange::Rename { from: t(), to: TableName::new("shop", "u"), schema: u });
+    rig.rows(u, Insert, &[&["3", "z"]]);
+    rig.commit();
+    assert_eq!(
+        (tables(&rig), rig.table("u")),
+        (vec!["'_replicator_new_u'".to_owned(), "'u'".to_owned()], OLD.map(str::to_owned).to_vec())
+    );
+    rig.replaced(u);
+    rig.commit();
+    assert_eq!(
+        (tables(&rig), rig.table("u")),
+        (vec!["'u'".to_owned()], vec!["1 'new'".to_owned(), "3 'z'".to_owned()])
+    );
+}
+
+#[test]
+fn rows_that_were_softly_deleted_stay_and_those_that_do_not_come_again_are_marked_at_the_end() {
+    let mut rig = Rig::new(soft());
+    let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.rows(first, Insert, &[&["1", "x"], &["2", "y"], &["3", "z"]]);
+    rig.rows(first, Delete, &[&["3", "z"]]);
+    rig.commit();
+    let before = ["1 'x' 0", "2 'y' 0", "3 'z' 1"];
+    rig.replace(first);
+    rig.rows(first, Snapshot, &[&["1", "x"]]);
+    rig.rows(first, Insert, &[&["4", "q"]]);
+    rig.rows(first, Delete, &[&["4", "q"]]);
+    rig.commit();
+    assert_eq!(rig.table("t"), before);
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!(rig.table("t"), ["1 'x' 0", "2 'y' 1", "3 'z' 1", "4 'q' 1"]);
+    // It goes while it is replaced: all of them are marked, those of the new copy as well.
+    rig.replace(first);
+    rig.rows(first, Insert, &[&["5", "r"]]);
+    rig.change(&TableChange::Drop { table: t() });
+    rig.commit();
+    assert_eq!(rig.table("t"), ["1 'x' 1", "2 'y' 1", "3 'z' 1", "4 'q' 1", "5 'r' 1"]);
+    assert_eq!(tables(&rig), ["'t'"]);
+}
+
+#[test]
+fn a_replace_under_another_configuration_keeps_what_no_read_brings_again_under_another_name() {
+    for (before, after) in [(options(Mode::History), options(Mode::Mirror)), (soft(), options(Mode::Mirror))] {
+        let mut rig = Rig::new(before);
+        let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+        rig.rows(first, Insert, &[&["1", "x"]]);
+        rig.rows(first, Delete, &[&["1", "x"]]);
+        rig.commit();
+        let kept = rig.read("SELECT * FROM t");
+        rig.plan.defaults = after;
+        rig.open().unwrap();
+        let reason = rig.stop().unwrap();
+        assert!(reason.contains("keeps the copy that is there under another name"), "{reason}");
+        assert_eq!(rig.released, [], "an operator has to say so first");
+        rig.replace(first);
+        rig.rows(first, Snapshot, &[&["2", "y"]]);
+        assert_eq!(rig.read("SELECT * FROM t"), kept);
+        rig.replaced(first);
+        rig.commit();
+        assert_eq!((rig.stop(), rig.table("t")), (None, vec!["2 'y'".to_owned()]));
+        assert_eq!(tables(&rig), ["'t'", "'t_until_4'"]);
+        assert_eq!(rig.read("SELECT * FROM t_until_4"), kept);
+        rig.open().unwrap();
+        assert_eq!(rig.stop(), None);
+    }
+}
+
+#[test]
+fn a_replace_under_another_table_name_drops_the_old_copy_at_its_end() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.rows(first, Insert, &[&["1", "x"]]);
+    rig.commit();
+    rig.plan.table_name = "copy_{table}".into();
+    rig.open().unwrap();
+    assert!(rig.stop().is_some());
+    rig.replace(first);
+    rig.rows(first, Snapshot, &[&["2", "y"]]);
+    rig.commit();
+    assert_eq!(tables(&rig), ["'copy_t'", "'t'"]);
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!((tables(&rig), rig.table("copy_t")), (vec!["'copy_t'".to_owned()], vec!["2 'y'".to_owned()]));
+}
+
+#[test]
+fn a_table_that_stops_while_it_is_replaced_keeps_its_old_copy() {
+    let (mut rig, first) = replacing(options(Mode::Mirror));
+    execute(&rig, "CREATE UNIQUE INDEX mine ON _replicator_new_t (a)");
+    rig.rows(first, Insert, &[&["3", "new"]]);
+    rig.commit();
+    assert!(rig.stop().is_some());
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!((rig.table("t"), old_copies(&rig)), (OLD.map(str::to_owned).to_vec(), vec![(t(), 3)]));
+    rig.replace(first);
+    rig.rows(first, Snapshot, &[&["1", "a"], &["2", "a"]]);
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!((rig.stop(), rig.table("t")), (None, vec!["1 'a'".to_owned(), "2 'a'".to_owned()]));
+}
