@@ -46,6 +46,10 @@ impl Target for ClickHouse {
         self.server.exec(sql).await;
     }
 
+    async fn value(&self, sql: &str) -> String {
+        self.server.query(sql).await.trim_end().to_owned()
+    }
+
     async fn key(&self, table: &str) -> Vec<String> {
         let sql = format!("SELECT sorting_key FROM system.tables WHERE database = '{REPLICA}' AND name = '{table}'");
         self.server.query(sql).await.trim().split(", ").map(str::to_owned).collect()

@@ -69,6 +69,7 @@ mod keyless; // tables without a key
 mod keys; // what identifies a row changes
 mod kills; // the same after signal 9 at any moment
 mod mirror; // the copy equals the source, whatever happens on the way
+mod replaces; // a table is read again in whole, beside the copy that readers see
 mod sqlite; // the SQLite sink as the scenarios see it
 mod target; // what a sink has to bring, and the world around it
 mod types; // every type of both servers, with the values at its edges

@@ -61,6 +61,16 @@ impl Target for Sqlite {
         connection.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
     }
 
+    async fn value(&self, sql: &str) -> String {
+        let value =
+            open_sqlite(&self.file(Mode::Mirror)).query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0));
+        match value.unwrap_or_else(|error| panic!("{error}\n{sql}")) {
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            rusqlite::types::Value::Text(text) => text,
+            other => panic!("{sql} gives {other:?}"),
+        }
+    }
+
     async fn key(&self, table: &str) -> Vec<String> {
         let connection = open_sqlite(&self.file(Mode::Mirror));
         let mut statement =

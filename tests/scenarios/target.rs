@@ -64,6 +64,9 @@ pub trait Target: Sized {
     /// Runs a statement at the target, as somebody who is not the sink.
     async fn exec(&self, sql: &str);
 
+    /// The single value that a query gives somebody who is not the sink.
+    async fn value(&self, sql: &str) -> String;
+
     /// The columns of the key by which a mirror tells the rows of a table apart.
     async fn key(&self, table: &str) -> Vec<String>;
 

@@ -187,7 +187,7 @@ pub fn sqlite_tables(connection: &Connection) -> Vec<String> {
     let mut statement = connection
         .prepare(
             "SELECT name FROM sqlite_schema WHERE type = 'table'
-             AND name NOT LIKE '\\_replicator\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+             AND (name NOT LIKE '\\_replicator\\_%' ESCAPE '\\' OR name LIKE '\\_replicator\\_new\\_%' ESCAPE '\\') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
         )
         .unwrap();
     let names = statement.query_map([], |row| row.get(0)).unwrap();

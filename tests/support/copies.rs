@@ -13,7 +13,7 @@ pub trait Copied {
     /// What failures call it.
     fn name(&self) -> String;
 
-    /// The tables that are not the sink's own bookkeeping, sorted.
+    /// The tables that are not the sink's own bookkeeping, sorted; those that are being built are among them.
     async fn tables(&self) -> Vec<String>;
 
     /// The columns of a table in its order.

@@ -58,7 +58,7 @@ pub async fn replica_tables(server: &ClickHouse, database: &str) -> Vec<String> 
     let names = server
         .query(format!(
             "SELECT name FROM system.tables WHERE database = '{database}' AND engine LIKE '%MergeTree'
-             AND NOT startsWith(name, '_replicator') ORDER BY name"
+             AND (NOT startsWith(name, '_replicator') OR startsWith(name, '_replicator_new_')) ORDER BY name"
         ))
         .await;
     names.lines().map(str::to_owned).collect()

@@ -19,7 +19,7 @@ impl Target {
     /// again, live ones as deleted.
     pub(super) async fn make_copy(&self, at: At<'_>, layout: &Layout, new: &str) -> Result<(), Refused> {
         let (into, from) = (self.place(new), self.place(&layout.target));
-        let sql = format!("CREATE TABLE {into} AS {from} COMMENT {}", literal(&self.made(at.lsn())));
+        let sql = format!("CREATE TABLE {into} AS {from} COMMENT {}", literal(&self.copied(at.lsn())));
         self.client.execute(&sql, false).await.map_err(|error| error.of_statement(&sql))?;
         let Some(soft) = &layout.soft else { return Ok(()) };
         let own = layout.table_columns();

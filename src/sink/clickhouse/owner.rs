@@ -87,6 +87,11 @@ impl Target {
         format!("{}emptied at lsn {lsn}", signature(&self.plan.name, self.owner.log))
     }
 
+    /// The comment of a table that the sink makes at `lsn` like another one. It may get another shape at the same change, which is not done yet.
+    pub(super) fn copied(&self, lsn: Lsn) -> String {
+        format!("{}copied at lsn {lsn}", signature(&self.plan.name, self.owner.log))
+    }
+
     /// Whether the comment of what is under a name says that this sink made it: from this log, or from one that this log has taken
     /// the target over from, whose tables are registered.
     fn is_ours(&self, name: &str, comment: &str) -> bool {
