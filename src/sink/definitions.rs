@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use bytesize::ByteSize;
 use wal::Lsn;
 
 use super::changes::Changes;
@@ -158,6 +159,8 @@ pub(super) struct Swap<'s> {
     pub(super) new: &'s str,
     /// The name that it gets, which the old one has.
     pub(super) at_target: &'s str,
+    /// Where the replace began: the new copy was made there or later, the old one before.
+    pub(super) begun: Lsn,
     /// What becomes of the old one.
     pub(super) fate: Fate,
 }
@@ -182,6 +185,19 @@ pub(super) struct Room {
     /// What is free where it is.
     pub(super) free: u64,
 }
+
+impl Room {
+    /// What a replace of the copy under this name in `place` lacks, in words; `None` where there is room for it.
+    pub(super) fn lack(self, at_target: &str, place: &str) -> Option<String> {
+        let [needed, free] = [self.needed, self.free].map(ByteSize::b);
+        (self.needed > self.free).then(|| {
+            format!("a second copy of \"{at_target}\", which a replace builds beside it, takes about {needed}, and {free} are free in {place}")
+        })
+    }
+}
+
+/// What is to be done where there is no room for a second copy.
+pub(super) const FREE_ROOM: &str = "free some room at the target";
 
 /// What a target does to its tables.
 #[async_trait]
@@ -257,7 +273,7 @@ pub(super) trait Definitions: Send {
     async fn copy_beside(&mut self, at: At<'_>, layout: &Layout<TypeOf<Self>>, new: &str) -> Result<(), Failure>;
 
     /// Puts a copy in the place of another one. Readers see one or the other, and whatever somebody has put on the old one and fits is on the new one.
-    async fn swap(&mut self, lsn: Lsn, swap: Swap<'_>) -> Result<(), Failure>;
+    async fn swap(&mut self, swap: Swap<'_>) -> Result<(), Failure>;
 
     /// What a second copy of a table takes, and what is free for it; `None` where the target does not say.
     async fn room_beside(&mut self, target: &str) -> Result<Option<Room>, Failure>;

@@ -20,7 +20,7 @@ use super::columns::NameRule;
 use super::definitions::{At, Definitions, Found, Rebuild, TypeOf};
 use super::layout::{Dialect, Layout};
 use super::left::{Before, LeftColumn, left};
-use super::registry::{StoredOptions, Table};
+use super::registry::{OldCopy, StoredOptions, Table};
 use super::reshape::{Follows, Forbidden, Origin, Way, reshape};
 use super::rows;
 use super::stops::{self, contain, judge, judge_drop};
@@ -211,15 +211,14 @@ async fn shaped<D: Definitions>(
     if let Some(old) = &old {
         wanted.target.clone_from(&old.layout.target);
     }
-    let layout = match &old {
+    let (layout, seen) = match &old {
         None => {
             create(target, lsn, schema, &wanted).await?;
-            wanted
+            (wanted, None)
         }
-        Some(old) if old.has_shape(schema) => old.layout.clone(),
+        Some(old) if old.has_shape(schema) => (old.layout.clone(), old.old.clone()),
         Some(old) => reshaped(target, lsn, old, (schema, &wanted), follows).await?,
     };
-    let seen = old.and_then(|old| old.old);
     // What readers are shown beside a table follows the old copy until the new one is in its place.
     if seen.as_ref().is_none_or(|seen| !replace::is_beside(&layout, seen)) {
         target.make_beside(&layout).await?;
@@ -251,25 +250,27 @@ async fn reshaped<D: Definitions>(
     old: &Table<TypeOf<D>>,
     (schema, wanted): (&TableSchema, &Layout<TypeOf<D>>),
     follows: Follows<'_>,
-) -> Result<Layout<TypeOf<D>>, Failure> {
+) -> Result<(Layout<TypeOf<D>>, Option<OldCopy<TypeOf<D>>>), Failure> {
     let name = &schema.name;
-    let (layout, way) = reshape(target.dialect(), old, (schema, wanted), follows, target.policy())
+    let (mut layout, way) = reshape(target.dialect(), old, (schema, wanted), follows, target.policy())
         .map_err(|Forbidden { why }| Failure::row(format!("the definition of {name} changed: {why}")))?;
     match way {
         Way::Alter(steps) => target.alter(lsn, &layout, schema, &steps).await?,
+        Way::Rebuild { is_filled: false, .. } if old.old.is_none() => {
+            tracing::warn!(
+                sink = %target.plan().name, table = %name,
+                "the table's new key cannot be told from its copy: the copy stays as it is until the source has read the table again"
+            );
+            replace::begin_empty(target, lsn, name, &mut layout).await?;
+            return Ok((layout, Some(old.clone().into_old(lsn))));
+        }
         Way::Rebuild { origins, is_filled } => {
-            if !is_filled {
-                tracing::warn!(
-                    sink = %target.plan().name, table = %name,
-                    "the table's new key cannot be told from its copy: the copy is empty until the source has read it again"
-                );
-            }
             let left = left_columns(target, lsn, (old, &layout), &origins).await?;
             let rebuild = Rebuild { old, schema, layout: &layout, origins: &origins, is_filled, left };
             target.rebuild(lsn, rebuild).await?;
         }
     }
-    Ok(layout)
+    Ok((layout, old.old.clone()))
 }
 
 /// Columns of the copy that it keeps without being written.

@@ -152,7 +152,7 @@ both_servers! {
         while run.cut("replace", n, async |sandbox| backfill(sandbox, "replaced")).await {
             n += 1;
         }
-        assert!(n > 3, "replace took only {n} requests");
+        assert!(n > 8, "replace took only {n} requests");
         run.sandbox.assert_mirrored_to_clickhouse().await;
         run.daemon.stop();
     }

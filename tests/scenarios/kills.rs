@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::target::{Mode, Target, World, keyed_shapes, mirrored_shapes};
 use crate::support::cells::source_tables;
+use crate::support::daemon::Daemon;
 use crate::support::sandbox::DATABASE;
 use crate::support::server::{Kind, ServerOptions};
 use crate::support::status::stopped;
@@ -40,8 +41,50 @@ async fn world<T: Target>(kind: Kind, mode: Mode) -> World<T> {
     world
 }
 
+/// What an operator does amid kills.
+#[derive(Clone, Copy)]
+enum Amid {
+    Nothing,
+    /// Has tables replaced, and changes one of them meanwhile.
+    Replaces,
+}
+
+/// What overtakes the replace of a table `once`, or of `twice`, as it is called for a while.
+const OVERTAKING: [&str; 6] = [
+    "RENAME TABLE once TO twice",
+    "ALTER TABLE twice ADD COLUMN n INT DEFAULT 3; UPDATE twice SET n = 4 WHERE id % 3 = 0",
+    "RENAME TABLE twice TO once",
+    "ALTER TABLE once DROP PRIMARY KEY, ADD PRIMARY KEY (id, m)",
+    "TRUNCATE TABLE once; INSERT INTO once (id, m, v) SELECT * FROM more",
+    "DROP TABLE once; CREATE TABLE once LIKE more; INSERT INTO once SELECT * FROM more",
+];
+
+/// Asks a daemon that answers to replace a table, and sometimes overtakes that.
+async fn replace<T: Target>(world: &World<T>, daemon: &Daemon, tables: &[String], round: u32, moments: &mut StdRng) {
+    let overtaking = OVERTAKING[usize::try_from(round).unwrap() / 2 % OVERTAKING.len()];
+    let name = |index: usize| match tables.get(index) {
+        Some(table) => table.as_str(),
+        None => {
+            if overtaking.contains("TABLE twice") {
+                "twice"
+            } else {
+                "once"
+            }
+        }
+    };
+    if daemon.status().is_ok() {
+        // It may be about to end a replace of before, and refuse nothing: only one that cannot be asked fails.
+        let table = name(moments.random_range(0..=tables.len()));
+        world.run(&["backfill", "--replace", "--database", DATABASE, "--table", table]);
+    }
+    if round % 2 == 1 {
+        world.sql(overtaking).await;
+    }
+}
+
 /// Kills one side or the other at random moments while the workload writes; in the end both are left to catch up.
-async fn kill_again_and_again<T: Target>(world: &mut World<T>, workload: &Workload) {
+async fn kill_again_and_again<T: Target>(world: &mut World<T>, workload: &Workload, amid: Amid) {
+    let tables: Vec<String> = workload.tables().iter().map(|table| table.name.clone()).collect();
     let sides: &[(bool, bool)] =
         if T::HAS_SERVER { &[(true, false), (false, true), (true, true)] } else { &[(true, false)] };
     let mut moments = seeded();
@@ -52,6 +95,10 @@ async fn kill_again_and_again<T: Target>(world: &mut World<T>, workload: &Worklo
         tokio::time::sleep(Duration::from_millis(moments.random_range(5..700))).await;
         if let Some(status) = daemon.poll() {
             panic!("round {round}: the daemon ended by itself with {status}\n{}", daemon.log());
+        }
+        if let Amid::Replaces = amid {
+            replace(world, &daemon, &tables, round, &mut moments).await;
+            tokio::time::sleep(Duration::from_millis(moments.random_range(0..300))).await;
         }
         let (of_daemon, of_target) = sides[moments.random_range(0..sides.len())];
         if of_target {
@@ -83,7 +130,7 @@ every_sink! { both_servers:
         let workload = Workload::new(DATABASE).with_shapes(&mirrored_shapes::<T>());
         workload.create(&world.server, 3000).await;
 
-        kill_again_and_again(&mut world, &workload).await;
+        kill_again_and_again(&mut world, &workload, Amid::Nothing).await;
 
         assert!(world.assert_mirrored().await.rows > 400);
         world.target.assert_sound(&source_tables(&world.server, DATABASE).await).await;
@@ -94,7 +141,24 @@ every_sink! { both_servers:
         let workload = Workload::new(DATABASE).with_shapes(&mirrored_shapes::<T>()).with_ddl();
         workload.create(&world.server, 3000).await;
 
-        kill_again_and_again(&mut world, &workload).await;
+        kill_again_and_again(&mut world, &workload, Amid::Nothing).await;
+
+        world.assert_mirrored().await;
+    }
+
+    async fn a_mirror_is_equal_after_kills_amid_replaces<T: Target>(kind: Kind) {
+        let mut world = world::<T>(kind, Mode::Mirror).await;
+        let workload = Workload::new(DATABASE).with_shapes(&mirrored_shapes::<T>());
+        workload.create(&world.server, 1000).await;
+        world
+            .sql(
+                "CREATE TABLE more (id INT, m INT NOT NULL, v VARCHAR(9), PRIMARY KEY (id));
+                 INSERT INTO more WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM n WHERE id < 900) SELECT id, id % 7, 'v' FROM n;
+                 CREATE TABLE once LIKE more; INSERT INTO once SELECT * FROM more",
+            )
+            .await;
+
+        kill_again_and_again(&mut world, &workload, Amid::Replaces).await;
 
         world.assert_mirrored().await;
     }
@@ -104,7 +168,7 @@ every_sink! { both_servers:
         let workload = Workload::new(DATABASE).with_shapes(&keyed_shapes());
         workload.create(&world.server, 1000).await;
 
-        kill_again_and_again(&mut world, &workload).await;
+        kill_again_and_again(&mut world, &workload, Amid::Nothing).await;
 
         for table in workload.tables() {
             let lines = world.assert_logged(&table.name).await;

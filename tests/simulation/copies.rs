@@ -25,8 +25,10 @@ pub struct Copy {
     pub rows: Rows,
     /// A change has found no row since then, which the counts of a sink say.
     pub is_unmatched: bool,
-    /// The place where it was emptied last for a read that replaces.
+    /// The place where it began last, for a read that replaces.
     pub replaced: usize,
+    /// Readers see the one before it, until the replace ends.
+    pub is_beside_old: bool,
 }
 
 /// One row change of the stream, as a history has it.

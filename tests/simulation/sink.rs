@@ -284,9 +284,12 @@ impl Sink {
         }
         let copies = &mut self.copies.all;
         match reaching.as_deref() {
-            Some(TableChange::Schema { table, to, renamed, .. }) => {
+            Some(TableChange::Schema { table, to, renamed, lost, .. }) => {
                 let schema = self.schemas.get(values, *to)?;
-                copies.entry(Name::of(table)).or_default().define(*to, schema, renamed, place)?;
+                let copy = copies.entry(Name::of(table)).or_default();
+                // Its keys cannot be told: the replace that brings them ends as well.
+                copy.is_beside_old |= *lost;
+                copy.define(*to, schema, renamed, place)?;
             }
             Some(TableChange::Truncate { table }) => {
                 if let Some(copy) = copies.get_mut(&Name::of(table)) {
@@ -301,11 +304,17 @@ impl Sink {
                 copies.insert(Name::of(to), copy);
             }
             Some(TableChange::ReplaceBegin { table, schema }) => {
-                let mut copy = Copy { replaced: place, ..Copy::default() };
+                let is_beside_old = copies.contains_key(&Name::of(table));
+                let mut copy = Copy { replaced: place, is_beside_old, ..Copy::default() };
                 copy.define(*schema, self.schemas.get(values, *schema)?, &[], place)?;
                 copies.insert(Name::of(table), copy);
             }
-            Some(TableChange::LeftOut { .. } | TableChange::Gap { .. } | TableChange::ReplaceEnd { .. }) | None => {}
+            Some(TableChange::ReplaceEnd { table }) => {
+                if let Some(copy) = copies.get_mut(&Name::of(table)) {
+                    copy.is_beside_old = false;
+                }
+            }
+            Some(TableChange::LeftOut { .. } | TableChange::Gap { .. }) | None => {}
         }
         Ok(())
     }

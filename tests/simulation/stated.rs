@@ -1,7 +1,7 @@
 //! What is stated of a table at a sink is true, whenever something becomes durable or is applied.
 //!
 //! The product says it: the table's record, as the log has it, and what the delivery keeps of the table at the sink, come to the
-//! state that `status` shows. Where that is *complete*, the copy is the table at the place that the sink has applied.
+//! state that `status` shows. Where that is *complete*, the copy is the table at the place that the sink has applied, and readers see it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +80,9 @@ impl Stated {
     fn of(&self, name: Name, sink: &Sink, log: &SimLog) -> StateStatus {
         let record = self.records.get(&name).map(|(_, record)| record);
         let at = sink.tables.get(&name.table()).map(TableAtSink::shown).unwrap_or_default();
-        StateStatus::at_sink(record, (sink.name, sink.lsn(log)), &at, None)
+        let is_beside_old = sink.copies.all.get(&name).is_some_and(|copy| copy.is_beside_old);
+        let stated = StateStatus::at_sink(record, (sink.name, sink.lsn(log)), &at, None);
+        stated.behind(is_beside_old.then(|| sink.lsn(log)))
     }
 
     /// Checks what is stated of a table at a sink.

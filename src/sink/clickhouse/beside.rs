@@ -1,9 +1,10 @@
 //! A copy that is built beside the one that readers see, and takes its place: EXCHANGE TABLES gives both their names at once.
 //!
-//! A crash may fall between any two statements, and the change comes again from its first. The new copy says in its comment at which change it got
-//! its place; where the table that has the name says so, the exchange is done. An INSERT that the server still works on goes into the table that
-//! had the name when it began.
+//! A crash may fall between any two statements, and the change comes again from its first. Every table says in its comment since which change it is
+//! this table: of the new copy, that is not before the begin of the replace, and of the old one it is. So the one that has the name says whether the
+//! exchange is done. An INSERT that the server still works on goes into the table that had the name when it began.
 
+use super::client::Client;
 use super::copy::Copy;
 use super::error::Refused;
 use super::layout::Layout;
@@ -40,12 +41,12 @@ impl Target {
     }
 
     /// Puts a copy in the place of another one.
-    pub(super) async fn put_in_place(&self, lsn: wal::Lsn, swap: &Swap<'_>) -> Result<(), Failure> {
-        let Swap { name, new, at_target, fate } = swap;
+    pub(super) async fn put_in_place(&self, swap: &Swap<'_>) -> Result<(), Failure> {
+        let Swap { name, new, at_target, begun, fate } = swap;
         let what = format!("put the new copy of {name} in the place of \"{at_target}\"");
         let failed = |error: Refused| error.failure(&what);
         let in_place = self.under_name(at_target).await.map_err(failed)?;
-        let is_done = in_place.as_ref().is_some_and(|found| found.is_own_table() && found.made == Some(lsn));
+        let is_done = in_place.as_ref().is_some_and(|found| found.is_own_table() && found.since >= Some(*begun));
         if !is_done {
             if let Some(foreign) = in_place.as_ref().filter(|found| !found.is_own_table()) {
                 return Err(follow::taken(self, name, at_target, foreign.maker(&self.plan.name).map(str::to_owned)));
@@ -55,13 +56,8 @@ impl Target {
             }
             let verb = if in_place.is_some() { "EXCHANGE TABLES" } else { "RENAME TABLE" };
             let between = if in_place.is_some() { "AND" } else { "TO" };
-            let (new, at_target) = (self.place(new), self.place(at_target));
-            for sql in [
-                format!("ALTER TABLE {new} MODIFY COMMENT {}", literal(&self.made(lsn))),
-                format!("{verb} {new} {between} {at_target}"),
-            ] {
-                self.client.execute(&sql, false).await.map_err(|error| failed(error.of_statement(&sql)))?;
-            }
+            let sql = format!("{verb} {} {between} {}", self.place(new), self.place(at_target));
+            self.client.execute(&sql, false).await.map_err(|error| failed(error.of_statement(&sql)))?;
         }
         // From here on the old copy has the new one's name.
         if !self.has_own_table(new).await.map_err(failed)? {
@@ -74,24 +70,39 @@ impl Target {
         };
         self.client.execute(&sql, false).await.map_err(|error| failed(error.of_statement(&sql)))
     }
+}
 
-    /// What a second copy of a table takes, and what is free on the disks that its storage policy names.
-    pub(super) async fn room(&self, table: &str) -> Result<Option<Room>, Refused> {
-        let (database, table) = (literal(&self.clickhouse.database), literal(table));
-        let needed = format!(
-            "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = {database} AND table = {table} AND active"
-        );
-        // Disks of an object store say that the largest number is free.
-        let free = format!(
-            "SELECT count(), toUInt64(least(sum(toFloat64(unreserved_space)), 9e18)) FROM system.disks WHERE name IN \
-             (SELECT arrayJoin(disks) FROM system.storage_policies WHERE policy_name IN \
-             (SELECT storage_policy FROM system.tables WHERE database = {database} AND name = {table}))"
-        );
-        let needed: Vec<(u64,)> = self.client.rows(&needed).await?;
-        let free: Vec<(u64, u64)> = self.client.rows(&free).await?;
-        Ok(match (needed.first(), free.first()) {
-            (Some((needed,)), Some((disks, free))) if *disks > 0 => Some(Room { needed: *needed, free: *free }),
-            _ => None,
-        })
+/// What a second copy of a table takes, and what is free on the disks that its storage policy names.
+pub(super) async fn room(client: &Client, database: &str, table: &str) -> Result<Option<Room>, Refused> {
+    let (database, table) = (literal(database), literal(table));
+    let needed = format!(
+        "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = {database} AND table = {table} AND active"
+    );
+    // Disks of an object store say that the largest number is free.
+    let free = format!(
+        "SELECT count(), toUInt64(least(sum(toFloat64(unreserved_space)), 9e18)) FROM system.disks WHERE name IN \
+         (SELECT arrayJoin(disks) FROM system.storage_policies WHERE policy_name IN \
+         (SELECT storage_policy FROM system.tables WHERE database = {database} AND name = {table}))"
+    );
+    let needed: Vec<(u64,)> = client.rows(&needed).await?;
+    let free: Vec<(u64, u64)> = client.rows(&free).await?;
+    Ok(match (needed.first(), free.first()) {
+        (Some((needed,)), Some((disks, free))) if *disks > 0 => Some(Room { needed: *needed, free: *free }),
+        _ => None,
+    })
+}
+
+/// The largest of these tables.
+pub(super) async fn largest(client: &Client, database: &str, tables: &[&str]) -> Result<Option<String>, Refused> {
+    if tables.is_empty() {
+        return Ok(None);
     }
+    let names: Vec<_> = tables.iter().map(|table| literal(table)).collect();
+    let sql = format!(
+        "SELECT table FROM system.parts WHERE database = {} AND active AND table IN ({}) GROUP BY table \
+         ORDER BY sum(bytes_on_disk) DESC LIMIT 1",
+        literal(database),
+        names.join(", ")
+    );
+    Ok(client.rows::<(String,)>(&sql).await?.into_iter().next().map(|(table,)| table))
 }

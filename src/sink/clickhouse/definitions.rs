@@ -12,7 +12,7 @@ use super::names::{literal, quoted};
 use super::registry::{self, Table};
 use super::target::Target;
 use super::writer::Rows;
-use super::{open, rebuild, refusals};
+use super::{beside, open, rebuild, refusals};
 use crate::codec::version::row_version;
 use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::Failure;
@@ -107,13 +107,13 @@ impl Definitions for Target {
         self.make_copy(at, layout, new).await.map_err(|error| error.failure(&what))
     }
 
-    async fn swap(&mut self, lsn: Lsn, swap: Swap<'_>) -> Result<(), Failure> {
-        self.put_in_place(lsn, &swap).await
+    async fn swap(&mut self, swap: Swap<'_>) -> Result<(), Failure> {
+        self.put_in_place(&swap).await
     }
 
     /// A server that does not tell refuses rows when it is full, which is tried again.
     async fn room_beside(&mut self, target: &str) -> Result<Option<Room>, Failure> {
-        Ok(self.room(target).await.unwrap_or_else(|refused| {
+        Ok(beside::room(&self.client, &self.clickhouse.database, target).await.unwrap_or_else(|refused| {
             tracing::warn!(sink = %self.plan.name, table = target, error = %refused, "the server does not tell how much room it has");
             None
         }))

@@ -24,6 +24,8 @@ pub(super) struct UnderName {
     is_ours: bool,
     /// The change of this log that made it.
     pub(super) made: Option<Lsn>,
+    /// The change of this log since which it is this table: that made it, copied it from another one or emptied it.
+    pub(super) since: Option<Lsn>,
 }
 
 impl UnderName {
@@ -60,6 +62,9 @@ pub(super) async fn under_name(
 /// What the comment of a table says before the LSN of the change that made it.
 const MADE: &str = "made at lsn ";
 
+/// What stands before the LSN in every comment of a table.
+const AT: &str = " at lsn ";
+
 /// How the comments of the tables and views begin that a sink of this name made, from whatever log.
 fn of_sink(sink: &str) -> String {
     format!("replicator sink {sink}, log ")
@@ -79,6 +84,12 @@ impl Target {
     /// The change that made a table, by a comment as [`Target::made`] gives it.
     fn made_at(&self, comment: &str) -> Option<Lsn> {
         let lsn = comment.strip_prefix(&signature(&self.plan.name, self.owner.log))?.strip_prefix(MADE)?;
+        lsn.parse().ok().map(Lsn::new)
+    }
+
+    /// The change since which a table is what it is, by any comment of the sink's.
+    fn is_since(&self, comment: &str) -> Option<Lsn> {
+        let (_, lsn) = comment.strip_prefix(&signature(&self.plan.name, self.owner.log))?.split_once(AT)?;
         lsn.parse().ok().map(Lsn::new)
     }
 
@@ -110,6 +121,7 @@ impl Target {
             is_ours: self.is_ours(name, &comment),
             is_view: engine == "View",
             made: self.made_at(&comment),
+            since: self.is_since(&comment),
             comment,
         }))
     }

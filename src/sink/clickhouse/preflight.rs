@@ -2,6 +2,8 @@
 //!
 //! The first thing that fails hides what comes after it: without a user there are no privileges to look at.
 
+use std::collections::BTreeMap;
+
 use tokio::runtime::Handle;
 use wal::Lsn;
 
@@ -10,10 +12,12 @@ use super::cursor::Cursor;
 use super::definitions::type_settings;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
-use super::{ClickHousePlan, cursor, registry};
-use crate::config::{SinkPlan, TlsMode, is_loopback, sink_password_variable};
+use super::registry::Table;
+use super::{ClickHousePlan, beside, cursor, registry};
+use crate::config::{Mode, SinkPlan, TlsMode, is_loopback, sink_password_variable};
 use crate::error::Failure;
-use crate::model::CheckItem;
+use crate::model::{CheckItem, TableName};
+use crate::sink::definitions::FREE_ROOM;
 use crate::sink::registry::{not_readable, unfit};
 use crate::sink::stops::way_back;
 
@@ -279,12 +283,28 @@ impl Check<'_> {
             _ => format!("\"{shown}\" holds nothing of this sink yet"),
         };
         match stopped.first_key_value() {
-            None => Ok((detail, None)),
+            None => match self.lack(client, &tables).await {
+                None => Ok((detail, None)),
+                Some(lack) => Ok((format!("{detail}; {lack}"), Some(FREE_ROOM.to_owned()))),
+            },
             Some((table, why)) => {
                 let detail = format!("{detail}, {} of them stopped; {table}: {}", stopped.len(), why.reason);
                 Ok((detail, Some("see `replicator status`".to_owned())))
             }
         }
+    }
+}
+
+impl Check<'_> {
+    /// What a replace of the largest table lacks. A server that does not tell is no finding: it is asked again when it matters.
+    async fn lack(&self, client: &Client, tables: &BTreeMap<TableName, Table>) -> Option<String> {
+        let database = &self.clickhouse.database;
+        let mirrors: Vec<&str> = (tables.values().map(Table::seen).filter(|layout| layout.mode == Mode::Mirror))
+            .map(|layout| layout.target.as_str())
+            .collect();
+        let largest = beside::largest(client, database, &mirrors).await.ok().flatten()?;
+        let room = beside::room(client, database, &largest).await.ok().flatten()?;
+        room.lack(&largest, &format!("database \"{database}\""))
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) async fn drop_table<D: Definitions>(target: &mut D, at: At<'_>, name:
     }
     announce(target, at.lsn(), name).await?;
     if table.layout.is_kept() {
-        let table = taken_over(target, at.lsn(), table).await?;
+        let table = taken_over(target, table).await?;
         empty(target, at, &table.layout, "drop").await?;
         return register(target, at.lsn(), table).await;
     }

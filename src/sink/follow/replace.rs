@@ -10,14 +10,13 @@
 //!   copy stays at the target under another name.
 //! - A replace that has no end (another one begins, the table goes) leaves nothing of its copy.
 
-use bytesize::ByteSize;
 use wal::Lsn;
 
 use super::{READ_AGAIN, announce, create, difference, register, shape};
 use crate::config::Mode;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
-use crate::sink::definitions::{At, Definitions, Fate, Room, Swap, TypeOf};
+use crate::sink::definitions::{At, Definitions, FREE_ROOM, Fate, Swap, TypeOf};
 use crate::sink::layout::{Layout, TargetType, beside, until};
 use crate::sink::registry::{OldCopy, StoredOptions, Table};
 use crate::sink::stops::{is_there, revive};
@@ -153,18 +152,25 @@ async fn from_configuration<D: Definitions>(
     register(target, lsn, Table { old: Some(copy.into_old(lsn)), ..Table::new(schema.clone(), options, layout) }).await
 }
 
+/// Makes an empty copy of this layout beside the one that has its name. The replace that fills it comes.
+pub(super) async fn begin_empty<D: Definitions>(
+    target: &mut D,
+    lsn: Lsn,
+    name: &TableName,
+    layout: &mut Layout<TypeOf<D>>,
+) -> Result<(), Failure> {
+    layout.target = beside(&layout.target);
+    target.drop_target(name, &layout.target).await?;
+    target.create(lsn, name, layout).await
+}
+
 /// Refuses to build a second copy where there is no room for it: what a target does that is full concerns every table of it.
 async fn has_room<D: Definitions>(target: &mut D, name: &TableName, at_target: &str) -> Result<(), Failure> {
-    let Some(Room { needed, free }) = target.room_beside(at_target).await? else { return Ok(()) };
-    if needed <= free {
-        return Ok(());
+    let Some(room) = target.room_beside(at_target).await? else { return Ok(()) };
+    match room.lack(at_target, &target.location()) {
+        None => Ok(()),
+        Some(lack) => Err(Failure::row(format!("{name} is not replaced: {lack}")).hint(FREE_ROOM)),
     }
-    let [needed, free] = [needed, free].map(ByteSize::b);
-    Err(Failure::row(format!(
-        "a replace builds a second copy of {name} beside \"{at_target}\" in {}, which takes about {needed}, and {free} are free there",
-        target.location()
-    ))
-    .hint("free some room at the target"))
 }
 
 /// The replace ends: the new copy takes the place of the old one.
@@ -173,7 +179,7 @@ pub(super) async fn end<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableNa
         return Ok(());
     };
     announce(target, lsn, name).await?;
-    let table = taken_over(target, lsn, line).await?;
+    let table = taken_over(target, line).await?;
     target.make_beside(&table.layout).await?;
     register(target, lsn, table).await
 }
@@ -181,7 +187,6 @@ pub(super) async fn end<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableNa
 /// Puts the new copy in the place of the old one, if there is one. The line is the caller's to write.
 pub(super) async fn taken_over<D: Definitions>(
     target: &mut D,
-    lsn: Lsn,
     line: Table<TypeOf<D>>,
 ) -> Result<Table<TypeOf<D>>, Failure> {
     let Table { schema, options, mut layout, old } = line;
@@ -194,7 +199,7 @@ pub(super) async fn taken_over<D: Definitions>(
                 Some(aside) => Fate::SetAside(aside),
                 None => Fate::Drop { is_alike },
             };
-            target.swap(lsn, Swap { name, new: &layout.target, at_target, fate }).await?;
+            target.swap(Swap { name, new: &layout.target, at_target, begun: old.since, fate }).await?;
             layout.target.clone_from(at_target);
         } else if is_alike || !old.layout.is_kept() {
             target.drop_target(name, at_target).await?;
@@ -239,6 +244,18 @@ pub(super) async fn drop_all<D: Definitions>(target: &mut D, line: &Table<TypeOf
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::definitions::Room;
+
+    #[test]
+    fn a_copy_that_has_no_room_beside_it_says_what_it_lacks() {
+        let room = |needed, free| Room { needed, free }.lack("t", "database \"x\"");
+        assert_eq!(room(1 << 30, 1 << 30), None);
+        let lack = room(3 << 30, 1 << 20).unwrap();
+        assert!(
+            lack.contains("\"t\"") && lack.contains("3.0 GiB") && lack.contains("1.0 MiB are free in database \"x\""),
+            "{lack}"
+        );
+    }
 
     #[test]
     fn a_copy_is_built_beside_the_one_that_readers_see_and_a_changelog_goes_on() {

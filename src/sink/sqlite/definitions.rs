@@ -102,7 +102,7 @@ impl Definitions for Target {
             .map_err(|error| self.refused(&format!("build a second copy beside \"{}\"", layout.target), error))
     }
 
-    async fn swap(&mut self, _lsn: Lsn, swap: Swap<'_>) -> Result<(), Failure> {
+    async fn swap(&mut self, swap: Swap<'_>) -> Result<(), Failure> {
         self.connection.flush_prepared_statement_cache();
         let (name, at_target) = (swap.name, swap.at_target);
         match self.find(at_target).await? {

@@ -6,11 +6,13 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use rustix::fs::{Access, access, statvfs};
 
-use super::{SqlitePlan, cursor, registry};
-use crate::config::SinkPlan;
+use super::registry::Table;
+use super::{SqlitePlan, beside, cursor, registry};
+use crate::config::{Mode, SinkPlan};
 use crate::error::Failure;
 use crate::model::CheckItem;
 use crate::sink::TargetState;
+use crate::sink::definitions::FREE_ROOM;
 use crate::sink::registry::{not_readable, unfit};
 use crate::sink::stops::{Stops, way_back};
 
@@ -81,7 +83,8 @@ fn check_file(name: String, plan: &SinkPlan, path: &Path) -> CheckItem {
         return CheckItem::fail(name, format!("\"{shown}\" cannot be written: {error}"), Some(mend));
     }
     match look_into(plan, path) {
-        Ok(detail) => CheckItem::ok(name, detail),
+        Ok((detail, None)) => CheckItem::ok(name, detail),
+        Ok((detail, Some(lack))) => CheckItem::warn(name, format!("{detail}; {lack}"), Some(FREE_ROOM.to_owned())),
         Err(failure) => {
             let mend = failure.hint.clone();
             CheckItem::fail(name, Failure { hint: None, ..failure }.chain(), mend)
@@ -89,8 +92,8 @@ fn check_file(name: String, plan: &SinkPlan, path: &Path) -> CheckItem {
     }
 }
 
-/// Reads what the file holds, and whether the configuration still fits it.
-fn look_into(plan: &SinkPlan, path: &Path) -> Result<String, Failure> {
+/// Reads what the file holds, whether the configuration still fits it, and what a replace of a table lacks.
+fn look_into(plan: &SinkPlan, path: &Path) -> Result<(String, Option<String>), Failure> {
     let fail = |error| super::error::sqlite(path, "read the file", error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
@@ -102,7 +105,7 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<String, Failure> {
     };
     let shown = path.display();
     if !has("_replicator_cursor").map_err(fail)? || !has("_replicator_tables").map_err(fail)? {
-        return Ok(format!("\"{shown}\" is a database; tables that are in it stay as they are"));
+        return Ok((format!("\"{shown}\" is a database; tables that are in it stay as they are"), None));
     }
     let state = cursor::read(&connection, &plan.name).map_err(fail)??;
     let (tables, unreadable) = registry::load(&connection, &plan.name).map_err(fail)?;
@@ -119,10 +122,18 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<String, Failure> {
         return Err(Failure::row(format!("{table} will be stopped at the next start: {why}")).hint(way_back(&table)));
     }
     match state {
-        TargetState::Fresh => Ok(format!("\"{shown}\" holds nothing of this sink yet")),
+        TargetState::Fresh => Ok((format!("\"{shown}\" holds nothing of this sink yet"), None)),
         TargetState::At { log, epoch, applied } => {
-            let tables = tables.len();
-            Ok(format!("\"{shown}\" holds {tables} tables up to lsn {applied} of log {log}, epoch {epoch}"))
+            let count = tables.len();
+            let detail = format!("\"{shown}\" holds {count} tables up to lsn {applied} of log {log}, epoch {epoch}");
+            let mirrors = tables.values().map(Table::seen).filter(|layout| layout.mode == Mode::Mirror);
+            for layout in mirrors {
+                let room = beside::room(&connection, path, &layout.target).map_err(fail)?;
+                if let Some(lack) = room.and_then(|room| room.lack(&layout.target, &format!("\"{shown}\""))) {
+                    return Ok((detail, Some(lack)));
+                }
+            }
+            Ok((detail, None))
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::codec::frame::RowOp::{Delete, Insert, Snapshot, Update};
 use crate::codec::frame::TableChange;
 use crate::config::{DdlAction, Mode};
 use crate::model::{SchemaId, TableName};
+use crate::sink::sqlite::beside;
 use crate::sink::sqlite::testing::*;
 
 fn t() -> TableName {
@@ -307,4 +308,26 @@ fn a_table_that_stops_while_it_is_replaced_keeps_its_old_copy() {
     rig.replaced(first);
     rig.commit();
     assert_eq!((rig.stop(), rig.table("t")), (None, vec!["1 'a'".to_owned(), "2 'a'".to_owned()]));
+}
+
+#[test]
+fn the_room_of_a_second_copy_is_what_the_table_and_its_indexes_take() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    let mut other = schema(vec![int("id")], key(&[0]));
+    other.name = TableName::new("shop", "u");
+    rig.create(other);
+    let rows: Vec<[String; 2]> = (0..2000).map(|id| [id.to_string(), format!("{id:0>100}")]).collect();
+    let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+    rig.rows(first, Insert, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    rig.commit();
+    let connection = Connection::open(rig.path()).unwrap();
+    let table = beside::size(&connection, "t").unwrap();
+    assert!((200_000..400_000).contains(&table), "{table}");
+    connection.execute_batch("CREATE INDEX by_a ON t (a)").unwrap();
+    let with_index = beside::size(&connection, "T").unwrap();
+    assert!(with_index > table + 200_000, "{with_index}");
+    assert!(beside::size(&connection, "u").unwrap() <= 8192);
+    let room = beside::room(&connection, &rig.path(), "t").unwrap().unwrap();
+    assert!(room.needed >= with_index && room.free > 0, "{room:?}");
 }
