@@ -275,6 +275,12 @@ pub(super) trait Definitions: Send {
     /// Puts a copy in the place of another one. Readers see one or the other, and whatever somebody has put on the old one and fits is on the new one.
     async fn swap(&mut self, swap: Swap<'_>) -> Result<(), Failure>;
 
+    /// Whether the new copy is in the place of the old one already, though what becomes of that may be still to do. Asked only where changes do not
+    /// commit with the round.
+    async fn is_swapped(&mut self, _swap: &Swap<'_>) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
     /// What a second copy of a table takes, and what is free for it; `None` where the target does not say.
     async fn room_beside(&mut self, target: &str) -> Result<Option<Room>, Failure>;
 

@@ -9,7 +9,7 @@
 
 mod content;
 mod rename;
-mod replace;
+pub(super) mod replace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -241,9 +241,6 @@ fn fits<D: Definitions>(target: &D, table: &Table<TypeOf<D>>) -> Result<(), Fail
     }
 }
 
-/// Where rows come from that no column of the old shape says anything of: a read.
-const READ_AGAIN: Follows<'static> = Follows { renamed: &[], lost: true };
-
 async fn reshaped<D: Definitions>(
     target: &mut D,
     lsn: Lsn,
@@ -262,12 +259,15 @@ async fn reshaped<D: Definitions>(
                 "the table's new key cannot be told from its copy: the copy stays as it is until the source has read the table again"
             );
             replace::begin_empty(target, lsn, name, &mut layout).await?;
-            return Ok((layout, Some(old.clone().into_old(lsn))));
+            let seen = OldCopy { lacks_rows: true, ..old.clone().into_old(lsn, true) };
+            return Ok((layout, Some(seen)));
         }
         Way::Rebuild { origins, is_filled } => {
             let left = left_columns(target, lsn, (old, &layout), &origins).await?;
             let rebuild = Rebuild { old, schema, layout: &layout, origins: &origins, is_filled, left };
             target.rebuild(lsn, rebuild).await?;
+            let seen = old.old.clone();
+            return Ok((layout, seen.map(|seen| OldCopy { lacks_rows: seen.lacks_rows || !is_filled, ..seen })));
         }
     }
     Ok((layout, old.old.clone()))
@@ -293,7 +293,7 @@ async fn left_columns<D: Definitions>(
 }
 
 /// Writes the table's line: the last step of a change.
-async fn register<D: Definitions>(target: &mut D, lsn: Lsn, table: Table<TypeOf<D>>) -> Result<(), Failure> {
+pub(super) async fn register<D: Definitions>(target: &mut D, lsn: Lsn, table: Table<TypeOf<D>>) -> Result<(), Failure> {
     target.save(lsn, &table).await?;
     let name = table.schema.name.clone();
     let followed = target.followed_mut();

@@ -31,6 +31,10 @@ pub(super) struct Table<T> {
 pub(super) struct OldCopy<T> {
     /// It has no change from this LSN on.
     pub(super) since: Lsn,
+    /// The new copy is defined as this one is, so that what somebody has put on this one fits it as well.
+    pub(super) is_alike: bool,
+    /// The new copy lacks rows that only another replace brings: the end of the one that is under way does not put it in its place.
+    pub(super) lacks_rows: bool,
     /// The source's schema there.
     pub(super) schema: TableSchema,
     /// What it was made under.
@@ -170,6 +174,8 @@ pub(super) struct Line {
 #[serde(deny_unknown_fields)]
 struct OldLine {
     since_lsn: u64,
+    is_alike: bool,
+    lacks_rows: bool,
     target: String,
     options: StoredOptions,
     columns: Vec<StoredColumn>,
@@ -191,6 +197,8 @@ impl<T: TargetType> Table<T> {
             None => String::new(),
             Some(old) => serde_json::to_string(&OldLine {
                 since_lsn: old.since.raw(),
+                is_alike: old.is_alike,
+                lacks_rows: old.lacks_rows,
                 target: old.layout.target.clone(),
                 options: old.options.clone(),
                 columns: stored_columns(&old.schema, &old.layout),
@@ -236,14 +244,14 @@ impl<T: TargetType> Table<T> {
     pub(super) fn shown(&self) -> Self {
         match self.old.clone() {
             None => self.clone(),
-            Some(OldCopy { since: _, schema, options, layout }) => Self { schema, options, layout, old: None },
+            Some(OldCopy { schema, options, layout, .. }) => Self { schema, options, layout, old: None },
         }
     }
 
-    /// This copy as one that is not written from `since` on.
-    pub(super) fn into_old(self, since: Lsn) -> OldCopy<T> {
+    /// This copy as one that is not written from `since` on. `is_alike`: the new one is defined as it is.
+    pub(super) fn into_old(self, since: Lsn, is_alike: bool) -> OldCopy<T> {
         let Self { schema, options, layout, old: _ } = self;
-        OldCopy { since, schema, options, layout }
+        OldCopy { since, is_alike, lacks_rows: false, schema, options, layout }
     }
 
     /// The names of its tables at the target.
@@ -254,9 +262,9 @@ impl<T: TargetType> Table<T> {
 
 impl<T: TargetType> OldCopy<T> {
     fn read(line: OldLine) -> Option<Self> {
-        let OldLine { since_lsn, target, options, columns, source_schema: schema } = line;
+        let OldLine { since_lsn, is_alike, lacks_rows, target, options, columns, source_schema: schema } = line;
         let layout = layout_of(&schema, &options, target, columns)?;
-        Some(Self { since: Lsn::new(since_lsn), schema, options, layout })
+        Some(Self { since: Lsn::new(since_lsn), is_alike, lacks_rows, schema, options, layout })
     }
 }
 

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use wal::Lsn;
 
 use super::definitions::{Definitions, Stop};
+use super::follow;
+use super::follow::replace::given_up;
 use super::refusals;
 use super::registry::{StoredOptions, not_readable, unfit};
 use super::rows;
@@ -270,6 +272,13 @@ async fn release_left<D: Definitions>(target: &mut D, applied: Lsn, captured: &C
     for table in left {
         let version = next_version(target, applied, &table);
         revive(target, version, &table).await?;
+    }
+    // A replace of it has no end.
+    let lines = target.followed().tables.iter().filter(|(table, line)| line.old.is_some() && !captured(table));
+    for (table, line) in lines.map(|(table, line)| (table.clone(), line.clone())).collect::<Vec<_>>() {
+        let version = next_version(target, applied, &table);
+        let seen = given_up(target, line).await?;
+        follow::register(target, version, seen).await?;
     }
     Ok(())
 }

@@ -29,6 +29,8 @@ pub struct Copy {
     pub replaced: usize,
     /// Readers see the one before it, until the replace ends.
     pub is_beside_old: bool,
+    /// It lacks rows that only another replace brings.
+    pub lacks_rows: bool,
 }
 
 /// One row change of the stream, as a history has it.

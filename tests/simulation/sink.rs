@@ -287,8 +287,9 @@ impl Sink {
             Some(TableChange::Schema { table, to, renamed, lost, .. }) => {
                 let schema = self.schemas.get(values, *to)?;
                 let copy = copies.entry(Name::of(table)).or_default();
-                // Its keys cannot be told: the replace that brings them ends as well.
+                // Its keys cannot be told: a replace that begins after this brings them, and ends.
                 copy.is_beside_old |= *lost;
+                copy.lacks_rows |= *lost;
                 copy.define(*to, schema, renamed, place)?;
             }
             Some(TableChange::Truncate { table }) => {
@@ -310,7 +311,7 @@ impl Sink {
                 copies.insert(Name::of(table), copy);
             }
             Some(TableChange::ReplaceEnd { table }) => {
-                if let Some(copy) = copies.get_mut(&Name::of(table)) {
+                if let Some(copy) = copies.get_mut(&Name::of(table)).filter(|copy| !copy.lacks_rows) {
                     copy.is_beside_old = false;
                 }
             }

@@ -40,24 +40,36 @@ impl Target {
         marked.run(&self.client).await
     }
 
+    /// Whether the new copy has the name that the old one had.
+    pub(super) async fn is_in_place(&self, swap: &Swap<'_>) -> Result<bool, Refused> {
+        let in_place = self.under_name(swap.at_target).await?;
+        Ok(in_place.is_some_and(|found| found.is_own_table() && found.since >= Some(swap.begun)))
+    }
+
     /// Puts a copy in the place of another one.
     pub(super) async fn put_in_place(&self, swap: &Swap<'_>) -> Result<(), Failure> {
-        let Swap { name, new, at_target, begun, fate } = swap;
+        let Swap { name, new, at_target, fate, .. } = swap;
         let what = format!("put the new copy of {name} in the place of \"{at_target}\"");
         let failed = |error: Refused| error.failure(&what);
-        let in_place = self.under_name(at_target).await.map_err(failed)?;
-        let is_done = in_place.as_ref().is_some_and(|found| found.is_own_table() && found.since >= Some(*begun));
-        if !is_done {
-            if let Some(foreign) = in_place.as_ref().filter(|found| !found.is_own_table()) {
+        if !self.is_in_place(swap).await.map_err(failed)? {
+            let there = self.under_name(at_target).await.map_err(failed)?;
+            if let Some(foreign) = there.as_ref().filter(|found| !found.is_own_table()) {
                 return Err(follow::taken(self, name, at_target, foreign.maker(&self.plan.name).map(str::to_owned)));
             }
             if !self.has_own_table(new).await.map_err(failed)? {
                 return Err(Failure::row(format!("the new copy of {name}, \"{new}\", is gone from the target")));
             }
-            let verb = if in_place.is_some() { "EXCHANGE TABLES" } else { "RENAME TABLE" };
-            let between = if in_place.is_some() { "AND" } else { "TO" };
+            let (verb, between) = if there.is_some() { ("EXCHANGE TABLES", "AND") } else { ("RENAME TABLE", "TO") };
             let sql = format!("{verb} {} {between} {}", self.place(new), self.place(at_target));
             self.client.execute(&sql, false).await.map_err(|error| failed(error.of_statement(&sql)))?;
+            // One whose answer was lost before may have come in between, and have undone this one.
+            if !self.is_in_place(swap).await.map_err(failed)? {
+                return Err(Failure::retry(format!("cannot {what}: the two were exchanged twice")));
+            }
+        }
+        if !matches!(fate, Fate::Drop { is_alike: true }) {
+            // A view of the old copy may name columns that the new one has not, and the new one may have none.
+            self.drop_view(at_target).await.map_err(failed)?;
         }
         // From here on the old copy has the new one's name.
         if !self.has_own_table(new).await.map_err(failed)? {

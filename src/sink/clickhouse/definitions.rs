@@ -111,6 +111,10 @@ impl Definitions for Target {
         self.put_in_place(&swap).await
     }
 
+    async fn is_swapped(&mut self, swap: &Swap<'_>) -> Result<bool, Failure> {
+        self.is_in_place(swap).await.map_err(|error| error.failure("look for the copies of a table"))
+    }
+
     /// A server that does not tell refuses rows when it is full, which is tried again.
     async fn room_beside(&mut self, target: &str) -> Result<Option<Room>, Failure> {
         Ok(beside::room(&self.client, &self.clickhouse.database, target).await.unwrap_or_else(|refused| {

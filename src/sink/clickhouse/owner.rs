@@ -145,7 +145,7 @@ impl Target {
         let beside = beside(target);
         let found =
             self.under_name(&beside).await.map_err(|error| error.failure(&format!("make \"{target}\" again")))?;
-        let is_mirrored = self.followed.tables.values().any(|table| table.layout.target == beside);
+        let is_mirrored = self.followed.tables.values().any(|table| table.targets().any(|target| *target == beside));
         if is_mirrored || found.is_some_and(|found| found.is_view || !found.is_ours) {
             return Err(Failure::row(format!(
                 "\"{target}\" has to be made again as \"{beside}\", and that name is taken"

@@ -73,11 +73,13 @@ pub(super) async fn drop_table<D: Definitions>(target: &mut D, at: At<'_>, name:
     }
     announce(target, at.lsn(), name).await?;
     if table.layout.is_kept() {
-        let table = taken_over(target, table).await?;
+        // Without a key, the new copy has not the rows that have yet to come: they were never marked.
+        let is_told_apart = table.layout.mode == Mode::History || !table.layout.key.is_empty();
+        let table = if is_told_apart { taken_over(target, table).await? } else { given_up(target, table).await? };
         empty(target, at, &table.layout, "drop").await?;
         return register(target, at.lsn(), table).await;
     }
-    drop_all(target, &table).await?;
+    drop_all(target, table).await?;
     forget(target, at.lsn(), name).await
 }
 

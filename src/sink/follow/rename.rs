@@ -16,7 +16,7 @@ use crate::sink::reshape::Follows;
 use crate::sink::rows;
 use crate::sink::stops::{revive, stop_at, write_stops};
 
-const NOTHING_LOST: Follows<'static> = Follows { renamed: &[], lost: false };
+pub(super) const NOTHING_LOST: Follows<'static> = Follows { renamed: &[], lost: false };
 
 pub(super) async fn rename<D: Definitions>(
     target: &mut D,
@@ -67,16 +67,24 @@ async fn follow_rename<D: Definitions>(
     announce(target, at.lsn(), from).await?;
     let mut now = Table { options, ..old.clone() };
     now.schema.name = to.clone();
+    if let Some(old) = &mut now.old {
+        old.schema.name = to.clone();
+    }
     if policy == DdlAction::Apply {
         take_name(&mut now, target.plan().target_name(to));
     }
-    for (before, after) in old.targets().zip(now.targets()).filter(|(before, after)| before != after) {
+    // What readers see first: its new name may be taken.
+    let names: Vec<_> = old.targets().zip(now.targets()).filter(|(before, after)| before != after).collect();
+    for (before, after) in names.into_iter().rev() {
         target.rename_target(to, before, after).await?;
     }
     if old.layout.mode == Mode::History {
         target.append_mark(at, &now.layout, "rename", None).await?;
     }
     let now = shaped(target, at.lsn(), Some(now), schema, NOTHING_LOST).await?;
+    if now.old.is_some() {
+        target.make_beside(now.seen()).await?;
+    }
     move_line(target, at, from, Some(now)).await
 }
 

@@ -2,8 +2,9 @@
 //! the place of the old one where the replace ends. Until then the old copy stays as it was where the replace began.
 //!
 //! - A changelog loses nothing and gets a line: it stays where it is.
-//! - The new copy has what somebody has added to the definition of the old one. One of a table that was stopped is made as the configuration says:
-//!   what stopped it may be that somebody had altered the old one.
+//! - The new copy has what somebody has added to the definition of the old one, unless somebody has altered that so that the sink cannot write it: then
+//!   it is made as the configuration says.
+//! - A new copy that a change of the key has emptied lacks rows, and waits for the replace that brings them.
 //! - A mirror with soft deletion begins with the rows of the old copy, all of them marked as deleted. Without a key, a row that comes again cannot
 //!   be told to be the one that was deleted: then only those that were deleted before.
 //! - What no read brings again is not thrown away: where the configuration of a changelog or of a mirror with soft deletion has changed, the old
@@ -12,12 +13,13 @@
 
 use wal::Lsn;
 
-use super::{READ_AGAIN, announce, create, difference, register, shape};
+use super::rename::NOTHING_LOST;
+use super::{announce, create, difference, register, shape, shaped};
 use crate::config::Mode;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::definitions::{At, Definitions, FREE_ROOM, Fate, Swap, TypeOf};
-use crate::sink::layout::{Layout, TargetType, beside, until};
+use crate::sink::layout::{Dialect, Layout, TargetType, beside, until};
 use crate::sink::registry::{OldCopy, StoredOptions, Table};
 use crate::sink::stops::{is_there, revive};
 
@@ -43,16 +45,18 @@ struct Seen {
     is_there: bool,
     /// The configuration is the one that it was made under.
     fits: bool,
+    /// Somebody has changed it so that the sink cannot write it.
+    is_altered: bool,
     mode: Mode,
     is_soft: bool,
-    was_stopped: bool,
 }
 
 fn way(seen: Seen) -> Way {
     match seen {
         Seen { is_there: false, .. } => Way::Alone,
         Seen { fits: true, mode: Mode::History, .. } => Way::Append,
-        Seen { fits: true, was_stopped: false, .. } | Seen { fits: true, is_soft: true, .. } => Way::Alike,
+        // Of one that is altered, what no read brings again is tried to be kept.
+        Seen { fits: true, is_altered: false, .. } | Seen { fits: true, is_soft: true, .. } => Way::Alike,
         Seen { .. } => Way::FromConfiguration,
     }
 }
@@ -85,45 +89,48 @@ async fn build<D: Definitions>(
 ) -> Result<(), Failure> {
     let (name, lsn) = (&schema.name, at.lsn());
     let Some(line) = target.followed().tables.get(name).cloned() else {
-        return shape(target, lsn, schema, READ_AGAIN).await;
+        return shape(target, lsn, schema, NOTHING_LOST).await;
     };
-    let copy = line.shown();
+    // Asked before the change is announced, from where on a table is expected to be in between.
+    let is_altered = was_stopped && target.altered().await?.iter().any(|(table, _)| table == name);
+    announce(target, lsn, name).await?;
+    let copy = given_up(target, line).await?;
+    target.followed_mut().tables.insert(name.clone(), copy.clone());
     let seen = Seen {
         is_there: !was_stopped || is_there(target, &copy.layout.target).await?,
         fits: difference(target, &copy).is_none(),
+        is_altered,
         mode: copy.layout.mode,
         is_soft: copy.layout.soft.is_some(),
-        was_stopped,
     };
     let way = way(seen);
     if matches!(way, Way::Alike | Way::FromConfiguration) {
         has_room(target, name, &copy.layout.target).await?;
-    }
-    announce(target, lsn, name).await?;
-    if line.old.is_some() {
-        target.drop_target(name, &line.layout.target).await?;
-        target.followed_mut().tables.insert(name.clone(), copy.clone());
     }
     match way {
         Way::Alone => {
             target.drop_target(name, &copy.layout.target).await?;
             // Its line stays until the new one's is written.
             target.followed_mut().tables.remove(name);
-            shape(target, lsn, schema, READ_AGAIN).await
+            shape(target, lsn, schema, NOTHING_LOST).await
         }
         Way::Append => {
             target.append_mark(at, &copy.layout, REPLACE, None).await?;
-            shape(target, lsn, schema, READ_AGAIN).await
+            shape(target, lsn, schema, NOTHING_LOST).await
         }
         Way::Alike => {
             let new = beside(&copy.layout.target);
-            target.drop_target(name, &new).await?;
             target.copy_beside(at, &copy.layout, &new).await?;
             let layout = Layout { target: new, ..copy.layout.clone() };
             let (schema_there, options) = (copy.schema.clone(), copy.options.clone());
-            let building = Table { old: Some(copy.into_old(lsn)), ..Table::new(schema_there, options, layout) };
-            target.followed_mut().tables.insert(name.clone(), building);
-            shape(target, lsn, schema, READ_AGAIN).await
+            let old = Some(copy.into_old(lsn, true));
+            let building = Table { old, ..Table::new(schema_there, options, layout) };
+            let mut building = shaped(target, lsn, Some(building), schema, NOTHING_LOST).await?;
+            if let Some(old) = &mut building.old {
+                // Whatever is not in it comes now.
+                old.lacks_rows = false;
+            }
+            register(target, lsn, building).await
         }
         Way::FromConfiguration => from_configuration(target, lsn, schema, copy).await,
     }
@@ -139,17 +146,14 @@ async fn from_configuration<D: Definitions>(
     let name = &schema.name;
     let options = StoredOptions::of(target.plan(), target.type_settings(), name);
     let at_target = target.plan().target_name(name);
-    let is_beside = at_target == copy.layout.target;
+    let is_beside = <D::Dialect as Dialect>::TABLES.is_one(&at_target, &copy.layout.target);
     let mut layout = Layout::new(target.dialect(), schema, &target.plan().options_for(name), at_target)?;
     if is_beside {
         layout.target = beside(&copy.layout.target);
-        target.drop_target(name, &layout.target).await?;
     }
     create(target, lsn, schema, &layout).await?;
-    if !is_beside {
-        target.make_beside(&layout).await?;
-    }
-    register(target, lsn, Table { old: Some(copy.into_old(lsn)), ..Table::new(schema.clone(), options, layout) }).await
+    let old = Some(copy.into_old(lsn, false));
+    register(target, lsn, Table { old, ..Table::new(schema.clone(), options, layout) }).await
 }
 
 /// Makes an empty copy of this layout beside the one that has its name. The replace that fills it comes.
@@ -175,12 +179,10 @@ async fn has_room<D: Definitions>(target: &mut D, name: &TableName, at_target: &
 
 /// The replace ends: the new copy takes the place of the old one.
 pub(super) async fn end<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName) -> Result<(), Failure> {
-    let Some(line) = target.followed().tables.get(name).filter(|line| line.old.is_some()).cloned() else {
-        return Ok(());
-    };
+    let is_whole = |line: &&Table<TypeOf<D>>| line.old.as_ref().is_some_and(|old| !old.lacks_rows);
+    let Some(line) = target.followed().tables.get(name).filter(is_whole).cloned() else { return Ok(()) };
     announce(target, lsn, name).await?;
     let table = taken_over(target, line).await?;
-    target.make_beside(&table.layout).await?;
     register(target, lsn, table).await
 }
 
@@ -189,23 +191,26 @@ pub(super) async fn taken_over<D: Definitions>(
     target: &mut D,
     line: Table<TypeOf<D>>,
 ) -> Result<Table<TypeOf<D>>, Failure> {
-    let Table { schema, options, mut layout, old } = line;
-    if let Some(old) = old {
-        let name = &schema.name;
-        let is_alike = old.options.difference(&options, Some(&old.schema)).is_none();
-        let at_target = &old.layout.target;
-        if is_beside(&layout, &old) {
-            let fate = match aside(&old, is_alike) {
-                Some(aside) => Fate::SetAside(aside),
-                None => Fate::Drop { is_alike },
-            };
-            target.swap(Swap { name, new: &layout.target, at_target, begun: old.since, fate }).await?;
-            layout.target.clone_from(at_target);
-        } else if is_alike || !old.layout.is_kept() {
-            target.drop_target(name, at_target).await?;
-        }
+    let Some(old) = &line.old else { return Ok(line) };
+    if is_beside(&line.layout, old) {
+        target.swap(swap(&line, old)).await?;
+    } else if aside(&line, old).is_none() {
+        target.drop_target(&line.schema.name, &old.layout.target).await?;
     }
+    let Table { schema, options, mut layout, old } = line;
+    if let Some(old) = old.filter(|old| is_beside(&layout, old)) {
+        layout.target = old.layout.target;
+    }
+    target.make_beside(&layout).await?;
     Ok(Table::new(schema, options, layout))
+}
+
+fn swap<'s, T: TargetType>(line: &'s Table<T>, old: &'s OldCopy<T>) -> Swap<'s> {
+    let fate = match aside(line, old) {
+        Some(aside) => Fate::SetAside(aside),
+        None => Fate::Drop { is_alike: old.is_alike },
+    };
+    Swap { name: &line.schema.name, new: &line.layout.target, at_target: &old.layout.target, begun: old.since, fate }
 }
 
 /// Whether the new copy has a name of its own until the end of the replace. Else it has its name from the start: `table_name` has changed.
@@ -213,31 +218,41 @@ pub(super) fn is_beside<T>(layout: &Layout<T>, old: &OldCopy<T>) -> bool {
     layout.target == beside(&old.layout.target)
 }
 
-/// The name that the old copy keeps at the target, if it is not thrown away.
-fn aside<T: TargetType>(old: &OldCopy<T>, is_alike: bool) -> Option<String> {
-    (!is_alike && old.layout.is_kept()).then(|| until(&old.layout.target, old.since))
+/// The name that the old copy keeps at the target, if it is not thrown away: what no read brings again, of another configuration.
+fn aside<T: TargetType>(line: &Table<T>, old: &OldCopy<T>) -> Option<String> {
+    let is_other = old.options.difference(&line.options, Some(&old.schema)).is_some();
+    (is_other && old.layout.is_kept()).then(|| until(&old.layout.target, old.since))
 }
 
-/// Throws the new copy away: the replace has no end. Says what there was before; the line is the caller's to write.
-pub(super) async fn given_up<D: Definitions>(
+/// Throws the new copy away: the replace has no end. Says what readers see then; the line is the caller's to write.
+///
+/// Where the end of the replace was cut off after the new copy had got its place, that is what they see, and the end is brought to its end.
+pub(in crate::sink) async fn given_up<D: Definitions>(
     target: &mut D,
     line: Table<TypeOf<D>>,
 ) -> Result<Table<TypeOf<D>>, Failure> {
-    if line.old.is_some() {
-        target.drop_target(&line.schema.name, &line.layout.target).await?;
+    let name = line.schema.name.clone();
+    match &line.old {
+        Some(old) if is_beside(&line.layout, old) && target.is_swapped(&swap(&line, old)).await? => {
+            return taken_over(target, line).await;
+        }
+        Some(_) => target.drop_target(&name, &line.layout.target).await?,
+        // A begin that was refused half-way has left it, where nothing is taken back.
+        None if D::ATOMIC => {}
+        None => target.drop_target(&name, &beside(&line.layout.target)).await?,
     }
     Ok(line.shown())
 }
 
 /// The table is gone with all its copies, but for what no read brings again of another configuration.
-pub(super) async fn drop_all<D: Definitions>(target: &mut D, line: &Table<TypeOf<D>>) -> Result<(), Failure> {
-    let name = &line.schema.name;
-    target.drop_target(name, &line.layout.target).await?;
-    let Some(old) = &line.old else { return Ok(()) };
-    let is_alike = old.options.difference(&line.options, Some(&old.schema)).is_none();
-    match aside(old, is_alike) {
-        Some(aside) => target.rename_target(name, &old.layout.target, &aside).await,
-        None => target.drop_target(name, &old.layout.target).await,
+pub(super) async fn drop_all<D: Definitions>(target: &mut D, line: Table<TypeOf<D>>) -> Result<(), Failure> {
+    let name = line.schema.name.clone();
+    let kept = line.old.as_ref().and_then(|old| aside(&line, old));
+    let seen = given_up(target, line).await?;
+    match kept {
+        // Unless that was done already, and what is seen is the new one.
+        Some(aside) if seen.layout.is_kept() => target.rename_target(&name, &seen.layout.target, &aside).await,
+        Some(_) | None => target.drop_target(&name, &seen.layout.target).await,
     }
 }
 
@@ -259,14 +274,14 @@ mod tests {
 
     #[test]
     fn a_copy_is_built_beside_the_one_that_readers_see_and_a_changelog_goes_on() {
-        let seen = Seen { is_there: true, fits: true, mode: Mode::Mirror, is_soft: false, was_stopped: false };
+        let seen = Seen { is_there: true, fits: true, is_altered: false, mode: Mode::Mirror, is_soft: false };
         assert_eq!(way(seen), Way::Alike);
-        assert_eq!(way(Seen { mode: Mode::History, was_stopped: true, ..seen }), Way::Append);
-        assert_eq!(way(Seen { was_stopped: true, ..seen }), Way::FromConfiguration, "it may have been altered");
-        assert_eq!(way(Seen { was_stopped: true, is_soft: true, ..seen }), Way::Alike, "deleted rows are kept");
+        assert_eq!(way(Seen { mode: Mode::History, is_altered: true, ..seen }), Way::Append);
+        assert_eq!(way(Seen { is_altered: true, ..seen }), Way::FromConfiguration);
+        assert_eq!(way(Seen { is_altered: true, is_soft: true, ..seen }), Way::Alike, "deleted rows are kept");
         for mode in [Mode::Mirror, Mode::History] {
-            assert_eq!(way(Seen { fits: false, mode, was_stopped: true, ..seen }), Way::FromConfiguration);
-            assert_eq!(way(Seen { is_there: false, mode, was_stopped: true, ..seen }), Way::Alone);
+            assert_eq!(way(Seen { fits: false, mode, ..seen }), Way::FromConfiguration);
+            assert_eq!(way(Seen { is_there: false, mode, ..seen }), Way::Alone);
         }
     }
 }

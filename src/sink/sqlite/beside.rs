@@ -14,24 +14,43 @@ use super::rebuild::{columns, extras, rename};
 use super::registry::under_name;
 use crate::sink::definitions::{Fate, Room, Swap};
 
-/// Makes the table `new` like that of `layout`, with the columns that a user added. Softly deleted rows come along, and so that they are known
+/// Makes the table `new` as that of `layout` is defined, whatever a user has added to its columns. Softly deleted rows come along, and so that they are known
 /// not to be there if they do not come again, live ones as deleted.
 pub(super) fn copy(connection: &Connection, layout: &Layout, new: &str, sink: &str) -> rusqlite::Result<()> {
-    connection.execute_batch(&layout.create_statement(new, sink))?;
-    let mut names = layout.column_names();
-    for (name, definition) in columns(connection, &layout.target)? {
-        if !names.iter().any(|known| same_name(known, &name)) {
-            let (table, column) = (quoted(new), quoted(&name));
-            connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {definition}"))?;
-            names.push(name);
-        }
-    }
+    let found = under_name(connection, &layout.target)?;
+    let definition = found.as_ref().and_then(|(_, sql)| definition(sql));
+    let made = definition.map_or_else(
+        || layout.create_statement(new, sink),
+        |definition| format!("CREATE TABLE {} {definition}", quoted(new)),
+    );
+    connection.execute_batch(&made)?;
     let Some(soft) = &layout.soft else { return Ok(()) };
-    let names: Vec<_> = names.iter().filter(|name| *name != soft).map(|name| quoted(name)).collect();
+    let names = columns(connection, &layout.target)?.into_iter().map(|(name, _)| name);
+    let names: Vec<_> = names.filter(|name| !same_name(name, soft)).map(|name| quoted(&name)).collect();
     let (names, soft) = (names.join(", "), quoted(soft));
     let only = if layout.key.is_empty() { format!(" WHERE {soft} <> 0") } else { String::new() };
     let (from, into) = (quoted(&layout.target), quoted(new));
     connection.execute_batch(&format!("INSERT INTO {into} ({names}, {soft}) SELECT {names}, 1 FROM {from}{only}"))
+}
+
+/// What stands after the name in a statement that made a table. SQLite keeps the statement, with each change of the table in it.
+fn definition(sql: &str) -> Option<&str> {
+    let name = sql.strip_prefix("CREATE TABLE ")?;
+    let after = match name.strip_prefix('"') {
+        // A name that has a quote in it has it twice.
+        Some(quoted) => {
+            let mut rest = quoted;
+            loop {
+                rest = rest.get(rest.find('"')? + 1..)?;
+                match rest.strip_prefix('"') {
+                    Some(more) => rest = more,
+                    None => break rest,
+                }
+            }
+        }
+        None => name.get(name.find(|c: char| c.is_whitespace() || c == '(')?..)?,
+    };
+    Some(after.trim_start()).filter(|definition| definition.starts_with('('))
 }
 
 /// Puts a copy in the place of another one.
@@ -71,4 +90,23 @@ pub(super) fn size(connection: &Connection, target: &str) -> rusqlite::Result<u6
     )?;
     let size = statement.query_row([target], |row| row.get::<_, Option<i64>>(0)).optional()?.flatten();
     Ok(size.map_or(0, i64::unsigned_abs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_a_table_is_what_stands_after_its_name() {
+        for (sql, is) in [
+            ("CREATE TABLE \"t\" (\"id\" INTEGER PRIMARY KEY) /* x */", Some("(\"id\" INTEGER PRIMARY KEY) /* x */")),
+            ("CREATE TABLE \"a \"\"( b\"(\"id\")", Some("(\"id\")")),
+            ("CREATE TABLE t(id)", Some("(id)")),
+            ("CREATE TABLE t AS SELECT 1", None),
+            ("CREATE VIEW v (a) AS SELECT 1", None),
+            ("CREATE TABLE \"t", None),
+        ] {
+            assert_eq!(definition(sql), is, "{sql}");
+        }
+    }
 }

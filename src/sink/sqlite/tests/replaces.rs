@@ -311,6 +311,119 @@ fn a_table_that_stops_while_it_is_replaced_keeps_its_old_copy() {
 }
 
 #[test]
+fn a_table_that_is_dropped_under_its_new_name_while_it_is_replaced_leaves_nothing_of_its_old_one() {
+    let (mut rig, _) = replacing(options(Mode::Mirror));
+    rig.plan.ddl.drop_table = DdlAction::Ignore;
+    rig.open().unwrap();
+    let mut renamed = schema(vec![int("id"), text("a")], key(&[0]));
+    renamed.name = TableName::new("shop", "u");
+    let u = rig.schema(renamed);
+    rig.change(&TableChange::Rename { from: t(), to: TableName::new("shop", "u"), schema: u });
+    // Another table has taken its name.
+    let again = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.change(&TableChange::Drop { table: TableName::new("shop", "u") });
+    rig.rows(again, Insert, &[&["9", "again"]]);
+    rig.commit();
+    rig.open().unwrap();
+    assert_eq!((rig.stop(), rig.stop_of(&TableName::new("shop", "u"))), (None, None));
+    assert_eq!((rig.table("t"), rig.table("u")), (vec!["9 'again'".to_owned()], OLD.map(str::to_owned).to_vec()));
+    assert_eq!(rig.read("SELECT source_table, target FROM _replicator_tables ORDER BY 1"), ["'t' 't'", "'u' 'u'"]);
+}
+
+#[test]
+fn a_key_that_cannot_be_told_while_a_replace_is_under_way_waits_for_the_next_one() {
+    let (mut rig, first) = replacing(options(Mode::Mirror));
+    let second = rig.lose(first, schema(vec![int("id"), text("a"), int("n")], key(&[2])));
+    rig.rows(second, Snapshot, &[&["2", "y", "7"]]);
+    // The end of the replace that the change has overtaken.
+    rig.replaced(second);
+    rig.commit();
+    rig.open().unwrap();
+    assert_eq!((rig.table("t"), old_copies(&rig)), (OLD.map(str::to_owned).to_vec(), vec![(t(), 3)]));
+    rig.replace(second);
+    rig.rows(second, Snapshot, &[&["1", "x", "6"], &["2", "y", "7"]]);
+    rig.replaced(second);
+    rig.commit();
+    assert_eq!(rig.table("t"), ["1 'x' 6", "2 'y' 7"]);
+}
+
+#[test]
+fn softly_deleted_rows_outlive_a_replace_that_brings_another_type_and_a_drop_without_a_key() {
+    let mut rig = Rig::new(soft());
+    let first = rig.create(schema(vec![int("id"), int("a")], key(&[0])));
+    rig.rows(first, Insert, &[&["1", "10"], &["2", "20"]]);
+    rig.rows(first, Delete, &[&["2", "20"]]);
+    let second = rig.schema(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.replace(second);
+    rig.rows(second, Snapshot, &[&["1", "ten"]]);
+    rig.replaced(second);
+    rig.commit();
+    assert_eq!(rig.table("t"), ["1 'ten' 0", "2 '20' 1"]);
+
+    let mut rig = Rig::new(soft());
+    let loose = rig.create(schema(vec![text("a")], None));
+    rig.rows(loose, Insert, &[&["x"], &["y"]]);
+    rig.commit();
+    rig.replace(loose);
+    rig.rows(loose, Snapshot, &[&["x"]]);
+    rig.change(&TableChange::Drop { table: t() });
+    rig.commit();
+    assert_eq!(rig.table("t"), ["'x' 1", "'y' 1"], "the row that had not come again was there until the drop");
+    assert_eq!(tables(&rig), ["'t'"]);
+}
+
+#[test]
+fn the_columns_of_a_user_are_on_the_new_copy_as_they_were_defined_over_a_stop_as_well() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.rows(first, Insert, &[&["1", "x"]]);
+    rig.commit();
+    execute(
+        &rig,
+        "ALTER TABLE t ADD COLUMN twice AS (a || a); ALTER TABLE t ADD COLUMN note TEXT NOT NULL DEFAULT 'n' COLLATE NOCASE;
+         CREATE INDEX by_note ON t (note, twice); CREATE UNIQUE INDEX mine ON t (a)",
+    );
+    rig.open().unwrap();
+    rig.rows(first, Insert, &[&["2", "x"]]);
+    assert!(rig.stop().is_some());
+    rig.commit();
+    execute(&rig, "DROP INDEX mine");
+    rig.replace(first);
+    rig.rows(first, Snapshot, &[&["1", "x"], &["2", "x"]]);
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!(
+        (rig.stop(), rig.read("SELECT id, twice, note FROM t INDEXED BY by_note WHERE note = 'N' ORDER BY id")),
+        (None, vec!["1 'xx' 'n'".to_owned(), "2 'xx' 'n'".to_owned()])
+    );
+}
+
+#[test]
+fn a_table_that_is_no_longer_captured_keeps_the_copy_that_readers_see_and_nothing_else() {
+    let (mut rig, _) = replacing(options(Mode::Mirror));
+    rig.captured.retain(|table| *table != t());
+    rig.open().unwrap();
+    assert_eq!((tables(&rig), old_copies(&rig)), (vec!["'t'".to_owned()], Vec::new()));
+    rig.open().unwrap();
+    assert_eq!((rig.table("t"), rig.stop()), (OLD.map(str::to_owned).to_vec(), None));
+}
+
+#[test]
+fn a_table_name_that_differs_in_case_only_is_replaced() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.commit();
+    rig.plan.table_name = "T".into();
+    rig.open().unwrap();
+    assert!(rig.stop().is_some());
+    rig.replace(first);
+    rig.rows(first, Snapshot, &[&["1", "x"]]);
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!((rig.stop(), rig.table("t")), (None, vec!["1 'x'".to_owned()]));
+}
+
+#[test]
 fn the_room_of_a_second_copy_is_what_the_table_and_its_indexes_take() {
     let mut rig = Rig::new(options(Mode::Mirror));
     let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
