@@ -28,7 +28,6 @@ mod creation;
 mod cursor;
 mod definitions;
 mod encode;
-mod epoch;
 mod error;
 mod history;
 mod insert;
@@ -50,6 +49,7 @@ mod sink;
 mod target;
 mod types;
 mod url;
+mod version;
 mod writer;
 
 #[cfg(test)]
