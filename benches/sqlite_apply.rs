@@ -137,6 +137,7 @@ fn plan(path: &Path) -> SinkPlan {
         rules: Vec::new(),
         ddl: DdlPolicy::APPLY,
         batch: SqlitePlan::BATCH,
+        on_full: replicator::config::OnFull::Wait,
         settings: Arc::new(SqlitePlan { path: path.to_owned() }),
     }
 }

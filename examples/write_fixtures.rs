@@ -444,6 +444,7 @@ async fn deliver(wal: &Wal, target: &Path) {
         rules: vec![changelog],
         ddl: DdlPolicy::APPLY,
         batch: SqlitePlan::BATCH,
+        on_full: replicator::config::OnFull::Wait,
         settings: Arc::new(SqlitePlan { path: target.to_owned() }),
     };
     let end = wal.positions().borrow().durable;

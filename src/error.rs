@@ -76,3 +76,8 @@ impl Failure {
         text
     }
 }
+
+/// The command that gives a sink a new copy of every table, for hints.
+pub fn sink_reset(sink: &str) -> String {
+    format!("replicator sink reset {sink}")
+}

@@ -222,7 +222,10 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
     let reporter = Reporter::new(live, wal.clone(), &directory);
     let stop = tokio_util::sync::CancellationToken::new();
     let server = ControlServer::bind(&directory).unwrap();
-    let server = tokio::spawn(server.serve(Daemon { reporter, wal: wal.clone(), backfills }, stop.clone()));
+    let server = tokio::spawn(server.serve(
+        Daemon { reporter, wal: wal.clone(), backfills, resets: tokio::sync::mpsc::channel(1).0 },
+        stop.clone(),
+    ));
     let taken = tokio::spawn(async move {
         let request = queue.recv().await.unwrap();
         let queued = vec![request.jobs[0].name()];

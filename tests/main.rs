@@ -39,6 +39,7 @@ mod natures; // views, sequences, MERGE tables, temporary tables, renames: what 
 mod partial_images; // rows events without every column, and table maps without their metadata
 mod predicted; // what statements make of a table by their text alone is what the servers make of it
 mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
+mod resets; // sinks that get every table again: where log and target do not fit, and after a full log
 mod retyped; // what the server makes of rows when their columns are defined otherwise
 mod scenarios; // what is asked of every sink: mirror, history, keyless, definitions, kills, faults, types
 mod servers; // the servers of the test support start, restart, die and leave nothing behind

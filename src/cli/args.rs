@@ -25,6 +25,7 @@ Examples:
   replicator status                      how far is it, and what is the bottleneck?
   replicator backfill --database shop --table users
                                          read a table again, also while the daemon runs
+  replicator sink reset warehouse        give a sink a new copy of every table
   replicator wal inspect --table shop.users --rows
                                          what does the log hold?
 
@@ -95,9 +96,36 @@ backfill.yaml:
   - { database: shop, table: users, replace: true }
   - { database: shop, table: orders, where: \"id > 1000\", batch_size: 5000 }")]
     Backfill(BackfillArgs),
+    /// Act on one sink
+    #[command(subcommand)]
+    Sink(SinkVerb),
     /// Look into the log
     #[command(subcommand)]
     Wal(WalVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SinkVerb {
+    /// Give a sink a new copy of every table
+    #[command(after_help = "\
+For a sink whose target and log do not fit any more (the target was emptied, restored or exchanged; the log was lost or restored), and
+for one that was detached from a full log. The sink gives up its place in the log, takes its target over, and every captured table is
+read again for it alone, in place of what the target has. What is there stays until its table is replaced. Other sinks go on.
+With a daemon running, the daemon does it at once, also where the sink has failed. Without one, the next start does it.
+status shows the progress.
+
+Examples:
+  replicator sink reset warehouse
+  replicator sink reset warehouse && replicator start --once
+
+Exit codes: 0 it will be reset, 1 it cannot be (no such sink, no log), 2 usage or configuration.")]
+    Reset(SinkResetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SinkResetArgs {
+    /// Name of the sink in the configuration
+    pub(super) name: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,6 +11,7 @@ mod log_access;
 mod output;
 mod progress;
 mod signals;
+mod sink_reset;
 mod start;
 mod status;
 mod status_text;
@@ -25,7 +26,7 @@ use clap::Parser;
 
 use crate::config::{self, Plan};
 use crate::sink;
-use args::{Arguments, Verb, WalVerb};
+use args::{Arguments, SinkVerb, Verb, WalVerb};
 use failure::Exit;
 
 /// Runs the program.
@@ -53,6 +54,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let jobs = backfill::jobs(&backfill)?;
             backfill::run(load(&config)?, jobs)
         }
+        Verb::Sink(SinkVerb::Reset(reset)) => sink_reset::run(&load(&config)?, &reset),
         Verb::Wal(WalVerb::Inspect(inspect)) => wal_inspect::run(&config, &inspect),
         Verb::Wal(WalVerb::Verify(verify)) => wal_verify::run(&config, &verify),
         Verb::Wal(WalVerb::DropCursor(drop)) => wal_cursor::run(&load(&config)?, &drop),

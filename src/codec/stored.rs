@@ -221,8 +221,21 @@ pub fn of_sink_tables<T: Record>(state: &impl State, sink: &str) -> Result<Vec<(
     under(state, &T::ENTRY.of_sink_tables(sink))
 }
 
+/// As [`of_tables`], with the end of the log as of the commit that they are in.
+///
+/// # Errors
+/// As [`of_tables`].
+pub fn of_tables_and_end<T: Record>(reader: &wal::Reader) -> Result<(Vec<(TableName, T)>, wal::Lsn), Failure> {
+    let prefix = T::ENTRY.key();
+    let (entries, end) = reader.state_prefix_and_end(prefix).map_err(|error| unreadable(T::ENTRY, error))?;
+    Ok((records(prefix, entries)?, end))
+}
+
 fn under<T: Record>(state: &impl State, prefix: &[u8]) -> Result<Vec<(TableName, T)>, Failure> {
-    let entries = state.under(prefix).map_err(|error| unreadable(T::ENTRY, error))?;
+    records(prefix, state.under(prefix).map_err(|error| unreadable(T::ENTRY, error))?)
+}
+
+fn records<T: Record>(prefix: &[u8], entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<(TableName, T)>, Failure> {
     entries
         .into_iter()
         .map(|(key, value)| {

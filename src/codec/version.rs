@@ -12,6 +12,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Bits of a version that are the row's place in the log.
+const POSITION_BITS: u32 = 56;
+
 /// How often a target was taken over by another log. A log that takes a target over writes under the next epoch, so that
 /// its rows are never older than those that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,6 +30,11 @@ impl Epoch {
     pub fn new(number: u64) -> Option<Self> {
         let epoch = Self(u8::try_from(number).ok()?);
         (Self::FIRST..=Self::LAST).contains(&epoch).then_some(epoch)
+    }
+
+    /// The epoch of a [row's version](row_version); `None` for what is none.
+    pub fn of_version(version: u64) -> Option<Self> {
+        Self::new(version >> POSITION_BITS)
     }
 
     /// Its number, 1 to 127.
@@ -59,7 +67,6 @@ pub struct FramePlace {
 /// It is at most `i64::MAX`.
 #[inline]
 pub fn row_version(epoch: Epoch, place: FramePlace, ordinal: u32) -> u64 {
-    const POSITION_BITS: u32 = 56;
     let position = place.position + u64::from(ordinal);
     debug_assert!(position >> POSITION_BITS == 0, "72 PB of log");
     (u64::from(epoch.0) << POSITION_BITS) | (position & ((1 << POSITION_BITS) - 1))
@@ -93,5 +100,13 @@ mod tests {
         assert_eq!(Epoch::new(0), None);
         assert_eq!(Epoch::new(128), None);
         assert_eq!(Epoch::LAST.next(), None);
+    }
+
+    #[test]
+    fn a_version_says_its_epoch() {
+        for epoch in [Epoch::FIRST, Epoch::LAST] {
+            assert_eq!(Epoch::of_version(row_version(epoch, place((1 << 56) - 1), 0)), Some(epoch));
+        }
+        assert_eq!(Epoch::of_version((1 << 56) - 1), None);
     }
 }

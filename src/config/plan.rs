@@ -242,8 +242,23 @@ pub struct SinkPlan {
     pub ddl: DdlPolicy,
     /// How much goes to it at once.
     pub batch: BatchPlan,
+    /// What is done when it holds a full log.
+    pub on_full: OnFull,
     /// What is particular to its type; [`SinkPlan::settings()`] has it by type.
     pub settings: Arc<dyn SinkSettings>,
+}
+
+/// What is done when a sink holds a full log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// The source waits for it.
+    #[default]
+    Wait,
+    /// It loses its place in the log.
+    Detach {
+        /// Once the log has been full for so long.
+        after: Duration,
+    },
 }
 
 /// What a sink keeps of a table.

@@ -1,6 +1,7 @@
 //! The `sinks` and `tables` sections.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::batch;
 use super::ddl;
@@ -8,13 +9,16 @@ use super::file::Lookup;
 use super::problem::Problems;
 use super::source::ON_DOUBT;
 use super::tree::{Node, nearest};
-use super::{Deletion, Mode, Place, SinkKeys, SinkPlan, SinkType, TableFilter, TableOptions, TableRule};
+use super::units;
+use super::{Deletion, Mode, OnFull, Place, SinkKeys, SinkPlan, SinkType, TableFilter, TableOptions, TableRule};
 use crate::model::TableName;
 
 /// A sink's tables have the source's names unless told otherwise.
 pub(super) const DEFAULT_TABLE_NAME: &str = "{table}";
 /// Column that marks a softly deleted row.
 pub(super) const DEFAULT_SOFT_DELETE_COLUMN: &str = "is_deleted";
+/// How long a log is full before a sink that may be detached from it is.
+const DEFAULT_DETACH_AFTER: Duration = Duration::from_mins(10);
 /// A name becomes a cursor's name, a metric's label and part of table names at the target.
 const MAX_NAME: usize = 64;
 
@@ -72,6 +76,7 @@ fn read_sink(
     let deletion = section.key("deletion").choice(&DELETIONS).unwrap_or(Deletion::Hard);
     let soft_delete_column = section.key("soft_delete_column").name().unwrap_or(DEFAULT_SOFT_DELETE_COLUMN);
     let ddl = ddl::read(section.key("ddl").section());
+    let on_full = read_on_full(&section.key("on_full"), &section.key("detach_after"));
     // Without a type it is not known what its other keys mean.
     let sink_type = sink_type?;
     let batch = batch::read(section.key("batch").section(), sink_type.batch);
@@ -98,8 +103,18 @@ fn read_sink(
         rules: rules.to_vec(),
         ddl,
         batch,
+        on_full,
         settings,
     })
+}
+
+fn read_on_full(on_full: &Node<'_>, detach_after: &Node<'_>) -> OnFull {
+    const WORDS: [(&str, bool); 2] = [("wait", false), ("detach", true)];
+    const LEAST: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_hours(24 * 365);
+    let detaches = on_full.choice(&WORDS).unwrap_or(false);
+    let after = units::duration_between(detach_after, DEFAULT_DETACH_AFTER, LEAST, MOST);
+    if detaches { OnFull::Detach { after } } else { OnFull::Wait }
 }
 
 /// The names of all types: "a, b or c".

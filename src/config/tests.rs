@@ -309,8 +309,19 @@ fn the_type_of_a_sink_decides_its_keys_and_its_place() {
     assert_eq!(
         problem_of("path: replica.db", "path: a, room: 7"),
         "sinks[0].room: unknown key; the keys here are \
-        name, type, table_name, mode, deletion, soft_delete_column, ddl, batch, path"
+        name, type, table_name, mode, deletion, soft_delete_column, ddl, on_full, detach_after, batch, path"
     );
+}
+
+#[test]
+fn a_sink_waits_in_a_full_log_unless_it_may_be_detached() {
+    let on_full = |keys: &str| plan(&SMALL.replace("type: file, ", &format!("type: file, {keys}"))).sinks[0].on_full;
+    assert_eq!(on_full(""), OnFull::Wait);
+    assert_eq!(on_full("on_full: wait, detach_after: 5s, "), OnFull::Wait);
+    assert_eq!(on_full("on_full: detach, "), OnFull::Detach { after: Duration::from_mins(10) });
+    assert_eq!(on_full("on_full: detach, detach_after: 1s, "), OnFull::Detach { after: Duration::from_secs(1) });
+    let problem = problem_of("type: file, ", "type: file, on_full: detach, detach_after: 10ms, ");
+    assert!(problem.starts_with("sinks[0].detach_after: "), "{problem}");
 }
 
 #[test]

@@ -13,5 +13,5 @@ mod tests;
 
 pub use client::{Client, ClientError};
 pub use protocol::{BackfillJob, BackfillTaken, Reply, Request};
-pub use server::{BackfillRequest, ControlServer, Daemon, forget_sink};
+pub use server::{BackfillRequest, ControlServer, Daemon, ResetRequest, forget_sink};
 pub use socket::SOCKET_FILE;

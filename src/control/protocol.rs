@@ -34,6 +34,11 @@ pub enum Request {
         /// Name of the sink.
         name: String,
     },
+    /// Give a sink a new copy of every table; no item.
+    ResetSink {
+        /// Name of the sink.
+        name: String,
+    },
     /// Whether the log is sound; one item, a [`Verdict`](crate::inspect::Verdict).
     Verify,
 }

@@ -34,6 +34,15 @@ pub struct BackfillRequest {
     pub reply: oneshot::Sender<Result<BackfillTaken, Failure>>,
 }
 
+/// A sink that somebody wants reset, and whom to tell whether that will be done.
+#[derive(Debug)]
+pub struct ResetRequest {
+    /// Its name.
+    pub name: String,
+    /// Told once the log holds it, or why not; not when the sink has every table again.
+    pub reply: oneshot::Sender<Result<(), Failure>>,
+}
+
 /// What the server answers from.
 #[derive(Clone, Debug)]
 pub struct Daemon {
@@ -43,6 +52,8 @@ pub struct Daemon {
     pub wal: wal::Wal,
     /// Where backfills go.
     pub backfills: mpsc::Sender<BackfillRequest>,
+    /// Where resets of sinks go.
+    pub resets: mpsc::Sender<ResetRequest>,
 }
 
 /// The open socket. Its file goes when it is dropped.
@@ -142,6 +153,10 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
             let dropped = drop_cursor(daemon, &name).await;
             send(&mut write, &dropped.map_or_else(Reply::from, |()| Reply::Done)).await
         }
+        Request::ResetSink { name } => {
+            let reset = reset_sink(daemon, name).await;
+            send(&mut write, &reset.map_or_else(Reply::from, |()| Reply::Done)).await
+        }
         Request::Inspect { query } => {
             let reader = daemon.wal.reader();
             stream_items(&mut write, move |take| inspect::inspect(&reader, &query, take)).await
@@ -183,6 +198,13 @@ async fn hand_over(daemon: &Daemon, jobs: Vec<BackfillJob>) -> Result<BackfillTa
     let gone = || Failure::fatal("the daemon is stopping and takes no backfills");
     let (reply, answer) = oneshot::channel();
     daemon.backfills.send(BackfillRequest { jobs, reply }).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())?
+}
+
+async fn reset_sink(daemon: &Daemon, name: String) -> Result<(), Failure> {
+    let gone = || Failure::fatal("the daemon is stopping and resets no sink");
+    let (reply, answer) = oneshot::channel();
+    daemon.resets.send(ResetRequest { name, reply }).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?
 }
 

@@ -32,10 +32,12 @@ pub struct Doubt {
 pub enum Wish {
     /// That a table is read again for it.
     Doubt(Doubt),
-    /// That what was trimmed from the log before it was there is read for it.
+    /// That what the log has not for it is read for it.
     NewSink {
         /// The sink.
         sink: String,
+        /// In place of what it has.
+        replaces: bool,
         /// Told once the log holds that wish.
         stored: oneshot::Sender<()>,
     },

@@ -3,6 +3,7 @@
 //! - [`Delivery`] runs the loop: open, read, write, commit, acknowledge; retry, or stop with the error in `status`.
 //! - `resume` decides where a sink continues, from what its target says and what the log's cursor says. Pure.
 //! - `new_sink` is what the log holds of a sink before its first delivery.
+//! - `reset` gives up where a sink is, takes its target over, and wishes for every table again.
 //! - `open` is what one opening of the sink works with; `gap` counts what the target applied without the log knowing.
 //! - `walk` reads frames for what they say, and not for a sink.
 //! - `take` gives one frame to the sink, or passes it over.
@@ -23,6 +24,7 @@ mod new_sink;
 mod open;
 mod own_limits;
 mod pending;
+mod reset;
 mod resume;
 mod round;
 mod run;
@@ -36,6 +38,7 @@ pub use doubt::{Doubt, Wish, doubts};
 pub use followed::followed;
 pub use new_sink::{is_new, state_of_dropped_sink, state_of_new_sink};
 pub use open::{CursorStart, Looked, RoundBounds};
+pub use reset::{Appended, allow_take_over, ask_for_reset};
 pub use run::{Delivery, Goal, Wiring};
 pub use tables::{Reading, TableAtSink, Tables, tables_at};
 pub use tally::TableEvent;

@@ -25,13 +25,13 @@ use crate::error::Failure;
 use crate::model::{SchemaId, SinkRows, TableName};
 use crate::table;
 
-/// Whether the target of a sink was not looked at yet.
+/// Whether a sink is going to say by itself which tables it needs: its target was not looked at yet, or it is to be reset.
 ///
 /// # Errors
 /// When the log cannot be read or a record is damaged.
 pub fn is_new(reader: &Reader, sink: &str) -> Result<bool, Failure> {
     let start: Option<CursorStart> = get(reader, &SINK_START.of_sink(sink))?;
-    Ok(start.is_some_and(|start| start.looked == Looked::NotYet))
+    Ok(start.is_some_and(|start| matches!(start.looked, Looked::NotYet | Looked::Reset)))
 }
 
 /// State changes for a sink whose cursor was dropped: nothing of it stays but which of its copies are in doubt.
@@ -104,10 +104,8 @@ impl Delivery {
             }
             let wishes = start.at > Lsn::ZERO;
             if wishes {
-                let records = table::records(reader)?;
-                let captured = records.into_iter().filter(|(_, record)| record.is_captured()).map(|(table, _)| table);
                 // The file or database of another sink, before everything is read for nothing.
-                self.sink.can_make(&captured.collect::<Vec<_>>()).await?;
+                self.sink.can_make(&captured(reader)?).await?;
             }
             let start = CursorStart { looked: if wishes { Looked::Wishes } else { Looked::Done }, ..start };
             let mut state = tables.state(&known)?;
@@ -140,7 +138,12 @@ impl Delivery {
         if std::mem::replace(&mut self.wishes_for_tables, true) {
             return Ok(());
         }
-        info!(sink = %self.name, "a new sink on a log that was trimmed: every table is read for it");
+        let replaces = start.looked == Looked::Reset;
+        if replaces {
+            info!(sink = %self.name, "the sink is reset: every table is read again for it, in place of what it has");
+        } else {
+            info!(sink = %self.name, "a new sink on a log that was trimmed: every table is read for it");
+        }
         let done = CursorStart { looked: Looked::Done, ..start };
         let said = (SINK_START.of_sink(&self.name), Some(encode(&done)?));
         let (wishes, wal, sink) = (self.wishes.clone(), self.wal.clone(), self.name.clone());
@@ -148,7 +151,7 @@ impl Delivery {
         tokio::spawn(async move {
             loop {
                 let (stored, is_stored) = oneshot::channel();
-                if wishes.send(Wish::NewSink { sink: sink.clone(), stored }).is_err() {
+                if wishes.send(Wish::NewSink { sink: sink.clone(), replaces, stored }).is_err() {
                     return;
                 }
                 if is_stored.await.is_ok() {
@@ -164,6 +167,12 @@ impl Delivery {
         });
         Ok(())
     }
+}
+
+/// The tables that are captured.
+pub(super) fn captured(reader: &Reader) -> Result<Vec<TableName>, Failure> {
+    let records = table::records(reader)?;
+    Ok(records.into_iter().filter(|(_, record)| record.is_captured()).map(|(table, _)| table).collect())
 }
 
 /// Rows in the log, by table.

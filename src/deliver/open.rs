@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
-use wal::{Lsn, Reader};
+use wal::{CursorInfo, Lsn, Reader};
 
 use super::doubt::{Doubt, not_replaced};
 use super::gap::Gap;
-use super::resume::{LogView, resume};
+use super::resume::{LogView, Way, detached, resume, way};
 use super::round::Round;
 use super::run::{Delivery, unwritable};
 use super::tables::Tables;
@@ -35,29 +35,56 @@ impl Delivery {
     /// Opens the sink, finds where it continues, and counts what its target applied without the log knowing.
     pub(super) async fn open(&mut self) -> Result<Open, Failure> {
         self.sent = None;
-        let applied = std::mem::take(&mut self.applied);
+        let mut applied = std::mem::take(&mut self.applied);
         // Acknowledgements ride with a later commit. After this the log holds those of the opening before.
         self.wal.put_state(Vec::new()).await.map_err(unwritable)?;
         let reader = self.wal.reader();
+        let mut start = self.start_of_cursor(&reader)?;
+        let is_asked = start.looked == Looked::Reset && !self.has_reset;
+        if is_asked {
+            // First: a target that does not answer does not hold the log.
+            start = self.give_up_place(&reader).await?;
+        } else if !start.looked.allows_reset() && self.cursor()?.detached {
+            return Err(detached(&self.name, self.cursor()?.lsn));
+        }
+        // What may be new, and is not known to be.
+        let may_be_new = start.looked == Looked::TakeOver && self.cursor()?.lsn == start.at;
         let target = self.sink.open(self.wal.id()).await?;
-        let mut tables = Tables::load(&reader, &self.name)?;
-        let mut catalog = Catalog::new(reader.clone());
-        let start = self.start_of_cursor(&reader)?;
-        let is_fresh = target == TargetState::Fresh;
-        let at = self.resume_at(&reader, (target, start), &mut tables, &mut catalog).await?;
+        let resumed = self.resumed(target, start);
+        let (at, opened) = match way(is_asked, start.looked, resumed)? {
+            Way::Continue(at) => {
+                if may_be_new {
+                    // Before its cursor moves: from then on it would not be known.
+                    start = self.mark(start, Looked::NotYet).await?;
+                }
+                (at, self.catch_up(&reader, at).await?)
+            }
+            Way::Reset(refused) => {
+                if let Some(refused) = refused {
+                    warn!(sink = %self.name, why = %refused.message, "log and target do not fit, the target is taken over");
+                    start = self.give_up_place(&reader).await?;
+                }
+                self.take_over(&reader, target, start).await?;
+                // Their doubts end with the copies that they are about.
+                applied.clear();
+                (start.at, self.load(&reader)?)
+            }
+        };
+        let (mut tables, catalog) = opened;
         self.keep_doubts(applied, at, &mut tables).await?;
         // Only now: a target of another log is left as it is.
         let wished = self.sink.review(&*self.captured).await?.into_iter();
-        // Once in a run: what comes of it is looked for in the whole log that the sink still has to get.
-        let wished = wished.filter(|(table, _)| !self.doubted.contains(table)).collect();
-        let end = self.wal.positions().borrow().durable;
-        for (table, why) in not_replaced(&reader, &self.name, (at, end), wished, false)? {
-            self.doubt(Doubt { sink: self.name.clone(), table, why });
-        }
-        match start.looked {
-            Looked::NotYet => self.first_opened(&reader, (start, is_fresh, at), &mut tables).await?,
-            Looked::Wishes => self.wish_for_tables(start)?,
-            Looked::Done => {}
+        if start.looked == Looked::Reset {
+            // It wishes for every table.
+            self.wish_for_tables(start)?;
+        } else {
+            // Once in a run: what comes of it is looked for in the whole log that the sink still has to get.
+            let wished = wished.filter(|(table, _)| !self.doubted.contains(table)).collect();
+            let end = self.wal.positions().borrow().durable;
+            for (table, why) in not_replaced(&reader, &self.name, (at, end), wished, false)? {
+                self.doubt(Doubt { sink: self.name.clone(), table, why });
+            }
+            self.looked_at((start, target == TargetState::Fresh, at), &reader, &mut tables).await?;
         }
         self.looking = None;
         let limits = self.sink.limits();
@@ -71,40 +98,69 @@ impl Delivery {
         Ok(Open { reader, catalog, tables, limits, round, tally: Tally::default(), at, between_groups: true })
     }
 
-    /// Finds where to continue, and counts what the target applied without the log knowing.
-    async fn resume_at(
+    /// What comes of the sink's first look at its target.
+    async fn looked_at(
         &mut self,
+        (start, is_fresh, at): (CursorStart, bool, Lsn),
         reader: &Reader,
-        (target, start): (TargetState, CursorStart),
         tables: &mut Tables,
-        catalog: &mut Catalog,
-    ) -> Result<Lsn, Failure> {
-        let cursor = self
-            .wal
-            .cursors()
-            .into_iter()
-            .find(|cursor| cursor.name == self.name)
-            .ok_or_else(|| Failure::fatal(format!("the log has no cursor for sink '{}'", self.name)))?;
+    ) -> Result<(), Failure> {
+        match start.looked {
+            Looked::NotYet => self.first_opened(reader, (start, is_fresh, at), tables).await,
+            Looked::TakeOver => self.mark(start, Looked::Done).await.map(drop),
+            Looked::Wishes => self.wish_for_tables(start),
+            Looked::Done | Looked::Reset => Ok(()),
+        }
+    }
+
+    /// Stores what came of the sink's look at its target.
+    async fn mark(&mut self, start: CursorStart, looked: Looked) -> Result<CursorStart, Failure> {
+        let start = CursorStart { looked, ..start };
+        let marked = (SINK_START.of_sink(&self.name), Some(encode(&start)?));
+        self.wal.put_state(vec![marked]).await.map_err(unwritable)?;
+        Ok(start)
+    }
+
+    pub(super) fn cursor(&self) -> Result<CursorInfo, Failure> {
+        let cursor = self.wal.cursors().into_iter().find(|cursor| cursor.name == self.name);
+        cursor.ok_or_else(|| Failure::fatal(format!("the log has no cursor for sink '{}'", self.name)))
+    }
+
+    fn load(&self, reader: &Reader) -> Result<(Tables, Catalog), Failure> {
+        Ok((Tables::load(reader, &self.name)?, Catalog::new(reader.clone())))
+    }
+
+    /// Where to continue.
+    fn resumed(&self, target: TargetState, start: CursorStart) -> Result<Lsn, Failure> {
+        let cursor = self.cursor()?;
         let positions = *self.wal.positions().borrow();
         let view = LogView {
             id: self.wal.id(),
             first: positions.first,
             durable: positions.durable,
             cursor: cursor.lsn,
+            is_detached: cursor.detached,
             start: start.at,
             is_new: start.looked == Looked::NotYet,
         };
-        let at = resume(&self.name, target, view)?;
+        resume(&self.name, target, view)
+    }
+
+    /// Counts what the target applied without the log knowing.
+    async fn catch_up(&mut self, reader: &Reader, at: Lsn) -> Result<(Tables, Catalog), Failure> {
+        let cursor = self.cursor()?;
+        let (mut tables, mut catalog) = self.load(reader)?;
         self.acknowledged = at.max(cursor.lsn);
         if at > cursor.lsn {
             info!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is ahead of the log's cursor, its rows are counted from the log");
-            let gap = Gap { sink: &self.name, tables, catalog, stopped: self.sink.stopped() };
+            let stopped = self.sink.stopped();
+            let gap = Gap { sink: &self.name, tables: &mut tables, catalog: &mut catalog, stopped };
             let state = gap.count(reader, (cursor.lsn, at))?;
             self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
         } else if at < cursor.lsn {
             warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is older than the log's cursor, what it lacks is applied again");
         }
-        Ok(at)
+        Ok((tables, catalog))
     }
 
     fn start_of_cursor(&self, reader: &Reader) -> Result<CursorStart, Failure> {
@@ -143,6 +199,17 @@ pub enum Looked {
     NotYet,
     /// It knew nothing: until the log holds the wish for every table, that is to be said.
     Wishes,
+    /// An operator allows the sink to take its target over, should the log and the target not fit.
+    TakeOver,
+    /// The sink is to be reset: until the log holds the wish for every table in place of what the target has.
+    Reset,
+}
+
+impl Looked {
+    /// Whether the sink may give up where it is.
+    pub(super) fn allows_reset(self) -> bool {
+        matches!(self, Self::TakeOver | Self::Reset)
+    }
 }
 
 impl Record for CursorStart {
@@ -175,6 +242,8 @@ mod tests {
             ("later", start(70_000, Looked::Done)),
             ("new", start(70_000, Looked::NotYet)),
             ("wishes", start(70_000, Looked::Wishes)),
+            ("take_over", start(70_000, Looked::TakeOver)),
+            ("reset", start(70_000, Looked::Reset)),
         ]);
     }
 

@@ -6,8 +6,9 @@
 
 use wal::{LogId, Lsn};
 
-use crate::error::Failure;
-use crate::sink::TargetState;
+use super::open::Looked;
+use crate::error::{Failure, sink_reset};
+use crate::sink::{Lost, TargetState};
 
 /// What the log says when a sink is opened.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +21,49 @@ pub(super) struct LogView {
     pub(super) durable: Lsn,
     /// The sink's cursor.
     pub(super) cursor: Lsn,
+    /// It has lost its claim on the log.
+    pub(super) is_detached: bool,
     /// Where the cursor was when it was created: nothing has been applied while it is still there.
     pub(super) start: Lsn,
     /// The cursor was created just now, for a target that may know the log from before.
     pub(super) is_new: bool,
 }
 
+/// How a sink goes on with a target.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Behind this LSN.
+    Continue(Lsn),
+    /// Reset; because of this refusal, if nobody has asked for it.
+    Reset(Option<Failure>),
+}
+
+/// How a sink goes on whose cursor began so, after [`resume`]. `is_asked`: somebody has asked for a reset that was not made yet.
+pub(super) fn way(is_asked: bool, looked: Looked, resumed: Result<Lsn, Failure>) -> Result<Way, Failure> {
+    match resumed {
+        _ if is_asked => Ok(Way::Reset(None)),
+        Ok(at) => Ok(Way::Continue(at)),
+        Err(refused) if looked.allows_reset() => Ok(Way::Reset(Some(refused))),
+        Err(refused) => Err(refused),
+    }
+}
+
+/// The sink has lost its claim on the log.
+pub(super) fn detached(sink: &str, at: Lsn) -> Failure {
+    let command = sink_reset(sink);
+    Failure::fatal(format!(
+        "sink '{sink}' was detached from the full log at lsn {at}, the log does not keep what follows for it"
+    ))
+    .hint(format!("once it can be written to, run `{command}`: every table is read again for it"))
+}
+
 /// The last LSN the sink has applied: it goes on behind it.
 pub(super) fn resume(sink: &str, target: TargetState, log: LogView) -> Result<Lsn, Failure> {
+    if log.is_detached {
+        return Err(detached(sink, log.cursor));
+    }
+    let reset = sink_reset(sink);
+    let again = format!("or run `{reset}`: every table is read again, in place of what the target has");
     let applied = match target {
         TargetState::Fresh if log.cursor == log.start => log.cursor,
         TargetState::Fresh => {
@@ -35,14 +71,26 @@ pub(super) fn resume(sink: &str, target: TargetState, log: LogView) -> Result<Ls
                 "the target of sink '{sink}' is empty, but lsn {} has been applied to it: it was emptied or exchanged",
                 log.cursor
             ))
-            .hint("restore the target, or give the sink a new name: it then starts afresh, with a new snapshot"));
+            .hint(format!("restore the target, or run `{reset}`: every table is read again")));
+        }
+        TargetState::Lost(Lost::Gone) => {
+            return Err(Failure::fatal(format!(
+                "the target of sink '{sink}' has tables of the sink, but no cursor: it was emptied in part"
+            ))
+            .hint(format!("restore the target, {again}")));
+        }
+        TargetState::Lost(Lost::Unreadable) => {
+            return Err(Failure::fatal(format!(
+                "the cursor of sink '{sink}' in its target is not readable: something else changed it"
+            ))
+            .hint(format!("restore the target, {again}")));
         }
         TargetState::At { log: other, .. } if other != log.id => {
             return Err(Failure::fatal(format!(
                 "the target of sink '{sink}' belongs to log {other}, this is log {}",
                 log.id
             ))
-            .hint("point wal.path to the log it belongs to, or the sink to a new target"));
+            .hint(format!("point wal.path to the log it belongs to, or the sink to another target; {again}")));
         }
         TargetState::At { applied, .. } => applied,
     };
@@ -51,21 +99,21 @@ pub(super) fn resume(sink: &str, target: TargetState, log: LogView) -> Result<Ls
             "the target of sink '{sink}' has applied lsn {applied}, but the log ends at {}: the log was restored from an older copy",
             log.durable
         ))
-        .hint("restore the newer log, or start with a new log and a new target"));
+        .hint(format!("restore the newer log, {again}")));
     }
     if applied.next() < log.first && log.is_new {
         return Err(Failure::fatal(format!(
             "the target of sink '{sink}' has applied lsn {applied}, and what follows it was trimmed from the log while the sink had no cursor: the log begins at {}",
             log.first
         ))
-        .hint("give the sink an empty target: then every table is read again for it"));
+        .hint(format!("run `{reset}`: every table is read again, in place of what the target has")));
     }
     if applied.next() < log.first {
         return Err(Failure::fatal(format!(
             "the target of sink '{sink}' has applied lsn {applied}, but the log begins at {}: the target was restored from an older copy",
             log.first
         ))
-        .hint("restore the newer target, or give the sink a new name and target: it then starts with a new snapshot"));
+        .hint(format!("restore the newer target, {again}")));
     }
     Ok(applied)
 }
@@ -82,6 +130,7 @@ mod tests {
             first: Lsn::new(first),
             durable: Lsn::new(durable),
             cursor: Lsn::new(cursor),
+            is_detached: false,
             start,
             is_new: false,
         }
@@ -122,5 +171,47 @@ mod tests {
         let other = TargetState::At { log: LogId::new(2), epoch: Epoch::FIRST, applied: Lsn::new(4) };
         assert!(resume("s", other, log(1, 12, 4)).unwrap_err().message.contains("belongs to log"));
         assert!(resume("s", at(13), log(1, 12, 4)).unwrap_err().message.contains("older copy"));
+    }
+
+    #[test]
+    fn a_sink_whose_cursor_was_detached_does_not_go_on_and_says_how_it_comes_back() {
+        let refused = resume("s", at(9), LogView { is_detached: true, ..log(3, 12, 9) }).unwrap_err();
+        assert!(refused.message.contains("detached from the full log at lsn 9"), "{refused}");
+        assert!(refused.hint.unwrap().contains("replicator sink reset s"));
+    }
+
+    #[test]
+    fn every_refusal_names_the_reset_of_the_sink() {
+        let other = TargetState::At { log: LogId::new(2), epoch: Epoch::FIRST, applied: Lsn::new(4) };
+        let again = LogView { is_new: true, ..log(3, 12, 2) };
+        for (target, log) in [
+            (TargetState::Fresh, log(3, 12, 7)),
+            (TargetState::Lost(Lost::Gone), log(3, 12, 7)),
+            (TargetState::Lost(Lost::Unreadable), log(3, 12, 7)),
+            (other, log(3, 12, 7)),
+            (at(13), log(3, 12, 7)),
+            (at(1), log(3, 12, 7)),
+            (at(1), again),
+        ] {
+            let hint = resume("s", target, log).unwrap_err().hint.unwrap();
+            assert!(hint.contains("`replicator sink reset s`"), "{target:?}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_refused_target_is_taken_over_where_an_operator_allows_it_and_an_accepted_one_is_not() {
+        let refused = || Err(Failure::fatal("no"));
+        let accepted = || Ok(Lsn::new(7));
+        for looked in [Looked::Done, Looked::NotYet, Looked::Wishes] {
+            assert!(way(false, looked, refused()).is_err(), "{looked:?}");
+        }
+        assert!(matches!(way(false, Looked::TakeOver, refused()), Ok(Way::Reset(Some(_)))));
+        // One that was reset in this run, and emptied since.
+        assert!(matches!(way(false, Looked::Reset, refused()), Ok(Way::Reset(Some(_)))));
+        for looked in [Looked::Done, Looked::NotYet, Looked::Wishes, Looked::TakeOver, Looked::Reset] {
+            assert!(matches!(way(false, looked, accepted()), Ok(Way::Continue(at)) if at == Lsn::new(7)), "{looked:?}");
+        }
+        assert!(matches!(way(true, Looked::Reset, accepted()), Ok(Way::Reset(None))));
+        assert!(matches!(way(true, Looked::Reset, refused()), Ok(Way::Reset(None))));
     }
 }

@@ -12,6 +12,7 @@ use wal::{Block, Lsn, Wal};
 use super::doubt::Wish;
 use super::open::Open;
 use super::pending::{AFTER_THE_END, first_undecided_of_group};
+use super::reset::Appended;
 use super::settle::{Applied, Sent};
 use crate::backoff::Backoff;
 use crate::error::{ErrorClass, Failure};
@@ -87,6 +88,10 @@ pub struct Delivery {
     pub(super) acknowledged: Lsn,
     /// Which tables are captured.
     pub(super) captured: Box<Captured>,
+    /// What was appended of each table.
+    pub(super) appended: Box<Appended>,
+    /// This run has reset the sink; the log may not have its wishes yet.
+    pub(super) has_reset: bool,
 }
 
 enum Served {
@@ -121,7 +126,16 @@ impl Delivery {
             patience: AFTER_THE_END,
             acknowledged: Lsn::ZERO,
             captured: Box::new(|_| true),
+            appended: Box::new(|reader| Ok((Vec::new(), reader.positions().durable))),
+            has_reset: false,
         }
+    }
+
+    /// Where the log says what was appended of each table: what a sink that is reset does not get.
+    #[must_use]
+    pub fn counting(mut self, appended: Box<Appended>) -> Self {
+        self.appended = appended;
+        self
     }
 
     /// Of tables that are not captured, no stop lasts.
@@ -176,7 +190,10 @@ impl Delivery {
             self.live.failed(failure.class);
             if failure.class != ErrorClass::Retry {
                 error!(sink = %self.name, error = %failure.chain(), "sink stopped");
-                self.live.phase(SinkPhase::Failed, Some(failure.chain()));
+                // One that is detached while it writes finds out when it moves its cursor.
+                let is_detached = self.cursor().is_ok_and(|cursor| cursor.detached);
+                let phase = if is_detached { SinkPhase::Detached } else { SinkPhase::Failed };
+                self.live.phase(phase, Some(failure.chain()));
                 return Err(failure);
             }
             let wait = backoff.next_wait();

@@ -37,4 +37,4 @@ mod windows;
 
 pub use pending::AskId;
 pub use run::{Ingest, Until, Wiring};
-pub use state::{Counts, asked_beside, counts, forget_beside, stored_position};
+pub use state::{Counts, asked_beside, counts, counts_and_end, forget_beside, stored_position};

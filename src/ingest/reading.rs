@@ -350,8 +350,8 @@ impl<'a> Session<'a> {
                     answer(reply, ());
                 }
             }
-            Request::SinkAdded { sink, reply } => {
-                self.ctx.core.sink_added(&sink)?;
+            Request::SinkAdded { sink, replaces, reply } => {
+                self.ctx.core.sink_added(&sink, replaces)?;
                 self.make_durable().await?;
                 answer(reply, ());
             }

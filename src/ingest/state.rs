@@ -129,6 +129,14 @@ pub fn counts(state: &impl State) -> Result<Vec<(TableName, Counts)>, Failure> {
     stored::of_tables(state)
 }
 
+/// As [`counts`], with the end of the log up to which they count.
+///
+/// # Errors
+/// As [`counts`].
+pub fn counts_and_end(reader: &wal::Reader) -> Result<(Vec<(TableName, Counts)>, wal::Lsn), Failure> {
+    stored::of_tables_and_end(reader)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ pub(crate) mod tests;
 
 #[cfg(test)]
 pub(crate) use crate::deliver::TableAtSink;
-pub use crate::deliver::state_of_dropped_sink;
+pub use crate::deliver::{ask_for_reset, state_of_dropped_sink};
 pub use format::check_format;
 pub use item::{ChangeItem, CheckItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem};
 pub use stopped::stopped_status;

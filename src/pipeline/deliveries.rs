@@ -1,4 +1,4 @@
-//! The sinks of a run: a cursor and a thread each. A panic in a sink's thread is a failure of that sink, and of no other.
+//! The sinks of a run: a cursor, a supervisor and a thread each. A panic in a sink's thread is a failure of that sink, and of no other.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -6,22 +6,41 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use wal::Wal;
 
-use super::asking::Asking;
+use super::supervisor::{Orders, Supervisor};
 use crate::config::Plan;
-use crate::deliver::{Delivery, Goal, Wiring, Wish, state_of_new_sink};
+use crate::deliver::{Goal, Wish, state_of_new_sink};
 use crate::error::Failure;
 use crate::ingest;
-use crate::sink;
 use crate::telemetry::{Live, SinkLive, SinkPhase};
 
-/// One delivery's end.
+/// Orders to a sink that wait.
+const ORDERS: usize = 8;
+
+/// One sink's end.
 pub(super) struct Served {
     name: String,
+    ended: JoinHandle<Result<(), Failure>>,
+}
+
+/// A delivery on its thread.
+pub(super) struct Delivering {
+    name: String,
     ended: oneshot::Receiver<Result<(), Failure>>,
+}
+
+impl Delivering {
+    /// Waits for its end.
+    pub(super) async fn end(&mut self) -> Result<(), Failure> {
+        match (&mut self.ended).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::fatal(format!("the thread of sink '{}' ended without a word", self.name))),
+        }
+    }
 }
 
 /// One cursor per sink. What a new one lacks is known once its target was looked at.
@@ -68,40 +87,45 @@ pub(super) struct Deliveries<'r> {
     pub(super) asking: &'r Arc<watch::Sender<usize>>,
 }
 
-/// Opens nothing yet: each sink is opened by its own thread, and again when it fails.
-pub(super) fn start_deliveries(plan: &Plan, workers: &Handle, run: &Deliveries<'_>) -> Result<Vec<Served>, Failure> {
+/// Begins to serve every sink. Orders reach them from then on.
+pub(super) async fn start_deliveries(
+    plan: &Plan,
+    workers: &Handle,
+    run: &Deliveries<'_>,
+    orders: &Orders,
+) -> Result<Vec<Served>, Failure> {
     let mut served = Vec::new();
+    // No reset is stored while it is looked whether one is.
+    let mut orders = orders.lock().await;
     for sink_plan in &plan.sinks {
-        let sink = sink::make(sink_plan, workers)?;
         let shown = run.live.sinks().into_iter().find(|shown| shown.name == sink_plan.name);
         let shown = shown.ok_or_else(|| Failure::fatal(format!("sink '{}' is not in the status", sink_plan.name)))?;
-        let (looking, looked) = oneshot::channel::<()>();
-        let asking = Asking::one_of(run.asking);
-        workers.spawn(async move {
-            drop(looked.await);
-            drop(asking);
-        });
-        let wiring = Wiring {
+        let (order, ordered) = mpsc::channel(ORDERS);
+        let supervisor = Supervisor {
+            plan: sink_plan.clone(),
+            filter: plan.source.filter.clone(),
+            workers: workers.clone(),
             wal: run.wal.clone(),
-            live: Arc::clone(&shown),
-            shutdown: run.stop.clone(),
+            shown,
+            stop: run.stop.clone(),
             goal: run.goal.subscribe(),
+            failed: run.failed.clone(),
             wishes: run.wishes.clone(),
-            looking: Some(looking),
+            asking: Arc::clone(run.asking),
+            orders: ordered,
         };
-        let filter = plan.source.filter.clone();
-        let delivery = Delivery::new(sink, wiring).capturing(Box::new(move |table| filter.may_capture(table)));
-        served.push(on_thread(delivery.run(), shown, run.failed.clone())?);
+        let running = supervisor.start()?;
+        orders.insert(sink_plan.name.clone(), order);
+        served.push(Served { name: sink_plan.name.clone(), ended: workers.spawn(supervisor.serve(running)) });
     }
     Ok(served)
 }
 
 /// Serves a sink on a thread of its own: it may block in its database without holding up the others.
-fn on_thread(
+pub(super) fn on_thread(
     serving: impl Future<Output = Result<(), Failure>> + Send + 'static,
     shown: Arc<SinkLive>,
-    failed: CancellationToken,
-) -> Result<Served, Failure> {
+) -> Result<Delivering, Failure> {
     let name = shown.name.clone();
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -113,6 +137,8 @@ fn on_thread(
         .spawn(move || {
             // What a panic leaves behind is dropped here, unseen: to the target it looks like a crash.
             let served = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(serving)));
+            // With it end the tasks of the delivery: it says nothing more to the log.
+            drop(runtime);
             let outcome = served.unwrap_or_else(|panic| {
                 let failure = Failure::fatal(format!("its thread panicked: {}", said(&*panic)))
                     .hint("the other sinks continue; report it with the log, and restart the daemon");
@@ -121,14 +147,11 @@ fn on_thread(
                 shown.phase(SinkPhase::Failed, Some(failure.chain()));
                 Err(failure)
             });
-            if outcome.is_err() {
-                failed.cancel();
-            }
             // No one listens only if the daemon itself ends.
             drop(end.send(outcome));
         })
         .map_err(|error| Failure::fatal("cannot start a sink's thread").caused_by(error))?;
-    Ok(Served { name, ended })
+    Ok(Delivering { name, ended })
 }
 
 /// The message of a panic.
@@ -157,13 +180,13 @@ pub(super) async fn give_up_when_full(wal: Wal, failed: CancellationToken, readi
     }
 }
 
-/// Waits for every delivery. The first failure counts when `strict`.
+/// Waits for every sink. The first failure counts when `strict`.
 pub(super) async fn join_deliveries(served: Vec<Served>, strict: bool) -> Result<(), Failure> {
     let mut first = Ok(());
     for Served { name, ended } in served {
         let result = match ended.await {
             Ok(result) => result,
-            Err(_) => Err(Failure::fatal(format!("the thread of sink '{name}' ended without a word"))),
+            Err(error) => Err(Failure::fatal(format!("the task of sink '{name}' ended badly")).caused_by(error)),
         };
         if let Err(failure) = result
             && first.is_ok()
@@ -182,27 +205,23 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_the_thread_of_a_sink_is_its_failure_and_the_others_go_on() {
         let (bad, good) = (Arc::new(SinkLive::new("bad", "memory")), Arc::new(SinkLive::new("good", "memory")));
-        let failed = CancellationToken::new();
         let (go_on, told) = oneshot::channel::<()>();
         let panicking = async { panic!("row {} has no key", 7) };
-        let served = vec![
-            on_thread(panicking, Arc::clone(&bad), failed.clone()).unwrap(),
-            on_thread(
-                async {
-                    told.await.map_err(|_| Failure::fatal("the test ended"))?;
-                    Ok(())
-                },
-                good,
-                failed.clone(),
-            )
-            .unwrap(),
-        ];
-        failed.cancelled().await;
+        let mut panicked = on_thread(panicking, Arc::clone(&bad)).unwrap();
+        let waiting = async {
+            told.await.map_err(|_| Failure::fatal("the test ended"))?;
+            Ok(())
+        };
+        let mut waits = on_thread(waiting, good).unwrap();
+        let ended = panicked.end().await;
         let why = "its thread panicked: row 7 has no key (the other sinks continue; report it with the log, and restart the daemon)";
         assert_eq!(bad.state(), (SinkPhase::Failed, Some(why.to_owned())));
         assert_eq!(bad.errors().all(), 1);
         go_on.send(()).unwrap();
-        let failure = join_deliveries(served, true).await.unwrap_err();
+        let served = |name: &str, ended| Served { name: name.into(), ended };
+        let good = served("good", tokio::spawn(async move { waits.end().await }));
+        let failure =
+            join_deliveries(vec![served("bad", tokio::spawn(async { ended })), good], true).await.unwrap_err();
         assert_eq!(failure.message, "sink 'bad' failed");
         assert!(failure.chain().contains("row 7 has no key"), "{}", failure.chain());
     }
@@ -211,8 +230,7 @@ mod tests {
     async fn a_panic_that_says_nothing_is_a_failure_too() {
         let shown = Arc::new(SinkLive::new("bad", "memory"));
         let mute = async { std::panic::panic_any(7_u8) };
-        let served = on_thread(mute, Arc::clone(&shown), CancellationToken::new()).unwrap();
-        assert!(join_deliveries(vec![served], true).await.is_err());
+        assert!(on_thread(mute, Arc::clone(&shown)).unwrap().end().await.is_err());
         assert!(shown.state().1.unwrap().contains("it did not say why"));
     }
 }

@@ -11,7 +11,9 @@
 
 mod asking;
 mod deliveries;
+mod detach;
 mod jobs;
+mod supervisor;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,9 @@ use wal::{Options, Wal};
 
 use self::asking::Asking;
 use self::deliveries::{Deliveries, create_cursors, give_up_when_full, join_deliveries, start_deliveries};
+use self::detach::detach_from_full_log;
 use self::jobs::{backfill_of, doubted, forward_backfills, forward_wishes, refused_read};
+use self::supervisor::{Orders, forward_resets};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon};
 use crate::deliver::{Goal, tables_at};
@@ -129,7 +133,8 @@ async fn run_on(
     let stop = shutdown.child_token();
     let (jobs, job_queue) = mpsc::unbounded_channel();
     let (backfills, backfill_queue) = mpsc::channel(REQUESTS);
-    let daemon = Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills };
+    let (resets, reset_queue) = mpsc::channel(REQUESTS);
+    let daemon = Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills, resets };
     // Bound where it is served, so that it answers while the stream keeps its own thread busy.
     let listening = {
         let _workers = workers.enter();
@@ -137,6 +142,10 @@ async fn run_on(
     };
     let control = workers.spawn(listening.serve(daemon, stop.clone()));
     let backfilling = workers.spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
+    let orders = Orders::default();
+    let configured = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
+    let resetting =
+        workers.spawn(forward_resets(reset_queue, (configured, Arc::clone(&orders)), wal.clone(), stop.clone()));
     let http = http.map(|server| {
         let exporter = Exporter::new(plan.http.table_metrics);
         workers.spawn(server.serve(reporter.clone(), exporter, stop.clone()))
@@ -163,7 +172,8 @@ async fn run_on(
         wishes: &wishes,
         asking: &asking,
     };
-    let served = start_deliveries(plan, workers, &deliveries)?;
+    let served = start_deliveries(plan, workers, &deliveries, &orders).await?;
+    workers.spawn(detach_from_full_log(wal.clone(), plan.sinks.clone(), orders, stop.clone()));
     // The deliveries hold it: it ends with the last of them.
     drop(wishes);
     if options.once {
@@ -216,6 +226,7 @@ async fn run_on(
     join("snapshot coordinator", coordinator).await;
     join("forwarder of wishes", wishing).await;
     join("backfill forwarder", backfilling).await;
+    join("forwarder of resets", resetting).await;
     join("control socket", control).await;
     if let Some(http) = http {
         join("http listener", http).await;

@@ -63,8 +63,16 @@ mod tests {
         let settings = Arc::new(SqlitePlan { path: "replica.db".into() });
         let (rules, ddl, defaults) = (Vec::new(), DdlPolicy::APPLY, options(Mode::Mirror));
         let batch = SqlitePlan::BATCH;
-        let sink =
-            &SinkPlan { name: "local".into(), table_name: "{table}".into(), defaults, rules, ddl, batch, settings };
+        let sink = &SinkPlan {
+            name: "local".into(),
+            table_name: "{table}".into(),
+            defaults,
+            rules,
+            ddl,
+            batch,
+            on_full: crate::config::OnFull::Wait,
+            settings,
+        };
         let name = TableName::new;
         let tables = [name("shop", "users"), name("crm", "Users"), name("shop", "orders"), name("shop", "users")];
         let expected = vec![Clash {

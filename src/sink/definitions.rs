@@ -73,7 +73,7 @@ impl<T, R> Followed<T, R> {
     ) -> Self {
         let opened_at = match state {
             TargetState::At { applied, .. } => Some(applied),
-            TargetState::Fresh => None,
+            TargetState::Fresh | TargetState::Lost(_) => None,
         };
         Self {
             tables,

@@ -5,6 +5,7 @@
 //!
 //! - [`Sink::open`] comes first and again after every error. It connects, creates what it needs, and says the cursor
 //!   that the target itself holds: the truth about what is applied.
+//! - [`Sink::take_over`] may follow, where an operator has allowed it: the target is given to this log.
 //! - [`Sink::review`] follows: tables that cannot be written as they are stop, and stops that have lost their reason end.
 //! - Then any number of rounds: [`Sink::write`] and [`Sink::change`] in log order, closed by one [`Sink::store`], which
 //!   begins to store the round, and one [`Sink::settle`], which waits until it is stored.
@@ -110,20 +111,35 @@ pub enum TargetState {
         /// Last LSN applied.
         applied: Lsn,
     },
+    /// It has been written to by this sink, and does not say how far.
+    Lost(Lost),
+}
+
+/// Why a target does not say how far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It has tables of the sink, and no cursor.
+    Gone,
+    /// Its cursor cannot be read.
+    Unreadable,
 }
 
 impl TargetState {
     /// The last LSN applied.
     fn applied(self) -> Lsn {
         match self {
-            Self::Fresh => Lsn::ZERO,
+            Self::Fresh | Self::Lost(_) => Lsn::ZERO,
             Self::At { applied, .. } => applied,
         }
     }
 
-    /// Whether it holds changes of another log than this one.
-    fn is_of_other(self, log: LogId) -> bool {
-        matches!(self, Self::At { log: holder, .. } if holder != log)
+    /// Whether this log may write to it without taking it over.
+    fn is_for(self, log: LogId) -> bool {
+        match self {
+            Self::Fresh => true,
+            Self::At { log: holder, .. } => holder == log,
+            Self::Lost(_) => false,
+        }
     }
 }
 
@@ -268,6 +284,11 @@ pub trait Sink: Send {
 
     /// Connects, creates what the sink needs of its own, and says what the target holds.
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure>;
+
+    /// Opens the target and takes it over, whatever it holds, also where [`Sink::open`] would fail for its cursor. Its cursor is of this log
+    /// from then on, up to `at`, under the [next epoch](crate::codec::version); that is durable on return, and nothing else is written before it.
+    /// What it has of tables stays, also which of them are stopped, as of before everything of this log.
+    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure>;
 
     /// Stops captured tables that are not as the sink left them, or are configured otherwise than they were made. Ends the stops of tables that are
     /// not captured any more. Says which stopped tables are configured otherwise than when they stopped, and what is different: they are to be read

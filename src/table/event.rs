@@ -53,8 +53,13 @@ pub enum Event {
     Renamed(Box<TableRecord>),
     /// A read is asked for.
     Asked(Ask),
-    /// A sink is new to a log that no longer begins at its start.
-    SinkAdded(String),
+    /// A sink needs every row: it is new to a log that no longer begins at its start, or was reset.
+    SinkAdded {
+        /// The sink.
+        sink: String,
+        /// In place of what it has: it was reset.
+        replaces: bool,
+    },
     /// A sink is gone with its cursor.
     SinkRemoved(String),
     /// These sinks are configured: a read for others waits until they come back, and keeps nothing else from being read.

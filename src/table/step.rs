@@ -57,12 +57,19 @@ impl TableRecord {
             }
             Event::Renamed(from) => self.renamed(*from, at, actions),
             Event::Asked(ask) => self.asked(ask, at, actions),
-            Event::SinkAdded(sink) => {
+            Event::SinkAdded { sink, replaces: false } => {
                 let why = format!("sink \"{sink}\" is new");
                 // After a crash the sink may say so once more.
                 let is_known = self.read.as_ref().is_some_and(|read| read.why == why);
                 if self.is_captured() && self.left_out.is_none() && !is_known {
                     self.ask(Ask::new(Reach::Whole, why).of_sink(&sink), at, actions);
+                }
+            }
+            // What has begun by now began before the place from which the sink gets the log.
+            Event::SinkAdded { sink, replaces: true } => {
+                if self.is_captured() && self.left_out.is_none() {
+                    let why = format!("sink \"{sink}\" was reset");
+                    self.ask(Ask::new(Reach::Replace, why).of_sink(&sink), at, actions);
                 }
             }
             Event::SinkRemoved(sink) => self.without_sink(&sink),

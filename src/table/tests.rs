@@ -370,7 +370,7 @@ fn a_read_that_is_asked_for_after_another_has_begun_follows_it() {
 #[test]
 fn a_read_of_one_sink_says_nothing_of_the_others() {
     let new = Life::default().event(Event::Met { initial: true });
-    let begun = new.begin().event(Event::SinkAdded("b".into()));
+    let begun = new.begin().event(sink_added());
     assert_eq!(begun.record.next.as_ref().unwrap().audience, Audience::Sinks(vec!["b".into()]));
     let read = begun.finish();
     let state = |life: &Life, sink| life.record.state(Some(sink)).unwrap().state;
@@ -381,13 +381,13 @@ fn a_read_of_one_sink_says_nothing_of_the_others() {
     assert_eq!((state(&doubt, "a"), state(&doubt, "b")), (State::Complete, State::Reading));
     let whole = complete()
         .event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "rolled back in part")))
-        .event(Event::SinkAdded("b".into()));
+        .event(sink_added());
     assert_eq!(whole.record.complete, None);
 }
 
 #[test]
 fn a_read_of_a_sink_that_is_gone_ends_with_it_and_one_of_a_sink_that_is_away_waits() {
-    let added = complete().event(Event::SinkAdded("b".into()));
+    let added = complete().event(sink_added());
     assert_eq!(added.record.due(&["a".into()]), None, "away");
     assert!(added.record.due(&["a".into(), "b".into()]).is_some());
     let removed = added.event(Event::SinkRemoved("b".into()));
@@ -471,7 +471,7 @@ fn at_a_sink_a_table_is_complete_since_the_sink_has_every_row() {
 
 #[test]
 fn a_read_that_has_begun_for_a_sink_that_is_away_keeps_nothing_else_from_being_read() {
-    let begun = complete().event(Event::SinkAdded("b".into())).begin();
+    let begun = complete().event(sink_added()).begin();
     let doubt = Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "rolled back in part"));
     let both = begun.event(doubt);
     assert_eq!(both.record.due(&["a".into()]), None);
@@ -516,7 +516,7 @@ fn whatever_happens_a_captured_table_is_complete_or_its_record_says_what_is_miss
         Event::Excluded,
         Event::Started(Start { presence: Presence::Listed, end: end(), is_there: false, initial: true }),
         Event::Passed,
-        Event::SinkAdded("b".into()),
+        sink_added(),
         Event::SinkRemoved("b".into()),
         Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "a doubt")),
         Event::Asked(Ask::new(Reach::Part { condition: "a".into() }, "a part")),
@@ -545,4 +545,28 @@ fn whatever_happens_a_captured_table_is_complete_or_its_record_says_what_is_miss
         }
         assert!(record.next.is_none() || record.read.as_ref().is_some_and(Read::has_begun), "{record:?}");
     }
+}
+
+fn sink_added() -> Event {
+    Event::SinkAdded { sink: "b".into(), replaces: false }
+}
+
+#[test]
+fn a_sink_that_is_reset_has_every_table_replaced_for_it_alone_also_after_a_read_that_has_begun() {
+    let reset = || Event::SinkAdded { sink: "b".into(), replaces: true };
+    let audience = Audience::Sinks(vec!["b".into()]);
+    let asked = complete().event(reset());
+    let read = asked.record.read.clone().unwrap();
+    assert_eq!(
+        (read.reach, read.audience, read.why.as_str()),
+        (Reach::Replace, audience.clone(), "sink \"b\" was reset")
+    );
+    let again = asked.clone().event(reset());
+    assert_eq!(again.record, asked.record, "one that waits brings it");
+    // It may have begun before the place from which the sink gets the log.
+    let begun = asked.begin().event(reset());
+    let next = begun.record.next.clone().unwrap();
+    assert_eq!((next.reach, next.audience), (Reach::Replace, audience));
+    let new = complete().event(sink_added()).begin().event(reset());
+    assert_eq!(new.record.next.unwrap().reach, Reach::Replace);
 }

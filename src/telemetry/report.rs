@@ -13,14 +13,15 @@ use wal::{CursorInfo, Lsn, Wal};
 use super::counters::class_word;
 use super::live::rfc3339;
 use super::status::{
-    BatchStatus, ErrorsStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status,
-    StoppedTableStatus, WaitingStatus, WalStatus,
+    BatchStatus, DETACHED, ErrorsStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus,
+    Status, StoppedTableStatus, WaitingStatus, WalStatus,
 };
 use super::tables::Tables;
 use super::{
     BatchesLive, Errors, Health, Live, SinkLive, SinkPhase, StoppedTableLive, WaitingLive, now_micros, seconds_between,
 };
 use crate::codec::stored::{SOURCE_LSN, SOURCE_POSITION, SourceLsn, StoredPosition, get, source_names};
+use crate::error::sink_reset;
 use crate::model::{Names, TableName};
 
 /// Reports on the daemon.
@@ -214,7 +215,7 @@ impl Reporter {
             name: sink.name.clone(),
             kind: Some(sink.kind.to_owned()),
             state: if is_detached { SinkPhase::Detached } else { inner.phase },
-            since: Some(rfc3339(inner.since_micros)).filter(|_| !is_detached),
+            since: Some(rfc3339(inner.since_micros)).filter(|_| !is_detached || inner.phase == SinkPhase::Detached),
             delivered_lsn: sink.delivered_lsn().max(applied).raw(),
             applied_lsn: applied.raw(),
             backlog_bytes: backlog.map_or(0, |cursor| cursor.backlog_bytes),
@@ -223,8 +224,8 @@ impl Reporter {
             lag_at_least_seconds: Some(lag),
             last_success_seconds: Some(seconds_between(last_success, now)),
             tables: BTreeMap::new(),
-            error: inner.error,
-            remedy: None,
+            error: inner.error.or_else(|| is_detached.then(|| DETACHED.to_owned())),
+            remedy: is_detached.then(|| sink_reset(&sink.name)),
             errors: sink.errors().all(),
             passed_over_frames: sink.frames_passed_over(),
             waiting: sink.waiting().map(waiting_status),

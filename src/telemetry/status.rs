@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wal::CursorInfo;
 
 use super::{Health, ReadShown, SinkPhase, SourcePhase, TableStatus};
+use crate::error::sink_reset;
 use crate::model::{Names, SourcePosition};
 use crate::table::State;
 
@@ -245,18 +246,27 @@ pub struct SinkStatus {
     pub batches: Vec<BatchStatus>,
 }
 
+/// Why a sink is detached, where nothing more is known.
+pub(super) const DETACHED: &str = "it was detached from the full log, which does not keep what follows for it";
+
 impl SinkStatus {
     /// As far as a cursor says, of a sink in this state.
     pub(crate) fn of_cursor(cursor: &CursorInfo, kind: Option<&str>, state: SinkPhase) -> Self {
-        let is_left_over = state == SinkPhase::Unconfigured;
-        let error = "the log keeps what this cursor has not applied, and no sink of this name is configured";
+        let (error, remedy) = match state {
+            SinkPhase::Unconfigured => (
+                Some("the log keeps what this cursor has not applied, and no sink of this name is configured"),
+                Some(format!("replicator wal drop-cursor {}", cursor.name)),
+            ),
+            SinkPhase::Detached => (Some(DETACHED), Some(sink_reset(&cursor.name))),
+            _ => (None, None),
+        };
         Self {
             delivered_lsn: cursor.lsn.raw(),
             applied_lsn: cursor.lsn.raw(),
             backlog_bytes: cursor.backlog_bytes,
             backlog_transactions: cursor.backlog_groups,
-            error: is_left_over.then(|| error.to_owned()),
-            remedy: is_left_over.then(|| format!("replicator wal drop-cursor {}", cursor.name)),
+            error: error.map(str::to_owned),
+            remedy,
             ..Self::nothing_applied(&cursor.name, kind, state)
         }
     }

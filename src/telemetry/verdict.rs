@@ -16,7 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{SinkPhase, SinkStatus, SourcePhase, StateStatus, Status, TableStatus};
-use crate::error::Failure;
+use crate::error::{Failure, sink_reset};
 use crate::table::State;
 
 /// Tables named one by one in the reasons, for each state at each sink; the others are counted.
@@ -218,15 +218,28 @@ fn of_log(status: &Status) -> Option<Reason> {
         Some(sink) if sink.state == SinkPhase::Unconfigured => {
             format!("the source waits for room, and cursor {} of a sink that is not configured holds most", sink.name)
         }
+        Some(sink) if sink.state == SinkPhase::Failed => {
+            let error = sink.error.as_deref().unwrap_or("see its error");
+            format!("the source waits for room, and sink {}, which has failed, holds most: {error}", sink.name)
+        }
         Some(sink) => format!("the source waits for room, and sink {} is the slowest", sink.name),
         None => "the source waits for room".to_owned(),
     };
     Some(Reason {
         since: status.source.since.clone().filter(|_| status.source.state == SourcePhase::LogFull),
         why: Some(why),
-        remedy: slowest.and_then(|sink| sink.remedy.clone()),
+        remedy: slowest
+            .and_then(|sink| if sink.state == SinkPhase::Failed { Some(ways_out(sink)) } else { sink.remedy.clone() }),
         ..Reason::new(Verdict::Degraded, What::Log, "full")
     })
+}
+
+/// What ends a full log that a failed sink holds.
+fn ways_out(sink: &SinkStatus) -> String {
+    format!(
+        "fix it and restart the daemon: nothing is lost; or {}, which gives up what the log keeps for the sink and reads its tables again",
+        sink_reset(&sink.name)
+    )
 }
 
 fn of_source(status: &Status) -> Option<Reason> {

@@ -84,7 +84,7 @@ async fn of_two_daemons_with_one_log_the_later_one_goes_on_from_a_cursor_that_on
     write(&mut rig, &[&["1", "a", DAY]]).await.unwrap();
     let applied = |state| match state {
         TargetState::At { applied, .. } => applied,
-        TargetState::Fresh => Lsn::ZERO,
+        TargetState::Fresh | TargetState::Lost(_) => Lsn::ZERO,
     };
 
     let mut copy = another(&server);

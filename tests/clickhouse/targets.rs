@@ -76,7 +76,7 @@ both_servers! {
 
         let checked = String::from_utf8_lossy(&checked.stdout);
         assert!(checked.contains("of format 1") && checked.contains("create an empty database"), "{checked}");
-        assert!(said.contains("database \"replica\" are of format 1, this version writes format 3"), "{said}");
+        assert!(said.contains("database \"replica\" are of format 1, this version writes format 4"), "{said}");
         assert!(said.contains("create an empty database, set the sink's `database` to it and start again"), "{said}");
         assert_eq!(target.query("SELECT v FROM replica.t").await, "old\n");
         // As the hint says.

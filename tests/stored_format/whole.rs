@@ -118,6 +118,7 @@ fn plan(sink: &str, path: &Path) -> SinkPlan {
         rules: vec![changelog],
         ddl: DdlPolicy::APPLY,
         batch: SqlitePlan::BATCH,
+        on_full: replicator::config::OnFull::Wait,
         settings: Arc::new(SqlitePlan { path: path.to_owned() }),
     }
 }

@@ -39,6 +39,12 @@ pub(crate) enum Command {
         name: String,
         reply: Reply<()>,
     },
+    MoveCursor {
+        name: String,
+        at: Lsn,
+        state: StateChanges,
+        reply: Reply<()>,
+    },
     PutState(StateChanges, Reply<()>),
     /// Commit what was sent before, then stop. The reply channel closes when the log is closed.
     Shutdown(oneshot::Sender<()>),

@@ -128,6 +128,14 @@ impl<'t> Batch<'t> {
         self.put_cursor(name, cursor)
     }
 
+    /// Gives up where a cursor is, detached or not, for `at`, with its state.
+    pub(crate) fn move_cursor(&mut self, name: &str, at: Lsn, state: &StateChanges) -> Result<(), Error> {
+        self.cursor(name)?;
+        let moved = CursorRecord::new(at, self.counters_at(at)?);
+        self.put_cursor(name, moved)?;
+        self.put_state(state)
+    }
+
     /// Moves a cursor forward, with its token and its state.
     pub(crate) fn ack(&mut self, ack: &Ack) -> Result<(), Error> {
         check_token(&ack.cursor, &ack.token)?;

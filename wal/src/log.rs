@@ -111,6 +111,17 @@ impl Wal {
         self.ask(|reply| Command::DetachCursor { name, reply }).await
     }
 
+    /// Moves cursor `name`, also one that is detached, to `at`, the end of a group, and attaches it: what it has not read it never reads.
+    /// Its token is gone. `state` is stored in the same commit.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchCursor`]; [`Error::Trimmed`], [`Error::BeyondDurable`] or [`Error::NotGroupEnd`] if it cannot be at `at`;
+    /// [`Error::Poisoned`] or [`Error::Closed`] if the log is out of service.
+    pub async fn move_cursor(&self, name: &str, at: Lsn, state: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.ask(|reply| Command::MoveCursor { name, at, state, reply }).await
+    }
+
     /// Moves the cursor `name` to `lsn`, with `token` and the state changes, in one transaction. Durable on return.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use redb::ReadOnlyTable;
+use redb::{ReadOnlyTable, ReadTransaction};
 
 use crate::cursor::CursorInfo;
 use crate::error::{Error, storage};
@@ -74,17 +74,18 @@ impl Reader {
     /// # Errors
     /// As [`Reader::state`].
     pub fn state_prefix(&self, prefix: &[u8]) -> Result<Vec<StateEntry>, Error> {
+        under(&self.shared.store()?.begin_read()?, prefix)
+    }
+
+    /// As [`Reader::state_prefix`], with the visible end of the log as of that commit.
+    ///
+    /// # Errors
+    /// As [`Reader::state`].
+    pub fn state_prefix_and_end(&self, prefix: &[u8]) -> Result<(Vec<StateEntry>, Lsn), Error> {
         let transaction = self.shared.store()?.begin_read()?;
-        let table = transaction.open_table(STATE).map_err(not_a_log)?;
-        let mut found = Vec::new();
-        for entry in table.range(prefix..).map_err(storage("read state"))? {
-            let (key, value) = entry.map_err(storage("read state"))?;
-            if !key.value().starts_with(prefix) {
-                break;
-            }
-            found.push((key.value().to_vec(), value.value().to_vec()));
-        }
-        Ok(found)
+        let found = under(&transaction, prefix)?;
+        let log = transaction.open_table(LOG).map_err(not_a_log)?;
+        Ok((found, tail_of(&log)?.end))
     }
 
     /// The frames after `after`, in blocks, in order, up to the visible end. Stops after the block with which it has at least
@@ -96,8 +97,7 @@ impl Reader {
     pub fn read(&self, after: Lsn, max_bytes: usize) -> Result<Vec<Block>, Error> {
         let transaction = self.shared.store()?.begin_read()?;
         let log = transaction.open_table(LOG).map_err(not_a_log)?;
-        let tail = log.get(TAIL).map_err(storage("read the tail"))?.ok_or(Error::NotALog("it has no tail"))?;
-        let tail: Tail = tables::decode("log", TAIL, tail.value())?;
+        let tail = tail_of(&log)?;
         if after >= tail.end {
             return Ok(Vec::new());
         }
@@ -107,6 +107,24 @@ impl Reader {
         let table = transaction.open_table(BLOCKS).map_err(not_a_log)?;
         collect(&table, after, tail.end, max_bytes)
     }
+}
+
+fn under(transaction: &ReadTransaction, prefix: &[u8]) -> Result<Vec<StateEntry>, Error> {
+    let table = transaction.open_table(STATE).map_err(not_a_log)?;
+    let mut found = Vec::new();
+    for entry in table.range(prefix..).map_err(storage("read state"))? {
+        let (key, value) = entry.map_err(storage("read state"))?;
+        if !key.value().starts_with(prefix) {
+            break;
+        }
+        found.push((key.value().to_vec(), value.value().to_vec()));
+    }
+    Ok(found)
+}
+
+fn tail_of(log: &ReadOnlyTable<&'static str, &'static [u8]>) -> Result<Tail, Error> {
+    let tail = log.get(TAIL).map_err(storage("read the tail"))?.ok_or(Error::NotALog("it has no tail"))?;
+    tables::decode("log", TAIL, tail.value())
 }
 
 fn collect(

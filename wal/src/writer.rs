@@ -234,6 +234,10 @@ impl Writer {
                 self.apply_lazy(batch)?;
                 answers.unit(batch.detach_cursor(&name), reply)?;
             }
+            Command::MoveCursor { name, at, state, reply } => {
+                self.apply_lazy(batch)?;
+                answers.unit(batch.move_cursor(&name, at, &state), reply)?;
+            }
             Command::PutState(changes, reply) => answers.unit(batch.put_state(&changes), reply)?,
             Command::Shutdown(reply) => self.stop = Some(reply),
         }

@@ -95,6 +95,37 @@ async fn detaching_the_slow_cursor_of_a_full_log_lets_it_go_on() {
 }
 
 #[tokio::test]
+async fn a_cursor_that_moves_gives_up_what_it_has_not_read_in_one_commit_with_its_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender) = open(directory.path(), 16 * MIB);
+    for name in ["moved", "detached"] {
+        wal.create_cursor(name, Lsn::ZERO).await.unwrap();
+    }
+    for number in 1..=3 {
+        appender.append(&[&megabyte(number)], GroupEnd::Ends).unwrap();
+    }
+    appender.flush_durable().await.unwrap();
+    wal.ack_lazily("moved", Lsn::new(1), b"token", Vec::new()).unwrap();
+    wal.detach_cursor("detached").await.unwrap();
+    for name in ["moved", "detached"] {
+        wal.move_cursor(name, Lsn::new(3), vec![(name.into(), Some(b"state".to_vec()))]).await.unwrap();
+        assert_eq!(wal.reader().state(name.as_bytes()).unwrap(), Some(b"state".to_vec()));
+    }
+    for cursor in wal.cursors() {
+        assert_eq!(
+            (cursor.lsn, cursor.detached, cursor.backlog_groups, cursor.token.len()),
+            (Lsn::new(3), false, 0, 0)
+        );
+    }
+    let refused = wal.move_cursor("moved", Lsn::new(4), vec![(b"none".to_vec(), Some(Vec::new()))]).await;
+    assert!(matches!(refused, Err(Error::BeyondDurable { .. })), "{refused:?}");
+    assert_eq!(wal.reader().state(b"none").unwrap(), None);
+    assert!(matches!(wal.move_cursor("none", Lsn::new(3), Vec::new()).await, Err(Error::NoSuchCursor(_))));
+    let (state, end) = wal.reader().state_prefix_and_end(b"").unwrap();
+    assert_eq!((state.len(), end), (2, Lsn::new(3)));
+}
+
+#[tokio::test]
 async fn a_group_that_can_never_fit_is_refused_by_name_and_can_be_abandoned() {
     let directory = tempfile::tempdir().unwrap();
     let (wal, mut appender) = open(directory.path(), 16 * MIB);

@@ -41,6 +41,8 @@ pub(super) struct Target {
     pub(super) changes: Vec<TableChange>,
     pub(super) cursor: Option<(LogId, Lsn)>,
     pub(super) opened: usize,
+    /// Where it was taken over.
+    pub(super) taken_over: Vec<Lsn>,
     /// Up to where it is durable, until it is let go of; `None`: wherever it is applied.
     pub(super) durable: Option<Lsn>,
     /// Whether an error takes from it what is not durable.
@@ -133,6 +135,14 @@ impl Sink for Memory {
             epoch: Epoch::FIRST,
             applied,
         }))
+    }
+
+    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure> {
+        self.log = Some(log);
+        let mut target = self.target.lock().unwrap();
+        target.taken_over.push(at);
+        target.cursor = Some((log, at));
+        Ok(())
     }
 
     fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {
@@ -302,6 +312,10 @@ impl Sink for Overlapping {
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         assert!(self.sent.is_none() && self.memory.round.is_empty(), "a failed round was not forgotten");
         self.memory.open(log).await
+    }
+
+    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure> {
+        self.memory.take_over(log, at).await
     }
 
     fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {

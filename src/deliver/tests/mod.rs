@@ -7,13 +7,14 @@ mod durable;
 mod memory;
 mod new_sink;
 mod pending;
+mod reset;
 mod rounds;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wal::{Appender, GroupEnd, Lsn, Options, Reader, Wal};
 
@@ -153,6 +154,7 @@ struct Serve {
     patience: Option<Duration>,
     target: Arc<Mutex<Target>>,
     live: Arc<SinkLive>,
+    is_reset: bool,
 }
 
 impl Serve {
@@ -166,6 +168,7 @@ impl Serve {
             patience: None,
             target: Arc::default(),
             live: Arc::new(SinkLive::new("m", "memory")),
+            is_reset: false,
         }
     }
 
@@ -214,14 +217,21 @@ impl Serve {
         let mut delivery = Delivery::new(sink, wiring);
         delivery.patience = self.patience.unwrap_or(delivery.patience);
         let result = delivery.run().await;
-        let mut doubts = Vec::new();
+        // What has been spawned says its wish.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let (mut doubts, mut asked) = (Vec::new(), Vec::new());
         while let Ok(wish) = told.try_recv() {
             match wish {
                 Wish::Doubt(doubt) => doubts.push(doubt),
-                Wish::NewSink { .. } => panic!("this sink is not new"),
+                Wish::NewSink { replaces, stored, .. } => {
+                    assert_eq!(replaces, self.is_reset);
+                    asked.push(stored);
+                }
             }
         }
-        Run { target: self.target, live: self.live, result, doubts }
+        Run { target: self.target, live: self.live, result, doubts, asked }
     }
 }
 
@@ -231,6 +241,8 @@ struct Run {
     live: Arc<SinkLive>,
     result: Result<(), Failure>,
     doubts: Vec<Doubt>,
+    /// Who is to be told that the log has the wish for every table, in place of what is there.
+    asked: Vec<oneshot::Sender<()>>,
 }
 
 /// Rounds of so many rows.

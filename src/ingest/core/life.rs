@@ -124,17 +124,18 @@ impl<L: Log> Core<L> {
         self.pass_lives()
     }
 
-    /// A sink is new to a log that no longer begins at its start: what the log had of each table is read for it.
+    /// A sink is new to a log that no longer begins at its start, or was reset: each table is read for it, in place of what it has where it
+    /// `replaces`.
     ///
     /// # Errors
     /// As [`Core::happened`].
-    pub fn sink_added(&mut self, sink: &str) -> Result<(), Failure> {
+    pub fn sink_added(&mut self, sink: &str, replaces: bool) -> Result<(), Failure> {
         self.decide_overdue()?;
         let origin = self.ledger.origin(self.wall);
         let captured = |(index, table): (usize, &Table)| table.definition.life.is_captured().then_some(index);
         let tables: Vec<usize> = self.tables.iter().filter_map(captured).collect();
         for table in tables {
-            self.happens(table, Event::SinkAdded(sink.to_owned()), &origin)?;
+            self.happens(table, Event::SinkAdded { sink: sink.to_owned(), replaces }, &origin)?;
         }
         self.commit_here()
     }

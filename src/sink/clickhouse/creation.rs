@@ -22,6 +22,7 @@ use super::layout::Layout;
 use super::owner::{maker, under_name};
 use super::registry::{self, Table};
 use super::target::Target;
+use super::version::LineVersion;
 use crate::codec::frame::TableChange;
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
@@ -173,8 +174,9 @@ impl Target {
                 }
             }
         }
-        let lines: Vec<(Lsn, &Table)> =
-            done.iter().filter_map(|(table, lsn)| Some((*lsn, self.followed.tables.get(table)?))).collect();
+        let lines: Vec<(LineVersion, &Table)> = (done.iter())
+            .filter_map(|(table, lsn)| Some((self.version(*lsn), self.followed.tables.get(table)?)))
+            .collect();
         if lines.is_empty() {
             return Ok(());
         }

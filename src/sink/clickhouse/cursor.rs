@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `sink`, `epoch`, `writer` | the key: a log that takes the target over begins a new line, and so does a daemon that is started |
 //! | `claim` | the number of the [opening](crate::sink::claim) of that writer |
-//! | `log` | the log whose rows carry that epoch in their versions |
+//! | `log` | the log whose rows carry that epoch in their versions; empty: the line is void |
 //! | `format` | [`FORMAT`], of all tables of the sinks' own in this database |
 //! | `lsn` | the last LSN applied; 0 until the first round is stored |
 //! | `written` | when |
@@ -21,17 +21,18 @@
 use wal::{LogId, Lsn};
 
 use super::client::Client;
-use super::epoch::Owner;
 use super::error::Refused;
 use super::names::{CURSORS, literal, quoted};
 use crate::codec::version::Epoch;
 use crate::error::Failure;
-use crate::sink::TargetState;
 use crate::sink::claim::{Claim, taken};
+use crate::sink::epoch::Owner;
+use crate::sink::{Lost, TargetState};
 
 /// Format of the tables of the sinks' own. Format 1 had neither an epoch nor this number, format 2 no writers, and no log in the comments
 /// of the tables.
-pub const FORMAT: u16 = 3;
+/// Format 3 had plain LSNs as the versions of lines, and no epoch in the comments.
+pub const FORMAT: u16 = 4;
 
 /// A sink's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,20 +45,36 @@ pub(super) struct Cursor {
     pub(super) applied: Lsn,
 }
 
-/// What the target says to `log`, where it has a line for the sink, or has tables of the sink's.
-///
-/// # Errors
-/// When there are tables without a line, which was there before them.
-pub(super) fn state(sink: &str, cursor: Option<Cursor>, log: LogId, has_tables: bool) -> Result<TargetState, Failure> {
-    match cursor {
-        None if has_tables => Err(Failure::fatal(format!(
-            "the target of sink '{sink}' has tables of the sink, but no cursor in \"{CURSORS}\": it was emptied in part"
-        ))
-        .hint("restore the target, or give the sink a new name and a new, empty database: it then starts afresh, with a new snapshot")),
+/// What the target has in the place of a sink's line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Cursor(Cursor),
+    Nothing,
+    /// The line that counts is none that this program has written.
+    Unreadable,
+}
+
+impl Found {
+    /// The line, if there is one that can be read.
+    pub(super) fn cursor(self) -> Option<Cursor> {
+        match self {
+            Self::Cursor(cursor) => Some(cursor),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+}
+
+/// What the target says to `log`, where it has a line for the sink, or has tables of the sink's: the line was there before them.
+pub(super) fn state(found: Found, log: LogId, has_tables: bool) -> TargetState {
+    match found {
+        Found::Unreadable => TargetState::Lost(Lost::Unreadable),
+        Found::Nothing if has_tables => TargetState::Lost(Lost::Gone),
         // A log that has stored nothing leaves nothing to another one. A round of this one may have been cut short.
-        None => Ok(TargetState::Fresh),
-        Some(Cursor { owner, applied: Lsn::ZERO, .. }) if owner.log == log || !has_tables => Ok(TargetState::Fresh),
-        Some(Cursor { owner: Owner { log, epoch }, applied, .. }) => Ok(TargetState::At { log, epoch, applied }),
+        Found::Nothing => TargetState::Fresh,
+        Found::Cursor(Cursor { owner, applied: Lsn::ZERO, .. }) if owner.log == log || !has_tables => {
+            TargetState::Fresh
+        }
+        Found::Cursor(Cursor { owner: Owner { log, epoch }, applied, .. }) => TargetState::At { log, epoch, applied },
     }
 }
 
@@ -103,23 +120,41 @@ pub(super) async fn check_format(client: &Client, database: &str) -> Result<(), 
     }
 }
 
-/// The sink's line, if there is one. Of two logs, and of two writers, the later one counts.
-pub(super) async fn read(client: &Client, sink: &str) -> Result<Option<Cursor>, Failure> {
+/// A line as it is stored: log, epoch, LSN, claim, writer.
+type Line = (String, u64, u64, u64, String);
+
+/// The sink's line, if there is one. Of two logs, and of two writers, the later one counts. One without a log is [void](void).
+pub(super) async fn read(client: &Client, sink: &str) -> Result<Found, Failure> {
     let sql = format!(
-        "SELECT log, epoch, lsn, claim, writer FROM {} FINAL WHERE sink = {} ORDER BY epoch DESC, claim DESC, writer DESC LIMIT 1",
+        "SELECT log, epoch, lsn, claim, writer FROM {} FINAL WHERE sink = {} AND log != '' ORDER BY epoch DESC, claim DESC, writer DESC LIMIT 1",
         quoted(CURSORS),
         literal(sink)
     );
-    let rows: Vec<(String, u64, u64, u64, String)> =
-        client.rows(&sql).await.map_err(|error| error.failure("read the sink's cursor"))?;
-    let Some((log, epoch, lsn, number, writer)) = rows.into_iter().next() else { return Ok(None) };
-    let (Ok(log), Some(epoch), Ok(writer)) = (log.parse::<LogId>(), Epoch::new(epoch), writer.parse()) else {
-        return Err(Failure::fatal(format!(
-            "the cursor of sink '{sink}' in \"{CURSORS}\" names no log, epoch and writer"
-        ))
-        .hint("restore the target, or give the sink a new name: it then starts afresh, with a new snapshot"));
-    };
-    Ok(Some(Cursor { owner: Owner { log, epoch }, claim: Claim { number, writer }, applied: Lsn::new(lsn) }))
+    let rows: Vec<Line> = client.rows(&sql).await.map_err(|error| error.failure("read the sink's cursor"))?;
+    Ok(rows.first().map_or(Found::Nothing, |line| cursor_of(line).map_or(Found::Unreadable, Found::Cursor)))
+}
+
+fn cursor_of((log, epoch, lsn, number, writer): &Line) -> Option<Cursor> {
+    let (log, epoch, writer) = (log.parse::<LogId>().ok()?, Epoch::new(*epoch)?, writer.parse().ok()?);
+    Some(Cursor { owner: Owner { log, epoch }, claim: Claim { number: *number, writer }, applied: Lsn::new(*lsn) })
+}
+
+/// Voids the lines that cannot be read: a line of the same key without a log takes the place of each. The user of the sink need not be
+/// allowed to delete.
+pub(super) async fn void(client: &Client, sink: &str) -> Result<(), Failure> {
+    let sql = format!(
+        "SELECT log, epoch, lsn, claim, writer FROM {} FINAL WHERE sink = {} AND log != ''",
+        quoted(CURSORS),
+        literal(sink)
+    );
+    let lines: Vec<Line> = client.rows(&sql).await.map_err(|error| error.failure("read the sink's cursors"))?;
+    for (_, epoch, _, _, writer) in lines.iter().filter(|line| cursor_of(line).is_none()) {
+        let row = serde_json::json!({
+            "sink": sink, "epoch": epoch, "writer": writer, "claim": 0, "log": "", "format": FORMAT, "lsn": u64::MAX
+        });
+        append(client, &row).await.map_err(|error| error.failure("void a line of the sink's cursors"))?;
+    }
+    Ok(())
 }
 
 /// Claims the target for this opening: from then on the line of no earlier one counts.
@@ -141,8 +176,8 @@ pub(super) async fn advance(client: &Client, sink: &str, cursor: Cursor) -> Resu
     written.map_err(|error| error.failure("write the sink's cursor"))
 }
 
-fn still_ours(sink: &str, ours: Cursor, found: Option<Cursor>) -> Result<(), Failure> {
-    match found {
+fn still_ours(sink: &str, ours: Cursor, found: Found) -> Result<(), Failure> {
+    match found.cursor() {
         Some(found) if (found.owner.epoch, found.claim) > (ours.owner.epoch, ours.claim) => {
             Err(taken(sink, "database", (ours.owner.log, found.owner.log)))
         }
@@ -157,6 +192,10 @@ async fn write(client: &Client, sink: &str, cursor: Cursor) -> Result<(), Refuse
         "sink": sink, "epoch": epoch.number(), "writer": writer.to_string(), "claim": number, "log": log.to_string(),
         "format": FORMAT, "lsn": applied.raw()
     });
+    append(client, &row).await
+}
+
+async fn append(client: &Client, row: &serde_json::Value) -> Result<(), Refused> {
     let sql =
         format!("INSERT INTO {} (sink, epoch, writer, claim, log, format, lsn) FORMAT JSONEachRow", quoted(CURSORS));
     client.insert(&sql, row.to_string().into_bytes()).await
@@ -176,24 +215,25 @@ mod tests {
 
     #[test]
     fn a_target_is_fresh_until_the_first_round_of_this_log_is_stored() {
-        let state = |cursor, has_tables| state("ch", cursor, OURS, has_tables).unwrap();
-        assert_eq!(state(None, false), TargetState::Fresh);
-        assert_eq!(state(Some(cursor(OURS, 0)), false), TargetState::Fresh);
-        assert_eq!(state(Some(cursor(OURS, 0)), true), TargetState::Fresh, "killed in its first round");
+        let state = |found, has_tables| state(found, OURS, has_tables);
+        let of = |applied| Found::Cursor(cursor(OURS, applied));
+        assert_eq!(state(Found::Nothing, false), TargetState::Fresh);
+        assert_eq!(state(of(0), false), TargetState::Fresh);
+        assert_eq!(state(of(0), true), TargetState::Fresh, "killed in its first round");
         let at = TargetState::At { log: OURS, epoch: Epoch::FIRST, applied: Lsn::new(1) };
-        assert_eq!(state(Some(cursor(OURS, 1)), true), at);
+        assert_eq!(state(of(1), true), at);
     }
 
     #[test]
     fn a_target_belongs_to_another_log_once_that_has_made_a_table() {
         let other = LogId::new(8);
-        assert_eq!(state("ch", Some(cursor(other, 0)), OURS, false).unwrap(), TargetState::Fresh);
+        assert_eq!(state(Found::Cursor(cursor(other, 0)), OURS, false), TargetState::Fresh);
         for applied in [0, 3] {
             let at = TargetState::At { log: other, epoch: Epoch::FIRST, applied: Lsn::new(applied) };
-            assert_eq!(state("ch", Some(cursor(other, applied)), OURS, true).unwrap(), at);
+            assert_eq!(state(Found::Cursor(cursor(other, applied)), OURS, true), at);
         }
-        let emptied = state("ch", None, OURS, true).unwrap_err();
-        assert!(emptied.message.contains("emptied in part") && emptied.hint.is_some(), "{emptied}");
+        assert_eq!(state(Found::Nothing, OURS, true), TargetState::Lost(Lost::Gone));
+        assert_eq!(state(Found::Unreadable, OURS, true), TargetState::Lost(Lost::Unreadable));
     }
 
     #[test]
@@ -201,12 +241,12 @@ mod tests {
         let ours = cursor(OURS, 5);
         let later = |epoch, number| {
             let claim = Claim { number, ..cursor(OURS, 0).claim };
-            Cursor { owner: Owner { log: OURS, epoch }, claim, applied: Lsn::ZERO }
+            Found::Cursor(Cursor { owner: Owner { log: OURS, epoch }, claim, applied: Lsn::ZERO })
         };
         let second = Epoch::FIRST.next().unwrap();
-        assert!(still_ours("ch", ours, None).is_ok() && still_ours("ch", ours, Some(ours)).is_ok());
-        assert!(still_ours("ch", ours, Some(later(Epoch::FIRST, 0))).is_ok());
-        assert!(still_ours("ch", ours, Some(later(Epoch::FIRST, 2))).is_err());
-        assert!(still_ours("ch", ours, Some(later(second, 0))).is_err());
+        assert!(still_ours("ch", ours, Found::Nothing).is_ok() && still_ours("ch", ours, Found::Cursor(ours)).is_ok());
+        assert!(still_ours("ch", ours, later(Epoch::FIRST, 0)).is_ok());
+        assert!(still_ours("ch", ours, later(Epoch::FIRST, 2)).is_err());
+        assert!(still_ours("ch", ours, later(second, 0)).is_err());
     }
 }

@@ -196,31 +196,31 @@ impl Definitions for Target {
     }
 
     async fn announce(&mut self, version: Lsn, table: &Table, lsn: Lsn) -> Result<(), Failure> {
-        registry::begin(&self.client, &self.plan.name, version, table, lsn)
+        registry::begin(&self.client, &self.plan.name, self.version(version), table, lsn)
             .await
             .map_err(|error| error.failure("register the begin of a change"))
     }
 
     async fn save(&mut self, lsn: Lsn, table: &Table) -> Result<(), Failure> {
-        registry::save(&self.client, &self.plan.name, lsn, table)
+        registry::save(&self.client, &self.plan.name, self.version(lsn), table)
             .await
             .map_err(|error| error.failure("register a table"))
     }
 
     async fn replace_line(&mut self, lsn: Lsn, table: &TableName, now: Option<&Table>) -> Result<(), Failure> {
-        registry::replace_line(&self.client, &self.plan.name, lsn, table, now)
+        registry::replace_line(&self.client, &self.plan.name, self.version(lsn), table, now)
             .await
             .map_err(|error| error.failure("end a table's registration"))
     }
 
     async fn save_stop(&mut self, version: Lsn, table: &TableName, stop: &Stop<'_>) -> Result<(), Failure> {
-        registry::stop(&self.client, &self.plan.name, version, table, stop)
+        registry::stop(&self.client, &self.plan.name, self.version(version), table, stop)
             .await
             .map_err(|error| error.failure("write down that a table is stopped"))
     }
 
     async fn end_stop(&mut self, version: Lsn, table: &TableName) -> Result<(), Failure> {
-        registry::revive(&self.client, &self.plan.name, version, table)
+        registry::revive(&self.client, &self.plan.name, self.version(version), table)
             .await
             .map_err(|error| error.failure("write down that a table is written again"))
     }

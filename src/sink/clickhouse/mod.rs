@@ -29,7 +29,6 @@ mod creation;
 mod cursor;
 mod definitions;
 mod encode;
-mod epoch;
 mod error;
 mod history;
 mod insert;
@@ -51,6 +50,7 @@ mod sink;
 mod target;
 mod types;
 mod url;
+mod version;
 mod writer;
 
 #[cfg(test)]

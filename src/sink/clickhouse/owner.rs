@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use wal::{LogId, Lsn};
+use wal::Lsn;
 
 use super::client::Client;
 use super::error::Refused;
@@ -12,8 +12,10 @@ use super::names::{literal, quoted};
 use super::rebuild::beside;
 use super::registry::Table;
 use super::target::Target;
+use super::version::LineVersion;
 use crate::config::Mode;
 use crate::error::Failure;
+use crate::sink::epoch::Owner;
 
 /// A table or a view.
 pub(super) struct UnderName {
@@ -70,47 +72,52 @@ fn of_sink(sink: &str) -> String {
     format!("replicator sink {sink}, log ")
 }
 
-/// How those begin that it made from one log.
-fn signature(sink: &str, log: LogId) -> String {
-    format!("{}{log}, ", of_sink(sink))
+/// How those begin that it made from one log, in one epoch of the target: the LSNs of another one are others.
+fn signature(sink: &str, Owner { log, epoch }: Owner) -> String {
+    format!("{}{log}, epoch {epoch}, ", of_sink(sink))
 }
 
 impl Target {
+    /// The version of a line of this log as of `lsn`.
+    pub(super) fn version(&self, lsn: Lsn) -> LineVersion {
+        LineVersion::new(self.owner.epoch, lsn)
+    }
+
     /// The comment of a table that the sink makes at `lsn`.
     pub(super) fn made(&self, lsn: Lsn) -> String {
-        format!("{}{MADE}{lsn}", signature(&self.plan.name, self.owner.log))
+        format!("{}{MADE}{lsn}", signature(&self.plan.name, self.owner))
     }
 
     /// The change that made a table, by a comment as [`Target::made`] gives it.
     fn made_at(&self, comment: &str) -> Option<Lsn> {
-        let lsn = comment.strip_prefix(&signature(&self.plan.name, self.owner.log))?.strip_prefix(MADE)?;
+        let lsn = comment.strip_prefix(&signature(&self.plan.name, self.owner))?.strip_prefix(MADE)?;
         lsn.parse().ok().map(Lsn::new)
     }
 
     /// The change since which a table is what it is, by any comment of the sink's.
     fn is_since(&self, comment: &str) -> Option<Lsn> {
-        let (_, lsn) = comment.strip_prefix(&signature(&self.plan.name, self.owner.log))?.split_once(AT)?;
+        let (_, lsn) = comment.strip_prefix(&signature(&self.plan.name, self.owner))?.split_once(AT)?;
         lsn.parse().ok().map(Lsn::new)
     }
 
     /// The comment of a table that the sink empties at `lsn`.
     pub(super) fn emptied(&self, lsn: Lsn) -> String {
-        format!("{}emptied at lsn {lsn}", signature(&self.plan.name, self.owner.log))
+        format!("{}emptied at lsn {lsn}", signature(&self.plan.name, self.owner))
     }
 
     /// The comment of a table that the sink makes at `lsn` like another one. It may get another shape at the same change, which is not done yet.
     pub(super) fn copied(&self, lsn: Lsn) -> String {
-        format!("{}copied at lsn {lsn}", signature(&self.plan.name, self.owner.log))
+        format!("{}copied at lsn {lsn}", signature(&self.plan.name, self.owner))
     }
 
-    /// Whether the comment of what is under a name says that this sink made it: from this log, or from one that this log has taken
-    /// the target over from, whose tables are registered.
+    /// Whether the comment of what is under a name says that this sink made it: from this log in this epoch, or before the target was taken
+    /// over, as one of the tables that are registered.
     fn is_ours(&self, name: &str, comment: &str) -> bool {
         let is_registered = || {
             let mut targets = self.followed.tables.values().flat_map(Table::targets);
             targets.any(|target| *target == name || view(target) == name || beside(target) == name)
         };
-        comment.starts_with(&signature(&self.plan.name, self.owner.log))
+        comment.starts_with(&signature(&self.plan.name, self.owner))
             || (comment.starts_with(&of_sink(&self.plan.name)) && is_registered())
     }
 
@@ -131,7 +138,7 @@ impl Target {
         let database = literal(&self.clickhouse.database);
         let rows: Vec<(String, String)> =
             self.client.rows(&format!("SELECT name, comment FROM system.tables WHERE database = {database}")).await?;
-        let ours = signature(&self.plan.name, self.owner.log);
+        let ours = signature(&self.plan.name, self.owner);
         Ok(rows.into_iter().filter(|(_, comment)| !comment.starts_with(&ours)).map(|(name, _)| name).collect())
     }
 
@@ -177,7 +184,7 @@ impl Target {
             self.place(&view),
             names.join(", "),
             self.place(&layout.target),
-            literal(&format!("{}current rows", signature(&self.plan.name, self.owner.log)))
+            literal(&format!("{}current rows", signature(&self.plan.name, self.owner)))
         );
         self.client.execute(&sql, false).await.map_err(failed)
     }

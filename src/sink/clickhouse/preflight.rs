@@ -8,14 +8,15 @@ use tokio::runtime::Handle;
 use wal::Lsn;
 
 use super::client::Client;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Found};
 use super::definitions::type_settings;
 use super::error::Refused;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
 use super::registry::Table;
 use super::{ClickHousePlan, beside, cursor, registry};
+use crate::codec::version::Epoch;
 use crate::config::{Mode, SinkPlan, TlsMode, is_loopback, sink_password_variable};
-use crate::error::Failure;
+use crate::error::{Failure, sink_reset};
 use crate::model::{CheckItem, TableName};
 use crate::sink::definitions::FREE_ROOM;
 use crate::sink::registry::{not_readable, unfit};
@@ -263,8 +264,20 @@ impl Check<'_> {
             ));
         }
         let (tables, unreadable) = registry::load(client, &self.plan.name).await?;
-        let cursor = cursor::read(client, &self.plan.name).await?;
-        let stops = registry::load_stops(client, &self.plan.name)
+        let found = cursor::read(client, &self.plan.name).await?;
+        let is_lost = match found {
+            Found::Unreadable => Some("the sink's cursor in it is not readable"),
+            Found::Nothing if !tables.is_empty() => Some("it has tables of the sink, but no cursor"),
+            Found::Nothing | Found::Cursor(_) => None,
+        };
+        if let Some(why) = is_lost {
+            let reset = sink_reset(&self.plan.name);
+            return Err(Failure::fatal(format!("database \"{shown}\": {why}"))
+                .hint(format!("restore it, or run `{reset}`: every table is read again, in place of what is there")));
+        }
+        let cursor = found.cursor();
+        let epoch = cursor.map_or(Epoch::FIRST, |cursor| cursor.owner.epoch);
+        let stops = registry::load_stops(client, &self.plan.name, epoch)
             .await
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
         let stopped = stops.all();

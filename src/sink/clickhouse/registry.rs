@@ -9,7 +9,7 @@
 //! | `source_schema` | the source's schema as last applied, JSON |
 //! | `old` | the copy that readers see while this one is built beside it, JSON; empty if there is none |
 //! | `begun` | LSN of a change whose first step may have been done (see `changes`); 0 on the lines that end a change |
-//! | `version`, `is_gone` | LSN of the last change that was done; 1 for a table that is no more |
+//! | `version`, `is_gone` | [version](super::version) as of the last change that was done; 1 for a table that is no more |
 //!
 //! | table `_replicator_stopped_tables` | |
 //! |---|---|
@@ -17,7 +17,7 @@
 //! | `since_lsn`, `reason` | its changes from here on are left out, and why |
 //! | `is_dropped` | 1 while the source does not have the table any more |
 //! | `options` | what the configuration said of the table when it stopped, JSON |
-//! | `version`, `is_gone` | LSN of the stop or of its end; 1 for a table that is written again |
+//! | `version`, `is_gone` | [version](super::version) as of the stop or of its end; 1 for a table that is written again |
 //!
 //! What the lines mean is [`crate::sink::registry`]'s to say.
 
@@ -28,6 +28,8 @@ use wal::Lsn;
 use super::client::Client;
 use super::error::Refused;
 use super::names::{STOPPED, TABLES, literal, quoted};
+use super::version::{LineVersion, is_of};
+use crate::codec::version::Epoch;
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::sink::StoppedTable;
@@ -73,7 +75,7 @@ pub(super) async fn append(client: &Client, table: &str, lines: &[String]) -> Re
     client.insert(&format!("INSERT INTO {} FORMAT JSONEachRow", quoted(table)), lines.join("\n").into_bytes()).await
 }
 
-fn table_line(sink: &str, version: Lsn, table: &Table, begun: Lsn) -> Result<String, Refused> {
+fn table_line(sink: &str, version: LineVersion, table: &Table, begun: Lsn) -> Result<String, Refused> {
     let Line { target, options, columns, source_schema, old } =
         table.line().map_err(|error| Refused::unreadable(&error))?;
     let row = serde_json::json!({
@@ -82,23 +84,29 @@ fn table_line(sink: &str, version: Lsn, table: &Table, begun: Lsn) -> Result<Str
     Ok(line(sink, &table.schema.name, version.raw(), row))
 }
 
-fn gone_line(sink: &str, lsn: Lsn, table: &TableName) -> String {
-    line(sink, table, lsn.raw(), serde_json::json!({ "is_gone": 1 }))
+fn gone_line(sink: &str, version: LineVersion, table: &TableName) -> String {
+    line(sink, table, version.raw(), serde_json::json!({ "is_gone": 1 }))
 }
 
 /// Says in a table's line, which is of `version`, that the change at `lsn` is begun.
-pub(super) async fn begin(client: &Client, sink: &str, version: Lsn, table: &Table, lsn: Lsn) -> Result<(), Refused> {
+pub(super) async fn begin(
+    client: &Client,
+    sink: &str,
+    version: LineVersion,
+    table: &Table,
+    lsn: Lsn,
+) -> Result<(), Refused> {
     append(client, TABLES, &[table_line(sink, version, table, lsn)?]).await
 }
 
-/// Writes a table's line as of the change at `lsn`, which is done then.
-pub(super) async fn save(client: &Client, sink: &str, lsn: Lsn, table: &Table) -> Result<(), Refused> {
-    append(client, TABLES, &[table_line(sink, lsn, table, Lsn::ZERO)?]).await
+/// Writes a table's line as of a change, which is done then.
+pub(super) async fn save(client: &Client, sink: &str, version: LineVersion, table: &Table) -> Result<(), Refused> {
+    append(client, TABLES, &[table_line(sink, version, table, Lsn::ZERO)?]).await
 }
 
 /// Writes the lines of tables, each as of the change that made it: all of them or none.
-pub(super) async fn save_all(client: &Client, sink: &str, tables: &[(Lsn, &Table)]) -> Result<(), Refused> {
-    let line = |(lsn, table): &(Lsn, &Table)| table_line(sink, *lsn, table, Lsn::ZERO);
+pub(super) async fn save_all(client: &Client, sink: &str, tables: &[(LineVersion, &Table)]) -> Result<(), Refused> {
+    let line = |(version, table): &(LineVersion, &Table)| table_line(sink, *version, table, Lsn::ZERO);
     append(client, TABLES, &tables.iter().map(line).collect::<Result<Vec<_>, _>>()?).await
 }
 
@@ -106,13 +114,13 @@ pub(super) async fn save_all(client: &Client, sink: &str, tables: &[(Lsn, &Table
 pub(super) async fn replace_line(
     client: &Client,
     sink: &str,
-    lsn: Lsn,
+    version: LineVersion,
     from: &TableName,
     now: Option<&Table>,
 ) -> Result<(), Refused> {
-    let mut lines = vec![gone_line(sink, lsn, from)];
+    let mut lines = vec![gone_line(sink, version, from)];
     if let Some(table) = now {
-        lines.push(table_line(sink, lsn, table, Lsn::ZERO)?);
+        lines.push(table_line(sink, version, table, Lsn::ZERO)?);
     }
     append(client, TABLES, &lines).await
 }
@@ -121,7 +129,7 @@ pub(super) async fn replace_line(
 pub(super) async fn stop(
     client: &Client,
     sink: &str,
-    version: Lsn,
+    version: LineVersion,
     table: &TableName,
     stop: &Stop<'_>,
 ) -> Result<(), Refused> {
@@ -134,35 +142,41 @@ pub(super) async fn stop(
 }
 
 /// Notes that a table is written again.
-pub(super) async fn revive(client: &Client, sink: &str, lsn: Lsn, table: &TableName) -> Result<(), Refused> {
-    append(client, STOPPED, &[gone_line(sink, lsn, table)]).await
+pub(super) async fn revive(
+    client: &Client,
+    sink: &str,
+    version: LineVersion,
+    table: &TableName,
+) -> Result<(), Refused> {
+    append(client, STOPPED, &[gone_line(sink, version, table)]).await
 }
 
-/// The stopped tables.
-pub(super) async fn load_stops(client: &Client, sink: &str) -> Result<Stops, Refused> {
+/// The stopped tables. One that was stopped in another epoch than this has been since before everything of this log.
+pub(super) async fn load_stops(client: &Client, sink: &str, epoch: Epoch) -> Result<Stops, Refused> {
     let sql = format!(
-        "SELECT source_database, source_table, since_lsn, reason, is_dropped, options FROM {} FINAL WHERE sink = {}",
+        "SELECT source_database, source_table, version, since_lsn, reason, is_dropped, options FROM {} FINAL WHERE sink = {}",
         quoted(STOPPED),
         literal(sink)
     );
     let mut stops = Stops::default();
-    for (database, table, since, reason, is_dropped, options) in
-        client.rows::<(String, String, u64, String, u8, String)>(&sql).await?
+    for (database, table, version, since, reason, is_dropped, options) in
+        client.rows::<(String, String, u64, u64, String, u8, String)>(&sql).await?
     {
         let table = TableName::new(database, table);
         // Of a line that cannot be read it is not known whether the configuration has changed since: nothing is released.
         let options: Option<StoredOptions> = serde_json::from_str(&options).ok();
-        stops.load(table, StoppedTable { since: Lsn::new(since), reason }, is_dropped == 1, options);
+        let since = LineVersion::of(version).lsn_in(epoch).map_or(Lsn::ZERO, |_| Lsn::new(since));
+        stops.load(table, StoppedTable { since, reason }, is_dropped == 1, options);
     }
     Ok(stops)
 }
 
-/// How far the changes of tables have come, of tables that are gone as well.
-pub(super) async fn load_changes(client: &Client, sink: &str) -> Result<Changes, Refused> {
-    let sink = literal(sink);
+/// How far the changes of tables have come in an epoch, of tables that are gone as well.
+pub(super) async fn load_changes(client: &Client, sink: &str, epoch: Epoch) -> Result<Changes, Refused> {
+    let (sink, is_of_epoch) = (literal(sink), is_of(epoch));
     let of = |what: u8, table: &str, begun: &str| {
         format!(
-            "SELECT toUInt8({what}), source_database, source_table, max(version), {begun} FROM {} WHERE sink = {sink} \
+            "SELECT toUInt8({what}), source_database, source_table, max(version), {begun} FROM {} WHERE sink = {sink} AND {is_of_epoch} \
              GROUP BY source_database, source_table",
             quoted(table)
         )
@@ -171,11 +185,12 @@ pub(super) async fn load_changes(client: &Client, sink: &str) -> Result<Changes,
     let mut changes = Changes::default();
     for (what, database, table, version, begun) in client.rows::<(u8, String, String, u64, u64)>(&sql).await? {
         let name = TableName::new(database, table);
+        let Some(lsn) = LineVersion::of(version).lsn_in(epoch) else { continue };
         if what == 0 {
             changes.note_begun(&name, Lsn::new(begun));
-            changes.note_done(&name, Lsn::new(version));
+            changes.note_done(&name, lsn);
         } else {
-            changes.note_stop(&name, Lsn::new(version));
+            changes.note_stop(&name, lsn);
         }
     }
     Ok(changes)
@@ -199,4 +214,37 @@ pub(super) async fn load(client: &Client, sink: &str) -> Result<(BTreeMap<TableN
         }
     }
     Ok((tables, unreadable))
+}
+
+/// The newest epoch of anything that is there of the sink, for a target whose cursor does not say it.
+pub(super) async fn newest_epoch(
+    client: &Client,
+    sink: &str,
+    tables: &BTreeMap<TableName, Table>,
+    database: &str,
+) -> Result<Option<Epoch>, Refused> {
+    let name = literal(sink);
+    let lines = format!(
+        "SELECT max(version) FROM (SELECT version FROM {} WHERE sink = {name} UNION ALL SELECT version FROM {} WHERE sink = {name})",
+        quoted(TABLES),
+        quoted(STOPPED)
+    );
+    let mut newest = version_of(client, &lines).await?;
+    for table in tables.values() {
+        let target = &table.layout.target;
+        let has_rows = format!(
+            "SELECT count() FROM system.columns WHERE database = {} AND table = {} AND name = '_version'",
+            literal(database),
+            literal(target)
+        );
+        if client.rows::<(u64,)>(&has_rows).await?.first().is_some_and(|(count,)| *count > 0) {
+            newest = newest.max(version_of(client, &format!("SELECT max(_version) FROM {}", quoted(target))).await?);
+        }
+    }
+    Ok(newest)
+}
+
+async fn version_of(client: &Client, sql: &str) -> Result<Option<Epoch>, Refused> {
+    let found: Vec<(u64,)> = client.rows(sql).await?;
+    Ok(found.first().and_then(|(version,)| LineVersion::of(*version).epoch()))
 }

@@ -129,6 +129,15 @@ impl Sink for ClickHouseSink {
         Ok(state)
     }
 
+    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure> {
+        self.rollback().await;
+        let (plan, clickhouse) = (&self.plan, &self.clickhouse);
+        let (target, _) =
+            Target::take_over(plan, clickhouse, self.runtime.clone(), (log, at), &mut self.opener).await?;
+        self.target = Some(target);
+        Ok(())
+    }
+
     async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {
         stops::review(self.opened()?, captured).await
     }

@@ -17,7 +17,6 @@ use super::batch::Stored;
 use super::client::Client;
 use super::creation::Creations;
 use super::cursor::Cursor;
-use super::epoch::Owner;
 use super::error::Refused;
 use super::layout::ClickHouse;
 use super::names::literal;
@@ -33,6 +32,7 @@ use crate::sink::claim::{Claim, Opener, taken};
 use crate::sink::clickhouse::ClickHousePlan;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::Followed;
+use crate::sink::epoch::Owner;
 use crate::sink::refusals::{accepted, weigh};
 use crate::sink::stops;
 use crate::sink::{SentBatch, TargetState};
@@ -85,28 +85,64 @@ impl Target {
         log: LogId,
         opener: &mut Opener,
     ) -> Result<(Self, TargetState), Failure> {
+        Self::open_as(plan, clickhouse, runtime, log, (None, opener)).await
+    }
+
+    /// Connects, and takes the target over, at `at`.
+    pub(super) async fn take_over(
+        plan: &SinkPlan,
+        clickhouse: &ClickHousePlan,
+        runtime: Handle,
+        (log, at): (LogId, Lsn),
+        opener: &mut Opener,
+    ) -> Result<(Self, TargetState), Failure> {
+        Self::open_as(plan, clickhouse, runtime, log, (Some(at), opener)).await
+    }
+
+    async fn open_as(
+        plan: &SinkPlan,
+        clickhouse: &ClickHousePlan,
+        runtime: Handle,
+        log: LogId,
+        (take_over, opener): (Option<Lsn>, &mut Opener),
+    ) -> Result<(Self, TargetState), Failure> {
         let client = Client::new(clickhouse, runtime)?;
         open::reach(&client, clickhouse).await?;
         cursor::create(&client, &clickhouse.database).await?;
         registry::create(&client).await.map_err(|error| error.failure("make the sink's own tables"))?;
         let read = |what: &'static str| move |error: Refused| error.failure(what);
-        let (cursor, lines, changes, stops, refusals) = tokio::try_join!(
-            cursor::read(&client, &plan.name),
-            registry::load(&client, &plan.name),
-            registry::load_changes(&client, &plan.name).map_err(read("read how far the tables' changes have come")),
-            registry::load_stops(&client, &plan.name).map_err(read("read the sink's stopped tables")),
+        let (found, lines) = tokio::try_join!(cursor::read(&client, &plan.name), registry::load(&client, &plan.name))?;
+        let seen = cursor::state(found, log, !lines.0.is_empty() || !lines.1.is_empty());
+        let cursor = found.cursor();
+        let stored = cursor.map(|cursor| cursor.owner);
+        let (owner, state) = match take_over {
+            None => (Owner::of(&plan.name, stored, log)?, seen),
+            Some(at) => {
+                let newest = match seen {
+                    TargetState::Lost(_) => registry::newest_epoch(&client, &plan.name, &lines.0, &clickhouse.database)
+                        .await
+                        .map_err(read("look for the newest epoch"))?,
+                    TargetState::Fresh | TargetState::At { .. } => stored.map(|owner| owner.epoch),
+                };
+                let owner = Owner::taking_over(&plan.name, newest, log)?;
+                (owner, TargetState::At { log, epoch: owner.epoch, applied: at })
+            }
+        };
+        let (changes, stops, refusals) = tokio::try_join!(
+            registry::load_changes(&client, &plan.name, owner.epoch)
+                .map_err(read("read how far the tables' changes have come")),
+            registry::load_stops(&client, &plan.name, owner.epoch).map_err(read("read the sink's stopped tables")),
             refusals::load(&client, &plan.name).map_err(read("read how long the server has refused tables")),
         )?;
-        let state = cursor::state(&plan.name, cursor, log, !lines.0.is_empty() || !lines.1.is_empty())?;
-        let owner = Owner::of(&plan.name, cursor.map(|cursor| cursor.owner), log)?;
-        let found = cursor.map(|cursor| cursor.claim);
-        let Some(claim) = opener.next(found) else {
-            return Err(taken(&plan.name, "database", (log, cursor.map_or(log, |cursor| cursor.owner.log))));
+        let Some(claim) = opener.next(cursor.map(|cursor| cursor.claim)) else {
+            return Err(taken(&plan.name, "database", (log, stored.map_or(log, |stored| stored.log))));
         };
-        let applied = state.applied();
+        if take_over.is_some() && found == cursor::Found::Unreadable {
+            cursor::void(&client, &plan.name).await?;
+        }
         // Before anything of it is there. One of another log is not claimed by looking at it.
-        if !state.is_of_other(log) {
-            cursor::claim(&client, &plan.name, Cursor { owner, claim, applied }).await?;
+        if state.is_for(log) {
+            cursor::claim(&client, &plan.name, Cursor { owner, claim, applied: state.applied() }).await?;
             opener.holds(claim);
         }
         let mut target = Self {

@@ -72,8 +72,16 @@ fn table(schema: TableSchema, options: TableOptions) -> Table<String> {
     let layout = Layout::new(&Words, &schema, &options, "t".into()).unwrap();
     let settings = Arc::new(SqlitePlan { path: "t.db".into() });
     let (name, ddl, batch) = ("s".into(), DdlPolicy::APPLY, SqlitePlan::BATCH);
-    let plan =
-        SinkPlan { name, table_name: "{table}".into(), defaults: options, rules: Vec::new(), ddl, batch, settings };
+    let plan = SinkPlan {
+        name,
+        table_name: "{table}".into(),
+        defaults: options,
+        rules: Vec::new(),
+        ddl,
+        batch,
+        on_full: crate::config::OnFull::Wait,
+        settings,
+    };
     let options = StoredOptions::of(&plan, std::collections::BTreeMap::new(), &schema.name);
     Table::new(schema, options, layout)
 }

@@ -10,12 +10,13 @@
 //! file last, or not at all. A file in which there is no such line was written by a version that had none.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
-use wal::LogId;
+use wal::{LogId, Lsn};
 
-use super::cursor;
+use super::{cursor, registry};
 use crate::error::Failure;
 use crate::sink::TargetState;
 use crate::sink::claim::{Claim, Opener, taken};
+use crate::sink::epoch::Owner;
 
 /// The claims of a sink: what is in the file, and the one that is to be there.
 #[derive(Clone, Copy, Debug)]
@@ -52,24 +53,58 @@ pub(super) fn open(
     (state, opener): (TargetState, &mut Opener),
 ) -> rusqlite::Result<Result<Held, Failure>> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    if cursor::read(&transaction, sink)?.ok() != Some(state) {
+    let mut held = match next(&transaction, sink, log, (state, opener))? {
+        Ok(held) => held,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if state.is_for(log) {
+        held.write(&transaction, sink)?;
+        transaction.commit()?;
+        held.is_written();
+        opener.holds(held.ours.claim);
+    }
+    Ok(Ok(held))
+}
+
+/// Opens the file, in this state, and takes it over: the claim, the cursor at `at`, and the dates of stops are one transaction.
+pub(super) fn take_over(
+    connection: &Connection,
+    sink: &str,
+    (owner, at): (Owner, Lsn),
+    (state, opener): (TargetState, &mut Opener),
+) -> rusqlite::Result<Result<Held, Failure>> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let mut held = match next(&transaction, sink, owner.log, (state, opener))? {
+        Ok(held) => held,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    cursor::write(&transaction, sink, owner.log, owner.epoch, at)?;
+    registry::date_back_stops(&transaction, sink)?;
+    held.write(&transaction, sink)?;
+    transaction.commit()?;
+    held.is_written();
+    opener.holds(held.ours.claim);
+    Ok(Ok(held))
+}
+
+/// The next claim of a file in this state; not written.
+fn next(
+    connection: &Connection,
+    sink: &str,
+    log: LogId,
+    (state, opener): (TargetState, &Opener),
+) -> rusqlite::Result<Result<Held, Failure>> {
+    if cursor::read(connection, sink)?.ok() != Some(state) {
         return Ok(Err(Failure::retry(format!("the target of sink \"{sink}\" was written to while it was opened"))));
     }
-    let seen = match read(&transaction, sink)? {
+    let seen = match read(connection, sink)? {
         Ok(seen) => seen,
         Err(failure) => return Ok(Err(failure)),
     };
     let Some(claim) = opener.next(seen.map(|line| line.claim)) else {
         return Ok(Err(taken(sink, "path", (log, seen.map_or(log, |line| line.log)))));
     };
-    let mut held = Held { seen, ours: Line { claim, log } };
-    if !state.is_of_other(log) {
-        held.write(&transaction, sink)?;
-        transaction.commit()?;
-        held.is_written();
-        opener.holds(claim);
-    }
-    Ok(Ok(held))
+    Ok(Ok(Held { seen, ours: Line { claim, log } }))
 }
 
 impl Held {

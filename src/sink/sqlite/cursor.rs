@@ -15,9 +15,10 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use wal::{LogId, Lsn};
 
+use super::registry;
 use crate::codec::version::Epoch;
 use crate::error::Failure;
-use crate::sink::TargetState;
+use crate::sink::{Lost, TargetState};
 
 /// Version of `_replicator_cursor`, of `_replicator_tables` and of the columns that a changelog has of its own.
 /// Version 1 had no epoch, and made a version of LSN and ordinal. Version 2 had no stops, and tables without the mark of their sink. Version 3
@@ -49,7 +50,7 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
 /// What the target says about `sink`. It changes nothing.
 pub(super) fn read(connection: &Connection, sink: &str) -> rusqlite::Result<Result<TargetState, Failure>> {
     if !exists(connection)? || is_empty(connection)? {
-        return Ok(Ok(TargetState::Fresh));
+        return without(connection, sink);
     }
     if let Some(failure) = other_format(connection)? {
         return Ok(Err(failure));
@@ -61,16 +62,19 @@ pub(super) fn read(connection: &Connection, sink: &str) -> rusqlite::Result<Resu
             |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)),
         )
         .optional()?;
-    let Some((log, epoch, lsn)) = row else { return Ok(Ok(TargetState::Fresh)) };
+    let Some((log, epoch, lsn)) = row else { return without(connection, sink) };
     let state = || {
         let log = LogId::new(u128::from_str_radix(&log, 16).ok()?);
         let epoch = Epoch::new(u64::try_from(epoch).ok()?)?;
         Some(TargetState::At { log, epoch, applied: Lsn::new(u64::try_from(lsn).ok()?) })
     };
-    Ok(state().ok_or_else(|| {
-        Failure::fatal(format!("the cursor of sink \"{sink}\" in its target is not readable"))
-            .hint(format!("something else changed \"_replicator_cursor\"; {COPY_AGAIN}"))
-    }))
+    Ok(Ok(state().unwrap_or(TargetState::Lost(Lost::Unreadable))))
+}
+
+/// What a target says in which the sink has no line: the line is there before any table.
+fn without(connection: &Connection, sink: &str) -> rusqlite::Result<Result<TargetState, Failure>> {
+    let is_lost = registry::is_there(connection)? && registry::has_any(connection, sink)?;
+    Ok(Ok(if is_lost { TargetState::Lost(Lost::Gone) } else { TargetState::Fresh }))
 }
 
 /// How an operator gets a new copy in place of one that cannot be used.
@@ -151,8 +155,23 @@ mod tests {
             create(&connection).unwrap();
             write(&connection, "local", LOG, Epoch::FIRST, Lsn::new(7)).unwrap();
             connection.execute(&format!("UPDATE _replicator_cursor SET {change}"), []).unwrap();
-            let failure = read(&connection, "local").unwrap().unwrap_err();
-            assert!(failure.message.contains("not readable"), "{change}: {failure}");
+            assert_eq!(read(&connection, "local").unwrap().unwrap(), TargetState::Lost(Lost::Unreadable), "{change}");
+            write(&connection, "local", LOG, Epoch::FIRST, Lsn::new(8)).unwrap();
+            assert_eq!(read(&connection, "local").unwrap().unwrap(), at(8, Epoch::FIRST), "{change}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_that_is_gone_while_tables_are_there_is_missed() {
+        let connection = Connection::open_in_memory().unwrap();
+        registry::create(&connection).unwrap();
+        assert_eq!(read(&connection, "local").unwrap().unwrap(), TargetState::Fresh);
+        let line = "INSERT INTO _replicator_tables VALUES ('local', 'shop', 't', 't', '', '', '')";
+        connection.execute_batch(line).unwrap();
+        for _ in 0..2 {
+            assert_eq!(read(&connection, "local").unwrap().unwrap(), TargetState::Lost(Lost::Gone));
+            assert_eq!(read(&connection, "other").unwrap().unwrap(), TargetState::Fresh);
+            create(&connection).unwrap();
         }
     }
 

@@ -9,11 +9,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::error::Failure;
+use crate::error::{Failure, sink_reset};
 
 /// A database file and its companions, as they were when they were opened.
 #[derive(Debug)]
 pub(super) struct Files {
+    sink: String,
     files: Vec<(PathBuf, Inode)>,
 }
 
@@ -25,16 +26,16 @@ struct Inode {
 
 impl Files {
     /// Of a database that has been opened and read, so that its companions exist.
-    pub(super) fn of(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn of(sink: &str, path: &Path) -> Result<Self, Failure> {
         let real = std::fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
         // The companions are beside the file that a link leads to; the link itself may be turned to another file.
         let paths = [path.to_owned(), with_suffix(&real, "-wal"), with_suffix(&real, "-shm")];
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            let inode = inode(&path)?.ok_or_else(|| changed(&path, "removed"))?;
+            let inode = inode(&path)?.ok_or_else(|| changed(sink, &path, "removed"))?;
             files.push((path, inode));
         }
-        Ok(Self { files })
+        Ok(Self { sink: sink.to_owned(), files })
     }
 
     /// Compares the files with what their paths lead to.
@@ -44,8 +45,10 @@ impl Files {
     pub(super) fn check(&self) -> Result<(), Failure> {
         for (path, opened) in &self.files {
             match inode(path)? {
-                None => return Err(changed(path, "removed")),
-                Some(current) if current != *opened => return Err(changed(path, "replaced by another file")),
+                None => return Err(changed(&self.sink, path, "removed")),
+                Some(current) if current != *opened => {
+                    return Err(changed(&self.sink, path, "replaced by another file"));
+                }
                 Some(_) => {}
             }
         }
@@ -72,10 +75,12 @@ fn unreadable(path: &Path, error: std::io::Error) -> Failure {
     Failure::retry(format!("cannot look at the file \"{}\"", path.display())).caused_by(error)
 }
 
-fn changed(path: &Path, what: &str) -> Failure {
-    Failure::fatal(format!("the file \"{}\" was {what} while it was in use", path.display())).hint(
-        "stop the replicator, put the file back with its -wal and -shm files, and start; or give the sink a new name, which then gets a new copy",
-    )
+fn changed(sink: &str, path: &Path, what: &str) -> Failure {
+    let reset = sink_reset(sink);
+    Failure::fatal(format!("the file \"{}\" was {what} while it was in use", path.display())).hint(format!(
+        "put the file back with its -wal and -shm files and restart the daemon; or move away what is there of the three and run `{reset}`: \
+         every table is read again, into a new file"
+    ))
 }
 
 #[cfg(test)]
@@ -88,7 +93,7 @@ mod tests {
         let path = directory.join("replica.db");
         let connection = open::open(&path).unwrap();
         connection.execute_batch("CREATE TABLE t (a)").unwrap();
-        let files = Files::of(&path).unwrap();
+        let files = Files::of("local", &path).unwrap();
         files.check().unwrap();
         (path, connection, files)
     }
@@ -104,6 +109,7 @@ mod tests {
             let failure = files.check().unwrap_err();
             assert_eq!(failure.class, ErrorClass::Fatal);
             assert!(failure.message.contains(&format!("{name}\" was removed")), "{}", failure.message);
+            assert!(failure.hint.unwrap().contains("`replicator sink reset local`"));
         }
     }
 
@@ -126,7 +132,7 @@ mod tests {
         let (path, _connection, _) = opened(directory.path());
         let link = directory.path().join("link.db");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        let files = Files::of(&link).unwrap();
+        let files = Files::of("local", &link).unwrap();
         files.check().unwrap();
 
         std::fs::remove_file(&link).unwrap();

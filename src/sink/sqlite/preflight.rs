@@ -9,12 +9,12 @@ use rustix::fs::{Access, access, statvfs};
 use super::registry::Table;
 use super::{SqlitePlan, beside, cursor, registry};
 use crate::config::{Mode, SinkPlan};
-use crate::error::Failure;
+use crate::error::{Failure, sink_reset};
 use crate::model::CheckItem;
-use crate::sink::TargetState;
 use crate::sink::definitions::FREE_ROOM;
 use crate::sink::registry::{not_readable, unfit};
 use crate::sink::stops::{Stops, way_back};
+use crate::sink::{Lost, TargetState};
 
 /// Below so many free bytes an operator should look: a copy is seldom smaller.
 const FEW_BYTES: u64 = 1 << 30;
@@ -123,6 +123,8 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<(String, Option<String>), F
     }
     match state {
         TargetState::Fresh => Ok((format!("\"{shown}\" holds nothing of this sink yet"), None)),
+        TargetState::Lost(Lost::Gone) => Err(lost(plan, "it has tables of the sink, but no cursor")),
+        TargetState::Lost(Lost::Unreadable) => Err(lost(plan, "the sink's cursor in it is not readable")),
         TargetState::At { log, epoch, applied } => {
             let count = tables.len();
             let detail = format!("\"{shown}\" holds {count} tables up to lsn {applied} of log {log}, epoch {epoch}");
@@ -136,6 +138,11 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<(String, Option<String>), F
             Ok((detail, None))
         }
     }
+}
+
+fn lost(plan: &SinkPlan, why: &str) -> Failure {
+    let reset = sink_reset(&plan.name);
+    Failure::fatal(why).hint(format!("restore the file, or run `{reset}`: every table is read again"))
 }
 
 #[cfg(test)]

@@ -48,6 +48,23 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
+/// Whether the table of tables is there.
+pub(super) fn is_there(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.table_exists(None, "_replicator_tables")
+}
+
+/// Whether the sink has a table.
+pub(super) fn has_any(connection: &Connection, sink: &str) -> rusqlite::Result<bool> {
+    connection
+        .query_row("SELECT EXISTS (SELECT 1 FROM \"_replicator_tables\" WHERE \"sink\" = ?1)", [sink], |row| row.get(0))
+}
+
+/// Makes the stops older than everything of a log that takes the file over: its LSNs are others.
+pub(super) fn date_back_stops(connection: &Connection, sink: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE \"_replicator_stopped_tables\" SET \"since_lsn\" = 0 WHERE \"sink\" = ?1";
+    connection.execute(sql, [sink]).map(|_| ())
+}
+
 /// Writes a table's line.
 pub(super) fn save(connection: &Connection, sink: &str, table: &Table) -> rusqlite::Result<()> {
     let Line { target, options, columns, source_schema, old } = table.line().map_err(unwritable)?;

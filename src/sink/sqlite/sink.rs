@@ -112,6 +112,13 @@ impl Sink for SqliteSink {
         Ok(state)
     }
 
+    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure> {
+        drop(self.target.take());
+        let (target, _) = Target::take_over(&self.path, &self.plan, (log, at), &mut self.opener)?;
+        self.target = Some(target);
+        Ok(())
+    }
+
     async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {
         stops::review(self.opened()?, captured).await
     }

@@ -14,8 +14,9 @@ use super::error::{row, sqlite};
 use super::files::Files;
 use super::history::History;
 use super::keyless::Keyless;
-use super::layout::Layout;
+use super::layout::{Layout, quoted};
 use super::mirror::Mirror;
+use super::registry::Tables;
 use super::types::Storage;
 use super::{claim, cursor, open, registry};
 use crate::codec::frame::RowOp;
@@ -29,7 +30,7 @@ use crate::sink::changes::Changes;
 use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::Followed;
-use crate::sink::epoch::epoch_for;
+use crate::sink::epoch::Owner;
 use crate::sink::rows::{Section, Writes};
 use crate::sink::stops;
 
@@ -80,16 +81,52 @@ impl Target {
         log: LogId,
         opener: &mut Opener,
     ) -> Result<(Self, TargetState), Failure> {
+        Self::open_as(path, plan, log, (None, opener))
+    }
+
+    /// Opens the file and takes it over, at `at`.
+    pub(super) fn take_over(
+        path: &Path,
+        plan: &SinkPlan,
+        (log, at): (LogId, Lsn),
+        opener: &mut Opener,
+    ) -> Result<(Self, TargetState), Failure> {
+        Self::open_as(path, plan, log, (Some(at), opener))
+    }
+
+    fn open_as(
+        path: &Path,
+        plan: &SinkPlan,
+        log: LogId,
+        (take_over, opener): (Option<Lsn>, &mut Opener),
+    ) -> Result<(Self, TargetState), Failure> {
         let connection = open::open(path)?;
         let fail = |error| sqlite(path, "read the sink's own tables", error);
         let state = cursor::read(&connection, &plan.name).map_err(fail)??;
         let create = || cursor::create(&connection).and_then(|()| registry::create(&connection));
         create().and_then(|()| claim::create(&connection)).map_err(fail)?;
         let lines = registry::load(&connection, &plan.name).map_err(fail)?;
+        let stored = match state {
+            TargetState::At { log, epoch, .. } => Some(Owner { log, epoch }),
+            TargetState::Fresh | TargetState::Lost(_) => None,
+        };
+        let (owner, state, held) = match take_over {
+            None => {
+                let held = claim::open(&connection, &plan.name, log, (state, opener)).map_err(fail)??;
+                (Owner::of(&plan.name, stored, log)?, state, held)
+            }
+            Some(at) => {
+                let found = match (stored, state) {
+                    (None, TargetState::Lost(_)) => newest_epoch(&connection, &lines.0).map_err(fail)?,
+                    (stored, _) => stored.map(|owner| owner.epoch),
+                };
+                let owner = Owner::taking_over(&plan.name, found, log)?;
+                let held = claim::take_over(&connection, &plan.name, (owner, at), (state, opener)).map_err(fail)??;
+                (owner, TargetState::At { log, epoch: owner.epoch, applied: at }, held)
+            }
+        };
         let stops = registry::load_stops(&connection, &plan.name).map_err(fail)?;
-        let epoch = epoch_for(&plan.name, state, log)?;
-        let held = claim::open(&connection, &plan.name, log, (state, opener)).map_err(fail)??;
-        let files = Files::of(path)?;
+        let files = Files::of(&plan.name, path)?;
         let target = Self {
             connection,
             path: path.to_owned(),
@@ -98,7 +135,7 @@ impl Target {
             followed: Followed::new(lines, stops, Changes::default(), state),
             log,
             held,
-            epoch,
+            epoch: owner.epoch,
             scratch: Scratch::default(),
         };
         Ok((target, state))
@@ -237,6 +274,24 @@ impl Writes for Target {
             }
         }
     }
+}
+
+/// The epoch of the newest line of any changelog: that of a file whose cursor does not say it.
+fn newest_epoch(connection: &Connection, tables: &Tables) -> rusqlite::Result<Option<Epoch>> {
+    let mut newest = None;
+    for layout in tables.values().map(|table| &table.layout).filter(|layout| layout.mode == Mode::History) {
+        if !registry::columns(connection, &layout.target)?.iter().any(|column| column == "_version") {
+            continue;
+        }
+        let sql = format!("SELECT max(\"_version\") FROM {}", quoted(&layout.target));
+        let version: Option<i64> = connection.query_row(&sql, [], |row| row.get(0))?;
+        newest = newest.max(version.and_then(epoch_of_version));
+    }
+    Ok(newest)
+}
+
+fn epoch_of_version(version: i64) -> Option<Epoch> {
+    u64::try_from(version).ok().and_then(Epoch::of_version)
 }
 
 fn rows_of(schema: &TableSchema, layout: &Layout) -> Result<Rows, Failure> {

@@ -112,6 +112,7 @@ impl Rig {
             rules: Vec::new(),
             ddl: DdlPolicy::APPLY,
             batch: SqlitePlan::BATCH,
+            on_full: crate::config::OnFull::Wait,
             settings,
         };
         let mut rig = Self {

@@ -55,22 +55,25 @@ fn at_sink(status: &mut Status) -> &mut SinkRowsStatus {
     status.tables[0].sinks.get_mut("local").unwrap()
 }
 
-fn left_over(name: &str, backlog_bytes: u64) -> SinkStatus {
-    let cursor = CursorInfo {
+fn cursor_of(name: &str, backlog_bytes: u64) -> CursorInfo {
+    CursorInfo {
         name: name.to_owned(),
         lsn: Lsn::new(3),
         token: Vec::new(),
         backlog_bytes,
         backlog_groups: 2,
         detached: false,
-    };
-    SinkStatus::of_cursor(&cursor, None, SinkPhase::Unconfigured)
+    }
+}
+
+fn left_over(name: &str, backlog_bytes: u64) -> SinkStatus {
+    SinkStatus::of_cursor(&cursor_of(name, backlog_bytes), None, SinkPhase::Unconfigured)
 }
 
 /// A case of the table: what is so, the verdict, and the reasons.
 type Case = (&'static str, fn(&mut Status), Verdict, &'static [&'static str]);
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 29] = [
     ("a complete table", |_| {}, Verdict::Ok, &[]),
     ("a table that is being read", |status| everywhere(status, stated(State::Reading, 3)), Verdict::Ok, &[]),
     (
@@ -186,6 +189,31 @@ const CASES: [Case; 27] = [
         |status| status.wal.full = true,
         Verdict::Degraded,
         &["log: full: the source waits for room, and sink local is the slowest"],
+    ),
+    (
+        "a full log that a failed sink holds",
+        |status| {
+            status.wal.full = true;
+            status.sinks[0].state = SinkPhase::Failed;
+            status.sinks[0].error = Some("disk gone".into());
+        },
+        Verdict::Failed,
+        &[
+            "sink local: failed: disk gone",
+            "log: full: the source waits for room, and sink local, which has failed, holds most: disk gone (remedy: fix it and restart \
+             the daemon: nothing is lost; or replicator sink reset local, which gives up what the log keeps for the sink and reads its tables again)",
+        ],
+    ),
+    (
+        "a sink that was detached",
+        |status| {
+            let cursor = CursorInfo { detached: true, ..cursor_of("local", 9) };
+            status.sinks[0] = SinkStatus::of_cursor(&cursor, None, SinkPhase::Detached);
+        },
+        Verdict::Failed,
+        &[
+            "sink local: detached: it was detached from the full log, which does not keep what follows for it (remedy: replicator sink reset local)",
+        ],
     ),
     (
         "a full log, of which a cursor that is left over holds most",

@@ -7,10 +7,12 @@ use crate::codec::frame::RowOp::Insert;
 use crate::codec::version::Epoch;
 use crate::config::Mode;
 use crate::error::ErrorClass;
-use crate::model::CheckStatus;
+use crate::model::{CheckStatus, TableName};
 use crate::sink::TargetState;
+use crate::sink::claim::Opener;
 use crate::sink::sqlite::SqlitePlan;
 use crate::sink::sqlite::preflight::preflight;
+use crate::sink::sqlite::target::Target;
 use crate::sink::sqlite::testing::*;
 
 /// The sink's own tables as version 1 made them.
@@ -114,4 +116,38 @@ fn a_changelog_of_a_build_that_wrote_no_reasons_is_stopped_and_not_changed() {
     assert!(reason.contains("the changelog \"t\"") && reason.contains("no column \"_reason\""), "{reason}");
     let columns = rig.read("SELECT name FROM pragma_table_info('t')");
     assert!(!columns.contains(&"'_reason'".to_owned()), "{columns:?}");
+}
+
+#[test]
+fn a_target_is_taken_over_under_the_next_epoch_whatever_its_cursor_says() {
+    let log = LogId::new(78);
+    let cases = [
+        ("as it is", "SELECT 1"),
+        ("a cursor that cannot be read", "UPDATE _replicator_cursor SET log_id = 'mine'"),
+        ("a cursor that is gone", "DELETE FROM _replicator_cursor"),
+        ("a table of cursors that is gone", "DROP TABLE _replicator_cursor"),
+    ];
+    for (name, change) in cases {
+        let mut rig = Rig::new(options(Mode::History));
+        let t = rig.create(schema(vec![int("id")], key(&[0])));
+        rig.rows(t, Insert, &[&["1"]]);
+        rig.commit();
+        rig.target = None;
+        let connection = Connection::open(rig.path()).unwrap();
+        let stop = "INSERT INTO _replicator_stopped_tables VALUES ('local', 'shop', 't', 90, 'why', 0, '{}')";
+        connection.execute_batch(&format!("{stop}; {change}")).unwrap();
+
+        let (target, state) =
+            Target::take_over(&rig.path(), &rig.plan, (log, Lsn::new(7)), &mut Opener::new()).unwrap();
+
+        let second = Epoch::FIRST.next().unwrap();
+        let at = TargetState::At { log, epoch: second, applied: Lsn::new(7) };
+        assert_eq!((state, target.epoch), (at, second), "{name}");
+        assert_eq!(target.followed.stops.get(&TableName::new("shop", "t")).unwrap().since, Lsn::ZERO, "{name}");
+        drop(target);
+        assert_eq!(rig.open_for(log).unwrap(), at, "{name}");
+        assert_eq!(rig.read("SELECT count(*) FROM t"), ["1"], "{name}");
+        let (_, again) = Target::take_over(&rig.path(), &rig.plan, (log, Lsn::new(9)), &mut Opener::new()).unwrap();
+        assert!(matches!(again, TargetState::At { epoch, .. } if epoch.number() == 3), "{name}");
+    }
 }

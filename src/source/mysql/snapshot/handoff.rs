@@ -130,10 +130,12 @@ pub enum Request {
         /// Sent once it is durable.
         reply: Option<oneshot::Sender<()>>,
     },
-    /// A sink is new to a log that no longer begins at its start.
+    /// A sink is new to a log that no longer begins at its start, or was reset.
     SinkAdded {
         /// The sink.
         sink: String,
+        /// In place of what it has.
+        replaces: bool,
         /// Sent once it is durable.
         reply: oneshot::Sender<()>,
     },

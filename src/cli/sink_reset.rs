@@ -1,0 +1,46 @@
+//! `replicator sink reset`.
+
+use anyhow::Context;
+use wal::{Options, Wal};
+
+use super::args::SinkResetArgs;
+use super::log_access;
+use super::output::Output;
+use crate::config::Plan;
+use crate::control::Request;
+use crate::error::Failure;
+use crate::inspect;
+
+pub(super) fn run(plan: &Plan, arguments: &SinkResetArgs) -> anyhow::Result<()> {
+    let name = &arguments.name;
+    if !plan.sinks.iter().any(|sink| sink.name == *name) {
+        let names: Vec<_> = plan.sinks.iter().map(|sink| format!("\"{}\"", sink.name)).collect();
+        return Err(Failure::fatal(format!("no sink \"{name}\" is configured"))
+            .hint(format!(
+                "the sinks are {}; the cursor of one that is not configured any more goes by `replicator wal drop-cursor {name}`",
+                names.join(", ")
+            ))
+            .into());
+    }
+    let said = match log_access::daemon(&plan.wal.path)? {
+        Some(client) => {
+            client.ask(&Request::ResetSink { name: name.clone() }, |_| true)?;
+            "every table is read again for it; replicator status shows the progress"
+        }
+        None => {
+            // Opened for reading first: a log that is not there is not made by this.
+            drop(log_access::open_stopped(&plan.wal.path)?);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.context("cannot start the runtime")?.block_on(reset_in_stopped(plan, name))?;
+            "the next replicator start reads every table again for it"
+        }
+    };
+    Output::new().line(&format!("sink \"{name}\" is reset: {said}")).map(drop)
+}
+
+async fn reset_in_stopped(plan: &Plan, name: &str) -> anyhow::Result<()> {
+    let (wal, _appender) = Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).context("cannot open the log")?;
+    let stored = inspect::ask_for_reset(&wal, name).await;
+    wal.shutdown().await.context("cannot close the log")?;
+    Ok(stored?)
+}

@@ -1,0 +1,119 @@
+//! A full log that one sink holds: the sink is detached after a while, if it may be, and the log goes on without it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use wal::{CursorInfo, Lsn, Wal};
+
+use super::supervisor::{Order, Orders};
+use crate::config::{OnFull, SinkPlan};
+
+/// How often it is looked who holds a full log.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Since when sinks have held the log while it was full, without a break.
+type Holding = BTreeMap<String, Instant>;
+
+/// Who holds the log at `now`, if it is full: the attached cursors with the smallest LSN, unless that is its end. Since when, by who has held it
+/// before.
+fn holding(before: &Holding, (full, durable): (bool, Lsn), cursors: &[CursorInfo], now: Instant) -> Holding {
+    let attached = || cursors.iter().filter(|cursor| !cursor.detached);
+    let Some(least) = attached().map(|cursor| cursor.lsn).min().filter(|least| full && *least < durable) else {
+        return Holding::new();
+    };
+    let since = |cursor: &CursorInfo| (cursor.name.clone(), before.get(&cursor.name).copied().unwrap_or(now));
+    attached().filter(|cursor| cursor.lsn == least).map(since).collect()
+}
+
+/// Which of them is to be detached: one that may be and has held the log for so long, where no other one holds it as well that may not be.
+fn to_detach<'h>(holding: &'h Holding, limits: &BTreeMap<String, Duration>, now: Instant) -> Option<&'h str> {
+    if holding.keys().any(|sink| !limits.contains_key(sink)) {
+        return None;
+    }
+    let is_over = |(sink, since): &(&String, &Instant)| {
+        limits.get(*sink).is_some_and(|limit| now.saturating_duration_since(**since) >= *limit)
+    };
+    holding.iter().find(is_over).map(|(sink, _)| sink.as_str())
+}
+
+/// Detaches sinks from a log that is full for as long as their configuration says.
+pub(super) async fn detach_from_full_log(wal: Wal, sinks: Vec<SinkPlan>, orders: Orders, stop: CancellationToken) {
+    let limit = |sink: SinkPlan| match sink.on_full {
+        OnFull::Wait => None,
+        OnFull::Detach { after } => Some((sink.name, after)),
+    };
+    let limits: BTreeMap<String, Duration> = sinks.into_iter().filter_map(limit).collect();
+    if limits.is_empty() {
+        return;
+    }
+    let mut positions = wal.positions();
+    let mut held = Holding::new();
+    loop {
+        let (full, durable) = {
+            let positions = positions.borrow_and_update();
+            (positions.full, positions.durable)
+        };
+        let now = Instant::now();
+        held = holding(&held, (full, durable), &wal.cursors(), now);
+        if let Some(sink) = to_detach(&held, &limits, now).map(str::to_owned) {
+            warn!(%sink, "the log is full, and the sink has held it for too long: it is detached");
+            let order = orders.lock().await.get(&sink).cloned();
+            let (done, is_done) = oneshot::channel();
+            if let Some(order) = order
+                && order.send(Order::Detach(done)).await.is_ok()
+            {
+                // Dropped once it is done.
+                drop(is_done.await);
+            }
+            held.remove(&sink);
+        }
+        tokio::select! {
+            changed = positions.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK), if !held.is_empty() => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(name: &str, lsn: u64, detached: bool) -> CursorInfo {
+        let (token, backlog_bytes, backlog_groups) = (Vec::new(), 0, 0);
+        CursorInfo { name: name.into(), lsn: Lsn::new(lsn), token, backlog_bytes, backlog_groups, detached }
+    }
+
+    const FULL: (bool, Lsn) = (true, Lsn::new(9));
+
+    #[test]
+    fn those_at_the_smallest_lsn_hold_a_full_log_since_it_was_full_and_they_held_it() {
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(5));
+        let cursors = [cursor("a", 3, false), cursor("b", 3, false), cursor("c", 5, false), cursor("d", 1, true)];
+        let held = holding(&Holding::new(), FULL, &cursors, now);
+        assert_eq!(held.keys().collect::<Vec<_>>(), ["a", "b"]);
+        let moved = [cursor("a", 4, false), cursor("c", 4, false)];
+        let held = holding(&held, FULL, &moved, later);
+        assert_eq!(held, [("a".to_owned(), now), ("c".to_owned(), later)].into());
+        assert_eq!(holding(&held, (false, Lsn::new(9)), &moved, later), Holding::new(), "it has room again");
+        assert_eq!(holding(&held, FULL, &[cursor("a", 9, false)], later), Holding::new(), "it has everything");
+    }
+
+    #[test]
+    fn a_sink_is_detached_after_its_limit_and_not_while_another_that_may_not_be_holds_the_log_too() {
+        let now = Instant::now();
+        let limits = |sinks: &[(&str, u64)]| -> BTreeMap<String, Duration> {
+            sinks.iter().map(|(sink, seconds)| ((*sink).to_owned(), Duration::from_secs(*seconds))).collect()
+        };
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let held: Holding = [("a".to_owned(), now), ("b".to_owned(), now)].into();
+        assert_eq!(to_detach(&held, &limits(&[("a", 9), ("b", 5)]), after(4)), None);
+        assert_eq!(to_detach(&held, &limits(&[("a", 9), ("b", 5)]), after(5)), Some("b"));
+        assert_eq!(to_detach(&held, &limits(&[("b", 5)]), after(60)), None, "a waits");
+        assert_eq!(to_detach(&Holding::new(), &limits(&[("b", 5)]), after(60)), None);
+    }
+}

@@ -1,0 +1,238 @@
+//! The life of one sink in a run: its delivery, and what an operator or a full log orders meanwhile.
+//!
+//! A delivery that has failed permanently is not the end of its sink: until the run ends it may be reset, which begins another delivery.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+use wal::{Lsn, Reader, Wal};
+
+use super::asking::Asking;
+use super::deliveries::{Delivering, on_thread};
+use crate::config::{SinkPlan, TableFilter};
+use crate::control::ResetRequest;
+use crate::deliver::{self, Delivery, Goal, Wiring, Wish};
+use crate::error::{Failure, sink_reset};
+use crate::ingest;
+use crate::model::TableName;
+use crate::sink;
+use crate::telemetry::{SinkLive, SinkPhase};
+
+/// What a sink is ordered to do.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// To begin again with every table. The reply says whether the log holds that.
+    Reset(oneshot::Sender<Result<(), Failure>>),
+    /// To leave the log, which is full, to the others. It is done once the sender is dropped.
+    Detach(oneshot::Sender<()>),
+}
+
+/// What each sink is ordered by, once it is supervised.
+pub(super) type Orders = Arc<Mutex<BTreeMap<String, mpsc::Sender<Order>>>>;
+
+/// One sink of a run.
+pub(super) struct Supervisor {
+    pub(super) plan: SinkPlan,
+    pub(super) filter: TableFilter,
+    pub(super) workers: Handle,
+    pub(super) wal: Wal,
+    pub(super) shown: Arc<SinkLive>,
+    /// Ends the run.
+    pub(super) stop: CancellationToken,
+    pub(super) goal: watch::Receiver<Goal>,
+    /// Cancelled when the sink has failed permanently.
+    pub(super) failed: CancellationToken,
+    pub(super) wishes: mpsc::UnboundedSender<Wish>,
+    pub(super) asking: Arc<watch::Sender<usize>>,
+    pub(super) orders: mpsc::Receiver<Order>,
+}
+
+/// A delivery under way.
+pub(super) struct Running {
+    stop: CancellationToken,
+    delivering: Delivering,
+}
+
+impl Running {
+    /// Ends it early. What it says of its end is in the log and in the status.
+    async fn end(mut self) {
+        self.stop.cancel();
+        drop(self.delivering.end().await);
+    }
+}
+
+/// How one delivery ended.
+enum Ended {
+    ByItself(Result<(), Failure>),
+    For(Order),
+}
+
+impl Supervisor {
+    /// Begins a delivery. It opens nothing here: its own thread does, and again when it fails.
+    pub(super) fn start(&self) -> Result<Running, Failure> {
+        let sink = sink::make(&self.plan, &self.workers)?;
+        let (looking, looked) = oneshot::channel::<()>();
+        let asking = Asking::one_of(&self.asking);
+        self.workers.spawn(async move {
+            drop(looked.await);
+            drop(asking);
+        });
+        let stop = self.stop.child_token();
+        let wiring = Wiring {
+            wal: self.wal.clone(),
+            live: Arc::clone(&self.shown),
+            shutdown: stop.clone(),
+            goal: self.goal.clone(),
+            wishes: self.wishes.clone(),
+            looking: Some(looking),
+        };
+        let filter = self.filter.clone();
+        let delivery = Delivery::new(sink, wiring)
+            .capturing(Box::new(move |table| filter.may_capture(table)))
+            .counting(Box::new(appended));
+        Ok(Running { stop, delivering: on_thread(delivery.run(), Arc::clone(&self.shown))? })
+    }
+
+    /// Serves the sink until the run ends.
+    ///
+    /// # Errors
+    /// What its last delivery failed with.
+    pub(super) async fn serve(mut self, mut running: Running) -> Result<(), Failure> {
+        loop {
+            let mut order = match self.watch(running).await {
+                Ended::ByItself(Ok(())) => return Ok(()),
+                Ended::ByItself(Err(failure)) => {
+                    self.failed.cancel();
+                    match self.order_before_the_end().await {
+                        Some(order) => order,
+                        None => return Err(failure),
+                    }
+                }
+                Ended::For(order) => order,
+            };
+            running = loop {
+                let failure = match self.obey(order).await {
+                    Ok(begun) => break begun,
+                    Err(failure) => failure,
+                };
+                match self.order_before_the_end().await {
+                    Some(next) => order = next,
+                    None => return Err(failure),
+                }
+            };
+        }
+    }
+
+    /// Waits until a delivery ends, or ends it for an order.
+    async fn watch(&mut self, mut running: Running) -> Ended {
+        tokio::select! {
+            ended = running.delivering.end() => Ended::ByItself(ended),
+            Some(order) = self.orders.recv() => {
+                running.end().await;
+                Ended::For(order)
+            }
+        }
+    }
+
+    /// The next order to a sink that is not served; `None`: the run ends.
+    async fn order_before_the_end(&mut self) -> Option<Order> {
+        let reached = self.goal.wait_for(|goal| matches!(goal, Goal::Reach(_)));
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            // The sender is gone with the run.
+            _ = reached => None,
+            order = self.orders.recv() => order,
+        }
+    }
+
+    /// Does what is ordered, while no delivery runs. The error says why none begins.
+    async fn obey(&self, order: Order) -> Result<Running, Failure> {
+        match order {
+            Order::Reset(reply) => {
+                let stored = deliver::ask_for_reset(&self.wal, &self.plan.name).await;
+                let stored = stored.inspect_err(|failure| self.show(SinkPhase::Failed, failure));
+                if stored.is_ok() {
+                    // Nothing is known to be complete any more.
+                    self.shown.load_tables([]);
+                    self.shown.phase(SinkPhase::Stopped, None);
+                }
+                // Whoever asked may have gone; it is done all the same.
+                match stored {
+                    Ok(()) => drop(reply.send(Ok(()))),
+                    Err(failure) => {
+                        let hint = failure.hint.clone();
+                        let said = Failure { hint, ..Failure::fatal(failure.message.clone()) };
+                        drop(reply.send(Err(said)));
+                        return Err(failure);
+                    }
+                }
+                info!(sink = %self.plan.name, "the sink begins again");
+                self.start().inspect_err(|failure| self.show(SinkPhase::Failed, failure))
+            }
+            Order::Detach(done) => {
+                let name = &self.plan.name;
+                let failure = match self.wal.detach_cursor(name).await {
+                    Ok(()) => Failure::fatal(format!(
+                        "sink '{name}' held the full log for too long (detach_after) and was detached from it"
+                    ))
+                    .hint(format!(
+                        "once it can be written to, run `{}`: every table is read again for it",
+                        sink_reset(name)
+                    )),
+                    Err(error) => Failure::fatal("the log cannot be written").caused_by(error),
+                };
+                self.show(SinkPhase::Detached, &failure);
+                drop(done);
+                Err(failure)
+            }
+        }
+    }
+
+    fn show(&self, phase: SinkPhase, failure: &Failure) {
+        error!(sink = %self.plan.name, error = %failure.chain(), "sink {}", phase.as_str());
+        self.shown.failed(failure.class);
+        self.shown.phase(phase, Some(failure.chain()));
+    }
+}
+
+/// What was ever appended of each table, and up to where.
+fn appended(reader: &Reader) -> Result<(Vec<(TableName, u64)>, Lsn), Failure> {
+    let (counts, end) = ingest::counts_and_end(reader)?;
+    Ok((counts.into_iter().map(|(table, counts)| (table, counts.appended)).collect(), end))
+}
+
+/// Hands the resets that are asked for to the sinks. Before they are supervised, the log takes them.
+pub(super) async fn forward_resets(
+    mut requests: mpsc::Receiver<ResetRequest>,
+    (sinks, orders): (Vec<String>, Orders),
+    wal: Wal,
+    stop: CancellationToken,
+) {
+    loop {
+        let ResetRequest { name, reply } = tokio::select! {
+            request = requests.recv() => match request {
+                Some(request) => request,
+                None => return,
+            },
+            () = stop.cancelled() => return,
+        };
+        if !sinks.contains(&name) {
+            let failure = Failure::fatal(format!("the running daemon has no sink \"{name}\""));
+            drop(reply.send(Err(failure.hint("restart it with the configuration that has the sink, and ask again"))));
+            continue;
+        }
+        // Held while the log takes it: no delivery begins meanwhile.
+        let supervised = orders.lock().await;
+        match supervised.get(&name) {
+            Some(order) => {
+                // A sink that has ended drops it, and with it the sender of the reply.
+                drop(order.try_send(Order::Reset(reply)));
+            }
+            None => drop(reply.send(deliver::ask_for_reset(&wal, &name).await)),
+        }
+    }
+}
