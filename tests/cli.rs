@@ -94,13 +94,13 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
     let shell = Shell::new();
     shell.write("empty.yaml", "[]");
     shell.write("wrong.yaml", "- { database: shop, tabel: users }");
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 16] = [
         (&[], "Usage: replicator"),
         (&["dance"], "dance"),
         (&["start", "--fast"], "--fast"),
         (&["start", "--log-format", "xml"], "xml"),
         (&["start", "--log-level", "loud"], "\"loud\" is not a log level"),
-        (&["backfill"], "--database"),
+        (&["backfill"], "--table"),
         (&["backfill", "--database", "shop"], "--table"),
         (&["backfill", "--tables", "empty.yaml", "--table", "x"], "cannot be used with"),
         (&["backfill", "--tables", "empty.yaml", "--replace"], "cannot be used with"),
@@ -108,6 +108,8 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
         (&["backfill", "--tables", "empty.yaml"], "it is empty"),
         (&["backfill", "--tables", "wrong.yaml"], "tabel"),
         (&["backfill", "--database", "crm", "--table", "users"], "\"crm.users\" is not copied"),
+        (&["backfill", "--table", "crm.users"], "\"crm.users\" is not copied"),
+        (&["backfill", "--table", "users"], "DATABASE.TABLE"),
         (&["wal", "inspect", "--table", "users"], "DATABASE.TABLE"),
     ];
     for (arguments, said) in cases {
@@ -234,7 +236,7 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
         let answers = [
             shell.run(&["status"]),
             shell.run(&["wal", "inspect", "--json"]),
-            shell.run(&["backfill", "--database", "shop", "--table", "users", "--where", "id > 5"]),
+            shell.run(&["backfill", "--table", "shop.users", "--where", "id > 5"]),
             shell.run(&["start"]),
         ];
         (shell, answers)

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use globset::GlobMatcher;
 
+use super::failure::Misuse;
 use crate::config;
 use crate::model::TableName;
 use crate::table::State;
@@ -23,8 +24,7 @@ Examples:
   replicator start                       run until stopped (SIGTERM)
   replicator start --once                copy up to now and exit, for cron and scripts
   replicator status                      how far is it, and what is the bottleneck?
-  replicator backfill --database shop --table users
-                                         read a table again, also while the daemon runs
+  replicator backfill --table shop.users read a table again, also while the daemon runs
   replicator wal inspect --table shop.users --rows
                                          what does the log hold?
 
@@ -84,11 +84,14 @@ Examples:
 With a daemon running, hands the tables to it; status shows the progress. Without one, reads them itself, drains every sink
 and exits. Rows are placed in the log so that they never overwrite newer ones.
 
+With --replace the new copy is built beside the old one, which stays readable until the new one is whole.
+
 Examples:
-  replicator backfill --database shop --table users
-  replicator backfill --database shop --table orders --where \"created_at >= '2026-01-01'\"
-  replicator backfill --database shop --table users --replace
-                                         empty the copies first: rows that are gone at the source go
+  replicator backfill --table shop.users
+  replicator backfill --table shop.users --table shop.orders
+  replicator backfill --table shop.orders --where \"created_at >= '2026-01-01'\"
+  replicator backfill --table shop.users --replace
+                                         a new copy in place of the old one: rows that are gone at the source go
   replicator backfill --tables backfill.yaml
 
 backfill.yaml:
@@ -186,19 +189,19 @@ pub(super) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct BackfillArgs {
-    /// Database of the table
-    #[arg(long, value_name = "NAME", required_unless_present = "tables", requires = "table")]
+    /// A table to read; may be given more than once
+    #[arg(long, value_name = "DATABASE.TABLE", required_unless_present = "tables")]
+    pub(super) table: Vec<String>,
+    /// Database of every --table, which then is the table's name alone: an alias, and for databases with a dot in their name
+    #[arg(long, value_name = "NAME", requires = "table")]
     pub(super) database: Option<String>,
-    /// The table
-    #[arg(long, value_name = "NAME", required_unless_present = "tables", requires = "database")]
-    pub(super) table: Option<String>,
     /// Condition, in the source's SQL, that the rows fulfil
     #[arg(long = "where", value_name = "SQL", requires = "table")]
     pub(super) condition: Option<String>,
     /// Rows read at once; source.snapshot.chunk_rows without it
     #[arg(long, value_name = "ROWS", requires = "table")]
     pub(super) batch_size: Option<NonZeroU32>,
-    /// Empty the copies first, so that rows that the source no longer has go as well
+    /// Build a new copy beside the old one and put it in its place, so that rows that the source no longer has go as well
     #[arg(long, requires = "table", conflicts_with = "condition")]
     pub(super) replace: bool,
     /// YAML file with a list of the same: database, table, where, batch_size, replace
@@ -253,6 +256,15 @@ fn state() -> impl TypedValueParser<Value = State> {
     PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(word)
 }
 
+/// The tables that `--table` names, with the database of `--database` if there is one.
+pub(super) fn table_names(database: Option<&str>, tables: &[String]) -> Result<Vec<TableName>, Misuse> {
+    let named = |table: &String| match database {
+        Some(database) => Ok(TableName::new(database, table)),
+        None => table_name(table).map_err(|error| Misuse(format!("--table {table}: {error}"))),
+    };
+    tables.iter().map(named).collect()
+}
+
 /// The first dot parts database and table: a database's name with a dot in it cannot be given here.
 fn table_name(text: &str) -> Result<TableName, String> {
     match text.split_once('.') {
@@ -277,6 +289,10 @@ mod tests {
         assert_eq!(table_name("shop.users.old"), Ok(TableName::new("shop", "users.old")));
         for wrong in ["users", ".users", "shop."] {
             assert!(table_name(wrong).is_err(), "{wrong}");
+            assert!(table_names(None, &[wrong.to_owned()]).is_err(), "{wrong}");
         }
+        let tables = ["users".to_owned(), "orders.old".to_owned()];
+        let named = table_names(Some("sh.op"), &tables).unwrap();
+        assert_eq!(named, [TableName::new("sh.op", "users"), TableName::new("sh.op", "orders.old")]);
     }
 }
