@@ -44,6 +44,9 @@ pub(super) enum Verb {
     /// Run the daemon
     #[command(after_help = "\
 A log that has a position goes on from it, whatever source.startup_mode says; an empty one begins as that says.
+A position that the source cannot go on from (its binlogs were purged or reset, it is another or a restored server) stops the
+start with the reason. With --resync it takes the source's current position instead, and every table that the log knows is read
+again in place of what the sinks have; a position that is good is used as it is.
 The first SIGTERM or SIGINT finishes what is under way and stops within 10 seconds, the second stops at once: neither loses
 or repeats a row.
 
@@ -51,6 +54,7 @@ Examples:
   replicator start --config shop.yaml
   replicator start --once                copy up to now, drain every sink, exit 0;
                                          1 if a table or a sink needs an operator
+  replicator start --resync              go on although the source's binlogs were purged
   replicator start --log-format json --log-level info,replicator::source=debug")]
     Start(StartArgs),
     /// Check source, log and sinks before a start, and say what mends each finding
@@ -135,6 +139,9 @@ pub(super) struct StartArgs {
     /// Fail if the log has no position to go on from
     #[arg(long)]
     pub(super) resume: bool,
+    /// Where the source cannot go on from the log's position: take its current one, and read every table again
+    #[arg(long)]
+    pub(super) resync: bool,
     /// Copy up to the source's position of now, snapshot included, drain every sink, and exit
     #[arg(long)]
     pub(super) once: bool,

@@ -48,6 +48,8 @@ pub struct StartOptions {
     pub resume: bool,
     /// Go to the source's position as of the start, drain every sink, and return.
     pub once: bool,
+    /// Where the source cannot go on from the log's position, its current one is taken, and every table is read again.
+    pub new_position: bool,
     /// Tables to read again.
     pub backfills: Vec<BackfillJob>,
 }
