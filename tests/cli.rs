@@ -67,14 +67,17 @@ fn help_teaches_every_verb_with_examples() {
     let shell = Shell::new();
     let (code, help, errors) = shell.run(&["--help"]);
     assert_eq!((code, errors.as_str()), (0, ""));
-    for word in ["start", "check", "status", "backfill", "wal", "--config", "Exit codes: 0 done, 1 failed, 2 usage"] {
+    for word in
+        ["start", "check", "status", "backfill", "resync", "wal", "--config", "Exit codes: 0 done, 1 failed, 2 usage"]
+    {
         assert!(help.contains(word), "{word} is not in\n{help}");
     }
-    let verbs: [&[&str]; 8] = [
+    let verbs: [&[&str]; 9] = [
         &["start"],
         &["check"],
         &["status"],
         &["backfill"],
+        &["resync"],
         &["wal", "inspect"],
         &["wal", "verify"],
         &["wal", "drop-cursor"],
@@ -94,7 +97,7 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
     let shell = Shell::new();
     shell.write("empty.yaml", "[]");
     shell.write("wrong.yaml", "- { database: shop, tabel: users }");
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 18] = [
         (&[], "Usage: replicator"),
         (&["dance"], "dance"),
         (&["start", "--fast"], "--fast"),
@@ -110,6 +113,8 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
         (&["backfill", "--database", "crm", "--table", "users"], "\"crm.users\" is not copied"),
         (&["backfill", "--table", "crm.users"], "\"crm.users\" is not copied"),
         (&["backfill", "--table", "users"], "DATABASE.TABLE"),
+        (&["resync", "--table", "crm.users"], "\"crm.users\" is not copied"),
+        (&["resync", "--sink", "elsewhere"], "no sink \"elsewhere\" is configured"),
         (&["wal", "inspect", "--table", "users"], "DATABASE.TABLE"),
     ];
     for (arguments, said) in cases {
@@ -224,7 +229,10 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
     let reporter = Reporter::new(live, wal.clone(), &directory);
     let stop = tokio_util::sync::CancellationToken::new();
     let server = ControlServer::bind(&directory).unwrap();
-    let server = tokio::spawn(server.serve(Daemon { reporter, wal: wal.clone(), backfills }, stop.clone()));
+    let server = tokio::spawn(server.serve(
+        Daemon { reporter, wal: wal.clone(), backfills, resyncs: tokio::sync::mpsc::channel(1).0 },
+        stop.clone(),
+    ));
     let taken = tokio::spawn(async move {
         let request = queue.recv().await.unwrap();
         let queued = vec![request.jobs[0].name()];

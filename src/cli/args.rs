@@ -25,6 +25,7 @@ Examples:
   replicator start --once                copy up to now and exit, for cron and scripts
   replicator status                      how far is it, and what is the bottleneck?
   replicator backfill --table shop.users read a table again, also while the daemon runs
+  replicator resync                      read every table again, in place of what the sinks have
   replicator wal inspect --table shop.users --rows
                                          what does the log hold?
 
@@ -102,6 +103,22 @@ backfill.yaml:
   - { database: shop, table: users, replace: true }
   - { database: shop, table: orders, where: \"id > 1000\", batch_size: 5000 }")]
     Backfill(BackfillArgs),
+    /// Read tables again in place of what the sinks have
+    #[command(after_help = "\
+Reads every captured table again, or those that are named, for every sink, or for those that are named. Each new copy is built
+beside the old one, which stays readable until the new one is whole; the stream goes on meanwhile. A table that is left out because
+of a doubt comes back by it.
+
+With a daemon running, stores at once that every table is wanted; status shows the progress, and no stop or crash forgets a table.
+Without one, reads the tables itself, drains every sink and exits. There it also takes a new position where the source cannot go on
+from the log's: its binlogs were purged or reset, it is another or a restored server. Then every table is read, whatever is named.
+
+Examples:
+  replicator resync                      everything, at every sink
+  replicator resync --sink warehouse     everything, at one sink
+  replicator resync --table shop.users --table shop.orders
+  replicator resync --json | jq .tables")]
+    Resync(ResyncArgs),
     /// Look into the log
     #[command(subcommand)]
     Wal(WalVerb),
@@ -214,6 +231,22 @@ pub(super) struct BackfillArgs {
     /// YAML file with a list of the same: database, table, where, batch_size, replace
     #[arg(long, value_name = "FILE", conflicts_with_all = ["database", "table", "condition", "batch_size", "replace"])]
     pub(super) tables: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResyncArgs {
+    /// A table to read, in place of all captured ones; may be given more than once
+    #[arg(long, value_name = "DATABASE.TABLE")]
+    pub(super) table: Vec<String>,
+    /// Database of every --table, which then is the table's name alone: for databases with a dot in their name
+    #[arg(long, value_name = "NAME", requires = "table")]
+    pub(super) database: Option<String>,
+    /// A sink to read for, in place of all configured ones; may be given more than once
+    #[arg(long = "sink", value_name = "NAME")]
+    pub(super) sinks: Vec<String>,
+    /// Print one JSON document: tables (how many), sinks (null: all), done (false: handed to the daemon)
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -260,7 +260,7 @@ impl Loop {
                 Request::OpenWindow { reply, .. } => {
                     drop(reply.send(position(&mut connection, kind, &identity).await));
                 }
-                Request::CloseWindow { .. } => {}
+                Request::CloseWindow { .. } | Request::Resync { .. } => {}
                 Request::PlaceChunk { schema, images, account, reply, .. } => {
                     let name = schema.name.clone();
                     if !self.is_wanted(&name, account.number) {
