@@ -197,7 +197,8 @@ async fn resume_mariadb(
             .hint(format!("point source.url at the server the log was read from; or, {RESYNC}")));
         }
         let files = places::binlog_files(connection).await?;
-        require_begin(connection, &files, &ours).await?;
+        // Numbers that are as high do not say that another server has the same transactions.
+        require_begin(connection, &files, &ours, Unusable::Otherwise).await?;
         return Ok(by_gtid(elsewhere(server, stored)));
     }
     if stored.file.is_empty() {
@@ -208,7 +209,7 @@ async fn resume_mariadb(
         Ok(position) => position,
         // The server may still know where the GTIDs after ours begin.
         Err(_) if is_purged(&files, &stored.file) && !ours.is_empty() => {
-            require_begin(connection, &files, &ours).await?;
+            require_begin(connection, &files, &ours, Unusable::Purged).await?;
             return Ok(by_gtid(elsewhere(server, stored)));
         }
         Err(error) => return Err(error),
@@ -237,7 +238,12 @@ async fn resume_mariadb(
 }
 
 /// MariaDB: refuses where the oldest file begins after the log's GTIDs. The dump would be refused there, too.
-async fn require_begin(connection: &mut Conn, files: &[BinlogFile], ours: &GtidList) -> Result<(), Failure> {
+async fn require_begin(
+    connection: &mut Conn,
+    files: &[BinlogFile],
+    ours: &GtidList,
+    unusable: Unusable,
+) -> Result<(), Failure> {
     /// Every binlog file starts with a magic of 4 bytes.
     const FIRST_EVENT: u64 = 4;
     let Some(first) = files.first() else { return Ok(()) };
@@ -251,7 +257,7 @@ async fn require_begin(connection: &mut Conn, files: &[BinlogFile], ours: &GtidL
          has read up to \"{ours}\"",
         first.name
     ))
-    .unusable(Unusable::Purged)
+    .unusable(unusable)
     .hint(format!("keep binlogs longer (binlog_expire_logs_seconds); {RESYNC}")))
 }
 
