@@ -326,6 +326,7 @@ fn state() -> State {
     let mut state = vec![
         (stored::FORMAT.key().to_vec(), Some(encoded(&LogFormat(LOG_FORMAT)))),
         (stored::SOURCE_NAMES.key().to_vec(), Some(record(&stored::SOURCE_NAMES, "exact"))),
+        (stored::SOURCE_REFUSED.key().to_vec(), Some(record(&stored::SOURCE_REFUSED, "otherwise"))),
         (stored::TYPES.of_table(&users), Some(record(&stored::TYPES, "described"))),
         (stored::ASKED.of_table(&users), Some(record(&stored::ASKED, "asked"))),
     ];

@@ -14,6 +14,15 @@ pub enum ErrorClass {
     Fatal,
 }
 
+/// Why the stream cannot continue from the position that the log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// The server has purged what follows it, and has everything that was read.
+    Purged,
+    /// The server has another history, or what follows the position cannot be read.
+    Otherwise,
+}
+
 /// An error with its class and its way out.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -24,6 +33,8 @@ pub struct Failure {
     pub message: String,
     /// What the operator can do.
     pub hint: Option<String>,
+    /// It says that the stream cannot continue from the log's position; a new position is the remedy.
+    pub unusable: Option<Unusable>,
     /// The cause.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -32,23 +43,30 @@ pub struct Failure {
 impl Failure {
     /// Worth trying again.
     pub fn retry(message: impl Into<String>) -> Self {
-        Self { class: ErrorClass::Retry, message: message.into(), hint: None, source: None }
+        Self { class: ErrorClass::Retry, message: message.into(), hint: None, unusable: None, source: None }
     }
 
     /// About one row or one table.
     pub fn row(message: impl Into<String>) -> Self {
-        Self { class: ErrorClass::Row, message: message.into(), hint: None, source: None }
+        Self { class: ErrorClass::Row, message: message.into(), hint: None, unusable: None, source: None }
     }
 
     /// Stops the loop.
     pub fn fatal(message: impl Into<String>) -> Self {
-        Self { class: ErrorClass::Fatal, message: message.into(), hint: None, source: None }
+        Self { class: ErrorClass::Fatal, message: message.into(), hint: None, unusable: None, source: None }
     }
 
     /// With its cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// It says that the stream cannot continue from the log's position.
+    #[must_use]
+    pub fn unusable(mut self, unusable: Unusable) -> Self {
+        self.unusable = Some(unusable);
         self
     }
 
@@ -59,8 +77,8 @@ impl Failure {
         self
     }
 
-    /// Message, causes and hint on one line, for `status` and logs.
-    pub fn chain(&self) -> String {
+    /// Message and causes on one line.
+    pub fn fact(&self) -> String {
         let mut text = self.message.clone();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
@@ -68,6 +86,12 @@ impl Failure {
             text.push_str(&error.to_string());
             cause = error.source();
         }
+        text
+    }
+
+    /// Message, causes and hint on one line, for `status` and logs.
+    pub fn chain(&self) -> String {
+        let mut text = self.fact();
         if let Some(hint) = &self.hint {
             text.push_str(" (");
             text.push_str(hint);

@@ -1,7 +1,10 @@
 //! The first words with the source at a start: which tables there are, and where the stream begins.
 //!
 //! In a log without a position, the position and the tables to be read are stored in one commit before anything is read, so
-//! that a crash at any moment neither moves the start nor forgets a table.
+//! that a crash at any moment neither moves the start nor forgets a table. So are a new position in place of one that is of no use any
+//! more ([`position`]), and the reads of every table that follow from it.
+
+mod position;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,22 +12,22 @@ use std::sync::Arc;
 use mysql_async::Conn;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use wal::Wal;
+use wal::{Reader, Wal};
 
+use self::position::{Continues, InLog, Leave, continues};
 use crate::backoff::Backoff;
 use crate::codec::stored::{
-    FORMAT, LOG_FORMAT, LogFormat, SOURCE_NAMES, SOURCE_POSITION, StoredPosition, encode, source_names,
+    FORMAT, LOG_FORMAT, LogFormat, SOURCE_NAMES, SOURCE_POSITION, SOURCE_REFUSED, StoredPosition, encode, source_names,
 };
 use crate::config::{Plan, Startup};
 use crate::error::{ErrorClass, Failure};
 use crate::ingest;
-use crate::model::TableName;
+use crate::model::{SourcePosition, TableName};
 use crate::pipeline::StartOptions;
 use crate::source::mysql::meet::Met;
-use crate::source::mysql::names::require_same_names;
 use crate::source::mysql::places::binlog_end;
+use crate::source::mysql::schema;
 use crate::source::mysql::schema::{Existence, Listed, Listing, Nature, Unmatched, Why};
-use crate::source::mysql::{schema, start};
 use crate::table::{self, Capture, Presence, Started, Starting, TableRecord};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
@@ -86,18 +89,17 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     }
     let Met { mut conn, server } = Met::meet(&plan.source).await?;
     let plan = Box::new(plan.under(server.names)?);
-    let from = start::resolve(&mut conn, &server, stored.as_ref(), &plan.source.startup).await?;
+    let records = table::records(&reader)?;
+    let names = source_names(&reader)?;
+    let log = InLog { stored: stored.as_ref(), names, known: records.iter().map(|(table, _)| table).collect() };
+    let leave = Leave { operator: options.new_position, on_purged: plan.source.on_purged };
+    let Continues { from, skipped } = continues(&mut conn, &server, (&plan, leave), log, &reader).await?;
     let listing = schema::list(&mut conn, &plan.source.filter).await?;
     let tables: Vec<TableName> = listing.tables.iter().map(|listed| listed.table.clone()).collect();
     if tables.is_empty() {
         warn!("no table matches source.include; tables created later are captured");
     }
-    let records = table::records(&reader)?;
-    let names = source_names(&reader)?;
-    if stored.is_some() {
-        require_same_names(names, &server, records.iter().map(|(table, _)| table))?;
-    }
-    let found = found(&mut conn, &plan, &listing, &records).await?;
+    let found = found(&mut conn, &plan, &listing, &records, skipped.is_some()).await?;
     let end = binlog_end(&mut conn, &server).await?;
     let is_there = end.file == from.position.file && end.pos == from.position.pos;
     let asked = ingest::asked_beside(&reader)?;
@@ -115,6 +117,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
         rules: |table: &TableName| plan.source.doubts.rules_for(table, plan.source.filter.names()),
         sinks: &cursors,
         initial: plan.source.startup == Startup::Initial,
+        skipped: skipped.as_deref(),
     };
     let at = (wal.positions().borrow().durable.next(), now_micros());
     let Started { changed, told } = table::start(starting, at);
@@ -124,8 +127,16 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     for (table, record) in &changed {
         changes.push(record.change(table)?);
     }
+    if let Some(why) = &skipped {
+        changes.extend(ingest::unseen_definitions(&reader, why)?);
+    }
+    if skipped.is_some() || is_over(&reader, stored.as_ref())? {
+        changes.push((SOURCE_REFUSED.key().to_vec(), None));
+    }
     if stored.is_none() {
         changes.push((FORMAT.key().to_vec(), Some(encode(&LogFormat(LOG_FORMAT))?)));
+    }
+    if stored.is_none() || skipped.is_some() {
         changes.push((SOURCE_POSITION.key().to_vec(), Some(encode(&StoredPosition::MySql(from.position.clone()))?)));
     }
     if stored.is_none() || names != server.names {
@@ -144,12 +155,18 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     Ok(Contact { met: Met { conn, server }, plan })
 }
 
+/// Whether what a stream met at a position is over, because the log has another one.
+fn is_over(reader: &Reader, stored: Option<&SourcePosition>) -> Result<bool, Failure> {
+    Ok(ingest::refused_position(reader)?.is_some_and(|refused| Some(&refused.position) != stored))
+}
+
 /// What the source says of every table that is captured, or was.
 async fn found(
     conn: &mut Conn,
     plan: &Plan,
     listing: &Listing,
     records: &[(TableName, TableRecord)],
+    is_skipped: bool,
 ) -> Result<BTreeMap<TableName, Presence>, Failure> {
     let mut found = BTreeMap::new();
     for Listed { table, nature } in &listing.tables {
@@ -165,10 +182,10 @@ async fn found(
             found.insert(plan.source.filter.names().table(unmatched.table.clone()), denied(unmatched));
         }
     }
-    // What is not listed of the tables that come back may be hidden, or gone.
+    // What is not listed of the tables that come back may be hidden, or gone. After a new position, all of them come back.
     for (table, record) in records {
-        let is_back =
-            matches!(record.capture, Capture::Left(_)) && plan.source.filter.captures(&table.database, &table.table);
+        let is_back = (is_skipped && record.is_captured()) || matches!(record.capture, Capture::Left(_));
+        let is_back = is_back && plan.source.filter.captures(&table.database, &table.table);
         if is_back && !found.contains_key(table) {
             let presence = match schema::existence(conn, table).await? {
                 Existence::Exists | Existence::Broken { .. } => Presence::Unknown,

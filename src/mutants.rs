@@ -47,11 +47,15 @@ pub enum Mutant {
     LeftOutRowsCountedAsAppended,
     /// Rows that are read by key are placed without regard to what the stream has changed since they were read.
     KeysReadWithoutWindow,
+    /// A table that is complete stays so where the stream goes on at a place that it has not come to.
+    SkippedTableKept,
+    /// What is known of definitions counts where the stream goes on at a place that it has not come to.
+    DefinitionBelievedOverSkip,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -73,6 +77,8 @@ impl Mutant {
         Self::ChunkFromBeforeDoubtKept,
         Self::LeftOutRowsCountedAsAppended,
         Self::KeysReadWithoutWindow,
+        Self::SkippedTableKept,
+        Self::DefinitionBelievedOverSkip,
     ];
 }
 

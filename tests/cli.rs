@@ -67,14 +67,17 @@ fn help_teaches_every_verb_with_examples() {
     let shell = Shell::new();
     let (code, help, errors) = shell.run(&["--help"]);
     assert_eq!((code, errors.as_str()), (0, ""));
-    for word in ["start", "check", "status", "backfill", "wal", "--config", "Exit codes: 0 done, 1 failed, 2 usage"] {
+    for word in
+        ["start", "check", "status", "backfill", "resync", "wal", "--config", "Exit codes: 0 done, 1 failed, 2 usage"]
+    {
         assert!(help.contains(word), "{word} is not in\n{help}");
     }
-    let verbs: [&[&str]; 8] = [
+    let verbs: [&[&str]; 9] = [
         &["start"],
         &["check"],
         &["status"],
         &["backfill"],
+        &["resync"],
         &["wal", "inspect"],
         &["wal", "verify"],
         &["wal", "drop-cursor"],
@@ -94,13 +97,13 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
     let shell = Shell::new();
     shell.write("empty.yaml", "[]");
     shell.write("wrong.yaml", "- { database: shop, tabel: users }");
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 18] = [
         (&[], "Usage: replicator"),
         (&["dance"], "dance"),
         (&["start", "--fast"], "--fast"),
         (&["start", "--log-format", "xml"], "xml"),
         (&["start", "--log-level", "loud"], "\"loud\" is not a log level"),
-        (&["backfill"], "--database"),
+        (&["backfill"], "--table"),
         (&["backfill", "--database", "shop"], "--table"),
         (&["backfill", "--tables", "empty.yaml", "--table", "x"], "cannot be used with"),
         (&["backfill", "--tables", "empty.yaml", "--replace"], "cannot be used with"),
@@ -108,6 +111,10 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
         (&["backfill", "--tables", "empty.yaml"], "it is empty"),
         (&["backfill", "--tables", "wrong.yaml"], "tabel"),
         (&["backfill", "--database", "crm", "--table", "users"], "\"crm.users\" is not copied"),
+        (&["backfill", "--table", "crm.users"], "\"crm.users\" is not copied"),
+        (&["backfill", "--table", "users"], "DATABASE.TABLE"),
+        (&["resync", "--table", "crm.users"], "\"crm.users\" is not copied"),
+        (&["resync", "--sink", "elsewhere"], "no sink \"elsewhere\" is configured"),
         (&["wal", "inspect", "--table", "users"], "DATABASE.TABLE"),
     ];
     for (arguments, said) in cases {
@@ -223,7 +230,13 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
     let stop = tokio_util::sync::CancellationToken::new();
     let server = ControlServer::bind(&directory).unwrap();
     let server = tokio::spawn(server.serve(
-        Daemon { reporter, wal: wal.clone(), backfills, resets: tokio::sync::mpsc::channel(1).0 },
+        Daemon {
+            reporter,
+            wal: wal.clone(),
+            backfills,
+            resets: tokio::sync::mpsc::channel(1).0,
+            resyncs: tokio::sync::mpsc::channel(1).0,
+        },
         stop.clone(),
     ));
     let taken = tokio::spawn(async move {
@@ -237,7 +250,7 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
         let answers = [
             shell.run(&["status"]),
             shell.run(&["wal", "inspect", "--json"]),
-            shell.run(&["backfill", "--database", "shop", "--table", "users", "--where", "id > 5"]),
+            shell.run(&["backfill", "--table", "shop.users", "--where", "id > 5"]),
             shell.run(&["start"]),
         ];
         (shell, answers)

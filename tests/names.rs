@@ -194,6 +194,14 @@ async fn a_server_that_changes_its_rule_for_names_is_followed_where_no_name_is_a
         !refused.status.success() && said.contains("lower_case_table_names=0") && said.contains("in lower case"),
         "{said}"
     );
+    assert!(said.contains("`replicator start --resync`"), "{said}");
+    sandbox.server.exec("USE shop; UPDATE orders SET v = 8; CREATE TABLE Orders (id INT PRIMARY KEY); INSERT INTO Orders VALUES (5)").await;
+    sandbox.set("/sinks/0/table_name", json!("{table}")).set("/source/exclude", json!(["shop.Orders"]));
+    let output = sandbox.run(&["start", "--once", "--resync"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    sandbox.server.exec("USE shop; DROP TABLE Orders; INSERT INTO orders VALUES (3, 3)").await;
+    sandbox.run_once();
+    assert_eq!(sandbox.assert_mirrored().await.rows, 2);
 
     // A table whose name is another under the new rule.
     let mut sandbox = Sandbox::new(Kind::MariaDb).await;
@@ -209,4 +217,7 @@ async fn a_server_that_changes_its_rule_for_names_is_followed_where_no_name_is_a
         !refused.status.success() && said.contains("table \"shop.Big\" of the log is \"shop.big\" there"),
         "{said}"
     );
+    // Names in the log never change, so a new position is of no help, and is not named.
+    let again = sandbox.run(&["start", "--once", "--resync"]);
+    assert!(!again.status.success() && !said.contains("--resync") && said.contains("wal.path"), "{said}");
 }

@@ -29,6 +29,7 @@ fn plan(server: &Server, startup: Startup) -> SourcePlan {
         filter: TableFilter::new(globs("shop.*"), globs("none.none")),
         describe_wait: std::time::Duration::from_secs(2),
         doubts: replicator::config::DoubtPlan::default(),
+        on_purged: replicator::config::OnPurged::Stop,
         spool_max: 1 << 30,
         snapshot: SnapshotPlan { chunk_rows: 1000, parallel: 1, max_rows_per_second: 0 },
         tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
@@ -186,7 +187,7 @@ both_servers! {
         let failure = resolve(&plan, Some(&stored)).await.unwrap_err();
         assert_eq!(failure.class, ErrorClass::Fatal);
         assert!(failure.message.contains("were reset"), "{}", failure.message);
-        assert!(failure.hint.unwrap().contains("wal.path"));
+        assert!(failure.hint.unwrap().contains("replicator start --resync"));
     }
 
     async fn a_purged_position_is_refused_with_the_way_out(kind: Kind) {

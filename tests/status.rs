@@ -53,8 +53,13 @@ impl Served {
         let reporter = Reporter::new(Arc::clone(&live), wal.clone(), &directory);
         let stop = CancellationToken::new();
         let (backfills, _) = tokio::sync::mpsc::channel(1);
-        let daemon =
-            Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills, resets: tokio::sync::mpsc::channel(1).0 };
+        let daemon = Daemon {
+            reporter: reporter.clone(),
+            wal: wal.clone(),
+            backfills,
+            resets: tokio::sync::mpsc::channel(1).0,
+            resyncs: tokio::sync::mpsc::channel(1).0,
+        };
         let control = ControlServer::bind(&directory).unwrap();
         let http = HttpServer::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = http.address();

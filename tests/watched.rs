@@ -39,13 +39,25 @@ async fn streaming(sandbox: &Sandbox) -> Daemon {
 fn assert_named(sandbox: &Sandbox, mut daemon: Daemon, words: &[&str]) {
     assert_eq!(daemon.wait(LIMIT), 1, "exit code");
     let log = daemon.log();
-    let named = |text: &str| words.iter().chain(&["with a new wal.path"]).all(|words| text.contains(words));
+    let named = |text: &str| words.iter().chain(&["`replicator start --resync`"]).all(|words| text.contains(words));
     let stopped = log.lines().find(|line| line.contains("source stopped")).expect("the source has stopped");
     assert!(named(stopped), "{words:?} in: {stopped}");
     let again = sandbox.run(&["start", "--once"]);
     let said = String::from_utf8_lossy(&again.stderr);
     assert_eq!(again.status.code(), Some(1), "{said}");
-    assert!(said.contains("reset") && said.contains("with a new wal.path"), "{said}");
+    assert!(said.contains("reset") && said.contains("`replicator start --resync`"), "{said}");
+}
+
+/// What the message says is done, and the copy is the source again.
+async fn follow(sandbox: &Sandbox) {
+    let output = sandbox.run(&["start", "--once", "--resync"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("so it was not captured from"), "{said}");
+    sandbox.assert_mirrored().await;
+    sandbox.server.exec("INSERT INTO shop.t VALUES (-1, 'after'); DELETE FROM shop.t WHERE a = 2").await;
+    sandbox.run_once();
+    sandbox.assert_mirrored().await;
 }
 
 both_servers! {
@@ -56,6 +68,7 @@ both_servers! {
         sandbox.server.exec(reset(kind)).await;
 
         assert_named(&sandbox, daemon, &["the source lacks transactions that the log has read from it", "were reset"]);
+        follow(&sandbox).await;
     }
 
     async fn binlogs_that_are_reset_and_grow_past_the_stream_are_named(kind: Kind) {
@@ -68,6 +81,7 @@ both_servers! {
         }
 
         assert_named(&sandbox, daemon, &["were reset"]);
+        follow(&sandbox).await;
     }
 
     async fn binlogs_that_are_reset_and_rotated_are_named_and_nothing_after_is_taken(kind: Kind) {
@@ -86,6 +100,7 @@ both_servers! {
             .query_row("SELECT count(*) FROM t", (), |row| row.get(0))
             .unwrap();
         assert_eq!(copied, 2);
+        follow(&sandbox).await;
     }
 
     async fn a_file_that_ends_in_a_crash_of_the_server_is_gone_on_from(kind: Kind) {
@@ -137,7 +152,7 @@ both_servers! {
 
     async fn a_server_that_lacks_what_was_read_is_named_when_the_address_moves_to_it(kind: Kind) {
         let mut sandbox = Sandbox::new(kind).await;
-        let other = ServerOptions::new(kind).argument("--server-id=7").start().await;
+        let mut other = ServerOptions::new(kind).argument("--server-id=7").start().await;
         let proxy = sandbox.behind_proxy().await;
         let mut daemon = streaming(&sandbox).await;
 
@@ -147,6 +162,9 @@ both_servers! {
         let log = daemon.log();
         assert!(log.contains("lacks transactions that the log has read from"), "{log}");
         assert!(log.contains("let this server catch up with the other one before it becomes the source"), "{log}");
+        other.exec("CREATE DATABASE shop; CREATE TABLE shop.t (a INT PRIMARY KEY, b VARCHAR(200)); INSERT INTO shop.t VALUES (9, 'z')").await;
+        std::mem::swap(&mut sandbox.server, &mut other);
+        follow(&sandbox).await;
     }
 
     async fn a_stream_that_no_look_confirms_goes_on_and_says_so(kind: Kind) {
@@ -190,6 +208,7 @@ both_servers! {
             filter: TableFilter::new(globset::GlobSet::empty(), globset::GlobSet::empty()),
             describe_wait: std::time::Duration::from_secs(2),
             doubts: replicator::config::DoubtPlan::default(),
+            on_purged: replicator::config::OnPurged::Stop,
             spool_max: 1 << 30,
             snapshot: SnapshotPlan { chunk_rows: 1000, parallel: 1, max_rows_per_second: 0 },
             tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
@@ -217,6 +236,7 @@ async fn without_gtids_binlogs_that_are_reset_under_the_stream_are_named_on_mysq
     sandbox.server.exec(reset(Kind::MySql)).await;
 
     assert_named(&sandbox, daemon, &["the log has read", "were reset"]);
+    follow(&sandbox).await;
 }
 
 #[tokio::test]

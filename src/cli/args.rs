@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use globset::GlobMatcher;
 
+use super::failure::Misuse;
 use crate::config;
 use crate::model::TableName;
 use crate::table::State;
@@ -23,8 +24,8 @@ Examples:
   replicator start                       run until stopped (SIGTERM)
   replicator start --once                copy up to now and exit, for cron and scripts
   replicator status                      how far is it, and what is the bottleneck?
-  replicator backfill --database shop --table users
-                                         read a table again, also while the daemon runs
+  replicator backfill --table shop.users read a table again, also while the daemon runs
+  replicator resync                      read every table again, in place of what the sinks have
   replicator sink reset warehouse        give a sink a new copy of every table
   replicator wal inspect --table shop.users --rows
                                          what does the log hold?
@@ -45,6 +46,9 @@ pub(super) enum Verb {
     /// Run the daemon
     #[command(after_help = "\
 A log that has a position goes on from it, whatever source.startup_mode says; an empty one begins as that says.
+A position that the source cannot go on from (its binlogs were purged or reset, it is another or a restored server) stops the
+start with the reason. With --resync it takes the source's current position instead, and every table that the log knows is read
+again in place of what the sinks have; a position that is good is used as it is.
 The first SIGTERM or SIGINT finishes what is under way and stops within 10 seconds, the second stops at once: neither loses
 or repeats a row.
 
@@ -52,6 +56,7 @@ Examples:
   replicator start --config shop.yaml
   replicator start --once                copy up to now, drain every sink, exit 0;
                                          1 if a table or a sink needs an operator
+  replicator start --resync              go on although the source's binlogs were purged
   replicator start --log-format json --log-level info,replicator::source=debug")]
     Start(StartArgs),
     /// Check source, log and sinks before a start, and say what mends each finding
@@ -85,17 +90,36 @@ Examples:
 With a daemon running, hands the tables to it; status shows the progress. Without one, reads them itself, drains every sink
 and exits. Rows are placed in the log so that they never overwrite newer ones.
 
+With --replace the new copy is built beside the old one, which stays readable until the new one is whole.
+
 Examples:
-  replicator backfill --database shop --table users
-  replicator backfill --database shop --table orders --where \"created_at >= '2026-01-01'\"
-  replicator backfill --database shop --table users --replace
-                                         empty the copies first: rows that are gone at the source go
+  replicator backfill --table shop.users
+  replicator backfill --table shop.users --table shop.orders
+  replicator backfill --table shop.orders --where \"created_at >= '2026-01-01'\"
+  replicator backfill --table shop.users --replace
+                                         a new copy in place of the old one: rows that are gone at the source go
   replicator backfill --tables backfill.yaml
 
 backfill.yaml:
   - { database: shop, table: users, replace: true }
   - { database: shop, table: orders, where: \"id > 1000\", batch_size: 5000 }")]
     Backfill(BackfillArgs),
+    /// Read tables again in place of what the sinks have
+    #[command(after_help = "\
+Reads every captured table again, or those that are named, for every sink, or for those that are named. Each new copy is built
+beside the old one, which stays readable until the new one is whole; the stream goes on meanwhile. A table that is left out because
+of a doubt comes back by it.
+
+With a daemon running, stores at once that every table is wanted; status shows the progress, and no stop or crash forgets a table.
+Without one, reads the tables itself, drains every sink and exits. There it also takes a new position where the source cannot go on
+from the log's: its binlogs were purged or reset, it is another or a restored server. Then every table is read, whatever is named.
+
+Examples:
+  replicator resync                      everything, at every sink
+  replicator resync --sink warehouse     everything, at one sink
+  replicator resync --table shop.users --table shop.orders
+  replicator resync --json | jq .tables")]
+    Resync(ResyncArgs),
     /// Act on one sink
     #[command(subcommand)]
     Sink(SinkVerb),
@@ -160,6 +184,9 @@ pub(super) struct StartArgs {
     /// Fail if the log has no position to go on from
     #[arg(long)]
     pub(super) resume: bool,
+    /// Where the source cannot go on from the log's position: take its current one, and read every table again
+    #[arg(long)]
+    pub(super) resync: bool,
     /// Copy up to the source's position of now, snapshot included, drain every sink, and exit
     #[arg(long)]
     pub(super) once: bool,
@@ -214,24 +241,40 @@ pub(super) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct BackfillArgs {
-    /// Database of the table
-    #[arg(long, value_name = "NAME", required_unless_present = "tables", requires = "table")]
+    /// A table to read; may be given more than once
+    #[arg(long, value_name = "DATABASE.TABLE", required_unless_present = "tables")]
+    pub(super) table: Vec<String>,
+    /// Database of every --table, which then is the table's name alone: an alias, and for databases with a dot in their name
+    #[arg(long, value_name = "NAME", requires = "table")]
     pub(super) database: Option<String>,
-    /// The table
-    #[arg(long, value_name = "NAME", required_unless_present = "tables", requires = "database")]
-    pub(super) table: Option<String>,
     /// Condition, in the source's SQL, that the rows fulfil
     #[arg(long = "where", value_name = "SQL", requires = "table")]
     pub(super) condition: Option<String>,
     /// Rows read at once; source.snapshot.chunk_rows without it
     #[arg(long, value_name = "ROWS", requires = "table")]
     pub(super) batch_size: Option<NonZeroU32>,
-    /// Empty the copies first, so that rows that the source no longer has go as well
+    /// Build a new copy beside the old one and put it in its place, so that rows that the source no longer has go as well
     #[arg(long, requires = "table", conflicts_with = "condition")]
     pub(super) replace: bool,
     /// YAML file with a list of the same: database, table, where, batch_size, replace
     #[arg(long, value_name = "FILE", conflicts_with_all = ["database", "table", "condition", "batch_size", "replace"])]
     pub(super) tables: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResyncArgs {
+    /// A table to read, in place of all captured ones; may be given more than once
+    #[arg(long, value_name = "DATABASE.TABLE")]
+    pub(super) table: Vec<String>,
+    /// Database of every --table, which then is the table's name alone: for databases with a dot in their name
+    #[arg(long, value_name = "NAME", requires = "table")]
+    pub(super) database: Option<String>,
+    /// A sink to read for, in place of all configured ones; may be given more than once
+    #[arg(long = "sink", value_name = "NAME")]
+    pub(super) sinks: Vec<String>,
+    /// Print one JSON document: tables (how many), sinks (null: all), done (false: handed to the daemon)
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -281,6 +324,15 @@ fn state() -> impl TypedValueParser<Value = State> {
     PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(word)
 }
 
+/// The tables that `--table` names, with the database of `--database` if there is one.
+pub(super) fn table_names(database: Option<&str>, tables: &[String]) -> Result<Vec<TableName>, Misuse> {
+    let named = |table: &String| match database {
+        Some(database) => Ok(TableName::new(database, table)),
+        None => table_name(table).map_err(|error| Misuse(format!("--table {table}: {error}"))),
+    };
+    tables.iter().map(named).collect()
+}
+
 /// The first dot parts database and table: a database's name with a dot in it cannot be given here.
 fn table_name(text: &str) -> Result<TableName, String> {
     match text.split_once('.') {
@@ -305,6 +357,10 @@ mod tests {
         assert_eq!(table_name("shop.users.old"), Ok(TableName::new("shop", "users.old")));
         for wrong in ["users", ".users", "shop."] {
             assert!(table_name(wrong).is_err(), "{wrong}");
+            assert!(table_names(None, &[wrong.to_owned()]).is_err(), "{wrong}");
         }
+        let tables = ["users".to_owned(), "orders.old".to_owned()];
+        let named = table_names(Some("sh.op"), &tables).unwrap();
+        assert_eq!(named, [TableName::new("sh.op", "users"), TableName::new("sh.op", "orders.old")]);
     }
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::args::{BackfillArgs, Format, LogArgs};
+use super::args::{BackfillArgs, Format, LogArgs, table_names};
 use super::failure::Misuse;
 use super::output::Output;
 use super::{log_access, start};
 use crate::config::Plan;
 use crate::control::{BackfillJob, BackfillTaken, Request};
+use crate::model::TableName;
 use crate::pipeline::StartOptions;
 
 /// The tables that the arguments name.
@@ -18,11 +19,14 @@ pub(super) fn jobs(arguments: &BackfillArgs) -> anyhow::Result<Vec<BackfillJob>>
     if let Some(file) = &arguments.tables {
         return read_file(file);
     }
-    let (Some(database), Some(table)) = (arguments.database.clone(), arguments.table.clone()) else {
-        return Err(Misuse("--database and --table go together".to_owned()).into());
+    let job = |TableName { database, table }| BackfillJob {
+        database,
+        table,
+        condition: arguments.condition.clone(),
+        batch_size: arguments.batch_size,
+        replace: arguments.replace,
     };
-    let condition = arguments.condition.clone();
-    Ok(vec![BackfillJob { database, table, condition, batch_size: arguments.batch_size, replace: arguments.replace }])
+    Ok(table_names(arguments.database.as_deref(), &arguments.table)?.into_iter().map(job).collect())
 }
 
 fn read_file(file: &Path) -> anyhow::Result<Vec<BackfillJob>> {

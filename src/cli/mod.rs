@@ -10,6 +10,7 @@ mod failure;
 mod log_access;
 mod output;
 mod progress;
+mod resync;
 mod signals;
 mod sink_reset;
 mod start;
@@ -53,6 +54,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             // The file of tables is read before the configuration is used: both are usage.
             let jobs = backfill::jobs(&backfill)?;
             backfill::run(load(&config)?, jobs)
+        }
+        Verb::Resync(resync) => {
+            let asked = resync::asked(&resync)?;
+            resync::run(load(&config)?, asked, resync.json)
         }
         Verb::Sink(SinkVerb::Reset(reset)) => sink_reset::run(&load(&config)?, &reset),
         Verb::Wal(WalVerb::Inspect(inspect)) => wal_inspect::run(&config, &inspect),

@@ -18,7 +18,12 @@ use crate::pipeline::{self, StartOptions};
 use crate::telemetry::logs;
 
 pub(super) fn run(plan: Plan, arguments: &StartArgs) -> anyhow::Result<()> {
-    let options = StartOptions { resume: arguments.resume, once: arguments.once, ..StartOptions::default() };
+    let options = StartOptions {
+        resume: arguments.resume,
+        new_position: arguments.resync,
+        once: arguments.once,
+        ..StartOptions::default()
+    };
     let bars = start_logs(&arguments.logs)?;
     run_pipeline(plan, options, bars)
 }

@@ -5,6 +5,7 @@
 //! | `format` | [`LogFormat`] | 1 | `codec` |
 //! | `source/position` | `StoredPosition`: everything before it is in the log | 1 | `ingest` |
 //! | `source/lsn` | `SourceLsn`: the last LSN before that position | 1 | `ingest` |
+//! | `source/refused` | `RefusedPosition`: a position from which the stream could not be read on, and why | 1 | `ingest` |
 //! | `source/names` | `Names`: the source's rule for names, by which every name in the log is spelled | 1 | `first_contact` |
 //! | `table/<database>\0<table>` | `TableRecord`: the life of a table at the end of the log | 1 | `table` |
 //! | inside a `TableRecord` | `Ranges`: which ranges of a read are placed | 1 | `source` |
@@ -65,6 +66,7 @@ entries! {
     FORMAT: "format", "the log's format", "LogFormat", 1, "codec";
     SOURCE_POSITION: "source/position", "the source position", "StoredPosition", 1, "ingest";
     SOURCE_LSN: "source/lsn", "the source's last LSN", "SourceLsn", 1, "ingest";
+    SOURCE_REFUSED: "source/refused", "the refused source position", "RefusedPosition", 1, "ingest";
     SOURCE_NAMES: "source/names", "the source's rule for names", "Names", 1, "first_contact";
     TABLE: "table/", "a table record", "TableRecord", 1, "table";
     RANGES: "ranges", "the ranges of a table's read", "Ranges", 1, "source";

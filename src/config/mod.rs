@@ -27,8 +27,8 @@ pub use batch::{BatchPlan, TableBatch};
 pub use ddl::{DdlAction, DdlPolicy};
 pub use file::{Environment, load, parse};
 pub use plan::{
-    Deletion, DoubtPlan, HttpPlan, Mode, OnFull, Plan, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart, Startup,
-    TableFilter, TableOptions, TableRule, WalPlan, is_of_the_server,
+    Deletion, DoubtPlan, HttpPlan, Mode, OnFull, OnPurged, Plan, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart,
+    Startup, TableFilter, TableOptions, TableRule, WalPlan, is_of_the_server,
 };
 pub use problem::{ConfigError, Problem};
 pub use secret::Secret;

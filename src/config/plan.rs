@@ -39,6 +39,8 @@ pub struct SourcePlan {
     pub server_id: u32,
     /// Where a log without a position starts.
     pub startup: Startup,
+    /// What is done where the binlogs that follow the log's position were purged.
+    pub on_purged: OnPurged,
     /// Which tables are captured.
     pub filter: TableFilter,
     /// How long delivery waits for what the binlog does not say of a table, before its rows are left out and it is read again.
@@ -86,6 +88,16 @@ impl DoubtPlan {
             pause: i64::try_from(self.reread_pause.as_micros()).unwrap_or(i64::MAX),
         }
     }
+}
+
+/// What is done where a server that has everything that was read has purged what follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPurged {
+    /// The start stops with that.
+    #[default]
+    Stop,
+    /// The server's current position is taken, and every table is read again.
+    Resync,
 }
 
 /// Where a log without a position starts.

@@ -10,7 +10,7 @@ use super::problem::Problems;
 use super::tls;
 use super::tree::{Node, Section};
 use super::units::{self, SourceUrl};
-use super::{DoubtPlan, Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter};
+use super::{DoubtPlan, OnPurged, Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter};
 use crate::model::{OnDoubt, TableName};
 
 /// Environment variable that holds the source's password.
@@ -28,6 +28,8 @@ pub(super) const DEFAULT_REREAD_PAUSE: Duration = Duration::from_mins(10);
 const MAX_REREAD_PAUSE: Duration = Duration::from_hours(24);
 /// Read in seconds, whatever the server.
 pub(super) const DEFAULT_REREAD_KEYLESS_ROWS: u64 = 100_000;
+/// The words of `on_purged`.
+const ON_PURGED: [(&str, OnPurged); 2] = [("stop", OnPurged::Stop), ("resync", OnPurged::Resync)];
 /// The words of `on_doubt`.
 pub(super) const ON_DOUBT: [(&str, OnDoubt); 2] = [("reread", OnDoubt::Reread), ("stop_table", OnDoubt::StopTable)];
 const MIN_DESCRIBE_WAIT: Duration = Duration::from_millis(10);
@@ -47,6 +49,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         .required("a number that no other replica of this server uses, such as 5400")
         .integer(1..=u32::MAX);
     let startup = read_startup(&section);
+    let on_purged = section.key("on_purged").choice(&ON_PURGED).unwrap_or_default();
     let include = section.key("include").required("the tables to copy as database.table globs, such as [\"shop.*\"]");
     let filter = read_filter(&include, &section.key("exclude"));
     let snapshot = read_snapshot(section.key("snapshot").section());
@@ -76,6 +79,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         password: password?,
         server_id: server_id?,
         startup: startup?,
+        on_purged,
         filter: filter?,
         describe_wait,
         doubts,

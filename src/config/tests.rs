@@ -36,6 +36,7 @@ fn what_is_left_out_has_its_documented_default() {
     let plan = plan(SMALL);
     assert_eq!((plan.source.host.as_str(), plan.source.port, plan.source.user.as_str()), ("db.example", 3306, "repl"));
     assert_eq!(plan.source.startup, Startup::Initial);
+    assert_eq!(plan.source.on_purged, OnPurged::Stop);
     assert_eq!(plan.source.snapshot, SnapshotPlan { chunk_rows: 50_000, parallel: 2, max_rows_per_second: 0 });
     assert_eq!(plan.source.tls, TlsPlan { mode: TlsMode::VerifyIdentity, ca_file: None });
     assert_eq!(plan.source.spool_max, 10 << 30);

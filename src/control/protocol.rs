@@ -24,6 +24,11 @@ pub enum Request {
         /// Which.
         jobs: Vec<BackfillJob>,
     },
+    /// Tables to read again in place of what the sinks have; one item, a [`ResyncTaken`].
+    Resync {
+        /// Which, and for whom.
+        resync: Resync,
+    },
     /// What the log holds; items as [`crate::inspect`] makes them.
     Inspect {
         /// What of it.
@@ -74,6 +79,25 @@ pub struct BackfillTaken {
     pub queued: Vec<TableName>,
 }
 
+/// Tables to read again in place of what sinks have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resync {
+    /// These tables; every captured one if there is none.
+    #[serde(default)]
+    pub tables: Vec<TableName>,
+    /// For these sinks; for every configured one if there is none.
+    #[serde(default)]
+    pub sinks: Vec<String>,
+}
+
+/// Every table that is to be read again is stored as such, so that no crash forgets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResyncTaken {
+    /// How many there are.
+    pub tables: usize,
+}
+
 /// One table to read again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +112,7 @@ pub struct BackfillJob {
     /// Rows of a chunk; `source.snapshot.chunk_rows` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<std::num::NonZeroU32>,
-    /// Whether the copies are emptied first, so that rows that the source no longer has go. Not with a condition.
+    /// Whether the new copy takes the place of the old one, so that rows that the source no longer has go. Not with a condition.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace: bool,
 }

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -16,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::protocol::{BackfillJob, BackfillTaken, MAX_REQUEST, Reply, Request};
+use super::protocol::{BackfillJob, BackfillTaken, MAX_REQUEST, Reply, Request, Resync, ResyncTaken};
 use super::socket::{SOCKET_FILE, SocketPath};
 use crate::error::Failure;
 use crate::inspect;
@@ -43,6 +44,15 @@ pub struct ResetRequest {
     pub reply: oneshot::Sender<Result<(), Failure>>,
 }
 
+/// Tables that somebody wants read again in place of what sinks have.
+#[derive(Debug)]
+pub struct ResyncRequest {
+    /// Which, and for whom.
+    pub resync: Resync,
+    /// Sent once all of them are stored, or why none is. Nothing is done for a caller that has gone before.
+    pub reply: oneshot::Sender<Result<usize, Failure>>,
+}
+
 /// What the server answers from.
 #[derive(Clone, Debug)]
 pub struct Daemon {
@@ -54,6 +64,8 @@ pub struct Daemon {
     pub backfills: mpsc::Sender<BackfillRequest>,
     /// Where resets of sinks go.
     pub resets: mpsc::Sender<ResetRequest>,
+    /// Where resyncs go.
+    pub resyncs: mpsc::Sender<ResyncRequest>,
 }
 
 /// The open socket. Its file goes when it is dropped.
@@ -92,7 +104,7 @@ impl ControlServer {
                     Ok((stream, _)) => stream,
                     Err(error) => {
                         warn!(error = %error, "cannot accept a connection on the control socket");
-                        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                        tokio::time::sleep(Duration::from_secs(1)).await;
                         continue;
                     }
                 },
@@ -147,6 +159,10 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
         Request::Status => one(&mut write, &daemon.reporter.status()).await,
         Request::Backfill { jobs } => match hand_over(daemon, jobs).await {
             Ok(taken) => one(&mut write, &taken).await,
+            Err(failure) => send(&mut write, &failure.into()).await,
+        },
+        Request::Resync { resync } => match take_resync(daemon, resync).await {
+            Ok(tables) => one(&mut write, &ResyncTaken { tables }).await,
             Err(failure) => send(&mut write, &failure.into()).await,
         },
         Request::DropCursor { name } => {
@@ -206,6 +222,23 @@ async fn reset_sink(daemon: &Daemon, name: String) -> Result<(), Failure> {
     let (reply, answer) = oneshot::channel();
     daemon.resets.send(ResetRequest { name, reply }).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?
+}
+
+/// How long a resync may take to be stored; the asking side gives up after a minute.
+const STORED_WITHIN: Duration = Duration::from_secs(30);
+
+async fn take_resync(daemon: &Daemon, resync: Resync) -> Result<usize, Failure> {
+    let gone = || Failure::fatal("the daemon is stopping and takes no resync");
+    let (reply, answer) = oneshot::channel();
+    let asked = async {
+        daemon.resyncs.send(ResyncRequest { resync, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    };
+    tokio::time::timeout(STORED_WITHIN, asked).await.unwrap_or_else(|_| {
+        let seconds = STORED_WITHIN.as_secs();
+        Err(Failure::fatal(format!("the daemon has not stored within {seconds} s that the tables are wanted"))
+            .hint("replicator status says whether the source is away or the log is full, and which tables are being read; then ask again"))
+    })
 }
 
 /// Runs `produce` on a thread of its own, because the log is read there, and sends on what it gives.

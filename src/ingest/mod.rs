@@ -18,6 +18,7 @@
 //! - `pending`: rows and questions that wait for an answer.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
 //! - `state`: the records that are kept beside the frames in the log.
+//! - `refused`: a position from which the stream could not be read on. `unseen`: what a new position makes of definitions.
 
 pub mod core;
 mod current;
@@ -28,13 +29,17 @@ pub mod ledger;
 mod pending;
 mod questions;
 mod reading;
+mod refused;
 mod run;
 mod state;
 mod tables;
 mod tail;
+mod unseen;
 mod waits;
 mod windows;
 
 pub use pending::AskId;
+pub use refused::{RefusedPosition, refused_position};
 pub use run::{Ingest, Until, Wiring};
 pub use state::{Counts, asked_beside, counts, counts_and_end, forget_beside, stored_position};
+pub use unseen::unseen_definitions;

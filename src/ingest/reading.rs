@@ -350,6 +350,16 @@ impl<'a> Session<'a> {
                     answer(reply, ());
                 }
             }
+            Request::Resync { reply, .. } if reply.is_closed() => {
+                debug!("whoever asked for a resync was gone before it was stored");
+            }
+            Request::Resync { tables, sinks, reply } => {
+                let asked = self.ctx.core.resync(&tables, &sinks)?;
+                if asked.is_ok() {
+                    self.make_durable().await?;
+                }
+                answer(reply, asked.map_err(Failure::from));
+            }
             Request::SinkAdded { sink, replaces, reply } => {
                 self.ctx.core.sink_added(&sink, replaces)?;
                 self.make_durable().await?;

@@ -14,12 +14,14 @@ use super::core::{ChangedLife, Core, Due, Facts, Settings};
 use super::ledger::WalLog;
 use super::questions::Questions;
 use super::reading::Session;
+use super::refused::RefusedPosition;
 use super::state::stored_position;
 use super::waits::Patience;
 use crate::backoff::Backoff;
+use crate::codec::stored::{SOURCE_REFUSED, encode};
 use crate::config::{SourcePlan, Startup};
 use crate::error::{ErrorClass, Failure};
-use crate::model::{FilePos, SourcePosition};
+use crate::model::{FilePos, ServerIdentity, SourcePosition};
 use crate::source::mysql::binlog::{BinlogStream, Decoder};
 use crate::source::mysql::meet::Met;
 use crate::source::mysql::names::require_started_with;
@@ -62,6 +64,8 @@ pub struct Ingest {
     started: Instant,
     /// Which server the stream reads, for the connections beside it.
     stream_server: StreamServer,
+    /// The server whose stream has ended with an error, until another one is opened.
+    ended_at: Option<ServerIdentity>,
     /// Where a server refused to send more, until the position has been checked against it.
     refused_at: Option<SourcePosition>,
     /// When [`Ingest::deciding_beside`] looked last.
@@ -131,6 +135,7 @@ impl Ingest {
             due: Vec::new(),
             started: Instant::now(),
             stream_server: wiring.stream_server,
+            ended_at: None,
             refused_at: None,
             looked: tokio::time::Instant::now(),
             live: wiring.live,
@@ -178,6 +183,9 @@ impl Ingest {
                     error!(error = %failure.chain(), "source stopped");
                     self.live.source.phase(SourcePhase::Failed, Some(failure.chain()));
                     self.make_durable(Patience::Moment).await?;
+                    if let Err(unstored) = self.note_refusal(&failure).await {
+                        error!(error = %unstored.chain(), "the log does not know why the source stopped: start --resync may not help");
+                    }
                     return Err(failure);
                 }
             }
@@ -244,6 +252,7 @@ impl Ingest {
     }
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended, Failure> {
+        self.ended_at = None;
         let shutdown = self.shutdown.clone();
         let opening = Box::pin(open(self.plan.clone(), self.met.take(), self.reader.clone(), Arc::clone(&self.live)));
         let opened = self
@@ -265,14 +274,32 @@ impl Ingest {
         self.set_time();
         self.core.connected(facts(&server), &from, end.as_ref())?;
         self.stream_server.set(server.identity.clone());
-        let watched = Watched { identity: server.identity.clone(), by_gtid };
+        let identity = server.identity.clone();
+        let watched = Watched { identity: identity.clone(), by_gtid };
         let watch = Watch::start(self.plan.clone(), self.stream_server.clone(), watched);
         let questions = Questions::new(self.plan.clone(), server, self.stream_server.clone());
         let mut session = Session::new(self, questions, watch, target);
         let ended = session.read(&mut stream, &mut decoder, backoff).await;
         // Whatever ended it: the groups that have ended stay, together with the position after them, and nothing of the open one does.
         session.close().await?;
-        ended.map_err(|failure| if stream.is_refused() { self.check_again(failure) } else { failure })
+        let ended = ended.map_err(|failure| if stream.is_refused() { self.check_again(failure) } else { failure });
+        if ended.is_err() {
+            self.ended_at = Some(identity);
+        }
+        ended
+    }
+
+    /// A start finds good what a stream ended at: it has to know that the stream cannot be read on from there.
+    async fn note_refusal(&mut self, failure: &Failure) -> Result<(), Failure> {
+        let (Some(server), Some(position)) = (self.ended_at.take(), stored_position(&self.reader)?) else {
+            return Ok(());
+        };
+        let Some(refused) = RefusedPosition::of(failure, position, server) else { return Ok(()) };
+        let change = (SOURCE_REFUSED.key().to_vec(), Some(encode(&refused)?));
+        self.wal
+            .put_state(vec![change])
+            .await
+            .map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))
     }
 
     /// A server that refuses to send more says poorly why: a reset of its binlogs, or another `gtid_mode`, is an error of

@@ -1,5 +1,6 @@
 //! Shared nouns of the data flow: tables, column types, positions. No I/O, and nothing of a particular source or sink.
 
+mod argument;
 mod check;
 mod column;
 mod counts;
@@ -9,6 +10,7 @@ mod position;
 mod retype;
 mod table;
 
+pub use argument::as_word;
 pub use check::{CheckItem, CheckStatus};
 pub use column::{Attributes, Charset, Column, ColumnDefault, ColumnType, IntWidth};
 pub use counts::{RowCounts, SinkRows};

@@ -10,7 +10,7 @@ use tracing::{error, info};
 use wal::{Lsn, Wal};
 
 use super::asking::Asking;
-use crate::control::{BackfillJob, BackfillRequest, BackfillTaken};
+use crate::control::{BackfillJob, BackfillRequest, BackfillTaken, Resync, ResyncRequest};
 use crate::deliver::{self, Doubt, Wish};
 use crate::error::Failure;
 use crate::model::TableName;
@@ -117,6 +117,29 @@ async fn answer_backfill(request: BackfillRequest, jobs: mpsc::UnboundedSender<J
     }
     // Whoever asked may have gone; the jobs are taken all the same.
     drop(request.reply.send(outcome));
+}
+
+/// Hands what is asked for through the control socket to the ingest loop, which answers.
+pub(super) async fn forward_resyncs(
+    mut asked: mpsc::Receiver<ResyncRequest>,
+    requests: mpsc::Sender<Request>,
+    stop: CancellationToken,
+) {
+    loop {
+        let request = tokio::select! {
+            request = asked.recv() => request,
+            () = stop.cancelled() => return,
+        };
+        let Some(ResyncRequest { resync: Resync { tables, sinks }, reply }) = request else { return };
+        let sent = tokio::select! {
+            sent = requests.send(Request::Resync { tables, sinks, reply }) => sent,
+            () = stop.cancelled() => return,
+        };
+        if sent.is_err() {
+            // The sender of the answer went with the request.
+            return;
+        }
+    }
 }
 
 /// The refusal of a read that was asked for.

@@ -15,11 +15,11 @@ mod detach;
 mod jobs;
 mod supervisor;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use wal::{Options, Wal};
@@ -27,15 +27,16 @@ use wal::{Options, Wal};
 use self::asking::Asking;
 use self::deliveries::{Deliveries, create_cursors, give_up_when_full, join_deliveries, start_deliveries};
 use self::detach::detach_from_full_log;
-use self::jobs::{backfill_of, doubted, forward_backfills, forward_wishes, refused_read};
+use self::jobs::{backfill_of, doubted, forward_backfills, forward_resyncs, forward_wishes, refused_read};
 use self::supervisor::{Orders, forward_resets};
 use crate::config::Plan;
-use crate::control::{BackfillJob, ControlServer, Daemon};
+use crate::control::{BackfillJob, ControlServer, Daemon, Resync};
 use crate::deliver::{Goal, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
 use crate::inspect;
+use crate::source::mysql::snapshot::handoff::Request;
 use crate::source::mysql::snapshot::spool::Spool;
 use crate::source::mysql::snapshot::{Coordinator, Job, Room};
 use crate::source::mysql::stream_server::StreamServer;
@@ -52,8 +53,21 @@ pub struct StartOptions {
     pub resume: bool,
     /// Go to the source's position as of the start, drain every sink, and return.
     pub once: bool,
+    /// Where the source cannot go on from the log's position, its current one is taken, and every table is read again.
+    pub new_position: bool,
     /// Tables to read again.
     pub backfills: Vec<BackfillJob>,
+    /// Tables to read again in place of what sinks have.
+    pub resync: Option<AskedResync>,
+}
+
+/// A resync that a start does.
+#[derive(Clone, Debug)]
+pub struct AskedResync {
+    /// Which tables, and for whom.
+    pub resync: Resync,
+    /// Says how many tables it is, once they are stored as wanted.
+    pub taken: Arc<OnceLock<usize>>,
 }
 
 /// Requests of snapshot readers that may wait: each is a chunk of a few megabytes at most.
@@ -134,7 +148,8 @@ async fn run_on(
     let (jobs, job_queue) = mpsc::unbounded_channel();
     let (backfills, backfill_queue) = mpsc::channel(REQUESTS);
     let (resets, reset_queue) = mpsc::channel(REQUESTS);
-    let daemon = Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills, resets };
+    let (resyncs, resync_queue) = mpsc::channel(REQUESTS);
+    let daemon = Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills, resets, resyncs };
     // Bound where it is served, so that it answers while the stream keeps its own thread busy.
     let listening = {
         let _workers = workers.enter();
@@ -182,6 +197,8 @@ async fn run_on(
 
     let (requests, request_queue) = mpsc::channel(REQUESTS);
     let wishing = workers.spawn(forward_wishes(doubts, wish_queue, requests.clone()));
+    let resyncing = workers.spawn(forward_resyncs(resync_queue, requests.clone(), stop.clone()));
+    let refused_resync = ask_for_resync(options.resync.as_ref(), &requests, &asking, workers);
     let stream_server = StreamServer::new(contact.met.server.identity.clone());
     let spool = Spool::open(&plan.wal.path, plan.source.spool_max)?;
     let coordinator = Coordinator::new(
@@ -227,6 +244,7 @@ async fn run_on(
     join("forwarder of wishes", wishing).await;
     join("backfill forwarder", backfilling).await;
     join("forwarder of resets", resetting).await;
+    join("resync forwarder", resyncing).await;
     join("control socket", control).await;
     if let Some(http) = http {
         join("http listener", http).await;
@@ -236,6 +254,9 @@ async fn run_on(
         return Ok(());
     }
     if let Some(refused) = refusals.await.into_iter().flatten().next() {
+        return Err(refused);
+    }
+    if let Some(refused) = refused_resync.await.ok().flatten() {
         return Err(refused);
     }
     reporter.status().has_brought_everything()
@@ -264,6 +285,38 @@ fn ask_for_backfills(
             drop(asking);
         }
         refusals
+    })
+}
+
+/// Asks for the resync of a start's command line. Ends with the refusal, if it is refused.
+fn ask_for_resync(
+    asked: Option<&AskedResync>,
+    requests: &mpsc::Sender<Request>,
+    asking: &Arc<watch::Sender<usize>>,
+    workers: &Handle,
+) -> tokio::task::JoinHandle<Option<Failure>> {
+    // Counted before the loop begins, which ends once nobody is to ask.
+    let asked = asked.cloned().map(|asked| (asked, Asking::one_of(asking)));
+    let requests = requests.clone();
+    workers.spawn(async move {
+        let (AskedResync { resync: Resync { tables, sinks }, taken }, asking) = asked?;
+        let (reply, answer) = oneshot::channel();
+        // A loop that is gone drops the request, and with it the sender of the answer.
+        drop(requests.send(Request::Resync { tables, sinks, reply }).await);
+        let refused = match answer.await {
+            Ok(Ok(tables)) => {
+                taken.get_or_init(|| tables);
+                None
+            }
+            Ok(Err(refused)) => {
+                error!(error = %refused.chain(), "nothing is read again");
+                Some(refused)
+            }
+            // The loop says why it has ended.
+            Err(_) => None,
+        };
+        drop(asking);
+        refused
     })
 }
 

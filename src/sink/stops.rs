@@ -103,17 +103,17 @@ impl Stops {
 /// What brings a stopped table back, for hints.
 pub(super) fn way_back(table: &TableName) -> String {
     format!(
-        "fix it, then run `replicator backfill --replace --database {} --table {}`: the copy is made again and its rows are read again",
-        table.database, table.table
+        "fix it, then run `replicator backfill --replace {}`: the copy is made again and its rows are read again",
+        table.as_arguments()
     )
 }
 
 /// What is left to do about a stopped table that the source does not have any more.
 fn way_out(table: &TableName) -> String {
     format!(
-        "create it again at the source and run `replicator backfill --replace --database {} --table {}`, which makes a new copy; \
+        "create it again at the source and run `replicator backfill --replace {}`, which makes a new copy; \
          or drop or rename the copy at the target and start the daemon again",
-        table.database, table.table
+        table.as_arguments()
     )
 }
 

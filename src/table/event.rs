@@ -29,6 +29,14 @@ impl At {
 pub enum Event {
     /// A process starts and captures it.
     Started(Start),
+    /// A process starts and captures it, and the stream goes on at a place that it has not come to: what happened to the table before
+    /// that is not known.
+    Skipped {
+        /// As at any start.
+        start: Start,
+        /// Why, for an operator.
+        why: String,
+    },
     /// A process starts, and its configuration does not capture it.
     Excluded,
     /// The stream has come to the place that is awaited.

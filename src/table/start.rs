@@ -34,6 +34,8 @@ pub struct Starting<'a, F, R> {
     pub sinks: &'a [String],
     /// Whether rows that were there before are read (`startup_mode: initial`).
     pub initial: bool,
+    /// The stream goes on at a place that it has not come to, and why.
+    pub skipped: Option<&'a str>,
 }
 
 /// What a start comes to.
@@ -51,7 +53,8 @@ where
     F: Fn(&TableName) -> bool,
     R: Fn(&TableName) -> Rules,
 {
-    let Starting { records, asked, found, end, is_there, captures, rules, sinks, configured, initial } = starting;
+    let Starting { records, asked, found, end, is_there, captures, rules, sinks, configured, initial, skipped } =
+        starting;
     let records: BTreeMap<TableName, TableRecord> = records.into_iter().collect();
     let asked: BTreeMap<TableName, String> = asked.into_iter().collect();
     let names: BTreeSet<&TableName> = records.keys().chain(found.keys()).chain(asked.keys()).collect();
@@ -73,11 +76,18 @@ where
             }
         };
         if captures(name) {
-            if let Some(why) = asked.get(name) {
+            if let Some(why) = asked.get(name).filter(|_| skipped.is_none()) {
                 take(&mut after, Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, why)));
             }
             let presence = found.get(name).cloned().unwrap_or(Presence::Unknown);
-            take(&mut after, Event::Started(Start { presence, end: end.clone(), is_there, initial }));
+            let start = Start { presence, end: end.clone(), is_there, initial };
+            take(
+                &mut after,
+                match skipped {
+                    None => Event::Started(start),
+                    Some(why) => Event::Skipped { start, why: why.to_owned() },
+                },
+            );
         } else {
             take(&mut after, Event::Excluded);
         }

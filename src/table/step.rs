@@ -30,7 +30,8 @@ impl TableRecord {
             }
             // What is not captured, or is gone, needs no answer.
             Event::Silent { .. } if !self.is_captured() => {}
-            Event::Started(start) => self.started(start, at, actions),
+            Event::Started(start) => self.started(start, None, at, actions),
+            Event::Skipped { start, why } => self.skipped(start, &why, at, actions),
             Event::Excluded if is_on(Mutant::CaptureNotRecorded) => {}
             Event::Excluded => self.excluded(at, actions),
             Event::Passed => self.passed(at, actions),
@@ -163,7 +164,8 @@ impl TableRecord {
         if is_doubt && !matches!(ask.reach, Reach::Keys(_)) {
             self.complete = None;
         }
-        let (why, leaves_out) = (ask.why.clone(), ask.leaves_out);
+        let leaves_out = ask.leaves_out;
+        let why = self.with_untold(&ask.why);
         self.want(ask, at);
         if !is_doubt {
             return;
@@ -174,6 +176,17 @@ impl TableRecord {
             actions.push(Action::LeaveOut { why });
         } else if !was_told {
             actions.push(Action::Gap { why });
+        }
+    }
+
+    /// Why the sinks are told of a doubt: with the reason of a doubt of which they were not told when it arose.
+    fn with_untold(&self, why: &str) -> String {
+        let is_untold =
+            |read: &&Read| read.is_doubt && !read.is_told && !read.has_begun() && read.audience == Audience::All;
+        match [&self.next, &self.read].into_iter().flatten().find(is_untold) {
+            Some(read) if !read.why.contains(why) => format!("{}; {why}", read.why),
+            Some(read) => read.why.clone(),
+            None => why.to_owned(),
         }
     }
 
@@ -286,7 +299,20 @@ impl TableRecord {
         self.read = outlives;
     }
 
-    fn started(&mut self, start: Start, at: At, actions: &mut Vec<Action>) {
+    /// As a table that was not captured between the two places, and comes back. It is read whatever the mode of the start, because it is
+    /// asked for.
+    fn skipped(&mut self, start: Start, why: &str, at: At, actions: &mut Vec<Action>) {
+        if is_on(Mutant::SkippedTableKept) && matches!(self.complete, Some(Complete::Whole(_))) {
+            return;
+        }
+        let capture = if self.is_captured() { Capture::Left(at.lsn) } else { self.capture };
+        self.forget();
+        self.capture = capture;
+        self.started(Start { initial: true, ..start }, Some(why), at, actions);
+    }
+
+    /// `missed`: why it was not captured until now, where the configuration is not the reason.
+    fn started(&mut self, start: Start, missed: Option<&str>, at: At, actions: &mut Vec<Action>) {
         let Start { presence, end, is_there, initial } = start;
         if let Presence::ByNature(why) = presence {
             self.captured(at);
@@ -315,13 +341,13 @@ impl TableRecord {
                 self.awaits = Some(Awaited { until: end, exists: false });
             }
             (Capture::Left(_), Presence::Listed | Presence::Denied(_) | Presence::Unknown | Presence::ByNature(_)) => {
-                self.comes_back(initial, at, actions);
+                self.comes_back(initial, missed, at, actions);
             }
         }
     }
 
-    /// It is captured again after it was not.
-    fn comes_back(&mut self, initial: bool, at: At, actions: &mut Vec<Action>) {
+    /// It is captured again after it was not, because of the configuration or of what it missed.
+    fn comes_back(&mut self, initial: bool, missed: Option<&str>, at: At, actions: &mut Vec<Action>) {
         let Capture::Left(left) = self.capture else { return };
         let outlives = self.read.take().filter(|_| is_on(Mutant::ReadOutlivesItsTable));
         self.forget();
@@ -330,7 +356,7 @@ impl TableRecord {
             self.read = outlives;
             return;
         }
-        let why = format!("it was not captured from LSN {left} to {}", at.lsn);
+        let why = missed.map_or_else(|| format!("it was not captured from LSN {left} to {}", at.lsn), str::to_owned);
         if initial {
             actions.push(Action::Tell(format!("{why}, so it is read again in place of what the sinks have")));
             self.ask(Ask::again(Reach::Replace, why), at, actions);
@@ -343,7 +369,7 @@ impl TableRecord {
     fn met(&mut self, initial: bool, at: At, actions: &mut Vec<Action>) {
         match self.capture {
             Capture::Since(_) => {}
-            Capture::Left(_) => self.comes_back(initial, at, actions),
+            Capture::Left(_) => self.comes_back(initial, None, at, actions),
             Capture::Unmet => {
                 if self.awaits.take().is_some() {
                     self.renumber();

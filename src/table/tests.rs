@@ -570,3 +570,59 @@ fn a_sink_that_is_reset_has_every_table_replaced_for_it_alone_also_after_a_read_
     let new = complete().event(sink_added()).begin().event(reset());
     assert_eq!(new.record.next.unwrap().reach, Reach::Replace);
 }
+
+#[test]
+fn a_table_that_missed_a_part_of_the_stream_is_read_again_whatever_was_known_of_it_and_whatever_the_mode() {
+    let start = |presence| Start { presence, end: end(), is_there: true, initial: false };
+    let skipped = |life: Life, presence| {
+        life.event(Event::Skipped { start: start(presence), why: "the binlogs were purged".into() })
+    };
+    let complete = Life::default().event(Event::Met { initial: true }).read();
+    let doubted = Life::default().event(Event::Met { initial: false }).event(Event::Asked(Ask::doubt(
+        Reach::Replace,
+        Cause::Rows,
+        "statement format",
+    )));
+    assert!(doubted.record.left_out.is_some(), "it was never copied whole");
+    let nature = Life::default().event(Event::Nature { left_out: Some("its engine is MERGE".into()) });
+    for before in [complete.clone(), complete.clone().ask(Reach::Whole).begin(), doubted, nature] {
+        let after = skipped(before, Presence::Listed);
+        let read = after.record.read.as_ref().unwrap();
+        assert_eq!((&read.reach, &read.audience, &read.stage), (&Reach::Replace, &Audience::All, &Stage::Waiting));
+        assert_eq!((read.why.as_str(), read.is_doubt), ("the binlogs were purged", true));
+        let TableRecord { complete, next, left_out, unreadable, awaits, .. } = &after.record;
+        assert_eq!((complete, next, left_out, unreadable, awaits), (&None, &None, &None, &None, &None));
+        assert!(matches!(after.record.capture, Capture::Since(_)));
+        assert!(
+            after
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Gap { why } if why == "the binlogs were purged"))
+        );
+    }
+    // The numbers of reads go on, so that no reader of before is taken for one of now.
+    let number = complete.clone().ask(Reach::Whole).number();
+    assert!(skipped(complete.clone().ask(Reach::Whole), Presence::Listed).number() > number);
+
+    let gone = skipped(complete.clone(), Presence::Missing).event(Event::Passed);
+    assert_eq!((gone.record.is_known(), gone.actions), (false, vec![Action::Drop]));
+    let left_out = skipped(complete.clone(), Presence::ByNature("its engine is MERGE".into()));
+    assert!(left_out.record.left_out.is_some_and(|fault| fault.by_nature));
+    let new = skipped(Life::default(), Presence::Listed);
+    assert_eq!(new.record.read.map(|read| read.reach), Some(Reach::Whole), "it was made meanwhile");
+    let excluded = complete.event(Event::Excluded);
+    assert!(matches!(excluded.record.capture, Capture::Left(_)));
+}
+
+#[test]
+fn a_gap_says_every_reason_that_the_sinks_were_not_told() {
+    let complete = Life::default().event(Event::Met { initial: true }).read();
+    let start = Start { presence: Presence::Listed, end: end(), is_there: true, initial: true };
+    let mut skipped = complete.event(Event::Skipped { start, why: "the binlogs were purged".into() });
+    skipped.record.is_not_told();
+    let told = skipped.event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "statement format")));
+    let why = "the binlogs were purged; statement format";
+    assert_eq!(told.actions, [Action::Gap { why: why.into() }]);
+    let again = told.event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "statement format")));
+    assert_eq!(again.actions, [], "once");
+}

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SinkPhase, SinkStatus, SourcePhase, StateStatus, Status, TableStatus};
 use crate::error::{Failure, sink_reset};
+use crate::model::as_word;
 use crate::table::State;
 
 /// Tables named one by one in the reasons, for each state at each sink; the others are counted.
@@ -348,18 +349,7 @@ fn is_doubted(table: &TableStatus, sink: &str) -> bool {
 
 /// The command that reads a table again in place of what the sinks have.
 fn read_again(table: &str) -> String {
-    let (database, table) = table.split_once('.').unwrap_or(("", table));
-    format!("replicator backfill --replace --database {} --table {}", as_word(database), as_word(table))
-}
-
-/// A name as a shell takes it.
-fn as_word(name: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.');
-    if !name.is_empty() && name.chars().all(is_plain) {
-        name.to_owned()
-    } else {
-        format!("'{}'", name.replace('\'', "'\\''"))
-    }
+    format!("replicator backfill --replace --table {}", as_word(table))
 }
 
 #[cfg(test)]

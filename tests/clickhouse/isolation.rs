@@ -53,7 +53,7 @@ async fn is_ended_by_a_backfill(sandbox: &Sandbox, mut daemon: Daemon) {
     daemon.stop();
     let mut daemon = sandbox.start();
     stop_of(&mut daemon, BAD).await;
-    let output = sandbox.run(&["backfill", "--replace", "--database", DATABASE, "--table", "bad"]);
+    let output = sandbox.run(&["backfill", "--replace", "--table", &format!("{DATABASE}.bad")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     daemon
         .wait_until("no table is stopped", |status| {

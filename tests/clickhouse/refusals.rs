@@ -107,7 +107,7 @@ both_servers! {
         let view = View { left_out: vec!["bad".to_owned()], ..View::default() };
         assert_eq!(sandbox.assert_mirrored_to_clickhouse_as(&view).await.rows, 3);
         no_more_full(&sandbox).await;
-        let output = sandbox.run(&["backfill", "--replace", "--database", DATABASE, "--table", "bad"]);
+        let output = sandbox.run(&["backfill", "--replace", "--table", &format!("{DATABASE}.bad")]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         daemon.wait_until("no table is stopped", |status| stopped(status).is_empty()).await;
         sandbox.caught_up(&mut daemon).await;

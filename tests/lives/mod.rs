@@ -10,6 +10,7 @@ mod interrupted; // tables that something happens to while they are read
 mod natures; // tables that cannot be copied
 mod others; // what is written to tables that are not captured, or that no server can open
 mod requested; // reads that an operator asks for
+mod resynced; // every table again: on request, and where the position is gone
 mod sinks; // sinks that come, go, and leave their cursor
 mod stops; // what is wrong with one table at a sink
 

@@ -63,7 +63,7 @@ both_servers! {
         }
         sandbox.server.exec(format!("UPDATE {DATABASE}.bad SET c = 'd' WHERE id = 4")).await;
         let commands = remedies(&status);
-        let command = format!("replicator backfill --replace --database {DATABASE} --table bad");
+        let command = format!("replicator backfill --replace --table {DATABASE}.bad");
         assert!(commands.contains(&command), "{commands:?}");
         let output = replicator(&sandbox, &command);
         assert!(output.status.success(), "{}", said(&output));

@@ -72,7 +72,7 @@ impl<T: Target> Scene<T> {
 
 /// A read of the whole table ends its stop.
 async fn is_ended_by_a_backfill<T: Target>(world: &World<T>, mut daemon: Daemon) {
-    let output = world.run(&["backfill", "--replace", "--database", DATABASE, "--table", "bad"]);
+    let output = world.run(&["backfill", "--replace", "--table", &format!("{DATABASE}.bad")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     daemon.wait_until("no table is stopped", |status| stopped(status).is_empty()).await;
     world.sql("INSERT INTO bad (id) VALUES (1000)").await;

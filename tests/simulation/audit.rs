@@ -138,6 +138,17 @@ impl Audit {
         self.captured = captured;
     }
 
+    /// The daemon goes on at an entry that the stream has not come to: of what is between, the log has nothing.
+    pub fn skipped(&mut self, entry: usize) {
+        for counted in self.tables.values_mut() {
+            counted.end(self.position);
+        }
+        self.explained.append(&mut self.waiting);
+        self.passed.extend((self.position..entry).map(|_| Captured::nothing()));
+        self.position = entry;
+        self.last_logged = entry;
+    }
+
     /// Whether rows of a table came later than their place.
     pub fn is_late(&self, entry: usize, name: Name) -> bool {
         self.late.contains(&(entry, name))

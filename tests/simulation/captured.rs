@@ -27,6 +27,11 @@ impl Captured {
         Self { excluded: 0, is_named }
     }
 
+    /// No table.
+    pub fn nothing() -> Self {
+        Self { excluded: Name::capturable().fold(0, |excluded, name| excluded | name.bit()), is_named: false }
+    }
+
     pub fn captures(self, name: Name) -> bool {
         name.may_be_captured() && self.excluded & name.bit() == 0
     }

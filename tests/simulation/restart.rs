@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
 use replicator::ingest;
 use replicator::ingest::ledger::Log as _;
 use replicator::model::TableName;
@@ -74,9 +75,19 @@ impl World {
     /// What the real start does in `first_contact`.
     fn meet(&mut self, stored: &Values, log: &mut SimLog) -> Result<(), Finding> {
         let records = table::records(stored).map_err(failed)?;
-        let found = self.found(&records);
+        let skipped = self.rng.percent(self.skipped).then_some("the binlogs were purged");
+        let found = self.found(&records, skipped.is_some());
         let end = self.server.place(self.server.end());
-        let position = ingest::stored_position(stored).map_err(failed)?.ok_or("the log has no position")?;
+        let mut position = ingest::stored_position(stored).map_err(failed)?.ok_or("the log has no position")?;
+        if let Some(why) = skipped {
+            let entry = self.server.end();
+            trace::note(|| format!("start: goes on after entry {entry}, because {why}"));
+            position = self.server.position(entry);
+            let moved = encode(&StoredPosition::MySql(position.clone())).map_err(failed)?;
+            log.change(vec![(SOURCE_POSITION.key().to_vec(), Some(moved))]);
+            log.change(ingest::unseen_definitions(stored, why).map_err(failed)?);
+            self.audit.skipped(entry);
+        }
         let is_there = end.file == position.file && end.pos == position.pos;
         let asked = ingest::asked_beside(stored).map_err(failed)?;
         let forgotten: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
@@ -91,6 +102,7 @@ impl World {
             sinks: &self.sinks.with_cursor(),
             configured: &self.sinks.configured(),
             initial: self.settings.initial,
+            skipped,
         };
         let Started { changed, told } = table::start(starting, (log.durable().next(), self.time.wall));
         for (table, what) in told {
@@ -104,13 +116,14 @@ impl World {
     }
 
     /// What the source says of the tables.
-    fn found(&self, records: &[(TableName, table::TableRecord)]) -> BTreeMap<TableName, Presence> {
+    fn found(&self, records: &[(TableName, table::TableRecord)], is_skipped: bool) -> BTreeMap<TableName, Presence> {
         let denied = || Presence::Denied("the account may not read it".to_owned());
         let mut found = BTreeMap::new();
         for name in self.captured.names() {
             let is_back = || {
                 let record = records.iter().find(|(table, _)| *table == name.table());
-                record.is_some_and(|(_, record)| matches!(record.capture, table::Capture::Left(_)))
+                let is_back = |record: &table::TableRecord| matches!(record.capture, table::Capture::Left(_));
+                record.is_some_and(|(_, record)| is_back(record) || (is_skipped && record.is_captured()))
             };
             // A table that the account may not read is not listed, and it is denied that there is one.
             let presence = match (self.server.may_read(name), self.server.now().tables.contains_key(&name)) {

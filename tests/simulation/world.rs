@@ -74,6 +74,8 @@ pub struct World {
     pub(super) refused: usize,
     /// Of a hundred starts: those with another configuration.
     pub(super) reconfigured: usize,
+    /// Of a hundred starts: those at which the source cannot go on from the log's position, and an operator gives it up.
+    pub(super) skipped: usize,
     pub(super) time: Time,
 }
 
@@ -153,6 +155,7 @@ impl World {
             steps: rng.between(200, 700) * if is_calm { 2 } else { 1 },
             refused: rng.weighted(&[(1, 0), (1, 20)]),
             reconfigured: if is_operated { rng.between(30, 90) } else { 0 },
+            skipped: if is_operated { rng.weighted(&[(2, 0), (1, 15), (1, 50)]) } else { 0 },
             time: Time::BEGIN,
             rng,
         };

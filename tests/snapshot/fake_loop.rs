@@ -65,6 +65,7 @@ pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
     SourcePlan {
         describe_wait: std::time::Duration::from_secs(2),
         doubts: replicator::config::DoubtPlan::default(),
+        on_purged: replicator::config::OnPurged::Stop,
         spool_max: 1 << 30,
         host: "127.0.0.1".to_owned(),
         port: server.port(),
@@ -259,7 +260,7 @@ impl Loop {
                 Request::OpenWindow { reply, .. } => {
                     drop(reply.send(position(&mut connection, kind, &identity).await));
                 }
-                Request::CloseWindow { .. } => {}
+                Request::CloseWindow { .. } | Request::Resync { .. } => {}
                 Request::PlaceChunk { schema, images, account, reply, .. } => {
                     let name = schema.name.clone();
                     if !self.is_wanted(&name, account.number) {

@@ -11,12 +11,14 @@ use super::Core;
 use super::renames::without_returns;
 use super::schema::Defining;
 use crate::codec::frame::{Audience, FrameHeader, Mark, TableChange};
-use crate::error::Failure;
+use crate::error::{Failure, Unusable};
 use crate::ingest::ledger::Log;
 use crate::model::{Origin, TableName, TableSchema};
+use crate::source::mysql::binlog::XA;
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
 use crate::source::mysql::follow::{Altered, Fate, FateChange, Pending, Provenance};
 use crate::source::mysql::schema::Flavour;
+use crate::source::mysql::start::RESYNC;
 use crate::table::Event;
 
 impl<L: Log> Core<L> {
@@ -83,7 +85,8 @@ impl<L: Log> Core<L> {
             Statement::Xa { .. } => Err(Failure::fatal(
                 "the binlog holds a distributed transaction (XA), whose rows become true only with a later XA COMMIT",
             )
-            .hint("distributed transactions on captured tables are not supported")),
+            .unusable(Unusable::Otherwise)
+            .hint(format!("{XA}; {RESYNC}, after it"))),
             Statement::Savepoint(name) => {
                 self.set_savepoint(&name);
                 Ok(())

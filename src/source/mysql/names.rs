@@ -5,11 +5,14 @@
 //!
 //! - As written, then in lower case: the log goes on where every table that it knows has a name in lower case.
 //! - In lower case, then as written: it does not. In the part of the binlog that is still to be read, a statement about `Orders` is about
-//!   `orders` before the change and about another table after it, and nothing in the binlog tells which.
+//!   `orders` before the change and about another table after it, and nothing in the binlog tells which. At a new position
+//!   ([`current`](super::start::current)) no such part is left, and the names in lower case are those of the server.
+//!
+//! Names in a log never change. So where a name is another one under the new rule, a new position is of no help.
 
 use super::server::{NAMES, ServerInfo};
-use super::start::NEW_LOG;
-use crate::error::Failure;
+use super::start::RESYNC;
+use crate::error::{Failure, Unusable};
 use crate::model::{Names, TableName};
 
 /// Refuses a server under whose rule the log's names mean other tables. `known`: the tables that the log knows.
@@ -23,15 +26,16 @@ pub fn require_same_names<'t>(
 ) -> Result<(), Failure> {
     let setting = server.variable(NAMES).unwrap_or_default();
     goes_on(before, server.names, known).map_err(|why| {
-        Failure::fatal(format!("the source has {NAMES}={setting}, and the log has names {before}: {why}")).hint(
-            format!(
-                "start the server with {NAMES}={}; or, {NEW_LOG}",
-                match before {
-                    Names::Exact => "0",
-                    Names::Folded => "1",
-                }
-            ),
-        )
+        let failure = Failure::fatal(format!("the source has {NAMES}={setting}, and the log has names {before}: {why}"));
+        match before {
+            Names::Folded => failure
+                .unusable(Unusable::Otherwise)
+                .hint(format!("start the server with {NAMES}=1; or, {RESYNC}")),
+            Names::Exact => failure.hint(format!(
+                "start the server with {NAMES}=0; or, as the names in a log never change, begin a new one: give wal.path a new directory and \
+                 every sink a new target"
+            )),
+        }
     })
 }
 

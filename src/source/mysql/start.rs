@@ -2,7 +2,8 @@
 //!
 //! A position is only good on the server it was read from, or, by its GTIDs, on a server that has executed all of them and
 //! still has everything after them. Whatever else is found - purged files, a reset or restored server, another server -
-//! stops with what happened and the way out. Nothing here ever starts from "now" instead.
+//! stops with what happened and the way out. Nothing here ever starts from "now" instead: an operator says so, and gets
+//! [`current`].
 //!
 //! | server | position is used by |
 //! |---|---|
@@ -24,7 +25,7 @@ use super::gtid::{GtidList, GtidSet, GtidTextError};
 use super::places::{self, BinlogFile};
 use super::server::{Flavour, GtidMode, ServerInfo};
 use crate::config::{SpecificStart, Startup};
-use crate::error::Failure;
+use crate::error::{Failure, Unusable};
 use crate::model::{ServerIdentity, SourcePosition};
 
 /// How the dump is asked for.
@@ -50,7 +51,9 @@ pub struct StartPoint {
     pub by: DumpBy,
 }
 
-pub(super) const NEW_LOG: &str = "to go on with this server, start with a new wal.path and startup_mode initial";
+/// The way out where the log's position is of no use any more.
+pub const RESYNC: &str =
+    "`replicator start --resync` continues at the source's current position and reads every table again";
 
 /// The start of the stream: `stored` if the log has a position, else what the startup mode says.
 ///
@@ -66,25 +69,31 @@ pub async fn resolve(
         return resume(connection, server, stored).await;
     }
     match startup {
-        Startup::Initial | Startup::Latest => {
-            let position = places::current_position(connection, server).await?;
-            let by = match server.flavour {
-                Flavour::MariaDb => DumpBy::FilePos { mariadb: true },
-                Flavour::MySql => {
-                    let set = parse_set(&position.gtid)?;
-                    // An empty set means that nothing has a GTID yet; transactions without one cannot be asked for by set.
-                    if server.gtid_mode == GtidMode::On && !set.is_empty() {
-                        DumpBy::MySqlGtid(set)
-                    } else {
-                        DumpBy::FilePos { mariadb: false }
-                    }
-                }
-            };
-            Ok(StartPoint { position, by })
-        }
+        Startup::Initial | Startup::Latest => current(connection, server).await,
         Startup::Specific(SpecificStart::Gtid(text)) => specific_gtid(connection, server, text).await,
         Startup::Specific(SpecificStart::FilePos { file, pos }) => specific_file(connection, server, file, *pos).await,
     }
+}
+
+/// The start at the server's current position.
+///
+/// # Errors
+/// A classified [`Failure`].
+pub async fn current(connection: &mut Conn, server: &ServerInfo) -> Result<StartPoint, Failure> {
+    let position = places::current_position(connection, server).await?;
+    let by = match server.flavour {
+        Flavour::MariaDb => DumpBy::FilePos { mariadb: true },
+        Flavour::MySql => {
+            let set = parse_set(&position.gtid)?;
+            // An empty set means that nothing has a GTID yet; transactions without one cannot be asked for by set.
+            if server.gtid_mode == GtidMode::On && !set.is_empty() {
+                DumpBy::MySqlGtid(set)
+            } else {
+                DumpBy::FilePos { mariadb: false }
+            }
+        }
+    };
+    Ok(StartPoint { position, by })
 }
 
 fn parse_set(text: &str) -> Result<GtidSet, Failure> {
@@ -108,7 +117,8 @@ async fn resume(connection: &mut Conn, server: &ServerInfo, stored: &SourcePosit
             resume_mariadb(connection, server, stored, before == now).await
         }
         (before, now) => Err(Failure::fatal(format!("the log was read from {before}, the source is {now}"))
-            .hint(format!("positions of MySQL and MariaDB mean nothing to each other; {NEW_LOG}"))),
+            .unusable(Unusable::Otherwise)
+            .hint(format!("positions of MySQL and MariaDB mean nothing to each other; {RESYNC}"))),
     }
 }
 
@@ -131,7 +141,8 @@ async fn resume_mysql(
             "the source is {}, the log was read from {}, and without GTIDs its position means nothing there",
             server.identity, stored.server
         ))
-        .hint(format!("point source.url at the server the log was read from; or, {NEW_LOG}")));
+        .unusable(Unusable::Otherwise)
+        .hint(format!("point source.url at the server the log was read from; or, {RESYNC}")));
     }
     let purged = if by_gtid { parse_set(&places::purged(connection).await?)? } else { GtidSet::default() };
     // What is purged is in no file: nothing that was read is left in one. Its GTIDs count, also after a reset that declared
@@ -182,8 +193,12 @@ async fn resume_mariadb(
                 "the source is {}, the log was read from {} and has no GTIDs",
                 server.identity, stored.server
             ))
-            .hint(format!("point source.url at the server the log was read from; or, {NEW_LOG}")));
+            .unusable(Unusable::Otherwise)
+            .hint(format!("point source.url at the server the log was read from; or, {RESYNC}")));
         }
+        let files = places::binlog_files(connection).await?;
+        // Numbers that are as high do not say that another server has the same transactions.
+        require_begin(connection, &files, &ours, Unusable::Otherwise).await?;
         return Ok(by_gtid(elsewhere(server, stored)));
     }
     if stored.file.is_empty() {
@@ -192,8 +207,11 @@ async fn resume_mariadb(
     let files = places::binlog_files(connection).await?;
     let position = match by_file(&files, stored) {
         Ok(position) => position,
-        // The server may still know where the GTIDs after ours begin; if it does not, it refuses the dump.
-        Err(_) if is_purged(&files, &stored.file) && !ours.is_empty() => return Ok(by_gtid(elsewhere(server, stored))),
+        // The server may still know where the GTIDs after ours begin.
+        Err(_) if is_purged(&files, &stored.file) && !ours.is_empty() => {
+            require_begin(connection, &files, &ours, Unusable::Purged).await?;
+            return Ok(by_gtid(elsewhere(server, stored)));
+        }
         Err(error) => return Err(error),
     };
     if u32::try_from(position.pos).is_err() && !ours.is_empty() {
@@ -213,9 +231,34 @@ async fn resume_mariadb(
             "the source has GTIDs \"{there}\" at {}:{}, the log has \"{ours}\": its binlogs were reset, or the server was restored",
             position.file, position.pos
         ))
-        .hint(NEW_LOG));
+        .unusable(Unusable::Otherwise)
+        .hint(RESYNC));
     }
     Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: true } })
+}
+
+/// MariaDB: refuses where the oldest file begins after the log's GTIDs. The dump would be refused there, too.
+async fn require_begin(
+    connection: &mut Conn,
+    files: &[BinlogFile],
+    ours: &GtidList,
+    unusable: Unusable,
+) -> Result<(), Failure> {
+    /// Every binlog file starts with a magic of 4 bytes.
+    const FIRST_EVENT: u64 = 4;
+    let Some(first) = files.first() else { return Ok(()) };
+    let begin = places::gtid_at(connection, &first.name, FIRST_EVENT).await?.unwrap_or_default();
+    let begin = parse_list(&begin)?;
+    if begin.first_domain_ahead_of(ours).is_none() {
+        return Ok(());
+    }
+    Err(Failure::fatal(format!(
+        "the source has purged binlogs with transactions that the log has not read: its oldest file {} begins at GTIDs \"{begin}\", and the log \
+         has read up to \"{ours}\"",
+        first.name
+    ))
+    .unusable(unusable)
+    .hint(format!("keep binlogs longer (binlog_expire_logs_seconds); {RESYNC}")))
 }
 
 /// Whether the binlog ends at the position, with our GTIDs. The server tells the GTIDs of an end at once; for those of another
@@ -251,13 +294,15 @@ fn lacks_ours(server: &ServerInfo, stored: &SourcePosition, same_server: bool, w
         Failure::fatal(format!(
             "the source lacks transactions that the log has read from it ({what}): its binlogs were reset, or it was restored from a backup"
         ))
-        .hint(format!("what the log has is not what the source has; {NEW_LOG}"))
+        .unusable(Unusable::Otherwise)
+        .hint(format!("what the log has is not what the source has; {RESYNC}"))
     } else {
         Failure::fatal(format!(
             "the source {} lacks transactions that the log has read from {} ({what})",
             server.identity, stored.server
         ))
-        .hint(format!("let this server catch up with the other one before it becomes the source; or, {NEW_LOG}"))
+        .unusable(Unusable::Otherwise)
+        .hint(format!("let this server catch up with the other one before it becomes the source; or, {RESYNC}"))
     }
 }
 
@@ -267,7 +312,8 @@ fn require_not_purged(purged: &GtidSet, ours: &GtidSet) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::fatal(format!("the source has purged binlogs with transactions that the log has not read: {missing}"))
-        .hint(format!("keep binlogs longer (SET PERSIST binlog_expire_logs_seconds = ...); {NEW_LOG}")))
+        .unusable(Unusable::Purged)
+        .hint(format!("keep binlogs longer (SET PERSIST binlog_expire_logs_seconds = ...); {RESYNC}")))
 }
 
 /// Whether the file is older than all that are left.
@@ -289,15 +335,20 @@ fn by_file(files: &[BinlogFile], stored: &SourcePosition) -> Result<SourcePositi
         };
         let failure = Failure::fatal(format!("the source no longer has binlog file \"{file}\"; {listed}"));
         return Err(if is_purged(files, file) {
-            failure.hint(format!("it was purged; keep binlogs longer (binlog_expire_logs_seconds); {NEW_LOG}"))
+            failure
+                .unusable(Unusable::Purged)
+                .hint(format!("it was purged; keep binlogs longer (binlog_expire_logs_seconds); {RESYNC}"))
         } else {
-            failure.hint(format!("its binlogs were reset, or the server was restored or replaced; {NEW_LOG}"))
+            failure
+                .unusable(Unusable::Otherwise)
+                .hint(format!("its binlogs were reset, or the server was restored or replaced; {RESYNC}"))
         });
     };
     let size = files.get(at).map_or(0, |known| known.size);
     if *pos > size {
         return Err(Failure::fatal(format!("binlog file \"{file}\" has {size} bytes, the log has read {pos}"))
-            .hint(format!("its binlogs were reset, or the server was restored or lost data in a crash; {NEW_LOG}")));
+            .unusable(Unusable::Otherwise)
+            .hint(format!("its binlogs were reset, or the server was restored or lost data in a crash; {RESYNC}")));
     }
     // The dump command has 32 bits for the offset. A file is that long only if its last transaction made it so.
     if u32::try_from(*pos).is_err() {
@@ -313,6 +364,12 @@ fn by_file(files: &[BinlogFile], stored: &SourcePosition) -> Result<SourcePositi
         };
     }
     Ok(stored.clone())
+}
+
+/// A position that was never read from has nothing that could be resynced.
+fn no_such_start(failure: Failure) -> Failure {
+    let failure = failure.hint("check source.specific against SHOW BINARY LOGS and @@GLOBAL.gtid_purged: the source has to have what follows it");
+    Failure { unusable: None, ..failure }
 }
 
 async fn specific_gtid(connection: &mut Conn, server: &ServerInfo, text: &str) -> Result<StartPoint, Failure> {
@@ -341,7 +398,7 @@ async fn specific_gtid(connection: &mut Conn, server: &ServerInfo, text: &str) -
                 return Err(Failure::fatal(format!("the source has not executed {unknown}"))
                     .hint("check source.specific.gtid against SELECT @@GLOBAL.gtid_executed"));
             }
-            require_not_purged(&parse_set(&places::purged(connection).await?)?, &set)?;
+            require_not_purged(&parse_set(&places::purged(connection).await?)?, &set).map_err(no_such_start)?;
             position.gtid = set.to_string();
             Ok(StartPoint { position, by: DumpBy::MySqlGtid(set) })
         }
@@ -363,7 +420,7 @@ async fn specific_file(
         gtid: String::new(),
     };
     let files = places::binlog_files(connection).await?;
-    let mut position = by_file(&files, &asked)?;
+    let mut position = by_file(&files, &asked).map_err(no_such_start)?;
     let mariadb = server.flavour == Flavour::MariaDb;
     position.gtid = if mariadb {
         places::gtid_at(connection, &position.file, position.pos).await?.unwrap_or_default()

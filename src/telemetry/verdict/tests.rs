@@ -234,7 +234,7 @@ const CASES: [Case; 29] = [
         |status| everywhere(status, stated(State::LeftOut, 3)),
         Verdict::Failed,
         &["table shop.users: left_out since lsn 3: why \
-           (remedy: replicator backfill --replace --database shop --table users)"],
+           (remedy: replicator backfill --replace --table shop.users)"],
     ),
     (
         "a table that cannot be read",
@@ -247,7 +247,7 @@ const CASES: [Case; 29] = [
         |status| at_sink(status).stated = stated(State::Stopped, 7),
         Verdict::Failed,
         &["table shop.users at sink local: stopped since lsn 7: why \
-           (remedy: replicator backfill --replace --database shop --table users)"],
+           (remedy: replicator backfill --replace --table shop.users)"],
     ),
     (
         "a sink that has failed, whatever else is only tried again",
@@ -364,7 +364,7 @@ fn of_many_tables_the_first_are_named_and_the_others_counted() {
 
 #[test]
 fn a_name_is_quoted_where_a_shell_would_take_it_apart() {
-    assert_eq!(read_again("shop.users"), "replicator backfill --replace --database shop --table users");
-    let quoted = "replicator backfill --replace --database 'my shop' --table 'it'\\''s'";
+    assert_eq!(read_again("shop.users"), "replicator backfill --replace --table shop.users");
+    let quoted = "replicator backfill --replace --table 'my shop.it'\\''s'";
     assert_eq!(read_again("my shop.it's"), quoted);
 }

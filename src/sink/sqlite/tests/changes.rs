@@ -447,6 +447,6 @@ fn rows_of_a_shape_the_table_does_not_have_stop_it() {
     rig.rows(other, Insert, &[&["9", "z"]]);
     let reason = rig.stop().unwrap();
     assert!(reason.contains("rows of shop.t have another shape than its table at the target"), "{reason}");
-    assert!(reason.contains("replicator backfill --replace --database shop --table t"), "{reason}");
+    assert!(reason.contains("replicator backfill --replace --table shop.t"), "{reason}");
     assert_eq!(rig.commit(), RowCounts { taken: 2, acknowledged: 1, skipped: 1, ..RowCounts::default() });
 }

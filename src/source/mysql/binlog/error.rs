@@ -1,6 +1,10 @@
 //! What can be wrong with an event, and what is done about each: one table from error to class and way out.
 
-use crate::error::Failure;
+use crate::error::{Failure, Unusable};
+use crate::source::mysql::start::RESYNC;
+
+/// What is to be done about a distributed transaction before a new position is taken.
+pub const XA: &str = "two-phase XA transactions on captured tables are not supported: use XA COMMIT ... ONE PHASE, and commit or roll back those that XA RECOVER lists";
 
 /// A fault found in the binlog.
 #[derive(Debug, thiserror::Error)]
@@ -105,33 +109,29 @@ impl BinlogError {
     /// The error as the loops see it, with the place in the binlog.
     pub(super) fn at(self, event: &str, file: &str, pos: u64) -> Failure {
         let message = format!("cannot read the {event} event that ends at {file}:{pos}: {self}");
+        let fatal = |hint: String| Failure::fatal(message.clone()).hint(hint).unusable(Unusable::Otherwise);
         let failure = match &self {
             // Reading again cures damage on the way; damage in the file stays, and stays visible as this error.
             Self::Checksum { .. } => Failure::retry(message).hint(
                 "damage on the network goes away by itself; if this stays, the binlog file on the source is damaged: check it with mysqlbinlog --verify-binlog-checksum",
             ),
-            Self::Short { .. }
-            | Self::Damaged { .. }
-            | Self::Format { .. }
-            | Self::FileName
-            | Self::UnknownKind { .. } => {
-                Failure::fatal(message).hint(
-                    "the binlog holds what this version of replicator cannot read: check it with mysqlbinlog, and check whether the server is newer than the versions replicator supports",
-                )
-            }
-            Self::RefusedKind { way_out, .. } => Failure::fatal(message).hint(*way_out),
-            Self::OutOfPlace { .. } | Self::NotMapped { .. } => {
-                Failure::fatal(message).hint("if source.specific gives the position, let it be the start of a transaction")
-            }
-            Self::Decompress { .. } | Self::PayloadCut => Failure::fatal(message).hint(
-                "check the file with mysqlbinlog; SET GLOBAL binlog_transaction_compression = OFF (MySQL) or log_bin_compress = OFF (MariaDB) avoids compressed events from then on",
+            Self::Short { .. } | Self::Damaged { .. } | Self::UnknownKind { .. } => fatal(format!(
+                "the binlog holds what this version of replicator cannot read: check it with mysqlbinlog, and check whether the server is newer than the versions replicator supports; {RESYNC}, after what cannot be read"
+            )),
+            Self::Format { .. } | Self::FileName => Failure::fatal(message).hint(
+                "the binlog holds what this version of replicator cannot read: check it with mysqlbinlog, and check whether the server is newer than the versions replicator supports",
             ),
-            Self::PreparedXa => Failure::fatal(message).hint(
-                "two-phase XA transactions on captured tables are not supported; use XA COMMIT ... ONE PHASE, or take a new snapshot from after it",
-            ),
-            Self::FileReplaced { .. } | Self::FileGone { .. } => Failure::fatal(message).hint(
-                "the source's binlogs were reset or the server was replaced; the log's position means nothing there any more: start with a new wal.path, or restore the server that the log was reading",
-            ),
+            Self::RefusedKind { way_out, .. } => fatal((*way_out).to_owned()),
+            Self::OutOfPlace { .. } | Self::NotMapped { .. } => fatal(format!(
+                "if source.specific gives the position, let it be the start of a transaction; else {RESYNC}"
+            )),
+            Self::Decompress { .. } | Self::PayloadCut => fatal(format!(
+                "check the file with mysqlbinlog; SET GLOBAL binlog_transaction_compression = OFF (MySQL) or log_bin_compress = OFF (MariaDB) avoids compressed events from then on, and {RESYNC}, after them"
+            )),
+            Self::PreparedXa => fatal(format!("{XA}; {RESYNC}, after it")),
+            Self::FileReplaced { .. } | Self::FileGone { .. } => fatal(format!(
+                "the source's binlogs were reset or the server was replaced, and the log's position means nothing there any more: restore the server that the log was reading; or, {RESYNC}"
+            )),
         };
         match self {
             Self::Decompress { source: Some(source), .. } => failure.caused_by(source),

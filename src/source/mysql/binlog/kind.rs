@@ -109,7 +109,9 @@ pub fn describe(kind: u8) -> (&'static str, Treatment) {
         DELETE_ROWS_V1 => ("DELETE_ROWS_V1", Decoded),
         26 => (
             "INCIDENT",
-            Refused("the source lost events (see its error log); take a new snapshot of the captured tables"),
+            Refused(
+                "the source lost events (see its error log); `replicator start --resync` continues after that and reads every table again",
+            ),
         ),
         HEARTBEAT => ("HEARTBEAT", Decoded),
         28 => ("IGNORABLE", WithoutRows),

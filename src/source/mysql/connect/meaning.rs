@@ -4,7 +4,8 @@ use std::io;
 
 use mysql_async::{DriverError, Error, IoError, ServerError};
 
-use crate::error::{ErrorClass, Failure};
+use crate::error::{ErrorClass, Failure, Unusable};
+use crate::source::mysql::start::RESYNC;
 use crate::source::mysql::stream_server::AnotherServer;
 use crate::tls::{tls_error, tls_hint, tls_may_recover};
 
@@ -138,35 +139,31 @@ fn names_another_replica(text: &str) -> bool {
 
 fn dump_error(text: &str, message: String) -> Failure {
     let text = text.to_ascii_lowercase();
-    let new_start = "the source no longer has what the log needs; start again with a new wal.path and a snapshot, and keep binlogs longer (binlog_expire_logs_seconds)";
-    let hint = if names_another_replica(&text) {
-        "another replica uses the same server id; give source.server_id a value of its own"
-    } else if [
-        "purged",
-        "could not find first log",
-        "could not find gtid state",
-        "missing",
-        "not in the master's binlog",
-    ]
-    .iter()
-    .any(|part| text.contains(part))
-    {
-        new_start
-    } else if text.contains("impossible position")
-        || text.contains("bogus data")
-        || text.contains("log event entry exceeded")
-    {
-        "the position is not the start of an event: check source.specific, or whether the source's binlogs were reset"
-    } else if text.contains("anonymous transaction") {
-        "transactions without GTIDs follow a position that has only GTIDs; start again with a new wal.path and a snapshot, and keep gtid_mode = ON"
-    } else if text.contains("misconfigured") || text.contains("server_id") {
-        "set server_id on the source, and a source.server_id that differs from it"
-    } else if text.contains("checksum") {
-        "the source cannot verify its own binlog: check the file with mysqlbinlog --verify-binlog-checksum"
-    } else {
-        "see the source's error log"
-    };
-    Failure::fatal(message).hint(hint)
+    let is = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let failure = Failure::fatal(message);
+    if names_another_replica(&text) {
+        return failure.hint("another replica uses the same server id; give source.server_id a value of its own");
+    }
+    if is(&["misconfigured", "server_id"]) {
+        return failure.hint("set server_id on the source, and a source.server_id that differs from it");
+    }
+    // The position was checked against the server before.
+    let failure = failure.unusable(if is(&["purged"]) { Unusable::Purged } else { Unusable::Otherwise });
+    failure.hint(
+        if is(&["purged", "could not find first log", "could not find gtid state", "missing", "not in the master's binlog"]) {
+            format!("the source no longer has what the log needs; keep binlogs longer (binlog_expire_logs_seconds); {RESYNC}")
+        } else if is(&["impossible position", "bogus data", "log event entry exceeded"]) {
+            format!("the position is not the start of an event: check source.specific, or whether the source's binlogs were reset; {RESYNC}")
+        } else if is(&["anonymous transaction"]) {
+            format!("transactions without GTIDs follow a position that has only GTIDs; keep gtid_mode = ON; {RESYNC}")
+        } else if is(&["checksum"]) {
+            format!(
+                "the source cannot verify its own binlog: check the file with mysqlbinlog --verify-binlog-checksum; if it stays damaged, {RESYNC}"
+            )
+        } else {
+            format!("see the source's error log; if its binlog cannot be read on, {RESYNC}")
+        },
+    )
 }
 
 #[cfg(test)]
@@ -206,8 +203,8 @@ mod tests {
                 "A replica with the same server_uuid/server_id as this replica has connected to the source",
                 "source.server_id",
             ),
-            ("Cannot replicate because the source purged required binary logs.", "wal.path"),
-            ("Could not find first log file name in binary log index file", "wal.path"),
+            ("Cannot replicate because the source purged required binary logs.", "replicator start --resync"),
+            ("Could not find first log file name in binary log index file", "replicator start --resync"),
             ("Client requested source to start replication from impossible position", "source.specific"),
             ("Cannot replicate anonymous transaction when AUTO_POSITION = 1", "gtid_mode = ON"),
             ("something else", "error log"),
@@ -219,6 +216,12 @@ mod tests {
             assert_eq!(is_about_the_binlog(&error), part != "source.server_id", "{text}");
             assert_eq!(failure.class, ErrorClass::Fatal);
             assert!(failure.hint.as_deref().unwrap().contains(part), "{text}: {:?}", failure.hint);
+            let unusable = match part {
+                "source.server_id" => None,
+                _ if text.contains("purged") => Some(Unusable::Purged),
+                _ => Some(Unusable::Otherwise),
+            };
+            assert_eq!(failure.unusable, unusable, "{text}");
         }
     }
 }

@@ -85,6 +85,11 @@ impl Typed {
         Self { columns: columns.unwrap_or_default().to_vec(), all: columns.is_some(), ..Self::default() }
     }
 
+    /// Any statement may have been about the table, and none was read.
+    pub fn unseen() -> Self {
+        Self { lost: true, ..Self::default() }
+    }
+
     /// Takes in a statement; `lineage` is that of the columns before it, where the table has a schema.
     ///
     /// A part with `IF [NOT] EXISTS` counts where it is known whether the column was there. Where that is not known it tells nothing of

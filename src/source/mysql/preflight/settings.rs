@@ -91,7 +91,9 @@ fn retention(server: &ServerInfo) -> CheckItem {
         Some(0) => CheckItem::ok(name, "binlogs are kept until they are purged by hand"),
         Some(seconds) if seconds < SHORT_RETENTION => CheckItem::warn(
             name,
-            format!("binlogs are kept for {seconds} s: if replicator is down for longer, it needs a new snapshot"),
+            format!(
+                "binlogs are kept for {seconds} s: if replicator is down for longer, every table has to be read again (start --resync)"
+            ),
             Some(mend),
         ),
         Some(seconds) => CheckItem::ok(name, format!("{} h", seconds / 3600)),

@@ -139,6 +139,15 @@ pub enum Request {
         /// Sent once it is durable.
         reply: oneshot::Sender<()>,
     },
+    /// An operator asks for tables to be read again in place of what sinks have.
+    Resync {
+        /// These; every captured one if there is none.
+        tables: Vec<TableName>,
+        /// For these sinks; for every configured one if there is none.
+        sinks: Vec<String>,
+        /// Sent once it is durable: how many tables are read, or why none is. Nothing is done if nobody waits for it.
+        reply: oneshot::Sender<Result<usize, Failure>>,
+    },
 }
 
 /// Begin or end of a table's read.

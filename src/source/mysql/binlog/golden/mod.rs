@@ -230,7 +230,7 @@ fn a_dump_that_leaves_a_file_before_its_end_stops_the_stream_unless_the_server_h
                 "{}",
                 failure.message
             );
-            assert!(failure.hint.unwrap().contains("wal.path"));
+            assert!(failure.hint.unwrap().contains("replicator start --resync"));
             assert_eq!(decoder.position().file, "binlog.000001", "the next start meets it again");
         }
     }

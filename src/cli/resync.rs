@@ -1,0 +1,73 @@
+//! `replicator resync`.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::args::{Format, LogArgs, ResyncArgs, table_names};
+use super::failure::Misuse;
+use super::output::Output;
+use super::{log_access, start};
+use crate::config::Plan;
+use crate::control::{Request, Resync, ResyncTaken};
+use crate::pipeline::{AskedResync, StartOptions};
+
+/// What the arguments ask for.
+pub(super) fn asked(arguments: &ResyncArgs) -> anyhow::Result<Resync> {
+    let tables = table_names(arguments.database.as_deref(), &arguments.table)?;
+    Ok(Resync { tables, sinks: arguments.sinks.clone() })
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Printed {
+    /// How many tables are, or were, read again.
+    tables: usize,
+    /// For these sinks; null: all.
+    sinks: Option<Vec<String>>,
+    /// They are read; false: the daemon reads them.
+    done: bool,
+}
+
+pub(super) fn run(plan: Plan, resync: Resync, json: bool) -> anyhow::Result<()> {
+    // Under no rule for names; the daemon knows which one the source has.
+    if let Some(table) = resync.tables.iter().find(|table| !plan.source.filter.may_capture(table)) {
+        return Err(Misuse(format!("\"{table}\" is not copied: source.include and source.exclude leave it out")).into());
+    }
+    if let Some(sink) = resync.sinks.iter().find(|name| plan.sinks.iter().all(|sink| sink.name != **name)) {
+        return Err(Misuse(format!("no sink \"{sink}\" is configured")).into());
+    }
+    let sinks = Some(resync.sinks.clone()).filter(|sinks| !sinks.is_empty());
+    if let Some(client) = log_access::daemon(&plan.wal.path)? {
+        let ResyncTaken { tables } =
+            client.ask_one(&Request::Resync { resync }).context("the daemon did not take the tables")?;
+        return print(&Printed { tables, sinks, done: false }, json);
+    }
+    let bars = start::start_logs(&LogArgs { log_format: Format::Text, log_level: None })?;
+    let taken = Arc::new(OnceLock::new());
+    let options = StartOptions {
+        resume: true,
+        new_position: true,
+        once: true,
+        resync: Some(AskedResync { resync, taken: Arc::clone(&taken) }),
+        ..StartOptions::default()
+    };
+    start::run_pipeline(plan, options, bars)?;
+    let tables = taken.get().copied().unwrap_or_default();
+    print(&Printed { tables, sinks, done: true }, json)
+}
+
+fn print(printed: &Printed, json: bool) -> anyhow::Result<()> {
+    let mut output = Output::new();
+    if json {
+        return output.document(printed).map(drop);
+    }
+    let tables = if printed.tables == 1 { "1 table".to_owned() } else { format!("{} tables", printed.tables) };
+    let line = if printed.done {
+        format!("{tables} read again")
+    } else {
+        format!("{tables} handed to the daemon; replicator status shows the progress")
+    };
+    output.line(&line).map(drop)
+}

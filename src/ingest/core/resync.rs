@@ -1,0 +1,97 @@
+//! A resync: an operator asks for tables to be read again in place of what the sinks have.
+
+use super::Core;
+use crate::codec::frame::Audience;
+use crate::error::Failure;
+use crate::ingest::ledger::Log;
+use crate::ingest::tables::Table;
+use crate::model::TableName;
+use crate::table::{Ask, Event, Reach, TableRecord};
+
+/// Why a resync is refused. Then nothing of it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No such sink is configured.
+    Sink(String),
+    /// The configuration leaves the table out.
+    Excluded(TableName),
+    /// The log knows no such table.
+    Unknown(TableName),
+    /// The table cannot be copied, and why.
+    ByNature(TableName, String),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Sink(sink) => Self::fatal(format!("the running daemon has no sink \"{sink}\""))
+                .hint("replicator status lists its sinks; restart it after a change of sinks"),
+            Refused::Excluded(table) => Self::fatal(format!("the running daemon does not capture table \"{table}\""))
+                .hint("restart it after a change of source.include and source.exclude; it reads a table that it captures since by itself"),
+            Refused::Unknown(table) => Self::fatal(format!("the log knows no table \"{table}\""))
+                .hint("replicator status lists the captured tables"),
+            Refused::ByNature(table, why) => Self::fatal(format!("table \"{table}\" cannot be copied: {why}")),
+        }
+    }
+}
+
+impl<L: Log> Core<L> {
+    /// Wants every captured table, or these, to be read again in place of what the sinks have: every configured one, or these. All of
+    /// it is one group, so that a crash forgets all or nothing. Returns how many tables there are. Between groups only.
+    ///
+    /// # Errors
+    /// When a record cannot be stored or the log is out of service.
+    pub fn resync(&mut self, tables: &[TableName], sinks: &[String]) -> Result<Result<usize, Refused>, Failure> {
+        self.decide_overdue()?;
+        let wanted = match self.wanted_by_resync(tables, sinks) {
+            Ok(wanted) => wanted,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let audience = if sinks.is_empty() { Audience::All } else { Audience::Sinks(sinks.to_vec()) };
+        let origin = self.ledger.origin(self.wall);
+        for table in &wanted {
+            let ask = Ask { audience: audience.clone(), ..Ask::new(Reach::Replace, "an operator asked for a resync") };
+            self.happens(*table, Event::Asked(ask), &origin)?;
+        }
+        self.commit_here()?;
+        self.pass_lives()?;
+        Ok(Ok(wanted.len()))
+    }
+
+    fn wanted_by_resync(&self, tables: &[TableName], sinks: &[String]) -> Result<Vec<usize>, Refused> {
+        if let Some(sink) = sinks.iter().find(|sink| !self.settings.sinks.contains(sink)) {
+            return Err(Refused::Sink(sink.clone()));
+        }
+        if tables.is_empty() {
+            let is_wanted = |table: &Table| {
+                let life = &table.definition.life;
+                life.is_captured() && nature(life).is_none()
+            };
+            return Ok(self.tables.iter().filter(|(_, table)| is_wanted(table)).map(|(index, _)| index).collect());
+        }
+        let mut wanted = Vec::with_capacity(tables.len());
+        for table in tables {
+            let table = self.settings.filter.names().table(table.clone());
+            if !self.captures(&table) {
+                return Err(Refused::Excluded(table));
+            }
+            let known = self.tables.find(&table).filter(|index| {
+                let life = self.life(*index);
+                life.is_captured() || life.awaits.is_some()
+            });
+            let Some(index) = known else { return Err(Refused::Unknown(table)) };
+            if let Some(why) = nature(self.life(index)) {
+                return Err(Refused::ByNature(table, why.to_owned()));
+            }
+            if !wanted.contains(&index) {
+                wanted.push(index);
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// Why a table cannot be copied by what it is.
+fn nature(life: &TableRecord) -> Option<&str> {
+    life.left_out.as_ref().filter(|fault| fault.by_nature).map(|fault| fault.why.as_str())
+}
