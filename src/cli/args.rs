@@ -113,6 +113,7 @@ of a doubt comes back by it.
 With a daemon running, stores at once that every table is wanted; status shows the progress, and no stop or crash forgets a table.
 Without one, reads the tables itself, drains every sink and exits. There it also takes a new position where the source cannot go on
 from the log's: its binlogs were purged or reset, it is another or a restored server. Then every table is read, whatever is named.
+And a sink takes its target over where that does not fit the log: the log was lost or restored, the target was emptied or restored.
 
 Examples:
   replicator resync                      everything, at every sink

@@ -47,7 +47,6 @@ pub(super) fn run(plan: Plan, resync: Resync, json: bool) -> anyhow::Result<()> 
     let bars = start::start_logs(&LogArgs { log_format: Format::Text, log_level: None })?;
     let taken = Arc::new(OnceLock::new());
     let options = StartOptions {
-        resume: true,
         new_position: true,
         once: true,
         resync: Some(AskedResync { resync, taken: Arc::clone(&taken) }),

@@ -91,6 +91,13 @@ pub struct Resync {
     pub sinks: Vec<String>,
 }
 
+impl Resync {
+    /// Whether it is for this sink.
+    pub fn is_for(&self, sink: &str) -> bool {
+        self.sinks.is_empty() || self.sinks.iter().any(|name| name == sink)
+    }
+}
+
 /// Every table that is to be read again is stored as such, so that no crash forgets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResyncTaken {

@@ -31,7 +31,7 @@ use self::jobs::{backfill_of, doubted, forward_backfills, forward_resyncs, forwa
 use self::supervisor::{Orders, forward_resets};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon, Resync};
-use crate::deliver::{Goal, tables_at};
+use crate::deliver::{Goal, allow_take_over, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
@@ -169,6 +169,12 @@ async fn run_on(
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
     let plan = &contact.plan;
     create_cursors(plan, wal).await?;
+    if let Some(AskedResync { resync, .. }) = &options.resync {
+        // Whoever has everything read again says by it that a target may be of a log that was lost, or be restored.
+        for sink in plan.sinks.iter().map(|sink| &sink.name).filter(|sink| resync.is_for(sink)) {
+            allow_take_over(wal, sink).await?;
+        }
+    }
     let sinks: Vec<String> = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
     let (asking, still_asking) = Asking::nobody();
     let doubts = doubted(wal, sinks.iter().map(String::as_str))?;

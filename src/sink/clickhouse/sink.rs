@@ -17,6 +17,7 @@ use crate::sink::batches::TableLimits;
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
+use crate::sink::follow::replace::taken_from;
 use crate::sink::refusals::Counting;
 use crate::sink::registry;
 use crate::sink::rows;
@@ -134,8 +135,7 @@ impl Sink for ClickHouseSink {
         let (plan, clickhouse) = (&self.plan, &self.clickhouse);
         let (target, _) =
             Target::take_over(plan, clickhouse, self.runtime.clone(), (log, at), &mut self.opener).await?;
-        self.target = Some(target);
-        Ok(())
+        taken_from(self.target.insert(target), at).await
     }
 
     async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {

@@ -39,6 +39,27 @@ enum Way {
     FromConfiguration,
 }
 
+/// What a copy is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The rows that there are.
+    Rows,
+    /// Those that were deleted as well.
+    WithDeleted,
+    /// The changes.
+    Changelog,
+}
+
+impl Form {
+    fn of<T>(layout: &Layout<T>) -> Self {
+        match (layout.mode, &layout.soft) {
+            (Mode::History, _) => Self::Changelog,
+            (Mode::Mirror, Some(_)) => Self::WithDeleted,
+            (Mode::Mirror, None) => Self::Rows,
+        }
+    }
+}
+
 /// What is known of the copy that readers see.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -47,16 +68,15 @@ struct Seen {
     fits: bool,
     /// Somebody has changed it so that the sink cannot write it.
     is_altered: bool,
-    mode: Mode,
-    is_soft: bool,
+    form: Form,
 }
 
 fn way(seen: Seen) -> Way {
     match seen {
         Seen { is_there: false, .. } => Way::Alone,
-        Seen { fits: true, mode: Mode::History, .. } => Way::Append,
+        Seen { fits: true, form: Form::Changelog, .. } => Way::Append,
         // Of one that is altered, what no read brings again is tried to be kept.
-        Seen { fits: true, is_altered: false, .. } | Seen { fits: true, is_soft: true, .. } => Way::Alike,
+        Seen { fits: true, is_altered: false, .. } | Seen { fits: true, form: Form::WithDeleted, .. } => Way::Alike,
         Seen { .. } => Way::FromConfiguration,
     }
 }
@@ -100,8 +120,7 @@ async fn build<D: Definitions>(
         is_there: !was_stopped || is_there(target, &copy.layout.target).await?,
         fits: difference(target, &copy).is_none(),
         is_altered,
-        mode: copy.layout.mode,
-        is_soft: copy.layout.soft.is_some(),
+        form: Form::of(&copy.layout),
     };
     let way = way(seen);
     if matches!(way, Way::Alike | Way::FromConfiguration) {
@@ -184,6 +203,17 @@ pub(super) async fn end<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableNa
     announce(target, lsn, name).await?;
     let table = taken_over(target, line).await?;
     register(target, lsn, table).await
+}
+
+/// The target is taken over at `at`: what comes between there and what the new copies have is in no log. Each waits for another replace.
+pub(in crate::sink) async fn taken_from<D: Definitions>(target: &mut D, at: Lsn) -> Result<(), Failure> {
+    for mut line in target.followed().tables.values().cloned().collect::<Vec<_>>() {
+        if let Some(old) = &mut line.old {
+            old.lacks_rows = true;
+            register(target, at, line).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts the new copy in the place of the old one, if there is one. The line is the caller's to write.
@@ -274,14 +304,18 @@ mod tests {
 
     #[test]
     fn a_copy_is_built_beside_the_one_that_readers_see_and_a_changelog_goes_on() {
-        let seen = Seen { is_there: true, fits: true, is_altered: false, mode: Mode::Mirror, is_soft: false };
+        let seen = Seen { is_there: true, fits: true, is_altered: false, form: Form::Rows };
         assert_eq!(way(seen), Way::Alike);
-        assert_eq!(way(Seen { mode: Mode::History, is_altered: true, ..seen }), Way::Append);
+        assert_eq!(way(Seen { form: Form::Changelog, is_altered: true, ..seen }), Way::Append);
         assert_eq!(way(Seen { is_altered: true, ..seen }), Way::FromConfiguration);
-        assert_eq!(way(Seen { is_altered: true, is_soft: true, ..seen }), Way::Alike, "deleted rows are kept");
-        for mode in [Mode::Mirror, Mode::History] {
-            assert_eq!(way(Seen { fits: false, mode, ..seen }), Way::FromConfiguration);
-            assert_eq!(way(Seen { is_there: false, mode, ..seen }), Way::Alone);
+        assert_eq!(
+            way(Seen { is_altered: true, form: Form::WithDeleted, ..seen }),
+            Way::Alike,
+            "deleted rows are kept"
+        );
+        for form in [Form::Rows, Form::WithDeleted, Form::Changelog] {
+            assert_eq!(way(Seen { fits: false, form, ..seen }), Way::FromConfiguration);
+            assert_eq!(way(Seen { is_there: false, form, ..seen }), Way::Alone);
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::At;
 use crate::sink::follow;
+use crate::sink::follow::replace::taken_from;
 use crate::sink::registry;
 use crate::sink::rows;
 use crate::sink::stops;
@@ -115,8 +116,7 @@ impl Sink for SqliteSink {
     async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure> {
         drop(self.target.take());
         let (target, _) = Target::take_over(&self.path, &self.plan, (log, at), &mut self.opener)?;
-        self.target = Some(target);
-        Ok(())
+        taken_from(self.target.insert(target), at).await
     }
 
     async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {

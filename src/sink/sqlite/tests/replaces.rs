@@ -1,12 +1,16 @@
 //! A replace builds the new copy beside the old one, which stays as it was until the new one takes its place; and whatever overtakes it.
 
 use rusqlite::Connection;
+use wal::Lsn;
 
 use crate::codec::frame::RowOp::{Delete, Insert, Snapshot, Update};
 use crate::codec::frame::TableChange;
 use crate::config::{DdlAction, Mode};
 use crate::model::{SchemaId, TableName};
+use crate::sink::claim::Opener;
+use crate::sink::follow::replace::taken_from;
 use crate::sink::sqlite::beside;
+use crate::sink::sqlite::target::Target;
 use crate::sink::sqlite::testing::*;
 
 fn t() -> TableName {
@@ -421,6 +425,24 @@ fn a_table_name_that_differs_in_case_only_is_replaced() {
     rig.replaced(first);
     rig.commit();
     assert_eq!((rig.stop(), rig.table("t")), (None, vec!["1 'x'".to_owned()]));
+}
+
+#[test]
+fn a_replace_that_is_under_way_when_the_target_is_taken_over_waits_for_another_one() {
+    let (mut rig, first) = replacing(options(Mode::Mirror));
+    let taken = Target::take_over(&rig.path(), &rig.plan, (LOG, Lsn::new(9)), &mut Opener::new());
+    let (mut target, _) = taken.unwrap();
+    now(taken_from(&mut target, Lsn::new(9))).unwrap();
+    drop(target);
+    rig.open().unwrap();
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!(rig.table("t"), OLD, "rows between the two are nowhere");
+    rig.replace(first);
+    rig.rows(first, Snapshot, &[&["1", "whole"]]);
+    rig.replaced(first);
+    rig.commit();
+    assert_eq!((rig.table("t"), tables(&rig)), (vec!["1 'whole'".to_owned()], vec!["'t'".to_owned()]));
 }
 
 #[test]
