@@ -85,7 +85,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let stored = ingest::stored_position(&reader)?;
     if options.resume && stored.is_none() {
         return Err(Failure::fatal(format!("the log in '{}' has no position to resume from", plan.wal.path.display()))
-            .hint("start without --resume to begin by source.startup_mode"));
+            .hint("run `replicator start` without --resume: it begins the log as source.startup_mode says"));
     }
     let Met { mut conn, server } = Met::meet(&plan.source).await?;
     let plan = Box::new(plan.under(server.names)?);

@@ -11,6 +11,7 @@ use super::output::Output;
 use super::{log_access, start};
 use crate::config::Plan;
 use crate::control::{Request, Resync, ResyncTaken};
+use crate::error::sink_reset;
 use crate::pipeline::{AskedResync, StartOptions};
 
 /// What the arguments ask for.
@@ -28,6 +29,8 @@ struct Printed {
     sinks: Option<Vec<String>>,
     /// They are read; false: the daemon reads them.
     done: bool,
+    /// Sinks that have failed: nothing reaches them until they are reset, or start again.
+    failed_sinks: Vec<String>,
 }
 
 pub(super) fn run(plan: Plan, resync: Resync, json: bool) -> anyhow::Result<()> {
@@ -40,13 +43,15 @@ pub(super) fn run(plan: Plan, resync: Resync, json: bool) -> anyhow::Result<()> 
     }
     let sinks = Some(resync.sinks.clone()).filter(|sinks| !sinks.is_empty());
     if let Some(client) = log_access::daemon(&plan.wal.path)? {
-        let ResyncTaken { tables } =
+        let ResyncTaken { tables, failed_sinks } =
             client.ask_one(&Request::Resync { resync }).context("the daemon did not take the tables")?;
-        return print(&Printed { tables, sinks, done: false }, json);
+        return print(&Printed { tables, sinks, done: false, failed_sinks }, json);
     }
     let bars = start::start_logs(&LogArgs { log_format: Format::Text, log_level: None })?;
     let taken = Arc::new(OnceLock::new());
     let options = StartOptions {
+        // A log that is not there is made by nothing but a start: it may be another directory that is meant.
+        resume: true,
         new_position: true,
         once: true,
         resync: Some(AskedResync { resync, taken: Arc::clone(&taken) }),
@@ -54,7 +59,7 @@ pub(super) fn run(plan: Plan, resync: Resync, json: bool) -> anyhow::Result<()> 
     };
     start::run_pipeline(plan, options, bars)?;
     let tables = taken.get().copied().unwrap_or_default();
-    print(&Printed { tables, sinks, done: true }, json)
+    print(&Printed { tables, sinks, done: true, failed_sinks: Vec::new() }, json)
 }
 
 fn print(printed: &Printed, json: bool) -> anyhow::Result<()> {
@@ -68,5 +73,10 @@ fn print(printed: &Printed, json: bool) -> anyhow::Result<()> {
     } else {
         format!("{tables} handed to the daemon; replicator status shows the progress")
     };
-    output.line(&line).map(drop)
+    output.line(&line)?;
+    for sink in &printed.failed_sinks {
+        let way = "nothing reaches it until it is fixed and the daemon is started again, or until";
+        output.line(&format!("sink \"{sink}\" has failed: {way} `{}`", sink_reset(sink)))?;
+    }
+    Ok(())
 }

@@ -99,10 +99,12 @@ impl Resync {
 }
 
 /// Every table that is to be read again is stored as such, so that no crash forgets it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResyncTaken {
     /// How many there are.
     pub tables: usize,
+    /// Sinks of those that it is for that have failed or were detached: nothing reaches them before they are reset, or start again.
+    pub failed_sinks: Vec<String>,
 }
 
 /// One table to read again.

@@ -161,8 +161,11 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
             Ok(taken) => one(&mut write, &taken).await,
             Err(failure) => send(&mut write, &failure.into()).await,
         },
-        Request::Resync { resync } => match take_resync(daemon, resync).await {
-            Ok(tables) => one(&mut write, &ResyncTaken { tables }).await,
+        Request::Resync { resync } => match take_resync(daemon, resync.clone()).await {
+            Ok(tables) => {
+                let failed_sinks = failed_of(&daemon.reporter.status().sinks, &resync);
+                one(&mut write, &ResyncTaken { tables, failed_sinks }).await
+            }
             Err(failure) => send(&mut write, &failure.into()).await,
         },
         Request::DropCursor { name } => {
@@ -222,6 +225,12 @@ async fn reset_sink(daemon: &Daemon, name: String) -> Result<(), Failure> {
     let (reply, answer) = oneshot::channel();
     daemon.resets.send(ResetRequest { name, reply }).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?
+}
+
+/// The sinks of a resync that take nothing.
+fn failed_of(sinks: &[SinkStatus], resync: &Resync) -> Vec<String> {
+    let is_failed = |sink: &&SinkStatus| matches!(sink.state, SinkPhase::Failed | SinkPhase::Detached);
+    sinks.iter().filter(is_failed).map(|sink| sink.name.clone()).filter(|sink| resync.is_for(sink)).collect()
 }
 
 /// How long a resync may take to be stored; the asking side gives up after a minute.

@@ -23,7 +23,7 @@ use crate::codec::catalog::Catalog;
 use crate::codec::stored::{SINK_NOTE, SINK_ROUND, SINK_ROWS, SINK_START, encode, get};
 use crate::error::Failure;
 use crate::model::{SchemaId, SinkRows, TableName};
-use crate::table;
+use crate::table::{self, TableRecord};
 
 /// Whether a sink is going to say by itself which tables it needs: its target was not looked at yet, or it is to be reset.
 ///
@@ -173,6 +173,13 @@ impl Delivery {
 pub(super) fn captured(reader: &Reader) -> Result<Vec<TableName>, Failure> {
     let records = table::records(reader)?;
     Ok(records.into_iter().filter(|(_, record)| record.is_captured()).map(|(table, _)| table).collect())
+}
+
+/// The tables that are captured, or will be once the stream has come to where they were seen.
+pub(super) fn captured_or_awaited(reader: &Reader) -> Result<Vec<TableName>, Failure> {
+    let is_wanted = |record: &TableRecord| record.is_captured() || record.awaits.is_some();
+    let records = table::records(reader)?.into_iter();
+    Ok(records.filter(|(_, record)| is_wanted(record)).map(|(table, _)| table).collect())
 }
 
 /// Rows in the log, by table.

@@ -40,6 +40,7 @@ impl Delivery {
         self.wal.put_state(Vec::new()).await.map_err(unwritable)?;
         let reader = self.wal.reader();
         let mut start = self.start_of_cursor(&reader)?;
+        let before = start;
         let is_asked = start.looked == Looked::Reset && !self.has_reset;
         if is_asked {
             // First: a target that does not answer does not hold the log.
@@ -51,6 +52,10 @@ impl Delivery {
         let may_be_new = start.looked == Looked::TakeOver && self.cursor()?.lsn == start.at;
         let target = self.sink.open(self.wal.id()).await?;
         let resumed = self.resumed(target, start);
+        if !start.looked.allows_reset() && start.looked != Looked::Ahead && self.is_ahead(target) {
+            // Before the log grows to where the target is, with other frames than those that it has.
+            start = self.mark(start, Looked::Ahead).await?;
+        }
         let (at, opened) = match way(is_asked, start.looked, resumed)? {
             Way::Continue(at) => {
                 if may_be_new {
@@ -64,7 +69,7 @@ impl Delivery {
                     warn!(sink = %self.name, why = %refused.message, "log and target do not fit, the target is taken over");
                     start = self.give_up_place(&reader).await?;
                 }
-                self.take_over(&reader, target, start).await?;
+                self.take_over(&reader, target, (before, start)).await?;
                 // Their doubts end with the copies that they are about.
                 applied.clear();
                 (start.at, self.load(&reader)?)
@@ -109,7 +114,7 @@ impl Delivery {
             Looked::NotYet => self.first_opened(reader, (start, is_fresh, at), tables).await,
             Looked::TakeOver => self.mark(start, Looked::Done).await.map(drop),
             Looked::Wishes => self.wish_for_tables(start),
-            Looked::Done | Looked::Reset => Ok(()),
+            Looked::Done | Looked::Reset | Looked::Ahead => Ok(()),
         }
     }
 
@@ -142,8 +147,15 @@ impl Delivery {
             is_detached: cursor.detached,
             start: start.at,
             is_new: start.looked == Looked::NotYet,
+            was_behind: start.looked == Looked::Ahead,
         };
         resume(&self.name, target, view)
+    }
+
+    /// Whether the target has more of this log than the log itself.
+    fn is_ahead(&self, target: TargetState) -> bool {
+        let durable = self.wal.positions().borrow().durable;
+        matches!(target, TargetState::At { log, applied, .. } if log == self.wal.id() && applied > durable)
     }
 
     /// Counts what the target applied without the log knowing.
@@ -203,6 +215,8 @@ pub enum Looked {
     TakeOver,
     /// The sink is to be reset: until the log holds the wish for every table in place of what the target has.
     Reset,
+    /// Its target had more of this log than the log itself, which was restored from an older copy: what the log has since is something else.
+    Ahead,
 }
 
 impl Looked {
@@ -244,6 +258,7 @@ mod tests {
             ("wishes", start(70_000, Looked::Wishes)),
             ("take_over", start(70_000, Looked::TakeOver)),
             ("reset", start(70_000, Looked::Reset)),
+            ("ahead", start(70_000, Looked::Ahead)),
         ]);
     }
 

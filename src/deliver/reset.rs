@@ -12,14 +12,14 @@
 use tracing::{info, warn};
 use wal::{Lsn, Reader, Wal};
 
-use super::new_sink::{captured, state_of_dropped_sink};
+use super::new_sink::{captured, captured_or_awaited, state_of_dropped_sink};
 use super::open::{CursorStart, Looked};
 use super::run::{Delivery, unwritable};
 use super::tables::{TableAtSink, tables_at};
 use crate::codec::stored::{SINK_ROWS, SINK_START, encode, get};
 use crate::error::Failure;
 use crate::model::{SinkRows, TableName};
-use crate::sink::TargetState;
+use crate::sink::{TakeOver, TargetState};
 
 /// Says, from a log, what was ever appended of each table, and up to where.
 pub type Appended = dyn Fn(&Reader) -> Result<(Vec<(TableName, u64)>, Lsn), Failure> + Send + Sync;
@@ -41,6 +41,26 @@ pub async fn allow_take_over(wal: &Wal, sink: &str) -> Result<(), Failure> {
     ask_for(wal, sink, Looked::TakeOver).await
 }
 
+/// A start that allows no take-over: what an earlier one has allowed, and has not used, ends with it.
+///
+/// # Errors
+/// Fatal, when the log is out of service or a record is damaged.
+pub async fn forbid_take_over(wal: &Wal) -> Result<(), Failure> {
+    let mut state = Vec::new();
+    for cursor in wal.cursors() {
+        let key = SINK_START.of_sink(&cursor.name);
+        let start: Option<CursorStart> = get(&wal.reader(), &key)?;
+        if let Some(start) = start.filter(|start| start.looked == Looked::TakeOver) {
+            let looked = if cursor.lsn == start.at { Looked::NotYet } else { Looked::Done };
+            state.push((key, Some(encode(&CursorStart { looked, ..start })?)));
+        }
+    }
+    if state.is_empty() {
+        return Ok(());
+    }
+    wal.put_state(state).await.map_err(unwritable)
+}
+
 async fn ask_for(wal: &Wal, sink: &str, looked: Looked) -> Result<(), Failure> {
     let Some(cursor) = wal.cursors().into_iter().find(|cursor| cursor.name == sink) else {
         return Err(Failure::fatal(format!("the log has no cursor of sink \"{sink}\": it was never started"))
@@ -55,10 +75,10 @@ async fn ask_for(wal: &Wal, sink: &str, looked: Looked) -> Result<(), Failure> {
 }
 
 /// A reset that was asked for is not taken back by less. One that is wishing for every table is reset even if it may only take its target
-/// over: else the wish would be forgotten.
+/// over: else the wish would be forgotten. Nor is one that was ahead of the log, whatever the two look like by now.
 fn marked(start: CursorStart, asked: Looked) -> CursorStart {
     let looked = match start.looked {
-        Looked::Reset | Looked::Wishes => Looked::Reset,
+        Looked::Reset | Looked::Wishes | Looked::Ahead => Looked::Reset,
         Looked::Done | Looked::NotYet | Looked::TakeOver => asked,
     };
     CursorStart { looked, ..start }
@@ -112,13 +132,18 @@ impl Delivery {
         &mut self,
         reader: &Reader,
         target: TargetState,
-        start: CursorStart,
+        (before, start): (CursorStart, CursorStart),
     ) -> Result<(), Failure> {
+        let log = self.wal.id();
         if target == TargetState::Fresh {
             // The file or database of another sink, before anything is written.
             self.sink.can_make(&captured(reader)?).await?;
         }
-        self.sink.take_over(self.wal.id(), start.at).await?;
+        // Else a source that ends each start would use up the epochs.
+        let is_again = before.looked == Looked::Reset
+            && matches!(target, TargetState::At { log: holder, applied, .. } if holder == log && applied == before.at);
+        let captured = captured_or_awaited(reader)?;
+        self.sink.take_over(TakeOver { log, at: start.at, is_again, captured: &captured }).await?;
         self.has_reset = true;
         info!(sink = %self.name, lsn = %start.at, "the target is taken over");
         Ok(())

@@ -27,6 +27,8 @@ pub(super) struct LogView {
     pub(super) start: Lsn,
     /// The cursor was created just now, for a target that may know the log from before.
     pub(super) is_new: bool,
+    /// A target of the sink has had more of this log than the log itself.
+    pub(super) was_behind: bool,
 }
 
 /// How a sink goes on with a target.
@@ -90,10 +92,17 @@ pub(super) fn resume(sink: &str, target: TargetState, log: LogView) -> Result<Ls
                 "the target of sink '{sink}' belongs to log {other}, this is log {}",
                 log.id
             ))
-            .hint(format!("point wal.path to the log it belongs to, or the sink to another target; {again}")));
+            .hint(format!("point wal.path to the log it belongs to, or the sink to the target of this log; {again}")));
         }
         TargetState::At { applied, .. } => applied,
     };
+    if log.was_behind && applied <= log.durable {
+        return Err(Failure::fatal(format!(
+            "the target of sink '{sink}' has applied lsn {applied}, and was ahead of the log before, which was restored from an older copy: \
+             the two have not the same changes"
+        ))
+        .hint(format!("restore the newer log, {again}")));
+    }
     if applied > log.durable {
         return Err(Failure::fatal(format!(
             "the target of sink '{sink}' has applied lsn {applied}, but the log ends at {}: the log was restored from an older copy",
@@ -133,6 +142,7 @@ mod tests {
             is_detached: false,
             start,
             is_new: false,
+            was_behind: false,
         }
     }
 
@@ -174,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_was_ahead_of_a_restored_log_is_refused_when_the_log_has_grown_as_well() {
+        let grown = LogView { was_behind: true, ..log(3, 12, 7) };
+        for (target, log) in [(at(9), grown), (at(13), grown)] {
+            let refused = resume("s", target, log).unwrap_err();
+            assert!(refused.message.contains("restored from an older copy"), "{refused}");
+        }
+    }
+
+    #[test]
     fn a_sink_whose_cursor_was_detached_does_not_go_on_and_says_how_it_comes_back() {
         let refused = resume("s", at(9), LogView { is_detached: true, ..log(3, 12, 9) }).unwrap_err();
         assert!(refused.message.contains("detached from the full log at lsn 9"), "{refused}");
@@ -202,7 +221,7 @@ mod tests {
     fn a_refused_target_is_taken_over_where_an_operator_allows_it_and_an_accepted_one_is_not() {
         let refused = || Err(Failure::fatal("no"));
         let accepted = || Ok(Lsn::new(7));
-        for looked in [Looked::Done, Looked::NotYet, Looked::Wishes] {
+        for looked in [Looked::Done, Looked::NotYet, Looked::Wishes, Looked::Ahead] {
             assert!(way(false, looked, refused()).is_err(), "{looked:?}");
         }
         assert!(matches!(way(false, Looked::TakeOver, refused()), Ok(Way::Reset(Some(_)))));

@@ -132,7 +132,7 @@ async fn require_nothing_prepared(conn: &mut Conn) -> Result<(), Failure> {
         Some(many) => Err(Failure::fatal(format!(
             "the source has {many} prepared XA transactions, whose rows a new position would pass over"
         ))
-        .hint("commit or roll back what XA RECOVER lists, then start again")),
+        .hint("commit or roll back what XA RECOVER lists, then run the same command again")),
         None => {
             warn!(
                 "the account may not ask whether the source has prepared XA transactions, whose rows a new position passes over (XA RECOVER \

@@ -15,17 +15,20 @@ use crate::config::{OnFull, SinkPlan};
 /// How often it is looked who holds a full log.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Since when sinks have held the log while it was full, without a break.
-type Holding = BTreeMap<String, Instant>;
+/// Where sinks hold the log, and since when they have held it there while it was full, without a break.
+type Holding = BTreeMap<String, (Lsn, Instant)>;
 
 /// Who holds the log at `now`, if it is full: the attached cursors with the smallest LSN, unless that is its end. Since when, by who has held it
-/// before.
+/// there before: one that goes on is slow, and lets the log go on.
 fn holding(before: &Holding, (full, durable): (bool, Lsn), cursors: &[CursorInfo], now: Instant) -> Holding {
     let attached = || cursors.iter().filter(|cursor| !cursor.detached);
     let Some(least) = attached().map(|cursor| cursor.lsn).min().filter(|least| full && *least < durable) else {
         return Holding::new();
     };
-    let since = |cursor: &CursorInfo| (cursor.name.clone(), before.get(&cursor.name).copied().unwrap_or(now));
+    let since = |cursor: &CursorInfo| {
+        let before = before.get(&cursor.name).filter(|(lsn, _)| *lsn == cursor.lsn);
+        (cursor.name.clone(), before.copied().unwrap_or((cursor.lsn, now)))
+    };
     attached().filter(|cursor| cursor.lsn == least).map(since).collect()
 }
 
@@ -34,8 +37,8 @@ fn to_detach<'h>(holding: &'h Holding, limits: &BTreeMap<String, Duration>, now:
     if holding.keys().any(|sink| !limits.contains_key(sink)) {
         return None;
     }
-    let is_over = |(sink, since): &(&String, &Instant)| {
-        limits.get(*sink).is_some_and(|limit| now.saturating_duration_since(**since) >= *limit)
+    let is_over = |(sink, (_, since)): &(&String, &(Lsn, Instant))| {
+        limits.get(*sink).is_some_and(|limit| now.saturating_duration_since(*since) >= *limit)
     };
     holding.iter().find(is_over).map(|(sink, _)| sink.as_str())
 }
@@ -96,9 +99,12 @@ mod tests {
         let cursors = [cursor("a", 3, false), cursor("b", 3, false), cursor("c", 5, false), cursor("d", 1, true)];
         let held = holding(&Holding::new(), FULL, &cursors, now);
         assert_eq!(held.keys().collect::<Vec<_>>(), ["a", "b"]);
+        let held = holding(&held, FULL, &cursors, later);
+        assert_eq!(held["a"], (Lsn::new(3), now));
         let moved = [cursor("a", 4, false), cursor("c", 4, false)];
         let held = holding(&held, FULL, &moved, later);
-        assert_eq!(held, [("a".to_owned(), now), ("c".to_owned(), later)].into());
+        let at = (Lsn::new(4), later);
+        assert_eq!(held, [("a".to_owned(), at), ("c".to_owned(), at)].into(), "it goes on");
         assert_eq!(holding(&held, (false, Lsn::new(9)), &moved, later), Holding::new(), "it has room again");
         assert_eq!(holding(&held, FULL, &[cursor("a", 9, false)], later), Holding::new(), "it has everything");
     }
@@ -110,7 +116,8 @@ mod tests {
             sinks.iter().map(|(sink, seconds)| ((*sink).to_owned(), Duration::from_secs(*seconds))).collect()
         };
         let after = |seconds| now + Duration::from_secs(seconds);
-        let held: Holding = [("a".to_owned(), now), ("b".to_owned(), now)].into();
+        let at = (Lsn::new(3), now);
+        let held: Holding = [("a".to_owned(), at), ("b".to_owned(), at)].into();
         assert_eq!(to_detach(&held, &limits(&[("a", 9), ("b", 5)]), after(4)), None);
         assert_eq!(to_detach(&held, &limits(&[("a", 9), ("b", 5)]), after(5)), Some("b"));
         assert_eq!(to_detach(&held, &limits(&[("b", 5)]), after(60)), None, "a waits");

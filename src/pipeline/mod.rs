@@ -31,7 +31,7 @@ use self::jobs::{backfill_of, doubted, forward_backfills, forward_resyncs, forwa
 use self::supervisor::{Orders, forward_resets};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon, Resync};
-use crate::deliver::{Goal, allow_take_over, tables_at};
+use crate::deliver::{Goal, allow_take_over, forbid_take_over, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
@@ -169,8 +169,9 @@ async fn run_on(
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
     let plan = &contact.plan;
     create_cursors(plan, wal).await?;
-    if let Some(AskedResync { resync, .. }) = &options.resync {
-        // Whoever has everything read again says by it that a target may be of a log that was lost, or be restored.
+    forbid_take_over(wal).await?;
+    if let Some(AskedResync { resync, .. }) = options.resync.as_ref().filter(|asked| asked.resync.tables.is_empty()) {
+        // Whoever has every table read again says by it that a target may be of a log that was lost, or be restored.
         for sink in plan.sinks.iter().map(|sink| &sink.name).filter(|sink| resync.is_for(sink)) {
             allow_take_over(wal, sink).await?;
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use wal::{Lsn, Reader, Wal};
 
 use super::asking::Asking;
@@ -132,6 +132,13 @@ impl Supervisor {
         tokio::select! {
             ended = running.delivering.end() => Ended::ByItself(ended),
             Some(order) = self.orders.recv() => {
+                if let Order::Detach(_) = order
+                    && let Err(error) = self.wal.detach_cursor(&self.plan.name).await
+                {
+                    // Said again where the order is obeyed.
+                    warn!(sink = %self.plan.name, %error, "the cursor cannot be detached");
+                }
+                // A target that does not answer holds the end up, and not the log.
                 running.end().await;
                 Ended::For(order)
             }

@@ -312,22 +312,25 @@ async fn create<D: Definitions>(
     schema: &TableSchema,
     layout: &Layout<TypeOf<D>>,
 ) -> Result<(), Failure> {
-    let (name, at_target) = (&schema.name, &layout.target);
-    may_hold(target, name, at_target)?;
+    let name = &schema.name;
+    is_free(target, lsn, name, &layout.target).await?;
     warn_of_rule(target, schema);
-    match target.find(at_target).await? {
-        None => {}
-        Some(Found::Ours { made }) if made == Some(lsn) && !D::ATOMIC => {}
-        Some(Found::Foreign { maker }) => return Err(taken(target, name, at_target, maker)),
-        Some(Found::Ours { .. }) => {
-            return Err(Failure::row(format!(
-                "{} has a table \"{at_target}\" of this sink's that is left of an earlier one, {name} is not written into it",
-                target.location()
-            ))
-            .hint("rename or drop it"));
-        }
-    }
     target.create(lsn, name, layout).await
+}
+
+/// Refuses a name at the target under which there is anything that the change at `lsn` did not make.
+async fn is_free<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName, at_target: &str) -> Result<(), Failure> {
+    may_hold(target, name, at_target)?;
+    match target.find(at_target).await? {
+        None => Ok(()),
+        Some(Found::Ours { made }) if made == Some(lsn) && !D::ATOMIC => Ok(()),
+        Some(Found::Foreign { maker }) => Err(taken(target, name, at_target, maker)),
+        Some(Found::Ours { .. }) => Err(Failure::row(format!(
+            "{} has a table \"{at_target}\" of this sink's that is left of an earlier one, {name} is not written into it",
+            target.location()
+        ))
+        .hint("rename or drop it")),
+    }
 }
 
 /// Says which columns the table's rule names that it does not have: when its copy is made, and never again.
@@ -359,7 +362,7 @@ pub(super) fn taken<D: Definitions>(target: &D, name: &TableName, at_target: &st
         "{} has a table or view \"{at_target}\" that this sink did not make for {name}, which is not written into it{by}",
         target.location()
     ))
-    .hint("rename or drop it, or set another target or `table_name` for the sink")
+    .hint("rename or drop it, or set another `table_name` for the sink; another target needs `replicator sink reset NAME`")
 }
 
 /// Whether the names of these tables are free, or their tables were made by this sink. Asked before anything is read for the sink.

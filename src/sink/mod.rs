@@ -143,6 +143,19 @@ impl TargetState {
     }
 }
 
+/// How a target is taken over.
+#[derive(Clone, Copy, Debug)]
+pub struct TakeOver<'t> {
+    /// By this log.
+    pub log: LogId,
+    /// The last LSN that counts as applied.
+    pub at: Lsn,
+    /// It was taken over for this before, and has got nothing since: it stays in its epoch.
+    pub is_again: bool,
+    /// The tables that the log captures, or is about to.
+    pub captured: &'t [TableName],
+}
+
 /// How far a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
@@ -287,8 +300,9 @@ pub trait Sink: Send {
 
     /// Opens the target and takes it over, whatever it holds, also where [`Sink::open`] would fail for its cursor. Its cursor is of this log
     /// from then on, up to `at`, under the [next epoch](crate::codec::version); that is durable on return, and nothing else is written before it.
-    /// What it has of tables stays, also which of them are stopped, as of before everything of this log.
-    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure>;
+    /// What it has of tables stays, also which of them are stopped, as of before everything of this log. A table that this log does not capture
+    /// stops: what the target has of it may be of a table that is gone.
+    async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure>;
 
     /// Stops captured tables that are not as the sink left them, or are configured otherwise than they were made. Ends the stops of tables that are
     /// not captured any more. Says which stopped tables are configured otherwise than when they stopped, and what is different: they are to be read

@@ -199,7 +199,7 @@ pub(super) fn stop_dropped<D: Definitions>(target: &mut D, table: &TableName) {
 }
 
 /// Stops a table that the source does not have any more.
-fn stop_gone<D: Definitions>(target: &mut D, table: &TableName, why: &str) {
+pub(super) fn stop_gone<D: Definitions>(target: &mut D, table: &TableName, why: &str) {
     target.followed_mut().stops.dropped.insert(table.clone());
     let since = since(target);
     stop_at(target, table, since, why);

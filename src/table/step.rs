@@ -68,7 +68,9 @@ impl TableRecord {
             }
             // What has begun by now began before the place from which the sink gets the log.
             Event::SinkAdded { sink, replaces: true } => {
-                if self.is_captured() && self.left_out.is_none() {
+                // Also one that the stream is about to meet: the sink may have a copy of it.
+                let is_awaited = self.awaits.as_ref().is_some_and(|awaited| awaited.exists);
+                if (self.is_captured() || is_awaited) && self.left_out.is_none() {
                     let why = format!("sink \"{sink}\" was reset");
                     self.ask(Ask::new(Reach::Replace, why).of_sink(&sink), at, actions);
                 }

@@ -25,7 +25,7 @@ pub enum SinkPhase {
     Stopped,
     /// Stopped by an error.
     Failed,
-    /// It lost its claim on a full log and needs a new snapshot.
+    /// It lost its claim on a full log, and comes back by a reset.
     Detached,
     /// It is configured, and the log has no cursor of it yet: it has never run.
     NotStarted,

@@ -77,11 +77,13 @@ both_servers! {
         let checked = String::from_utf8_lossy(&checked.stdout);
         assert!(checked.contains("of format 1") && checked.contains("create an empty database"), "{checked}");
         assert!(said.contains("database \"replica\" are of format 1, this version writes format 4"), "{said}");
-        assert!(said.contains("create an empty database, set the sink's `database` to it and start again"), "{said}");
+        assert!(said.contains("create an empty database, set the sink's `database` to it, run `replicator sink reset NAME`"), "{said}");
         assert_eq!(target.query("SELECT v FROM replica.t").await, "old\n");
         // As the hint says.
         target.exec("CREATE DATABASE second").await;
         sandbox.set("/sinks/0/database", json!("second"));
+        let name = sandbox.config()["sinks"][0]["name"].as_str().unwrap().to_owned();
+        assert!(sandbox.run(&["sink", "reset", &name]).status.success());
         sandbox.run_once();
         assert_eq!(sandbox.clickhouse().query("SELECT id, v FROM second.t FINAL").await, "1\ta\n");
         sandbox.clickhouse().exec("DROP DATABASE replica SYNC").await;

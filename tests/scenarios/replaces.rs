@@ -9,6 +9,7 @@ use super::target::{Mode, Target, World};
 use crate::support::cells::Cell;
 use crate::support::copies::Copied;
 use crate::support::daemon::Daemon;
+use crate::support::history::assert_history_of;
 use crate::support::sandbox::DATABASE;
 use crate::support::status::{read_of, reads_nothing, stopped, table_of};
 
@@ -125,5 +126,48 @@ every_sink! { mysql_first:
         begin_replace(&world, &mut daemon).await;
         daemon.wait_until("nothing is read", reads_nothing).await;
         ends_equal(&world, daemon).await;
+    }
+}
+
+/// Has every table read again, and waits until none is stopped.
+async fn resync<T: Target>(world: &World<T>, daemon: &mut Daemon) {
+    let output = world.run(&["resync"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    daemon.wait_until("no table is stopped", |status| stopped(status).is_empty()).await;
+    world.caught_up(daemon).await;
+}
+
+every_sink! { mariadb_first:
+    async fn a_resync_takes_a_changed_mode_and_keeps_what_no_read_brings_again<T: Target>(kind: Kind) {
+        let mut world = World::<T>::mirror(kind).await;
+        world.sql("CREATE TABLE t (id INT PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b'); CREATE TABLE u (id INT PRIMARY KEY); INSERT INTO u VALUES (7)").await;
+        world.run_once();
+        world.set("/sinks/0/mode", json!("history"));
+        let mut daemon = world.start();
+        daemon.wait_until("both tables are stopped", |status| stopped(status).len() == 2).await;
+        resync(&world, &mut daemon).await;
+        world.sql("UPDATE t SET v = 'c' WHERE id = 2; DELETE FROM t WHERE id = 1; INSERT INTO u VALUES (8)").await;
+        world.caught_up(&mut daemon).await;
+        daemon.stop();
+        for (table, lines) in [("t", 4), ("u", 2)] {
+            assert_eq!(assert_history_of(&world.target.copy(Mode::Mirror), &world.server, DATABASE, table).await, lines, "{table}");
+        }
+
+        world.set("/sinks/0/mode", json!("mirror"));
+        let mut daemon = world.start();
+        daemon.wait_until("both tables are stopped", |status| stopped(status).len() == 2).await;
+        resync(&world, &mut daemon).await;
+        world.sql("INSERT INTO t VALUES (3, 'd')").await;
+        world.caught_up(&mut daemon).await;
+        daemon.stop();
+        let kept: Vec<String> = world.target.copy(Mode::Mirror).tables().await.into_iter().filter(|table| table.contains("_until_")).collect();
+        assert_eq!(kept.iter().map(|table| table.split_once("_until_").unwrap().0).collect::<Vec<_>>(), ["t", "u"]);
+        for table in &kept {
+            let named = world.target.named(table);
+            let lines = world.target.value(&format!("SELECT count(*) FROM {named}")).await;
+            assert_eq!(lines, if table.starts_with("t_") { "4" } else { "2" }, "{table}");
+            world.target.exec(&format!("DROP TABLE {named}")).await;
+        }
+        world.assert_mirrored().await;
     }
 }

@@ -115,7 +115,7 @@ pub enum Error {
     #[error("cursor \"{0}\" does not exist")]
     NoSuchCursor(String),
     /// The named cursor has lost its claim on the log.
-    #[error("cursor \"{0}\" was detached from the log and needs a new snapshot")]
+    #[error("cursor \"{0}\" was detached from the log, which does not keep what follows for it")]
     Detached(String),
     /// A cursor's name is empty or too long.
     #[error("a cursor's name has {bytes} bytes, allowed are 1 to {most}")]

@@ -10,7 +10,9 @@ use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::{Epoch, FramePlace};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, TableName};
-use crate::sink::{Captured, HandOver, Notes, RoundLimits, Schemas, Settled, Sink, StoppedTable, TargetState};
+use crate::sink::{
+    Captured, HandOver, Notes, RoundLimits, Schemas, Settled, Sink, StoppedTable, TakeOver, TargetState,
+};
 
 /// What a scripted sink does instead of succeeding.
 pub(super) enum Fault {
@@ -137,7 +139,8 @@ impl Sink for Memory {
         }))
     }
 
-    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure> {
+    async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure> {
+        let TakeOver { log, at, .. } = taking;
         self.log = Some(log);
         let mut target = self.target.lock().unwrap();
         target.taken_over.push(at);
@@ -314,8 +317,8 @@ impl Sink for Overlapping {
         self.memory.open(log).await
     }
 
-    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure> {
-        self.memory.take_over(log, at).await
+    async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure> {
+        self.memory.take_over(taking).await
     }
 
     fn write(&mut self, place: FramePlace, frame: &Frame<'_>, schemas: &mut Schemas<'_>) -> Result<(), Failure> {

@@ -132,8 +132,9 @@ impl<L: Log> Core<L> {
     pub fn sink_added(&mut self, sink: &str, replaces: bool) -> Result<(), Failure> {
         self.decide_overdue()?;
         let origin = self.ledger.origin(self.wall);
-        let captured = |(index, table): (usize, &Table)| table.definition.life.is_captured().then_some(index);
-        let tables: Vec<usize> = self.tables.iter().filter_map(captured).collect();
+        let is_wanted = |life: &TableRecord| life.is_captured() || (replaces && life.awaits.is_some());
+        let wanted = |(index, table): (usize, &Table)| is_wanted(&table.definition.life).then_some(index);
+        let tables: Vec<usize> = self.tables.iter().filter_map(wanted).collect();
         for table in tables {
             self.happens(table, Event::SinkAdded { sink: sink.to_owned(), replaces }, &origin)?;
         }

@@ -65,7 +65,7 @@ impl<L: Log> Core<L> {
         if tables.is_empty() {
             let is_wanted = |table: &Table| {
                 let life = &table.definition.life;
-                life.is_captured() && nature(life).is_none()
+                (life.is_captured() || life.awaits.is_some()) && nature(life).is_none()
             };
             return Ok(self.tables.iter().filter(|(_, table)| is_wanted(table)).map(|(index, _)| index).collect());
         }

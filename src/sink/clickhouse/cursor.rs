@@ -114,8 +114,8 @@ pub(super) async fn check_format(client: &Client, database: &str) -> Result<(), 
             "the tables that replicator made in database \"{database}\" are of format {format}, this version writes format {FORMAT}"
         ))
         .hint(
-            "create an empty database, set the sink's `database` to it and start again: every table is copied into it; \
-             drop the old database when nothing reads it any more",
+            "create an empty database, set the sink's `database` to it, run `replicator sink reset NAME` for each sink that writes to it, and \
+             start again: every table is copied into it; drop the old database when nothing reads it any more",
         )),
     }
 }

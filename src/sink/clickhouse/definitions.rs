@@ -62,7 +62,7 @@ impl Definitions for Target {
         let found = found.map_err(|error| error.failure(&format!("look for the table \"{target}\"")))?;
         Ok(found.map(|found| {
             if found.is_own_table() {
-                Found::Ours { made: found.made }
+                Found::Ours { made: found.since }
             } else {
                 Found::Foreign { maker: found.maker(&self.plan.name).map(str::to_owned) }
             }

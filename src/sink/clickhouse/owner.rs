@@ -16,6 +16,7 @@ use super::version::LineVersion;
 use crate::config::Mode;
 use crate::error::Failure;
 use crate::sink::epoch::Owner;
+use crate::sink::layout;
 
 /// A table or a view.
 pub(super) struct UnderName {
@@ -24,8 +25,6 @@ pub(super) struct UnderName {
     is_view: bool,
     /// Whether the sink made it.
     is_ours: bool,
-    /// The change of this log that made it.
-    pub(super) made: Option<Lsn>,
     /// The change of this log since which it is this table: that made it, copied it from another one or emptied it.
     pub(super) since: Option<Lsn>,
 }
@@ -61,9 +60,6 @@ pub(super) async fn under_name(
     Ok(client.rows(&sql).await?.into_iter().next())
 }
 
-/// What the comment of a table says before the LSN of the change that made it.
-const MADE: &str = "made at lsn ";
-
 /// What stands before the LSN in every comment of a table.
 const AT: &str = " at lsn ";
 
@@ -85,13 +81,7 @@ impl Target {
 
     /// The comment of a table that the sink makes at `lsn`.
     pub(super) fn made(&self, lsn: Lsn) -> String {
-        format!("{}{MADE}{lsn}", signature(&self.plan.name, self.owner))
-    }
-
-    /// The change that made a table, by a comment as [`Target::made`] gives it.
-    fn made_at(&self, comment: &str) -> Option<Lsn> {
-        let lsn = comment.strip_prefix(&signature(&self.plan.name, self.owner))?.strip_prefix(MADE)?;
-        lsn.parse().ok().map(Lsn::new)
+        format!("{}made{AT}{lsn}", signature(&self.plan.name, self.owner))
     }
 
     /// The change since which a table is what it is, by any comment of the sink's.
@@ -102,12 +92,12 @@ impl Target {
 
     /// The comment of a table that the sink empties at `lsn`.
     pub(super) fn emptied(&self, lsn: Lsn) -> String {
-        format!("{}emptied at lsn {lsn}", signature(&self.plan.name, self.owner))
+        format!("{}emptied{AT}{lsn}", signature(&self.plan.name, self.owner))
     }
 
     /// The comment of a table that the sink makes at `lsn` like another one. It may get another shape at the same change, which is not done yet.
     pub(super) fn copied(&self, lsn: Lsn) -> String {
-        format!("{}copied at lsn {lsn}", signature(&self.plan.name, self.owner))
+        format!("{}copied{AT}{lsn}", signature(&self.plan.name, self.owner))
     }
 
     /// Whether the comment of what is under a name says that this sink made it: from this log in this epoch, or before the target was taken
@@ -115,7 +105,8 @@ impl Target {
     fn is_ours(&self, name: &str, comment: &str) -> bool {
         let is_registered = || {
             let mut targets = self.followed.tables.values().flat_map(Table::targets);
-            targets.any(|target| *target == name || view(target) == name || beside(target) == name)
+            let new = |target: &str| layout::beside(target) == name;
+            targets.any(|target| *target == name || view(target) == name || beside(target) == name || new(target))
         };
         comment.starts_with(&signature(&self.plan.name, self.owner))
             || (comment.starts_with(&of_sink(&self.plan.name)) && is_registered())
@@ -127,7 +118,6 @@ impl Target {
         Ok(found.map(|(comment, engine)| UnderName {
             is_ours: self.is_ours(name, &comment),
             is_view: engine == "View",
-            made: self.made_at(&comment),
             since: self.is_since(&comment),
             comment,
         }))

@@ -22,7 +22,9 @@ use crate::sink::refusals::Counting;
 use crate::sink::registry;
 use crate::sink::rows;
 use crate::sink::stops;
-use crate::sink::{Captured, HandOver, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TargetState};
+use crate::sink::{
+    Captured, HandOver, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TakeOver, TargetState,
+};
 
 /// Writes into one database of one server.
 pub struct ClickHouseSink {
@@ -130,12 +132,11 @@ impl Sink for ClickHouseSink {
         Ok(state)
     }
 
-    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure> {
+    async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure> {
         self.rollback().await;
         let (plan, clickhouse) = (&self.plan, &self.clickhouse);
-        let (target, _) =
-            Target::take_over(plan, clickhouse, self.runtime.clone(), (log, at), &mut self.opener).await?;
-        taken_from(self.target.insert(target), at).await
+        let (target, _) = Target::take_over(plan, clickhouse, self.runtime.clone(), taking, &mut self.opener).await?;
+        taken_from(self.target.insert(target), taking).await
     }
 
     async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {

@@ -35,7 +35,7 @@ use crate::sink::definitions::Followed;
 use crate::sink::epoch::Owner;
 use crate::sink::refusals::{accepted, weigh};
 use crate::sink::stops;
-use crate::sink::{SentBatch, TargetState};
+use crate::sink::{SentBatch, TakeOver, TargetState};
 use crate::telemetry::BatchesLive;
 
 /// How often the server is asked for the parts of each table.
@@ -93,10 +93,10 @@ impl Target {
         plan: &SinkPlan,
         clickhouse: &ClickHousePlan,
         runtime: Handle,
-        (log, at): (LogId, Lsn),
+        taking: TakeOver<'_>,
         opener: &mut Opener,
     ) -> Result<(Self, TargetState), Failure> {
-        Self::open_as(plan, clickhouse, runtime, log, (Some(at), opener)).await
+        Self::open_as(plan, clickhouse, runtime, taking.log, (Some(taking), opener)).await
     }
 
     async fn open_as(
@@ -104,7 +104,7 @@ impl Target {
         clickhouse: &ClickHousePlan,
         runtime: Handle,
         log: LogId,
-        (take_over, opener): (Option<Lsn>, &mut Opener),
+        (take_over, opener): (Option<TakeOver<'_>>, &mut Opener),
     ) -> Result<(Self, TargetState), Failure> {
         let client = Client::new(clickhouse, runtime)?;
         open::reach(&client, clickhouse).await?;
@@ -117,14 +117,15 @@ impl Target {
         let stored = cursor.map(|cursor| cursor.owner);
         let (owner, state) = match take_over {
             None => (Owner::of(&plan.name, stored, log)?, seen),
-            Some(at) => {
+            Some(TakeOver { at, is_again, .. }) => {
                 let newest = match seen {
                     TargetState::Lost(_) => registry::newest_epoch(&client, &plan.name, &lines.0, &clickhouse.database)
                         .await
                         .map_err(read("look for the newest epoch"))?,
                     TargetState::Fresh | TargetState::At { .. } => stored.map(|owner| owner.epoch),
                 };
-                let owner = Owner::taking_over(&plan.name, newest, log)?;
+                let again = stored.filter(|owner| is_again && owner.log == log);
+                let owner = again.map_or_else(|| Owner::taking_over(&plan.name, newest, log), Ok)?;
                 (owner, TargetState::At { log, epoch: owner.epoch, applied: at })
             }
         };

@@ -14,14 +14,15 @@
 use wal::Lsn;
 
 use super::rename::NOTHING_LOST;
-use super::{announce, create, difference, register, shape, shaped};
-use crate::config::Mode;
+use super::{announce, create, difference, is_free, register, shape, shaped};
+use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
+use crate::sink::TakeOver;
 use crate::sink::definitions::{At, Definitions, FREE_ROOM, Fate, Swap, TypeOf};
 use crate::sink::layout::{Dialect, Layout, TargetType, beside, until};
 use crate::sink::registry::{OldCopy, StoredOptions, Table};
-use crate::sink::stops::{is_there, revive};
+use crate::sink::stops::{is_there, revive, stop_gone, write_stops};
 
 /// The name of the change, for a changelog's line and for messages.
 const REPLACE: &str = "replace";
@@ -138,7 +139,16 @@ async fn build<D: Definitions>(
             shape(target, lsn, schema, NOTHING_LOST).await
         }
         Way::Alike => {
-            let new = beside(&copy.layout.target);
+            let new = match name_in_its_place(target, &copy) {
+                // A rename that was not followed has left it under a name that is another table's.
+                Some(moved) => {
+                    is_free(target, lsn, name, &moved).await?;
+                    // Of a try of this change before a crash.
+                    target.drop_target(name, &moved).await?;
+                    moved
+                }
+                None => beside(&copy.layout.target),
+            };
             target.copy_beside(at, &copy.layout, &new).await?;
             let layout = Layout { target: new, ..copy.layout.clone() };
             let (schema_there, options) = (copy.schema.clone(), copy.options.clone());
@@ -153,6 +163,16 @@ async fn build<D: Definitions>(
         }
         Way::FromConfiguration => from_configuration(target, lsn, schema, copy).await,
     }
+}
+
+/// The name of the new copy where that is another one than the old copy has.
+fn name_in_its_place<D: Definitions>(target: &D, copy: &Table<TypeOf<D>>) -> Option<String> {
+    if target.policy().rename == DdlAction::Ignore {
+        return None;
+    }
+    let at_target = target.plan().target_name(&copy.schema.name);
+    let is_there = <D::Dialect as Dialect>::TABLES.is_one(&at_target, &copy.layout.target);
+    (!is_there).then_some(at_target)
 }
 
 /// Makes the new copy as if there was no other one.
@@ -205,15 +225,21 @@ pub(super) async fn end<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableNa
     register(target, lsn, table).await
 }
 
-/// The target is taken over at `at`: what comes between there and what the new copies have is in no log. Each waits for another replace.
-pub(in crate::sink) async fn taken_from<D: Definitions>(target: &mut D, at: Lsn) -> Result<(), Failure> {
+/// The target is taken over: what comes between there and what the new copies have is in no log, so each waits for another replace. What it has
+/// of tables that the log does not capture stops: they may be gone, and another table of the name is not to be mixed with their rows.
+pub(in crate::sink) async fn taken_from<D: Definitions>(target: &mut D, taking: TakeOver<'_>) -> Result<(), Failure> {
+    let TakeOver { at, captured, .. } = taking;
     for mut line in target.followed().tables.values().cloned().collect::<Vec<_>>() {
+        let name = &line.schema.name;
+        if !captured.contains(name) && !target.followed().stops.has(name) {
+            stop_gone(target, name, &format!("{name} was no table of the log that took this target over"));
+        }
         if let Some(old) = &mut line.old {
             old.lacks_rows = true;
             register(target, at, line).await?;
         }
     }
-    Ok(())
+    write_stops(target).await
 }
 
 /// Puts the new copy in the place of the old one, if there is one. The line is the caller's to write.

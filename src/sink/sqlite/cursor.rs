@@ -79,7 +79,7 @@ fn without(connection: &Connection, sink: &str) -> rusqlite::Result<Result<Targe
 
 /// How an operator gets a new copy in place of one that cannot be used.
 const COPY_AGAIN: &str = "to copy everything again, stop the replicator, move the database file away with its -wal and -shm files, \
-                          set a new `wal.path`, and start";
+                          run `replicator sink reset NAME` for each sink that writes to it, and start";
 
 /// Whether any sink has written to the file in another format.
 fn other_format(connection: &Connection) -> rusqlite::Result<Option<Failure>> {
@@ -166,7 +166,7 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         registry::create(&connection).unwrap();
         assert_eq!(read(&connection, "local").unwrap().unwrap(), TargetState::Fresh);
-        let line = "INSERT INTO _replicator_tables VALUES ('local', 'shop', 't', 't', '', '', '')";
+        let line = "INSERT INTO _replicator_tables VALUES ('local', 'shop', 't', 't', '', '', '', '')";
         connection.execute_batch(line).unwrap();
         for _ in 0..2 {
             assert_eq!(read(&connection, "local").unwrap().unwrap(), TargetState::Lost(Lost::Gone));

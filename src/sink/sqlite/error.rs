@@ -37,9 +37,9 @@ pub(super) fn sqlite(path: &Path, what: &str, error: rusqlite::Error) -> Failure
         Some(ErrorCode::CannotOpen) => Failure::fatal(format!("cannot {what}: \"{path}\" cannot be opened"))
             .hint("the directory must exist and this user must be able to write in it"),
         Some(ErrorCode::DatabaseCorrupt) => Failure::fatal(format!("cannot {what}: \"{path}\" is damaged"))
-            .hint("move the file and its -wal and -shm companions away, then start again: the tables are read again"),
+            .hint("stop the replicator, move the file and its -wal and -shm companions away, run `replicator sink reset NAME`, and start: the tables are read again"),
         Some(ErrorCode::NotADatabase) => {
-            Failure::fatal(format!("cannot {what}: \"{path}\" is not an SQLite database")).hint("set another `path`")
+            Failure::fatal(format!("cannot {what}: \"{path}\" is not an SQLite database")).hint("set another `path`; a sink that has written to another file before needs `replicator sink reset NAME`")
         }
         Some(ErrorCode::TooBig) => Failure::row(format!("cannot {what}: a value or row is beyond SQLite's size limit"))
             .hint("SQLite holds at most 1,000,000,000 bytes in a row; leave the column out with `drop`"),

@@ -71,7 +71,7 @@ fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<Result<(), F
     let encoding: String = connection.query_row("PRAGMA encoding", [], |row| row.get(0))?;
     if encoding != "UTF-8" {
         let failure = Failure::fatal(format!("\"{}\" holds its text as {encoding}", path.display()))
-            .hint("set another `path`: the sink writes UTF-8 databases only");
+            .hint("set another `path`: the sink writes UTF-8 databases only; one that has written to another file before needs `replicator sink reset NAME`");
         return Ok(Err(failure));
     }
     Ok(Ok(()))

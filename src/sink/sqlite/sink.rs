@@ -22,7 +22,7 @@ use crate::sink::follow::replace::taken_from;
 use crate::sink::registry;
 use crate::sink::rows;
 use crate::sink::stops;
-use crate::sink::{Captured, HandOver, RoundLimits, Schemas, Settled, Sink, StoppedTable, TargetState};
+use crate::sink::{Captured, HandOver, RoundLimits, Schemas, Settled, Sink, StoppedTable, TakeOver, TargetState};
 
 /// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
 pub struct SqliteSink {
@@ -113,10 +113,10 @@ impl Sink for SqliteSink {
         Ok(state)
     }
 
-    async fn take_over(&mut self, log: LogId, at: Lsn) -> Result<(), Failure> {
+    async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure> {
         drop(self.target.take());
-        let (target, _) = Target::take_over(&self.path, &self.plan, (log, at), &mut self.opener)?;
-        taken_from(self.target.insert(target), at).await
+        let (target, _) = Target::take_over(&self.path, &self.plan, taking, &mut self.opener)?;
+        taken_from(self.target.insert(target), taking).await
     }
 
     async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {

@@ -25,7 +25,6 @@ use crate::codec::version::Epoch;
 use crate::config::{Mode, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
-use crate::sink::TargetState;
 use crate::sink::changes::Changes;
 use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
@@ -33,6 +32,7 @@ use crate::sink::definitions::Followed;
 use crate::sink::epoch::Owner;
 use crate::sink::rows::{Section, Writes};
 use crate::sink::stops;
+use crate::sink::{TakeOver, TargetState};
 
 /// An open database.
 pub(super) struct Target {
@@ -88,17 +88,17 @@ impl Target {
     pub(super) fn take_over(
         path: &Path,
         plan: &SinkPlan,
-        (log, at): (LogId, Lsn),
+        taking: TakeOver<'_>,
         opener: &mut Opener,
     ) -> Result<(Self, TargetState), Failure> {
-        Self::open_as(path, plan, log, (Some(at), opener))
+        Self::open_as(path, plan, taking.log, (Some(taking), opener))
     }
 
     fn open_as(
         path: &Path,
         plan: &SinkPlan,
         log: LogId,
-        (take_over, opener): (Option<Lsn>, &mut Opener),
+        (take_over, opener): (Option<TakeOver<'_>>, &mut Opener),
     ) -> Result<(Self, TargetState), Failure> {
         let connection = open::open(path)?;
         let fail = |error| sqlite(path, "read the sink's own tables", error);
@@ -115,12 +115,13 @@ impl Target {
                 let held = claim::open(&connection, &plan.name, log, (state, opener)).map_err(fail)??;
                 (Owner::of(&plan.name, stored, log)?, state, held)
             }
-            Some(at) => {
+            Some(TakeOver { at, is_again, .. }) => {
                 let found = match (stored, state) {
                     (None, TargetState::Lost(_)) => newest_epoch(&connection, &lines.0).map_err(fail)?,
                     (stored, _) => stored.map(|owner| owner.epoch),
                 };
-                let owner = Owner::taking_over(&plan.name, found, log)?;
+                let again = stored.filter(|owner| is_again && owner.log == log);
+                let owner = again.map_or_else(|| Owner::taking_over(&plan.name, found, log), Ok)?;
                 let held = claim::take_over(&connection, &plan.name, (owner, at), (state, opener)).map_err(fail)??;
                 (owner, TargetState::At { log, epoch: owner.epoch, applied: at }, held)
             }

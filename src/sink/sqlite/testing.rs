@@ -19,11 +19,11 @@ use crate::model::{
     BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, RowCounts, SchemaId, SourcePlace,
     TableName, TableSchema,
 };
-use crate::sink::TargetState;
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::stops;
 pub(super) use crate::sink::testing::{images, key, options, schema, soft};
+use crate::sink::{TakeOver, TargetState};
 use crate::sink::{follow, rows};
 
 /// What comes of the future of a sink that waits for nothing.
@@ -193,6 +193,11 @@ impl Rig {
 
     pub(super) fn name(&self, id: SchemaId) -> TableName {
         self.schemas[&id].name.clone()
+    }
+
+    /// How its target is taken over by a log that captures what the rig does.
+    pub(super) fn taking(&self, log: LogId, at: u64) -> TakeOver<'_> {
+        TakeOver { log, at: Lsn::new(at), is_again: false, captured: &self.captured }
     }
 
     /// A replace begins, whose rows come next.

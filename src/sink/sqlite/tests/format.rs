@@ -8,12 +8,12 @@ use crate::codec::version::Epoch;
 use crate::config::Mode;
 use crate::error::ErrorClass;
 use crate::model::{CheckStatus, TableName};
-use crate::sink::TargetState;
 use crate::sink::claim::Opener;
 use crate::sink::sqlite::SqlitePlan;
 use crate::sink::sqlite::preflight::preflight;
 use crate::sink::sqlite::target::Target;
 use crate::sink::sqlite::testing::*;
+use crate::sink::{TakeOver, TargetState};
 
 /// The sink's own tables as version 1 made them.
 const FORMAT_1: &str = r#"
@@ -66,7 +66,8 @@ fn a_target_that_was_moved_away_as_the_hint_says_is_copied_again() {
             std::fs::rename(&path, path.with_file_name(format!("old-{name}"))).unwrap();
         }
     }
-    // A new log, as the hint says as well.
+    assert!(hint.contains("`replicator sink reset NAME`"), "{hint}");
+    // What a reset comes to for a target that is not there any more.
     assert_eq!(rig.open_for(LogId::new(78)).unwrap(), TargetState::Fresh);
     let t = rig.create(schema(vec![int("id")], key(&[0])));
     rig.rows(t, Insert, &[&["1"]]);
@@ -138,7 +139,7 @@ fn a_target_is_taken_over_under_the_next_epoch_whatever_its_cursor_says() {
         connection.execute_batch(&format!("{stop}; {change}")).unwrap();
 
         let (target, state) =
-            Target::take_over(&rig.path(), &rig.plan, (log, Lsn::new(7)), &mut Opener::new()).unwrap();
+            Target::take_over(&rig.path(), &rig.plan, rig.taking(log, 7), &mut Opener::new()).unwrap();
 
         let second = Epoch::FIRST.next().unwrap();
         let at = TargetState::At { log, epoch: second, applied: Lsn::new(7) };
@@ -147,7 +148,11 @@ fn a_target_is_taken_over_under_the_next_epoch_whatever_its_cursor_says() {
         drop(target);
         assert_eq!(rig.open_for(log).unwrap(), at, "{name}");
         assert_eq!(rig.read("SELECT count(*) FROM t"), ["1"], "{name}");
-        let (_, again) = Target::take_over(&rig.path(), &rig.plan, (log, Lsn::new(9)), &mut Opener::new()).unwrap();
+        let (_, again) = Target::take_over(&rig.path(), &rig.plan, rig.taking(log, 9), &mut Opener::new()).unwrap();
         assert!(matches!(again, TargetState::At { epoch, .. } if epoch.number() == 3), "{name}");
+        // A start that was cut off after it.
+        let taking = TakeOver { is_again: true, ..rig.taking(log, 12) };
+        let (_, again) = Target::take_over(&rig.path(), &rig.plan, taking, &mut Opener::new()).unwrap();
+        assert_eq!(again, TargetState::At { log, epoch: Epoch::new(3).unwrap(), applied: Lsn::new(12) }, "{name}");
     }
 }

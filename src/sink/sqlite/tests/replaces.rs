@@ -1,8 +1,5 @@
 //! A replace builds the new copy beside the old one, which stays as it was until the new one takes its place; and whatever overtakes it.
 
-use rusqlite::Connection;
-use wal::Lsn;
-
 use crate::codec::frame::RowOp::{Delete, Insert, Snapshot, Update};
 use crate::codec::frame::TableChange;
 use crate::config::{DdlAction, Mode};
@@ -12,6 +9,7 @@ use crate::sink::follow::replace::taken_from;
 use crate::sink::sqlite::beside;
 use crate::sink::sqlite::target::Target;
 use crate::sink::sqlite::testing::*;
+use rusqlite::Connection;
 
 fn t() -> TableName {
     TableName::new("shop", "t")
@@ -427,13 +425,41 @@ fn a_table_name_that_differs_in_case_only_is_replaced() {
     assert_eq!((rig.stop(), rig.table("t")), (None, vec!["1 'x'".to_owned()]));
 }
 
+fn take_over(rig: &Rig) {
+    let taking = rig.taking(LOG, 9);
+    let (mut target, _) = Target::take_over(&rig.path(), &rig.plan, taking, &mut Opener::new()).unwrap();
+    now(taken_from(&mut target, taking)).unwrap();
+}
+
+#[test]
+fn what_a_target_has_of_tables_that_its_new_log_does_not_capture_stops_and_is_mixed_with_nothing() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.rows(first, Insert, &[&["1", "gone"]]);
+    rig.commit();
+    let captured = std::mem::take(&mut rig.captured);
+    take_over(&rig);
+    rig.captured = captured;
+    rig.open().unwrap();
+    assert!(rig.stop().unwrap().contains("no table of the log that took this target over"));
+    // Another table of the name.
+    let again = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.rows(again, Insert, &[&["2", "new"]]);
+    rig.commit();
+    assert!(rig.stop().is_some());
+    assert_eq!(rig.table("t"), ["1 'gone'"]);
+    // The way back, walked.
+    rig.replace(again);
+    rig.rows(again, Snapshot, &[&["2", "new"]]);
+    rig.replaced(again);
+    rig.commit();
+    assert_eq!((rig.stop(), rig.table("t")), (None, vec!["2 'new'".to_owned()]));
+}
+
 #[test]
 fn a_replace_that_is_under_way_when_the_target_is_taken_over_waits_for_another_one() {
     let (mut rig, first) = replacing(options(Mode::Mirror));
-    let taken = Target::take_over(&rig.path(), &rig.plan, (LOG, Lsn::new(9)), &mut Opener::new());
-    let (mut target, _) = taken.unwrap();
-    now(taken_from(&mut target, Lsn::new(9))).unwrap();
-    drop(target);
+    take_over(&rig);
     rig.open().unwrap();
     rig.replaced(first);
     rig.commit();
@@ -443,6 +469,32 @@ fn a_replace_that_is_under_way_when_the_target_is_taken_over_waits_for_another_o
     rig.replaced(first);
     rig.commit();
     assert_eq!((rig.table("t"), tables(&rig)), (vec!["1 'whole'".to_owned()], vec!["'t'".to_owned()]));
+}
+
+#[test]
+fn a_table_whose_rename_was_not_followed_leaves_its_old_name_with_the_end_of_its_replace() {
+    let mut rig = Rig::new(options(Mode::Mirror));
+    rig.plan.ddl.rename = DdlAction::Stop;
+    rig.open().unwrap();
+    let first = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.rows(first, Insert, &[&["1", "x"]]);
+    let mut renamed = schema(vec![int("id"), text("a")], key(&[0]));
+    renamed.name = TableName::new("shop", "u");
+    let u = rig.schema(renamed);
+    rig.change(&TableChange::Rename { from: t(), to: TableName::new("shop", "u"), schema: u });
+    rig.commit();
+    assert!(rig.stop_of(&TableName::new("shop", "u")).is_some());
+    rig.replace(u);
+    rig.rows(u, Snapshot, &[&["2", "y"]]);
+    rig.commit();
+    assert_eq!((tables(&rig), rig.table("t")), (vec!["'t'".to_owned(), "'u'".to_owned()], vec!["1 'x'".to_owned()]));
+    rig.replaced(u);
+    rig.commit();
+    assert_eq!((tables(&rig), rig.table("u")), (vec!["'u'".to_owned()], vec!["2 'y'".to_owned()]));
+    let again = rig.create(schema(vec![int("id"), text("a")], key(&[0])));
+    rig.rows(again, Insert, &[&["3", "z"]]);
+    rig.commit();
+    assert_eq!(rig.table("t"), ["3 'z'"]);
 }
 
 #[test]
