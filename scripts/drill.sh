@@ -24,7 +24,7 @@ read -ra metadata_of_all <<<"${DRILL_METADATA:-full default}"
 logs=target/drill
 mkdir -p "$logs"
 
-list=$(cargo nextest list --locked --message-format oneline -E 'test(/^scenarios::kills::|^retyped::matrix::|^doubted::random::/)' | sed 's/^[^ ]* //')
+list=$(cargo nextest list --locked --run-ignored all --message-format oneline -E 'test(/^scenarios::kills::|^retyped::matrix::|^doubted::random::/)' | sed 's/^[^ ]* //')
 for name in "$@"; do
     list=$(grep -F -- "$name" <<<"$list" || true)
 done
@@ -67,7 +67,7 @@ for test in "${tests[@]}"; do
         start=$SECONDS
         result=passed
         if ! REPLICATOR_ROW_METADATA=$metadata REPLICATOR_RETYPES=$part \
-            cargo nextest run --locked --profile drill --no-capture -E "test(=$test)" >"$log" 2>&1 </dev/null; then
+            cargo nextest run --locked --profile drill --run-ignored all --no-capture -E "test(=$test)" >"$log" 2>&1 </dev/null; then
             if refused "$metadata" "$log"; then
                 result=refused
             else

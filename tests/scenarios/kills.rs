@@ -124,7 +124,7 @@ async fn kill_again_and_again<T: Target>(world: &mut World<T>, workload: &Worklo
     daemon.stop();
 }
 
-every_sink! { both_servers:
+every_sink! { other_in_drill:
     async fn a_mirror_is_equal_after_kills_at_random_moments<T: Target>(kind: Kind) {
         let mut world = world::<T>(kind, Mode::Mirror).await;
         let workload = Workload::new(DATABASE).with_shapes(&mirrored_shapes::<T>());

@@ -29,9 +29,16 @@ macro_rules! sink_tests {
     (both_servers $scenario:ident $place:ident $sink:ident $target:ident) => {
         sink_tests!(@ $scenario $sink $target on_mysql MySql on_mariadb MariaDb);
     };
-    (@ $scenario:ident $sink:ident $target:ident $($test:ident $kind:ident)+) => {
+    (other_in_drill $scenario:ident first $sink:ident $target:ident) => {
+        sink_tests!(@ $scenario $sink $target on_mysql MySql #[ignore = "make drill"] on_mariadb MariaDb);
+    };
+    (other_in_drill $scenario:ident second $sink:ident $target:ident) => {
+        sink_tests!(@ $scenario $sink $target #[ignore = "make drill"] on_mysql MySql on_mariadb MariaDb);
+    };
+    (@ $scenario:ident $sink:ident $target:ident $($(#[$attribute:meta])* $test:ident $kind:ident)+) => {
         mod $sink {
             $(
+                $(#[$attribute])*
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     Box::pin(super::$scenario::<$crate::scenarios::$sink::$target>($crate::support::server::Kind::$kind)).await;
@@ -44,7 +51,8 @@ macro_rules! sink_tests {
 /// Makes of each function the tests of one scenario: `NAME::SINK::on_mysql` or `NAME::SINK::on_mariadb`.
 ///
 /// Its first word says from which source: `mysql_first` and `mariadb_first` have the sinks in turn at one server and the other, so
-/// that the scenario runs once per sink and at both servers; `both_servers` runs it at every sink from every server.
+/// that the scenario runs once per sink and at both servers; `both_servers` runs it at every sink from every server; `other_in_drill` has the
+/// sinks in turn, and the other server in the drill.
 macro_rules! every_sink {
     ($servers:ident: $($(#[$attribute:meta])* async fn $name:ident<$target:ident: Target>($kind:ident: Kind) $body:block)+) => {$(
         $(#[$attribute])*

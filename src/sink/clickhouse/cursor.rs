@@ -123,7 +123,7 @@ pub(super) async fn check_format(client: &Client, database: &str) -> Result<(), 
 /// A line as it is stored: log, epoch, LSN, claim, writer.
 type Line = (String, u64, u64, u64, String);
 
-/// The sink's line, if there is one. Of two logs, and of two writers, the later one counts. One without a log is [void](void).
+/// The sink's line, if there is one. Of two logs, and of two writers, the later one counts. One without a log is [void].
 pub(super) async fn read(client: &Client, sink: &str) -> Result<Found, Failure> {
     let sql = format!(
         "SELECT log, epoch, lsn, claim, writer FROM {} FINAL WHERE sink = {} AND log != '' ORDER BY epoch DESC, claim DESC, writer DESC LIMIT 1",
