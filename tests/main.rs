@@ -27,6 +27,7 @@ mod definitions; // definitions that changed while nobody was reading
 mod doubted; // where it is not known what a table's rows are: read again, paced, or left out by name
 mod doubts; // copies that are not what the counts say: found, and read again
 mod failover; // another server takes the place of the source
+mod full_disk; // a disk without room for a second copy of a table
 mod full_log; // a full log holds up neither a stop nor an error nor the end of a run
 mod groups; // what a transaction, a savepoint or a stop took back leaves no trace
 mod held_commits; // a transaction that the stream has and no read sees

@@ -1,0 +1,96 @@
+//! A disk that has no room for a second copy of a table: a replace of it is refused by name before anything is built, and the copy that is there stays.
+//!
+//! The disk is a file system in memory, so the test needs the right to mount one: it runs as root, as the scripts that install its servers do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::cells::{Cell, open_sqlite, sqlite_rows};
+use crate::support::sandbox::{DATABASE, Sandbox};
+use crate::support::server::Kind;
+use crate::support::status::{stop_of, stopped, table_of};
+
+/// A small disk, mounted until it is dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(place: &Path, size: &str) -> Self {
+        fs::create_dir(place).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(place).status();
+        assert!(mounted.unwrap().success(), "a test of a full disk needs the right to mount one");
+        Self(place.to_owned())
+    }
+
+    /// Takes so many bytes of the disk.
+    fn fill(&self, bytes: usize) {
+        fs::write(self.0.join("filler"), vec![7; bytes]).unwrap();
+    }
+
+    fn free(&self) -> usize {
+        let output = Command::new("df").args(["--output=avail", "-B1"]).arg(&self.0).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a daemon of a test that failed may have files on it.
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+async fn replaced_without_room(kind: Kind) {
+    let mut sandbox = Sandbox::new(kind).await;
+    let disk = Disk::mount(&sandbox.path("disk"), "32m");
+    let file = disk.0.join("replica.db");
+    sandbox.set("/sinks/0/path", json!(file));
+    sandbox
+        .server
+        .exec(format!(
+            "USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY, v TEXT); CREATE TABLE u (id INT PRIMARY KEY); INSERT INTO u VALUES (1);
+             INSERT INTO t WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM n WHERE id < 900) SELECT id, REPEAT('x', 6000) FROM n"
+        ))
+        .await;
+    let mut daemon = sandbox.start();
+    sandbox.caught_up(&mut daemon).await;
+    let rows = || sqlite_rows(&open_sqlite(&file), "t", &["id", "v"].map(str::to_owned), "1");
+    let before: Vec<Vec<Cell>> = rows();
+    assert_eq!(before.len(), 900);
+    // The copy takes some 7 MB.
+    disk.fill(disk.free() - (3 << 20));
+
+    let checked = sandbox.run(&["check"]);
+    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.contains("a second copy of \"t\"") && checked.contains("free some room"), "{checked}");
+    let backfill = || sandbox.run(&["backfill", "--replace", "--table", "shop.t"]);
+    assert!(backfill().status.success());
+    let reason = stop_of(&mut daemon, "shop.t").await;
+    assert!(
+        reason.contains("shop.t is not replaced: a second copy of \"t\"")
+            && reason.contains("free some room at the target"),
+        "{reason}"
+    );
+    assert_eq!(rows(), before);
+    sandbox.server.exec(format!("INSERT INTO {DATABASE}.u VALUES (2)")).await;
+    let status = sandbox.caught_up(&mut daemon).await;
+    assert_eq!(stopped(&status), ["shop.t"], "the others go on");
+
+    // As the hint says.
+    fs::remove_file(disk.0.join("filler")).unwrap();
+    assert!(backfill().status.success());
+    daemon.wait_until("no table is stopped", |status| stopped(status).is_empty()).await;
+    let status = sandbox.caught_up(&mut daemon).await;
+    assert_eq!(table_of(&status, "shop.t")["sinks"]["local"]["state"], "complete", "{status:#}");
+    daemon.stop();
+    assert_eq!(rows(), before);
+}
+
+both_servers! {
+    async fn a_replace_without_room_for_a_second_copy_stops_its_table_by_name(kind: Kind) {
+        replaced_without_room(kind).await;
+    }
+}
