@@ -9,8 +9,10 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::cells::{Cell, open_sqlite, sqlite_rows};
+use crate::support::clickhouse::ClickHouseOptions;
+use crate::support::directory::fresh;
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::Kind;
+use crate::support::server::{Kind, Server};
 use crate::support::status::{stop_of, stopped, table_of};
 
 /// A small disk, mounted until it is dropped.
@@ -87,6 +89,45 @@ async fn replaced_without_room(kind: Kind) {
     assert_eq!(table_of(&status, "shop.t")["sinks"]["local"]["state"], "complete", "{status:#}");
     daemon.stop();
     assert_eq!(rows(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replace_without_room_at_a_clickhouse_stops_its_table_by_name_on_mariadb() {
+    let directory = fresh("disk");
+    let disk = Disk::mount(&directory.path().join("disk"), "512m");
+    let clickhouse = ClickHouseOptions::default().data_directory(&disk.0.join("data")).start().await;
+    let sandbox = Sandbox::with_clickhouse_on(Server::start(Kind::MariaDb).await, clickhouse).await;
+    // Values that do not compress.
+    sandbox
+        .server
+        .exec(format!(
+            "USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY, v BLOB); CREATE TABLE u (id INT PRIMARY KEY); INSERT INTO u VALUES (1);
+             INSERT INTO t WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM n WHERE id < 900)
+             SELECT id, CONCAT(RANDOM_BYTES(1000), RANDOM_BYTES(1000), RANDOM_BYTES(1000), RANDOM_BYTES(1000), RANDOM_BYTES(1000),
+               RANDOM_BYTES(1000), RANDOM_BYTES(1000), RANDOM_BYTES(1000), RANDOM_BYTES(1000), RANDOM_BYTES(1000)) FROM n"
+        ))
+        .await;
+    let mut daemon = sandbox.start();
+    sandbox.caught_up(&mut daemon).await;
+    let before = sandbox.clickhouse().query("SELECT count(), sum(cityHash64(*)) FROM replica.t FINAL").await;
+    // The copy takes some 9 MB.
+    disk.fill(disk.free() - (5 << 20));
+
+    let checked = sandbox.run(&["check"]);
+    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.contains("a second copy of \"t\"") && checked.contains("free some room"), "{checked}");
+    let backfill = || sandbox.run(&["backfill", "--replace", "--table", "shop.t"]);
+    assert!(backfill().status.success());
+    let reason = stop_of(&mut daemon, "shop.t").await;
+    assert!(reason.contains("shop.t is not replaced: a second copy of \"t\""), "{reason}");
+    assert_eq!(sandbox.clickhouse().query("SELECT count(), sum(cityHash64(*)) FROM replica.t FINAL").await, before);
+
+    fs::remove_file(disk.0.join("filler")).unwrap();
+    assert!(backfill().status.success());
+    daemon.wait_until("no table is stopped", |status| stopped(status).is_empty()).await;
+    sandbox.caught_up(&mut daemon).await;
+    daemon.stop();
+    sandbox.assert_mirrored_to_clickhouse().await;
 }
 
 both_servers! {
