@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::support::cells::{Cell, open_sqlite, sqlite_rows};
 use crate::support::clickhouse::ClickHouseOptions;
+use crate::support::daemon::Daemon;
 use crate::support::directory::fresh;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::{Kind, Server};
@@ -32,6 +33,11 @@ impl Disk {
         fs::write(self.0.join("filler"), vec![7; bytes]).unwrap();
     }
 
+    /// Gives them back.
+    fn empty(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+
     fn free(&self) -> usize {
         let output = Command::new("df").args(["--output=avail", "-B1"]).arg(&self.0).output().unwrap();
         String::from_utf8(output.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
@@ -43,6 +49,19 @@ impl Drop for Disk {
         // Lazily: a daemon of a test that failed may have files on it.
         drop(Command::new("umount").arg("-l").arg(&self.0).status());
     }
+}
+
+fn replace(sandbox: &Sandbox) {
+    assert!(sandbox.run(&["backfill", "--replace", "--table", "shop.t"]).status.success());
+}
+
+/// `check` says that there is no room, and a replace stops its table. Gives the reason.
+async fn refused(sandbox: &Sandbox, daemon: &mut Daemon) -> String {
+    let checked = sandbox.run(&["check"]);
+    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.contains("a second copy of \"t\"") && checked.contains("free some room"), "{checked}");
+    replace(sandbox);
+    stop_of(daemon, "shop.t").await
 }
 
 async fn replaced_without_room(kind: Kind) {
@@ -65,12 +84,7 @@ async fn replaced_without_room(kind: Kind) {
     // The copy takes some 7 MB.
     disk.fill(disk.free() - (3 << 20));
 
-    let checked = sandbox.run(&["check"]);
-    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
-    assert!(checked.contains("a second copy of \"t\"") && checked.contains("free some room"), "{checked}");
-    let backfill = || sandbox.run(&["backfill", "--replace", "--table", "shop.t"]);
-    assert!(backfill().status.success());
-    let reason = stop_of(&mut daemon, "shop.t").await;
+    let reason = refused(&sandbox, &mut daemon).await;
     assert!(
         reason.contains("shop.t is not replaced: a second copy of \"t\"")
             && reason.contains("free some room at the target"),
@@ -82,8 +96,8 @@ async fn replaced_without_room(kind: Kind) {
     assert_eq!(stopped(&status), ["shop.t"], "the others go on");
 
     // As the hint says.
-    fs::remove_file(disk.0.join("filler")).unwrap();
-    assert!(backfill().status.success());
+    disk.empty();
+    replace(&sandbox);
     daemon.wait_until("no table is stopped", |status| stopped(status).is_empty()).await;
     let status = sandbox.caught_up(&mut daemon).await;
     assert_eq!(table_of(&status, "shop.t")["sinks"]["local"]["state"], "complete", "{status:#}");
@@ -113,17 +127,12 @@ async fn a_replace_without_room_at_a_clickhouse_stops_its_table_by_name_on_maria
     // The copy takes some 9 MB.
     disk.fill(disk.free() - (5 << 20));
 
-    let checked = sandbox.run(&["check"]);
-    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
-    assert!(checked.contains("a second copy of \"t\"") && checked.contains("free some room"), "{checked}");
-    let backfill = || sandbox.run(&["backfill", "--replace", "--table", "shop.t"]);
-    assert!(backfill().status.success());
-    let reason = stop_of(&mut daemon, "shop.t").await;
+    let reason = refused(&sandbox, &mut daemon).await;
     assert!(reason.contains("shop.t is not replaced: a second copy of \"t\""), "{reason}");
     assert_eq!(sandbox.clickhouse().query("SELECT count(), sum(cityHash64(*)) FROM replica.t FINAL").await, before);
 
-    fs::remove_file(disk.0.join("filler")).unwrap();
-    assert!(backfill().status.success());
+    disk.empty();
+    replace(&sandbox);
     daemon.wait_until("no table is stopped", |status| stopped(status).is_empty()).await;
     sandbox.caught_up(&mut daemon).await;
     daemon.stop();

@@ -56,7 +56,7 @@ Examples:
   replicator start --config shop.yaml
   replicator start --once                copy up to now, drain every sink, exit 0;
                                          1 if a table or a sink needs an operator
-  replicator start --resync              go on although the source's binlogs were purged
+  replicator start --resync              continue although the source's binlogs were purged
   replicator start --log-format json --log-level info,replicator::source=debug")]
     Start(StartArgs),
     /// Check source, log and sinks before a start, and say what mends each finding
@@ -107,8 +107,8 @@ backfill.yaml:
     /// Read tables again in place of what the sinks have
     #[command(after_help = "\
 Reads every captured table again, or those that are named, for every sink, or for those that are named. Each new copy is built
-beside the old one, which stays readable until the new one is whole; the stream goes on meanwhile. A table that is left out because
-of a doubt comes back by it.
+beside the old one, which stays readable until the new one is whole; changes are copied meanwhile. A table that was left out because
+of a doubt is copied again.
 
 With a daemon running, stores at once that every table is wanted; status shows the progress, and no stop or crash forgets a table.
 Without one, reads the tables itself, drains every sink and exits. There it also takes a new position where the source cannot go on

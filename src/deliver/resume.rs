@@ -31,7 +31,7 @@ pub(super) struct LogView {
     pub(super) was_behind: bool,
 }
 
-/// How a sink goes on with a target.
+/// Where a sink continues, or that it begins again.
 #[derive(Debug)]
 pub(super) enum Way {
     /// Behind this LSN.

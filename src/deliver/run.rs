@@ -60,6 +60,7 @@ pub struct Wiring {
 }
 
 /// One sink and what serving it needs.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
 pub struct Delivery {
     pub(super) name: String,
     pub(super) sink: Box<dyn Sink>,
@@ -92,6 +93,8 @@ pub struct Delivery {
     pub(super) appended: Box<Appended>,
     /// This run has reset the sink; the log may not have its wishes yet.
     pub(super) has_reset: bool,
+    /// A change of a table since its old copies were shown: rows make none.
+    pub(super) has_changed: bool,
 }
 
 enum Served {
@@ -128,6 +131,7 @@ impl Delivery {
             captured: Box::new(|_| true),
             appended: Box::new(|reader| Ok((Vec::new(), reader.positions().durable))),
             has_reset: false,
+            has_changed: false,
         }
     }
 
@@ -318,14 +322,17 @@ impl Delivery {
         self.live.load_tables(open.tables.iter().map(|(table, at)| (table.clone(), at.shown())));
         let in_doubt = open.tables.iter().filter(|(_, at)| at.doubt.is_some());
         self.doubted.extend(in_doubt.map(|(table, _)| table.clone()));
+        self.has_changed = true;
         self.show_copies();
     }
 
     /// Shows the tables that the sink leaves out, and those of which readers see an old copy.
-    pub(super) fn show_copies(&self) {
+    pub(super) fn show_copies(&mut self) {
         let shown = |(table, why): (&TableName, &StoppedTable)| (table.clone(), why.since, why.reason.clone());
         self.live.stopped(self.sink.stopped().iter().map(shown));
-        self.live.show_old_copies(self.sink.old_copies());
+        if std::mem::take(&mut self.has_changed) {
+            self.live.show_old_copies(self.sink.old_copies());
+        }
     }
 
     /// Whether everything that there will be has been taken.

@@ -15,6 +15,9 @@ use crate::config::{OnFull, SinkPlan};
 /// How often it is looked who holds a full log.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How long the end of a sink that is detached is waited for before another one is looked at.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where sinks hold the log, and since when they have held it there while it was full, without a break.
 type Holding = BTreeMap<String, (Lsn, Instant)>;
 
@@ -69,8 +72,8 @@ pub(super) async fn detach_from_full_log(wal: Wal, sinks: Vec<SinkPlan>, orders:
             if let Some(order) = order
                 && order.send(Order::Detach(done)).await.is_ok()
             {
-                // Dropped once it is done.
-                drop(is_done.await);
+                // Dropped once it is done. A sink whose target does not answer has lost its place by then, and ends later.
+                drop(tokio::time::timeout(PATIENCE, is_done).await);
             }
             held.remove(&sink);
         }

@@ -306,7 +306,7 @@ pub(super) trait Definitions: Send {
     ) -> Result<(), Failure>;
 
     /// Makes what the sink has beside a table: a view.
-    async fn make_beside(&mut self, _layout: &Layout<TypeOf<Self>>) -> Result<(), Failure> {
+    async fn make_views(&mut self, _layout: &Layout<TypeOf<Self>>) -> Result<(), Failure> {
         Ok(())
     }
 

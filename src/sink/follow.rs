@@ -221,7 +221,7 @@ async fn shaped<D: Definitions>(
     };
     // What readers are shown beside a table follows the old copy until the new one is in its place.
     if seen.as_ref().is_none_or(|seen| !replace::is_beside(&layout, seen)) {
-        target.make_beside(&layout).await?;
+        target.make_views(&layout).await?;
     }
     Ok(Table { old: seen, ..Table::new(schema.clone(), options, layout) })
 }

@@ -137,7 +137,7 @@ async fn resync<T: Target>(world: &World<T>, daemon: &mut Daemon) {
     world.caught_up(daemon).await;
 }
 
-every_sink! { mariadb_first:
+every_sink! { both_servers:
     async fn a_resync_takes_a_changed_mode_and_keeps_what_no_read_brings_again<T: Target>(kind: Kind) {
         let mut world = World::<T>::mirror(kind).await;
         world.sql("CREATE TABLE t (id INT PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b'); CREATE TABLE u (id INT PRIMARY KEY); INSERT INTO u VALUES (7)").await;

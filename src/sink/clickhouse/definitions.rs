@@ -191,7 +191,7 @@ impl Definitions for Target {
         })
     }
 
-    async fn make_beside(&mut self, layout: &Layout) -> Result<(), Failure> {
+    async fn make_views(&mut self, layout: &Layout) -> Result<(), Failure> {
         self.make_view(layout).await
     }
 

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::error::Refused;
 use super::layout::Layout;
 use super::names::{literal, quoted};
-use super::rebuild::beside;
+use super::rebuild::second_name;
 use super::registry::Table;
 use super::target::Target;
 use super::version::LineVersion;
@@ -106,7 +106,7 @@ impl Target {
         let is_registered = || {
             let mut targets = self.followed.tables.values().flat_map(Table::targets);
             let new = |target: &str| layout::beside(target) == name;
-            targets.any(|target| *target == name || view(target) == name || beside(target) == name || new(target))
+            targets.any(|target| *target == name || view(target) == name || second_name(target) == name || new(target))
         };
         comment.starts_with(&signature(&self.plan.name, self.owner))
             || (comment.starts_with(&of_sink(&self.plan.name)) && is_registered())
@@ -139,7 +139,7 @@ impl Target {
 
     /// Sees to it that the name of the table that a rebuild makes beside `target` is free, or holds what a rebuild left there.
     pub(super) async fn may_rebuild(&self, target: &str) -> Result<(), Failure> {
-        let beside = beside(target);
+        let beside = second_name(target);
         let found =
             self.under_name(&beside).await.map_err(|error| error.failure(&format!("make \"{target}\" again")))?;
         let is_mirrored = self.followed.tables.values().any(|table| table.targets().any(|target| *target == beside));

@@ -297,8 +297,17 @@ impl Check<'_> {
         };
         match stopped.first_key_value() {
             None => match self.lack(client, &tables).await {
-                None => Ok((detail, None)),
-                Some(lack) => Ok((format!("{detail}; {lack}"), Some(FREE_ROOM.to_owned()))),
+                Ok(None) => Ok((detail, None)),
+                Ok(Some(lack)) => Ok((format!("{detail}; {lack}"), Some(FREE_ROOM.to_owned()))),
+                Err(refused) => {
+                    let user = quoted(&self.clickhouse.user);
+                    let grant = |table: &str| format!("GRANT SELECT ON system.{table} TO {user}");
+                    let grants = ["parts", "disks", "storage_policies"].map(grant).join("; ");
+                    Ok((
+                        format!("{detail}; whether a replace has room for a second copy is not known: {refused}"),
+                        Some(grants),
+                    ))
+                }
             },
             Some((table, why)) => {
                 let detail = format!("{detail}, {} of them stopped; {table}: {}", stopped.len(), why.reason);
@@ -309,15 +318,15 @@ impl Check<'_> {
 }
 
 impl Check<'_> {
-    /// What a replace of the largest table lacks. A server that does not tell is no finding: it is asked again when it matters.
-    async fn lack(&self, client: &Client, tables: &BTreeMap<TableName, Table>) -> Option<String> {
+    /// What a replace of the largest table lacks.
+    async fn lack(&self, client: &Client, tables: &BTreeMap<TableName, Table>) -> Result<Option<String>, Refused> {
         let database = &self.clickhouse.database;
         let mirrors: Vec<&str> = (tables.values().map(Table::seen).filter(|layout| layout.mode == Mode::Mirror))
             .map(|layout| layout.target.as_str())
             .collect();
-        let largest = beside::largest(client, database, &mirrors).await.ok().flatten()?;
-        let room = beside::room(client, database, &largest).await.ok().flatten()?;
-        room.lack(&largest, &format!("database \"{database}\""))
+        let Some(largest) = beside::largest(client, database, &mirrors).await? else { return Ok(None) };
+        let room = beside::room(client, database, &largest).await?;
+        Ok(room.and_then(|room| room.lack(&largest, &format!("database \"{database}\""))))
     }
 }
 

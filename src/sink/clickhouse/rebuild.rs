@@ -22,7 +22,7 @@ use crate::sink::left::LeftColumn;
 use crate::sink::reshape::Origin;
 
 /// The name of the second table.
-pub(super) fn beside(target: &str) -> String {
+pub(super) fn second_name(target: &str) -> String {
     format!("{target}__rebuild")
 }
 
@@ -35,8 +35,8 @@ pub(super) async fn rebuild(
 ) -> Result<(), Refused> {
     let (new, left) = (rebuild.layout, &rebuild.left);
     let target = &new.target;
-    let second = place(plan, &beside(target));
-    let mut making = vec![new.create_statement(&plan.database, &beside(target), comment)];
+    let second = place(plan, &second_name(target));
+    let mut making = vec![new.create_statement(&plan.database, &second_name(target), comment)];
     if !left.is_empty() {
         let add = |left: &LeftColumn| format!("ADD COLUMN {} {}", quoted(&left.new_name), left.definition);
         let left: Vec<_> = left.iter().map(add).collect();
@@ -61,7 +61,7 @@ pub(super) async fn rebuild(
 
 /// Puts a table without rows in the place of `target`, with all that somebody may have added to its definition.
 pub(super) async fn empty(client: &Client, plan: &ClickHousePlan, comment: &str, target: &str) -> Result<(), Refused> {
-    let (second, first) = (place(plan, &beside(target)), place(plan, target));
+    let (second, first) = (place(plan, &second_name(target)), place(plan, target));
     let making = format!("CREATE TABLE {second} AS {first} COMMENT {}", literal(comment));
     exchange(client, plan, comment, target, (&[making], None)).await
 }
@@ -74,7 +74,7 @@ async fn exchange(
     target: &str,
     (making, copy): (&[String], Option<Copy<'_>>),
 ) -> Result<(), Refused> {
-    let (second, first) = (place(plan, &beside(target)), place(plan, target));
+    let (second, first) = (place(plan, &second_name(target)), place(plan, target));
     let drop_second = format!("DROP TABLE IF EXISTS {second} SYNC SETTINGS max_table_size_to_drop = 0");
     let sql = format!(
         "SELECT count() FROM system.tables WHERE database = {} AND name = {} AND comment = {}",

@@ -17,7 +17,7 @@ use crate::sink::batches::TableLimits;
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
 use crate::sink::follow;
-use crate::sink::follow::replace::taken_from;
+use crate::sink::follow::replace::after_take_over;
 use crate::sink::refusals::Counting;
 use crate::sink::registry;
 use crate::sink::rows;
@@ -136,7 +136,7 @@ impl Sink for ClickHouseSink {
         self.rollback().await;
         let (plan, clickhouse) = (&self.plan, &self.clickhouse);
         let (target, _) = Target::take_over(plan, clickhouse, self.runtime.clone(), taking, &mut self.opener).await?;
-        taken_from(self.target.insert(target), taking).await
+        after_take_over(self.target.insert(target), taking).await
     }
 
     async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {

@@ -3,7 +3,7 @@
 //! A changelog gets a line and loses nothing, also of what happened that nobody knows: a gap, with its reason. Rows of a mirror with soft
 //! deletion are marked.
 
-use super::replace::{drop_all, given_up, taken_over};
+use super::replace::{drop_all, given_up, swapped};
 use super::{announce, notes_gaps, register};
 use crate::config::{DdlAction, Mode};
 use crate::error::Failure;
@@ -75,7 +75,7 @@ pub(super) async fn drop_table<D: Definitions>(target: &mut D, at: At<'_>, name:
     if table.layout.is_kept() {
         // Without a key, the new copy has not the rows that have yet to come: they were never marked.
         let is_told_apart = table.layout.mode == Mode::History || !table.layout.key.is_empty();
-        let table = if is_told_apart { taken_over(target, table).await? } else { given_up(target, table).await? };
+        let table = if is_told_apart { swapped(target, table).await? } else { given_up(target, table).await? };
         empty(target, at, &table.layout, "drop").await?;
         return register(target, at.lsn(), table).await;
     }

@@ -83,7 +83,7 @@ async fn follow_rename<D: Definitions>(
     }
     let now = shaped(target, at.lsn(), Some(now), schema, NOTHING_LOST).await?;
     if now.old.is_some() {
-        target.make_beside(now.seen()).await?;
+        target.make_views(now.seen()).await?;
     }
     move_line(target, at, from, Some(now)).await
 }

@@ -221,13 +221,16 @@ pub(super) async fn end<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableNa
     let is_whole = |line: &&Table<TypeOf<D>>| line.old.as_ref().is_some_and(|old| !old.lacks_rows);
     let Some(line) = target.followed().tables.get(name).filter(is_whole).cloned() else { return Ok(()) };
     announce(target, lsn, name).await?;
-    let table = taken_over(target, line).await?;
+    let table = swapped(target, line).await?;
     register(target, lsn, table).await
 }
 
 /// The target is taken over: what comes between there and what the new copies have is in no log, so each waits for another replace. What it has
 /// of tables that the log does not capture stops: they may be gone, and another table of the name is not to be mixed with their rows.
-pub(in crate::sink) async fn taken_from<D: Definitions>(target: &mut D, taking: TakeOver<'_>) -> Result<(), Failure> {
+pub(in crate::sink) async fn after_take_over<D: Definitions>(
+    target: &mut D,
+    taking: TakeOver<'_>,
+) -> Result<(), Failure> {
     let TakeOver { at, captured, .. } = taking;
     for mut line in target.followed().tables.values().cloned().collect::<Vec<_>>() {
         let name = &line.schema.name;
@@ -243,7 +246,7 @@ pub(in crate::sink) async fn taken_from<D: Definitions>(target: &mut D, taking: 
 }
 
 /// Puts the new copy in the place of the old one, if there is one. The line is the caller's to write.
-pub(super) async fn taken_over<D: Definitions>(
+pub(super) async fn swapped<D: Definitions>(
     target: &mut D,
     line: Table<TypeOf<D>>,
 ) -> Result<Table<TypeOf<D>>, Failure> {
@@ -257,7 +260,7 @@ pub(super) async fn taken_over<D: Definitions>(
     if let Some(old) = old.filter(|old| is_beside(&layout, old)) {
         layout.target = old.layout.target;
     }
-    target.make_beside(&layout).await?;
+    target.make_views(&layout).await?;
     Ok(Table::new(schema, options, layout))
 }
 
@@ -290,7 +293,7 @@ pub(in crate::sink) async fn given_up<D: Definitions>(
     let name = line.schema.name.clone();
     match &line.old {
         Some(old) if is_beside(&line.layout, old) && target.is_swapped(&swap(&line, old)).await? => {
-            return taken_over(target, line).await;
+            return swapped(target, line).await;
         }
         Some(_) => target.drop_target(&name, &line.layout.target).await?,
         // A begin that was refused half-way has left it, where nothing is taken back.

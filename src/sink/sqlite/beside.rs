@@ -74,7 +74,13 @@ pub(super) fn room(connection: &Connection, file: &Path, target: &str) -> rusqli
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()));
     let (page, pages, unused) = (pragma("page_size")?, pragma("page_count")?, pragma("freelist_count")?);
     let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
-    let Ok(disk) = statvfs(directory.unwrap_or(Path::new("."))) else { return Ok(None) };
+    let disk = match statvfs(directory.unwrap_or(Path::new("."))) {
+        Ok(disk) => disk,
+        Err(error) => {
+            tracing::warn!(file = %file.display(), %error, "the disk does not tell how much room it has");
+            return Ok(None);
+        }
+    };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(unused.saturating_mul(page));
     let used = pages.saturating_sub(unused).saturating_mul(page);
     // No table takes more than all of them: the pages of this one are counted only where that says too little.

@@ -18,7 +18,7 @@ use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::At;
 use crate::sink::follow;
-use crate::sink::follow::replace::taken_from;
+use crate::sink::follow::replace::after_take_over;
 use crate::sink::registry;
 use crate::sink::rows;
 use crate::sink::stops;
@@ -116,7 +116,7 @@ impl Sink for SqliteSink {
     async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure> {
         drop(self.target.take());
         let (target, _) = Target::take_over(&self.path, &self.plan, taking, &mut self.opener)?;
-        taken_from(self.target.insert(target), taking).await
+        after_take_over(self.target.insert(target), taking).await
     }
 
     async fn review(&mut self, captured: &Captured) -> Result<Vec<(TableName, String)>, Failure> {

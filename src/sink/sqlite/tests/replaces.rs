@@ -5,7 +5,7 @@ use crate::codec::frame::TableChange;
 use crate::config::{DdlAction, Mode};
 use crate::model::{SchemaId, TableName};
 use crate::sink::claim::Opener;
-use crate::sink::follow::replace::taken_from;
+use crate::sink::follow::replace::after_take_over;
 use crate::sink::sqlite::beside;
 use crate::sink::sqlite::target::Target;
 use crate::sink::sqlite::testing::*;
@@ -428,7 +428,7 @@ fn a_table_name_that_differs_in_case_only_is_replaced() {
 fn take_over(rig: &Rig) {
     let taking = rig.taking(LOG, 9);
     let (mut target, _) = Target::take_over(&rig.path(), &rig.plan, taking, &mut Opener::new()).unwrap();
-    now(taken_from(&mut target, taking)).unwrap();
+    now(after_take_over(&mut target, taking)).unwrap();
 }
 
 #[test]
