@@ -51,11 +51,13 @@ pub enum Mutant {
     SkippedTableKept,
     /// What is known of definitions counts where the stream goes on at a place that it has not come to.
     DefinitionBelievedOverSkip,
+    /// What a `TABLE_MAP` without names does say is not compared with the schema that its rows are taken for.
+    AbsentMetadataBelieved,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -79,6 +81,7 @@ impl Mutant {
         Self::KeysReadWithoutWindow,
         Self::SkippedTableKept,
         Self::DefinitionBelievedOverSkip,
+        Self::AbsentMetadataBelieved,
     ];
 }
 

@@ -42,9 +42,9 @@ fuzz_target!(|input: &[u8]| {
             Err(_) => return,
             Ok(Item::Begin) => open = true,
             Ok(Item::Commit | Item::Rollback | Item::CutOff) => open = false,
-            Ok(Item::Schema { slot, schema }) => {
+            Ok(Item::Schema { slot, told }) => {
                 assert!(open);
-                assert_eq!(decoder.table(slot), Some(&schema.name));
+                assert_eq!(decoder.table(slot), Some(&told.schema.name));
             }
             Ok(Item::Rows { slot, .. } | Item::Unread { slot, .. }) => {
                 assert!(open);

@@ -37,6 +37,14 @@ pub enum SchemaRecord {
         /// Why, for an operator.
         reason: String,
     },
+    /// The server is still asked for all of it: the binlog has no names. The images are in the log at their place; delivery waits for the
+    /// answer.
+    Unnamed {
+        /// What the binlog says of it; columns are called by their places (`@1`).
+        seen: TableSchema,
+        /// The table's schema before it.
+        before: Option<SchemaId>,
+    },
 }
 
 impl Record for SchemaRecord {
@@ -47,7 +55,10 @@ impl SchemaRecord {
     /// The schema as far as it is known: of an id that is not [`SchemaRecord::Known`], what the binlog says.
     pub fn schema(&self) -> &TableSchema {
         match self {
-            Self::Known(schema) | Self::Pending { seen: schema, .. } | Self::LeftOut { seen: schema, .. } => schema,
+            Self::Known(schema)
+            | Self::Pending { seen: schema, .. }
+            | Self::LeftOut { seen: schema, .. }
+            | Self::Unnamed { seen: schema, .. } => schema,
         }
     }
 }
@@ -104,7 +115,9 @@ impl<S: State> Catalog<S> {
             .ok_or_else(|| Failure::fatal(format!("the log holds no schema {id}")).hint("see replicator wal verify"))?;
         let resolved = match record {
             SchemaRecord::Known(schema) => Resolved::Known(Arc::new(schema)),
-            SchemaRecord::Pending { seen, .. } => return Ok(Resolved::Pending(Arc::new(seen))),
+            SchemaRecord::Pending { seen, .. } | SchemaRecord::Unnamed { seen, .. } => {
+                return Ok(Resolved::Pending(Arc::new(seen)));
+            }
             SchemaRecord::LeftOut { seen, before, .. } => Resolved::LeftOut { seen: Arc::new(seen), before },
         };
         self.known.insert(id, resolved.clone());
@@ -243,6 +256,7 @@ mod tests {
                 },
             ),
             ("pending_first", SchemaRecord::Pending { seen: schema(vec![id()], None), unknown: vec![], before: None }),
+            ("unnamed", SchemaRecord::Unnamed { seen: schema(vec![id(), name()], None), before: Some(SchemaId(1)) }),
             (
                 "left_out",
                 SchemaRecord::LeftOut {

@@ -17,7 +17,7 @@ use super::pending::AskId;
 use crate::backoff::Backoff;
 use crate::config::SourcePlan;
 use crate::error::{ErrorClass, Failure};
-use crate::model::{FilePos, TableName};
+use crate::model::{FilePos, TableName, TableSchema};
 use crate::source::mysql::connect::is_about_the_server;
 use crate::source::mysql::question::{self, Shown};
 use crate::source::mysql::server::ServerInfo;
@@ -75,6 +75,12 @@ impl Questions {
     pub(super) fn merge(&mut self, ask: AskId, table: TableName) {
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move { shared.merge(ask, table).await });
+    }
+
+    /// Asks how all captured tables are defined.
+    pub(super) fn compare(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move { Answer::Compared(shared.compare().await) });
     }
 
     /// The next answer; never while nothing is asked. A call that is dropped loses none.
@@ -190,6 +196,37 @@ impl Shared {
             self.idle.lock().await.push(conn);
         }
         answer
+    }
+
+    /// `None`: the server did not say it within a minute.
+    async fn compare(&self) -> Option<Vec<TableSchema>> {
+        let (mut backoff, begun) = (Backoff::default(), Instant::now());
+        loop {
+            let failure = match self.compare_once().await {
+                Ok(found) => return Some(found),
+                Err(failure) => failure,
+            };
+            if begun.elapsed() >= PATIENCE {
+                warn!(
+                    error = %failure.chain(),
+                    "definitions of tables could not be compared with those of the server; this is tried again in ten minutes"
+                );
+                return None;
+            }
+            let wait = backoff.next_wait();
+            debug!(error = %failure.chain(), ?wait, "definitions of tables are compared again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn compare_once(&self) -> Result<Vec<TableSchema>, Failure> {
+        let _permit = self.slow.acquire().await;
+        let mut conn = self.connection().await?;
+        let found = question::all(&mut conn, &self.server, &self.plan.filter).await;
+        if found.is_ok() {
+            self.idle.lock().await.push(conn);
+        }
+        found
     }
 
     async fn merge(&self, ask: AskId, table: TableName) -> Answer {

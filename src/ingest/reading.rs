@@ -248,9 +248,9 @@ impl<'a> Session<'a> {
                     self.ctx.flush().await?;
                 }
             }
-            Item::Schema { slot, schema } => {
+            Item::Schema { slot, told } => {
                 let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
-                core.table_map(slot, &schema, &decoder.origin())?;
+                core.table_map(slot, &told, &decoder.origin())?;
             }
             Item::Partial { slot, partial } => {
                 let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
@@ -305,6 +305,7 @@ impl<'a> Session<'a> {
                 }
                 Action::AskEngine { table, ask } => self.questions.engine(ask, table),
                 Action::AskMerge { table, ask } => self.questions.merge(ask, table),
+                Action::Compare => self.questions.compare(),
                 Action::Placed { window, placed } => {
                     if let Some(reader) = self.readers.remove(&window) {
                         answer(reader, placed);

@@ -350,5 +350,10 @@ struct Opened {
 }
 
 fn facts(server: &ServerInfo) -> Facts {
-    Facts { flavour: server.flavour, version: server.version, identity: server.identity.clone() }
+    Facts {
+        flavour: server.flavour,
+        version: server.version,
+        identity: server.identity.clone(),
+        tells_names: server.tells_names(),
+    }
 }

@@ -12,7 +12,7 @@ use crate::codec::catalog::{SchemaRecord, all_schemas};
 use crate::codec::state::State;
 use crate::codec::stored::{self, COUNT, DEFINITION, SCHEMA, TYPES, encode};
 use crate::error::Failure;
-use crate::model::{SchemaId, TableName, TableSchema};
+use crate::model::{Lacks, SchemaId, TableName, TableSchema, Told};
 use crate::source::mysql::follow::{Current, Followed, compile};
 use crate::table::{self, Read, TableRecord};
 
@@ -124,6 +124,8 @@ pub(super) struct StoredPending {
     pub(super) seen: TableSchema,
     pub(super) unknown: Vec<u16>,
     pub(super) before: Option<SchemaId>,
+    /// All of it is asked for.
+    pub(super) is_unnamed: bool,
 }
 
 /// The captured tables, by a dense index that lasts as long as the process.
@@ -156,7 +158,8 @@ pub(super) fn stored_current(state: &impl State, mut id: SchemaId) -> Result<Opt
             Some(record) => break record,
         }
     };
-    Current::new(id, record.schema().clone()).map(Some)
+    let lacks = if matches!(record, SchemaRecord::Unnamed { .. }) { Lacks::NO_LOG } else { Lacks::NOTHING };
+    Current::told(id, Told { schema: record.schema().clone(), lacks }).map(Some)
 }
 
 fn keep(set: &mut BTreeSet<usize>, index: usize, is_in: bool) {
@@ -174,6 +177,7 @@ impl Tables {
         let mut schemas: HashMap<SchemaId, Arc<TableSchema>> = HashMap::new();
         let mut pending = Vec::new();
         let mut left_out: HashMap<SchemaId, Option<SchemaId>> = HashMap::new();
+        let mut unnamed: BTreeSet<SchemaId> = BTreeSet::new();
         for (id, record) in all_schemas(state)? {
             tables.next_schema = tables.next_schema.max(id.0);
             let schema = Arc::new(record.schema().clone());
@@ -183,7 +187,11 @@ impl Tables {
             match record {
                 SchemaRecord::Known(_) => {}
                 SchemaRecord::Pending { seen, unknown, before } => {
-                    pending.push(StoredPending { id, seen, unknown, before });
+                    pending.push(StoredPending { id, seen, unknown, before, is_unnamed: false });
+                }
+                SchemaRecord::Unnamed { seen, before } => {
+                    unnamed.insert(id);
+                    pending.push(StoredPending { id, seen, unknown: Vec::new(), before, is_unnamed: true });
                 }
                 SchemaRecord::LeftOut { before, .. } => {
                     left_out.insert(id, before);
@@ -203,7 +211,8 @@ impl Tables {
                     let schema = schemas
                         .get(&id)
                         .ok_or_else(|| Failure::fatal(format!("the log holds no schema {id} of table '{name}'")))?;
-                    Some(Current { id, schema: Arc::clone(schema), plan: Arc::new(compile(schema)?) })
+                    let lacks = if unnamed.contains(&id) { Lacks::NO_LOG } else { Lacks::NOTHING };
+                    Some(Current { id, schema: Arc::clone(schema), plan: Arc::new(compile(schema)?), lacks })
                 }
             };
             tables.entry(&name).definition = Definition {

@@ -27,7 +27,9 @@ pub fn unseen_definitions(state: &impl State, why: &str) -> Result<Changes, Fail
     }
     let mut left_out: Vec<SchemaId> = Vec::new();
     for (id, record) in all_schemas(state)? {
-        let SchemaRecord::Pending { seen, before, .. } = record else { continue };
+        let (SchemaRecord::Pending { seen, before, .. } | SchemaRecord::Unnamed { seen, before }) = record else {
+            continue;
+        };
         warn!(table = %seen.name, %why, "rows of a table that waited for its definition are left out");
         let record = SchemaRecord::LeftOut { seen, before, reason: why.to_owned() };
         changes.push((SCHEMA.of_number(id.0), Some(encode(&record)?)));

@@ -57,6 +57,11 @@ pub struct Key {
     pub columns: Vec<u16>,
 }
 
+/// The primary key of a schema, if it has one.
+pub(super) fn primary(schema: &TableSchema) -> Option<&Key> {
+    schema.key.as_ref().filter(|key| key.kind == KeyKind::Primary)
+}
+
 /// One version of a table's schema.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TableSchema {
@@ -77,7 +82,6 @@ impl TableSchema {
     /// Whether a row image written under `self` means the same under `other`: names, types and nullability in order, and the
     /// primary key. Defaults are left out, and so is a unique key, which a `TABLE_MAP` does not tell.
     pub fn same_image(&self, other: &Self) -> bool {
-        let primary = |schema: &Self| schema.key.clone().filter(|key| key.kind == KeyKind::Primary);
         self.name == other.name
             && self.columns.len() == other.columns.len()
             && self

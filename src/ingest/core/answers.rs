@@ -55,6 +55,8 @@ pub enum Answer {
         /// Where the binlog ended after that.
         end: FilePos,
     },
+    /// How all captured tables are defined; `None`: the server does not say.
+    Compared(Option<Vec<TableSchema>>),
     /// The question was not answered, whatever was tried. It is asked again after a minute.
     Refused {
         /// The question.
@@ -96,6 +98,7 @@ impl<L: Log> Core<L> {
             Answer::Instead { ask, table, instead, end } => {
                 self.answered((&table, ask), Some(Shows::Instead(instead)), end)?;
             }
+            Answer::Compared(found) => self.compared(found),
             Answer::Merge { table, ask, is_merge, end } => self.merge(&table, ask, is_merge, end),
             Answer::Refused { ask, table, why } => {
                 let Some((index, stale)) = self.asked(ask, &table) else { return Ok(()) };
@@ -222,6 +225,9 @@ impl<L: Log> Core<L> {
         found: Option<&TableSchema>,
         end: &FilePos,
     ) -> Result<(), Failure> {
+        if waiter.pending.needs_place() {
+            return self.complete_unnamed(waiter, found);
+        }
         let Waiter { mut pending, table, lsn, .. } = waiter;
         let id = pending.id;
         let before = self.waiting.not_left_out(pending.before.take());

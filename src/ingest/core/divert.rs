@@ -309,7 +309,7 @@ impl<L: Log> Core<L> {
         self.group.keep_windows(table);
         let current = self.followed(table).current().map(|current| current.id);
         let Some(diversion) = self.diversions.tables.get_mut(&table) else { return };
-        let before = before.filter(|before| before.schema.same_image(schema)).map(|before| before.id);
+        let before = before.filter(|before| before.has_images_of(schema)).map(|before| before.id);
         diversion.renamed = before.zip(current).filter(|(before, current)| before != current);
     }
 

@@ -12,6 +12,7 @@ use crate::ingest::state::AskedBeside;
 use crate::model::{FilePos, TableSchema};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::{Fate, Provenance, Shown};
+use crate::source::mysql::schema::Instead;
 use crate::table::Cause;
 
 /// Records to be stored at once.
@@ -31,6 +32,7 @@ impl<L: Log> Core<L> {
         self.look_at_merges()?;
         self.look_at_deadlines()?;
         self.look_at_silence();
+        self.look_at_definitions();
         self.commit_here()?;
         let log = self.ledger.log();
         let (durable, is_full) = (log.durable(), log.is_full());
@@ -81,7 +83,12 @@ impl<L: Log> Core<L> {
             let why = no_answer(wait);
             let key = SCHEMA.of_number(waiter.pending.id.0);
             if waiter.pending.fate == Fate::Gone {
-                let record = SchemaRecord::Known(TableSchema::clone(&waiter.pending.seen));
+                let record = if waiter.pending.needs_place() {
+                    self.waiting.leave_out(waiter.pending.id, waiter.pending.before.clone());
+                    self.left_out_record(&waiter, &why)
+                } else {
+                    SchemaRecord::Known(TableSchema::clone(&waiter.pending.seen))
+                };
                 stores.push(vec![(key, encode(&record)?)]);
                 continue;
             }
@@ -114,6 +121,12 @@ impl<L: Log> Core<L> {
             }
             let found = match shows {
                 Shows::Table(found) => found,
+                Shows::Instead(Instead::Nothing) if self.is_gone_unexplained(table) => {
+                    let origin = self.ledger.origin(self.wall);
+                    self.is_unexplained(table, &origin)?;
+                    self.commit_here()?;
+                    continue;
+                }
                 Shows::Instead(instead) => {
                     self.is_instead(table, instead)?;
                     continue;
@@ -122,6 +135,9 @@ impl<L: Log> Core<L> {
             if self.followed(table).allows(&found, self.facts.dialect()) {
                 let origin = self.ledger.origin(self.wall);
                 self.is_a_table(table, &found, &origin)?;
+                if self.followed(table).differs_unexplained(&found) && !self.life(table).leaves_out_unknown() {
+                    self.is_unexplained(table, &origin)?;
+                }
                 self.redefine(table).followed.know_key();
                 self.adopt(table, found, Provenance::Description, &origin)?;
                 self.commit_here()?;
@@ -130,6 +146,16 @@ impl<L: Log> Core<L> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a table that is gone was known, and no statement has dropped it. What may have been a temporary table was not known.
+    fn is_gone_unexplained(&self, table: usize) -> bool {
+        let definition = self.definition(table);
+        let followed = &definition.followed;
+        definition.kin.renamed_from.is_empty()
+            && definition.life.is_captured()
+            && followed.is_as_described()
+            && followed.current().is_some()
     }
 
     /// Whether the server has not said how some table is defined, and is asked again after a while.
@@ -151,12 +177,13 @@ impl<L: Log> Core<L> {
         let (now, wait) = (self.now, self.settings.describe_wait);
         let is_late = |waiter: &Waiter| {
             // What is answered is decided at a boundary, without leaving anything out, before time is up where there is none.
-            let patience = if waiter.answer.is_some() { wait / 2 } else { wait };
+            let is_known = waiter.answer.is_some() && !waiter.pending.needs_place();
+            let patience = if is_known { wait / 2 } else { wait };
             now.saturating_sub(waiter.since) >= patience
         };
         for id in self.waiting.ids(is_late) {
             let Some(waiter) = self.waiting.take(id) else { continue };
-            if waiter.answer.is_some() {
+            if waiter.answer.is_some() && !waiter.pending.needs_place() {
                 self.complete_early(waiter)?;
             } else {
                 self.unanswered(waiter, &no_answer(wait))?;
@@ -178,7 +205,7 @@ impl<L: Log> Core<L> {
     /// Decides a pending id without an answer. Of a table that is gone none can come, and its rows may be in the copy of a table that it
     /// was renamed to: they stay, as the binlog has them.
     pub(super) fn unanswered(&mut self, waiter: Waiter, why: &str) -> Result<(), Failure> {
-        if waiter.pending.fate != Fate::Gone {
+        if waiter.pending.fate != Fate::Gone || waiter.pending.needs_place() {
             return self.leave_out(waiter, why);
         }
         let at = self.ledger.position();
@@ -190,6 +217,15 @@ impl<L: Log> Core<L> {
         let record = self.left_out_record(&waiter, why);
         let Waiter { pending, table, lsn, .. } = waiter;
         let name = &pending.seen.name;
+        if pending.fate == Fate::Gone {
+            // Nothing can be read again, and whoever took the table's place was read again where it did.
+            warn!(table = %name, %why, "rows of a table that is gone are left out");
+            let before = self.waiting.not_left_out(pending.before);
+            self.waiting.leave_out(pending.id, before);
+            let records = vec![(SCHEMA.of_number(pending.id.0), encode(&record)?)];
+            self.waiting.decided.push(Decided { lsn, rows: lsn, records, asked: Vec::new(), types: None });
+            return Ok(());
+        }
         warn!(table = %name, %why, "rows of a table are left out, and it is read again");
         // Stored once the doubt is durable: a crash between them would leave the rows out, and nothing would bring them again.
         self.group.decided.push((SCHEMA.of_number(pending.id.0), encode(&record)?));

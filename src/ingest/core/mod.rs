@@ -8,6 +8,7 @@
 //! - Requests of snapshot readers and answers are taken between groups only.
 
 mod answers;
+mod compare;
 mod divert;
 mod ending;
 mod engines;
@@ -24,6 +25,7 @@ mod rows;
 mod schema;
 mod statement;
 mod temporary;
+mod unnamed;
 mod unseen;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use std::sync::Arc;
 use wal::Lsn;
 
 pub use self::answers::Answer;
+use self::compare::Comparing;
 use self::divert::Diversions;
 pub use self::divert::{DivertedRows, Diverting, Spooling};
 pub use self::late::Records;
@@ -52,9 +55,9 @@ use crate::codec::frame::TableChange;
 use crate::codec::state::State;
 use crate::config::{DoubtPlan, TableFilter};
 use crate::error::Failure;
-use crate::model::{FilePos, ServerIdentity, SourcePosition, TableName};
+use crate::model::{FilePos, Lacks, ServerIdentity, SourcePosition, TableName};
 use crate::mutants::{Mutant, is_on};
-use crate::source::mysql::follow::{Described, Dialect, Fate, Pending};
+use crate::source::mysql::follow::{Described, Dialect, Fate, Pending, Unnamed};
 use crate::source::mysql::schema::Flavour;
 use crate::source::mysql::snapshot::handoff::{Placed, WindowId};
 use crate::table::{Stage, TableRecord};
@@ -94,6 +97,8 @@ pub struct Facts {
     pub version: (u16, u16, u16),
     /// What positions belong to.
     pub identity: ServerIdentity,
+    /// Its table maps have the names of the columns (`binlog_row_metadata=FULL`), as far as its setting says.
+    pub tells_names: bool,
 }
 
 /// What the driver has to do.
@@ -122,6 +127,8 @@ pub enum Action {
         /// Names the question.
         ask: AskId,
     },
+    /// Ask the server how all captured tables are defined. Answered by [`Answer::Compared`].
+    Compare,
     /// Tell a snapshot reader what became of its chunk.
     Placed {
         /// The chunk's window.
@@ -146,6 +153,7 @@ pub struct Core<L> {
     temporary: temporary::Temporary,
     chunks: Vec<WaitingChunk>,
     waiting: Waiting,
+    comparing: Comparing,
     /// By the decoder's slot numbers.
     slots: Vec<Option<Slot>>,
     actions: Vec<Action>,
@@ -184,6 +192,7 @@ impl<L: Log> Core<L> {
                 lost: Vec::new(),
                 before,
                 fate: Fate::Untouched,
+                unnamed: pending.is_unnamed.then_some(Unnamed { lacks: Lacks::NO_LOG, after: None }),
             };
             pending.reopened(&tables.at(table).definition.followed);
             waiting.pending.push(Waiter { pending, table, since: 0, lsn: Lsn::ZERO, not_by: None, answer: None });
@@ -202,6 +211,7 @@ impl<L: Log> Core<L> {
             temporary: temporary::Temporary::default(),
             chunks: Vec::new(),
             waiting,
+            comparing: Comparing::default(),
             slots: Vec::new(),
             actions: Vec::new(),
             changed: Vec::new(),
@@ -224,6 +234,7 @@ impl<L: Log> Core<L> {
     pub fn connected(&mut self, facts: Facts, from: &SourcePosition, end: Option<&FilePos>) -> Result<(), Failure> {
         let left_at = self.ledger.position();
         self.facts = facts;
+        self.comparing.connected(self.now);
         self.ledger.resume(from)?;
         self.lose_unfinished()?;
         if let Some(end) = end {
@@ -267,6 +278,7 @@ impl<L: Log> Core<L> {
     /// When the log is out of service.
     pub fn disconnected(&mut self) -> Result<(), Failure> {
         self.abort()?;
+        self.comparing.disconnected();
         self.slots.clear();
         self.waiting.asked.clear();
         self.waiting.early.clear();
@@ -357,6 +369,7 @@ impl<L: Log> Core<L> {
     pub fn waits_for_answers(&self) -> bool {
         let waits = |since: u64| self.now.saturating_sub(since) < ANSWER_WAIT;
         !self.waiting.is_empty(self.now)
+            || self.comparing.asked().is_some_and(waits)
             || self.waiting.asked.values().any(|asked| waits(asked.since))
             || self.waiting.engines.values().any(|asked| waits(asked.since))
             || self.waiting.merges.values().any(|asked| waits(asked.since))
@@ -381,7 +394,7 @@ impl<L: Log> Core<L> {
 
     /// Whether [`Core::look`] has anything to look at.
     pub fn has_to_look(&self) -> bool {
-        !self.waiting.is_empty(self.now)
+        !self.waiting.is_empty(self.now) || self.comparing.is_due(self.now)
     }
 
     pub(super) fn captures(&self, table: &TableName) -> bool {

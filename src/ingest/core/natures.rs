@@ -10,7 +10,7 @@ use super::Core;
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::tables::Definition;
-use crate::model::{ColumnType, IntWidth, Origin, TableName, TableSchema};
+use crate::model::{ColumnType, IntWidth, Origin, TableName, TableSchema, Told};
 use crate::source::mysql::ddl::{AlterOp, CreateTable};
 use crate::source::mysql::schema::{Flavour, Instead, LeftOutBy};
 use crate::table::Event;
@@ -130,11 +130,11 @@ impl<L: Log> Core<L> {
 
     /// Whether rows are those of a sequence: they have its columns, and nothing has said that there is a table of that name. A table that
     /// was listed and whose creation the stream is still to come to may be a sequence before that.
-    pub(super) fn is_sequence(&self, table: usize, seen: &TableSchema) -> bool {
+    pub(super) fn is_sequence(&self, table: usize, told: &Told) -> bool {
         self.facts.flavour == Flavour::MariaDb
             && !self.life(table).is_captured()
             && !self.followed(table).is_met()
-            && looks_like_a_sequence(seen)
+            && looks_like_a_sequence(told)
     }
 
     /// Why a table that is created cannot be copied.
@@ -177,13 +177,14 @@ pub(super) fn is_merge(definition: &Definition) -> bool {
         .is_some_and(|fault| fault.by_nature && fault.why == LeftOutBy::merge().to_string())
 }
 
-fn looks_like_a_sequence(seen: &TableSchema) -> bool {
+fn looks_like_a_sequence(Told { schema: seen, lacks }: &Told) -> bool {
     let is_int = |place: usize| match (&seen.columns.get(place).map(|column| &column.ty), place) {
         (Some(ColumnType::Int { width, .. }), 6) => *width == IntWidth::W1,
         (Some(ColumnType::Int { width, .. }), _) => *width == IntWidth::W8,
         _ => false,
     };
     seen.key.is_none()
-        && seen.columns.iter().map(|column| column.name.as_str()).eq(SEQUENCE)
+        && seen.columns.len() == SEQUENCE.len()
+        && (lacks.names || seen.columns.iter().map(|column| column.name.as_str()).eq(SEQUENCE))
         && (0..SEQUENCE.len()).all(is_int)
 }

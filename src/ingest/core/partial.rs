@@ -50,6 +50,11 @@ impl<L: Log> Core<L> {
         match &there.bound {
             Bound::NoTable => {}
             Bound::LeftOut => self.group.count(table, left_out),
+            // The event's columns are not the table's own alone, and no name says which are.
+            Bound::Logged { all: Some(_), .. } => {
+                self.group.count(table, left_out);
+                return self.unread_rows(table, partial.why(), origin);
+            }
             Bound::Logged { .. } => {
                 if let Some(images) = self.completed(table, partial)? {
                     let (op, rows, columns) = (partial.op(), partial.rows(), partial.columns());
@@ -67,7 +72,7 @@ impl<L: Log> Core<L> {
 
     /// What the event says of its rows' keys; `None`: not of each of them what has to be known, or the key itself is not known yet.
     fn by_key(&self, slot: usize, partial: &Partial<'_>) -> Result<Option<ByKey>, Failure> {
-        let Slot { table, bound: Bound::Logged { id, plan, key: Some(key) }, .. } = self.slot(slot)? else {
+        let Slot { table, bound: Bound::Logged { id, plan, key: Some(key), .. }, .. } = self.slot(slot)? else {
             return Ok(None);
         };
         // Rows of a table that is read whole wait for its copy, and those that are not known cannot.

@@ -10,7 +10,7 @@ use crate::codec::row_image::Plan;
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::state::Counts;
-use crate::model::{Key, Origin, SchemaId, TableName, TableSchema};
+use crate::model::{Key, Origin, SchemaId, TableName, Told};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::binlog::Unread;
 use crate::table::Event;
@@ -18,8 +18,8 @@ use crate::table::Event;
 /// What is known of one of the decoder's table slots.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The schema of the last `TABLE_MAP`.
-    seen: Arc<TableSchema>,
+    /// What the last `TABLE_MAP` says.
+    told: Arc<Told>,
     pub(super) table: usize,
     /// What was derived from it holds for this revision of the table's definition.
     revision: u64,
@@ -29,8 +29,8 @@ pub(super) struct Slot {
 /// What happens to rows of a slot.
 #[derive(Clone, Debug)]
 pub(super) enum Bound {
-    /// They are logged under this id.
-    Logged { id: SchemaId, plan: Arc<Plan>, key: Option<Key> },
+    /// They are logged under this id. `all`: what walks their images, where the last columns of these are not the table's own.
+    Logged { id: SchemaId, plan: Arc<Plan>, key: Option<Key>, all: Option<Arc<Plan>> },
     /// They are left out: the table is, or their schema could not be asked for in time.
     LeftOut,
     /// They are no rows of a table, and not counted.
@@ -51,17 +51,20 @@ pub struct Rows<'a> {
 }
 
 impl<L: Log> Core<L> {
-    /// A `TABLE_MAP` whose schema differs from the last one of its slot.
+    /// A `TABLE_MAP` that says something else than the last one of its slot.
     ///
     /// # Errors
     /// Fatal, by table and column, when the images cannot be read.
-    pub fn table_map(&mut self, slot: usize, seen: &Arc<TableSchema>, origin: &Origin) -> Result<(), Failure> {
-        let table = self.tables.index(&seen.name);
+    pub fn table_map(&mut self, slot: usize, told: &Arc<Told>, origin: &Origin) -> Result<(), Failure> {
+        let table = self.tables.index(&told.schema.name);
         if self.slots.len() <= slot {
             self.slots.resize_with(slot + 1, || None);
         }
         if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(Slot { seen: Arc::clone(seen), table, revision: 0, bound: Bound::LeftOut });
+            *place = Some(Slot { told: Arc::clone(told), table, revision: 0, bound: Bound::LeftOut });
+        }
+        if told.lacks.names {
+            self.comparing.met_unnamed();
         }
         if self.group.is_dropped() {
             return Ok(());
@@ -74,14 +77,14 @@ impl<L: Log> Core<L> {
         let Some(Some(there)) = self.slots.get(slot) else {
             return Err(Failure::fatal("a rows event names a table that was never mapped"));
         };
-        let (table, seen) = (there.table, Arc::clone(&there.seen));
-        let bound = if self.is_sequence(table, &seen) {
+        let (table, told) = (there.table, Arc::clone(&there.told));
+        let bound = if self.is_sequence(table, &told) {
             Bound::NoTable
         } else {
             self.meet(table, origin)?;
             match self.life(table).left_out {
                 Some(_) => Bound::LeftOut,
-                None => self.told_schema_of_rows(table, &seen, origin)?,
+                None => self.told_schema_of_rows(table, &told, origin)?,
             }
         };
         let revision = self.definition(table).revision;
@@ -104,15 +107,22 @@ impl<L: Log> Core<L> {
         if there.revision == self.definition(there.table).revision { Ok(()) } else { self.bind(slot, origin) }
     }
 
-    /// What happens to rows whose `TABLE_MAP` says `seen`. They are never decoded with another schema than that.
-    fn told_schema_of_rows(&mut self, table: usize, seen: &TableSchema, origin: &Origin) -> Result<Bound, Failure> {
-        let bound = self.schema_of_rows(table, seen, origin)?;
-        let is_told = self.followed(table).current().is_some_and(|current| current.is_told_as(seen));
-        if matches!(bound, Bound::Logged { .. }) && !is_told {
-            self.unread_rows(table, "its schema is not that of its TABLE_MAP event", origin)?;
-            return Ok(Bound::LeftOut);
-        }
-        Ok(bound)
+    /// What happens to rows whose `TABLE_MAP` says this. They are never decoded with another schema than that.
+    fn told_schema_of_rows(&mut self, table: usize, told: &Told, origin: &Origin) -> Result<Bound, Failure> {
+        let bound = self.schema_of_rows(table, told, origin)?;
+        let Bound::Logged { id, plan, key, .. } = bound else { return Ok(bound) };
+        let dialect = self.facts.dialect();
+        let hidden = match self.followed(table).current().and_then(|current| current.is_told_as(told, dialect)) {
+            None if is_on(Mutant::AbsentMetadataBelieved) => 0,
+            None => {
+                self.unread_rows(table, "its schema is not that of its TABLE_MAP event", origin)?;
+                return Ok(Bound::LeftOut);
+            }
+            Some(hidden) => hidden,
+        };
+        let damaged = |error| Failure::fatal(format!("rows of '{}' cannot be read", told.schema.name)).caused_by(error);
+        let all = (hidden > 0).then(|| Plan::walker(&told.schema).map(Arc::new)).transpose().map_err(damaged)?;
+        Ok(Bound::Logged { id, plan, key, all })
     }
 
     /// Rows of a captured table.
@@ -135,6 +145,20 @@ impl<L: Log> Core<L> {
         let Some(Some(Slot { bound, .. })) = self.slots.get(slot) else {
             return Err(Failure::fatal("a table lost its slot while its rows were read"));
         };
+        let own = match bound {
+            Bound::Logged { plan, all: Some(all), .. } if all.columns() == rows.columns => {
+                let damaged = |error| {
+                    let name = &self.tables.at(table).name;
+                    Failure::fatal(format!("rows of '{name}' that were counted cannot be read")).caused_by(error)
+                };
+                Some((plan.columns(), all.first_columns(plan.columns(), rows.images).map_err(damaged)?))
+            }
+            _ => None,
+        };
+        let rows = match &own {
+            Some((columns, images)) => Rows { columns: *columns, images, ..rows },
+            None => rows,
+        };
         if let Bound::Logged { plan, .. } = bound
             && plan.columns() != rows.columns
             && !is_on(Mutant::ColumnCountNotCompared)
@@ -150,7 +174,7 @@ impl<L: Log> Core<L> {
                 let id = *id;
                 self.divert_rows(table, id, rows, origin);
             }
-            Bound::Logged { id, plan, key } => {
+            Bound::Logged { id, plan, key, .. } => {
                 self.group.count(table, Counts { read, ..Counts::default() });
                 if self.windows.watches(table)
                     && let Some(key) = key

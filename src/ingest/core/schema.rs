@@ -13,34 +13,41 @@ use crate::codec::stored::{SCHEMA, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::pending::{Asked, Waiter};
-use crate::model::{Origin, SchemaId, SourcePosition, TableName, TableSchema};
+use crate::model::{Lacks, Origin, SchemaId, SourcePosition, TableName, TableSchema, Told};
+use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::{
     Adopted, Adopting, Adoption, Copies, Current, Described, Fate, Followed, Mapped, Pending, Provenance, Reread,
+    Unnamed,
 };
+use crate::table::Cause;
 
 impl<L: Log> Core<L> {
-    /// What happens to rows whose `TABLE_MAP` says `seen`. A difference from what is known changes the table's definition here.
-    pub(super) fn schema_of_rows(
-        &mut self,
-        table: usize,
-        seen: &TableSchema,
-        origin: &Origin,
-    ) -> Result<Bound, Failure> {
+    /// What happens to rows whose `TABLE_MAP` says this. A difference from what is known changes the table's definition here.
+    pub(super) fn schema_of_rows(&mut self, table: usize, told: &Told, origin: &Origin) -> Result<Bound, Failure> {
         let followed = self.followed(table);
         let is_pending = followed.current().is_some_and(|current| self.is_pending(table, current.id));
-        match followed.mapped(seen, self.facts.dialect(), is_pending) {
+        let believed = followed.current().filter(|_| is_on(Mutant::AbsentMetadataBelieved) && !told.is_whole());
+        let believed = believed.map(|current| Told::of(&current.schema, told.lacks));
+        match followed.mapped(believed.as_ref().unwrap_or(told), self.facts.dialect(), is_pending) {
             Mapped::AsKnown => {}
             Mapped::Adopt(schema) => self.adopt(table, schema, Provenance::TableMap, origin)?,
-            Mapped::Ask { .. } if self.life(table).leaves_out_unknown() => {
+            Mapped::Predicted(schema) => {
+                let mut done = Ok(());
+                self.keeping_early(table, |core| done = core.adopt(table, schema, Provenance::Statement, origin));
+                done?;
+            }
+            Mapped::Ask { .. } | Mapped::AskAll | Mapped::Unexplained if self.life(table).leaves_out_unknown() => {
                 self.ask_once(table);
                 return Ok(Bound::LeftOut);
             }
+            Mapped::Unexplained => {
+                self.ask_once(table);
+                self.is_unexplained(table, origin)?;
+                return Ok(Bound::LeftOut);
+            }
+            Mapped::AskAll => self.await_names(table, told, origin)?,
             Mapped::Ask { schema, unknown } => {
-                // The key of a chunk's rows would be another one than that of the stream's. The copy of a whole table brings its own.
-                let is_brought = self.diversions.has(table) && self.followed(table).current().is_none();
-                if !is_brought {
-                    self.group.discard_windows(table);
-                }
+                self.key_is_asked_for(table);
                 self.change_schema(table, schema, Change { unknown: Some(unknown), ..Change::default() }, origin)?;
                 self.ask_once(table);
             }
@@ -48,6 +55,34 @@ impl<L: Log> Core<L> {
         self.followed(table).current().map(bound_to).ok_or_else(|| {
             Failure::fatal(format!("table '{}' lost its schema while its rows were read", self.tables.at(table).name))
         })
+    }
+
+    /// A table was changed without a statement: what its rows became nobody knows.
+    pub(super) fn is_unexplained(&mut self, table: usize, origin: &Origin) -> Result<(), Failure> {
+        warn!(table = %self.tables.at(table).name, "{UNEXPLAINED}; it is read again");
+        self.doubt_because(table, Cause::Definition, UNEXPLAINED, origin)
+    }
+
+    /// The key of a chunk's rows would be another one than that of the stream's. The copy of a whole table brings its own.
+    fn key_is_asked_for(&mut self, table: usize) {
+        let is_brought = self.diversions.has(table) && self.followed(table).current().is_none();
+        if !is_brought {
+            self.group.discard_windows(table);
+        }
+    }
+
+    /// Gives rows whose columns have no names a schema id that waits for the server's answer.
+    fn await_names(&mut self, table: usize, told: &Told, origin: &Origin) -> Result<(), Failure> {
+        self.key_is_asked_for(table);
+        let (name, before) = (told.schema.name.clone(), self.followed(table).current().cloned());
+        let from = before.as_ref().map(|before| before.id);
+        let after = Some(Box::new(self.followed(table).clone()));
+        let asks = Asks::All(Unnamed { lacks: told.lacks, after });
+        let defining = Defining { asks: Some(asks), provenance: Provenance::TableMap, before };
+        let to = self.define(table, told.schema.clone(), defining)?;
+        self.change(origin, TableChange::Schema { table: name, from, to, renamed: Vec::new(), lost: false })?;
+        self.ask_once(table);
+        Ok(())
     }
 
     /// What is known of a table's definition in the open group.
@@ -86,12 +121,7 @@ impl<L: Log> Core<L> {
         let how = Adopting {
             is_pending: before.as_ref().is_some_and(|before| self.is_pending(table, before.id)),
             asks: unknown.is_some(),
-            copies: match self.life(table) {
-                _ if is_replaced => Copies::Replaced,
-                life if life.is_emptied() => Copies::Emptied,
-                life if life.is_doubted() => Copies::Doubted,
-                _ => Copies::Standing,
-            },
+            copies: if is_replaced { Copies::Replaced } else { self.copies(table) },
         };
         let Adoption { schema, renamed, reread, lost } = match self.followed(table).adopt(found, how) {
             Adopted::AsKnown(None) => return Ok(()),
@@ -111,7 +141,7 @@ impl<L: Log> Core<L> {
             self.group.discard_windows(table);
         }
         let from = before.as_ref().map(|before| before.id);
-        let to = self.define(table, schema, Defining { unknown, provenance, before })?;
+        let to = self.define(table, schema, Defining { asks: unknown.map(Asks::Types), provenance, before })?;
         self.change(origin, TableChange::Schema { table: name.clone(), from, to, renamed, lost })?;
         if let Some(Reread { why, replaces }) = reread {
             self.reread(&name, replaces, why, origin)?;
@@ -119,30 +149,43 @@ impl<L: Log> Core<L> {
         Ok(())
     }
 
+    /// What the copies of a table have.
+    pub(super) fn copies(&self, table: usize) -> Copies {
+        match self.life(table) {
+            life if life.is_emptied() => Copies::Emptied,
+            life if life.is_doubted() => Copies::Doubted,
+            _ => Copies::Standing,
+        }
+    }
+
     /// Gives the table a schema under a new id, stored with the open group.
     pub(super) fn define(
         &mut self,
         table: usize,
         schema: TableSchema,
-        Defining { unknown, provenance, before }: Defining,
+        Defining { asks, provenance, before }: Defining,
     ) -> Result<SchemaId, Failure> {
         let id = self.tables.new_schema(table);
-        let record = match &unknown {
-            None => SchemaRecord::Known(schema.clone()),
-            Some(unknown) => SchemaRecord::Pending {
-                seen: schema.clone(),
-                unknown: unknown.clone(),
-                before: before.as_ref().map(|before| before.id),
-            },
+        let (seen, before_id) = (schema.clone(), before.as_ref().map(|before| before.id));
+        let record = match &asks {
+            None => SchemaRecord::Known(seen),
+            Some(Asks::Types(unknown)) => SchemaRecord::Pending { seen, unknown: unknown.clone(), before: before_id },
+            Some(Asks::All(_)) => SchemaRecord::Unnamed { seen, before: before_id },
         };
-        let current = Current::new(id, schema)?;
+        let lacks = if let Some(Asks::All(unnamed)) = &asks { unnamed.lacks } else { Lacks::NOTHING };
+        let current = Current::told(id, Told { schema, lacks })?;
         self.group.put(SCHEMA.of_number(id.0), Some(encode(&record)?));
         // Until the answer, a type that is asked for is not known from this schema.
         let name = |place: &u16| current.schema.columns.get(usize::from(*place)).map(|column| column.name.clone());
-        let asked_for: Vec<String> = unknown.iter().flatten().filter_map(name).collect();
-        if let Some(unknown) = unknown {
+        let mut asked_for: Vec<String> = Vec::new();
+        if let Some(asks) = asks {
             let seen = Arc::clone(&current.schema);
-            let pending = Pending { id, seen, unknown, before, lost: Vec::new(), fate: Fate::Untouched };
+            let (unknown, unnamed) = match asks {
+                Asks::Types(unknown) => (unknown, None),
+                Asks::All(unnamed) => (Vec::new(), Some(unnamed)),
+            };
+            asked_for.extend(unknown.iter().filter_map(name));
+            let pending = Pending { id, seen, unknown, before, lost: Vec::new(), fate: Fate::Untouched, unnamed };
             let not_by = self.waiting.asked.get(&table).filter(|asked| asked.stale).map(|asked| asked.id);
             let (since, lsn) = (self.now, wal::Lsn::ZERO);
             self.group.pending.push(Waiter { pending, table, since, lsn, not_by, answer: None });
@@ -212,11 +255,20 @@ pub(super) struct Change {
     pub(super) is_replaced: bool,
 }
 
+/// What is asked for of a schema.
+#[derive(Debug)]
+pub(super) enum Asks {
+    /// The types of the columns at these places, and its key if it has none.
+    Types(Vec<u16>),
+    /// All of it.
+    All(Unnamed),
+}
+
 /// How a schema is defined.
 #[derive(Debug)]
 pub(super) struct Defining {
-    /// Places of the columns whose type is asked for; `None`: nothing is asked for.
-    pub(super) unknown: Option<Vec<u16>>,
+    /// What is asked for.
+    pub(super) asks: Option<Asks>,
     /// How it is known.
     pub(super) provenance: Provenance,
     /// The schema before it.
@@ -224,8 +276,11 @@ pub(super) struct Defining {
 }
 
 fn bound_to(current: &Current) -> Bound {
-    Bound::Logged { id: current.id, plan: Arc::clone(&current.plan), key: current.schema.key.clone() }
+    Bound::Logged { id: current.id, plan: Arc::clone(&current.plan), key: current.schema.key.clone(), all: None }
 }
+
+/// Why a table is read again that was changed without a statement.
+const UNEXPLAINED: &str = "its definition is another one, and the binlog has no statement that changed it";
 
 /// Says which columns are carried as the binlog calls them.
 pub(super) fn warn_of_guesses(table: &TableName, columns: &[String]) {

@@ -9,7 +9,7 @@
 
 use super::Core;
 use super::renames::without_returns;
-use super::schema::Defining;
+use super::schema::{Asks, Defining};
 use crate::codec::frame::{Audience, FrameHeader, Mark, TableChange};
 use crate::error::{Failure, Unusable};
 use crate::ingest::ledger::Log;
@@ -278,7 +278,7 @@ impl<L: Log> Core<L> {
         self.redefine(old).forget();
         self.happens(old, Event::Dropped, origin)?;
         self.happens(new, Event::Renamed(Box::new(moved.life)), origin)?;
-        let Some(current) = moved.followed.current().cloned() else {
+        let Some(current) = moved.followed.current().filter(|current| !current.lacks.names).cloned() else {
             // What the sinks may have of it is of no use to a read under the new name, and what they have noted ends with the old one.
             self.change(origin, TableChange::Drop { table: from.clone() })?;
             let definition = self.redefine(new);
@@ -301,7 +301,7 @@ impl<L: Log> Core<L> {
             self.reread(to, true, "it was renamed before the types of its columns were known", origin)?;
         }
         self.outdate_question(new);
-        let defining = Defining { unknown, provenance: Provenance::Statement, before: None };
+        let defining = Defining { asks: unknown.map(Asks::Types), provenance: Provenance::Statement, before: None };
         let id = self.define(new, schema, defining)?;
         let definition = self.redefine(new);
         let renamed = definition.followed.current().cloned();

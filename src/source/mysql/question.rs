@@ -13,7 +13,7 @@ use super::places::binlog_end;
 use super::schema::{self, Instead, LeftOutBy, Locked, Nature, Relation, query_failure, table_identifier};
 use super::server::ServerInfo;
 use super::stream_server::StreamServer;
-use crate::config::SourcePlan;
+use crate::config::{SourcePlan, TableFilter};
 use crate::error::Failure;
 use crate::model::{FilePos, TableName, TableSchema};
 
@@ -108,6 +108,14 @@ async fn members(conn: &mut Conn, server: &ServerInfo, table: &TableName) -> Res
         Some(Statement::CreateTable(create)) => Some(create.union.unwrap_or_default()),
         _ => None,
     })
+}
+
+/// How all captured tables are defined.
+///
+/// # Errors
+/// A classified [`Failure`].
+pub async fn all(conn: &mut Conn, server: &ServerInfo, filter: &TableFilter) -> Result<Vec<TableSchema>, Failure> {
+    schema::describe_all(conn, server.flavour, filter).await
 }
 
 /// Whether the table is a MERGE table (`None`: there is no such table, or the account does not see it), and where the binlog ended after

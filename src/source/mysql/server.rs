@@ -57,6 +57,9 @@ impl fmt::Display for GtidMode {
 /// The setting that says how names of databases and tables compare.
 pub const NAMES: &str = "lower_case_table_names";
 
+/// The setting that says what table maps have beside types.
+pub const ROW_METADATA: &str = "binlog_row_metadata";
+
 /// Lowest versions that are supported.
 const MIN_MYSQL: (u16, u16, u16) = (8, 0, 0);
 const MIN_MARIADB: (u16, u16, u16) = (10, 5, 0);
@@ -181,7 +184,7 @@ impl ServerInfo {
         }
     }
 
-    /// Settings without which the binlog does not hold whole rows with their schema, each with the statement that sets it.
+    /// Settings without which the binlog does not hold whole rows, each with the statement that sets it.
     pub fn unusable_settings(&self) -> Vec<Setting> {
         let mut wrong = Vec::new();
         let mut want = |name: &'static str, wanted: &'static str, why: &'static str, mend: String| {
@@ -190,10 +193,7 @@ impl ServerInfo {
                 wrong.push(Setting { name, found: found.to_owned(), wanted, why, mend });
             }
         };
-        let set = |name: &str, value: &str| match self.flavour {
-            Flavour::MySql => format!("SET PERSIST {name} = {value}"),
-            Flavour::MariaDb => format!("SET GLOBAL {name} = {value}, and the same in the server's configuration file"),
-        };
+        let set = |name: &str, value: &str| self.set(name, value);
         want(
             "log_bin",
             "ON",
@@ -207,12 +207,6 @@ impl ServerInfo {
             "rows are logged without all their columns",
             set("binlog_row_image", "'FULL'"),
         );
-        want(
-            "binlog_row_metadata",
-            "FULL",
-            "rows are logged without their columns' names and types",
-            set("binlog_row_metadata", "'FULL'"),
-        );
         if self.flavour == Flavour::MySql {
             want(
                 "binlog_row_value_options",
@@ -222,6 +216,19 @@ impl ServerInfo {
             );
         }
         wrong
+    }
+
+    /// Whether its table maps have the names of the columns.
+    pub fn tells_names(&self) -> bool {
+        self.variable(ROW_METADATA).is_some_and(|value| value.eq_ignore_ascii_case("FULL"))
+    }
+
+    /// The statement that sets a variable now and after a restart.
+    pub fn set(&self, name: &str, value: &str) -> String {
+        match self.flavour {
+            Flavour::MySql => format!("SET PERSIST {name} = {value}"),
+            Flavour::MariaDb => format!("SET GLOBAL {name} = {value}, and the same in the server's configuration file"),
+        }
     }
 
     /// Refuses a server whose binlog cannot be copied exactly.
@@ -343,7 +350,6 @@ mod tests {
             ("log_bin", "ON"),
             ("binlog_format", "ROW"),
             ("binlog_row_image", "FULL"),
-            ("binlog_row_metadata", "FULL"),
             ("binlog_row_value_options", ""),
         ];
         server(Flavour::MySql, &good).require_usable().unwrap();
@@ -351,7 +357,6 @@ mod tests {
             ("log_bin", "OFF"),
             ("binlog_format", "MIXED"),
             ("binlog_row_image", "MINIMAL"),
-            ("binlog_row_metadata", "MINIMAL"),
             ("binlog_row_value_options", "PARTIAL_JSON"),
         ] {
             let mut variables = good;

@@ -39,7 +39,7 @@ use super::unread::Unread;
 use crate::codec::frame::RowOp;
 use crate::config::TableFilter;
 use crate::error::Failure;
-use crate::model::{BinlogPlace, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition, TableName, TableSchema};
+use crate::model::{BinlogPlace, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition, TableName, Told};
 use crate::source::mysql::gtid::GtidTextError;
 use crate::source::mysql::start::{DumpBy, StartPoint};
 
@@ -53,12 +53,13 @@ pub enum Item<'a> {
     Nothing,
     /// A transaction opens.
     Begin,
-    /// The schema of a captured table, where it differs from the last one told. Comes before the rows written under it.
+    /// What the binlog says of the schema of a captured table, where that differs from the last time. Comes before the rows written
+    /// under it.
     Schema {
         /// The table.
         slot: TableSlot,
-        /// Its schema from here on.
-        schema: Arc<TableSchema>,
+        /// What is said of its schema from here on.
+        told: Arc<Told>,
     },
     /// Rows of a captured table.
     Rows {

@@ -1,10 +1,10 @@
-//! `TABLE_MAP` with full metadata (WL#4618), read into the [`TableSchema`] of the rows behind it.
+//! `TABLE_MAP`, read into what it says of the schema of the rows behind it ([`Told`]).
 //!
-//! A table of which a column cannot be read is [`Read::Not`], one whose event lacks metadata [`Read::NotTold`]: that is the table's
-//! matter, and no fault of the event.
+//! A table of which a column cannot be read is [`Read::Not`]: that is the table's matter, and no fault of the event.
 //!
-//! The schema is exact by construction: the server writes this event from the table definition under which it wrote the
-//! rows. Only what the event tells goes in: the key is the primary key or none, defaults are unknown.
+//! With full metadata (WL#4618) the schema is exact by construction: the server writes this event from the table definition under which
+//! it wrote the rows. Only what the event tells goes in: the key is the primary key or none, defaults are unknown. With less metadata
+//! (`binlog_row_metadata`), it says what it does not tell, too.
 //!
 //! | bytes | field |
 //! |---|---|
@@ -25,7 +25,9 @@ use self::optional::{Optional, collation_ids, label_lists, primary_key, unsigned
 use super::cursor::Cursor;
 use super::error::BinlogError;
 use crate::codec::row_image::shown_text;
-use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, TableName, TableSchema};
+use crate::model::{
+    Charset, Column, ColumnDefault, ColumnType, IntWidth, Lacks, TableName, TableSchema, Told, placed, unlabelled,
+};
 use crate::source::mysql::schema::{LeftOutBy, unsupported};
 
 /// Where the part that does not change between two events of one table starts: behind table id and flags.
@@ -229,12 +231,10 @@ fn string_type([first, second]: [u8; 2]) -> Wire {
 /// What a `TABLE_MAP` comes to.
 #[derive(Debug)]
 pub(super) enum Read {
-    /// The schema of the rows behind it.
-    Schema(TableSchema),
+    /// What it says of the schema of the rows behind it.
+    Told(Told),
     /// Rows of the table cannot be read, because of a column.
     Not(LeftOutBy),
-    /// Rows cannot be read, because the event does not have this: `binlog_row_metadata` is not FULL.
-    NotTold(&'static str),
 }
 
 /// Reads the whole event.
@@ -248,36 +248,36 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
     let types = wire_types(codes, metadata)?;
     let optional = Optional::parse(cursor.rest())?;
 
-    let Some(names) = optional.column_names else { return Ok(Read::NotTold("column names")) };
-    let mut names = Cursor::new(names);
+    let mut names = Names(optional.column_names.map(Cursor::new));
     let types = match types {
         Ok(types) => types,
         Err((place, code)) => {
-            for _ in 0..place {
-                names.lenenc_bytes("column names")?;
+            for before in 0..place {
+                names.next(before)?;
             }
-            return Ok(Read::Not(LeftOutBy::unsupported_column(&column_name(&mut names)?, &unsupported(code))));
+            return Ok(Read::Not(LeftOutBy::unsupported_column(&names.next(place)?, &unsupported(code))));
         }
     };
 
     let numeric = types.iter().filter(|ty| ty.is_numeric()).count();
     let signedness = optional.signedness.unwrap_or_default();
-    if numeric > 0 && optional.signedness.is_none() {
-        return Ok(Read::NotTold("signedness"));
-    }
-    if signedness.len() < numeric.div_ceil(8) {
+    if optional.signedness.is_some() && signedness.len() < numeric.div_ceil(8) {
         return Err(BinlogError::Damaged { part: "signedness" });
     }
     let character = types.iter().filter(|ty| ty.is_character(mariadb)).count();
     let charsets = collation_ids(optional.default_charset, optional.column_charset, character)?;
-    if character > 0 && charsets.is_none() {
-        return Ok(Read::NotTold("character sets"));
-    }
     let labelled = types.iter().filter(|ty| ty.is_label()).count();
     let label_charsets = collation_ids(optional.label_default_charset, optional.label_column_charset, labelled)?;
-    if labelled > 0 && label_charsets.is_none() {
-        return Ok(Read::NotTold("character sets of its ENUM and SET columns"));
-    }
+    let has = |code: u8| types.iter().any(|ty| ty.code == code);
+    let has_labels = label_charsets.is_some()
+        && (optional.enum_labels.is_some() || !has(code::ENUM))
+        && (optional.set_labels.is_some() || !has(code::SET));
+    let lacks = Lacks {
+        names: optional.column_names.is_none(),
+        signs: numeric > 0 && optional.signedness.is_none(),
+        charsets: character > 0 && charsets.is_none(),
+        labels: labelled > 0 && !has_labels,
+    };
 
     let mut unsigned = unsigned_flags(signedness);
     let mut charsets = charsets.unwrap_or_default().into_iter();
@@ -287,7 +287,7 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
 
     let mut columns = Vec::with_capacity(types.len());
     for (i, ty) in types.iter().enumerate() {
-        let column = column_name(&mut names)?;
+        let column = names.next(i)?;
         let id = match *ty {
             ty if ty.is_label() => label_charsets.next().unwrap_or(BINARY),
             ty if ty.is_character(mariadb) => charsets.next().unwrap_or(BINARY),
@@ -298,14 +298,14 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
             return Ok(Read::Not(LeftOutBy::unknown_collation(column, id)));
         };
         let mut collation = None;
-        let ty = if ty.is_label() {
-            let (told, lists) = match ty.code {
-                code::ENUM => (optional.enum_labels, &mut enums),
-                _ => (optional.set_labels, &mut sets),
-            };
-            if told.is_none() {
-                return Ok(Read::NotTold("labels of its ENUM and SET columns"));
+        let ty = if ty.is_label() && lacks.labels {
+            let values = usize::from(ty.first());
+            match ty.code {
+                code::ENUM => ColumnType::Enum { members: unlabelled(if values > 1 { 256 } else { 1 }) },
+                _ => ColumnType::Set { members: unlabelled(8 * values) },
             }
+        } else if ty.is_label() {
+            let lists = if ty.code == code::ENUM { &mut enums } else { &mut sets };
             let labels = lists.next().ok_or(BinlogError::Damaged { part: "labels" })?;
             let members = labels.into_iter().map(|label| shown_text(label, &charset)).collect::<Option<Vec<_>>>();
             let Some(members) = members else {
@@ -326,14 +326,27 @@ pub(super) fn schema(named: Named<'_>, mariadb: bool, collations: &Collations) -
             nullable,
             default: ColumnDefault::Unknown,
             attributes: None,
-            collation: collation.filter(|_| has_charset),
+            collation: collation.filter(|_| has_charset && lacks.is_nothing()),
         });
     }
     let schema = TableSchema { key: primary_key(&optional, columns.len())?, name, columns };
     Ok(match LeftOutBy::columns(&schema) {
-        None => Read::Schema(schema),
+        None => Read::Told(Told { schema, lacks }),
         Some(by) => Read::Not(by),
     })
+}
+
+/// The names of the columns, where the event has them.
+struct Names<'a>(Option<Cursor<'a>>);
+
+impl Names<'_> {
+    /// The name of the column at a place: each place once, in order.
+    fn next(&mut self, place: usize) -> Result<String, BinlogError> {
+        match &mut self.0 {
+            Some(names) => column_name(names),
+            None => Ok(placed(place)),
+        }
+    }
 }
 
 fn column_name(names: &mut Cursor<'_>) -> Result<String, BinlogError> {

@@ -16,12 +16,17 @@ use super::table_map::{self, FIXED, Read};
 use super::unread::Unread;
 use crate::codec::row_image::{ImageError, Plan};
 use crate::config::TableFilter;
-use crate::model::{TableName, TableSchema};
+use crate::model::{TableName, TableSchema, Told};
 use crate::source::mysql::schema::own_columns;
 
 /// A captured table, as a small dense number; stable while the decoder lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableSlot(pub u32);
+
+/// Whether two events say the same of the images of a table.
+fn is_same(one: &Told, other: &Told) -> bool {
+    one.lacks == other.lacks && one.schema.same_image(&other.schema)
+}
 
 /// Table ids kept before they are all forgotten. Every DDL gives a new id; a forgotten one costs a comparison of schemas.
 const MAX_IDS: usize = 4096;
@@ -29,8 +34,8 @@ const MAX_IDS: usize = 4096;
 #[derive(Debug)]
 struct Slot {
     name: TableName,
-    /// The last schema told; `None`: none yet.
-    told: Option<Arc<TableSchema>>,
+    /// What was told last; `None`: nothing yet.
+    told: Option<Arc<Told>>,
     /// Walks images of its last `TABLE_MAP`.
     plan: Option<Arc<Plan>>,
     /// How many of its columns, the last ones, the server keeps for itself.
@@ -159,7 +164,7 @@ impl Tables {
     ) -> Result<(usize, Cow<'a, [u8]>), ImageError> {
         let slot = self.slot(slot).and_then(|slot| Some((slot.hidden, slot.plan.as_ref()?, slot.told.as_ref()?)));
         let (hidden, plan, told) = slot.ok_or(ImageError::NoColumn { column: 0 })?;
-        let columns = told.columns.len();
+        let columns = told.schema.columns.len();
         if hidden == 0 {
             return Ok((columns, images));
         }
@@ -170,7 +175,7 @@ impl Tables {
     pub(super) fn plan(&self, slot: TableSlot) -> Result<(Arc<Plan>, usize), ImageError> {
         let known = self.slot(slot).and_then(|slot| Some((Arc::clone(slot.plan.as_ref()?), slot.told.as_ref()?)));
         let (plan, told) = known.ok_or(ImageError::NoColumn { column: 0 })?;
-        Ok((plan, told.columns.len()))
+        Ok((plan, told.schema.columns.len()))
     }
 
     /// Why rows of a table cannot be read.
@@ -190,12 +195,8 @@ impl Tables {
         self.statement.clear();
     }
 
-    /// Takes a `TABLE_MAP` in. Gives the schema to tell, if it is one.
-    pub(super) fn map(
-        &mut self,
-        data: &[u8],
-        group: u64,
-    ) -> Result<Option<(TableSlot, Arc<TableSchema>)>, BinlogError> {
+    /// Takes a `TABLE_MAP` in. Gives what is to be told, if it is anything else than before.
+    pub(super) fn map(&mut self, data: &[u8], group: u64) -> Result<Option<(TableSlot, Arc<Told>)>, BinlogError> {
         let id = table_map::table_id(data)?;
         self.statement.push((id, false));
         let bytes = data.get(FIXED..).ok_or(BinlogError::Short { part: "table id" })?;
@@ -226,7 +227,7 @@ impl Tables {
         data: &[u8],
         bytes: &[u8],
         group: u64,
-    ) -> Result<Option<(TableSlot, Arc<TableSchema>)>, BinlogError> {
+    ) -> Result<Option<(TableSlot, Arc<Told>)>, BinlogError> {
         if self.ids.len() >= MAX_IDS && !self.ids.contains_key(&id) {
             // Ids of this group are still needed for its rows.
             self.ids.retain(|_, mapped| mapped.group == group);
@@ -237,39 +238,33 @@ impl Tables {
             return Ok(None);
         }
         let name = self.filter.names().table(TableName::new(named.database, named.table));
-        let mut schema = match table_map::schema(named, self.mariadb, &self.collations)? {
-            Read::Schema(schema) => TableSchema { name, ..schema },
+        let mut read = match table_map::schema(named, self.mariadb, &self.collations)? {
+            Read::Told(Told { schema, lacks }) => Told { schema: TableSchema { name, ..schema }, lacks },
             Read::Not(by) => {
                 return self.cannot_read(id, (bytes, group), &name, Unread::Columns(by.to_string().into()));
             }
-            Read::NotTold(part) => {
-                let why = format!(
-                    "its TABLE_MAP event has no {part}: binlog_row_metadata is not FULL; \
-                     run SET GLOBAL binlog_row_metadata = 'FULL', and keep it in the server's configuration"
-                );
-                return self.cannot_read(id, (bytes, group), &name, Unread::Rows(why.into()));
-            }
         };
-        let columns = schema.columns.len();
+        let columns = read.schema.columns.len();
         // A table map that can be read has a plan.
         let walker =
             |schema: &TableSchema| Plan::walker(schema).map_err(|_| BinlogError::Damaged { part: "column types" });
-        let hidden = if self.mariadb { columns - own_columns(&schema) } else { 0 };
-        let plan = (hidden > 0).then(|| walker(&schema)).transpose()?;
-        schema.columns.truncate(columns - hidden);
-        let slot = self.slot_of(&schema.name)?;
+        // Where it has no names, whoever knows the table's columns finds those that are not its own.
+        let hidden = if self.mariadb { columns - own_columns(&read.schema) } else { 0 };
+        let plan = (hidden > 0).then(|| walker(&read.schema)).transpose()?;
+        read.schema.columns.truncate(columns - hidden);
+        let slot = self.slot_of(&read.schema.name)?;
         let mut told = None;
         let place = usize::try_from(slot.0).ok().and_then(|at| self.slots.get_mut(at));
         if let Some(place) = place
-            && (place.hidden != hidden || !place.told.as_ref().is_some_and(|last| last.same_image(&schema)))
+            && (place.hidden != hidden || !place.told.as_ref().is_some_and(|last| is_same(last, &read)))
         {
-            place.plan = Some(Arc::new(plan.map_or_else(|| walker(&schema), Ok)?));
+            place.plan = Some(Arc::new(plan.map_or_else(|| walker(&read.schema), Ok)?));
             place.hidden = hidden;
             place.unread = None;
-            let schema = Arc::new(schema);
+            let read = Arc::new(read);
             place.generation = place.generation.wrapping_add(1);
-            place.told = Some(Arc::clone(&schema));
-            told = Some((slot, schema));
+            place.told = Some(Arc::clone(&read));
+            told = Some((slot, read));
         }
         let generation = self.slot(slot).map_or(0, |slot| slot.generation);
         let target = Target::Captured { slot, columns };
@@ -284,7 +279,7 @@ impl Tables {
         (bytes, group): (&[u8], u64),
         name: &TableName,
         why: Unread,
-    ) -> Result<Option<(TableSlot, Arc<TableSchema>)>, BinlogError> {
+    ) -> Result<Option<(TableSlot, Arc<Told>)>, BinlogError> {
         let slot = self.slot_of(name)?;
         let place = usize::try_from(slot.0).ok().and_then(|at| self.slots.get_mut(at));
         let mut generation = 0;

@@ -73,7 +73,9 @@ impl Followed {
         };
         set_defaults(before, &mut found, &lineage);
         let renamed = renames(before, &found, &lineage);
-        let judged = if self.since.unreadable {
+        let judged = if !self.has_names() {
+            Some(Reread { why: "rows of it wait for the names of its columns", replaces: true })
+        } else if self.since.unreadable {
             Some(Reread { why: "a DDL statement of it could not be read", replaces: true })
         } else {
             reread(before, &found, &lineage).or_else(|| {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::lineage::{ColumnSteps, Lineage};
+use super::mapped::Dialect;
 use super::typed::{Described, Typed};
 use crate::codec::row_image::Plan;
 use crate::error::Failure;
-use crate::model::{KeyKind, SchemaId, TableSchema};
+use crate::model::{KeyKind, Lacks, SchemaId, TableSchema, Told};
 
 /// A schema with what reading its images needs.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Current {
     pub schema: Arc<TableSchema>,
     /// How its images are read.
     pub plan: Arc<Plan>,
+    /// What is not known of it, while it is asked for: then it is a schema as the binlog tells it ([`Told`]).
+    pub lacks: Lacks,
 }
 
 impl Current {
@@ -27,8 +30,25 @@ impl Current {
     /// # Errors
     /// As [`compile`].
     pub fn new(id: SchemaId, schema: TableSchema) -> Result<Self, Failure> {
+        Self::told(id, Told::whole(schema))
+    }
+
+    /// What the binlog tells of a schema, under the id that it has once it is known.
+    ///
+    /// # Errors
+    /// As [`compile`].
+    pub fn told(id: SchemaId, Told { schema, lacks }: Told) -> Result<Self, Failure> {
         let plan = Arc::new(compile(&schema)?);
-        Ok(Self { id, schema: Arc::new(schema), plan })
+        Ok(Self { id, schema: Arc::new(schema), plan, lacks })
+    }
+
+    /// Whether images under it are those of `schema`.
+    pub fn has_images_of(&self, schema: &TableSchema) -> bool {
+        if self.lacks.is_nothing() {
+            return self.schema.same_image(schema);
+        }
+        let told = Told { schema: TableSchema::clone(&self.schema), lacks: self.lacks };
+        told.fits(schema, false) == Some(0)
     }
 
     /// Its schema with what `found`, which has the same image, says beside it.
@@ -41,7 +61,7 @@ impl Current {
             column.collation = found.collation.or(column.collation);
         }
         let schema = if schema == *self.schema { Arc::clone(&self.schema) } else { Arc::new(schema) };
-        Self { id: self.id, schema, plan: Arc::clone(&self.plan) }
+        Self { schema, plan: Arc::clone(&self.plan), ..*self }
     }
 
     /// Whether `found`, which has the same image, says nothing that is not known.
@@ -49,10 +69,16 @@ impl Current {
         Arc::ptr_eq(&self.learn(found).schema, &self.schema)
     }
 
-    /// Whether rows whose `TABLE_MAP` says `seen` are decoded as what they are: it has as many columns, and their types.
-    pub fn is_told_as(&self, seen: &TableSchema) -> bool {
-        let (ours, theirs) = (&self.schema.columns, &seen.columns);
-        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, seen)| ours.ty.as_told() == seen.ty)
+    /// Whether rows of which the binlog tells this are decoded as what they are, and how many of their columns, the last ones, the server
+    /// keeps for itself.
+    pub fn is_told_as(&self, told: &Told, dialect: Dialect) -> Option<usize> {
+        if !told.is_whole() {
+            return told.fits(&self.schema, dialect.hides_columns());
+        }
+        let (ours, theirs) = (&self.schema.columns, &told.schema.columns);
+        let is_same =
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, seen)| ours.ty.as_told() == seen.ty);
+        is_same.then_some(0)
     }
 
     /// Whether its key is one that a `TABLE_MAP` names.
@@ -151,6 +177,13 @@ impl Followed {
         self.typed = typed;
     }
 
+    /// Whether a table that is `found` at a place to which the stream has come is another one than is known, without a statement that has
+    /// changed it.
+    pub fn differs_unexplained(&self, found: &TableSchema) -> bool {
+        let is_other = |current: &Current| !current.schema.same_image(found) || current.schema.key != found.key;
+        self.is_as_described() && !self.typed.has_guesses() && self.current.as_ref().is_some_and(is_other)
+    }
+
     /// Whether its schema, or a statement about it, is known.
     pub fn is_met(&self) -> bool {
         let Since { steps, unreadable, left_out, unsettled, .. } = &self.since;
@@ -165,8 +198,13 @@ impl Followed {
 
     /// Whether no statement about the table was read since its schema.
     pub fn is_as_described(&self) -> bool {
-        let Since { steps, unreadable, left_out, key_unknown, unsettled, .. } = &self.since;
-        steps.is_empty() && !unreadable && !left_out && !key_unknown && !unsettled
+        self.is_untouched() && !self.since.key_unknown
+    }
+
+    /// Whether no statement about the table was read since its schema, of which the key may still be asked for.
+    pub(super) fn is_untouched(&self) -> bool {
+        let Since { steps, unreadable, left_out, unsettled, .. } = &self.since;
+        steps.is_empty() && !unreadable && !left_out && !unsettled
     }
 
     /// Whether sinks may have something of the table: its schema, or a statement about it.
@@ -219,6 +257,11 @@ impl Followed {
         Lineage::follow(before.map(|column| column.name.as_str()), &self.since.steps)
     }
 
+    /// Whether the columns of its schema have their names.
+    pub(super) fn has_names(&self) -> bool {
+        self.current.as_ref().is_none_or(|current| !current.lacks.names)
+    }
+
     /// Its schema, if a `TABLE_MAP` names its key.
     pub(super) fn has_primary_key(&self) -> bool {
         self.current.as_ref().is_some_and(Current::has_primary_key)
@@ -226,6 +269,9 @@ impl Followed {
 
     /// The pending schema that is current is known. `described`: where the binlog ended when the server said its types, if it did.
     pub fn complete(&mut self, current: Current, described: Option<Described>, guessed: Vec<String>) {
+        if !self.current.as_ref().is_none_or(|current| current.lacks.is_nothing()) {
+            self.since.provenance = Provenance::Description;
+        }
         self.current = Some(current);
         self.predicted = None;
         self.since.key_unknown = false;

@@ -1,5 +1,9 @@
 //! What a `TABLE_MAP` says of a table whose definition was followed up to here.
 //!
+//! With less metadata than FULL it says no names, and no key. Then it can only agree with a schema that is known otherwise: the current
+//! one where no statement has touched the table since, or the one that the statements since come to. Otherwise the server is asked for
+//! all of it; and where no statement explains the difference, the table was changed past the binlog.
+//!
 //! A `TABLE_MAP` does not tell MariaDB's `UUID`, `INET6` and `INET4` from a `BINARY` of their length, nor does it name a unique key over
 //! prefixes. What they are is known from the table's schema, if no statement has touched them since, or from a statement that said so.
 //! Otherwise the server is asked, and the rows wait for its answer.
@@ -9,7 +13,7 @@ use std::sync::Arc;
 use super::known::{Current, Followed};
 use super::lineage::{Came, ColumnSteps, Defined, Lineage};
 use super::typed::{Known, Typed};
-use crate::model::{ColumnType, Key, KeyKind, TableSchema};
+use crate::model::{ColumnType, Key, KeyKind, TableSchema, Told};
 use crate::source::mysql::ddl::{Definition, TypeName};
 use crate::source::mysql::schema::Flavour;
 
@@ -25,6 +29,11 @@ pub struct Dialect {
 impl Dialect {
     /// Whether any type is one that the binlog calls `BINARY`.
     pub(super) fn hides_any(self) -> bool {
+        self.flavour == Flavour::MariaDb
+    }
+
+    /// Whether images may have columns that the server keeps for itself.
+    pub(super) fn hides_columns(self) -> bool {
         self.flavour == Flavour::MariaDb
     }
 
@@ -67,6 +76,12 @@ pub enum Mapped {
         /// Places of the columns whose type is not known. The key may not be known either.
         unknown: Vec<u16>,
     },
+    /// Its rows are of this one, which the statements since the last one come to, and which the server was asked for.
+    Predicted(TableSchema),
+    /// Only the server can say what its rows are of.
+    AskAll,
+    /// Its rows are of another schema than the current one, and no statement has come since.
+    Unexplained,
 }
 
 /// What is known of the types of a table's columns.
@@ -86,8 +101,32 @@ impl Types<'_> {
 }
 
 impl Followed {
-    /// What rows are of whose `TABLE_MAP` says `seen`. `is_pending`: the current schema's id waits for an answer.
-    pub fn mapped(&self, seen: &TableSchema, dialect: Dialect, is_pending: bool) -> Mapped {
+    /// What rows are of whose `TABLE_MAP` says this. `is_pending`: the current schema's id waits for an answer.
+    pub fn mapped(&self, told: &Told, dialect: Dialect, is_pending: bool) -> Mapped {
+        if told.is_whole() {
+            self.mapped_whole(&told.schema, dialect, is_pending)
+        } else {
+            self.mapped_in_part(told, dialect, is_pending)
+        }
+    }
+
+    fn mapped_in_part(&self, told: &Told, dialect: Dialect, is_pending: bool) -> Mapped {
+        let fits = |schema: &TableSchema| told.fits(schema, dialect.hides_columns()).is_some();
+        let is_untouched = if is_pending { self.is_untouched() } else { self.is_as_described() };
+        if let Some(current) = self.current.as_ref().filter(|_| is_untouched) {
+            return match fits(&current.schema) {
+                true => Mapped::AsKnown,
+                false if is_pending => Mapped::AskAll,
+                false => Mapped::Unexplained,
+            };
+        }
+        match &self.predicted {
+            Some(predicted) if fits(predicted) => Mapped::Predicted(TableSchema::clone(predicted)),
+            _ => Mapped::AskAll,
+        }
+    }
+
+    fn mapped_whole(&self, seen: &TableSchema, dialect: Dialect, is_pending: bool) -> Mapped {
         let (mut schema, unknown) = self.resolve(seen, dialect);
         // A column may have gone and come again, and look the same.
         let moved = self.since.steps.iter().any(ColumnSteps::moves_columns);
@@ -154,6 +193,10 @@ impl Followed {
     pub fn columns(&self) -> Option<Vec<(String, TypeName)>> {
         let types = self.types();
         types.before?;
+        // A type that was taken from a description holds at its place. Before that place a statement may still show another one.
+        if !self.has_names() || self.typed.described_until().is_some() {
+            return None;
+        }
         let named = |name: String| {
             let ty = match types.known(&name) {
                 Known::Is(ColumnType::Uuid) => TypeName::Uuid,
@@ -184,7 +227,11 @@ impl Followed {
             };
             Some((name, Definition { attributes, text: String::new() }))
         };
-        if self.since.unreadable { Vec::new() } else { lineage.names().into_iter().filter_map(known).collect() }
+        if self.since.unreadable || !self.has_names() {
+            Vec::new()
+        } else {
+            lineage.names().into_iter().filter_map(known).collect()
+        }
     }
 }
 

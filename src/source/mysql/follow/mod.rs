@@ -32,6 +32,6 @@ pub use self::known::{Current, Followed, Provenance, Since, compile};
 pub use self::lineage::{Came, ColumnSteps, Lineage};
 pub use self::mapped::{Dialect, Mapped};
 pub use self::older_rows::Reread;
-pub use self::pending::{Completed, Decision, Description, Fate, FateChange, Pending, Shown};
+pub use self::pending::{Completed, Decision, Description, Fate, FateChange, Pending, Shown, Unnamed};
 pub use self::statement::Altered;
 pub use self::typed::{Described, Touched, Typed};

@@ -7,12 +7,16 @@
 //! A key of a description counts where the stream has come to the description's place and has met no statement about the table: the image
 //! of a row does not show a key, so a later definition may look the same. A type that is asked for counts at once; what may come to light
 //! of it later is followed by its mark ([`super::Typed`]).
+//!
+//! A `TABLE_MAP` without names says of a schema that is not known otherwise only what it has to look like: all of it is asked for
+//! ([`Unnamed`]). It is known where the stream has come to the description's place without a statement about the table, and what the
+//! table map says is true of what the description shows.
 
 use std::sync::Arc;
 
 use super::known::{Current, Followed};
 use super::typed::{Touched, is_dropped, touched};
-use crate::model::{FilePos, KeyKind, SchemaId, TableSchema};
+use crate::model::{FilePos, KeyKind, Lacks, SchemaId, TableSchema, Told};
 use crate::source::mysql::ddl::AlterOps;
 
 /// What statements have done to a table since rows of it were logged under a pending id.
@@ -43,6 +47,17 @@ pub struct Pending {
     pub lost: Vec<u16>,
     /// What statements have done to the table since.
     pub fate: Fate,
+    /// All of it is asked for.
+    pub unnamed: Option<Unnamed>,
+}
+
+/// What a schema that is asked for as a whole is known by.
+#[derive(Debug)]
+pub struct Unnamed {
+    /// What the binlog does not say of it.
+    pub lacks: Lacks,
+    /// What was known of the table before it; `None`: the log was opened again since, and nobody knows what statements had done.
+    pub after: Option<Box<Followed>>,
 }
 
 /// A table's definition at an end of the binlog; `None`: there was no such table.
@@ -102,6 +117,7 @@ impl Pending {
     /// What is pending of a log that was opened again. `now`: what is known of the table there.
     pub fn reopened(&mut self, now: &Followed) {
         self.fate = match now.current() {
+            Some(_) if self.unnamed.is_some() => Fate::Retyped,
             None => Fate::Gone,
             Some(current) if current.id == self.id && now.is_as_described() => Fate::Untouched,
             // Which of its columns the statements touched is not stored.
@@ -138,8 +154,31 @@ impl Pending {
         self.seen.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary)
     }
 
+    /// Whether time alone does not decide it: nothing is known of its rows without an answer that holds for them.
+    pub fn needs_place(&self) -> bool {
+        self.unnamed.is_some()
+    }
+
+    /// The server's answer about rows of which the binlog has no names.
+    fn decide_unnamed(&self, found: Option<&TableSchema>, lacks: Lacks, is_reached: bool) -> Decision {
+        let told = Told { schema: TableSchema::clone(&self.seen), lacks };
+        let fits = || found.is_some_and(|found| told.fits(found, false) == Some(0));
+        match self.fate {
+            Fate::Gone => Decision::LeaveOut("the table was gone before the server was asked for its columns"),
+            Fate::Altered | Fate::Retyped => {
+                Decision::LeaveOut("a statement changed the table before the server was asked for its columns")
+            }
+            Fate::Untouched if !is_reached => Decision::Wait,
+            Fate::Untouched if fits() => Decision::Complete(Shown::TypesAndKey),
+            Fate::Untouched => Decision::LeaveOut("the server shows other columns than the binlog has"),
+        }
+    }
+
     /// What the server's answer comes to. `is_reached`: the stream has come to its place.
     pub fn decide(&self, found: Option<&TableSchema>, is_reached: bool) -> Decision {
+        if let Some(Unnamed { lacks, .. }) = &self.unnamed {
+            return self.decide_unnamed(found, *lacks, is_reached);
+        }
         let fits = |found: &TableSchema| {
             let mut seen = TableSchema::clone(&self.seen);
             take_described(&mut seen, &self.unknown, Some(found));

@@ -44,7 +44,10 @@ impl Followed {
     pub(super) fn predicted_after(&self, ops: &AlterOps, typed: &Typed, dialect: Dialect) -> Option<Arc<TableSchema>> {
         let AlterOps::Known(ops) = ops else { return None };
         let is_exact = self.is_as_described() && !self.typed.has_guesses() && typed.described_until().is_none();
-        let before = if is_exact { &self.current.as_ref()?.schema } else { self.predicted.as_ref()? };
+        let before = match &self.current {
+            Some(current) if is_exact && current.lacks.is_nothing() => &current.schema,
+            _ => self.predicted.as_ref()?,
+        };
         Draft::of(before, dialect).altered(ops).map(Arc::new)
     }
 }

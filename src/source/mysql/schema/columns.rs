@@ -30,17 +30,40 @@ pub(super) struct RawColumn {
     pub(super) collation_id: Option<u16>,
 }
 
+/// What is asked of each column. A collation of MariaDB that goes with several character sets has no number there.
+const ASKED: &str = "c.COLUMN_NAME, c.COLUMN_DEFAULT, c.IS_NULLABLE = 'YES', LOWER(c.DATA_TYPE), c.COLUMN_TYPE, \
+    c.CHARACTER_OCTET_LENGTH, c.NUMERIC_PRECISION, c.NUMERIC_SCALE, c.DATETIME_PRECISION, c.CHARACTER_SET_NAME, \
+    c.COLLATION_NAME, c.EXTRA, c.GENERATION_EXPRESSION, n.ID";
+/// Where it stands.
+const FROM: &str = "information_schema.COLUMNS c \
+    LEFT JOIN information_schema.COLLATIONS n ON n.COLLATION_NAME = c.COLLATION_NAME";
+
+/// The columns of every table of a database, in order, by the names of the tables.
+pub(super) async fn fetch_all(conn: &mut Conn, database: &str) -> Result<Vec<(String, Vec<RawColumn>)>, Failure> {
+    let of = text_literal(database);
+    let sql = format!(
+        "SELECT {ASKED}, c.TABLE_NAME FROM {FROM} WHERE c.TABLE_SCHEMA = {of} ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION"
+    );
+    let purpose = format!("describe the tables of \"{database}\"");
+    let rows: Vec<mysql_async::Row> = conn.query(sql).await.map_err(|error| query_failure(&purpose, error))?;
+    let mut tables: Vec<(String, Vec<RawColumn>)> = Vec::new();
+    for mut row in rows {
+        let table: Option<String> = take(&mut row, 14);
+        let unreadable = || Failure::fatal(format!("the catalogue's answer about \"{database}\" is not readable"));
+        let (table, column) = table.zip(RawColumn::take(&mut row)).ok_or_else(unreadable)?;
+        match tables.last_mut() {
+            Some((last, columns)) if *last == table => columns.push(column),
+            _ => tables.push((table, vec![column])),
+        }
+    }
+    Ok(tables)
+}
+
 /// The columns of a table in order; none when it does not exist.
 pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Vec<RawColumn>, Failure> {
-    // A collation of MariaDB that goes with several character sets has no number there.
+    let (database, name) = (text_literal(&table.database), text_literal(&table.table));
     let sql = format!(
-        "SELECT c.COLUMN_NAME, c.COLUMN_DEFAULT, c.IS_NULLABLE = 'YES', LOWER(c.DATA_TYPE), c.COLUMN_TYPE, \
-         c.CHARACTER_OCTET_LENGTH, c.NUMERIC_PRECISION, c.NUMERIC_SCALE, c.DATETIME_PRECISION, c.CHARACTER_SET_NAME, \
-         c.COLLATION_NAME, c.EXTRA, c.GENERATION_EXPRESSION, n.ID FROM information_schema.COLUMNS c \
-         LEFT JOIN information_schema.COLLATIONS n ON n.COLLATION_NAME = c.COLLATION_NAME \
-         WHERE c.TABLE_SCHEMA = {} AND c.TABLE_NAME = {} ORDER BY c.ORDINAL_POSITION",
-        text_literal(&table.database),
-        text_literal(&table.table)
+        "SELECT {ASKED} FROM {FROM} WHERE c.TABLE_SCHEMA = {database} AND c.TABLE_NAME = {name} ORDER BY c.ORDINAL_POSITION"
     );
     let rows: Vec<mysql_async::Row> =
         conn.query(sql).await.map_err(|error| query_failure(&format!("describe table \"{table}\""), error))?;

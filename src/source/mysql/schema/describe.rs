@@ -144,7 +144,8 @@ const NOT_SEEN: [u16; 3] = [
     1143, // ER_COLUMNACCESS_DENIED_ERROR
 ];
 
-fn assemble(
+/// What the catalogue's answers about a table come to.
+pub(super) fn assemble(
     flavour: Flavour,
     table: &TableName,
     nature: Nature,

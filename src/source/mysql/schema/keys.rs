@@ -5,13 +5,15 @@
 //! columns of which some stand with a prefix only is never told by `TABLE_MAP`; it still tells rows apart
 //! ([`KeyKind::Unique`]).
 
+use std::collections::HashMap;
+
 use mysql_async::Conn;
 use mysql_async::prelude::{FromValue, Queryable as _};
 use serde::{Deserialize, Serialize};
 
 use super::columns::RawColumn;
 use super::failure::{query_failure, says_denied, says_no_such_table};
-use super::quote::table_identifier;
+use super::quote::{table_identifier, text_literal};
 use crate::error::Failure;
 use crate::model::{Charset, ColumnType, Key, KeyKind, TableName};
 
@@ -96,6 +98,26 @@ pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Option<V
         });
     }
     Ok(Some(parts))
+}
+
+/// The columns of the primary keys of a database's tables, in order, by the names of the tables.
+pub(super) async fn fetch_primary(
+    conn: &mut Conn,
+    database: &str,
+) -> Result<HashMap<String, Vec<RawKeyPart>>, Failure> {
+    let sql = format!(
+        "SELECT TABLE_NAME, COLUMN_NAME, SUB_PART IS NOT NULL FROM information_schema.STATISTICS \
+         WHERE TABLE_SCHEMA = {} AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX",
+        text_literal(database)
+    );
+    let purpose = format!("list the primary keys of \"{database}\"");
+    let rows: Vec<(String, Option<String>, bool)> =
+        conn.query(sql).await.map_err(|error| query_failure(&purpose, error))?;
+    let mut keys: HashMap<String, Vec<RawKeyPart>> = HashMap::new();
+    for (table, column, prefix) in rows {
+        keys.entry(table).or_default().push(RawKeyPart { index: "PRIMARY".to_owned(), column, prefix });
+    }
+    Ok(keys)
 }
 
 fn field<T: FromValue>(row: &mysql_async::Row, name: &str) -> Option<T> {

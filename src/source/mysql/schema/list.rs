@@ -123,7 +123,7 @@ pub async fn list(conn: &mut Conn, filter: &TableFilter) -> Result<Listing, Fail
 }
 
 /// Everything that the account sees outside the server's own databases, by the names that it is known by.
-async fn visible(conn: &mut Conn, names: Names) -> Result<Vec<(TableName, Relation)>, Failure> {
+pub(super) async fn visible(conn: &mut Conn, names: Names) -> Result<Vec<(TableName, Relation)>, Failure> {
     let purpose = "list the tables of the source";
     // Not SHOW DATABASES, which some servers allow to few.
     let all = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA";

@@ -16,6 +16,7 @@
 //! positions of the stream and lets the stream tell of changes.
 
 mod added;
+mod catalogue;
 mod columns;
 mod defaults;
 mod describe;
@@ -31,6 +32,7 @@ mod nature;
 mod quote;
 
 pub use added::added_default;
+pub use catalogue::describe_all;
 pub use describe::{ColumnFacts, Described, Locked, describe, describe_visible, lock_definition};
 pub use estimate::{Estimate, estimate};
 pub(in crate::source::mysql) use estimate::{engine_is_transactional, is_transactional};

@@ -16,7 +16,7 @@ impl Decoder {
             return Err(BinlogError::OutOfPlace { name: "TABLE_MAP", place: "outside a transaction" });
         }
         Ok(match self.tables.map(data, self.group)? {
-            Some((slot, schema)) => Item::Schema { slot, schema },
+            Some((slot, told)) => Item::Schema { slot, told },
             None => Item::Nothing,
         })
     }

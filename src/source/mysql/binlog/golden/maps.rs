@@ -13,8 +13,8 @@ fn read(event: &str, mariadb: bool) -> Read {
 
 /// The types that an event tells, without the first column, which is `id INT`.
 fn types(event: &str, mariadb: bool) -> Vec<ColumnType> {
-    let Read::Schema(schema) = read(event, mariadb) else { panic!("{event}") };
-    schema.columns.into_iter().skip(1).map(|column| column.ty).collect()
+    let Read::Told(told) = read(event, mariadb) else { panic!("{event}") };
+    told.schema.columns.into_iter().skip(1).map(|column| column.ty).collect()
 }
 
 /// Why rows behind an event of MariaDB 10.11 cannot be read.

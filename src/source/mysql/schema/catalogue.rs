@@ -1,0 +1,53 @@
+//! How all captured tables are defined, as the catalogue lists them at one moment or another.
+//!
+//! A few questions for each database, and one more for each table without a primary key. No table is locked, so what is found may be
+//! half of one definition and half of another: it is good for finding tables of which the definition has to be asked for.
+
+use std::collections::BTreeSet;
+
+use mysql_async::Conn;
+
+use super::describe::assemble;
+use super::flavour::Flavour;
+use super::nature::{Nature, Relation};
+use super::{columns, keys, list};
+use crate::config::TableFilter;
+use crate::error::Failure;
+use crate::model::{TableName, TableSchema};
+
+/// The captured tables that can be copied, by the names that they are known by.
+///
+/// # Errors
+/// The server's.
+pub async fn describe_all(
+    conn: &mut Conn,
+    flavour: Flavour,
+    filter: &TableFilter,
+) -> Result<Vec<TableSchema>, Failure> {
+    let is_captured = |table: &TableName| filter.captures(&table.database, &table.table);
+    let visible = list::visible(conn, filter.names()).await?;
+    let wanted: BTreeSet<TableName> = visible
+        .into_iter()
+        .filter(|(table, relation)| is_captured(table) && matches!(relation, Relation::Table(Nature::Copied)))
+        .map(|(table, _)| table)
+        .collect();
+    let databases: BTreeSet<&str> = wanted.iter().map(|table| table.database.as_str()).collect();
+    let mut found = Vec::with_capacity(wanted.len());
+    for database in databases {
+        let mut primary = keys::fetch_primary(conn, database).await?;
+        for (name, columns) in columns::fetch_all(conn, database).await? {
+            let table = filter.names().table(TableName::new(database, name.as_str()));
+            if !wanted.contains(&table) {
+                continue;
+            }
+            let keys = match primary.remove(&name) {
+                Some(primary) => Some(primary),
+                None => keys::fetch(conn, &TableName::new(database, name)).await?,
+            };
+            if let Some(keys) = keys {
+                found.push(assemble(flavour, &table, Nature::Copied, columns, keys).schema);
+            }
+        }
+    }
+    Ok(found)
+}
