@@ -71,7 +71,7 @@ as_root_option=""
 mariadb-install-db --no-defaults --datadir="$private/data" --auth-root-authentication-method=normal --skip-test-db \
     $as_root_option >"$private/install.log" 2>&1 || { cat "$private/install.log" >&2; die "mariadb-install-db failed"; }
 "$mariadbd" --no-defaults --datadir="$private/data" --tmpdir="$private" --port="$port" --bind-address=127.0.0.1 --socket="$private/socket" \
-    --pid-file="$private/pid" --server-id=1 --log-bin=binlog --binlog-format=ROW --binlog-row-metadata=FULL \
+    --pid-file="$private/pid" --server-id=1 --log-bin=binlog --binlog-format=ROW \
     $as_root_option >"$demo/mariadb.log" 2>&1 &
 server=$!
 sql() { mariadb --no-defaults --socket="$private/socket" --user=root --default-character-set=utf8mb4 "$@"; }

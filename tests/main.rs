@@ -50,6 +50,7 @@ mod status; // status, health and metrics say one thing
 mod stored_format; // what is stored, in committed bytes: records, frames, a whole log, a target
 mod tls; // encryption, certificates and passwords, as each server asks for them
 mod told_types; // what statements say, and only seem to say, of types that the binlog does not tell
+mod unlogged; // definitions that change without a statement in the binlog
 mod untold_types; // types that nobody tells any more: the stream goes on with the bytes
 mod waiting; // a table that cannot be asked about holds up no other
 mod watched; // what happens to the binlog or the address while the stream lives on: named, or followed

@@ -11,7 +11,6 @@ use replicator::source::mysql::server::ServerInfo;
 use replicator::source::mysql::start::StartPoint;
 use replicator::source::mysql::{connect, preflight, start};
 
-use crate::support::sandbox::Sandbox;
 use crate::support::server::{Kind, PASSWORD, Server, ServerOptions, USER};
 
 fn globs(glob: &str) -> GlobSet {
@@ -234,7 +233,7 @@ both_servers! {
         assert!(failed.is_empty(), "{failed:?}");
         assert!(items.len() > 10, "{items:?}");
 
-        let bad = ServerOptions::new(kind).with_minimal_row_metadata().argument("--binlog-row-image=MINIMAL").start().await;
+        let bad = ServerOptions::new(kind).with_its_own_row_metadata().argument("--binlog-row-image=MINIMAL").start().await;
         bad.exec(format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM {USER}@'%'; CREATE DATABASE shop; CREATE TABLE shop.k (a INT)"))
             .await;
         let items = preflight::checks(&SourcePlan { server_id: 1, ..plan(&bad, Startup::Initial) }).await;
@@ -243,20 +242,12 @@ both_servers! {
             assert_eq!(item.status, CheckStatus::Fail, "{item:?}");
             item.mend.clone().unwrap()
         };
-        assert!(mend("binlog_row_metadata").contains("binlog_row_metadata"));
+        let metadata = items.iter().find(|item| item.name == "binlog_row_metadata").unwrap();
+        assert_eq!(metadata.status, CheckStatus::Warn, "{metadata:?}");
+        assert!(metadata.mend.as_ref().unwrap().contains("binlog_row_metadata = 'FULL'"), "{metadata:?}");
         assert!(mend("binlog_row_image").contains("binlog_row_image"));
         assert!(mend("privilege REPLICATION SLAVE").starts_with("GRANT REPLICATION SLAVE ON *.* TO"));
         assert!(mend("server ids").contains("source.server_id"));
-    }
-
-    async fn the_daemon_refuses_a_server_with_its_own_default_of_row_metadata(kind: Kind) {
-        let server = ServerOptions::new(kind).with_minimal_row_metadata().start().await;
-        let sandbox = Sandbox::on(server).await;
-        let output = sandbox.run(&["start", "--once"]);
-        assert_eq!(output.status.code(), Some(1));
-        let printed = String::from_utf8_lossy(&output.stderr);
-        // scripts/drill.sh knows it by these words.
-        assert!(printed.contains("the source's binlog cannot be used: binlog_row_metadata is \""), "{printed}");
     }
 
     async fn a_wrong_password_is_an_error_that_names_its_setting_and_not_its_value(kind: Kind) {

@@ -35,7 +35,7 @@ fn seeded() -> StdRng {
 }
 
 async fn world<T: Target>(kind: Kind, mode: Mode) -> World<T> {
-    let server = ServerOptions::new(kind).with_row_metadata_of_environment().start().await;
+    let server = ServerOptions::new(kind).start().await;
     let mut world = World::on(server, &[mode]).await;
     world.set("/source/snapshot", json!({ "chunk_rows": 500, "parallel": 2 }));
     world

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use replicator::codec::frame::RowOp;
-use replicator::model::{Origin, SourcePlace, TableSchema};
+use replicator::model::{Lacks, Origin, SourcePlace, TableSchema, Told as Mapped};
 use replicator::source::mysql::binlog::Partial;
 
 use super::captured::Captured;
@@ -174,7 +174,7 @@ pub enum Item {
     Nothing,
     Schema {
         slot: usize,
-        schema: Arc<TableSchema>,
+        told: Arc<Mapped>,
         origin: Origin,
     },
     Rows {
@@ -221,7 +221,7 @@ pub struct Stream {
     /// Rows of other tables are not decoded.
     captured: Captured,
     /// The slot of each table, and the schema that it was given last.
-    slots: HashMap<Name, (usize, Option<Arc<TableSchema>>)>,
+    slots: HashMap<Name, (usize, Option<(Arc<TableSchema>, Lacks)>)>,
 }
 
 impl Stream {
@@ -263,7 +263,8 @@ impl Stream {
             }
             Some(Event::Rows { name, .. }) if !self.captured.captures(*name) => Some(Item::Nothing),
             Some(Event::Rows { name, shape, op, changes, told }) => {
-                Some(self.rows((*name, *shape), *op, (changes, *told), origin))
+                let lacks = server.metadata.at(self.entry);
+                Some(self.rows((*name, *shape, lacks), *op, (changes, *told), origin))
             }
             None => match group.ending {
                 Ending::Commit | Ending::Statement => {
@@ -309,7 +310,7 @@ impl Stream {
 
     fn rows(
         &mut self,
-        (name, shape): (Name, Shape),
+        (name, shape, lacks): (Name, Shape, Lacks),
         op: RowOp,
         (changes, told): (&[Change], Told),
         origin: Origin,
@@ -318,11 +319,12 @@ impl Stream {
         let layout = &layouts.seen;
         let slots = self.slots.len();
         let (slot, known) = self.slots.entry(name).or_insert((slots, None));
-        if known.as_ref() != Some(&layout.schema) {
-            *known = Some(Arc::clone(&layout.schema));
+        if known.as_ref().is_none_or(|(schema, lacked)| *schema != layout.schema || *lacked != lacks) {
+            *known = Some((Arc::clone(&layout.schema), lacks));
             // The rows come next.
             self.step -= 1;
-            return Item::Schema { slot: *slot, schema: Arc::clone(&layout.schema), origin };
+            let mapped = Arc::new(Mapped::of(&layout.schema, lacks));
+            return Item::Schema { slot: *slot, told: mapped, origin };
         }
         if let Told::Partly(before, after) = told {
             let partial = partial(layout, op, changes, (before, after));

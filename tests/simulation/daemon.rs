@@ -246,7 +246,7 @@ impl Daemon {
                     self.passed()?;
                 }
             }
-            Item::Schema { slot, schema, origin } => core.table_map(slot, &schema, &origin).map_err(failed)?,
+            Item::Schema { slot, told, origin } => core.table_map(slot, &told, &origin).map_err(failed)?,
             Item::Rows { slot, op, rows, columns, images, origin } => {
                 core.rows(slot, Rows { op, rows, columns, images: &images }, &origin).map_err(failed)?;
                 if core.is_fragmented() && rng.percent(50) {
@@ -309,6 +309,11 @@ impl Daemon {
                 Action::Describe { table, ask } => {
                     if let Some(session) = &mut self.session {
                         session.questions.describe(ask, table);
+                    }
+                }
+                Action::Compare => {
+                    if let Some(session) = &mut self.session {
+                        session.questions.compare();
                     }
                 }
                 Action::AskEngine { table, ask } => {
@@ -379,7 +384,7 @@ fn at<T>(server: &Server, entry: usize, with: impl FnOnce(Boundary<'_>) -> T) ->
 fn described(item: &Item) -> String {
     match item {
         Item::Nothing => "nothing".to_owned(),
-        Item::Schema { schema, .. } => format!("schema of {}", schema.name),
+        Item::Schema { told, .. } => format!("schema of {}, without {:?}", told.schema.name, told.lacks),
         Item::Rows { op, rows, .. } => format!("{rows} rows, {op:?}"),
         Item::Partial { partial, .. } => format!("{} rows in part, {:?}", partial.rows(), partial.op()),
         Item::Statement { sql, .. } => sql.clone(),

@@ -34,7 +34,7 @@ impl Schemas {
         let record: SchemaRecord = record.ok_or_else(|| format!("the log holds no schema {id}"))?;
         let layout = Layout::of(record.schema().clone());
         let schema = Rc::new(Schema { record, layout });
-        if !matches!(schema.record, SchemaRecord::Pending { .. }) {
+        if !matches!(schema.record, SchemaRecord::Pending { .. } | SchemaRecord::Unnamed { .. }) {
             self.0.insert(id, Rc::clone(&schema));
         }
         Ok(schema)
@@ -60,7 +60,12 @@ impl Schema {
 
     /// Whether rows under it wait.
     pub fn is_pending(&self) -> bool {
-        matches!(self.record, SchemaRecord::Pending { .. })
+        matches!(self.record, SchemaRecord::Pending { .. } | SchemaRecord::Unnamed { .. })
+    }
+
+    /// Whether it is the schema of every row under it.
+    pub fn is_known(&self) -> bool {
+        matches!(self.record, SchemaRecord::Known(_))
     }
 
     /// Whether rows under it are left out.

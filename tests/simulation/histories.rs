@@ -4,7 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use replicator::model::Lacks;
+
 use super::daemon::Finding;
+use super::metadata::Metadata;
 use super::trace;
 use super::world::{Summary, World};
 
@@ -13,10 +16,8 @@ const HISTORIES: u64 = 5_000;
 /// Lines of the trace that are printed of a history that fails.
 const TAIL: usize = 120;
 
-/// Histories that end in a fault which is known and not fixed yet, and what is found there. Each still has to end so: a fix takes it off the list.
-const OPEN: [(u64, &str); 4] = [
-    // A table that is made like another one keeps that one's key where the server says another.
-    (4905, "the copy of d.spare is defined as schema"),
+/// Histories, with full metadata, that end in a fault which is known and not fixed yet, and what is found there. Each still has to end so: a fix takes it off the list.
+const OPEN: [(u64, &str); 3] = [
     // A table that is left out by a doubt about a name that it never had is doubted at a sink without end.
     (4988, "it does not come to rest: a sink is in doubt"),
     // Rows of a table without a key that waited for its copy are lost with a kill, and the history has no line of that.
@@ -37,7 +38,8 @@ pub struct Failed {
 
 /// Runs the history of a seed.
 pub fn run(seed: u64) -> Result<Summary, Failed> {
-    let ran = catch_unwind(AssertUnwindSafe(|| World::new(seed).and_then(World::run)));
+    let metadata = if is_open(seed) { Metadata::Always(Lacks::NOTHING) } else { Metadata::of(seed) };
+    let ran = catch_unwind(AssertUnwindSafe(|| World::new(seed, metadata).and_then(World::run)));
     let outcome = ran.unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<String>().cloned();
         let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

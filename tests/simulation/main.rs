@@ -20,6 +20,7 @@ mod audit; // what must hold of the log at every moment
 mod binlog; // groups of events, and a connection's stream of them
 mod captured; // which tables are captured
 mod clock; // what time it is
+mod compared; // a definition that changes past the binlog
 mod confirmed; // a description that is given far ahead of the stream
 mod coordinator; // which tables are read, and how far each is
 mod copies; // what a sink holds
@@ -36,6 +37,7 @@ mod job; // the read of one table
 mod keys; // reads of some keys
 mod kinds; // kinds of columns, and their values
 mod log; // appended, handed over, durable
+mod metadata; // what table maps have beside their rows
 #[cfg(feature = "mutants")]
 mod mutants; // known faults, each of which has to be found
 mod passed; // what must hold of an entry that is read

@@ -16,6 +16,7 @@ enum Question {
     /// A fault: the columns were looked at, and the end of the binlog, and the key is next.
     Columns(AskId, TableName, Option<TableSchema>, FilePos),
     Engine(AskId, TableName),
+    Compare,
 }
 
 /// The questions of one connection of the stream.
@@ -34,6 +35,10 @@ impl Questions {
         self.asked.push(Question::Engine(ask, table));
     }
 
+    pub fn compare(&mut self) {
+        self.asked.push(Question::Compare);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.asked.is_empty() && self.answered.is_empty()
     }
@@ -45,7 +50,7 @@ impl Questions {
             Question::Describe(_, table) | Question::Columns(_, table, ..) => {
                 server.locked().map(Name::table).as_ref() != Some(table)
             }
-            Question::Engine(..) => true,
+            Question::Engine(..) | Question::Compare => true,
         };
         let free: Vec<usize> = (0..self.asked.len()).filter(|place| is_free(&self.asked[*place])).collect();
         let Some(place) = rng.pick(&free) else { return };
@@ -59,6 +64,10 @@ impl Questions {
             Question::Engine(ask, table) => {
                 let transactional = there(&table).map(|shape| shape.is_transactional);
                 Answer::Engine { table, ask, transactional, end: server.place(server.end()) }
+            }
+            Question::Compare => {
+                let all = server.state(server.end()).tables.keys().map(|name| name.table());
+                Answer::Compared(Some(all.filter_map(|table| described(&table)).collect()))
             }
             Question::Describe(ask, table) if rng.percent(refused) => {
                 Answer::Refused { ask, table, why: "access is denied".to_owned() }
@@ -104,6 +113,7 @@ pub fn shown(answer: &Answer) -> String {
             format!("{table} (question {}) at {}:{}: key {key:?}", ask.0, end.file, end.pos)
         }
         Answer::Instead { ask, table, instead, .. } => format!("{table} (question {}): {instead:?}", ask.0),
+        Answer::Compared(found) => format!("{} definitions", found.iter().flatten().count()),
         Answer::Merge { ask, table, is_merge, .. } => format!("{table} (question {}): merge {is_merge:?}", ask.0),
         Answer::Refused { ask, table, .. } => format!("{table} (question {}): refused", ask.0),
         Answer::Engine { table, ask, transactional, end } => {

@@ -7,6 +7,7 @@ use replicator::codec::frame::{FrameHeader, RowOp, TableChange};
 use replicator::codec::stored::{self, SOURCE_POSITION, StoredPosition, TABLE, encode};
 use replicator::ingest::core::Settings;
 use replicator::ingest::ledger::Log as _;
+use replicator::model::Lacks;
 use replicator::source::mysql::schema::Flavour;
 use replicator::table::{self, At, TableRecord};
 
@@ -17,6 +18,7 @@ use super::daemon::Daemon;
 use super::frames::{Schemas, decode};
 use super::kinds::Kind;
 use super::log::SimLog;
+use super::metadata::Metadata;
 use super::rng::Rng;
 use super::server::{Server, State, Table};
 use super::shape::{Called, Def, K, Keyed, Shape};
@@ -53,7 +55,11 @@ fn started(log: SimLog, server: &Server, captured: Captured) -> Daemon {
 
 impl Script {
     pub fn new(flavour: Flavour) -> Self {
-        let server = Server::new(flavour, State::default());
+        Self::with(flavour, Metadata::Always(Lacks::NOTHING))
+    }
+
+    pub fn with(flavour: Flavour, metadata: Metadata) -> Self {
+        let server = Server::new(flavour, metadata, State::default());
         let position = encode(&StoredPosition::MySql(server.position(0))).unwrap();
         let log = SimLog::new([(SOURCE_POSITION.key().to_vec(), position)], usize::MAX);
         let daemon = started(log, &server, Captured::all(false));
@@ -117,6 +123,11 @@ impl Script {
         while self.daemon.session.as_ref().unwrap().stream.boundary() < entry {
             assert!(self.daemon.event(&self.server, &mut self.rng).unwrap());
         }
+    }
+
+    /// Whether the server has a question to answer.
+    pub fn is_asked(&self) -> bool {
+        self.daemon.session.as_ref().is_some_and(|session| !session.questions.is_empty())
     }
 
     /// The server answers what it was asked.

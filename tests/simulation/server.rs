@@ -11,6 +11,7 @@ use replicator::model::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, Sour
 use replicator::source::mysql::schema::Flavour;
 
 use super::binlog::{Ending, Entry, Group, Placed};
+use super::metadata::Metadata;
 use super::shape::Shape;
 use super::tables::{Name, Rows};
 use super::trace;
@@ -43,6 +44,7 @@ impl State {
 #[derive(Debug)]
 pub struct Server {
     flavour: Flavour,
+    pub metadata: Metadata,
     binlog: Vec<Placed>,
     /// After each entry of the binlog.
     states: Vec<Rc<State>>,
@@ -66,10 +68,11 @@ pub const EVENT: u64 = 40;
 const FILE_START: u64 = 126;
 
 impl Server {
-    pub fn new(flavour: Flavour, state: State) -> Self {
+    pub fn new(flavour: Flavour, metadata: Metadata, state: State) -> Self {
         let first = Placed { entry: Entry::File, file: 1, begin: 4, end: FILE_START, gtid: 0 };
         Self {
             flavour,
+            metadata,
             binlog: vec![first],
             states: vec![Rc::new(state)],
             shown: 0,
@@ -89,7 +92,7 @@ impl Server {
             Flavour::MySql => ((9, 7, 0), ServerIdentity::MySql { server_uuid: UUID.to_owned() }),
             Flavour::MariaDb => ((10, 11, 0), ServerIdentity::MariaDb { server_id: 1, domain_id: 0 }),
         };
-        Facts { flavour: self.flavour, version, identity }
+        Facts { flavour: self.flavour, version, identity, tells_names: self.metadata.at(self.end()).is_nothing() }
     }
 
     /// The last entry of the binlog.

@@ -17,7 +17,7 @@ pub struct Called(u8);
 const CALLED: [&str; 8] = ["k", "v", "b", "c", "g", "e", "w", "my_row_id"];
 pub const K: Called = Called(0);
 pub const V: Called = Called(1);
-const B: Called = Called(2);
+pub const B: Called = Called(2);
 const C: Called = Called(3);
 const G: Called = Called(4);
 const ROW_ID: Called = Called(7);

@@ -188,7 +188,7 @@ impl Sink {
                 ids.push(id);
                 before = match &self.schemas.get(values, id)?.record {
                     SchemaRecord::LeftOut { before, .. } => *before,
-                    SchemaRecord::Known(_) | SchemaRecord::Pending { .. } => None,
+                    SchemaRecord::Known(_) | SchemaRecord::Pending { .. } | SchemaRecord::Unnamed { .. } => None,
                 };
             }
             for id in ids {

@@ -15,6 +15,7 @@ use super::doubting::doubts;
 use super::first::first_state;
 use super::habits::Habits;
 use super::log::SimLog;
+use super::metadata::Metadata;
 use super::rng::Rng;
 use super::server::Server;
 use super::sinks::Sinks;
@@ -88,12 +89,12 @@ pub struct Summary {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Result<Self, Finding> {
+    pub fn new(seed: u64, metadata: Metadata) -> Result<Self, Finding> {
         let mut rng = Rng::new(seed);
         let flavour = if rng.percent(50) { Flavour::MySql } else { Flavour::MariaDb };
         let is_calm = rng.percent(20);
         let habits = if is_calm { Habits::calm(&mut rng) } else { Habits::any(&mut rng) };
-        let server = Server::new(flavour, first_state(flavour, &habits, &mut rng));
+        let server = Server::new(flavour, metadata, first_state(flavour, &habits, &mut rng));
         // Half of the other histories have an operator who is never content.
         let is_operated = !is_calm && rng.percent(50);
         let often = |rng: &mut Rng| if is_calm { rng.below(2) } else { rng.weighted(&[(1, 0), (2, 1), (1, 4)]) };

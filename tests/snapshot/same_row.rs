@@ -5,14 +5,14 @@
 use std::sync::{Arc, Mutex};
 
 use replicator::config::Startup;
-use replicator::model::{ColumnDefault, TableName, TableSchema};
+use replicator::model::{ColumnDefault, Lacks, TableName, TableSchema, Told};
 use replicator::source::mysql::binlog::{BinlogStream, Decoder, Item};
 use replicator::source::mysql::snapshot::handoff::Images;
 use replicator::source::mysql::{connect, schema, server, start};
 
 use super::fake_loop::{Log, Run, SMALL, decode, decode_cell, plan};
 use crate::support::cells::Cell;
-use crate::support::server::{Kind, Server, USER};
+use crate::support::server::{Kind, Server, ServerOptions, USER};
 
 /// Every type, with a key that is not its first column.
 const COLUMNS: &str = "
@@ -117,12 +117,12 @@ impl Stream {
     }
 
     /// Reads on until so many bytes of rows have come; gives the last schema and the images.
-    async fn rows_of(&mut self, transactions: usize) -> (TableSchema, Vec<u8>) {
+    async fn rows_of(&mut self, transactions: usize) -> (Told, Vec<u8>) {
         let (mut schema, mut bytes, mut committed, mut has_rows) = (None, Vec::new(), 0, false);
         while committed < transactions {
             let event = self.stream.next().await.unwrap();
             match self.decoder.decode(&event).unwrap() {
-                Item::Schema { schema: told, .. } => schema = Some(TableSchema::clone(&told)),
+                Item::Schema { told, .. } => schema = Some(Told::clone(&told)),
                 Item::Rows { images, .. } => {
                     has_rows = true;
                     bytes.extend_from_slice(&images);
@@ -161,31 +161,40 @@ both_servers! {
     async fn a_row_of_every_type_has_the_same_image_from_both_sides(kind: Kind) {
         let server = Server::start(kind).await;
         server.exec("CREATE DATABASE d").await;
-        let mut stream = Stream::open(&server).await;
-        let inserts = ROWS.map(|row| format!("INSERT IGNORE INTO t ({NAMES}) VALUES ({row})")).join("; ");
-        server
-            .exec(format!(
-                "SET NAMES utf8mb4; SET time_zone = '+00:00'; SET sql_mode = 'ALLOW_INVALID_DATES'; USE d; \
-                 CREATE TABLE t ({COLUMNS}); {inserts}"
-            ))
-            .await;
-
-        let (told, streamed) = stream.rows_of(ROWS.len()).await;
-        let (described, read) = snapshot(&server, &TableName::new("d", "t")).await;
-
-        assert_eq!(as_mapped(described.clone()), told);
-        // The stream has them as inserted, the snapshot by key.
-        let mut expected = decode(&told, &streamed);
-        expected.sort();
-        let mut found = decode(&described, &read.bytes);
-        found.sort();
-        for (expected, found) in expected.iter().zip(&found) {
-            for ((column, expected), found) in told.columns.iter().zip(expected).zip(found) {
-                assert_eq!(expected, found, "{}", column.name);
+        let settings = [("FULL", Lacks::NOTHING), ("MINIMAL", Lacks::MINIMAL), ("NO_LOG", Lacks::NO_LOG)];
+        for (metadata, lacks) in settings {
+            if metadata == "NO_LOG" && kind == Kind::MySql {
+                continue;
             }
+            server.exec(format!("SET GLOBAL binlog_row_metadata = '{metadata}'; DROP TABLE IF EXISTS d.t")).await;
+            let mut stream = Stream::open(&server).await;
+            let inserts = ROWS.map(|row| format!("INSERT IGNORE INTO t ({NAMES}) VALUES ({row})")).join("; ");
+            server
+                .exec(format!(
+                    "SET NAMES utf8mb4; SET time_zone = '+00:00'; SET sql_mode = 'ALLOW_INVALID_DATES'; USE d; \
+                     CREATE TABLE t ({COLUMNS}); {inserts}"
+                ))
+                .await;
+
+            let (told, streamed) = stream.rows_of(ROWS.len()).await;
+            let (described, read) = snapshot(&server, &TableName::new("d", "t")).await;
+
+            assert_eq!(told.lacks, lacks, "{metadata}");
+            assert_eq!(Told::of(&as_mapped(described.clone()), lacks), told, "{metadata}");
+            assert_eq!(told.fits(&described, false), Some(0), "{metadata}");
+            // The stream has them as inserted, the snapshot by key.
+            let mut expected = decode(&described, &streamed);
+            expected.sort();
+            let mut found = decode(&described, &read.bytes);
+            found.sort();
+            for (expected, found) in expected.iter().zip(&found) {
+                for ((column, expected), found) in described.columns.iter().zip(expected).zip(found) {
+                    assert_eq!(expected, found, "{metadata}: {}", column.name);
+                }
+            }
+            assert_eq!(read.rows, 4);
+            assert_eq!(split(&described, &streamed), split(&described, &read.bytes));
         }
-        assert_eq!(read.rows, 4);
-        assert_eq!(split(&told, &streamed), split(&described, &read.bytes));
     }
 
     async fn a_described_default_is_what_rows_hold_that_were_there_before_the_column(kind: Kind) {
@@ -215,7 +224,7 @@ both_servers! {
     }
 
     async fn a_description_says_what_the_stream_says_whatever_the_keys(kind: Kind) {
-        let server = Server::start(kind).await;
+        let server = ServerOptions::new(kind).with_row_metadata("FULL").start().await;
         server.exec("CREATE DATABASE d").await;
         let tables = [
             ("a INT, b INT NOT NULL, c INT, PRIMARY KEY (c, b)", "1, 1, 1"),
@@ -234,9 +243,9 @@ both_servers! {
             let (told, _) = stream.rows_of(1).await;
             let mut connection = connect::connect(&plan(&server, USER, SMALL)).await.unwrap();
             let info = server::ServerInfo::probe(&mut connection).await.unwrap();
-            let found = schema::describe(&mut connection, info.flavour, &told.name).await.unwrap().unwrap();
+            let found = schema::describe(&mut connection, info.flavour, &told.schema.name).await.unwrap().unwrap();
 
-            assert!(found.schema.same_image(&told), "{columns}: described {:?}, told {:?}", found.schema.key, told.key);
+            assert!(found.schema.same_image(&told.schema), "{columns}: described {:?}, told {:?}", found.schema.key, told.schema.key);
         }
     }
 }
@@ -260,7 +269,7 @@ fn split(schema: &TableSchema, bytes: &[u8]) -> Vec<Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn json_and_vectors_have_the_same_values_from_both_sides_on_mysql() {
-    let server = Server::start(Kind::MySql).await;
+    let server = ServerOptions::new(Kind::MySql).with_row_metadata("FULL").start().await;
     server.exec("CREATE DATABASE d").await;
     let mut stream = Stream::open(&server).await;
     let documents = [
@@ -290,8 +299,8 @@ async fn json_and_vectors_have_the_same_values_from_both_sides_on_mysql() {
     let (told, streamed) = stream.rows_of(2).await;
     let (described, read) = snapshot(&server, &TableName::new("d", "t")).await;
 
-    assert_eq!(as_mapped(described.clone()), told);
-    let (mut expected, mut found) = (decode(&told, &streamed), decode(&described, &read.bytes));
+    assert_eq!(as_mapped(described.clone()), told.schema);
+    let (mut expected, mut found) = (decode(&told.schema, &streamed), decode(&described, &read.bytes));
     expected.sort();
     found.sort();
     assert_eq!(found, expected);
@@ -300,7 +309,7 @@ async fn json_and_vectors_have_the_same_values_from_both_sides_on_mysql() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uuids_and_addresses_have_the_same_image_from_both_sides_on_mariadb() {
-    let server = Server::start(Kind::MariaDb).await;
+    let server = ServerOptions::new(Kind::MariaDb).with_row_metadata("FULL").start().await;
     server.exec("CREATE DATABASE d").await;
     let mut stream = Stream::open(&server).await;
     server
@@ -313,6 +322,7 @@ async fn uuids_and_addresses_have_the_same_image_from_both_sides_on_mariadb() {
         .await;
 
     let (told, streamed) = stream.rows_of(1).await;
+    let told = told.schema;
     let (described, read) = snapshot(&server, &TableName::new("d", "t")).await;
 
     let mut as_told = as_mapped(described.clone());

@@ -13,7 +13,9 @@ use replicator::config::TableFilter;
 use replicator::ingest::core::{Action, Core, Facts, Rows, Settings};
 use replicator::ingest::ledger::{Boundary, WalLog};
 use replicator::ingest::{self, Counts};
-use replicator::model::{BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, SourcePosition, TableName};
+use replicator::model::{
+    BinlogPlace, Gtid, Origin, SchemaId, SourcePlace, SourcePosition, TableName, TableSchema, Told,
+};
 use replicator::source::mysql::gtid::GtidSet;
 use replicator::source::mysql::server::Flavour;
 use replicator::table::{self, Complete, Reach, TableRecord};
@@ -55,7 +57,8 @@ fn rows_of_frames(reader: &Reader) -> BTreeMap<TableName, u64> {
 pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
     let reader = wal.reader();
     let position = ingest::stored_position(&reader).unwrap().unwrap();
-    let facts = Facts { flavour: Flavour::MySql, version: (8, 4, 0), identity: position.server.clone() };
+    let facts =
+        Facts { flavour: Flavour::MySql, version: (8, 4, 0), identity: position.server.clone(), tells_names: true };
     let settings = Settings {
         filter: filter(),
         initial: true,
@@ -100,7 +103,7 @@ pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
     let place = BinlogPlace { file_number: 3, pos: position.pos, gtid: gtid.clone() };
     let origin = Origin { commit_micros: 1_795_251_700_000_000, place: SourcePlace::MySql(place) };
     let after = Boundary { file: &position.file, file_created: position.file_created, pos: position.pos + 100 };
-    core.table_map(0, &users, &origin).unwrap();
+    core.table_map(0, &Arc::new(Told::whole(TableSchema::clone(&users))), &origin).unwrap();
     core.rows(0, Rows { op: RowOp::Insert, rows: 1, columns: users.columns.len(), images: &image }, &origin).unwrap();
     core.commit(after, &origin, &gtid).unwrap();
     assert!(core.seal().unwrap());

@@ -1,7 +1,8 @@
 //! A real MySQL or MariaDB of the test's own, on 127.0.0.1, with a data directory that goes away with it.
 //!
-//! Binary logging is as the product wants it (ROW, FULL metadata, MySQL with GTIDs) unless the test's options say
-//! otherwise. The port stays the same over restarts, so that whoever was connected can come back.
+//! Binary logging is the server's own (ROW, MySQL with GTIDs) unless the test's options say otherwise. What table maps say of columns is the
+//! server's own default, too, or what `REPLICATOR_ROW_METADATA` names: `default`, `full`, `minimal` or `no_log` (MySQL has none, and takes
+//! its own). The port stays the same over restarts, so that whoever was connected can come back.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -60,14 +61,27 @@ const NAMES_IN_LOWER_CASE: &str = "--lower-case-table-names=1";
 pub struct ServerOptions {
     kind: Kind,
     gtid: bool,
-    full_row_metadata: bool,
+    /// `None`: the server's own.
+    row_metadata: Option<&'static str>,
     names_in_lower_case: bool,
     arguments: Vec<String>,
 }
 
+/// What `REPLICATOR_ROW_METADATA` says.
+fn row_metadata_of_environment(kind: Kind) -> Option<&'static str> {
+    match std::env::var("REPLICATOR_ROW_METADATA").as_deref() {
+        Err(_) | Ok("default") => None,
+        Ok("full") => Some("FULL"),
+        Ok("minimal") => Some("MINIMAL"),
+        Ok("no_log") => (kind == Kind::MariaDb).then_some("NO_LOG"),
+        Ok(other) => panic!("REPLICATOR_ROW_METADATA is \"{other}\", and none of default, full, minimal, no_log"),
+    }
+}
+
 impl ServerOptions {
     pub fn new(kind: Kind) -> Self {
-        Self { kind, gtid: true, full_row_metadata: true, names_in_lower_case: false, arguments: Vec::new() }
+        let row_metadata = row_metadata_of_environment(kind);
+        Self { kind, gtid: true, row_metadata, names_in_lower_case: false, arguments: Vec::new() }
     }
 
     /// Turns GTIDs off. MariaDB cannot: there it changes nothing.
@@ -77,23 +91,18 @@ impl ServerOptions {
         self
     }
 
-    /// Leaves `binlog_row_metadata` at the servers' own default.
+    /// Leaves `binlog_row_metadata` at the server's own default.
     #[must_use]
-    pub fn with_minimal_row_metadata(mut self) -> Self {
-        self.full_row_metadata = false;
+    pub fn with_its_own_row_metadata(mut self) -> Self {
+        self.row_metadata = None;
         self
     }
 
-    /// With the row metadata that `REPLICATOR_ROW_METADATA` names: `full`, as without it, or `default`, the servers' own.
+    /// With this `binlog_row_metadata`.
     #[must_use]
-    pub fn with_row_metadata_of_environment(self) -> Self {
-        let metadata = std::env::var("REPLICATOR_ROW_METADATA").unwrap_or_else(|_| "full".to_owned());
-        eprintln!("servers: REPLICATOR_ROW_METADATA={metadata}");
-        match metadata.as_str() {
-            "full" => self,
-            "default" => self.with_minimal_row_metadata(),
-            other => panic!("REPLICATOR_ROW_METADATA is \"{other}\", and neither full nor default"),
-        }
+    pub fn with_row_metadata(mut self, metadata: &'static str) -> Self {
+        self.row_metadata = Some(metadata);
+        self
     }
 
     /// Stores names of databases and tables in lower case, and compares them so (`lower_case_table_names=1`).
@@ -326,8 +335,8 @@ impl Server {
         if self.options.names_in_lower_case {
             command.arg(NAMES_IN_LOWER_CASE);
         }
-        if self.options.full_row_metadata {
-            command.arg("--binlog-row-metadata=FULL");
+        if let Some(metadata) = self.options.row_metadata {
+            command.arg(format!("--binlog-row-metadata={metadata}"));
         }
         if self.kind() == Kind::MySql {
             let gtid = if self.options.gtid { "ON" } else { "OFF" };
