@@ -127,6 +127,9 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     for (table, record) in &changed {
         changes.push(record.change(table)?);
     }
+    let is_left = |record: &TableRecord| matches!(record.capture, Capture::Left(_));
+    let left: Vec<&TableName> = changed.iter().filter(|(_, record)| is_left(record)).map(|(table, _)| table).collect();
+    changes.extend(ingest::left_definitions(&reader, &left)?);
     if let Some(why) = &skipped {
         changes.extend(ingest::unseen_definitions(&reader, why)?);
     }

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::failover::{promote, replica_of};
+use crate::support::daemon::Daemon;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::ServerOptions;
 use crate::support::status::table_of;
@@ -45,6 +46,12 @@ fn reads(status: &Value, table: &str) -> u64 {
     table_of(status, &format!("{DATABASE}.{table}"))["reads"].as_u64().unwrap()
 }
 
+/// Waits until the table that was changed is read for the second time.
+async fn read_again(daemon: &mut Daemon) {
+    let name = format!("{DATABASE}.t");
+    daemon.wait_until("the table is read again", |status| table_of(status, &name)["reads"].as_u64() == Some(2)).await;
+}
+
 /// Two columns of one type change their names with each other: nothing but the names says so.
 const SWAP: &str =
     "ALTER TABLE t RENAME COLUMN a TO c; ALTER TABLE t RENAME COLUMN b TO a; ALTER TABLE t RENAME COLUMN c TO b";
@@ -56,6 +63,7 @@ both_servers! {
         past_the_binlog(&sandbox, SWAP).await;
         sandbox.server.exec(format!("INSERT INTO {DATABASE}.t (id, a, b) VALUES (3, 1, 2); INSERT INTO {DATABASE}.other VALUES (3, 1, 2)")).await;
         let mut daemon = sandbox.start();
+        read_again(&mut daemon).await;
         let status = sandbox.caught_up(&mut daemon).await;
         daemon.stop();
 
@@ -72,8 +80,7 @@ both_servers! {
         past_the_binlog(&sandbox, SWAP).await;
         sandbox.server.exec(format!("INSERT INTO {DATABASE}.t (id, a, b) VALUES (3, 1, 2)")).await;
         end_dumps(&sandbox).await;
-        let name = format!("{DATABASE}.t");
-        daemon.wait_until("the table is read again", |status| table_of(status, &name)["reads"].as_u64() == Some(2)).await;
+        read_again(&mut daemon).await;
         sandbox.caught_up(&mut daemon).await;
         daemon.stop();
 
@@ -117,6 +124,7 @@ both_servers! {
         past_the_binlog(&sandbox, SWAP).await;
         sandbox.server.exec(format!("INSERT INTO {DATABASE}.t (id, a, b) VALUES (3, 1, 2)")).await;
         let mut daemon = sandbox.start();
+        read_again(&mut daemon).await;
         let status = sandbox.caught_up(&mut daemon).await;
         daemon.stop();
 

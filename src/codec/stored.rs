@@ -12,6 +12,7 @@
 //! | `definition/<database>\0<table>` | `DefinitionRecord`: a table's schema, and what statements since did to it | 1 | `ingest` |
 //! | `asked/<database>\0<table>` | `AskedBeside`: a read that was asked for beside the groups, while the log was full | 1 | `ingest` |
 //! | `types/<database>\0<table>` | `Typed`: what statements since its schema said of its types | 1 | `ingest` |
+//! | `waits/<database>\0<table>` | `Waits`: row changes of the table may wait in the spool for its copy, and are not in the log | 1 | `ingest` |
 //! | `count/<database>\0<table>` | `Counts`: row changes read, appended, filtered, left out | 1 | `ingest` |
 //! | `schema/<id>` (big-endian `u32`) | [`SchemaRecord`](super::catalog::SchemaRecord) | 1 | `ingest` |
 //! | `rows/<sink>\0<database>\0<table>` | `TableAtSink`: what became of a table's rows at a sink | 1 | `deliver` |
@@ -73,6 +74,7 @@ entries! {
     DEFINITION: "definition/", "the definition of a table", "DefinitionRecord", 1, "ingest";
     ASKED: "asked/", "a read that was asked for", "AskedBeside", 1, "ingest";
     TYPES: "types/", "the stated types of a table", "Typed", 1, "ingest";
+    WAITS: "waits/", "a table whose rows wait for its copy", "Waits", 1, "ingest";
     COUNT: "count/", "a row counter", "Counts", 1, "ingest";
     SCHEMA: "schema/", "a schema", "SchemaRecord", 1, "ingest";
     SINK_ROWS: "rows/", "what became of a table at a sink", "TableAtSink", 1, "deliver";

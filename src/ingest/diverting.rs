@@ -116,7 +116,7 @@ impl Session<'_> {
         let tail = match Tail::new(&self.tails.spool, table) {
             Ok(tail) => tail,
             Err(failure) => {
-                self.ctx.core.end_giving_back(table);
+                self.ctx.core.end_giving_back(table)?;
                 let (tell, placed) = oneshot::channel();
                 answer(tell, Err(failure));
                 answer(reply, Diverted::Begun { at, placed });
@@ -319,7 +319,7 @@ impl Session<'_> {
                 return Ok(Step::Ended);
             }
         }
-        self.ctx.core.end_giving_back(table);
+        self.ctx.core.end_giving_back(table)?;
         waiting.answer(Ok(Placed::Discarded));
         Ok(Step::Ended)
     }

@@ -42,4 +42,4 @@ pub use pending::AskId;
 pub use refused::{RefusedPosition, refused_position};
 pub use run::{Ingest, Until, Wiring};
 pub use state::{Counts, asked_beside, counts, counts_and_end, forget_beside, stored_position};
-pub use unseen::unseen_definitions;
+pub use unseen::{left_definitions, unseen_definitions};

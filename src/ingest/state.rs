@@ -5,7 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::state::State;
-use crate::codec::stored::{self, ASKED, COUNT, DEFINITION, Entry, Record, SOURCE_POSITION, StoredPosition, TYPES};
+use crate::codec::stored::{
+    self, ASKED, COUNT, DEFINITION, Entry, Record, SOURCE_POSITION, StoredPosition, TYPES, WAITS,
+};
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
 use crate::source::mysql::follow::{Since, Typed};
@@ -63,6 +65,14 @@ impl Counts {
 pub(super) struct AskedBeside {
     /// Why the table is to be read again, in place of what the sinks have.
     pub(super) why: String,
+}
+
+/// Row changes of a table may wait in the spool for its copy: a process that ends then has lost them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Waits;
+
+impl Record for Waits {
+    const ENTRY: &'static Entry = &WAITS;
 }
 
 /// What is known of a table's definition at the end of the log.
@@ -161,6 +171,11 @@ mod tests {
     fn a_row_counter_is_stored_as_committed() {
         let counts = Counts { read: 100, appended: 90, filtered: 7, left_out: 3 };
         fixture::check(&[("new", Counts::default()), ("counted", counts)]);
+    }
+
+    #[test]
+    fn rows_that_wait_are_stored_as_committed() {
+        fixture::check(&[("waits", Waits)]);
     }
 
     #[test]

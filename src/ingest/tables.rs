@@ -7,10 +7,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ledger::Changes;
-use super::state::{self, Counts, DefinitionRecord, Kin};
+use super::state::{self, Counts, DefinitionRecord, Kin, Waits};
 use crate::codec::catalog::{SchemaRecord, all_schemas};
 use crate::codec::state::State;
-use crate::codec::stored::{self, COUNT, DEFINITION, SCHEMA, TYPES, encode};
+use crate::codec::stored::{self, COUNT, DEFINITION, SCHEMA, TYPES, WAITS, encode};
 use crate::error::Failure;
 use crate::model::{Lacks, SchemaId, TableName, TableSchema, Told};
 use crate::source::mysql::follow::{Current, Followed, compile};
@@ -27,6 +27,8 @@ pub(super) struct Definition {
     pub(super) cut_back: bool,
     /// Which other names have to do with its rows.
     pub(super) kin: Kin,
+    /// Row changes of it may wait for its copy.
+    pub(super) waits: bool,
     /// Since when it is captured, and what is wanted of it. A change of it alone leaves the revision as it is.
     pub(super) life: TableRecord,
 }
@@ -45,7 +47,8 @@ impl Definition {
 
     /// The table is gone.
     pub(super) fn forget(&mut self) {
-        *self = Self { revision: self.revision, life: std::mem::take(&mut self.life), ..Self::default() };
+        let Self { revision, waits, .. } = *self;
+        *self = Self { revision, waits, life: std::mem::take(&mut self.life), ..Self::default() };
     }
 
     /// Its records in the log's state.
@@ -59,6 +62,8 @@ impl Definition {
         let record = if record == DefinitionRecord::default() { None } else { Some(encode(&record)?) };
         changes.push((DEFINITION.of_table(name), record));
         changes.push(self.life.change(name)?);
+        let waits = self.waits.then_some(&Waits).map(encode).transpose()?;
+        changes.push((WAITS.of_table(name), waits));
         let typed = self.followed.typed();
         let typed = if typed.is_empty() { None } else { Some(encode(typed)?) };
         changes.push((TYPES.of_table(name), typed));
@@ -229,6 +234,9 @@ impl Tables {
         }
         for (name, typed) in state::typed(state)? {
             tables.entry(&name).definition.followed.set_typed(typed);
+        }
+        for (name, Waits) in stored::of_tables(state)? {
+            tables.entry(&name).definition.waits = true;
         }
         for (name, counts) in state::counts(state)? {
             tables.entry(&name).counts = counts;

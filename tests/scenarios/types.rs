@@ -204,8 +204,8 @@ fn change(ty: &Type, round: usize) -> String {
     if !ty.is_key {
         return value;
     }
-    // The round before has deleted it.
-    let again = if round > 1 { format!("INSERT INTO k_{name} VALUES ({first}, 4)") } else { "DO 0".to_owned() };
+    // The round before has deleted it, if a literal finds it.
+    let again = if round > 1 { format!("INSERT IGNORE INTO k_{name} VALUES ({first}, 4)") } else { "DO 0".to_owned() };
     format!(
         "{value}; {again}; UPDATE k_{name} SET v = 2; DELETE FROM k_{name} WHERE c = {last}; INSERT INTO k_{name} VALUES ({last}, 3);
          DELETE FROM k_{name} WHERE c = {first}"

@@ -108,6 +108,12 @@ impl World {
         for (table, what) in told {
             trace::note(|| format!("start: of {table}: {what}"));
         }
+        let is_left = |record: &table::TableRecord| matches!(record.capture, table::Capture::Left(_));
+        let left: Vec<&TableName> =
+            changed.iter().filter(|(_, record)| is_left(record)).map(|(table, _)| table).collect();
+        if skipped.is_none() {
+            log.change(ingest::left_definitions(stored, &left).map_err(failed)?);
+        }
         for (table, record) in changed {
             log.change(vec![record.change(&table).map_err(failed)?]);
         }

@@ -214,7 +214,7 @@ impl Daemon {
                 if is_after && self.core.end_whole(&table, number).map_err(failed)? {
                     self.answer_whole(name, Placed::Appended { kept: 0, superseded: 0 });
                 } else {
-                    self.core.end_giving_back(&table);
+                    self.core.end_giving_back(&table).map_err(failed)?;
                     self.answer_whole(name, Placed::Discarded);
                 }
                 self.session.as_mut().and_then(|session| session.tails.remove(&name));

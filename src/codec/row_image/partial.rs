@@ -188,6 +188,12 @@ impl<'a> PartialImages<'a> {
         self.own
     }
 
+    /// The same images, where only so many of the columns, the first ones, are the table's own.
+    #[must_use]
+    pub fn of_first(&self, own: usize) -> Self {
+        Self { own: own.min(self.own), ..self.clone() }
+    }
+
     /// Whether each image has every column, so that only columns that are not the table's own are missing, or none.
     pub fn have_every_column(&self) -> bool {
         let mut images = self.shape.before.iter().chain(&self.shape.after);

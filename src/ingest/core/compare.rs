@@ -13,12 +13,16 @@ use crate::source::mysql::follow::Followed;
 
 /// Milliseconds between two comparisons.
 const EVERY: u64 = 600_000;
+/// Milliseconds between two comparisons at least, however often the stream is opened again.
+const PAUSE: u64 = 60_000;
 
 /// When definitions are compared.
 #[derive(Debug, Default)]
 pub(super) struct Comparing {
     /// When it is next; `None`: no server is read.
     due: Option<u64>,
+    /// When the last answer came.
+    last: Option<u64>,
     /// Since when the answer is awaited.
     asked: Option<u64>,
     /// A `TABLE_MAP` of this process had no names.
@@ -28,7 +32,8 @@ pub(super) struct Comparing {
 impl Comparing {
     /// A server is read from here on.
     pub(super) fn connected(&mut self, now: u64) {
-        (self.due, self.asked) = (Some(now), None);
+        let soonest = self.last.map_or(now, |last| last.saturating_add(PAUSE).max(now));
+        (self.due, self.asked) = (Some(soonest), None);
     }
 
     /// No server is read.
@@ -73,6 +78,7 @@ impl<L: Log> Core<L> {
     pub(super) fn compared(&mut self, found: Option<Vec<TableSchema>>) {
         self.comparing.asked = None;
         self.comparing.due = Some(self.now.saturating_add(EVERY));
+        self.comparing.last = Some(self.now);
         let Some(mut found) = found else { return };
         found.sort_by(|one, other| one.name.cmp(&other.name));
         let is_other = |name: &TableName, followed: &Followed| {

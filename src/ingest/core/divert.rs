@@ -152,6 +152,9 @@ impl<L: Log> Core<L> {
         }
         let diversion = Diversion { number, has_rows: false, is_given_back: false, renamed: None };
         self.diversions.tables.insert(table, diversion);
+        // Durable before the position goes past rows that are not in the log.
+        self.redefine(table).waits = true;
+        self.commit_here()?;
         Ok(Diverting::Begun(self.ledger.position()))
     }
 
@@ -293,14 +296,19 @@ impl<L: Log> Core<L> {
     }
 
     /// Every row that was diverted is given back: from here on the table's rows are logged at their place.
-    pub fn end_giving_back(&mut self, name: &TableName) {
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    pub fn end_giving_back(&mut self, name: &TableName) -> Result<(), Failure> {
         let table = self.tables.index(name);
-        self.diversions.tables.remove(&table);
+        self.end_diversion(table);
+        self.commit_here()
     }
 
     /// The copy is placed, and every row after it.
     pub(super) fn end_diversion(&mut self, table: usize) {
         self.diversions.tables.remove(&table);
+        self.redefine(table).waits = false;
     }
 
     /// The copy takes the place of what there is, with its own schema. Rows that were diverted under `before` have that one from here on, if
@@ -338,6 +346,7 @@ impl<L: Log> Core<L> {
     pub(super) fn lose_unfinished(&mut self) -> Result<(), Failure> {
         let origin = self.ledger.origin(self.wall);
         for table in std::mem::take(&mut self.diversions.unfinished) {
+            self.redefine(table).waits = false;
             self.rows_are_lost(table, "the daemon ended while the table was read whole", &origin)?;
         }
         self.commit_here()
@@ -345,6 +354,7 @@ impl<L: Log> Core<L> {
 
     fn lose(&mut self, table: usize, why: &str, origin: &Origin) -> Result<(), Failure> {
         let Some(diversion) = self.diversions.tables.remove(&table) else { return Ok(()) };
+        self.redefine(table).waits = false;
         let has_rows = diversion.has_rows || self.group.forget_diverted(table);
         self.diversions.queue.push(Spooling::Lost { table: self.tables.at(table).name.clone() });
         if has_rows { self.rows_are_lost(table, why, origin) } else { Ok(()) }

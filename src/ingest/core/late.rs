@@ -13,7 +13,7 @@ use crate::model::{FilePos, TableSchema};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::{Fate, Provenance, Shown};
 use crate::source::mysql::schema::Instead;
-use crate::table::Cause;
+use crate::table::{Cause, Event};
 
 /// Records to be stored at once.
 pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
@@ -80,7 +80,7 @@ impl<L: Log> Core<L> {
         let (now, wait) = (self.now, self.settings.describe_wait);
         let is_late = |waiter: &Waiter| now.saturating_sub(waiter.since) >= wait && waiter.lsn <= durable;
         for waiter in self.waiting.pending.extract_if(.., |waiter| is_late(waiter)).collect::<Vec<_>>() {
-            let why = no_answer(wait);
+            let why = no_answer(&waiter, wait);
             let key = SCHEMA.of_number(waiter.pending.id.0);
             if waiter.pending.fate == Fate::Gone {
                 let record = if waiter.pending.needs_place() {
@@ -123,7 +123,9 @@ impl<L: Log> Core<L> {
                 Shows::Table(found) => found,
                 Shows::Instead(Instead::Nothing) if self.is_gone_unexplained(table) => {
                     let origin = self.ledger.origin(self.wall);
-                    self.is_unexplained(table, &origin)?;
+                    let why = "the source has no such table, and the binlog has no statement that dropped it";
+                    warn!(table = %self.tables.at(table).name, "{why}");
+                    self.happens(table, Event::Silent { why: why.to_owned() }, &origin)?;
                     self.commit_here()?;
                     continue;
                 }
@@ -132,10 +134,12 @@ impl<L: Log> Core<L> {
                     continue;
                 }
             };
-            if self.followed(table).allows(&found, self.facts.dialect()) {
+            // Then no statement has said anything of its types either.
+            let is_unexplained = self.followed(table).differs_unexplained(&found);
+            if is_unexplained || self.followed(table).allows(&found, self.facts.dialect()) {
                 let origin = self.ledger.origin(self.wall);
                 self.is_a_table(table, &found, &origin)?;
-                if self.followed(table).differs_unexplained(&found) && !self.life(table).leaves_out_unknown() {
+                if is_unexplained && !self.life(table).leaves_out_unknown() {
                     self.is_unexplained(table, &origin)?;
                 }
                 self.redefine(table).followed.know_key();
@@ -186,7 +190,8 @@ impl<L: Log> Core<L> {
             if waiter.answer.is_some() && !waiter.pending.needs_place() {
                 self.complete_early(waiter)?;
             } else {
-                self.unanswered(waiter, &no_answer(wait))?;
+                let why = no_answer(&waiter, wait);
+                self.unanswered(waiter, &why)?;
             }
         }
         Ok(())
@@ -197,7 +202,8 @@ impl<L: Log> Core<L> {
     pub(super) fn decide_overdue(&mut self) -> Result<(), Failure> {
         while !self.waiting.overdue.is_empty() {
             let waiter = self.waiting.overdue.remove(0);
-            self.unanswered(waiter, &no_answer(self.settings.describe_wait))?;
+            let why = no_answer(&waiter, self.settings.describe_wait);
+            self.unanswered(waiter, &why)?;
         }
         self.commit_here()
     }
@@ -217,6 +223,8 @@ impl<L: Log> Core<L> {
         let record = self.left_out_record(&waiter, why);
         let Waiter { pending, table, lsn, .. } = waiter;
         let name = &pending.seen.name;
+        // Where no statement has made it unknown, nobody has defined the table otherwise.
+        let cause = if pending.is_first_met() { Cause::Rows } else { Cause::Definition };
         if pending.fate == Fate::Gone {
             // Nothing can be read again, and whoever took the table's place was read again where it did.
             warn!(table = %name, %why, "rows of a table that is gone are left out");
@@ -242,7 +250,7 @@ impl<L: Log> Core<L> {
         if self.group.asked_beside.iter().any(|(key, _)| *key == asked) {
             return Ok(());
         }
-        self.doubt_because(table, Cause::Definition, why, &origin)
+        self.doubt_because(table, cause, why, &origin)
     }
 
     fn left_out_record(&self, waiter: &Waiter, why: &str) -> SchemaRecord {
@@ -254,6 +262,12 @@ impl<L: Log> Core<L> {
     }
 }
 
-fn no_answer(wait: u64) -> String {
+fn no_answer(waiter: &Waiter, wait: u64) -> String {
+    if waiter.answer.is_some() {
+        return format!(
+            "the binlog does not name its columns, and the stream did not come within {wait} ms (source.describe_wait) to the place at which \
+             the server described it; with binlog_row_metadata = FULL it has names"
+        );
+    }
     format!("the server did not say within {wait} ms how the table is defined (source.describe_wait)")
 }

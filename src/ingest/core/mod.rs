@@ -197,9 +197,9 @@ impl<L: Log> Core<L> {
             pending.reopened(&tables.at(table).definition.followed);
             waiting.pending.push(Waiter { pending, table, since: 0, lsn: Lsn::ZERO, not_by: None, answer: None });
         }
-        let is_unfinished = |life: &TableRecord| life.read.as_ref().is_some_and(|read| read.stage == Stage::Whole);
-        let unfinished =
-            tables.iter().filter(|(_, table)| is_unfinished(&table.definition.life)).map(|(index, _)| index);
+        let is_read_whole = |life: &TableRecord| life.read.as_ref().is_some_and(|read| read.stage == Stage::Whole);
+        let is_unfinished = |definition: &Definition| definition.waits || is_read_whole(&definition.life);
+        let unfinished = tables.iter().filter(|(_, table)| is_unfinished(&table.definition)).map(|(index, _)| index);
         Ok(Self {
             diversions: Diversions::after_start(unfinished.collect()),
             group: OpenGroup::new(settings.frame_bytes),

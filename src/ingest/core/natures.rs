@@ -187,4 +187,5 @@ fn looks_like_a_sequence(Told { schema: seen, lacks }: &Told) -> bool {
         && seen.columns.len() == SEQUENCE.len()
         && (lacks.names || seen.columns.iter().map(|column| column.name.as_str()).eq(SEQUENCE))
         && (0..SEQUENCE.len()).all(is_int)
+        && seen.columns.iter().all(|column| !column.nullable)
 }

@@ -50,10 +50,10 @@ impl<L: Log> Core<L> {
         match &there.bound {
             Bound::NoTable => {}
             Bound::LeftOut => self.group.count(table, left_out),
-            // The event's columns are not the table's own alone, and no name says which are.
-            Bound::Logged { all: Some(_), .. } => {
-                self.group.count(table, left_out);
-                return self.unread_rows(table, partial.why(), origin);
+            // The last columns of the event are not the table's own, which no name has said before.
+            Bound::Logged { plan, all: Some(_), .. } if plan.columns() < partial.columns() => {
+                let own = partial.of_first(plan.columns());
+                return self.partial(slot, &own, origin);
             }
             Bound::Logged { .. } => {
                 if let Some(images) = self.completed(table, partial)? {

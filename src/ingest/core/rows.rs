@@ -79,6 +79,10 @@ impl<L: Log> Core<L> {
         };
         let (table, told) = (there.table, Arc::clone(&there.told));
         let bound = if self.is_sequence(table, &told) {
+            if told.lacks.names {
+                // What looks like one may be a table that was made past the binlog.
+                self.ask_once(table);
+            }
             Bound::NoTable
         } else {
             self.meet(table, origin)?;

@@ -30,7 +30,10 @@ impl<L: Log> Core<L> {
         let believed = believed.map(|current| Told::of(&current.schema, told.lacks));
         match followed.mapped(believed.as_ref().unwrap_or(told), self.facts.dialect(), is_pending) {
             Mapped::AsKnown => {}
-            Mapped::Adopt(schema) => self.adopt(table, schema, Provenance::TableMap, origin)?,
+            Mapped::Adopt(schema) => {
+                self.doubt_unexplained(table, &schema, origin)?;
+                self.adopt(table, schema, Provenance::TableMap, origin)?;
+            }
             Mapped::Predicted(schema) => {
                 let mut done = Ok(());
                 self.keeping_early(table, |core| done = core.adopt(table, schema, Provenance::Statement, origin));
@@ -47,6 +50,7 @@ impl<L: Log> Core<L> {
             }
             Mapped::AskAll => self.await_names(table, told, origin)?,
             Mapped::Ask { schema, unknown } => {
+                self.doubt_unexplained(table, &schema, origin)?;
                 self.key_is_asked_for(table);
                 self.change_schema(table, schema, Change { unknown: Some(unknown), ..Change::default() }, origin)?;
                 self.ask_once(table);
@@ -55,6 +59,15 @@ impl<L: Log> Core<L> {
         self.followed(table).current().map(bound_to).ok_or_else(|| {
             Failure::fatal(format!("table '{}' lost its schema while its rows were read", self.tables.at(table).name))
         })
+    }
+
+    /// Rows are of a schema that is not the current one. Where no statement has come since, what became of the rows that are there nobody knows.
+    fn doubt_unexplained(&mut self, table: usize, found: &TableSchema, origin: &Origin) -> Result<(), Failure> {
+        let is_explained = !self.followed(table).has_other_images(found);
+        if is_explained || self.life(table).leaves_out_unknown() {
+            return Ok(());
+        }
+        self.is_unexplained(table, origin)
     }
 
     /// A table was changed without a statement: what its rows became nobody knows.

@@ -259,6 +259,11 @@ impl<L: Log> Core<L> {
         if self.followed(new).is_met() {
             // No table takes the name of another: one of the two is not what it is taken for.
             let why = "a statement gave the name of a table that was known to another one";
+            for table in [old, new] {
+                self.meet_pending(table, |_| (Fate::Gone, Vec::new()));
+                self.redefine(table).followed.unsettle();
+                self.ask(table);
+            }
             self.reread(from, true, why, origin)?;
             return self.reread(to, true, why, origin);
         }
@@ -278,6 +283,7 @@ impl<L: Log> Core<L> {
         self.redefine(old).forget();
         self.happens(old, Event::Dropped, origin)?;
         self.happens(new, Event::Renamed(Box::new(moved.life)), origin)?;
+        self.meet_pending(old, |_| (Fate::Gone, Vec::new()));
         let Some(current) = moved.followed.current().filter(|current| !current.lacks.names).cloned() else {
             // What the sinks may have of it is of no use to a read under the new name, and what they have noted ends with the old one.
             self.change(origin, TableChange::Drop { table: from.clone() })?;
@@ -296,7 +302,6 @@ impl<L: Log> Core<L> {
             .filter(|waiter| waiter.pending.id == current.id)
             .map(|waiter| waiter.pending.unknown.clone())
             .next();
-        self.meet_pending(old, |_| (Fate::Gone, Vec::new()));
         if unknown.as_ref().is_some_and(|unknown| !unknown.is_empty()) {
             self.reread(to, true, "it was renamed before the types of its columns were known", origin)?;
         }
@@ -335,7 +340,7 @@ impl<L: Log> Core<L> {
     }
 
     /// What a statement does to the pending ids of a table. To those of earlier groups it does so once its own group commits.
-    fn meet_pending(&mut self, table: usize, met: impl Fn(&Pending) -> (Fate, Vec<u16>)) {
+    pub(super) fn meet_pending(&mut self, table: usize, met: impl Fn(&Pending) -> (Fate, Vec<u16>)) {
         for waiter in self.group.pending.iter_mut().filter(|waiter| waiter.table == table) {
             let (fate, lost) = met(&waiter.pending);
             waiter.pending.meet(fate, &lost);

@@ -171,6 +171,7 @@ impl<L: Log> Core<L> {
         let known = self.find(name).filter(|(_, known)| known.is_known() && self.captures(name));
         if let Some((table, _)) = known {
             self.doubt(table, MAYBE, origin)?;
+            self.meet_pending(table, |pending| pending.altered(ops));
             let definition = self.redefine(table);
             definition.followed.unsettle();
             definition.kin.members = None;

@@ -22,6 +22,12 @@ impl<'a> Partial<'a> {
         Ok(Self { op, images: PartialImages::new(plan, own, shape, bytes)? })
     }
 
+    /// The same rows, where only so many of the columns, the first ones, are the table's own.
+    #[must_use]
+    pub fn of_first(&self, own: usize) -> Self {
+        Self { op: self.op, images: self.images.of_first(own) }
+    }
+
     /// What happened to the rows.
     pub fn op(&self) -> RowOp {
         self.op

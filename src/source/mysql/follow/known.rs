@@ -1,5 +1,6 @@
 //! What is known of a table's definition at a place of the stream: a value.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -180,8 +181,31 @@ impl Followed {
     /// Whether a table that is `found` at a place to which the stream has come is another one than is known, without a statement that has
     /// changed it.
     pub fn differs_unexplained(&self, found: &TableSchema) -> bool {
-        let is_other = |current: &Current| !current.schema.same_image(found) || current.schema.key != found.key;
-        self.is_as_described() && !self.typed.has_guesses() && self.current.as_ref().is_some_and(is_other)
+        let found = self.with_guesses(found);
+        let is_other = |current: &Current| !current.schema.same_image(&found) || current.schema.key != found.key;
+        self.is_as_described() && self.has_names() && self.current.as_ref().is_some_and(is_other)
+    }
+
+    /// Whether images of `found` are others than those that are known, without a statement that has changed the table.
+    pub fn has_other_images(&self, found: &TableSchema) -> bool {
+        let found = self.with_guesses(found);
+        let is_other = |current: &Current| !current.schema.same_image(&found);
+        self.is_as_described() && self.has_names() && self.current.as_ref().is_some_and(is_other)
+    }
+
+    /// The schema with the columns of which nobody could tell the type as they are known: such a type is not compared.
+    fn with_guesses<'f>(&self, found: &'f TableSchema) -> Cow<'f, TableSchema> {
+        let Some(current) = self.current.as_ref().filter(|_| self.typed.has_guesses()) else {
+            return Cow::Borrowed(found);
+        };
+        let mut found = found.clone();
+        for column in found.columns.iter_mut().filter(|column| self.typed.is_guess(&column.name)) {
+            let known = current.schema.column_index(&column.name).and_then(|place| current.schema.columns.get(place));
+            if let Some(known) = known.filter(|known| known.ty.as_told() == column.ty.as_told()) {
+                column.ty = known.ty.clone();
+            }
+        }
+        Cow::Owned(found)
     }
 
     /// Whether its schema, or a statement about it, is known.
@@ -225,6 +249,7 @@ impl Followed {
 
     /// A statement about the table was read, and what it made of the table is not known.
     pub fn unsettle(&mut self) {
+        self.predicted = None;
         self.since.unsettled = true;
     }
 

@@ -154,6 +154,12 @@ impl Pending {
         self.seen.key.as_ref().is_some_and(|key| key.kind == KeyKind::Primary)
     }
 
+    /// Whether its rows are the first of the table that anybody has met, and no statement about it has come.
+    pub fn is_first_met(&self) -> bool {
+        let after = self.unnamed.as_ref().and_then(|unnamed| unnamed.after.as_ref());
+        self.fate == Fate::Untouched && after.is_some_and(|after| !after.is_met())
+    }
+
     /// Whether time alone does not decide it: nothing is known of its rows without an answer that holds for them.
     pub fn needs_place(&self) -> bool {
         self.unnamed.is_some()
@@ -165,9 +171,10 @@ impl Pending {
         let fits = || found.is_some_and(|found| told.fits(found, false) == Some(0));
         match self.fate {
             Fate::Gone => Decision::LeaveOut("the table was gone before the server was asked for its columns"),
-            Fate::Altered | Fate::Retyped => {
+            Fate::Altered => {
                 Decision::LeaveOut("a statement changed the table before the server was asked for its columns")
             }
+            Fate::Retyped => Decision::LeaveOut("the names of its columns were asked for when the daemon ended"),
             Fate::Untouched if !is_reached => Decision::Wait,
             Fate::Untouched if fits() => Decision::Complete(Shown::TypesAndKey),
             Fate::Untouched => Decision::LeaveOut("the server shows other columns than the binlog has"),

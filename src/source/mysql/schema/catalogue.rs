@@ -1,6 +1,6 @@
 //! How all captured tables are defined, as the catalogue lists them at one moment or another.
 //!
-//! A few questions for each database, and one more for each table without a primary key. No table is locked, so what is found may be
+//! A question for so many tables of a database at a time, and one more for each table without a primary key. No table is locked, so what is found may be
 //! half of one definition and half of another: it is good for finding tables of which the definition has to be asked for.
 
 use std::collections::BTreeSet;
@@ -14,6 +14,9 @@ use super::{columns, keys, list};
 use crate::config::TableFilter;
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
+
+/// Tables that are asked about at once: what the catalogue says of them is in memory.
+const AT_ONCE: usize = 200;
 
 /// The captured tables that can be copied, by the names that they are known by.
 ///
@@ -31,21 +34,25 @@ pub async fn describe_all(
         .filter(|(table, relation)| is_captured(table) && matches!(relation, Relation::Table(Nature::Copied)))
         .map(|(table, _)| table)
         .collect();
-    let databases: BTreeSet<&str> = wanted.iter().map(|table| table.database.as_str()).collect();
+    let wanted: Vec<TableName> = wanted.into_iter().collect();
     let mut found = Vec::with_capacity(wanted.len());
-    for database in databases {
-        let mut primary = keys::fetch_primary(conn, database).await?;
-        for (name, columns) in columns::fetch_all(conn, database).await? {
-            let table = filter.names().table(TableName::new(database, name.as_str()));
-            if !wanted.contains(&table) {
-                continue;
-            }
-            let keys = match primary.remove(&name) {
-                Some(primary) => Some(primary),
-                None => keys::fetch(conn, &TableName::new(database, name)).await?,
-            };
-            if let Some(keys) = keys {
-                found.push(assemble(flavour, &table, Nature::Copied, columns, keys).schema);
+    for tables in wanted.chunk_by(|one, other| one.database == other.database) {
+        for tables in tables.chunks(AT_ONCE) {
+            let Some(TableName { database, .. }) = tables.first() else { continue };
+            let names: Vec<&str> = tables.iter().map(|table| table.table.as_str()).collect();
+            let mut primary = keys::fetch_primary(conn, database, &names).await?;
+            for (name, columns) in columns::fetch_all(conn, database, &names).await? {
+                let table = filter.names().table(TableName::new(database.as_str(), name.as_str()));
+                if !tables.contains(&table) {
+                    continue;
+                }
+                let keys = match primary.remove(&name) {
+                    Some(primary) => Some(primary),
+                    None => keys::fetch(conn, &TableName::new(database.as_str(), name)).await?,
+                };
+                if let Some(keys) = keys {
+                    found.push(assemble(flavour, &table, Nature::Copied, columns, keys).schema);
+                }
             }
         }
     }

@@ -38,25 +38,37 @@ const ASKED: &str = "c.COLUMN_NAME, c.COLUMN_DEFAULT, c.IS_NULLABLE = 'YES', LOW
 const FROM: &str = "information_schema.COLUMNS c \
     LEFT JOIN information_schema.COLLATIONS n ON n.COLLATION_NAME = c.COLLATION_NAME";
 
-/// The columns of every table of a database, in order, by the names of the tables.
-pub(super) async fn fetch_all(conn: &mut Conn, database: &str) -> Result<Vec<(String, Vec<RawColumn>)>, Failure> {
+/// The columns of tables of a database, in order, by the names of the tables. A table of which the catalogue's answer cannot be read has none.
+pub(super) async fn fetch_all(
+    conn: &mut Conn,
+    database: &str,
+    tables: &[&str],
+) -> Result<Vec<(String, Vec<RawColumn>)>, Failure> {
     let of = text_literal(database);
+    let listed: Vec<String> = tables.iter().map(|table| text_literal(table)).collect();
+    let listed = listed.join(", ");
     let sql = format!(
-        "SELECT {ASKED}, c.TABLE_NAME FROM {FROM} WHERE c.TABLE_SCHEMA = {of} ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION"
+        "SELECT {ASKED}, c.TABLE_NAME FROM {FROM} WHERE c.TABLE_SCHEMA = {of} AND c.TABLE_NAME IN ({listed}) \
+         ORDER BY BINARY c.TABLE_NAME, c.ORDINAL_POSITION"
     );
     let purpose = format!("describe the tables of \"{database}\"");
     let rows: Vec<mysql_async::Row> = conn.query(sql).await.map_err(|error| query_failure(&purpose, error))?;
-    let mut tables: Vec<(String, Vec<RawColumn>)> = Vec::new();
+    let mut tables: Vec<(String, Option<Vec<RawColumn>>)> = Vec::new();
     for mut row in rows {
         let table: Option<String> = take(&mut row, 14);
         let unreadable = || Failure::fatal(format!("the catalogue's answer about \"{database}\" is not readable"));
-        let (table, column) = table.zip(RawColumn::take(&mut row)).ok_or_else(unreadable)?;
-        match tables.last_mut() {
-            Some((last, columns)) if *last == table => columns.push(column),
-            _ => tables.push((table, vec![column])),
+        let (table, column) = (table.ok_or_else(unreadable)?, RawColumn::take(&mut row));
+        if tables.last().is_none_or(|(last, _)| *last != table) {
+            tables.push((table, Some(Vec::new())));
+        }
+        if let Some((_, columns)) = tables.last_mut() {
+            *columns = columns.take().zip(column).map(|(mut columns, column)| {
+                columns.push(column);
+                columns
+            });
         }
     }
-    Ok(tables)
+    Ok(tables.into_iter().filter_map(|(table, columns)| Some((table, columns?))).collect())
 }
 
 /// The columns of a table in order; none when it does not exist.

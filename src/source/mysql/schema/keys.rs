@@ -100,15 +100,18 @@ pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Option<V
     Ok(Some(parts))
 }
 
-/// The columns of the primary keys of a database's tables, in order, by the names of the tables.
+/// The columns of the primary keys of tables of a database, in order, by the names of the tables.
 pub(super) async fn fetch_primary(
     conn: &mut Conn,
     database: &str,
+    tables: &[&str],
 ) -> Result<HashMap<String, Vec<RawKeyPart>>, Failure> {
+    let listed: Vec<String> = tables.iter().map(|table| text_literal(table)).collect();
     let sql = format!(
         "SELECT TABLE_NAME, COLUMN_NAME, SUB_PART IS NOT NULL FROM information_schema.STATISTICS \
-         WHERE TABLE_SCHEMA = {} AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX",
-        text_literal(database)
+         WHERE TABLE_SCHEMA = {} AND TABLE_NAME IN ({}) AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX",
+        text_literal(database),
+        listed.join(", ")
     );
     let purpose = format!("list the primary keys of \"{database}\"");
     let rows: Vec<(String, Option<String>, bool)> =
