@@ -185,9 +185,10 @@ async fn found(
             found.insert(plan.source.filter.names().table(unmatched.table.clone()), denied(unmatched));
         }
     }
-    // What is not listed of the tables that come back may be hidden, or gone. After a new position, all of them come back.
+    // What is not listed of the tables that come back, or are left out, may be hidden, or gone. After a new position, all of them come back.
     for (table, record) in records {
-        let is_back = (is_skipped && record.is_captured()) || matches!(record.capture, Capture::Left(_));
+        let is_out = record.is_captured() && record.left_out.is_some();
+        let is_back = (is_skipped && record.is_captured()) || is_out || matches!(record.capture, Capture::Left(_));
         let is_back = is_back && plan.source.filter.captures(&table.database, &table.table);
         if is_back && !found.contains_key(table) {
             let presence = match schema::existence(conn, table).await? {

@@ -327,6 +327,10 @@ impl TableRecord {
             return;
         }
         match (self.capture, presence) {
+            // No reader looks for what is left out, and it may be the name of no table since it was met.
+            (Capture::Since(_), Presence::Missing) if self.left_out.is_some() && self.complete.is_none() => {
+                self.awaits = Some(Awaited { until: end, exists: false });
+            }
             // The stream says what becomes of it.
             (Capture::Since(_), _)
             | (Capture::Unmet, Presence::Missing | Presence::Unknown | Presence::ByNature(_)) => {}

@@ -129,7 +129,10 @@ impl World {
             let is_back = || {
                 let record = records.iter().find(|(table, _)| *table == name.table());
                 let is_back = |record: &table::TableRecord| matches!(record.capture, table::Capture::Left(_));
-                record.is_some_and(|(_, record)| is_back(record) || (is_skipped && record.is_captured()))
+                let is_out = |record: &table::TableRecord| record.is_captured() && record.left_out.is_some();
+                record.is_some_and(|(_, record)| {
+                    is_back(record) || is_out(record) || (is_skipped && record.is_captured())
+                })
             };
             // A table that the account may not read is not listed, and it is denied that there is one.
             let presence = match (self.server.may_read(name), self.server.now().tables.contains_key(&name)) {
