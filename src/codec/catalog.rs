@@ -12,7 +12,7 @@ use wal::Reader;
 use super::state::State;
 use super::stored::{self, Entry, Record, SCHEMA};
 use crate::error::Failure;
-use crate::model::{SchemaId, TableSchema};
+use crate::model::{Lacks, SchemaId, TableSchema};
 
 /// What the log says of a schema id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub enum SchemaRecord {
     Unnamed {
         /// What the binlog says of it; columns are called by their places (`@1`).
         seen: TableSchema,
+        /// What it does not say.
+        lacks: Lacks,
         /// The table's schema before it.
         before: Option<SchemaId>,
     },
@@ -256,7 +258,14 @@ mod tests {
                 },
             ),
             ("pending_first", SchemaRecord::Pending { seen: schema(vec![id()], None), unknown: vec![], before: None }),
-            ("unnamed", SchemaRecord::Unnamed { seen: schema(vec![id(), name()], None), before: Some(SchemaId(1)) }),
+            (
+                "unnamed",
+                SchemaRecord::Unnamed {
+                    seen: schema(vec![id(), name()], None),
+                    lacks: Lacks::MINIMAL,
+                    before: Some(SchemaId(1)),
+                },
+            ),
             (
                 "left_out",
                 SchemaRecord::LeftOut {

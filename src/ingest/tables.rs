@@ -129,8 +129,8 @@ pub(super) struct StoredPending {
     pub(super) seen: TableSchema,
     pub(super) unknown: Vec<u16>,
     pub(super) before: Option<SchemaId>,
-    /// All of it is asked for.
-    pub(super) is_unnamed: bool,
+    /// All of it is asked for, and this is what the binlog does not say.
+    pub(super) unnamed: Option<Lacks>,
 }
 
 /// The captured tables, by a dense index that lasts as long as the process.
@@ -163,7 +163,7 @@ pub(super) fn stored_current(state: &impl State, mut id: SchemaId) -> Result<Opt
             Some(record) => break record,
         }
     };
-    let lacks = if matches!(record, SchemaRecord::Unnamed { .. }) { Lacks::NO_LOG } else { Lacks::NOTHING };
+    let lacks = if let SchemaRecord::Unnamed { lacks, .. } = record { lacks } else { Lacks::NOTHING };
     Current::told(id, Told { schema: record.schema().clone(), lacks }).map(Some)
 }
 
@@ -182,7 +182,7 @@ impl Tables {
         let mut schemas: HashMap<SchemaId, Arc<TableSchema>> = HashMap::new();
         let mut pending = Vec::new();
         let mut left_out: HashMap<SchemaId, Option<SchemaId>> = HashMap::new();
-        let mut unnamed: BTreeSet<SchemaId> = BTreeSet::new();
+        let mut unnamed: HashMap<SchemaId, Lacks> = HashMap::new();
         for (id, record) in all_schemas(state)? {
             tables.next_schema = tables.next_schema.max(id.0);
             let schema = Arc::new(record.schema().clone());
@@ -192,11 +192,11 @@ impl Tables {
             match record {
                 SchemaRecord::Known(_) => {}
                 SchemaRecord::Pending { seen, unknown, before } => {
-                    pending.push(StoredPending { id, seen, unknown, before, is_unnamed: false });
+                    pending.push(StoredPending { id, seen, unknown, before, unnamed: None });
                 }
-                SchemaRecord::Unnamed { seen, before } => {
-                    unnamed.insert(id);
-                    pending.push(StoredPending { id, seen, unknown: Vec::new(), before, is_unnamed: true });
+                SchemaRecord::Unnamed { seen, lacks, before } => {
+                    unnamed.insert(id, lacks);
+                    pending.push(StoredPending { id, seen, unknown: Vec::new(), before, unnamed: Some(lacks) });
                 }
                 SchemaRecord::LeftOut { before, .. } => {
                     left_out.insert(id, before);
@@ -216,7 +216,7 @@ impl Tables {
                     let schema = schemas
                         .get(&id)
                         .ok_or_else(|| Failure::fatal(format!("the log holds no schema {id} of table '{name}'")))?;
-                    let lacks = if unnamed.contains(&id) { Lacks::NO_LOG } else { Lacks::NOTHING };
+                    let lacks = unnamed.get(&id).copied().unwrap_or_default();
                     Some(Current { id, schema: Arc::clone(schema), plan: Arc::new(compile(schema)?), lacks })
                 }
             };

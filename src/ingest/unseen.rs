@@ -57,7 +57,7 @@ pub fn unseen_definitions(state: &impl State, why: &str) -> Result<Changes, Fail
     }
     let mut left_out: Vec<SchemaId> = Vec::new();
     for (id, record) in all_schemas(state)? {
-        let (SchemaRecord::Pending { seen, before, .. } | SchemaRecord::Unnamed { seen, before }) = record else {
+        let (SchemaRecord::Pending { seen, before, .. } | SchemaRecord::Unnamed { seen, before, .. }) = record else {
             continue;
         };
         warn!(table = %seen.name, %why, "rows of a table that waited for its definition are left out");

@@ -17,7 +17,7 @@ pub(super) fn schema_item(id: SchemaId, record: &SchemaRecord) -> SchemaItem {
         SchemaRecord::Pending { unknown, before, .. } => {
             ("pending", unknown.iter().filter_map(name_of).collect(), *before, None)
         }
-        SchemaRecord::Unnamed { seen, before } => {
+        SchemaRecord::Unnamed { seen, before, .. } => {
             ("pending", seen.columns.iter().map(|column| column.name.clone()).collect(), *before, None)
         }
         SchemaRecord::LeftOut { before, reason, .. } => ("left_out", Vec::new(), *before, Some(reason.clone())),

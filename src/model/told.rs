@@ -5,10 +5,12 @@
 //! lengths alone. What it lacks stands in [`Told::schema`] in one fixed way ([`Told::of`]), so that what it has can be compared with a
 //! schema that is known ([`Told::fits`]), and its images can be walked.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Column, ColumnDefault, ColumnType, IntWidth, TableSchema};
 
 /// What is not said of a table's columns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a field of its own in the event, and any of them may be missing"

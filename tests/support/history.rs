@@ -79,7 +79,7 @@ async fn read(copy: &impl Copied, table: &str, columns: &[String]) -> Vec<Change
 ///
 /// The stream runs beside the snapshot, so a row may change before the changelog has seen it at all. From its first
 /// sight on, every change must fit, and a snapshot row must equal what the stream has made of it by then. After a gap, the next entry
-/// of a row that was there need not fit. A delete may have the key alone.
+/// of a row that was there need not fit. After a replace, rows are seen for the first time again. A delete may have the key alone.
 fn replay(table: &str, source: &Content, changes: &[Change]) -> Vec<Vec<Cell>> {
     let key = if source.key == 0 { source.columns.len() } else { source.key };
     // An entry without rows is a key that has been seen and is gone.
@@ -94,7 +94,13 @@ fn replay(table: &str, source: &Content, changes: &[Change]) -> Vec<Vec<Cell>> {
         assert!(matches!(change.commit_time, Cell::Text(_) | Cell::Null), "{at}: time {:?}", change.commit_time);
 
         let op = change.op.as_str();
-        if matches!(op, "truncate" | "replace" | "drop") {
+        if op == "replace" {
+            // Every row comes again, and may change before it does.
+            state.clear();
+            doubted.clear();
+            continue;
+        }
+        if matches!(op, "truncate" | "drop") {
             state.values_mut().for_each(Vec::clear);
             doubted.clear();
             continue;

@@ -55,7 +55,7 @@ use crate::codec::frame::TableChange;
 use crate::codec::state::State;
 use crate::config::{DoubtPlan, TableFilter};
 use crate::error::Failure;
-use crate::model::{FilePos, Lacks, ServerIdentity, SourcePosition, TableName};
+use crate::model::{FilePos, ServerIdentity, SourcePosition, TableName};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::{Described, Dialect, Fate, Pending, Unnamed};
 use crate::source::mysql::schema::Flavour;
@@ -192,7 +192,7 @@ impl<L: Log> Core<L> {
                 lost: Vec::new(),
                 before,
                 fate: Fate::Untouched,
-                unnamed: pending.is_unnamed.then_some(Unnamed { lacks: Lacks::NO_LOG, after: None }),
+                unnamed: pending.unnamed.map(|lacks| Unnamed { lacks, after: None }),
             };
             pending.reopened(&tables.at(table).definition.followed);
             waiting.pending.push(Waiter { pending, table, since: 0, lsn: Lsn::ZERO, not_by: None, answer: None });

@@ -183,7 +183,7 @@ impl<L: Log> Core<L> {
         let record = match &asks {
             None => SchemaRecord::Known(seen),
             Some(Asks::Types(unknown)) => SchemaRecord::Pending { seen, unknown: unknown.clone(), before: before_id },
-            Some(Asks::All(_)) => SchemaRecord::Unnamed { seen, before: before_id },
+            Some(Asks::All(unnamed)) => SchemaRecord::Unnamed { seen, lacks: unnamed.lacks, before: before_id },
         };
         let lacks = if let Some(Asks::All(unnamed)) = &asks { unnamed.lacks } else { Lacks::NOTHING };
         let current = Current::told(id, Told { schema, lacks })?;

@@ -56,7 +56,7 @@ pub struct Pending {
 pub struct Unnamed {
     /// What the binlog does not say of it.
     pub lacks: Lacks,
-    /// What was known of the table before it; `None`: the log was opened again since, and nobody knows what statements had done.
+    /// What was known of the table before it; `None`: the log was opened again since, and nobody knows what statements had done to older rows.
     pub after: Option<Box<Followed>>,
 }
 
@@ -117,7 +117,16 @@ impl Pending {
     /// What is pending of a log that was opened again. `now`: what is known of the table there.
     pub fn reopened(&mut self, now: &Followed) {
         self.fate = match now.current() {
-            Some(_) if self.unnamed.is_some() => Fate::Retyped,
+            Some(current) if self.unnamed.is_some() => {
+                let is_first = self.before.is_none() && current.id == self.id && now.is_as_described();
+                if let Some(unnamed) = self.unnamed.as_mut().filter(|_| is_first) {
+                    // No rows were there before them, so nothing of what statements had done matters.
+                    unnamed.after = Some(Box::default());
+                    Fate::Untouched
+                } else {
+                    Fate::Retyped
+                }
+            }
             None => Fate::Gone,
             Some(current) if current.id == self.id && now.is_as_described() => Fate::Untouched,
             // Which of its columns the statements touched is not stored.
