@@ -49,13 +49,17 @@ pub enum Mutant {
     KeysReadWithoutWindow,
     /// A table that is complete stays so where the stream goes on at a place that it has not come to.
     SkippedTableKept,
+    /// A prepared transaction is forgotten when the daemon is started again.
+    PreparedForgottenAtStart,
+    /// The keys of a prepared transaction are noted in snapshot windows when it is prepared, and not when it commits.
+    XaKeysNotedAtPrepare,
     /// What is known of definitions counts where the stream goes on at a place that it has not come to.
     DefinitionBelievedOverSkip,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -78,6 +82,8 @@ impl Mutant {
         Self::LeftOutRowsCountedAsAppended,
         Self::KeysReadWithoutWindow,
         Self::SkippedTableKept,
+        Self::PreparedForgottenAtStart,
+        Self::XaKeysNotedAtPrepare,
         Self::DefinitionBelievedOverSkip,
     ];
 }

@@ -9,6 +9,7 @@ mod names;
 mod position;
 mod retype;
 mod table;
+mod xid;
 
 pub use argument::as_word;
 pub use check::{CheckItem, CheckStatus};
@@ -19,3 +20,4 @@ pub use names::{Names, same_column};
 pub use position::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition};
 pub use retype::{Conversion, Kept, kept, kept_types, kept_untouched};
 pub use table::{Key, KeyKind, SchemaId, TableName, TableSchema};
+pub use xid::{Xid, hex_digits};

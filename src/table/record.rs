@@ -230,6 +230,11 @@ impl TableRecord {
         matches!(self.capture, Capture::Since(_))
     }
 
+    /// Whether changes of it before this LSN are not in the log.
+    pub fn is_captured_after(&self, lsn: Lsn) -> bool {
+        matches!(self.capture, Capture::Since(since) if since > lsn) || self.awaits.is_some()
+    }
+
     /// The read of this number, while it is the one that is wanted.
     pub fn current(&self, number: u32) -> Option<&Read> {
         self.read.as_ref().filter(|read| read.number == number)

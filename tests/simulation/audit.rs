@@ -102,6 +102,8 @@ pub struct Audit {
     pub(super) late: BTreeSet<(usize, Name)>,
     /// The place of the last gap of each table.
     pub(super) gaps: BTreeMap<Name, BTreeSet<usize>>,
+    /// What is prepared up to this entry is not read.
+    pub(super) unread_upto: usize,
     /// Groups of which rows are missing, and it is said why.
     pub explained: BTreeSet<(usize, Name)>,
 }
@@ -124,6 +126,7 @@ impl Audit {
             stopped: BTreeSet::new(),
             late: BTreeSet::new(),
             gaps: BTreeMap::new(),
+            unread_upto: position,
             explained: BTreeSet::new(),
         }
     }
@@ -147,6 +150,7 @@ impl Audit {
         self.passed.extend((self.position..entry).map(|_| Captured::nothing()));
         self.position = entry;
         self.last_logged = entry;
+        self.unread_upto = entry;
     }
 
     /// Whether rows of a table came later than their place.
@@ -262,7 +266,9 @@ impl Audit {
 
     fn begin_group(&mut self, place: usize, server: &Server) -> Result<(), Finding> {
         let ending = server.entry(place).group().map(|group| group.ending);
-        if !matches!(ending, Some(Ending::Commit | Ending::Statement)) {
+        // What shows how a table is defined is a fact when a transaction is prepared.
+        let is_kept = |ending: Ending| ending.commits() || matches!(ending, Ending::Statement | Ending::Prepare(_));
+        if !ending.is_some_and(is_kept) {
             return Err(format!("frames of entry {place} are visible, which ended as {ending:?}"));
         }
         if place <= self.last_logged {

@@ -86,6 +86,7 @@ impl World {
             let moved = encode(&StoredPosition::MySql(position.clone())).map_err(failed)?;
             log.change(vec![(SOURCE_POSITION.key().to_vec(), Some(moved))]);
             log.change(ingest::unseen_definitions(stored, why).map_err(failed)?);
+            log.change(ingest::unread_transactions(stored, &self.server.xa.listed()).map_err(failed)?);
             self.audit.skipped(entry);
         }
         let is_there = end.file == position.file && end.pos == position.pos;

@@ -14,6 +14,7 @@ use super::binlog::{Ending, Entry, Group, Placed};
 use super::shape::Shape;
 use super::tables::{Name, Rows};
 use super::trace;
+use super::xa::Xa;
 
 /// A table at one place.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct Server {
     revoked: BTreeSet<Name>,
     /// Tables that it once could not read.
     once_revoked: BTreeSet<Name>,
+    /// Two-phase transactions.
+    pub xa: Xa,
 }
 
 /// The server's UUID, as text and as bytes.
@@ -77,6 +80,7 @@ impl Server {
             locked: None,
             revoked: BTreeSet::new(),
             once_revoked: BTreeSet::new(),
+            xa: Xa::default(),
         }
     }
 

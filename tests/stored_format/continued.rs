@@ -63,6 +63,8 @@ pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
         describe_wait: 2000,
         doubts: replicator::config::DoubtPlan::default(),
         frame_bytes: Settings::FRAME_BYTES,
+        xa_bytes: 64 << 20,
+        xa_piece_bytes: Settings::XA_PIECE_BYTES,
     };
     let log = WalLog::new(appender, reader.clone());
     let mut core = Core::load(log, &reader, settings, facts.clone()).unwrap();

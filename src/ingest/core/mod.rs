@@ -15,6 +15,7 @@ mod late;
 mod life;
 mod merges;
 mod natures;
+mod outcome;
 mod partial;
 mod place;
 mod predicted;
@@ -25,6 +26,7 @@ mod schema;
 mod statement;
 mod temporary;
 mod unseen;
+mod xa;
 
 use std::sync::Arc;
 
@@ -48,6 +50,7 @@ use super::state::{self, Counts};
 pub use super::tables::{ChangedLife, Due};
 use super::tables::{Definition, Tables, stored_current};
 use super::windows::Windows;
+use super::xa::{PIECE_BYTES, Touched, XaState};
 use crate::codec::frame::TableChange;
 use crate::codec::state::State;
 use crate::config::{DoubtPlan, TableFilter};
@@ -74,11 +77,17 @@ pub struct Settings {
     pub doubts: DoubtPlan,
     /// Row bytes after which a frame is closed; [`Settings::FRAME_BYTES`] but in a simulation.
     pub frame_bytes: usize,
+    /// Row bytes of prepared two-phase transactions that are kept at most (`source.xa_bytes`).
+    pub xa_bytes: u64,
+    /// Row bytes after which a piece of one is stored; [`Settings::XA_PIECE_BYTES`] but in a simulation.
+    pub xa_piece_bytes: usize,
 }
 
 impl Settings {
     /// What fills a block of the log.
     pub const FRAME_BYTES: usize = FRAME_BYTES;
+    /// What one read of the log's state gives back.
+    pub const XA_PIECE_BYTES: usize = PIECE_BYTES;
 }
 
 /// How long a run that has to end waits for the answer about a statement, in milliseconds: a table may be locked for as long as it likes.
@@ -143,6 +152,7 @@ pub struct Core<L> {
     group: OpenGroup,
     windows: Windows,
     diversions: Diversions,
+    xa: XaState,
     temporary: temporary::Temporary,
     chunks: Vec<WaitingChunk>,
     waiting: Waiting,
@@ -188,11 +198,21 @@ impl<L: Log> Core<L> {
             pending.reopened(&tables.at(table).definition.followed);
             waiting.pending.push(Waiter { pending, table, since: 0, lsn: Lsn::ZERO, not_by: None, answer: None });
         }
+        let mut xa = XaState::load(state)?;
+        for (_, table) in tables.iter() {
+            let life = &table.definition.life;
+            // Rows that a transaction changed before are nowhere.
+            for prepared in xa.prepared.values_mut().filter(|prepared| life.is_captured_after(prepared.record.since)) {
+                let (name, why) = (table.name.clone(), "it was not captured when a transaction was prepared");
+                Touched { table: name.clone(), now: name, why, adds: true }.changes(&mut prepared.record);
+            }
+        }
         let is_unfinished = |life: &TableRecord| life.read.as_ref().is_some_and(|read| read.stage == Stage::Whole);
         let unfinished =
             tables.iter().filter(|(_, table)| is_unfinished(&table.definition.life)).map(|(index, _)| index);
         Ok(Self {
             diversions: Diversions::after_start(unfinished.collect()),
+            xa,
             group: OpenGroup::new(settings.frame_bytes),
             settings,
             facts,
@@ -225,6 +245,9 @@ impl<L: Log> Core<L> {
         let left_at = self.ledger.position();
         self.facts = facts;
         self.ledger.resume(from)?;
+        self.remove_orphans();
+        let last = self.xa.last.take();
+        self.xa.recent.start(last, self.now, self.wall);
         self.lose_unfinished()?;
         if let Some(end) = end {
             let end = Described::at(&self.facts.identity, end)?;
@@ -274,6 +297,7 @@ impl<L: Log> Core<L> {
         self.waiting.merges.clear();
         self.waiting.plain.clear();
         self.temporary.forget();
+        self.xa.listing = None;
         self.waiting.silent.clear();
         for waiter in &mut self.waiting.pending {
             // Where the next server's binlog ends is another place.
@@ -334,7 +358,7 @@ impl<L: Log> Core<L> {
 
     /// Whether frames of the open group are on their way to the log.
     pub fn is_fragmented(&self) -> bool {
-        self.group.frames.has_left()
+        self.group.frames.has_left() || self.group.xa.has_left()
     }
 
     /// Row counters of every table, as of the last group.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Core;
 use super::rows::{Bound, Rows, Slot};
+use super::xa::LEFT_OUT;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Fields, PartialRow};
 use crate::error::Failure;
@@ -49,11 +50,15 @@ impl<L: Log> Core<L> {
         let table = there.table;
         match &there.bound {
             Bound::NoTable => {}
+            Bound::LeftOut if self.is_in_xa() => return self.xa_lose(table, read, LEFT_OUT),
             Bound::LeftOut => self.group.count(table, left_out),
             Bound::Logged { .. } => {
                 if let Some(images) = self.completed(table, partial)? {
                     let (op, rows, columns) = (partial.op(), partial.rows(), partial.columns());
                     return self.rows(slot, Rows { op, rows, columns, images: &images }, origin);
+                }
+                if self.is_in_xa() {
+                    return self.xa_lose(table, read, partial.why());
                 }
                 if let Some(by_key) = self.by_key(slot, partial)? {
                     return self.read_by_key(slot, partial, by_key, origin);
