@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{TABLES, end, prepare, run};
 use crate::support::sandbox::Sandbox;
-use crate::support::status::table_of;
 use crate::support::server::Kind;
+use crate::support::status::table_of;
 
 const LIMIT: Duration = Duration::from_mins(2);
 
