@@ -164,9 +164,9 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
 async fn prepared(conn: &mut Conn, server: &ServerInfo) -> Result<Vec<Xid>, Failure> {
     let listed = xa::listed(conn, server.flavour).await?;
     if listed.is_none() {
-        warn!(
-            "the account may not ask which XA transactions are prepared at the source, so reads do not wait for them: every table is read \
-             again once one of them is committed (GRANT {} ON *.* allows it to)",
+        info!(
+            "the account may not ask which XA transactions are prepared at the source, so reads wait for none: if one is committed, every \
+             table is read again (GRANT {} ON *.* allows it to)",
             xa::GRANT
         );
     }

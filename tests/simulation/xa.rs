@@ -112,7 +112,9 @@ impl Clients {
                 for Change { before, after } in changes {
                     let rows = state.rows(*name);
                     assert!(before.is_none_or(|before| take(rows, before)), "a row that is held is gone");
-                    after.iter().for_each(|after| add(rows, *after));
+                    if let Some(after) = after {
+                        add(rows, *after);
+                    }
                 }
             }
         }

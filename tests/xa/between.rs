@@ -5,7 +5,6 @@ use mysql_async::prelude::Queryable as _;
 
 use super::{TABLES, counted, end, prepare, run};
 use crate::support::sandbox::{DATABASE, Sandbox};
-use crate::support::server::Kind;
 
 /// Statements about a table `c` that a prepared transaction has changed.
 const STATEMENTS: [&str; 7] = [

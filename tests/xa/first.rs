@@ -49,7 +49,7 @@ both_servers! {
         may_list(&sandbox).await;
         sandbox.set("/source/xa_wait", json!("1s"));
         run(&sandbox, TABLES).await;
-        prepare(&sandbox, "'early'", "INSERT INTO a VALUES (70, 1); DELETE FROM loose LIMIT 1").await;
+        prepare(&sandbox, "'early'", "INSERT INTO a VALUES (70, 1); DELETE FROM b").await;
         let mut daemon = sandbox.start();
         sandbox.caught_up_within(LIMIT, &mut daemon).await;
         sandbox.assert_mirrored().await;

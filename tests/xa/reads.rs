@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::{TABLES, end, prepare, run};
 use crate::support::sandbox::Sandbox;
-use crate::support::server::Kind;
 
 /// Reads on MariaDB may wait for 30 s after a commit.
 const LIMIT: Duration = Duration::from_mins(4);
@@ -27,7 +26,7 @@ both_servers! {
         for round in 0..40 {
             if round == 20 {
                 // In place of what is there.
-                let output = sandbox.run(&["backfill", "--replace", "shop.a", "shop.loose"]);
+                let output = sandbox.run(&["backfill", "--replace", "--table", "shop.a", "--table", "shop.loose"]);
                 assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             }
             let id = 1_000 + 47 * round;

@@ -24,7 +24,7 @@ const TRIM_BLOCKS: usize = 32;
 pub(crate) struct LogState {
     pub(crate) tail: Tail,
     pub(crate) cursors: BTreeMap<String, CursorRecord>,
-    /// Bytes of the [large](large) values of the state.
+    /// Bytes of the [large] values of the state.
     pub(crate) state_bytes: u64,
 }
 

@@ -83,7 +83,7 @@ async fn large_values_of_the_state_make_a_log_full_as_frames_do_also_after_a_reo
     }
     // With the frames, less than the log takes.
     for number in 0..10_u8 {
-        appender.put_settled(&[b'v', number], Some(&[number; 200_000]));
+        appender.put_settled(&[b'v', number], Some(&vec![number; 200_000]));
         assert!(appender.pending_bytes() >= 200_000);
         appender.flush_durable().await.unwrap();
     }
@@ -93,7 +93,7 @@ async fn large_values_of_the_state_make_a_log_full_as_frames_do_also_after_a_reo
     assert!(!positions.borrow().full);
     let appending = tokio::spawn(async move {
         for number in 10..30_u8 {
-            appender.put_settled(&[b'v', number], Some(&[number; 200_000]));
+            appender.put_settled(&[b'v', number], Some(&vec![number; 200_000]));
             appender.flush().await.unwrap();
         }
         appender.flush_durable().await.unwrap();

@@ -50,7 +50,7 @@ impl<L: Log> Core<L> {
         let table = there.table;
         match &there.bound {
             Bound::NoTable => {}
-            Bound::LeftOut if self.is_in_xa() => return self.xa_lose(table, read, LEFT_OUT),
+            Bound::LeftOut if self.is_in_xa() => self.xa_lose(table, read, LEFT_OUT),
             Bound::LeftOut => self.group.count(table, left_out),
             Bound::Logged { .. } => {
                 if let Some(images) = self.completed(table, partial)? {
@@ -58,7 +58,8 @@ impl<L: Log> Core<L> {
                     return self.rows(slot, Rows { op, rows, columns, images: &images }, origin);
                 }
                 if self.is_in_xa() {
-                    return self.xa_lose(table, read, partial.why());
+                    self.xa_lose(table, read, partial.why());
+                    return Ok(());
                 }
                 if let Some(by_key) = self.by_key(slot, partial)? {
                     return self.read_by_key(slot, partial, by_key, origin);

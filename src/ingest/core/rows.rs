@@ -141,7 +141,8 @@ impl<L: Log> Core<L> {
         {
             let why = format!("a rows event has {} columns, and the table's schema {}", rows.columns, plan.columns());
             if self.is_in_xa() {
-                return self.xa_lose(table, read, &why);
+                self.xa_lose(table, read, &why);
+                return Ok(());
             }
             self.group.count(table, Counts { read, left_out: read, ..Counts::default() });
             return self.unread_rows(table, &why, origin);
@@ -195,7 +196,8 @@ impl<L: Log> Core<L> {
             && let Unread::Rows(why) = why
         {
             self.meet(table, origin)?;
-            return self.xa_lose(table, 0, why);
+            self.xa_lose(table, 0, why);
+            return Ok(());
         }
         // How many they are nobody knows; that there are some, whoever reads the table meanwhile has to know.
         self.group.count(table, Counts::default());

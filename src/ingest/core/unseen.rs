@@ -62,7 +62,8 @@ impl<L: Log> Core<L> {
         }
         if self.is_in_xa() {
             self.meet(table, origin)?;
-            return self.xa_lose(table, 0, why);
+            self.xa_lose(table, 0, why);
+            return Ok(());
         }
         // How many rows they are nobody knows; that there are some, a group that is dropped or rolled back has to know.
         self.group.count(table, Counts::default());

@@ -53,7 +53,10 @@ impl<L: Log> Core<L> {
         let read = u64::from(rows.rows);
         let id = match bound {
             Bound::NoTable => return Ok(()),
-            Bound::LeftOut => return self.xa_lose(table, read, LEFT_OUT),
+            Bound::LeftOut => {
+                self.xa_lose(table, read, LEFT_OUT);
+                return Ok(());
+            }
             Bound::Logged { id, plan, key } => {
                 let id = *id;
                 if is_on(Mutant::XaKeysNotedAtPrepare)
@@ -61,7 +64,9 @@ impl<L: Log> Core<L> {
                     && let Some(key) = key
                 {
                     let hashes = plan.key_hashes(&key.columns, rows.images).unwrap_or_default();
-                    hashes.into_iter().for_each(|hash| self.group.note_key(table, hash));
+                    for hash in hashes {
+                        self.group.note_key(table, hash);
+                    }
                 }
                 id
             }
@@ -81,11 +86,10 @@ impl<L: Log> Core<L> {
     }
 
     /// Nothing is known of rows of the open transaction but that there are some.
-    pub(super) fn xa_lose(&mut self, table: usize, rows: u64, why: &str) -> Result<(), Failure> {
+    pub(super) fn xa_lose(&mut self, table: usize, rows: u64, why: &str) {
         if let Some(open) = &mut self.group.xa.open {
             open.lose(table, rows, why);
         }
-        Ok(())
     }
 
     /// Nothing is kept of the open transaction but the names of its tables.
