@@ -55,6 +55,10 @@ impl Audit {
         {
             return Err(format!("entry {entry} was dropped, and took nothing back"));
         }
+        let is_about = |name: &Name| group.rows(*name) > 0 || group.may_doubt(*name) || unread.contains(name);
+        if is_two_phase && !logged.left_out.iter().all(|name| is_about(name) || self.stopped.contains(name)) {
+            return Err(format!("entry {entry} leaves out {:?}, which it has not changed", logged.left_out));
+        }
         let nothing = Vec::new();
         for name in Name::capturable() {
             let there = logged.changes.get(&name).unwrap_or(&nothing);
