@@ -110,6 +110,8 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let cursors: Vec<String> = wal.cursors().into_iter().map(|cursor| cursor.name).collect();
     let configured: Vec<String> = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
     let mut changes: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
+    let awaited = records.iter().filter(|(_, record)| record.awaits.is_some());
+    let awaited: Vec<TableName> = awaited.map(|(table, _)| table.clone()).collect();
     let starting = Starting {
         records,
         asked,
@@ -131,6 +133,10 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     for (table, record) in &changed {
         changes.push(record.change(table)?);
     }
+    let is_new = |table: &TableName, record: &TableRecord| record.is_captured_from(at.0) && !awaited.contains(table);
+    let captured = changed.iter().filter(|(table, record)| is_new(table, record));
+    let captured: Vec<TableName> = captured.map(|(table, _)| table.clone()).collect();
+    changes.extend(ingest::captured_from_here(&reader, &captured)?);
     if let Some(why) = &skipped {
         changes.extend(ingest::unseen_definitions(&reader, why)?);
     }

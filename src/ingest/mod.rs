@@ -47,4 +47,6 @@ pub use refused::{RefusedPosition, refused_position};
 pub use run::{Ingest, Until, Wiring};
 pub use state::{Counts, asked_beside, counts, counts_and_end, forget_beside, stored_position};
 pub use unseen::unseen_definitions;
-pub use xa::{XaPiece, XaRecord, XaTable, prepared as prepared_transactions, unread as unread_transactions};
+pub use xa::{
+    XaPiece, XaRecord, XaTable, captured_from_here, prepared as prepared_transactions, unread as unread_transactions,
+};

@@ -56,7 +56,7 @@ pub struct XaRecord {
     pub xid: Xid,
     /// It was prepared before the log's first position: what it did is not known.
     pub unread: bool,
-    /// The frame that came next when it was prepared.
+    /// The frame that came next when it was prepared: what a reader of the log can place it by.
     pub since: Lsn,
     /// Its rows are in so many pieces.
     pub pieces: u32,
@@ -153,6 +153,23 @@ pub fn unread(state: &impl State, listed: &[Xid]) -> Result<Changes, Failure> {
     let mut changes: Changes = prepared(state)?.iter().flat_map(forget).collect();
     for xid in listed {
         changes.push(put(&XaRecord { xid: xid.clone(), unread: true, ..XaRecord::default() })?);
+    }
+    Ok(changes)
+}
+
+/// The state changes after which these tables are captured: what transactions that are prepared have changed of them is nowhere.
+///
+/// # Errors
+/// When the log cannot be read or a record is damaged.
+pub fn captured_from_here(state: &impl State, tables: &[TableName]) -> Result<Changes, Failure> {
+    let why = "it was not captured when a transaction was prepared";
+    let touched = |name: &TableName| Touched { table: name.clone(), now: name.clone(), why, adds: true };
+    let mut changes = Changes::new();
+    for mut record in prepared(state)? {
+        let changed: Vec<bool> = tables.iter().map(|name| touched(name).changes(&mut record)).collect();
+        if changed.contains(&true) {
+            changes.push(put(&record)?);
+        }
     }
     Ok(changes)
 }

@@ -230,9 +230,9 @@ impl TableRecord {
         matches!(self.capture, Capture::Since(_))
     }
 
-    /// Whether changes of it before this LSN are not in the log.
-    pub fn is_captured_after(&self, lsn: Lsn) -> bool {
-        matches!(self.capture, Capture::Since(since) if since > lsn) || self.awaits.is_some()
+    /// Whether a start makes it one that is captured, or is to be: `next` is the LSN that comes next in the log.
+    pub fn is_captured_from(&self, next: Lsn) -> bool {
+        matches!(self.capture, Capture::Since(since) if since >= next) || self.awaits.is_some()
     }
 
     /// The read of this number, while it is the one that is wanted.

@@ -102,6 +102,8 @@ pub struct Audit {
     pub(super) late: BTreeSet<(usize, Name)>,
     /// The place of the last gap of each table.
     pub(super) gaps: BTreeMap<Name, BTreeSet<usize>>,
+    /// Tables that were not captured once.
+    pub(super) once_excluded: BTreeSet<Name>,
     /// What is prepared up to this entry is not read.
     pub(super) unread_upto: usize,
     /// Groups of which rows are missing, and it is said why.
@@ -126,6 +128,7 @@ impl Audit {
             stopped: BTreeSet::new(),
             late: BTreeSet::new(),
             gaps: BTreeMap::new(),
+            once_excluded: BTreeSet::new(),
             unread_upto: position,
             explained: BTreeSet::new(),
         }
@@ -138,6 +141,7 @@ impl Audit {
         }
         let gone = self.waiting.extract_if(.., |(_, name)| !captured.captures(*name));
         self.explained.extend(gone);
+        self.once_excluded.extend(Name::capturable().filter(|name| !captured.captures(*name)));
         self.captured = captured;
     }
 

@@ -92,6 +92,8 @@ impl World {
         let is_there = end.file == position.file && end.pos == position.pos;
         let asked = ingest::asked_beside(stored).map_err(failed)?;
         let forgotten: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
+        let awaited = records.iter().filter(|(_, record)| record.awaits.is_some());
+        let awaited: Vec<TableName> = awaited.map(|(table, _)| table.clone()).collect();
         let starting = Starting {
             records,
             asked,
@@ -109,6 +111,12 @@ impl World {
         for (table, what) in told {
             trace::note(|| format!("start: of {table}: {what}"));
         }
+        let next = log.durable().next();
+        let captured =
+            changed.iter().filter(|(table, record)| record.is_captured_from(next) && !awaited.contains(table));
+        let captured: Vec<TableName> = captured.map(|(table, _)| table.clone()).collect();
+        let prepared = ingest::captured_from_here(log.values(), &captured).map_err(failed)?;
+        log.change(prepared);
         for (table, record) in changed {
             log.change(vec![record.change(&table).map_err(failed)?]);
         }

@@ -50,7 +50,7 @@ use super::state::{self, Counts};
 pub use super::tables::{ChangedLife, Due};
 use super::tables::{Definition, Tables, stored_current};
 use super::windows::Windows;
-use super::xa::{PIECE_BYTES, Touched, XaState};
+use super::xa::{PIECE_BYTES, XaState};
 use crate::codec::frame::TableChange;
 use crate::codec::state::State;
 use crate::config::{DoubtPlan, TableFilter};
@@ -198,15 +198,7 @@ impl<L: Log> Core<L> {
             pending.reopened(&tables.at(table).definition.followed);
             waiting.pending.push(Waiter { pending, table, since: 0, lsn: Lsn::ZERO, not_by: None, answer: None });
         }
-        let mut xa = XaState::load(state)?;
-        for (_, table) in tables.iter() {
-            let life = &table.definition.life;
-            // Rows that a transaction changed before are nowhere.
-            for prepared in xa.prepared.values_mut().filter(|prepared| life.is_captured_after(prepared.record.since)) {
-                let (name, why) = (table.name.clone(), "it was not captured when a transaction was prepared");
-                Touched { table: name.clone(), now: name, why, adds: true }.changes(&mut prepared.record);
-            }
-        }
+        let xa = XaState::load(state)?;
         let is_unfinished = |life: &TableRecord| life.read.as_ref().is_some_and(|read| read.stage == Stage::Whole);
         let unfinished =
             tables.iter().filter(|(_, table)| is_unfinished(&table.definition.life)).map(|(index, _)| index);
