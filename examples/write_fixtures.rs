@@ -36,7 +36,7 @@ use replicator::deliver::{Delivery, Goal, RoundBounds, TableAtSink, Wiring};
 use replicator::ingest::Counts;
 use replicator::model::{
     BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Key, KeyKind, Origin, RowCounts, SchemaId,
-    SinkRows, SourcePlace, TableName, TableSchema,
+    SinkRows, SourcePlace, TableName, TableSchema, Xid,
 };
 use replicator::sink::Note;
 use replicator::sink::sqlite::{self, SqlitePlan, SqliteSink};
@@ -317,6 +317,16 @@ fn frames_for_some_and_for_all(log: &mut Frames) {
     log.rows(all(), &[(PENDING, Insert, &[&["1", "waits"]])], ends);
 }
 
+/// The key of the prepared transaction: its name.
+fn prepared() -> Vec<u8> {
+    Xid { format: 2_147_483_647, gtrid: vec![0, 0xff, 0x27], bqual: b"b".to_vec() }.bytes()
+}
+
+/// The key of a piece of its rows.
+fn piece(number: u32) -> Vec<u8> {
+    stored::XA_ROWS.of_bytes(&[&prepared()[..], &number.to_be_bytes()].concat())
+}
+
 type State = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// What is stored beside the frames, before them.
@@ -327,8 +337,13 @@ fn state() -> State {
         (stored::FORMAT.key().to_vec(), Some(encoded(&LogFormat(LOG_FORMAT)))),
         (stored::SOURCE_NAMES.key().to_vec(), Some(record(&stored::SOURCE_NAMES, "exact"))),
         (stored::SOURCE_REFUSED.key().to_vec(), Some(record(&stored::SOURCE_REFUSED, "otherwise"))),
+        (stored::SOURCE_XA.key().to_vec(), Some(record(&stored::SOURCE_XA, "late"))),
+        (stored::XA.of_bytes(&prepared()), Some(record(&stored::XA, "every_field"))),
+        (piece(0), Some(record(&stored::XA_ROWS, "two_sections"))),
+        (piece(1), Some(record(&stored::XA_ROWS, "empty"))),
         (stored::TYPES.of_table(&users), Some(record(&stored::TYPES, "described"))),
         (stored::ASKED.of_table(&users), Some(record(&stored::ASKED, "asked"))),
+        (stored::WAITS.of_table(&table("items")), Some(record(&stored::WAITS, "waits"))),
     ];
     for sink in ["local", "fresh", "other"] {
         state.push((stored::SINK_START.of_sink(sink), Some(record(&stored::SINK_START, "first"))));

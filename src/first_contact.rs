@@ -22,12 +22,14 @@ use crate::codec::stored::{
 use crate::config::{Plan, Startup};
 use crate::error::{ErrorClass, Failure};
 use crate::ingest;
-use crate::model::{SourcePosition, TableName};
+use crate::model::{SourcePosition, TableName, Xid};
 use crate::pipeline::StartOptions;
 use crate::source::mysql::meet::Met;
 use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::schema;
 use crate::source::mysql::schema::{Existence, Listed, Listing, Nature, Unmatched, Why};
+use crate::source::mysql::server::ServerInfo;
+use crate::source::mysql::xa;
 use crate::table::{self, Capture, Presence, Started, Starting, TableRecord};
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
@@ -94,6 +96,8 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let log = InLog { stored: stored.as_ref(), names, known: records.iter().map(|(table, _)| table).collect() };
     let leave = Leave { operator: options.new_position, on_purged: plan.source.on_purged };
     let Continues { from, skipped } = continues(&mut conn, &server, (&plan, leave), log, &reader).await?;
+    let began = stored.is_none() || skipped.is_some();
+    let prepared = if began { prepared(&mut conn, &server).await? } else { Vec::new() };
     let listing = schema::list(&mut conn, &plan.source.filter).await?;
     let tables: Vec<TableName> = listing.tables.iter().map(|listed| listed.table.clone()).collect();
     if tables.is_empty() {
@@ -106,6 +110,8 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let cursors: Vec<String> = wal.cursors().into_iter().map(|cursor| cursor.name).collect();
     let configured: Vec<String> = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
     let mut changes: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
+    let awaited = records.iter().filter(|(_, record)| record.awaits.is_some());
+    let awaited: Vec<TableName> = awaited.map(|(table, _)| table.clone()).collect();
     let starting = Starting {
         records,
         asked,
@@ -130,6 +136,10 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let is_left = |record: &TableRecord| matches!(record.capture, Capture::Left(_));
     let left: Vec<&TableName> = changed.iter().filter(|(_, record)| is_left(record)).map(|(table, _)| table).collect();
     changes.extend(ingest::left_definitions(&reader, &left)?);
+    let is_new = |table: &TableName, record: &TableRecord| record.is_captured_from(at.0) && !awaited.contains(table);
+    let captured = changed.iter().filter(|(table, record)| is_new(table, record));
+    let captured: Vec<TableName> = captured.map(|(table, _)| table.clone()).collect();
+    changes.extend(ingest::captured_from_here(&reader, &captured)?);
     if let Some(why) = &skipped {
         changes.extend(ingest::unseen_definitions(&reader, why)?);
     }
@@ -139,7 +149,8 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     if stored.is_none() {
         changes.push((FORMAT.key().to_vec(), Some(encode(&LogFormat(LOG_FORMAT))?)));
     }
-    if stored.is_none() || skipped.is_some() {
+    if began {
+        changes.extend(ingest::unread_transactions(&reader, &prepared)?);
         changes.push((SOURCE_POSITION.key().to_vec(), Some(encode(&StoredPosition::MySql(from.position.clone()))?)));
     }
     if stored.is_none() || names != server.names {
@@ -156,6 +167,19 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
         info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
     }
     Ok(Contact { met: Met { conn, server }, plan })
+}
+
+/// The transactions that are prepared at the source: what they did is before the position that was taken, and their end after it.
+async fn prepared(conn: &mut Conn, server: &ServerInfo) -> Result<Vec<Xid>, Failure> {
+    let listed = xa::listed(conn, server.flavour).await?;
+    if listed.is_none() {
+        info!(
+            "the account may not ask which XA transactions are prepared at the source, so reads wait for none: if one is committed, every \
+             table is read again (GRANT {} ON *.* allows it to)",
+            xa::GRANT
+        );
+    }
+    Ok(listed.unwrap_or_default())
 }
 
 /// Whether what a stream met at a position is over, because the log has another one.

@@ -49,6 +49,10 @@ pub enum Mutant {
     KeysReadWithoutWindow,
     /// A table that is complete stays so where the stream goes on at a place that it has not come to.
     SkippedTableKept,
+    /// A prepared transaction is forgotten when the daemon is started again.
+    PreparedForgottenAtStart,
+    /// The keys of a prepared transaction are noted in snapshot windows when it is prepared, and not when it commits.
+    XaKeysNotedAtPrepare,
     /// What is known of definitions counts where the stream goes on at a place that it has not come to.
     DefinitionBelievedOverSkip,
     /// What a `TABLE_MAP` without names does say is not compared with the schema that its rows are taken for.
@@ -57,7 +61,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::KeysNotedAtOnce,
         Self::CountersKeptOnRollback,
         Self::PositionSavedAfterTheGroup,
@@ -80,6 +84,8 @@ impl Mutant {
         Self::LeftOutRowsCountedAsAppended,
         Self::KeysReadWithoutWindow,
         Self::SkippedTableKept,
+        Self::PreparedForgottenAtStart,
+        Self::XaKeysNotedAtPrepare,
         Self::DefinitionBelievedOverSkip,
         Self::AbsentMetadataBelieved,
     ];

@@ -56,3 +56,4 @@ mod waiting; // a table that cannot be asked about holds up no other
 mod watched; // what happens to the binlog or the address while the stream lives on: named, or followed
 mod whole_reads; // tables that are read in one piece, beside the stream
 mod writers; // the random writers write what they say, and the same again from the same seed
+mod xa; // two-phase transactions: nothing of them before their XA COMMIT, and all of it after

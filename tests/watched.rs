@@ -210,6 +210,8 @@ both_servers! {
             doubts: replicator::config::DoubtPlan::default(),
             on_purged: replicator::config::OnPurged::Stop,
             spool_max: 1 << 30,
+            xa_bytes: 64 << 20,
+            xa_wait: std::time::Duration::from_mins(5),
             snapshot: SnapshotPlan { chunk_rows: 1000, parallel: 1, max_rows_per_second: 0 },
             tls: TlsPlan { mode: TlsMode::Disabled, ca_file: None },
         };

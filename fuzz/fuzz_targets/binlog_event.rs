@@ -40,8 +40,8 @@ fuzz_target!(|input: &[u8]| {
         event.unpacked = len & 0x8000 != 0;
         match decoder.decode(&event) {
             Err(_) => return,
-            Ok(Item::Begin) => open = true,
-            Ok(Item::Commit | Item::Rollback | Item::CutOff) => open = false,
+            Ok(Item::Begin | Item::BeginXa(_)) => open = true,
+            Ok(Item::Commit | Item::Prepare { .. } | Item::Rollback | Item::CutOff) => open = false,
             Ok(Item::Schema { slot, told }) => {
                 assert!(open);
                 assert_eq!(decoder.table(slot), Some(&told.schema.name));

@@ -15,6 +15,14 @@ pub trait State {
     /// # Errors
     /// When the log is out of service.
     fn under(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, wal::Error>;
+
+    /// The keys that begin with `prefix`, in order.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    fn keys_under(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, wal::Error> {
+        Ok(self.under(prefix)?.into_iter().map(|(key, _)| key).collect())
+    }
 }
 
 impl State for Reader {
@@ -25,6 +33,10 @@ impl State for Reader {
     fn under(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, wal::Error> {
         self.state_prefix(prefix)
     }
+
+    fn keys_under(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, wal::Error> {
+        self.state_keys(prefix)
+    }
 }
 
 impl<S: State + ?Sized> State for &S {
@@ -34,5 +46,9 @@ impl<S: State + ?Sized> State for &S {
 
     fn under(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, wal::Error> {
         (**self).under(prefix)
+    }
+
+    fn keys_under(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, wal::Error> {
+        (**self).keys_under(prefix)
     }
 }

@@ -6,6 +6,7 @@
 //! | `source/position` | `StoredPosition`: everything before it is in the log | 1 | `ingest` |
 //! | `source/lsn` | `SourceLsn`: the last LSN before that position | 1 | `ingest` |
 //! | `source/refused` | `RefusedPosition`: a position from which the stream could not be read on, and why | 1 | `ingest` |
+//! | `source/xa` | `LastXaCommit`: when a two-phase transaction was committed last, where that matters after a start | 1 | `ingest` |
 //! | `source/names` | `Names`: the source's rule for names, by which every name in the log is spelled | 1 | `first_contact` |
 //! | `table/<database>\0<table>` | `TableRecord`: the life of a table at the end of the log | 1 | `table` |
 //! | inside a `TableRecord` | `Ranges`: which ranges of a read are placed | 1 | `source` |
@@ -14,6 +15,8 @@
 //! | `types/<database>\0<table>` | `Typed`: what statements since its schema said of its types | 1 | `ingest` |
 //! | `waits/<database>\0<table>` | `Waits`: row changes of the table may wait in the spool for its copy, and are not in the log | 1 | `ingest` |
 //! | `count/<database>\0<table>` | `Counts`: row changes read, appended, filtered, left out | 1 | `ingest` |
+//! | `xa/<xid>` | `XaRecord`: a two-phase transaction that is prepared: its tables, and how many pieces its rows are in | 1 | `ingest` |
+//! | `xa_rows/<xid><piece>` (big-endian `u32`) | `XaPiece`: rows of such a transaction | 1 | `ingest` |
 //! | `schema/<id>` (big-endian `u32`) | [`SchemaRecord`](super::catalog::SchemaRecord) | 1 | `ingest` |
 //! | `rows/<sink>\0<database>\0<table>` | `TableAtSink`: what became of a table's rows at a sink | 1 | `deliver` |
 //! | `start/<sink>` | `CursorStart`: where the sink's cursor was created | 1 | `deliver` |
@@ -68,6 +71,7 @@ entries! {
     SOURCE_POSITION: "source/position", "the source position", "StoredPosition", 1, "ingest";
     SOURCE_LSN: "source/lsn", "the source's last LSN", "SourceLsn", 1, "ingest";
     SOURCE_REFUSED: "source/refused", "the refused source position", "RefusedPosition", 1, "ingest";
+    SOURCE_XA: "source/xa", "the last commit of a two-phase transaction", "LastXaCommit", 1, "ingest";
     SOURCE_NAMES: "source/names", "the source's rule for names", "Names", 1, "first_contact";
     TABLE: "table/", "a table record", "TableRecord", 1, "table";
     RANGES: "ranges", "the ranges of a table's read", "Ranges", 1, "source";
@@ -76,6 +80,8 @@ entries! {
     TYPES: "types/", "the stated types of a table", "Typed", 1, "ingest";
     WAITS: "waits/", "a table whose rows wait for its copy", "Waits", 1, "ingest";
     COUNT: "count/", "a row counter", "Counts", 1, "ingest";
+    XA: "xa/", "a prepared transaction", "XaRecord", 1, "ingest";
+    XA_ROWS: "xa_rows/", "rows of a prepared transaction", "XaPiece", 1, "ingest";
     SCHEMA: "schema/", "a schema", "SchemaRecord", 1, "ingest";
     SINK_ROWS: "rows/", "what became of a table at a sink", "TableAtSink", 1, "deliver";
     SINK_START: "start/", "a cursor's start", "CursorStart", 1, "deliver";
@@ -107,6 +113,11 @@ impl Entry {
     /// The key of a table at a sink: `<prefix><sink>\0<database>\0<table>`.
     pub fn of_sink_table(&self, sink: &str, table: &TableName) -> Vec<u8> {
         [self.key(), sink.as_bytes(), &[0], table.database.as_bytes(), &[0], table.table.as_bytes()].concat()
+    }
+
+    /// The key of bytes: `<prefix>` and the bytes.
+    pub fn of_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        [self.key(), bytes].concat()
     }
 
     /// The key of a number: `<prefix>` and the number, big-endian.
@@ -233,6 +244,23 @@ pub fn of_tables_and_end<T: Record>(reader: &wal::Reader) -> Result<(Vec<(TableN
     let prefix = T::ENTRY.key();
     let (entries, end) = reader.state_prefix_and_end(prefix).map_err(|error| unreadable(T::ENTRY, error))?;
     Ok((records(prefix, entries)?, end))
+}
+
+/// Every record of a type, whatever its keys are.
+///
+/// # Errors
+/// As [`of_tables`].
+pub fn values<T: Record>(state: &impl State) -> Result<Vec<T>, Failure> {
+    let entries = state.under(T::ENTRY.key()).map_err(|error| unreadable(T::ENTRY, error))?;
+    entries.iter().map(|(_, value)| decode(value)).collect()
+}
+
+/// Every key of an entry.
+///
+/// # Errors
+/// Fatal, when the log cannot be read.
+pub fn keys(state: &impl State, entry: &Entry) -> Result<Vec<Vec<u8>>, Failure> {
+    state.keys_under(entry.key()).map_err(|error| unreadable(entry, error))
 }
 
 fn under<T: Record>(state: &impl State, prefix: &[u8]) -> Result<Vec<(TableName, T)>, Failure> {

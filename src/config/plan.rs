@@ -49,6 +49,10 @@ pub struct SourcePlan {
     pub doubts: DoubtPlan,
     /// The most that rows may take on disk that wait while a table without a chunk key is read whole.
     pub spool_max: u64,
+    /// The most that rows of prepared two-phase transactions may take in the log.
+    pub xa_bytes: u64,
+    /// The longest that reads of tables wait for transactions which were prepared before the log began.
+    pub xa_wait: Duration,
     /// Snapshot settings.
     pub snapshot: SnapshotPlan,
     /// TLS settings.

@@ -36,6 +36,11 @@ const MIN_DESCRIBE_WAIT: Duration = Duration::from_millis(10);
 const MAX_DESCRIBE_WAIT: Duration = Duration::from_mins(10);
 /// Room for a large table without a key, and for what is written to it meanwhile.
 pub(super) const DEFAULT_SPOOL_MAX: u64 = 10 << 30;
+/// Transactions that coordinators prepare are small; a larger one costs a read of its tables.
+pub(super) const DEFAULT_XA_BYTES: u64 = 64 << 20;
+/// A coordinator ends what it has prepared within seconds; what stays for longer was left behind.
+pub(super) const DEFAULT_XA_WAIT: Duration = Duration::from_mins(5);
+const MAX_XA_WAIT: Duration = Duration::from_hours(24);
 /// Two readers keep a small source busy without occupying it.
 pub(super) const DEFAULT_PARALLEL: u16 = 2;
 /// Each reader is a connection and up to 8 MiB of memory.
@@ -61,6 +66,8 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
     );
     let doubts = read_doubts(&section);
     let spool_max = section.key("spool_max").parsed(units::size).unwrap_or(DEFAULT_SPOOL_MAX);
+    let xa_bytes = section.key("xa_bytes").parsed(units::size).unwrap_or(DEFAULT_XA_BYTES);
+    let xa_wait = units::duration_between(&section.key("xa_wait"), DEFAULT_XA_WAIT, Duration::ZERO, MAX_XA_WAIT);
     let tls = tls::read(section.key("tls").section(), url.as_ref().is_some_and(SourceUrl::is_loopback));
     section.finish_with(|key| match key {
         "password" => Some("a password has no place in this file: set REPLICATOR_SOURCE_PASSWORD, or password_file"),
@@ -84,6 +91,8 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         describe_wait,
         doubts,
         spool_max,
+        xa_bytes,
+        xa_wait,
         snapshot,
         tls: tls?,
     })

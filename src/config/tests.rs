@@ -40,6 +40,7 @@ fn what_is_left_out_has_its_documented_default() {
     assert_eq!(plan.source.snapshot, SnapshotPlan { chunk_rows: 50_000, parallel: 2, max_rows_per_second: 0 });
     assert_eq!(plan.source.tls, TlsPlan { mode: TlsMode::VerifyIdentity, ca_file: None });
     assert_eq!(plan.source.spool_max, 10 << 30);
+    assert_eq!((plan.source.xa_bytes, plan.source.xa_wait), (64 << 20, Duration::from_mins(5)));
     assert!(plan.source.password.is_empty());
     assert_eq!(plan.wal, WalPlan { path: "./replicator-wal".into(), max_size: 20 << 30 });
     assert_eq!(plan.http, HttpPlan { listen: Some("127.0.0.1:9180".parse().unwrap()), table_metrics: true });

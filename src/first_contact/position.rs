@@ -13,7 +13,6 @@ use crate::error::{Failure, Unusable};
 use crate::ingest;
 use crate::model::{Names, SourcePosition, TableName};
 use crate::source::mysql::names::require_same_names;
-use crate::source::mysql::places::prepared;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::start::{self, StartPoint};
 
@@ -81,7 +80,6 @@ pub(super) async fn continues(
     match judge(resolved, same_names, met, leave)? {
         Judged::Good(from) => Ok(Continues { from, skipped: None }),
         Judged::GivenUp(why) => {
-            require_nothing_prepared(conn).await?;
             let from = start::current(conn, server).await?;
             let why =
                 format!("{}, so it was not captured from {} to {}", why.fact(), shown(stored), shown(&from.position));
@@ -122,24 +120,6 @@ fn judge<T>(
     match (given_up, met.filter(is_given_up)) {
         (Err(failure), _) | (Ok(_), Some(failure)) => Ok(Judged::GivenUp(failure)),
         (Ok(from), None) => Ok(Judged::Good(from)),
-    }
-}
-
-/// The rows of a prepared distributed transaction are in the binlog before a new position, and its commit is after it.
-async fn require_nothing_prepared(conn: &mut Conn) -> Result<(), Failure> {
-    match prepared(conn).await? {
-        Some(0) => Ok(()),
-        Some(many) => Err(Failure::fatal(format!(
-            "the source has {many} prepared XA transactions, whose rows a new position would pass over"
-        ))
-        .hint("commit or roll back what XA RECOVER lists, then run the same command again")),
-        None => {
-            warn!(
-                "the account may not ask whether the source has prepared XA transactions, whose rows a new position passes over (XA RECOVER \
-                 lists them; XA_RECOVER_ADMIN)"
-            );
-            Ok(())
-        }
     }
 }
 

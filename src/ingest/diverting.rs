@@ -269,7 +269,12 @@ impl Session<'_> {
                         }
                         group => {
                             waiting.next = group;
-                            if self.ctx.core.begin_whole(&read.schema, read.number, &read.at)? {
+                            if self.ctx.core.may_lack_rows(table, &read.at) {
+                                self.ctx.core.give_back(table);
+                                waiting.answer(Err(Failure::retry(format!(
+                                    "table \"{table}\" was read while a two-phase transaction was committed, whose rows its view may lack"
+                                ))));
+                            } else if self.ctx.core.begin_whole(&read.schema, read.number, &read.at)? {
                                 info!(%table, rows = read.copy.rows(), "the copy of a whole table is placed");
                                 waiting.stage = Stage::Copy(read);
                             } else {

@@ -15,6 +15,7 @@ use super::ledger::Changes;
 use super::pending::Waiter;
 use super::state::Counts;
 use super::tables::Definition;
+use super::xa::XaPart;
 use crate::source::mysql::follow::FateChange;
 
 /// Changed keys that a group notes at most, 16 bytes each. Beyond, the windows of its tables are discarded when it commits.
@@ -52,6 +53,8 @@ pub(super) struct OpenGroup {
     cut_back: Vec<usize>,
     /// Tables whose rows may have been written through a MERGE table.
     beside: Vec<usize>,
+    /// Two-phase transactions that it opens, prepares or ends.
+    pub(super) xa: XaPart,
     /// Set when a savepoint could not be cut back to: the rest of the group is read and left out.
     dropped: bool,
 }
@@ -84,6 +87,7 @@ impl OpenGroup {
             savepoints: Vec::new(),
             cut_back: Vec::new(),
             beside: Vec::new(),
+            xa: XaPart::default(),
             dropped: false,
         }
     }
@@ -96,6 +100,7 @@ impl OpenGroup {
             && self.counts.is_empty()
             && self.discards.is_empty()
             && self.fates.is_empty()
+            && self.xa.is_empty()
             && !self.dropped
     }
 
@@ -118,6 +123,7 @@ impl OpenGroup {
         self.savepoints.clear();
         self.cut_back.clear();
         self.beside.clear();
+        self.xa.clear();
         self.dropped = false;
     }
 
@@ -295,7 +301,7 @@ impl OpenGroup {
 
 /// Whether two names of savepoints may be the same to the server, which compares them by its collation: without case, and
 /// perhaps without accents.
-fn may_be_same(a: &str, b: &str) -> bool {
+pub(super) fn may_be_same(a: &str, b: &str) -> bool {
     if a.is_ascii() && b.is_ascii() { a.eq_ignore_ascii_case(b) } else { true }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! One owner and one way in: a group's last frame, its records and the position after it are handed over by one call,
 //! [`Ledger::commit`], and a position without a group by [`Ledger::pass`]. So no group can become durable without its
-//! position, and no position without its groups. Frames of an open group may leave early ([`Ledger::fragment`]); readers see
+//! position, and no position without its groups. Values that mean nothing before a record names them may be stored at any time
+//! ([`Ledger::put_beside`]). Frames of an open group may leave early ([`Ledger::fragment`]); readers see
 //! them only once the group is committed, and [`Ledger::abort`] forgets them.
 //!
 //! The position is a value. It is encoded once per flush ([`Ledger::seal`]), not once per transaction.
@@ -45,8 +46,14 @@ pub trait Log {
     /// Whether the log takes no frame until a sink has gone on.
     fn is_full(&self) -> bool;
 
-    /// Bytes that were appended and not handed over.
+    /// Bytes that were appended or put, and not handed over.
     fn pending_bytes(&self) -> usize;
+
+    /// The durable value of a key.
+    ///
+    /// # Errors
+    /// When the log is out of service.
+    fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure>;
 }
 
 /// The durable log.
@@ -110,6 +117,10 @@ impl Log for WalLog {
 
     fn pending_bytes(&self) -> usize {
         self.appender.pending_bytes()
+    }
+
+    fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        self.reader.state(key).map_err(|error| Failure::fatal("the log cannot be read").caused_by(error))
     }
 }
 
@@ -197,6 +208,13 @@ impl<L: Log> Ledger<L> {
             self.moved = true;
         }
         Ok(())
+    }
+
+    /// Stores or removes a value that belongs to no group: of what an open group has to keep before it ends, and which means nothing
+    /// without a record that comes with its end.
+    pub fn put_beside(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.log.put(key, value);
+        self.changed = true;
     }
 
     /// The stream has come to a boundary without a group.

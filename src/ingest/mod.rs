@@ -17,6 +17,8 @@
 //! - [`crate::source::mysql::follow`]: which schema a table's rows have, and how that is known.
 //! - `pending`: rows and questions that wait for an answer.
 //! - `windows`: keys that the stream changes while snapshot chunks are read.
+//! - `prepared`: reads that wait for transactions which were prepared before the log began.
+//! - `xa`: two-phase transactions that are prepared and have not ended.
 //! - `state`: the records that are kept beside the frames in the log.
 //! - `refused`: a position from which the stream could not be read on. `unseen`: what a new position makes of definitions.
 
@@ -27,6 +29,7 @@ mod frames;
 mod group;
 pub mod ledger;
 mod pending;
+mod prepared;
 mod questions;
 mod reading;
 mod refused;
@@ -37,9 +40,13 @@ mod tail;
 mod unseen;
 mod waits;
 mod windows;
+mod xa;
 
 pub use pending::AskId;
 pub use refused::{RefusedPosition, refused_position};
 pub use run::{Ingest, Until, Wiring};
 pub use state::{Counts, asked_beside, counts, counts_and_end, forget_beside, stored_position};
 pub use unseen::{left_definitions, unseen_definitions};
+pub use xa::{
+    XaPiece, XaRecord, XaTable, captured_from_here, prepared as prepared_transactions, unread as unread_transactions,
+};

@@ -16,6 +16,7 @@ use super::core::{Action, Chunk, Rows, SessionId};
 use super::current::Current;
 use super::diverting::Tails;
 use super::ledger::{Boundary, Log as _};
+use super::prepared::{Looked, Looks};
 use super::questions::Questions;
 use super::run::{Ended, Ingest};
 use crate::backoff::Backoff;
@@ -39,6 +40,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct Session<'a> {
     pub(super) ctx: &'a mut Ingest,
     questions: Questions,
+    looks: Looks,
     current: Current,
     /// Where `CaughtUp` ends.
     target: Option<FilePos>,
@@ -54,10 +56,15 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// From the start of a stream; `target` is where the loop has caught up.
-    pub(super) fn new(ctx: &'a mut Ingest, questions: Questions, watch: Watch, target: Option<FilePos>) -> Self {
+    pub(super) fn new(
+        ctx: &'a mut Ingest,
+        (questions, looks): (Questions, Looks),
+        watch: Watch,
+        target: Option<FilePos>,
+    ) -> Self {
         let (current, readers) = (Current::new(watch), HashMap::new());
         let tails = Tails::new(Arc::clone(&ctx.spool));
-        Self { ctx, questions, current, target, readers, tails, asks: true, flushed: Instant::now() }
+        Self { ctx, questions, looks, current, target, readers, tails, asks: true, flushed: Instant::now() }
     }
 
     /// Reads until the loop ends.
@@ -85,9 +92,13 @@ impl<'a> Session<'a> {
                         if let Some(ended) = self.settle(decoder, true).await? {
                             return Ok(ended);
                         }
-                        let looks_again = self.ctx.core.has_to_look();
+                        let looks_again = self.ctx.core.has_to_look() || !self.ctx.held.is_empty();
                         tokio::select! {
                             event = stream.next() => event?,
+                            looked = self.looks.next() => {
+                                self.looked(looked)?;
+                                continue;
+                            }
                             Some(request) = self.ctx.requests.recv(), if self.ctx.core.knows_its_file() => {
                                 self.serve(request).await?;
                                 continue;
@@ -164,12 +175,30 @@ impl<'a> Session<'a> {
             self.ctx.core.answer(answer)?;
             self.asks = true;
         }
+        if let Some(looked) = self.looks.try_next() {
+            self.looked(looked)?;
+        }
         if self.ctx.core.has_to_look() {
             self.ctx.core.look()?;
             self.asks = true;
         }
         self.act().await?;
         self.show_asking();
+        for request in std::mem::take(&mut self.ctx.held) {
+            self.serve(request).await?;
+        }
+        Ok(())
+    }
+
+    /// A look at the transactions that are prepared at the source, while reads wait for those from before the log began.
+    fn looked(&mut self, looked: Looked) -> Result<(), Failure> {
+        if let Some((listed, end)) = looked {
+            let unread = self.ctx.core.unread_transactions();
+            self.ctx.core.listed(unread, listed, end)?;
+        }
+        if self.ctx.core.unread_transactions().is_empty() {
+            self.looks.end();
+        }
         Ok(())
     }
 
@@ -240,13 +269,7 @@ impl<'a> Session<'a> {
             Item::Rows { slot, op, rows, columns, images } => {
                 let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
                 core.rows(slot, Rows { op, rows, columns, images: &images }, &decoder.origin())?;
-                if core.is_fragmented() && core.log().pending_bytes() >= FLUSH_BYTES {
-                    if self.ctx.shutdown.is_cancelled() {
-                        return Err(Failure::retry("stopped inside a transaction"));
-                    }
-                    self.ctx.core.seal()?;
-                    self.ctx.flush().await?;
-                }
+                self.flush_fragments().await?;
             }
             Item::Schema { slot, told } => {
                 let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
@@ -272,7 +295,19 @@ impl<'a> Session<'a> {
                     self.end_of_group(decoder).await?;
                 }
             }
+            Item::BeginXa(xid) => core.begin_xa(xid, &decoder.origin())?,
             Item::Commit => self.end_of_group(decoder).await?,
+            Item::Prepare { one_phase } => {
+                core.prepare(one_phase)?;
+                self.replay(decoder).await?;
+                self.end_of_group(decoder).await?;
+            }
+            Item::Outcome { xid, commits } => {
+                self.ctx.set_time();
+                self.ctx.core.outcome(&xid, commits, &decoder.origin())?;
+                self.replay(decoder).await?;
+                self.end_of_group(decoder).await?;
+            }
             Item::Rollback => {
                 core.roll_back(boundary(decoder), &decoder.origin(), Some(decoder.gtid()))?;
                 self.passed().await?;
@@ -283,6 +318,35 @@ impl<'a> Session<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// Gives back the rows of a two-phase transaction that has committed.
+    async fn replay(&mut self, decoder: &Decoder) -> Result<(), Failure> {
+        if self.ctx.core.needs_durable() {
+            self.ctx.core.seal()?;
+            self.ctx.flush().await?;
+            self.ctx.durable().await?;
+        }
+        let origin = decoder.origin();
+        while self.ctx.core.replay(&origin)? {
+            if self.ctx.core.has_spooling() {
+                self.spool().await?;
+            }
+            self.flush_fragments().await?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what has gathered of an open group.
+    async fn flush_fragments(&mut self) -> Result<(), Failure> {
+        if self.ctx.core.is_fragmented() && self.ctx.core.log().pending_bytes() >= FLUSH_BYTES {
+            if self.ctx.shutdown.is_cancelled() {
+                return Err(Failure::retry("stopped inside a transaction"));
+            }
+            self.ctx.core.seal()?;
+            self.ctx.flush().await?;
+        }
+        Ok(())
     }
 
     async fn end_of_group(&mut self, decoder: &Decoder) -> Result<(), Failure> {
@@ -324,6 +388,11 @@ impl<'a> Session<'a> {
     async fn serve(&mut self, request: Request) -> Result<(), Failure> {
         self.ctx.set_time();
         match request {
+            Request::OpenWindow { reply, .. } if reply.is_closed() => {}
+            Request::OpenWindow { table, window, reply } if self.ctx.core.window_waits(&table) => {
+                self.ctx.held.push(Request::OpenWindow { table, window, reply });
+                return Ok(());
+            }
             Request::OpenWindow { table, window, reply } => {
                 self.ctx.core.open_window(window, &table);
                 if reply.send(self.ctx.core.position()).is_err() {

@@ -12,6 +12,7 @@ use wal::{Appender, Lsn, Reader, Wal};
 
 use super::core::{ChangedLife, Core, Due, Facts, Settings};
 use super::ledger::WalLog;
+use super::prepared::{Looks, Wait};
 use super::questions::Questions;
 use super::reading::Session;
 use super::refused::RefusedPosition;
@@ -21,7 +22,7 @@ use crate::backoff::Backoff;
 use crate::codec::stored::{SOURCE_REFUSED, encode};
 use crate::config::{SourcePlan, Startup};
 use crate::error::{ErrorClass, Failure};
-use crate::model::{FilePos, ServerIdentity, SourcePosition};
+use crate::model::{FilePos, ServerIdentity, SourcePosition, Xid};
 use crate::source::mysql::binlog::{BinlogStream, Decoder};
 use crate::source::mysql::meet::Met;
 use crate::source::mysql::names::require_started_with;
@@ -33,6 +34,7 @@ use crate::source::mysql::snapshot::spool::Spool;
 use crate::source::mysql::start::{self, DumpBy};
 use crate::source::mysql::stream_server::StreamServer;
 use crate::source::mysql::watch::{Watch, Watched};
+use crate::source::mysql::xa;
 use crate::telemetry::{Live, SourcePhase, now_micros};
 
 /// Until when the loop runs.
@@ -61,6 +63,10 @@ pub struct Ingest {
     jobs: mpsc::UnboundedSender<Job>,
     /// Reads that are due, until what made them due is handed over.
     due: Vec<Job>,
+    /// Whether they wait for transactions that were prepared before the log began.
+    wait: Wait,
+    /// Requests that are served later.
+    pub(super) held: Vec<Request>,
     started: Instant,
     /// Which server the stream reads, for the connections beside it.
     stream_server: StreamServer,
@@ -120,9 +126,13 @@ impl Ingest {
             describe_wait: u64::try_from(plan.describe_wait.as_millis()).unwrap_or(u64::MAX),
             doubts: plan.doubts.clone(),
             frame_bytes: Settings::FRAME_BYTES,
+            xa_bytes: plan.xa_bytes.min(most_xa_bytes(&reader)?),
+            xa_piece_bytes: Settings::XA_PIECE_BYTES,
         };
         let log = WalLog::new(wiring.appender, reader.clone());
         let core = Core::load(log, &reader, settings, facts(&wiring.met.server))?;
+        let wait = Wait::begin(&core, plan.xa_wait);
+        wiring.live.source.waits_for(wait.names(&core));
         Ok(Self {
             plan,
             met: Some(wiring.met),
@@ -133,6 +143,8 @@ impl Ingest {
             spool: wiring.spool,
             jobs: wiring.jobs,
             due: Vec::new(),
+            wait,
+            held: Vec::new(),
             started: Instant::now(),
             stream_server: wiring.stream_server,
             ended_at: None,
@@ -215,6 +227,11 @@ impl Ingest {
     /// appended is durable, and a reader that is ahead of that asks for nothing that a crash would undo.
     pub(super) fn tell_readers(&mut self) {
         self.show_lives();
+        let waited = self.wait.waits(&self.core);
+        self.live.source.waits_for(self.wait.names(&self.core));
+        if waited {
+            return;
+        }
         for job in self.due.drain(..) {
             if self.jobs.send(job).is_err() {
                 // The readers end before this loop only at a shutdown; the record stands in the log for the next start.
@@ -254,7 +271,10 @@ impl Ingest {
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended, Failure> {
         self.ended_at = None;
         let shutdown = self.shutdown.clone();
-        let opening = Box::pin(open(self.plan.clone(), self.met.take(), self.reader.clone(), Arc::clone(&self.live)));
+        let prepared = self.core.prepared_transactions();
+        let asks = !prepared.is_empty();
+        let opening =
+            Box::pin(open(self.plan.clone(), self.met.take(), self.reader.clone(), (Arc::clone(&self.live), asks)));
         let opened = self
             .deciding_beside(async move {
                 tokio::select! {
@@ -264,21 +284,27 @@ impl Ingest {
             })
             .await?;
         let Some(opened) = opened.transpose()? else { return Ok(Ended::Stopped) };
-        let Opened { server, from, end, mut stream, mut decoder, by_gtid } = opened;
+        let Opened { server, from, end, listed, mut stream, mut decoder, by_gtid } = opened;
         let target = match self.until {
             Until::Stopped => None,
             Until::CaughtUp { .. } => Some(end.clone()),
         };
+        let listed = listed.map(|listed| (listed, end.clone()));
         let end = self.core.needs_end(&server.identity).then_some(end);
         self.live.source.phase(SourcePhase::Streaming, None);
         self.set_time();
         self.core.connected(facts(&server), &from, end.as_ref())?;
+        if let Some((listed, end)) = listed {
+            self.core.listed(prepared, listed, end)?;
+        }
         self.stream_server.set(server.identity.clone());
         let identity = server.identity.clone();
         let watched = Watched { identity: identity.clone(), by_gtid };
         let watch = Watch::start(self.plan.clone(), self.stream_server.clone(), watched);
-        let questions = Questions::new(self.plan.clone(), server, self.stream_server.clone());
-        let mut session = Session::new(self, questions, watch, target);
+        let questions = Questions::new(self.plan.clone(), server.clone(), self.stream_server.clone());
+        let waits = self.wait.waits(&self.core);
+        let looks = Looks::start(self.plan.clone(), server, self.stream_server.clone(), waits);
+        let mut session = Session::new(self, (questions, looks), watch, target);
         let ended = session.read(&mut stream, &mut decoder, backoff).await;
         // Whatever ended it: the groups that have ended stay, together with the position after them, and nothing of the open one does.
         session.close().await?;
@@ -316,7 +342,13 @@ impl Ingest {
 }
 
 /// Connects, checks that the stream can go on from the log's position, and asks for it. `met`: a connection that is there already.
-async fn open(plan: SourcePlan, met: Option<Met>, reader: Reader, live: Arc<Live>) -> Result<Opened, Failure> {
+/// `asks`: for the transactions that are prepared there.
+async fn open(
+    plan: SourcePlan,
+    met: Option<Met>,
+    reader: Reader,
+    (live, asks): (Arc<Live>, bool),
+) -> Result<Opened, Failure> {
     let Met { mut conn, server } = match met {
         Some(met) => met,
         None => Met::meet(&plan).await?,
@@ -326,6 +358,14 @@ async fn open(plan: SourcePlan, met: Option<Met>, reader: Reader, live: Arc<Live
     let stored = stored_position(&reader)?;
     let stored = stored.ok_or_else(|| Failure::fatal("the log has no source position"))?;
     let from = start::resolve(&mut conn, &server, Some(&stored), &plan.startup).await?;
+    let listed = if asks { xa::listed(&mut conn, server.flavour).await? } else { None };
+    if asks && listed.is_none() {
+        warn!(
+            "the account may not ask which transactions are prepared at the source ({}): one that ended without a word in the binlog stays \
+             in the log",
+            xa::GRANT
+        );
+    }
     let end = binlog_end(&mut conn, &server).await?;
     let by_gtid = matches!(from.by, DumpBy::MySqlGtid(_));
     let collations = Arc::clone(&server.collations);
@@ -333,7 +373,7 @@ async fn open(plan: SourcePlan, met: Option<Met>, reader: Reader, live: Arc<Live
         .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
     let stream = BinlogStream::open(conn, &from, plan.server_id).await?;
     info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
-    Ok(Opened { server, from: from.position, end, stream, decoder, by_gtid })
+    Ok(Opened { server, from: from.position, end, listed, stream, decoder, by_gtid })
 }
 
 /// A stream that can be read.
@@ -343,10 +383,18 @@ struct Opened {
     from: SourcePosition,
     /// The end of the server's binlog before it was asked for.
     end: FilePos,
+    /// The transactions that were prepared there before that end; `None`: it was not asked, or did not say.
+    listed: Option<Vec<Xid>>,
     stream: BinlogStream,
     decoder: Decoder,
     /// It was asked for by GTIDs of MySQL.
     by_gtid: bool,
+}
+
+/// Bytes of rows of prepared transactions for which a log has room beside its largest group.
+fn most_xa_bytes(reader: &Reader) -> Result<u64, Failure> {
+    let stats = reader.stats().map_err(|error| Failure::fatal("the log cannot be read").caused_by(error))?;
+    Ok(stats.max_bytes / 16)
 }
 
 fn facts(server: &ServerInfo) -> Facts {

@@ -73,6 +73,13 @@ impl Windows {
         }
     }
 
+    /// Notes keys that the stream has changed before the window was opened.
+    pub(super) fn begin_with(&mut self, id: WindowId, before: impl Iterator<Item = u128>) {
+        if let Some(keys) = self.open.get_mut(&id).and_then(|window| window.keys.as_mut()) {
+            keys.extend(before);
+        }
+    }
+
     /// The table changed in a way that keys do not show.
     pub(super) fn discard(&mut self, table: usize) {
         for window in self.open.values_mut().filter(|window| window.table == table) {

@@ -52,6 +52,7 @@ pub fn stopped_status(reader: &Reader, plan: &Plan) -> Result<Status, Failure> {
             filtered_events: 0,
             reconnects: 0,
             asking: Vec::new(),
+            waits_for: Vec::new(),
         },
         wal: WalStatus {
             path: plan.wal.path.display().to_string(),

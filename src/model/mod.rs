@@ -10,6 +10,7 @@ mod position;
 mod retype;
 mod table;
 mod told;
+mod xid;
 
 pub use argument::as_word;
 pub use check::{CheckItem, CheckStatus};
@@ -21,3 +22,4 @@ pub use position::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, SourcePla
 pub use retype::{Conversion, Kept, kept, kept_types, kept_untouched};
 pub use table::{Key, KeyKind, SchemaId, TableName, TableSchema};
 pub use told::{Lacks, Told, placed, unlabelled};
+pub use xid::{Xid, hex_digits};

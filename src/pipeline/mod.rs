@@ -85,7 +85,7 @@ pub async fn run(
     workers: &Handle,
 ) -> Result<(), Failure> {
     let (wal, appender) = open_log(&plan).await?;
-    let outcome = run_on(&plan, options, &shutdown, workers, &wal, appender).await;
+    let outcome = Box::pin(run_on(&plan, options, &shutdown, workers, &wal, appender)).await;
     let closed = wal.shutdown().await.map_err(|error| Failure::fatal("the log could not be closed").caused_by(error));
     outcome.and(closed)
 }

@@ -230,6 +230,11 @@ impl TableRecord {
         matches!(self.capture, Capture::Since(_))
     }
 
+    /// Whether a start makes it one that is captured, or is to be: `next` is the LSN that comes next in the log.
+    pub fn is_captured_from(&self, next: Lsn) -> bool {
+        matches!(self.capture, Capture::Since(since) if since >= next) || self.awaits.is_some()
+    }
+
     /// The read of this number, while it is the one that is wanted.
     pub fn current(&self, number: u32) -> Option<&Read> {
         self.read.as_ref().filter(|read| read.number == number)

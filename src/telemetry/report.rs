@@ -124,6 +124,7 @@ impl Reporter {
             filtered_events,
             reconnects,
             asking: self.asked_tables(),
+            waits_for: source.waited_for(),
         }
     }
 

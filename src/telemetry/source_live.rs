@@ -56,6 +56,8 @@ pub struct SourceLive {
     filtered_events: AtomicU64,
     reconnects: AtomicU64,
     asking: Mutex<Asking>,
+    /// Names of two-phase transactions that reads wait for.
+    waits_for: Mutex<Vec<String>>,
     /// Commit time of the last transaction read, microseconds since the epoch; 0: none yet.
     commit_micros: AtomicI64,
     /// When the stream last said anything, heartbeats included, microseconds since the epoch.
@@ -102,6 +104,7 @@ impl Default for SourceLive {
             filtered_events: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
             asking: Mutex::new(Asking::default()),
+            waits_for: Mutex::new(Vec::new()),
             commit_micros: AtomicI64::new(0),
             heard_micros: AtomicI64::new(0),
             caught_up_micros: AtomicI64::new(0),
@@ -130,6 +133,16 @@ impl SourceLive {
         tables.sort();
         tables.dedup();
         tables
+    }
+
+    /// The two-phase transactions that reads wait for.
+    pub fn waits_for(&self, names: Vec<String>) {
+        *lock(&self.waits_for) = names;
+    }
+
+    /// Their names.
+    pub fn waited_for(&self) -> Vec<String> {
+        lock(&self.waits_for).clone()
     }
 
     /// A change of phase, with the error behind it. A failed attempt to connect and the final failure count as errors.

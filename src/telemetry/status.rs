@@ -85,6 +85,9 @@ pub struct SourceStatus {
     /// Tables whose definition the server is asked for. Sinks wait at rows that need the answer.
     #[serde(default)]
     pub asking: Vec<String>,
+    /// Two-phase transactions that were prepared before the log began: reads of tables wait for their end.
+    #[serde(default)]
+    pub waits_for: Vec<String>,
 }
 
 /// A position in the source.

@@ -271,8 +271,9 @@ both_servers! {
         assert_resynced(&sandbox, why).await;
     }
 
-    async fn a_prepared_transaction_ends_the_stream_and_a_resync_continues_after_it(kind: Kind) {
-        let sandbox = Sandbox::with_every_sink(kind).await;
+    async fn a_resync_follows_transactions_that_are_prepared_across_it(kind: Kind) {
+        let mut sandbox = Sandbox::with_every_sink(kind).await;
+        sandbox.set("/source/xa_wait", json!("1s"));
         if kind == Kind::MySql {
             sandbox.server.exec(format!("GRANT XA_RECOVER_ADMIN ON *.* TO {USER}@'%'")).await;
         }
@@ -284,16 +285,15 @@ both_servers! {
             .await
             .unwrap();
         gap(&sandbox.server).await;
-        assert_refused(&sandbox, &["XA"]);
-        let refused = sandbox.run(&["start", "--once", "--resync"]);
-        assert_eq!(refused.status.code(), Some(1));
-        assert!(said(&refused).contains("commit or roll back what XA RECOVER lists"), "{}", said(&refused));
-        client.query_drop("XA COMMIT 'x'").await.unwrap();
-        assert_refused(&sandbox, &["XA"]);
-
+        sandbox.server.exec("FLUSH BINARY LOGS; CREATE DATABASE later; FLUSH BINARY LOGS").await;
+        let (file, _) = sandbox.server.position().await;
+        sandbox.server.exec(format!("PURGE BINARY LOGS TO '{file}'")).await;
         well(&sandbox, &["start", "--once", "--resync"]);
+        client.query_drop("XA COMMIT 'x'").await.unwrap();
+        // What was prepared before the new position is not known.
+        well(&sandbox, &["start", "--once"]);
 
-        assert_resynced(&sandbox, "XA").await;
+        assert_copied_but(&sandbox, &[]).await;
     }
 
     async fn a_running_daemon_reads_what_is_asked_for_again_and_refuses_what_it_does_not_know(kind: Kind) {

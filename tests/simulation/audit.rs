@@ -104,6 +104,10 @@ pub struct Audit {
     pub(super) late: BTreeSet<(usize, Name)>,
     /// The place of the last gap of each table.
     pub(super) gaps: BTreeMap<Name, BTreeSet<usize>>,
+    /// Tables that were not captured once.
+    pub(super) once_excluded: BTreeSet<Name>,
+    /// What is prepared up to this entry is not read.
+    pub(super) unread_upto: usize,
     /// Groups of which rows are missing, and it is said why.
     pub explained: BTreeSet<(usize, Name)>,
 }
@@ -126,6 +130,8 @@ impl Audit {
             stopped: BTreeSet::new(),
             late: BTreeSet::new(),
             gaps: BTreeMap::new(),
+            once_excluded: BTreeSet::new(),
+            unread_upto: position,
             explained: BTreeSet::new(),
         }
     }
@@ -137,6 +143,7 @@ impl Audit {
         }
         let gone = self.waiting.extract_if(.., |(_, name)| !captured.captures(*name));
         self.explained.extend(gone);
+        self.once_excluded.extend(Name::capturable().filter(|name| !captured.captures(*name)));
         self.captured = captured;
     }
 
@@ -149,6 +156,7 @@ impl Audit {
         self.passed.extend((self.position..entry).map(|_| Captured::nothing()));
         self.position = entry;
         self.last_logged = entry;
+        self.unread_upto = entry;
     }
 
     /// Whether rows of a table came later than their place.
@@ -264,7 +272,9 @@ impl Audit {
 
     fn begin_group(&mut self, place: usize, server: &Server) -> Result<(), Finding> {
         let ending = server.entry(place).group().map(|group| group.ending);
-        if !matches!(ending, Some(Ending::Commit | Ending::Statement)) {
+        // What shows how a table is defined is a fact when a transaction is prepared.
+        let is_kept = |ending: Ending| ending.commits() || matches!(ending, Ending::Statement | Ending::Prepare(_));
+        if !ending.is_some_and(is_kept) {
             return Err(format!("frames of entry {place} are visible, which ended as {ending:?}"));
         }
         if place <= self.last_logged {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use replicator::codec::frame::RowOp;
-use replicator::model::{Lacks, Origin, SourcePlace, TableSchema, Told as Mapped};
+use replicator::model::{Lacks, Origin, SourcePlace, TableSchema, Told as Mapped, Xid};
 use replicator::source::mysql::binlog::Partial;
 
 use super::captured::Captured;
@@ -16,6 +16,7 @@ use super::server::{EVENT, Server};
 use super::shape::Shape;
 use super::tables::{Name, Row, layouts};
 use super::told::{Told, partial};
+use super::xa::xid;
 
 /// One row change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,21 @@ pub enum Ending {
     CutOff,
     /// It is one statement, which is its own group.
     Statement,
+    /// It is a two-phase transaction of this number, and prepared.
+    Prepare(u32),
+    /// It is a two-phase transaction, and committed in one phase.
+    OnePhase(u32),
+    /// It commits what a group before has prepared, at an entry: its events are those of that group, and not in the binlog again.
+    XaCommit(u32, usize),
+    /// It takes back what a group before has prepared.
+    XaRollback(u32),
+}
+
+impl Ending {
+    /// Whether what its events did is so after it.
+    pub fn commits(self) -> bool {
+        matches!(self, Self::Commit | Self::OnePhase(_) | Self::XaCommit(..))
+    }
 }
 
 /// A transaction, or a statement by itself.
@@ -68,7 +84,7 @@ pub struct Group {
 impl Group {
     /// Its row changes of a table, as a reader of the binlog has to see them.
     pub fn changes(&self, of: Name) -> Vec<Change> {
-        if !matches!(self.ending, Ending::Commit) {
+        if !self.ending.commits() {
             return Vec::new();
         }
         let kept = self.events.iter().zip(&self.kept).filter(|(_, kept)| **kept);
@@ -199,6 +215,19 @@ pub enum Item {
     Commit {
         origin: Origin,
     },
+    BeginXa {
+        xid: Xid,
+        origin: Origin,
+    },
+    Prepare {
+        one_phase: bool,
+        origin: Origin,
+    },
+    Outcome {
+        xid: Xid,
+        commits: bool,
+        origin: Origin,
+    },
     Rollback {
         origin: Origin,
     },
@@ -251,7 +280,15 @@ impl Stream {
         let origin = server.origin(self.entry, placed.begin + EVENT * u64::try_from(step + 1).unwrap());
         if step == 0 {
             self.open = true;
-            return Some(Item::Nothing);
+            return Some(match group.ending {
+                Ending::OnePhase(number) | Ending::Prepare(number) => Item::BeginXa { xid: xid(number), origin },
+                _ => Item::Nothing,
+            });
+        }
+        if let Ending::XaCommit(number, _) | Ending::XaRollback(number) = group.ending {
+            self.ended();
+            let commits = group.ending.commits();
+            return Some(Item::Outcome { xid: xid(number), commits, origin });
         }
         match group.events.get(step - 1) {
             Some(Event::Statement(sql) | Event::Unseen { sql, .. }) => {
@@ -270,6 +307,10 @@ impl Stream {
                 Ending::Commit | Ending::Statement => {
                     self.ended();
                     Some(Item::Commit { origin })
+                }
+                Ending::Prepare(_) | Ending::OnePhase(_) | Ending::XaCommit(..) | Ending::XaRollback(_) => {
+                    self.ended();
+                    Some(Item::Prepare { one_phase: group.ending.commits(), origin })
                 }
                 Ending::Rollback => {
                     self.ended();

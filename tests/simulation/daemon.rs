@@ -2,12 +2,13 @@
 //! crash.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use replicator::error::Failure;
 use replicator::ingest;
 use replicator::ingest::core::{Action, ChangedLife, Core, Due, Rows, Settings};
 use replicator::ingest::ledger::{Boundary, Log as _};
-use replicator::model::{FilePos, Gtid};
+use replicator::model::{FilePos, Gtid, Origin};
 use replicator::source::mysql::ddl::SqlMode;
 use replicator::source::mysql::snapshot::handoff::{Placed, WindowId};
 
@@ -41,6 +42,8 @@ pub struct Daemon {
     captured: Captured,
     /// Sinks for which the log has it that every table is read.
     pub(super) read_for: Vec<&'static str>,
+    /// A window has to wait for the time.
+    pub(super) has_held: bool,
 }
 
 /// One connection's worth of reading.
@@ -58,6 +61,8 @@ pub(super) enum Mode {
     Reading,
     /// What was said has to be durable before it is answered, and whether what is read is wanted.
     Durable(Whom, bool),
+    /// Rows of a prepared transaction have to be durable before they are given back: the entry that commits it, and its origin.
+    Replay(Rc<(usize, Origin)>),
 }
 
 /// Whom an answer is for.
@@ -85,7 +90,7 @@ impl Daemon {
         let truth = log.truth().clone();
         let core = Core::load(log, &stored, settings, server.facts()).map_err(failed)?;
         let (windows, read_for) = (HashMap::new(), Vec::new());
-        Ok(Self { core, coordinator, session: None, truth, windows, captured, read_for })
+        Ok(Self { core, coordinator, session: None, truth, windows, captured, read_for, has_held: false })
     }
 
     pub fn log(&self) -> &SimLog {
@@ -138,7 +143,7 @@ impl Daemon {
         match self.session.as_ref().map(|session| &session.mode) {
             // Before it connects again, everything is durable.
             None => waiting > 0,
-            Some(Mode::Durable(..)) => true,
+            Some(Mode::Durable(..) | Mode::Replay(_)) => true,
             Some(Mode::Reading) => self.log().is_full() && waiting > QUEUE,
         }
     }
@@ -176,7 +181,11 @@ impl Daemon {
         if self.core.needs_end(&server.facts().identity) {
             return Err("the same server is taken for another one".to_owned());
         }
+        let prepared = self.core.prepared_transactions();
         self.core.connected(server.facts(), &from, None).map_err(failed)?;
+        if !prepared.is_empty() {
+            self.core.listed(prepared, server.xa.listed(), server.place(server.end())).map_err(failed)?;
+        }
         self.session = Some(Session {
             stream: Stream::new(entry, self.captured),
             questions: Questions::default(),
@@ -204,7 +213,7 @@ impl Daemon {
         self.tell_readers()
     }
 
-    fn seal_and_flush(&mut self) -> Result<(), Finding> {
+    pub(super) fn seal_and_flush(&mut self) -> Result<(), Finding> {
         if self.core.seal().map_err(failed)? {
             self.core.log_mut().flush(&self.truth);
         }
@@ -230,6 +239,16 @@ impl Daemon {
 
     /// Takes the next event. False: there is none, or the stream stands still.
     pub fn event(&mut self, server: &Server, rng: &mut Rng) -> Result<bool, Finding> {
+        if let Some(Mode::Replay(at)) = self.session.as_ref().map(|session| &session.mode)
+            && self.log().waiting() == 0
+        {
+            let at = Rc::clone(at);
+            if let Some(session) = &mut self.session {
+                session.mode = Mode::Reading;
+            }
+            self.replay(server, at.0, &at.1)?;
+            return Ok(true);
+        }
         if !self.is_reading() {
             return Ok(false);
         }
@@ -260,6 +279,15 @@ impl Daemon {
                     self.end_of_group(server, boundary, &origin)?;
                 }
             }
+            Item::BeginXa { xid, origin } => core.begin_xa(xid, &origin).map_err(failed)?,
+            Item::Prepare { one_phase, origin } => {
+                core.prepare(one_phase).map_err(failed)?;
+                self.replay(server, boundary, &origin)?;
+            }
+            Item::Outcome { xid, commits, origin } => {
+                core.outcome(&xid, commits, &origin).map_err(failed)?;
+                self.replay(server, boundary, &origin)?;
+            }
             Item::Commit { origin } => self.end_of_group(server, boundary, &origin)?,
             Item::Rollback { origin } => {
                 let gtid = origin.binlog().gtid.clone();
@@ -275,12 +303,7 @@ impl Daemon {
         Ok(true)
     }
 
-    fn end_of_group(
-        &mut self,
-        server: &Server,
-        boundary: usize,
-        origin: &replicator::model::Origin,
-    ) -> Result<(), Finding> {
+    pub(super) fn end_of_group(&mut self, server: &Server, boundary: usize, origin: &Origin) -> Result<(), Finding> {
         let gtid: Gtid = origin.binlog().gtid.clone();
         at(server, boundary, |place| self.core.commit(place, origin, &gtid)).map_err(failed)?;
         self.passed()
@@ -389,6 +412,9 @@ fn described(item: &Item) -> String {
         Item::Partial { partial, .. } => format!("{} rows in part, {:?}", partial.rows(), partial.op()),
         Item::Statement { sql, .. } => sql.clone(),
         Item::Commit { .. } => "commit".to_owned(),
+        Item::BeginXa { xid, .. } => format!("two-phase transaction {xid}"),
+        Item::Prepare { one_phase, .. } => format!("prepare, in one phase {one_phase}"),
+        Item::Outcome { xid, commits, .. } => format!("outcome of {xid}, commits {commits}"),
         Item::Rollback { .. } => "rollback".to_owned(),
         Item::CutOff { .. } => "cut off".to_owned(),
     }

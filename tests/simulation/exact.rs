@@ -31,7 +31,8 @@ impl Job {
         let Some(now) = server.visible(name) else {
             return self.unseen(server, out);
         };
-        let table = server.state(view).tables.get(&name).filter(|table| table.version == now.version);
+        let seen = if takes_back { server.seen_at(view, rng) } else { view };
+        let table = server.state(seen).tables.get(&name).filter(|table| table.version == now.version);
         let Some(table) = table else { return };
         let rows: Vec<Row> = table
             .rows

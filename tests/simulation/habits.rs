@@ -23,6 +23,8 @@ pub struct Habits {
     pub partly: usize,
     /// Of a hundred `CREATE TABLE`: those with `IF NOT EXISTS`.
     pub if_not_exists: usize,
+    /// Of a hundred groups: those of two-phase transactions.
+    pub two_phase: usize,
     /// Of a hundred events: those in whose place the binlog has a statement.
     pub as_statement: usize,
 }
@@ -42,6 +44,7 @@ impl Habits {
             statements: rng.weighted(&[(2, 0), (2, 5), (3, 15), (2, 40)]),
             locks: rng.weighted(&[(2, 0), (1, 2), (1, 6)]),
             extra: rng.weighted(&[(5, 0), (1, 3)]),
+            two_phase: 0,
             if_not_exists: rng.weighted(&[(1, 0), (1, 50)]),
             partly,
             as_statement,
@@ -61,6 +64,7 @@ impl Habits {
             locks: 0,
             extra: 0,
             if_not_exists: 0,
+            two_phase: 0,
             partly: rng.weighted(&[(1, 0), (2, 10), (3, 30)]),
             as_statement: 0,
         }

@@ -233,6 +233,10 @@ impl Log for SimLog {
     fn pending_bytes(&self) -> usize {
         self.appended.iter().map(|frame| frame.payload.len()).sum()
     }
+
+    fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.values.0.get(key).cloned())
+    }
 }
 
 impl Values {

@@ -63,3 +63,4 @@ mod trace; // what happened, line by line
 mod truth; // what has to be true of the counters
 mod workload; // what the server's clients do
 mod world; // one history
+mod xa; // two-phase transactions

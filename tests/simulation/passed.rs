@@ -35,12 +35,37 @@ impl Audit {
     pub(super) fn entry_passed(&mut self, entry: usize, log: &SimLog, server: &Server) -> Result<(), Finding> {
         let logged = self.logged.remove(&entry).unwrap_or_default();
         let Some(group) = server.entry(entry).group() else { return Ok(()) };
-        if group.ending != Ending::Commit {
+        if matches!(group.ending, Ending::Prepare(_)) && logged.changes.values().any(|changes| !changes.is_empty()) {
+            return Err(format!("entry {entry} is prepared, and has rows in the log"));
+        }
+        if !group.ending.commits() {
             return Ok(());
         }
+        // Of one that was prepared before the log began nothing is known, nor of a table that was not captured then.
+        let is_two_phase = matches!(group.ending, Ending::XaCommit(..) | Ending::OnePhase(_));
+        let is_unread = |name: Name| match group.ending {
+            Ending::XaCommit(_, prepared) => prepared <= self.unread_upto || !self.captured(prepared, name),
+            _ => false,
+        };
+        let unread: BTreeSet<Name> = Name::capturable().filter(|name| is_unread(*name)).collect();
         let is_dropped = !logged.left_out.is_empty() && group.rolls_back_to_savepoint();
-        if !is_dropped && !logged.left_out.iter().all(|name| group.may_doubt(*name) || self.stopped.contains(name)) {
+        if !is_dropped
+            && !is_two_phase
+            && !logged.left_out.iter().all(|name| group.may_doubt(*name) || self.stopped.contains(name))
+        {
             return Err(format!("entry {entry} was dropped, and took nothing back"));
+        }
+        let is_about = |name: &Name| group.rows(*name) > 0 || group.may_doubt(*name) || unread.contains(name);
+        let is_stated_since = |name: &Name| {
+            let Ending::XaCommit(_, prepared) = group.ending else { return false };
+            server.state(entry).tables.get(name).is_some_and(|table| table.version > prepared)
+        };
+        let is_other =
+            |name: &Name| self.stopped.contains(name) || self.once_excluded.contains(name) || is_stated_since(name);
+        // A table that could not be read at a start is captured from there on.
+        let is_other = |name: &Name| is_other(name) || server.was_hidden(*name);
+        if is_two_phase && !logged.left_out.iter().all(|name| is_about(name) || is_other(name)) {
+            return Err(format!("entry {entry} leaves out {:?}, which it has not changed", logged.left_out));
         }
         let nothing = Vec::new();
         for name in Name::capturable() {
@@ -100,6 +125,10 @@ impl Audit {
                     (exact, exact)
                 }
                 false if *there == expected => (exact, exact),
+                false if there.is_empty() && unread.contains(&name) => {
+                    self.explained.insert((entry, name));
+                    (0, exact)
+                }
                 false if has_the_rest => {
                     self.explained.insert((entry, name));
                     (exact, exact)
@@ -108,6 +137,8 @@ impl Audit {
                     return Err(format!("entry {entry} has rows {expected:?} of {name}, and the log {there:?}"));
                 }
             };
+            // What is not known of a two-phase transaction may be known of its rows in part.
+            let (least, most) = if is_two_phase && there.is_empty() { (0, group.rows(name)) } else { (least, most) };
             counted.read = counted.read.start() + least..=counted.read.end() + most;
         }
         Ok(())

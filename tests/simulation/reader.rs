@@ -147,7 +147,7 @@ impl Reader {
                 self.step = Step::Opening;
             }
             Step::Opened { at } if server.shown() < at => self.step = Step::Opened { at },
-            Step::Opened { at } => return self.view(server, at),
+            Step::Opened { at } => return self.view(server, at, rng),
             Step::Viewed { view, version } if !server.may_read(self.name) => {
                 self.step = Step::Viewed { view, version };
                 return Progress::Unseen;
@@ -166,10 +166,10 @@ impl Reader {
         Progress::Going
     }
 
-    fn view(&mut self, server: &Server, at: usize) -> Progress {
+    fn view(&mut self, server: &Server, at: usize, rng: &mut Rng) -> Progress {
         self.step = Step::Opened { at };
         // MySQL's view is opened with the read.
-        let view = (server.flavour() == Flavour::MariaDb).then(|| server.shown());
+        let view = (server.flavour() == Flavour::MariaDb).then(|| server.seen_at(server.shown(), rng));
         let Some(table) = server.visible(self.name) else { return Progress::Unseen };
         self.chunk_key = table.shape.chunk_key();
         if self.chunk_key.is_none()

@@ -13,6 +13,8 @@ use super::world::{Step, World};
 const REST: usize = 4_000;
 /// Milliseconds of such a step. A log that is full may have to wait for one answer after another.
 const REST_STEP: u64 = 10;
+/// Milliseconds for which a read may have to wait for what a view may lack.
+const HELD: u64 = 30_000;
 /// Milliseconds after which the daemon asks again about a table of which the server is silent.
 const ASK_AGAIN: u64 = 60_000;
 
@@ -21,6 +23,9 @@ impl World {
     pub(super) fn come_to_rest(&mut self) -> Result<(), Finding> {
         trace::note(|| "everything comes to rest".to_owned());
         Clients::unlock(&mut self.server);
+        if self.server.xa.is_any_prepared() && self.rng.percent(80) {
+            Clients::end_all(&mut self.server, &mut self.rng);
+        }
         Name::all().for_each(|name| self.server.let_read(name, true));
         self.server.show(self.server.end());
         self.refused = 0;
@@ -63,6 +68,10 @@ impl World {
             let waits = !self.sinks.are_done(daemon.log());
             let moves = self.audit.position() != self.server.end();
             left = daemon.unrest(&self.server);
+            if left.is_some() && std::mem::take(&mut daemon.has_held) {
+                self.pass_time(HELD);
+                continue;
+            }
             left = left.or(waits.then_some("a sink waits"));
             left = left.or(moves.then_some("the position is not the end of the binlog"));
             if left.is_some() {

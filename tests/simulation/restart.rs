@@ -86,11 +86,14 @@ impl World {
             let moved = encode(&StoredPosition::MySql(position.clone())).map_err(failed)?;
             log.change(vec![(SOURCE_POSITION.key().to_vec(), Some(moved))]);
             log.change(ingest::unseen_definitions(stored, why).map_err(failed)?);
+            log.change(ingest::unread_transactions(stored, &self.server.xa.listed()).map_err(failed)?);
             self.audit.skipped(entry);
         }
         let is_there = end.file == position.file && end.pos == position.pos;
         let asked = ingest::asked_beside(stored).map_err(failed)?;
         let forgotten: Vec<_> = asked.iter().map(|(table, _)| ingest::forget_beside(table)).collect();
+        let awaited = records.iter().filter(|(_, record)| record.awaits.is_some());
+        let awaited: Vec<TableName> = awaited.map(|(table, _)| table.clone()).collect();
         let starting = Starting {
             records,
             asked,
@@ -114,6 +117,12 @@ impl World {
         if skipped.is_none() {
             log.change(ingest::left_definitions(stored, &left).map_err(failed)?);
         }
+        let next = log.durable().next();
+        let captured =
+            changed.iter().filter(|(table, record)| record.is_captured_from(next) && !awaited.contains(table));
+        let captured: Vec<TableName> = captured.map(|(table, _)| table.clone()).collect();
+        let prepared = ingest::captured_from_here(log.values(), &captured).map_err(failed)?;
+        log.change(prepared);
         for (table, record) in changed {
             log.change(vec![record.change(&table).map_err(failed)?]);
         }

@@ -46,6 +46,8 @@ fn started(log: SimLog, server: &Server, captured: Captured) -> Daemon {
         describe_wait: 2_000,
         doubts: replicator::config::DoubtPlan { reread_pause: std::time::Duration::ZERO, ..Default::default() },
         frame_bytes: 4_000,
+        xa_bytes: 64 << 20,
+        xa_piece_bytes: 100,
     };
     let coordinator = Coordinator::new(Pace { tables: 1, readers: 1, rows: 1, failing: 0, keyless_rows: 1_000 });
     let mut daemon = Daemon::start(log, server, (settings, captured), coordinator).unwrap();

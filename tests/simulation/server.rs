@@ -15,6 +15,7 @@ use super::metadata::Metadata;
 use super::shape::Shape;
 use super::tables::{Name, Rows};
 use super::trace;
+use super::xa::Xa;
 
 /// A table at one place.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub struct Server {
     revoked: BTreeSet<Name>,
     /// Tables that it once could not read.
     once_revoked: BTreeSet<Name>,
+    /// Two-phase transactions.
+    pub xa: Xa,
 }
 
 /// The server's UUID, as text and as bytes.
@@ -80,6 +83,7 @@ impl Server {
             locked: None,
             revoked: BTreeSet::new(),
             once_revoked: BTreeSet::new(),
+            xa: Xa::default(),
         }
     }
 

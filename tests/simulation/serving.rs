@@ -16,6 +16,12 @@ impl Daemon {
         let Some(request) = self.coordinator.requests.pop_front() else { return Ok(false) };
         let here = session.stream.boundary();
         match request {
+            // It opens later.
+            Request::OpenWindow { name, window, by } if self.core.window_waits(&name.table()) => {
+                self.coordinator.requests.push_back(Request::OpenWindow { name, window, by });
+                self.has_held = true;
+                return Ok(false);
+            }
             Request::OpenWindow { name, window, by } => {
                 trace::note(|| format!("serve: window {} of {name} opens after entry {here}", window.0));
                 self.core.open_window(window, &name.table());
@@ -79,6 +85,10 @@ impl Daemon {
         let Some(session) = &mut self.session else { return Ok(()) };
         match std::mem::replace(&mut session.mode, Mode::Reading) {
             Mode::Reading => Ok(()),
+            replay @ Mode::Replay(_) => {
+                session.mode = replay;
+                Ok(())
+            }
             Mode::Durable(whom, is_wanted) if !is_stored => {
                 session.mode = Mode::Durable(whom, is_wanted);
                 Ok(())

@@ -33,7 +33,8 @@ impl Clients {
         let any = rng.percent(30);
         let tables =
             server.now().tables.iter().filter(|(_, table)| any || !matches!(table.shape.key, Keyed::Primary(..)));
-        let names: Vec<Name> = tables.map(|(name, _)| *name).filter(|name| name.may_be_captured()).collect();
+        let names: Vec<Name> =
+            tables.map(|(name, _)| *name).filter(|name| name.may_be_captured() && !server.xa.holds(*name)).collect();
         if server.locked().is_none()
             && let Some(name) = rng.pick(&names)
         {
@@ -63,7 +64,8 @@ impl Clients {
     pub fn statement(&mut self, server: &mut Server, rng: &mut Rng) {
         let mut state = State::clone(server.now());
         let locked = server.locked();
-        let there: Vec<Name> = state.tables.keys().copied().filter(|name| locked != Some(*name)).collect();
+        let is_free = |name: &Name| locked != Some(*name) && !server.xa.holds(*name);
+        let there: Vec<Name> = state.tables.keys().copied().filter(is_free).collect();
         let missing: Vec<Name> = Name::all().filter(|name| !state.tables.contains_key(name)).collect();
         let Some(name) = rng.pick(&there).copied() else { return };
         let version = server.end() + 1;
@@ -135,7 +137,7 @@ impl Clients {
         let shape = state.tables[&name].shape;
         let op = rng.weighted(&[(1, RowOp::Insert), (1, RowOp::Update), (1, RowOp::Delete)]);
         let wanted = rng.between(1, 4);
-        self.changes(op, state.rows(name), shape, wanted, rng);
+        self.changes(op, state.rows(name), (shape, &BTreeSet::new()), wanted, rng);
         state.tables.get_mut(&name).unwrap().version = server.end() + 1;
         write(format!("FROBNICATE TABLE {}", name.sql()), server, state);
     }

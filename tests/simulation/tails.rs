@@ -177,6 +177,12 @@ impl Daemon {
                 if next.is_some_and(|group| !group.from.reaches(&read.at).unwrap_or(false)) {
                     return Err(format!("the copy of {name} is of the middle of a group"));
                 }
+                if self.core.may_lack_rows(&table, &read.at) {
+                    trace::note(|| format!("stream: the copy of {name} may lack rows"));
+                    self.core.give_back(&table);
+                    self.answer_whole(name, Placed::Discarded);
+                    return Ok(true);
+                }
                 trace::note(|| format!("stream: the copy of {name} is placed"));
                 let from = self.core.log().next_lsn();
                 let is_wanted =

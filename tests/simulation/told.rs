@@ -9,7 +9,7 @@ use replicator::model::TableSchema;
 use replicator::source::mysql::binlog::Partial;
 use replicator::source::mysql::schema::Flavour;
 
-use super::binlog::{Change, Ending, Event, Group};
+use super::binlog::{Change, Event, Group};
 use super::kinds::{Kind, NULL};
 use super::rng::Rng;
 use super::shape::{Def, Keyed, Made, Shape};
@@ -158,7 +158,7 @@ impl Group {
     pub fn tells(&self, of: Name, there: &[Change], (is_left_out, is_stopped): (bool, bool)) -> bool {
         let is_kept = |event: &Event, kept: bool| kept || matches!(event, Event::Unseen { .. });
         let events = self.events.iter().zip(&self.kept);
-        let events = events.filter(|(event, kept)| self.ending == Ending::Commit && is_kept(event, **kept));
+        let events = events.filter(|(event, kept)| self.ending.commits() && is_kept(event, **kept));
         let told: Vec<_> = events.filter_map(|(event, _)| TellsOf::new(event, of)).collect();
         tells(&told, (is_left_out, is_stopped), there)
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use replicator::codec::frame::RowOp;
-use replicator::source::mysql::schema::Flavour;
 
 use super::binlog::{Change, Ending, Event, Group};
 use super::habits::Habits;
@@ -14,11 +13,14 @@ use super::server::{Server, State};
 use super::shape::{Def, Shape};
 use super::tables::{self, Name, Row, Rows, at};
 use super::told::Told;
+use super::xa::is_held;
 
 /// A transaction that is being executed.
 struct Draft {
     events: Vec<Event>,
     kept: Vec<bool>,
+    /// What each event does, also where it does not say so.
+    done: Vec<Option<(Name, Vec<Change>)>>,
     state: State,
     undone: BTreeSet<usize>,
     savepoints: Vec<(char, State, usize)>,
@@ -44,6 +46,8 @@ impl Clients {
         }
         if let Some(name) = server.locked().filter(|_| rng.percent(50)) {
             self.in_lock(name, server, rng);
+        } else if self.habits.two_phase > 0 && rng.percent(self.habits.two_phase) {
+            self.two_phase(server, rng);
         } else if rng.percent(self.habits.statements) {
             self.statement(server, rng);
         } else {
@@ -55,7 +59,13 @@ impl Clients {
     /// A transaction of tables that are not locked, or a part of it.
     pub fn transaction(&mut self, server: &mut Server, rng: &mut Rng, ending: Ending) {
         let locked = server.locked();
-        let names: Vec<Name> = server.now().tables.keys().copied().filter(|name| locked != Some(*name)).collect();
+        let is_two_phase = matches!(ending, Ending::Prepare(_) | Ending::OnePhase(_));
+        let tables = server.now().tables.iter().filter(|(name, table)| {
+            let is_free = locked != Some(**name) && (table.shape.is_keyed() || !server.xa.holds(**name));
+            // What an engine does not take back is no part of a two-phase transaction.
+            is_free && (!is_two_phase || table.shape.is_transactional)
+        });
+        let names: Vec<Name> = tables.map(|(name, _)| *name).collect();
         self.transaction_of(&names, server, rng, ending);
     }
 
@@ -65,6 +75,7 @@ impl Clients {
         let mut draft = Draft {
             events: Vec::new(),
             kept: Vec::new(),
+            done: Vec::new(),
             state: State::clone(&before),
             undone: BTreeSet::new(),
             savepoints: Vec::new(),
@@ -76,26 +87,32 @@ impl Clients {
             match rng.below(10) {
                 0..=2 if with_savepoints => draft.set_savepoint(rng),
                 3..=4 if with_savepoints => draft.roll_back_to(rng),
-                _ => self.rows(names, &mut draft, rng, (large, server.flavour())),
+                _ => self.rows(names, &mut draft, rng, (large, server)),
             }
         }
-        if ending != Ending::Commit {
+        if matches!(ending, Ending::Rollback | Ending::CutOff) {
             draft.take_back(&before, 0);
         }
-        let Draft { events, kept, state, undone, .. } = draft;
+        let Draft { events, kept, done, state, undone, .. } = draft;
+        if let Ending::Prepare(number) = ending {
+            return Self::prepare(number, (events, kept), done, server);
+        }
         server.write(Group { events, kept, ending, undone }, state);
     }
 
-    fn rows(&mut self, names: &[Name], draft: &mut Draft, rng: &mut Rng, (large, flavour): (bool, Flavour)) {
+    fn rows(&mut self, names: &[Name], draft: &mut Draft, rng: &mut Rng, (large, server): (bool, &Server)) {
+        let flavour = server.flavour();
         let Some(name) = rng.pick(names).copied() else { return };
         let shape = draft.state.tables[&name].shape;
         let most = if large { rng.between(3, 10) } else { 2 };
         let rows = draft.state.rows(name);
         let op = rng.weighted(&[(4, RowOp::Insert), (4, RowOp::Update), (3, RowOp::Delete)]);
-        let changes = self.changes(op, rows, shape, rng.between(1, most), rng);
+        let held = server.xa.held(name);
+        let changes = self.changes(op, rows, (shape, &held), rng.between(1, most), rng);
         if changes.is_empty() {
             return;
         }
+        let done = changes.clone();
         let event = if rng.percent(self.habits.as_statement) {
             unseen(name, rng)
         } else {
@@ -108,6 +125,7 @@ impl Clients {
         };
         draft.events.push(event);
         draft.kept.push(true);
+        draft.done.push(Some((name, done)));
     }
 
     /// So many changes of a table's rows, or as many as can be made.
@@ -115,7 +133,7 @@ impl Clients {
         &mut self,
         op: RowOp,
         rows: &mut Rows,
-        shape: Shape,
+        (shape, held): (Shape, &BTreeSet<Vec<i32>>),
         wanted: usize,
         rng: &mut Rng,
     ) -> Vec<Change> {
@@ -128,7 +146,7 @@ impl Clients {
                     existing(rows, rng).map(|row| Change { before: Some(row), after: None })
                 }
             };
-            let Some(change) = change else { break };
+            let Some(change) = change.filter(|change| !is_held(change, &shape.key_places(), held)) else { break };
             if let Some(before) = change.before {
                 assert!(tables::take(rows, before), "the model changes a row that it has not");
             }
@@ -220,6 +238,7 @@ impl Draft {
             let spelt = if rng.percent(20) { name.to_ascii_uppercase() } else { name };
             self.events.push(Event::Statement(format!("SAVEPOINT `{spelt}`")));
             self.kept.push(true);
+            self.done.push(None);
         }
     }
 
@@ -233,6 +252,7 @@ impl Draft {
         self.take_back(&state, events);
         self.events.push(Event::Statement(format!("ROLLBACK TO `{name}`")));
         self.kept.push(true);
+        self.done.push(None);
     }
 
     /// Takes back what came after a place, in the tables whose engine can.

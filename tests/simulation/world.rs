@@ -2,6 +2,7 @@
 //! that the seed decides. At the end everything comes to rest, and the copies are those of the server.
 
 use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
+use replicator::ingest;
 use replicator::ingest::core::Settings;
 use replicator::source::mysql::schema::Flavour;
 
@@ -14,7 +15,7 @@ use super::daemon::{Daemon, Finding, failed};
 use super::doubting::doubts;
 use super::first::first_state;
 use super::habits::Habits;
-use super::log::SimLog;
+use super::log::{SimLog, Values};
 use super::metadata::Metadata;
 use super::rng::Rng;
 use super::server::Server;
@@ -93,7 +94,11 @@ impl World {
         let mut rng = Rng::new(seed);
         let flavour = if rng.percent(50) { Flavour::MySql } else { Flavour::MariaDb };
         let is_calm = rng.percent(20);
+        // Histories without two-phase transactions are what they would be if there were none.
+        let mut of_xa = Rng::new(seed ^ (5 << 40));
         let habits = if is_calm { Habits::calm(&mut rng) } else { Habits::any(&mut rng) };
+        let two_phase = of_xa.weighted(&[(3, 0), (1, 10), (1, 40)]);
+        let habits = Habits { two_phase, ..habits };
         let server = Server::new(flavour, metadata, first_state(flavour, &habits, &mut rng));
         // Half of the other histories have an operator who is never content.
         let is_operated = !is_calm && rng.percent(50);
@@ -144,6 +149,8 @@ impl World {
                 describe_wait: DESCRIBE_WAIT,
                 doubts: doubts(&mut rng),
                 frame_bytes: rng.weighted(&[(2, 30), (2, 100), (1, 4_000)]),
+                xa_bytes: of_xa.weighted(&[(3, 64 << 20), (1, 200)]),
+                xa_piece_bytes: of_xa.weighted(&[(2, 20), (1, 100), (1, 10_000)]),
             },
             pace: Pace {
                 tables: rng.between(1, 3),
@@ -173,7 +180,10 @@ impl World {
         self.server.show(self.rng.below(end + 1));
         let room = self.rng.weighted(&[(3, usize::MAX), (1, 60)]);
         let position = encode(&StoredPosition::MySql(self.server.position(end))).map_err(failed)?;
-        self.log = Some(SimLog::new([(SOURCE_POSITION.key().to_vec(), position)], room));
+        let unread = ingest::unread_transactions(&Values::default(), &self.server.xa.listed()).map_err(failed)?;
+        let unread = unread.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let values = unread.chain([(SOURCE_POSITION.key().to_vec(), position)]);
+        self.log = Some(SimLog::new(values, room));
         self.audit = Audit::new(end, self.captured);
         Ok(())
     }
@@ -296,6 +306,7 @@ impl World {
 
     pub(super) fn pass_time(&mut self, millis: u64) {
         self.time.pass(millis);
+        self.server.xa.wall = self.time.wall;
         if let Some(daemon) = &mut self.daemon {
             daemon.set_time(self.time);
         }

@@ -67,6 +67,8 @@ pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
         doubts: replicator::config::DoubtPlan::default(),
         on_purged: replicator::config::OnPurged::Stop,
         spool_max: 1 << 30,
+        xa_bytes: 64 << 20,
+        xa_wait: Duration::from_mins(5),
         host: "127.0.0.1".to_owned(),
         port: server.port(),
         user: user.to_owned(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use replicator::codec::catalog::{SchemaRecord, all_schemas};
-use replicator::codec::frame::{Frame, FrameHeader, RowOp};
+use replicator::codec::frame::{Frame, FrameHeader, RowOp, TableChange};
 use replicator::codec::row_image::ImageWriter;
 use replicator::codec::stored;
 use replicator::config::TableFilter;
@@ -66,6 +66,8 @@ pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
         describe_wait: 2000,
         doubts: replicator::config::DoubtPlan::default(),
         frame_bytes: Settings::FRAME_BYTES,
+        xa_bytes: 64 << 20,
+        xa_piece_bytes: Settings::XA_PIECE_BYTES,
     };
     let log = WalLog::new(appender, reader.clone());
     let mut core = Core::load(log, &reader, settings, facts.clone()).unwrap();
@@ -89,7 +91,20 @@ pub async fn logs_a_transaction(wal: &Wal, appender: Appender) {
     let [Action::Describe { table: asked, .. }] = &asked[..] else { panic!("{asked:?}") };
     assert_eq!(asked, &named("orders"));
 
+    // Rows of a table that waited for its copy are lost with the process that wrote the log.
+    let before = reader.positions().durable;
+    assert!(core.seal().unwrap());
+    core.log_mut().flush_durable().await.unwrap();
     let ended = reader.positions().durable;
+    let blocks = reader.read(before, usize::MAX).unwrap();
+    let lost = blocks.iter().flat_map(wal::Block::frames).next().unwrap().unwrap();
+    let FrameHeader::Change { change: TableChange::Gap { table, .. }, .. } =
+        Frame::decode(lost.payload).unwrap().header
+    else {
+        panic!("a gap");
+    };
+    assert_eq!((ended, table), (before.next(), named("items")));
+
     let users: SchemaRecord = stored::get(&reader, &stored::SCHEMA.of_number(USERS.0)).unwrap().unwrap();
     let users = Arc::new(users.schema().clone());
     let mut image = Vec::new();

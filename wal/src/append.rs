@@ -17,6 +17,9 @@ use crate::record::{BlockWriter, Counters, MAX_PAYLOAD, SealedBlock, stored_byte
 use crate::tables::Tail;
 use crate::tail::{QUEUE_BYTES, Shared};
 
+/// Bytes of state from which on it counts for the queue to the writer.
+const LARGE_STATE: usize = 64 << 10;
+
 /// Whether a frame completes its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupEnd {
@@ -41,6 +44,8 @@ pub struct Appender {
     end: Option<GroupsEnd>,
     /// State that belongs to ended groups.
     ready: State,
+    /// Bytes of its values.
+    ready_bytes: usize,
     /// State that belongs to the open group.
     staged: State,
     /// Stored bytes that were sent after the last end that was sent: nobody sees them, nobody can trim them.
@@ -69,6 +74,7 @@ impl Appender {
             open: None,
             end: None,
             ready: State::new(),
+            ready_bytes: 0,
             staged: State::new(),
             unseen: 0,
         }
@@ -87,10 +93,10 @@ impl Appender {
         self.next
     }
 
-    /// Bytes that were appended and not yet sent. They are in memory.
+    /// Bytes that were appended and not yet sent, and of settled state. They are in memory.
     pub fn pending_bytes(&self) -> usize {
         let open = if self.block.is_empty() { 0 } else { self.block.len() };
-        self.sealed_bytes + open
+        self.sealed_bytes + open + self.ready_bytes
     }
 
     /// Appends one frame whose payload is `parts`, one after the other. Nothing leaves memory before [`Appender::flush`].
@@ -136,6 +142,7 @@ impl Appender {
     /// flush sends it, in one transaction with the end of the last of these groups. Aborting the open group does not touch
     /// it. What the open group puts under the same key replaces it when that group ends, whichever was put first.
     pub fn put_settled(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.ready_bytes += value.map_or(0, <[u8]>::len);
         put(&mut self.ready, key, value);
     }
 
@@ -210,7 +217,9 @@ impl Appender {
                 max_size: shared.limits.max_size,
             });
         }
-        let permits = u32::try_from(self.sealed_bytes).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES);
+        // Positions and counters pass a queue that is full; what is as large as blocks waits with them.
+        let state_bytes = if self.ready_bytes < LARGE_STATE { 0 } else { self.ready_bytes };
+        let permits = u32::try_from(self.sealed_bytes + state_bytes).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES);
         let permit = shared.queue.acquire_many(permits).await.map_err(|_| shared.gone())?;
         permit.forget();
         let end = self.end.take();
@@ -221,6 +230,7 @@ impl Appender {
         let blocks = std::mem::take(&mut self.sealed);
         self.sealed_bytes = 0;
         self.sealed_stored = 0;
+        self.ready_bytes = 0;
         let state: StateChanges = std::mem::take(&mut self.ready).into_iter().collect();
         Ok(Append { blocks, stored, permits, end, state, reply: None })
     }

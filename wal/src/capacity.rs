@@ -63,11 +63,13 @@ impl Limits {
         Self { max_size: 0, capacity: 0, group: 0 }
     }
 
-    /// Whether a log that holds `live` bytes, in a file that takes `disk` bytes, has room for `more`.
-    pub(crate) fn fits(&self, live: u64, disk: u64, more: u64) -> bool {
+    /// Whether a log that holds `live` bytes, in a file that takes `disk` bytes, has room for `more`. `state`: bytes of large values of
+    /// the state, those to come included. They keep no group from an otherwise empty log: who stores such values sees to it that they
+    /// stay below a sixteenth of `max_size`.
+    pub(crate) fn fits(&self, live: u64, disk: u64, more: u64, state: u64) -> bool {
         let then = live.saturating_add(more);
         let file_has_room = disk.saturating_add(more).saturating_add(HEADROOM) <= self.max_size;
-        then <= self.group || (then <= self.capacity && file_has_room)
+        then <= self.group || (then.saturating_add(state) <= self.capacity && file_has_room)
     }
 }
 
@@ -84,11 +86,11 @@ mod tests {
     #[test]
     fn a_log_is_full_earlier_when_its_file_is_large() {
         let limits = Limits::new(64 * MIB).unwrap();
-        assert!(limits.fits(40 * MIB, 41 * MIB, 8 * MIB));
-        assert!(!limits.fits(40 * MIB, 41 * MIB, 9 * MIB));
-        assert!(!limits.fits(40 * MIB, 60 * MIB, MIB));
-        assert!(limits.fits(20 * MIB, 64 * MIB, 4 * MIB));
-        assert!(!limits.fits(20 * MIB, 64 * MIB, 5 * MIB));
+        assert!(limits.fits(40 * MIB, 41 * MIB, 8 * MIB, 0));
+        assert!(!limits.fits(40 * MIB, 41 * MIB, 9 * MIB, 0));
+        assert!(!limits.fits(40 * MIB, 60 * MIB, MIB, 0));
+        assert!(limits.fits(20 * MIB, 64 * MIB, 4 * MIB, 0));
+        assert!(!limits.fits(20 * MIB, 64 * MIB, 5 * MIB, 0));
     }
 
     #[test]
@@ -96,7 +98,14 @@ mod tests {
         for max_size in [MIN_MAX_SIZE, 64 * MIB, 20 * 1024 * MIB] {
             let limits = Limits::new(max_size).unwrap();
             assert!(limits.group < limits.capacity);
-            assert!(limits.fits(0, u64::MAX, limits.group));
+            assert!(limits.fits(0, u64::MAX, limits.group, max_size / 16));
         }
+    }
+
+    #[test]
+    fn large_values_of_the_state_count() {
+        let limits = Limits::new(64 * MIB).unwrap();
+        assert!(limits.fits(40 * MIB, 41 * MIB, 4 * MIB, 4 * MIB));
+        assert!(!limits.fits(40 * MIB, 41 * MIB, 4 * MIB, 5 * MIB));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
+use crate::commit::large;
 use crate::cursor::CursorInfo;
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -62,6 +63,13 @@ pub(crate) struct Append {
     pub(crate) end: Option<GroupsEnd>,
     pub(crate) state: StateChanges,
     pub(crate) reply: Option<Reply<()>>,
+}
+
+impl Append {
+    /// Bytes of large values that it puts.
+    pub(crate) fn large_state(&self) -> u64 {
+        self.state.iter().filter_map(|(_, value)| value.as_deref()).map(large).sum()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

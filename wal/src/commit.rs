@@ -24,6 +24,16 @@ const TRIM_BLOCKS: usize = 32;
 pub(crate) struct LogState {
     pub(crate) tail: Tail,
     pub(crate) cursors: BTreeMap<String, CursorRecord>,
+    /// Bytes of the [large] values of the state.
+    pub(crate) state_bytes: u64,
+}
+
+/// Values of the state that are as large as a page or larger. Smaller ones are in the headroom of the file.
+const LARGE: usize = 4096;
+
+/// What a value of the state counts for the size of the log.
+pub(crate) fn large(value: &[u8]) -> u64 {
+    if value.len() < LARGE { 0 } else { stored_bytes(value.len()) }
 }
 
 /// An open transaction on a log.
@@ -45,6 +55,10 @@ impl<'t> Batch<'t> {
 
     pub(crate) fn tail(&self) -> &Tail {
         &self.log.tail
+    }
+
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.log.state_bytes
     }
 
     /// Stores blocks and state, and moves the visible end.
@@ -91,11 +105,14 @@ impl<'t> Batch<'t> {
         }
         let mut state = self.transaction.open_table(STATE).map_err(storage("open the state"))?;
         for (key, value) in changes {
-            match value {
+            let before = match value {
                 Some(value) => state.insert(key.as_slice(), value.as_slice()),
                 None => state.remove(key.as_slice()),
             }
             .map_err(storage("put state"))?;
+            let before = before.map_or(0, |before| large(before.value()));
+            let bytes = &mut self.log.state_bytes;
+            *bytes = bytes.saturating_sub(before).saturating_add(value.as_deref().map_or(0, large));
         }
         self.dirty = true;
         Ok(())

@@ -20,7 +20,7 @@ use redb::{
 
 use crate::append::Appender;
 use crate::capacity::Limits;
-use crate::commit::{Batch, LogState};
+use crate::commit::{Batch, LogState, large};
 use crate::create;
 use crate::cursor::CursorRecord;
 use crate::error::{Error, storage};
@@ -123,7 +123,7 @@ fn is_new(database: &Database) -> Result<bool, Error> {
     }
 }
 
-/// Reads identity, tail and cursors.
+/// Reads identity, tail, cursors, and what the state takes.
 pub(crate) fn load(store: &Store) -> Result<(LogId, LogState), Error> {
     load_from(&store.begin_read()?)
 }
@@ -143,7 +143,13 @@ pub(crate) fn load_from(transaction: &ReadTransaction) -> Result<(LogId, LogStat
         let record: CursorRecord = tables::decode("cursors", name.value(), record.value())?;
         cursors.insert(name.value().to_owned(), record);
     }
-    Ok((id, LogState { tail, cursors }))
+    let mut state_bytes = 0_u64;
+    let table = transaction.open_table(STATE).map_err(not_a_log)?;
+    for entry in table.iter().map_err(storage("read the state"))? {
+        let (_, value) = entry.map_err(storage("read the state"))?;
+        state_bytes = state_bytes.saturating_add(large(value.value()));
+    }
+    Ok((id, LogState { tail, cursors, state_bytes }))
 }
 
 /// A table that is missing or has other types means another kind of file; anything else is a failure of storage.

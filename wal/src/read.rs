@@ -77,6 +77,24 @@ impl Reader {
         under(&self.shared.store()?.begin_read()?, prefix)
     }
 
+    /// The durable keys that begin with `prefix`, in order. Their values are not read.
+    ///
+    /// # Errors
+    /// As [`Reader::state`].
+    pub fn state_keys(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let transaction = self.shared.store()?.begin_read()?;
+        let table = transaction.open_table(STATE).map_err(not_a_log)?;
+        let mut found = Vec::new();
+        for entry in table.range(prefix..).map_err(storage("read state"))? {
+            let (key, _) = entry.map_err(storage("read state"))?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            found.push(key.value().to_vec());
+        }
+        Ok(found)
+    }
+
     /// As [`Reader::state_prefix`], with the visible end of the log as of that commit.
     ///
     /// # Errors

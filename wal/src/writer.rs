@@ -146,7 +146,8 @@ impl Writer {
     }
 
     fn fits(&self, append: &Append) -> bool {
-        self.shared.limits.fits(self.log.tail.live_bytes, self.disk, append.stored)
+        let state = self.log.state_bytes.saturating_add(append.large_state());
+        self.shared.limits.fits(self.log.tail.live_bytes, self.disk, append.stored, state)
     }
 
     /// Replaces the cursor's waiting acknowledgement. State of the earlier one is kept unless the later one changes it
@@ -248,7 +249,8 @@ impl Writer {
     fn admit(&mut self, batch: &mut Batch<'_>, answers: &mut Answers) -> Result<(), Error> {
         while let Some(append) = self.held.pop_front_if(|append| {
             let disk = self.disk.saturating_add(answers.stored);
-            self.shared.limits.fits(batch.tail().live_bytes, disk, append.stored)
+            let state = batch.state_bytes().saturating_add(append.large_state());
+            self.shared.limits.fits(batch.tail().live_bytes, disk, append.stored, state)
         }) {
             batch.append(&append)?;
             answers.stored += append.stored;

@@ -73,6 +73,42 @@ async fn a_full_log_makes_the_appender_wait_and_goes_on_when_it_is_trimmed() {
 }
 
 #[tokio::test]
+async fn large_values_of_the_state_make_a_log_full_as_frames_do_also_after_a_reopen() {
+    let directory = tempfile::tempdir().unwrap();
+    let (wal, mut appender) = open(directory.path(), 16 * MIB);
+    wal.create_cursor("slow", Lsn::ZERO).await.unwrap();
+    for number in 1..=7 {
+        appender.append(&[&megabyte(number)], GroupEnd::Ends).unwrap();
+        appender.flush_durable().await.unwrap();
+    }
+    // With the frames, less than the log takes.
+    for number in 0..10_u8 {
+        appender.put_settled(&[b'v', number], Some(&vec![number; 200_000]));
+        assert!(appender.pending_bytes() >= 200_000);
+        appender.flush_durable().await.unwrap();
+    }
+    wal.shutdown().await.unwrap();
+    let (wal, mut appender) = open(directory.path(), 16 * MIB);
+    let mut positions = wal.positions();
+    assert!(!positions.borrow().full);
+    let appending = tokio::spawn(async move {
+        for number in 10..30_u8 {
+            appender.put_settled(&[b'v', number], Some(&vec![number; 200_000]));
+            appender.flush().await.unwrap();
+        }
+        appender.flush_durable().await.unwrap();
+    });
+    positions.wait_for(|positions| positions.full).await.unwrap();
+    assert!(!appending.is_finished());
+    assert!(wal.reader().state_keys(b"v").unwrap().len() < 30);
+    wal.ack("slow", Lsn::new(7), b"", Vec::new()).await.unwrap();
+    appending.await.unwrap();
+    positions.wait_for(|positions| !positions.full).await.unwrap();
+    let keys = wal.reader().state_keys(b"v").unwrap();
+    assert_eq!(keys, (0..30).map(|number| vec![b'v', number]).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn detaching_the_slow_cursor_of_a_full_log_lets_it_go_on() {
     let directory = tempfile::tempdir().unwrap();
     let (wal, mut appender) = open(directory.path(), 16 * MIB);

@@ -58,6 +58,9 @@ fn source(status: &Status, lines: &mut Vec<String>) {
     if let Some(at) = &source.position {
         lines.push(format!("         at {at}"));
     }
+    for xid in source.waits_for.iter().take(LISTED) {
+        lines.push(format!("         reads wait for transaction {xid}, which was prepared before the log began"));
+    }
 }
 
 fn log(status: &Status, lines: &mut Vec<String>) {

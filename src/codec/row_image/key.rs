@@ -86,6 +86,19 @@ impl Plan {
         Ok(xxh3_128(buffer.get(..used).unwrap_or_default()))
     }
 
+    /// [`Plan::key_hash`] of images that stand back to back.
+    pub fn key_hashes(&self, key_columns: &[u16], images: &[u8]) -> Result<Vec<u128>, ImageError> {
+        let mut hashes = Vec::new();
+        let mut rest = images;
+        while !rest.is_empty() {
+            let len = self.image_len(rest)?;
+            let (image, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+            hashes.push(self.key_hash(key_columns, image)?);
+            rest = tail;
+        }
+        Ok(hashes)
+    }
+
     fn long_key_hash(&self, key_columns: &[u16], image: &[u8]) -> Result<u128, ImageError> {
         let mut hash = Xxh3::new();
         for column in key_columns {

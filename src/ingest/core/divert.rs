@@ -47,6 +47,8 @@ struct Diversion {
     has_rows: bool,
     /// The rows come to the log without a copy.
     is_given_back: bool,
+    /// Ends of two-phase transactions that have changed it since, on a server whose views may lack the rows of the last ones.
+    unseen: Vec<FilePos>,
     /// The schema that rows were diverted under, and the one that took its place with the copy.
     renamed: Option<(SchemaId, SchemaId)>,
 }
@@ -114,8 +116,8 @@ pub enum Spooling {
 pub enum Diverting {
     /// Every row after this place is diverted.
     Begun(SourcePosition),
-    /// Not now: rows of an earlier read are still given back, the driver has something to do with spools first, or the table's definition is
-    /// asked for.
+    /// Not now: rows of an earlier read are still given back, the driver has something to do with spools first, the table's definition is
+    /// asked for, or a view may lack the rows of a two-phase transaction.
     Busy,
     /// The read is no longer wanted.
     Unwanted,
@@ -132,6 +134,12 @@ impl Diversions {
     pub(super) fn has(&self, table: usize) -> bool {
         !self.tables.is_empty() && self.tables.contains_key(&table)
     }
+
+    /// Whether a copy that was read at a place may lack rows of a two-phase transaction that ended before.
+    pub(super) fn may_lack_rows(&self, table: usize, at: &FilePos) -> bool {
+        let unseen = self.tables.get(&table).map(|diversion| &diversion.unseen);
+        unseen.is_some_and(|unseen| unseen.iter().any(|end| at.reaches(end) == Some(true)))
+    }
 }
 
 impl<L: Log> Core<L> {
@@ -147,10 +155,10 @@ impl<L: Log> Core<L> {
         }
         let is_asked = self.followed(table).current().is_some_and(|current| self.is_pending(table, current.id));
         // An earlier diversion may have ended just now: its spool goes before this one's comes.
-        if is_asked || self.diversions.has(table) || self.has_spooling() {
+        if is_asked || self.diversions.has(table) || self.has_spooling() || self.xa.recent.has(table, self.now) {
             return Ok(Diverting::Busy);
         }
-        let diversion = Diversion { number, has_rows: false, is_given_back: false, renamed: None };
+        let diversion = Diversion { number, has_rows: false, is_given_back: false, unseen: Vec::new(), renamed: None };
         self.diversions.tables.insert(table, diversion);
         // Durable before the position goes past rows that are not in the log.
         self.redefine(table).waits = true;
@@ -246,6 +254,9 @@ impl<L: Log> Core<L> {
         for table in diverted {
             let Some(diversion) = self.diversions.tables.get_mut(&table) else { continue };
             diversion.has_rows = true;
+            if self.group.xa.recent.has(table) {
+                diversion.unseen.push(end.clone());
+            }
             let table = self.tables.at(table).name.clone();
             self.diversions.queue.push(Spooling::Committed { table, from: from.clone(), end: end.clone() });
         }

@@ -40,6 +40,7 @@ impl<L: Log> Core<L> {
             self.decide_overdue()?;
             self.place_chunks()?;
         }
+        self.pass_listing()?;
         self.pass_lives()
     }
 
@@ -62,6 +63,8 @@ impl<L: Log> Core<L> {
             self.doubt_dropped(origin)?;
         }
         self.settle_diversions(origin)?;
+        self.settle_touched()?;
+        self.settle_recent()?;
         let from = self.group.has_diverted().then(|| self.ledger.position());
         for (index, definition) in &self.group.definitions {
             definition.records(&self.tables.at(*index).name, &mut self.group.changes)?;
@@ -100,6 +103,7 @@ impl<L: Log> Core<L> {
         }
         self.changed.append(&mut self.group.changed);
         let now = self.now;
+        self.xa.committed(&mut self.group.xa, lsn, now);
         self.waiting.pending.extend(self.group.pending.drain(..).map(|waiter| Waiter { lsn, since: now, ..waiter }));
         if !self.group.decided.is_empty() {
             let records = std::mem::take(&mut self.group.decided);
@@ -136,11 +140,16 @@ impl<L: Log> Core<L> {
 
     /// A savepoint is set inside the open group.
     pub(super) fn set_savepoint(&mut self, name: &str) {
-        self.group.set_savepoint(name);
+        if !self.xa_set_savepoint(name) {
+            self.group.set_savepoint(name);
+        }
     }
 
     /// The source took back what was done since a savepoint.
     pub(super) fn roll_back_to(&mut self, name: &str) -> Result<(), Failure> {
+        if self.xa_roll_back_to(name) {
+            return Ok(());
+        }
         let before: Vec<usize> = self.group.touched().collect();
         let diverted = self.group.all_diverted();
         match self.group.roll_back_to(name) {
@@ -202,6 +211,7 @@ impl<L: Log> Core<L> {
     pub(super) fn abort(&mut self) -> Result<(), Failure> {
         self.ledger.abort()?;
         self.diverted_are_cut_off();
+        self.xa_is_cut_off();
         self.group.clear();
         Ok(())
     }

@@ -61,6 +61,7 @@ impl<L: Log> Core<L> {
                 self.mark_frame(origin, audience, Mark::SnapshotFinished { table, rows })
             }
             TableAction::ReplaceBegin { audience } => {
+                self.xa.recent.begin_read(index);
                 let schema = self.current(index)?.id;
                 self.change_for(origin, audience, TableChange::ReplaceBegin { table, schema })
             }

@@ -16,6 +16,7 @@ mod late;
 mod life;
 mod merges;
 mod natures;
+mod outcome;
 mod partial;
 mod place;
 mod predicted;
@@ -27,6 +28,7 @@ mod statement;
 mod temporary;
 mod unnamed;
 mod unseen;
+mod xa;
 
 use std::sync::Arc;
 
@@ -51,6 +53,7 @@ use super::state::{self, Counts};
 pub use super::tables::{ChangedLife, Due};
 use super::tables::{Definition, Tables, stored_current};
 use super::windows::Windows;
+use super::xa::{PIECE_BYTES, XaState};
 use crate::codec::frame::TableChange;
 use crate::codec::state::State;
 use crate::config::{DoubtPlan, TableFilter};
@@ -77,11 +80,17 @@ pub struct Settings {
     pub doubts: DoubtPlan,
     /// Row bytes after which a frame is closed; [`Settings::FRAME_BYTES`] but in a simulation.
     pub frame_bytes: usize,
+    /// Row bytes of prepared two-phase transactions that are kept at most (`source.xa_bytes`).
+    pub xa_bytes: u64,
+    /// Row bytes after which a piece of one is stored; [`Settings::XA_PIECE_BYTES`] but in a simulation.
+    pub xa_piece_bytes: usize,
 }
 
 impl Settings {
     /// What fills a block of the log.
     pub const FRAME_BYTES: usize = FRAME_BYTES;
+    /// What one read of the log's state gives back.
+    pub const XA_PIECE_BYTES: usize = PIECE_BYTES;
 }
 
 /// How long a run that has to end waits for the answer about a statement, in milliseconds: a table may be locked for as long as it likes.
@@ -150,6 +159,7 @@ pub struct Core<L> {
     group: OpenGroup,
     windows: Windows,
     diversions: Diversions,
+    xa: XaState,
     temporary: temporary::Temporary,
     chunks: Vec<WaitingChunk>,
     waiting: Waiting,
@@ -197,11 +207,13 @@ impl<L: Log> Core<L> {
             pending.reopened(&tables.at(table).definition.followed);
             waiting.pending.push(Waiter { pending, table, since: 0, lsn: Lsn::ZERO, not_by: None, answer: None });
         }
+        let xa = XaState::load(state)?;
         let is_read_whole = |life: &TableRecord| life.read.as_ref().is_some_and(|read| read.stage == Stage::Whole);
         let is_unfinished = |definition: &Definition| definition.waits || is_read_whole(&definition.life);
         let unfinished = tables.iter().filter(|(_, table)| is_unfinished(&table.definition)).map(|(index, _)| index);
         Ok(Self {
             diversions: Diversions::after_start(unfinished.collect()),
+            xa,
             group: OpenGroup::new(settings.frame_bytes),
             settings,
             facts,
@@ -236,6 +248,9 @@ impl<L: Log> Core<L> {
         self.facts = facts;
         self.comparing.connected(self.now);
         self.ledger.resume(from)?;
+        self.remove_orphans();
+        let last = self.xa.last.take();
+        self.xa.recent.start(last, self.now, self.wall);
         self.lose_unfinished()?;
         if let Some(end) = end {
             let end = Described::at(&self.facts.identity, end)?;
@@ -286,6 +301,7 @@ impl<L: Log> Core<L> {
         self.waiting.merges.clear();
         self.waiting.plain.clear();
         self.temporary.forget();
+        self.xa.listing = None;
         self.waiting.silent.clear();
         for waiter in &mut self.waiting.pending {
             // Where the next server's binlog ends is another place.
@@ -346,7 +362,7 @@ impl<L: Log> Core<L> {
 
     /// Whether frames of the open group are on their way to the log.
     pub fn is_fragmented(&self) -> bool {
-        self.group.frames.has_left()
+        self.group.frames.has_left() || self.group.xa.has_left()
     }
 
     /// Row counters of every table, as of the last group.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Core;
 use super::rows::{Bound, Rows, Slot};
+use super::xa::LEFT_OUT;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Fields, PartialRow};
 use crate::error::Failure;
@@ -49,6 +50,7 @@ impl<L: Log> Core<L> {
         let table = there.table;
         match &there.bound {
             Bound::NoTable => {}
+            Bound::LeftOut if self.is_in_xa() => self.xa_lose(table, read, LEFT_OUT),
             Bound::LeftOut => self.group.count(table, left_out),
             // The last columns of the event are not the table's own, which no name has said before.
             Bound::Logged { plan, all: Some(_), .. } if plan.columns() < partial.columns() => {
@@ -59,6 +61,10 @@ impl<L: Log> Core<L> {
                 if let Some(images) = self.completed(table, partial)? {
                     let (op, rows, columns) = (partial.op(), partial.rows(), partial.columns());
                     return self.rows(slot, Rows { op, rows, columns, images: &images }, origin);
+                }
+                if self.is_in_xa() {
+                    self.xa_lose(table, read, partial.why());
+                    return Ok(());
                 }
                 if let Some(by_key) = self.by_key(slot, partial)? {
                     return self.read_by_key(slot, partial, by_key, origin);

@@ -46,6 +46,7 @@ impl<L: Log> Core<L> {
     pub fn open_window(&mut self, window: WindowId, table: &TableName) {
         let index = self.tables.index(table);
         self.windows.open(window, index);
+        self.windows.begin_with(window, self.xa.recent.keys(index, self.now));
     }
 
     /// Forgets a window.
@@ -215,6 +216,7 @@ impl<L: Log> Core<L> {
         let Some(number) = self.wanted(table, *number).map(|read| read.number) else { return Ok(false) };
         let event = match mark {
             SnapshotMark::Begun { at_once, .. } => {
+                self.xa.recent.begin_read(table);
                 let is_known = self.followed(table).current().is_some();
                 Event::Begun { number, at_once: *at_once, is_known }
             }

@@ -168,8 +168,15 @@ impl<L: Log> Core<L> {
             && !is_on(Mutant::ColumnCountNotCompared)
         {
             let why = format!("a rows event has {} columns, and the table's schema {}", rows.columns, plan.columns());
+            if self.is_in_xa() {
+                self.xa_lose(table, read, &why);
+                return Ok(());
+            }
             self.group.count(table, Counts { read, left_out: read, ..Counts::default() });
             return self.unread_rows(table, &why, origin);
+        }
+        if self.is_in_xa() {
+            return self.xa_rows(slot, rows);
         }
         match bound {
             Bound::NoTable => {}
@@ -213,6 +220,13 @@ impl<L: Log> Core<L> {
     /// When the log is out of service.
     pub fn unread(&mut self, name: &TableName, why: &Unread, origin: &Origin) -> Result<(), Failure> {
         let table = self.tables.index(name);
+        if self.is_in_xa()
+            && let Unread::Rows(why) = why
+        {
+            self.meet(table, origin)?;
+            self.xa_lose(table, 0, why);
+            return Ok(());
+        }
         // How many they are nobody knows; that there are some, whoever reads the table meanwhile has to know.
         self.group.count(table, Counts::default());
         if self.group.is_dropped() {

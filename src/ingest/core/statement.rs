@@ -14,12 +14,14 @@ use crate::codec::frame::{Audience, FrameHeader, Mark, TableChange};
 use crate::error::{Failure, Unusable};
 use crate::ingest::ledger::Log;
 use crate::model::{Origin, TableName, TableSchema};
-use crate::source::mysql::binlog::XA;
 use crate::source::mysql::ddl::{self, AlterOp, AlterOps, CreateTable, SqlMode, Statement};
 use crate::source::mysql::follow::{Altered, Fate, FateChange, Pending, Provenance};
 use crate::source::mysql::schema::Flavour;
 use crate::source::mysql::start::RESYNC;
 use crate::table::Event;
+
+/// Why rows of a prepared transaction are of no use.
+const ALTERED: &str = "it was altered while a transaction was prepared that had changed it";
 
 impl<L: Log> Core<L> {
     /// Follows a statement that is in the binlog as a text. What it does is part of the open group.
@@ -75,6 +77,7 @@ impl<L: Log> Core<L> {
             Statement::Truncate(table) if self.captures(&table) => {
                 let index = self.tables.index(&table);
                 self.group.discard_windows(index);
+                self.xa_touch(&table, "it was truncated while a transaction was prepared that had changed it");
                 self.change(origin, TableChange::Truncate { table })
             }
             Statement::IndexChange { table } if self.captures(&table) => {
@@ -82,11 +85,11 @@ impl<L: Log> Core<L> {
             }
             Statement::Dml { tables, opaque } => self.statement_format(&tables, opaque, origin),
             Statement::Unknown { first_words, mentioned } => self.unknown_statement(&first_words, &mentioned, origin),
-            Statement::Xa { .. } => Err(Failure::fatal(
-                "the binlog holds a distributed transaction (XA), whose rows become true only with a later XA COMMIT",
-            )
+            Statement::Xa { xid, .. } => Err(Failure::fatal(format!(
+                "the binlog holds a step of the two-phase transaction {xid} where none can be"
+            ))
             .unusable(Unusable::Otherwise)
-            .hint(format!("{XA}; {RESYNC}, after it"))),
+            .hint(RESYNC)),
             Statement::Savepoint(name) => {
                 self.set_savepoint(&name);
                 Ok(())
@@ -170,6 +173,7 @@ impl<L: Log> Core<L> {
             {
                 let index = self.tables.index(other);
                 self.group.discard_windows(index);
+                self.xa_touch(other, ALTERED);
                 self.reread(other, true, "its rows were exchanged without row events", origin)?;
             }
         }
@@ -202,6 +206,7 @@ impl<L: Log> Core<L> {
         }
         self.meet(table, origin)?;
         self.group.discard_windows(table);
+        self.xa_touch(name, ALTERED);
         if was_sequence {
             self.reread(name, true, "it was a sequence, whose rows are not in the binlog", origin)?;
         }
@@ -241,6 +246,9 @@ impl<L: Log> Core<L> {
                 let index = self.tables.index(name);
                 self.group.discard_windows(index);
             }
+        }
+        if to_captured {
+            self.xa_rename(from, to);
         }
         match (from_captured, to_captured) {
             (false, false) => Ok(()),
@@ -358,6 +366,7 @@ impl<L: Log> Core<L> {
         }
         let table = self.tables.index(name);
         self.group.discard_windows(table);
+        self.xa_touch(name, "it was dropped while a transaction was prepared that had changed it");
         self.leave(table, origin)?;
         self.meet_pending(table, |_| (Fate::Gone, Vec::new()));
         // A table whose first schema was left out may have come to the sinks by a rename.

@@ -60,6 +60,11 @@ impl<L: Log> Core<L> {
         if self.life(table).left_out.is_some() {
             return Ok(());
         }
+        if self.is_in_xa() {
+            self.meet(table, origin)?;
+            self.xa_lose(table, 0, why);
+            return Ok(());
+        }
         // How many rows they are nobody knows; that there are some, a group that is dropped or rolled back has to know.
         self.group.count(table, Counts::default());
         if self.group.is_dropped() {

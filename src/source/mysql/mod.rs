@@ -17,3 +17,4 @@ pub mod snapshot;
 pub mod start;
 pub mod stream_server;
 pub mod watch;
+pub mod xa;

@@ -89,19 +89,6 @@ pub async fn end_of_binlog(
     Ok(FilePos { file, pos })
 }
 
-/// How many distributed transactions are prepared; `None` where the account may not ask.
-///
-/// # Errors
-/// A classified [`Failure`].
-pub async fn prepared(connection: &mut Conn) -> Result<Option<usize>, Failure> {
-    match connection.query::<Row, _>("XA RECOVER").await {
-        Ok(rows) => Ok(Some(rows.len())),
-        // MySQL answers with an error of XA to an account without XA_RECOVER_ADMIN.
-        Err(Error::Server(_)) => Ok(None),
-        Err(error) => Err(classify(error, "list the source's prepared XA transactions")),
-    }
-}
-
 /// MySQL's executed GTID set.
 ///
 /// # Errors

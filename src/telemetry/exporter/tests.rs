@@ -47,6 +47,7 @@ fn sample() -> Status {
             filtered_events: 12,
             reconnects: 13,
             asking: Vec::new(),
+            waits_for: Vec::new(),
         },
         wal: WalStatus { bytes: 14, max_bytes: 15, durable_lsn: 16, full: true, ..WalStatus::default() },
         snapshot: SnapshotStatus {

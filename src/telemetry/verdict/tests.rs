@@ -26,6 +26,7 @@ fn healthy() -> Status {
             filtered_events: 0,
             reconnects: 0,
             asking: Vec::new(),
+            waits_for: Vec::new(),
         },
         wal: WalStatus::default(),
         snapshot: SnapshotStatus::default(),

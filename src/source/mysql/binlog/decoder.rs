@@ -1,7 +1,7 @@
 //! Events in, items out: a state machine without I/O.
 //!
-//! It promises that a group (a transaction, or a statement by itself) opens with [`Item::Begin`] and ends with
-//! [`Item::Commit`] or [`Item::Rollback`], that rows come after the schema they were written under, and that
+//! It promises that a group (a transaction, or a statement by itself) opens with [`Item::Begin`] or [`Item::BeginXa`] and ends with
+//! [`Item::Commit`], [`Item::Prepare`] or [`Item::Rollback`], that rows come after the schema they were written under, and that
 //! [`Decoder::position`] is always the end of a complete group. What it cannot read of one table is [`Item::Unread`], and anything
 //! else that it cannot read an error, never an omission. It assumes checksums were verified. It does not open row images.
 //!
@@ -12,10 +12,12 @@
 //! | MySQL, compressed | `GTID`, `TRANSACTION_PAYLOAD`, and out of it all from `QUERY BEGIN` on |
 //! | MySQL, DDL | `GTID`, `QUERY` |
 //! | MySQL, atomic `CREATE TABLE .. SELECT` | `GTID`, `QUERY BEGIN`, `QUERY`, rows, `XID` |
-//! | MySQL, XA | `GTID`, `QUERY XA START`, rows, `QUERY XA END`, `XA_PREPARE`; later `GTID`, `QUERY XA COMMIT` |
+//! | MySQL, XA | `GTID`, `QUERY XA START`, rows, `QUERY XA END`, `XA_PREPARE`; later `GTID`, `QUERY XA COMMIT` or `XA ROLLBACK` |
+//! | MySQL, XA in one phase | the same up to `XA_PREPARE`, which says that it is one |
 //! | MariaDB | `GTID`, rows, `XID` or `QUERY COMMIT` |
 //! | MariaDB, DDL | `GTID` with the standalone flag, `QUERY` |
-//! | MariaDB, XA | `GTID`, rows, `XA_PREPARE`; later `GTID`, `QUERY XA COMMIT` |
+//! | MariaDB, XA | `GTID` with the name, rows, `QUERY XA END`, `XA_PREPARE`; later `GTID`, `QUERY XA COMMIT` or `XA ROLLBACK` |
+//! | MariaDB, XA in one phase | as without XA |
 
 mod captured;
 
@@ -32,14 +34,14 @@ use super::gtid_event::{self, GroupStart};
 use super::kind::{self, Treatment};
 use super::partial::Partial;
 use super::position::{Executed, Position};
-use super::query::{Control, Query, control};
+use super::query::{Control, Query, control, xid};
 use super::rows;
 use super::tables::{Beside, TableSlot, Tables};
 use super::unread::Unread;
 use crate::codec::frame::RowOp;
 use crate::config::TableFilter;
 use crate::error::Failure;
-use crate::model::{BinlogPlace, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition, TableName, Told};
+use crate::model::{BinlogPlace, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition, TableName, Told, Xid};
 use crate::source::mysql::gtid::GtidTextError;
 use crate::source::mysql::start::{DumpBy, StartPoint};
 
@@ -53,6 +55,8 @@ pub enum Item<'a> {
     Nothing,
     /// A transaction opens.
     Begin,
+    /// A two-phase transaction opens. It ends with [`Item::Prepare`], or as others do.
+    BeginXa(Xid),
     /// What the binlog says of the schema of a captured table, where that differs from the last time. Comes before the rows written
     /// under it.
     Schema {
@@ -95,6 +99,18 @@ pub enum Item<'a> {
     },
     /// The transaction is complete.
     Commit,
+    /// The two-phase transaction that is open is prepared: what it did counts if it is committed later.
+    Prepare {
+        /// It is committed already.
+        one_phase: bool,
+    },
+    /// A two-phase transaction that was prepared before has ended. It is a group of its own.
+    Outcome {
+        /// Its name.
+        xid: Xid,
+        /// It is committed, and not rolled back.
+        commits: bool,
+    },
     /// The transaction was rolled back: nothing of it counts. The position is after it.
     Rollback,
     /// The binlog file ended inside a transaction, because the server went down: nothing of it counts. The position is before it.
@@ -145,8 +161,6 @@ pub struct Decoder {
     group: u64,
     gtid: Gtid,
     commit_micros: i64,
-    /// Captured rows have been seen in this group.
-    has_rows: bool,
     /// The group's statement has no effect: another group says so when it has.
     without_effect: bool,
     /// A compressed transaction is being unpacked.
@@ -169,7 +183,6 @@ impl Decoder {
             group: 0,
             gtid: Gtid::Anonymous,
             commit_micros: 0,
-            has_rows: false,
             without_effect: false,
             unpacking: false,
             files: Files::new(by_gtid && !is_mariadb),
@@ -317,7 +330,7 @@ impl Decoder {
         self.without_effect = start.without_effect;
         if start.begins {
             self.state = State::Open;
-            return Ok(Item::Begin);
+            return Ok(start.prepares.map_or(Item::Begin, Item::BeginXa));
         }
         self.state = State::Named;
         Ok(Item::Nothing)
@@ -325,7 +338,6 @@ impl Decoder {
 
     fn start_group(&mut self, commit_micros: i64) {
         self.commit_micros = commit_micros;
-        self.has_rows = false;
         self.without_effect = false;
         self.group += 1;
         self.tables.start_group();
@@ -359,9 +371,14 @@ impl Decoder {
             Control::Begin | Control::XaStart if open => {
                 Err(BinlogError::OutOfPlace { name: "BEGIN", place: "inside a transaction" })
             }
-            Control::Begin | Control::XaStart => {
+            Control::Begin => {
                 self.state = State::Open;
                 Ok(Item::Begin)
+            }
+            Control::XaStart => {
+                let xid = xid(&query.sql)?;
+                self.state = State::Open;
+                Ok(Item::BeginXa(xid))
             }
             Control::Commit => self.commit("COMMIT"),
             Control::Rollback if open => {
@@ -370,15 +387,16 @@ impl Decoder {
             }
             Control::Rollback => Err(BinlogError::OutOfPlace { name: "ROLLBACK", place: "outside a transaction" }),
             Control::XaEnd if open => Ok(Item::Nothing),
-            // XA COMMIT and XA ROLLBACK of transactions that were prepared without captured rows: else the preparation was refused.
-            Control::XaOther if !open => {
+            end @ (Control::XaCommit | Control::XaRollback) if !open => {
+                let xid = xid(&query.sql)?;
                 self.end_group();
-                Ok(Item::Nothing)
+                Ok(Item::Outcome { xid, commits: end == Control::XaCommit })
             }
             Control::Savepoint
             | Control::RollbackToSavepoint
             | Control::XaEnd
-            | Control::XaOther
+            | Control::XaCommit
+            | Control::XaRollback
             | Control::Statement => {
                 if !open {
                     self.end_group();
@@ -405,13 +423,11 @@ impl Decoder {
         Ok(Item::Commit)
     }
 
-    /// `XA_PREPARE`: one byte that says whether it commits in one phase, then the transaction's name.
+    /// `XA_PREPARE`: one byte that says whether it commits in one phase, then the transaction's name, which is known since it opened.
     fn xa_prepare(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {
         let one_phase = Cursor::new(data).u8("one-phase flag")? != 0;
-        if !one_phase && self.has_rows {
-            return Err(BinlogError::PreparedXa);
-        }
-        self.commit("XA_PREPARE")
+        self.commit("XA_PREPARE")?;
+        Ok(Item::Prepare { one_phase })
     }
 
     fn payload(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {

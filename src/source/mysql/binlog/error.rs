@@ -3,9 +3,6 @@
 use crate::error::{Failure, Unusable};
 use crate::source::mysql::start::RESYNC;
 
-/// What is to be done about a distributed transaction before a new position is taken.
-pub const XA: &str = "two-phase XA transactions on captured tables are not supported: use XA COMMIT ... ONE PHASE, and commit or roll back those that XA RECOVER lists";
-
 /// A fault found in the binlog.
 #[derive(Debug, thiserror::Error)]
 pub enum BinlogError {
@@ -69,9 +66,6 @@ pub enum BinlogError {
     /// A compressed transaction whose events did not all come out of it.
     #[error("a compressed transaction could not be unpacked whole")]
     PayloadCut,
-    /// Rows in a distributed transaction that is only prepared.
-    #[error("a prepared XA transaction holds row changes of captured tables")]
-    PreparedXa,
     /// The file is another one than the one that was read before.
     #[error(
         "binlog file \"{file}\" was created at {found}, the file read before under this name at {expected} (seconds since 1970)"
@@ -128,7 +122,6 @@ impl BinlogError {
             Self::Decompress { .. } | Self::PayloadCut => fatal(format!(
                 "check the file with mysqlbinlog; SET GLOBAL binlog_transaction_compression = OFF (MySQL) or log_bin_compress = OFF (MariaDB) avoids compressed events from then on, and {RESYNC}, after them"
             )),
-            Self::PreparedXa => fatal(format!("{XA}; {RESYNC}, after it")),
             Self::FileReplaced { .. } | Self::FileGone { .. } => fatal(format!(
                 "the source's binlogs were reset or the server was replaced, and the log's position means nothing there any more: restore the server that the log was reading; or, {RESYNC}"
             )),

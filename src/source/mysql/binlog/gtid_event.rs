@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::error::BinlogError;
-use crate::model::Gtid;
+use crate::model::{Gtid, Xid};
 
 /// What the opening event of a group says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(super) struct GroupStart {
     pub(super) begins: bool,
     /// The group's statement has no effect of its own: it is the start or the taking back of an ALTER in two phases (MariaDB).
     pub(super) without_effect: bool,
+    /// The two-phase transaction that the group prepares (MariaDB).
+    pub(super) prepares: Option<Xid>,
 }
 
 /// Post-header flag of the logical clock; always written since MySQL 5.7.
@@ -28,8 +30,11 @@ const FL_STANDALONE: u8 = 1;
 /// MariaDB: the number of the group commit follows (8 bytes).
 const FL_GROUP_COMMIT_ID: u8 = 2;
 
-/// MariaDB: the name of a distributed transaction follows, which is prepared or completed here.
-const FL_XA: u8 = 64 | 128;
+/// MariaDB: the name of a two-phase transaction follows, which is prepared here.
+const FL_PREPARED_XA: u8 = 64;
+
+/// MariaDB: the name of a two-phase transaction follows, which is committed or rolled back here.
+const FL_COMPLETED_XA: u8 = 128;
 
 /// MariaDB 10.8 (MDEV-11675, `binlog_alter_two_phase`), in the second byte of flags: the group only says that an ALTER has
 /// begun, or that it has failed. Its statement stands there whole, and again in the group that commits it.
@@ -66,7 +71,7 @@ pub(super) fn mysql(data: &[u8], anonymous: bool, timestamp: u32) -> Result<Grou
         }
     }
     let gtid = if anonymous { Gtid::Anonymous } else { numbered(uuid, String::new(), number)? };
-    Ok(GroupStart { gtid, commit_micros, begins: false, without_effect: false })
+    Ok(GroupStart { gtid, commit_micros, begins: false, without_effect: false, prepares: None })
 }
 
 fn numbered(uuid: [u8; 16], tag: String, number: u64) -> Result<Gtid, BinlogError> {
@@ -136,7 +141,8 @@ pub(super) fn mysql_tagged(data: &[u8], timestamp: u32) -> Result<GroupStart, Bi
         }
     }
     let (Some(uuid), Some(number)) = (uuid, number) else { return Err(BinlogError::Short { part }) };
-    Ok(GroupStart { gtid: numbered(uuid, tag, number)?, commit_micros, begins: false, without_effect: false })
+    let gtid = numbered(uuid, tag, number)?;
+    Ok(GroupStart { gtid, commit_micros, begins: false, without_effect: false, prepares: None })
 }
 
 fn varlen(cursor: &mut Cursor<'_>) -> Result<u64, BinlogError> {
@@ -165,11 +171,13 @@ pub(super) fn mariadb(data: &[u8], server_id: u32, timestamp: u32) -> Result<Gro
     if flags & FL_GROUP_COMMIT_ID != 0 {
         cursor.u64(part)?;
     }
-    if flags & FL_XA != 0 {
+    let mut prepares = None;
+    if flags & (FL_PREPARED_XA | FL_COMPLETED_XA) != 0 {
         // Format, lengths of the name's two parts, the name.
-        cursor.u32(part)?;
-        let name = usize::from(cursor.u8(part)?) + usize::from(cursor.u8(part)?);
-        cursor.take(name, part)?;
+        let format = cursor.u32(part)?;
+        let (gtrid, bqual) = (usize::from(cursor.u8(part)?), usize::from(cursor.u8(part)?));
+        let name = Xid::of_parts(format, gtrid, bqual, cursor.take(gtrid + bqual, part)?);
+        prepares = name.filter(|_| flags & FL_PREPARED_XA != 0);
     }
     let more_flags = if cursor.is_empty() { 0 } else { cursor.u8(part)? };
     Ok(GroupStart {
@@ -177,6 +185,7 @@ pub(super) fn mariadb(data: &[u8], server_id: u32, timestamp: u32) -> Result<Gro
         commit_micros: whole_seconds(timestamp),
         begins: flags & FL_STANDALONE == 0,
         without_effect: more_flags & (FL_START_ALTER | FL_ROLLBACK_ALTER) != 0,
+        prepares,
     })
 }
 
@@ -202,7 +211,13 @@ mod tests {
         let gtid = Gtid::MySql { uuid, tag: "ab".into(), number: 3 };
         assert_eq!(
             mysql_tagged(&data, 7).unwrap(),
-            GroupStart { gtid, commit_micros: 1_700_000_000_000_000, begins: false, without_effect: false }
+            GroupStart {
+                gtid,
+                commit_micros: 1_700_000_000_000_000,
+                begins: false,
+                without_effect: false,
+                prepares: None
+            }
         );
         for cut in 0..data.len() {
             assert!(mysql_tagged(&data[..cut], 7).is_err(), "cut at {cut}");
@@ -223,7 +238,13 @@ mod tests {
         let start = mysql(&data, false, 5).unwrap();
         assert_eq!(
             start,
-            GroupStart { gtid, commit_micros: 1_600_000_000_123_456, begins: false, without_effect: false }
+            GroupStart {
+                gtid,
+                commit_micros: 1_600_000_000_123_456,
+                begins: false,
+                without_effect: false,
+                prepares: None
+            }
         );
         let anonymous = mysql(&data, true, 5).unwrap();
         assert_eq!(anonymous.gtid, Gtid::Anonymous);
@@ -244,9 +265,10 @@ mod tests {
         let commit_id = 99_u64.to_le_bytes();
         let xa = [1, 0, 0, 0, 2, 1, b'a', b'b', b'c'];
         for (more_flags, without_effect) in [(0, false), (1, false), (2, true), (4, false), (8, true)] {
-            for (flags, announced) in [(0x29, &[][..]), (0x2b, &commit_id[..]), (0x69, &xa[..])] {
+            for (flags, announced) in [(0x29, &[][..]), (0x2b, &commit_id[..]), (0x69, &xa[..]), (0xa9, &xa[..])] {
                 let gtid = Gtid::MariaDb { domain: 3, server: 5, sequence: 7 };
-                let expected = GroupStart { gtid, commit_micros: 9_000_000, begins: false, without_effect };
+                let prepares = (flags == 0x69).then(|| Xid { format: 1, gtrid: b"ab".to_vec(), bqual: b"c".to_vec() });
+                let expected = GroupStart { gtid, commit_micros: 9_000_000, begins: false, without_effect, prepares };
                 assert_eq!(group(flags, announced, more_flags), expected, "{flags:x} {more_flags}");
             }
         }

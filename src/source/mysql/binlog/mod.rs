@@ -23,7 +23,7 @@ mod unread;
 
 pub use collations::Collations;
 pub use decoder::{Decoder, Item, Statement};
-pub use error::{BinlogError, XA};
+pub use error::BinlogError;
 pub use event::{EventHeader, HEADER_LEN, RawEvent};
 pub use partial::Partial;
 pub use position::Executed;

@@ -18,6 +18,7 @@ use super::compressed::decompress;
 use super::cursor::Cursor;
 use super::error::BinlogError;
 use crate::codec::row_image::shown_text;
+use crate::model::Xid;
 
 /// A `QUERY` event.
 #[derive(Debug)]
@@ -126,8 +127,10 @@ pub(super) enum Control {
     RollbackToSavepoint,
     XaStart,
     XaEnd,
-    /// `XA PREPARE`, `XA COMMIT`, `XA ROLLBACK`: ends a group that has no rows of its own.
-    XaOther,
+    /// `XA COMMIT` of what was prepared before: a group of its own.
+    XaCommit,
+    /// `XA ROLLBACK` of what was prepared before: a group of its own.
+    XaRollback,
     /// None of these: a statement.
     Statement,
 }
@@ -149,14 +152,34 @@ pub(super) fn control(sql: &[u8]) -> Control {
         Some(b'S') if starts("START TRANSACTION") => Control::Begin,
         Some(b'X') if starts("XA START") || starts("XA BEGIN") => Control::XaStart,
         Some(b'X') if starts("XA END") => Control::XaEnd,
-        Some(b'X') if starts("XA") => Control::XaOther,
+        Some(b'X') if starts("XA COMMIT") => Control::XaCommit,
+        Some(b'X') if starts("XA ROLLBACK") => Control::XaRollback,
         _ => Control::Statement,
     }
+}
+
+/// The name in `XA START name`, `XA COMMIT name`, and their kin.
+pub(super) fn xid(sql: &[u8]) -> Result<Xid, BinlogError> {
+    let text = std::str::from_utf8(sql).ok();
+    let name = text.and_then(|text| text.splitn(3, ' ').nth(2)).and_then(Xid::parse);
+    name.ok_or(BinlogError::Damaged { part: "name of a two-phase transaction" })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_two_phase_transaction_is_read_from_its_statements() {
+        let name = Xid { format: 7, gtrid: vec![0, 0xff], bqual: b"b".to_vec() };
+        for statement in ["XA START", "XA COMMIT", "xa rollback"] {
+            let sql = format!("{statement} X'00ff',X'62',7");
+            assert_eq!(xid(sql.as_bytes()).unwrap(), name, "{sql}");
+        }
+        for sql in ["XA START", "XA COMMIT 'a'", "XA COMMIT X'00ff',X'62',7 ONE PHASE"] {
+            assert!(xid(sql.as_bytes()).is_err(), "{sql}");
+        }
+    }
 
     #[test]
     fn control_statements_are_told_from_statements() {
@@ -168,7 +191,9 @@ mod tests {
             ("SAVEPOINT `a`", Control::Savepoint),
             ("XA START X'61',X'',1", Control::XaStart),
             ("XA END X'61',X'',1", Control::XaEnd),
-            ("XA COMMIT X'61',X'',1", Control::XaOther),
+            ("XA COMMIT X'61',X'',1", Control::XaCommit),
+            ("XA ROLLBACK X'61',X'',1", Control::XaRollback),
+            ("XA RECOVER", Control::Statement),
             ("CREATE TABLE begin (a INT)", Control::Statement),
             ("SAVEPOINTS", Control::Statement),
             ("", Control::Statement),

@@ -9,6 +9,7 @@ use crate::model::CheckItem;
 use crate::source::mysql::account::Account;
 use crate::source::mysql::schema;
 use crate::source::mysql::server::{self, Flavour, ServerInfo};
+use crate::source::mysql::xa;
 
 /// One `GRANT` as the server prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +136,17 @@ pub(super) async fn checks(
                 Some(account.grant(name, "*.*")),
             )
         });
+    }
+    if server.flavour == Flavour::MySql && !grants.has_global(&[xa::GRANT]) {
+        let held = account.name();
+        items.push(CheckItem::warn(
+            format!("privilege {}", xa::GRANT),
+            format!(
+                "{held} lacks it: which XA transactions are prepared cannot be seen, so reads of tables do not wait for those from before \
+                 the log begins, and one that ends without a word in the binlog stays in the log"
+            ),
+            Some(format!("if the source has XA transactions, {}", account.grant(xa::GRANT, "*.*"))),
+        ));
     }
     items.extend(lock_tables(connection, server, source, &grants, account).await);
     items

@@ -29,7 +29,6 @@ impl Decoder {
             Some(Target::Unread { slot }) => return self.unread(slot),
             Some(Target::Captured { slot, columns }) => (slot, columns),
         };
-        self.has_rows = true;
         let item = match rows::images(body, layout, columns)? {
             Images::Whole(images) => self.own_rows(slot, images, layout),
             Images::Partial { shape, bytes } => self.partial_rows(slot, shape, bytes, layout),
@@ -93,8 +92,7 @@ impl Decoder {
         self.tables.target(id, self.group).map(Some)
     }
 
-    fn unread(&mut self, slot: TableSlot) -> Result<Item<'static>, BinlogError> {
-        self.has_rows = true;
+    fn unread(&self, slot: TableSlot) -> Result<Item<'static>, BinlogError> {
         let why = self.tables.unread(slot).ok_or(BinlogError::Damaged { part: "table slot" })?;
         Ok(Item::Unread { slot, why })
     }

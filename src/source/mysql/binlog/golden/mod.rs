@@ -73,7 +73,10 @@ fn transcript(mut decoder: Decoder, events: &[Vec<u8>]) -> Result<String, Failur
         match item {
             Item::Nothing => writeln!(text, "{name}: nothing"),
             Item::Begin => writeln!(text, "{name}: begin"),
+            Item::BeginXa(xid) => writeln!(text, "{name}: begin {xid}"),
             Item::Commit => writeln!(text, "{name}: commit"),
+            Item::Prepare { one_phase } => writeln!(text, "{name}: prepare, one phase {one_phase}"),
+            Item::Outcome { xid, commits } => writeln!(text, "{name}: outcome of {xid}, commits {commits}"),
             Item::Rollback => writeln!(text, "{name}: rollback"),
             Item::CutOff => writeln!(text, "{name}: cut off"),
             Item::Heartbeat => writeln!(text, "{name}: heartbeat"),

@@ -1,0 +1,47 @@
+//! The two-phase transactions that are prepared at the source, as `XA RECOVER` lists them.
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Error, Row};
+
+use super::connect::classify;
+use super::server::Flavour;
+use crate::error::Failure;
+use crate::model::{Xid, hex_digits};
+
+/// The grant that MySQL asks for.
+pub const GRANT: &str = "XA_RECOVER_ADMIN";
+
+const PURPOSE: &str = "list the source's prepared XA transactions";
+
+/// The prepared transactions; `None` where the account may not ask.
+///
+/// # Errors
+/// A classified [`Failure`].
+pub async fn listed(conn: &mut Conn, flavour: Flavour) -> Result<Option<Vec<Xid>>, Failure> {
+    let statement = match flavour {
+        Flavour::MySql => "XA RECOVER CONVERT XID",
+        // FORMAT='SQL' has several spellings; the bytes themselves come as they are.
+        Flavour::MariaDb => "XA RECOVER",
+    };
+    let rows: Vec<Row> = match conn.query(statement).await {
+        Ok(rows) => rows,
+        // MySQL answers with an error of XA to an account without the grant.
+        Err(Error::Server(_)) => return Ok(None),
+        Err(error) => return Err(classify(error, PURPOSE)),
+    };
+    let listed: Option<Vec<Xid>> = rows.iter().map(|row| listed_in(row, flavour)).collect();
+    let listed = listed.ok_or_else(|| Failure::fatal(format!("cannot {PURPOSE}: the list has an unknown form")))?;
+    Ok(Some(listed))
+}
+
+/// Format, lengths of the two parts, and both parts.
+fn listed_in(row: &Row, flavour: Flavour) -> Option<Xid> {
+    let format: u32 = row.get_opt(0)?.ok()?;
+    let (gtrid, bqual): (usize, usize) = (row.get_opt(1)?.ok()?, row.get_opt(2)?.ok()?);
+    let data: Vec<u8> = row.get_opt(3)?.ok()?;
+    let data = match flavour {
+        Flavour::MySql => hex_digits(std::str::from_utf8(&data).ok()?.strip_prefix("0x")?)?,
+        Flavour::MariaDb => data,
+    };
+    Xid::of_parts(format, gtrid, bqual, &data)
+}
