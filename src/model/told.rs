@@ -219,7 +219,7 @@ mod tests {
             Told::of(&schema(&columns), Lacks::NO_LOG)
         };
         assert_eq!(with(&[hash.clone(), hash.clone()]).fits(&own, true), Some(2));
-        assert_eq!(with(&[hash.clone()]).fits(&own, false), None);
+        assert_eq!(with(std::slice::from_ref(&hash)).fits(&own, false), None);
         assert_eq!(with(&[("h", HIDDEN, false)]).fits(&own, true), None);
         assert_eq!(with(&[("h", int(true), true)]).fits(&own, true), None);
     }
