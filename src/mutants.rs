@@ -55,8 +55,8 @@ pub enum Mutant {
     XaKeysNotedAtPrepare,
     /// What is known of definitions counts where the stream goes on at a place that it has not come to.
     DefinitionBelievedOverSkip,
-    /// What a `TABLE_MAP` without names does say is not compared with the schema that its rows are taken for.
-    AbsentMetadataBelieved,
+    /// Rows whose `TABLE_MAP` has no names are taken for those of the current schema, though a statement has come since.
+    UnnamedRowUnderTheOldSchema,
 }
 
 impl Mutant {
@@ -87,7 +87,7 @@ impl Mutant {
         Self::PreparedForgottenAtStart,
         Self::XaKeysNotedAtPrepare,
         Self::DefinitionBelievedOverSkip,
-        Self::AbsentMetadataBelieved,
+        Self::UnnamedRowUnderTheOldSchema,
     ];
 }
 

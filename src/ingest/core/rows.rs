@@ -117,7 +117,6 @@ impl<L: Log> Core<L> {
         let Bound::Logged { id, plan, key, .. } = bound else { return Ok(bound) };
         let dialect = self.facts.dialect();
         let hidden = match self.followed(table).current().and_then(|current| current.is_told_as(told, dialect)) {
-            None if is_on(Mutant::AbsentMetadataBelieved) => 0,
             None => {
                 self.unread_rows(table, "its schema is not that of its TABLE_MAP event", origin)?;
                 return Ok(Bound::LeftOut);

@@ -26,9 +26,15 @@ impl<L: Log> Core<L> {
     pub(super) fn schema_of_rows(&mut self, table: usize, told: &Told, origin: &Origin) -> Result<Bound, Failure> {
         let followed = self.followed(table);
         let is_pending = followed.current().is_some_and(|current| self.is_pending(table, current.id));
-        let believed = followed.current().filter(|_| is_on(Mutant::AbsentMetadataBelieved) && !told.is_whole());
-        let believed = believed.map(|current| Told::of(&current.schema, told.lacks));
-        match followed.mapped(believed.as_ref().unwrap_or(told), self.facts.dialect(), is_pending) {
+        let is_taken_for_old = |followed: &Followed| {
+            let fits = |current: &Current| current.is_told_as(told, self.facts.dialect()).is_some();
+            !told.is_whole() && followed.current().is_some_and(fits) && is_on(Mutant::UnnamedRowUnderTheOldSchema)
+        };
+        let mapped = match is_taken_for_old(followed) {
+            true => Mapped::AsKnown,
+            false => followed.mapped(told, self.facts.dialect(), is_pending),
+        };
+        match mapped {
             Mapped::AsKnown => {}
             Mapped::Adopt(schema) => {
                 self.doubt_unexplained(table, &schema, origin)?;
