@@ -98,7 +98,9 @@ both_servers! {
 
 #[tokio::test]
 async fn a_table_of_which_only_changes_are_wanted_is_left_out_by_name_on_mariadb() {
-    let mut sandbox = Sandbox::new(crate::support::server::Kind::MariaDb).await;
+    // Without names in the binlog the key of the table's very first rows would have to be asked for.
+    let options = crate::support::server::ServerOptions::new(crate::support::server::Kind::MariaDb);
+    let mut sandbox = Sandbox::on(options.with_row_metadata("FULL").start().await).await;
     exec(&sandbox, "CREATE TABLE t (id INT PRIMARY KEY, a INT); CREATE TABLE k (id INT PRIMARY KEY, a INT, b INT); INSERT INTO t VALUES (1, 1); INSERT INTO k VALUES (1, 1, 1), (2, 2, 2)").await;
     sandbox.set("/source/startup_mode", json!("latest"));
     let mut daemon = sandbox.start();
