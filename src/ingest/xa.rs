@@ -420,6 +420,8 @@ impl XaPart {
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) xid: Xid,
+    /// The tables that it changed.
+    pub(super) tables: Vec<usize>,
     /// Pieces in the log.
     pub(super) stored: u32,
     /// Those of them that were given back.

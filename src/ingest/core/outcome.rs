@@ -55,9 +55,11 @@ impl<L: Log> Core<L> {
             return self.doubt_every_table(&why, origin);
         }
         let stored = record.pieces - u32::from(last.is_some()).min(record.pieces);
-        let mut replay = Replay { xid: xid.clone(), stored, next: 0, last, after, void: BTreeMap::new() };
+        let mut replay =
+            Replay { xid: xid.clone(), tables: Vec::new(), stored, next: 0, last, after, void: BTreeMap::new() };
         for table in &record.tables {
             let index = self.tables.index(&table.table);
+            replay.tables.push(index);
             if let Some(why) = &table.void {
                 self.count_left_out(index, table.rows);
                 replay.void.insert(index, why.clone());
@@ -77,18 +79,23 @@ impl<L: Log> Core<L> {
     /// Gives a piece of the transaction back that has committed. False: there is none left.
     ///
     /// # Errors
-    /// When the log is out of service, or lacks a piece.
+    /// When the log is out of service, or a piece is damaged.
     pub fn replay(&mut self, origin: &Origin) -> Result<bool, Failure> {
         let Some(replay) = &mut self.group.xa.replay else { return Ok(false) };
         let piece = if replay.next < replay.stored {
             let key = piece_key(&replay.xid, replay.next);
             replay.next += 1;
-            let found = self.ledger.log().stored(&key)?;
-            let found = found.ok_or_else(|| {
-                Failure::fatal(format!("the log lacks rows of the prepared transaction {}", replay.xid))
-                    .hint("see replicator wal verify")
-            })?;
-            Some(decode::<XaPiece>(&found)?)
+            match self.ledger.log().stored(&key)? {
+                Some(found) => Some(decode::<XaPiece>(&found)?),
+                None => {
+                    // Another transaction of its name had begun, and was cut off.
+                    for table in &replay.tables {
+                        let why = "the log has lost rows of a prepared transaction that had changed it";
+                        replay.void.entry(*table).or_insert_with(|| why.to_owned());
+                    }
+                    None
+                }
+            }
         } else {
             replay.last.take()
         };
