@@ -25,7 +25,7 @@ const UNSEEN: i64 = 29_000_000;
 
 /// The name of a transaction.
 pub fn xid(number: u32) -> Xid {
-    Xid { format: number, gtrid: vec![0, u8::try_from(number).unwrap()], bqual: b"'".to_vec() }
+    Xid { format: number.into(), gtrid: vec![0, u8::try_from(number).unwrap()], bqual: b"'".to_vec() }
 }
 
 /// A prepared transaction.

@@ -24,7 +24,9 @@ both_servers! {
         may_list(&sandbox).await;
         run(&sandbox, TABLES).await;
         prepare(&sandbox, "'early'", "INSERT INTO a VALUES (70, 1)").await;
-        prepare(&sandbox, "'early too'", "INSERT INTO b VALUES (70, 'b', 'b')").await;
+        // MariaDB takes 32 bits of a format.
+        let early_too = if kind == Kind::MySql { "'early too','',4294967303" } else { "'early too'" };
+        prepare(&sandbox, early_too, "INSERT INTO b VALUES (70, 'b', 'b')").await;
         let mut daemon = sandbox.start();
         daemon
             .wait_until("status names them", |status| {
@@ -34,7 +36,7 @@ both_servers! {
             .await;
         prepare(&sandbox, "'later'", "INSERT INTO a VALUES (71, 1)").await;
         end(&sandbox, "COMMIT", "'early'").await;
-        end(&sandbox, "ROLLBACK", "'early too'").await;
+        end(&sandbox, "ROLLBACK", early_too).await;
         sandbox.caught_up_within(LIMIT, &mut daemon).await;
         sandbox.assert_mirrored().await;
         assert_eq!(daemon.status().unwrap()["source"]["waits_for"], json!([]));

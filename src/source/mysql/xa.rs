@@ -2,6 +2,7 @@
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Error, Row};
+use tracing::warn;
 
 use super::connect::classify;
 use super::server::Flavour;
@@ -29,19 +30,23 @@ pub async fn listed(conn: &mut Conn, flavour: Flavour) -> Result<Option<Vec<Xid>
         Err(Error::Server(_)) => return Ok(None),
         Err(error) => return Err(classify(error, PURPOSE)),
     };
-    let listed: Option<Vec<Xid>> = rows.iter().map(|row| listed_in(row, flavour)).collect();
-    let listed = listed.ok_or_else(|| Failure::fatal(format!("cannot {PURPOSE}: the list has an unknown form")))?;
+    let listed: Vec<Xid> = rows.iter().filter_map(|row| listed_in(row, flavour)).collect();
+    if listed.len() < rows.len() {
+        warn!("{} prepared XA transactions have names that cannot be read", rows.len() - listed.len());
+    }
     Ok(Some(listed))
 }
 
 /// Format, lengths of the two parts, and both parts.
 fn listed_in(row: &Row, flavour: Flavour) -> Option<Xid> {
-    let format: u32 = row.get_opt(0)?.ok()?;
+    // The servers show it with a sign.
+    let format = row.get_opt::<u64, _>(0)?.ok().or_else(|| Some(row.get_opt::<i64, _>(0)?.ok()?.cast_unsigned()))?;
     let (gtrid, bqual): (usize, usize) = (row.get_opt(1)?.ok()?, row.get_opt(2)?.ok()?);
     let data: Vec<u8> = row.get_opt(3)?.ok()?;
     let data = match flavour {
         Flavour::MySql => hex_digits(std::str::from_utf8(&data).ok()?.strip_prefix("0x")?)?,
         Flavour::MariaDb => data,
     };
-    Xid::of_parts(format, gtrid, bqual, &data)
+    let xid = Xid::of_parts(format, gtrid, bqual, &data)?;
+    Some(if flavour == Flavour::MariaDb { xid.in_mariadb() } else { xid })
 }

@@ -376,7 +376,7 @@ impl Decoder {
                 Ok(Item::Begin)
             }
             Control::XaStart => {
-                let xid = xid(&query.sql)?;
+                let xid = self.xid(&query.sql);
                 self.state = State::Open;
                 Ok(Item::BeginXa(xid))
             }
@@ -388,7 +388,7 @@ impl Decoder {
             Control::Rollback => Err(BinlogError::OutOfPlace { name: "ROLLBACK", place: "outside a transaction" }),
             Control::XaEnd if open => Ok(Item::Nothing),
             end @ (Control::XaCommit | Control::XaRollback) if !open => {
-                let xid = xid(&query.sql)?;
+                let xid = self.xid(&query.sql);
                 self.end_group();
                 Ok(Item::Outcome { xid, commits: end == Control::XaCommit })
             }
@@ -413,6 +413,11 @@ impl Decoder {
                 }))
             }
         }
+    }
+
+    fn xid(&self, sql: &[u8]) -> Xid {
+        let xid = xid(sql);
+        if self.tables.is_mariadb() { xid.in_mariadb() } else { xid }
     }
 
     fn commit(&mut self, name: &'static str) -> Result<Item<'static>, BinlogError> {
