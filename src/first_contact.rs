@@ -98,6 +98,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let Continues { from, skipped } = continues(&mut conn, &server, (&plan, leave), log, &reader).await?;
     let began = stored.is_none() || skipped.is_some();
     let prepared = if began { prepared(&mut conn, &server).await? } else { Vec::new() };
+    let may_be_unseen = began && xa::may_be_unseen(&mut conn, server.flavour).await?;
     let listing = schema::list(&mut conn, &plan.source.filter).await?;
     let tables: Vec<TableName> = listing.tables.iter().map(|listed| listed.table.clone()).collect();
     if tables.is_empty() {
@@ -151,6 +152,9 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     }
     if began {
         changes.extend(ingest::unread_transactions(&reader, &prepared)?);
+        if may_be_unseen {
+            changes.push(ingest::unseen_commits(now_micros())?);
+        }
         changes.push((SOURCE_POSITION.key().to_vec(), Some(encode(&StoredPosition::MySql(from.position.clone()))?)));
     }
     if stored.is_none() || names != server.names {

@@ -157,6 +157,15 @@ pub fn unread(state: &impl State, listed: &[Xid]) -> Result<Changes, Failure> {
     Ok(changes)
 }
 
+/// The state change after which reads know that transactions may have been committed, up to this time in microseconds since the epoch, whose
+/// rows a view may lack: the log has a position, and none of their rows.
+///
+/// # Errors
+/// When the record cannot be stored.
+pub fn unseen_commits(now: i64) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+    Ok((SOURCE_XA.key().to_vec(), Some(encode(&LastXaCommit(now))?)))
+}
+
 /// The state changes after which these tables are captured: what transactions that are prepared have changed of them is nowhere.
 ///
 /// # Errors

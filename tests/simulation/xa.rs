@@ -68,6 +68,11 @@ impl Xa {
         !self.prepared.is_empty()
     }
 
+    /// Whether any was committed.
+    pub fn has_committed(&self) -> bool {
+        !self.committed.is_empty()
+    }
+
     /// Names of the prepared transactions.
     pub fn listed(&self) -> Vec<Xid> {
         self.prepared.iter().map(|prepared| xid(prepared.number)).collect()

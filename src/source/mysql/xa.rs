@@ -37,6 +37,21 @@ pub async fn listed(conn: &mut Conn, flavour: Flavour) -> Result<Option<Vec<Xid>
     Ok(Some(listed))
 }
 
+/// Whether a view may lack the rows of a transaction that was committed before: on MariaDB, if there was any.
+///
+/// # Errors
+/// A classified [`Failure`].
+pub async fn may_be_unseen(conn: &mut Conn, flavour: Flavour) -> Result<bool, Failure> {
+    if flavour != Flavour::MariaDb {
+        return Ok(false);
+    }
+    let counted: Option<(String, u64)> = conn
+        .query_first("SHOW GLOBAL STATUS LIKE 'Com_xa_commit'")
+        .await
+        .map_err(|error| classify(error, "ask whether there were XA transactions"))?;
+    Ok(counted.is_none_or(|(_, commits)| commits > 0))
+}
+
 /// Format, lengths of the two parts, and both parts.
 fn listed_in(row: &Row, flavour: Flavour) -> Option<Xid> {
     // The servers show it with a sign.
