@@ -40,6 +40,8 @@ pub struct Contact {
     pub met: Met,
     /// The configuration under the source's rule for names.
     pub plan: Box<Plan>,
+    /// The log has a position that was taken just now.
+    pub is_new: bool,
 }
 
 /// Attempts of a `--once` start to reach a source that is away.
@@ -170,7 +172,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     if stored.is_none() {
         info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
     }
-    Ok(Contact { met: Met { conn, server }, plan })
+    Ok(Contact { met: Met { conn, server }, plan, is_new: began })
 }
 
 /// The transactions that are prepared at the source: what they did is before the position that was taken, and their end after it.

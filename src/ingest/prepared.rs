@@ -98,11 +98,16 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// At the start of a daemon.
+    /// Of a daemon that goes on in a log.
+    pub(super) fn none() -> Self {
+        Self { until: None }
+    }
+
+    /// Of one that has just taken the position of its log.
     pub(super) fn begin<L: Log>(core: &Core<L>, longest: Duration) -> Self {
         let waits = core.unread_transactions();
         if waits.is_empty() {
-            return Self { until: None };
+            return Self::none();
         }
         for xid in &waits {
             warn!(

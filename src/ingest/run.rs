@@ -87,6 +87,8 @@ pub struct Wiring {
     pub met: Met,
     /// The sinks that are configured.
     pub sinks: Vec<String>,
+    /// The log's position was taken just now.
+    pub is_new: bool,
     /// The log.
     pub wal: Wal,
     /// Its appender.
@@ -131,7 +133,7 @@ impl Ingest {
         };
         let log = WalLog::new(wiring.appender, reader.clone());
         let core = Core::load(log, &reader, settings, facts(&wiring.met.server))?;
-        let wait = Wait::begin(&core, plan.xa_wait);
+        let wait = if wiring.is_new { Wait::begin(&core, plan.xa_wait) } else { Wait::none() };
         wiring.live.source.waits_for(wait.names(&core));
         Ok(Self {
             plan,

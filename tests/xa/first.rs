@@ -49,14 +49,19 @@ both_servers! {
     async fn reads_wait_for_no_longer_than_the_configuration_says(kind: Kind) {
         let mut sandbox = Sandbox::new(kind).await;
         may_list(&sandbox).await;
-        sandbox.set("/source/xa_wait", json!("1s"));
+        sandbox.set("/source/xa_wait", json!("3s"));
         run(&sandbox, TABLES).await;
         prepare(&sandbox, "'early'", "INSERT INTO a VALUES (70, 1); DELETE FROM b").await;
         let mut daemon = sandbox.start();
         sandbox.caught_up_within(LIMIT, &mut daemon).await;
         sandbox.assert_mirrored().await;
         daemon.kill();
+        // Only a log that has just begun waits.
+        sandbox.set("/source/xa_wait", json!("1h"));
+        run(&sandbox, "CREATE TABLE c (id INT PRIMARY KEY); INSERT INTO c VALUES (1)").await;
         daemon = sandbox.start();
+        sandbox.caught_up_within(LIMIT, &mut daemon).await;
+        assert_eq!(daemon.status().unwrap()["source"]["waits_for"], json!([]));
         end(&sandbox, "COMMIT", "'early'").await;
         sandbox.caught_up_within(LIMIT, &mut daemon).await;
         sandbox.assert_mirrored().await;
