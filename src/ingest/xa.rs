@@ -29,6 +29,8 @@ const LARGEST_EVENT: usize = 32 << 20;
 pub(super) const KEPT_BYTES: usize = 4 << 20;
 /// For how long after an `XA COMMIT` a snapshot on MariaDB may lack its rows although its position counts them, in milliseconds.
 pub(super) const UNSEEN: u64 = 30_000;
+/// A prepared transaction that the source does not list for so long is gone, in milliseconds.
+const GONE_AFTER: u64 = 60_000;
 /// Keys of such commits that are kept at most, 16 bytes each.
 const MOST_KEYS: usize = 1_000_000;
 
@@ -333,9 +335,26 @@ pub(super) struct Prepared {
     pub(super) kept: Option<XaPiece>,
     /// Its record is durable once a frame after this one is; `None`: it is.
     pub(super) after: Option<Lsn>,
+    /// Since when the source does not list it, in milliseconds.
+    pub(super) missed: Option<u64>,
 }
 
 impl Prepared {
+    pub(super) fn of(record: XaRecord) -> Self {
+        Self { record, kept: None, after: None, missed: None }
+    }
+
+    /// Its name, and which one of this name it is.
+    pub(super) fn identity(&self) -> (Xid, Lsn) {
+        (self.record.xid.clone(), self.record.since)
+    }
+
+    /// The source, asked at a time in milliseconds, did not list it. True: it is gone. Its `XA PREPARE` comes to the binlog before it is
+    /// listed, so one look proves nothing; one that was listed before is gone at once.
+    fn is_gone(&mut self, at: u64) -> bool {
+        self.record.unread || at >= self.missed.get_or_insert(at).saturating_add(GONE_AFTER)
+    }
+
     fn kept_bytes(&self) -> usize {
         self.kept.as_ref().map_or(0, XaPiece::bytes)
     }
@@ -376,11 +395,13 @@ impl Touched {
 #[derive(Debug)]
 pub(super) struct Listing {
     /// Those that the log knew when it was asked.
-    pub(super) known: BTreeSet<Xid>,
+    pub(super) known: BTreeSet<(Xid, Lsn)>,
     /// Those that the source listed.
     pub(super) listed: BTreeSet<Xid>,
     /// Where its binlog ended after that.
     pub(super) end: FilePos,
+    /// When it was asked, in milliseconds.
+    pub(super) at: u64,
 }
 
 /// What the open group has to do with two-phase transactions.
@@ -562,7 +583,7 @@ impl XaState {
             if is_on(Mutant::PreparedForgottenAtStart) {
                 continue;
             }
-            loaded.insert(Prepared { record, kept: None, after: None });
+            loaded.insert(Prepared::of(record));
         }
         let known: BTreeSet<Vec<u8>> = loaded
             .prepared
@@ -590,6 +611,19 @@ impl XaState {
             self.bytes = self.bytes.saturating_sub(prepared.record.bytes);
             self.kept = self.kept.saturating_sub(prepared.kept_bytes());
         }
+    }
+
+    /// What a source has listed, and the log knows to be right now: the prepared transactions that are gone.
+    pub(super) fn gone(&mut self, Listing { known, listed, at, .. }: Listing) -> Vec<XaRecord> {
+        let mut gone = Vec::new();
+        for prepared in self.prepared.values_mut().filter(|prepared| known.contains(&prepared.identity())) {
+            if listed.contains(&prepared.record.xid) {
+                prepared.missed = None;
+            } else if prepared.is_gone(at) {
+                gone.push(prepared.record.clone());
+            }
+        }
+        gone
     }
 
     /// The open group has committed.
@@ -686,6 +720,27 @@ mod tests {
         assert!(open.tables().all(|(_, _, void)| void.is_some_and(|void| void == why)));
         assert_eq!(open.tables().map(|(table, rows, _)| (table, rows)).collect::<Vec<_>>(), [(1, 1), (2, 1), (3, 7)]);
         assert!(open.take_piece().is_none() && open.bytes == 0);
+    }
+
+    #[test]
+    fn a_transaction_is_gone_when_two_looks_with_a_minute_between_do_not_list_it() {
+        let mut state = XaState::default();
+        let record = |name: &[u8], since| XaRecord { xid: xid(name), since: Lsn::new(since), ..XaRecord::default() };
+        for record in [record(b"a", 1), record(b"b", 1), XaRecord { unread: true, ..record(b"unread", 0) }] {
+            state.insert(Prepared::of(record));
+        }
+        let known = BTreeSet::from([(xid(b"a"), Lsn::new(1)), (xid(b"b"), Lsn::new(1)), (xid(b"unread"), Lsn::new(0))]);
+        let mut gone = |listed: &[&[u8]], at, state: &mut XaState| {
+            let listed = listed.iter().map(|name| xid(name)).collect();
+            let end = FilePos { file: "binlog.000001".to_owned(), pos: 4 };
+            let gone = state.gone(Listing { known: known.clone(), listed, end, at });
+            gone.into_iter().map(|record| record.xid).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(&[b"unread"], 5, &mut state), []);
+        assert_eq!(gone(&[b"b"], 5 + GONE_AFTER - 1, &mut state), [xid(b"unread")]);
+        assert_eq!(gone(&[b"unread"], 5 + GONE_AFTER, &mut state), [xid(b"a")], "b was listed in between");
+        state.insert(Prepared::of(record(b"a", 2)));
+        assert_eq!(gone(&[b"unread", b"b"], 5 + 3 * GONE_AFTER, &mut state), [], "it is another one of this name");
     }
 
     #[test]

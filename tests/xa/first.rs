@@ -9,7 +9,7 @@ use crate::support::sandbox::Sandbox;
 use crate::support::server::Kind;
 use crate::support::status::table_of;
 
-const LIMIT: Duration = Duration::from_mins(2);
+const LIMIT: Duration = Duration::from_mins(4);
 
 /// Lets the account of the product list prepared transactions.
 async fn may_list(sandbox: &Sandbox) {

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
+use wal::Lsn;
 
 use super::Core;
 use super::rows::Rows;
@@ -24,7 +25,7 @@ use crate::codec::stored::{SOURCE_XA, decode, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::state::Counts;
-use crate::ingest::xa::{LastXaCommit, Listing, Replay, XaPiece, XaRecord, forget, piece_key};
+use crate::ingest::xa::{LastXaCommit, Listing, Prepared, Replay, XaPiece, XaRecord, forget, piece_key};
 use crate::model::{FilePos, Origin, TableName, Xid};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::schema::Flavour;
@@ -234,19 +235,38 @@ impl<L: Log> Core<L> {
             .collect()
     }
 
-    /// Names of the transactions that are prepared, as of the last group.
-    pub fn prepared_transactions(&self) -> Vec<Xid> {
-        self.xa.prepared.keys().cloned().collect()
+    /// The transactions that are prepared, as of the last group: their names, and which of each name.
+    pub fn prepared_transactions(&self) -> Vec<(Xid, Lsn)> {
+        self.xa.prepared.values().map(Prepared::identity).collect()
+    }
+
+    /// Those of them whose end may show nowhere but in the source's list: of which nothing is known, or that it did not list.
+    pub fn looked_for(&self) -> Vec<(Xid, Lsn)> {
+        let is_looked_for = |prepared: &&Prepared| prepared.record.unread || prepared.missed.is_some();
+        self.xa.prepared.values().filter(is_looked_for).map(Prepared::identity).collect()
+    }
+
+    /// Whether the source has to be asked once more, or what it has listed waits for the stream.
+    pub fn has_to_look_for_transactions(&self) -> bool {
+        self.xa.listing.is_some() || !self.looked_for().is_empty()
     }
 
     /// What the source lists of prepared transactions, and where its binlog ended after that: what it does not list, and did not end up to
-    /// there, has vanished. `asked`: those that the log knew before the source was asked.
+    /// there, has vanished. `asked`: those that the log knew before the source was asked; `at`: when that was, by the core's clock.
     ///
     /// # Errors
     /// When the log is out of service.
-    pub fn listed(&mut self, asked: Vec<Xid>, listed: Vec<Xid>, end: FilePos) -> Result<(), Failure> {
-        let (known, listed) = (BTreeSet::from_iter(asked), BTreeSet::from_iter(listed));
-        self.xa.listing = Some(Listing { known, listed, end });
+    pub fn listed(
+        &mut self,
+        asked: Vec<(Xid, Lsn)>,
+        listed: Vec<Xid>,
+        (end, at): (FilePos, u64),
+    ) -> Result<(), Failure> {
+        // An earlier list may know of more, and its place comes first.
+        if self.xa.listing.is_none() {
+            let (known, listed) = (BTreeSet::from_iter(asked), BTreeSet::from_iter(listed));
+            self.xa.listing = Some(Listing { known, listed, end, at });
+        }
         self.pass_listing()
     }
 
@@ -256,11 +276,9 @@ impl<L: Log> Core<L> {
         if !self.ledger.reaches(&listing.end)? {
             return Ok(());
         }
-        let Some(Listing { known, listed, .. }) = self.xa.listing.take() else { return Ok(()) };
+        let Some(listing) = self.xa.listing.take() else { return Ok(()) };
         let origin = self.ledger.origin(self.wall);
-        for xid in known.difference(&listed) {
-            let Some(prepared) = self.xa.prepared.get(xid) else { continue };
-            let record = prepared.record.clone();
+        for record in self.xa.gone(listing) {
             self.has_vanished(
                 &record,
                 "is no longer listed by the source, whose binlog does not say how it ended",

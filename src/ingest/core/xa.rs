@@ -179,7 +179,7 @@ impl<L: Log> Core<L> {
             kept = (record.pieces == 1).then_some(piece);
         }
         self.group.changes.push(put(&record)?);
-        self.group.xa.prepared = Some(Prepared { record, kept, after: None });
+        self.group.xa.prepared = Some(Prepared { kept, ..Prepared::of(record) });
         Ok(())
     }
 
