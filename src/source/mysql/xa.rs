@@ -12,6 +12,10 @@ use crate::model::{Xid, hex_digits};
 /// The grant that MySQL asks for.
 pub const GRANT: &str = "XA_RECOVER_ADMIN";
 
+/// How servers say that the account may not ask: `ER_XAER_RMERR` (MySQL, without the grant), `ER_SPECIFIC_ACCESS_DENIED_ERROR`,
+/// `ER_ACCESS_DENIED_ERROR`.
+const DENIED: [u16; 3] = [1401, 1227, 1045];
+
 const PURPOSE: &str = "list the source's prepared XA transactions";
 
 /// The prepared transactions; `None` where the account may not ask.
@@ -26,8 +30,7 @@ pub async fn listed(conn: &mut Conn, flavour: Flavour) -> Result<Option<Vec<Xid>
     };
     let rows: Vec<Row> = match conn.query(statement).await {
         Ok(rows) => rows,
-        // MySQL answers with an error of XA to an account without the grant.
-        Err(Error::Server(_)) => return Ok(None),
+        Err(Error::Server(error)) if DENIED.contains(&error.code) => return Ok(None),
         Err(error) => return Err(classify(error, PURPOSE)),
     };
     let listed: Vec<Xid> = rows.iter().filter_map(|row| listed_in(row, flavour)).collect();
