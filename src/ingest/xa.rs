@@ -730,7 +730,7 @@ mod tests {
             state.insert(Prepared::of(record));
         }
         let known = BTreeSet::from([(xid(b"a"), Lsn::new(1)), (xid(b"b"), Lsn::new(1)), (xid(b"unread"), Lsn::new(0))]);
-        let mut gone = |listed: &[&[u8]], at, state: &mut XaState| {
+        let gone = |listed: &[&[u8]], at, state: &mut XaState| {
             let listed = listed.iter().map(|name| xid(name)).collect();
             let end = FilePos { file: "binlog.000001".to_owned(), pos: 4 };
             let gone = state.gone(Listing { known: known.clone(), listed, end, at });
