@@ -21,8 +21,9 @@ use crate::error::Failure;
 use crate::model::{FilePos, SchemaId, TableName, Xid};
 use crate::mutants::{Mutant, is_on};
 
-/// Row bytes after which a piece is stored: what one read of the log's state gives back.
-pub(super) const PIECE_BYTES: usize = 256 << 10;
+/// Row bytes of a piece at most, unless one event has more: what one read of the log's state gives back. A large value takes the pages of
+/// the state up to the next power of two, and its key and sections are in them as well.
+pub(super) const PIECE_BYTES: usize = 240 << 10;
 /// A transaction with an event of more row bytes counts as too large: a record of the log's state has a limit.
 const LARGEST_EVENT: usize = 32 << 20;
 /// Bytes of prepared transactions of one piece that are kept in memory as well, so that their `XA COMMIT` need not wait for the log.
@@ -264,9 +265,10 @@ impl OpenXa {
         std::mem::take(&mut self.pieces)
     }
 
-    /// The piece that has become large enough to leave for the log, with its number.
-    pub(super) fn full_piece(&mut self, most: usize) -> Option<(u32, XaPiece)> {
-        (self.piece.bytes() >= most).then(|| {
+    /// The piece that leaves for the log, with its number, because it has no room for so many bytes more.
+    pub(super) fn full_piece(&mut self, bytes: usize, most: usize) -> Option<(u32, XaPiece)> {
+        let has_room = self.piece.bytes().saturating_add(bytes) <= most;
+        (self.piece.bytes() > 0 && !has_room).then(|| {
             let number = self.pieces;
             self.pieces += 1;
             (number, std::mem::take(&mut self.piece))
@@ -713,7 +715,9 @@ mod tests {
     fn a_transaction_that_is_too_large_keeps_the_names_of_its_tables() {
         let mut open = OpenXa::new(xid(b"a"));
         assert_eq!(open.rows(1, section(1, 1), b"abc", 5), None);
-        assert_eq!(open.full_piece(3).map(|(number, _)| number), Some(0));
+        assert!(open.full_piece(3, 6).is_none());
+        assert_eq!(open.full_piece(3, 5).map(|(number, piece)| (number, piece.bytes())), Some((0, 3)));
+        assert!(open.full_piece(3, 2).is_none(), "an event that is larger has a piece of its own");
         let why = open.rows(2, section(2, 1), b"abc", 5).unwrap();
         assert_eq!(open.lose_all(why), 1, "a piece to be removed");
         assert_eq!(open.rows(3, section(3, 7), b"abc", 5), None);

@@ -81,13 +81,13 @@ impl<L: Log> Core<L> {
         let others = self.xa.bytes;
         let room = self.settings.xa_bytes.saturating_sub(others);
         let Some(open) = &mut self.group.xa.open else { return Ok(()) };
-        if let Some(why) = open.rows(table, (id, rows.op, rows.rows), rows.images, room) {
-            self.xa_lose_all(why);
-            return Ok(());
-        }
-        if let Some((number, piece)) = open.full_piece(self.settings.xa_piece_bytes.min(PIECE_BYTES)) {
+        if let Some((number, piece)) = open.full_piece(rows.images.len(), self.settings.xa_piece_bytes.min(PIECE_BYTES))
+        {
             let key = piece_key(&open.xid, number);
             self.ledger.put_beside(&key, Some(&encode(&piece)?));
+        }
+        if let Some(why) = open.rows(table, (id, rows.op, rows.rows), rows.images, room) {
+            self.xa_lose_all(why);
         }
         Ok(())
     }
