@@ -40,6 +40,8 @@ pub struct Contact {
     pub met: Met,
     /// The configuration under the source's rule for names.
     pub plan: Box<Plan>,
+    /// The log has a position that was taken just now.
+    pub is_new: bool,
 }
 
 /// Attempts of a `--once` start to reach a source that is away.
@@ -98,6 +100,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let Continues { from, skipped } = continues(&mut conn, &server, (&plan, leave), log, &reader).await?;
     let began = stored.is_none() || skipped.is_some();
     let prepared = if began { prepared(&mut conn, &server).await? } else { Vec::new() };
+    let may_be_unseen = began && xa::may_be_unseen(&mut conn, server.flavour).await?;
     let listing = schema::list(&mut conn, &plan.source.filter).await?;
     let tables: Vec<TableName> = listing.tables.iter().map(|listed| listed.table.clone()).collect();
     if tables.is_empty() {
@@ -151,6 +154,9 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     }
     if began {
         changes.extend(ingest::unread_transactions(&reader, &prepared)?);
+        if may_be_unseen {
+            changes.push(ingest::unseen_commits(now_micros())?);
+        }
         changes.push((SOURCE_POSITION.key().to_vec(), Some(encode(&StoredPosition::MySql(from.position.clone()))?)));
     }
     if stored.is_none() || names != server.names {
@@ -166,7 +172,7 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     if stored.is_none() {
         info!(file = %from.position.file, pos = from.position.pos, gtid = %from.position.gtid, tables = tables.len(), "a new log begins");
     }
-    Ok(Contact { met: Met { conn, server }, plan })
+    Ok(Contact { met: Met { conn, server }, plan, is_new: began })
 }
 
 /// The transactions that are prepared at the source: what they did is before the position that was taken, and their end after it.

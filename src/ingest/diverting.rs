@@ -15,7 +15,7 @@ use super::reading::{FLUSH_BYTES, Session, answer};
 use super::tail::{Group, Place, Tail, place_of};
 use crate::error::Failure;
 use crate::model::TableName;
-use crate::source::mysql::snapshot::handoff::{Diverted, ExactRead, Placed};
+use crate::source::mysql::snapshot::handoff::{Diverted, ExactRead, Placed, may_lack_rows};
 use crate::source::mysql::snapshot::spool::Spool;
 
 /// Bytes that are placed at once, beside twice what has come to wait since the last time: so the wait ends, however much is written, and
@@ -106,6 +106,10 @@ impl Session<'_> {
             Diverting::Begun(at) => at,
             Diverting::Busy => {
                 answer(reply, Diverted::Busy);
+                return Ok(());
+            }
+            Diverting::Unseen => {
+                answer(reply, Diverted::Unseen);
                 return Ok(());
             }
             Diverting::Unwanted => {
@@ -271,9 +275,7 @@ impl Session<'_> {
                             waiting.next = group;
                             if self.ctx.core.may_lack_rows(table, &read.at) {
                                 self.ctx.core.give_back(table);
-                                waiting.answer(Err(Failure::retry(format!(
-                                    "table \"{table}\" was read while a two-phase transaction was committed, whose rows its view may lack"
-                                ))));
+                                waiting.answer(Err(may_lack_rows(table)));
                             } else if self.ctx.core.begin_whole(&read.schema, read.number, &read.at)? {
                                 info!(%table, rows = read.copy.rows(), "the copy of a whole table is placed");
                                 waiting.stage = Stage::Copy(read);

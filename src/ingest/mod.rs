@@ -49,4 +49,5 @@ pub use state::{Counts, asked_beside, counts, counts_and_end, forget_beside, sto
 pub use unseen::{left_definitions, unseen_definitions};
 pub use xa::{
     XaPiece, XaRecord, XaTable, captured_from_here, prepared as prepared_transactions, unread as unread_transactions,
+    unseen_commits,
 };

@@ -21,13 +21,15 @@ use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::stream_server::StreamServer;
 use crate::source::mysql::xa;
 
-/// Time between two looks at the list.
+/// Time between two looks at the list while reads wait.
 const EVERY: Duration = Duration::from_secs(2);
+/// Time between two looks for a transaction that was not listed.
+const AGAIN: Duration = Duration::from_secs(61);
 
-/// What a look has found; `None`: it could not be asked.
-pub(super) type Looked = Option<(Vec<Xid>, FilePos)>;
+/// What a look has found: the list, where the binlog ended after it, and when it was asked for. `None`: it could not be asked.
+pub(super) type Looked = Option<(Vec<Xid>, FilePos, Instant)>;
 
-/// Looks at the list for as long as reads wait. It ends when it is dropped.
+/// Looks at the list for as long as reads wait, or it has to be seen whether a transaction is gone. It ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Looks {
     found: mpsc::Receiver<Looked>,
@@ -35,13 +37,18 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    /// For a stream of this server; nobody looks unless something is waited for.
-    pub(super) fn start(plan: SourcePlan, server: ServerInfo, stream_server: StreamServer, wanted: bool) -> Self {
+    /// For a stream of this server. `waits`: reads wait; `is_listed`: a first list may lack a transaction. Otherwise nobody looks.
+    pub(super) fn start(
+        plan: SourcePlan,
+        server: ServerInfo,
+        stream_server: StreamServer,
+        (waits, is_listed): (bool, bool),
+    ) -> Self {
         let (tell, found) = mpsc::channel(1);
-        let task = wanted.then(|| {
+        let task = (waits || is_listed).then(|| {
             tokio::spawn(async move {
                 loop {
-                    tokio::time::sleep(EVERY).await;
+                    tokio::time::sleep(if waits { EVERY } else { AGAIN }).await;
                     let looked = look(&plan, &server, &stream_server).await.unwrap_or_else(|failure| {
                         debug!(error = %failure.chain(), "the prepared transactions are looked at again");
                         None
@@ -84,10 +91,11 @@ impl Drop for Looks {
 
 async fn look(plan: &SourcePlan, server: &ServerInfo, stream_server: &StreamServer) -> Result<Looked, Failure> {
     let mut conn = question::open(plan, stream_server).await?;
+    let asked = Instant::now();
     let listed = xa::listed(&mut conn, server.flavour).await?;
     let end = binlog_end(&mut conn, server).await?;
     question::close(conn).await;
-    Ok(listed.map(|listed| (listed, end)))
+    Ok(listed.map(|listed| (listed, end, asked)))
 }
 
 /// The wait of the reads.
@@ -98,11 +106,16 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// At the start of a daemon.
+    /// Of a daemon that goes on in a log.
+    pub(super) fn none() -> Self {
+        Self { until: None }
+    }
+
+    /// Of one that has just taken the position of its log.
     pub(super) fn begin<L: Log>(core: &Core<L>, longest: Duration) -> Self {
         let waits = core.unread_transactions();
         if waits.is_empty() {
-            return Self { until: None };
+            return Self::none();
         }
         for xid in &waits {
             warn!(

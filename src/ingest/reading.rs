@@ -190,13 +190,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A look at the transactions that are prepared at the source, while reads wait for those from before the log began.
+    /// A look at the transactions that are prepared at the source.
     fn looked(&mut self, looked: Looked) -> Result<(), Failure> {
-        if let Some((listed, end)) = looked {
-            let unread = self.ctx.core.unread_transactions();
-            self.ctx.core.listed(unread, listed, end)?;
+        if let Some((listed, end, asked)) = looked {
+            let looked_for = self.ctx.core.looked_for();
+            let at = self.ctx.time_of(asked);
+            self.ctx.core.listed(looked_for, listed, (end, at))?;
         }
-        if self.ctx.core.unread_transactions().is_empty() {
+        if !self.ctx.core.has_to_look_for_transactions() {
             self.looks.end();
         }
         Ok(())

@@ -87,6 +87,8 @@ pub struct Wiring {
     pub met: Met,
     /// The sinks that are configured.
     pub sinks: Vec<String>,
+    /// The log's position was taken just now.
+    pub is_new: bool,
     /// The log.
     pub wal: Wal,
     /// Its appender.
@@ -131,7 +133,7 @@ impl Ingest {
         };
         let log = WalLog::new(wiring.appender, reader.clone());
         let core = Core::load(log, &reader, settings, facts(&wiring.met.server))?;
-        let wait = Wait::begin(&core, plan.xa_wait);
+        let wait = if wiring.is_new { Wait::begin(&core, plan.xa_wait) } else { Wait::none() };
         wiring.live.source.waits_for(wait.names(&core));
         Ok(Self {
             plan,
@@ -242,8 +244,13 @@ impl Ingest {
 
     /// Tells the core what time it is.
     pub(super) fn set_time(&mut self) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = self.time_of(Instant::now());
         self.core.set_time(now, now_micros());
+    }
+
+    /// A time by the core's clock.
+    pub(super) fn time_of(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Whether every read is done that can be. What cannot be read is not waited for once this run has tried it: the run ends with its
@@ -273,6 +280,7 @@ impl Ingest {
         let shutdown = self.shutdown.clone();
         let prepared = self.core.prepared_transactions();
         let asks = !prepared.is_empty();
+        let asked_at = self.time_of(Instant::now());
         let opening =
             Box::pin(open(self.plan.clone(), self.met.take(), self.reader.clone(), (Arc::clone(&self.live), asks)));
         let opened = self
@@ -294,8 +302,9 @@ impl Ingest {
         self.live.source.phase(SourcePhase::Streaming, None);
         self.set_time();
         self.core.connected(facts(&server), &from, end.as_ref())?;
+        let is_listed = listed.is_some();
         if let Some((listed, end)) = listed {
-            self.core.listed(prepared, listed, end)?;
+            self.core.listed(prepared, listed, (end, asked_at))?;
         }
         self.stream_server.set(server.identity.clone());
         let identity = server.identity.clone();
@@ -303,7 +312,7 @@ impl Ingest {
         let watch = Watch::start(self.plan.clone(), self.stream_server.clone(), watched);
         let questions = Questions::new(self.plan.clone(), server.clone(), self.stream_server.clone());
         let waits = self.wait.waits(&self.core);
-        let looks = Looks::start(self.plan.clone(), server, self.stream_server.clone(), waits);
+        let looks = Looks::start(self.plan.clone(), server, self.stream_server.clone(), (waits, is_listed));
         let mut session = Session::new(self, (questions, looks), watch, target);
         let ended = session.read(&mut stream, &mut decoder, backoff).await;
         // Whatever ended it: the groups that have ended stay, together with the position after them, and nothing of the open one does.

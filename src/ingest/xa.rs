@@ -21,14 +21,17 @@ use crate::error::Failure;
 use crate::model::{FilePos, SchemaId, TableName, Xid};
 use crate::mutants::{Mutant, is_on};
 
-/// Row bytes after which a piece is stored: what one read of the log's state gives back.
-pub(super) const PIECE_BYTES: usize = 256 << 10;
+/// Row bytes of a piece at most, unless one event has more: what one read of the log's state gives back. A large value takes the pages of
+/// the state up to the next power of two, and its key and sections are in them as well.
+pub(super) const PIECE_BYTES: usize = 240 << 10;
 /// A transaction with an event of more row bytes counts as too large: a record of the log's state has a limit.
 const LARGEST_EVENT: usize = 32 << 20;
 /// Bytes of prepared transactions of one piece that are kept in memory as well, so that their `XA COMMIT` need not wait for the log.
 pub(super) const KEPT_BYTES: usize = 4 << 20;
 /// For how long after an `XA COMMIT` a snapshot on MariaDB may lack its rows although its position counts them, in milliseconds.
 pub(super) const UNSEEN: u64 = 30_000;
+/// A prepared transaction that the source does not list for so long is gone, in milliseconds.
+const GONE_AFTER: u64 = 60_000;
 /// Keys of such commits that are kept at most, 16 bytes each.
 const MOST_KEYS: usize = 1_000_000;
 
@@ -157,6 +160,15 @@ pub fn unread(state: &impl State, listed: &[Xid]) -> Result<Changes, Failure> {
     Ok(changes)
 }
 
+/// The state change after which reads know that transactions may have been committed, up to this time in microseconds since the epoch, whose
+/// rows a view may lack: the log has a position, and none of their rows.
+///
+/// # Errors
+/// When the record cannot be stored.
+pub fn unseen_commits(now: i64) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+    Ok((SOURCE_XA.key().to_vec(), Some(encode(&LastXaCommit(now))?)))
+}
+
 /// The state changes after which these tables are captured: what transactions that are prepared have changed of them is nowhere.
 ///
 /// # Errors
@@ -253,9 +265,10 @@ impl OpenXa {
         std::mem::take(&mut self.pieces)
     }
 
-    /// The piece that has become large enough to leave for the log, with its number.
-    pub(super) fn full_piece(&mut self, most: usize) -> Option<(u32, XaPiece)> {
-        (self.piece.bytes() >= most).then(|| {
+    /// The piece that leaves for the log, with its number, because it has no room for so many bytes more.
+    pub(super) fn full_piece(&mut self, bytes: usize, most: usize) -> Option<(u32, XaPiece)> {
+        let has_room = self.piece.bytes().saturating_add(bytes) <= most;
+        (self.piece.bytes() > 0 && !has_room).then(|| {
             let number = self.pieces;
             self.pieces += 1;
             (number, std::mem::take(&mut self.piece))
@@ -324,9 +337,26 @@ pub(super) struct Prepared {
     pub(super) kept: Option<XaPiece>,
     /// Its record is durable once a frame after this one is; `None`: it is.
     pub(super) after: Option<Lsn>,
+    /// Since when the source does not list it, in milliseconds.
+    pub(super) missed: Option<u64>,
 }
 
 impl Prepared {
+    pub(super) fn of(record: XaRecord) -> Self {
+        Self { record, kept: None, after: None, missed: None }
+    }
+
+    /// Its name, and which one of this name it is.
+    pub(super) fn identity(&self) -> (Xid, Lsn) {
+        (self.record.xid.clone(), self.record.since)
+    }
+
+    /// The source, asked at a time in milliseconds, did not list it. True: it is gone. Its `XA PREPARE` comes to the binlog before it is
+    /// listed, so one look proves nothing; one that was listed before is gone at once.
+    fn is_gone(&mut self, at: u64) -> bool {
+        self.record.unread || at >= self.missed.get_or_insert(at).saturating_add(GONE_AFTER)
+    }
+
     fn kept_bytes(&self) -> usize {
         self.kept.as_ref().map_or(0, XaPiece::bytes)
     }
@@ -367,11 +397,13 @@ impl Touched {
 #[derive(Debug)]
 pub(super) struct Listing {
     /// Those that the log knew when it was asked.
-    pub(super) known: BTreeSet<Xid>,
+    pub(super) known: BTreeSet<(Xid, Lsn)>,
     /// Those that the source listed.
     pub(super) listed: BTreeSet<Xid>,
     /// Where its binlog ended after that.
     pub(super) end: FilePos,
+    /// When it was asked, in milliseconds.
+    pub(super) at: u64,
 }
 
 /// What the open group has to do with two-phase transactions.
@@ -420,6 +452,8 @@ impl XaPart {
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) xid: Xid,
+    /// The tables that it changed.
+    pub(super) tables: Vec<usize>,
     /// Pieces in the log.
     pub(super) stored: u32,
     /// Those of them that were given back.
@@ -551,7 +585,7 @@ impl XaState {
             if is_on(Mutant::PreparedForgottenAtStart) {
                 continue;
             }
-            loaded.insert(Prepared { record, kept: None, after: None });
+            loaded.insert(Prepared::of(record));
         }
         let known: BTreeSet<Vec<u8>> = loaded
             .prepared
@@ -579,6 +613,19 @@ impl XaState {
             self.bytes = self.bytes.saturating_sub(prepared.record.bytes);
             self.kept = self.kept.saturating_sub(prepared.kept_bytes());
         }
+    }
+
+    /// What a source has listed, and the log knows to be right now: the prepared transactions that are gone.
+    pub(super) fn gone(&mut self, Listing { known, listed, at, .. }: Listing) -> Vec<XaRecord> {
+        let mut gone = Vec::new();
+        for prepared in self.prepared.values_mut().filter(|prepared| known.contains(&prepared.identity())) {
+            if listed.contains(&prepared.record.xid) {
+                prepared.missed = None;
+            } else if prepared.is_gone(at) {
+                gone.push(prepared.record.clone());
+            }
+        }
+        gone
     }
 
     /// The open group has committed.
@@ -668,13 +715,36 @@ mod tests {
     fn a_transaction_that_is_too_large_keeps_the_names_of_its_tables() {
         let mut open = OpenXa::new(xid(b"a"));
         assert_eq!(open.rows(1, section(1, 1), b"abc", 5), None);
-        assert_eq!(open.full_piece(3).map(|(number, _)| number), Some(0));
+        assert!(open.full_piece(3, 6).is_none());
+        assert_eq!(open.full_piece(3, 5).map(|(number, piece)| (number, piece.bytes())), Some((0, 3)));
+        assert!(open.full_piece(3, 2).is_none(), "an event that is larger has a piece of its own");
         let why = open.rows(2, section(2, 1), b"abc", 5).unwrap();
         assert_eq!(open.lose_all(why), 1, "a piece to be removed");
         assert_eq!(open.rows(3, section(3, 7), b"abc", 5), None);
         assert!(open.tables().all(|(_, _, void)| void.is_some_and(|void| void == why)));
         assert_eq!(open.tables().map(|(table, rows, _)| (table, rows)).collect::<Vec<_>>(), [(1, 1), (2, 1), (3, 7)]);
         assert!(open.take_piece().is_none() && open.bytes == 0);
+    }
+
+    #[test]
+    fn a_transaction_is_gone_when_two_looks_with_a_minute_between_do_not_list_it() {
+        let mut state = XaState::default();
+        let record = |name: &[u8], since| XaRecord { xid: xid(name), since: Lsn::new(since), ..XaRecord::default() };
+        for record in [record(b"a", 1), record(b"b", 1), XaRecord { unread: true, ..record(b"unread", 0) }] {
+            state.insert(Prepared::of(record));
+        }
+        let known = BTreeSet::from([(xid(b"a"), Lsn::new(1)), (xid(b"b"), Lsn::new(1)), (xid(b"unread"), Lsn::new(0))]);
+        let gone = |listed: &[&[u8]], at, state: &mut XaState| {
+            let listed = listed.iter().map(|name| xid(name)).collect();
+            let end = FilePos { file: "binlog.000001".to_owned(), pos: 4 };
+            let gone = state.gone(Listing { known: known.clone(), listed, end, at });
+            gone.into_iter().map(|record| record.xid).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(&[b"unread"], 5, &mut state), []);
+        assert_eq!(gone(&[b"b"], 5 + GONE_AFTER - 1, &mut state), [xid(b"unread")]);
+        assert_eq!(gone(&[b"unread"], 5 + GONE_AFTER, &mut state), [xid(b"a")], "b was listed in between");
+        state.insert(Prepared::of(record(b"a", 2)));
+        assert_eq!(gone(&[b"unread", b"b"], 5 + 3 * GONE_AFTER, &mut state), [], "it is another one of this name");
     }
 
     #[test]

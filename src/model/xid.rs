@@ -10,16 +10,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Xid {
     /// The format of the two parts, which only the coordinator knows.
-    pub format: u32,
+    pub format: u64,
     /// The global part, up to 64 bytes.
     pub gtrid: Vec<u8>,
     /// The branch, up to 64 bytes.
     pub bqual: Vec<u8>,
 }
 
+/// Bytes of the text of a name, at most.
+const LONGEST: usize = 512;
+
 impl Xid {
     /// A name of two parts that stand back to back; `None` if they are not that long.
-    pub fn of_parts(format: u32, gtrid_len: usize, bqual_len: usize, data: &[u8]) -> Option<Self> {
+    pub fn of_parts(format: u64, gtrid_len: usize, bqual_len: usize, data: &[u8]) -> Option<Self> {
         let (gtrid, rest) = data.split_at_checked(gtrid_len)?;
         (rest.len() == bqual_len).then(|| Self { format, gtrid: gtrid.to_vec(), bqual: rest.to_vec() })
     }
@@ -29,6 +32,19 @@ impl Xid {
         let mut parts = text.trim().splitn(3, ',');
         let (gtrid, bqual, format) = (parts.next()?, parts.next()?, parts.next()?);
         Some(Self { format: format.trim().parse().ok()?, gtrid: hex(gtrid)?, bqual: hex(bqual)? })
+    }
+
+    /// The name of which only the text is known, because it reads as none: equal for equal texts.
+    pub fn of_text(text: &[u8]) -> Self {
+        // The servers write no name that is longer.
+        let text = text.get(..LONGEST).unwrap_or(text);
+        Self { format: u64::MAX, gtrid: text.to_vec(), bqual: Vec::new() }
+    }
+
+    /// The name as MariaDB tells it from others: it has no more of the format in most places.
+    #[must_use]
+    pub fn in_mariadb(self) -> Self {
+        Self { format: self.format & u64::from(u32::MAX), ..self }
     }
 
     /// The name as bytes of which no other name's are the beginning.
@@ -81,6 +97,7 @@ mod tests {
         for (text, format, gtrid, bqual) in [
             ("X'61',X'62',7", 7, &b"a"[..], &b"b"[..]),
             ("X'00ff27',X'',2147483647", 2_147_483_647, &[0, 0xff, 0x27], &[]),
+            ("X'61',X'',9223372036854775807", 9_223_372_036_854_775_807, b"a", &[]),
             ("X'',X'2c',0", 0, &[], b","),
         ] {
             let xid = Xid { format, gtrid: gtrid.to_vec(), bqual: bqual.to_vec() };
@@ -101,6 +118,8 @@ mod tests {
                 assert!(!other.bytes().starts_with(&one.bytes()), "{one} and {other}");
             }
         }
+        assert_eq!(of((1 << 32) + 7, b"a", b"").in_mariadb(), of(7, b"a", b""));
+        assert_ne!(Xid::of_text(b"one"), Xid::of_text(b"two"));
         assert_eq!(Xid::of_parts(1, 1, 2, b"abc"), Some(of(1, b"a", b"bc")));
         assert_eq!(Xid::of_parts(1, 1, 1, b"abc"), None);
         assert_eq!(Xid::of_parts(1, 4, 0, b"abc"), None);

@@ -222,6 +222,7 @@ async fn run_on(
     let until = if options.once { Until::CaughtUp { asking: still_asking } } else { Until::Stopped };
     let wiring = Wiring {
         met: contact.met,
+        is_new: contact.is_new,
         sinks,
         wal: wal.clone(),
         appender,

@@ -184,7 +184,8 @@ impl Daemon {
         let prepared = self.core.prepared_transactions();
         self.core.connected(server.facts(), &from, None).map_err(failed)?;
         if !prepared.is_empty() {
-            self.core.listed(prepared, server.xa.listed(), server.place(server.end())).map_err(failed)?;
+            let place = server.place(server.end());
+            self.core.listed(prepared, server.xa.listed(), (place, 0)).map_err(failed)?;
         }
         self.session = Some(Session {
             stream: Stream::new(entry, self.captured),

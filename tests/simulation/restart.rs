@@ -6,6 +6,7 @@ use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
 use replicator::ingest;
 use replicator::ingest::ledger::Log as _;
 use replicator::model::TableName;
+use replicator::source::mysql::schema::Flavour;
 use replicator::table::{self, Presence, Started, Starting};
 
 use super::coordinator::Coordinator;
@@ -87,6 +88,9 @@ impl World {
             log.change(vec![(SOURCE_POSITION.key().to_vec(), Some(moved))]);
             log.change(ingest::unseen_definitions(stored, why).map_err(failed)?);
             log.change(ingest::unread_transactions(stored, &self.server.xa.listed()).map_err(failed)?);
+            if self.server.flavour() == Flavour::MariaDb && self.server.xa.has_committed() {
+                log.change(vec![ingest::unseen_commits(self.time.wall).map_err(failed)?]);
+            }
             self.audit.skipped(entry);
         }
         let is_there = end.file == position.file && end.pos == position.pos;

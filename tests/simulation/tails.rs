@@ -56,7 +56,7 @@ impl Daemon {
                 session.tails.insert(name, waiting);
                 Reply::Diverted(here)
             }
-            Diverting::Busy => Reply::Busy,
+            Diverting::Busy | Diverting::Unseen => Reply::Busy,
             Diverting::Unwanted => Reply::Placed(Placed::Unwanted),
         };
         if self.coordinator.has(by) {

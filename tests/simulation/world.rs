@@ -181,8 +181,10 @@ impl World {
         let room = self.rng.weighted(&[(3, usize::MAX), (1, 60)]);
         let position = encode(&StoredPosition::MySql(self.server.position(end))).map_err(failed)?;
         let unread = ingest::unread_transactions(&Values::default(), &self.server.xa.listed()).map_err(failed)?;
-        let unread = unread.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        let values = unread.chain([(SOURCE_POSITION.key().to_vec(), position)]);
+        let may_be_unseen = self.server.flavour() == Flavour::MariaDb && self.server.xa.has_committed();
+        let unseen = may_be_unseen.then(|| ingest::unseen_commits(self.time.wall)).transpose().map_err(failed)?;
+        let known = unread.into_iter().chain(unseen).filter_map(|(key, value)| Some((key, value?)));
+        let values = known.chain([(SOURCE_POSITION.key().to_vec(), position)]);
         self.log = Some(SimLog::new(values, room));
         self.audit = Audit::new(end, self.captured);
         Ok(())

@@ -25,7 +25,7 @@ const UNSEEN: i64 = 29_000_000;
 
 /// The name of a transaction.
 pub fn xid(number: u32) -> Xid {
-    Xid { format: number, gtrid: vec![0, u8::try_from(number).unwrap()], bqual: b"'".to_vec() }
+    Xid { format: number.into(), gtrid: vec![0, u8::try_from(number).unwrap()], bqual: b"'".to_vec() }
 }
 
 /// A prepared transaction.
@@ -66,6 +66,11 @@ impl Xa {
     /// Whether any is prepared.
     pub fn is_any_prepared(&self) -> bool {
         !self.prepared.is_empty()
+    }
+
+    /// Whether any was committed.
+    pub fn has_committed(&self) -> bool {
+        !self.committed.is_empty()
     }
 
     /// Names of the prepared transactions.

@@ -2,10 +2,11 @@
 
 use super::{TABLES, assert_copied, counted, end, prepare, run};
 use crate::support::sandbox::Sandbox;
+use crate::support::server::Kind;
 
 /// What transactions do, and how each ends: `C`ommit, `R`ollback, in one session (`2`), in one phase (`1`), or a rollback before
 /// it is prepared (`0`).
-const CASES: [(&str, char, &str); 15] = [
+const CASES: [(&str, char, &str); 17] = [
     ("'plain'", 'C', "INSERT INTO a VALUES (10, 1)"),
     ("'back'", 'R', "INSERT INTO a VALUES (11, 1); UPDATE a SET v = 99 WHERE id = 1; DELETE FROM loose WHERE v = 2"),
     ("'never'", '0', "INSERT INTO a VALUES (11, 1)"),
@@ -31,6 +32,8 @@ const CASES: [(&str, char, &str); 15] = [
     ("'read'", '2', "SELECT * FROM a"),
     ("X'00ff27',X'0a5c00',2147483647", 'C', "INSERT INTO a VALUES (14, 1)"),
     ("X'00ff27',X'0a5c01',2147483647", 'R', "INSERT INTO a VALUES (15, 1)"),
+    ("'wide format','',4294967303", 'C', "INSERT INTO a VALUES (19, 1)"),
+    ("'widest format','',9223372036854775807", 'R', "INSERT INTO a VALUES (20, 1)"),
     ("'it''s \\'quoted\\'','\\\\',0", 'C', "INSERT INTO a VALUES (16, 1)"),
     (
         "'cut back'",
@@ -48,6 +51,10 @@ both_servers! {
         sandbox.caught_up(&mut daemon).await;
 
         for (xid, how, statements) in CASES {
+            if kind == Kind::MariaDb && xid.contains("format") {
+                // It takes 32 bits.
+                continue;
+            }
             eprintln!("{xid}");
             match how {
                 '1' => run(&sandbox, format!("XA START {xid}; {statements}; XA END {xid}; XA COMMIT {xid} ONE PHASE")).await,

@@ -66,4 +66,33 @@ both_servers! {
         assert_eq!(counted(&daemon).1, 901);
         daemon.stop();
     }
+
+    async fn a_name_may_be_used_again_after_an_end_that_nobody_saw(kind: Kind) {
+        let sandbox = Sandbox::new(kind).await;
+        run(&sandbox, TABLES).await;
+        let mut daemon = sandbox.start();
+        sandbox.caught_up(&mut daemon).await;
+        for (round, restarts) in [false, true].into_iter().enumerate() {
+            let from = 10_000 * (round + 1);
+            prepare(&sandbox, "'again'", &rows(from, 900)).await;
+            sandbox.caught_up(&mut daemon).await;
+            run(&sandbox, "SET sql_log_bin = 0; XA COMMIT 'again'").await;
+            if restarts {
+                daemon.kill();
+            }
+            prepare(&sandbox, "'again'", &format!("INSERT INTO a VALUES ({from}, 1); {}", rows(from + 5_000, 900))).await;
+            if restarts {
+                daemon = sandbox.start();
+            }
+            sandbox.caught_up(&mut daemon).await;
+            sandbox.assert_mirrored().await;
+            assert!(daemon.log().contains("another transaction has its name"), "{}", daemon.log());
+            let before = counted(&daemon);
+            end(&sandbox, "COMMIT", "'again'").await;
+            sandbox.caught_up(&mut daemon).await;
+            sandbox.assert_mirrored().await;
+            assert_eq!(counted(&daemon), (before.0 + 901, before.1), "its rows came from the log:\n{}", daemon.log());
+        }
+        daemon.stop();
+    }
 }

@@ -116,9 +116,11 @@ pub enum Spooling {
 pub enum Diverting {
     /// Every row after this place is diverted.
     Begun(SourcePosition),
-    /// Not now: rows of an earlier read are still given back, the driver has something to do with spools first, the table's definition is
-    /// asked for, or a view may lack the rows of a two-phase transaction.
+    /// Not now: rows of an earlier read are still given back, the driver has something to do with spools first, or the table's definition
+    /// is asked for.
     Busy,
+    /// Not now: a view may lack the rows of a two-phase transaction.
+    Unseen,
     /// The read is no longer wanted.
     Unwanted,
 }
@@ -155,8 +157,11 @@ impl<L: Log> Core<L> {
         }
         let is_asked = self.followed(table).current().is_some_and(|current| self.is_pending(table, current.id));
         // An earlier diversion may have ended just now: its spool goes before this one's comes.
-        if is_asked || self.diversions.has(table) || self.has_spooling() || self.xa.recent.has(table, self.now) {
+        if is_asked || self.diversions.has(table) || self.has_spooling() {
             return Ok(Diverting::Busy);
+        }
+        if self.xa.recent.has(table, self.now) {
+            return Ok(Diverting::Unseen);
         }
         let diversion = Diversion { number, has_rows: false, is_given_back: false, unseen: Vec::new(), renamed: None };
         self.diversions.tables.insert(table, diversion);

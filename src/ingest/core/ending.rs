@@ -8,6 +8,7 @@ use crate::ingest::ledger::{Boundary, Changes, Log};
 use crate::ingest::pending::{Decided, Waiter};
 use crate::ingest::state::Counts;
 use crate::ingest::tables::Tables;
+use crate::ingest::xa::OpenXa;
 use crate::model::{Gtid, Origin, SchemaId};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::follow::FateChange;
@@ -127,6 +128,7 @@ impl<L: Log> Core<L> {
         let mut touched = self.group.take_cut_back();
         touched.extend(self.group.touched());
         touched.extend(self.group.beside());
+        touched.extend(self.group.xa.open.iter().flat_map(OpenXa::tables).map(|(table, ..)| table));
         if is_on(Mutant::CountersKeptOnRollback) {
             for (table, counts) in self.group.counts() {
                 self.tables.count(table, Counts { appended: counts.read, ..counts });

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
+use wal::Lsn;
 
 use super::Core;
 use super::rows::Rows;
@@ -24,7 +25,7 @@ use crate::codec::stored::{SOURCE_XA, decode, encode};
 use crate::error::Failure;
 use crate::ingest::ledger::Log;
 use crate::ingest::state::Counts;
-use crate::ingest::xa::{LastXaCommit, Listing, Replay, XaPiece, XaRecord, forget, piece_key};
+use crate::ingest::xa::{LastXaCommit, Listing, Prepared, Replay, XaPiece, XaRecord, forget, piece_key};
 use crate::model::{FilePos, Origin, TableName, Xid};
 use crate::mutants::{Mutant, is_on};
 use crate::source::mysql::schema::Flavour;
@@ -55,9 +56,11 @@ impl<L: Log> Core<L> {
             return self.doubt_every_table(&why, origin);
         }
         let stored = record.pieces - u32::from(last.is_some()).min(record.pieces);
-        let mut replay = Replay { xid: xid.clone(), stored, next: 0, last, after, void: BTreeMap::new() };
+        let mut replay =
+            Replay { xid: xid.clone(), tables: Vec::new(), stored, next: 0, last, after, void: BTreeMap::new() };
         for table in &record.tables {
             let index = self.tables.index(&table.table);
+            replay.tables.push(index);
             if let Some(why) = &table.void {
                 self.count_left_out(index, table.rows);
                 replay.void.insert(index, why.clone());
@@ -77,18 +80,23 @@ impl<L: Log> Core<L> {
     /// Gives a piece of the transaction back that has committed. False: there is none left.
     ///
     /// # Errors
-    /// When the log is out of service, or lacks a piece.
+    /// When the log is out of service, or a piece is damaged.
     pub fn replay(&mut self, origin: &Origin) -> Result<bool, Failure> {
         let Some(replay) = &mut self.group.xa.replay else { return Ok(false) };
         let piece = if replay.next < replay.stored {
             let key = piece_key(&replay.xid, replay.next);
             replay.next += 1;
-            let found = self.ledger.log().stored(&key)?;
-            let found = found.ok_or_else(|| {
-                Failure::fatal(format!("the log lacks rows of the prepared transaction {}", replay.xid))
-                    .hint("see replicator wal verify")
-            })?;
-            Some(decode::<XaPiece>(&found)?)
+            match self.ledger.log().stored(&key)? {
+                Some(found) => Some(decode::<XaPiece>(&found)?),
+                None => {
+                    // Another transaction of its name had begun, and was cut off.
+                    for table in &replay.tables {
+                        let why = "the log has lost rows of a prepared transaction that had changed it";
+                        replay.void.entry(*table).or_insert_with(|| why.to_owned());
+                    }
+                    None
+                }
+            }
         } else {
             replay.last.take()
         };
@@ -227,19 +235,38 @@ impl<L: Log> Core<L> {
             .collect()
     }
 
-    /// Names of the transactions that are prepared, as of the last group.
-    pub fn prepared_transactions(&self) -> Vec<Xid> {
-        self.xa.prepared.keys().cloned().collect()
+    /// The transactions that are prepared, as of the last group: their names, and which of each name.
+    pub fn prepared_transactions(&self) -> Vec<(Xid, Lsn)> {
+        self.xa.prepared.values().map(Prepared::identity).collect()
+    }
+
+    /// Those of them whose end may show nowhere but in the source's list: of which nothing is known, or that it did not list.
+    pub fn looked_for(&self) -> Vec<(Xid, Lsn)> {
+        let is_looked_for = |prepared: &&Prepared| prepared.record.unread || prepared.missed.is_some();
+        self.xa.prepared.values().filter(is_looked_for).map(Prepared::identity).collect()
+    }
+
+    /// Whether the source has to be asked once more, or what it has listed waits for the stream.
+    pub fn has_to_look_for_transactions(&self) -> bool {
+        self.xa.listing.is_some() || !self.looked_for().is_empty()
     }
 
     /// What the source lists of prepared transactions, and where its binlog ended after that: what it does not list, and did not end up to
-    /// there, has vanished. `asked`: those that the log knew before the source was asked.
+    /// there, has vanished. `asked`: those that the log knew before the source was asked; `at`: when that was, by the core's clock.
     ///
     /// # Errors
     /// When the log is out of service.
-    pub fn listed(&mut self, asked: Vec<Xid>, listed: Vec<Xid>, end: FilePos) -> Result<(), Failure> {
-        let (known, listed) = (BTreeSet::from_iter(asked), BTreeSet::from_iter(listed));
-        self.xa.listing = Some(Listing { known, listed, end });
+    pub fn listed(
+        &mut self,
+        asked: Vec<(Xid, Lsn)>,
+        listed: Vec<Xid>,
+        (end, at): (FilePos, u64),
+    ) -> Result<(), Failure> {
+        // An earlier list may know of more, and its place comes first.
+        if self.xa.listing.is_none() {
+            let (known, listed) = (BTreeSet::from_iter(asked), BTreeSet::from_iter(listed));
+            self.xa.listing = Some(Listing { known, listed, end, at });
+        }
         self.pass_listing()
     }
 
@@ -249,11 +276,9 @@ impl<L: Log> Core<L> {
         if !self.ledger.reaches(&listing.end)? {
             return Ok(());
         }
-        let Some(Listing { known, listed, .. }) = self.xa.listing.take() else { return Ok(()) };
+        let Some(listing) = self.xa.listing.take() else { return Ok(()) };
         let origin = self.ledger.origin(self.wall);
-        for xid in known.difference(&listed) {
-            let Some(prepared) = self.xa.prepared.get(xid) else { continue };
-            let record = prepared.record.clone();
+        for record in self.xa.gone(listing) {
             self.has_vanished(
                 &record,
                 "is no longer listed by the source, whose binlog does not say how it ended",

@@ -7,6 +7,8 @@
 //!
 //! Whether a transaction commits in one phase MySQL says only at its end: then its rows are given back at once.
 
+use std::collections::BTreeMap;
+
 use super::Core;
 use super::rows::{Bound, Rows, Slot};
 use crate::codec::stored::encode;
@@ -33,6 +35,11 @@ impl<L: Log> Core<L> {
                 self.group.xa.ended.push(record.xid);
             } else {
                 // The source lets no two have one name: the earlier one has ended, and nothing said so.
+                // Its pieces go first: those of the new one have the same keys, and leave before the group ends.
+                for piece in 0..record.pieces {
+                    self.ledger.put_beside(&piece_key(&record.xid, piece), None);
+                }
+                let record = XaRecord { pieces: 0, ..record };
                 self.has_vanished(&record, "ended unseen, and another transaction has its name", origin)?;
             }
         }
@@ -74,13 +81,13 @@ impl<L: Log> Core<L> {
         let others = self.xa.bytes;
         let room = self.settings.xa_bytes.saturating_sub(others);
         let Some(open) = &mut self.group.xa.open else { return Ok(()) };
-        if let Some(why) = open.rows(table, (id, rows.op, rows.rows), rows.images, room) {
-            self.xa_lose_all(why);
-            return Ok(());
-        }
-        if let Some((number, piece)) = open.full_piece(self.settings.xa_piece_bytes.min(PIECE_BYTES)) {
+        if let Some((number, piece)) = open.full_piece(rows.images.len(), self.settings.xa_piece_bytes.min(PIECE_BYTES))
+        {
             let key = piece_key(&open.xid, number);
             self.ledger.put_beside(&key, Some(&encode(&piece)?));
+        }
+        if let Some(why) = open.rows(table, (id, rows.op, rows.rows), rows.images, room) {
+            self.xa_lose_all(why);
         }
         Ok(())
     }
@@ -139,15 +146,17 @@ impl<L: Log> Core<L> {
         if one_phase {
             let left = XaRecord { xid: open.xid.clone(), pieces: open.pieces, ..XaRecord::default() };
             self.group.changes.extend(forget(&left));
-            let mut void = std::collections::BTreeMap::new();
+            let (mut all, mut void) = (Vec::new(), BTreeMap::new());
             for (table, rows, why) in tables {
+                all.push(table);
                 if let Some(why) = why {
                     self.count_left_out(table, rows);
                     void.insert(table, why);
                 }
             }
             let after = Some(wal::Lsn::new(u64::MAX));
-            self.group.xa.replay = Some(Replay { xid: open.xid, stored: open.pieces, next: 0, last, after, void });
+            self.group.xa.replay =
+                Some(Replay { xid: open.xid, tables: all, stored: open.pieces, next: 0, last, after, void });
             return Ok(());
         }
         let named = |(table, rows, void): (usize, u64, Option<String>)| XaTable {
@@ -170,7 +179,7 @@ impl<L: Log> Core<L> {
             kept = (record.pieces == 1).then_some(piece);
         }
         self.group.changes.push(put(&record)?);
-        self.group.xa.prepared = Some(Prepared { record, kept, after: None });
+        self.group.xa.prepared = Some(Prepared { kept, ..Prepared::of(record) });
         Ok(())
     }
 

@@ -157,6 +157,8 @@ pub struct Decoder {
     tables: Tables,
     position: Position,
     state: State,
+    /// The transaction that is open is a two-phase one.
+    is_xa: bool,
     /// Counts groups, to tell the table ids of this one from older ones.
     group: u64,
     gtid: Gtid,
@@ -180,6 +182,7 @@ impl Decoder {
             tables: Tables::new(filter, is_mariadb, collations),
             position: Position::new(&start.position, by_gtid)?,
             state: State::Between,
+            is_xa: false,
             group: 0,
             gtid: Gtid::Anonymous,
             commit_micros: 0,
@@ -330,6 +333,7 @@ impl Decoder {
         self.without_effect = start.without_effect;
         if start.begins {
             self.state = State::Open;
+            self.is_xa = start.prepares.is_some();
             return Ok(start.prepares.map_or(Item::Begin, Item::BeginXa));
         }
         self.state = State::Named;
@@ -373,11 +377,13 @@ impl Decoder {
             }
             Control::Begin => {
                 self.state = State::Open;
+                self.is_xa = false;
                 Ok(Item::Begin)
             }
             Control::XaStart => {
-                let xid = xid(&query.sql)?;
+                let xid = self.xid(&query.sql);
                 self.state = State::Open;
+                self.is_xa = true;
                 Ok(Item::BeginXa(xid))
             }
             Control::Commit => self.commit("COMMIT"),
@@ -388,7 +394,7 @@ impl Decoder {
             Control::Rollback => Err(BinlogError::OutOfPlace { name: "ROLLBACK", place: "outside a transaction" }),
             Control::XaEnd if open => Ok(Item::Nothing),
             end @ (Control::XaCommit | Control::XaRollback) if !open => {
-                let xid = xid(&query.sql)?;
+                let xid = self.xid(&query.sql);
                 self.end_group();
                 Ok(Item::Outcome { xid, commits: end == Control::XaCommit })
             }
@@ -415,18 +421,27 @@ impl Decoder {
         }
     }
 
+    fn xid(&self, sql: &[u8]) -> Xid {
+        let xid = xid(sql);
+        if self.tables.is_mariadb() { xid.in_mariadb() } else { xid }
+    }
+
     fn commit(&mut self, name: &'static str) -> Result<Item<'static>, BinlogError> {
         if self.state != State::Open {
             return Err(BinlogError::OutOfPlace { name, place: "outside a transaction" });
         }
         self.end_group();
-        Ok(Item::Commit)
+        // A two-phase transaction that is committed at its end has one phase, however that is written.
+        Ok(if self.is_xa { Item::Prepare { one_phase: true } } else { Item::Commit })
     }
 
     /// `XA_PREPARE`: one byte that says whether it commits in one phase, then the transaction's name, which is known since it opened.
     fn xa_prepare(&mut self, data: &[u8]) -> Result<Item<'static>, BinlogError> {
         let one_phase = Cursor::new(data).u8("one-phase flag")? != 0;
-        self.commit("XA_PREPARE")?;
+        if self.state != State::Open || !self.is_xa {
+            return Err(BinlogError::OutOfPlace { name: "XA_PREPARE", place: "outside a two-phase transaction" });
+        }
+        self.end_group();
         Ok(Item::Prepare { one_phase })
     }
 

@@ -174,7 +174,7 @@ pub(super) fn mariadb(data: &[u8], server_id: u32, timestamp: u32) -> Result<Gro
     let mut prepares = None;
     if flags & (FL_PREPARED_XA | FL_COMPLETED_XA) != 0 {
         // Format, lengths of the name's two parts, the name.
-        let format = cursor.u32(part)?;
+        let format = u64::from(cursor.u32(part)?);
         let (gtrid, bqual) = (usize::from(cursor.u8(part)?), usize::from(cursor.u8(part)?));
         let name = Xid::of_parts(format, gtrid, bqual, cursor.take(gtrid + bqual, part)?);
         prepares = name.filter(|_| flags & FL_PREPARED_XA != 0);

@@ -91,6 +91,10 @@ pub(super) struct Tables {
 }
 
 impl Tables {
+    pub(super) fn is_mariadb(&self) -> bool {
+        self.mariadb
+    }
+
     pub(super) fn new(filter: TableFilter, mariadb: bool, collations: Arc<Collations>) -> Self {
         let (slots, by_name, ids) = (Vec::new(), HashMap::new(), FxHashMap::default());
         Self { filter, mariadb, collations, slots, by_name, ids, statement: Vec::new(), beside: Vec::new() }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 
+use super::handoff::MayLackRows;
 use super::ingest::{Ingest, StreamLost};
 use super::rate::Rate;
 use super::session::Sessions;
@@ -150,7 +151,10 @@ impl Retry {
     }
 }
 
-/// Whether a failure says nothing about the table: the server does not answer anybody, or the stream is not there.
+/// Whether a failure says nothing about the table: the server does not answer anybody, the stream is not there, or there are two-phase
+/// transactions.
 fn is_about_the_source(failure: &Failure) -> bool {
-    connect::is_about_the_server(failure) || failure.source.as_ref().is_some_and(|cause| cause.is::<StreamLost>())
+    let cause = failure.source.as_ref();
+    connect::is_about_the_server(failure)
+        || cause.is_some_and(|cause| cause.is::<StreamLost>() || cause.is::<MayLackRows>())
 }

@@ -199,8 +199,20 @@ pub enum Diverted {
     },
     /// Not now: it is to be tried again.
     Busy,
+    /// Not now: [`MayLackRows`].
+    Unseen,
     /// The read is no longer wanted.
     Unwanted,
+}
+
+/// A view may lack the rows of a two-phase transaction. That says nothing about the table.
+#[derive(Debug, thiserror::Error)]
+#[error("a two-phase transaction that has changed it was committed in the last 30 s, and a view may lack its rows")]
+pub struct MayLackRows;
+
+/// [`MayLackRows`], of a table.
+pub fn may_lack_rows(table: &TableName) -> Failure {
+    Failure::retry(format!("table \"{table}\" is read a little later")).caused_by(MayLackRows)
 }
 
 /// A whole table at one position.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::handoff::{Account, Diverted, ExactRead, Images, Placed, Request, SnapshotMark, WindowId};
+use super::handoff::{Account, Diverted, ExactRead, Images, Placed, Request, SnapshotMark, WindowId, may_lack_rows};
 use crate::error::Failure;
 use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
 use crate::table::Event;
@@ -84,6 +84,10 @@ impl Ingest {
                 Err(Failure::retry(format!(
                     "row changes of table \"{table}\" wait for an earlier read, or for an answer about its definition"
                 )))
+            }
+            Diverted::Unseen => {
+                guard.is_open = false;
+                Err(may_lack_rows(table))
             }
             Diverted::Unwanted => {
                 guard.is_open = false;

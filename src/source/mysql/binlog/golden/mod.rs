@@ -128,6 +128,16 @@ fn compare(name: &str, expected: &str, actual: &str) {
 }
 
 #[test]
+fn a_prepare_outside_a_two_phase_transaction_is_out_of_place() {
+    let mut events = events(MYSQL);
+    for event in events.iter_mut().filter(|event| event[4] == kind::XID) {
+        event[4] = kind::XA_PREPARE;
+    }
+    let failure = transcript(decoder(false), &events).unwrap_err();
+    assert!(failure.chain().contains("outside a two-phase transaction"), "{}", failure.chain());
+}
+
+#[test]
 fn a_whole_binlog_of_mysql_decodes_as_written() {
     compare("mysql-9.7.txt", include_str!("mysql-9.7.txt"), &transcript(decoder(false), &events(MYSQL)).unwrap());
 }
