@@ -116,12 +116,10 @@ impl<L: Log> Core<L> {
         let bound = self.schema_of_rows(table, told, origin)?;
         let Bound::Logged { id, plan, key, .. } = bound else { return Ok(bound) };
         let dialect = self.facts.dialect();
-        let hidden = match self.followed(table).current().and_then(|current| current.is_told_as(told, dialect)) {
-            None => {
-                self.unread_rows(table, "its schema is not that of its TABLE_MAP event", origin)?;
-                return Ok(Bound::LeftOut);
-            }
-            Some(hidden) => hidden,
+        let current = self.followed(table).current();
+        let Some(hidden) = current.and_then(|current| current.is_told_as(told, dialect)) else {
+            self.unread_rows(table, "its schema is not that of its TABLE_MAP event", origin)?;
+            return Ok(Bound::LeftOut);
         };
         let damaged = |error| Failure::fatal(format!("rows of '{}' cannot be read", told.schema.name)).caused_by(error);
         let all = (hidden > 0).then(|| Plan::walker(&told.schema).map(Arc::new)).transpose().map_err(damaged)?;

@@ -30,9 +30,10 @@ impl<L: Log> Core<L> {
             let fits = |current: &Current| current.is_told_as(told, self.facts.dialect()).is_some();
             !told.is_whole() && followed.current().is_some_and(fits) && is_on(Mutant::UnnamedRowUnderTheOldSchema)
         };
-        let mapped = match is_taken_for_old(followed) {
-            true => Mapped::AsKnown,
-            false => followed.mapped(told, self.facts.dialect(), is_pending),
+        let mapped = if is_taken_for_old(followed) {
+            Mapped::AsKnown
+        } else {
+            followed.mapped(told, self.facts.dialect(), is_pending)
         };
         match mapped {
             Mapped::AsKnown => {}
