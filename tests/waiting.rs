@@ -188,8 +188,8 @@ both_servers! {
         sandbox.caught_up(&mut daemon).await;
 
         let mut locks = Locks::write(&sandbox.server, DATABASE, &["t"]).await;
-        locks.exec("ALTER TABLE t ADD b INT; INSERT INTO t VALUES (3, 3)").await;
-        locks.exec("ALTER TABLE t ADD c INT; INSERT INTO t VALUES (4, 4, 4)").await;
+        locks.exec("ALTER TABLE t ADD b VARCHAR(9); INSERT INTO t VALUES (3, 3)").await;
+        locks.exec("ALTER TABLE t ADD c VARCHAR(9); INSERT INTO t VALUES (4, 4, 4)").await;
         daemon.wait_until("the status says that t is to be read", |status| is_to_be_read(status, "t")).await;
         // As after the first of the two.
         locks.exec("ALTER TABLE t DROP c; INSERT INTO t VALUES (5, 5)").await;

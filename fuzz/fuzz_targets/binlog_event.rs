@@ -59,6 +59,7 @@ fuzz_target!(|input: &[u8]| {
             }
             Ok(Item::Filtered { .. }) => assert!(open),
             Ok(Item::Statement(statement)) => assert_eq!(statement.in_transaction, open),
+            Ok(Item::Outcome { .. }) => assert!(!open),
             Ok(Item::Nothing | Item::Heartbeat) => {}
         }
         if open {
