@@ -20,6 +20,12 @@ const TAIL: usize = 120;
 /// that was left out under a name of no table, and rows that a kill took from the spool while they were given back.
 const FIXED: [u64; 4] = [4905, 4988, 500_563, 4_000_577];
 
+/// Histories that end in a finding which is known and not settled yet. Each still has to end so: what settles it takes it off the list.
+const OPEN: [(u64, &str); 1] = [
+    // A table that waited to be met when a transaction was prepared is read again at its commit, though it has no rows of it.
+    (3196, "entry 35 leaves out {Name(1), Name(6)}"),
+];
+
 /// A history that failed.
 #[derive(Debug)]
 pub struct Failed {
@@ -56,6 +62,14 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 #[test]
+fn findings_that_are_known_are_found_until_they_are_settled() {
+    for (seed, finding) in OPEN {
+        let found = run(seed).map_err(|failed| failed.finding);
+        assert!(found.as_ref().is_err_and(|found| found.contains(finding)), "seed {seed}: {found:?}");
+    }
+}
+
+#[test]
 fn histories_that_ended_in_a_fault_end_well() {
     for seed in FIXED {
         run_with(seed, Metadata::Always(Lacks::NOTHING))
@@ -84,6 +98,9 @@ fn every_history_ends_with_a_copy_that_equals_the_source() {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 if seed >= first + histories {
                     return None;
+                }
+                if OPEN.iter().any(|(open, _)| *open == seed) {
+                    continue;
                 }
                 match run(seed) {
                     Err(failed) => {
