@@ -106,7 +106,7 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Of a daemon that goes on in a log.
+    /// For a daemon that resumes from a log.
     pub(super) fn none() -> Self {
         Self { until: None }
     }

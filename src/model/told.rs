@@ -108,7 +108,7 @@ pub fn placed(place: usize) -> String {
 }
 
 impl Lacks {
-    /// A type, as it is told, without what is not said.
+    /// A type as an event has it that does not say these things.
     pub fn without(self, ty: ColumnType) -> ColumnType {
         match ty {
             ColumnType::Int { width, .. } if self.signs => ColumnType::Int { width, unsigned: false },

@@ -2,7 +2,7 @@
 //!
 //! Binary logging is the server's own (ROW, MySQL with GTIDs) unless the test's options say otherwise. What table maps say of columns is the
 //! server's own default, too, or what `REPLICATOR_ROW_METADATA` names: `default`, `full`, `minimal` or `no_log` (MySQL has none, and takes
-//! its own). The port stays the same over restarts, so that whoever was connected can come back.
+//! its own). The port stays the same over restarts, so that clients can connect again.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -226,7 +226,7 @@ impl<L: Log> Core<L> {
         // Where no statement has made it unknown, nobody has defined the table otherwise.
         let cause = if pending.is_first_met() { Cause::Rows } else { Cause::Definition };
         if pending.fate == Fate::Gone {
-            // Nothing can be read again, and whoever took the table's place was read again where it did.
+            // There is no table to read. A table that took its name was read again at the statement that gave it the name.
             warn!(table = %name, %why, "rows of a table that is gone are left out");
             let before = self.waiting.not_left_out(pending.before);
             self.waiting.leave_out(pending.id, before);

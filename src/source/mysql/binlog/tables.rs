@@ -252,7 +252,7 @@ impl Tables {
         // A table map that can be read has a plan.
         let walker =
             |schema: &TableSchema| Plan::walker(schema).map_err(|_| BinlogError::Damaged { part: "column types" });
-        // Where it has no names, whoever knows the table's columns finds those that are not its own.
+        // Without names, hidden columns cannot be told here. The core cuts them off: it knows how many columns the table has.
         let hidden = if self.mariadb { columns - own_columns(&read.schema) } else { 0 };
         let plan = (hidden > 0).then(|| walker(&read.schema)).transpose()?;
         read.schema.columns.truncate(columns - hidden);
