@@ -144,8 +144,11 @@ both_servers! {
             .await;
         daemon.stop();
 
-        let why = table_of(&status, &name).to_string();
-        assert!(!why.contains("\"complete\""), "{why}");
-        assert!(daemon.log().contains(UNEXPLAINED), "{}", daemon.log());
+        let table = table_of(&status, &name);
+        assert_eq!(table["state"], "left_out", "{table:#}");
+        assert!(table.to_string().contains("no statement that dropped it"), "{table:#}");
+        let copy = rusqlite::Connection::open(sandbox.sqlite()).unwrap();
+        let rows: i64 = copy.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 2, "its copy stays");
     }
 }

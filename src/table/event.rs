@@ -145,6 +145,11 @@ pub enum Event {
     },
     /// The server has said how the table is defined.
     Answered,
+    /// The server has no such table any more, and the stream has no statement that dropped it.
+    Vanished {
+        /// Why that is known, for an operator.
+        why: String,
+    },
 }
 
 /// What a start knows of a captured table.

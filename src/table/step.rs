@@ -29,7 +29,7 @@ impl TableRecord {
                 }
             }
             // What is not captured, or is gone, needs no answer.
-            Event::Silent { .. } if !self.is_captured() => {}
+            Event::Silent { .. } | Event::Vanished { .. } if !self.is_captured() => {}
             Event::Started(start) => self.started(start, None, at, actions),
             Event::Skipped { start, why } => self.skipped(start, &why, at, actions),
             Event::Excluded if is_on(Mutant::CaptureNotRecorded) => {}
@@ -126,6 +126,8 @@ impl TableRecord {
                 }
             }
             Event::Silent { why } => self.cannot_be_read(why, at),
+            // What its rows are is known nowhere. A table that comes back without a statement is read when somebody asks for it.
+            Event::Vanished { why } => self.leave_out_in_doubt(&why, at, actions),
             Event::Answered => {
                 if self.read.is_none() {
                     self.unreadable = None;

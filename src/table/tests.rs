@@ -210,6 +210,17 @@ fn a_complete_table_that_the_server_does_not_describe_stays_complete() {
 }
 
 #[test]
+fn a_table_that_is_gone_without_a_statement_is_left_out_by_name_until_it_is_made_again_or_asked_for() {
+    let why = "the source has no such table";
+    let gone = || complete().event(Event::Vanished { why: why.into() });
+    assert_eq!(gone().state(), State::LeftOut);
+    assert!(gone().record.left_out.unwrap().why.starts_with(why));
+    assert_eq!(gone().event(Event::Created).state(), State::Complete);
+    assert_eq!(gone().event(Event::Dropped).record.state(None), None);
+    assert_eq!(gone().ask(Reach::Replace).begin().state(), State::Reading);
+}
+
+#[test]
 fn reads_end_with_their_table() {
     for life in [
         complete().ask(Reach::Replace),

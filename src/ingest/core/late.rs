@@ -125,7 +125,7 @@ impl<L: Log> Core<L> {
                     let origin = self.ledger.origin(self.wall);
                     let why = "the source has no such table, and the binlog has no statement that dropped it";
                     warn!(table = %self.tables.at(table).name, "{why}");
-                    self.happens(table, Event::Silent { why: why.to_owned() }, &origin)?;
+                    self.happens(table, Event::Vanished { why: why.to_owned() }, &origin)?;
                     self.commit_here()?;
                     continue;
                 }
