@@ -9,7 +9,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use orders::body::body;
-use replicator::sink::clickhouse::{ClickHouseTypes, Encoder, JsonType, Scratch, SetType, ZeroDates};
+use replicator::config::{ValuePolicy, ZeroDates};
+use replicator::sink::clickhouse::{Encoder, Scratch};
 
 const ROWS: u32 = 10_000;
 
@@ -31,9 +32,9 @@ const TYPES: [&str; 11] = [
 fn clickhouse_encode(criterion: &mut Criterion) {
     let schema = orders::schema();
     let body = body(&schema, ROWS);
-    let options = ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
+    let values = ValuePolicy::new(ZeroDates::Null);
     let columns: Vec<(usize, &str)> = TYPES.into_iter().enumerate().collect();
-    let encoder = Encoder::new(&schema, &columns, &[0], options).unwrap();
+    let encoder = Encoder::new(&schema, &columns, &[0], values).unwrap();
     let (mut out, mut scratch) = (Vec::new(), Scratch::default());
     let mut group = criterion.benchmark_group("clickhouse_encode");
     group.throughput(Throughput::Elements(ROWS.into()));

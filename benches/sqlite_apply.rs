@@ -19,7 +19,7 @@ use replicator::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, 
 use replicator::codec::row_image::{Date, DateTime, ImageWriter, Timestamp};
 use replicator::codec::stored;
 use replicator::codec::version::FramePlace;
-use replicator::config::{DdlPolicy, Deletion, Mode, SinkPlan, TableOptions};
+use replicator::config::{Mode, SinkPlan, TableOptions};
 use replicator::model::{
     BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, SchemaId, SourcePlace, TableName,
     TableSchema,
@@ -124,22 +124,8 @@ fn image(writer: &ImageWriter, row: &Row, body: &mut Vec<u8>) {
 }
 
 fn plan(path: &Path) -> SinkPlan {
-    SinkPlan {
-        name: "bench".into(),
-        table_name: "{table}".into(),
-        defaults: TableOptions {
-            mode: Mode::Mirror,
-            deletion: Deletion::Hard,
-            soft_delete_column: "is_deleted".into(),
-            rename: Vec::new(),
-            drop: Vec::new(),
-        },
-        rules: Vec::new(),
-        ddl: DdlPolicy::APPLY,
-        batch: SqlitePlan::BATCH,
-        on_full: replicator::config::OnFull::Wait,
-        settings: Arc::new(SqlitePlan { path: path.to_owned() }),
-    }
+    let settings = Arc::new(SqlitePlan { path: path.to_owned() });
+    SinkPlan::new("bench", TableOptions::new(Mode::Mirror), SqlitePlan::BATCH, settings)
 }
 
 /// The log that holds the schema.

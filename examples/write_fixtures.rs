@@ -31,7 +31,7 @@ use replicator::codec::frame::{
 };
 use replicator::codec::row_image::ImageWriter;
 use replicator::codec::stored::{self, Entry, LOG_FORMAT, LogFormat, SourceLsn, StoredPosition};
-use replicator::config::{DdlPolicy, Deletion, Mode, SinkPlan, TableOptions, TableRule};
+use replicator::config::{Mode, SinkPlan, TableOptions, TableRule};
 use replicator::deliver::{Delivery, Goal, RoundBounds, TableAtSink, Wiring};
 use replicator::ingest::Counts;
 use replicator::model::{
@@ -445,23 +445,11 @@ fn record(entry: &Entry, example: &str) -> Vec<u8> {
 
 /// Delivers what is in the log to a new target: mirrors, and a changelog of `users`.
 async fn deliver(wal: &Wal, target: &Path) {
-    let defaults = TableOptions {
-        mode: Mode::Mirror,
-        deletion: Deletion::Hard,
-        soft_delete_column: "is_deleted".into(),
-        rename: Vec::new(),
-        drop: Vec::new(),
-    };
+    let settings = Arc::new(SqlitePlan { path: target.to_owned() });
     let changelog = TableRule { mode: Some(Mode::History), ..TableRule::new(table("users")) };
     let plan = SinkPlan {
-        name: "local".into(),
-        table_name: "{table}".into(),
-        defaults,
         rules: vec![changelog],
-        ddl: DdlPolicy::APPLY,
-        batch: SqlitePlan::BATCH,
-        on_full: replicator::config::OnFull::Wait,
-        settings: Arc::new(SqlitePlan { path: target.to_owned() }),
+        ..SinkPlan::new("local", TableOptions::new(Mode::Mirror), SqlitePlan::BATCH, settings)
     };
     let end = wal.positions().borrow().durable;
     let (_goal, goal) = watch::channel(Goal::Reach(end));

@@ -19,6 +19,7 @@ fn globs(glob: &str) -> GlobSet {
 
 fn plan(server: &Server, startup: Startup) -> SourcePlan {
     SourcePlan {
+        name: "source".to_owned(),
         host: "127.0.0.1".into(),
         port: server.port(),
         user: USER.into(),

@@ -199,6 +199,7 @@ both_servers! {
     async fn a_question_is_asked_of_the_streams_server_or_of_none(kind: Kind) {
         let server = Server::start(kind).await;
         let plan = SourcePlan {
+            name: "source".to_owned(),
             host: "127.0.0.1".into(),
             port: server.port(),
             user: USER.into(),

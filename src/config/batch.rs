@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use super::TableRule;
 use super::problem::Problems;
 use super::tree::Section;
 use super::units;
-use super::{SinkPlan, TableRule};
 
 /// A target may store so many rows in one piece; the least that one takes is 1,048,449, and the rest is distance.
 const MAX_ROWS: u32 = 1_000_000;
@@ -50,6 +50,18 @@ pub struct TableBatch {
     pub max_delay: Option<Duration>,
 }
 
+impl TableBatch {
+    /// With another one that goes before it, key by key.
+    #[must_use]
+    pub(super) fn or(self, own: Self) -> Self {
+        Self {
+            max_rows: own.max_rows.or(self.max_rows),
+            max_bytes: own.max_bytes.or(self.max_bytes),
+            max_delay: own.max_delay.or(self.max_delay),
+        }
+    }
+}
+
 /// Reads the section of a table.
 pub(super) fn read_of_table(section: Section<'_>) -> TableBatch {
     let (rows, bytes) = (section.key("max_rows"), section.key("max_bytes"));
@@ -76,37 +88,37 @@ pub(super) fn read(section: Section<'_>, defaults: BatchPlan) -> BatchPlan {
     }
 }
 
-/// Notes what a table sets that is larger than what every sink has: it would never be reached.
-pub(super) fn check(rules: &[Option<TableRule>], sinks: &[Option<SinkPlan>], problems: &Problems) {
-    // A sink that could not be read may be the one with room for it.
-    let Some(sinks) = sinks.iter().map(|sink| sink.as_ref().map(|sink| sink.batch)).collect::<Option<Vec<_>>>() else {
-        return;
-    };
+/// Notes what a table sets that is larger than what every one of these sinks has: it would never be reached. `paths` are those of the rules, and
+/// of the sinks.
+pub(super) fn check(rules: (&str, &[Option<TableRule>]), sinks: &[(usize, BatchPlan)], problems: &Problems) {
+    let (path, rules) = rules;
     let show_delay = |delay: Duration| humantime::format_duration(delay).to_string();
     for (at, rule) in rules.iter().enumerate() {
         let Some(TableBatch { max_rows, max_bytes, max_delay }) = rule.as_ref().map(|rule| rule.batch) else {
             continue;
         };
-        let place = |key| (at, key, problems);
-        note_beyond(place("max_rows"), max_rows, sinks.iter().map(|batch| batch.max_rows), |rows| rows.to_string());
-        note_beyond(place("max_bytes"), max_bytes, sinks.iter().map(|batch| batch.max_bytes), units::show_size);
-        note_beyond(place("max_delay"), max_delay, sinks.iter().map(|batch| batch.max_delay), show_delay);
+        let place = |key| (format!("{path}[{at}].batch.{key}"), key, problems);
+        note_beyond(place("max_rows"), max_rows, sinks, |batch| batch.max_rows, |rows| rows.to_string());
+        note_beyond(place("max_bytes"), max_bytes, sinks, |batch| batch.max_bytes, units::show_size);
+        note_beyond(place("max_delay"), max_delay, sinks, |batch| batch.max_delay, show_delay);
     }
 }
 
 fn note_beyond<T: Ord + Copy>(
-    (at, key, problems): (usize, &str, &Problems),
+    (path, key, problems): (String, &str, &Problems),
     of_table: Option<T>,
-    of_sinks: impl Iterator<Item = T>,
+    sinks: &[(usize, BatchPlan)],
+    of_sink: impl Fn(&BatchPlan) -> T,
     show: impl Fn(T) -> String,
 ) {
     // The first of equal ones.
-    let most = of_sinks.enumerate().max_by_key(|(sink, value)| (*value, Reverse(*sink)));
+    let most =
+        sinks.iter().map(|(sink, batch)| (*sink, of_sink(batch))).max_by_key(|(sink, value)| (*value, Reverse(*sink)));
     if let (Some(of_table), Some((sink, most))) = (of_table, most)
         && of_table > most
     {
         let (of_table, most) = (show(of_table), show(most));
         let message = format!("{of_table} has no effect: no sink has more than {most}, in sinks[{sink}].batch.{key}");
-        problems.add(format!("tables[{at}].batch.{key}"), message);
+        problems.add(path, message);
     }
 }

@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 use serde_norway::Value;
 
 use super::problem::{ConfigError, Problems};
+use super::sinks::RulesOf;
 use super::tree::{Node, Section};
 use super::units;
-use super::{HttpPlan, Plan, SinkType, TableRule, WalPlan, sinks, source};
+use crate::model::TableName;
+
+use super::{DeadLetterPlan, HttpPlan, Plan, SinkType, TableRule, WalPlan, hash_key, sinks, source};
 
 /// Where `/metrics` and `/health` are served: on this machine only.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9180";
@@ -20,6 +23,8 @@ pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9180";
 pub(super) const DEFAULT_WAL_PATH: &str = "./replicator-wal";
 /// Size limit of the log: hours of a busy server, and small beside a database's own disk.
 pub(super) const DEFAULT_MAX_SIZE: u64 = 20 << 30;
+/// The most that dead letters take in the log: millions of small rows.
+pub(super) const DEFAULT_DEAD_LETTER_BYTES: u64 = 1 << 30;
 /// Below this the log spends its time waiting for sinks.
 const MIN_MAX_SIZE: u64 = 64 << 20;
 
@@ -71,15 +76,30 @@ fn read(value: &Value, environment: &Lookup<'_>, types: &[&SinkType], problems: 
     let wal = read_wal(root.key("wal").section());
     let sink_list = root.key("sinks").required("a list of targets; [] only fills the log");
     let filter = source.as_ref().map(|source| &source.filter);
-    let rules = sinks::read_rules(&root.key("tables"), filter, problems);
+    let left_out = |table: &TableName| {
+        let is_captured = filter.is_none_or(|filter| filter.may_capture(table));
+        (!is_captured).then_some("source.include and source.exclude leave it out")
+    };
+    let rules = sinks::read_rules(&root.key("tables"), RulesOf::All, &left_out, problems);
+    let variable = environment(hash_key::HASH_KEY_VARIABLE);
+    let hash_key = hash_key::read(&root.key("hash_key_file"), variable);
+    let shared = sinks::Shared {
+        rules: &rules,
+        filter,
+        source_name: source.as_ref().map_or("", |source| &source.name),
+        hash_key,
+        types,
+        environment,
+    };
+    let sinks = sinks::read(&sink_list, &shared, problems);
     if let Some(source) = &mut source {
         let on_doubt = |rule: &TableRule| Some((rule.table.clone(), rule.on_doubt?));
         source.doubts.tables = rules.iter().flatten().filter_map(on_doubt).collect();
     }
-    let sinks = sinks::read(&sink_list, &rules, (types, environment), problems);
     let http = read_http(root.key("http").section());
+    let dead_letters = read_dead_letters(root.key("dead_letters").section());
     root.finish();
-    Some(Plan { source: source?, wal, sinks, http })
+    Some(Plan { source: source?, wal, sinks, http, dead_letters })
 }
 
 fn read_wal(section: Section<'_>) -> WalPlan {
@@ -91,6 +111,12 @@ fn read_wal(section: Section<'_>) -> WalPlan {
     }
     section.finish();
     WalPlan { path: PathBuf::from(path), max_size }
+}
+
+fn read_dead_letters(section: Section<'_>) -> DeadLetterPlan {
+    let max_bytes = section.key("max_bytes").parsed(units::size).unwrap_or(DEFAULT_DEAD_LETTER_BYTES);
+    section.finish();
+    DeadLetterPlan { max_bytes }
 }
 
 fn read_http(section: Section<'_>) -> HttpPlan {

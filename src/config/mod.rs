@@ -6,16 +6,20 @@
 mod batch;
 mod ddl;
 mod file;
+mod hash_key;
 mod named;
 mod plan;
 mod problem;
+mod rows;
 mod secret;
+mod sink_plan;
 mod sink_type;
 mod sinks;
 mod source;
 mod tls;
 mod tree;
 mod units;
+mod values;
 
 #[cfg(test)]
 mod testing;
@@ -26,14 +30,18 @@ pub use crate::tls::{TlsMode, TlsPlan};
 pub use batch::{BatchPlan, TableBatch};
 pub use ddl::{DdlAction, DdlPolicy};
 pub use file::{Environment, load, parse};
+pub use hash_key::{HASH_KEY_VARIABLE, HashKey};
 pub use plan::{
-    Deletion, DoubtPlan, HttpPlan, Mode, OnFull, OnPurged, Plan, SinkPlan, SnapshotPlan, SourcePlan, SpecificStart,
-    Startup, TableFilter, TableOptions, TableRule, WalPlan, is_of_the_server,
+    DeadLetterPlan, DoubtPlan, HttpPlan, OnPurged, Plan, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter,
+    WalPlan, is_of_the_server,
 };
 pub use problem::{ConfigError, Problem};
+pub use rows::{RangeEnd, RowCondition, RowTest};
 pub use secret::Secret;
+pub use sink_plan::{Deletion, Keyless, Mode, OnFull, OnRowError, SinkPlan, SourceTag, TableOptions, TableRule};
 pub use sink_type::{Place, SinkKeys, SinkSettings, SinkType, sink_password_variable};
 pub use source::PASSWORD_VARIABLE;
 pub use tls::read as read_tls;
 pub use tree::{Node, Section};
 pub use units::{duration_between, glob_in_lower_case, is_loopback, show_size, size, table_glob};
+pub use values::{InvalidText, TableValues, Unconvertible, ValuePolicy, ZeroDates};

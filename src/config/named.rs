@@ -23,26 +23,31 @@ impl Plan {
     pub fn under(&self, names: Names) -> Result<Self, Failure> {
         let source = self.source.clone().under(names);
         let sinks = self.sinks.iter().map(|sink| named(sink, &source)).collect::<Result<_, _>>()?;
-        Ok(Self { source, wal: self.wal.clone(), sinks, http: self.http })
+        Ok(Self { source, sinks, ..self.clone() })
     }
 }
 
 fn named(sink: &SinkPlan, source: &SourcePlan) -> Result<SinkPlan, Failure> {
     let names = source.filter.names();
     let mut sink = sink.clone();
-    for rule in &mut sink.rules {
-        rule.table = names.table(rule.table.clone());
-    }
-    for (at, rule) in sink.rules.iter().enumerate() {
-        let table = &rule.table;
-        if sink.rules.iter().take(at).any(|other| other.table == *table) {
-            return Err(Failure::fatal(format!("two entries of tables mean one table, \"{table}\""))
-                .hint("the source compares names in lower case (lower_case_table_names): leave one of the entries"));
+    sink.filter = sink.filter.map(|filter| filter.under(names));
+    let own = format!("sinks \"{}\", tables", sink.name);
+    for (rules, section) in [(&mut sink.shared_rules, "tables"), (&mut sink.rules, own.as_str())] {
+        for rule in rules.iter_mut() {
+            rule.table = names.table(rule.table.clone());
         }
-        if !source.filter.captures(&table.database, &table.table) {
-            return Err(Failure::fatal(format!("tables names \"{table}\", which is not captured")).hint(
-                "the source compares names as written (lower_case_table_names=0): spell it as in source.include",
-            ));
+        for (at, rule) in rules.iter().enumerate() {
+            let table = &rule.table;
+            if rules.iter().take(at).any(|other| other.table == *table) {
+                return Err(Failure::fatal(format!("two entries of {section} mean one table, \"{table}\"")).hint(
+                    "the source compares names in lower case (lower_case_table_names): leave one of the entries",
+                ));
+            }
+            if !source.filter.captures(&table.database, &table.table) {
+                return Err(Failure::fatal(format!("{section} names \"{table}\", which is not captured")).hint(
+                    "the source compares names as written (lower_case_table_names=0): spell it as in source.include",
+                ));
+            }
         }
     }
     Ok(sink)

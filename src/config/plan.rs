@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
-use super::{BatchPlan, DdlPolicy, Secret, SinkSettings, TableBatch, TlsPlan};
+use super::{Secret, SinkPlan, TlsPlan};
 use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
@@ -22,11 +21,22 @@ pub struct Plan {
     pub sinks: Vec<SinkPlan>,
     /// The HTTP listener.
     pub http: HttpPlan,
+    /// Rows that a sink could not write.
+    pub dead_letters: DeadLetterPlan,
+}
+
+/// The `dead_letters` section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetterPlan {
+    /// The most that the dead letters of all sinks may take in the log.
+    pub max_bytes: u64,
 }
 
 /// The `source` section.
 #[derive(Clone, Debug)]
 pub struct SourcePlan {
+    /// What rows are tagged with where tables of several sources share one (`source_tag`).
+    pub name: String,
     /// Host name or address.
     pub host: String,
     /// Port, 3306 by default.
@@ -241,153 +251,6 @@ pub struct WalPlan {
     pub path: PathBuf,
     /// Size limit of the log in bytes.
     pub max_size: u64,
-}
-
-/// One sink.
-#[derive(Clone, Debug)]
-pub struct SinkPlan {
-    /// Its name: the name of its cursor.
-    pub name: String,
-    /// Template of the target's table names: `{table}` and `{database}` stand for the source's.
-    pub table_name: String,
-    /// What tables without a rule of their own get.
-    pub defaults: TableOptions,
-    /// The `tables` section.
-    pub rules: Vec<TableRule>,
-    /// What is done about changes of definitions.
-    pub ddl: DdlPolicy,
-    /// How much goes to it at once.
-    pub batch: BatchPlan,
-    /// What is done when it holds a full log.
-    pub on_full: OnFull,
-    /// What is particular to its type; [`SinkPlan::settings()`] has it by type.
-    pub settings: Arc<dyn SinkSettings>,
-}
-
-/// What is done when a sink holds a full log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFull {
-    /// The source waits for it.
-    #[default]
-    Wait,
-    /// It loses its place in the log.
-    Detach {
-        /// Once the log has been full for so long.
-        after: Duration,
-    },
-}
-
-/// What a sink keeps of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Its current state.
-    Mirror,
-    /// Every change, appended.
-    History,
-}
-
-/// What a mirror does with a deleted row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deletion {
-    /// Removes it.
-    Hard,
-    /// Keeps it and sets the soft-delete column to 1.
-    Soft,
-}
-
-/// How one table is written to one sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableOptions {
-    /// State or changelog.
-    pub mode: Mode,
-    /// What a delete does in a mirror.
-    pub deletion: Deletion,
-    /// Column that marks a softly deleted row.
-    pub soft_delete_column: String,
-    /// Column renames, (source, target).
-    pub rename: Vec<(String, String)>,
-    /// Source columns that are left out.
-    pub drop: Vec<String>,
-}
-
-/// An entry of the `tables` section; what it leaves out comes from the sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableRule {
-    /// The table.
-    pub table: TableName,
-    /// Column renames, (source, target).
-    pub rename: Vec<(String, String)>,
-    /// Source columns that are left out.
-    pub drop: Vec<String>,
-    /// State or changelog.
-    pub mode: Option<Mode>,
-    /// What a delete does.
-    pub deletion: Option<Deletion>,
-    /// What is done about a doubt about it.
-    pub on_doubt: Option<OnDoubt>,
-    /// When a batch ends that has rows of it.
-    pub batch: TableBatch,
-}
-
-impl TableRule {
-    /// A rule that leaves everything out.
-    pub fn new(table: TableName) -> Self {
-        Self {
-            table,
-            rename: Vec::new(),
-            drop: Vec::new(),
-            mode: None,
-            deletion: None,
-            on_doubt: None,
-            batch: TableBatch::default(),
-        }
-    }
-}
-
-impl SinkPlan {
-    /// The options of one table.
-    pub fn options_for(&self, table: &TableName) -> TableOptions {
-        let mut options = self.defaults.clone();
-        if let Some(rule) = self.rule_for(table) {
-            options.mode = rule.mode.unwrap_or(options.mode);
-            options.deletion = rule.deletion.unwrap_or(options.deletion);
-            options.rename.clone_from(&rule.rename);
-            options.drop.clone_from(&rule.drop);
-        }
-        options
-    }
-
-    /// When a batch ends that has rows of this table.
-    pub fn batch_for(&self, table: &TableName) -> BatchPlan {
-        self.rule_for(table).map_or(self.batch, |rule| self.batch.within(rule.batch))
-    }
-
-    fn rule_for(&self, table: &TableName) -> Option<&TableRule> {
-        self.rules.iter().find(|rule| rule.table == *table)
-    }
-
-    /// The target's name for a table.
-    pub fn target_name(&self, table: &TableName) -> String {
-        // One pass, so that a table named "{database}" is not expanded again.
-        let mut name = String::with_capacity(self.table_name.len() + table.table.len());
-        let mut rest = self.table_name.as_str();
-        while let Some(open) = rest.find('{') {
-            let (before, tail) = rest.split_at(open);
-            name.push_str(before);
-            if let Some(after) = tail.strip_prefix("{table}") {
-                name.push_str(&table.table);
-                rest = after;
-            } else if let Some(after) = tail.strip_prefix("{database}") {
-                name.push_str(&table.database);
-                rest = after;
-            } else {
-                name.push('{');
-                rest = tail.strip_prefix('{').unwrap_or_default();
-            }
-        }
-        name.push_str(rest);
-        name
-    }
 }
 
 /// The `http` section.

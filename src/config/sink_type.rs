@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::file::Lookup;
 use super::source::read_password;
 use super::tree::{Node, Section};
-use super::{BatchPlan, Secret, SinkPlan};
+use super::{BatchPlan, Secret, SinkPlan, ZeroDates};
 use crate::error::Failure;
 
 /// What is particular to a sink, of whichever type.
@@ -44,6 +44,8 @@ pub struct SinkType {
     pub name: &'static str,
     /// What its `batch` section leaves out.
     pub batch: BatchPlan,
+    /// What becomes of zero dates unless told otherwise. A target that can hold them keeps them.
+    pub zero_dates: ZeroDates,
     /// Reads the keys that this type alone has. `None`: one is wrong or absent, which has been noted.
     pub read: fn(&Section<'_>, &SinkKeys<'_>) -> Option<Arc<dyn SinkSettings>>,
 }

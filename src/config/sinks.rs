@@ -7,16 +7,19 @@ use super::batch;
 use super::ddl;
 use super::file::Lookup;
 use super::problem::Problems;
-use super::source::ON_DOUBT;
-use super::tree::{Node, nearest};
+use super::rows;
+use super::source::{ON_DOUBT, read_filter};
+use super::tree::{Node, Section, nearest};
 use super::units;
-use super::{Deletion, Mode, OnFull, Place, SinkKeys, SinkPlan, SinkType, TableFilter, TableOptions, TableRule};
-use crate::model::TableName;
+use super::values::{self, TableValues, ValuePolicy, check_zero_dates};
+use super::{
+    BatchPlan, Deletion, HashKey, Keyless, Mode, OnFull, OnRowError, Place, SinkKeys, SinkPlan, SinkType, SourceTag,
+    TableFilter, TableOptions, TableRule,
+};
+use crate::model::{TableName, same_column};
 
 /// A sink's tables have the source's names unless told otherwise.
 pub(super) const DEFAULT_TABLE_NAME: &str = "{table}";
-/// Column that marks a softly deleted row.
-pub(super) const DEFAULT_SOFT_DELETE_COLUMN: &str = "is_deleted";
 /// How long a log is full before a sink that may be detached from it is.
 const DEFAULT_DETACH_AFTER: Duration = Duration::from_mins(10);
 /// A name becomes a cursor's name, a metric's label and part of table names at the target.
@@ -24,21 +27,39 @@ const MAX_NAME: usize = 64;
 
 const MODES: [(&str, Mode); 2] = [("mirror", Mode::Mirror), ("history", Mode::History)];
 const DELETIONS: [(&str, Deletion); 2] = [("hard", Deletion::Hard), ("soft", Deletion::Soft)];
+const KEYLESS: [(&str, Keyless); 3] = [("stop", Keyless::Stop), ("history", Keyless::History), ("skip", Keyless::Skip)];
+const ON_ROW_ERROR: [(&str, OnRowError); 2] =
+    [("stop_table", OnRowError::StopTable), ("dead_letter", OnRowError::DeadLetter)];
+
+/// What goes with every sink.
+pub(super) struct Shared<'s> {
+    /// The top-level `tables` section.
+    pub(super) rules: &'s [Option<TableRule>],
+    /// The tables that the source captures.
+    pub(super) filter: Option<&'s TableFilter>,
+    /// The source's name.
+    pub(super) source_name: &'s str,
+    /// The key under which columns are hashed.
+    pub(super) hash_key: Option<HashKey>,
+    pub(super) types: &'s [&'s SinkType],
+    pub(super) environment: &'s Lookup<'s>,
+}
+
+/// A sink that was read, with the rules that are its own.
+struct Read {
+    plan: SinkPlan,
+    sink_type: &'static str,
+    rules: Vec<Option<TableRule>>,
+}
 
 /// The sinks of the list, with the rules that could be read; a place in either is a place in the file.
-pub(super) fn read(
-    list: &Node<'_>,
-    rules: &[Option<TableRule>],
-    known: (&[&SinkType], &Lookup<'_>),
-    problems: &Problems,
-) -> Vec<SinkPlan> {
+pub(super) fn read(list: &Node<'_>, shared: &Shared<'_>, problems: &Problems) -> Vec<SinkPlan> {
     let items = list.list().unwrap_or_default();
-    let good: Vec<_> = rules.iter().flatten().cloned().collect();
-    let sinks: Vec<_> = items.into_iter().map(|item| read_sink(item, &good, known)).collect();
+    let sinks: Vec<_> = items.into_iter().map(|item| read_sink(item, shared, problems)).collect();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut places: HashMap<(&str, String), usize> = HashMap::new();
     for (i, sink) in sinks.iter().enumerate() {
-        let Some(sink) = sink else { continue };
+        let Some(Read { plan: sink, .. }) = sink else { continue };
         if let Some(first) = names.get(sink.name.as_str()) {
             problems.add(format!("sinks[{i}].name"), format!("\"{}\" is also the name of sinks[{first}]", sink.name));
         }
@@ -50,62 +71,167 @@ pub(super) fn read(
         }
         places.entry(place).or_insert(i);
     }
-    batch::check(rules, &sinks, problems);
-    sinks.into_iter().flatten().collect()
+    check_batches(&sinks, shared.rules, problems);
+    check_hashes(&sinks, shared, problems);
+    check_shared_zero_dates(&sinks, shared, problems);
+    sinks.into_iter().flatten().map(|sink| sink.plan).collect()
 }
 
-fn read_sink(
-    item: Node<'_>,
-    rules: &[TableRule],
-    (types, environment): (&[&SinkType], &Lookup<'_>),
-) -> Option<SinkPlan> {
+/// Notes what tables set that is larger than what their sinks have.
+fn check_batches(sinks: &[Option<Read>], shared: &[Option<TableRule>], problems: &Problems) {
+    for (at, sink) in sinks.iter().enumerate() {
+        let Some(Read { plan, rules, .. }) = sink else { continue };
+        batch::check((&format!("sinks[{at}].tables"), rules), &[(at, plan.batch)], problems);
+    }
+    let batch_of = |(at, sink): (usize, &Option<Read>)| Some((at, sink.as_ref()?.plan.batch));
+    // A sink that could not be read may be the one with room for it.
+    let all: Option<Vec<(usize, BatchPlan)>> = sinks.iter().enumerate().map(batch_of).collect();
+    if let Some(all) = all {
+        batch::check(("tables", shared), &all, problems);
+    }
+}
+
+/// Notes columns that are to be hashed where there is no key for that.
+fn check_hashes(sinks: &[Option<Read>], shared: &Shared<'_>, problems: &Problems) {
+    if shared.hash_key.is_some() {
+        return;
+    }
+    let of_sinks = sinks
+        .iter()
+        .enumerate()
+        .filter_map(|(at, sink)| Some((format!("sinks[{at}].tables"), sink.as_ref()?.rules.as_slice())));
+    for (path, rules) in std::iter::once(("tables".to_owned(), shared.rules)).chain(of_sinks) {
+        let hashes = |rule: &Option<TableRule>| {
+            rule.as_ref().is_some_and(|rule| rule.hash.as_ref().is_some_and(|hash| !hash.is_empty()))
+        };
+        if let Some(at) = rules.iter().position(hashes) {
+            let message = "needs a key: name its file in hash_key_file, or set REPLICATOR_HASH_KEY";
+            problems.add(format!("{path}[{at}].hash"), message);
+            return;
+        }
+    }
+}
+
+/// Notes what the rules for every sink say of zero dates that one of the sinks cannot do.
+fn check_shared_zero_dates(sinks: &[Option<Read>], shared: &Shared<'_>, problems: &Problems) {
+    for (at, rule) in shared.rules.iter().enumerate() {
+        let Some(rule) = rule else { continue };
+        for (sink, read) in sinks.iter().enumerate() {
+            let Some(read) = read else { continue };
+            let sink_type = shared.types.iter().find(|sink_type| sink_type.name == read.sink_type);
+            let has_own = |own: &TableRule| own.table == rule.table && own.values.zero_dates.is_some();
+            if read.plan.rules.iter().any(has_own) {
+                continue;
+            }
+            if let Some(message) = sink_type.and_then(|sink_type| check_zero_dates(rule.values, sink_type)) {
+                problems.add(format!("tables[{at}].zero_dates"), format!("{message}, in sinks[{sink}].tables"));
+            }
+        }
+    }
+}
+
+fn read_sink(item: Node<'_>, shared: &Shared<'_>, problems: &Problems) -> Option<Read> {
+    let path = item.path().to_owned();
     let section = item.section();
     let name_key = section.key("name").required("a name for its cursor, metrics and status");
     let name = name_key.name();
     if let Some(name) = name.filter(|name| !is_plain_name(name)) {
         name_key.problem(format!("\"{name}\" must be up to {MAX_NAME} letters, digits, \"_\", \"-\" or \".\""));
     }
-    let words: Vec<_> = types.iter().map(|sink_type| (sink_type.name, *sink_type)).collect();
-    let sink_type = section.key("type").required(&either(types)).choice(&words);
+    let words: Vec<_> = shared.types.iter().map(|sink_type| (sink_type.name, *sink_type)).collect();
+    let sink_type = section.key("type").required(&either(shared.types)).choice(&words);
     let template = section.key("table_name");
     let table_name = template.text().unwrap_or(DEFAULT_TABLE_NAME);
     if let Err(message) = check_template(table_name) {
         template.problem(message);
     }
+    let filter = read_own_filter(&section);
     let mode = section.key("mode").choice(&MODES).unwrap_or(Mode::Mirror);
     let deletion = section.key("deletion").choice(&DELETIONS).unwrap_or(Deletion::Hard);
-    let soft_delete_column = section.key("soft_delete_column").name().unwrap_or(DEFAULT_SOFT_DELETE_COLUMN);
+    let soft_delete_column = section.key("soft_delete_column").name().unwrap_or(TableOptions::SOFT_DELETE_COLUMN);
+    let keyless = section.key("keyless").choice(&KEYLESS).unwrap_or_default();
+    let source_tag = section
+        .key("source_tag")
+        .name()
+        .map(|column| SourceTag { column: column.to_owned(), source: shared.source_name.to_owned() });
+    let values = values::read(&section);
     let ddl = ddl::read(section.key("ddl").section());
     let on_full = read_on_full(&section.key("on_full"), &section.key("detach_after"));
+    let on_row_error = section.key("on_row_error").choice(&ON_ROW_ERROR).unwrap_or_default();
+    let captured = |table: &TableName| {
+        let is_captured = shared.filter.is_none_or(|filter| filter.may_capture(table));
+        let is_taken =
+            filter.as_ref().is_none_or(|filter| filter.as_ref().is_none_or(|filter| filter.may_capture(table)));
+        match (is_captured, is_taken) {
+            (false, _) => Some("source.include and source.exclude leave it out"),
+            (true, false) => Some("the sink's include and exclude leave it out"),
+            (true, true) => None,
+        }
+    };
+    let rules = read_rules(&section.key("tables"), RulesOf::Sink, &captured, problems);
     // Without a type it is not known what its other keys mean.
     let sink_type = sink_type?;
+    check_own_zero_dates((&section, &path), (values, &rules), sink_type, problems);
     let batch = batch::read(section.key("batch").section(), sink_type.batch);
-    let settings = (sink_type.read)(&section, &SinkKeys { name, environment });
+    let settings = (sink_type.read)(&section, &SinkKeys { name, environment: shared.environment });
     section.finish_with(|key| match key {
-        "rename" | "drop" => Some("it stands in the tables section, per table"),
-        "tables" | "include" | "exclude" => Some("source.include says which tables are copied"),
+        "rename" | "drop" | "hash" | "rows" => Some("it stands in a tables section, per table"),
+        "on_doubt" => Some("it stands in the source section, and in the top-level tables section, per table"),
         "password" => {
             Some("a password has no place in this file: set REPLICATOR_SINK_<NAME>_PASSWORD, or password_file")
         }
         _ => None,
     });
     let settings = settings?;
-    Some(SinkPlan {
-        name: name?.to_owned(),
+    let plan = SinkPlan {
         table_name: settings.table_name(table_name),
-        defaults: TableOptions {
-            mode,
-            deletion,
-            soft_delete_column: soft_delete_column.to_owned(),
-            rename: Vec::new(),
-            drop: Vec::new(),
-        },
-        rules: rules.to_vec(),
+        filter: filter?,
+        shared_rules: shared.rules.iter().flatten().cloned().collect(),
+        rules: rules.iter().flatten().cloned().collect(),
         ddl,
-        batch,
         on_full,
-        settings,
-    })
+        on_row_error,
+        source_tag,
+        hash_key: shared.hash_key.clone(),
+        ..SinkPlan::new(
+            name?,
+            TableOptions {
+                deletion,
+                soft_delete_column: soft_delete_column.to_owned(),
+                values: ValuePolicy::new(sink_type.zero_dates).with(values),
+                keyless,
+                ..TableOptions::new(mode)
+            },
+            batch,
+            settings,
+        )
+    };
+    Some(Read { plan, sink_type: sink_type.name, rules })
+}
+
+/// Which of the captured tables a sink gets; inner `None`: all of them.
+fn read_own_filter(section: &Section<'_>) -> Option<Option<TableFilter>> {
+    let (include, exclude) = (section.key("include"), section.key("exclude"));
+    if include.is_absent() && exclude.is_absent() {
+        return Some(None);
+    }
+    read_filter(&include, &exclude, true).map(Some)
+}
+
+fn check_own_zero_dates(
+    (section, path): (&Section<'_>, &str),
+    (values, rules): (TableValues, &[Option<TableRule>]),
+    sink_type: &SinkType,
+    problems: &Problems,
+) {
+    if let Some(message) = check_zero_dates(values, sink_type) {
+        section.key("zero_dates").problem(message);
+    }
+    for (at, rule) in rules.iter().enumerate() {
+        if let Some(message) = rule.as_ref().and_then(|rule| check_zero_dates(rule.values, sink_type)) {
+            problems.add(format!("{path}.tables[{at}].zero_dates"), message);
+        }
+    }
 }
 
 fn read_on_full(on_full: &Node<'_>, detach_after: &Node<'_>) -> OnFull {
@@ -154,46 +280,72 @@ fn check_template(template: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The rules of the list; `None` for one that could not be read.
-pub(super) fn read_rules(list: &Node<'_>, filter: Option<&TableFilter>, problems: &Problems) -> Vec<Option<TableRule>> {
-    let rules: Vec<_> = list.list().unwrap_or_default().into_iter().map(read_rule).collect();
+/// For whom a list of rules is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RulesOf {
+    /// For every sink, and for the source.
+    All,
+    /// For one sink.
+    Sink,
+}
+
+/// The rules of the list; `None` for one that could not be read. `left_out` says why a table does not come.
+pub(super) fn read_rules(
+    list: &Node<'_>,
+    of: RulesOf,
+    left_out: &dyn Fn(&TableName) -> Option<&'static str>,
+    problems: &Problems,
+) -> Vec<Option<TableRule>> {
+    let section = list.path();
+    let rules: Vec<_> = list.list().unwrap_or_default().into_iter().map(|item| read_rule(item, of)).collect();
     let mut seen: HashMap<&TableName, usize> = HashMap::new();
     for (i, rule) in rules.iter().enumerate() {
         let Some(rule) = rule else { continue };
-        let path = format!("tables[{i}]");
+        let path = format!("{section}[{i}]");
         if let Some(first) = seen.get(&rule.table) {
-            problems.add(&path, format!("is about \"{}\", and so is tables[{first}]", rule.table));
+            problems.add(&path, format!("is about \"{}\", and so is {section}[{first}]", rule.table));
         }
         seen.entry(&rule.table).or_insert(i);
-        if filter.is_some_and(|filter| !filter.may_capture(&rule.table)) {
-            let message = format!("\"{}\" is not copied: source.include and source.exclude leave it out", rule.table);
-            problems.add(&path, message);
+        if let Some(why) = left_out(&rule.table) {
+            problems.add(&path, format!("\"{}\" is not copied: {why}", rule.table));
         }
         check_columns(rule, &path, problems);
     }
     rules
 }
 
-fn read_rule(item: Node<'_>) -> Option<TableRule> {
+fn read_rule(item: Node<'_>, of: RulesOf) -> Option<TableRule> {
     let section = item.section();
     let database = section.key("database").required("the table's database").name();
     let table = section.key("table").required("the table's name").name();
-    let rename = section.key("rename").names();
-    let drop = section.key("drop").list().unwrap_or_default();
-    let drop = drop.iter().filter_map(|item| item.name().map(str::to_owned)).collect();
-    let mode = section.key("mode").choice(&MODES);
-    let deletion = section.key("deletion").choice(&DELETIONS);
-    let on_doubt = section.key("on_doubt").choice(&ON_DOUBT);
-    let batch = batch::read_of_table(section.key("batch").section());
-    section.finish();
-    Some(TableRule { table: TableName::new(database?, table?), rename, drop, mode, deletion, on_doubt, batch })
+    let rename_key = section.key("rename");
+    let rename = rename_key.names();
+    let rule = TableRule {
+        rename: (!rename_key.is_absent()).then_some(rename),
+        drop: section.key("drop").name_list(),
+        hash: section.key("hash").name_list(),
+        rows: rows::read(&section.key("rows")),
+        mode: section.key("mode").choice(&MODES),
+        deletion: section.key("deletion").choice(&DELETIONS),
+        values: values::read(&section),
+        keyless: section.key("keyless").choice(&KEYLESS),
+        on_doubt: if of == RulesOf::All { section.key("on_doubt").choice(&ON_DOUBT) } else { None },
+        batch: batch::read_of_table(section.key("batch").section()),
+        table: TableName::new("", ""),
+    };
+    section.finish_with(|key| match key {
+        "on_doubt" => Some("it is the source's: it stands in the top-level tables section"),
+        _ => None,
+    });
+    Some(TableRule { table: TableName::new(database?, table?), ..rule })
 }
 
-/// Column names compare without case, as they do at the source.
+/// Column names compare in lower case, as they do at the source.
 fn check_columns(rule: &TableRule, path: &str, problems: &Problems) {
+    let of = |names: &Option<Vec<String>>| names.clone().unwrap_or_default();
+    let (rename, drop, hash) = (rule.rename.clone().unwrap_or_default(), of(&rule.drop), of(&rule.hash));
     let mut targets: HashMap<String, &str> = HashMap::new();
-    let mut sources: HashMap<String, &str> = HashMap::new();
-    for (from, to) in &rule.rename {
+    for (i, (from, to)) in rename.iter().enumerate() {
         let at = format!("{path}.rename.{from}");
         if to.is_empty() {
             problems.add(&at, "must not be empty");
@@ -201,18 +353,22 @@ fn check_columns(rule: &TableRule, path: &str, problems: &Problems) {
         if let Some(other) = targets.insert(to.to_lowercase(), from) {
             problems.add(&at, format!("\"{to}\" is also the new name of \"{other}\""));
         }
-        if let Some(other) = sources.insert(from.to_lowercase(), from) {
+        if let Some((other, _)) = rename.iter().take(i).find(|(other, _)| same_column(other, from)) {
             problems.add(&at, format!("\"{from}\" and \"{other}\" are one column"));
         }
     }
-    let mut dropped: HashMap<String, usize> = HashMap::new();
-    for (i, column) in rule.drop.iter().enumerate() {
-        let at = format!("{path}.drop[{i}]");
-        if sources.contains_key(&column.to_lowercase()) {
-            problems.add(&at, format!("\"{column}\" is also renamed"));
-        }
-        if let Some(first) = dropped.insert(column.to_lowercase(), i) {
-            problems.add(&at, format!("\"{column}\" is also drop[{first}]"));
+    for (key, names) in [("drop", &drop), ("hash", &hash)] {
+        for (i, column) in names.iter().enumerate() {
+            let at = format!("{path}.{key}[{i}]");
+            if key == "drop" && rename.iter().any(|(from, _)| same_column(from, column)) {
+                problems.add(&at, format!("\"{column}\" is also renamed"));
+            }
+            if key == "hash" && drop.iter().any(|dropped| same_column(dropped, column)) {
+                problems.add(&at, format!("\"{column}\" is also dropped"));
+            }
+            if let Some(first) = names.iter().take(i).position(|other| same_column(other, column)) {
+                problems.add(&at, format!("\"{column}\" is also {key}[{first}]"));
+            }
         }
     }
 }

@@ -16,6 +16,9 @@ use crate::model::{OnDoubt, TableName};
 /// Environment variable that holds the source's password.
 pub const PASSWORD_VARIABLE: &str = "REPLICATOR_SOURCE_PASSWORD";
 
+/// The name of the one source that most have.
+pub(super) const DEFAULT_NAME: &str = "source";
+
 /// Rows of a snapshot chunk: a chunk is cut at about 8 MiB anyway, so that this decides only for narrow rows.
 pub(super) const DEFAULT_CHUNK_ROWS: u32 = 50_000;
 /// More rows than this in one chunk gain nothing.
@@ -56,7 +59,8 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
     let startup = read_startup(&section);
     let on_purged = section.key("on_purged").choice(&ON_PURGED).unwrap_or_default();
     let include = section.key("include").required("the tables to copy as database.table globs, such as [\"shop.*\"]");
-    let filter = read_filter(&include, &section.key("exclude"));
+    let filter = read_filter(&include, &section.key("exclude"), false);
+    let name = section.key("name").name().unwrap_or(DEFAULT_NAME).to_owned();
     let snapshot = read_snapshot(section.key("snapshot").section());
     let describe_wait = units::duration_between(
         &section.key("describe_wait"),
@@ -80,6 +84,7 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
         problems.add("source.url", "has a user name with control characters");
     }
     Some(SourcePlan {
+        name,
         host: url.host,
         port: url.port,
         user: url.user,
@@ -171,8 +176,9 @@ fn read_specific(node: Node<'_>) -> Option<SpecificStart> {
     start
 }
 
-fn read_filter(include: &Node<'_>, exclude: &Node<'_>) -> Option<TableFilter> {
-    let included = read_globs(include);
+/// A filter of tables. `is_open`: without `include` it has every table.
+pub(super) fn read_filter(include: &Node<'_>, exclude: &Node<'_>, is_open: bool) -> Option<TableFilter> {
+    let included = if is_open && include.is_absent() { Globs::every() } else { read_globs(include) };
     let excluded = read_globs(exclude);
     if included.as_ref().is_some_and(|globs| globs.as_written.is_empty()) && !include.is_absent() {
         include.problem("must name at least one table, such as [\"shop.*\"]");
@@ -188,6 +194,16 @@ struct Globs {
     in_lower_case: GlobSet,
     /// The tables that it names without a glob.
     literals: Vec<TableName>,
+}
+
+impl Globs {
+    /// Of every table.
+    fn every() -> Option<Self> {
+        let mut builder = GlobSetBuilder::new();
+        builder.add(units::table_glob("*.*").ok()?);
+        let every = builder.build().ok()?;
+        Some(Self { as_written: every.clone(), in_lower_case: every, literals: Vec::new() })
+    }
 }
 
 fn read_globs(list: &Node<'_>) -> Option<Globs> {

@@ -4,17 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BatchPlan, Place, Secret, Section, SinkKeys, SinkSettings, SinkType};
+use super::{BatchPlan, Place, Secret, Section, SinkKeys, SinkSettings, SinkType, ZeroDates};
 
 pub(super) const TYPES: [&SinkType; 2] = [
     &SinkType {
         name: "file",
         batch: BatchPlan { max_rows: 1000, max_bytes: 8 << 20, max_delay: Duration::ZERO },
+        zero_dates: ZeroDates::Keep,
         read: read_file,
     },
     &SinkType {
         name: "memory",
         batch: BatchPlan { max_rows: 5000, max_bytes: 64 << 20, max_delay: Duration::from_secs(1) },
+        zero_dates: ZeroDates::Null,
         read: read_memory,
     },
 ];

@@ -47,14 +47,10 @@ fn what_is_left_out_has_its_documented_default() {
     let [sink] = &plan.sinks[..] else { panic!("one sink") };
     assert_eq!((sink.name.as_str(), sink.table_name.as_str()), ("local", "{table}"));
     assert!(sink.rules.is_empty());
-    let expected = TableOptions {
-        mode: Mode::Mirror,
-        deletion: Deletion::Hard,
-        soft_delete_column: "is_deleted".into(),
-        rename: vec![],
-        drop: vec![],
-    };
-    assert_eq!(sink.defaults, expected);
+    assert!(sink.shared_rules.is_empty() && sink.filter.is_none());
+    assert_eq!(sink.defaults, TableOptions::new(Mode::Mirror));
+    assert_eq!((sink.on_row_error, &sink.source_tag, &sink.hash_key), (OnRowError::StopTable, &None, &None));
+    assert_eq!(plan.dead_letters, DeadLetterPlan { max_bytes: 1 << 30 });
 }
 
 /// Some certificate, in PEM.
@@ -113,6 +109,7 @@ http:
         soft_delete_column: "gone".into(),
         rename: vec![("created_at".into(), "createdAt".into())],
         drop: vec!["internal_flag".into()],
+        ..TableOptions::new(Mode::Mirror)
     };
     assert_eq!(sink.options_for(&TableName::new("shop", "users")), users);
     assert_eq!(sink.options_for(&TableName::new("shop", "orders")), sink.defaults);
@@ -155,7 +152,7 @@ metrics: {}
         "source.pasword_file: unknown key; did you mean \"password_file\"?",
         "wal.max_size: must be at least 64MiB",
         "wal.size: unknown key; the keys here are path, max_size",
-        "tables[0].colour: unknown key; the keys here are database, table, rename, drop, mode, deletion, on_doubt, batch",
+        "tables[0].colour: unknown key; the keys here are database, table, rename, drop, hash, rows, mode, deletion, zero_dates, invalid_text, unconvertible, keyless, on_doubt, batch",
         "tables[0].rename.b: \"x\" is also the new name of \"a\"",
         "tables[0].drop[0]: \"A\" is also renamed",
         "sinks[0].mode: \"mirorr\" is not one of mirror, history; did you mean \"mirror\"?",
@@ -165,7 +162,7 @@ metrics: {}
         "sinks[1].name: \"a\" is also the name of sinks[0]",
         "sinks[1].path: \"./one.db\" is also the file of sinks[0]",
         "http.listen: \"9180\" is not an address and port such as 127.0.0.1:9180 or [::1]:9180; \"none\" turns it off",
-        "metrics: unknown key; the keys here are source, wal, sinks, tables, http",
+        "metrics: unknown key; the keys here are source, wal, sinks, tables, hash_key_file, http, dead_letters",
     ];
     assert_eq!(problems(text), expected);
     let shown = parse(Path::new("r.yaml"), text, &|_| Ok(None), &TYPES).unwrap_err().to_string();
@@ -311,7 +308,7 @@ fn the_type_of_a_sink_decides_its_keys_and_its_place() {
     assert_eq!(
         problem_of("path: replica.db", "path: a, room: 7"),
         "sinks[0].room: unknown key; the keys here are \
-        name, type, table_name, mode, deletion, soft_delete_column, ddl, on_full, detach_after, batch, path"
+        name, type, table_name, include, exclude, mode, deletion, soft_delete_column, keyless, source_tag, zero_dates, invalid_text, unconvertible, ddl, on_full, detach_after, on_row_error, tables, batch, path"
     );
 }
 

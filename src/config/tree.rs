@@ -154,6 +154,33 @@ impl<'a> Node<'a> {
         scalars
     }
 
+    /// A value as text: text, a number, or true and false as 1 and 0; inner `None` for `null`.
+    pub fn scalar(&self) -> Option<Option<String>> {
+        match self.value? {
+            Value::Null => Some(None),
+            Value::String(text) => Some(Some(text.clone())),
+            Value::Number(number) => Some(Some(number.to_string())),
+            Value::Bool(value) => Some(Some(u8::from(*value).to_string())),
+            other => {
+                self.problem(format!("expected one value, found {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    /// Text that is not empty, in a list; `None`: the list is not written, or wrong.
+    pub fn name_list(&self) -> Option<Vec<String>> {
+        if self.is_absent() {
+            return None;
+        }
+        self.list()?.iter().map(|item| item.name().map(str::to_owned)).collect()
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// True or false.
     pub fn boolean(&self) -> Option<bool> {
         match self.value? {

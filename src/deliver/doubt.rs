@@ -107,13 +107,25 @@ pub(super) fn not_replaced(
 /// What is wrong with the counts of one table in one round. `delivered` are the rows that the sink was handed;
 /// `complete` says whether the sink had every row of the table during the whole round.
 pub(super) fn judge(delivered: u64, reported: &RowCounts, complete: bool) -> Option<String> {
-    let RowCounts { taken, acknowledged, netted, split, unmatched, skipped, recovered, sent: _ } = *reported;
+    let RowCounts {
+        taken,
+        acknowledged,
+        netted,
+        split,
+        unmatched,
+        skipped,
+        recovered,
+        ruled_out,
+        dead_lettered,
+        replaced: _,
+        sent: _,
+    } = *reported;
     if taken != delivered {
         return Some(format!("{delivered} row changes were delivered and the sink took {taken}"));
     }
     if !reported.balance() {
         return Some(format!(
-            "of {taken} row changes taken the target acknowledged {acknowledged}, with {netted} netted, {split} split, {skipped} skipped and {recovered} recovered"
+            "of {taken} row changes taken the target acknowledged {acknowledged}, with {netted} netted, {split} split, {skipped} skipped, {ruled_out} ruled out, {dead_lettered} dead-lettered and {recovered} recovered"
         ));
     }
     if complete && unmatched > 0 {
@@ -141,7 +153,7 @@ mod tests {
         assert_eq!(judge(5, &reported, false).unwrap(), "5 row changes were delivered and the sink took 4");
         assert_eq!(judge(3, &reported, false).unwrap(), "3 row changes were delivered and the sink took 4");
         let reported = RowCounts { taken: 4, acknowledged: 3, split: 1, ..RowCounts::default() };
-        let why = "of 4 row changes taken the target acknowledged 3, with 0 netted, 1 split, 0 skipped and 0 recovered";
+        let why = "of 4 row changes taken the target acknowledged 3, with 0 netted, 1 split, 0 skipped, 0 ruled out, 0 dead-lettered and 0 recovered";
         assert_eq!(judge(4, &reported, false).unwrap(), why);
     }
 

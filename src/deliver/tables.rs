@@ -311,6 +311,7 @@ impl Tables {
 mod tests {
     use super::*;
     use crate::codec::stored::fixture;
+    use crate::model::ReplacedValues;
 
     #[test]
     fn what_became_of_a_table_at_a_sink_is_stored_as_committed() {
@@ -322,6 +323,9 @@ mod tests {
             unmatched: 4,
             skipped: 5,
             recovered: 70_000,
+            ruled_out: 12,
+            dead_lettered: 13,
+            replaced: ReplacedValues { zero_dates: 14, invalid_text: 15, unconvertible: 16 },
             sent: 8,
         };
         let rows = SinkRows { delivered: 20, not_theirs: 300, left_out: 6, sink, before: 1000 };

@@ -145,7 +145,7 @@ async fn an_inspection_shows_everything_in_the_log_and_no_value() {
     );
     let at_sink = json!({
         "state": null, "delivered": 1, "taken": 1, "acknowledged": 2, "netted": 0, "split": 1, "unmatched": 0, "left_out": 0,
-        "not_theirs": 2, "recovered": 0, "sent": 0, "before": 0, "doubt": "1 of 2",
+        "not_theirs": 2, "recovered": 0, "ruled_out": 0, "dead_lettered": 0, "sent": 0, "before": 0, "doubt": "1 of 2",
     });
     let counts = json!({
         "kind": "table", "table": "shop.users", "state": null, "reads": 0, "read": 5, "appended": 4, "filtered": 0, "left_out": 1,

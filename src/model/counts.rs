@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Row changes of one table at one sink. `taken` and the others are counted independently: `taken` while rows are
 /// taken from the log, `acknowledged` from what the target reports.
 ///
-/// They balance: `taken = acknowledged + netted - split + skipped + recovered`.
+/// They balance: `taken = acknowledged + netted - split + skipped + recovered + ruled_out + dead_lettered`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCounts {
     /// Row changes taken from the log; an update counts once.
@@ -22,6 +22,12 @@ pub struct RowCounts {
     pub skipped: u64,
     /// Row changes that the target had applied before a crash, as its cursor says; their acknowledgements are lost.
     pub recovered: u64,
+    /// Row changes that the table's `rows` leave out.
+    pub ruled_out: u64,
+    /// Row changes that could not be written, and became dead letters.
+    pub dead_lettered: u64,
+    /// Values that were replaced by what a policy says.
+    pub replaced: ReplacedValues,
     /// Operations among `acknowledged` of which the target gave no count of its own: as many as were sent. Of these,
     /// both sides of the balance have one origin.
     pub sent: u64,
@@ -37,6 +43,9 @@ impl RowCounts {
         self.unmatched += other.unmatched;
         self.skipped += other.skipped;
         self.recovered += other.recovered;
+        self.ruled_out += other.ruled_out;
+        self.dead_lettered += other.dead_lettered;
+        self.replaced.add(other.replaced);
         self.sent += other.sent;
     }
 
@@ -47,14 +56,41 @@ impl RowCounts {
 
     /// Whether every row change taken is accounted for.
     pub fn balance(&self) -> bool {
-        self.taken + self.split == self.acknowledged + self.netted + self.skipped + self.recovered
+        let written = self.acknowledged + self.netted;
+        let left_out = self.skipped + self.ruled_out + self.dead_lettered;
+        self.taken + self.split == written + left_out + self.recovered
+    }
+}
+
+/// Values that were replaced, by the policy that says by what. They are part of no balance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedValues {
+    /// Dates that name no day (`zero_dates`).
+    pub zero_dates: u64,
+    /// Malformed text (`invalid_text`).
+    pub invalid_text: u64,
+    /// Values that the target's column does not hold (`unconvertible`).
+    pub unconvertible: u64,
+}
+
+impl ReplacedValues {
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
+        self.zero_dates += other.zero_dates;
+        self.invalid_text += other.invalid_text;
+        self.unconvertible += other.unconvertible;
+    }
+
+    /// Whether there is one.
+    pub fn any(self) -> bool {
+        self != Self::default()
     }
 }
 
 /// Row changes of one table at one sink, from the log to the target. What is not in `sink` is counted by the delivery
 /// loop, from the sections as they are encoded.
 ///
-/// They balance: `appended = before + applied + skipped + left_out + not_theirs + pending`.
+/// They balance: `appended = before + applied + skipped + ruled_out + dead_lettered + left_out + not_theirs + pending`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkRows {
     /// Row changes handed to the sink: what it has to have taken.
@@ -73,7 +109,8 @@ impl SinkRows {
     /// Row changes, of `appended` in the log, that are still on their way, or of which the target has acknowledged
     /// nothing.
     pub fn pending(&self, appended: u64) -> u64 {
-        appended.saturating_sub(self.before + self.sink.applied() + self.sink.skipped + self.left_out + self.not_theirs)
+        let not_written = self.sink.skipped + self.sink.ruled_out + self.sink.dead_lettered;
+        appended.saturating_sub(self.before + self.sink.applied() + not_written + self.left_out + self.not_theirs)
     }
 }
 

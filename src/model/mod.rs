@@ -15,7 +15,7 @@ mod xid;
 pub use argument::as_word;
 pub use check::{CheckItem, CheckStatus};
 pub use column::{Attributes, Charset, Column, ColumnDefault, ColumnType, IntWidth};
-pub use counts::{RowCounts, SinkRows};
+pub use counts::{ReplacedValues, RowCounts, SinkRows};
 pub use doubts::{OnDoubt, Rules};
 pub use names::{Names, same_column};
 pub use position::{BinlogPlace, FilePos, Gtid, Origin, ServerIdentity, SourcePlace, SourcePosition};

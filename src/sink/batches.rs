@@ -12,7 +12,7 @@ pub(super) struct TableLimits(HashMap<TableName, RoundLimits>);
 impl TableLimits {
     /// Those of a plan; `limits_of` is what a batch means to the sink.
     pub(super) fn of(plan: &SinkPlan, limits_of: impl Fn(BatchPlan) -> RoundLimits) -> Self {
-        let batches = plan.rules.iter().map(|rule| (&rule.table, plan.batch_for(&rule.table)));
+        let batches = plan.ruled_tables().map(|table| (table, plan.batch_for(table)));
         let own = batches.filter(|(_, batch)| *batch != plan.batch);
         Self(own.map(|(table, batch)| (table.clone(), limits_of(batch))).collect())
     }

@@ -54,25 +54,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{DdlPolicy, Mode};
+    use crate::config::Mode;
     use crate::sink::sqlite::SqlitePlan;
     use crate::sink::testing::options;
 
     #[test]
     fn tables_that_would_share_a_target_are_found() {
         let settings = Arc::new(SqlitePlan { path: "replica.db".into() });
-        let (rules, ddl, defaults) = (Vec::new(), DdlPolicy::APPLY, options(Mode::Mirror));
-        let batch = SqlitePlan::BATCH;
-        let sink = &SinkPlan {
-            name: "local".into(),
-            table_name: "{table}".into(),
-            defaults,
-            rules,
-            ddl,
-            batch,
-            on_full: crate::config::OnFull::Wait,
-            settings,
-        };
+        let sink = &SinkPlan::new("local", options(Mode::Mirror), SqlitePlan::BATCH, settings);
         let name = TableName::new;
         let tables = [name("shop", "users"), name("crm", "Users"), name("shop", "orders"), name("shop", "users")];
         let expected = vec![Clash {

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use crate::config::TableOptions;
 use crate::error::Failure;
-use crate::model::{Column, TableName, TableSchema};
+use crate::model::{Column, TableName, TableSchema, same_column};
 
 /// When a target takes two names for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) struct Kept<'s> {
 
 /// The columns that are kept, in the source's order.
 pub(super) fn kept<'s>(schema: &'s TableSchema, options: &TableOptions) -> Vec<Kept<'s>> {
-    let named = |given: &str, column: &Column| given.eq_ignore_ascii_case(&column.name);
+    let named = |given: &str, column: &Column| same_column(given, &column.name);
     let mut kept = Vec::with_capacity(schema.columns.len());
     for (source, column) in schema.columns.iter().enumerate() {
         if options.drop.iter().any(|name| named(name, column)) {

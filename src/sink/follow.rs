@@ -18,14 +18,14 @@ use wal::Lsn;
 
 use super::columns::NameRule;
 use super::definitions::{At, Definitions, Found, Rebuild, TypeOf};
-use super::layout::{Dialect, Layout};
+use super::layout::{self, Dialect, Layout};
 use super::left::{Before, LeftColumn, left};
 use super::registry::{OldCopy, StoredOptions, Table};
 use super::reshape::{Follows, Forbidden, Origin, Way, reshape};
 use super::rows;
 use super::stops::{self, contain, judge, judge_drop};
 use crate::codec::frame::TableChange;
-use crate::config::{DdlAction, Mode};
+use crate::config::{DdlAction, Mode, TableOptions};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{SchemaId, TableName, TableSchema};
 
@@ -198,7 +198,8 @@ async fn shaped<D: Definitions>(
     follows: Follows<'_>,
 ) -> Result<Table<TypeOf<D>>, Failure> {
     let name = &schema.name;
-    let options = StoredOptions::of(target.plan(), target.type_settings(), name);
+    let options = options_of(target, schema);
+    let stored = StoredOptions::of(target.plan(), target.type_settings(), options.clone());
     if let Some(old) = &old {
         fits(target, old)?;
     }
@@ -207,7 +208,7 @@ async fn shaped<D: Definitions>(
         Some(old) => old.layout.target.clone(),
         None => target.plan().target_name(name),
     };
-    let mut wanted = Layout::new(target.dialect(), schema, &target.plan().options_for(name), at_target)?;
+    let mut wanted = Layout::new(target.dialect(), schema, &options, at_target)?;
     if let Some(old) = &old {
         wanted.target.clone_from(&old.layout.target);
     }
@@ -223,12 +224,28 @@ async fn shaped<D: Definitions>(
     if seen.as_ref().is_none_or(|seen| !replace::is_beside(&layout, seen)) {
         target.make_views(&layout).await?;
     }
-    Ok(Table { old: seen, ..Table::new(schema.clone(), options, layout) })
+    Ok(Table { old: seen, ..Table::new(schema.clone(), stored, layout) })
+}
+
+/// What the configuration says of a table of this schema.
+pub(super) fn options_of<D: Definitions>(target: &D, schema: &TableSchema) -> TableOptions {
+    layout::options_for::<D::Dialect>(target.plan(), &schema.name, Some(schema))
+}
+
+/// The same as it is written down.
+pub(super) fn stored_options<D: Definitions>(target: &D, schema: &TableSchema) -> StoredOptions {
+    StoredOptions::of(target.plan(), target.type_settings(), options_of(target, schema))
+}
+
+/// As [`stored_options`], of a table of this shape under another name.
+fn stored_options_as<D: Definitions>(target: &D, name: &TableName, schema: &TableSchema) -> StoredOptions {
+    let options = layout::options_for::<D::Dialect>(target.plan(), name, Some(schema));
+    StoredOptions::of(target.plan(), target.type_settings(), options)
 }
 
 /// How the configuration differs from the one that a table was made under, in words.
 fn difference<D: Definitions>(target: &D, table: &Table<TypeOf<D>>) -> Option<String> {
-    let now = StoredOptions::of(target.plan(), target.type_settings(), &table.schema.name);
+    let now = stored_options(target, &table.schema);
     table.options.difference(&now, Some(&table.schema))
 }
 
@@ -337,7 +354,8 @@ async fn is_free<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName, at_
 pub(super) fn warn_of_rule<D: Definitions>(target: &D, schema: &TableSchema) {
     let name = &schema.name;
     let options = target.plan().options_for(name);
-    for column in options.drop.iter().chain(options.rename.iter().map(|(from, _)| from)) {
+    let columns = options.drop.iter().chain(&options.hash).chain(options.rename.iter().map(|(from, _)| from));
+    for column in columns.chain(options.rows.iter().map(|condition| &condition.column)) {
         if schema.column_index(column).is_none() {
             tracing::warn!(sink = %target.plan().name, table = %name, %column, "the table's rule names a column that it does not have");
         }

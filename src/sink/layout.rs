@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use wal::Lsn;
 
 use super::columns::{Kept, NameRule, check_names, kept, key_of, marks};
-use crate::config::{Deletion, Mode, TableOptions};
+use crate::config::{Deletion, Keyless, Mode, SinkPlan, TableOptions};
 use crate::error::Failure;
 use crate::model::{Column, TableName, TableSchema};
 
@@ -38,6 +38,8 @@ pub(super) trait Dialect: Send + Sync {
     const TABLES: NameRule;
     /// Whether the columns of a key can get another name in place.
     const RENAMES_KEYS: bool;
+    /// Whether the rows of a mirror without a key can be told apart, by all their values.
+    const MIRRORS_KEYLESS: bool;
 
     /// The type of a column; refused where the target has none.
     fn type_of(&self, table: &TableName, column: &Column, place: Place) -> Result<Self::Type, Failure>;
@@ -54,6 +56,16 @@ pub(super) trait Dialect: Send + Sync {
     /// What becomes of a column's type when its definition changes. `from` and `to` are the columns at the source and the types at the
     /// target.
     fn retype(&self, mode: Mode, from: (&Column, &Self::Type), to: (&Column, &Self::Type)) -> Retype;
+}
+
+/// What the configuration says of a table, at a target whose types are `D`. A table without a key may be kept as a history where it cannot be
+/// mirrored.
+pub(super) fn options_for<D: Dialect>(plan: &SinkPlan, name: &TableName, schema: Option<&TableSchema>) -> TableOptions {
+    let mut options = plan.options_for(name);
+    if !D::MIRRORS_KEYLESS && options.keyless == Keyless::History && schema.is_some_and(|schema| schema.key.is_none()) {
+        options.mode = Mode::History;
+    }
+    options
 }
 
 /// A column's type as it is written down.

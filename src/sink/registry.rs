@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
-use super::layout::{Layout, TargetColumn, TargetType};
-use crate::config::{Deletion, Mode, SinkPlan, TableOptions};
-use crate::model::{ColumnDefault, TableName, TableSchema};
+use super::layout::{Dialect, Layout, TargetColumn, TargetType, options_for};
+use crate::config::{Deletion, HashKey, Mode, SinkPlan, SourceTag, TableOptions};
+use crate::model::{ColumnDefault, TableName, TableSchema, same_column};
 
 /// A target table as the sink last left it.
 #[derive(Clone, Debug)]
@@ -65,21 +65,38 @@ pub(super) struct StoredOptions {
     rename: Vec<(String, String)>,
     drop: Vec<String>,
     table_name: String,
+    /// Columns of which a hash is written, and the fingerprint of its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash: Option<(Vec<String>, String)>,
+    /// The conditions on its rows, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rows: Vec<String>,
+    /// The column that says of which source a row is, and the source's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_tag: Option<(String, String)>,
+    /// What becomes of values that the target does not hold, in words: another policy may be why a table that stopped can be written.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    values: String,
     /// Settings of the sink's own that decide types, by their keys in the configuration.
     types: BTreeMap<String, String>,
 }
 
 impl StoredOptions {
-    /// What the configuration says for a table now.
-    pub(super) fn of(plan: &SinkPlan, types: BTreeMap<String, String>, table: &TableName) -> Self {
-        let TableOptions { mode, deletion, soft_delete_column, rename, drop } = plan.options_for(table);
+    /// What the configuration says for a table now, by whose `options` it is written.
+    pub(super) fn of(plan: &SinkPlan, types: BTreeMap<String, String>, options: TableOptions) -> Self {
+        let TableOptions { mode, deletion, soft_delete_column, rename, drop, hash, rows, values, keyless: _ } = options;
         let soft = mode == Mode::Mirror && deletion == Deletion::Soft;
+        let fingerprint = plan.hash_key.as_ref().map(HashKey::fingerprint).unwrap_or_default();
         Self {
             history: mode == Mode::History,
             soft_delete_column: soft.then_some(soft_delete_column),
             rename,
             drop,
             table_name: plan.table_name.clone(),
+            hash: (!hash.is_empty()).then(|| (hash, fingerprint.to_owned())),
+            rows: rows.iter().map(ToString::to_string).collect(),
+            source_tag: plan.source_tag.clone().map(|SourceTag { column, source }| (column, source)),
+            values: values.to_string(),
             types,
         }
     }
@@ -91,7 +108,7 @@ impl StoredOptions {
 
     /// Whether `drop` leaves a column of the source out.
     pub(super) fn drops(&self, column: &str) -> bool {
-        self.drop.iter().any(|name| name.eq_ignore_ascii_case(column))
+        self.drop.iter().any(|name| same_column(name, column))
     }
 
     /// The first difference, in words; of those about columns, of `schema` if there is one.
@@ -124,20 +141,48 @@ impl StoredOptions {
         if dropped(self) != dropped(now) {
             return say("drop", self.drop.join(", "), now.drop.join(", "));
         }
+        let hashed = |options: &Self| {
+            let columns = options.hash.iter().flat_map(|(columns, _)| columns).filter(|column| has(column));
+            columns.cloned().collect::<Vec<_>>()
+        };
+        let (are_hashed, to_be_hashed) = (hashed(self), hashed(now));
+        if are_hashed != to_be_hashed {
+            return say("hash", are_hashed.join(", "), to_be_hashed.join(", "));
+        }
+        if let (Some((_, is)), Some((_, wanted))) = (&self.hash, &now.hash)
+            && is != wanted
+            && !are_hashed.is_empty()
+        {
+            return Some(format!("the hash key {is}, and the key is now {wanted}"));
+        }
+        if self.rows != now.rows {
+            return say("rows", self.rows.join("; "), now.rows.join("; "));
+        }
+        if self.source_tag != now.source_tag {
+            let word = |tag: &Option<(String, String)>| {
+                tag.as_ref().map_or_else(String::new, |(column, source)| format!("{column} of {source}"))
+            };
+            return say("source_tag", word(&self.source_tag), word(&now.source_tag));
+        }
+        // Rows that were written under another policy are what they were.
+        if schema.is_none() && self.values != now.values {
+            return say("values", self.values.clone(), now.values.clone());
+        }
         let (key, is) = self.types.iter().find(|(key, is)| now.types.get(*key) != Some(*is))?;
         say(key, is.clone(), now.types.get(key).cloned().unwrap_or_default())
     }
 }
 
 /// The tables whose configuration is another one than they were made under, and what is different.
-pub(super) fn unfit<T>(
-    tables: &Tables<T>,
+pub(super) fn unfit<D: Dialect>(
+    tables: &Tables<D::Type>,
     plan: &SinkPlan,
     types: &BTreeMap<String, String>,
 ) -> Vec<(TableName, String)> {
-    let unfit = |(name, table): (&TableName, &Table<T>)| {
-        let difference =
-            table.options.difference(&StoredOptions::of(plan, types.clone(), name), Some(&table.schema))?;
+    let unfit = |(name, table): (&TableName, &Table<D::Type>)| {
+        let options = options_for::<D>(plan, name, Some(&table.schema));
+        let now = StoredOptions::of(plan, types.clone(), options);
+        let difference = table.options.difference(&now, Some(&table.schema))?;
         // What no read brings again is not thrown away for a setting.
         let first = if table.layout.is_kept() {
             "; set the configuration back, or have it read again, which keeps the copy that is there under another name"

@@ -238,7 +238,7 @@ pub(super) async fn review<D: Definitions>(
     stop_unfit(target, since, captured).await?;
     let stops = &target.followed().stops;
     let differs = |(table, then): (&TableName, &StoredOptions)| {
-        let now = StoredOptions::of(target.plan(), target.type_settings(), table);
+        let now = StoredOptions::of(target.plan(), target.type_settings(), target.plan().options_for(table));
         let why = then.difference(&now, None)?;
         Some((table.clone(), format!("it was stopped under {why}")))
     };
@@ -295,7 +295,7 @@ async fn stop_unfit<D: Definitions>(target: &mut D, since: Lsn, captured: &Captu
     let altered = target.altered().await?;
     let followed = target.followed();
     let unreadable = followed.unreadable.iter().map(|name| (name.clone(), not_readable(name)));
-    let unfit = unfit(&followed.tables, target.plan(), &target.type_settings());
+    let unfit = unfit::<D::Dialect>(&followed.tables, target.plan(), &target.type_settings());
     let stopped: Vec<_> = (altered.into_iter().chain(unreadable).chain(unfit))
         .filter(|(table, _)| !followed.stops.has(table) && captured(table))
         .collect();
@@ -313,7 +313,7 @@ pub(super) async fn write_stops<D: Definitions>(target: &mut D) -> Result<(), Fa
         let followed = target.followed();
         let version = followed.last.max(why.since).max(followed.changes.done(&table));
         let is_dropped = followed.stops.dropped.contains(&table);
-        let options = StoredOptions::of(target.plan(), target.type_settings(), &table);
+        let options = StoredOptions::of(target.plan(), target.type_settings(), target.plan().options_for(&table));
         target.save_stop(version, &table, &Stop { why: &why, is_dropped, options: &options }).await?;
         if !D::ATOMIC {
             target.followed_mut().changes.note_stop(&table, version);

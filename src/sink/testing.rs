@@ -16,13 +16,7 @@ pub(super) fn schema(columns: Vec<Column>, key: Option<Key>) -> TableSchema {
 }
 
 pub(super) fn options(mode: Mode) -> TableOptions {
-    TableOptions {
-        mode,
-        deletion: Deletion::Hard,
-        soft_delete_column: "is_deleted".into(),
-        rename: Vec::new(),
-        drop: Vec::new(),
-    }
+    TableOptions::new(mode)
 }
 
 pub(super) fn soft() -> TableOptions {

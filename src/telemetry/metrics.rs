@@ -120,6 +120,12 @@ metrics_table! {
         "Deletes and updates among the acknowledged that found no row", "Does the copy lack rows?";
     ROWS_RECOVERED = "replicator_rows_recovered_total", Counter, ["sink", "table"],
         "Row changes that were applied before a crash that lost their acknowledgement", "How much did crashes leave unconfirmed?";
+    ROWS_RULED_OUT = "replicator_rows_ruled_out_total", Counter, ["sink", "table"],
+        "Row changes that the table's rule `rows` leaves out", "How much does the rule for rows keep from the sink?";
+    ROWS_DEAD_LETTERED = "replicator_rows_dead_lettered_total", Counter, ["sink", "table"],
+        "Row changes that could not be written, and became dead letters", "Which rows does the copy lack, and why? See replicator dlq list";
+    VALUES_REPLACED = "replicator_values_replaced_total", Counter, ["sink", "table", "policy"],
+        "Values that were replaced by what `zero_dates`, `invalid_text` or `unconvertible` says", "How many values does the copy not have as they are?";
     ROWS_SENT = "replicator_rows_sent_total", Counter, ["sink", "table"],
         "Operations among the acknowledged of which the target gave no count of its own, so that they are counted as sent",
         "How much of what is acknowledged does the target itself not say?";

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{SinkTableLive, SourceRows, StateStatus};
-use crate::model::TableName;
+use crate::model::{ReplacedValues, TableName};
 
 /// State and row counters of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +22,8 @@ pub struct TableStatus {
     pub reads: u32,
     /// Row changes that came from the source: read = appended + filtered + `left_out`.
     pub read: u64,
-    /// Row changes that are in the log: per sink, appended = before + applied + skipped + `left_out` + `not_theirs` +
-    /// pending.
+    /// Row changes that are in the log: per sink, appended = before + applied + skipped + `ruled_out` + `dead_lettered` + `left_out` +
+    /// `not_theirs` + pending.
     pub appended: u64,
     /// Snapshot rows that are not in the log because the stream had a newer state.
     pub filtered: u64,
@@ -42,7 +42,11 @@ pub struct TableStatus {
     pub sinks: BTreeMap<String, SinkRowsStatus>,
 }
 
-/// How one sink counts the rows of one table: taken = acknowledged + netted - split + skipped + recovered.
+fn is_none_replaced(replaced: &ReplacedValues) -> bool {
+    !replaced.any()
+}
+
+/// How one sink counts the rows of one table: taken = acknowledged + netted - split + skipped + recovered + `ruled_out` + `dead_lettered`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkRowsStatus {
     /// The table's state here.
@@ -66,6 +70,15 @@ pub struct SinkRowsStatus {
     pub not_theirs: u64,
     /// Row changes that were applied before a crash that lost their acknowledgement.
     pub recovered: u64,
+    /// Row changes that the table's `rows` leave out.
+    #[serde(default)]
+    pub ruled_out: u64,
+    /// Row changes that could not be written, and became dead letters.
+    #[serde(default)]
+    pub dead_lettered: u64,
+    /// Values that were replaced by what a policy says, if any were.
+    #[serde(default, skip_serializing_if = "is_none_replaced")]
+    pub replaced: ReplacedValues,
     /// Operations among the acknowledged of which the target gave no count of its own: they are counted as sent.
     #[serde(default)]
     pub sent: u64,
@@ -104,6 +117,9 @@ impl TableStatus {
                 left_out: rows.left_out,
                 not_theirs: rows.not_theirs,
                 recovered: counts.recovered,
+                ruled_out: counts.ruled_out,
+                dead_lettered: counts.dead_lettered,
+                replaced: counts.replaced,
                 sent: counts.sent,
                 before: rows.before,
                 doubt,

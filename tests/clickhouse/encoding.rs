@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use replicator::codec::row_image::ImageWriter;
+use replicator::config::{ValuePolicy, ZeroDates};
 use replicator::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth, Key, KeyKind, TableName, TableSchema};
-use replicator::sink::clickhouse::{ClickHouseTypes, Encoder, JsonType, Scratch, SetType, ZeroDates};
+use replicator::sink::clickhouse::{Encoder, Scratch};
 
 use crate::support::clickhouse::ClickHouse;
 
-const OPTIONS: ClickHouseTypes =
-    ClickHouseTypes { zero_dates: ZeroDates::Epoch, json: JsonType::String, sets: SetType::Array };
+const VALUES: ValuePolicy = ValuePolicy::new(ZeroDates::Epoch);
 
 /// Source types, the column's type in ClickHouse, and values as (the source's text, the engine's text in TSV).
 fn types() -> Vec<(ColumnType, &'static str, Vec<(&'static str, &'static str)>)> {
@@ -128,7 +128,7 @@ async fn insert(server: &ClickHouse, table: &str, schema: &TableSchema, types: &
 
 fn encode(schema: &TableSchema, types: &[String], key: &[usize], rows: &[Vec<Option<&str>>]) -> Vec<u8> {
     let list: Vec<_> = types.iter().enumerate().map(|(place, ty)| (place, ty.as_str())).collect();
-    let encoder = Encoder::new(schema, &list, key, OPTIONS).unwrap();
+    let encoder = Encoder::new(schema, &list, key, VALUES).unwrap();
     let writer = ImageWriter::new(schema).unwrap();
     let mut out = Vec::new();
     for values in rows {

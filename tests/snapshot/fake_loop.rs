@@ -63,6 +63,7 @@ pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
     let mut captured = globset::GlobSetBuilder::new();
     captured.add(globset::Glob::new("d.*").unwrap());
     SourcePlan {
+        name: "source".to_owned(),
         describe_wait: std::time::Duration::from_secs(2),
         doubts: replicator::config::DoubtPlan::default(),
         on_purged: replicator::config::OnPurged::Stop,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use replicator::codec::catalog::SchemaRecord;
 use replicator::codec::stored::{self, LOG_FORMAT};
-use replicator::config::{DdlPolicy, Deletion, Mode, SinkPlan, TableOptions, TableRule};
+use replicator::config::{Mode, SinkPlan, TableOptions, TableRule};
 use replicator::deliver::{Delivery, Goal, Wiring};
 use replicator::ingest;
 use replicator::model::{SchemaId, TableName};
@@ -103,23 +103,11 @@ pub async fn decide_pending(wal: &Wal) {
 
 /// Mirrors, and a changelog of `users`.
 fn plan(sink: &str, path: &Path) -> SinkPlan {
-    let defaults = TableOptions {
-        mode: Mode::Mirror,
-        deletion: Deletion::Hard,
-        soft_delete_column: "is_deleted".into(),
-        rename: Vec::new(),
-        drop: Vec::new(),
-    };
     let changelog = TableRule { mode: Some(Mode::History), ..TableRule::new(TableName::new("shop", "users")) };
+    let settings = Arc::new(SqlitePlan { path: path.to_owned() });
     SinkPlan {
-        name: sink.into(),
-        table_name: "{table}".into(),
-        defaults,
         rules: vec![changelog],
-        ddl: DdlPolicy::APPLY,
-        batch: SqlitePlan::BATCH,
-        on_full: replicator::config::OnFull::Wait,
-        settings: Arc::new(SqlitePlan { path: path.to_owned() }),
+        ..SinkPlan::new(sink, TableOptions::new(Mode::Mirror), SqlitePlan::BATCH, settings)
     }
 }
 

@@ -105,11 +105,13 @@ impl Target {
         columns: &mut Columns,
     ) -> Result<(), Refused> {
         let default = match (mode, schema.columns.get(column.source)) {
-            (Mode::Mirror, Some(source)) => default_literal(&schema.name, source, &column.ty, self.clickhouse.types)
-                .map_err(|failure| Refused::refused_here(failure.chain()))?
-                // What a column without one has. The server weighs each default that it knows for each column that is dropped.
-                .filter(|literal| literal != "NULL")
-                .map_or(String::new(), |literal| format!(" DEFAULT {literal}")),
+            (Mode::Mirror, Some(source)) => {
+                default_literal(&schema.name, source, &column.ty, self.plan.options_for(&schema.name).values)
+                    .map_err(|failure| Refused::refused_here(failure.chain()))?
+                    // What a column without one has. The server weighs each default that it knows for each column that is dropped.
+                    .filter(|literal| literal != "NULL")
+                    .map_or(String::new(), |literal| format!(" DEFAULT {literal}"))
+            }
             _ => String::new(),
         };
         let comment = since(lsn);

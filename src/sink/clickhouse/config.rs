@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::url::HttpUrl;
 use crate::config::{
-    BatchPlan, Node, Place, Secret, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
+    BatchPlan, Place, Secret, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
 };
 
 /// The word after `type:`.
@@ -66,23 +66,10 @@ pub enum Compression {
 /// Choices among column types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClickHouseTypes {
-    /// Dates that are no dates.
-    pub zero_dates: ZeroDates,
     /// `JSON` columns.
     pub json: JsonType,
     /// `SET` columns.
     pub sets: SetType,
-}
-
-/// What becomes of `0000-00-00` and of dates with a zero month or day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZeroDates {
-    /// NULL; in a column that does not allow it, the table stops.
-    Null,
-    /// 1970-01-01.
-    Epoch,
-    /// The table stops.
-    Stop,
 }
 
 /// The type of `JSON` columns.
@@ -157,7 +144,6 @@ pub(super) fn read(section: &Section<'_>, keys: &SinkKeys<'_>) -> Option<Arc<dyn
     }
     let create_views = section.key("create_views").boolean().unwrap_or(false);
     let types = ClickHouseTypes {
-        zero_dates: read_zero_dates(&section.key("zero_dates")),
         json: section
             .key("json")
             .choice(&[("string", JsonType::String), ("json", JsonType::Json)])
@@ -188,15 +174,6 @@ pub(super) fn read(section: &Section<'_>, keys: &SinkKeys<'_>) -> Option<Arc<dyn
         timeout,
         stop_refused_after,
     }))
-}
-
-/// YAML reads a bare `null` as no value at all; here it is a word.
-fn read_zero_dates(key: &Node<'_>) -> ZeroDates {
-    if key.is_null() {
-        return ZeroDates::Null;
-    }
-    let words = [("null", ZeroDates::Null), ("epoch", ZeroDates::Epoch), ("stop", ZeroDates::Stop)];
-    key.choice(&words).unwrap_or(ZeroDates::Null)
 }
 
 /// Settings on which exactly-once rests.

@@ -26,10 +26,8 @@ use super::version::LineVersion;
 use crate::codec::frame::TableChange;
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
-use crate::sink::definitions::Definitions as _;
 use crate::sink::follow::{self, Lookup};
 use crate::sink::refusals;
-use crate::sink::registry::StoredOptions;
 use crate::sink::stops;
 
 /// Tables that are being made.
@@ -109,11 +107,10 @@ impl Target {
     fn laid_out(&self, schema: &TableSchema) -> Result<Table, Failure> {
         let name = &schema.name;
         let target = self.plan.target_name(name);
-        let layout = Layout::new(&self.dialect, schema, &self.plan.options_for(name), target)?;
+        let layout = Layout::new(&self.dialect, schema, &follow::options_of(self, schema), target)?;
         follow::may_hold(self, name, &layout.target)?;
         follow::warn_of_rule(self, schema);
-        let options = StoredOptions::of(&self.plan, self.type_settings(), name);
-        Ok(Table::new(schema.clone(), options, layout))
+        Ok(Table::new(schema.clone(), follow::stored_options(self, schema), layout))
     }
 
     fn spawn_creation(&mut self, lsn: Lsn, table: Table) {

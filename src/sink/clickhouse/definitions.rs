@@ -96,8 +96,9 @@ impl Definitions for Target {
     async fn rebuild(&mut self, lsn: Lsn, rebuild: Rebuild<'_, String>) -> Result<(), Failure> {
         let Rebuild { schema, layout, .. } = &rebuild;
         self.may_rebuild(&layout.target).await?;
+        let values = self.plan.options_for(&schema.name).values;
         let comment = self.made(lsn);
-        rebuild::rebuild(&self.client, &self.clickhouse, &comment, &rebuild)
+        rebuild::rebuild(&self.client, &self.clickhouse, (&comment, values), &rebuild)
             .await
             .map_err(|error| follows(&schema.name, layout, error))
     }

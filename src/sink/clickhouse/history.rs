@@ -5,9 +5,9 @@ use super::chunks::Chunks;
 use super::encode::{Encoder, RowError, Scratch};
 use super::layout::Layout;
 use crate::codec::frame::RowOp;
+use crate::config::ValuePolicy;
 use crate::error::Failure;
 use crate::model::TableSchema;
-use crate::sink::clickhouse::ClickHouseTypes;
 use crate::sink::rows::{Images, Lines, Moment, Taken, append, op_name};
 
 /// How rows of one schema are appended.
@@ -18,8 +18,8 @@ pub(super) struct History {
 
 impl History {
     /// For a changelog.
-    pub(super) fn new(schema: &TableSchema, layout: &Layout, types: ClickHouseTypes) -> Result<Self, Failure> {
-        Ok(Self { encoder: Encoder::new(schema, &layout.sources(), &[], types)? })
+    pub(super) fn new(schema: &TableSchema, layout: &Layout, values: ValuePolicy) -> Result<Self, Failure> {
+        Ok(Self { encoder: Encoder::new(schema, &layout.sources(), &[], values)? })
     }
 
     /// Appends the changes of a section's body. After an error `out` ends with the last whole row: it may hold some of the section's rows.
@@ -108,7 +108,7 @@ mod tests {
     use crate::sink::clickhouse::SetType;
     use crate::sink::clickhouse::layout::ClickHouse;
     use crate::sink::clickhouse::row_binary::{
-        TYPES, column, images, int, key, nullable_text, options, rows_of, schema, text,
+        TYPES, VALUES, column, images, int, key, nullable_text, options, rows_of, schema, text,
     };
 
     const AT: Moment = Moment {
@@ -120,7 +120,7 @@ mod tests {
 
     fn apply(schema: &TableSchema, op: RowOp, rows: &[&[&str]]) -> Result<Vec<String>, RowError> {
         let layout = Layout::new(&ClickHouse(TYPES), schema, &options(Mode::History), "t".into()).unwrap();
-        let history = History::new(schema, &layout, TYPES).unwrap();
+        let history = History::new(schema, &layout, VALUES).unwrap();
         let mut chunks = Chunks::new();
         let taken = history.apply(op, &images(schema, rows), AT, &mut chunks)?;
         assert_eq!(taken, Taken { rows: u32::try_from(rows.len()).unwrap() / op.images_per_row(), split: 0 });
@@ -153,9 +153,9 @@ mod tests {
     fn a_row_that_is_gone_by_its_key_is_a_delete_with_the_key_alone() {
         let set = column("labels", ColumnType::Set { members: vec!["a".into(), "b".into()] }, false);
         let t = schema(vec![text("name"), int("id"), set], key(&[1]));
-        let types = ClickHouseTypes { sets: SetType::Array, ..TYPES };
+        let types = crate::sink::clickhouse::ClickHouseTypes { sets: SetType::Array, ..TYPES };
         let layout = Layout::new(&ClickHouse(types), &t, &options(Mode::History), "t".into()).unwrap();
-        let history = History::new(&t, &layout, types).unwrap();
+        let history = History::new(&t, &layout, VALUES).unwrap();
         let mut chunks = Chunks::new();
         let body = images(&t, &[&["~", "7", "~"]]);
         let taken = history.apply(RowOp::DeleteByKey, &body, AT, &mut chunks).unwrap();
@@ -170,7 +170,7 @@ mod tests {
     fn an_update_without_its_second_image_is_an_error_and_leaves_whole_lines() {
         let t = schema(vec![int("id"), text("name")], None);
         let layout = Layout::new(&ClickHouse(TYPES), &t, &options(Mode::History), "t".into()).unwrap();
-        let history = History::new(&t, &layout, TYPES).unwrap();
+        let history = History::new(&t, &layout, VALUES).unwrap();
         let mut chunks = Chunks::new();
         let body = images(&t, &[&["1", "a"], &["2", "b"], &["3", "c"]]);
         let error = history.apply(RowOp::Update, &body, AT, &mut chunks).unwrap_err();

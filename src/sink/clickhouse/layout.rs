@@ -62,6 +62,7 @@ impl Dialect for ClickHouse {
     const COLUMNS: NameRule = NameRule::CaseTells;
     const TABLES: NameRule = NameRule::CaseTells;
     const RENAMES_KEYS: bool = false;
+    const MIRRORS_KEYLESS: bool = false;
 
     fn type_of(&self, table: &TableName, column: &Column, place: Place) -> Result<String, Failure> {
         target_type(table, column, self.0, place)
@@ -77,7 +78,7 @@ impl Dialect for ClickHouse {
         }
         if layout.key.is_empty() {
             return Err(Failure::row(format!("{table} has no primary key, so its rows cannot be mirrored"))
-                .hint("set `mode: history` for it in `tables`, or leave it out with `source.exclude`"));
+                .hint("set `keyless: history` or `keyless: skip` for the sink, or `mode: history` for the table"));
         }
         check_own_names(table, layout)
     }

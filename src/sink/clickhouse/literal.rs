@@ -14,9 +14,9 @@ use crate::codec::row_image::{
     Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid, ValueError, chosen,
     write_labels,
 };
+use crate::config::ValuePolicy;
 use crate::error::Failure;
 use crate::model::{Column, ColumnDefault, TableName, TableSchema};
-use crate::sink::clickhouse::ClickHouseTypes;
 
 /// What stands behind `DEFAULT` for a column that was added, whose target has type `ty`; `None` where the source has no
 /// constant, or none that the type holds.
@@ -27,7 +27,7 @@ pub(super) fn default_literal(
     table: &TableName,
     column: &Column,
     ty: &str,
-    options: ClickHouseTypes,
+    values: ValuePolicy,
 ) -> Result<Option<String>, Failure> {
     let Some(target) = Type::parse(ty) else { return Ok(None) };
     let cell = match &column.default {
@@ -38,7 +38,7 @@ pub(super) fn default_literal(
     };
     // The column as a table of its own.
     let alone = TableSchema { name: table.clone(), columns: vec![column.clone()], key: None };
-    let encoder = Encoder::new(&alone, &[(0, ty)], &[], options)?;
+    let encoder = Encoder::new(&alone, &[(0, ty)], &[], values)?;
     let mut bytes = Vec::new();
     encoder.encode_cell(0, cell, &mut bytes).map_err(|error| error.failure(table))?;
     if target.nullable && bytes == [1] {
@@ -254,15 +254,15 @@ impl RowVisitor for Literal<'_> {
 mod tests {
     use super::*;
     use crate::codec::row_image::ImageWriter;
+    use crate::config::ZeroDates;
     use crate::model::{Charset, ColumnType, IntWidth};
-    use crate::sink::clickhouse::row_binary::{TYPES, column, schema, varchar};
-    use crate::sink::clickhouse::{JsonType, SetType, ZeroDates};
+    use crate::sink::clickhouse::row_binary::{VALUES, column, schema, varchar};
 
-    fn written(ty: &ColumnType, text: &str, target: &str, options: ClickHouseTypes) -> Result<String, String> {
+    fn written(ty: &ColumnType, text: &str, target: &str, values: ValuePolicy) -> Result<String, String> {
         let mut table = schema(vec![column("v", ty.clone(), true)], None);
         let cell = ImageWriter::new(&table).unwrap().from_text(0, text.as_bytes()).unwrap();
         table.columns[0].default = ColumnDefault::Value(cell);
-        default_literal(&table.name, &table.columns[0], target, options)
+        default_literal(&table.name, &table.columns[0], target, values)
             .map(Option::unwrap)
             .map_err(|failure| failure.chain())
     }
@@ -272,7 +272,6 @@ mod tests {
         use ColumnType as T;
         let utf8 = varchar("utf8mb4");
         let members = || vec!["a".to_owned(), "b'c".to_owned()];
-        let native = ClickHouseTypes { json: JsonType::Json, sets: SetType::Array, ..TYPES };
         for (ty, text, target, sql) in [
             (T::Int { width: IntWidth::W8, unsigned: true }, "18446744073709551615", "UInt64", "18446744073709551615"),
             (T::Int { width: IntWidth::W1, unsigned: false }, "-5", "Nullable(Int8)", "-5"),
@@ -317,15 +316,15 @@ mod tests {
             (T::Inet4, "1.2.3.0", "IPv4", "toIPv4('1.2.3.0')"),
             (T::Inet6, "::", "String", "'::'"),
         ] {
-            assert_eq!(written(&ty, text, target, native).unwrap(), sql);
+            assert_eq!(written(&ty, text, target, VALUES).unwrap(), sql);
         }
     }
 
     #[test]
     fn a_default_follows_the_policy_of_dates_that_name_no_day() {
         let with = |zero_dates, target| {
-            let options = ClickHouseTypes { zero_dates, ..TYPES };
-            written(&ColumnType::DateTime { fsp: 0 }, "0000-00-00 00:00:00", target, options)
+            let values = ValuePolicy { zero_dates, ..VALUES };
+            written(&ColumnType::DateTime { fsp: 0 }, "0000-00-00 00:00:00", target, values)
         };
         let (plain, nullable) = ("DateTime64(0, 'UTC')", "Nullable(DateTime64(0, 'UTC'))");
         assert_eq!(with(ZeroDates::Null, nullable), Ok("NULL".to_owned()));
@@ -338,7 +337,7 @@ mod tests {
     #[test]
     fn a_null_or_unknown_default_is_written_where_the_type_has_it() {
         let mut table = schema(vec![column("v", ColumnType::Vector, true)], None);
-        let of = |table: &TableSchema, ty| default_literal(&table.name, &table.columns[0], ty, TYPES).unwrap();
+        let of = |table: &TableSchema, ty| default_literal(&table.name, &table.columns[0], ty, VALUES).unwrap();
         assert_eq!(of(&table, "Array(Float32)"), None);
         table.columns[0].default = ColumnDefault::Null;
         assert_eq!(of(&table, "Array(Float32)").as_deref(), Some("[]"));

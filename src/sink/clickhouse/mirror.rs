@@ -14,9 +14,9 @@ use super::encode::{Encoder, RowError};
 use super::layout::Layout;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::Plan;
+use crate::config::ValuePolicy;
 use crate::error::Failure;
 use crate::model::TableSchema;
-use crate::sink::clickhouse::ClickHouseTypes;
 use crate::sink::rows::{Keyed, Moment, Taken, by_key};
 
 /// How rows of one schema are mirrored.
@@ -30,9 +30,9 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// For a layout with a key.
-    pub(super) fn new(schema: &TableSchema, layout: &Layout, types: ClickHouseTypes) -> Result<Self, Failure> {
+    pub(super) fn new(schema: &TableSchema, layout: &Layout, values: ValuePolicy) -> Result<Self, Failure> {
         Ok(Self {
-            encoder: Encoder::new(schema, &layout.sources(), &layout.key, types)?,
+            encoder: Encoder::new(schema, &layout.sources(), &layout.key, values)?,
             key_places: layout.key_columns().filter_map(|column| u16::try_from(column.source).ok()).collect(),
             soft: layout.soft.is_some(),
         })
@@ -118,7 +118,7 @@ mod tests {
     use crate::model::{ColumnType, Key};
     use crate::sink::clickhouse::layout::ClickHouse;
     use crate::sink::clickhouse::row_binary::{
-        TYPES, column, images, int, key, nullable_text, options, rows_of, schema, soft, text,
+        TYPES, VALUES, column, images, int, key, nullable_text, options, rows_of, schema, soft, text,
     };
 
     /// Rows from ordinal 5 on.
@@ -136,7 +136,7 @@ mod tests {
         rows: &[&[&str]],
     ) -> Result<Vec<String>, RowError> {
         let layout = Layout::new(&ClickHouse(TYPES), schema, options, "t".into()).unwrap();
-        let mirror = Mirror::new(schema, &layout, TYPES).unwrap();
+        let mirror = Mirror::new(schema, &layout, VALUES).unwrap();
         let mut chunks = Chunks::new();
         let taken = mirror.apply(op, &images(schema, rows), AT, &mut chunks)?;
         assert_eq!(taken.rows, u32::try_from(rows.len()).unwrap() / op.images_per_row());
@@ -209,7 +209,7 @@ mod tests {
     fn an_error_names_the_column_and_leaves_the_rows_before_it_whole() {
         let t = schema(vec![int("id"), column("day", ColumnType::Date, false)], key(&[0]));
         let layout = Layout::new(&ClickHouse(TYPES), &t, &options(Mode::Mirror), "t".into()).unwrap();
-        let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
+        let mirror = Mirror::new(&t, &layout, VALUES).unwrap();
         let body = images(&t, &[&["1", "2024-02-29"], &["2", "0000-00-00"], &["3", "2024-02-29"]]);
         let mut chunks = Chunks::new();
         let error = mirror.apply(RowOp::Insert, &body, AT, &mut chunks).unwrap_err();
@@ -226,7 +226,7 @@ mod tests {
     fn a_body_that_ends_inside_a_row_or_has_too_many_rows_is_an_error() {
         let t = schema(vec![int("id")], key(&[0]));
         let layout = Layout::new(&ClickHouse(TYPES), &t, &options(Mode::Mirror), "t".into()).unwrap();
-        let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
+        let mirror = Mirror::new(&t, &layout, VALUES).unwrap();
         let one = images(&t, &[&["1"]]);
         let half = mirror.apply(RowOp::Update, &one, AT, &mut Chunks::new()).unwrap_err();
         assert!(matches!(half, RowError::Image(ImageError::TruncatedBitmap { .. })), "{half}");
@@ -240,7 +240,7 @@ mod tests {
     fn a_row_costs_no_allocation() {
         let t = table(key(&[0]));
         let layout = Layout::new(&ClickHouse(TYPES), &t, &options(Mode::Mirror), "t".into()).unwrap();
-        let mirror = Mirror::new(&t, &layout, TYPES).unwrap();
+        let mirror = Mirror::new(&t, &layout, VALUES).unwrap();
         let writer = ImageWriter::new(&t).unwrap();
         let mut body = Vec::new();
         for id in 0..1000 {

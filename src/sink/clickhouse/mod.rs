@@ -56,18 +56,18 @@ mod writer;
 #[cfg(test)]
 mod row_binary;
 
-pub use config::{ClickHousePlan, ClickHouseTypes, Compression, JsonType, SetType, ZeroDates};
+pub use config::{ClickHousePlan, ClickHouseTypes, Compression, JsonType, SetType};
 pub use cursor::FORMAT;
 pub use encode::{Encoder, RowError, Scratch, ValueProblem};
 pub use sink::ClickHouseSink;
 
 use super::kinds::Kind;
 use super::layout::Dialect as _;
-use crate::config::SinkType;
+use crate::config::{SinkType, ZeroDates};
 
 /// This kind of sink.
 pub(super) static KIND: Kind = Kind {
-    config: SinkType { name: config::NAME, batch: config::BATCH, read: config::read },
+    config: SinkType { name: config::NAME, batch: config::BATCH, zero_dates: ZeroDates::Null, read: config::read },
     check: |plan| Box::pin(preflight::preflight(plan)),
     make: |plan, runtime| Ok(Box::new(ClickHouseSink::new(plan.clone(), runtime.clone())?)),
     table_names: layout::ClickHouse::TABLES,

@@ -11,6 +11,7 @@ use super::client::Client;
 use super::cursor::{Cursor, Found};
 use super::definitions::type_settings;
 use super::error::Refused;
+use super::layout::ClickHouse;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
 use super::registry::Table;
 use super::{ClickHousePlan, beside, cursor, registry};
@@ -281,7 +282,7 @@ impl Check<'_> {
             .await
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
         let stopped = stops.all();
-        let unfit = unfit(&tables, self.plan, &type_settings(self.clickhouse));
+        let unfit = unfit::<ClickHouse>(&tables, self.plan, &type_settings(self.clickhouse));
         let stops_next = (unreadable.iter().map(|table| (table.clone(), not_readable(table))).chain(unfit))
             .find(|(table, _)| !stops.has(table));
         if let Some((table, why)) = stops_next {

@@ -14,9 +14,10 @@ use super::error::Refused;
 use super::literal::default_literal;
 use super::names::{literal, quoted};
 use super::types::{Base, Type};
+use crate::config::ValuePolicy;
 use crate::error::Failure;
 use crate::model::Kept;
-use crate::sink::clickhouse::{ClickHousePlan, ClickHouseTypes};
+use crate::sink::clickhouse::ClickHousePlan;
 use crate::sink::definitions::Rebuild;
 use crate::sink::left::LeftColumn;
 use crate::sink::reshape::Origin;
@@ -30,7 +31,7 @@ pub(super) fn second_name(target: &str) -> String {
 pub(super) async fn rebuild(
     client: &Client,
     plan: &ClickHousePlan,
-    comment: &str,
+    (comment, policy): (&str, ValuePolicy),
     rebuild: &Rebuild<'_, String>,
 ) -> Result<(), Refused> {
     let (new, left) = (rebuild.layout, &rebuild.left);
@@ -43,7 +44,7 @@ pub(super) async fn rebuild(
         making.push(format!("ALTER TABLE {second} {}", left.join(", ")));
     }
     let copy = if rebuild.is_filled {
-        let values = values(rebuild, left, plan.types).map_err(|failure| Refused::refused_here(failure.chain()))?;
+        let values = values(rebuild, left, policy).map_err(|failure| Refused::refused_here(failure.chain()))?;
         let (columns, values): (Vec<_>, Vec<_>) = values.into_iter().unzip();
         Some(Copy {
             into: second,
@@ -113,7 +114,7 @@ fn place(plan: &ClickHousePlan, table: &str) -> String {
 fn values(
     rebuild: &Rebuild<'_, String>,
     left: &[LeftColumn],
-    types: ClickHouseTypes,
+    policy: ValuePolicy,
 ) -> Result<Vec<(String, String)>, Failure> {
     let Rebuild { old, schema, layout: new, origins, .. } = rebuild;
     let mut values = Vec::new();
@@ -130,7 +131,7 @@ fn values(
             },
             Some((column, Origin::Added)) => {
                 let default = match schema.columns.get(column.source) {
-                    Some(source) => default_literal(&schema.name, source, &column.ty, types)?,
+                    Some(source) => default_literal(&schema.name, source, &column.ty, policy)?,
                     None => None,
                 };
                 default.unwrap_or_else(|| empty_value(&column.ty))

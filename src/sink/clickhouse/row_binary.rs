@@ -5,12 +5,15 @@
 use super::chunks::Chunks;
 use super::layout::Layout;
 use super::types::{Base, Type, decimal_bytes};
+use crate::config::{ValuePolicy, ZeroDates};
 use crate::model::{Charset, Column, ColumnDefault, ColumnType, IntWidth};
-use crate::sink::clickhouse::{ClickHouseTypes, JsonType, SetType, ZeroDates};
+use crate::sink::clickhouse::{ClickHouseTypes, JsonType, SetType};
 pub(super) use crate::sink::testing::{images, key, options, schema, soft};
 
-pub(super) const TYPES: ClickHouseTypes =
-    ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
+pub(super) const TYPES: ClickHouseTypes = ClickHouseTypes { json: JsonType::String, sets: SetType::String };
+
+/// What becomes of values unless told otherwise.
+pub(super) const VALUES: ValuePolicy = ValuePolicy::new(ZeroDates::Null);
 
 pub(super) fn column(name: &str, ty: ColumnType, nullable: bool) -> Column {
     Column { name: name.into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None }

@@ -339,12 +339,9 @@ pub(super) fn widens(old: &str, new: &str) -> bool {
 mod tests {
     use super::*;
     use crate::model::{Charset, ColumnDefault};
-    use crate::sink::clickhouse::ZeroDates;
 
-    const TEXT: ClickHouseTypes =
-        ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
-    const NATIVE: ClickHouseTypes =
-        ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::Json, sets: SetType::Array };
+    const TEXT: ClickHouseTypes = ClickHouseTypes { json: JsonType::String, sets: SetType::String };
+    const NATIVE: ClickHouseTypes = ClickHouseTypes { json: JsonType::Json, sets: SetType::Array };
 
     fn column(ty: ColumnType, nullable: bool) -> Column {
         Column { name: "c".into(), ty, nullable, default: ColumnDefault::Unknown, attributes: None, collation: None }

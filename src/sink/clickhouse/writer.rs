@@ -60,10 +60,10 @@ impl Writes for Target {
     }
 
     fn rows_of(&self, schema: &TableSchema, layout: &Layout) -> Result<Rows, Failure> {
-        let types = self.clickhouse.types;
+        let values = self.plan.options_for(&schema.name).values;
         let form = match layout.mode {
-            Mode::Mirror => Form::Mirror(Mirror::new(schema, layout, types)?),
-            Mode::History => Form::History(History::new(schema, layout, types)?),
+            Mode::Mirror => Form::Mirror(Mirror::new(schema, layout, values)?),
+            Mode::History => Form::History(History::new(schema, layout, values)?),
         };
         Ok(Rows { form, insert: Arc::new(insert(&self.clickhouse.database, layout)) })
     }

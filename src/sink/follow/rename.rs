@@ -4,14 +4,14 @@
 //! table, whose rows are never mixed with those that are there.
 
 use super::replace::{given_up, is_beside};
-use super::{announce, ended, shape, shaped};
+use super::{announce, ended, shape, shaped, stored_options_as};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::definitions::{At, Definitions, Found, TypeOf};
 use crate::sink::layout::{TargetType, beside};
 use crate::sink::refusals;
-use crate::sink::registry::{StoredOptions, Table};
+use crate::sink::registry::Table;
 use crate::sink::reshape::Follows;
 use crate::sink::rows;
 use crate::sink::stops::{revive, stop_at, write_stops};
@@ -51,7 +51,7 @@ async fn follow_rename<D: Definitions>(
     if policy == DdlAction::Stop {
         return Err(Failure::row(format!("{from} was renamed to {to}, and `ddl.rename` says to stop then")));
     }
-    let options = StoredOptions::of(target.plan(), target.type_settings(), to);
+    let options = stored_options_as(target, to, &old.schema);
     if let Some(difference) = old.options.difference(&options, Some(&old.schema)) {
         return Err(Failure::row(format!(
             "{from} was renamed to {to}, and {from} is written with {difference} for {to}"
@@ -112,7 +112,7 @@ async fn carry_stopped<D: Definitions>(
         None => None,
         Some(line) => {
             let old = given_up(target, line).await?;
-            let options = StoredOptions::of(target.plan(), target.type_settings(), to);
+            let options = stored_options_as(target, to, &old.schema);
             let is_same = old.options.difference(&options, Some(&old.schema)).is_none();
             if is_same && !target.followed().tables.contains_key(to) {
                 let mut now = old.clone();

@@ -14,14 +14,14 @@
 use wal::Lsn;
 
 use super::rename::NOTHING_LOST;
-use super::{announce, create, difference, is_free, register, shape, shaped};
+use super::{announce, create, difference, is_free, options_of, register, shape, shaped, stored_options};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::TakeOver;
 use crate::sink::definitions::{At, Definitions, FREE_ROOM, Fate, Swap, TypeOf};
 use crate::sink::layout::{Dialect, Layout, TargetType, beside, until};
-use crate::sink::registry::{OldCopy, StoredOptions, Table};
+use crate::sink::registry::{OldCopy, Table};
 use crate::sink::stops::{is_there, revive, stop_gone, write_stops};
 
 /// The name of the change, for a changelog's line and for messages.
@@ -183,16 +183,16 @@ async fn from_configuration<D: Definitions>(
     copy: Table<TypeOf<D>>,
 ) -> Result<(), Failure> {
     let name = &schema.name;
-    let options = StoredOptions::of(target.plan(), target.type_settings(), name);
+    let options = options_of(target, schema);
     let at_target = target.plan().target_name(name);
     let is_beside = <D::Dialect as Dialect>::TABLES.is_one(&at_target, &copy.layout.target);
-    let mut layout = Layout::new(target.dialect(), schema, &target.plan().options_for(name), at_target)?;
+    let mut layout = Layout::new(target.dialect(), schema, &options, at_target)?;
     if is_beside {
         layout.target = beside(&copy.layout.target);
     }
     create(target, lsn, schema, &layout).await?;
     let old = Some(copy.into_old(lsn, false));
-    register(target, lsn, Table { old, ..Table::new(schema.clone(), options, layout) }).await
+    register(target, lsn, Table { old, ..Table::new(schema.clone(), stored_options(target, schema), layout) }).await
 }
 
 /// Makes an empty copy of this layout beside the one that has its name. The replace that fills it comes.

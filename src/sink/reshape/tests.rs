@@ -20,6 +20,7 @@ impl Dialect for Words {
     const COLUMNS: NameRule = NameRule::AsciiCaseFolds;
     const TABLES: NameRule = NameRule::CaseTells;
     const RENAMES_KEYS: bool = true;
+    const MIRRORS_KEYLESS: bool = true;
 
     fn type_of(&self, _table: &TableName, column: &Column, _place: Place) -> Result<String, Failure> {
         Ok(match &column.ty {
@@ -71,18 +72,8 @@ fn text(name: &str) -> Column {
 fn table(schema: TableSchema, options: TableOptions) -> Table<String> {
     let layout = Layout::new(&Words, &schema, &options, "t".into()).unwrap();
     let settings = Arc::new(SqlitePlan { path: "t.db".into() });
-    let (name, ddl, batch) = ("s".into(), DdlPolicy::APPLY, SqlitePlan::BATCH);
-    let plan = SinkPlan {
-        name,
-        table_name: "{table}".into(),
-        defaults: options,
-        rules: Vec::new(),
-        ddl,
-        batch,
-        on_full: crate::config::OnFull::Wait,
-        settings,
-    };
-    let options = StoredOptions::of(&plan, std::collections::BTreeMap::new(), &schema.name);
+    let plan = SinkPlan::new("s", options.clone(), SqlitePlan::BATCH, settings);
+    let options = StoredOptions::of(&plan, std::collections::BTreeMap::new(), options);
     Table::new(schema, options, layout)
 }
 

@@ -33,6 +33,7 @@ impl Dialect for Sqlite {
     const COLUMNS: NameRule = NameRule::AsciiCaseFolds;
     const TABLES: NameRule = NameRule::AsciiCaseFolds;
     const RENAMES_KEYS: bool = true;
+    const MIRRORS_KEYLESS: bool = true;
 
     fn type_of(&self, table: &TableName, column: &Column, _place: Place) -> Result<Storage, Failure> {
         Storage::of(&column.ty).ok_or_else(|| {

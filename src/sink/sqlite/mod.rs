@@ -56,11 +56,11 @@ pub use sink::SqliteSink;
 
 use super::kinds::Kind;
 use super::layout::Dialect as _;
-use crate::config::SinkType;
+use crate::config::{SinkType, ZeroDates};
 
 /// This kind of sink.
 pub(super) static KIND: Kind = Kind {
-    config: SinkType { name: config::NAME, batch: SqlitePlan::BATCH, read: config::read },
+    config: SinkType { name: config::NAME, batch: SqlitePlan::BATCH, zero_dates: ZeroDates::Keep, read: config::read },
     check: |plan| Box::pin(std::future::ready(preflight::preflight(plan))),
     make: |plan, _| Ok(Box::new(SqliteSink::new(plan.clone())?)),
     table_names: layout::Sqlite::TABLES,

@@ -6,6 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use rustix::fs::{Access, access, statvfs};
 
+use super::layout::Sqlite;
 use super::registry::Table;
 use super::{SqlitePlan, beside, cursor, registry};
 use crate::config::{Mode, SinkPlan};
@@ -116,7 +117,7 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<(String, Option<String>), F
     };
     let unreadable = unreadable.iter().map(|table| (table.clone(), not_readable(table)));
     let altered = registry::altered(&connection, &tables).map_err(fail)?;
-    let unfit = unfit(&tables, plan, &BTreeMap::new());
+    let unfit = unfit::<Sqlite>(&tables, plan, &BTreeMap::new());
     let mut stop_next = unreadable.chain(altered).chain(unfit).filter(|(table, _)| !stops.has(table));
     if let Some((table, why)) = stop_next.next() {
         return Err(Failure::row(format!("{table} will be stopped at the next start: {why}")).hint(way_back(&table)));

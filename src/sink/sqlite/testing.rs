@@ -13,7 +13,7 @@ use super::SqlitePlan;
 use super::target::Target;
 use crate::codec::frame::{Audience, Frame, FrameHeader, RowOp, RowsHeader, Section, TableChange, encode_header};
 use crate::codec::version::FramePlace;
-use crate::config::{DdlPolicy, SinkPlan, TableOptions};
+use crate::config::{SinkPlan, TableOptions};
 use crate::error::Failure;
 use crate::model::{
     BinlogPlace, Charset, Column, ColumnDefault, ColumnType, Gtid, IntWidth, Origin, RowCounts, SchemaId, SourcePlace,
@@ -105,16 +105,7 @@ impl Rig {
     pub(super) fn new(defaults: TableOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let settings = Arc::new(SqlitePlan { path: directory.path().join("replica.db") });
-        let plan = SinkPlan {
-            name: "local".into(),
-            table_name: "{table}".into(),
-            defaults,
-            rules: Vec::new(),
-            ddl: DdlPolicy::APPLY,
-            batch: SqlitePlan::BATCH,
-            on_full: crate::config::OnFull::Wait,
-            settings,
-        };
+        let plan = SinkPlan::new("local", defaults, SqlitePlan::BATCH, settings);
         let mut rig = Self {
             directory,
             plan,

@@ -3,6 +3,7 @@
 use metrics::{Label, counter, gauge};
 
 use super::{labels, number};
+use crate::model::ReplacedValues;
 use crate::table::State;
 use crate::telemetry::metrics as name;
 use crate::telemetry::{BatchStatus, SinkRowsStatus, SnapshotTableStatus, Status, TableStatus};
@@ -91,12 +92,22 @@ impl Target {
             (name::ROWS_SPLIT, rows.split),
             (name::ROWS_UNMATCHED, rows.unmatched),
             (name::ROWS_RECOVERED, rows.recovered),
+            (name::ROWS_RULED_OUT, rows.ruled_out),
+            (name::ROWS_DEAD_LETTERED, rows.dead_lettered),
             (name::ROWS_SENT, rows.sent),
             (name::ROWS_BEFORE, rows.before),
             (name::ROWS_NOT_THEIRS, rows.not_theirs),
             (name::ROWS_UNKNOWN, rows.left_out),
         ] {
             self.add(metric, Some(sink), table, value);
+        }
+        let ReplacedValues { zero_dates, invalid_text, unconvertible } = rows.replaced;
+        for (policy, values) in
+            [("zero_dates", zero_dates), ("invalid_text", invalid_text), ("unconvertible", unconvertible)]
+        {
+            let mut labels = self.labels(Some(sink), table);
+            labels.push(Label::new("policy", policy));
+            counter!(name::VALUES_REPLACED, labels).increment(values);
         }
         if self.per_table
             && let Some(state) = rows.stated.state

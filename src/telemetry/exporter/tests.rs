@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::model::ReplacedValues;
 use crate::table::State;
 use crate::telemetry::status::{
     BatchStatus, ErrorsStatus, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, StoppedTableStatus,
@@ -20,6 +21,9 @@ fn at_sink() -> SinkRowsStatus {
         left_out: 37,
         not_theirs: 38,
         recovered: 39,
+        ruled_out: 42,
+        dead_lettered: 43,
+        replaced: ReplacedValues { zero_dates: 44, invalid_text: 45, unconvertible: 46 },
         sent: 40,
         before: 41,
         doubt: Some("31 is not 32".into()),
@@ -155,6 +159,11 @@ fn a_status_shows_in_the_metrics_with_its_numbers() {
         "replicator_sink_rows_left_out_total{sink=\"local\",table=\"shop.users\"} 37",
         "replicator_rows_not_theirs_total{sink=\"local\",table=\"shop.users\"} 38",
         "replicator_rows_recovered_total{sink=\"local\",table=\"shop.users\"} 39",
+        "replicator_rows_ruled_out_total{sink=\"local\",table=\"shop.users\"} 42",
+        "replicator_rows_dead_lettered_total{sink=\"local\",table=\"shop.users\"} 43",
+        "replicator_values_replaced_total{sink=\"local\",table=\"shop.users\",policy=\"zero_dates\"} 44",
+        "replicator_values_replaced_total{sink=\"local\",table=\"shop.users\",policy=\"invalid_text\"} 45",
+        "replicator_values_replaced_total{sink=\"local\",table=\"shop.users\",policy=\"unconvertible\"} 46",
         "replicator_sink_tables_in_doubt{sink=\"local\"} 1",
         "replicator_sink_waiting{sink=\"local\"} 1",
         "replicator_sink_frames_passed_over_total{sink=\"local\"} 30",

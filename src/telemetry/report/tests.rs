@@ -40,8 +40,17 @@ async fn a_status_holds_what_the_loops_and_the_log_say() {
     sink.phase(SinkPhase::Running, None);
     sink.delivered(Lsn::new(2));
     sink.applied(Lsn::new(1), Some(now_micros() - 5_000_000));
-    let counts =
-        RowCounts { taken: 6, acknowledged: 4, netted: 1, split: 2, unmatched: 1, skipped: 2, recovered: 1, sent: 3 };
+    let counts = RowCounts {
+        taken: 6,
+        acknowledged: 4,
+        netted: 1,
+        split: 2,
+        unmatched: 1,
+        skipped: 2,
+        recovered: 1,
+        sent: 3,
+        ..RowCounts::default()
+    };
     let rows = SinkRows { delivered: 6, not_theirs: 1, left_out: 1, sink: counts, before: 1 };
     let at_sink = |rows, doubt: &str| SinkTableLive { rows, doubt: Some(doubt.to_owned()), ..SinkTableLive::default() };
     sink.load_tables([(users.clone(), at_sink(SinkRows::default(), "3 of 4"))]);
@@ -83,7 +92,7 @@ async fn a_status_holds_what_the_loops_and_the_log_say() {
     let json = serde_json::to_value(&status).unwrap();
     let at_sink = serde_json::json!({
         "state": "stopped", "since_lsn": 2, "why": "it is gone", "delivered": 6, "taken": 6, "acknowledged": 4, "netted": 1, "split": 2, "unmatched": 1, "left_out": 1,
-        "not_theirs": 1, "recovered": 1, "sent": 3, "before": 1, "doubt": "5 of 6",
+        "not_theirs": 1, "recovered": 1, "ruled_out": 0, "dead_lettered": 0, "sent": 3, "before": 1, "doubt": "5 of 6",
     });
     let table = serde_json::json!({
         "table": "shop.users", "state": "reading", "why": "it was never read", "reads": 1, "read": 12, "appended": 9, "filtered": 1, "left_out": 2,

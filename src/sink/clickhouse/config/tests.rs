@@ -32,7 +32,7 @@ fn a_clickhouse_sink_has_defaults_for_everything_but_its_place() {
     );
     assert_eq!(found.stop_refused_after, Duration::from_mins(10));
     assert_eq!(found.tls, TlsPlan { mode: TlsMode::Disabled, ca_file: None });
-    let types = ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::String, sets: SetType::String };
+    let types = ClickHouseTypes { json: JsonType::String, sets: SetType::String };
     assert_eq!((found.types, found.create_views, found.settings.len()), (types, false, 0));
     let apply = DdlAction::Apply;
     let ddl = DdlPolicy { add: apply, drop: apply, rename: apply, retype: apply, truncate: apply, drop_table: apply };
@@ -65,7 +65,7 @@ sinks:
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(found.settings, [pair("max_threads", "2"), pair("log_comment", "x"), pair("final", "1")]);
     assert_eq!((plan.sinks[0].ddl.drop, plan.sinks[0].ddl.truncate), (DdlAction::Ignore, DdlAction::Stop));
-    let types = ClickHouseTypes { zero_dates: ZeroDates::Null, json: JsonType::Json, sets: SetType::Array };
+    let types = ClickHouseTypes { json: JsonType::Json, sets: SetType::Array };
     assert_eq!(found.types, types);
     assert!(!format!("{plan:?}").contains("hunter3"));
 }

@@ -1,8 +1,8 @@
 //! What writing one column's value means: decided once, from the source's type and the target's.
 
+use crate::config::{ValuePolicy, ZeroDates};
 use crate::model::ColumnType;
 use crate::sink::clickhouse::types::{Base, decimal_bytes};
-use crate::sink::clickhouse::{ClickHouseTypes, ZeroDates};
 
 use super::instant::Ticks;
 
@@ -77,9 +77,10 @@ pub(super) enum Zero {
 
 impl Form {
     /// `None` where the target cannot hold every kind of value that the source's type has.
-    pub(super) fn of(source: &ColumnType, target: &Base, in_key: bool, options: ClickHouseTypes) -> Option<Self> {
-        let zero = match options.zero_dates {
-            ZeroDates::Null => Zero::Null,
+    pub(super) fn of(source: &ColumnType, target: &Base, in_key: bool, values: ValuePolicy) -> Option<Self> {
+        let zero = match values.zero_dates {
+            // A configuration that keeps them is refused for this sink.
+            ZeroDates::Keep | ZeroDates::Null => Zero::Null,
             ZeroDates::Epoch if in_key => Zero::EpochInKey,
             ZeroDates::Epoch => Zero::Epoch,
             ZeroDates::Stop => Zero::Stop,

@@ -24,9 +24,9 @@ mod random;
 mod tests;
 
 use crate::codec::row_image::Plan;
+use crate::config::ValuePolicy;
 use crate::error::Failure;
 use crate::model::TableSchema;
-use crate::sink::clickhouse::ClickHouseTypes;
 use crate::sink::columns::marks;
 
 use super::types::Type;
@@ -66,7 +66,7 @@ impl Encoder {
         schema: &TableSchema,
         columns: &[(usize, &str)],
         key: &[usize],
-        options: ClickHouseTypes,
+        values: ValuePolicy,
     ) -> Result<Self, Failure> {
         let count = schema.columns.len();
         let key_sources: Vec<usize> =
@@ -79,7 +79,7 @@ impl Encoder {
             let in_key = key_sources.contains(&source);
             let refused = || error::refused(&schema.name, column, text);
             let ty = Type::parse(text).ok_or_else(refused)?;
-            let form = Form::of(&column.ty, &ty.base, in_key, options).ok_or_else(refused)?;
+            let form = Form::of(&column.ty, &ty.base, in_key, values).ok_or_else(refused)?;
             if let Some(slot) = slots.get_mut(source) {
                 *slot = Slot { form, nullable: ty.nullable };
             }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{Encoder, Scratch};
 use crate::model::{Charset, ColumnType, IntWidth};
-use crate::sink::clickhouse::row_binary::{TYPES, column, images, key, read_rows, schema, varchar};
+use crate::sink::clickhouse::row_binary::{TYPES, VALUES, column, images, key, read_rows, schema, varchar};
 use crate::sink::clickhouse::types::target_type;
 use crate::sink::layout::Place;
 
@@ -131,7 +131,7 @@ proptest! {
             .map(|column| target_type(&table.name, column, TYPES, Place::Plain).unwrap())
             .collect();
         let list: Vec<_> = types.iter().enumerate().map(|(place, ty)| (place, ty.as_str())).collect();
-        let encoder = Encoder::new(&table, &list, &[in_key], TYPES).unwrap();
+        let encoder = Encoder::new(&table, &list, &[in_key], VALUES).unwrap();
         let image = images(&table, &[&values]);
 
         let mut out = Vec::new();

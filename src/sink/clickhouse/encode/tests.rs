@@ -2,10 +2,11 @@
 
 use super::{Encoder, RowError, Scratch};
 use crate::codec::row_image::ImageWriter;
+use crate::config::{ValuePolicy, ZeroDates};
 use crate::model::{Charset, ColumnType, IntWidth, TableName, TableSchema};
-use crate::sink::clickhouse::row_binary::{TYPES, column, images, int, key, read_rows, schema, varchar};
+use crate::sink::clickhouse::row_binary::{TYPES, VALUES, column, images, int, key, read_rows, schema, varchar};
 use crate::sink::clickhouse::types::target_type;
-use crate::sink::clickhouse::{ClickHouseTypes, JsonType, SetType, ZeroDates};
+use crate::sink::clickhouse::{ClickHouseTypes, JsonType, SetType};
 use crate::sink::layout::Place;
 
 const INT: fn(IntWidth, bool) -> ColumnType = |width, unsigned| ColumnType::Int { width, unsigned };
@@ -18,8 +19,8 @@ fn one(ty: &ColumnType, nullable: bool, options: ClickHouseTypes) -> (TableSchem
 }
 
 /// Encodes one value into a column of type `target`, then reads it.
-fn held(table: &TableSchema, target: &str, value: &str, options: ClickHouseTypes) -> Result<String, RowError> {
-    let encoder = Encoder::new(table, &[(0, target)], &[], options).unwrap();
+fn held(table: &TableSchema, target: &str, value: &str, values: ValuePolicy) -> Result<String, RowError> {
+    let encoder = Encoder::new(table, &[(0, target)], &[], values).unwrap();
     let image = images(table, &[&[value]]);
     let mut out = Vec::new();
     assert_eq!(encoder.encode(&image, &mut out, &mut Scratch::default())?, image.len());
@@ -110,11 +111,11 @@ fn every_type_has_its_value_in_the_bytes_nullable_or_not() {
         for nullable in [false, true] {
             let (table, target) = one(&ty, nullable, TYPES);
             for (value, shown) in &values {
-                assert_eq!(held(&table, &target, value, TYPES).unwrap(), *shown, "{value} as {target}");
+                assert_eq!(held(&table, &target, value, VALUES).unwrap(), *shown, "{value} as {target}");
             }
             if nullable {
                 let null = if target == "Array(Float32)" { "[]" } else { "NULL" };
-                assert_eq!(held(&table, &target, "~", TYPES).unwrap(), null, "NULL as {target}");
+                assert_eq!(held(&table, &target, "~", VALUES).unwrap(), null, "NULL as {target}");
             }
         }
     }
@@ -146,7 +147,7 @@ fn bits_and_labels_of_no_text_form_are_held() {
     let at = body.len() - 8;
     body[at..].copy_from_slice(&f64::NEG_INFINITY.to_le_bytes());
     let columns = [(0, "UInt64"), (1, "Nullable(UInt64)"), (2, "LowCardinality(String)"), (3, "Float64")];
-    let encoder = Encoder::new(&table, &columns, &[], TYPES).unwrap();
+    let encoder = Encoder::new(&table, &columns, &[], VALUES).unwrap();
     let mut out = Vec::new();
     let used = encoder.encode(&body, &mut out, &mut Scratch::default()).unwrap();
     encoder.encode(&body[used..], &mut out, &mut Scratch::default()).unwrap();
@@ -158,7 +159,7 @@ fn bits_and_labels_of_no_text_form_are_held() {
 fn text_of_every_character_set_becomes_utf8() {
     let (table, target) = one(&varchar("latin1"), false, TYPES);
     let writer = ImageWriter::new(&table).unwrap();
-    let encoder = Encoder::new(&table, &[(0, &target)], &[], TYPES).unwrap();
+    let encoder = Encoder::new(&table, &[(0, &target)], &[], VALUES).unwrap();
     for (bytes, text) in [(&b"caf\xe9"[..], "'caf\u{e9}'"), (b"plain", "'plain'"), (&[0xe9; 70], "")] {
         let mut image = Vec::new();
         let mut row = writer.row(&mut image);
@@ -177,23 +178,23 @@ fn lengths_of_all_sizes_are_written_whole() {
     let (table, target) = one(&ColumnType::Blob { length_bytes: 4 }, false, TYPES);
     for len in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
         let value = "x".repeat(len);
-        assert_eq!(held(&table, &target, &value, TYPES).unwrap(), format!("'{value}'"), "{len}");
+        assert_eq!(held(&table, &target, &value, VALUES).unwrap(), format!("'{value}'"), "{len}");
     }
 }
 
 #[test]
 fn sets_and_documents_have_their_own_types_by_option() {
-    let native = ClickHouseTypes { json: JsonType::Json, sets: SetType::Array, ..TYPES };
+    let native = ClickHouseTypes { json: JsonType::Json, sets: SetType::Array };
     let set = ColumnType::Set { members: vec!["a".into(), "b c".into()] };
     let (table, target) = one(&set, false, native);
     assert_eq!(target, "Array(String)");
-    assert_eq!(held(&table, &target, "a,b c", native).unwrap(), "['a','b c']");
-    assert_eq!(held(&table, &target, "", native).unwrap(), "[]");
+    assert_eq!(held(&table, &target, "a,b c", VALUES).unwrap(), "['a','b c']");
+    assert_eq!(held(&table, &target, "", VALUES).unwrap(), "[]");
     let (table, target) = one(&ColumnType::Json, true, native);
     assert_eq!(target, "Nullable(JSON)");
-    assert_eq!(held(&table, &target, "{\"a\": [1]}", native).unwrap(), "'{\"a\": [1]}'");
+    assert_eq!(held(&table, &target, "{\"a\": [1]}", VALUES).unwrap(), "'{\"a\": [1]}'");
     for document in ["[1]", "1", "null", "\"{}\""] {
-        let error = held(&table, &target, document, native).unwrap_err().to_string();
+        let error = held(&table, &target, document, VALUES).unwrap_err().to_string();
         assert_eq!(
             error,
             "column \"v\" holds a document that is not an object, which ClickHouse's JSON type does not take"
@@ -211,9 +212,9 @@ fn dates_that_name_no_day_follow_the_policy() {
     for (ty, zero, partial) in kinds {
         for value in [zero, partial] {
             let with = |nullable, zero_dates| {
-                let options = ClickHouseTypes { zero_dates, ..TYPES };
-                let (table, target) = one(&ty, nullable, options);
-                held(&table, &target, value, options)
+                let values = ValuePolicy { zero_dates, ..VALUES };
+                let (table, target) = one(&ty, nullable, TYPES);
+                held(&table, &target, value, values)
                     .map_err(|error| error.failure(&TableName::new("shop", "t")).chain())
             };
             assert_eq!(with(true, ZeroDates::Null), Ok("NULL".to_owned()));
@@ -232,13 +233,13 @@ fn dates_that_name_no_day_follow_the_policy() {
 
 #[test]
 fn the_zero_date_of_a_key_never_becomes_one_with_another_key() {
-    let options = ClickHouseTypes { zero_dates: ZeroDates::Epoch, ..TYPES };
+    let values = ValuePolicy::new(ZeroDates::Epoch);
     let table = schema(
         vec![column("d", ColumnType::Date, false), column("t", ColumnType::DateTime { fsp: 0 }, false)],
         key(&[0, 1]),
     );
     let columns = [(0, "Date32"), (1, "DateTime64(0, 'UTC')")];
-    let encoder = Encoder::new(&table, &columns, &[0, 1], options).unwrap();
+    let encoder = Encoder::new(&table, &columns, &[0, 1], values).unwrap();
     let encode = |day: &str, time: &str| {
         let mut out = Vec::new();
         encoder.encode(&images(&table, &[&[day, time]]), &mut out, &mut Scratch::default())?;
@@ -262,7 +263,7 @@ fn an_integer_goes_into_any_integer_type_that_holds_its_value() {
     let tiny = schema(vec![column("v", INT(IntWidth::W1, false), true)], None);
     let big = schema(vec![column("v", INT(IntWidth::W8, true), true)], None);
     for target in ["Int8", "Int16", "Int32", "Int64", "Int128", "Int256", "Nullable(Int32)"] {
-        assert_eq!(held(&tiny, target, "-128", TYPES).unwrap(), "-128", "{target}");
+        assert_eq!(held(&tiny, target, "-128", VALUES).unwrap(), "-128", "{target}");
     }
     for (target, value, fits) in [
         ("Int8", "127", true),
@@ -275,23 +276,23 @@ fn an_integer_goes_into_any_integer_type_that_holds_its_value() {
         ("UInt128", "18446744073709551615", true),
         ("Int256", "18446744073709551615", true),
     ] {
-        let result = held(&big, target, value, TYPES).map_err(|error| error.to_string());
+        let result = held(&big, target, value, VALUES).map_err(|error| error.to_string());
         let refused = "column \"v\" holds a value outside the range of its column in ClickHouse";
         assert_eq!(result, if fits { Ok(value.to_owned()) } else { Err(refused.to_owned()) }, "{value} in {target}");
     }
     for target in ["UInt8", "UInt64", "UInt128", "UInt256"] {
-        assert!(held(&tiny, target, "-1", TYPES).is_err(), "{target}");
-        assert_eq!(held(&tiny, target, "127", TYPES).unwrap(), "127", "{target}");
+        assert!(held(&tiny, target, "-1", VALUES).is_err(), "{target}");
+        assert_eq!(held(&tiny, target, "127", VALUES).unwrap(), "127", "{target}");
     }
 }
 
 #[test]
 fn a_null_in_a_column_that_holds_none_is_an_error() {
     let (table, _) = one(&INT(IntWidth::W4, false), true, TYPES);
-    let error = held(&table, "Int32", "~", TYPES).unwrap_err().to_string();
+    let error = held(&table, "Int32", "~", VALUES).unwrap_err().to_string();
     assert_eq!(error, "column \"v\" is NULL, which its column in ClickHouse does not hold");
     let set = schema(vec![column("v", ColumnType::Set { members: vec!["a".into()] }, true)], None);
-    assert!(held(&set, "Array(String)", "~", TYPES).is_err(), "the empty set is a value of its own");
+    assert!(held(&set, "Array(String)", "~", VALUES).is_err(), "the empty set is a value of its own");
 }
 
 #[test]
@@ -308,7 +309,7 @@ fn wider_types_of_a_table_are_taken_and_others_refused_by_name() {
     ];
     for (ty, target, value, shown) in exact {
         let (table, _) = one(&ty, false, TYPES);
-        assert_eq!(held(&table, target, value, TYPES).unwrap(), shown, "{target}");
+        assert_eq!(held(&table, target, value, VALUES).unwrap(), shown, "{target}");
     }
     let refused = [
         (decimal.clone(), "Decimal(11, 2)"),
@@ -327,7 +328,7 @@ fn wider_types_of_a_table_are_taken_and_others_refused_by_name() {
     ];
     for (ty, target) in refused {
         let (table, _) = one(&ty, false, TYPES);
-        let message = Encoder::new(&table, &[(0, target)], &[], TYPES).unwrap_err().message;
+        let message = Encoder::new(&table, &[(0, target)], &[], VALUES).unwrap_err().message;
         assert!(message.starts_with("column \"v\" of shop.t is "), "{message}");
         assert!(message.ends_with(&format!("its column of type {target} in ClickHouse cannot hold")), "{message}");
     }
@@ -338,7 +339,7 @@ fn columns_are_written_in_the_sources_order_and_those_left_out_are_not() {
     let table = schema(vec![int("a"), int("b"), int("c"), int("d")], key(&[3, 1]));
     // The list's order says nothing; the key is given by places in the list.
     let columns = [(3, "Int16"), (0, "Int32"), (1, "Int64")];
-    let encoder = Encoder::new(&table, &columns, &[0, 2], TYPES).unwrap();
+    let encoder = Encoder::new(&table, &columns, &[0, 2], VALUES).unwrap();
     let image = images(&table, &[&["1", "2", "3", "4"]]);
     let types = ["Int32", "Int64", "Int16"];
     let mut out = Vec::new();
@@ -370,7 +371,7 @@ fn a_tombstone_has_an_empty_value_of_every_type() {
         })
         .collect();
     let list: Vec<_> = texts.iter().enumerate().map(|(place, ty)| (place, ty.as_str())).collect();
-    let encoder = Encoder::new(&table, &list, &[0, last], TYPES).unwrap();
+    let encoder = Encoder::new(&table, &list, &[0, last], VALUES).unwrap();
     let values: Vec<&str> = std::iter::once("7")
         .chain(types().iter().flat_map(|(_, values)| [values[0].0, "~"]))
         .chain(std::iter::once("9"))
@@ -410,7 +411,7 @@ fn encoding_every_type_allocates_nothing() {
     let texts: Vec<_> =
         table.columns.iter().map(|c| target_type(&table.name, c, TYPES, Place::Plain).unwrap()).collect();
     let list: Vec<_> = texts.iter().enumerate().map(|(place, ty)| (place, ty.as_str())).collect();
-    let encoder = Encoder::new(&table, &list, &[0, 3], TYPES).unwrap();
+    let encoder = Encoder::new(&table, &list, &[0, 3], VALUES).unwrap();
     let image = images(&table, &[&values]);
     let mut out = Vec::with_capacity(1 << 20);
     let mut scratch = Scratch::default();

@@ -289,7 +289,7 @@ fn a_renamed_table_takes_its_rows_along_and_tables_may_swap_their_names() {
 #[test]
 fn a_rename_to_a_name_with_other_options_stops_the_new_name() {
     let mut rig = Rig::new(options(Mode::Mirror));
-    rig.plan.rules = vec![TableRule { rename: vec![("a".into(), "alpha".into())], ..TableRule::new(t()) }];
+    rig.plan.rules = vec![TableRule { rename: Some(vec![("a".into(), "alpha".into())]), ..TableRule::new(t()) }];
     rig.open().unwrap();
     rig.create(schema(vec![int("id"), text("a")], key(&[0])));
     let mut renamed = schema(vec![int("id"), text("a")], key(&[0]));

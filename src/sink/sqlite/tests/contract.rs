@@ -126,9 +126,9 @@ fn a_configuration_that_no_longer_fits_a_table_stops_it() {
             "{table}",
             "`deletion: hard`, and the configuration now says `soft, is_deleted`",
         ),
-        (rule(&|rule| rule.drop = vec!["x".into()]), "{table}", "`drop: `, and the configuration now says `x`"),
+        (rule(&|rule| rule.drop = Some(vec!["x".into()])), "{table}", "`drop: `, and the configuration now says `x`"),
         (
-            rule(&|rule| rule.rename = vec![("x".into(), "y".into())]),
+            rule(&|rule| rule.rename = Some(vec![("x".into(), "y".into())])),
             "{table}",
             "`rename: []`, and the configuration now says `[[\"x\",\"y\"]]`",
         ),
