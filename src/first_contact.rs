@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use wal::{Reader, Wal};
 
 use self::position::{Continues, InLog, Leave, continues};
+use crate::rule_names;
 use crate::backoff::Backoff;
 use crate::codec::stored::{
     FORMAT, LOG_FORMAT, LogFormat, SOURCE_NAMES, SOURCE_POSITION, SOURCE_REFUSED, StoredPosition, encode, source_names,
@@ -105,6 +106,9 @@ async fn attempt(plan: &Plan, options: &StartOptions, wal: &Wal, live: &Live) ->
     let tables: Vec<TableName> = listing.tables.iter().map(|listed| listed.table.clone()).collect();
     if tables.is_empty() {
         warn!("no table matches source.include; tables created later are captured");
+    }
+    for unknown in rule_names::look_up(&mut conn, &server, &plan, &tables).await? {
+        warn!(hint = rule_names::HINT, "{unknown}");
     }
     let found = found(&mut conn, &plan, &listing, &records, skipped.is_some()).await?;
     let end = binlog_end(&mut conn, &server).await?;

@@ -3,7 +3,7 @@
 //! Modules in the order of the flow:
 //! - [`cli`]: the command line.
 //! - [`config`]: the file, checked into a plan.
-//! - [`preflight`]: whether a start would go well.
+//! - [`preflight`]: whether a start would go well; [`rule_names`]: what rules name that the source does not have.
 //! - [`pipeline`]: the wiring of everything below; [`first_contact`] is how a start meets the source.
 //! - [`source`]: where the changes come from.
 //! - [`ingest`]: source to log.
@@ -32,6 +32,7 @@ pub mod model;
 pub mod mutants;
 pub mod pipeline;
 pub mod preflight;
+pub mod rule_names;
 pub mod sink;
 pub mod source;
 pub mod table;

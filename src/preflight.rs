@@ -6,14 +6,17 @@ use wal::Lsn;
 
 use crate::codec::stored::{self, SOURCE_POSITION, StoredPosition};
 use crate::config::{HttpPlan, Plan, WalPlan, show_size};
-use crate::control::{Client, ClientError};
+use crate::control::{Client, ClientError, Request};
 use crate::error::Failure;
 use crate::model::{CheckItem, CheckStatus, TableName};
-use crate::sink::{self, CLASH_HINT, clashes};
+use crate::rule_names::{self, Unknown};
+use crate::deliver::{Apart, tables_at};
+use crate::sink::{self, CLASH_HINT, NOT_TAKEN, clashes};
 use crate::source::mysql::names::require_same_names;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::{connect, preflight, schema};
 use crate::table;
+use crate::telemetry::{Status, TableStatus};
 
 /// Checks everything that a start needs; changes nothing.
 pub async fn check(plan: &Plan) -> Vec<CheckItem> {
@@ -24,41 +27,114 @@ pub async fn check(plan: &Plan) -> Vec<CheckItem> {
     };
     let mut items = preflight::checks(&plan.source).await;
     if items.iter().all(|item| item.status != CheckStatus::Fail) {
-        items.push(table_names(plan, running).await);
+        items.extend(table_names(plan, running).await);
     }
     items.extend([log(&plan.wal, running), disk(&plan.wal)]);
     for sink_plan in &plan.sinks {
         items.extend(sink::check(sink_plan).await);
     }
+    items.extend(tables_that_come_in(plan, running));
     items.push(listener(plan.http, running).await);
     items
 }
 
 /// Whether every captured table has a name of its own at every sink, and the one that the log has for it. Asked only of a source that
 /// answers.
-async fn table_names(plan: &Plan, running: bool) -> CheckItem {
+async fn table_names(plan: &Plan, running: bool) -> Vec<CheckItem> {
     const NAME: &str = "table names";
-    let (plan, tables) = match captured_tables(plan, running).await {
+    let Captured { plan, tables, unknown } = match captured_tables(plan, running).await {
         Ok(captured) => captured,
         Err(failure) => {
             let hint = failure.hint.clone();
-            return CheckItem::fail(NAME, Failure { hint: None, ..failure }.chain(), hint);
+            return vec![CheckItem::fail(NAME, Failure { hint: None, ..failure }.chain(), hint)];
         }
     };
     let clashes: Vec<_> = plan.sinks.iter().flat_map(|sink| clashes(&tables, sink)).collect();
-    if clashes.is_empty() {
-        return CheckItem::ok(NAME, format!("each of the {} tables has its own at every sink", tables.len()));
+    let names = if clashes.is_empty() {
+        CheckItem::ok(NAME, format!("each of the {} tables has its own at every sink", tables.len()))
+    } else {
+        let detail: Vec<_> = clashes.iter().map(ToString::to_string).collect();
+        CheckItem::fail(NAME, detail.join("; "), Some(CLASH_HINT.to_owned()))
+    };
+    vec![names, rules(&plan, &unknown)]
+}
+
+/// Tables that sinks did not get, and are configured to get now: the next start reads them for those sinks.
+fn tables_that_come_in(plan: &Plan, running: bool) -> Vec<CheckItem> {
+    let mut items = Vec::new();
+    for sink in &plan.sinks {
+        let name = format!("sink {}: tables", sink.name);
+        let apart = if running { apart_at_daemon(plan, &sink.name) } else { apart_in_log(plan, &sink.name) };
+        match apart {
+            Ok(apart) => {
+                let come: Vec<String> = apart.iter().filter(|table| sink.takes(table)).map(ToString::to_string).collect();
+                if !come.is_empty() {
+                    let detail = format!(
+                        "the next start reads again for this sink, which `include` and `exclude` kept them from: {}",
+                        come.join(", ")
+                    );
+                    items.push(CheckItem::warn(name, detail, None).about(come));
+                }
+            }
+            Err(failure) => items.push(CheckItem::fail(name, failure.chain(), None)),
+        }
     }
-    let detail: Vec<_> = clashes.iter().map(ToString::to_string).collect();
-    CheckItem::fail(NAME, detail.join("; "), Some(CLASH_HINT.to_owned()))
+    items
+}
+
+/// Tables that the log says a sink does not get, by its name.
+fn apart_in_log(plan: &Plan, sink: &str) -> Result<Vec<TableName>, Failure> {
+    // Whether the log can be read is another check.
+    let Ok(reader) = wal::Reader::open_read_only(&plan.wal.path) else { return Ok(Vec::new()) };
+    let tables = tables_at(&reader, sink)?.into_iter();
+    Ok(tables.filter(|(_, at)| at.apart.as_ref().is_some_and(Apart::is_by_name)).map(|(table, _)| table).collect())
+}
+
+/// The same of a daemon that runs.
+fn apart_at_daemon(plan: &Plan, sink: &str) -> Result<Vec<TableName>, Failure> {
+    let client = Client::connect(&plan.wal.path).map_err(not_answered)?;
+    let status: Status = client.ask_one(&Request::Status).map_err(not_answered)?;
+    let is_apart = |table: &TableStatus| {
+        table.sinks.get(sink).is_some_and(|at| at.stated.why.as_deref() == Some(NOT_TAKEN))
+    };
+    let tables = status.tables.iter().filter(|table| is_apart(table));
+    Ok(tables.filter_map(|table| table.table.split_once('.')).map(|(database, table)| TableName::new(database, table)).collect())
+}
+
+fn not_answered(error: ClientError) -> Failure {
+    Failure::fatal("the daemon does not say what its sinks get").caused_by(error)
+}
+
+/// Whether what the rules of sinks name is there.
+fn rules(plan: &Plan, unknown: &[Unknown]) -> CheckItem {
+    const NAME: &str = "rules of tables";
+    if unknown.is_empty() {
+        let ruled: usize = plan.sinks.iter().map(|sink| sink.ruled_tables().count()).sum();
+        let detail = if ruled == 0 { "none" } else { "every table and column that they name is there" };
+        return CheckItem::ok(NAME, detail);
+    }
+    let detail: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+    let tables = unknown.iter().map(|unknown| unknown.table.to_string()).collect();
+    CheckItem::fail(NAME, detail.join("; "), Some(rule_names::HINT.to_owned())).about(tables)
+}
+
+/// What a source says of the configuration.
+struct Captured {
+    /// The configuration under the source's rule for names.
+    plan: Plan,
+    /// The tables that it captures.
+    tables: Vec<TableName>,
+    /// What its rules name that is not there.
+    unknown: Vec<Unknown>,
 }
 
 /// The configuration under the source's rule for names, and the tables that it captures.
-async fn captured_tables(plan: &Plan, running: bool) -> Result<(Plan, Vec<TableName>), Failure> {
+async fn captured_tables(plan: &Plan, running: bool) -> Result<Captured, Failure> {
     let mut connection = connect::connect(&plan.source).await?;
     let server = ServerInfo::probe(&mut connection).await?;
     let plan = plan.under(server.names)?;
-    let tables = schema::list(&mut connection, &plan.source.filter).await?.copied().cloned().collect();
+    let tables: Vec<TableName> = schema::list(&mut connection, &plan.source.filter).await?.copied().cloned().collect();
+    let unknown = rule_names::look_up(&mut connection, &server, &plan, &tables).await?;
     // It has answered; a goodbye it does not hear changes nothing.
     drop(connection.disconnect().await);
     // The log of a running daemon is locked, and the daemon itself notices another rule. Whether another log can be read is another check.
@@ -68,7 +144,7 @@ async fn captured_tables(plan: &Plan, running: bool) -> Result<(Plan, Vec<TableN
             require_same_names(stored::source_names(&reader)?, &server, &known)?;
         }
     }
-    Ok((plan, tables))
+    Ok(Captured { plan, tables, unknown })
 }
 
 fn cause(error: &dyn std::error::Error) -> String {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import besides itself. `error`, `backoff` and `telemetry` (names and counters) are open to
 /// everything that does I/O; `wal` is the log's crate.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("model", &[]),
     ("error", &[]),
     // What a `tls` section asks for, and the client that does it.
@@ -35,12 +35,41 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     // What `check` looks at: both ends, before either is started.
     (
         "preflight",
-        &["model", "error", "backoff", "telemetry", "table", "codec", "config", "source", "sink", "control", "wal"],
+        &[
+            "model",
+            "error",
+            "backoff",
+            "telemetry",
+            "table",
+            "codec",
+            "config",
+            "source",
+            "sink",
+            "control",
+            "deliver",
+            "rule_names",
+            "wal",
+        ],
     ),
+    // Compares what rules name with what a source has.
+    ("rule_names", &["model", "error", "config", "source", "sink"]),
     // The first half of a start, and the wiring it is a part of.
     (
         "first_contact",
-        &["model", "error", "backoff", "table", "telemetry", "codec", "config", "source", "ingest", "pipeline", "wal"],
+        &[
+            "model",
+            "error",
+            "backoff",
+            "table",
+            "telemetry",
+            "codec",
+            "config",
+            "source",
+            "ingest",
+            "pipeline",
+            "rule_names",
+            "wal",
+        ],
     ),
     (
         "pipeline",

@@ -42,6 +42,7 @@ mod predicted; // what statements make of a table by their text alone is what th
 mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
 mod resets; // sinks that get every table again: where log and target do not fit, and after a full log
 mod retyped; // what the server makes of rows when their columns are defined otherwise
+mod rules; // what the configuration of each sink says of its tables, columns and rows
 mod scenarios; // what is asked of every sink: mirror, history, keyless, definitions, kills, faults, types
 mod servers; // the servers of the test support start, restart, die and leave nothing behind
 mod snapshot; // the snapshot's readers, with an ingest loop that only keeps what it is given

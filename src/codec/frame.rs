@@ -355,6 +355,8 @@ pub struct Frame<'a> {
     body: &'a [u8],
     /// Schemas whose sections are passed over; nearly always none.
     left_out: Vec<SchemaId>,
+    /// Schemas whose tables are filled from nothing at the sink.
+    filled: Vec<SchemaId>,
 }
 
 impl<'a> Frame<'a> {
@@ -387,7 +389,7 @@ impl<'a> Frame<'a> {
         if u64::try_from(body.len()).ok() != Some(sections) {
             return Err(FrameError::Body { sections, body: body.len() });
         }
-        Ok(Self { header, body, left_out: Vec::new() })
+        Ok(Self { header, body, left_out: Vec::new(), filled: Vec::new() })
     }
 
     /// The sections with their bodies, in source order, each with the ordinal of its first row; empty for a frame without
@@ -399,6 +401,16 @@ impl<'a> Frame<'a> {
     /// Leaves out the sections of a schema from here on.
     pub fn leave_out(&mut self, schema: SchemaId) {
         self.left_out.push(schema);
+    }
+
+    /// The rows of a schema that a read brings are those of a copy that a read fills from nothing: what it has not brought is not there.
+    pub fn fill(&mut self, schema: SchemaId) {
+        self.filled.push(schema);
+    }
+
+    /// Whether the copy of the table is filled from nothing.
+    pub fn is_filled(&self, schema: SchemaId) -> bool {
+        self.filled.contains(&schema)
     }
 
     /// A check's header and its images, back to back.

@@ -38,6 +38,8 @@ pub enum Wish {
         sink: String,
         /// In place of what it has.
         replaces: bool,
+        /// Tables that it does not get.
+        except: Vec<TableName>,
         /// Told once the log holds that wish.
         stored: oneshot::Sender<()>,
     },

@@ -14,13 +14,15 @@ use super::walk::walk;
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader};
 use crate::error::Failure;
-use crate::model::{SchemaId, TableName};
+use crate::model::{SchemaId, TableName, TableSchema};
 use crate::sink::StoppedTable;
 
 /// How the rows of a schema are counted.
 struct Counted {
     table: TableName,
     left_out: bool,
+    /// The sink is configured so that it does not get the table.
+    apart: bool,
     /// The sink has left out the table's rows from here on.
     stopped: Option<Lsn>,
 }
@@ -31,7 +33,12 @@ pub(super) struct Gap<'g> {
     pub(super) tables: &'g mut Tables,
     pub(super) catalog: &'g mut Catalog,
     pub(super) stopped: &'g BTreeMap<TableName, StoppedTable>,
+    /// Whether a table of a schema does not reach the sink, and whether one of a name may.
+    pub(super) rules: (LeavesOut<'g>, Takes<'g>),
 }
+
+pub(super) type LeavesOut<'g> = &'g dyn Fn(&TableSchema) -> bool;
+pub(super) type Takes<'g> = &'g dyn Fn(&TableName) -> bool;
 
 impl Gap<'_> {
     /// Counts the frames in (`after`, `to`]; gives the state to store with the cursor. Where its rounds ended is not
@@ -62,12 +69,14 @@ impl Gap<'_> {
                     let table = resolved.schema().name.clone();
                     changed.insert(table.clone());
                     let stopped = self.stopped.get(&table).map(|stopped| stopped.since);
-                    new.insert(Counted { table, left_out: matches!(resolved, Resolved::LeftOut { .. }), stopped })
+                    let apart = (self.rules.0)(resolved.schema());
+                    let left_out = matches!(resolved, Resolved::LeftOut { .. });
+                    new.insert(Counted { table, left_out, apart, stopped })
                 }
             };
             let rows = u64::from(section.rows);
             let counts = &mut self.tables.entry(&counted.table).rows;
-            if !ours {
+            if !ours || counted.apart {
                 counts.not_theirs += rows;
             } else if counted.left_out {
                 counts.left_out += rows;
@@ -81,7 +90,7 @@ impl Gap<'_> {
                     continue;
                 }
             }
-            if ours {
+            if ours && !counted.apart {
                 changed.extend(self.tables.happened(TableEvent::Lost { table: counted.table.clone() }));
             }
         }
@@ -96,7 +105,7 @@ impl Gap<'_> {
                 TableEvent::of_change(change, reaching.as_deref())
             }
         };
-        if let Some(event) = event {
+        if let Some(event) = event.filter(|event| (self.rules.1)(event.table())) {
             changed.extend(self.tables.happened(event));
         }
         Ok(())

@@ -105,7 +105,9 @@ impl Delivery {
             let wishes = start.at > Lsn::ZERO;
             if wishes {
                 // The file or database of another sink, before everything is read for nothing.
-                self.sink.can_make(&captured(reader)?).await?;
+                let mut tables = captured(reader)?;
+                tables.retain(|table| self.sink.takes(table));
+                self.sink.can_make(&tables).await?;
             }
             let start = CursorStart { looked: if wishes { Looked::Wishes } else { Looked::Done }, ..start };
             let mut state = tables.state(&known)?;
@@ -146,12 +148,14 @@ impl Delivery {
         }
         let done = CursorStart { looked: Looked::Done, ..start };
         let said = (SINK_START.of_sink(&self.name), Some(encode(&done)?));
+        let except: Vec<_> =
+            captured_or_awaited(&self.wal.reader())?.into_iter().filter(|table| !self.sink.takes(table)).collect();
         let (wishes, wal, sink) = (self.wishes.clone(), self.wal.clone(), self.name.clone());
         let looking = self.looking.take();
         tokio::spawn(async move {
             loop {
                 let (stored, is_stored) = oneshot::channel();
-                if wishes.send(Wish::NewSink { sink: sink.clone(), replaces, stored }).is_err() {
+                if wishes.send(Wish::NewSink { sink: sink.clone(), replaces, except: except.clone(), stored }).is_err() {
                     return;
                 }
                 if is_stored.await.is_ok() {

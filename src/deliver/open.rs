@@ -5,16 +5,18 @@ use tracing::{info, warn};
 use wal::{CursorInfo, Lsn, Reader};
 
 use super::doubt::{Doubt, not_replaced};
-use super::gap::Gap;
+use super::gap::{Gap, LeavesOut, Takes};
+use super::new_sink::captured_or_awaited;
 use super::resume::{LogView, Way, detached, resume, way};
 use super::round::Round;
 use super::run::{Delivery, unwritable};
-use super::tables::Tables;
-use super::tally::Tally;
+use super::tables::{Apart, Tables};
+use super::tally::{TableEvent, Tally};
 use crate::codec::catalog::Catalog;
 use crate::codec::stored::{Entry, Record, SINK_ROUND, SINK_START, encode, get};
 use crate::error::Failure;
-use crate::sink::{HandOver, RoundLimits, TargetState};
+use crate::model::{SchemaId, TableName, TableSchema};
+use crate::sink::{HandOver, NOT_TAKEN, RoundLimits, TargetState};
 
 /// What one opening of a sink works with.
 pub(super) struct Open {
@@ -29,6 +31,36 @@ pub(super) struct Open {
     pub(super) at: Lsn,
     /// That frame ended its group.
     pub(super) between_groups: bool,
+    /// There is a table that does not reach the sink, or was one.
+    pub(super) has_apart: bool,
+}
+
+impl Open {
+    /// Whether a table does not reach the sink, as of the last frame.
+    pub(super) fn is_apart(&self, table: &TableName) -> bool {
+        let of_round = self.tally.events.iter().rev().find_map(|event| match event {
+            TableEvent::Apart { table: apart, .. } if apart == table => Some(true),
+            TableEvent::Back { table: back } | TableEvent::Replaced { table: back } if back == table => Some(false),
+            TableEvent::Created { table: created, .. } if created == table => Some(false),
+            _ => None,
+        });
+        of_round.unwrap_or_else(|| self.tables.get(table).is_some_and(|at| at.apart.is_some()))
+    }
+
+    /// Notes whether a table reaches the sink. `apart`: it does not, for this reason, and because of this schema or its name.
+    pub(super) fn reaches(&mut self, table: &TableName, apart: Option<(&str, Option<SchemaId>)>) {
+        match apart {
+            Some((why, schema)) if !self.is_apart(table) => {
+                self.has_apart = true;
+                let apart = Apart { why: why.to_owned(), schema };
+                self.tally.events.push(TableEvent::Apart { table: table.clone(), apart });
+            }
+            None if self.has_apart && self.is_apart(table) => {
+                self.tally.events.push(TableEvent::Back { table: table.clone() });
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Delivery {
@@ -75,10 +107,11 @@ impl Delivery {
                 (start.at, self.load(&reader)?)
             }
         };
-        let (mut tables, catalog) = opened;
+        let (mut tables, mut catalog) = opened;
         self.keep_doubts(applied, at, &mut tables).await?;
         // Only now: a target of another log is left as it is.
         let wished = self.sink.review(&*self.captured).await?.into_iter();
+        self.look_at_rules(&reader, &mut catalog, &mut tables).await?;
         if start.looked == Looked::Reset {
             // It wishes for every table.
             self.wish_for_tables(start)?;
@@ -100,7 +133,52 @@ impl Delivery {
             round.ends_at(bounds.filter(|(start, end)| *start == at && *end > at).map(|(_, end)| end));
         }
         self.round_start = at;
-        Ok(Open { reader, catalog, tables, limits, round, tally: Tally::default(), at, between_groups: true })
+        let has_apart = tables.iter().any(|(_, at)| at.apart.is_some());
+        let tally = Tally::default();
+        Ok(Open { reader, catalog, tables, limits, round, tally, at, between_groups: true, has_apart })
+    }
+
+    /// Tables that the configuration of the sink leaves out since it was opened last, and those that it leaves out no more: they are to be read
+    /// for it.
+    async fn look_at_rules(
+        &mut self,
+        reader: &Reader,
+        catalog: &mut Catalog,
+        tables: &mut Tables,
+    ) -> Result<(), Failure> {
+        let (mut events, mut doubts) = (Vec::new(), Vec::new());
+        for table in captured_or_awaited(reader)? {
+            let apart = tables.get(&table).and_then(|at| at.apart.clone());
+            let takes = self.sink.takes(&table);
+            match apart {
+                None if !takes => {
+                    let apart = Apart { why: NOT_TAKEN.to_owned(), schema: None };
+                    events.push(TableEvent::Apart { table, apart });
+                }
+                Some(apart) if takes => {
+                    let is_still = match apart.schema {
+                        Some(schema) => self.sink.leaves_out(catalog.resolve(schema)?.schema()).is_some(),
+                        None => false,
+                    };
+                    if !is_still {
+                        doubts.push(table.clone());
+                        events.push(TableEvent::Back { table });
+                    }
+                }
+                None | Some(_) => {}
+            }
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        let changed: Vec<TableName> = events.into_iter().flat_map(|event| tables.happened(event)).collect();
+        self.wal.put_state(tables.state(&changed)?).await.map_err(unwritable)?;
+        for table in doubts {
+            if let Some(why) = tables.get(&table).and_then(|at| at.doubt.clone()) {
+                self.doubt(Doubt { sink: self.name.clone(), table, why });
+            }
+        }
+        Ok(())
     }
 
     /// What comes of the sink's first look at its target.
@@ -165,9 +243,14 @@ impl Delivery {
         self.acknowledged = at.max(cursor.lsn);
         if at > cursor.lsn {
             info!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is ahead of the log's cursor, its rows are counted from the log");
-            let stopped = self.sink.stopped();
-            let gap = Gap { sink: &self.name, tables: &mut tables, catalog: &mut catalog, stopped };
-            let state = gap.count(reader, (cursor.lsn, at))?;
+            let state = {
+                let stopped = self.sink.stopped();
+                let leaves_out = |schema: &TableSchema| self.sink.leaves_out(schema).is_some();
+                let takes = |table: &TableName| self.sink.takes(table);
+                let rules: (LeavesOut<'_>, Takes<'_>) = (&leaves_out, &takes);
+                let gap = Gap { sink: &self.name, tables: &mut tables, catalog: &mut catalog, stopped, rules };
+                gap.count(reader, (cursor.lsn, at))?
+            };
             self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
         } else if at < cursor.lsn {
             warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is older than the log's cursor, what it lacks is applied again");

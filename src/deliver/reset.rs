@@ -137,7 +137,9 @@ impl Delivery {
         let log = self.wal.id();
         if target == TargetState::Fresh {
             // The file or database of another sink, before anything is written.
-            self.sink.can_make(&captured(reader)?).await?;
+            let mut tables = captured(reader)?;
+            tables.retain(|table| self.sink.takes(table));
+            self.sink.can_make(&tables).await?;
         }
         // Else a source that ends each start would use up the epochs.
         let is_again = before.looked == Looked::Reset

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use wal::{Lsn, Reader};
 
 use super::doubt::judge;
-use super::tally::{TableEvent, Tally};
+use super::tally::{Ours, TableEvent, Tally};
 use crate::codec::catalog::Catalog;
 use crate::codec::stored::{self, Entry, Record, SINK_ROWS, encode};
 use crate::error::Failure;
-use crate::model::{RowCounts, SinkRows, TableName};
+use crate::model::{RowCounts, SchemaId, SinkRows, TableName};
 use crate::sink::StoppedTable;
 use crate::table::{Complete, Read, TableRecord};
 use crate::telemetry::SinkTableLive;
@@ -48,6 +48,24 @@ pub struct TableAtSink {
     pub doubt: Option<String>,
     /// What happened to some of its rows is not known, and the read that brings them has not begun.
     pub in_gap: bool,
+    /// It does not reach the sink, which is configured so.
+    pub apart: Option<Apart>,
+}
+
+/// A table that does not reach a sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apart {
+    /// Why.
+    pub why: String,
+    /// The schema because of which that is so; `None`: it is so because of its name.
+    pub schema: Option<SchemaId>,
+}
+
+impl Apart {
+    /// Whether it is so because of the table's name.
+    pub fn is_by_name(&self) -> bool {
+        self.schema.is_none()
+    }
 }
 
 impl Record for TableAtSink {
@@ -88,6 +106,15 @@ impl TableAtSink {
             doubt: self.doubt.clone(),
             whole_since: self.whole_since,
             is_reading: self.reading.is_some() || self.in_gap,
+            apart: self.apart.as_ref().map(|apart| apart.why.clone()),
+        }
+    }
+
+    /// It reaches the sink from here on: what came of it before is not there.
+    fn come_in(&mut self) {
+        if let Some(Apart { why, schema: _ }) = self.apart.take() {
+            self.doubt = Some(format!("the sink did not get it until here: {why}"));
+            self.whole_since = None;
         }
     }
 
@@ -153,6 +180,20 @@ impl Tables {
         self.all.get(table)
     }
 
+    /// Whether the copy of a table is filled from nothing by a read that has begun, after the `events` of a round that has not settled.
+    pub(super) fn is_filled<'e>(&self, table: &TableName, events: impl Iterator<Item = &'e TableEvent>) -> bool {
+        let mut alone = Self::new(&self.sink);
+        if let Some(at) = self.get(table) {
+            alone.all.insert(table.clone(), at.clone());
+        }
+        for event in events.filter(|event| event.is_about(table)) {
+            alone.happened(event.clone());
+        }
+        alone.get(table).is_some_and(|at| {
+            at.reading == Some(Reading::Whole) && at.whole_since.is_none() && at.doubt.is_none() && !at.in_gap
+        })
+    }
+
     /// The record of a table, made if it is new.
     pub fn entry(&mut self, table: &TableName) -> &mut TableAtSink {
         self.all.entry(table.clone()).or_default()
@@ -185,7 +226,11 @@ impl Tables {
         let mut round: BTreeMap<TableName, InRound> = BTreeMap::new();
         for (id, ours) in tally.ours {
             let in_round = round.entry(catalog.resolve(id)?.schema().name.clone()).or_default();
-            let counter = if ours.left_out { &mut in_round.left_out } else { &mut in_round.delivered };
+            let counter = match ours {
+                Ours { apart: true, .. } => &mut in_round.not_theirs,
+                Ours { left_out: true, .. } => &mut in_round.left_out,
+                _ => &mut in_round.delivered,
+            };
             *counter += ours.rows;
         }
         for (id, rows) in tally.not_theirs {
@@ -209,7 +254,13 @@ impl Tables {
             .map(|(table, _)| table.clone())
             .collect();
         for event in tally.events {
+            let back = if let TableEvent::Back { table } = &event { Some(table.clone()) } else { None };
             changed.tables.extend(self.happened(event));
+            if let Some(table) = back
+                && let Some(why) = self.get(&table).and_then(|at| at.doubt.clone())
+            {
+                changed.doubts.push((table, why));
+            }
         }
         for (table, InRound { delivered, not_theirs, left_out, reported, is_replaced, .. }) in round {
             let at = self.entry(&table);
@@ -253,6 +304,7 @@ impl Tables {
             TableEvent::Created { table, lsn } => {
                 let at = self.entry(&table);
                 at.whole_since = Some(lsn);
+                at.apart = None;
                 // A read of it that was under way has ended with what was there before.
                 at.reading = None;
                 at.in_gap = false;
@@ -263,12 +315,22 @@ impl Tables {
                 at.whole_since = None;
                 at.doubt = None;
                 at.in_gap = false;
+                at.apart = None;
                 // What was lost since the read began comes with what replaces it; a new sink may not have seen it begin.
                 at.reading = Some(Reading::Whole);
                 vec![table]
             }
             TableEvent::Doubted { table } => {
                 self.entry(&table).in_gap = true;
+                vec![table]
+            }
+            TableEvent::Apart { table, apart } => {
+                let at = self.entry(&table);
+                *at = TableAtSink { rows: at.rows, apart: Some(apart), ..TableAtSink::default() };
+                vec![table]
+            }
+            TableEvent::Back { table } => {
+                self.entry(&table).come_in();
                 vec![table]
             }
             TableEvent::Lost { table } => {
@@ -338,6 +400,13 @@ mod tests {
             ("reading_whole", reading(Reading::Whole)),
             ("reading_part", reading(Reading::Part)),
             ("in_a_gap", TableAtSink { in_gap: true, ..TableAtSink::default() }),
+            (
+                "apart",
+                TableAtSink {
+                    apart: Some(Apart { why: "no key".to_owned(), schema: Some(SchemaId(7)) }),
+                    ..TableAtSink::default()
+                },
+            ),
             ("in_doubt", TableAtSink { doubt, ..TableAtSink::default() }),
         ]);
     }

@@ -1,5 +1,6 @@
 //! One frame of the log, given to the sink or passed over.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use wal::FrameRef;
@@ -8,14 +9,15 @@ use super::followed;
 use super::open::Open;
 use super::pending::first_undecided;
 use super::run::Delivery;
+use super::tables::Apart;
 use super::tally::{Ours, TableEvent};
 use super::walk::damaged_frame;
 use crate::codec::catalog::Resolved;
-use crate::codec::frame::{Frame, FrameHeader, TableChange};
+use crate::codec::frame::{Frame, FrameHeader, RowOp, TableChange};
 use crate::codec::version::FramePlace;
 use crate::error::Failure;
-use crate::model::Origin;
-use crate::sink::Schemas;
+use crate::model::{Origin, SchemaId, TableName};
+use crate::sink::{NOT_TAKEN, Schemas};
 
 impl Delivery {
     /// Gives one frame to the sink, or passes it over; false if the delivery ends before that is decided.
@@ -35,7 +37,14 @@ impl Delivery {
                 FrameHeader::Change { origin, change, .. } => {
                     is_barrier = self.change(place, origin, change, open).await?;
                 }
-                FrameHeader::Mark { mark, .. } => open.tally.events.push(TableEvent::of_mark(mark, frame.lsn)),
+                FrameHeader::Mark { mark, .. } => {
+                    let event = TableEvent::of_mark(mark, frame.lsn);
+                    if self.sink.takes(event.table()) {
+                        open.tally.events.push(event);
+                    } else {
+                        open.reaches(event.table(), Some((NOT_TAKEN, None)));
+                    }
+                }
                 FrameHeader::Check(_) => {
                     return Err(Failure::fatal(format!(
                         "a check frame at lsn {} is newer than this program",
@@ -67,7 +76,7 @@ impl Delivery {
         decoded: &mut Frame<'_>,
         open: &mut Open,
     ) -> Result<u64, Failure> {
-        let (mut rows, mut left_out) = (0, Vec::new());
+        let (mut rows, mut passed_over, mut filled) = (0, Vec::new(), Vec::new());
         for section in decoded.described() {
             let section_rows = u64::from(section.rows);
             let ours = if let Some(ours) = open.tally.ours.get_mut(&section.schema) {
@@ -75,20 +84,36 @@ impl Delivery {
             } else {
                 let resolved = open.catalog.resolve(section.schema)?;
                 let left_out = matches!(resolved, Resolved::LeftOut { .. });
-                let table = &resolved.schema().name;
-                let limits = if left_out { None } else { self.sink.limits_for(table) };
+                let schema = Arc::clone(resolved.schema());
+                let why = self.sink.leaves_out(&schema);
+                let table = &schema.name;
+                let limits = if left_out || why.is_some() { None } else { self.sink.limits_for(table) };
                 let own = limits.map(|limits| open.round.own.enter(table, limits, Instant::now()));
-                let new = Ours { rows: 0, left_out, own };
+                let new = Ours { rows: 0, left_out, apart: why.is_some(), own };
+                if !left_out || !self.sink.takes(table) {
+                    open.reaches(table, why.map(|why| self.apart(table, why, section.schema)));
+                }
                 open.tally.ours.entry(section.schema).or_insert(new)
             };
             ours.rows += section_rows;
+            if ours.apart {
+                passed_over.push(section.schema);
+                continue;
+            }
             if ours.left_out {
-                left_out.push(section.schema);
+                passed_over.push(section.schema);
                 let resolved = open.catalog.resolve(section.schema)?;
                 open.tally.lose(&resolved.schema().name);
                 continue;
             }
             rows += section_rows;
+            if section.op == RowOp::Snapshot {
+                let schema = open.catalog.get(section.schema)?;
+                let table = &schema.name;
+                if self.sink.rules_rows_out(table) && open.tables.is_filled(table, open.tally.events.iter()) {
+                    filled.push(section.schema);
+                }
+            }
             if let Some(own) = ours.own {
                 open.round.own.add(own, section_rows, usize::try_from(section.bytes).unwrap_or(usize::MAX));
             }
@@ -96,8 +121,11 @@ impl Delivery {
                 self.sink.prepare(frame.lsn, section.schema, &mut Schemas::new(&mut open.catalog)).await?;
             }
         }
-        for schema in left_out {
+        for schema in passed_over {
             decoded.leave_out(schema);
+        }
+        for schema in filled {
+            decoded.fill(schema);
         }
         if rows > 0 {
             self.sink.write(place, decoded, &mut Schemas::new(&mut open.catalog))?;
@@ -119,7 +147,17 @@ impl Delivery {
         open: &mut Open,
     ) -> Result<bool, Failure> {
         let reaching = followed(change, &mut open.catalog)?;
-        open.tally.events.extend(TableEvent::of_change(change, reaching.as_deref()));
+        let reaching = match reaching {
+            None => {
+                open.tally.events.extend(TableEvent::of_change(change, None));
+                None
+            }
+            Some(known) => {
+                let taken = self.taken(known.into_owned(), open)?;
+                open.tally.events.extend(taken.as_ref().and_then(|taken| TableEvent::of_change(taken, Some(taken))));
+                taken
+            }
+        };
         let Some(change) = reaching else {
             self.live.passed_over();
             return Ok(false);
@@ -132,5 +170,54 @@ impl Delivery {
         self.sink.change(place, origin, &change, &mut Schemas::new(&mut open.catalog)).await?;
         self.has_changed = true;
         Ok(is_barrier)
+    }
+
+    /// Why a table does not reach the sink: because of its name, or because of this schema.
+    fn apart(&self, table: &TableName, why: &'static str, schema: SchemaId) -> (&'static str, Option<SchemaId>) {
+        (why, self.sink.takes(table).then_some(schema))
+    }
+
+    /// What of a change reaches a sink that is configured not to get some tables. A rename to one of those is the end of the table.
+    fn taken(&mut self, change: TableChange, open: &mut Open) -> Result<Option<TableChange>, Failure> {
+        let schema = match &change {
+            TableChange::Schema { to, .. } => Some(*to),
+            TableChange::ReplaceBegin { schema, .. } | TableChange::Rename { schema, .. } => Some(*schema),
+            TableChange::Truncate { .. }
+            | TableChange::Drop { .. }
+            | TableChange::ReplaceEnd { .. }
+            | TableChange::Gap { .. }
+            | TableChange::LeftOut { .. } => None,
+        };
+        let Some(id) = schema else { return Ok(self.sink.takes(change.table()).then_some(change)) };
+        let schema = open.catalog.get(id)?;
+        let why = self.sink.leaves_out(&schema);
+        let TableChange::Rename { from, to, .. } = &change else {
+            // A replace brings what there is, whatever was before.
+            if why.is_some() || !matches!(change, TableChange::ReplaceBegin { .. }) {
+                open.reaches(change.table(), why.map(|why| self.apart(change.table(), why, id)));
+            }
+            return Ok(why.is_none().then_some(change));
+        };
+        let was_apart = open.is_apart(from) || !self.sink.takes(from);
+        let (gone, come) = (TableChange::Drop { table: from.clone() }, to.clone());
+        match (was_apart, why) {
+            (false, None) => Ok(Some(change)),
+            (false, Some(why)) => {
+                open.reaches(&come, Some(self.apart(&come, why, id)));
+                Ok(Some(gone))
+            }
+            (true, Some(why)) => {
+                open.tally.events.push(TableEvent::Gone { table: from.clone() });
+                open.reaches(&come, Some(self.apart(&come, why, id)));
+                Ok(None)
+            }
+            (true, None) => {
+                open.tally.events.push(TableEvent::Gone { table: from.clone() });
+                let apart = Apart { why: format!("it was {from} before"), schema: None };
+                open.tally.events.push(TableEvent::Apart { table: come.clone(), apart });
+                open.tally.events.push(TableEvent::Back { table: come });
+                Ok(None)
+            }
+        }
     }
 }

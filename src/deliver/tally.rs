@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use wal::Lsn;
 
 use super::own_limits::OwnPlace;
+use super::tables::Apart;
 use crate::codec::frame::{Frame, Mark, TableChange};
 use crate::model::{SchemaId, TableName};
 
@@ -28,6 +29,8 @@ pub(super) struct Ours {
     pub(super) rows: u64,
     /// The schema could not be known: they are left out.
     pub(super) left_out: bool,
+    /// The sink is configured so that they do not reach it.
+    pub(super) apart: bool,
     /// Where the round counts them besides, if their table has limits of its own.
     pub(super) own: Option<OwnPlace>,
 }
@@ -63,6 +66,18 @@ pub enum TableEvent {
     },
     /// What happened to some rows of it is not known, until a read of it begins.
     Doubted {
+        /// The table.
+        table: TableName,
+    },
+    /// It does not reach the sink from here on.
+    Apart {
+        /// The table.
+        table: TableName,
+        /// Why.
+        apart: Apart,
+    },
+    /// It reaches the sink from here on, and did not before.
+    Back {
         /// The table.
         table: TableName,
     },
@@ -122,8 +137,20 @@ impl TableEvent {
             | Self::Replaced { table }
             | Self::Doubted { table }
             | Self::Lost { table }
+            | Self::Apart { table, .. }
+            | Self::Back { table }
             | Self::Gone { table } => table,
             Self::Renamed { from, .. } => from,
+        }
+    }
+}
+
+impl TableEvent {
+    /// Whether it is about a table, under its old name or its new one.
+    pub(super) fn is_about(&self, name: &TableName) -> bool {
+        match self {
+            Self::Renamed { from, to } => from == name || to == name,
+            other => other.table() == name,
         }
     }
 }

@@ -431,8 +431,8 @@ impl<'a> Session<'a> {
                 }
                 answer(reply, asked.map_err(Failure::from));
             }
-            Request::SinkAdded { sink, replaces, reply } => {
-                self.ctx.core.sink_added(&sink, replaces)?;
+            Request::SinkAdded { sink, replaces, except, reply } => {
+                self.ctx.core.sink_added(&sink, replaces, &except)?;
                 self.make_durable().await?;
                 answer(reply, ());
             }

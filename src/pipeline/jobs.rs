@@ -168,7 +168,9 @@ pub(super) async fn forward_wishes(
     while let Some(wish) = wishes.recv().await {
         let request = match wish {
             Wish::Doubt(doubt) => Request::Happened { event: of_doubt(&doubt), table: doubt.table, reply: None },
-            Wish::NewSink { sink, replaces, stored } => Request::SinkAdded { sink, replaces, reply: stored },
+            Wish::NewSink { sink, replaces, except, stored } => {
+                Request::SinkAdded { sink, replaces, except, reply: stored }
+            }
         };
         if requests.send(request).await.is_err() {
             // Only at a shutdown; what was wished is in the log for the next start.

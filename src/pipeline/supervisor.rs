@@ -90,9 +90,9 @@ impl Supervisor {
             wishes: self.wishes.clone(),
             looking: Some(looking),
         };
-        let filter = self.filter.clone();
+        let (filter, plan) = (self.filter.clone(), self.plan.clone());
         let delivery = Delivery::new(sink, wiring)
-            .capturing(Box::new(move |table| filter.may_capture(table)))
+            .capturing(Box::new(move |table| filter.may_capture(table) && plan.takes(table)))
             .counting(Box::new(appended));
         Ok(Running { stop, delivering: on_thread(delivery.run(), Arc::clone(&self.shown))? })
     }

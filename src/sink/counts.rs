@@ -27,6 +27,18 @@ impl Counts {
         self.add(table, RowCounts { taken: rows, recovered: rows, ..RowCounts::default() });
     }
 
+    /// Row changes that the table's rule for rows leaves out.
+    pub(super) fn rule_out(&mut self, table: &TableName, rows: u64) {
+        self.add(table, RowCounts { taken: rows, ruled_out: rows, ..RowCounts::default() });
+    }
+
+    /// Rows that were not found need not have been there: as many count as not found as before.
+    pub(super) fn forgive(&mut self, table: &TableName, unmatched: u64) {
+        if let Some(counts) = self.0.get_mut(table) {
+            counts.unmatched = unmatched;
+        }
+    }
+
     /// Adds counts of a table.
     pub(super) fn add(&mut self, table: &TableName, counts: RowCounts) {
         if counts == RowCounts::default() {
@@ -44,7 +56,6 @@ impl Counts {
     }
 
     /// Those of a table.
-    #[cfg(test)]
     pub(super) fn of(&self, table: &TableName) -> RowCounts {
         self.0.get(table).copied().unwrap_or_default()
     }

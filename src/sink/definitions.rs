@@ -21,6 +21,7 @@ use super::refusals::{Blame, Line, Refusals};
 use super::registry::{StoredOptions, Table, Tables};
 use super::reshape::{Origin as ColumnOrigin, Step};
 use super::rows::Writers;
+use super::rules::RuleScratch;
 use super::stops::Stops;
 use super::{StoppedTable, TargetState};
 use crate::codec::version::FramePlace;
@@ -41,6 +42,8 @@ pub(super) struct Followed<T, R> {
     pub(super) tables: Tables<T>,
     /// How rows are written into them.
     pub(super) writers: Writers<R>,
+    /// Room for a value that a rule looks at.
+    pub(super) rule_scratch: RuleScratch,
     /// What became of the rows of the round, as far as it is known yet.
     pub(super) counts: Counts,
     /// Those that it leaves out.
@@ -78,6 +81,7 @@ impl<T, R> Followed<T, R> {
         Self {
             tables,
             writers: Writers::default(),
+            rule_scratch: RuleScratch::default(),
             counts: Counts::default(),
             stops,
             unreadable,

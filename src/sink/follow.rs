@@ -23,6 +23,7 @@ use super::left::{Before, LeftColumn, left};
 use super::registry::{OldCopy, StoredOptions, Table};
 use super::reshape::{Follows, Forbidden, Origin, Way, reshape};
 use super::rows;
+use super::rules::{missing_columns, shown_schema};
 use super::stops::{self, contain, judge, judge_drop};
 use crate::codec::frame::TableChange;
 use crate::config::{DdlAction, Mode, TableOptions};
@@ -55,7 +56,7 @@ pub(super) async fn change<D: Definitions>(
         }
     }
     if let TableChange::Rename { from, to, schema } = change {
-        let schema = lookup(*schema)?;
+        let schema = shown_schema(target.plan(), lookup(*schema)?);
         // It is the new name that stops when the rename fails, so it weighs its failures itself. What cannot be carried over stops both
         // names: rows of either must not meet the other's.
         return match rename::rename(target, at, (from, to), &schema).await {
@@ -71,7 +72,7 @@ pub(super) async fn change<D: Definitions>(
     target.attempt().await?;
     let done = match change {
         TableChange::ReplaceBegin { schema, .. } => match lookup(*schema) {
-            Ok(schema) => replace::begin(target, at, &schema).await,
+            Ok(schema) => replace::begin(target, at, &shown_schema(target.plan(), schema)).await,
             Err(failure) => Err(failure),
         },
         TableChange::Drop { table } if is_stopped => content::drop_stopped(target, at, table).await,
@@ -81,7 +82,7 @@ pub(super) async fn change<D: Definitions>(
             Ok(())
         }
         TableChange::Schema { to, renamed, lost, .. } => match lookup(*to) {
-            Ok(schema) => shape(target, lsn, &schema, Follows { renamed, lost: *lost }).await,
+            Ok(schema) => shape(target, lsn, &shown_schema(target.plan(), schema), Follows { renamed, lost: *lost }).await,
             Err(failure) => Err(failure),
         },
         TableChange::Truncate { table } => content::truncate(target, at, table).await,
@@ -350,15 +351,13 @@ async fn is_free<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName, at_
     }
 }
 
-/// Says which columns the table's rule names that it does not have: when its copy is made, and never again.
+/// Says which columns the table's rule names that it does not have.
 pub(super) fn warn_of_rule<D: Definitions>(target: &D, schema: &TableSchema) {
-    let name = &schema.name;
-    let options = target.plan().options_for(name);
-    let columns = options.drop.iter().chain(&options.hash).chain(options.rename.iter().map(|(from, _)| from));
-    for column in columns.chain(options.rows.iter().map(|condition| &condition.column)) {
-        if schema.column_index(column).is_none() {
-            tracing::warn!(sink = %target.plan().name, table = %name, %column, "the table's rule names a column that it does not have");
-        }
+    for (key, column) in missing_columns(target.plan(), schema) {
+        tracing::warn!(
+            sink = %target.plan().name, table = %schema.name, %column,
+            "`{key}` of the table's rule names a column that the table does not have"
+        );
     }
 }
 

@@ -64,6 +64,7 @@ mod refusals;
 mod registry;
 mod reshape;
 mod rows;
+mod rules;
 pub mod sqlite;
 mod stops;
 #[cfg(test)]
@@ -72,6 +73,7 @@ mod testing;
 pub use clash::{CLASH_HINT, Clash, clashes};
 pub use kinds::{check, make, types};
 pub use notes::{Note, Notes};
+pub use rules::{NOT_TAKEN, missing_columns};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -285,6 +287,22 @@ pub trait Sink: Send {
     /// What has been sent since the last call, by table.
     fn take_sent(&mut self) -> Vec<SentBatch> {
         Vec::new()
+    }
+
+    /// Whether a table reaches the sink at all, by its name.
+    fn takes(&self, _table: &TableName) -> bool {
+        true
+    }
+
+    /// Why a table of this schema does not reach the sink: it is configured so. `None`: it does.
+    fn leaves_out(&self, _schema: &TableSchema) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether rows of the table are ruled out one by one. Then the loop says of a frame where a copy is
+    /// [filled from nothing](Frame::is_filled).
+    fn rules_rows_out(&self, _table: &TableName) -> bool {
+        false
     }
 
     /// Whether rows of the next round may be written while a round is being stored.

@@ -194,6 +194,26 @@ pub(super) fn unfit<D: Dialect>(
     tables.iter().filter_map(unfit).collect()
 }
 
+/// What the next start does about tables whose configuration is another one, in words, for `check`: those that it reads again, if any, and the
+/// first that it stops.
+pub(super) fn at_next_start<T: TargetType>(
+    tables: &Tables<T>,
+    unfit: Vec<(TableName, String)>,
+) -> (Option<String>, Option<(TableName, String)>) {
+    let is_kept = |table: &TableName| tables.get(table).is_some_and(|table| table.seen().is_kept());
+    let (stopped, again): (Vec<_>, Vec<_>) = unfit.into_iter().partition(|(table, _)| is_kept(table));
+    let shown: Vec<_> = again.iter().take(SHOWN).map(|(_, why)| why.clone()).collect();
+    let more = again.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let said = format!("the next start reads again, in place of what is there: {}{more}", shown.join("; "));
+    ((!again.is_empty()).then_some(said), stopped.into_iter().next())
+}
+
+/// Tables that `check` names.
+const SHOWN: usize = 10;
+/// What an operator does who does not want tables to be read again.
+pub(super) const SET_BACK: &str = "set the configuration back to keep the copies as they are";
+
 /// Why a table is stopped whose line in the registry cannot be read.
 pub(super) fn not_readable(table: &TableName) -> String {
     format!("the line of {table} in \"_replicator_tables\" is not readable; drop or rename the copy at the target")

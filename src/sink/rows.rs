@@ -7,6 +7,7 @@ mod drive;
 mod moment;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use wal::Lsn;
 
@@ -14,6 +15,7 @@ pub(super) use self::drive::{Images, Keyed, Keyless, Lines, Taken, append, by_ke
 pub(super) use self::moment::Moment;
 use super::definitions::{Definitions, LayoutOf};
 use super::follow::{self, Lookup};
+use super::rules::{Cut, Kind, RewriteError, RowRules, shown_schema};
 use super::stops::contain;
 use crate::codec::frame::{Frame, RowOp};
 use crate::codec::version::{Epoch, FramePlace};
@@ -27,6 +29,8 @@ pub(super) struct Writer<R> {
     /// Rows before it are stored already: they are older than a change that has begun.
     stored_before: Lsn,
     way: Way<R>,
+    /// What the rules make of its rows before the target sees them.
+    rules: Option<RowRules>,
 }
 
 #[derive(Debug)]
@@ -109,18 +113,20 @@ pub(super) fn forget<D: Definitions>(target: &mut D, table: &TableName) {
 
 /// Makes ready for rows of a schema; makes its table if there is none.
 pub(super) async fn prepare<D: Writes>(target: &mut D, id: SchemaId, lookup: &mut Lookup<'_>) -> Result<(), Failure> {
-    let schema = lookup(id)?;
-    let table = schema.name.clone();
+    let source = lookup(id)?;
+    let table = source.name.clone();
+    let schema = shown_schema(target.plan(), Arc::clone(&source));
     follow::make(target, &schema).await?;
     let mut stored_before = target.followed().changes.stored_before(&table);
-    let way = if target.followed().stops.has(&table) {
-        Way::Stopped
+    let (way, rules) = if target.followed().stops.has(&table) {
+        (Way::Stopped, None)
     } else {
-        match way(target, &schema, stored_before) {
-            Ok(way) => way,
+        let way = way(target, &schema, stored_before);
+        match way.and_then(|way| Ok((way, RowRules::of(target.plan(), &source)?))) {
+            Ok(found) => found,
             Err(failure) => {
                 contain(target, &table, Err(failure))?;
-                Way::Stopped
+                (Way::Stopped, None)
             }
         }
     };
@@ -128,7 +134,7 @@ pub(super) async fn prepare<D: Writes>(target: &mut D, id: SchemaId, lookup: &mu
         // Left out before a change as well as after it.
         stored_before = Lsn::ZERO;
     }
-    target.followed_mut().writers.0.insert(id, Writer { table, stored_before, way });
+    target.followed_mut().writers.0.insert(id, Writer { table, stored_before, way, rules });
     Ok(())
 }
 
@@ -166,7 +172,7 @@ fn write_sections<D: Writes>(
     let commit_micros = decoded.header.origin().commit_micros;
     let (lsn, epoch) = (frame.lsn, target.epoch());
     for (section, body, first_ordinal) in decoded.sections() {
-        let Some(Writer { table, stored_before, way }) = writers.0.get_mut(&section.schema) else {
+        let Some(Writer { table, stored_before, way, rules }) = writers.0.get_mut(&section.schema) else {
             return Err(Failure::fatal(format!("schema {} of frame {lsn} was not prepared", section.schema)));
         };
         let rows = u64::from(section.rows);
@@ -174,6 +180,8 @@ fn write_sections<D: Writes>(
             target.followed_mut().counts.recover(table, rows);
             continue;
         }
+        // Row changes that were taken before one of the section failed.
+        let mut done = 0;
         let written = match way {
             Way::Stopped => {
                 target.followed_mut().counts.skip(table, rows);
@@ -182,7 +190,14 @@ fn write_sections<D: Writes>(
             Way::Older => Err(other_shape(table)),
             Way::Open(way) => {
                 let moment = Moment { epoch, frame, first_ordinal, commit_micros };
-                target.write_section(way, Section { table, op: section.op, rows: section.rows, body, moment })
+                let whole = Section { table, op: section.op, rows: section.rows, body, moment };
+                match rules {
+                    None => target.write_section(way, whole),
+                    Some(rules) => {
+                        let is_filled = decoded.is_filled(section.schema);
+                        write_ruled(target, way, (rules, is_filled), whole, &mut done)
+                    }
+                }
             }
         };
         match written {
@@ -195,11 +210,52 @@ fn write_sections<D: Writes>(
             }
             Err(failure) => {
                 let table = table.clone();
-                target.followed_mut().counts.skip(&table, rows);
+                target.followed_mut().counts.skip(&table, rows.saturating_sub(done));
                 contain(target, &table, Err(failure))?;
                 writers.stop(&table);
             }
         }
     }
     Ok(())
+}
+
+/// Writes what the rules leave of a section; says how many row changes it had. `done` are those that were taken when one fails.
+fn write_ruled<D: Writes>(
+    target: &mut D,
+    way: &mut D::Rows,
+    (rules, is_filled): (&RowRules, bool),
+    section: Section<'_>,
+    done: &mut u64,
+) -> Result<u64, Failure> {
+    let Section { table, op, body, moment, .. } = section;
+    let layout = target.followed().tables.get(table).map(|table| &table.layout);
+    let has_key = layout.is_some_and(|layout| !layout.key.is_empty());
+    let kind = if has_key { Kind::Keyed { is_filled } } else { Kind::Other };
+    let mut scratch = std::mem::take(&mut target.followed_mut().rule_scratch);
+    let cut = rules.cut(op, body, kind, &mut scratch);
+    target.followed_mut().rule_scratch = scratch;
+    let Cut { pieces, ruled_out, made } = cut.map_err(|error| not_shown(table, error))?;
+    target.followed_mut().counts.rule_out(table, ruled_out.into());
+    *done = ruled_out.into();
+    for piece in pieces {
+        let body = made.as_deref().unwrap_or(body).get(piece.images).unwrap_or_default();
+        let first = moment.first_ordinal.saturating_add(piece.first);
+        let moment = Moment { first_ordinal: first, ..moment };
+        let unmatched = target.followed().counts.of(table).unmatched;
+        let taken = target.write_section(way, Section { table, op: piece.op, rows: piece.rows, body, moment })?;
+        if piece.is_quiet {
+            target.followed_mut().counts.forgive(table, unmatched);
+        }
+        *done += taken;
+    }
+    Ok(*done)
+}
+
+fn not_shown(table: &TableName, error: RewriteError) -> Failure {
+    match error {
+        RewriteError::Image(error) => Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error),
+        RewriteError::Value(error) => {
+            Failure::row(format!("a value of {table} cannot be hashed")).caused_by(error)
+        }
+    }
 }

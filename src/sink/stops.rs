@@ -182,6 +182,12 @@ pub(super) fn stop_at<D: Definitions>(target: &mut D, table: &TableName, since: 
         return;
     }
     let reason = stops.reason(table, why);
+    stop_because(target, table, since, reason);
+}
+
+/// Stops a table that is not stopped, for a reason that says what is to be done.
+fn stop_because<D: Definitions>(target: &mut D, table: &TableName, since: Lsn, reason: String) {
+    let stops = &mut target.followed_mut().stops;
     let since = stops.before.remove(table).map_or(since, |before| before.min(since));
     stops.stopped.insert(table.clone(), StoppedTable { since, reason: reason.clone() });
     stops.unwritten.insert(table.clone());
@@ -245,7 +251,11 @@ pub(super) async fn review<D: Definitions>(
     // A copy that no read brings again is not thrown away for a setting: somebody has to say so first.
     let is_kept = |table: &TableName| target.followed().tables.get(table).is_some_and(|table| table.seen().is_kept());
     let can_be_read = |table: &TableName| stops.has(table) && !stops.dropped.contains(table) && !is_kept(table);
-    Ok(stops.stopped_under.iter().filter(|(table, _)| can_be_read(table)).filter_map(differs).collect())
+    let under_other_options = stops.stopped_under.iter().filter_map(differs);
+    // Also after a crash before the source has taken the wish.
+    let unfit = unfit::<D::Dialect>(&target.followed().tables, target.plan(), &target.type_settings());
+    let wished: BTreeMap<TableName, String> = under_other_options.chain(unfit).collect();
+    Ok(wished.into_iter().filter(|(table, _)| can_be_read(table) && captured(table)).collect())
 }
 
 /// Ends the stops of tables that are neither at the source any more nor at the target: nothing is left out of anything.
@@ -293,16 +303,34 @@ fn next_version<D: Definitions>(target: &D, applied: Lsn, table: &TableName) -> 
 /// made under.
 async fn stop_unfit<D: Definitions>(target: &mut D, since: Lsn, captured: &Captured) -> Result<(), Failure> {
     let altered = target.altered().await?;
+    for (table, why, is_read_again) in unfit_now(target, altered, captured) {
+        if is_read_again {
+            stop_because(target, &table, since, format!("{why}: it is read again, in place of what is there"));
+        } else {
+            stop_at(target, &table, since, &why);
+        }
+    }
+    write_stops(target).await
+}
+
+/// The tables that are to stop, why, and whether they are read again by themselves: where the configuration is another one, and a read brings
+/// everything that the copy has.
+fn unfit_now<D: Definitions>(
+    target: &D,
+    altered: Vec<(TableName, String)>,
+    captured: &Captured,
+) -> Vec<(TableName, String, bool)> {
     let followed = target.followed();
     let unreadable = followed.unreadable.iter().map(|name| (name.clone(), not_readable(name)));
     let unfit = unfit::<D::Dialect>(&followed.tables, target.plan(), &target.type_settings());
-    let stopped: Vec<_> = (altered.into_iter().chain(unreadable).chain(unfit))
-        .filter(|(table, _)| !followed.stops.has(table) && captured(table))
-        .collect();
-    for (table, why) in stopped {
-        stop_at(target, &table, since, &why);
-    }
-    write_stops(target).await
+    let is_kept = |table: &TableName| followed.tables.get(table).is_some_and(|table| table.seen().is_kept());
+    (altered.into_iter().chain(unreadable).map(|(table, why)| (table, why, false)))
+        .chain(unfit.into_iter().map(|(table, why)| {
+            let is_read_again = !is_kept(&table);
+            (table, why, is_read_again)
+        }))
+        .filter(|(table, ..)| !followed.stops.has(table) && captured(table))
+        .collect()
 }
 
 /// Writes the stops down that are not yet.

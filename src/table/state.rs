@@ -69,6 +69,8 @@ pub struct AtSink {
     pub is_reading: bool,
     /// The sink leaves the table out since this LSN, and why.
     pub stopped: Option<(Lsn, String)>,
+    /// Why the table does not reach the sink, which is configured so.
+    pub apart: Option<String>,
 }
 
 impl TableRecord {
@@ -153,6 +155,9 @@ impl Stated {
     /// What it comes to at a sink, which may be worse.
     #[must_use]
     pub fn at_sink(self, at: &AtSink) -> Self {
+        if let Some(why) = &at.apart {
+            return Self { state: State::LeftOut, since: None, by_nature: true, ..Self::complete(Lsn::ZERO, Some(why)) };
+        }
         if let Some((since, why)) = &at.stopped {
             return Self { state: State::Stopped, ..Self::complete(*since, Some(why)) };
         }

@@ -120,6 +120,8 @@ pub struct SinkTableLive {
     pub whole_since: Option<Lsn>,
     /// A read that the sink has seen begin and not end, or a gap whose read it has not seen begin.
     pub is_reading: bool,
+    /// Why it does not reach the sink, which is configured so.
+    pub apart: Option<String>,
 }
 
 /// A schema that a sink waits for.

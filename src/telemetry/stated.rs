@@ -78,7 +78,8 @@ impl StateStatus {
         // What makes it complete is in the log before it is here: the end of a read, or its creation.
         let is_ahead = stated.why.is_none() && stated.since.is_some_and(|since| applied < since);
         let whole_since = live.whole_since.filter(|_| !is_ahead);
-        let at = stated.at_sink(&AtSink { whole_since, is_reading: live.is_reading, stopped });
+        let apart = live.apart.clone();
+        let at = stated.at_sink(&AtSink { whole_since, is_reading: live.is_reading, stopped, apart });
         match &live.doubt {
             Some(why) if at.state == State::Complete => Self {
                 state: Some(State::Reading),

@@ -64,7 +64,7 @@ impl Daemon {
             }
             Request::SinkAdded { sink } => {
                 trace::note(|| format!("serve: sink {sink} is new"));
-                self.core.sink_added(sink, false).map_err(failed)?;
+                self.core.sink_added(sink, false, &[]).map_err(failed)?;
                 self.wait_until_durable(Whom::Sink(sink), true)?;
             }
         }

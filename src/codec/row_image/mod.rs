@@ -55,6 +55,7 @@ mod partial;
 mod plain;
 mod plan;
 mod read;
+mod rewrite;
 mod shown;
 mod temporal;
 mod text;

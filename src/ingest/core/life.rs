@@ -126,15 +126,17 @@ impl<L: Log> Core<L> {
     }
 
     /// A sink is new to a log that no longer begins at its start, or was reset: each table is read for it, in place of what it has where it
-    /// `replaces`.
+    /// `replaces`, but for the tables that it does not get.
     ///
     /// # Errors
     /// As [`Core::happened`].
-    pub fn sink_added(&mut self, sink: &str, replaces: bool) -> Result<(), Failure> {
+    pub fn sink_added(&mut self, sink: &str, replaces: bool, except: &[TableName]) -> Result<(), Failure> {
         self.decide_overdue()?;
         let origin = self.ledger.origin(self.wall);
         let is_wanted = |life: &TableRecord| life.is_captured() || (replaces && life.awaits.is_some());
-        let wanted = |(index, table): (usize, &Table)| is_wanted(&table.definition.life).then_some(index);
+        let wanted = |(index, table): (usize, &Table)| {
+            (is_wanted(&table.definition.life) && !except.contains(&table.name)).then_some(index)
+        };
         let tables: Vec<usize> = self.tables.iter().filter_map(wanted).collect();
         for table in tables {
             self.happens(table, Event::SinkAdded { sink: sink.to_owned(), replaces }, &origin)?;

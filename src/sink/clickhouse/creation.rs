@@ -28,6 +28,7 @@ use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
 use crate::sink::follow::{self, Lookup};
 use crate::sink::refusals;
+use crate::sink::rules::shown_schema;
 use crate::sink::stops;
 
 /// Tables that are being made.
@@ -92,7 +93,7 @@ impl Target {
         lookup: &mut Lookup<'_>,
     ) -> Result<(), Failure> {
         let TableChange::Schema { to, .. } = change else { return Ok(()) };
-        let schema = lookup(*to)?;
+        let schema = shown_schema(&self.plan, lookup(*to)?);
         stops::is_at_source(self, &schema.name);
         match self.laid_out(&schema) {
             Ok(table) => {

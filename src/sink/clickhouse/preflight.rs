@@ -20,7 +20,7 @@ use crate::config::{Mode, SinkPlan, TlsMode, is_loopback, sink_password_variable
 use crate::error::{Failure, sink_reset};
 use crate::model::{CheckItem, TableName};
 use crate::sink::definitions::FREE_ROOM;
-use crate::sink::registry::{not_readable, unfit};
+use crate::sink::registry::{SET_BACK, at_next_start, not_readable, unfit};
 use crate::sink::stops::way_back;
 
 /// The oldest release whose settings and types are known to be those of the newest one tested: `Time64` needs no setting
@@ -283,7 +283,8 @@ impl Check<'_> {
             .map_err(|error| error.failure("read the sink's stopped tables"))?;
         let stopped = stops.all();
         let unfit = unfit::<ClickHouse>(&tables, self.plan, &type_settings(self.clickhouse));
-        let stops_next = (unreadable.iter().map(|table| (table.clone(), not_readable(table))).chain(unfit))
+        let (again, kept) = at_next_start(&tables, unfit);
+        let stops_next = (unreadable.iter().map(|table| (table.clone(), not_readable(table))).chain(kept))
             .find(|(table, _)| !stops.has(table));
         if let Some((table, why)) = stops_next {
             return Err(
@@ -296,6 +297,9 @@ impl Check<'_> {
             }
             _ => format!("\"{shown}\" holds nothing of this sink yet"),
         };
+        if let Some(again) = again {
+            return Ok((format!("{detail}; {again}"), Some(SET_BACK.to_owned())));
+        }
         match stopped.first_key_value() {
             None => match self.lack(client, &tables).await {
                 Ok(None) => Ok((detail, None)),

@@ -12,7 +12,8 @@ use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{BatchPlan, SinkPlan};
 use crate::error::Failure;
-use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::model::{Origin, RowCounts, SchemaId, TableName, TableSchema};
+use super::layout::ClickHouse;
 use crate::sink::batches::TableLimits;
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;
@@ -21,6 +22,7 @@ use crate::sink::follow::replace::after_take_over;
 use crate::sink::refusals::Counting;
 use crate::sink::registry;
 use crate::sink::rows;
+use crate::sink::rules::leaves_out;
 use crate::sink::stops;
 use crate::sink::{
     Captured, HandOver, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TakeOver, TargetState,
@@ -99,6 +101,18 @@ impl Sink for ClickHouseSink {
 
     fn limits_for(&self, table: &TableName) -> Option<RoundLimits> {
         self.table_limits.get(table)
+    }
+
+    fn takes(&self, table: &TableName) -> bool {
+        self.plan.takes(table)
+    }
+
+    fn leaves_out(&self, schema: &TableSchema) -> Option<&'static str> {
+        leaves_out::<ClickHouse>(&self.plan, schema)
+    }
+
+    fn rules_rows_out(&self, table: &TableName) -> bool {
+        !self.plan.options_for(table).rows.is_empty()
     }
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {

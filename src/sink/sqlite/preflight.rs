@@ -13,7 +13,7 @@ use crate::config::{Mode, SinkPlan};
 use crate::error::{Failure, sink_reset};
 use crate::model::CheckItem;
 use crate::sink::definitions::FREE_ROOM;
-use crate::sink::registry::{not_readable, unfit};
+use crate::sink::registry::{SET_BACK, at_next_start, not_readable, unfit};
 use crate::sink::stops::{Stops, way_back};
 use crate::sink::{Lost, TargetState};
 
@@ -85,7 +85,7 @@ fn check_file(name: String, plan: &SinkPlan, path: &Path) -> CheckItem {
     }
     match look_into(plan, path) {
         Ok((detail, None)) => CheckItem::ok(name, detail),
-        Ok((detail, Some(lack))) => CheckItem::warn(name, format!("{detail}; {lack}"), Some(FREE_ROOM.to_owned())),
+        Ok((detail, Some((lack, what)))) => CheckItem::warn(name, format!("{detail}; {lack}"), Some(what.to_owned())),
         Err(failure) => {
             let mend = failure.hint.clone();
             CheckItem::fail(name, Failure { hint: None, ..failure }.chain(), mend)
@@ -94,7 +94,7 @@ fn check_file(name: String, plan: &SinkPlan, path: &Path) -> CheckItem {
 }
 
 /// Reads what the file holds, whether the configuration still fits it, and what a replace of a table lacks.
-fn look_into(plan: &SinkPlan, path: &Path) -> Result<(String, Option<String>), Failure> {
+fn look_into(plan: &SinkPlan, path: &Path) -> Result<(String, Option<(String, &'static str)>), Failure> {
     let fail = |error| super::error::sqlite(path, "read the file", error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
@@ -118,7 +118,8 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<(String, Option<String>), F
     let unreadable = unreadable.iter().map(|table| (table.clone(), not_readable(table)));
     let altered = registry::altered(&connection, &tables).map_err(fail)?;
     let unfit = unfit::<Sqlite>(&tables, plan, &BTreeMap::new());
-    let mut stop_next = unreadable.chain(altered).chain(unfit).filter(|(table, _)| !stops.has(table));
+    let (again, stopped) = at_next_start(&tables, unfit);
+    let mut stop_next = unreadable.chain(altered).chain(stopped).filter(|(table, _)| !stops.has(table));
     if let Some((table, why)) = stop_next.next() {
         return Err(Failure::row(format!("{table} will be stopped at the next start: {why}")).hint(way_back(&table)));
     }
@@ -129,11 +130,14 @@ fn look_into(plan: &SinkPlan, path: &Path) -> Result<(String, Option<String>), F
         TargetState::At { log, epoch, applied } => {
             let count = tables.len();
             let detail = format!("\"{shown}\" holds {count} tables up to lsn {applied} of log {log}, epoch {epoch}");
+            if let Some(again) = again {
+                return Ok((detail, Some((again, SET_BACK))));
+            }
             let mirrors = tables.values().map(Table::seen).filter(|layout| layout.mode == Mode::Mirror);
             for layout in mirrors {
                 let room = beside::room(&connection, path, &layout.target).map_err(fail)?;
                 if let Some(lack) = room.and_then(|room| room.lack(&layout.target, &format!("\"{shown}\""))) {
-                    return Ok((detail, Some(lack)));
+                    return Ok((detail, Some((lack, FREE_ROOM))));
                 }
             }
             Ok((detail, None))
@@ -175,8 +179,10 @@ mod tests {
         assert!(items[2].detail.contains("holds 1 tables up to lsn 1"), "{}", items[2].detail);
         rig.plan.defaults.mode = Mode::History;
         let items = preflight_of(&rig.plan, &rig.path());
-        assert_eq!(statuses(&items), [CheckStatus::Ok, CheckStatus::Fail]);
-        assert!(items[2].mend.as_ref().unwrap().contains("backfill"));
+        assert_eq!(statuses(&items), [CheckStatus::Ok, CheckStatus::Warn]);
+        assert!(items[2].detail.contains("the next start reads again, in place of what is there: shop.t"), "{items:?}");
+        rig.plan.defaults.mode = Mode::Mirror;
+        assert_eq!(statuses(&preflight_of(&rig.plan, &rig.path())), [CheckStatus::Ok; 2]);
         let notes = rig.path().with_file_name("notes.txt");
         std::fs::write(&notes, "not a database ".repeat(100)).unwrap();
         assert_eq!(statuses(&preflight_of(&rig.plan, &notes)), [CheckStatus::Ok, CheckStatus::Fail]);

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use wal::{LogId, Lsn};
 
 use super::SqlitePlan;
+use super::layout::Sqlite;
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{BatchPlan, SinkPlan};
 use crate::error::Failure;
-use crate::model::{Origin, RowCounts, SchemaId, TableName};
+use crate::model::{Origin, RowCounts, SchemaId, TableName, TableSchema};
 use crate::sink::batches::TableLimits;
 use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
@@ -21,6 +22,7 @@ use crate::sink::follow;
 use crate::sink::follow::replace::after_take_over;
 use crate::sink::registry;
 use crate::sink::rows;
+use crate::sink::rules::leaves_out;
 use crate::sink::stops;
 use crate::sink::{Captured, HandOver, RoundLimits, Schemas, Settled, Sink, StoppedTable, TakeOver, TargetState};
 
@@ -94,6 +96,18 @@ impl Sink for SqliteSink {
 
     fn limits_for(&self, table: &TableName) -> Option<RoundLimits> {
         self.table_limits.get(table)
+    }
+
+    fn takes(&self, table: &TableName) -> bool {
+        self.plan.takes(table)
+    }
+
+    fn leaves_out(&self, schema: &TableSchema) -> Option<&'static str> {
+        leaves_out::<Sqlite>(&self.plan, schema)
+    }
+
+    fn rules_rows_out(&self, table: &TableName) -> bool {
+        !self.plan.options_for(table).rows.is_empty()
     }
 
     fn stopped(&self) -> &BTreeMap<TableName, StoppedTable> {

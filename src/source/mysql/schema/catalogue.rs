@@ -13,7 +13,7 @@ use super::nature::{Nature, Relation};
 use super::{columns, keys, list};
 use crate::config::TableFilter;
 use crate::error::Failure;
-use crate::model::{TableName, TableSchema};
+use crate::model::{Names, TableName, TableSchema};
 
 /// Tables that are asked about at once: what the catalogue says of them is in memory.
 const AT_ONCE: usize = 200;
@@ -28,10 +28,24 @@ pub async fn describe_all(
     filter: &TableFilter,
 ) -> Result<Vec<TableSchema>, Failure> {
     let is_captured = |table: &TableName| filter.captures(&table.database, &table.table);
-    let visible = list::visible(conn, filter.names()).await?;
+    describe_those(conn, flavour, filter.names(), is_captured).await
+}
+
+/// The tables that are wanted and can be copied, at a server with this rule for names, by the names that they are known by.
+///
+/// # Errors
+/// The server's.
+pub async fn describe_those(
+    conn: &mut Conn,
+    flavour: Flavour,
+    names: Names,
+    is_wanted: impl Fn(&TableName) -> bool,
+) -> Result<Vec<TableSchema>, Failure> {
+    let rule = names;
+    let visible = list::visible(conn, rule).await?;
     let wanted: BTreeSet<TableName> = visible
         .into_iter()
-        .filter(|(table, relation)| is_captured(table) && matches!(relation, Relation::Table(Nature::Copied)))
+        .filter(|(table, relation)| is_wanted(table) && matches!(relation, Relation::Table(Nature::Copied)))
         .map(|(table, _)| table)
         .collect();
     let wanted: Vec<TableName> = wanted.into_iter().collect();
@@ -42,7 +56,7 @@ pub async fn describe_all(
             let names: Vec<&str> = tables.iter().map(|table| table.table.as_str()).collect();
             let mut primary = keys::fetch_primary(conn, database, &names).await?;
             for (name, columns) in columns::fetch_all(conn, database, &names).await? {
-                let table = filter.names().table(TableName::new(database.as_str(), name.as_str()));
+                let table = rule.table(TableName::new(database.as_str(), name.as_str()));
                 if !tables.contains(&table) {
                     continue;
                 }

@@ -136,6 +136,8 @@ pub enum Request {
         sink: String,
         /// In place of what it has.
         replaces: bool,
+        /// Tables that it does not get.
+        except: Vec<TableName>,
         /// Sent once it is durable.
         reply: oneshot::Sender<()>,
     },

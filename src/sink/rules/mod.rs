@@ -1,0 +1,75 @@
+//! What a sink's rules make of a table before its target sees it, the same for every target: which rows reach it, which columns are hashed, and the
+//! tag of the source.
+//!
+//! A target knows of none of this. It is shown a schema in which a hashed column is the text of its hash and the tag is a column of its own
+//! ([`shown_schema`]), and sections of rows of that schema ([`RowRules`]). So types, keys, definitions and encoders need no case for it. Tables
+//! without such a rule cost nothing: their rows go to the target as they lie in the log.
+
+mod cut;
+mod filter;
+mod rewrite;
+mod schema;
+
+pub(super) use self::cut::{Cut, Kind};
+pub(super) use self::filter::RuleScratch;
+use self::filter::Filter;
+use self::rewrite::Rewrite;
+pub(super) use self::rewrite::RewriteError;
+pub use self::schema::missing_columns;
+pub(super) use self::schema::shown_schema;
+use crate::codec::row_image::Plan;
+use crate::config::{Keyless, Mode, SinkPlan};
+use crate::error::Failure;
+use crate::model::{TableName, TableSchema};
+use crate::sink::layout::Dialect;
+
+/// Why a table does not reach a sink whose own `include` and `exclude` leave it out.
+pub const NOT_TAKEN: &str = "`include` and `exclude` of the sink leave it out";
+/// Why a table without a key does not reach a sink.
+const SKIPPED: &str = "it has no key, and `keyless: skip` leaves it out";
+
+/// Why a table of this schema does not reach a sink whose types are `D`.
+pub(super) fn leaves_out<D: Dialect>(plan: &SinkPlan, schema: &TableSchema) -> Option<&'static str> {
+    if !plan.takes(&schema.name) {
+        return Some(NOT_TAKEN);
+    }
+    if D::MIRRORS_KEYLESS || schema.key.is_some() {
+        return None;
+    }
+    let options = plan.options_for(&schema.name);
+    (options.mode == Mode::Mirror && options.keyless == Keyless::Skip).then_some(SKIPPED)
+}
+
+/// What the rules make of the rows of one schema.
+#[derive(Debug)]
+pub(super) struct RowRules {
+    /// Finds where images end.
+    walker: Plan,
+    /// Places of the columns that the filter looks at are all in the key: an image of which the key alone is known says whether the row is taken.
+    filters_by_key: bool,
+    filter: Option<Filter>,
+    rewrite: Option<Rewrite>,
+}
+
+impl RowRules {
+    /// For rows of a schema of the source; `None`: they go to the target as they are.
+    ///
+    /// # Errors
+    /// Of class `Row`, where a rule cannot be followed for this table.
+    pub(super) fn of(plan: &SinkPlan, schema: &TableSchema) -> Result<Option<Self>, Failure> {
+        let options = plan.options_for(&schema.name);
+        let filter = Filter::new(schema, &options.rows)?;
+        let rewrite = Rewrite::new(plan, schema, &options.hash)?;
+        if filter.is_none() && rewrite.is_none() {
+            return Ok(None);
+        }
+        let key = schema.key.as_ref().map(|key| key.columns.as_slice()).unwrap_or_default();
+        let filters_by_key = filter.as_ref().is_some_and(|filter| filter.columns().all(|column| key.contains(&column)));
+        let walker = Plan::walker(schema).map_err(|error| unreadable(&schema.name, error))?;
+        Ok(Some(Self { walker, filters_by_key, filter, rewrite }))
+    }
+}
+
+fn unreadable(table: &TableName, error: crate::codec::row_image::PlanError) -> Failure {
+    Failure::row(format!("rows of {table} cannot be read")).caused_by(error)
+}

@@ -1,0 +1,93 @@
+//! The schema that a target is shown.
+
+use std::sync::Arc;
+
+use crate::codec::row_image::{Plan, Scratch};
+use crate::config::{HashKey, SinkPlan, SourceTag};
+use crate::error::Failure;
+use crate::model::{Attributes, Charset, Column, ColumnDefault, ColumnType, TableName, TableSchema, same_column};
+use crate::sink::rules::rewrite::hash_cell;
+
+/// Bytes of a tag: two names of 64 characters each, and a dot.
+const TAG_BYTES: u16 = 1024;
+/// Hexadecimal digits of a hash.
+const HASH_BYTES: u16 = 64;
+
+/// The schema as a target is shown it: the tag in front, as a part of the key if there is one, and text in the place of what is hashed.
+pub(in crate::sink) fn shown_schema(plan: &SinkPlan, schema: Arc<TableSchema>) -> Arc<TableSchema> {
+    let hash = plan.options_for(&schema.name).hash;
+    let is_hashed = |column: &Column| hash.iter().any(|name| same_column(name, &column.name));
+    if plan.source_tag.is_none() && !schema.columns.iter().any(is_hashed) {
+        return schema;
+    }
+    let mut shown = TableSchema::clone(&schema);
+    for (place, column) in shown.columns.iter_mut().enumerate() {
+        if is_hashed(column) {
+            *column = hashed(&schema, place, column, plan.hash_key.as_ref());
+        }
+    }
+    if let Some(tag) = &plan.source_tag {
+        add_tag(&mut shown, tag);
+    }
+    Arc::new(shown)
+}
+
+/// Columns that the rules of a table name and that it does not have, each with the key that names it.
+pub fn missing_columns(plan: &SinkPlan, schema: &TableSchema) -> Vec<(&'static str, String)> {
+    let options = plan.options_for(&schema.name);
+    let named = (options.drop.iter().map(|name| ("drop", name)))
+        .chain(options.hash.iter().map(|name| ("hash", name)))
+        .chain(options.rename.iter().map(|(name, _)| ("rename", name)))
+        .chain(options.rows.iter().map(|condition| ("rows", &condition.column)));
+    let is_missing = |(_, name): &(&str, &String)| schema.column_index(name).is_none();
+    named.filter(is_missing).map(|(key, name)| (key, name.clone())).collect()
+}
+
+pub(super) fn hash_key<'p>(plan: &'p SinkPlan, table: &TableName) -> Result<&'p HashKey, Failure> {
+    plan.hash_key.as_ref().ok_or_else(|| {
+        Failure::row(format!("columns of {table} are to be hashed, and there is no key for that"))
+            .hint("name its file in `hash_key_file`, or set REPLICATOR_HASH_KEY")
+    })
+}
+
+/// A column in the place of which its hash is written. What a row has in it that was there before the column is hashed as well, or is not known.
+fn hashed(schema: &TableSchema, place: usize, column: &Column, key: Option<&HashKey>) -> Column {
+    let of_cell = |cell: &[u8]| {
+        let plan = Plan::all(schema).ok()?;
+        let mut hash = Vec::new();
+        hash_cell(&plan, (place, cell), key?, &mut Scratch::default(), &mut hash).ok()?;
+        Some(ColumnDefault::Value(hash))
+    };
+    let default = match &column.default {
+        ColumnDefault::Value(cell) => of_cell(cell).unwrap_or(ColumnDefault::Unknown),
+        other => other.clone(),
+    };
+    Column { default, ..text(&column.name, HASH_BYTES, "ascii", column.nullable) }
+}
+
+/// Puts the tag in front. A column of its name is refused where names are ([`check_names`](crate::sink::columns::check_names)).
+fn add_tag(schema: &mut TableSchema, tag: &SourceTag) {
+    schema.columns.insert(0, text(&tag.column, TAG_BYTES, "utf8mb4", false));
+    if let Some(key) = &mut schema.key {
+        for place in &mut key.columns {
+            *place = place.saturating_add(1);
+        }
+        key.columns.insert(0, 0);
+    }
+}
+
+fn text(name: &str, max_bytes: u16, charset: &str, nullable: bool) -> Column {
+    Column {
+        name: name.to_owned(),
+        ty: ColumnType::VarChar { max_bytes, charset: Charset::new(charset) },
+        nullable,
+        default: ColumnDefault::Unknown,
+        attributes: Some(Attributes::default()),
+        collation: None,
+    }
+}
+
+/// The tag of a table's rows.
+pub(super) fn tag_of(tag: &SourceTag, table: &TableName) -> String {
+    format!("{}.{}", tag.source, table.database)
+}
