@@ -23,15 +23,22 @@ pub struct Doubt {
     pub sink: String,
     /// The table.
     pub table: TableName,
-    /// The numbers that do not agree.
+    /// The numbers that do not agree, or what the configuration says.
     pub why: String,
+    /// The configuration is another one: somebody wants the read.
+    pub is_configured: bool,
 }
 
 /// What a sink wishes of the source.
 #[derive(Debug)]
 pub enum Wish {
     /// That a table is read again for it.
-    Doubt(Doubt),
+    Doubt {
+        /// Which, and why.
+        doubt: Doubt,
+        /// Told once the log holds that wish.
+        stored: Option<oneshot::Sender<()>>,
+    },
     /// That what the log has not for it is read for it.
     NewSink {
         /// The sink.

@@ -126,7 +126,8 @@ impl Delivery {
         let doubts: Vec<Doubt> = tables
             .iter()
             .filter_map(|(table, at)| {
-                Some(Doubt { sink: self.name.clone(), table: table.clone(), why: at.doubt.clone()? })
+                let why = at.doubt.clone()?;
+                Some(Doubt { sink: self.name.clone(), table: table.clone(), why, is_configured: false })
             })
             .collect();
         for doubt in doubts {

@@ -120,11 +120,11 @@ impl Delivery {
             let wished = wished.filter(|(table, _)| !self.doubted.contains(table)).collect();
             let end = self.wal.positions().borrow().durable;
             for (table, why) in not_replaced(&reader, &self.name, (at, end), wished, false)? {
-                self.doubt(Doubt { sink: self.name.clone(), table, why });
+                self.doubt(Doubt { sink: self.name.clone(), table, why, is_configured: true });
             }
             self.looked_at((start, target == TargetState::Fresh, at), &reader, &mut tables).await?;
         }
-        self.looking = None;
+        self.has_looked();
         let limits = self.sink.limits();
         let mut round = Round::new(limits);
         if self.sink.hand_over() == HandOver::RecordedBatches {
@@ -175,7 +175,7 @@ impl Delivery {
         self.wal.put_state(tables.state(&changed)?).await.map_err(unwritable)?;
         for table in doubts {
             if let Some(why) = tables.get(&table).and_then(|at| at.doubt.clone()) {
-                self.doubt(Doubt { sink: self.name.clone(), table, why });
+                self.doubt(Doubt { sink: self.name.clone(), table, why, is_configured: true });
             }
         }
         Ok(())
@@ -194,6 +194,22 @@ impl Delivery {
             Looked::Wishes => self.wish_for_tables(start),
             Looked::Done | Looked::Reset | Looked::Ahead => Ok(()),
         }
+    }
+
+    /// The sink has said what it wishes from the start. That counts as said once the log holds it.
+    fn has_looked(&mut self) {
+        let looking = self.looking.take();
+        let saying = std::mem::take(&mut self.saying);
+        if looking.is_none() || saying.is_empty() {
+            return;
+        }
+        tokio::spawn(async move {
+            for stored in saying {
+                // A loop that has lost its stream says nothing: the next start finds out again.
+                drop(stored.await);
+            }
+            drop(looking);
+        });
     }
 
     /// Stores what came of the sink's look at its target.

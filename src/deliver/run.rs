@@ -70,6 +70,8 @@ pub struct Delivery {
     pub(super) goal: watch::Receiver<Goal>,
     pub(super) wishes: mpsc::UnboundedSender<Wish>,
     pub(super) looking: Option<oneshot::Sender<()>>,
+    /// Wishes from the start that the log may not hold yet.
+    pub(super) saying: Vec<oneshot::Receiver<()>>,
     /// It is saying that it needs every table.
     pub(super) wishes_for_tables: bool,
     /// Tables whose doubt this run has reported, or found in the log at its start.
@@ -120,6 +122,7 @@ impl Delivery {
             goal,
             wishes,
             looking,
+            saying: Vec::new(),
             wishes_for_tables: false,
             doubted: HashSet::new(),
             sent: None,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tracing::warn;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
 use wal::Lsn;
 
 use super::doubt::{Doubt, Wish};
@@ -137,7 +138,7 @@ impl Delivery {
                 self.live.table(&table, shown);
             }
             for (table, why) in doubts {
-                self.doubt(Doubt { sink: self.name.clone(), table, why });
+                self.doubt(Doubt { sink: self.name.clone(), table, why, is_configured: false });
             }
         }
         Ok(())
@@ -161,7 +162,7 @@ impl Delivery {
         let doubted: BTreeSet<_> = doubts.iter().map(|(table, _)| table.clone()).collect();
         self.wal.put_state(tables.state(&doubted)?).await.map_err(unwritable)?;
         for (table, why) in doubts {
-            self.doubt(Doubt { sink: self.name.clone(), table, why });
+            self.doubt(Doubt { sink: self.name.clone(), table, why, is_configured: false });
         }
         Ok(())
     }
@@ -180,13 +181,22 @@ impl Delivery {
 
     /// Reports a doubt, once for a table in a run.
     pub(super) fn doubt(&mut self, doubt: Doubt) {
-        let Doubt { sink, table, why } = &doubt;
+        let Doubt { sink, table, why, is_configured } = &doubt;
         if !self.doubted.insert(table.clone()) {
             warn!(%sink, %table, why, "a table is in doubt again, it is not read a second time in this run");
             return;
         }
-        warn!(%sink, %table, why, "a table is in doubt, it is to be read again with replace");
+        if *is_configured {
+            info!(%sink, %table, why, "the configuration is another one, the table is to be read again with replace");
+        } else {
+            warn!(%sink, %table, why, "a table is in doubt, it is to be read again with replace");
+        }
+        let stored = self.looking.is_some().then(|| {
+            let (stored, is_stored) = oneshot::channel();
+            self.saying.push(is_stored);
+            stored
+        });
         // The receiver ends with the daemon; the doubt is in the log for the next start.
-        drop(self.wishes.send(Wish::Doubt(doubt)));
+        drop(self.wishes.send(Wish::Doubt { doubt, stored }));
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn doubted<'s>(wal: &Wal, sinks: impl Iterator<Item = &'s str>) -> Re
             // Of a table that is no longer captured, or is gone, there is nothing to read.
             if records.iter().any(|(name, record)| *name == table && record.is_captured()) {
                 info!(%sink, %table, why, "a table is in doubt since an earlier run, it is read again");
-                doubted.push(Doubt { sink: sink.to_owned(), table, why });
+                doubted.push(Doubt { sink: sink.to_owned(), table, why, is_configured: false });
             }
         }
     }
@@ -48,8 +48,13 @@ pub(super) fn doubted<'s>(wal: &Wal, sinks: impl Iterator<Item = &'s str>) -> Re
 
 /// A read that the sink of a doubt needs.
 fn of_doubt(doubt: &Doubt) -> Event {
-    let why = format!("counts of sink \"{}\" do not agree: {}", doubt.sink, doubt.why);
-    Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, why).of_sink(&doubt.sink))
+    let why = format!("sink \"{}\": {}", doubt.sink, doubt.why);
+    let ask = if doubt.is_configured {
+        Ask::new(Reach::Replace, why)
+    } else {
+        Ask::doubt(Reach::Replace, Cause::Rows, why)
+    };
+    Event::Asked(ask.of_sink(&doubt.sink))
 }
 
 /// A table to be read, as the coordinator takes it, and the answer to it.
@@ -167,7 +172,9 @@ pub(super) async fn forward_wishes(
     }
     while let Some(wish) = wishes.recv().await {
         let request = match wish {
-            Wish::Doubt(doubt) => Request::Happened { event: of_doubt(&doubt), table: doubt.table, reply: None },
+            Wish::Doubt { doubt, stored } => {
+                Request::Happened { event: of_doubt(&doubt), table: doubt.table, reply: stored }
+            }
             Wish::NewSink { sink, replaces, except, stored } => {
                 Request::SinkAdded { sink, replaces, except, reply: stored }
             }

@@ -59,7 +59,7 @@ async fn rows_that_the_sink_did_not_take_put_their_table_in_doubt_once() {
 
     let why = "3 row changes were delivered and the sink took 2".to_owned();
     run.result.unwrap();
-    assert_eq!(run.doubts, [Doubt { sink: "m".into(), table: table(), why: why.clone() }]);
+    assert_eq!(run.doubts, [Doubt { sink: "m".into(), table: table(), why: why.clone(), is_configured: false }]);
     assert_eq!(run.live.tables()[&table()].doubt, Some(why.clone()));
     assert_eq!(run.live.tables()[&other_table()].doubt, None);
     assert_eq!(log.at_sink(&table()).await.doubt, Some(why.clone()));

@@ -224,7 +224,7 @@ impl Serve {
         let (mut doubts, mut asked) = (Vec::new(), Vec::new());
         while let Ok(wish) = told.try_recv() {
             match wish {
-                Wish::Doubt(doubt) => doubts.push(doubt),
+                Wish::Doubt { doubt, .. } => doubts.push(doubt),
                 Wish::NewSink { replaces, stored, .. } => {
                     assert_eq!(replaces, self.is_reset);
                     asked.push(stored);

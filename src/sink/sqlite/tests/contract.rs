@@ -139,7 +139,8 @@ fn a_configuration_that_no_longer_fits_a_table_stops_it() {
         rig.open().unwrap();
         let reason = rig.stop().unwrap();
         assert!(reason.contains(says), "{reason}");
-        assert!(reason.contains("replicator backfill --replace --table shop.t"), "{reason}");
+        assert!(reason.contains("it is read again, in place of what is there"), "{reason}");
+        assert!(rig.released.iter().any(|(table, why)| table.table == "t" && why.contains(says)), "{:?}", rig.released);
         rig.rows(t, Insert, &[&["2", "a", "b"]]);
         assert_eq!(rig.read("SELECT * FROM t"), ["1 'a' 'b'"]);
         // The way back, walked.

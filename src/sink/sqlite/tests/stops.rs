@@ -231,8 +231,8 @@ fn a_stop_ends_with_its_reason_in_the_configuration_and_with_the_capture_of_its_
     rig.plan.defaults.mode = Mode::History;
     rig.open().unwrap();
     assert!(rig.stop().is_some());
-    let why = "it was stopped under `mode: mirror`, and the configuration now says `history`";
-    assert_eq!(rig.released, [(t(), why.to_owned())]);
+    let why = |table: &str| format!("{table} is written with `mode: mirror`, and the configuration now says `history`");
+    assert_eq!(rig.released, [(t(), why("shop.t")), (u(), why("shop.u"))]);
     rig.replace(first);
     rig.rows(first, Snapshot, &[&["1", "x"], &["2", "x"]]);
     assert_eq!(rig.table("t"), ["1 'x'"], "until the new copy is whole");
