@@ -15,7 +15,6 @@ use tracing::{info, warn};
 use wal::{Reader, Wal};
 
 use self::position::{Continues, InLog, Leave, continues};
-use crate::rule_names;
 use crate::backoff::Backoff;
 use crate::codec::stored::{
     FORMAT, LOG_FORMAT, LogFormat, SOURCE_NAMES, SOURCE_POSITION, SOURCE_REFUSED, StoredPosition, encode, source_names,
@@ -25,6 +24,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::ingest;
 use crate::model::{SourcePosition, TableName, Xid};
 use crate::pipeline::StartOptions;
+use crate::rule_names;
 use crate::source::mysql::meet::Met;
 use crate::source::mysql::places::binlog_end;
 use crate::source::mysql::schema;

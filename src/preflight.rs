@@ -7,10 +7,10 @@ use wal::Lsn;
 use crate::codec::stored::{self, SOURCE_POSITION, StoredPosition};
 use crate::config::{HttpPlan, Plan, WalPlan, show_size};
 use crate::control::{Client, ClientError, Request};
+use crate::deliver::{Apart, tables_at};
 use crate::error::Failure;
 use crate::model::{CheckItem, CheckStatus, TableName};
 use crate::rule_names::{self, Unknown};
-use crate::deliver::{Apart, tables_at};
 use crate::sink::{self, CLASH_HINT, NOT_TAKEN, clashes};
 use crate::source::mysql::names::require_same_names;
 use crate::source::mysql::server::ServerInfo;
@@ -67,7 +67,8 @@ fn tables_that_come_in(plan: &Plan, running: bool) -> Vec<CheckItem> {
         let apart = if running { apart_at_daemon(plan, &sink.name) } else { apart_in_log(plan, &sink.name) };
         match apart {
             Ok(apart) => {
-                let come: Vec<String> = apart.iter().filter(|table| sink.takes(table)).map(ToString::to_string).collect();
+                let come: Vec<String> =
+                    apart.iter().filter(|table| sink.takes(table)).map(ToString::to_string).collect();
                 if !come.is_empty() {
                     let detail = format!(
                         "the next start reads again for this sink, which `include` and `exclude` kept them from: {}",
@@ -94,11 +95,13 @@ fn apart_in_log(plan: &Plan, sink: &str) -> Result<Vec<TableName>, Failure> {
 fn apart_at_daemon(plan: &Plan, sink: &str) -> Result<Vec<TableName>, Failure> {
     let client = Client::connect(&plan.wal.path).map_err(not_answered)?;
     let status: Status = client.ask_one(&Request::Status).map_err(not_answered)?;
-    let is_apart = |table: &TableStatus| {
-        table.sinks.get(sink).is_some_and(|at| at.stated.why.as_deref() == Some(NOT_TAKEN))
-    };
+    let is_apart =
+        |table: &TableStatus| table.sinks.get(sink).is_some_and(|at| at.stated.why.as_deref() == Some(NOT_TAKEN));
     let tables = status.tables.iter().filter(|table| is_apart(table));
-    Ok(tables.filter_map(|table| table.table.split_once('.')).map(|(database, table)| TableName::new(database, table)).collect())
+    Ok(tables
+        .filter_map(|table| table.table.split_once('.'))
+        .map(|(database, table)| TableName::new(database, table))
+        .collect())
 }
 
 fn not_answered(error: ClientError) -> Failure {

@@ -30,7 +30,10 @@ impl std::fmt::Display for Unknown {
         match column {
             None => write!(f, "sink \"{sink}\" has a rule for table \"{table}\", which the source does not have"),
             Some((key, column)) => {
-                write!(f, "sink \"{sink}\": `{key}` of table \"{table}\" names column \"{column}\", which it does not have")
+                write!(
+                    f,
+                    "sink \"{sink}\": `{key}` of table \"{table}\" names column \"{column}\", which it does not have"
+                )
             }
         }
     }

@@ -245,4 +245,61 @@ both_servers! {
         assert!(warned.contains("names column \"gone\"") && warned.contains("\"shop.nowhere\""), "{warned}");
         assert_eq!(local(&sandbox, "SELECT * FROM t"), ["1|3"]);
     }
+
+    async fn tables_of_several_databases_share_one_table_and_each_row_says_where_it_is_from(kind: Kind) {
+        let mut sandbox = world(kind).await;
+        sandbox.set("/source/name", json!("main"));
+        sandbox.set("/source/include", json!(["shop.*", "shop2.*"]));
+        for sink in [0, 1] {
+            sandbox.set(&format!("/sinks/{sink}/source_tag"), json!("_source"));
+        }
+        sandbox.server.exec(
+            "CREATE DATABASE shop2; CREATE TABLE shop.t (id INT PRIMARY KEY, v INT); CREATE TABLE shop2.t (id INT PRIMARY KEY, v INT);
+             CREATE TABLE shop2.odd (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1, 10), (2, 20); INSERT INTO shop2.t VALUES (1, 11), (3, 30)").await;
+        let check = sandbox.run(&["check"]);
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        let mut daemon = sandbox.start();
+        caught_up(&sandbox, &mut daemon).await;
+        let rows = async |sandbox: &Sandbox, columns: &str| {
+            let here = local(sandbox, &format!("SELECT {columns} FROM t ORDER BY _source, id"));
+            let texts: Vec<_> = columns.split(", ").map(|column| format!("ifNull(toString({column}), 'NULL')")).collect();
+            let there = remote(sandbox, &texts.join(", "), "t FINAL ORDER BY _source, id").await;
+            assert_eq!(here, there);
+            here
+        };
+        assert_eq!(rows(&sandbox, "_source, id, v").await, ["main.shop|1|10", "main.shop|2|20", "main.shop2|1|11", "main.shop2|3|30"]);
+        for (sql, expected) in [
+            ("UPDATE shop2.t SET v = 12 WHERE id = 1; DELETE FROM shop.t WHERE id = 2", vec!["main.shop|1|10", "main.shop2|1|12", "main.shop2|3|30"]),
+            ("TRUNCATE TABLE shop2.t; INSERT INTO shop2.t VALUES (5, 50)", vec!["main.shop|1|10", "main.shop2|5|50"]),
+        ] {
+            sandbox.server.exec(sql).await;
+            let status = caught_up(&sandbox, &mut daemon).await;
+            assert_eq!(stopped(&status), [""; 0], "{sql}");
+            assert_eq!(rows(&sandbox, "_source, id, v").await, expected, "{sql}");
+        }
+        // A replace takes the rows of its own table alone.
+        let output = sandbox.run(&["backfill", "--replace", "--table", "shop.t"]);
+        assert!(output.status.success(), "{output:?}");
+        caught_up(&sandbox, &mut daemon).await;
+        assert_eq!(rows(&sandbox, "_source, id, v").await, ["main.shop|1|10", "main.shop2|5|50"]);
+        // A column comes to both, one after the other.
+        sandbox.server.exec("ALTER TABLE shop.t ADD w INT DEFAULT 7; INSERT INTO shop2.t VALUES (6, 60)").await;
+        caught_up(&sandbox, &mut daemon).await;
+        sandbox.server.exec("ALTER TABLE shop2.t ADD w INT DEFAULT 7; INSERT INTO shop2.t VALUES (7, 70, 8)").await;
+        let status = caught_up(&sandbox, &mut daemon).await;
+        assert_eq!(stopped(&status), [""; 0], "{status:#}");
+        daemon
+            .wait_until("nothing is read any more", |status| {
+                ["shop.t", "shop2.t"].iter().all(|table| table_of(status, table)["state"] == "complete")
+            })
+            .await;
+        caught_up(&sandbox, &mut daemon).await;
+        assert_eq!(rows(&sandbox, "_source, id, w").await, ["main.shop|1|7", "main.shop2|5|7", "main.shop2|6|7", "main.shop2|7|8"]);
+        sandbox.server.exec("DROP TABLE shop.t").await;
+        caught_up(&sandbox, &mut daemon).await;
+        assert_eq!(rows(&sandbox, "_source, id").await, ["main.shop2|5", "main.shop2|6", "main.shop2|7"]);
+        daemon.stop();
+        sandbox.run_once();
+        assert_eq!(rows(&sandbox, "_source, id").await, ["main.shop2|5", "main.shop2|6", "main.shop2|7"]);
+    }
 }

@@ -156,7 +156,8 @@ impl Delivery {
         tokio::spawn(async move {
             loop {
                 let (stored, is_stored) = oneshot::channel();
-                if wishes.send(Wish::NewSink { sink: sink.clone(), replaces, except: except.clone(), stored }).is_err() {
+                if wishes.send(Wish::NewSink { sink: sink.clone(), replaces, except: except.clone(), stored }).is_err()
+                {
                     return;
                 }
                 if is_stored.await.is_ok() {

@@ -49,11 +49,8 @@ pub(super) fn doubted<'s>(wal: &Wal, sinks: impl Iterator<Item = &'s str>) -> Re
 /// A read that the sink of a doubt needs.
 fn of_doubt(doubt: &Doubt) -> Event {
     let why = format!("sink \"{}\": {}", doubt.sink, doubt.why);
-    let ask = if doubt.is_configured {
-        Ask::new(Reach::Replace, why)
-    } else {
-        Ask::doubt(Reach::Replace, Cause::Rows, why)
-    };
+    let ask =
+        if doubt.is_configured { Ask::new(Reach::Replace, why) } else { Ask::doubt(Reach::Replace, Cause::Rows, why) };
     Event::Asked(ask.of_sink(&doubt.sink))
 }
 

@@ -31,6 +31,10 @@ pub const CLASH_HINT: &str = "put {database} into the sink's table_name, or leav
 
 /// Every clash among `tables`.
 pub fn clashes(tables: &[TableName], sink: &SinkPlan) -> Vec<Clash> {
+    if sink.source_tag.is_some() {
+        // Their rows are told apart.
+        return Vec::new();
+    }
     // What cannot be made writes no table.
     let Ok(kind) = kind_of(sink) else { return Vec::new() };
     let mut by_target: BTreeMap<String, Vec<TableName>> = BTreeMap::new();

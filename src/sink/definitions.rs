@@ -155,6 +155,15 @@ pub(super) struct Rebuild<'r, T> {
     pub(super) left: Vec<LeftColumn>,
 }
 
+/// Which rows of a target are those of one table, where others have rows in it as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// The column that says so.
+    pub(super) column: String,
+    /// Its value.
+    pub(super) tag: String,
+}
+
 /// A copy that takes the place of another one.
 pub(super) struct Swap<'s> {
     /// The source's table.
@@ -294,11 +303,23 @@ pub(super) trait Definitions: Send {
     /// Drops a table, with what the sink made beside it. What somebody else has put in its place stays.
     async fn drop_target(&mut self, name: &TableName, target: &str) -> Result<(), Failure>;
 
-    /// Takes every row out of a mirror with hard deletion. `op` says why, for messages.
-    async fn empty(&mut self, lsn: Lsn, layout: &Layout<TypeOf<Self>>, op: &str) -> Result<(), Failure>;
+    /// Takes every row out of a mirror with hard deletion, or those of a share. `op` says why, for messages.
+    async fn empty(
+        &mut self,
+        lsn: Lsn,
+        layout: &Layout<TypeOf<Self>>,
+        op: &str,
+        share: Option<&Share>,
+    ) -> Result<(), Failure>;
 
-    /// Marks every row of a mirror with soft deletion.
-    async fn mark_deleted(&mut self, at: At<'_>, layout: &Layout<TypeOf<Self>>, op: &str) -> Result<(), Failure>;
+    /// Marks every row of a mirror with soft deletion, or those of a share.
+    async fn mark_deleted(
+        &mut self,
+        at: At<'_>,
+        layout: &Layout<TypeOf<Self>>,
+        op: &str,
+        share: Option<&Share>,
+    ) -> Result<(), Failure>;
 
     /// Appends a line to a changelog for a change of the whole table, with its reason if it has one.
     async fn append_mark(

@@ -5,11 +5,12 @@
 //! - What `ddl` says is ignored leaves the table as it is; what it says stops the table, stops it.
 //! - What the target refuses stops the table, with the statement and the reason; the others go on.
 //!
-//! `content` is about whole contents, `replace` about those that come again, `rename` about names.
+//! `content` is about whole contents, `replace` about those that come again, `rename` about names, `shared` about tables that share a target.
 
 mod content;
 mod rename;
 pub(super) mod replace;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,7 +83,9 @@ pub(super) async fn change<D: Definitions>(
             Ok(())
         }
         TableChange::Schema { to, renamed, lost, .. } => match lookup(*to) {
-            Ok(schema) => shape(target, lsn, &shown_schema(target.plan(), schema), Follows { renamed, lost: *lost }).await,
+            Ok(schema) => {
+                shape(target, lsn, &shown_schema(target.plan(), schema), Follows { renamed, lost: *lost }).await
+            }
             Err(failure) => Err(failure),
         },
         TableChange::Truncate { table } => content::truncate(target, at, table).await,
@@ -215,7 +218,7 @@ async fn shaped<D: Definitions>(
     }
     let (layout, seen) = match &old {
         None => {
-            create(target, lsn, schema, &wanted).await?;
+            shared::make(target, lsn, schema, &wanted).await?;
             (wanted, None)
         }
         Some(old) if old.has_shape(schema) => (old.layout.clone(), old.old.clone()),
@@ -267,8 +270,12 @@ async fn reshaped<D: Definitions>(
     follows: Follows<'_>,
 ) -> Result<(Layout<TypeOf<D>>, Option<OldCopy<TypeOf<D>>>), Failure> {
     let name = &schema.name;
+    if shared::is_changed_already(target, name, wanted) {
+        return Ok((wanted.clone(), None));
+    }
     let (mut layout, way) = reshape(target.dialect(), old, (schema, wanted), follows, target.policy())
         .map_err(|Forbidden { why }| Failure::row(format!("the definition of {name} changed: {why}")))?;
+    shared::may_change(target, name, wanted, &way)?;
     match way {
         Way::Alter(steps) => target.alter(lsn, &layout, schema, &steps).await?,
         Way::Rebuild { is_filled: false, .. } if old.old.is_none() => {

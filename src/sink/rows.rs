@@ -254,8 +254,6 @@ fn write_ruled<D: Writes>(
 fn not_shown(table: &TableName, error: RewriteError) -> Failure {
     match error {
         RewriteError::Image(error) => Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error),
-        RewriteError::Value(error) => {
-            Failure::row(format!("a value of {table} cannot be hashed")).caused_by(error)
-        }
+        RewriteError::Value(error) => Failure::row(format!("a value of {table} cannot be hashed")).caused_by(error),
     }
 }

@@ -156,7 +156,12 @@ impl Stated {
     #[must_use]
     pub fn at_sink(self, at: &AtSink) -> Self {
         if let Some(why) = &at.apart {
-            return Self { state: State::LeftOut, since: None, by_nature: true, ..Self::complete(Lsn::ZERO, Some(why)) };
+            return Self {
+                state: State::LeftOut,
+                since: None,
+                by_nature: true,
+                ..Self::complete(Lsn::ZERO, Some(why))
+            };
         }
         if let Some((since, why)) = &at.stopped {
             return Self { state: State::Stopped, ..Self::complete(*since, Some(why)) };

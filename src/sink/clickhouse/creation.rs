@@ -82,7 +82,9 @@ impl Target {
     pub(super) fn creates(&self, lsn: Lsn, change: &TableChange) -> bool {
         let TableChange::Schema { table, .. } = change else { return false };
         let is_new = !self.followed.tables.contains_key(table) && !self.followed.stops.has(table);
-        is_new && lsn > self.followed.changes.stored_before(table)
+        // Tables that share a target are made one after the other.
+        let is_alone = self.plan.source_tag.is_none();
+        is_new && is_alone && lsn > self.followed.changes.stored_before(table)
     }
 
     /// Begins to make the table of such a change. Its rows may come at once.

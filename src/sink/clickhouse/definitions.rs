@@ -18,7 +18,7 @@ use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
 use crate::sink::clickhouse::{ClickHousePlan, JsonType, SetType};
-use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Room, Stop, Swap};
+use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Room, Share, Stop, Swap};
 use crate::sink::refusals::{Blame, Line};
 use crate::sink::reshape::Step;
 
@@ -146,7 +146,14 @@ impl Definitions for Target {
         self.client.execute(&sql, false).await.map_err(|error| failed(error.of_statement(&sql)))
     }
 
-    async fn empty(&mut self, lsn: Lsn, layout: &Layout, op: &str) -> Result<(), Failure> {
+    async fn empty(&mut self, lsn: Lsn, layout: &Layout, op: &str, share: Option<&Share>) -> Result<(), Failure> {
+        if let Some(Share { column, tag }) = share {
+            let place = self.place(&layout.target);
+            let condition = format!("{} = {}", quoted(column), literal(tag));
+            let sql = format!("ALTER TABLE {place} DELETE WHERE {condition} SETTINGS mutations_sync = 2");
+            let done = self.client.execute(&sql, false).await;
+            return done.map_err(|error| cannot_empty(layout, op, error.of_statement(&sql)));
+        }
         self.may_rebuild(&layout.target).await?;
         let comment = self.emptied(lsn);
         rebuild::empty(&self.client, &self.clickhouse, &comment, &layout.target)
@@ -154,7 +161,15 @@ impl Definitions for Target {
             .map_err(|error| cannot_empty(layout, op, error))
     }
 
-    async fn mark_deleted(&mut self, at: At<'_>, layout: &Layout, op: &str) -> Result<(), Failure> {
+    async fn mark_deleted(
+        &mut self,
+        at: At<'_>,
+        layout: &Layout,
+        op: &str,
+        share: Option<&Share>,
+    ) -> Result<(), Failure> {
+        let of_share = share
+            .map_or_else(String::new, |Share { column, tag }| format!(" AND {} = {}", quoted(column), literal(tag)));
         let Some(soft) = &layout.soft else { return Ok(()) };
         let place = self.place(&layout.target);
         let columns: Vec<_> = layout.columns.iter().map(|column| quoted(&column.name)).collect();
@@ -165,7 +180,7 @@ impl Definitions for Target {
             columns: format!("{columns}, {soft}, _version"),
             from: place,
             layout,
-            only: Some(format!("{soft} = 0")),
+            only: Some(format!("{soft} = 0{of_share}")),
         };
         marked.run(&self.client).await.map_err(|error| cannot_empty(layout, op, error))
     }

@@ -142,7 +142,8 @@ impl Check<'_> {
     async fn privileges(&self, client: &Client) -> CheckItem {
         let place = format!("{}.*", quoted(&self.clickhouse.database));
         let views: &[&str] = if self.clickhouse.create_views { &VIEW_PRIVILEGES } else { &[] };
-        let wanted = PRIVILEGES.iter().chain(views).map(|privilege| (*privilege, place.as_str()));
+        let shares: &[&str] = if self.plan.source_tag.is_some() { &["ALTER DELETE"] } else { &[] };
+        let wanted = PRIVILEGES.iter().chain(views).chain(shares).map(|privilege| (*privilege, place.as_str()));
         // A server may be set to let everybody use every engine; then this one is there without a grant.
         let wanted = wanted.chain([("TABLE ENGINE", "ReplacingMergeTree")]);
         let mut missing = Vec::new();

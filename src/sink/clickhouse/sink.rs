@@ -7,13 +7,13 @@ use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
 
 use super::ClickHousePlan;
+use super::layout::ClickHouse;
 use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{BatchPlan, SinkPlan};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName, TableSchema};
-use super::layout::ClickHouse;
 use crate::sink::batches::TableLimits;
 use crate::sink::claim::Opener;
 use crate::sink::definitions::At;

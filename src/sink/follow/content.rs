@@ -4,12 +4,13 @@
 //! deletion are marked.
 
 use super::replace::{drop_all, given_up, swapped};
+use super::shared::{drop_copy, share_of, take_out};
 use super::{announce, notes_gaps, register};
 use crate::config::{DdlAction, Mode};
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::sink::definitions::{At, Definitions, TypeOf};
-use crate::sink::layout::Layout;
+use crate::sink::registry::Table;
 use crate::sink::stops::{forget, is_there, revive, stop_dropped};
 
 pub(super) async fn truncate<D: Definitions>(target: &mut D, at: At<'_>, name: &TableName) -> Result<(), Failure> {
@@ -22,22 +23,14 @@ pub(super) async fn truncate<D: Definitions>(target: &mut D, at: At<'_>, name: &
     }
     let Some(table) = target.followed().tables.get(name).cloned() else { return Ok(()) };
     announce(target, at.lsn(), name).await?;
-    empty(target, at, &table.layout, "truncate").await?;
+    empty(target, at, &table, "truncate").await?;
     register(target, at.lsn(), table).await
 }
 
 /// Hides or removes the rows that are there; `op` says why, for a changelog.
-async fn empty<D: Definitions>(
-    target: &mut D,
-    at: At<'_>,
-    layout: &Layout<TypeOf<D>>,
-    op: &str,
-) -> Result<(), Failure> {
-    match (layout.mode, &layout.soft) {
-        (Mode::History, _) => target.append_mark(at, layout, op, None).await,
-        (Mode::Mirror, None) => target.empty(at.lsn(), layout, op).await,
-        (Mode::Mirror, Some(_)) => target.mark_deleted(at, layout, op).await,
-    }
+async fn empty<D: Definitions>(target: &mut D, at: At<'_>, table: &Table<TypeOf<D>>, op: &str) -> Result<(), Failure> {
+    let share = share_of(target, &table.schema.name, &table.layout.target);
+    take_out(target, at, &table.layout, (op, share.as_ref())).await
 }
 
 /// From here on a changelog may not have every change. Its line has the version of its place, so that a line that is written again is the same
@@ -76,8 +69,12 @@ pub(super) async fn drop_table<D: Definitions>(target: &mut D, at: At<'_>, name:
         // Without a key, the new copy has not the rows that have yet to come: they were never marked.
         let is_told_apart = table.layout.mode == Mode::History || !table.layout.key.is_empty();
         let table = if is_told_apart { swapped(target, table).await? } else { given_up(target, table).await? };
-        empty(target, at, &table.layout, "drop").await?;
+        empty(target, at, &table, "drop").await?;
         return register(target, at.lsn(), table).await;
+    }
+    if share_of(target, name, &table.layout.target).is_some() {
+        drop_copy(target, at.lsn(), name, &table.layout).await?;
+        return forget(target, at.lsn(), name).await;
     }
     drop_all(target, table).await?;
     forget(target, at.lsn(), name).await
@@ -107,11 +104,11 @@ pub(super) async fn drop_stopped<D: Definitions>(target: &mut D, at: At<'_>, nam
             register(target, at.lsn(), table).await?;
         }
         (DdlAction::Apply, Some(table)) if table.layout.is_kept() && is_there => {
-            empty(target, at, &table.layout, "drop").await?;
+            empty(target, at, &table, "drop").await?;
             register(target, at.lsn(), table).await?;
         }
         (DdlAction::Apply, Some(table)) => {
-            target.drop_target(name, &table.layout.target).await?;
+            drop_copy(target, at.lsn(), name, &table.layout).await?;
             forget(target, at.lsn(), name).await?;
         }
         (DdlAction::Ignore | DdlAction::Apply | DdlAction::Stop, _) => forget(target, at.lsn(), name).await?,

@@ -4,6 +4,7 @@
 //! table, whose rows are never mixed with those that are there.
 
 use super::replace::{given_up, is_beside};
+use super::shared::{drop_copy, may_be_renamed};
 use super::{announce, ended, shape, shaped, stored_options_as};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
@@ -47,6 +48,7 @@ async fn follow_rename<D: Definitions>(
     let Some(old) = target.followed().tables.get(from).cloned() else {
         return shape(target, at.lsn(), schema, NOTHING_LOST).await;
     };
+    may_be_renamed(target, (from, to), &old.layout.target)?;
     let policy = target.policy().rename;
     if policy == DdlAction::Stop {
         return Err(Failure::row(format!("{from} was renamed to {to}, and `ddl.rename` says to stop then")));
@@ -121,7 +123,7 @@ async fn carry_stopped<D: Definitions>(
                 Some(now)
             } else {
                 if !old.layout.is_kept() {
-                    target.drop_target(from, &old.layout.target).await?;
+                    drop_copy(target, at.lsn(), from, &old.layout).await?;
                 }
                 None
             }

@@ -14,7 +14,8 @@
 use wal::Lsn;
 
 use super::rename::NOTHING_LOST;
-use super::{announce, create, difference, is_free, options_of, register, shape, shaped, stored_options};
+use super::shared::{self, share_of};
+use super::{announce, difference, is_free, options_of, register, shape, shaped, stored_options};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
@@ -117,6 +118,9 @@ async fn build<D: Definitions>(
     announce(target, lsn, name).await?;
     let copy = given_up(target, line).await?;
     target.followed_mut().tables.insert(name.clone(), copy.clone());
+    if let Some(share) = share_of(target, name, &copy.layout.target).filter(|_| copy.layout.mode == Mode::Mirror) {
+        return shared::replace(target, at, (schema, copy), &share).await;
+    }
     let seen = Seen {
         is_there: !was_stopped || is_there(target, &copy.layout.target).await?,
         fits: difference(target, &copy).is_none(),
@@ -190,7 +194,7 @@ async fn from_configuration<D: Definitions>(
     if is_beside {
         layout.target = beside(&copy.layout.target);
     }
-    create(target, lsn, schema, &layout).await?;
+    shared::make(target, lsn, schema, &layout).await?;
     let old = Some(copy.into_old(lsn, false));
     register(target, lsn, Table { old, ..Table::new(schema.clone(), stored_options(target, schema), layout) }).await
 }

@@ -58,7 +58,13 @@ impl RowRules {
     ///
     /// # Errors
     /// When an image is damaged, or a value cannot be brought into the form that the target is shown.
-    pub(in crate::sink) fn cut(&self, op: RowOp, body: &[u8], kind: Kind, room: &mut RuleScratch) -> Result<Cut, RewriteError> {
+    pub(in crate::sink) fn cut(
+        &self,
+        op: RowOp,
+        body: &[u8],
+        kind: Kind,
+        room: &mut RuleScratch,
+    ) -> Result<Cut, RewriteError> {
         let mut cut = Cut { made: self.rewrite.as_ref().map(|_| Vec::with_capacity(body.len())), ..Cut::default() };
         let (mut at, mut row) = (0, 0);
         while at < body.len() {
@@ -89,7 +95,13 @@ impl RowRules {
         let Some(filter) = &self.filter else { return Ok(as_is) };
         let mut takes = |from: usize| filter.takes(body.get(from..).unwrap_or_default(), room);
         Ok(match op {
-            RowOp::Insert | RowOp::Delete => if takes(at)? { as_is } else { None },
+            RowOp::Insert | RowOp::Delete => {
+                if takes(at)? {
+                    as_is
+                } else {
+                    None
+                }
+            }
             RowOp::Snapshot => match (takes(at)?, kind) {
                 (true, _) => as_is,
                 // It may have been there until the source was read.
@@ -105,7 +117,13 @@ impl RowRules {
                 (false, false) => None,
             },
             // Nothing but the key is known of the row.
-            RowOp::DeleteByKey if self.filters_by_key => if takes(at)? { as_is } else { None },
+            RowOp::DeleteByKey if self.filters_by_key => {
+                if takes(at)? {
+                    as_is
+                } else {
+                    None
+                }
+            }
             RowOp::DeleteByKey => Some(Taken { op, images: at..end, is_quiet: true }),
         })
     }

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use crate::codec::row_image::{ImageError, ImageWriter, Plan, PlainVisitor, ReadError, Scratch, ValueError};
+use crate::codec::row_image::{ImageError, ImageWriter, PlainVisitor, Plan, ReadError, Scratch, ValueError};
 use crate::config::{RangeEnd, RowCondition, RowTest};
 use crate::error::Failure;
 use crate::model::{Column, ColumnType, IntWidth, TableSchema};
@@ -28,8 +28,16 @@ struct Condition {
 #[derive(Debug)]
 enum Test {
     /// Values without their length; `None` is NULL.
-    In { values: Box<[Option<Box<[u8]>>]>, is_listed: bool, is_real: bool },
-    Range { order: Order, low: Option<End>, high: Option<End> },
+    In {
+        values: Box<[Option<Box<[u8]>>]>,
+        is_listed: bool,
+        is_real: bool,
+    },
+    Range {
+        order: Order,
+        low: Option<End>,
+        high: Option<End>,
+    },
 }
 
 #[derive(Debug)]
@@ -78,7 +86,8 @@ impl Filter {
         }
         let is_text = |place: usize| {
             compiled.iter().any(|condition| {
-                usize::from(condition.column) == place && matches!(condition.test, Test::Range { order: Order::Text, .. })
+                usize::from(condition.column) == place
+                    && matches!(condition.test, Test::Range { order: Order::Text, .. })
             })
         };
         let wanted: Vec<bool> = (0..schema.columns.len()).map(is_text).collect();
@@ -179,8 +188,14 @@ impl Order {
             | ColumnType::Uuid
             | ColumnType::Inet6
             | ColumnType::Inet4 => Self::Bytes,
-            ColumnType::Char { charset, .. } | ColumnType::VarChar { charset, .. } | ColumnType::Text { charset, .. } => {
-                if matches!(charset.as_str(), "utf8mb4" | "utf8mb3" | "ascii") { Self::Bytes } else { Self::Text }
+            ColumnType::Char { charset, .. }
+            | ColumnType::VarChar { charset, .. }
+            | ColumnType::Text { charset, .. } => {
+                if matches!(charset.as_str(), "utf8mb4" | "utf8mb3" | "ascii") {
+                    Self::Bytes
+                } else {
+                    Self::Text
+                }
             }
             ColumnType::Enum { .. }
             | ColumnType::Set { .. }
@@ -261,7 +276,9 @@ fn spelled(ty: &ColumnType, text: &str) -> Result<String, String> {
             let number: u64 = text.parse().map_err(|_| format!("\"{text}\" is no number of bits"))?;
             format!("b'{number:b}'")
         }
-        ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob { .. } if !text.starts_with("0x") => {
+        ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob { .. }
+            if !text.starts_with("0x") =>
+        {
             use std::fmt::Write as _;
             text.bytes().fold("0x".to_owned(), |mut hex, byte| {
                 // Writing to a string does not fail.

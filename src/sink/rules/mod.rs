@@ -11,12 +11,12 @@ mod rewrite;
 mod schema;
 
 pub(super) use self::cut::{Cut, Kind};
-pub(super) use self::filter::RuleScratch;
 use self::filter::Filter;
+pub(super) use self::filter::RuleScratch;
 use self::rewrite::Rewrite;
 pub(super) use self::rewrite::RewriteError;
 pub use self::schema::missing_columns;
-pub(super) use self::schema::shown_schema;
+pub(super) use self::schema::{shown_schema, tag_of};
 use crate::codec::row_image::Plan;
 use crate::config::{Keyless, Mode, SinkPlan};
 use crate::error::Failure;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::schema::{hash_key, tag_of};
 use super::unreadable;
-use crate::codec::row_image::{ImageError, Plan, PlainVisitor, ReadError, Scratch, ValueError};
+use crate::codec::row_image::{ImageError, PlainVisitor, Plan, ReadError, Scratch, ValueError};
 use crate::config::{HashKey, SinkPlan};
 use crate::error::Failure;
 use crate::model::{TableSchema, same_column};
@@ -44,9 +44,8 @@ impl From<ReadError<ValueError>> for RewriteError {
 impl Rewrite {
     /// For rows of a schema; `None`: they are shown as they are.
     pub(super) fn new(plan: &SinkPlan, schema: &TableSchema, hash: &[String]) -> Result<Option<Self>, Failure> {
-        let is_hashed: Vec<bool> = (schema.columns.iter())
-            .map(|column| hash.iter().any(|name| same_column(name, &column.name)))
-            .collect();
+        let is_hashed: Vec<bool> =
+            (schema.columns.iter()).map(|column| hash.iter().any(|name| same_column(name, &column.name))).collect();
         let has_hash = is_hashed.contains(&true);
         if plan.source_tag.is_none() && !has_hash {
             return Ok(None);
@@ -58,12 +57,7 @@ impl Rewrite {
     }
 
     /// Appends the first image of `bytes` in that form; says how many bytes it had.
-    pub(super) fn image(
-        &self,
-        bytes: &[u8],
-        scratch: &mut Scratch,
-        out: &mut Vec<u8>,
-    ) -> Result<usize, RewriteError> {
+    pub(super) fn image(&self, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<usize, RewriteError> {
         let front = (usize::from(!self.tag.is_empty()), &*self.tag);
         self.plan.rewrite(bytes, front, out, |column, cell, out| match &self.key {
             Some(key) if self.is_hashed.get(column) == Some(&true) => {

@@ -88,6 +88,6 @@ fn text(name: &str, max_bytes: u16, charset: &str, nullable: bool) -> Column {
 }
 
 /// The tag of a table's rows.
-pub(super) fn tag_of(tag: &SourceTag, table: &TableName) -> String {
+pub(in crate::sink) fn tag_of(tag: &SourceTag, table: &TableName) -> String {
     format!("{}.{}", tag.source, table.database)
 }

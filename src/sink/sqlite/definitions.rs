@@ -19,7 +19,7 @@ use super::views;
 use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
-use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Room, Stop, Swap};
+use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Room, Share, Stop, Swap};
 use crate::sink::follow;
 use crate::sink::refusals::{Blame, Line};
 use crate::sink::reshape::Step;
@@ -150,16 +150,33 @@ impl Definitions for Target {
             .map_err(|error| self.refused(&what, error))
     }
 
-    async fn empty(&mut self, _lsn: Lsn, layout: &Layout, op: &str) -> Result<(), Failure> {
-        self.connection
-            .execute_batch(&format!("DELETE FROM {}", quoted(&layout.target)))
-            .map_err(|error| self.cannot_empty(layout, op, error))
+    async fn empty(&mut self, _lsn: Lsn, layout: &Layout, op: &str, share: Option<&Share>) -> Result<(), Failure> {
+        let sql = format!("DELETE FROM {}", quoted(&layout.target));
+        let done = match share {
+            None => self.connection.execute(&sql, []),
+            Some(Share { column, tag }) => {
+                self.connection.execute(&format!("{sql} WHERE {} = ?1", quoted(column)), [tag])
+            }
+        };
+        done.map(drop).map_err(|error| self.cannot_empty(layout, op, error))
     }
 
-    async fn mark_deleted(&mut self, _at: At<'_>, layout: &Layout, op: &str) -> Result<(), Failure> {
+    async fn mark_deleted(
+        &mut self,
+        _at: At<'_>,
+        layout: &Layout,
+        op: &str,
+        share: Option<&Share>,
+    ) -> Result<(), Failure> {
         let Some(soft) = layout.soft.as_deref().map(quoted) else { return Ok(()) };
         let sql = format!("UPDATE {} SET {soft} = 1 WHERE {soft} = 0", quoted(&layout.target));
-        self.connection.execute_batch(&sql).map_err(|error| self.cannot_empty(layout, op, error))
+        let done = match share {
+            None => self.connection.execute(&sql, []),
+            Some(Share { column, tag }) => {
+                self.connection.execute(&format!("{sql} AND {} = ?1", quoted(column)), [tag])
+            }
+        };
+        done.map(drop).map_err(|error| self.cannot_empty(layout, op, error))
     }
 
     async fn append_mark(

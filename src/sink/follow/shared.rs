@@ -1,0 +1,172 @@
+//! Several tables of the source in one table of the target: the tag of the source (`source_tag`) tells their rows apart, so what happens to one of
+//! them happens to its rows alone.
+//!
+//! They are of one shape. What changes the shape for all is done once the last of them changes so: until then a table that changes alone stops, but
+//! for a column that is added, which the others leave empty.
+
+use super::{create, difference, options_of, register, shape, stored_options};
+use crate::config::Mode;
+use crate::error::Failure;
+use crate::model::{TableName, TableSchema};
+use crate::sink::columns::NameRule;
+use crate::sink::definitions::{At, Definitions, LayoutOf, Share, TypeOf};
+use crate::sink::follow::rename::NOTHING_LOST;
+use crate::sink::layout::{Dialect, Layout};
+use crate::sink::registry::Table;
+use crate::sink::reshape::{Step, Way};
+use crate::sink::rules::tag_of;
+
+/// The other tables of the source whose rows are under this name at the target.
+fn others<'t, D: Definitions>(
+    target: &'t D,
+    name: &'t TableName,
+    at_target: &'t str,
+) -> impl Iterator<Item = &'t Table<TypeOf<D>>> {
+    let rule: NameRule = <D::Dialect as Dialect>::TABLES;
+    let tables = if target.plan().source_tag.is_some() { Some(&target.followed().tables) } else { None };
+    let others = tables.into_iter().flatten().filter(move |(other, _)| *other != name).map(|(_, table)| table);
+    others.filter(move |table| table.targets().any(|held| rule.is_one(held, at_target)))
+}
+
+/// The same without those that are stopped.
+fn written<'t, D: Definitions>(
+    target: &'t D,
+    name: &'t TableName,
+    at_target: &'t str,
+) -> impl Iterator<Item = &'t Table<TypeOf<D>>> {
+    others(target, name, at_target).filter(|table| !target.followed().stops.has(&table.schema.name))
+}
+
+/// Which rows of a target are those of a table, where others have rows in it as well.
+pub(in crate::sink) fn share_of<D: Definitions>(target: &D, name: &TableName, at_target: &str) -> Option<Share> {
+    let tag = target.plan().source_tag.as_ref()?;
+    others(target, name, at_target).next()?;
+    Some(Share { column: tag.column.clone(), tag: tag_of(tag, name) })
+}
+
+/// Whether a new table is to have its rows in a target that another one made: they have one shape. `None`: no other one has rows there.
+pub(super) fn joins<D: Definitions>(target: &D, name: &TableName, layout: &LayoutOf<D>) -> Option<Result<(), Failure>> {
+    let other = others(target, name, &layout.target).next()?;
+    if is_alike(&other.layout, layout) {
+        return Some(Ok(()));
+    }
+    Some(Err(another_shape(name, layout, &other.schema.name)))
+}
+
+fn is_alike<T: PartialEq>(one: &Layout<T>, other: &Layout<T>) -> bool {
+    let columns = |layout: &Layout<T>| layout.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+    let have_types = one.columns.iter().zip(&other.columns).all(|(one, other)| one.ty == other.ty);
+    columns(one) == columns(other)
+        && have_types
+        && one.key == other.key
+        && one.mode == other.mode
+        && one.soft == other.soft
+}
+
+fn another_shape<T>(name: &TableName, layout: &Layout<T>, other: &TableName) -> Failure {
+    Failure::row(format!("{name} would share \"{}\" with {other}, and is of another shape", layout.target)).hint(
+        "give both one definition, or keep them apart with {database} in the sink's `table_name`; then have the table read again",
+    )
+}
+
+/// What becomes of the shape of a target that others share, when one of its tables changes: nothing, where another one has changed so before.
+pub(super) fn is_changed_already<D: Definitions>(target: &D, name: &TableName, wanted: &LayoutOf<D>) -> bool {
+    written(target, name, &wanted.target).any(|other| is_alike(&other.layout, wanted))
+}
+
+/// Refuses a change of the shape that those who share the target do not make as well.
+pub(super) fn may_change<D: Definitions>(
+    target: &D,
+    name: &TableName,
+    wanted: &LayoutOf<D>,
+    way: &Way,
+) -> Result<(), Failure> {
+    let Some(other) = written(target, name, &wanted.target).next() else { return Ok(()) };
+    match way {
+        Way::Alter(steps) if steps.iter().all(|step| matches!(step, Step::Add { .. })) => Ok(()),
+        _ => Err(another_shape(name, wanted, &other.schema.name)),
+    }
+}
+
+/// A replace of a table whose target others share: its own rows go, and come again. Readers see those of the others all the time.
+pub(super) async fn replace<D: Definitions>(
+    target: &mut D,
+    at: At<'_>,
+    (schema, copy): (&TableSchema, Table<TypeOf<D>>),
+    share: &Share,
+) -> Result<(), Failure> {
+    let (name, lsn) = (&schema.name, at.lsn());
+    if difference(target, &copy).is_none() {
+        take_out(target, at, &copy.layout, ("replace", Some(share))).await?;
+        return shape(target, lsn, schema, NOTHING_LOST).await;
+    }
+    // The configuration is another one. The first of the tables that comes again makes the target as it says, the others join it.
+    let at_target = copy.layout.target.clone();
+    let wanted = Layout::new(target.dialect(), schema, &options_of(target, schema), target.plan().target_name(name))?;
+    if !others(target, name, &at_target).any(|other| is_alike(&other.layout, &wanted)) {
+        if let Some(other) = written(target, name, &at_target).next() {
+            return Err(another_shape(name, &wanted, &other.schema.name));
+        }
+        target.drop_target(name, &at_target).await?;
+        target.followed_mut().tables.remove(name);
+        // The lines of the others name a target that is made here.
+        target.create(lsn, name, &wanted).await?;
+    }
+    register(target, lsn, Table::new(schema.clone(), stored_options(target, schema), wanted)).await
+}
+
+/// Takes the rows of a table out of its target, or marks them. `share`: others have rows there.
+pub(super) async fn take_out<D: Definitions>(
+    target: &mut D,
+    at: At<'_>,
+    layout: &LayoutOf<D>,
+    (op, share): (&str, Option<&Share>),
+) -> Result<(), Failure> {
+    match (layout.mode, &layout.soft) {
+        (Mode::History, _) => target.append_mark(at, layout, op, None).await,
+        (Mode::Mirror, None) => target.empty(at.lsn(), layout, op, share).await,
+        (Mode::Mirror, Some(_)) => target.mark_deleted(at, layout, op, share).await,
+    }
+}
+
+/// The copy of a table goes: with its target, unless others have rows in it.
+pub(super) async fn drop_copy<D: Definitions>(
+    target: &mut D,
+    lsn: wal::Lsn,
+    name: &TableName,
+    layout: &LayoutOf<D>,
+) -> Result<(), Failure> {
+    match share_of(target, name, &layout.target) {
+        Some(share) => target.empty(lsn, layout, "drop", Some(&share)).await,
+        None => target.drop_target(name, &layout.target).await,
+    }
+}
+
+/// Refuses another name for a table whose target others share.
+pub(super) fn may_be_renamed<D: Definitions>(
+    target: &D,
+    (from, to): (&TableName, &TableName),
+    at_target: &str,
+) -> Result<(), Failure> {
+    match others(target, from, at_target).next() {
+        None => Ok(()),
+        Some(other) => Err(Failure::row(format!(
+            "{from} was renamed to {to}, and shares \"{at_target}\" with {}",
+            other.schema.name
+        ))
+        .hint("have the table read again under its new name")),
+    }
+}
+
+/// Makes a table, or joins those that have its target.
+pub(super) async fn make<D: Definitions>(
+    target: &mut D,
+    lsn: wal::Lsn,
+    schema: &TableSchema,
+    layout: &LayoutOf<D>,
+) -> Result<(), Failure> {
+    match joins(target, &schema.name, layout) {
+        Some(joined) => joined,
+        None => create(target, lsn, schema, layout).await,
+    }
+}
