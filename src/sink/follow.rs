@@ -24,7 +24,7 @@ use super::left::{Before, LeftColumn, left};
 use super::registry::{OldCopy, StoredOptions, Table};
 use super::reshape::{Follows, Forbidden, Origin, Way, reshape};
 use super::rows;
-use super::rules::{missing_columns, shown_schema};
+use super::rules::{hides_on, missing_columns, shown_schema};
 use super::stops::{self, contain, judge, judge_drop};
 use crate::codec::frame::TableChange;
 use crate::config::{DdlAction, Mode, TableOptions};
@@ -270,6 +270,7 @@ async fn reshaped<D: Definitions>(
     follows: Follows<'_>,
 ) -> Result<(Layout<TypeOf<D>>, Option<OldCopy<TypeOf<D>>>), Failure> {
     let name = &schema.name;
+    hides_on(target.plan(), (&old.schema, schema), Some(follows.renamed))?;
     if shared::is_changed_already(target, name, wanted) {
         return Ok((wanted.clone(), None));
     }

@@ -23,6 +23,7 @@ use crate::sink::TakeOver;
 use crate::sink::definitions::{At, Definitions, FREE_ROOM, Fate, Swap, TypeOf};
 use crate::sink::layout::{Dialect, Layout, TargetType, beside, until};
 use crate::sink::registry::{OldCopy, Table};
+use crate::sink::rules::hides_on;
 use crate::sink::stops::{is_there, revive, stop_gone, write_stops};
 
 /// The name of the change, for a changelog's line and for messages.
@@ -113,6 +114,7 @@ async fn build<D: Definitions>(
     let Some(line) = target.followed().tables.get(name).cloned() else {
         return shape(target, lsn, schema, NOTHING_LOST).await;
     };
+    hides_on(target.plan(), (&line.schema, schema), None)?;
     // Asked before the change is announced, from where on a table is expected to be in between.
     let is_altered = was_stopped && target.altered().await?.iter().any(|(table, _)| table == name);
     announce(target, lsn, name).await?;

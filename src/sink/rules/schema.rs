@@ -32,6 +32,42 @@ pub(in crate::sink) fn shown_schema(plan: &SinkPlan, schema: Arc<TableSchema>) -
     Arc::new(shown)
 }
 
+/// Refuses a definition in which a column that a rule hides or hashes has, or may have, another name: its values would be shown. `renamed` are the
+/// columns that are known to have kept their values; `None`: it is not known what became of the columns.
+///
+/// # Errors
+/// Of class `Row`, where a column of the rule is gone from the table and may be there under another name.
+pub(in crate::sink) fn hides_on(
+    plan: &SinkPlan,
+    (old, new): (&TableSchema, &TableSchema),
+    renamed: Option<&[(String, String)]>,
+) -> Result<(), Failure> {
+    let options = plan.options_for(&new.name);
+    let names = |named: &str, of: &TableSchema| of.column_index(named).is_some();
+    for (key, column) in
+        (options.hash.iter().map(|column| ("hash", column))).chain(options.drop.iter().map(|column| ("drop", column)))
+    {
+        if !names(column, old) || names(column, new) {
+            continue;
+        }
+        let is_named = |name: &str| options.hash.iter().chain(&options.drop).any(|rule| same_column(rule, name));
+        let now = match renamed {
+            Some(renamed) => renamed.iter().find(|(before, _)| same_column(before, column)).map(|(_, now)| now.clone()),
+            None => Some("another one, perhaps".to_owned()),
+        };
+        if let Some(now) = now.filter(|now| !is_named(now)) {
+            return Err(Failure::row(format!(
+                "column \"{column}\" of {}, which `{key}` names, has another name: {now}",
+                new.name
+            ))
+            .hint(format!(
+                "name the column in `{key}` as the source does, or take \"{column}\" out of it, then start again"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Columns that the rules of a table name and that it does not have, each with the key that names it.
 pub fn missing_columns(plan: &SinkPlan, schema: &TableSchema) -> Vec<(&'static str, String)> {
     let options = plan.options_for(&schema.name);
