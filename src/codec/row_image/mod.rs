@@ -43,6 +43,7 @@ mod cell;
 mod charset;
 #[rustfmt::skip]
 mod charset_tables;
+mod codes;
 mod decimal;
 mod error;
 mod first_columns;
@@ -73,7 +74,7 @@ pub use labels::{chosen, write_labels};
 pub use partial::{Fields, PartialImages, PartialRow, PartialRows, Present, Shape};
 pub use plain::{PlainVisitor, Scratch};
 pub use plan::Plan;
-pub use shown::shown_text;
+pub use shown::{Shown, shown_text};
 pub use temporal::{Date, DateTime, Time, Timestamp};
 pub use text::Text;
 pub use visitor::{Bytes, RowVisitor};
