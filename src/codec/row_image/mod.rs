@@ -72,7 +72,7 @@ pub use error::{ImageError, PlanError, ReadError, ValueError, WriteError};
 pub use json::Json;
 pub use labels::{chosen, write_labels};
 pub use partial::{Fields, PartialImages, PartialRow, PartialRows, Present, Shape};
-pub use plain::{PlainVisitor, Scratch};
+pub use plain::{Plain, PlainVisitor, Scratch};
 pub use plan::Plan;
 pub use shown::{Shown, shown_text};
 pub use temporal::{Date, DateTime, Time, Timestamp};
