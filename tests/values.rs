@@ -116,7 +116,8 @@ fn sqlite_rows(sandbox: &Sandbox, name: &str, table: &str) -> Vec<String> {
                 ValueRef::Real(number) => number.to_string(),
                 ValueRef::Text(text) => format!("'{}'", std::str::from_utf8(text).unwrap()),
                 ValueRef::Blob(bytes) => {
-                    format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+                    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    format!("x'{}'", digits.concat())
                 }
             })
             .collect();

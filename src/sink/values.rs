@@ -97,8 +97,6 @@ enum Day {
     Epoch,
 }
 
-type Refused = Box<ValueProblem>;
-
 impl Rules {
     /// Of the columns of a schema, of which `stand` says where each stands at the target.
     pub(super) fn new(schema: &TableSchema, policy: ValuePolicy, stand: impl Fn(usize) -> Stand) -> Self {
@@ -124,7 +122,7 @@ impl Rules {
         text: &mut String,
     ) -> Result<(usize, V, ReplacedValues), ReadError<V::Error>>
     where
-        V: RowVisitor<Error: From<Refused>>,
+        V: RowVisitor<Error: From<ValueProblem>>,
     {
         let mut ruled = Ruled::new(self, to, text);
         let used = plan.read(bytes, &mut ruled)?;
@@ -135,7 +133,7 @@ impl Rules {
     /// As [`Plan::cell`], by the rules.
     pub(super) fn cell<V>(&self, plan: &Plan, column: usize, cell: &[u8], to: V) -> Result<V, ReadError<V::Error>>
     where
-        V: RowVisitor<Error: From<Refused>>,
+        V: RowVisitor<Error: From<ValueProblem>>,
     {
         let mut text = String::new();
         let mut ruled = Ruled::new(self, to, &mut text);
@@ -162,7 +160,7 @@ impl Rules {
 
     /// What is done about a date that names no day.
     #[cold]
-    fn no_day(&self, column: usize, is_zero: bool) -> Result<Day, Refused> {
+    fn no_day(&self, column: usize, is_zero: bool) -> Result<Day, ValueProblem> {
         let (is_key, takes_null) =
             self.columns.get(column).map_or((true, false), |rule| (rule.is_key, rule.takes_null));
         match self.policy.zero_dates {
@@ -185,7 +183,7 @@ impl Rules {
     }
 
     #[cold]
-    fn epoch_in_key(&self, column: usize) -> Refused {
+    fn epoch_in_key(&self, column: usize) -> ValueProblem {
         self.problem(
             column,
             "is part of the key and holds a date that would be one with the zero date",
@@ -195,7 +193,7 @@ impl Rules {
 
     /// The second and every further form of a key.
     #[cold]
-    fn twin(&self, column: usize) -> Refused {
+    fn twin(&self, column: usize) -> ValueProblem {
         self.problem(
             column,
             "is part of the key and holds a value that is written as another value is",
@@ -214,7 +212,7 @@ impl Rules {
         takes_text: bool,
         problem: &'static str,
         hint: &'static str,
-    ) -> Result<Instead, Refused> {
+    ) -> Result<Instead, ValueProblem> {
         let Some(rule) = self.columns.get(column) else { return Err(self.problem(column, problem, hint)) };
         match self.policy.unconvertible {
             Unconvertible::Null if rule.takes_null => Ok(Instead::Null),
@@ -226,9 +224,9 @@ impl Rules {
 
     /// A value that cannot be written.
     #[cold]
-    pub(super) fn problem(&self, column: usize, problem: &'static str, hint: &'static str) -> Refused {
+    pub(super) fn problem(&self, column: usize, problem: &'static str, hint: &'static str) -> ValueProblem {
         let column = self.columns.get(column).map(|rule| rule.name.clone()).unwrap_or_default();
-        Box::new(ValueProblem::Range { column, problem, hint })
+        ValueProblem::Range { column, problem, hint }
     }
 
     /// Whether malformed text gets replacements in this column.

@@ -54,9 +54,9 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
-impl From<Box<ValueProblem>> for Stop {
-    fn from(problem: Box<ValueProblem>) -> Self {
-        Self::Value(problem)
+impl From<ValueProblem> for Stop {
+    fn from(problem: ValueProblem) -> Self {
+        Self::Value(problem.into())
     }
 }
 

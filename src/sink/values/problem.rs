@@ -23,8 +23,8 @@ pub enum ValueProblem {
 
 impl ValueProblem {
     /// A failure that it is the cause of, with what the operator can do.
-    pub(in crate::sink) fn causes(self: Box<Self>, failure: Failure) -> Failure {
-        match *self {
+    pub(in crate::sink) fn causes(self, failure: Failure) -> Failure {
+        match self {
             Self::Range { hint, .. } => failure.hint(hint).caused_by(self),
             Self::Content(error @ ValueError::Text { .. }) => failure
                 .hint("set `invalid_text` of the sink or the table to `replace` or `bytes`, or correct the value in the source")

@@ -10,10 +10,10 @@ use crate::sink::testing::{key, schema};
 struct Show(Vec<String>);
 
 #[derive(Debug)]
-struct Stop(Box<ValueProblem>);
+struct Stop(ValueProblem);
 
-impl From<Box<ValueProblem>> for Stop {
-    fn from(problem: Box<ValueProblem>) -> Self {
+impl From<ValueProblem> for Stop {
+    fn from(problem: ValueProblem) -> Self {
         Self(problem)
     }
 }
@@ -53,7 +53,8 @@ impl PlainVisitor for Show {
     }
 
     fn bytes(&mut self, _: usize, value: &[u8]) -> Result<(), Stop> {
-        self.0.push(format!("x'{}'", value.iter().map(|byte| format!("{byte:02x}")).collect::<String>()));
+        let digits: Vec<_> = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.0.push(format!("x'{}'", digits.concat()));
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The visitor between an image and a target's own.
 
-use super::{Day, Refused, Rules};
+use super::{Day, Rules, ValueProblem};
 use crate::codec::row_image::{
     Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Shown, Text, Time, Timestamp, Uuid, ValueError,
 };
@@ -17,7 +17,7 @@ pub(in crate::sink) struct Ruled<'r, V> {
     replaced: ReplacedValues,
 }
 
-impl<'r, V: RowVisitor<Error: From<Refused>>> Ruled<'r, V> {
+impl<'r, V: RowVisitor<Error: From<ValueProblem>>> Ruled<'r, V> {
     /// Hands them on to `to`.
     #[inline]
     pub(super) fn new(rules: &'r Rules, to: V, room: &'r mut String) -> Self {
@@ -69,7 +69,7 @@ impl<'r, V: RowVisitor<Error: From<Refused>>> Ruled<'r, V> {
                     "set `invalid_text: bytes` for the sink or the table, or use `mode: history` for the table",
                 )
                 .into()),
-            InvalidText::Stop | InvalidText::Replace => Err(Refused::from(error).into()),
+            InvalidText::Stop | InvalidText::Replace => Err(ValueProblem::from(error).into()),
         }
     }
 }
@@ -80,7 +80,7 @@ fn midnight(date: Date, fsp: u8) -> DateTime {
     DateTime { date, hour: 0, minute: 0, second: 0, micros: 0, fsp }
 }
 
-impl<V: RowVisitor<Error: From<Refused>>> RowVisitor for Ruled<'_, V> {
+impl<V: RowVisitor<Error: From<ValueProblem>>> RowVisitor for Ruled<'_, V> {
     type Error = V::Error;
 
     #[inline]

@@ -44,7 +44,7 @@ impl<const KEY: bool> Write<'_, '_, KEY> {
 
     #[cold]
     fn problem(&self, column: usize, problem: &'static str, hint: &'static str) -> Written {
-        Err(self.encoder.rules.problem(column, problem, hint))
+        Err(self.encoder.rules.problem(column, problem, hint).into())
     }
 
     /// The plan and the slots come from one schema, so this is never seen; still an error and not a lost value.

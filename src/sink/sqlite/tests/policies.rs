@@ -119,11 +119,12 @@ fn a_rule_of_a_table_is_for_that_table_alone_and_its_key_gets_no_null() {
     assert!(rig.stop().unwrap().contains("NULL does not stand in its column"));
 }
 
+type Write = fn(&mut RowBuilder<'_>);
+
 #[test]
 fn keys_that_would_be_one_are_not_written() {
     let sjis = ColumnType::VarChar { max_bytes: 40, charset: Charset::new("sjis") };
     let labels = ColumnType::Enum { members: vec!["a".into(), String::new()] };
-    type Write = fn(&mut RowBuilder<'_>);
     let cases: [(ColumnType, Write, Write); 2] = [
         (sjis, |row| row.bytes(b"\\").unwrap(), |row| row.bytes(b"\x81\x5f").unwrap()),
         (labels, |row| row.enumeration(2).unwrap(), |row| row.enumeration(0).unwrap()),
