@@ -1,4 +1,5 @@
-//! What becomes of values that a target does not hold as they are: each policy, at every kind of sink, from the snapshot and from the stream.
+//! What becomes of values that a target does not hold as they are: each policy, at every kind of sink, from the
+//! snapshot and from the stream.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;

@@ -1,12 +1,12 @@
 //! What becomes of values that a target does not hold as they are: one rule for every sink.
 //!
-//! Rules stand between the image and the target's own visitor ([`Ruled`]): what reaches it is text in UTF-8, a date of the calendar (or one that
-//! names no day, where the target keeps these), or what a policy has put in the place of a value. What only the target knows, such as the range
-//! of a column, it asks for by [`Rules::unconvertible`].
+//! Rules stand between the image and the target's own visitor ([`Ruled`]): what reaches it is text in UTF-8, a date of
+//! the calendar (or one that names no day, where the target keeps these), or what a policy has put in the place of a
+//! value. What only the target knows, such as the range of a column, it asks for by [`Rules::unconvertible`].
 //!
-//! A row is told by its key. So nothing is put in the place of a key's value that another key may have as well: such a row cannot be
-//! written. That holds also for values that are different at the source and one in the form in which a target holds them: two codes of one
-//! character, the label '' and the invalid value 0 of an `ENUM`.
+//! A row is told by its key. So nothing is put in the place of a key's value that another key may have as well: such a
+//! row cannot be written. That holds also for values that are different at the source and one in the form in which a
+//! target holds them: two codes of one character, the label '' and the invalid value 0 of an `ENUM`.
 
 mod doubles;
 mod problem;
@@ -21,7 +21,7 @@ pub(super) use self::visit::Ruled;
 
 use crate::codec::row_image::{self, Plan, ReadError, RowVisitor};
 use crate::config::{InvalidText, Unconvertible, ValuePolicy, ZeroDates};
-use crate::model::{ReplacedValues, TableSchema};
+use crate::model::{Column, ReplacedValues, TableSchema};
 
 /// Room for values on their way; kept between rows so that it grows only once.
 #[derive(Debug, Default)]
@@ -100,7 +100,7 @@ enum Day {
 impl Rules {
     /// Of the columns of a schema, of which `stand` says where each stands at the target.
     pub(super) fn new(schema: &TableSchema, policy: ValuePolicy, stand: impl Fn(usize) -> Stand) -> Self {
-        let rule = |(place, column): (usize, &crate::model::Column)| {
+        let rule = |(place, column): (usize, &Column)| {
             let Stand { is_key, takes_null } = stand(place);
             Rule {
                 name: column.name.clone(),
@@ -171,7 +171,8 @@ impl Rules {
                 "holds a date that names no day, and NULL does not stand in its column",
                 "set `zero_dates: epoch` for the sink or the table, or allow NULL in the source's column",
             )),
-            // In a key every other date that names no day, and that day itself, would become one key with the zero date.
+            // In a key every other date that names no day, and that day itself, would become one key with the zero
+            // date.
             ZeroDates::Epoch if is_key && !is_zero => Err(self.epoch_in_key(column)),
             ZeroDates::Epoch => Ok(Day::Epoch),
             ZeroDates::Stop => Err(self.problem(
@@ -201,7 +202,8 @@ impl Rules {
         )
     }
 
-    /// What is done about any other value that the target's column does not hold. It is told what the column holds, and what else helps.
+    /// What is done about any other value that the target's column does not hold. It is told what the column holds, and
+    /// what else helps.
     ///
     /// # Errors
     /// Where the row cannot be written.

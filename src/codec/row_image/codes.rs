@@ -11,8 +11,8 @@ use super::text::Text;
 pub(super) type FirstCodes = OnceLock<Box<[(char, u32)]>>;
 
 impl Multi {
-    /// Bytes of the code that begins `bytes`, as the servers cut text into codes, whether or not it has a character. `None`: they are
-    /// no code.
+    /// Bytes of the code that begins `bytes`, as the servers cut text into codes, whether or not it has a character.
+    /// `None`: they are no code.
     pub(super) fn code_len(&self, bytes: &[u8]) -> Option<usize> {
         let whatwg = self.whatwg;
         match *bytes {
@@ -103,8 +103,8 @@ fn number(code: &[u8]) -> u32 {
 }
 
 impl Text<'_> {
-    /// Whether no other bytes are kept as `shown`, which is what this value is in UTF-8. Of the codes that stand for one character, the first
-    /// one counts as the character's.
+    /// Whether no other bytes are kept as `shown`, which is what this value is in UTF-8. Of the codes that stand for
+    /// one character, the first one counts as the character's.
     pub fn is_only_form_of(&self, shown: &str) -> bool {
         match self.encoding {
             Encoding::Single(_, table) => self.bytes.iter().all(|byte| {

@@ -1,7 +1,8 @@
 //! Text as the server shows it, where bytes of it are no character.
 //!
-//! Two things are told apart. A code of the character set may have no character: the server stores it in every mode and shows a
-//! substitute for it. And bytes may be no code at all: they are malformed, and what becomes of them somebody else decides.
+//! Two things are told apart. A code of the character set may have no character: the server stores it in every mode and
+//! shows a substitute for it. And bytes may be no code at all: they are malformed, and what becomes of them somebody
+//! else decides.
 
 use super::charset::Encoding;
 use super::error::ValueError;
@@ -20,8 +21,8 @@ pub enum Shown<'t> {
 }
 
 impl Text<'_> {
-    /// The value as the server shows it: as it is in the image, or decoded into `room`, whose old content goes. Each malformed sequence is
-    /// U+FFFD if it is to be replaced.
+    /// The value as the server shows it: as it is in the image, or decoded into `room`, whose old content goes. Each
+    /// malformed sequence is U+FFFD if it is to be replaced.
     ///
     /// # Errors
     /// Where a sequence is malformed and is not to be replaced.
@@ -59,8 +60,8 @@ impl Text<'_> {
     }
 }
 
-/// Text of the server's own (labels of `ENUM` and `SET`, statements) as UTF-8, as the server shows it: what is not text of its
-/// character set is a question mark. `None`: nobody here knows the character set.
+/// Text of the server's own (labels of `ENUM` and `SET`, statements) as UTF-8, as the server shows it: what is not text
+/// of its character set is a question mark. `None`: nobody here knows the character set.
 ///
 /// Text that is `binary` is shown as UTF-8.
 pub fn shown_text(bytes: &[u8], charset: &Charset) -> Option<String> {
@@ -71,8 +72,8 @@ pub fn shown_text(bytes: &[u8], charset: &Charset) -> Option<String> {
 }
 
 impl Encoding {
-    /// Appends what is text of `bytes`. Where something is none, `gap` is given its offset and the bytes from there on, and says what stands for
-    /// it and how many bytes it has.
+    /// Appends what is text of `bytes`. Where something is none, `gap` is given its offset and the bytes from there on,
+    /// and says what stands for it and how many bytes it has.
     fn decode_around(self, bytes: &[u8], out: &mut String, mut gap: impl FnMut(Self, usize, &[u8]) -> (char, usize)) {
         let mut rest = bytes;
         while let Some(at) = self.decode_whole(rest, out) {
@@ -96,7 +97,8 @@ impl Encoding {
         Some(at)
     }
 
-    /// What the server shows for the code at the start of `bytes`, which has no character, and the bytes of it; `None` where they are no code.
+    /// What the server shows for the code at the start of `bytes`, which has no character, and the bytes of it; `None`
+    /// where they are no code.
     fn vacant_code(self, bytes: &[u8]) -> Option<(char, usize)> {
         match self {
             // Every byte is a code of a set of single bytes.

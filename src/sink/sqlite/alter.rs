@@ -159,8 +159,8 @@ fn literal(value: &Value) -> Option<String> {
     }
 }
 
-/// What older rows hold in each new column, by its place in the schema; `NULL` in the others, and until they are read again where that is not
-/// known.
+/// What older rows hold in each new column, by its place in the schema; `NULL` in the others, and until they are read
+/// again where that is not known.
 pub(super) fn defaults(
     (schema, layout): (&TableSchema, &Layout),
     new: &[usize],

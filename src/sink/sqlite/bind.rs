@@ -66,7 +66,8 @@ impl From<ValueError> for Stop {
     }
 }
 
-/// Which parameter of one image each column of the schema is bound to, counted from 0, and what becomes of values that SQLite does not hold.
+/// Which parameter of one image each column of the schema is bound to, counted from 0, and what becomes of values that
+/// SQLite does not hold.
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<usize>,
@@ -86,8 +87,8 @@ impl Slots {
     }
 }
 
-/// Binds the columns that `plan` wants from the first image of `bytes` to the parameters from `first` (counted from 1) on. They are written:
-/// what is replaced of them is counted. Says how many bytes the image has.
+/// Binds the columns that `plan` wants from the first image of `bytes` to the parameters from `first` (counted from 1) on.
+/// They are written: what is replaced of them is counted. Says how many bytes the image has.
 pub(super) fn bind_image(
     statement: &mut Statement<'_>,
     first: usize,

@@ -1,4 +1,5 @@
-//! Labels that are one with others: `ENUM` and `SET` have their values as numbers at the source, and as labels at a target.
+//! Labels that are one with others: `ENUM` and `SET` have their values as numbers at the source, and as labels at a
+//! target.
 
 use crate::model::ColumnType;
 

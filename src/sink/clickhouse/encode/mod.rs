@@ -4,12 +4,14 @@
 //! documentation, Formats). A value of a `Nullable` type has a byte before it, 1 for NULL, which ends it, else 0. Numbers are
 //! little-endian; strings and arrays have their length before them as LEB128.
 //!
-//! Columns are written in the source's order, whatever the order of the list given, because an image is read in that order:
-//! the INSERT names them so. Nothing is allocated per value, and bytes that are UTF-8 already are looked at and copied as they lie.
+//! Columns are written in the source's order, whatever the order of the list given, because an image is read in that
+//! order: the INSERT names them so. Nothing is allocated per value, and bytes that are UTF-8 already are checked and
+//! copied as they lie.
 //!
 //! What a column of the target cannot hold is refused: by its types when the encoder is made, by the value when a row is
-//! encoded. Nothing is clamped, rounded or cut. Decimals need no check: an image holds as many digits as its column has
-//! ([`Decimal`](crate::codec::row_image::Decimal)), and a target is taken only with the same scale and no fewer digits.
+//! encoded. There the table's policy may put something else in its place. Nothing is clamped, rounded or cut. Decimals
+//! need no check: an image holds as many digits as its column has ([`Decimal`](crate::codec::row_image::Decimal)), and a
+//! target is taken only with the same scale and no fewer digits.
 //!
 //! Assumed: `JSON` columns take text (`input_format_binary_read_json_as_string`).
 

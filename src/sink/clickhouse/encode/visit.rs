@@ -53,8 +53,9 @@ impl<const KEY: bool> Write<'_, '_, KEY> {
         self.problem(column, "holds a value of another kind than its type", "report this as a defect")
     }
 
-    /// What is done about a value that its column does not hold: NULL takes its place, or the row cannot be written. Of the value nothing is
-    /// written yet but that there is one. Columns that take text hold every text, so none is written in the place of another value.
+    /// What is done about a value that its column does not hold: NULL takes its place, or the row cannot be written. Of
+    /// the value nothing is written yet but that there is one. Columns that take text hold every text, so none is
+    /// written in the place of another value.
     #[cold]
     fn unfit(&mut self, column: usize, problem: &'static str, hint: &'static str) -> Written {
         self.encoder.rules.unconvertible(column, false, problem, hint)?;
@@ -70,7 +71,7 @@ impl<const KEY: bool> Write<'_, '_, KEY> {
         self.unfit(
             column,
             "holds a value outside the range of its column in ClickHouse",
-            "give the column in ClickHouse a wider type, set `unconvertible: null`, or leave the column out with `drop`",
+            "give the column in ClickHouse a wider type, set `unconvertible: null`, or leave it out with `drop`",
         )
     }
 
