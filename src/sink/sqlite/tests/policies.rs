@@ -161,3 +161,33 @@ fn the_default_of_a_new_column_follows_the_policy() {
         assert_eq!(rig.table("t"), [held]);
     }
 }
+
+#[test]
+fn another_policy_is_another_configuration_where_rows_are_told_by_what_it_writes() {
+    let date = || column("d", ColumnType::Date);
+    let dated_key = schema(vec![date(), int("v")], key(&[0]));
+    let dated = schema(vec![int("id"), date()], key(&[0]));
+    let dated_keyless = TableSchema { key: None, ..dated.clone() };
+    let invalid_text = ValuePolicy { invalid_text: InvalidText::Bytes, ..KEEP };
+    let texts_keyless = schema(vec![int("id"), text("t")], None);
+    let null_to_stop = (ValuePolicy::new(ZeroDates::Null), ValuePolicy::new(ZeroDates::Stop));
+    let to_epoch = (KEEP, ValuePolicy::new(ZeroDates::Epoch));
+    for (table, (then, now), is_another) in [
+        (&dated_key, to_epoch, true),
+        (&dated_key, null_to_stop, false),
+        (&dated_key, (KEEP, invalid_text), false),
+        (&dated, to_epoch, false),
+        (&dated_keyless, to_epoch, true),
+        (&dated_keyless, null_to_stop, true),
+        (&texts_keyless, (KEEP, invalid_text), true),
+        (&texts_keyless, to_epoch, false),
+    ] {
+        let mut rig = Rig::new(with(Mode::Mirror, then));
+        rig.create(table.clone());
+        rig.commit();
+        rig.plan.defaults.values = now;
+        rig.open().unwrap();
+        let reason = rig.stop().unwrap_or_default();
+        assert_eq!(reason.contains("is written with `values:"), is_another, "{table:?} {then} {now}: {reason}");
+    }
+}
