@@ -53,6 +53,7 @@ mod tls; // encryption, certificates and passwords, as each server asks for them
 mod told_types; // what statements say, and only seem to say, of types that the binlog does not tell
 mod unlogged; // definitions that change without a statement in the binlog
 mod untold_types; // types that nobody tells any more: the stream goes on with the bytes
+mod values; // what becomes of values that a target does not hold as they are, by policy
 mod waiting; // a table that cannot be asked about holds up no other
 mod watched; // what happens to the binlog or the address while the stream lives on: named, or followed
 mod whole_reads; // tables that are read in one piece, beside the stream

@@ -69,6 +69,7 @@ pub mod sqlite;
 mod stops;
 #[cfg(test)]
 mod testing;
+mod values;
 
 pub use clash::{CLASH_HINT, Clash, clashes};
 pub use kinds::{check, make, types};

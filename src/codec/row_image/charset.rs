@@ -2,15 +2,16 @@
 //!
 //! Bytes convert as the servers convert them. Single-byte sets go through tables taken from a server. Multi-byte sets go
 //! through the WHATWG decoders of `encoding_rs`, except for the codes that the servers convert differently
-//! (`sjis` has the wave dash where Windows has the full-width tilde, and so on), which stand in lists of their own; and the
-//! user-defined rows of the two `EUC-JP` sets, which the servers map to the private use area. Some of the WHATWG decoders know
-//! more codes than the servers, which never store those.
+//! (`sjis` has the wave dash where Windows has the full-width tilde, and so on) or have no character for, which stand in lists of
+//! their own; and the user-defined rows of the two `EUC-JP` sets, which the servers map to the private use area. Some of the WHATWG
+//! decoders read bytes that are no code at all at the servers, which never store those.
 
 use encoding_rs::{BIG5, DecoderResult, EUC_JP, EUC_KR, EncoderResult, GB18030, GBK, SHIFT_JIS};
 
 use crate::model::Charset;
 
 use super::charset_tables as tables;
+use super::codes::FirstCodes;
 
 /// How the bytes of a character column become UTF-8.
 #[derive(Clone, Copy, Debug)]
@@ -34,26 +35,36 @@ pub(super) enum Encoding {
 /// A multi-byte set that extends ASCII.
 #[derive(Debug)]
 pub(super) struct Multi {
-    name: &'static str,
-    whatwg: &'static encoding_rs::Encoding,
+    pub(super) name: &'static str,
+    pub(super) whatwg: &'static encoding_rs::Encoding,
     /// Codes that the servers convert otherwise, sorted.
     changes: &'static [(u32, u16)],
+    /// Codes that have no character, as ranges, sorted; those that the decoder has none for may be missing.
+    vacant: &'static [(u32, u32)],
     /// Rows 0xf5 to 0xfe of both planes are the private use area.
     euc_user_rows: bool,
+    pub(super) firsts: FirstCodes,
 }
 
-static BIG5_SET: Multi = multi("big5", BIG5, &tables::BIG5_CHANGES);
-static CP932_SET: Multi = multi("cp932", SHIFT_JIS, &[]);
-static EUCKR_SET: Multi = multi("euckr", EUC_KR, &[]);
-static GB18030_SET: Multi = multi("gb18030", GB18030, &tables::GB18030_CHANGES);
-static GB2312_SET: Multi = multi("gb2312", GBK, &tables::GB2312_CHANGES);
-static GBK_SET: Multi = multi("gbk", GBK, &[]);
-static SJIS_SET: Multi = multi("sjis", SHIFT_JIS, &tables::SJIS_CHANGES);
-static EUCJPMS_SET: Multi = Multi { euc_user_rows: true, ..multi("eucjpms", EUC_JP, &tables::EUCJPMS_CHANGES) };
-static UJIS_SET: Multi = Multi { euc_user_rows: true, ..multi("ujis", EUC_JP, &tables::UJIS_CHANGES) };
+static BIG5_SET: Multi = multi("big5", BIG5, &tables::BIG5_CHANGES, &tables::BIG5_VACANT);
+static CP932_SET: Multi = multi("cp932", SHIFT_JIS, &[], &[]);
+static EUCKR_SET: Multi = multi("euckr", EUC_KR, &[], &[]);
+static GB18030_SET: Multi = multi("gb18030", GB18030, &tables::GB18030_CHANGES, &[]);
+static GB2312_SET: Multi = multi("gb2312", GBK, &tables::GB2312_CHANGES, &tables::GB2312_VACANT);
+static GBK_SET: Multi = multi("gbk", GBK, &[], &tables::GBK_VACANT);
+static SJIS_SET: Multi = multi("sjis", SHIFT_JIS, &tables::SJIS_CHANGES, &tables::SJIS_VACANT);
+static EUCJPMS_SET: Multi = multi("eucjpms", EUC_JP, &tables::EUCJPMS_CHANGES, &[]);
+static UJIS_SET: Multi = multi("ujis", EUC_JP, &tables::UJIS_CHANGES, &tables::UJIS_VACANT);
 
-const fn multi(name: &'static str, whatwg: &'static encoding_rs::Encoding, changes: &'static [(u32, u16)]) -> Multi {
-    Multi { name, whatwg, changes, euc_user_rows: false }
+const fn multi(
+    name: &'static str,
+    whatwg: &'static encoding_rs::Encoding,
+    changes: &'static [(u32, u16)],
+    vacant: &'static [(u32, u32)],
+) -> Multi {
+    // Of the sets here, those with rows of the user's own are the ones whose names are of EUC-JP.
+    let euc_user_rows = matches!(name.as_bytes(), b"eucjpms" | b"ujis");
+    Multi { name, whatwg, changes, vacant, euc_user_rows, firsts: FirstCodes::new() }
 }
 
 /// What `swe7` has in place of ASCII's character. Its 0x7f stands for nothing.
@@ -248,11 +259,11 @@ impl Special {
 }
 
 impl Multi {
-    fn decode(&self, bytes: &[u8], out: &mut String) -> Result<(), usize> {
+    pub(super) fn decode(&self, bytes: &[u8], out: &mut String) -> Result<(), usize> {
         // Stretches without a special code go through the decoder whole: most texts are one stretch.
         let mut stretch = 0;
         let mut at = 0;
-        if !self.changes.is_empty() || self.euc_user_rows {
+        if !self.changes.is_empty() || !self.vacant.is_empty() {
             while let Some(lead) = bytes.get(at) {
                 let len = self.character_len(*lead, bytes.get(at + 1).copied());
                 let code = bytes.get(at..at + len).filter(|code| code.len() > 1);
@@ -304,7 +315,11 @@ impl Multi {
         let change = self.changes.binary_search_by_key(&code, |(code, _)| *code);
         match change.ok().and_then(|index| self.changes.get(index)) {
             Some((_, character)) => Special::of(u32::from(*character)),
-            None => Special::No,
+            None => {
+                let after = self.vacant.partition_point(|(from, _)| *from <= code);
+                let range = after.checked_sub(1).and_then(|at| self.vacant.get(at));
+                if range.is_some_and(|(_, to)| code <= *to) { Special::Nothing } else { Special::No }
+            }
         }
     }
 
@@ -374,7 +389,7 @@ fn ascii(byte: u8) -> Option<char> {
     byte.is_ascii().then_some(char::from(byte))
 }
 
-fn single(byte: u8, table: &[u16; 128]) -> Option<char> {
+pub(super) fn single(byte: u8, table: &[u16; 128]) -> Option<char> {
     match byte.checked_sub(0x80) {
         None => Some(char::from(byte)),
         Some(high) => {

@@ -115,12 +115,18 @@ impl Plan {
 }
 
 /// Narrows the values for a visitor.
-struct Plain<'v, V> {
+#[derive(Debug)]
+pub struct Plain<'v, V> {
     to: &'v mut V,
     scratch: &'v mut Scratch,
 }
 
-impl<V: PlainVisitor> Plain<'_, V> {
+impl<'v, V: PlainVisitor> Plain<'v, V> {
+    /// For a visitor.
+    pub fn new(to: &'v mut V, scratch: &'v mut Scratch) -> Self {
+        Self { to, scratch }
+    }
+
     #[inline]
     fn printed(&mut self, column: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), V::Error> {
         self.to.text(column, self.scratch.written(write))

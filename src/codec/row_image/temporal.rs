@@ -85,6 +85,13 @@ impl Date {
         Civil { year: self.year.into(), month: self.month, day: self.day }.days()
     }
 
+    /// Whether it is a day of the calendar: neither month nor day are zero, and the month has such a day.
+    #[inline]
+    pub fn names_a_day(self) -> bool {
+        let is_plain = (1..=12).contains(&self.month) && (1..=28).contains(&self.day);
+        is_plain || self.days().is_some()
+    }
+
     /// Appends `YYYY-MM-DD`.
     pub fn write_text(&self, out: &mut Vec<u8>) {
         let [y1, y2] = pair(low_u8(self.year / 100));

@@ -8,14 +8,22 @@ use super::error::ValueError;
 /// A character value in its column's character set.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'v> {
-    bytes: &'v [u8],
-    encoding: Encoding,
+    pub(super) bytes: &'v [u8],
+    pub(super) encoding: Encoding,
     column: &'v str,
+    /// The value in UTF-8, where somebody has it already.
+    known: Option<&'v str>,
 }
 
 impl<'v> Text<'v> {
     pub(super) fn new(bytes: &'v [u8], encoding: Encoding, column: &'v str) -> Self {
-        Self { bytes, encoding, column }
+        Self { bytes, encoding, column, known: None }
+    }
+
+    /// The same value with what it is in UTF-8, so that nobody decodes it again.
+    #[must_use]
+    pub fn known_as(self, utf8: &'v str) -> Self {
+        Self { bytes: utf8.as_bytes(), encoding: Encoding::Utf8, known: Some(utf8), ..self }
     }
 
     /// The bytes in the column's own character set.
@@ -65,7 +73,10 @@ impl<'v> Text<'v> {
     /// The bytes as they are, if they are the value's UTF-8; otherwise the offset of the first malformed byte, or `None` if they
     /// have to be decoded.
     #[inline]
-    fn borrowed(&self) -> Result<Option<&'v str>, usize> {
+    pub(super) fn borrowed(&self) -> Result<Option<&'v str>, usize> {
+        if self.known.is_some() {
+            return Ok(self.known);
+        }
         if matches!(self.encoding, Encoding::Utf8) {
             return match std::str::from_utf8(self.bytes) {
                 Ok(text) => Ok(Some(text)),
@@ -79,7 +90,7 @@ impl<'v> Text<'v> {
     }
 
     #[cold]
-    fn malformed(&self, at: usize) -> ValueError {
+    pub(super) fn malformed(&self, at: usize) -> ValueError {
         ValueError::Text { column: self.column.to_owned(), charset: self.encoding.name(), at }
     }
 }

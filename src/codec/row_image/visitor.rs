@@ -72,6 +72,11 @@ impl<'v> Bytes<'v> {
         Self { stored, padding }
     }
 
+    /// A value without padding.
+    pub fn whole(bytes: &'v [u8]) -> Self {
+        Self::new(bytes, 0)
+    }
+
     /// The bytes in the image. The whole value if [`padding`](Self::padding) is 0, as it is for all but `BINARY`.
     pub fn stored(&self) -> &'v [u8] {
         self.stored

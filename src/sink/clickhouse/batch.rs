@@ -50,8 +50,9 @@ impl Batch {
         self.chunks.has_full()
     }
 
-    /// Counts row changes whose rows are in its chunks.
+    /// Counts row changes whose rows are in its chunks, and the values that were replaced in them.
     pub(super) fn took(&mut self, taken: Taken) {
+        self.taken.replaced.add(self.chunks.take_replaced());
         self.taken.taken += u64::from(taken.rows);
         self.taken.split += u64::from(taken.split);
     }

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 
 use super::encode::Scratch;
+use crate::model::ReplacedValues;
 
 /// A chunk is frozen once it has this many bytes: large enough that sending one costs nothing beside its bytes, small enough
 /// that a few of them in flight do not count.
@@ -45,6 +46,11 @@ impl Chunks {
             self.open.reserve_exact(CHUNK_BYTES + SLACK_BYTES);
         }
         (&mut self.open, &mut self.scratch)
+    }
+
+    /// Values that were replaced in the rows since the last call.
+    pub(super) fn take_replaced(&mut self) -> ReplacedValues {
+        self.scratch.take_replaced()
     }
 
     /// Ends a row.

@@ -7,12 +7,11 @@
 
 use std::fmt::Display;
 
-use super::encode::{Encoder, names_a_day};
+use super::encode::{Encoder, ValueProblem};
 use super::names::literal;
 use super::types::{Base, Type};
 use crate::codec::row_image::{
-    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid, ValueError, chosen,
-    write_labels,
+    Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Text, Time, Timestamp, Uuid, chosen, write_labels,
 };
 use crate::config::ValuePolicy;
 use crate::error::Failure;
@@ -44,10 +43,8 @@ pub(super) fn default_literal(
     if target.nullable && bytes == [1] {
         return Ok(Some("NULL".to_owned()));
     }
-    let mut written = Literal { ty: &target, sql: String::new() };
-    encoder.plan().cell(0, cell, &mut written).map_err(|error| {
-        Failure::fatal(format!("the default of column \"{}\" of {table} is damaged", column.name)).caused_by(error)
-    })?;
+    let literal = Literal { ty: &target, sql: String::new() };
+    let written = encoder.visit_cell(0, cell, literal).map_err(|error| error.failure(table))?;
     Ok(Some(written.sql))
 }
 
@@ -57,7 +54,7 @@ struct Literal<'t> {
     sql: String,
 }
 
-type Written = Result<(), ValueError>;
+type Written = Result<(), Box<ValueProblem>>;
 
 impl Literal<'_> {
     fn number(&mut self, number: impl Display) {
@@ -92,11 +89,7 @@ impl Literal<'_> {
         }
     }
 
-    /// A date, in the form that `zero_dates: epoch` gives it if it names no day.
-    fn instant(&mut self, mut value: DateTime) {
-        if !names_a_day(value.date) {
-            value = DateTime { date: EPOCH, hour: 0, minute: 0, second: 0, micros: 0, fsp: value.fsp };
-        }
+    fn instant(&mut self, value: DateTime) {
         let mut text = Vec::new();
         value.write_text(&mut text);
         if let Base::DateTime64 { precision, .. } = &self.ty.base {
@@ -112,10 +105,8 @@ impl Literal<'_> {
     }
 }
 
-const EPOCH: Date = Date { year: 1970, month: 1, day: 1 };
-
 impl RowVisitor for Literal<'_> {
-    type Error = ValueError;
+    type Error = Box<ValueProblem>;
 
     fn null(&mut self, _column: usize) -> Written {
         self.number("NULL");
@@ -157,7 +148,7 @@ impl RowVisitor for Literal<'_> {
 
     fn date(&mut self, _column: usize, value: Date) -> Written {
         let mut text = Vec::new();
-        if names_a_day(value) { value } else { EPOCH }.write_text(&mut text);
+        value.write_text(&mut text);
         self.call("toDate32", &text, "");
         Ok(())
     }
@@ -188,8 +179,7 @@ impl RowVisitor for Literal<'_> {
     }
 
     fn text(&mut self, _column: usize, value: Text<'_>) -> Written {
-        let text = value.as_utf8()?;
-        self.string(text.as_bytes());
+        self.string(value.raw());
         Ok(())
     }
 

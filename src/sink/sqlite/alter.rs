@@ -6,11 +6,12 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use wal::Lsn;
 
-use super::bind::{Scratch, cell_value};
+use super::bind::{RowError, Scratch, cell_value};
 use super::layout::{Layout, TargetColumn, quoted, same_name};
 use super::registry;
+use super::target::rules;
 use crate::codec::row_image::Plan;
-use crate::config::Mode;
+use crate::config::{Mode, ValuePolicy};
 use crate::error::Failure;
 use crate::model::{ColumnDefault, TableSchema};
 use crate::sink::layout::{sides, until};
@@ -158,19 +159,27 @@ fn literal(value: &Value) -> Option<String> {
     }
 }
 
-/// What older rows hold in each column if it is new; `NULL` until they are read again, where that is not known.
-pub(super) fn defaults(schema: &TableSchema, scratch: &mut Scratch) -> Result<Vec<Value>, Failure> {
-    let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Failure::row(format!("a default of {} cannot be read", schema.name)).caused_by(error)
-    };
-    let plan = Plan::all(schema).map_err(|error| unreadable(error.into()))?;
+/// What older rows hold in each new column, by its place in the schema; `NULL` in the others, and until they are read
+/// again where that is not known.
+pub(super) fn defaults(
+    (schema, layout): (&TableSchema, &Layout),
+    new: &[usize],
+    values: ValuePolicy,
+    scratch: &mut Scratch,
+) -> Result<Vec<Value>, Failure> {
+    let unreadable = || Failure::row(format!("a default of {} cannot be read", schema.name));
+    let rules = rules(schema, layout, values);
+    let plan = Plan::all(schema).map_err(|error| unreadable().caused_by(error))?;
     let mut defaults = Vec::with_capacity(schema.columns.len());
     for (place, column) in schema.columns.iter().enumerate() {
         defaults.push(match &column.default {
-            ColumnDefault::Unknown | ColumnDefault::Null => Value::Null,
-            ColumnDefault::Value(cell) => {
-                cell_value(&plan, place, cell, scratch).map_err(|error| unreadable(error.into()))?
-            }
+            ColumnDefault::Value(cell) if new.contains(&place) => cell_value(&rules, &plan, place, cell, scratch)
+                .map_err(|error| match error {
+                    RowError::Value(problem) => problem.causes(unreadable()),
+                    RowError::Image(error) => unreadable().caused_by(error),
+                    RowError::Sqlite(error) => unreadable().caused_by(error),
+                })?,
+            ColumnDefault::Value(_) | ColumnDefault::Unknown | ColumnDefault::Null => Value::Null,
         });
     }
     Ok(defaults)

@@ -4,13 +4,16 @@
 //! type table ([`super::types`]).
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Statement, ToSql};
 
-pub(super) use crate::codec::row_image::Scratch;
-use crate::codec::row_image::{ImageError, PlainVisitor, Plan, ReadError, ValueError};
+use crate::codec::row_image::{ImageError, Plain, PlainVisitor, Plan, ReadError, ValueError};
 use crate::model::TableSchema;
+use crate::sink::values::{Instead, Rules, ValueProblem};
+
+pub(super) use crate::sink::values::Scratch;
 
 use super::row_hash::RowHash;
 
@@ -23,9 +26,9 @@ pub(super) enum RowError {
     /// The image is malformed.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// One of its values is.
+    /// One of its values cannot be written.
     #[error(transparent)]
-    Value(#[from] ValueProblem),
+    Value(#[from] Box<ValueProblem>),
 }
 
 impl From<ReadError<Stop>> for RowError {
@@ -38,30 +41,22 @@ impl From<ReadError<Stop>> for RowError {
     }
 }
 
-/// A value that SQLite cannot hold as it is.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ValueProblem {
-    /// Its content is malformed.
-    #[error(transparent)]
-    Content(#[from] ValueError),
-    /// SQLite would turn it into NULL; MySQL never stores one.
-    #[error("column {column} holds a floating point value that is not a number")]
-    NotANumber {
-        /// Place in the schema, from 1.
-        column: usize,
-    },
-}
-
 /// Why the visitor stops.
 #[derive(Debug)]
 enum Stop {
     Sqlite(rusqlite::Error),
-    Value(ValueProblem),
+    Value(Box<ValueProblem>),
 }
 
 impl From<rusqlite::Error> for Stop {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
+    }
+}
+
+impl From<ValueProblem> for Stop {
+    fn from(problem: ValueProblem) -> Self {
+        Self::Value(problem.into())
     }
 }
 
@@ -71,17 +66,19 @@ impl From<ValueError> for Stop {
     }
 }
 
-/// Which parameter of one image each column of the schema is bound to, counted from 0.
+/// Which parameter of one image each column of the schema is bound to, counted from 0, and what becomes of values that
+/// SQLite does not hold.
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<usize>,
+    rules: Arc<Rules>,
 }
 
 impl Slots {
     /// For the columns at `sources` (places in the schema), in the order of their parameters.
-    pub(super) fn new(schema: &TableSchema, sources: &[usize]) -> Self {
+    pub(super) fn new(schema: &TableSchema, sources: &[usize], rules: &Arc<Rules>) -> Self {
         let slot = |place| sources.iter().position(|source| *source == place).unwrap_or_default();
-        Self { slots: (0..schema.columns.len()).map(slot).collect() }
+        Self { slots: (0..schema.columns.len()).map(slot).collect(), rules: Arc::clone(rules) }
     }
 
     fn get(&self, column: usize) -> usize {
@@ -91,7 +88,7 @@ impl Slots {
 }
 
 /// Binds the columns that `plan` wants from the first image of `bytes` to the parameters from `first` (counted from 1) on.
-/// Says how many bytes the image has.
+/// They are written: what is replaced of them is counted. Says how many bytes the image has.
 pub(super) fn bind_image(
     statement: &mut Statement<'_>,
     first: usize,
@@ -100,8 +97,22 @@ pub(super) fn bind_image(
     bytes: &[u8],
     scratch: &mut Scratch,
 ) -> Result<usize, RowError> {
-    let mut visitor = Convert { to: Parameters { statement, first, slots } };
-    Ok(plan.read_plain(bytes, &mut visitor, scratch)?)
+    Ok(read(&slots.rules, plan, bytes, Parameters { statement, first, slots }, scratch)?.0)
+}
+
+/// As [`bind_image`], of a row that is looked for: nothing is counted.
+pub(super) fn bind_sought(
+    statement: &mut Statement<'_>,
+    first: usize,
+    plan: &Plan,
+    slots: &Slots,
+    bytes: &[u8],
+    scratch: &mut Scratch,
+) -> Result<usize, RowError> {
+    let before = scratch.replaced;
+    let used = bind_image(statement, first, plan, slots, bytes, scratch);
+    scratch.replaced = before;
+    used
 }
 
 /// As [`bind_image`], and gives the hash of what is bound.
@@ -114,16 +125,37 @@ pub(super) fn bind_hashed(
     scratch: &mut Scratch,
     hash: &mut RowHash,
 ) -> Result<(usize, i64), RowError> {
-    let mut visitor = Convert { to: Hashed { to: Parameters { statement, first, slots }, hash } };
-    let used = plan.read_plain(bytes, &mut visitor, scratch)?;
+    let to = Hashed { to: Parameters { statement, first, slots }, hash };
+    let (used, Hashed { hash, .. }) = read(&slots.rules, plan, bytes, to, scratch)?;
     Ok((used, hash.finish()))
 }
 
+fn read<R: Receive>(
+    rules: &Rules,
+    plan: &Plan,
+    bytes: &[u8],
+    to: R,
+    scratch: &mut Scratch,
+) -> Result<(usize, R), RowError> {
+    let Scratch { printed, text, replaced } = scratch;
+    let mut convert = Convert { to, rules, unconvertible: 0 };
+    let (used, _, mut row) = rules.read(plan, bytes, Plain::new(&mut convert, printed), text)?;
+    row.unconvertible += convert.unconvertible;
+    replaced.add(row);
+    Ok((used, convert.to))
+}
+
 /// The value of one column's bytes alone, as SQLite will hold it.
-pub(super) fn cell_value(plan: &Plan, column: usize, cell: &[u8], scratch: &mut Scratch) -> Result<Value, RowError> {
-    let mut visitor = Convert { to: One(Value::Null) };
-    plan.cell_plain(column, cell, &mut visitor, scratch)?;
-    Ok(visitor.to.0)
+pub(super) fn cell_value(
+    rules: &Rules,
+    plan: &Plan,
+    column: usize,
+    cell: &[u8],
+    scratch: &mut Scratch,
+) -> Result<Value, RowError> {
+    let mut convert = Convert { to: One(Value::Null), rules, unconvertible: 0 };
+    rules.cell(plan, column, cell, Plain::new(&mut convert, &mut scratch.printed))?;
+    Ok(convert.to.0)
 }
 
 /// Takes values in SQLite's form.
@@ -178,11 +210,14 @@ impl Receive for One {
 }
 
 /// Brings values into SQLite's form.
-struct Convert<R> {
+struct Convert<'r, R> {
     to: R,
+    rules: &'r Rules,
+    /// Values in whose place something else is written, as SQLite does not hold them.
+    unconvertible: u64,
 }
 
-impl<R: Receive> Convert<R> {
+impl<R: Receive> Convert<'_, R> {
     #[inline]
     fn put(&mut self, column: usize, value: ValueRef<'_>) -> Result<(), Stop> {
         Ok(self.to.receive(column, value)?)
@@ -198,9 +233,28 @@ impl<R: Receive> Convert<R> {
         let digits = digits.get(..digits.len() - left).unwrap_or_default();
         self.put(column, ValueRef::Text(digits))
     }
+
+    /// SQLite would turn it into NULL. MySQL never stores one.
+    #[cold]
+    fn not_a_number(&mut self, column: usize) -> Result<(), Stop> {
+        let instead = self.rules.unconvertible(
+            column,
+            true,
+            "holds a floating point value that is not a number, which SQLite does not hold",
+            "set `unconvertible` of the sink or the table to `null` or `text`",
+        )?;
+        self.unconvertible += 1;
+        self.put(
+            column,
+            match instead {
+                Instead::Null => ValueRef::Null,
+                Instead::Text => ValueRef::Text(b"NaN"),
+            },
+        )
+    }
 }
 
-impl<R: Receive> PlainVisitor for Convert<R> {
+impl<R: Receive> PlainVisitor for Convert<'_, R> {
     type Error = Stop;
 
     #[inline]
@@ -224,7 +278,7 @@ impl<R: Receive> PlainVisitor for Convert<R> {
     #[inline]
     fn real(&mut self, column: usize, value: f64) -> Result<(), Stop> {
         if value.is_nan() {
-            return Err(Stop::Value(ValueProblem::NotANumber { column: column + 1 }));
+            return self.not_a_number(column);
         }
         self.put(column, ValueRef::Real(value))
     }

@@ -16,13 +16,13 @@ use super::registry::{self, Table};
 use super::target::{Rows, Savepoint, Target};
 use super::types::Storage;
 use super::views;
-use crate::config::{DdlPolicy, SinkPlan};
+use crate::config::{DdlPolicy, Mode, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Room, Share, Stop, Swap};
 use crate::sink::follow;
 use crate::sink::refusals::{Blame, Line};
-use crate::sink::reshape::Step;
+use crate::sink::reshape::{Origin, Step};
 use crate::sink::rows::{self, Moment};
 
 /// The name a table has between two that differ in case only: SQLite takes both for one and finds it taken.
@@ -82,7 +82,11 @@ impl Definitions for Target {
     }
 
     async fn alter(&mut self, lsn: Lsn, layout: &Layout, schema: &TableSchema, steps: &[Step]) -> Result<(), Failure> {
-        let defaults = defaults(schema, &mut self.scratch)?;
+        let added = steps.iter().filter_map(|step| match step {
+            Step::Add { column } => layout.columns.get(*column).map(|column| column.source),
+            _ => None,
+        });
+        let defaults = self.defaults(schema, layout, &added.collect::<Vec<_>>())?;
         let take = |connection: &Connection| alter::take(connection, lsn, layout, &defaults, steps);
         views::aside(&self.connection, take).map_err(|error| self.cannot_follow(&schema.name, layout, error))
     }
@@ -92,7 +96,9 @@ impl Definitions for Target {
     }
 
     async fn rebuild(&mut self, _lsn: Lsn, rebuild: Rebuild<'_, Storage>) -> Result<(), Failure> {
-        let defaults: Vec<Value> = defaults(rebuild.schema, &mut self.scratch)?;
+        let origins = rebuild.layout.columns.iter().zip(rebuild.origins);
+        let added = origins.filter(|(_, origin)| matches!(origin, Origin::Added)).map(|(column, _)| column.source);
+        let defaults = self.defaults(rebuild.schema, rebuild.layout, &added.collect::<Vec<_>>())?;
         rebuild::rebuild(&self.connection, &rebuild, &defaults, &self.plan.name)
             .map_err(|error| self.cannot_follow(&rebuild.schema.name, rebuild.layout, error))
     }
@@ -254,6 +260,13 @@ impl Target {
     /// What SQLite refuses of one table.
     fn refused(&self, what: &str, error: rusqlite::Error) -> Failure {
         of_table(&self.path, what, error)
+    }
+
+    /// What older rows hold in the columns that come from these places of the schema and are new. A changelog's older lines keep their values.
+    fn defaults(&mut self, schema: &TableSchema, layout: &Layout, new: &[usize]) -> Result<Vec<Value>, Failure> {
+        let new = if layout.mode == Mode::Mirror { new } else { &[] };
+        let values = self.plan.options_for(&schema.name).values;
+        defaults((schema, layout), new, values, &mut self.scratch)
     }
 
     fn cannot_follow(&self, name: &TableName, layout: &Layout, error: rusqlite::Error) -> Failure {

@@ -67,8 +67,8 @@ pub(super) fn row(path: &Path, table: &TableName, error: RowError) -> Failure {
     match error {
         RowError::Sqlite(error) => of_table(path, &format!("write a row of {table}"), error),
         RowError::Image(error) => Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error),
-        RowError::Value(error) => {
-            Failure::row(format!("a value of {table} cannot be written to \"{}\"", path.display())).caused_by(error)
+        RowError::Value(problem) => {
+            problem.causes(Failure::row(format!("a value of {table} cannot be written to \"{}\"", path.display())))
         }
     }
 }

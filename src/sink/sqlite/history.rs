@@ -4,6 +4,8 @@
 //! written twice is an error. `_lsn` and `_ordinal` say where the row is in its log. Value columns have no declared
 //! type: a changelog holds values of every type its columns ever had, each as it was.
 
+use std::sync::Arc;
+
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, Statement};
 
@@ -16,6 +18,7 @@ use crate::codec::row_image::{Plan, PlanError};
 use crate::model::{RowCounts, TableSchema};
 use crate::sink::layout::{after, before};
 use crate::sink::rows::{Images, Lines, Moment, append, op_name};
+use crate::sink::values::Rules;
 
 /// How rows of one schema are appended.
 #[derive(Debug)]
@@ -36,12 +39,12 @@ const VALUES: usize = HISTORY_COLUMNS.len() + 1;
 
 impl History {
     /// For a changelog.
-    pub(super) fn new(schema: &TableSchema, layout: &Layout) -> Result<Self, PlanError> {
+    pub(super) fn new(schema: &TableSchema, layout: &Layout, rules: &Arc<Rules>) -> Result<Self, PlanError> {
         let sources: Vec<usize> = layout.columns.iter().map(|column| column.source).collect();
         let named = |name: fn(&str) -> String| layout.columns.iter().map(move |column| quoted(&name(&column.name)));
         Ok(Self {
             all: Plan::compile(schema, &layout.wanted(schema.columns.len()))?,
-            slots: Slots::new(schema, &sources),
+            slots: Slots::new(schema, &sources, rules),
             columns: sources.len(),
             pair: insert(&layout.target, named(before).chain(named(after))),
             gone: insert(&layout.target, named(before)),

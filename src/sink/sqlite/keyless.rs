@@ -9,10 +9,11 @@
 //! row, as the source has it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use rusqlite::{Connection, Statement, StatementStatus};
 
-use super::bind::{RowError, Scratch, Slots, bind_hashed, bind_image};
+use super::bind::{RowError, Scratch, Slots, bind_hashed, bind_image, bind_sought};
 use super::layout::{Layout, quoted};
 use super::lookup::{Lookup, Subject, forget};
 use super::row_hash::RowHash;
@@ -22,6 +23,7 @@ use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
 use crate::model::{RowCounts, TableSchema};
 use crate::sink::rows::{Keyless as Values, by_values};
+use crate::sink::values::Rules;
 
 /// Steps of SQLite's machine that are spent on scans before a lookup is thought of: some milliseconds.
 const LEAST_STEPS: u64 = 1 << 20;
@@ -68,7 +70,12 @@ struct Writing<'a> {
 
 impl Keyless {
     /// For a layout without a key. `rowid` is the name of SQLite's row number in it.
-    pub(super) fn new(schema: &TableSchema, layout: &Layout, rowid: &'static str) -> Result<Self, PlanError> {
+    pub(super) fn new(
+        schema: &TableSchema,
+        layout: &Layout,
+        rowid: &'static str,
+        rules: &Arc<Rules>,
+    ) -> Result<Self, PlanError> {
         let sources: Vec<usize> = layout.columns.iter().map(|column| column.source).collect();
         let target = quoted(&layout.target);
         let names: Vec<_> = layout.columns.iter().map(|column| quoted(&column.name)).collect();
@@ -92,7 +99,7 @@ impl Keyless {
         };
         Ok(Self {
             all: Plan::compile(schema, &layout.wanted(schema.columns.len()))?,
-            slots: Slots::new(schema, &sources),
+            slots: Slots::new(schema, &sources, rules),
             columns: names.len(),
             subject: Subject::new(layout, rowid),
             is_exact: layout.columns.iter().all(|column| {
@@ -179,7 +186,7 @@ impl Writing<'_> {
         let Self { keyless, connection, scratch, tally, .. } = self;
         let Keyless { all, slots, .. } = keyless;
         let mut statement = connection.prepare_cached(if update { &keyless.update } else { &keyless.delete })?;
-        let used = bind_image(&mut statement, 1, all, slots, bytes, scratch)?;
+        let used = bind_sought(&mut statement, 1, all, slots, bytes, scratch)?;
         if !update {
             let changed = statement.raw_execute()?;
             keyless.spend(&statement);
@@ -187,11 +194,14 @@ impl Writing<'_> {
             return Ok(used);
         }
         let after = bytes.get(used..).unwrap_or_default();
+        let before = scratch.replaced;
         let more = bind_image(&mut statement, 1 + keyless.columns, all, slots, after, scratch)?;
         let changed = statement.raw_execute()?;
         keyless.spend(&statement);
         if changed == 0 {
             tally.missed();
+            // The insert counts them.
+            scratch.replaced = before;
             self.put(after)?;
         } else {
             tally.wrote(changed);
@@ -204,7 +214,10 @@ impl Writing<'_> {
         let Keyless { all, slots, .. } = keyless;
         let behind = 1 + keyless.columns;
         let mut find = connection.prepare_cached(lookup.find())?;
+        let before = scratch.replaced;
         let (used, wanted) = bind_hashed(&mut find, 1, all, slots, bytes, scratch, hash)?;
+        // It is looked for, and not written.
+        scratch.replaced = before;
         find.raw_bind_parameter(behind, wanted)?;
         let row: Option<i64> = match find.raw_query().next()? {
             Some(row) => Some(row.get(0)?),

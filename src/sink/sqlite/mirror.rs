@@ -12,15 +12,18 @@
 //! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so two keys that differ
 //! only in bytes never exist there at once, and an update from one to the other is a delete and an insert.
 
+use std::sync::Arc;
+
 use rusqlite::{CachedStatement, Connection};
 
-use super::bind::{RowError, Scratch, Slots, bind_image};
+use super::bind::{RowError, Scratch, Slots, bind_image, bind_sought};
 use super::layout::{Layout, TargetColumn, quoted};
 use super::tally::Tally;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
 use crate::model::{RowCounts, TableSchema};
 use crate::sink::rows::{Keyed, by_key};
+use crate::sink::values::Rules;
 
 /// How rows of one schema are mirrored by key.
 #[derive(Debug)]
@@ -53,16 +56,16 @@ enum Delete {
 
 impl Mirror {
     /// For a layout with a key.
-    pub(super) fn new(schema: &TableSchema, layout: &Layout) -> Result<Self, PlanError> {
+    pub(super) fn new(schema: &TableSchema, layout: &Layout, rules: &Arc<Rules>) -> Result<Self, PlanError> {
         let columns = schema.columns.len();
         let sources: Vec<usize> = layout.columns.iter().map(|column| column.source).collect();
         let key_sources: Vec<usize> = layout.key_columns().map(|column| column.source).collect();
         let key_places = key_sources.iter().filter_map(|place| u16::try_from(*place).ok()).collect();
         Ok(Self {
             all: Plan::compile(schema, &layout.wanted(columns))?,
-            all_slots: Slots::new(schema, &sources),
+            all_slots: Slots::new(schema, &sources, rules),
             key: Plan::compile(schema, &layout.wanted_key(columns))?,
-            key_slots: Slots::new(schema, &key_sources),
+            key_slots: Slots::new(schema, &key_sources, rules),
             key_places,
             upsert: upsert(layout, 0),
             update: update(layout, 0),
@@ -146,10 +149,13 @@ impl Keyed for Writing<'_> {
     fn update(&mut self, image: &[u8], row: u32) -> Result<usize, RowError> {
         let Self { mirror, connection, scratch, tally, update, .. } = self;
         let update = ready(update, connection, &mirror.update)?;
+        let before = scratch.replaced;
         let used = bind_image(update, 1, &mirror.all, &mirror.all_slots, image, scratch)?;
         match update.raw_execute()? {
             0 => {
                 tally.missed();
+                // The insert counts them.
+                scratch.replaced = before;
                 self.put(image, row)
             }
             changed => {
@@ -164,7 +170,7 @@ impl Keyed for Writing<'_> {
         let delete = ready(delete, connection, mirror.delete.sql())?;
         match &mirror.delete {
             Delete::Hard(_) => {
-                let used = bind_image(delete, 1, &mirror.key, &mirror.key_slots, image, scratch)?;
+                let used = bind_sought(delete, 1, &mirror.key, &mirror.key_slots, image, scratch)?;
                 tally.deleted(delete.raw_execute()?);
                 Ok(used)
             }
@@ -174,7 +180,7 @@ impl Keyed for Writing<'_> {
                     0 => {
                         tally.missed();
                         let mut upsert = connection.prepare_cached(upsert)?;
-                        bind_image(&mut upsert, 1, &mirror.all, &mirror.all_slots, image, scratch)?;
+                        bind_sought(&mut upsert, 1, &mirror.all, &mirror.all_slots, image, scratch)?;
                         tally.wrote(upsert.raw_execute()?);
                     }
                     changed => tally.wrote(changed),
@@ -187,7 +193,7 @@ impl Keyed for Writing<'_> {
     fn delete_by_key(&mut self, image: &[u8], _row: u32) -> Result<usize, RowError> {
         let Self { mirror, connection, scratch, tally, delete, .. } = self;
         let delete = ready(delete, connection, mirror.delete.sql_of_key())?;
-        let used = bind_image(delete, 1, &mirror.key, &mirror.key_slots, image, scratch)?;
+        let used = bind_sought(delete, 1, &mirror.key, &mirror.key_slots, image, scratch)?;
         tally.deleted(delete.raw_execute()?);
         Ok(used)
     }

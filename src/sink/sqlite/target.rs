@@ -4,6 +4,7 @@
 //! Rows are written as they come, so nothing is held in memory; SQLite's cache spills to its write-ahead file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use wal::{LogId, Lsn};
@@ -22,7 +23,7 @@ use super::{claim, cursor, open, registry};
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::PlanError;
 use crate::codec::version::Epoch;
-use crate::config::{Mode, SinkPlan};
+use crate::config::{Mode, SinkPlan, ValuePolicy};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::changes::Changes;
@@ -32,6 +33,7 @@ use crate::sink::definitions::Followed;
 use crate::sink::epoch::Owner;
 use crate::sink::rows::{Section, Writes};
 use crate::sink::stops;
+use crate::sink::values::{Rules, Stand};
 use crate::sink::{TakeOver, TargetState};
 
 /// An open database.
@@ -242,7 +244,8 @@ impl Writes for Target {
     }
 
     fn rows_of(&self, schema: &TableSchema, layout: &Layout) -> Result<Rows, Failure> {
-        rows_of(schema, layout)
+        let values = self.plan.options_for(&schema.name).values;
+        rows_of(schema, layout, &Arc::new(rules(schema, layout, values)))
     }
 
     fn write_section(&mut self, rows: &mut Rows, section: Section<'_>) -> Result<u64, Failure> {
@@ -252,6 +255,8 @@ impl Writes for Target {
         if is_guarded {
             self.savepoint(Savepoint::Begin)?;
         }
+        // What a section had that was taken back.
+        self.scratch.take_replaced();
         let (connection, scratch) = (&self.connection, &mut self.scratch);
         let written = match rows {
             Rows::Mirror(rows) => rows.apply(connection, op, body, scratch),
@@ -259,7 +264,8 @@ impl Writes for Target {
             Rows::History(rows) => rows.apply(connection, op, body, scratch, moment),
         };
         match written {
-            Ok(counts) => {
+            Ok(mut counts) => {
+                counts.replaced = self.scratch.take_replaced();
                 if is_guarded {
                     self.savepoint(Savepoint::Keep)?;
                 }
@@ -295,17 +301,25 @@ fn epoch_of_version(version: i64) -> Option<Epoch> {
     u64::try_from(version).ok().and_then(Epoch::of_version)
 }
 
-fn rows_of(schema: &TableSchema, layout: &Layout) -> Result<Rows, Failure> {
+/// What becomes of values that SQLite does not hold. Any column takes any value; only a key's has no NULL.
+pub(super) fn rules(schema: &TableSchema, layout: &Layout, values: ValuePolicy) -> Rules {
+    Rules::new(schema, values, |place| Stand {
+        is_key: layout.key_columns().any(|column| column.source == place),
+        takes_null: true,
+    })
+}
+
+fn rows_of(schema: &TableSchema, layout: &Layout, rules: &Arc<Rules>) -> Result<Rows, Failure> {
     let unreadable = |error: PlanError| {
         Failure::row(format!("rows of {} cannot be read", schema.name))
             .caused_by(error)
             .hint("leave the table out with `source.exclude`")
     };
     if layout.mode == Mode::History {
-        return History::new(schema, layout).map(Rows::History).map_err(unreadable);
+        return History::new(schema, layout, rules).map(Rows::History).map_err(unreadable);
     }
     if !layout.key.is_empty() {
-        return Mirror::new(schema, layout).map(Rows::Mirror).map_err(unreadable);
+        return Mirror::new(schema, layout, rules).map(Rows::Mirror).map_err(unreadable);
     }
     let Some(rowid) = layout.rowid_name() else {
         return Err(Failure::row(format!(
@@ -314,5 +328,5 @@ fn rows_of(schema: &TableSchema, layout: &Layout) -> Result<Rows, Failure> {
         ))
         .hint("give one of them another name with `rename`"));
     };
-    Keyless::new(schema, layout, rowid).map(Rows::Keyless).map_err(unreadable)
+    Keyless::new(schema, layout, rowid, rules).map(Rows::Keyless).map_err(unreadable)
 }

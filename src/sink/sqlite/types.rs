@@ -8,9 +8,9 @@
 //! | `DOUBLE` | REAL | real | as `FLOAT` |
 //! | `DECIMAL` | TEXT | as MySQL prints it, all digits of the scale | yes |
 //! | `YEAR` | INTEGER | integer, 0 for 0000 | yes |
-//! | `DATE`, `TIME`, `DATETIME` | TEXT | as MySQL prints it, zero dates included | yes |
+//! | `DATE`, `TIME`, `DATETIME` | TEXT | as MySQL prints it, zero dates by `zero_dates` | yes |
 //! | `TIMESTAMP` | TEXT | as MySQL prints it in UTC | yes |
-//! | `CHAR`, `VARCHAR`, `TEXT` family | TEXT | UTF-8; bytes malformed in the column's character set are an error | yes |
+//! | `CHAR`, `VARCHAR`, `TEXT` family | TEXT | UTF-8; bytes malformed in the column's character set by `invalid_text` | yes |
 //! | `BINARY`, `VARBINARY`, `BLOB` family | BLOB | bytes; `BINARY(n)` padded to n | yes |
 //! | `ENUM` | TEXT | label, empty for the invalid value 0 | yes, but for 0 and a label that is empty |
 //! | `SET` | TEXT | labels joined by commas | yes |

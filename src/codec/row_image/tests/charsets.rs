@@ -1,9 +1,14 @@
 //! Character sets against a real server's conversions.
 
+use std::collections::BTreeMap;
+
 use super::super::charset::Encoding;
-use super::super::shown_text;
 use super::super::{ImageWriter, Plan, PlanError, ReadError, ValueError};
+use super::super::{Shown, Text, shown_text};
 use super::*;
+
+/// What the servers show for codes without a character.
+const SUBSTITUTES: &str = include_str!("../golden/charsets_substitutes.txt");
 
 const MYSQL: &str = include_str!("../golden/charsets_mysql_9_7.txt");
 
@@ -109,4 +114,92 @@ fn an_unknown_character_set_is_refused_with_its_column() {
     // A column that is not read may have any.
     let plan = Plan::compile(&schema, &[true, false]).unwrap();
     assert_eq!(read_all(&plan, b"\0\x07\x01x"), [Value::Int(7)]);
+}
+
+/// What a text is shown as; `None` where it is malformed.
+fn shown(charset: &str, bytes: &[u8]) -> Option<String> {
+    let encoding = Encoding::of(&Charset::new(charset)).unwrap();
+    match Text::new(bytes, encoding, "c").shown(&mut String::new(), false) {
+        Ok(Shown::Whole(text) | Shown::Substituted(text)) => Some(text.to_owned()),
+        Ok(Shown::Replaced(_)) | Err(_) => None,
+    }
+}
+
+#[test]
+fn a_code_without_a_character_is_what_the_servers_show_for_it() {
+    let mut codes: Vec<Vec<u8>> = (0x80..=0xff).map(|byte| vec![byte]).collect();
+    codes.extend((0x81..=0xfe).flat_map(|lead| (0x40..=0xfe).map(move |trail| vec![lead, trail])));
+    let kanji = (0xa1..=0xfe).flat_map(|lead| (0xa1..=0xfe).map(move |trail| vec![0x8f, lead, trail]));
+    let longer: Vec<Vec<u8>> = codes.iter().cloned().chain(kanji).collect();
+    let number = |code: &[u8]| code.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    for line in SUBSTITUTES.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<_> = line.split('\t').collect();
+        let (charset, stored) = (fields[0], fields[1].parse::<usize>().unwrap());
+        let mut expected = BTreeMap::new();
+        for pair in fields[2..].chunks(2) {
+            let text = String::from_utf8(hex(pair[0])).unwrap();
+            for range in pair[1].split(',') {
+                let number = |text| u32::from_str_radix(text, 16).unwrap();
+                let (from, to) = range.split_once('-').unwrap_or((range, range));
+                expected.extend((number(from)..=number(to)).map(|code| (code, text.clone())));
+            }
+        }
+        let is_one = |code: &&Vec<u8>| match Encoding::of(&Charset::new(charset)).unwrap() {
+            Encoding::Multi(set) => set.code_len(code) == Some(code.len()),
+            _ => code.len() == 1,
+        };
+        let codes = if charset.starts_with('u') || charset == "eucjpms" { &longer } else { &codes };
+        let shown: Vec<_> =
+            codes.iter().filter(is_one).map(|code| (number(code), shown(charset, code).unwrap())).collect();
+        assert_eq!(shown.len(), stored, "{charset}");
+        let substitutes = shown.into_iter().filter(|(_, text)| matches!(text.as_str(), "?" | "\u{fffd}"));
+        assert_eq!(substitutes.collect::<BTreeMap<_, _>>(), expected, "{charset}");
+    }
+}
+
+#[test]
+fn of_two_codes_of_one_character_the_first_is_the_only_one() {
+    let is_only = |charset: &str, bytes: &[u8]| {
+        let text = Text::new(bytes, Encoding::of(&Charset::new(charset)).unwrap(), "c");
+        text.is_only_form_of(&text.as_utf8().unwrap())
+    };
+    for (charset, bytes, expected) in [
+        ("sjis", &b"\\"[..], true),
+        ("sjis", b"a\x81\x5f", false),
+        ("cp932", b"\x81\xca", true),
+        ("cp932", b"\xee\xf9", false),
+        ("cp932", b"\xfa\x54", false),
+        ("gbk", b"\xc4\xe3\xba\xc3", true),
+        ("ujis", b"\x8f\xb0\xa1a", true),
+        ("gb18030", b"\x81\x30\x81\x30", true),
+        ("armscii8", b"\xa4", false),
+        ("armscii8", b")", true),
+        ("latin1", b"caf\xe9", true),
+        ("utf8mb4", "\u{e9}".as_bytes(), true),
+        ("utf16", b"\xd8\x3d\xde\x00", true),
+    ] {
+        assert_eq!(is_only(charset, bytes), expected, "{charset} {bytes:x?}");
+    }
+}
+
+#[test]
+fn malformed_text_is_an_error_or_has_a_replacement_for_each_sequence() {
+    for (charset, bytes, at, text) in [
+        ("utf8mb4", &b"a\xed\xa0\x80b"[..], 1, "a\u{fffd}b"),
+        ("utf8mb4", b"\xe6\x97a\xff", 0, "\u{fffd}a\u{fffd}"),
+        ("utf8mb3", b"ab\xe6\x97", 2, "ab\u{fffd}"),
+        ("ucs2", b"\xd8\x00\0a\0", 0, "\u{fffd}a\u{fffd}"),
+        ("utf16", b"\0a\xdc\x00", 2, "a\u{fffd}"),
+        ("utf32", b"\0\0\xd8\x00\0\0\0a", 0, "\u{fffd}a"),
+        ("ujis", b"\x8f\xa1\xa1\xa4", 3, "?\u{fffd}"),
+        ("cp932", b"\xfda", 0, "\u{fffd}a"),
+    ] {
+        let value = Text::new(bytes, Encoding::of(&Charset::new(charset)).unwrap(), "c");
+        let mut room = "left over".to_owned();
+        assert_eq!(value.shown(&mut room, true), Ok(Shown::Replaced(text)), "{charset}");
+        match value.shown(&mut room, false) {
+            Err(ValueError::Text { at: found, .. }) => assert_eq!(found, at, "{charset}"),
+            other => panic!("{charset}: {other:?}"),
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Why a row or a table cannot be encoded. Messages name columns and types, never a value.
 
-use crate::codec::row_image::{ImageError, ReadError, ValueError};
+use crate::codec::row_image::{ImageError, ReadError};
 use crate::error::Failure;
 use crate::model::{Column, ColumnType, TableName};
+use crate::sink::values::ValueProblem;
 
 /// A row that cannot be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -13,24 +14,6 @@ pub enum RowError {
     /// One of its values cannot be held by the target.
     #[error(transparent)]
     Value(#[from] Box<ValueProblem>),
-}
-
-/// A value that ClickHouse cannot hold as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum ValueProblem {
-    /// Its content is malformed.
-    #[error(transparent)]
-    Content(#[from] ValueError),
-    /// It is outside what the target's column holds.
-    #[error("column \"{column}\" {problem}")]
-    Range {
-        /// The column, by its name in the source.
-        column: String,
-        /// What it holds.
-        problem: &'static str,
-        /// What the operator can do.
-        hint: &'static str,
-    },
 }
 
 impl From<ReadError<Box<ValueProblem>>> for RowError {
@@ -48,11 +31,7 @@ impl RowError {
         match self {
             Self::Image(error) => Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error),
             Self::Value(problem) => {
-                let failure = Failure::row(format!("a value of {table} cannot be written to ClickHouse"));
-                match *problem {
-                    ValueProblem::Content(error) => failure.caused_by(error),
-                    ValueProblem::Range { hint, .. } => failure.hint(hint).caused_by(problem),
-                }
+                problem.causes(Failure::row(format!("a value of {table} cannot be written to ClickHouse")))
             }
         }
     }

@@ -1,6 +1,5 @@
 //! What writing one column's value means: decided once, from the source's type and the target's.
 
-use crate::config::{ValuePolicy, ZeroDates};
 use crate::model::ColumnType;
 use crate::sink::clickhouse::types::{Base, decimal_bytes};
 
@@ -36,15 +35,13 @@ pub(super) enum Form {
     DecimalOther {
         bytes: u8,
     },
-    Date(Zero),
+    Date,
     /// Ticks since the epoch.
-    Instant(Ticks, Zero),
+    Instant(Ticks),
     /// Ticks of a span.
     Span(Ticks),
     /// Length and bytes.
     Raw,
-    /// Length and bytes, turned into UTF-8.
-    Decoded,
     /// Length and the text that the server prints.
     Printed,
     /// Labels joined by commas.
@@ -64,27 +61,9 @@ pub(super) enum Form {
     Ipv4,
 }
 
-/// What becomes of dates that name no day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Zero {
-    Null,
-    Epoch,
-    /// 1970-01-01 for the zero date alone. In a key every other date that names no day, and that day itself, would become
-    /// one key with it, and a row would be lost.
-    EpochInKey,
-    Stop,
-}
-
 impl Form {
     /// `None` where the target cannot hold every kind of value that the source's type has.
-    pub(super) fn of(source: &ColumnType, target: &Base, in_key: bool, values: ValuePolicy) -> Option<Self> {
-        let zero = match values.zero_dates {
-            // A configuration that keeps them is refused for this sink.
-            ZeroDates::Keep | ZeroDates::Null => Zero::Null,
-            ZeroDates::Epoch if in_key => Zero::EpochInKey,
-            ZeroDates::Epoch => Zero::Epoch,
-            ZeroDates::Stop => Zero::Stop,
-        };
+    pub(super) fn of(source: &ColumnType, target: &Base) -> Option<Self> {
         Some(match (source, target) {
             (ColumnType::Int { width, unsigned }, Base::Int { bytes, signed }) => {
                 Self::int(u8::try_from(width.bytes()).ok()?, !unsigned, *bytes, *signed)
@@ -103,30 +82,24 @@ impl Form {
                     bytes => Self::DecimalOther { bytes: u8::try_from(bytes).ok()? },
                 }
             }
-            (ColumnType::Date, Base::Date32) => Self::Date(zero),
+            (ColumnType::Date, Base::Date32) => Self::Date,
             // The zone says how an instant is shown. A DATETIME has none of its own and is shown as it is in UTC alone.
             (ColumnType::DateTime { fsp }, Base::DateTime64 { precision, zone: Some(zone) })
                 if fsp <= precision && zone == "UTC" =>
             {
-                Self::Instant(Ticks::of(*precision)?, zero)
+                Self::Instant(Ticks::of(*precision)?)
             }
             (ColumnType::Timestamp { fsp }, Base::DateTime64 { precision, .. }) if fsp <= precision => {
-                Self::Instant(Ticks::of(*precision)?, zero)
+                Self::Instant(Ticks::of(*precision)?)
             }
             (ColumnType::Time { fsp }, Base::Time64 { precision }) if fsp <= precision => {
                 Self::Span(Ticks::of(*precision)?)
             }
             (
-                ColumnType::Char { charset, .. }
-                | ColumnType::VarChar { charset, .. }
-                | ColumnType::Text { charset, .. },
-                Base::String { .. },
-            ) => match charset.as_str() {
-                "utf8mb4" | "utf8mb3" | "ascii" => Self::Raw,
-                _ => Self::Decoded,
-            },
-            (
-                ColumnType::Binary { .. }
+                ColumnType::Char { .. }
+                | ColumnType::VarChar { .. }
+                | ColumnType::Text { .. }
+                | ColumnType::Binary { .. }
                 | ColumnType::VarBinary { .. }
                 | ColumnType::Blob { .. }
                 | ColumnType::Enum { .. }

@@ -4,39 +4,19 @@
 //! manual promises 1900 to 2299, and servers up to 26.3 show no more than that, although they store it.
 
 use crate::codec::civil::SECONDS_A_DAY;
-use crate::codec::row_image::{Date, DateTime, Time, Timestamp};
+use crate::codec::row_image::{DateTime, Time, Timestamp};
 
-/// Why a date has no number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoDay {
-    /// `0000-00-00`.
-    Zero,
-    /// Month or day are zero, or the month has no such day.
-    Partial,
-}
-
-/// Days since the epoch.
+/// Seconds since the epoch of fields in UTC; `None` where they name no day.
 #[inline]
-pub(super) fn day(date: Date) -> Result<i32, NoDay> {
-    date.days().ok_or(if date == Date::ZERO { NoDay::Zero } else { NoDay::Partial })
-}
-
-/// Whether a date is one of the calendar.
-pub(in crate::sink::clickhouse) fn names_a_day(date: Date) -> bool {
-    day(date).is_ok()
-}
-
-/// Seconds since the epoch of fields in UTC.
-#[inline]
-pub(super) fn seconds(value: DateTime) -> Result<i64, NoDay> {
+pub(super) fn seconds(value: DateTime) -> Option<i64> {
     let clock = u32::from(value.hour) * 3600 + u32::from(value.minute) * 60 + u32::from(value.second);
-    Ok(i64::from(day(value.date)?) * i64::from(SECONDS_A_DAY) + i64::from(clock))
+    Some(i64::from(value.date.days()?) * i64::from(SECONDS_A_DAY) + i64::from(clock))
 }
 
 /// Seconds since the epoch of an instant. Second zero is the zero timestamp.
 #[inline]
-pub(super) fn timestamp(value: Timestamp) -> Result<i64, NoDay> {
-    if value.seconds == 0 { Err(NoDay::Zero) } else { Ok(value.seconds.into()) }
+pub(super) fn timestamp(value: Timestamp) -> Option<i64> {
+    (value.seconds != 0).then(|| value.seconds.into())
 }
 
 /// The unit of a type that counts fractions of a second.
@@ -87,6 +67,7 @@ impl Ticks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::row_image::Date;
 
     fn date(year: u16, month: u8, day: u8) -> Date {
         Date { year, month, day }
@@ -95,21 +76,22 @@ mod tests {
     #[test]
     fn seconds_count_from_1970_in_every_year_that_a_date_has() {
         let at = |date| seconds(DateTime { date, hour: 23, minute: 59, second: 58, micros: 0, fsp: 0 });
-        assert_eq!(at(date(0, 1, 1)), Ok(-719_528 * 86_400 + 86_398));
-        assert_eq!(at(date(1969, 12, 31)), Ok(-2));
-        assert_eq!(at(date(9999, 12, 31)), Ok(253_402_300_798));
-        assert_eq!(day(date(9999, 12, 31)), Ok(2_932_896));
+        assert_eq!(at(date(0, 1, 1)), Some(-719_528 * 86_400 + 86_398));
+        assert_eq!(at(date(1969, 12, 31)), Some(-2));
+        assert_eq!(at(date(9999, 12, 31)), Some(253_402_300_798));
     }
 
     #[test]
     fn what_names_no_day_has_no_number() {
-        assert_eq!(day(Date::ZERO), Err(NoDay::Zero));
+        let at = |date| seconds(DateTime { date, hour: 0, minute: 0, second: 0, micros: 0, fsp: 0 });
         for partial in
-            [(2024, 0, 0), (2024, 1, 0), (2024, 0, 1), (0, 1, 0), (2023, 2, 29), (1900, 2, 29), (2024, 4, 31)]
+            [(0, 0, 0), (2024, 0, 0), (2024, 1, 0), (2024, 0, 1), (2023, 2, 29), (1900, 2, 29), (2024, 4, 31)]
         {
-            assert_eq!(day(date(partial.0, partial.1, partial.2)), Err(NoDay::Partial), "{partial:?}");
+            let date = date(partial.0, partial.1, partial.2);
+            assert_eq!((at(date), date.names_a_day()), (None, false), "{partial:?}");
         }
-        assert_eq!(timestamp(Timestamp { seconds: 0, micros: 0, fsp: 0 }), Err(NoDay::Zero));
+        assert!(date(2024, 2, 29).names_a_day() && date(2024, 4, 30).names_a_day() && date(0, 1, 28).names_a_day());
+        assert_eq!(timestamp(Timestamp { seconds: 0, micros: 0, fsp: 0 }), None);
     }
 
     #[test]

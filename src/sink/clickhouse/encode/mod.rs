@@ -4,12 +4,14 @@
 //! documentation, Formats). A value of a `Nullable` type has a byte before it, 1 for NULL, which ends it, else 0. Numbers are
 //! little-endian; strings and arrays have their length before them as LEB128.
 //!
-//! Columns are written in the source's order, whatever the order of the list given, because an image is read in that order:
-//! the INSERT names them so. Nothing is allocated per value, and bytes that are UTF-8 already are copied as they lie.
+//! Columns are written in the source's order, whatever the order of the list given, because an image is read in that
+//! order: the INSERT names them so. Nothing is allocated per value, and bytes that are UTF-8 already are checked and
+//! copied as they lie.
 //!
 //! What a column of the target cannot hold is refused: by its types when the encoder is made, by the value when a row is
-//! encoded. Nothing is clamped, rounded or cut. Decimals need no check: an image holds as many digits as its column has
-//! ([`Decimal`](crate::codec::row_image::Decimal)), and a target is taken only with the same scale and no fewer digits.
+//! encoded. There the table's policy may put something else in its place. Nothing is clamped, rounded or cut. Decimals
+//! need no check: an image holds as many digits as its column has ([`Decimal`](crate::codec::row_image::Decimal)), and a
+//! target is taken only with the same scale and no fewer digits.
 //!
 //! Assumed: `JSON` columns take text (`input_format_binary_read_json_as_string`).
 
@@ -23,19 +25,19 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-use crate::codec::row_image::Plan;
-use crate::config::ValuePolicy;
+use crate::codec::row_image::{Plan, RowVisitor};
+use crate::config::{ValuePolicy, ZeroDates};
 use crate::error::Failure;
 use crate::model::TableSchema;
 use crate::sink::columns::marks;
+use crate::sink::values::{Rules, Stand};
 
 use super::types::Type;
 use form::{Form, Slot};
 use visit::Write;
 
-pub use crate::codec::row_image::Scratch;
-pub use error::{RowError, ValueProblem};
-pub(super) use instant::names_a_day;
+pub use crate::sink::values::{Scratch, ValueProblem};
+pub use error::RowError;
 
 /// How rows of one schema are encoded for one table.
 #[derive(Debug)]
@@ -46,8 +48,8 @@ pub struct Encoder {
     key: Plan,
     /// One per column of the source.
     slots: Box<[Slot]>,
-    /// Names in the source, for errors.
-    names: Box<[String]>,
+    /// What becomes of values that the target does not hold.
+    rules: Rules,
     /// For each column of the key, by place in the source: the empty values of the kept columns since the key column before.
     gaps: Box<[Box<[u8]>]>,
     /// The empty values behind the last column of the key.
@@ -69,6 +71,9 @@ impl Encoder {
         values: ValuePolicy,
     ) -> Result<Self, Failure> {
         let count = schema.columns.len();
+        // A configuration that keeps them is refused for this sink.
+        let zero_dates = if values.zero_dates == ZeroDates::Keep { ZeroDates::Null } else { values.zero_dates };
+        let values = ValuePolicy { zero_dates, ..values };
         let key_sources: Vec<usize> =
             key.iter().filter_map(|place| columns.get(*place)).map(|(source, _)| *source).collect();
         let mut slots = vec![Slot { form: Form::None, nullable: false }; count];
@@ -79,7 +84,7 @@ impl Encoder {
             let in_key = key_sources.contains(&source);
             let refused = || error::refused(&schema.name, column, text);
             let ty = Type::parse(text).ok_or_else(refused)?;
-            let form = Form::of(&column.ty, &ty.base, in_key, values).ok_or_else(refused)?;
+            let form = Form::of(&column.ty, &ty.base).ok_or_else(refused)?;
             if let Some(slot) = slots.get_mut(source) {
                 *slot = Slot { form, nullable: ty.nullable };
             }
@@ -99,9 +104,12 @@ impl Encoder {
         };
         Ok(Self {
             all: plan(columns.iter().map(|(source, _)| *source).collect())?,
-            key: plan(key_sources)?,
+            key: plan(key_sources.clone())?,
+            rules: Rules::new(schema, values, |place| Stand {
+                is_key: key_sources.contains(&place),
+                takes_null: slots.get(place).is_some_and(|slot| slot.nullable),
+            }),
             slots: slots.into(),
-            names: schema.columns.iter().map(|column| column.name.clone()).collect(),
             gaps: gaps.into(),
             tail: gap.into(),
             absent: absent.into(),
@@ -111,8 +119,7 @@ impl Encoder {
     /// Appends the first image of `bytes`; says how many bytes the image has. After an error `out` ends with part of the row.
     #[inline]
     pub fn encode(&self, bytes: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) -> Result<usize, RowError> {
-        let mut visitor = Write::<false> { encoder: self, out, scratch, key_alone: false };
-        Ok(self.all.read(bytes, &mut visitor)?)
+        self.write::<false>(&self.all, bytes, false, out, scratch)
     }
 
     /// As [`Encoder::encode`], of an image of which the key's columns alone are known: NULL in a column that does not hold it is the
@@ -123,24 +130,52 @@ impl Encoder {
         out: &mut Vec<u8>,
         scratch: &mut Scratch,
     ) -> Result<usize, RowError> {
-        let mut visitor = Write::<false> { encoder: self, out, scratch, key_alone: true };
-        Ok(self.all.read(bytes, &mut visitor)?)
+        self.write::<false>(&self.all, bytes, true, out, scratch)
     }
 
     /// Appends the key of the first image of `bytes`, and the empty value of every other column; says how many bytes the image
     /// has. After an error `out` ends with part of the row.
     #[inline]
     pub fn encode_key(&self, bytes: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) -> Result<usize, RowError> {
-        let mut visitor = Write::<true> { encoder: self, out, scratch, key_alone: false };
-        let used = self.key.read(bytes, &mut visitor)?;
-        visitor.out.extend_from_slice(&self.tail);
+        let used = self.write::<true>(&self.key, bytes, false, out, scratch)?;
+        out.extend_from_slice(&self.tail);
+        Ok(used)
+    }
+
+    /// Replacements are counted where a row is written, and not where one is looked for by its key.
+    #[inline]
+    fn write<const KEY: bool>(
+        &self,
+        plan: &Plan,
+        bytes: &[u8],
+        key_alone: bool,
+        out: &mut Vec<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<usize, RowError> {
+        let Scratch { printed, text, replaced } = scratch;
+        let to = Write::<KEY> { encoder: self, out, scratch: printed, key_alone, unconvertible: 0 };
+        let (used, to, mut row) = self.rules.read(plan, bytes, to, text)?;
+        if !KEY {
+            row.unconvertible += to.unconvertible;
+            replaced.add(row);
+        }
         Ok(used)
     }
 
     /// Appends the value of one column alone, given as its bytes in an image.
     pub(super) fn encode_cell(&self, column: usize, cell: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
-        let mut visitor = Write::<false> { encoder: self, out, scratch: &mut Scratch::default(), key_alone: false };
-        Ok(self.all.cell(column, cell, &mut visitor)?)
+        let scratch = &mut Scratch::default().printed;
+        let to = Write::<false> { encoder: self, out, scratch, key_alone: false, unconvertible: 0 };
+        self.rules.cell(&self.all, column, cell, to)?;
+        Ok(())
+    }
+
+    /// Visits the value of one column, given as its bytes in an image, as it is written.
+    pub(super) fn visit_cell<V>(&self, column: usize, cell: &[u8], to: V) -> Result<V, RowError>
+    where
+        V: RowVisitor<Error = Box<ValueProblem>>,
+    {
+        Ok(self.rules.cell(&self.all, column, cell, to)?)
     }
 
     /// A row of which nothing is known: NULL in every column, the empty array or value in a column without NULL.

@@ -2,8 +2,8 @@
 
 use super::{Encoder, RowError, Scratch};
 use crate::codec::row_image::ImageWriter;
-use crate::config::{ValuePolicy, ZeroDates};
-use crate::model::{Charset, ColumnType, IntWidth, TableName, TableSchema};
+use crate::config::{InvalidText, Unconvertible, ValuePolicy, ZeroDates};
+use crate::model::{Charset, ColumnType, IntWidth, ReplacedValues, TableName, TableSchema};
 use crate::sink::clickhouse::row_binary::{TYPES, VALUES, column, images, int, key, read_rows, schema, varchar};
 use crate::sink::clickhouse::types::target_type;
 use crate::sink::clickhouse::{ClickHouseTypes, JsonType, SetType};
@@ -405,13 +405,16 @@ fn encoding_every_type_allocates_nothing() {
         columns.push(column(&format!("c{place}"), ty, place % 2 == 0));
         values.push(texts[0].0);
     }
-    columns.push(column("foreign", varchar("sjis"), false));
-    values.push("abc");
-    let table = schema(columns, key(&[0, 3]));
+    for (name, text) in [("foreign", "abc"), ("kanji", "\u{65e5}\u{672c}")] {
+        columns.push(column(name, varchar("sjis"), false));
+        values.push(text);
+    }
+    let last = u16::try_from(columns.len() - 1).unwrap();
+    let table = schema(columns, key(&[0, 3, last]));
     let texts: Vec<_> =
         table.columns.iter().map(|c| target_type(&table.name, c, TYPES, Place::Plain).unwrap()).collect();
     let list: Vec<_> = texts.iter().enumerate().map(|(place, ty)| (place, ty.as_str())).collect();
-    let encoder = Encoder::new(&table, &list, &[0, 3], VALUES).unwrap();
+    let encoder = Encoder::new(&table, &list, &[0, 3, last.into()], VALUES).unwrap();
     let image = images(&table, &[&values]);
     let mut out = Vec::with_capacity(1 << 20);
     let mut scratch = Scratch::default();
@@ -425,4 +428,72 @@ fn encoding_every_type_allocates_nothing() {
     });
     assert_eq!(counted.count_total, 0);
     assert!(out.len() > first * 100);
+}
+
+/// Encodes an image into one column, and says what was replaced.
+fn encoded(table: &TableSchema, target: &str, image: &[u8], values: ValuePolicy) -> Result<(String, [u64; 3]), String> {
+    let encoder = Encoder::new(table, &[(0, target)], &[], values).unwrap();
+    let (mut out, mut scratch) = (Vec::new(), Scratch::default());
+    let used = encoder.encode(image, &mut out, &mut scratch);
+    used.map_err(|error| error.failure(&table.name).chain())?;
+    let ReplacedValues { zero_dates, invalid_text, unconvertible } = scratch.take_replaced();
+    Ok((read_rows(&[target], &out).remove(0), [zero_dates, invalid_text, unconvertible]))
+}
+
+#[test]
+fn malformed_text_of_every_character_set_follows_the_policy() {
+    for (charset, bytes, replaced, raw) in [
+        ("utf8mb4", &b"a\xed\xa0\x80"[..], "'a\u{fffd}'", "x61eda080"),
+        ("utf8mb3", b"\xff", "'\u{fffd}'", "xff"),
+        ("ucs2", b"\xd8\x00", "'\u{fffd}'", "xd800"),
+    ] {
+        let (table, target) = one(&varchar(charset), false, TYPES);
+        let mut image = Vec::new();
+        let writer = ImageWriter::new(&table).unwrap();
+        let mut row = writer.row(&mut image);
+        row.bytes(bytes).unwrap();
+        row.finish().unwrap();
+        let with = |invalid_text| encoded(&table, &target, &image, ValuePolicy { invalid_text, ..VALUES });
+        assert_eq!(with(InvalidText::Replace), Ok((replaced.to_owned(), [0, 1, 0])));
+        assert_eq!(with(InvalidText::Bytes), Ok((raw.to_owned(), [0, 1, 0])));
+        let error = with(InvalidText::Stop).unwrap_err();
+        assert!(error.contains("\"v\" holds bytes that are not") && error.contains("`invalid_text`"), "{error}");
+    }
+}
+
+#[test]
+fn what_a_column_does_not_hold_is_null_where_the_policy_says_so_and_the_column_takes_it() {
+    let native = ClickHouseTypes { json: JsonType::Json, sets: SetType::Array };
+    let (documents, json) = one(&ColumnType::Json, true, native);
+    let (integers, _) = one(&INT(IntWidth::W4, false), true, TYPES);
+    for (table, target, value) in [(&documents, json.as_str(), "[1]"), (&integers, "Nullable(Int8)", "300")] {
+        let image = images(table, &[&[value]]);
+        let with = |unconvertible| encoded(table, target, &image, ValuePolicy { unconvertible, ..VALUES });
+        assert_eq!(with(Unconvertible::Null), Ok(("NULL".to_owned(), [0, 0, 1])));
+        for refused in [with(Unconvertible::Stop), with(Unconvertible::Text)] {
+            let error = refused.unwrap_err();
+            assert!(error.contains("`unconvertible: null`"), "{error}");
+        }
+    }
+    let values = ValuePolicy { unconvertible: Unconvertible::Null, ..VALUES };
+    let image = images(&integers, &[&["300"]]);
+    assert!(encoded(&integers, "Int8", &image, values).is_err(), "no NULL stands there");
+    let encoder = Encoder::new(&integers, &[(0, "Nullable(Int8)")], &[0], values).unwrap();
+    assert!(encoder.encode(&image, &mut Vec::new(), &mut Scratch::default()).is_err(), "nor in a key");
+}
+
+#[test]
+fn keys_that_would_be_one_are_not_encoded_alone_or_with_their_row() {
+    let (table, target) = one(&varchar("sjis"), false, TYPES);
+    let encoder = Encoder::new(&table, &[(0, &target)], &[0], VALUES).unwrap();
+    let writer = ImageWriter::new(&table).unwrap();
+    for (bytes, is_written) in [(&b"\\"[..], true), (b"\x81\x5f", false), (b"\x85\x40", false)] {
+        let mut image = Vec::new();
+        let mut row = writer.row(&mut image);
+        row.bytes(bytes).unwrap();
+        row.finish().unwrap();
+        let (mut out, mut scratch) = (Vec::new(), Scratch::default());
+        assert_eq!(encoder.encode(&image, &mut out, &mut scratch).is_ok(), is_written, "{bytes:x?}");
+        assert_eq!(encoder.encode_key(&image, &mut out, &mut scratch).is_ok(), is_written, "{bytes:x?}");
+    }
 }

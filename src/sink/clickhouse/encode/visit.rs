@@ -1,14 +1,14 @@
 //! Values of an image to bytes of a row.
 
 use super::Encoder;
-use super::error::ValueProblem;
-use super::form::{Form, Slot, Zero};
-use super::instant::{self, NoDay};
+use super::form::{Form, Slot};
+use super::instant;
 use crate::codec::row_image::{
     Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, RowVisitor, Scratch, Text, Time, Timestamp, Uuid, chosen,
     write_labels,
 };
 use crate::sink::clickhouse::length::{put_length, put_string};
+use crate::sink::values::ValueProblem;
 
 /// Writes a row; with `KEY` the key's columns only are visited, and the others are filled in between.
 pub(super) struct Write<'e, 'o, const KEY: bool> {
@@ -17,6 +17,8 @@ pub(super) struct Write<'e, 'o, const KEY: bool> {
     pub(super) scratch: &'o mut Scratch,
     /// The image has NULL where it is not known what the row has.
     pub(super) key_alone: bool,
+    /// Values in whose place NULL was written, as the target's column does not hold them.
+    pub(super) unconvertible: u64,
 }
 
 type Written = Result<(), Box<ValueProblem>>;
@@ -42,8 +44,7 @@ impl<const KEY: bool> Write<'_, '_, KEY> {
 
     #[cold]
     fn problem(&self, column: usize, problem: &'static str, hint: &'static str) -> Written {
-        let column = self.encoder.names.get(column).cloned().unwrap_or_default();
-        Err(Box::new(ValueProblem::Range { column, problem, hint }))
+        Err(self.encoder.rules.problem(column, problem, hint).into())
     }
 
     /// The plan and the slots come from one schema, so this is never seen; still an error and not a lost value.
@@ -52,12 +53,25 @@ impl<const KEY: bool> Write<'_, '_, KEY> {
         self.problem(column, "holds a value of another kind than its type", "report this as a defect")
     }
 
+    /// What is done about a value that its column does not hold: NULL takes its place, or the row cannot be written. Of
+    /// the value nothing is written yet but that there is one. Columns that take text hold every text, so none is
+    /// written in the place of another value.
     #[cold]
-    fn out_of_range(&self, column: usize) -> Written {
-        self.problem(
+    fn unfit(&mut self, column: usize, problem: &'static str, hint: &'static str) -> Written {
+        self.encoder.rules.unconvertible(column, false, problem, hint)?;
+        if let Some(mark) = self.out.last_mut() {
+            *mark = 1;
+        }
+        self.unconvertible += 1;
+        Ok(())
+    }
+
+    #[cold]
+    fn out_of_range(&mut self, column: usize) -> Written {
+        self.unfit(
             column,
             "holds a value outside the range of its column in ClickHouse",
-            "give the column in ClickHouse a wider type, or leave it out with `drop`",
+            "give the column in ClickHouse a wider type, set `unconvertible: null`, or leave it out with `drop`",
         )
     }
 
@@ -101,66 +115,15 @@ impl<const KEY: bool> Write<'_, '_, KEY> {
         Ok(())
     }
 
-    /// Writes a count of seconds and microseconds, or what the policy says of a date that has none.
+    /// Writes a count of seconds and microseconds.
     #[inline]
-    fn instant(&mut self, column: usize, seconds: Result<i64, NoDay>, micros: u32) -> Written {
-        let slot = self.slot(column);
-        let Form::Instant(ticks, zero) = slot.form else { return self.mismatch(column) };
-        let count = match seconds {
-            Ok(seconds) => match ticks.count(seconds, micros) {
-                Some(0) if zero == Zero::EpochInKey => return self.epoch_in_key(column),
-                Some(count) => count,
-                None => return self.out_of_range(column),
-            },
-            Err(no_day) => match self.no_day(column, slot, zero, no_day)? {
-                Some(epoch) => epoch.into(),
-                None => return Ok(()),
-            },
+    fn instant(&mut self, column: usize, seconds: Option<i64>, micros: u32) -> Written {
+        let Form::Instant(ticks) = self.begin(column) else { return self.mismatch(column) };
+        let Some(count) = seconds.and_then(|seconds| ticks.count(seconds, micros)) else {
+            return self.out_of_range(column);
         };
-        if slot.nullable {
-            self.out.push(0);
-        }
         self.out.extend_from_slice(&count.to_le_bytes());
         Ok(())
-    }
-
-    /// What the policy says of a date without a number: a number, or `None` if NULL has been written.
-    #[cold]
-    fn no_day(
-        &mut self,
-        column: usize,
-        slot: Slot,
-        zero: Zero,
-        no_day: NoDay,
-    ) -> Result<Option<i32>, Box<ValueProblem>> {
-        match (no_day, zero) {
-            (_, Zero::Null) if slot.nullable => {
-                self.out.push(1);
-                return Ok(None);
-            }
-            (_, Zero::Null) => self.problem(
-                column,
-                "holds a date that names no day, and NULL does not stand in its column",
-                "set `zero_dates: epoch` for the sink, or allow NULL in the source's column",
-            )?,
-            (_, Zero::Epoch) | (NoDay::Zero, Zero::EpochInKey) => return Ok(Some(0)),
-            (NoDay::Partial, Zero::EpochInKey) => self.epoch_in_key(column)?,
-            (_, Zero::Stop) => self.problem(
-                column,
-                "holds a date that names no day",
-                "set `zero_dates` of the sink to `null` or `epoch`",
-            )?,
-        }
-        Ok(None)
-    }
-
-    #[cold]
-    fn epoch_in_key(&self, column: usize) -> Written {
-        self.problem(
-            column,
-            "is part of the key and holds a date that would be one with the zero date",
-            "use `mode: history` for the table, or change the row in the source",
-        )
     }
 }
 
@@ -245,19 +208,8 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
 
     #[inline]
     fn date(&mut self, column: usize, value: Date) -> Written {
-        let slot = self.slot(column);
-        let Form::Date(zero) = slot.form else { return self.mismatch(column) };
-        let day = match instant::day(value) {
-            Ok(0) if zero == Zero::EpochInKey => return self.epoch_in_key(column),
-            Ok(day) => day,
-            Err(no_day) => match self.no_day(column, slot, zero, no_day)? {
-                Some(epoch) => epoch,
-                None => return Ok(()),
-            },
-        };
-        if slot.nullable {
-            self.out.push(0);
-        }
+        let Form::Date = self.begin(column) else { return self.mismatch(column) };
+        let Some(day) = value.days() else { return self.out_of_range(column) };
         self.out.extend_from_slice(&day.to_le_bytes());
         Ok(())
     }
@@ -287,14 +239,13 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
     #[inline]
     fn text(&mut self, column: usize, value: Text<'_>) -> Written {
         match self.begin(column) {
-            Form::Raw => put_string(value.raw(), self.out),
-            Form::Decoded => {
-                let text = self.scratch.utf8(&value).map_err(ValueProblem::from)?;
-                put_string(text.as_bytes(), self.out);
+            Form::Raw => {
+                // The rules have made it UTF-8.
+                put_string(value.raw(), self.out);
+                Ok(())
             }
-            _ => return self.mismatch(column),
+            _ => self.mismatch(column),
         }
-        Ok(())
     }
 
     #[inline]
@@ -339,12 +290,12 @@ impl<const KEY: bool> RowVisitor for Write<'_, '_, KEY> {
         if !matches!(form, Form::Document | Form::Object) {
             return self.mismatch(column);
         }
-        let text = self.scratch.document(value).map_err(ValueProblem::from)?;
+        let text = self.scratch.document(value)?;
         if form == Form::Object && !text.starts_with(b"{") {
-            return self.problem(
+            return self.unfit(
                 column,
                 "holds a document that is not an object, which ClickHouse's JSON type does not take",
-                "set `json: string` for the sink",
+                "set `json: string` for the sink, or `unconvertible: null`",
             );
         }
         put_string(text, self.out);

@@ -1,15 +1,18 @@
 //! Rows without a key, found by scans and by a lookup: the same multiset, whatever is done to the connection in between.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use rusqlite::Connection;
 
 use crate::codec::frame::RowOp;
-use crate::config::{Mode, TableOptions};
+use crate::config::{Mode, TableOptions, ValuePolicy, ZeroDates};
 use crate::model::{ColumnType, RowCounts, TableSchema};
 use crate::sink::sqlite::bind::Scratch;
 use crate::sink::sqlite::keyless::Keyless;
 use crate::sink::sqlite::layout::{Layout, Sqlite};
 use crate::sink::sqlite::lookup::forget;
+use crate::sink::sqlite::target::rules;
 use crate::sink::sqlite::testing::*;
 
 /// A row in text; `~` is NULL.
@@ -43,7 +46,8 @@ impl Bench {
         let layout = Layout::new(&Sqlite, &schema, options, "t".into()).unwrap();
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(&layout.create_statement("t", "s")).unwrap();
-        let keyless = Keyless::new(&schema, &layout, "rowid").unwrap();
+        let rules = Arc::new(rules(&schema, &layout, ValuePolicy::new(ZeroDates::Keep)));
+        let keyless = Keyless::new(&schema, &layout, "rowid", &rules).unwrap();
         Self { connection, schema, keyless, scratch: Scratch::default(), counts: RowCounts::default() }
     }
 

@@ -6,6 +6,7 @@ mod counts;
 mod format;
 mod keyless;
 mod model;
+mod policies;
 mod replaces;
 mod rows;
 mod stops;
