@@ -7,7 +7,7 @@ use wal::Lsn;
 use crate::codec::stored::{self, SOURCE_POSITION, StoredPosition};
 use crate::config::{HttpPlan, Plan, WalPlan, show_size};
 use crate::control::{Client, ClientError, Request};
-use crate::deliver::{Apart, tables_at};
+use crate::deliver::{Apart, TableAtSink, tables_at};
 use crate::error::Failure;
 use crate::model::{CheckItem, CheckStatus, TableName};
 use crate::rule_names::{self, Unknown};
@@ -88,7 +88,9 @@ fn apart_in_log(plan: &Plan, sink: &str) -> Result<Vec<TableName>, Failure> {
     // Whether the log can be read is another check.
     let Ok(reader) = wal::Reader::open_read_only(&plan.wal.path) else { return Ok(Vec::new()) };
     let tables = tables_at(&reader, sink)?.into_iter();
-    Ok(tables.filter(|(_, at)| at.apart.as_ref().is_some_and(Apart::is_by_name)).map(|(table, _)| table).collect())
+    let is_captured = |table: &TableName| plan.source.filter.may_capture(table);
+    let is_apart = |at: &TableAtSink| at.apart.as_ref().is_some_and(Apart::is_by_name);
+    Ok(tables.filter(|(table, at)| is_apart(at) && is_captured(table)).map(|(table, _)| table).collect())
 }
 
 /// The same of a daemon that runs.
@@ -97,11 +99,15 @@ fn apart_at_daemon(plan: &Plan, sink: &str) -> Result<Vec<TableName>, Failure> {
     let status: Status = client.ask_one(&Request::Status).map_err(not_answered)?;
     let is_apart =
         |table: &TableStatus| table.sinks.get(sink).is_some_and(|at| at.stated.why.as_deref() == Some(NOT_TAKEN));
-    let tables = status.tables.iter().filter(|table| is_apart(table));
-    Ok(tables
-        .filter_map(|table| table.table.split_once('.'))
-        .map(|(database, table)| TableName::new(database, table))
-        .collect())
+    let names = status.tables.iter().filter(|table| is_apart(table)).map(|table| table.table.as_str());
+    // A name may have dots of its own: it is divided where the table is captured.
+    let captured = |name: &str| {
+        let mut divided = name
+            .match_indices('.')
+            .filter_map(|(at, dot)| Some(TableName::new(name.get(..at)?, name.get(at + dot.len()..)?)));
+        divided.find(|table| plan.source.filter.may_capture(table))
+    };
+    Ok(names.filter_map(captured).collect())
 }
 
 fn not_answered(error: ClientError) -> Failure {

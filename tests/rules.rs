@@ -210,6 +210,33 @@ both_servers! {
         let mut lines = remote(&sandbox, ops, "kept FINAL ORDER BY _version").await;
         lines.retain(|line| line != "replace");
         assert_eq!(lines, ["snapshot", "delete"]);
+        // A mirror that loses its key becomes a history, and the other way round.
+        run(&sandbox, "CREATE TABLE turned (a INT PRIMARY KEY, b INT); INSERT INTO turned VALUES (1, 1), (2, 2)").await;
+        daemon.stop();
+        sandbox.set("/sinks/1/tables", json!([
+            { "database": DATABASE, "table": "kept", "keyless": "history" },
+            { "database": DATABASE, "table": "turned", "keyless": "history" },
+        ]));
+        let mut daemon = sandbox.start();
+        caught_up(&sandbox, &mut daemon).await;
+        assert_eq!(remote(&sandbox, "toString(a)", "turned FINAL ORDER BY a").await, ["1", "2"]);
+        for (sql, table) in [("ALTER TABLE turned DROP PRIMARY KEY", "shop.turned"), ("ALTER TABLE kept ADD PRIMARY KEY (a)", "shop.kept")] {
+            let before = table_of(&daemon.status().unwrap(), table)["reads"].as_u64().unwrap();
+            run(&sandbox, &format!("{sql}; INSERT INTO {table} (a) VALUES (7)")).await;
+            daemon
+                .wait_until("the table is read again and whole", |status| {
+                    let at = table_of(status, table);
+                    at["reads"].as_u64().unwrap() > before && at["sinks"]["ch"]["state"] == "complete"
+                })
+                .await;
+            let status = caught_up(&sandbox, &mut daemon).await;
+            assert_eq!(stopped(&status), [""; 0], "{sql}: {status:#}");
+        }
+        let mut turned = remote(&sandbox, "_op, ifNull(toString(after_a), '-')", "turned FINAL ORDER BY _version").await;
+        turned.retain(|line| line.starts_with("snapshot") || line.starts_with("insert"));
+        turned.sort();
+        assert_eq!(turned, ["snapshot|1", "snapshot|2", "snapshot|7"]);
+        assert_eq!(remote(&sandbox, "toString(a)", "kept FINAL ORDER BY a").await, ["7"]);
         // With a key it comes.
         run(&sandbox, "ALTER TABLE loose ADD id INT AUTO_INCREMENT PRIMARY KEY").await;
         daemon

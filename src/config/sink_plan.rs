@@ -83,6 +83,17 @@ pub enum Keyless {
     Skip,
 }
 
+impl Keyless {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::History => "history",
+            Self::Skip => "skip",
+        }
+    }
+}
+
 /// What a sink keeps of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

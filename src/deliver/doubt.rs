@@ -58,7 +58,8 @@ pub enum Wish {
 /// # Errors
 /// When the log cannot be read, or a frame or a record is damaged.
 pub fn doubts(reader: &Reader, sink: &str, between: (Lsn, Lsn)) -> Result<Vec<(TableName, String)>, Failure> {
-    let doubted = tables_at(reader, sink)?.into_iter().filter_map(|(table, at)| Some((table, at.doubt?)));
+    let tables = tables_at(reader, sink)?.into_iter().filter(|(_, at)| at.apart.is_none());
+    let doubted = tables.filter_map(|(table, at)| Some((table, at.doubt?)));
     not_replaced(reader, sink, between, doubted.collect(), true)
 }
 

@@ -105,7 +105,10 @@ impl Gap<'_> {
                 TableEvent::of_change(change, reaching.as_deref())
             }
         };
-        if let Some(event) = event.filter(|event| (self.rules.1)(event.table())) {
+        // A table that did not reach the sink did not come in unseen.
+        let is_apart = |table: &TableName| self.tables.get(table).is_some_and(|at| at.apart.is_some());
+        let counts = |event: &TableEvent| (self.rules.1)(event.table()) && !is_apart(event.table());
+        if let Some(event) = event.filter(counts) {
             changed.extend(self.tables.happened(event));
         }
         Ok(())

@@ -10,7 +10,8 @@ use super::new_sink::captured_or_awaited;
 use super::resume::{LogView, Way, detached, resume, way};
 use super::round::Round;
 use super::run::{Delivery, unwritable};
-use super::tables::{Apart, Tables};
+use super::settle::Sent;
+use super::tables::{Apart, TableAtSink, Tables};
 use super::tally::{TableEvent, Tally};
 use crate::codec::catalog::Catalog;
 use crate::codec::stored::{Entry, Record, SINK_ROUND, SINK_START, encode, get};
@@ -35,31 +36,45 @@ pub(super) struct Open {
     pub(super) has_apart: bool,
 }
 
-impl Open {
+impl Delivery {
+    /// What happened to tables since the rounds that have settled, in order: in the round on its way, and in the open one.
+    pub(super) fn events<'e>(&'e self, open: &'e Open) -> impl DoubleEndedIterator<Item = &'e TableEvent> {
+        let sent = self.sent.as_ref().map(Sent::events).unwrap_or_default();
+        sent.iter().chain(&open.tally.events)
+    }
+
     /// Whether a table does not reach the sink, as of the last frame.
-    pub(super) fn is_apart(&self, table: &TableName) -> bool {
-        let of_round = self.tally.events.iter().rev().find_map(|event| match event {
+    pub(super) fn is_apart(&self, table: &TableName, open: &Open) -> bool {
+        let since = self.events(open).rev().find_map(|event| match event {
             TableEvent::Apart { table: apart, .. } if apart == table => Some(true),
             TableEvent::Back { table: back } | TableEvent::Replaced { table: back } if back == table => Some(false),
             TableEvent::Created { table: created, .. } if created == table => Some(false),
             _ => None,
         });
-        of_round.unwrap_or_else(|| self.tables.get(table).is_some_and(|at| at.apart.is_some()))
+        since.unwrap_or_else(|| open.tables.get(table).is_some_and(|at| at.apart.is_some()))
     }
 
     /// Notes whether a table reaches the sink. `apart`: it does not, for this reason, and because of this schema or its name.
-    pub(super) fn reaches(&mut self, table: &TableName, apart: Option<(&str, Option<SchemaId>)>) {
+    pub(super) async fn reaches(
+        &mut self,
+        open: &mut Open,
+        table: &TableName,
+        apart: Option<(&str, Option<SchemaId>)>,
+    ) -> Result<(), Failure> {
         match apart {
-            Some((why, schema)) if !self.is_apart(table) => {
-                self.has_apart = true;
+            Some((why, schema)) if !self.is_apart(table, open) => {
+                open.has_apart = true;
                 let apart = Apart { why: why.to_owned(), schema };
-                self.tally.events.push(TableEvent::Apart { table: table.clone(), apart });
+                open.tally.events.push(TableEvent::Apart { table: table.clone(), apart });
+                // A stop of it has nothing more to leave out.
+                self.sink.let_go(open.at, table).await?;
             }
-            None if self.has_apart && self.is_apart(table) => {
-                self.tally.events.push(TableEvent::Back { table: table.clone() });
+            None if open.has_apart && self.is_apart(table, open) => {
+                open.tally.events.push(TableEvent::Back { table: table.clone() });
             }
             _ => {}
         }
+        Ok(())
     }
 }
 
@@ -268,10 +283,27 @@ impl Delivery {
                 gap.count(reader, (cursor.lsn, at))?
             };
             self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
+            self.doubt_what_is_not_there(&mut tables).await?;
         } else if at < cursor.lsn {
             warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is older than the log's cursor, what it lacks is applied again");
         }
         Ok((tables, catalog))
+    }
+
+    /// The log has counted rows as applied by the rules that the sink has now. Of a table that the target does not have, they were not: it was
+    /// written under other rules.
+    async fn doubt_what_is_not_there(&mut self, tables: &mut Tables) -> Result<(), Failure> {
+        let is_missing = |(table, at): &(&TableName, &TableAtSink)| {
+            at.whole_since.is_some() && at.apart.is_none() && at.doubt.is_none() && !self.sink.holds(table)
+        };
+        let missing: Vec<TableName> = tables.iter().filter(is_missing).map(|(table, _)| table.clone()).collect();
+        for table in &missing {
+            tables.entry(table).doubt = Some("the target does not have it".to_owned());
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.wal.put_state(tables.state(&missing)?).await.map_err(unwritable)
     }
 
     fn start_of_cursor(&self, reader: &Reader) -> Result<CursorStart, Failure> {

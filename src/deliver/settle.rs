@@ -10,8 +10,8 @@ use wal::Lsn;
 use super::doubt::{Doubt, Wish};
 use super::open::Open;
 use super::run::{Delivery, unwritable};
-use super::tables::{Changed, Tables};
-use super::tally::Tally;
+use super::tables::{Changed, Tables, is_configured};
+use super::tally::{TableEvent, Tally};
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::sink::{HandOver, Settled};
@@ -22,6 +22,13 @@ pub(super) struct Sent {
     end: Lsn,
     commit_micros: i64,
     tally: Tally,
+}
+
+impl Sent {
+    /// What it has of tables as a whole.
+    pub(super) fn events(&self) -> &[TableEvent] {
+        &self.tally.events
+    }
 }
 
 /// A round that is applied at the target, and not acknowledged in the log yet.
@@ -138,7 +145,8 @@ impl Delivery {
                 self.live.table(&table, shown);
             }
             for (table, why) in doubts {
-                self.doubt(Doubt { sink: self.name.clone(), table, why, is_configured: false });
+                let is_configured = is_configured(&why);
+                self.doubt(Doubt { sink: self.name.clone(), table, why, is_configured });
             }
         }
         Ok(())

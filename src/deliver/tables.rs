@@ -26,6 +26,14 @@ use crate::telemetry::SinkTableLive;
 /// Why a copy is read again that was not whole when its sink's cursor was dropped.
 const NOT_WHOLE: &str = "the copy was not whole when the sink's cursor was dropped";
 
+/// What the reason of a doubt about a table begins with that the configuration kept from the sink.
+const CAME_IN: &str = "the sink did not get it until here: ";
+
+/// Whether a doubt is because somebody has configured the sink otherwise.
+pub fn is_configured(doubt: &str) -> bool {
+    doubt.starts_with(CAME_IN)
+}
+
 /// A read of a table that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reading {
@@ -86,6 +94,11 @@ impl TableAtSink {
 
     /// The sink is there again with its target, which has what the log had of it up to `at`. `record`: what the log knows of the table.
     fn come_back(&mut self, record: &TableRecord, sink: &str, at: Lsn) {
+        if self.apart.is_some() {
+            // It does not reach the sink.
+            self.doubt = None;
+            return;
+        }
         self.whole_since = match record.complete {
             Some(Complete::Whole(since)) if since <= at && self.doubt.is_none() => Some(since),
             _ => None,
@@ -113,7 +126,7 @@ impl TableAtSink {
     /// It reaches the sink from here on: what came of it before is not there.
     fn come_in(&mut self) {
         if let Some(Apart { why, schema: _ }) = self.apart.take() {
-            self.doubt = Some(format!("the sink did not get it until here: {why}"));
+            self.doubt = Some(format!("{CAME_IN}{why}"));
             self.whole_since = None;
         }
     }
@@ -254,11 +267,11 @@ impl Tables {
             .map(|(table, _)| table.clone())
             .collect();
         for event in tally.events {
-            let back = if let TableEvent::Back { table } = &event { Some(table.clone()) } else { None };
+            let table = event.table().clone();
+            let doubt = |tables: &Self| tables.get(&table).and_then(|at| at.doubt.clone());
+            let before = doubt(self);
             changed.tables.extend(self.happened(event));
-            if let Some(table) = back
-                && let Some(why) = self.get(&table).and_then(|at| at.doubt.clone())
-            {
+            if let (None, Some(why)) = (before, doubt(self)) {
                 changed.doubts.push((table, why));
             }
         }
@@ -303,8 +316,13 @@ impl Tables {
             }
             TableEvent::Created { table, lsn } => {
                 let at = self.entry(&table);
+                if at.apart.is_some() {
+                    // What the sink has under the name is of another table, and was not followed.
+                    at.reading = None;
+                    at.come_in();
+                    return vec![table];
+                }
                 at.whole_since = Some(lsn);
-                at.apart = None;
                 // A read of it that was under way has ended with what was there before.
                 at.reading = None;
                 at.in_gap = false;
@@ -331,6 +349,11 @@ impl Tables {
             }
             TableEvent::Back { table } => {
                 self.entry(&table).come_in();
+                vec![table]
+            }
+            TableEvent::Distrusted { table, why } => {
+                let at = self.entry(&table);
+                at.doubt.get_or_insert(why);
                 vec![table]
             }
             TableEvent::Lost { table } => {

@@ -42,7 +42,7 @@ impl Delivery {
                     if self.sink.takes(event.table()) {
                         open.tally.events.push(event);
                     } else {
-                        open.reaches(event.table(), Some((NOT_TAKEN, None)));
+                        self.reaches(open, event.table(), Some((NOT_TAKEN, None))).await?;
                     }
                 }
                 FrameHeader::Check(_) => {
@@ -91,7 +91,8 @@ impl Delivery {
                 let own = limits.map(|limits| open.round.own.enter(table, limits, Instant::now()));
                 let new = Ours { rows: 0, left_out, apart: why.is_some(), own };
                 if !left_out || !self.sink.takes(table) {
-                    open.reaches(table, why.map(|why| self.apart(table, why, section.schema)));
+                    let apart = why.map(|why| self.apart(table, why, section.schema));
+                    self.reaches(open, table, apart).await?;
                 }
                 open.tally.ours.entry(section.schema).or_insert(new)
             };
@@ -106,15 +107,16 @@ impl Delivery {
                 open.tally.lose(&resolved.schema().name);
                 continue;
             }
+            let own = ours.own;
             rows += section_rows;
             if section.op == RowOp::Snapshot {
                 let schema = open.catalog.get(section.schema)?;
                 let table = &schema.name;
-                if self.sink.rules_rows_out(table) && open.tables.is_filled(table, open.tally.events.iter()) {
+                if self.sink.rules_rows_out(table) && open.tables.is_filled(table, self.events(open)) {
                     filled.push(section.schema);
                 }
             }
-            if let Some(own) = ours.own {
+            if let Some(own) = own {
                 open.round.own.add(own, section_rows, usize::try_from(section.bytes).unwrap_or(usize::MAX));
             }
             if !self.sink.is_prepared(section.schema) {
@@ -153,7 +155,7 @@ impl Delivery {
                 None
             }
             Some(known) => {
-                let taken = self.taken(known.into_owned(), open)?;
+                let taken = self.taken(known.into_owned(), open).await?;
                 open.tally.events.extend(taken.as_ref().and_then(|taken| TableEvent::of_change(taken, Some(taken))));
                 taken
             }
@@ -178,7 +180,7 @@ impl Delivery {
     }
 
     /// What of a change reaches a sink that is configured not to get some tables. A rename to one of those is the end of the table.
-    fn taken(&mut self, change: TableChange, open: &mut Open) -> Result<Option<TableChange>, Failure> {
+    async fn taken(&mut self, change: TableChange, open: &mut Open) -> Result<Option<TableChange>, Failure> {
         let schema = match &change {
             TableChange::Schema { to, .. } => Some(*to),
             TableChange::ReplaceBegin { schema, .. } | TableChange::Rename { schema, .. } => Some(*schema),
@@ -194,28 +196,39 @@ impl Delivery {
         let TableChange::Rename { from, to, .. } = &change else {
             // A replace brings what there is, whatever was before.
             if why.is_some() || !matches!(change, TableChange::ReplaceBegin { .. }) {
-                open.reaches(change.table(), why.map(|why| self.apart(change.table(), why, id)));
+                let apart = why.map(|why| self.apart(change.table(), why, id));
+                self.reaches(open, change.table(), apart).await?;
+            }
+            if let (None, TableChange::Schema { table, from: Some(from), .. }) = (why, &change) {
+                let before = open.catalog.get(*from)?;
+                if let Some(why) = self.sink.distrusts(&before, &schema) {
+                    open.tally.events.push(TableEvent::Distrusted { table: table.clone(), why });
+                }
             }
             return Ok(why.is_none().then_some(change));
         };
-        let was_apart = open.is_apart(from) || !self.sink.takes(from);
+        let was_apart = self.is_apart(from, open) || !self.sink.takes(from);
         let (gone, come) = (TableChange::Drop { table: from.clone() }, to.clone());
         match (was_apart, why) {
             (false, None) => Ok(Some(change)),
-            (false, Some(why)) => {
-                open.reaches(&come, Some(self.apart(&come, why, id)));
-                Ok(Some(gone))
-            }
-            (true, Some(why)) => {
+            (_, Some(why)) => {
+                let apart = self.apart(&come, why, id);
+                self.reaches(open, &come, Some(apart)).await?;
+                if self.sink.takes(from) {
+                    // Also what it had of it before it did not get it any more.
+                    return Ok(Some(gone));
+                }
                 open.tally.events.push(TableEvent::Gone { table: from.clone() });
-                open.reaches(&come, Some(self.apart(&come, why, id)));
                 Ok(None)
             }
             (true, None) => {
-                open.tally.events.push(TableEvent::Gone { table: from.clone() });
                 let apart = Apart { why: format!("it was {from} before"), schema: None };
                 open.tally.events.push(TableEvent::Apart { table: come.clone(), apart });
                 open.tally.events.push(TableEvent::Back { table: come });
+                if self.sink.takes(from) {
+                    return Ok(Some(gone));
+                }
+                open.tally.events.push(TableEvent::Gone { table: from.clone() });
                 Ok(None)
             }
         }

@@ -81,6 +81,13 @@ pub enum TableEvent {
         /// The table.
         table: TableName,
     },
+    /// A rule of the sink means something else for its rows from here on.
+    Distrusted {
+        /// The table.
+        table: TableName,
+        /// Why.
+        why: String,
+    },
     /// Rows of it are not in the log, or not in a form that the sink can take.
     Lost {
         /// The table.
@@ -139,6 +146,7 @@ impl TableEvent {
             | Self::Lost { table }
             | Self::Apart { table, .. }
             | Self::Back { table }
+            | Self::Distrusted { table, .. }
             | Self::Gone { table } => table,
             Self::Renamed { from, .. } => from,
         }

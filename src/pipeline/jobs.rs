@@ -39,7 +39,8 @@ pub(super) fn doubted<'s>(wal: &Wal, sinks: impl Iterator<Item = &'s str>) -> Re
             // Of a table that is no longer captured, or is gone, there is nothing to read.
             if records.iter().any(|(name, record)| *name == table && record.is_captured()) {
                 info!(%sink, %table, why, "a table is in doubt since an earlier run, it is read again");
-                doubted.push(Doubt { sink: sink.to_owned(), table, why, is_configured: false });
+                let is_configured = deliver::is_configured(&why);
+                doubted.push(Doubt { sink: sink.to_owned(), table, why, is_configured });
             }
         }
     }

@@ -216,6 +216,12 @@ async fn shaped<D: Definitions>(
     if let Some(old) = &old {
         wanted.target.clone_from(&old.layout.target);
     }
+    if let Some(old) = &old
+        && wanted.mode != old.layout.mode
+    {
+        return Err(Failure::row(format!("the key of {name} has changed, and `keyless` keeps it in another mode"))
+            .hint("have the table read again"));
+    }
     let (layout, seen) = match &old {
         None => {
             shared::make(target, lsn, schema, &wanted).await?;
@@ -271,7 +277,7 @@ async fn reshaped<D: Definitions>(
 ) -> Result<(Layout<TypeOf<D>>, Option<OldCopy<TypeOf<D>>>), Failure> {
     let name = &schema.name;
     hides_on(target.plan(), (&old.schema, schema), Some(follows.renamed))?;
-    if shared::is_changed_already(target, name, wanted) {
+    if shared::is_changed_already(target, old, (schema, wanted))? {
         return Ok((wanted.clone(), None));
     }
     let (mut layout, way) = reshape(target.dialect(), old, (schema, wanted), follows, target.policy())

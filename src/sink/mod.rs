@@ -300,6 +300,21 @@ pub trait Sink: Send {
         None
     }
 
+    /// Whether the target has a copy of the table, or the sink has stopped it. Asked of an open target.
+    fn holds(&self, _table: &TableName) -> bool {
+        true
+    }
+
+    /// Why what the sink's rules made of a table's rows under one schema is not what they make of them under another one.
+    fn distrusts(&self, _before: &TableSchema, _after: &TableSchema) -> Option<String> {
+        None
+    }
+
+    /// The table does not reach the sink from the frame after `lsn` on: it is configured so. A stop of it ends.
+    async fn let_go(&mut self, _lsn: Lsn, _table: &TableName) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Whether rows of the table are ruled out one by one. Then the loop says of a frame where a copy is
     /// [filled from nothing](Frame::is_filled).
     fn rules_rows_out(&self, _table: &TableName) -> bool {

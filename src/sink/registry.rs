@@ -77,6 +77,9 @@ pub(super) struct StoredOptions {
     /// What becomes of values that the target does not hold, in words: another policy may be why a table that stopped can be written.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     values: String,
+    /// What is done without a key: another word may be why a table that stopped can be written.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    keyless: String,
     /// Settings of the sink's own that decide types, by their keys in the configuration.
     types: BTreeMap<String, String>,
 }
@@ -84,7 +87,7 @@ pub(super) struct StoredOptions {
 impl StoredOptions {
     /// What the configuration says for a table now, by whose `options` it is written.
     pub(super) fn of(plan: &SinkPlan, types: BTreeMap<String, String>, options: TableOptions) -> Self {
-        let TableOptions { mode, deletion, soft_delete_column, rename, drop, hash, rows, values, keyless: _ } = options;
+        let TableOptions { mode, deletion, soft_delete_column, rename, drop, hash, rows, values, keyless } = options;
         let soft = mode == Mode::Mirror && deletion == Deletion::Soft;
         let fingerprint = plan.hash_key.as_ref().map(HashKey::fingerprint).unwrap_or_default();
         Self {
@@ -97,8 +100,14 @@ impl StoredOptions {
             rows: rows.iter().map(ToString::to_string).collect(),
             source_tag: plan.source_tag.clone().map(|SourceTag { column, source }| (column, source)),
             values: values.to_string(),
+            keyless: keyless.as_str().to_owned(),
             types,
         }
+    }
+
+    /// The column that says of which source a row is, and the source's name.
+    pub(super) fn tag(&self) -> Option<SourceTag> {
+        self.source_tag.clone().map(|(column, source)| SourceTag { column, source })
     }
 
     /// State or changelog.
@@ -138,7 +147,7 @@ impl StoredOptions {
         }
         let dropped =
             |options: &Self| -> Vec<_> { options.drop.iter().filter(|column| has(column)).cloned().collect() };
-        if dropped(self) != dropped(now) {
+        if !are_same_columns(&dropped(self), &dropped(now)) {
             return say("drop", self.drop.join(", "), now.drop.join(", "));
         }
         let hashed = |options: &Self| {
@@ -146,7 +155,7 @@ impl StoredOptions {
             columns.cloned().collect::<Vec<_>>()
         };
         let (are_hashed, to_be_hashed) = (hashed(self), hashed(now));
-        if are_hashed != to_be_hashed {
+        if !are_same_columns(&are_hashed, &to_be_hashed) {
             return say("hash", are_hashed.join(", "), to_be_hashed.join(", "));
         }
         if let (Some((_, is)), Some((_, wanted))) = (&self.hash, &now.hash)
@@ -168,6 +177,9 @@ impl StoredOptions {
         // change would not find them.
         if self.values != now.values && schema.is_none_or(|schema| self.tells_rows_otherwise(now, schema)) {
             return say("values", self.values.clone(), now.values.clone());
+        }
+        if schema.is_none() && self.keyless != now.keyless {
+            return say("keyless", self.keyless.clone(), now.keyless.clone());
         }
         let (key, is) = self.types.iter().find(|(key, is)| now.types.get(*key) != Some(*is))?;
         say(key, is.clone(), now.types.get(key).cloned().unwrap_or_default())
@@ -206,6 +218,12 @@ impl StoredOptions {
 /// What stored values policies say of one of them.
 fn word<'v>(values: &'v str, policy: &str) -> Option<&'v str> {
     values.split(", ").find_map(|part| part.strip_prefix(policy)?.strip_prefix(": "))
+}
+
+/// Whether two lists name the same columns, in whatever order and case.
+fn are_same_columns(one: &[String], other: &[String]) -> bool {
+    let has = |list: &[String], name: &String| list.iter().any(|named| same_column(named, name));
+    one.iter().all(|name| has(other, name)) && other.iter().all(|name| has(one, name))
 }
 
 /// The tables whose configuration is another one than they were made under, and what is different.

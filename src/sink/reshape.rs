@@ -11,7 +11,7 @@ use super::columns::NameRule;
 use super::layout::{Dialect, Layout, Retype, TargetColumn, TargetType};
 use super::registry::Table;
 use crate::config::{DdlAction, DdlPolicy, Mode};
-use crate::model::{Column, Kept, TableSchema, kept_types};
+use crate::model::{Column, Kept, TableSchema, kept_types, same_column};
 
 #[cfg(test)]
 mod tests;
@@ -200,7 +200,7 @@ fn uncovered<T>(
     column: &Column,
     renamed: &[(String, String)],
 ) -> Result<(), Forbidden> {
-    let Some((from, to)) = renamed.iter().find(|(_, to)| to.eq_ignore_ascii_case(&column.name)) else { return Ok(()) };
+    let Some((from, to)) = renamed.iter().find(|(_, to)| same_column(to, &column.name)) else { return Ok(()) };
     if !old.options.drops(from) {
         return Ok(());
     }

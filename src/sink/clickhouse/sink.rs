@@ -22,7 +22,7 @@ use crate::sink::follow::replace::after_take_over;
 use crate::sink::refusals::Counting;
 use crate::sink::registry;
 use crate::sink::rows;
-use crate::sink::rules::leaves_out;
+use crate::sink::rules::{distrusts, leaves_out};
 use crate::sink::stops;
 use crate::sink::{
     Captured, HandOver, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TakeOver, TargetState,
@@ -109,6 +109,23 @@ impl Sink for ClickHouseSink {
 
     fn leaves_out(&self, schema: &TableSchema) -> Option<&'static str> {
         leaves_out::<ClickHouse>(&self.plan, schema)
+    }
+
+    fn holds(&self, table: &TableName) -> bool {
+        let followed = self.target.as_ref().map(|target| &target.followed);
+        followed.is_none_or(|followed| followed.tables.contains_key(table) || followed.stops.has(table))
+    }
+
+    fn distrusts(&self, before: &TableSchema, after: &TableSchema) -> Option<String> {
+        distrusts::<ClickHouse>(&self.plan, before, after)
+    }
+
+    async fn let_go(&mut self, lsn: Lsn, table: &TableName) -> Result<(), Failure> {
+        let target = self.opened()?;
+        if !target.followed.stops.has(table) {
+            return Ok(());
+        }
+        stops::revive(target, lsn, table).await
     }
 
     fn rules_rows_out(&self, table: &TableName) -> bool {

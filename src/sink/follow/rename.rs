@@ -4,7 +4,7 @@
 //! table, whose rows are never mixed with those that are there.
 
 use super::replace::{given_up, is_beside};
-use super::shared::{drop_copy, may_be_renamed};
+use super::shared::{drop_copy, may_be_renamed, share_of};
 use super::{announce, ended, shape, shaped, stored_options_as};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
@@ -115,7 +115,8 @@ async fn carry_stopped<D: Definitions>(
         Some(line) => {
             let old = given_up(target, line).await?;
             let options = stored_options_as(target, to, &old.schema);
-            let is_same = old.options.difference(&options, Some(&old.schema)).is_none();
+            let is_shared = share_of(target, from, &old.layout.target).is_some();
+            let is_same = !is_shared && old.options.difference(&options, Some(&old.schema)).is_none();
             if is_same && !target.followed().tables.contains_key(to) {
                 let mut now = old.clone();
                 now.schema.name = to.clone();

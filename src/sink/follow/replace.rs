@@ -14,8 +14,8 @@
 use wal::Lsn;
 
 use super::rename::NOTHING_LOST;
-use super::shared::{self, share_of};
-use super::{announce, difference, is_free, options_of, register, shape, shaped, stored_options};
+use super::shared;
+use super::{announce, is_free, options_of, register, shape, shaped, stored_options};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
@@ -120,16 +120,17 @@ async fn build<D: Definitions>(
     announce(target, lsn, name).await?;
     let copy = given_up(target, line).await?;
     target.followed_mut().tables.insert(name.clone(), copy.clone());
-    if let Some(share) = share_of(target, name, &copy.layout.target).filter(|_| copy.layout.mode == Mode::Mirror) {
-        return shared::replace(target, at, (schema, copy), &share).await;
-    }
     let seen = Seen {
         is_there: !was_stopped || is_there(target, &copy.layout.target).await?,
-        fits: difference(target, &copy).is_none(),
+        fits: copy.options.difference(&stored_options(target, schema), Some(&copy.schema)).is_none(),
         is_altered,
         form: Form::of(&copy.layout),
     };
     let way = way(seen);
+    let is_in_place = matches!(way, Way::Alike | Way::FromConfiguration);
+    if let Some(tag) = target.plan().source_tag.clone().filter(|_| is_in_place && copy.old.is_none()) {
+        return shared::replace(target, at, (schema, copy), &tag).await;
+    }
     if matches!(way, Way::Alike | Way::FromConfiguration) {
         has_room(target, name, &copy.layout.target).await?;
     }

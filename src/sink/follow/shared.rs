@@ -1,17 +1,17 @@
 //! Several tables of the source in one table of the target: the tag of the source (`source_tag`) tells their rows apart, so what happens to one of
-//! them happens to its rows alone.
+//! them happens to its rows alone. So a replace of a table with a tag is not built beside: its rows go, and come again.
 //!
 //! They are of one shape. What changes the shape for all is done once the last of them changes so: until then a table that changes alone stops, but
 //! for a column that is added, which the others leave empty.
 
 use super::{create, difference, options_of, register, shape, stored_options};
-use crate::config::Mode;
+use crate::config::{Mode, SourceTag};
 use crate::error::Failure;
-use crate::model::{TableName, TableSchema};
+use crate::model::{ColumnDefault, TableName, TableSchema};
 use crate::sink::columns::NameRule;
 use crate::sink::definitions::{At, Definitions, LayoutOf, Share, TypeOf};
 use crate::sink::follow::rename::NOTHING_LOST;
-use crate::sink::layout::{Dialect, Layout};
+use crate::sink::layout::{Dialect, Layout, until};
 use crate::sink::registry::Table;
 use crate::sink::reshape::{Step, Way};
 use crate::sink::rules::tag_of;
@@ -47,7 +47,8 @@ pub(in crate::sink) fn share_of<D: Definitions>(target: &D, name: &TableName, at
 /// Whether a new table is to have its rows in a target that another one made: they have one shape. `None`: no other one has rows there.
 pub(super) fn joins<D: Definitions>(target: &D, name: &TableName, layout: &LayoutOf<D>) -> Option<Result<(), Failure>> {
     let other = others(target, name, &layout.target).next()?;
-    if is_alike(&other.layout, layout) {
+    let is_written_there = <D::Dialect as Dialect>::TABLES.is_one(&other.layout.target, &layout.target);
+    if is_written_there && is_alike(&other.layout, layout) {
         return Some(Ok(()));
     }
     Some(Err(another_shape(name, layout, &other.schema.name)))
@@ -69,9 +70,31 @@ fn another_shape<T>(name: &TableName, layout: &Layout<T>, other: &TableName) -> 
     )
 }
 
-/// What becomes of the shape of a target that others share, when one of its tables changes: nothing, where another one has changed so before.
-pub(super) fn is_changed_already<D: Definitions>(target: &D, name: &TableName, wanted: &LayoutOf<D>) -> bool {
-    written(target, name, &wanted.target).any(|other| is_alike(&other.layout, wanted))
+/// Whether another one of those that share a target has changed its shape so before: nothing is left to do then.
+///
+/// # Errors
+/// Of class `Row`, where columns that came with that may have other values in the rows of this table.
+pub(super) fn is_changed_already<D: Definitions>(
+    target: &D,
+    old: &Table<TypeOf<D>>,
+    (schema, wanted): (&TableSchema, &LayoutOf<D>),
+) -> Result<bool, Failure> {
+    let name = &schema.name;
+    let Some(other) = written(target, name, &wanted.target).find(|other| is_alike(&other.layout, wanted)) else {
+        return Ok(false);
+    };
+    let defaults = |of: &TableSchema, name: &str| Some(of.columns.get(of.column_index(name)?)?.default.clone());
+    for column in schema.columns.iter().filter(|column| old.schema.column_index(&column.name).is_none()) {
+        let there = defaults(&other.schema, &column.name).filter(|default| *default != ColumnDefault::Unknown);
+        if there.as_ref() != Some(&column.default) {
+            return Err(Failure::row(format!(
+                "column \"{}\" of {name} was added to \"{}\" with {}, and what older rows have in it may be something else",
+                column.name, wanted.target, other.schema.name
+            ))
+            .hint("have the table read again"));
+        }
+    }
+    Ok(true)
 }
 
 /// Refuses a change of the shape that those who share the target do not make as well.
@@ -88,31 +111,50 @@ pub(super) fn may_change<D: Definitions>(
     }
 }
 
-/// A replace of a table whose target others share: its own rows go, and come again. Readers see those of the others all the time.
+/// A replace of a table whose rows have a tag: its own rows go, and come again in the same target. Readers see those of the others all the time.
 pub(super) async fn replace<D: Definitions>(
     target: &mut D,
     at: At<'_>,
     (schema, copy): (&TableSchema, Table<TypeOf<D>>),
-    share: &Share,
+    tag: &SourceTag,
 ) -> Result<(), Failure> {
     let (name, lsn) = (&schema.name, at.lsn());
-    if difference(target, &copy).is_none() {
-        take_out(target, at, &copy.layout, ("replace", Some(share))).await?;
+    let stored = stored_options(target, schema);
+    if copy.options.difference(&stored, Some(&copy.schema)).is_none() {
+        let share = Share { column: tag.column.clone(), tag: tag_of(tag, name) };
+        take_out(target, at, &copy.layout, ("replace", Some(&share))).await?;
         return shape(target, lsn, schema, NOTHING_LOST).await;
     }
-    // The configuration is another one. The first of the tables that comes again makes the target as it says, the others join it.
     let at_target = copy.layout.target.clone();
     let wanted = Layout::new(target.dialect(), schema, &options_of(target, schema), target.plan().target_name(name))?;
-    if !others(target, name, &at_target).any(|other| is_alike(&other.layout, &wanted)) {
-        if let Some(other) = written(target, name, &at_target).next() {
+    let is_same_target = <D::Dialect as Dialect>::TABLES.is_one(&wanted.target, &at_target);
+    // One of those that share the target has come again under this configuration, and has made it as that says.
+    let is_made = written(target, name, &wanted.target)
+        .any(|other| difference(target, other).is_none() && is_alike(&other.layout, &wanted));
+    let is_tag_the_same = copy.options.tag().as_ref() == Some(tag);
+    if is_same_target && is_tag_the_same && is_alike(&copy.layout, &wanted) && !wanted.is_kept() {
+        // The rule is about its rows alone, such as `rows` and the key of hashes.
+        let share = Share { column: tag.column.clone(), tag: tag_of(tag, name) };
+        take_out(target, at, &copy.layout, ("replace", Some(&share))).await?;
+    } else if !is_made {
+        if let Some(other) = written(target, name, &wanted.target).next() {
             return Err(another_shape(name, &wanted, &other.schema.name));
         }
-        target.drop_target(name, &at_target).await?;
-        target.followed_mut().tables.remove(name);
-        // The lines of the others name a target that is made here.
+        if is_same_target && copy.layout.is_kept() {
+            target.rename_target(name, &at_target, &until(&at_target, lsn)).await?;
+        } else if is_same_target {
+            target.drop_target(name, &at_target).await?;
+        } else {
+            super::is_free(target, lsn, name, &wanted.target).await?;
+        }
         target.create(lsn, name, &wanted).await?;
     }
-    register(target, lsn, Table::new(schema.clone(), stored_options(target, schema), wanted)).await
+    register(target, lsn, Table::new(schema.clone(), stored, wanted)).await?;
+    if !is_same_target && !copy.layout.is_kept() && others(target, name, &at_target).next().is_none() {
+        // The last one that had rows there.
+        target.drop_target(name, &at_target).await?;
+    }
+    Ok(())
 }
 
 /// Takes the rows of a table out of its target, or marks them. `share`: others have rows there.
@@ -142,20 +184,24 @@ pub(super) async fn drop_copy<D: Definitions>(
     }
 }
 
-/// Refuses another name for a table whose target others share.
+/// Refuses another name for a table whose target others share, and for one whose rows have another tag under it.
 pub(super) fn may_be_renamed<D: Definitions>(
     target: &D,
     (from, to): (&TableName, &TableName),
     at_target: &str,
 ) -> Result<(), Failure> {
-    match others(target, from, at_target).next() {
-        None => Ok(()),
-        Some(other) => Err(Failure::row(format!(
-            "{from} was renamed to {to}, and shares \"{at_target}\" with {}",
-            other.schema.name
-        ))
-        .hint("have the table read again under its new name")),
+    let Some(tag) = &target.plan().source_tag else { return Ok(()) };
+    let hint = "have the table read again under its new name";
+    if let Some(other) = others(target, from, at_target).next() {
+        let other = &other.schema.name;
+        let why = format!("{from} was renamed to {to}, and shares \"{at_target}\" with {other}");
+        return Err(Failure::row(why).hint(hint));
     }
+    if tag_of(tag, from) != tag_of(tag, to) {
+        let why = format!("{from} was renamed to {to}, and its rows have the tag of its old database");
+        return Err(Failure::row(why).hint(hint));
+    }
+    Ok(())
 }
 
 /// Makes a table, or joins those that have its target.

@@ -16,7 +16,7 @@ pub(super) use self::filter::RuleScratch;
 use self::rewrite::Rewrite;
 pub(super) use self::rewrite::RewriteError;
 pub use self::schema::missing_columns;
-pub(super) use self::schema::{hides_on, shown_schema, tag_of};
+pub(super) use self::schema::{distrusts, hides_on, shown_schema, tag_of};
 use crate::codec::row_image::Plan;
 use crate::config::{Keyless, Mode, SinkPlan};
 use crate::error::Failure;

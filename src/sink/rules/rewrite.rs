@@ -7,7 +7,8 @@ use super::unreadable;
 use crate::codec::row_image::{ImageError, PlainVisitor, Plan, ReadError, Scratch, ValueError};
 use crate::config::{HashKey, SinkPlan};
 use crate::error::Failure;
-use crate::model::{TableSchema, same_column};
+use crate::model::{ColumnType, TableSchema, same_column};
+use crate::sink::values::Doubles;
 
 /// How images of the source's schema become images of the one that a target is shown.
 #[derive(Debug)]
@@ -47,6 +48,16 @@ impl Rewrite {
         let is_hashed: Vec<bool> =
             (schema.columns.iter()).map(|column| hash.iter().any(|name| same_column(name, &column.name))).collect();
         let has_hash = is_hashed.contains(&true);
+        let key = schema.key.iter().flat_map(|key| &key.columns).map(|place| usize::from(*place));
+        for (place, column) in key.filter_map(|place| Some((place, schema.columns.get(place)?))) {
+            if is_hashed.get(place) == Some(&true) && has_doubles(&column.ty) {
+                return Err(Failure::row(format!(
+                    "column \"{}\" of {} is hashed and a part of the key, and two of its values may have one hash",
+                    column.name, schema.name
+                ))
+                .hint("take it out of `hash`, or use `mode: history` for the table"));
+            }
+        }
         if plan.source_tag.is_none() && !has_hash {
             return Ok(None);
         }
@@ -67,6 +78,13 @@ impl Rewrite {
             _ => Ok(false),
         })
     }
+}
+
+/// Whether two values of a type may have one text: the label '' and the invalid value of an `ENUM`, two codes of one character.
+fn has_doubles(ty: &ColumnType) -> bool {
+    const TWO_CODES: [&str; 9] = ["big5", "gb2312", "gbk", "gb18030", "sjis", "cp932", "ujis", "eucjpms", "euckr"];
+    let has_codes = ty.charset().is_some_and(|charset| TWO_CODES.contains(&charset.as_str()));
+    has_codes || Doubles::of(ty).is_some()
 }
 
 /// A text of a `VARCHAR` with two bytes of length.

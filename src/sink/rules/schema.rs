@@ -6,6 +6,7 @@ use crate::codec::row_image::{Plan, Scratch};
 use crate::config::{HashKey, SinkPlan, SourceTag};
 use crate::error::Failure;
 use crate::model::{Attributes, Charset, Column, ColumnDefault, ColumnType, TableName, TableSchema, same_column};
+use crate::sink::layout::{Dialect, options_for};
 use crate::sink::rules::rewrite::hash_cell;
 
 /// Bytes of a tag: two names of 64 characters each, and a dot.
@@ -32,6 +33,28 @@ pub(in crate::sink) fn shown_schema(plan: &SinkPlan, schema: Arc<TableSchema>) -
     Arc::new(shown)
 }
 
+/// Why what the rules made of rows of a table before a change of its definition is not what they make of them after it: a column by which rows are
+/// ruled out, or that is hashed, is defined otherwise. `None`: it is the same.
+pub(in crate::sink) fn distrusts<D: Dialect>(
+    plan: &SinkPlan,
+    before: &TableSchema,
+    after: &TableSchema,
+) -> Option<String> {
+    let options = plan.options_for(&after.name);
+    if options_for::<D>(plan, &after.name, Some(before)).mode != options_for::<D>(plan, &after.name, Some(after)).mode {
+        return Some("its key has changed, and `keyless` keeps it in another mode".to_owned());
+    }
+    let named = (options.rows.iter().map(|condition| ("rows", &condition.column)))
+        .chain(options.hash.iter().map(|column| ("hash", column)));
+    let ty = |of: &TableSchema, name: &str| Some(of.columns.get(of.column_index(name)?)?.ty.clone());
+    for (key, column) in named {
+        if ty(before, column) != ty(after, column) && ty(after, column).is_some() {
+            return Some(format!("column \"{column}\", which `{key}` names, is defined otherwise"));
+        }
+    }
+    None
+}
+
 /// Refuses a definition in which a column that a rule hides or hashes has, or may have, another name: its values would be shown. `renamed` are the
 /// columns that are known to have kept their values; `None`: it is not known what became of the columns.
 ///
@@ -47,7 +70,9 @@ pub(in crate::sink) fn hides_on(
     for (key, column) in
         (options.hash.iter().map(|column| ("hash", column))).chain(options.drop.iter().map(|column| ("drop", column)))
     {
-        if !names(column, old) || names(column, new) {
+        // Of `drop` the lineage of columns says so, where it is known.
+        let is_known = key == "drop" && renamed.is_some();
+        if is_known || !names(column, old) || names(column, new) {
             continue;
         }
         let is_named = |name: &str| options.hash.iter().chain(&options.drop).any(|rule| same_column(rule, name));

@@ -304,8 +304,9 @@ fn a_hashed_or_dropped_column_under_another_name_is_refused() {
             list.push("Secret".into());
         });
         let names = [("secret".to_owned(), "other".to_owned())];
-        let refused = hides_on(&plan, (&old, &renamed), Some(&names)).unwrap_err();
-        assert!(refused.message.contains("has another name: other"), "{refused}");
+        let refused = hides_on(&plan, (&old, &renamed), Some(&names));
+        // What `drop` leaves out, the lineage of columns refuses by itself.
+        assert_eq!(refused.is_err(), rule == "hash", "{refused:?}");
         assert!(hides_on(&plan, (&old, &gone), Some(&[])).is_ok(), "it was dropped at the source");
         assert!(hides_on(&plan, (&old, &renamed), None).is_err(), "nobody knows what became of it");
         assert!(hides_on(&plan, (&old, &old), None).is_ok());

@@ -22,7 +22,7 @@ use crate::sink::follow;
 use crate::sink::follow::replace::after_take_over;
 use crate::sink::registry;
 use crate::sink::rows;
-use crate::sink::rules::leaves_out;
+use crate::sink::rules::{distrusts, leaves_out};
 use crate::sink::stops;
 use crate::sink::{Captured, HandOver, RoundLimits, Schemas, Settled, Sink, StoppedTable, TakeOver, TargetState};
 
@@ -104,6 +104,24 @@ impl Sink for SqliteSink {
 
     fn leaves_out(&self, schema: &TableSchema) -> Option<&'static str> {
         leaves_out::<Sqlite>(&self.plan, schema)
+    }
+
+    fn holds(&self, table: &TableName) -> bool {
+        let followed = self.target.as_ref().map(|target| &target.followed);
+        followed.is_none_or(|followed| followed.tables.contains_key(table) || followed.stops.has(table))
+    }
+
+    fn distrusts(&self, before: &TableSchema, after: &TableSchema) -> Option<String> {
+        distrusts::<Sqlite>(&self.plan, before, after)
+    }
+
+    async fn let_go(&mut self, lsn: Lsn, table: &TableName) -> Result<(), Failure> {
+        let target = self.opened()?;
+        if !target.followed.stops.has(table) {
+            return Ok(());
+        }
+        target.begin()?;
+        stops::revive(target, lsn, table).await
     }
 
     fn rules_rows_out(&self, table: &TableName) -> bool {
