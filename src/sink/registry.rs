@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
 use super::layout::{Dialect, Layout, TargetColumn, TargetType, options_for};
+use super::values::are_told_otherwise;
 use crate::config::{Deletion, HashKey, Mode, SinkPlan, SourceTag, TableOptions};
-use crate::model::{Column, ColumnDefault, ColumnType, Key, TableName, TableSchema, same_column};
+use crate::model::{ColumnDefault, TableName, TableSchema, same_column};
 
 /// A target table as the sink last left it.
 #[derive(Clone, Debug)]
@@ -120,6 +121,12 @@ impl StoredOptions {
         self.drop.iter().any(|name| same_column(name, column))
     }
 
+    /// Whether a mirror's rows are told by values that another policy writes otherwise.
+    fn are_rows_told_otherwise(&self, now: &Self, schema: &TableSchema) -> bool {
+        let is_kept = |column: &str| !self.drops(column);
+        !self.history && are_told_otherwise(schema, is_kept, (&self.values, &now.values))
+    }
+
     /// The first difference, in words; of those about columns, of `schema` if there is one.
     pub(super) fn difference(&self, now: &Self, schema: Option<&TableSchema>) -> Option<String> {
         let say = |what: &str, is: String, wanted: String| {
@@ -175,7 +182,7 @@ impl StoredOptions {
         }
         // Rows that were written under another policy are what they were. Where they are told by what it wrote, the next
         // change would not find them.
-        if self.values != now.values && schema.is_none_or(|schema| self.tells_rows_otherwise(now, schema)) {
+        if self.values != now.values && schema.is_none_or(|schema| self.are_rows_told_otherwise(now, schema)) {
             return say("values", self.values.clone(), now.values.clone());
         }
         if schema.is_none() && self.keyless != now.keyless {
@@ -184,40 +191,6 @@ impl StoredOptions {
         let (key, is) = self.types.iter().find(|(key, is)| now.types.get(*key) != Some(*is))?;
         say(key, is.clone(), now.types.get(key).cloned().unwrap_or_default())
     }
-}
-
-impl StoredOptions {
-    /// Whether a mirror's rows are told by values that another policy writes otherwise: those of a key, or all of them where there is none.
-    fn tells_rows_otherwise(&self, now: &Self, schema: &TableSchema) -> bool {
-        let is = |options: &Self, policy: &str| word(&options.values, policy).map(str::to_owned);
-        let differs = |policy: &str| is(self, policy).zip(is(now, policy)).is_some_and(|(is, wanted)| is != wanted);
-        // In a key there is no NULL: `null` and `stop` refuse the same rows.
-        let is_refused = |options: &Self| matches!(word(&options.values, "zero_dates"), Some("null" | "stop"));
-        let dates_differ = differs("zero_dates");
-        let told_otherwise = |column: &Column| match &column.ty {
-            ColumnType::Date | ColumnType::DateTime { .. } | ColumnType::Timestamp { .. } => {
-                dates_differ && (schema.key.is_none() || !(is_refused(self) && is_refused(now)))
-            }
-            // A key has the bytes of malformed text, or its row is refused.
-            ColumnType::Char { .. } | ColumnType::VarChar { .. } | ColumnType::Text { .. } => {
-                schema.key.is_none() && differs("invalid_text")
-            }
-            ColumnType::Float | ColumnType::Double => schema.key.is_none() && differs("unconvertible"),
-            _ => false,
-        };
-        let is_told_by = |place: usize| {
-            let in_key = |key: &Key| key.columns.iter().any(|column| usize::from(*column) == place);
-            schema.key.as_ref().is_none_or(in_key)
-        };
-        let columns = schema.columns.iter().enumerate();
-        let kept = columns.filter(|(_, column)| !self.drops(&column.name));
-        !self.history && kept.into_iter().any(|(place, column)| is_told_by(place) && told_otherwise(column))
-    }
-}
-
-/// What stored values policies say of one of them.
-fn word<'v>(values: &'v str, policy: &str) -> Option<&'v str> {
-    values.split(", ").find_map(|part| part.strip_prefix(policy)?.strip_prefix(": "))
 }
 
 /// Whether two lists name the same columns, in whatever order and case.

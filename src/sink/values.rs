@@ -10,6 +10,7 @@
 
 mod doubles;
 mod problem;
+mod told;
 mod visit;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 
 pub(super) use self::doubles::Doubles;
 pub use self::problem::ValueProblem;
+pub(super) use self::told::are_told_otherwise;
 pub(super) use self::visit::Ruled;
 
 use crate::codec::row_image::{self, Plan, ReadError, RowVisitor};
