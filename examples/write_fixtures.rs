@@ -455,6 +455,14 @@ async fn deliver(wal: &Wal, target: &Path) {
     let (_goal, goal) = watch::channel(Goal::Reach(end));
     let (wishes, _wishes) = mpsc::unbounded_channel();
     let live = Arc::new(SinkLive::new("local", "sqlite"));
-    let wiring = Wiring { wal: wal.clone(), live, shutdown: CancellationToken::new(), goal, wishes, looking: None };
+    let wiring = Wiring {
+        wal: wal.clone(),
+        live,
+        shutdown: CancellationToken::new(),
+        goal,
+        dead: replicator::dead::Hub::new(wal.clone(), u64::MAX),
+        wishes,
+        looking: None,
+    };
     Delivery::new(Box::new(SqliteSink::new(plan).unwrap()), wiring).run().await.unwrap();
 }

@@ -13,6 +13,8 @@ use super::tally::TableEvent;
 use super::walk::walk;
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader};
+use crate::codec::row_image::Plan;
+use crate::dead::{LetterId, Letters};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName};
 use crate::sink::StoppedTable;
@@ -31,6 +33,8 @@ pub(super) struct Gap<'g> {
     pub(super) tables: &'g mut Tables,
     pub(super) catalog: &'g mut Catalog,
     pub(super) stopped: &'g BTreeMap<TableName, StoppedTable>,
+    /// Those that were stored for these frames are there.
+    pub(super) letters: &'g Letters,
 }
 
 impl Gap<'_> {
@@ -43,7 +47,10 @@ impl Gap<'_> {
     ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
         let (mut schemas, mut changed) = (HashMap::new(), BTreeSet::new());
         walk(reader, (after, to), |lsn, frame| self.frame(lsn, frame, &mut schemas, &mut changed))?;
-        self.tables.state(&changed)
+        self.letters.close(to);
+        let mut state = self.tables.state(&changed)?;
+        state.extend(self.letters.acknowledge(reader, to)?);
+        Ok(state)
     }
 
     fn frame(
@@ -88,16 +95,50 @@ impl Gap<'_> {
         if !ours {
             return Ok(());
         }
+        self.end_letters(lsn, frame)?;
         let event = match &frame.header {
             FrameHeader::Rows(_) | FrameHeader::Check(_) => None,
             FrameHeader::Mark { mark, .. } => Some(TableEvent::of_mark(mark, lsn)),
             FrameHeader::Change { change, .. } => {
                 let reaching = followed(change, self.catalog)?;
+                if let Some(change) = &reaching {
+                    self.letters.follow(change);
+                }
                 TableEvent::of_change(change, reaching.as_deref())
             }
         };
         if let Some(event) = event {
             changed.extend(self.tables.happened(event));
+        }
+        Ok(())
+    }
+
+    /// Letters of rows that the frame writes, and that are not letters of it themselves, have ended with the round that the log does not know of.
+    fn end_letters(&mut self, lsn: Lsn, frame: &Frame<'_>) -> Result<(), Failure> {
+        if self.letters.is_empty() {
+            return Ok(());
+        }
+        for (section, body, first_ordinal) in frame.sections() {
+            let Resolved::Known(schema) = self.catalog.resolve(section.schema)? else { continue };
+            let Some(key) = &schema.key else { continue };
+            let mut book = self.letters.open();
+            if !book.has(&schema.name) {
+                continue;
+            }
+            let failed = |error: &dyn std::fmt::Display| {
+                Failure::fatal(format!("rows of {} in frame {lsn} cannot be read: {error}", schema.name))
+            };
+            let plan = Plan::walker(&schema).map_err(|error| failed(&error))?;
+            let mut rest = body;
+            let mut images = 0;
+            while !rest.is_empty() {
+                let hash = plan.key_hash(&key.columns, rest).map_err(|error| failed(&error))?;
+                let used = plan.image_len(rest).map_err(|error| failed(&error))?;
+                let ordinal = first_ordinal.saturating_add(images / section.op.images_per_row());
+                book.written_before(&schema.name, hash, LetterId { lsn, ordinal });
+                rest = rest.get(used..).unwrap_or_default();
+                images += 1;
+            }
         }
         Ok(())
     }

@@ -69,6 +69,8 @@ impl Delivery {
                     warn!(sink = %self.name, why = %refused.message, "log and target do not fit, the target is taken over");
                     start = self.give_up_place(&reader).await?;
                 }
+                // Every table comes again, in place of what they are about.
+                self.letters.load(&reader, start.at)?;
                 self.take_over(&reader, target, (before, start)).await?;
                 // Their doubts end with the copies that they are about.
                 applied.clear();
@@ -166,12 +168,15 @@ impl Delivery {
         if at > cursor.lsn {
             info!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is ahead of the log's cursor, its rows are counted from the log");
             let stopped = self.sink.stopped();
-            let gap = Gap { sink: &self.name, tables: &mut tables, catalog: &mut catalog, stopped };
+            self.letters.load(reader, at)?;
+            let gap =
+                Gap { sink: &self.name, tables: &mut tables, catalog: &mut catalog, stopped, letters: &self.letters };
             let state = gap.count(reader, (cursor.lsn, at))?;
             self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
         } else if at < cursor.lsn {
             warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is older than the log's cursor, what it lacks is applied again");
         }
+        self.letters.load(reader, at)?;
         Ok((tables, catalog))
     }
 

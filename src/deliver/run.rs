@@ -15,6 +15,7 @@ use super::pending::{AFTER_THE_END, first_undecided_of_group};
 use super::reset::Appended;
 use super::settle::{Applied, Sent};
 use crate::backoff::Backoff;
+use crate::dead::{Hub, Letters};
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
 use crate::sink::{Captured, Notes, Sink, StoppedTable};
@@ -53,6 +54,8 @@ pub struct Wiring {
     pub shutdown: CancellationToken,
     /// Becomes [`Goal::Reach`] once the source has ended.
     pub goal: watch::Receiver<Goal>,
+    /// The dead letters of all sinks.
+    pub dead: Arc<Hub>,
     /// Takes what the sink wishes of the source: each table that may differ from it once in a run.
     pub wishes: mpsc::UnboundedSender<Wish>,
     /// Dropped once the sink has said what it wishes from the start.
@@ -72,6 +75,8 @@ pub struct Delivery {
     pub(super) looking: Option<oneshot::Sender<()>>,
     /// It is saying that it needs every table.
     pub(super) wishes_for_tables: bool,
+    /// Those of the sink.
+    pub(super) letters: Letters,
     /// Tables whose doubt this run has reported, or found in the log at its start.
     pub(super) doubted: HashSet<TableName>,
     /// The round that was sent and has not settled.
@@ -107,10 +112,12 @@ enum Served {
 impl Delivery {
     /// A loop for `sink`.
     pub fn new(sink: Box<dyn Sink>, wiring: Wiring) -> Self {
-        let Wiring { wal, live, shutdown, goal, wishes, looking } = wiring;
+        let Wiring { wal, live, shutdown, goal, dead, wishes, looking } = wiring;
         let name = live.name.clone();
         let mut sink = sink;
         sink.keep_notes(Notes::new(wal.clone(), name.clone()));
+        let letters = dead.of(&name);
+        sink.keep_letters(letters.clone());
         Self {
             name,
             sink,
@@ -121,6 +128,7 @@ impl Delivery {
             wishes,
             looking,
             wishes_for_tables: false,
+            letters,
             doubted: HashSet::new(),
             sent: None,
             applied: VecDeque::new(),

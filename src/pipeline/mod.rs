@@ -31,6 +31,7 @@ use self::jobs::{backfill_of, doubted, forward_backfills, forward_resyncs, forwa
 use self::supervisor::{Orders, forward_resets};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon, Resync};
+use crate::dead::Hub;
 use crate::deliver::{Goal, allow_take_over, forbid_take_over, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
@@ -135,6 +136,11 @@ async fn run_on(
     for (table, record) in table::records(&wal.reader())? {
         live.record(&table, record);
     }
+    let dead = Hub::new(wal.clone(), plan.dead_letters.max_bytes);
+    for cursor in wal.cursors() {
+        // All of them count, also of sinks that are not configured.
+        dead.of(&cursor.name).load(&wal.reader(), cursor.lsn)?;
+    }
     // From the first status on, every sink is there.
     for sink in &plan.sinks {
         let shown = SinkLive::new(&sink.name, sink.settings.type_name());
@@ -191,6 +197,7 @@ async fn run_on(
         stop: &stop,
         goal: &goal,
         failed: &sink_failed,
+        dead: &dead,
         wishes: &wishes,
         asking: &asking,
     };

@@ -44,6 +44,7 @@
 //! - What is wrong with one table need not stop the sink: it may stop that table alone ([`Sink::stopped`]). The stop
 //!   is durable at the target not later than the round that leaves out the table's rows; the table comes back with
 //!   [`TableChange::ReplaceBegin`].
+//! - What is wrong with one row need not stop its table: the row change may become a dead letter ([`Sink::keep_letters`]).
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
 mod batches;
@@ -83,6 +84,7 @@ use wal::{LogId, Lsn};
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::{Epoch, FramePlace};
+use crate::dead::Letters;
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName, TableSchema};
 use crate::telemetry::BatchesLive;
@@ -294,6 +296,11 @@ pub trait Sink: Send {
 
     /// Gives the sink the place of its notes, once, before anything else. One that has none lets it go.
     fn keep_notes(&mut self, _notes: Notes) {}
+
+    /// Gives the sink its dead letters, once, before anything else. One that makes none lets them go.
+    ///
+    /// One that makes some [stores](Letters::store) those of a round before the target commits the round: no row is left out without.
+    fn keep_letters(&mut self, _letters: Letters) {}
 
     /// Connects, creates what the sink needs of its own, and says what the target holds.
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure>;

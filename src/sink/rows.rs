@@ -4,6 +4,7 @@
 //! that a target has already, rows of stopped tables, rows that a table cannot take, and what becomes of each.
 
 mod drive;
+mod lettering;
 mod moment;
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use wal::Lsn;
 
 pub(super) use self::drive::{Images, Keyed, Keyless, Lines, Taken, append, by_key, by_values, op_name};
+pub(super) use self::lettering::{Lettering, NoLetter, no_room};
 pub(super) use self::moment::Moment;
 use super::definitions::{Definitions, LayoutOf};
 use super::follow::{self, Lookup};
@@ -72,6 +74,8 @@ impl<R> Writers<R> {
 pub(super) struct Section<'s> {
     /// Their table.
     pub(super) table: &'s TableName,
+    /// Their schema.
+    pub(super) schema: SchemaId,
     /// What was done to them.
     pub(super) op: RowOp,
     /// Row changes in it, as its header says.
@@ -182,7 +186,8 @@ fn write_sections<D: Writes>(
             Way::Older => Err(other_shape(table)),
             Way::Open(way) => {
                 let moment = Moment { epoch, frame, first_ordinal, commit_micros };
-                target.write_section(way, Section { table, op: section.op, rows: section.rows, body, moment })
+                let (schema, op, rows) = (section.schema, section.op, section.rows);
+                target.write_section(way, Section { table, schema, op, rows, body, moment })
             }
         };
         match written {

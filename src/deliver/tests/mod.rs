@@ -213,7 +213,15 @@ impl Serve {
         let (_keep, goal) = watch::channel(self.goal);
         let (wishes, mut told) = mpsc::unbounded_channel();
         let live = Arc::clone(&self.live);
-        let wiring = Wiring { wal: wal.clone(), live, shutdown: self.shutdown, goal, wishes, looking: None };
+        let wiring = Wiring {
+            wal: wal.clone(),
+            live,
+            shutdown: self.shutdown,
+            goal,
+            dead: crate::dead::Hub::new(wal.clone(), u64::MAX),
+            wishes,
+            looking: None,
+        };
         let mut delivery = Delivery::new(sink, wiring);
         delivery.patience = self.patience.unwrap_or(delivery.patience);
         let result = delivery.run().await;

@@ -54,6 +54,12 @@ impl Batch {
     pub(super) fn took(&mut self, taken: Taken) {
         self.taken.taken += u64::from(taken.rows);
         self.taken.split += u64::from(taken.split);
+        self.taken.dead_lettered += u64::from(taken.dead);
+    }
+
+    /// What became of its row changes, where nothing is sent of them: all are dead letters.
+    pub(super) fn unsent(&self) -> RowCounts {
+        self.taken
     }
 
     /// Row changes that were taken for it.

@@ -15,6 +15,7 @@ use super::error::Refused;
 use super::writer::Opening;
 use crate::config::BatchPlan;
 use crate::model::TableName;
+use crate::sink::counts::Counts;
 
 /// INSERTs that may be open before their round ends. What a connection more brings is parsing by one more core of the server.
 const EARLY: usize = 8;
@@ -101,12 +102,13 @@ impl RoundRows {
         taken
     }
 
-    /// Ends every INSERT of the round. The next one begins without rows.
-    pub(super) fn end_all(&mut self, client: &Client) -> Ended {
+    /// Ends every INSERT of the round, with what became of rows of which none is sent. The next one begins without rows.
+    pub(super) fn end_all(&mut self, client: &Client, counts: &mut Counts) -> Ended {
         self.early = 0;
         let mut ended = JoinSet::new();
         for (table, batch) in std::mem::take(&mut self.halves).into_iter().chain(std::mem::take(&mut self.open)) {
             if batch.chunks.rows() == 0 {
+                counts.add(&table, batch.unsent());
                 continue;
             }
             let taken = batch.taken();

@@ -11,6 +11,7 @@ use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{BatchPlan, SinkPlan};
+use crate::dead::Letters;
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::batches::TableLimits;
@@ -39,6 +40,7 @@ pub struct ClickHouseSink {
     stopped: BTreeMap<TableName, StoppedTable>,
     /// Of the last target, unless the server could not be reached since.
     counting: Counting,
+    letters: Letters,
 }
 
 impl ClickHouseSink {
@@ -57,6 +59,7 @@ impl ClickHouseSink {
             target: None,
             stopped: BTreeMap::new(),
             counting: Counting::Paused,
+            letters: Letters::in_memory(),
         })
     }
 
@@ -121,6 +124,10 @@ impl Sink for ClickHouseSink {
         true
     }
 
+    fn keep_letters(&mut self, letters: Letters) {
+        self.letters = letters;
+    }
+
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         self.rollback().await;
         // While it cannot be opened, no time of a refusal counts.
@@ -128,6 +135,7 @@ impl Sink for ClickHouseSink {
         let (mut target, state) =
             Target::open(&self.plan, &self.clickhouse, self.runtime.clone(), log, &mut self.opener).await?;
         target.followed.refusals.go_on(counting);
+        target.followed.letters = self.letters.clone();
         self.target = Some(target);
         Ok(state)
     }
@@ -135,7 +143,9 @@ impl Sink for ClickHouseSink {
     async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure> {
         self.rollback().await;
         let (plan, clickhouse) = (&self.plan, &self.clickhouse);
-        let (target, _) = Target::take_over(plan, clickhouse, self.runtime.clone(), taking, &mut self.opener).await?;
+        let (mut target, _) =
+            Target::take_over(plan, clickhouse, self.runtime.clone(), taking, &mut self.opener).await?;
+        target.followed.letters = self.letters.clone();
         after_take_over(self.target.insert(target), taking).await
     }
 
@@ -162,7 +172,7 @@ impl Sink for ClickHouseSink {
     }
 
     fn pending_bytes(&self) -> usize {
-        self.target.as_ref().map_or(0, Target::round_bytes)
+        self.target.as_ref().map_or(0, Target::round_bytes).saturating_add(self.letters.waiting_bytes())
     }
 
     async fn spill(&mut self) -> Result<(), Failure> {

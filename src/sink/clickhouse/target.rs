@@ -175,9 +175,10 @@ impl Target {
     pub(super) async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
         self.end_creations().await?;
         let since = self.followed.began.take().unwrap_or(end);
-        let counts = std::mem::take(&mut self.followed.counts);
-        self.on_their_way =
-            Some(OnTheirWay { since, end: Some(end), counts, inserts: self.rows.end_all(&self.client) });
+        let mut counts = std::mem::take(&mut self.followed.counts);
+        let inserts = self.rows.end_all(&self.client, &mut counts);
+        self.followed.letters.close(end);
+        self.on_their_way = Some(OnTheirWay { since, end: Some(end), counts, inserts });
         Ok(())
     }
 
@@ -185,8 +186,9 @@ impl Target {
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         self.end_creations().await?;
         let since = self.followed.began.unwrap_or(Lsn::ZERO);
-        let counts = std::mem::take(&mut self.followed.counts);
-        self.on_their_way = Some(OnTheirWay { since, end: None, counts, inserts: self.rows.end_all(&self.client) });
+        let mut counts = std::mem::take(&mut self.followed.counts);
+        let inserts = self.rows.end_all(&self.client, &mut counts);
+        self.on_their_way = Some(OnTheirWay { since, end: None, counts, inserts });
         self.settle().await
     }
 
@@ -245,8 +247,10 @@ impl Target {
         stops::write_stops(self).await?;
         let Some(end) = end else {
             self.followed.counts.append(counts);
-            return Ok(());
+            return self.followed.letters.store_early().await;
         };
+        // Durable before the cursor is where their rows are left out.
+        self.followed.letters.store().await?;
         cursor::advance(&self.client, &self.plan.name, Cursor { owner: self.owner, claim: self.claim, applied: end })
             .await?;
         self.followed.applied = end;

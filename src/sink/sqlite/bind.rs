@@ -10,7 +10,9 @@ use rusqlite::{Statement, ToSql};
 
 pub(super) use crate::codec::row_image::Scratch;
 use crate::codec::row_image::{ImageError, PlainVisitor, Plan, ReadError, ValueError};
+use crate::dead::Full;
 use crate::model::TableSchema;
+use crate::sink::rows::NoLetter;
 
 use super::row_hash::RowHash;
 
@@ -26,6 +28,18 @@ pub(super) enum RowError {
     /// One of its values is.
     #[error(transparent)]
     Value(#[from] ValueProblem),
+    /// It cannot be written, and there is no room for its dead letter.
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
+impl From<NoLetter> for RowError {
+    fn from(error: NoLetter) -> Self {
+        match error {
+            NoLetter::Image(error) => Self::Image(error),
+            NoLetter::Full(error) => Self::Full(error),
+        }
+    }
 }
 
 impl From<ReadError<Stop>> for RowError {

@@ -11,6 +11,7 @@ use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{BatchPlan, SinkPlan};
+use crate::dead::Letters;
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName};
 use crate::sink::batches::TableLimits;
@@ -37,6 +38,7 @@ pub struct SqliteSink {
     doomed: BTreeMap<TableName, String>,
     /// Of rounds that are committed, since they were asked for.
     counts: Counts,
+    letters: Letters,
 }
 
 impl SqliteSink {
@@ -55,6 +57,7 @@ impl SqliteSink {
             stopped: BTreeMap::new(),
             doomed: BTreeMap::new(),
             counts: Counts::default(),
+            letters: Letters::in_memory(),
         })
     }
 
@@ -104,18 +107,24 @@ impl Sink for SqliteSink {
         self.target.as_ref().map_or_else(Vec::new, |target| registry::old_copies(&target.followed.tables))
     }
 
+    fn keep_letters(&mut self, letters: Letters) {
+        self.letters = letters;
+    }
+
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         // What an earlier error left is dropped like after a crash: its open transaction never was.
         drop(self.target.take());
         let (mut target, state) = Target::open(&self.path, &self.plan, log, &mut self.opener)?;
         target.followed.doomed = std::mem::take(&mut self.doomed);
+        target.followed.letters = self.letters.clone();
         self.target = Some(target);
         Ok(state)
     }
 
     async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure> {
         drop(self.target.take());
-        let (target, _) = Target::take_over(&self.path, &self.plan, taking, &mut self.opener)?;
+        let (mut target, _) = Target::take_over(&self.path, &self.plan, taking, &mut self.opener)?;
+        target.followed.letters = self.letters.clone();
         after_take_over(self.target.insert(target), taking).await
     }
 
@@ -144,13 +153,13 @@ impl Sink for SqliteSink {
         rows::write(target, place, frame)
     }
 
-    /// SQLite holds the round, and spills by itself.
+    /// SQLite holds the round, and spills by itself. Dead letters wait for the log.
     fn pending_bytes(&self) -> usize {
-        0
+        self.letters.waiting_bytes()
     }
 
     async fn spill(&mut self) -> Result<(), Failure> {
-        Ok(())
+        self.letters.store_early().await
     }
 
     /// Definitions change inside a transaction.

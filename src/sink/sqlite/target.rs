@@ -22,7 +22,7 @@ use super::{claim, cursor, open, registry};
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::PlanError;
 use crate::codec::version::Epoch;
-use crate::config::{Mode, SinkPlan};
+use crate::config::{Mode, OnRowError, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::changes::Changes;
@@ -30,7 +30,7 @@ use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::Followed;
 use crate::sink::epoch::Owner;
-use crate::sink::rows::{Section, Writes};
+use crate::sink::rows::{Lettering, Section, Writes};
 use crate::sink::stops;
 use crate::sink::{TakeOver, TargetState};
 
@@ -47,6 +47,14 @@ pub(super) struct Target {
     /// Of the versions of the rows that are written.
     pub(super) epoch: Epoch,
     pub(super) scratch: Scratch,
+}
+
+/// What rows are written with.
+pub(super) struct Letting<'l> {
+    pub(super) path: &'l Path,
+    pub(super) table: &'l TableName,
+    pub(super) scratch: &'l mut Scratch,
+    pub(super) dead: Lettering<'l>,
 }
 
 /// What is done with the savepoint of what one table needs.
@@ -183,6 +191,9 @@ impl Target {
             .check(&self.connection, &self.plan.name)
             .map_err(|error| self.fail("look who writes to the file", error))??;
         stops::write_stops(self).await?;
+        // Durable before the commit that leaves their rows out.
+        self.followed.letters.close(end);
+        self.followed.letters.store().await?;
         cursor::write(&self.connection, &self.plan.name, self.log, self.epoch, end)
             .map_err(|error| self.fail("write the cursor", error))?;
         let mut commit = self.connection.prepare_cached("COMMIT").map_err(|error| self.fail("commit", error))?;
@@ -252,12 +263,20 @@ impl Writes for Target {
         if is_guarded {
             self.savepoint(Savepoint::Begin)?;
         }
-        let (connection, scratch) = (&self.connection, &mut self.scratch);
+        let connection = &self.connection;
+        let takes = self.plan.on_row_error == OnRowError::DeadLetter;
+        let dead = Lettering::of(self.followed.letters.open(), section, takes);
+        let mut with = Letting { path: &self.path, table, scratch: &mut self.scratch, dead };
         let written = match rows {
-            Rows::Mirror(rows) => rows.apply(connection, op, body, scratch),
-            Rows::Keyless(rows) => rows.apply(connection, op, body, scratch),
-            Rows::History(rows) => rows.apply(connection, op, body, scratch, moment),
+            Rows::Mirror(rows) => rows.apply(connection, op, body, &mut with),
+            // Without a key, a row that is left out is never told apart again: the table stops.
+            Rows::Keyless(rows) => rows.apply(connection, op, body, with.scratch),
+            Rows::History(rows) => rows.apply(connection, op, body, &mut with, moment),
         };
+        if written.is_err() {
+            with.dead.take_back();
+        }
+        drop(with);
         match written {
             Ok(counts) => {
                 if is_guarded {

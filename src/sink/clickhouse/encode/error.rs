@@ -1,8 +1,10 @@
 //! Why a row or a table cannot be encoded. Messages name columns and types, never a value.
 
 use crate::codec::row_image::{ImageError, ReadError, ValueError};
+use crate::dead::Full;
 use crate::error::Failure;
 use crate::model::{Column, ColumnType, TableName};
+use crate::sink::rows::{NoLetter, no_room};
 
 /// A row that cannot be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +15,18 @@ pub enum RowError {
     /// One of its values cannot be held by the target.
     #[error(transparent)]
     Value(#[from] Box<ValueProblem>),
+    /// It cannot be written, and there is no room for its dead letter.
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
+impl From<NoLetter> for RowError {
+    fn from(error: NoLetter) -> Self {
+        match error {
+            NoLetter::Image(error) => Self::Image(error),
+            NoLetter::Full(error) => Self::Full(error),
+        }
+    }
 }
 
 /// A value that ClickHouse cannot hold as it is.
@@ -54,6 +68,18 @@ impl RowError {
                     ValueProblem::Range { hint, .. } => failure.hint(hint).caused_by(problem),
                 }
             }
+            Self::Full(error) => no_room(table, error),
+        }
+    }
+
+    /// Why a row change becomes a dead letter.
+    ///
+    /// # Errors
+    /// The error itself, where it is not about the row.
+    pub(in crate::sink) fn reason(self, table: &TableName) -> Result<String, Self> {
+        match self {
+            Self::Image(_) | Self::Full(_) => Err(self),
+            Self::Value(_) => Ok(self.failure(table).fact()),
         }
     }
 }
