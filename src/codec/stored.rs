@@ -23,6 +23,7 @@
 //! | `round/<sink>` | `RoundBounds`: bounds of the round that may be under way | 1 | `deliver` |
 //! | `note/<sink>\0<name>` | `Note`: a small value that a sink keeps in the log | 1 | `sink` |
 //! | `dead/<sink>\0<LSN><ordinal>` (big-endian `u64`, `u32`) | `DeadLetter`: a row change that the sink could not write | 1 | `dead` |
+//! | `dead_again/<sink>\0<LSN><ordinal>` | `DeadAgain`: it is to be tried again | 1 | `dead` |
 //! | `dead_rows/<sink>\0<LSN><ordinal>` | `DeadRow`: the images of that row change | 1 | `dead` |
 //!
 //! A value is one version byte, then the record in bincode. Reading refuses another version, and bytes that are left
@@ -90,6 +91,7 @@ entries! {
     SINK_ROUND: "round/", "the bounds of a round", "RoundBounds", 1, "deliver";
     SINK_NOTE: "note/", "a note of a sink", "Note", 1, "sink";
     DEAD: "dead/", "a dead letter", "DeadLetter", 1, "dead";
+    DEAD_AGAIN: "dead_again/", "a retry of a dead letter", "DeadAgain", 1, "dead";
     DEAD_ROWS: "dead_rows/", "the images of a dead letter", "DeadRow", 1, "dead";
 }
 

@@ -169,6 +169,17 @@ impl Book {
         self.open.added.insert(id, (letter, images));
     }
 
+    /// As [`Book::add`], of a row change of a round that has ended and is not stored.
+    pub fn add_late(&mut self, id: LetterId, letter: DeadLetter, images: Vec<u8>) {
+        self.add(id, letter, images);
+        if let Some((_, round)) = self.closed.iter_mut().find(|(end, _)| id.lsn <= *end)
+            && let Some((letter, images)) = self.open.added.remove(&id)
+        {
+            self.open.added_bytes = self.open.added_bytes.saturating_sub(letter.bytes());
+            round.added.insert(id, (letter, images));
+        }
+    }
+
     /// The row of a key is current at the target.
     pub fn written(&mut self, table: &TableName, key: u128) {
         let ids = self.tables.get_mut(table).and_then(|of| of.by_key.remove(&key)).unwrap_or_default();

@@ -5,7 +5,7 @@ use wal::Lsn;
 
 use crate::codec::frame::RowOp;
 use crate::codec::state::State;
-use crate::codec::stored::{self, DEAD, DEAD_ROWS, Entry, Record, decode};
+use crate::codec::stored::{self, DEAD, DEAD_AGAIN, DEAD_ROWS, Entry, Record, decode, encode};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName};
 
@@ -39,8 +39,6 @@ pub struct DeadLetter {
     pub keys: Vec<u128>,
     /// Bytes of the images.
     pub image_bytes: u32,
-    /// It is to be tried again.
-    pub is_wanted: bool,
 }
 
 impl Record for DeadLetter {
@@ -53,6 +51,14 @@ pub struct DeadRow(pub Vec<u8>);
 
 impl Record for DeadRow {
     const ENTRY: &'static Entry = &DEAD_ROWS;
+}
+
+/// An operator wants a letter to be tried again, and that was not begun. It may outlive its letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadAgain;
+
+impl Record for DeadAgain {
+    const ENTRY: &'static Entry = &DEAD_AGAIN;
 }
 
 impl DeadLetter {
@@ -80,9 +86,19 @@ impl LetterId {
         Some(Self { lsn: Lsn::new(u64::from_be_bytes(*lsn)), ordinal })
     }
 
+    /// Wants it to be tried again.
+    pub(super) fn wanted(self, sink: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+        Ok((self.key(&DEAD_AGAIN, sink), Some(encode(&DeadAgain)?)))
+    }
+
+    /// It is tried again.
+    pub fn tried(self, sink: &str) -> (Vec<u8>, Option<Vec<u8>>) {
+        (self.key(&DEAD_AGAIN, sink), None)
+    }
+
     /// Removes a letter of a sink.
-    pub(super) fn removal(self, sink: &str) -> [(Vec<u8>, Option<Vec<u8>>); 2] {
-        [(self.key(&DEAD, sink), None), (self.key(&DEAD_ROWS, sink), None)]
+    pub(super) fn removal(self, sink: &str) -> [(Vec<u8>, Option<Vec<u8>>); 3] {
+        [&DEAD, &DEAD_ROWS, &DEAD_AGAIN].map(|entry| (self.key(entry, sink), None))
     }
 }
 
@@ -90,7 +106,7 @@ impl LetterId {
 ///
 /// # Errors
 /// Fatal, when the log cannot be read, or a key or a record is damaged.
-pub(super) fn load(state: &impl State, sink: &str) -> Result<Vec<(LetterId, DeadLetter)>, Failure> {
+pub fn letters_of(state: &impl State, sink: &str) -> Result<Vec<(LetterId, DeadLetter)>, Failure> {
     let prefix = DEAD.of_sink_tables(sink);
     let entries = state.under(&prefix).map_err(unreadable)?;
     entries
@@ -107,12 +123,23 @@ pub(super) fn load(state: &impl State, sink: &str) -> Result<Vec<(LetterId, Dead
 ///
 /// # Errors
 /// Fatal, when the log cannot be read, or has no images of the letter.
-pub(super) fn images(state: &impl State, sink: &str, id: LetterId) -> Result<Vec<u8>, Failure> {
+pub fn images_of(state: &impl State, sink: &str, id: LetterId) -> Result<Vec<u8>, Failure> {
     let row: Option<DeadRow> = stored::get(state, &id.key(&DEAD_ROWS, sink))?;
     let LetterId { lsn, ordinal } = id;
     row.map(|DeadRow(images)| images).ok_or_else(|| {
         Failure::fatal(format!("the log has no images of the dead letter of lsn {lsn}, row {ordinal} at sink '{sink}'"))
     })
+}
+
+/// The letters of a sink that are to be tried again.
+///
+/// # Errors
+/// As [`letters_of`].
+pub fn wanted_of(state: &impl State, sink: &str) -> Result<Vec<LetterId>, Failure> {
+    let prefix = DEAD_AGAIN.of_sink_tables(sink);
+    let keys = state.keys_under(&prefix).map_err(unreadable)?;
+    let damaged = || Failure::fatal(format!("{} in the log has a damaged key", DEAD_AGAIN.what));
+    keys.iter().map(|key| LetterId::of_key(&prefix, key).ok_or_else(damaged)).collect()
 }
 
 /// Every key of the state that is of a sink's letters.
@@ -121,7 +148,7 @@ pub(super) fn images(state: &impl State, sink: &str, id: LetterId) -> Result<Vec
 /// Fatal, when the log cannot be read.
 pub fn keys_of_sink(state: &impl State, sink: &str) -> Result<Vec<Vec<u8>>, Failure> {
     let mut keys = Vec::new();
-    for entry in [&DEAD, &DEAD_ROWS] {
+    for entry in [&DEAD, &DEAD_ROWS, &DEAD_AGAIN] {
         keys.extend(state.keys_under(&entry.of_sink_tables(sink)).map_err(unreadable)?);
     }
     Ok(keys)
@@ -147,14 +174,18 @@ mod tests {
             reason: "a constraint refuses the row".into(),
             keys: vec![1 << 100, 2],
             image_bytes: 40,
-            is_wanted: false,
         }
     }
 
     #[test]
     fn a_dead_letter_is_stored_as_committed() {
-        let of_history = DeadLetter { keys: Vec::new(), op: RowOp::Insert, is_wanted: true, ..letter() };
+        let of_history = DeadLetter { keys: Vec::new(), op: RowOp::Insert, ..letter() };
         fixture::check(&[("update", letter()), ("history", of_history)]);
+    }
+
+    #[test]
+    fn that_a_letter_is_to_be_tried_again_is_stored_as_committed() {
+        fixture::check(&[("again", DeadAgain)]);
     }
 
     #[test]

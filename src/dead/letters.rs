@@ -1,13 +1,15 @@
 //! The handle that a sink and its delivery share.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use wal::{Lsn, Reader};
 
 use super::book::{Book, Changed, Due, Sum};
 use super::hub::{Full, Hub};
-use super::letter::{DeadLetter, DeadRow, LetterId, load};
+use super::letter::{DeadLetter, DeadRow, LetterId, letters_of};
 use crate::codec::frame::TableChange;
 use crate::codec::stored::{DEAD, DEAD_ROWS, encode, get};
 use crate::error::Failure;
@@ -21,6 +23,14 @@ pub struct Letters {
     hub: Arc<Hub>,
     sink: Arc<str>,
     book: Arc<Mutex<Book>>,
+    wanted: Arc<Wanted>,
+}
+
+/// That letters are to be tried again.
+#[derive(Debug, Default)]
+struct Wanted {
+    is_so: AtomicBool,
+    changed: Notify,
 }
 
 /// The book in the hands of who writes rows.
@@ -32,7 +42,7 @@ pub struct Open<'l> {
 
 impl Letters {
     pub(super) fn new(hub: Arc<Hub>, sink: &str) -> Self {
-        Self { hub, sink: sink.into(), book: Arc::default() }
+        Self { hub, sink: sink.into(), book: Arc::default(), wanted: Arc::default() }
     }
 
     /// Those of a sink without a log.
@@ -45,7 +55,7 @@ impl Letters {
     /// # Errors
     /// Fatal, when the log cannot be read, or a key or a record is damaged.
     pub fn load(&self, reader: &Reader, at: Lsn) -> Result<(), Failure> {
-        let book = Book::new(load(reader, &self.sink)?, at);
+        let book = Book::new(letters_of(reader, &self.sink)?, at);
         self.hub.set(&self.sink, book.sum().bytes);
         *self.lock() = book;
         Ok(())
@@ -158,6 +168,35 @@ impl Letters {
         Ok(state)
     }
 
+    /// These are to be tried again; gives what is to be stored for that. [`Letters::wake`] follows.
+    ///
+    /// # Errors
+    /// Never, of what is stored.
+    pub fn want(&self, ids: &BTreeSet<LetterId>) -> Result<State, Failure> {
+        ids.iter().map(|id| id.wanted(&self.sink)).collect()
+    }
+
+    /// Says to the delivery that letters are to be tried again.
+    pub fn wake(&self) {
+        self.wanted.is_so.store(true, Ordering::Release);
+        self.wanted.changed.notify_one();
+    }
+
+    /// They are to be tried again, and it cannot be now.
+    pub fn want_later(&self) {
+        self.wanted.is_so.store(true, Ordering::Release);
+    }
+
+    /// Whether letters are to be tried again, once for each time that it was said.
+    pub fn take_wanted(&self) -> bool {
+        self.wanted.is_so.swap(false, Ordering::AcqRel)
+    }
+
+    /// Waits until letters are to be tried again.
+    pub async fn are_wanted(&self) {
+        self.wanted.changed.notified().await;
+    }
+
     /// These are gone from the log; gives what is to be stored for that.
     pub fn discard(&self, ids: &BTreeSet<LetterId>) -> State {
         let mut book = self.lock();
@@ -190,6 +229,16 @@ impl Open<'_> {
     pub fn add(&mut self, id: LetterId, letter: DeadLetter, images: &[u8]) -> Result<(), Full> {
         self.letters.hub.take(&self.letters.sink, letter.bytes())?;
         self.book.add(id, letter, images.to_vec());
+        Ok(())
+    }
+
+    /// As [`Open::add`], of a row change of a round that has ended and is not stored.
+    ///
+    /// # Errors
+    /// As [`Open::add`].
+    pub fn add_late(&mut self, id: LetterId, letter: DeadLetter, images: &[u8]) -> Result<(), Full> {
+        self.letters.hub.take(&self.letters.sink, letter.bytes())?;
+        self.book.add_late(id, letter, images.to_vec());
         Ok(())
     }
 

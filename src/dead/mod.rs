@@ -21,5 +21,5 @@ mod letters;
 pub use book::{Book, Sum};
 pub(crate) use hub::MAKE_ROOM;
 pub use hub::{Full, Hub};
-pub use letter::{DeadLetter, DeadRow, LetterId, keys_of_sink};
+pub use letter::{DeadAgain, DeadLetter, DeadRow, LetterId, images_of, keys_of_sink, letters_of, wanted_of};
 pub use letters::{Letters, Open};

@@ -93,6 +93,7 @@ impl Delivery {
             }
             self.looked_at((start, target == TargetState::Fresh, at), &reader, &mut tables).await?;
         }
+        self.look_for_wanted(&reader)?;
         self.looking = None;
         let limits = self.sink.limits();
         let mut round = Round::new(limits);

@@ -118,6 +118,7 @@ impl Delivery {
         sink.keep_notes(Notes::new(wal.clone(), name.clone()));
         let letters = dead.of(&name);
         sink.keep_letters(letters.clone());
+        live.show_letters(letters.clone());
         Self {
             name,
             sink,
@@ -244,6 +245,7 @@ impl Delivery {
             if drained || self.is_ending(open.at) {
                 self.settle(&mut open).await?;
             }
+            self.try_again(&mut open).await?;
             let has_progressed = std::mem::take(&mut self.progressed);
             if has_progressed {
                 backoff.reset();
@@ -277,6 +279,7 @@ impl Delivery {
                     changed = self.goal.changed() => {
                         if changed.is_err() { self.shutdown.cancelled().await; }
                     }
+                    () = self.letters.are_wanted() => {}
                     () = self.shutdown.cancelled(), if stopping.is_none() => {}
                     () = sleep_until(lingers) => {}
                     () = tokio::time::sleep_until(probe_at), if lingers.is_none() => {}

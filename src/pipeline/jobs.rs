@@ -168,6 +168,11 @@ pub(super) async fn forward_wishes(
     while let Some(wish) = wishes.recv().await {
         let request = match wish {
             Wish::Doubt(doubt) => Request::Happened { event: of_doubt(&doubt), table: doubt.table, reply: None },
+            Wish::Rows { sink, table, reach, stored } => {
+                let why = format!("an operator asked for the rows of dead letters of sink \"{sink}\"");
+                let event = Event::Asked(Ask::again(reach, why).of_sink(&sink));
+                Request::Happened { table, event, reply: Some(stored) }
+            }
             Wish::NewSink { sink, replaces, stored } => Request::SinkAdded { sink, replaces, reply: stored },
         };
         if requests.send(request).await.is_err() {

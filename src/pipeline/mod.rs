@@ -146,6 +146,7 @@ async fn run_on(
         let shown = SinkLive::new(&sink.name, sink.settings.type_name());
         // What the log says holds until the sink is opened, which may take long.
         shown.load_tables(tables_at(&wal.reader(), &sink.name)?.into_iter().map(|(table, at)| (table, at.shown())));
+        shown.show_letters(dead.of(&sink.name));
         live.add_sink(Arc::new(shown));
     }
 
@@ -155,7 +156,8 @@ async fn run_on(
     let (backfills, backfill_queue) = mpsc::channel(REQUESTS);
     let (resets, reset_queue) = mpsc::channel(REQUESTS);
     let (resyncs, resync_queue) = mpsc::channel(REQUESTS);
-    let daemon = Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills, resets, resyncs };
+    let daemon =
+        Daemon { reporter: reporter.clone(), wal: wal.clone(), dead: Arc::clone(&dead), backfills, resets, resyncs };
     // Bound where it is served, so that it answers while the stream keeps its own thread busy.
     let listening = {
         let _workers = workers.enter();

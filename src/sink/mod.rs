@@ -84,7 +84,7 @@ use wal::{LogId, Lsn};
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::{Epoch, FramePlace};
-use crate::dead::Letters;
+use crate::dead::{DeadLetter, LetterId, Letters};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName, TableSchema};
 use crate::telemetry::BatchesLive;
@@ -242,6 +242,17 @@ impl<'a> Schemas<'a> {
     }
 }
 
+/// A line of a history that is kept as a dead letter.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'l> {
+    /// Its place.
+    pub id: LetterId,
+    /// The letter.
+    pub letter: &'l DeadLetter,
+    /// The images of its row change.
+    pub images: &'l [u8],
+}
+
 /// Whether a table is captured.
 pub type Captured = dyn Fn(&TableName) -> bool + Send + Sync;
 
@@ -349,6 +360,12 @@ pub trait Sink: Send {
     /// is no barrier is a part of its round. Where the cursor is says nothing of it: a target may have transactions, and commit them when a
     /// definition changes.
     fn is_barrier(&self, lsn: Lsn, change: &TableChange) -> bool;
+
+    /// Writes a line of a history that is kept as a dead letter, between two rounds; it is durable at the target on return. Says whether it is
+    /// there. A line that was there already is, and nothing is counted.
+    async fn try_line(&mut self, _line: Line<'_>, _schemas: &mut Schemas<'_>) -> Result<bool, Failure> {
+        Ok(false)
+    }
 
     /// Applies a change of a table's definition or whole content. The round ends before and after one that
     /// [is a barrier](Sink::is_barrier).

@@ -5,6 +5,7 @@
 
 mod drive;
 mod lettering;
+mod line;
 mod moment;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use wal::Lsn;
 
 pub(super) use self::drive::{Images, Keyed, Keyless, Lines, Taken, append, by_key, by_values, op_name};
 pub(super) use self::lettering::{Lettering, NoLetter, no_room};
+pub(super) use self::line::{moment, try_line};
 pub(super) use self::moment::Moment;
 use super::definitions::{Definitions, LayoutOf};
 use super::follow::{self, Lookup};
@@ -55,6 +57,14 @@ impl<R> Writers<R> {
     /// Whether rows of a schema can be taken at once.
     pub(super) fn has(&self, schema: SchemaId) -> bool {
         self.0.contains_key(&schema)
+    }
+
+    /// How rows of a schema are written.
+    pub(super) fn get(&self, schema: SchemaId) -> Option<&R> {
+        match &self.0.get(&schema)?.way {
+            Way::Open(rows) => Some(rows),
+            Way::Stopped | Way::Older => None,
+        }
     }
 
     fn forget(&mut self, table: &TableName) {

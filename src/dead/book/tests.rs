@@ -21,7 +21,6 @@ fn letter(name: &str, keys: &[u128]) -> DeadLetter {
         reason: "no".into(),
         keys: keys.to_vec(),
         image_bytes: 1,
-        is_wanted: false,
     }
 }
 

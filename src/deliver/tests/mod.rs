@@ -233,6 +233,7 @@ impl Serve {
         while let Ok(wish) = told.try_recv() {
             match wish {
                 Wish::Doubt(doubt) => doubts.push(doubt),
+                Wish::Rows { .. } => panic!("there is no dead letter"),
                 Wish::NewSink { replaces, stored, .. } => {
                     assert_eq!(replaces, self.is_reset);
                     asked.push(stored);

@@ -37,6 +37,13 @@ impl History {
     }
 }
 
+impl History {
+    /// How images are read.
+    pub(super) fn reader(&self) -> &Plan {
+        self.encoder.plan()
+    }
+}
+
 /// A section on its way into chunks.
 struct Appending<'a> {
     history: &'a History,

@@ -13,7 +13,7 @@ use super::chunks::Chunks;
 use super::encode::{Encoder, RowError};
 use super::layout::Layout;
 use crate::codec::frame::RowOp;
-use crate::codec::row_image::Plan;
+use crate::codec::row_image::{ImageError, Plan};
 use crate::config::ValuePolicy;
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
@@ -50,6 +50,23 @@ impl Mirror {
         dead: &mut Lettering<'_>,
     ) -> Result<Taken, RowError> {
         by_key(&mut Appending { mirror: self, at, out }, op, body, dead)
+    }
+}
+
+impl Mirror {
+    /// How whole images are read.
+    pub(super) fn reader(&self) -> &Plan {
+        self.encoder.plan()
+    }
+
+    /// Whether two images have one key.
+    pub(super) fn is_same_key(&self, one: &[u8], other: &[u8]) -> Result<bool, ImageError> {
+        self.reader().same_key(&self.key_places, one, other)
+    }
+
+    /// The hash of an image's key.
+    pub(super) fn key_hash(&self, image: &[u8]) -> Result<u128, ImageError> {
+        self.reader().key_hash(&self.key_places, image)
     }
 }
 
@@ -125,7 +142,7 @@ impl Appending<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::row_image::{ImageError, ImageWriter};
+    use crate::codec::row_image::ImageWriter;
     use crate::codec::version::{Epoch, FramePlace};
     use crate::config::{Mode, TableOptions};
     use crate::model::{ColumnType, Key};

@@ -30,6 +30,7 @@ mod cursor;
 mod definitions;
 mod encode;
 mod error;
+mod halving;
 mod history;
 mod insert;
 mod layout;

@@ -24,7 +24,7 @@ use crate::sink::registry;
 use crate::sink::rows;
 use crate::sink::stops;
 use crate::sink::{
-    Captured, HandOver, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TakeOver, TargetState,
+    Captured, HandOver, Line, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TakeOver, TargetState,
 };
 
 /// Writes into one database of one server.
@@ -209,6 +209,10 @@ impl Sink for ClickHouseSink {
         // Rows before the change go before it, also inside one source transaction.
         target.flush().await?;
         follow::change(target, At { place, origin }, change, &mut |id| schemas.get(id)).await
+    }
+
+    async fn try_line(&mut self, line: Line<'_>, schemas: &mut Schemas<'_>) -> Result<bool, Failure> {
+        self.opened()?.try_line(line, &mut |id| schemas.get(id)).await
     }
 
     async fn store(&mut self, end: Lsn) -> Result<(), Failure> {

@@ -84,6 +84,9 @@ impl Writes for Target {
         drop(dead);
         let taken = taken.map_err(|error| error.failure(table))?;
         batch.took(taken);
+        if takes {
+            batch.keep(section);
+        }
         if !self.creations.holds_back(table) {
             self.rows.send_full(&self.client, table);
         }

@@ -23,7 +23,6 @@ struct At<'l> {
 
 impl<'l> Lettering<'l> {
     /// Nothing becomes a letter, and there is none.
-    #[cfg(test)]
     pub(in crate::sink) fn none() -> Self {
         Self(None)
     }
@@ -82,7 +81,6 @@ impl<'l> Lettering<'l> {
             reason,
             keys,
             image_bytes: u32::try_from(images.len()).unwrap_or(u32::MAX),
-            is_wanted: false,
         };
         let id = LetterId { lsn: moment.frame.lsn, ordinal: moment.ordinal(row)? };
         book.add(id, letter, images)?;

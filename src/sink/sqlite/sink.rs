@@ -23,7 +23,7 @@ use crate::sink::follow::replace::after_take_over;
 use crate::sink::registry;
 use crate::sink::rows;
 use crate::sink::stops;
-use crate::sink::{Captured, HandOver, RoundLimits, Schemas, Settled, Sink, StoppedTable, TakeOver, TargetState};
+use crate::sink::{Captured, HandOver, Line, RoundLimits, Schemas, Settled, Sink, StoppedTable, TakeOver, TargetState};
 
 /// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
 pub struct SqliteSink {
@@ -178,6 +178,10 @@ impl Sink for SqliteSink {
         target.begin()?;
         target.followed.begin(place.lsn);
         follow::change(target, At { place, origin }, change, &mut |id| schemas.get(id)).await
+    }
+
+    async fn try_line(&mut self, line: Line<'_>, schemas: &mut Schemas<'_>) -> Result<bool, Failure> {
+        self.opened()?.try_line(line, &mut |id| schemas.get(id)).await
     }
 
     async fn store(&mut self, end: Lsn) -> Result<(), Failure> {

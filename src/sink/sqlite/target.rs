@@ -30,9 +30,10 @@ use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::Followed;
 use crate::sink::epoch::Owner;
-use crate::sink::rows::{Lettering, Section, Writes};
+use crate::sink::follow::Lookup;
+use crate::sink::rows::{self, Lettering, Section, Writes};
 use crate::sink::stops;
-use crate::sink::{TakeOver, TargetState};
+use crate::sink::{Line, TakeOver, TargetState};
 
 /// An open database.
 pub(super) struct Target {
@@ -207,6 +208,36 @@ impl Target {
         let counts = std::mem::take(&mut self.followed.counts);
         self.warn_of_keyless(&counts);
         Ok(counts)
+    }
+
+    /// Writes a line of a history that is kept as a dead letter, in a transaction of its own with the cursor as it is.
+    pub(super) async fn try_line(&mut self, line: Line<'_>, lookup: &mut Lookup<'_>) -> Result<bool, Failure> {
+        if self.has_line(line)? {
+            return Ok(true);
+        }
+        self.begin()?;
+        let counts = std::mem::take(&mut self.followed.counts);
+        let written = rows::try_line(self, line, lookup);
+        self.followed.counts = Counts::default();
+        if !matches!(written, Ok(true)) {
+            self.rollback()?;
+        }
+        let ended =
+            if matches!(written, Ok(true)) { self.commit(self.followed.applied).await.map(drop) } else { Ok(()) };
+        self.followed.counts = counts;
+        ended.and(written)
+    }
+
+    /// Whether a line is there: a crash came before its letter was removed.
+    fn has_line(&self, line: Line<'_>) -> Result<bool, Failure> {
+        let Some(table) = self.followed.tables.get(&line.letter.table) else { return Ok(false) };
+        if table.layout.mode != Mode::History {
+            return Ok(false);
+        }
+        let version = i64::try_from(rows::moment(self, line).version(line.id.ordinal)).unwrap_or(i64::MAX);
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE \"_version\" = ?1)", quoted(&table.layout.target));
+        let found = self.connection.query_row(&sql, [version], |row| row.get(0));
+        found.map_err(|error| self.fail("look for a line", error))
     }
 
     /// Where rows are told apart by all their values, a change that finds no row says that the copy differed from its

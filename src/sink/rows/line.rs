@@ -1,0 +1,46 @@
+//! A line of a history that is kept as a dead letter, tried again.
+
+use super::{Moment, Section, Writes};
+use crate::codec::version::FramePlace;
+use crate::config::Mode;
+use crate::dead::Letters;
+use crate::error::{ErrorClass, Failure};
+use crate::model::TableSchema;
+use crate::sink::Line;
+use crate::sink::follow::Lookup;
+
+/// Where a line stands.
+pub(in crate::sink) fn moment<D: Writes>(target: &D, line: Line<'_>) -> Moment {
+    let frame = FramePlace { lsn: line.id.lsn, position: line.letter.position };
+    let (first_ordinal, commit_micros) = (line.id.ordinal, line.letter.commit_micros);
+    Moment { epoch: target.epoch(), frame, first_ordinal, commit_micros }
+}
+
+/// Writes a line into a history that has its shape still; says whether it was taken. What is counted of it, and a letter that it would become
+/// once more, are dropped: it was counted when it became one.
+pub(in crate::sink) fn try_line<D: Writes>(
+    target: &mut D,
+    line: Line<'_>,
+    lookup: &mut Lookup<'_>,
+) -> Result<bool, Failure> {
+    let Line { letter, images, .. } = line;
+    let schema = TableSchema { name: letter.table.clone(), ..lookup(letter.schema)?.as_ref().clone() };
+    let followed = target.followed();
+    let Some(table) = followed.tables.get(&letter.table) else { return Ok(false) };
+    if followed.stops.has(&letter.table) || table.layout.mode != Mode::History || !table.schema.same_image(&schema) {
+        return Ok(false);
+    }
+    let layout = table.layout.clone();
+    let mut rows = target.rows_of(&schema, &layout)?;
+    let moment = moment(target, line);
+    let section = Section { table: &letter.table, schema: letter.schema, op: letter.op, rows: 1, body: images, moment };
+    let aside = Letters::in_memory();
+    let letters = std::mem::replace(&mut target.followed_mut().letters, aside.clone());
+    let written = target.write_section(&mut rows, section);
+    target.followed_mut().letters = letters;
+    match written {
+        Ok(_) => Ok(aside.is_empty()),
+        Err(failure) if failure.class == ErrorClass::Row => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
