@@ -184,6 +184,9 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
             stream_items(&mut write, move |take| inspect::inspect(&reader, &query, take)).await
         }
         Request::Letters { query } => {
+            if let Err(failure) = acknowledgements(&daemon.wal).await {
+                return send(&mut write, &failure.into()).await;
+            }
             let reader = daemon.wal.reader();
             stream_items(&mut write, move |take| inspect::letters(&reader, &query, take)).await
         }
@@ -227,6 +230,11 @@ pub async fn forget_sink(wal: &wal::Wal, name: &str) -> Result<(), Failure> {
     wal.put_state(inspect::state_of_dropped_sink(&wal.reader(), name)?).await.map_err(failed)
 }
 
+/// Acknowledgements ride with a later commit; after this the log has what there was.
+async fn acknowledgements(wal: &wal::Wal) -> Result<(), Failure> {
+    wal.put_state(Vec::new()).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))
+}
+
 /// Removes dead letters, or has them tried again by the sinks' deliveries.
 ///
 /// # Errors
@@ -236,6 +244,7 @@ pub async fn settle_letters(
     query: LetterQuery,
     discard: bool,
 ) -> Result<LettersTaken, Failure> {
+    acknowledgements(wal).await?;
     let reader = wal.reader();
     let matched = tokio::task::spawn_blocking(move || inspect::matched(&reader, &query)).await;
     let matched = matched.unwrap_or_else(|_| Err(Failure::fatal("reading the log failed unexpectedly")))?;

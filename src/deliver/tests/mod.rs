@@ -2,6 +2,7 @@
 
 mod audience;
 mod counts;
+mod dead;
 mod doubts;
 mod durable;
 mod memory;
