@@ -1,5 +1,6 @@
 //! The dead letters of a log, as an operator reads them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
@@ -133,12 +134,11 @@ pub fn letters(reader: &Reader, query: &LetterQuery, take: &mut dyn FnMut(&Lette
         for (id, letter) in letters {
             let mut item = item(sink, id, &letter, wanted.contains(&id));
             if query.rows {
-                if !readers.contains_key(&letter.schema) {
-                    readers.insert(letter.schema, RowReader::new(catalog.get(letter.schema)?)?);
-                }
-                if let Some(rows) = readers.get(&letter.schema) {
-                    read(&mut item, rows, letter.op, &images_of(reader, sink, id)?)?;
-                }
+                let rows = match readers.entry(letter.schema) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(RowReader::new(catalog.get(letter.schema)?)?),
+                };
+                read(&mut item, rows, letter.op, &images_of(reader, sink, id)?)?;
             }
             if !take(&item) {
                 return Ok(false);
@@ -212,4 +212,45 @@ fn read(item: &mut LetterItem, rows: &RowReader, op: RowOp, images: &[u8]) -> Re
     };
     item.key = Some(rows.read_key(last)?.0).filter(|key| !key.is_empty());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::{Mode, TableOptions};
+    use crate::sink::sqlite::SqlitePlan;
+
+    #[test]
+    fn a_letter_is_shown_as_its_sink_would_have_the_row() {
+        let letter = DeadLetter {
+            table: TableName::new("shop", "t"),
+            schema: SchemaId(1),
+            op: RowOp::Insert,
+            position: 0,
+            commit_micros: 0,
+            at_micros: 0,
+            reason: "no".into(),
+            keys: Vec::new(),
+            image_bytes: 0,
+        };
+        let mut item = item("local", LetterId { lsn: wal::Lsn::new(9), ordinal: 1 }, &letter, false);
+        let values = json!({ "id": 1, "Email": "a@b", "phone": null, "secret": 7, "n": 2 });
+        item.after = values.as_object().cloned();
+        item.key = json!({ "id": 1 }).as_object().cloned();
+        let options = TableOptions {
+            drop: vec!["SECRET".into()],
+            hash: vec!["email".into(), "phone".into()],
+            rename: vec![("N".into(), "number".into()), ("email".into(), "mail".into())],
+            ..TableOptions::new(Mode::Mirror)
+        };
+        let settings = std::sync::Arc::new(SqlitePlan { path: "x".into() });
+
+        item.as_at(&SinkPlan::new("local", options, SqlitePlan::BATCH, settings));
+
+        let shown = json!({ "id": 1, "mail": "(hashed)", "phone": null, "number": 2 });
+        assert_eq!(Value::Object(item.after.unwrap()), shown);
+        assert_eq!(Value::Object(item.key.unwrap()), json!({ "id": 1 }));
+    }
 }

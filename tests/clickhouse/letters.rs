@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::clickhouse::REPLICA;
+use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::Kind;
 
 /// How many letters the log has.
@@ -19,7 +19,9 @@ async fn a_letter_of_a_round_that_is_killed_before_its_cursor_and_written_after_
     let mut sandbox = Sandbox::with_clickhouse(Kind::MySql).await;
     let proxy = sandbox.clickhouse_behind_proxy().await;
     sandbox.set("/sinks/0/on_row_error", json!("dead_letter"));
-    let server = sandbox.server.exec(format!("USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL); INSERT INTO t VALUES (1, 1)"));
+    let server = sandbox.server.exec(format!(
+        "USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL); INSERT INTO t VALUES (1, 1)"
+    ));
     server.await;
     let mut daemon = sandbox.start();
     sandbox.caught_up(&mut daemon).await;
@@ -50,7 +52,10 @@ async fn a_letter_of_a_round_that_is_killed_and_refused_once_more_is_one_letter(
     sandbox.set("/sinks/0/on_row_error", json!("dead_letter"));
     // A row that cannot be encoded, and no request that is refused.
     sandbox.set("/sinks/0/zero_dates", json!("stop"));
-    sandbox.server.exec(format!("USE {DATABASE}; SET sql_mode = ''; CREATE TABLE t (id INT PRIMARY KEY, d DATE NOT NULL)")).await;
+    sandbox
+        .server
+        .exec(format!("USE {DATABASE}; SET sql_mode = ''; CREATE TABLE t (id INT PRIMARY KEY, d DATE NOT NULL)"))
+        .await;
     let mut daemon = sandbox.start();
     sandbox.caught_up(&mut daemon).await;
     proxy.stall("_replicator_cursors");

@@ -184,8 +184,7 @@ impl Target {
         let mut bad = bad.into_iter().peekable();
         let mut book = self.followed.letters.open();
         let mut rows = rows.into_iter().enumerate().peekable();
-        let mut changes = changes.into_iter().enumerate();
-        while let Some((place, change)) = changes.next() {
+        for (place, change) in changes.into_iter().enumerate() {
             let (mut keys, mut reason, mut refused) = (Vec::new(), None, 0);
             while let Some((at, row)) = rows.next_if(|(_, row)| row.change == place) {
                 match bad.next_if(|(bad, _)| *bad == at) {
@@ -194,7 +193,11 @@ impl Target {
                         refused += 1;
                         keys.extend(row.key);
                     }
-                    None => row.key.into_iter().for_each(|key| book.written(table, key)),
+                    None => {
+                        if let Some(key) = row.key {
+                            book.written(table, key);
+                        }
+                    }
                 }
             }
             let Some(reason) = reason else { continue };
@@ -322,7 +325,9 @@ mod tests {
             requests += 1;
             let refused = next.iter().find(|row| bad.contains(row)).map(|row| format!("row {row}"));
             if refused.is_none() {
-                next.iter().for_each(|row| stored[*row] = true);
+                for row in next {
+                    stored[*row] = true;
+                }
             }
             hunt.answer(refused);
         }

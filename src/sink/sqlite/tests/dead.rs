@@ -21,10 +21,13 @@ fn rig(options: TableOptions) -> (Rig, SchemaId) {
         Mode::History => ("after_n", false),
     };
     let mut sql = String::new();
-    for (event, name) in [("INSERT", "a"), ("UPDATE", "b")] {
-        sql += &format!(
+    let refuse = |event: &str, name: &str| {
+        format!(
             "CREATE TRIGGER {name} BEFORE {event} ON t WHEN new.\"{column}\" = 13 BEGIN SELECT RAISE(ABORT, 'unlucky'); END;"
-        );
+        )
+    };
+    for (event, name) in [("INSERT", "a"), ("UPDATE", "b")] {
+        sql.push_str(&refuse(event, name));
     }
     if deletes {
         sql += "CREATE TRIGGER c BEFORE DELETE ON t WHEN old.n = 7 BEGIN SELECT RAISE(ABORT, 'kept'); END;";
