@@ -134,6 +134,12 @@ impl Book {
         self.tables.get(table).is_some_and(|of| of.by_key.contains_key(&key))
     }
 
+    /// How many letters a table has between two places, without the second.
+    pub fn count(&self, table: &TableName, (from, to): (LetterId, LetterId)) -> u64 {
+        let count = self.tables.get(table).map_or(0, |of| of.letters.range(from..to).count());
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
     /// Bytes of images that wait to be stored.
     pub fn waiting_bytes(&self) -> u64 {
         self.open.added_bytes

@@ -71,6 +71,12 @@ impl Letters {
         self.lock().is_empty()
     }
 
+    /// How many a table has of this frame, among so many rows from this place on.
+    pub fn of_rows(&self, table: &TableName, (lsn, first): (Lsn, u32), rows: u32) -> u64 {
+        let id = |ordinal| LetterId { lsn, ordinal };
+        self.lock().count(table, (id(first), id(first.saturating_add(rows))))
+    }
+
     /// How many there are, and what they take.
     pub fn sum(&self) -> Sum {
         self.lock().sum()

@@ -61,7 +61,10 @@ impl Gap<'_> {
         changed: &mut BTreeSet<TableName>,
     ) -> Result<(), Failure> {
         let ours = frame.header.audience().includes(self.sink);
+        let mut ordinal = 0_u32;
         for section in frame.described() {
+            let first = ordinal;
+            ordinal = ordinal.saturating_add(section.rows);
             let counted = match schemas.entry(section.schema) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
@@ -84,7 +87,9 @@ impl Gap<'_> {
                 if counted.stopped.is_some_and(|since| since <= lsn) {
                     counts.sink.skipped += rows;
                 } else {
-                    counts.sink.recovered += rows;
+                    let dead = self.letters.of_rows(&counted.table, (lsn, first), section.rows).min(rows);
+                    counts.sink.dead_lettered += dead;
+                    counts.sink.recovered += rows - dead;
                     continue;
                 }
             }

@@ -103,6 +103,23 @@ async fn a_letter_that_a_round_has_ended_is_gone_also_where_its_acknowledgement_
 }
 
 #[tokio::test]
+async fn a_letter_of_a_round_whose_acknowledgement_is_lost_is_counted_as_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::with_key(directory.path()).await;
+    let (first, second) = (log.row(1, 1), log.row(2, 1));
+    log.flush().await;
+    let target = Arc::default();
+    let faults = vec![Fault::None, Fault::AfterCommit(Failure::fatal("power"))];
+    assert!(log.serve(&target, &[second], second, faults).await.result.is_err());
+
+    log.serve(&target, &[], second, Vec::new()).await.result.unwrap();
+
+    assert_eq!((log.letters().await, rows(&target)), (vec![second.raw()], vec![first.raw()]));
+    let counts = log.at_sink(&table()).await.rows.sink;
+    assert_eq!((counts.taken, counts.acknowledged, counts.recovered, counts.dead_lettered), (2, 1, 0, 1));
+}
+
+#[tokio::test]
 async fn what_ends_letters_counts_also_where_its_acknowledgement_is_lost() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = Log::with_key(directory.path()).await;

@@ -72,6 +72,11 @@ impl Batch {
         self.kept.push(Kept::of(section));
     }
 
+    /// What was kept.
+    pub(super) fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
     /// Takes what was kept, and what the INSERT begins with.
     pub(super) fn take_kept(&mut self) -> (Vec<Kept>, Arc<Opening>) {
         (std::mem::take(&mut self.kept), Arc::clone(&self.opening))

@@ -144,7 +144,26 @@ impl Target {
                 Err(refused) => return Err(refused.failure(&what)),
             }
         }
-        Ok(self.letters_of(&table, (changes, rows), hunt.bad, counts))
+        let counted = self.letters_of(&table, (changes, rows), hunt.bad, counts);
+        self.end_by_the_next_round(&table)?;
+        Ok(counted)
+    }
+
+    /// Rows of the next round were taken while it was not known which rows of this one are letters: they end those that are about the same keys.
+    fn end_by_the_next_round(&self, table: &TableName) -> Result<(), Failure> {
+        let (mut changes, mut rows) = (Vec::new(), Vec::new());
+        for section in self.rows.kept(table) {
+            if let Some(writer) = self.followed.writers.get(section.schema) {
+                each(section, &writer.form, &mut changes, &mut rows).map_err(unreadable)?;
+            }
+        }
+        let mut book = self.followed.letters.open();
+        for row in rows {
+            if let (Some(key), Some(change)) = (row.key, changes.get(row.change)) {
+                book.written_before(table, key, change.id);
+            }
+        }
+        Ok(())
     }
 
     /// The rows of what was kept, without those that are letters already; `None` where it is not known any more how they are written.
@@ -152,8 +171,7 @@ impl Target {
         let (mut changes, mut rows) = (Vec::new(), Vec::new());
         for section in kept {
             let Some(writer) = self.followed.writers.get(section.schema) else { return Ok(None) };
-            let read = each(&section, &writer.form, &mut changes, &mut rows);
-            read.map_err(|error| Failure::fatal("rows that were sent cannot be read again").caused_by(error))?;
+            each(&section, &writer.form, &mut changes, &mut rows).map_err(unreadable)?;
         }
         Ok(Some((changes, rows)))
     }
@@ -221,6 +239,10 @@ impl Target {
         }
         Ok(counts)
     }
+}
+
+fn unreadable(error: RowError) -> Failure {
+    Failure::fatal("rows that were taken cannot be read again").caused_by(error)
 }
 
 /// What the server has stored.

@@ -91,6 +91,11 @@ impl RoundRows {
         }
     }
 
+    /// The row changes of a table, where the sink takes dead letters.
+    pub(super) fn kept(&self, table: &TableName) -> impl Iterator<Item = &Kept> {
+        self.halves.get(table).into_iter().chain(self.open.get(table)).flat_map(Batch::kept)
+    }
+
     /// Bytes of the round's rows.
     pub(super) fn bytes(&self) -> u64 {
         self.open.values().chain(self.halves.values()).map(|batch| batch.chunks.bytes()).sum()
