@@ -106,8 +106,10 @@ every_sink! { mysql_first:
         world.sql("INSERT INTO t VALUES (4, 13); UPDATE t SET n = 4 WHERE id = 4; UPDATE t SET n = 13 WHERE id = 1").await;
         world.caught_up(&mut daemon).await;
         assert_eq!(letters(&world), [letter("insert", 4), letter("update", 1)]);
+        // A line is written into what the history has become by then.
+        world.sql("ALTER TABLE t ADD COLUMN w INT").await;
         assert!(dlq(&world, &["retry"]).status.success());
-        world.sql("INSERT INTO t VALUES (9, 9)").await;
+        world.sql("INSERT INTO t VALUES (9, 9, 9)").await;
         let status = world.caught_up(&mut daemon).await;
         assert_eq!((number(&status), stopped(&status)), (2, Vec::<String>::new()), "{status:#}");
         daemon.stop();

@@ -7,7 +7,9 @@ use crate::dead::Letters;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableSchema;
 use crate::sink::Line;
-use crate::sink::follow::Lookup;
+use crate::sink::definitions::LayoutOf;
+use crate::sink::follow::{Lookup, options_of};
+use crate::sink::layout::{Layout, TargetColumn};
 
 /// Where a line stands.
 pub(in crate::sink) fn moment<D: Writes>(target: &D, line: Line<'_>) -> Moment {
@@ -16,7 +18,18 @@ pub(in crate::sink) fn moment<D: Writes>(target: &D, line: Line<'_>) -> Moment {
     Moment { epoch: target.epoch(), frame, first_ordinal, commit_micros }
 }
 
-/// Writes a line into a history that has its shape still; says whether it was taken. What is counted of it, and a letter that it would become
+/// How lines of an older schema are written into a history as it is by now; `None` where it has not their columns any more.
+fn layout_of<D: Writes>(target: &D, schema: &TableSchema, now: &LayoutOf<D>, is_current: bool) -> Option<LayoutOf<D>> {
+    if is_current {
+        return Some(now.clone());
+    }
+    let then = Layout::new(target.dialect(), schema, &options_of(target, schema), now.target.clone()).ok()?;
+    let is_there =
+        |column: &TargetColumn<_>| now.columns.iter().any(|now| now.name == column.name && now.ty == column.ty);
+    then.columns.iter().all(is_there).then_some(then)
+}
+
+/// Writes a line into a history that has its columns still; says whether it was taken. What is counted of it, and a letter that it would become
 /// once more, are dropped: it was counted when it became one.
 pub(in crate::sink) fn try_line<D: Writes>(
     target: &mut D,
@@ -27,10 +40,12 @@ pub(in crate::sink) fn try_line<D: Writes>(
     let schema = TableSchema { name: letter.table.clone(), ..lookup(letter.schema)?.as_ref().clone() };
     let followed = target.followed();
     let Some(table) = followed.tables.get(&letter.table) else { return Ok(false) };
-    if followed.stops.has(&letter.table) || table.layout.mode != Mode::History || !table.schema.same_image(&schema) {
+    if followed.stops.has(&letter.table) || table.layout.mode != Mode::History {
         return Ok(false);
     }
-    let layout = table.layout.clone();
+    let Some(layout) = layout_of(target, &schema, &table.layout, table.schema.same_image(&schema)) else {
+        return Ok(false);
+    };
     let mut rows = target.rows_of(&schema, &layout)?;
     let moment = moment(target, line);
     let section = Section { table: &letter.table, schema: letter.schema, op: letter.op, rows: 1, body: images, moment };
