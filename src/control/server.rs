@@ -216,7 +216,8 @@ async fn drop_cursor(daemon: &Daemon, name: &str) -> Result<(), Failure> {
         return Err(Failure::fatal(format!("sink \"{name}\" is running: its cursor is in use"))
             .hint("take the sink out of the configuration and restart the daemon first"));
     }
-    forget_sink(&daemon.wal, name).await
+    forget_sink(&daemon.wal, name).await?;
+    daemon.dead.of(name).load(&daemon.wal.reader(), wal::Lsn::ZERO)
 }
 
 /// Removes the cursor of a sink, and what is stored of the sink. A crash between the two leaves records of a sink without

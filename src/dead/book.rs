@@ -3,7 +3,7 @@
 //! A round adds letters, and ends others: rows that are written again, or are gone. What it adds is stored before the target commits it. What it
 //! ends goes with the acknowledgement of the round: until then the target may not have it.
 //!
-//! Letters behind the place where the target was opened are of a round that comes again. It says of each once more whether it is one; those that
+//! Letters after the place where the target was opened are of a round that comes again. It says of each once more whether it is one; those that
 //! it does not say it of are removed with what the round adds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -39,8 +39,8 @@ impl Sum {
 #[derive(Debug, Default)]
 pub struct Book {
     tables: HashMap<TableName, OfTable>,
-    /// Of a round that comes again, with their bytes.
-    unproven: BTreeMap<LetterId, u64>,
+    /// Of a round that comes again.
+    unproven: BTreeMap<LetterId, (TableName, Entry)>,
     /// All of them.
     sum: Sum,
     open: Round,
@@ -109,8 +109,9 @@ impl Book {
         let mut book = Self::default();
         for (id, letter) in letters {
             if id.lsn > at {
-                book.sum.add(letter.bytes());
-                book.unproven.insert(id, letter.bytes());
+                let bytes = letter.bytes();
+                book.sum.add(bytes);
+                book.unproven.insert(id, (letter.table, Entry { keys: letter.keys, bytes }));
             } else {
                 let bytes = letter.bytes();
                 book.insert(id, &letter.table, letter.keys, bytes);
@@ -166,9 +167,7 @@ impl Book {
             self.written(&letter.table, *key);
         }
         // Said once more by the round that comes again, it is the letter that is stored.
-        if let Some(bytes) = self.unproven.remove(&id) {
-            self.sum.remove(bytes);
-        }
+        self.drop_unproven(id);
         let bytes = letter.bytes();
         self.insert(id, &letter.table, letter.keys.clone(), bytes);
         self.open.added_bytes = self.open.added_bytes.saturating_add(bytes);
@@ -183,6 +182,17 @@ impl Book {
         {
             self.open.added_bytes = self.open.added_bytes.saturating_sub(letter.bytes());
             round.added.insert(id, (letter, images));
+        }
+    }
+
+    /// Rows between two places, without the second, are at the target since an earlier try of the round: those of them that are letters stay so.
+    pub fn keep(&mut self, from: LetterId, to: LetterId) {
+        let kept: Vec<_> = self.unproven.range(from..to).map(|(id, _)| *id).collect();
+        for id in kept {
+            if let Some((table, Entry { keys, bytes })) = self.unproven.remove(&id) {
+                self.sum.remove(bytes);
+                self.insert(id, &table, keys, bytes);
+            }
         }
     }
 
@@ -264,9 +274,7 @@ impl Book {
             round.changed.retain(|id| !ids.contains(id));
         }
         for id in ids {
-            if let Some(bytes) = self.unproven.remove(id) {
-                self.sum.remove(bytes);
-            }
+            self.drop_unproven(*id);
         }
     }
 
@@ -280,8 +288,8 @@ impl Book {
         let mut due = Due::default();
         let Some((last, _)) = self.closed.back() else { return due };
         let later = self.unproven.split_off(&LetterId { lsn: last.next(), ordinal: 0 });
-        for (id, bytes) in std::mem::replace(&mut self.unproven, later) {
-            self.sum.remove(bytes);
+        for (id, (_, entry)) in std::mem::replace(&mut self.unproven, later) {
+            self.sum.remove(entry.bytes);
             due.removed.push(id);
         }
         for (_, round) in &mut self.closed {
@@ -320,6 +328,12 @@ impl Book {
         }
         of.letters.insert(id, Entry { keys, bytes });
         self.sum.add(bytes);
+    }
+
+    fn drop_unproven(&mut self, id: LetterId) {
+        if let Some((_, entry)) = self.unproven.remove(&id) {
+            self.sum.remove(entry.bytes);
+        }
     }
 
     fn drop_entry(&mut self, table: &TableName, id: LetterId) {

@@ -92,6 +92,12 @@ impl Letters {
         usize::try_from(self.lock().waiting_bytes()).unwrap_or(usize::MAX)
     }
 
+    /// So many rows from this place on are at the target since an earlier try of their round.
+    pub fn keep(&self, (lsn, first): (Lsn, u32), rows: u32) {
+        let id = |ordinal| LetterId { lsn, ordinal };
+        self.lock().keep(id(first), id(first.saturating_add(rows)));
+    }
+
     /// A table changes at this place.
     pub fn follow(&self, change: &TableChange) {
         let mut book = self.lock();

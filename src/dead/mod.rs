@@ -2,7 +2,7 @@
 //!
 //! - [`DeadLetter`] is what is stored of one, beside the images of its row.
 //! - `book` is what a delivery knows of its sink's letters: by place, and by the keys of rows. Pure.
-//! - [`Letters`] is the handle that a sink and its delivery share: the book, and the log behind it.
+//! - [`Letters`] is the handle that a sink and its delivery share: the book, and the log that it is of.
 //! - [`Hub`] is all sinks' letters together: how many bytes they may have.
 //!
 //! | step | what is stored | a crash after it |

@@ -185,6 +185,7 @@ fn write_sections<D: Writes>(
         };
         let rows = u64::from(section.rows);
         if lsn < *stored_before {
+            target.followed().letters.keep((lsn, first_ordinal), section.rows);
             target.followed_mut().counts.recover(table, rows);
             continue;
         }

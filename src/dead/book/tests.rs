@@ -92,7 +92,7 @@ fn letters_of_a_round_that_comes_again_are_what_it_says_this_time() {
     assert_eq!(book.sum().count, 4);
     book.add(id(101), letter("t", &[101]), vec![9]);
     assert_eq!(round(&mut book, 105), (vec![101], vec![102], none(), none()));
-    // What is behind the round is another one's.
+    // What comes after the round is another one's.
     assert_eq!(round(&mut book, 110), (none(), vec![110], none(), none()));
     assert_eq!(book.sum().count, 2);
 }
@@ -168,4 +168,14 @@ fn a_letter_that_is_discarded_is_not_written_again_by_what_has_changed_it() {
     book.discard(&BTreeSet::from([id(7)]));
     assert_eq!(round(&mut book, 101), (none(), none(), none(), vec![(8, "u".into())]));
     assert!(!book.has_key(&table("u"), 1));
+}
+
+#[test]
+fn letters_of_rows_that_an_earlier_try_of_the_round_has_stored_stay() {
+    let stored = [101, 102].map(|lsn| (id(lsn), letter("t", &[lsn.into()])));
+    let mut book = Book::new(stored.to_vec(), Lsn::new(100));
+    book.keep(id(101), LetterId { ordinal: 5, ..id(101) });
+    assert!(book.has_key(&table("t"), 101));
+    assert_eq!(round(&mut book, 102), (none(), vec![102], none(), none()));
+    assert_eq!(book.sum().count, 1);
 }

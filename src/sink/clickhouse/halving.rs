@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::chunks::Chunks;
 use super::encode::RowError;
 use super::error::Refused;
+use super::hunt::{Hunt, MOST};
 use super::target::Target;
 use super::writer::{Form, Opening};
 use crate::codec::frame::RowOp;
@@ -17,9 +18,6 @@ use crate::error::Failure;
 use crate::model::{RowCounts, SchemaId, TableName};
 use crate::sink::rows::{Lettering, Moment, Section, no_room};
 use crate::telemetry::now_micros;
-
-/// Requests for one INSERT. Then the table stops.
-const MOST: u32 = 20;
 
 /// The row changes of a section, kept until they are stored.
 #[derive(Debug)]
@@ -70,51 +68,6 @@ struct Change {
     rows: u32,
 }
 
-/// Which rows to send next, and which are refused. Pure.
-#[derive(Debug)]
-struct Hunt {
-    /// One of them at least is refused.
-    current: Vec<usize>,
-    /// What is not known of the others.
-    pending: Vec<usize>,
-    trying: Vec<usize>,
-    /// Refused, with the reason.
-    bad: Vec<(usize, String)>,
-    reason: String,
-}
-
-impl Hunt {
-    /// Among so many rows, which were refused together for this reason.
-    fn new(rows: usize, reason: String) -> Self {
-        Self { current: (0..rows).collect(), pending: Vec::new(), trying: Vec::new(), bad: Vec::new(), reason }
-    }
-
-    /// What to send; `None`: every row that is refused is known, and the others are stored.
-    fn next(&mut self) -> Option<&[usize]> {
-        if let [one] = self.current.as_slice() {
-            self.bad.push((*one, self.reason.clone()));
-            self.current.clear();
-        }
-        if self.current.is_empty() {
-            self.trying = std::mem::take(&mut self.pending);
-            return Some(self.trying.as_slice()).filter(|rows| !rows.is_empty());
-        }
-        let right = self.current.split_off(self.current.len() / 2);
-        self.trying = std::mem::replace(&mut self.current, right);
-        Some(&self.trying)
-    }
-
-    /// What the server has said of them: nothing, or why it refuses them.
-    fn answer(&mut self, refusal: Option<String>) {
-        let tried = std::mem::take(&mut self.trying);
-        if let Some(reason) = refusal {
-            self.reason = reason;
-            self.pending.append(&mut self.current);
-            self.current = tried;
-        }
-    }
-}
-
 impl Target {
     /// Stores the rows of a refused INSERT that can be stored, and makes letters of the others. The inner error is about the table.
     pub(super) async fn halve(&mut self, refused: Halved) -> Result<Result<RowCounts, Failure>, Failure> {
@@ -144,7 +97,7 @@ impl Target {
                 Err(refused) => return Err(refused.failure(&what)),
             }
         }
-        let counted = self.letters_of(&table, (changes, rows), hunt.bad, counts);
+        let counted = self.letters_of(&table, (changes, rows), hunt.into_bad(), counts);
         self.end_by_the_next_round(&table)?;
         Ok(counted)
     }
@@ -331,52 +284,6 @@ impl Form {
         match self {
             Self::Mirror(mirror) => mirror.key_hash(image).map(Some),
             Self::History(_) => Ok(None),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Finds these rows among so many, and says in how many requests; every other row is stored once at least, and none of these ever.
-    fn found(rows: usize, bad: &[usize]) -> u32 {
-        let mut hunt = Hunt::new(rows, "first".into());
-        let (mut requests, mut stored) = (0, vec![false; rows]);
-        while let Some(next) = hunt.next() {
-            requests += 1;
-            let refused = next.iter().find(|row| bad.contains(row)).map(|row| format!("row {row}"));
-            if refused.is_none() {
-                for row in next {
-                    stored[*row] = true;
-                }
-            }
-            hunt.answer(refused);
-        }
-        let mut found: Vec<_> = hunt.bad.iter().map(|(row, _)| *row).collect();
-        found.sort_unstable();
-        assert_eq!(found, bad);
-        assert!((0..rows).all(|row| stored[row] != bad.contains(&row)), "{stored:?}");
-        requests
-    }
-
-    #[test]
-    fn rows_that_are_refused_are_found_and_the_others_are_stored() {
-        for rows in 1..20 {
-            for one in 0..rows {
-                assert!(found(rows, &[one]) <= 6, "{one} of {rows}");
-                for other in one + 1..rows {
-                    found(rows, &[one, other]);
-                }
-            }
-            found(rows, &(0..rows).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn one_row_of_many_is_found_within_the_limit() {
-        for row in [0, 1, 65_535, 65_536, 99_999] {
-            assert!(found(100_000, &[row]) <= MOST - 2, "{row}");
         }
     }
 }

@@ -32,6 +32,7 @@ mod encode;
 mod error;
 mod halving;
 mod history;
+mod hunt;
 mod insert;
 mod layout;
 mod length;
