@@ -32,6 +32,7 @@ use replicator::codec::frame::{
 use replicator::codec::row_image::ImageWriter;
 use replicator::codec::stored::{self, Entry, LOG_FORMAT, LogFormat, SourceLsn, StoredPosition};
 use replicator::config::{Mode, SinkPlan, TableOptions, TableRule};
+use replicator::dead::{Hub, LetterId};
 use replicator::deliver::{Delivery, Goal, RoundBounds, TableAtSink, Wiring};
 use replicator::ingest::Counts;
 use replicator::model::{
@@ -408,11 +409,15 @@ fn state_of_other() -> State {
     let sink = RowCounts { taken: SNAPSHOT_ROWS, acknowledged: SNAPSHOT_ROWS, ..RowCounts::default() };
     let rows = SinkRows { delivered: SNAPSHOT_ROWS, sink, ..SinkRows::default() };
     let users = TableAtSink { rows, whole_since: Some(Lsn::new(SNAPSHOT_END)), ..TableAtSink::default() };
+    let letter = LetterId { lsn: Lsn::new(TO_OTHER), ordinal: 1 };
     let round = RoundBounds { start: Lsn::new(TO_OTHER), end: Lsn::new(TO_OTHER + 2) };
     vec![
         (stored::SINK_ROWS.of_sink_table("other", &table("users")), Some(encoded(&users))),
         (stored::SINK_ROUND.of_sink("other"), Some(encoded(&round))),
         ([stored::SINK_NOTE.of_sink_tables("other"), b"offset".to_vec()].concat(), Some(encoded(&Note(b"7".to_vec())))),
+        (letter.key(&stored::DEAD, "other"), Some(record(&stored::DEAD, "update"))),
+        (letter.key(&stored::DEAD_AGAIN, "other"), Some(record(&stored::DEAD_AGAIN, "again"))),
+        (letter.key(&stored::DEAD_ROWS, "other"), Some(record(&stored::DEAD_ROWS, "row"))),
     ]
 }
 
@@ -455,6 +460,14 @@ async fn deliver(wal: &Wal, target: &Path) {
     let (_goal, goal) = watch::channel(Goal::Reach(end));
     let (wishes, _wishes) = mpsc::unbounded_channel();
     let live = Arc::new(SinkLive::new("local", "sqlite"));
-    let wiring = Wiring { wal: wal.clone(), live, shutdown: CancellationToken::new(), goal, wishes, looking: None };
+    let wiring = Wiring {
+        wal: wal.clone(),
+        live,
+        shutdown: CancellationToken::new(),
+        goal,
+        dead: Hub::new(wal.clone(), u64::MAX),
+        wishes,
+        looking: None,
+    };
     Delivery::new(Box::new(SqliteSink::new(plan).unwrap()), wiring).run().await.unwrap();
 }

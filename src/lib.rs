@@ -10,6 +10,7 @@
 //! - [`codec`]: what the log's payload bytes mean.
 //! - [`deliver`]: log to sinks.
 //! - [`sink`]: where the changes go.
+//! - [`dead`]: row changes that a sink could not write.
 //! - [`control`]: how other commands talk to the daemon.
 //! - [`inspect`]: the log as people read it.
 //! - [`table`]: the life of a table: what is wanted of it, how far that is, and its state.
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod control;
+pub mod dead;
 pub mod deliver;
 pub mod error;
 pub mod first_contact;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import besides itself. `error`, `backoff` and `telemetry` (names and counters) are open to
 /// everything that does I/O; `wal` is the log's crate.
-const ALLOWED: [(&str, &[&str]); 21] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("model", &[]),
     ("error", &[]),
     // What a `tls` section asks for, and the client that does it.
@@ -23,15 +23,17 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     ("codec", &["model", "error", "wal"]),
     // The life of a table, which its readers, its sinks and its status go by.
     ("table", &["model", "error", "mutants", "codec", "wal"]),
-    ("telemetry", &["model", "error", "table", "codec", "config", "wal"]),
+    // Row changes that a sink could not write: its rounds go by them, and what shows and settles them.
+    ("dead", &["model", "error", "codec", "wal"]),
+    ("telemetry", &["model", "error", "table", "codec", "config", "dead", "wal"]),
     ("source", &["model", "error", "backoff", "tls", "table", "telemetry", "codec", "config"]),
-    ("sink", &["model", "error", "backoff", "tls", "telemetry", "codec", "config", "wal"]),
+    ("sink", &["model", "error", "backoff", "tls", "telemetry", "codec", "config", "dead", "wal"]),
     ("ingest", &["model", "error", "backoff", "mutants", "table", "telemetry", "codec", "config", "source", "wal"]),
-    ("deliver", &["model", "error", "backoff", "table", "telemetry", "codec", "config", "sink", "wal"]),
+    ("deliver", &["model", "error", "backoff", "table", "telemetry", "codec", "config", "dead", "sink", "wal"]),
     // Reads what both ends of the log wrote into it, and neither a source nor a sink.
-    ("inspect", &["model", "error", "table", "telemetry", "codec", "config", "ingest", "deliver", "wal"]),
+    ("inspect", &["model", "error", "table", "telemetry", "codec", "config", "dead", "ingest", "deliver", "wal"]),
     ("verify", &["model", "error", "backoff", "telemetry", "codec", "config", "source", "sink", "wal"]),
-    ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "inspect", "wal"]),
+    ("control", &["model", "error", "backoff", "telemetry", "codec", "config", "dead", "inspect", "wal"]),
     // What `check` looks at: both ends, before either is started.
     (
         "preflight",
@@ -82,6 +84,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
             "codec",
             "config",
             "source",
+            "dead",
             "sink",
             "ingest",
             "deliver",
@@ -100,6 +103,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
             "telemetry",
             "config",
             "table",
+            "dead",
             "sink",
             "control",
             "inspect",

@@ -232,6 +232,7 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
     let server = tokio::spawn(server.serve(
         Daemon {
             reporter,
+            dead: replicator::dead::Hub::new(wal.clone(), u64::MAX),
             wal: wal.clone(),
             backfills,
             resets: tokio::sync::mpsc::channel(1).0,

@@ -39,6 +39,7 @@ mod names; // names of databases and tables, in whatever case a server, a statem
 mod natures; // views, sequences, MERGE tables, temporary tables, renames: what is no table, and what only seems to change one
 mod partial_images; // rows events without every column, and table maps without their metadata
 mod predicted; // what statements make of a table by their text alone is what the servers make of it
+mod refused_delete; // a row that a SQLite copy does not let go
 mod removed_file; // a SQLite file that is removed, moved away or replaced under the daemon
 mod resets; // sinks that get every table again: where log and target do not fit, and after a full log
 mod retyped; // what the server makes of rows when their columns are defined otherwise

@@ -54,6 +54,7 @@ impl Served {
         let stop = CancellationToken::new();
         let (backfills, _) = tokio::sync::mpsc::channel(1);
         let daemon = Daemon {
+            dead: replicator::dead::Hub::new(wal.clone(), u64::MAX),
             reporter: reporter.clone(),
             wal: wal.clone(),
             backfills,

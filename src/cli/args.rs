@@ -27,6 +27,7 @@ Examples:
   replicator backfill --table shop.users read a table again, also while the daemon runs
   replicator resync                      read every table again, in place of what the sinks have
   replicator sink reset warehouse        give a sink a new copy of every table
+  replicator dlq list                    which rows could not be written, and why?
   replicator wal inspect --table shop.users --rows
                                          what does the log hold?
 
@@ -124,9 +125,86 @@ Examples:
     /// Act on one sink
     #[command(subcommand)]
     Sink(SinkVerb),
+    /// Look at rows that could not be written, and settle them
+    #[command(
+        subcommand,
+        after_help = "\
+A sink with `on_row_error: dead_letter` goes on past a row that it cannot write. The row change is kept in the log as a dead letter,
+with its reason, until the row is current again: it is written later, is gone, or comes with a new copy of its table.
+
+Fix the cause first: the constraint or the trigger at the target, the value at the source, a policy in the configuration. Then
+retry. In a mirror a retry reads the row again from the source, so that it is never older than what is there; in a history it tries
+the line that is kept.
+
+Examples:
+  replicator dlq list
+  replicator dlq show --sink local --table shop.users
+  replicator dlq retry --reason 'a constraint'
+  replicator dlq discard --table shop.users
+
+Exit codes: 0 done, 1 failed, or retry and discard match no letter, 2 usage or configuration."
+    )]
+    Dlq(DlqVerb),
     /// Look into the log
     #[command(subcommand)]
     Wal(WalVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DlqVerb {
+    /// A line for each sink, table and reason: how many there are, and the oldest
+    #[command(after_help = "\
+Examples:
+  replicator dlq list
+  replicator dlq list --json | jq '.[] | select(.letters > 100)'")]
+    List(LettersArgs),
+    /// Each letter, with its row as the sink would have it
+    #[command(after_help = "\
+Columns that the sink leaves out are not shown, renamed ones have their names at the sink, and values that it hashes are \"(hashed)\".
+
+Examples:
+  replicator dlq show
+  replicator dlq show --table shop.users --json | jq .key")]
+    Show(LettersArgs),
+    /// Try them again, once their cause is gone; all of them without a filter
+    #[command(after_help = "\
+With a daemon running it is done at once, without one at the next start. `dlq list` shows what is left.
+
+Examples:
+  replicator dlq retry
+  replicator dlq retry --sink local --table shop.users")]
+    Retry(LettersArgs),
+    /// Remove them: the rows stay as they are at the sink
+    #[command(after_help = "\
+Examples:
+  replicator dlq discard --table shop.users --reason 'a constraint'
+  replicator dlq discard --all")]
+    Discard(DiscardArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LettersArgs {
+    /// Only of this sink
+    #[arg(long, value_name = "NAME")]
+    pub(super) sink: Option<String>,
+    /// Only of this table
+    #[arg(long, value_name = "DATABASE.TABLE", value_parser = table_name)]
+    pub(super) table: Option<TableName>,
+    /// Only those whose reason has this text
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// Print JSON: list an array, show an object a line, retry and discard {\"letters\": n}
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiscardArgs {
+    #[command(flatten)]
+    pub(super) letters: LettersArgs,
+    /// All letters of all sinks
+    #[arg(long, conflicts_with_all = ["sink", "table", "reason"])]
+    pub(super) all: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@
 mod args;
 mod backfill;
 mod check;
+mod dlq;
 mod failure;
 mod log_access;
 mod output;
@@ -60,6 +61,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             resync::run(load(&config)?, asked, resync.json)
         }
         Verb::Sink(SinkVerb::Reset(reset)) => sink_reset::run(&load(&config)?, &reset),
+        Verb::Dlq(verb) => dlq::run(&load(&config)?, &verb),
         Verb::Wal(WalVerb::Inspect(inspect)) => wal_inspect::run(&config, &inspect),
         Verb::Wal(WalVerb::Verify(verify)) => wal_verify::run(&config, &verify),
         Verb::Wal(WalVerb::DropCursor(drop)) => wal_cursor::run(&load(&config)?, &drop),

@@ -22,6 +22,9 @@
 //! | `start/<sink>` | `CursorStart`: where the sink's cursor was created | 1 | `deliver` |
 //! | `round/<sink>` | `RoundBounds`: bounds of the round that may be under way | 1 | `deliver` |
 //! | `note/<sink>\0<name>` | `Note`: a small value that a sink keeps in the log | 1 | `sink` |
+//! | `dead/<sink>\0<LSN><ordinal>` (big-endian `u64`, `u32`) | `DeadLetter`: a row change that the sink could not write | 1 | `dead` |
+//! | `dead_again/<sink>\0<LSN><ordinal>` | `DeadAgain`: it is to be tried again | 1 | `dead` |
+//! | `dead_rows/<sink>\0<LSN><ordinal>` | `DeadRow`: the images of that row change | 1 | `dead` |
 //!
 //! A value is one version byte, then the record in bincode. Reading refuses another version, and bytes that are left
 //! over. A record changes its shape by a new version here, with a reader for the old one.
@@ -87,6 +90,9 @@ entries! {
     SINK_START: "start/", "a cursor's start", "CursorStart", 1, "deliver";
     SINK_ROUND: "round/", "the bounds of a round", "RoundBounds", 1, "deliver";
     SINK_NOTE: "note/", "a note of a sink", "Note", 1, "sink";
+    DEAD: "dead/", "a dead letter", "DeadLetter", 1, "dead";
+    DEAD_AGAIN: "dead_again/", "a retry of a dead letter", "DeadAgain", 1, "dead";
+    DEAD_ROWS: "dead_rows/", "the images of a dead letter", "DeadRow", 1, "dead";
 }
 
 impl Entry {

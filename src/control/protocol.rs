@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Failure;
-use crate::inspect::Query;
+use crate::inspect::{LetterQuery, Query};
 use crate::model::TableName;
 
 /// Longest request: a backfill of some ten thousand tables.
@@ -43,6 +43,18 @@ pub enum Request {
     ResetSink {
         /// Name of the sink.
         name: String,
+    },
+    /// Dead letters; items are [`LetterItem`](crate::inspect::LetterItem)s.
+    Letters {
+        /// Which.
+        query: LetterQuery,
+    },
+    /// Dead letters to try again, or to remove; one item, a [`LettersTaken`].
+    Settle {
+        /// Which.
+        query: LetterQuery,
+        /// They are removed; else they are tried again.
+        discard: bool,
     },
     /// Whether the log is sound; one item, a [`Verdict`](crate::inspect::Verdict).
     Verify,
@@ -96,6 +108,13 @@ impl Resync {
     pub fn is_for(&self, sink: &str) -> bool {
         self.sinks.is_empty() || self.sinks.iter().any(|name| name == sink)
     }
+}
+
+/// How many dead letters were taken. What is asked for is stored, so that no crash forgets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LettersTaken {
+    /// Letters.
+    pub letters: usize,
 }
 
 /// Every table that is to be read again is stored as such, so that no crash forgets it.

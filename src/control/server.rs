@@ -17,10 +17,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::protocol::{BackfillJob, BackfillTaken, MAX_REQUEST, Reply, Request, Resync, ResyncTaken};
+use super::protocol::{BackfillJob, BackfillTaken, LettersTaken, MAX_REQUEST, Reply, Request, Resync, ResyncTaken};
 use super::socket::{SOCKET_FILE, SocketPath};
+use crate::dead::Hub;
 use crate::error::Failure;
-use crate::inspect;
+use crate::inspect::{self, LetterQuery, Matched};
 use crate::telemetry::{Reporter, SinkPhase, SinkStatus};
 
 /// Items of an answer that wait for a slow reader.
@@ -60,6 +61,8 @@ pub struct Daemon {
     pub reporter: Reporter,
     /// The log.
     pub wal: wal::Wal,
+    /// The dead letters of all sinks.
+    pub dead: Arc<Hub>,
     /// Where backfills go.
     pub backfills: mpsc::Sender<BackfillRequest>,
     /// Where resets of sinks go.
@@ -180,6 +183,20 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
             let reader = daemon.wal.reader();
             stream_items(&mut write, move |take| inspect::inspect(&reader, &query, take)).await
         }
+        Request::Letters { query } => {
+            if let Err(failure) = acknowledgements(&daemon.wal).await {
+                return send(&mut write, &failure.into()).await;
+            }
+            let reader = daemon.wal.reader();
+            stream_items(&mut write, move |take| inspect::letters(&reader, &query, take)).await
+        }
+        Request::Settle { query, discard } => {
+            let settled = settle_letters((&daemon.wal, &daemon.dead), query, discard).await;
+            match settled {
+                Ok(taken) => one(&mut write, &taken).await,
+                Err(failure) => send(&mut write, &failure.into()).await,
+            }
+        }
         Request::Verify => {
             let reader = daemon.wal.reader();
             let verify = move |take: &mut dyn FnMut(&inspect::Verdict) -> bool| {
@@ -199,7 +216,8 @@ async fn drop_cursor(daemon: &Daemon, name: &str) -> Result<(), Failure> {
         return Err(Failure::fatal(format!("sink \"{name}\" is running: its cursor is in use"))
             .hint("take the sink out of the configuration and restart the daemon first"));
     }
-    forget_sink(&daemon.wal, name).await
+    forget_sink(&daemon.wal, name).await?;
+    daemon.dead.of(name).load(&daemon.wal.reader(), wal::Lsn::ZERO)
 }
 
 /// Removes the cursor of a sink, and what is stored of the sink. A crash between the two leaves records of a sink without
@@ -211,6 +229,36 @@ pub async fn forget_sink(wal: &wal::Wal, name: &str) -> Result<(), Failure> {
     let failed = |error| Failure::fatal(format!("cannot drop cursor \"{name}\"")).caused_by(error);
     wal.drop_cursor(name).await.map_err(failed)?;
     wal.put_state(inspect::state_of_dropped_sink(&wal.reader(), name)?).await.map_err(failed)
+}
+
+/// Acknowledgements ride with a later commit; after this the log has what there was.
+async fn acknowledgements(wal: &wal::Wal) -> Result<(), Failure> {
+    wal.put_state(Vec::new()).await.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))
+}
+
+/// Removes dead letters, or has them tried again by the sinks' deliveries.
+///
+/// # Errors
+/// Fatal, when the log cannot be read, or is out of service.
+pub async fn settle_letters(
+    (wal, dead): (&wal::Wal, &Arc<Hub>),
+    query: LetterQuery,
+    discard: bool,
+) -> Result<LettersTaken, Failure> {
+    acknowledgements(wal).await?;
+    let reader = wal.reader();
+    let matched = tokio::task::spawn_blocking(move || inspect::matched(&reader, &query)).await;
+    let matched = matched.unwrap_or_else(|_| Err(Failure::fatal("reading the log failed unexpectedly")))?;
+    let mut taken = LettersTaken::default();
+    for Matched { sink, ids } in matched {
+        let letters = dead.of(&sink);
+        taken.letters += ids.len();
+        let state = if discard { letters.discard(&ids) } else { letters.want(&ids)? };
+        let stored = wal.put_state(state).await;
+        stored.map_err(|error| Failure::fatal("the log cannot be written").caused_by(error))?;
+        letters.wake();
+    }
+    Ok(taken)
 }
 
 async fn hand_over(daemon: &Daemon, jobs: Vec<BackfillJob>) -> Result<BackfillTaken, Failure> {

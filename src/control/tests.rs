@@ -37,8 +37,14 @@ impl Running {
         live.add_sink(Arc::new(SinkLive::new("local", "sqlite")));
         let (backfills, queue) = mpsc::channel(1);
         let reporter = Reporter::new(live, wal.clone(), directory);
-        let daemon =
-            Daemon { reporter, wal: wal.clone(), backfills, resets: mpsc::channel(1).0, resyncs: mpsc::channel(1).0 };
+        let daemon = Daemon {
+            reporter,
+            wal: wal.clone(),
+            dead: crate::dead::Hub::new(wal.clone(), u64::MAX),
+            backfills,
+            resets: mpsc::channel(1).0,
+            resyncs: mpsc::channel(1).0,
+        };
         let shutdown = CancellationToken::new();
         let server = ControlServer::bind(directory).unwrap();
         let task = tokio::spawn(server.serve(daemon, shutdown.clone()));

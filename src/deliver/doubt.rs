@@ -15,6 +15,7 @@ use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{FrameHeader, TableChange};
 use crate::error::Failure;
 use crate::model::{RowCounts, TableName};
+use crate::table::Reach;
 
 /// A table that may not be at a sink what it is at the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,17 @@ pub enum Wish {
         doubt: Doubt,
         /// Told once the log holds that wish.
         stored: Option<oneshot::Sender<()>>,
+    },
+    /// That rows are read again for it, of which it has dead letters.
+    Rows {
+        /// The sink.
+        sink: String,
+        /// The table.
+        table: TableName,
+        /// Which of its rows.
+        reach: Reach,
+        /// Told once the log holds that wish.
+        stored: oneshot::Sender<()>,
     },
     /// That what the log has not for it is read for it.
     NewSink {

@@ -13,6 +13,8 @@ use super::tally::TableEvent;
 use super::walk::walk;
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader};
+use crate::codec::row_image::Plan;
+use crate::dead::{LetterId, Letters};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName, TableSchema};
 use crate::sink::StoppedTable;
@@ -35,6 +37,8 @@ pub(super) struct Gap<'g> {
     pub(super) stopped: &'g BTreeMap<TableName, StoppedTable>,
     /// Whether a table of a schema does not reach the sink, and whether one of a name may.
     pub(super) rules: (LeavesOut<'g>, Takes<'g>),
+    /// Those that were stored for these frames are there.
+    pub(super) letters: &'g Letters,
 }
 
 pub(super) type LeavesOut<'g> = &'g dyn Fn(&TableSchema) -> bool;
@@ -50,7 +54,10 @@ impl Gap<'_> {
     ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
         let (mut schemas, mut changed) = (HashMap::new(), BTreeSet::new());
         walk(reader, (after, to), |lsn, frame| self.frame(lsn, frame, &mut schemas, &mut changed))?;
-        self.tables.state(&changed)
+        self.letters.close(to);
+        let mut state = self.tables.state(&changed)?;
+        state.extend(self.letters.acknowledge(reader, to)?);
+        Ok(state)
     }
 
     fn frame(
@@ -61,7 +68,10 @@ impl Gap<'_> {
         changed: &mut BTreeSet<TableName>,
     ) -> Result<(), Failure> {
         let ours = frame.header.audience().includes(self.sink);
+        let mut ordinal = 0_u32;
         for section in frame.described() {
+            let first = ordinal;
+            ordinal = ordinal.saturating_add(section.rows);
             let counted = match schemas.entry(section.schema) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
@@ -86,7 +96,9 @@ impl Gap<'_> {
                 if counted.stopped.is_some_and(|since| since <= lsn) {
                     counts.sink.skipped += rows;
                 } else {
-                    counts.sink.recovered += rows;
+                    let dead = self.letters.of_rows(&counted.table, (lsn, first), section.rows).min(rows);
+                    counts.sink.dead_lettered += dead;
+                    counts.sink.recovered += rows - dead;
                     continue;
                 }
             }
@@ -97,11 +109,15 @@ impl Gap<'_> {
         if !ours {
             return Ok(());
         }
+        self.end_letters(lsn, frame)?;
         let event = match &frame.header {
             FrameHeader::Rows(_) | FrameHeader::Check(_) => None,
             FrameHeader::Mark { mark, .. } => Some(TableEvent::of_mark(mark, lsn)),
             FrameHeader::Change { change, .. } => {
                 let reaching = followed(change, self.catalog)?;
+                if let Some(change) = &reaching {
+                    self.letters.follow(change);
+                }
                 TableEvent::of_change(change, reaching.as_deref())
             }
         };
@@ -110,6 +126,36 @@ impl Gap<'_> {
         let counts = |event: &TableEvent| (self.rules.1)(event.table()) && !is_apart(event.table());
         if let Some(event) = event.filter(counts) {
             changed.extend(self.tables.happened(event));
+        }
+        Ok(())
+    }
+
+    /// Letters of rows that the frame writes, and that are not letters of it themselves, have ended with the round that the log does not know of.
+    fn end_letters(&mut self, lsn: Lsn, frame: &Frame<'_>) -> Result<(), Failure> {
+        if self.letters.is_empty() {
+            return Ok(());
+        }
+        for (section, body, first_ordinal) in frame.sections() {
+            let Resolved::Known(schema) = self.catalog.resolve(section.schema)? else { continue };
+            let Some(key) = &schema.key else { continue };
+            let mut book = self.letters.open();
+            if !book.has(&schema.name) {
+                continue;
+            }
+            let failed = |error: &dyn std::fmt::Display| {
+                Failure::fatal(format!("rows of {} in frame {lsn} cannot be read: {error}", schema.name))
+            };
+            let plan = Plan::walker(&schema).map_err(|error| failed(&error))?;
+            let mut rest = body;
+            let mut images = 0;
+            while !rest.is_empty() {
+                let hash = plan.key_hash(&key.columns, rest).map_err(|error| failed(&error))?;
+                let used = plan.image_len(rest).map_err(|error| failed(&error))?;
+                let ordinal = first_ordinal.saturating_add(images / section.op.images_per_row());
+                book.written_before(&schema.name, hash, LetterId { lsn, ordinal });
+                rest = rest.get(used..).unwrap_or_default();
+                images += 1;
+            }
         }
         Ok(())
     }

@@ -12,11 +12,12 @@
 //!   acknowledges it.
 //! - `tally` counts the rows of a round as the frames' headers have them, and `tables` holds them against what the
 //!   sink reports.
-//! - [`Doubt`] is what follows where the two differ.
+//! - [`Doubt`] is what follows where the two differ. `again` tries dead letters again.
 //!
 //! The order of words: a change is *delivered* when the sink has taken it and *applied* when the sink's commit
 //! returned; only then does the cursor move, and the log is trimmed only up to the slowest cursor.
 
+mod again;
 mod doubt;
 mod followed;
 mod gap;

@@ -21,6 +21,7 @@ use super::tables::{TableAtSink, Tables, tables_at};
 use super::walk::walk;
 use crate::codec::catalog::Catalog;
 use crate::codec::stored::{SINK_NOTE, SINK_ROUND, SINK_ROWS, SINK_START, encode, get};
+use crate::dead;
 use crate::error::Failure;
 use crate::model::{SchemaId, SinkRows, TableName};
 use crate::table::{self, TableRecord};
@@ -42,6 +43,7 @@ pub fn state_of_dropped_sink(reader: &Reader, sink: &str) -> Result<Vec<(Vec<u8>
     let mut state = vec![(SINK_START.of_sink(sink), None), (SINK_ROUND.of_sink(sink), None)];
     let notes = reader.state_prefix(&SINK_NOTE.of_sink_tables(sink)).map_err(unreadable)?;
     state.extend(notes.into_iter().map(|(key, _)| (key, None)));
+    state.extend(dead::keys_of_sink(reader, sink)?.into_iter().map(|key| (key, None)));
     for (table, doubt) in left_in_doubt(reader, sink)? {
         let at =
             doubt.map(|doubt| encode(&TableAtSink { doubt: Some(doubt), ..TableAtSink::default() })).transpose()?;

@@ -116,6 +116,8 @@ impl Delivery {
                     warn!(sink = %self.name, why = %refused.message, "log and target do not fit, the target is taken over");
                     start = self.give_up_place(&reader).await?;
                 }
+                // Every table comes again, in place of what they are about.
+                self.letters.load(&reader, start.at)?;
                 self.take_over(&reader, target, (before, start)).await?;
                 // Their doubts end with the copies that they are about.
                 applied.clear();
@@ -139,6 +141,7 @@ impl Delivery {
             }
             self.looked_at((start, target == TargetState::Fresh, at), &reader, &mut tables).await?;
         }
+        self.look_for_wanted(&reader)?;
         self.has_looked();
         let limits = self.sink.limits();
         let mut round = Round::new(limits);
@@ -274,12 +277,14 @@ impl Delivery {
         self.acknowledged = at.max(cursor.lsn);
         if at > cursor.lsn {
             info!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is ahead of the log's cursor, its rows are counted from the log");
+            self.letters.load(reader, at)?;
             let state = {
                 let stopped = self.sink.stopped();
                 let leaves_out = |schema: &TableSchema| self.sink.leaves_out(schema).is_some();
                 let takes = |table: &TableName| self.sink.takes(table);
                 let rules: (LeavesOut<'_>, Takes<'_>) = (&leaves_out, &takes);
-                let gap = Gap { sink: &self.name, tables: &mut tables, catalog: &mut catalog, stopped, rules };
+                let letters = &self.letters;
+                let gap = Gap { sink: &self.name, tables: &mut tables, catalog: &mut catalog, stopped, rules, letters };
                 gap.count(reader, (cursor.lsn, at))?
             };
             self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;
@@ -287,6 +292,7 @@ impl Delivery {
         } else if at < cursor.lsn {
             warn!(sink = %self.name, target = %at, cursor = %cursor.lsn, "the target is older than the log's cursor, what it lacks is applied again");
         }
+        self.letters.load(reader, at)?;
         Ok((tables, catalog))
     }
 

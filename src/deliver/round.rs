@@ -70,6 +70,11 @@ impl Round {
         self.began.map(|began| self.own.cut(began + self.limits.linger)).filter(|until| *until > Instant::now())
     }
 
+    /// Whether it has no frame.
+    pub(super) fn is_empty(&self) -> bool {
+        self.began.is_none()
+    }
+
     /// A new round begins.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.limits);

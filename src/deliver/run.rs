@@ -15,6 +15,7 @@ use super::pending::{AFTER_THE_END, first_undecided_of_group};
 use super::reset::Appended;
 use super::settle::{Applied, Sent};
 use crate::backoff::Backoff;
+use crate::dead::{Hub, Letters};
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
 use crate::sink::{Captured, Notes, Sink, StoppedTable};
@@ -53,6 +54,8 @@ pub struct Wiring {
     pub shutdown: CancellationToken,
     /// Becomes [`Goal::Reach`] once the source has ended.
     pub goal: watch::Receiver<Goal>,
+    /// The dead letters of all sinks.
+    pub dead: Arc<Hub>,
     /// Takes what the sink wishes of the source: each table that may differ from it once in a run.
     pub wishes: mpsc::UnboundedSender<Wish>,
     /// Dropped once the sink has said what it wishes from the start.
@@ -74,6 +77,8 @@ pub struct Delivery {
     pub(super) saying: Vec<oneshot::Receiver<()>>,
     /// It is saying that it needs every table.
     pub(super) wishes_for_tables: bool,
+    /// Those of the sink.
+    pub(super) letters: Letters,
     /// Tables whose doubt this run has reported, or found in the log at its start.
     pub(super) doubted: HashSet<TableName>,
     /// The round that was sent and has not settled.
@@ -109,10 +114,13 @@ enum Served {
 impl Delivery {
     /// A loop for `sink`.
     pub fn new(sink: Box<dyn Sink>, wiring: Wiring) -> Self {
-        let Wiring { wal, live, shutdown, goal, wishes, looking } = wiring;
+        let Wiring { wal, live, shutdown, goal, dead, wishes, looking } = wiring;
         let name = live.name.clone();
         let mut sink = sink;
         sink.keep_notes(Notes::new(wal.clone(), name.clone()));
+        let letters = dead.of(&name);
+        sink.keep_letters(letters.clone());
+        live.show_letters(letters.clone());
         Self {
             name,
             sink,
@@ -124,6 +132,7 @@ impl Delivery {
             looking,
             saying: Vec::new(),
             wishes_for_tables: false,
+            letters,
             doubted: HashSet::new(),
             sent: None,
             applied: VecDeque::new(),
@@ -239,6 +248,7 @@ impl Delivery {
             if drained || self.is_ending(open.at) {
                 self.settle(&mut open).await?;
             }
+            self.try_again(&mut open).await?;
             let has_progressed = std::mem::take(&mut self.progressed);
             if has_progressed {
                 backoff.reset();
@@ -272,6 +282,7 @@ impl Delivery {
                     changed = self.goal.changed() => {
                         if changed.is_err() { self.shutdown.cancelled().await; }
                     }
+                    () = self.letters.are_wanted() => {}
                     () = self.shutdown.cancelled(), if stopping.is_none() => {}
                     () = sleep_until(lingers) => {}
                     () = tokio::time::sleep_until(probe_at), if lingers.is_none() => {}

@@ -93,6 +93,10 @@ impl Delivery {
             }
             self.applied.push_back(Applied { end, state, doubts, shown });
         } else {
+            let state = self.letters.acknowledge(&self.wal.reader(), end)?;
+            if !state.is_empty() {
+                self.wal.put_state(state).await.map_err(unwritable)?;
+            }
             self.progressed = true;
         }
         self.acknowledge(end, settled).await?;
@@ -132,7 +136,8 @@ impl Delivery {
             )));
         }
         while self.applied.front().is_some_and(|round| round.end <= durable) {
-            let Some(Applied { end, state, doubts, shown }) = self.applied.pop_front() else { break };
+            let Some(Applied { end, mut state, doubts, shown }) = self.applied.pop_front() else { break };
+            state.extend(self.letters.acknowledge(&self.wal.reader(), end)?);
             if doubts.is_empty() {
                 self.wal.ack_lazily(&self.name, end, &[], state).map_err(unwritable)?;
             } else {

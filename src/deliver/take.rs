@@ -170,6 +170,7 @@ impl Delivery {
             self.settle(open).await?;
         }
         self.sink.change(place, origin, &change, &mut Schemas::new(&mut open.catalog)).await?;
+        self.letters.follow(&change);
         self.has_changed = true;
         Ok(is_barrier)
     }

@@ -3,6 +3,7 @@
 //!
 //! Reads only. Row values are shown where a query asks for rows, and nowhere else.
 
+mod dead;
 mod format;
 mod item;
 mod items;
@@ -17,6 +18,7 @@ pub(crate) mod tests;
 #[cfg(test)]
 pub(crate) use crate::deliver::TableAtSink;
 pub use crate::deliver::{ask_for_reset, state_of_dropped_sink};
+pub use dead::{LetterItem, LetterQuery, Matched, letters, matched};
 pub use format::check_format;
 pub use item::{ChangeItem, CheckItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem};
 pub use stopped::stopped_status;

@@ -6,6 +6,7 @@ use wal::{CursorInfo, Lsn, Reader};
 
 use crate::codec::stored::source_names;
 use crate::config::Plan;
+use crate::dead::{Book, letters_of};
 use crate::deliver::tables_at;
 use crate::error::Failure;
 use crate::ingest::{counts, stored_position};
@@ -73,6 +74,10 @@ pub fn stopped_status(reader: &Reader, plan: &Plan) -> Result<Status, Failure> {
         schema_changes: BTreeMap::new(),
         errors: Vec::new(),
     };
+    for cursor in &cursors {
+        let book = Book::new(letters_of(reader, &cursor.name)?, Lsn::new(u64::MAX));
+        status.add_letters(&cursor.name, book.sum(), book.sums());
+    }
     status.health = Health::of(&status);
     Ok(status)
 }

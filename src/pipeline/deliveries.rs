@@ -13,6 +13,7 @@ use wal::Wal;
 
 use super::supervisor::{Orders, Supervisor};
 use crate::config::Plan;
+use crate::dead::Hub;
 use crate::deliver::{Goal, Wish, state_of_new_sink};
 use crate::error::Failure;
 use crate::ingest;
@@ -81,6 +82,7 @@ pub(super) struct Deliveries<'r> {
     pub(super) goal: &'r watch::Sender<Goal>,
     /// Cancelled by a sink that has failed for good.
     pub(super) failed: &'r CancellationToken,
+    pub(super) dead: &'r Arc<Hub>,
     /// Takes what the sinks wish of the source.
     pub(super) wishes: &'r mpsc::UnboundedSender<Wish>,
     /// Counts those who have still to say what they wish.
@@ -110,6 +112,7 @@ pub(super) async fn start_deliveries(
             stop: run.stop.clone(),
             goal: run.goal.subscribe(),
             failed: run.failed.clone(),
+            dead: Arc::clone(run.dead),
             wishes: run.wishes.clone(),
             asking: Arc::clone(run.asking),
             orders: ordered,

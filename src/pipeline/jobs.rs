@@ -176,6 +176,11 @@ pub(super) async fn forward_wishes(
             Wish::NewSink { sink, replaces, except, stored } => {
                 Request::SinkAdded { sink, replaces, except, reply: stored }
             }
+            Wish::Rows { sink, table, reach, stored } => {
+                let why = format!("an operator asked for the rows of dead letters of sink \"{sink}\"");
+                let event = Event::Asked(Ask::again(reach, why).of_sink(&sink));
+                Request::Happened { table, event, reply: Some(stored) }
+            }
         };
         if requests.send(request).await.is_err() {
             // Only at a shutdown; what was wished is in the log for the next start.

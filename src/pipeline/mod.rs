@@ -31,6 +31,7 @@ use self::jobs::{backfill_of, doubted, forward_backfills, forward_resyncs, forwa
 use self::supervisor::{Orders, forward_resets};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon, Resync};
+use crate::dead::Hub;
 use crate::deliver::{Goal, allow_take_over, forbid_take_over, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
@@ -135,11 +136,17 @@ async fn run_on(
     for (table, record) in table::records(&wal.reader())? {
         live.record(&table, record);
     }
+    let dead = Hub::new(wal.clone(), plan.dead_letters.max_bytes);
+    for cursor in wal.cursors() {
+        // All of them count, also of sinks that are not configured.
+        dead.of(&cursor.name).load(&wal.reader(), cursor.lsn)?;
+    }
     // From the first status on, every sink is there.
     for sink in &plan.sinks {
         let shown = SinkLive::new(&sink.name, sink.settings.type_name());
         // What the log says holds until the sink is opened, which may take long.
         shown.load_tables(tables_at(&wal.reader(), &sink.name)?.into_iter().map(|(table, at)| (table, at.shown())));
+        shown.show_letters(dead.of(&sink.name));
         live.add_sink(Arc::new(shown));
     }
 
@@ -149,7 +156,8 @@ async fn run_on(
     let (backfills, backfill_queue) = mpsc::channel(REQUESTS);
     let (resets, reset_queue) = mpsc::channel(REQUESTS);
     let (resyncs, resync_queue) = mpsc::channel(REQUESTS);
-    let daemon = Daemon { reporter: reporter.clone(), wal: wal.clone(), backfills, resets, resyncs };
+    let daemon =
+        Daemon { reporter: reporter.clone(), wal: wal.clone(), dead: Arc::clone(&dead), backfills, resets, resyncs };
     // Bound where it is served, so that it answers while the stream keeps its own thread busy.
     let listening = {
         let _workers = workers.enter();
@@ -191,6 +199,7 @@ async fn run_on(
         stop: &stop,
         goal: &goal,
         failed: &sink_failed,
+        dead: &dead,
         wishes: &wishes,
         asking: &asking,
     };

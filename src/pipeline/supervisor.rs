@@ -15,6 +15,7 @@ use super::asking::Asking;
 use super::deliveries::{Delivering, on_thread};
 use crate::config::{SinkPlan, TableFilter};
 use crate::control::ResetRequest;
+use crate::dead::Hub;
 use crate::deliver::{self, Delivery, Goal, Wiring, Wish};
 use crate::error::{Failure, sink_reset};
 use crate::ingest;
@@ -46,6 +47,7 @@ pub(super) struct Supervisor {
     pub(super) goal: watch::Receiver<Goal>,
     /// Cancelled when the sink has failed permanently.
     pub(super) failed: CancellationToken,
+    pub(super) dead: Arc<Hub>,
     pub(super) wishes: mpsc::UnboundedSender<Wish>,
     pub(super) asking: Arc<watch::Sender<usize>>,
     pub(super) orders: mpsc::Receiver<Order>,
@@ -87,6 +89,7 @@ impl Supervisor {
             live: Arc::clone(&self.shown),
             shutdown: stop.clone(),
             goal: self.goal.clone(),
+            dead: Arc::clone(&self.dead),
             wishes: self.wishes.clone(),
             looking: Some(looking),
         };

@@ -26,6 +26,7 @@ use super::stops::Stops;
 use super::{StoppedTable, TargetState};
 use crate::codec::version::FramePlace;
 use crate::config::{DdlPolicy, SinkPlan};
+use crate::dead::Letters;
 use crate::error::Failure;
 use crate::model::{Origin, TableName, TableSchema};
 
@@ -56,6 +57,8 @@ pub(super) struct Followed<T, R> {
     pub(super) refusals: Refusals,
     /// Tables for which the round before was given up, and why: they stop before it comes again.
     pub(super) doomed: BTreeMap<TableName, String>,
+    /// The sink's dead letters.
+    pub(super) letters: Letters,
     /// The cursor when the target was opened; `None`: it is fresh.
     pub(super) opened_at: Option<Lsn>,
     /// The cursor.
@@ -88,6 +91,7 @@ impl<T, R> Followed<T, R> {
             changes,
             refusals: Refusals::default(),
             doomed: BTreeMap::new(),
+            letters: Letters::in_memory(),
             opened_at,
             applied: state.applied(),
             began: None,

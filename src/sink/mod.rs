@@ -44,6 +44,7 @@
 //! - What is wrong with one table need not stop the sink: it may stop that table alone ([`Sink::stopped`]). The stop
 //!   is durable at the target not later than the round that leaves out the table's rows; the table comes back with
 //!   [`TableChange::ReplaceBegin`].
+//! - What is wrong with one row need not stop its table: the row change may become a dead letter ([`Sink::keep_letters`]).
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
 mod batches;
@@ -86,6 +87,7 @@ use wal::{LogId, Lsn};
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::{Epoch, FramePlace};
+use crate::dead::{DeadLetter, LetterId, Letters};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName, TableSchema};
 use crate::telemetry::BatchesLive;
@@ -243,6 +245,17 @@ impl<'a> Schemas<'a> {
     }
 }
 
+/// A line of a history that is kept as a dead letter.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'l> {
+    /// Its place.
+    pub id: LetterId,
+    /// The letter.
+    pub letter: &'l DeadLetter,
+    /// The images of its row change.
+    pub images: &'l [u8],
+}
+
 /// Whether a table is captured.
 pub type Captured = dyn Fn(&TableName) -> bool + Send + Sync;
 
@@ -329,6 +342,11 @@ pub trait Sink: Send {
     /// Gives the sink the place of its notes, once, before anything else. One that has none lets it go.
     fn keep_notes(&mut self, _notes: Notes) {}
 
+    /// Gives the sink its dead letters, once, before anything else. One that makes none lets them go.
+    ///
+    /// One that makes some [stores](Letters::store) those of a round before the target commits the round: no row is left out without.
+    fn keep_letters(&mut self, _letters: Letters) {}
+
     /// Connects, creates what the sink needs of its own, and says what the target holds.
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure>;
 
@@ -376,6 +394,12 @@ pub trait Sink: Send {
     /// is no barrier is a part of its round. Where the cursor is says nothing of it: a target may have transactions, and commit them when a
     /// definition changes.
     fn is_barrier(&self, lsn: Lsn, change: &TableChange) -> bool;
+
+    /// Writes a line of a history that is kept as a dead letter, between two rounds; it is durable at the target on return. Says whether it is
+    /// there. A line that was there already is, and nothing is counted.
+    async fn try_line(&mut self, _line: Line<'_>, _schemas: &mut Schemas<'_>) -> Result<bool, Failure> {
+        Ok(false)
+    }
 
     /// Applies a change of a table's definition or whole content. The round ends before and after one that
     /// [is a barrier](Sink::is_barrier).

@@ -4,6 +4,8 @@
 //! that a target has already, rows of stopped tables, rows that a table cannot take, and what becomes of each.
 
 mod drive;
+mod lettering;
+mod line;
 mod moment;
 
 use std::collections::HashMap;
@@ -12,12 +14,15 @@ use std::sync::Arc;
 use wal::Lsn;
 
 pub(super) use self::drive::{Images, Keyed, Keyless, Lines, Taken, append, by_key, by_values, op_name};
+pub(super) use self::lettering::{Lettering, NoLetter, no_room};
+pub(super) use self::line::{moment, try_line};
 pub(super) use self::moment::Moment;
 use super::definitions::{Definitions, LayoutOf};
 use super::follow::{self, Lookup};
 use super::rules::{Cut, Kind, RewriteError, RowRules, shown_schema};
 use super::stops::contain;
 use crate::codec::frame::{Frame, RowOp};
+use crate::codec::row_image::{ImageError, Plan};
 use crate::codec::version::{Epoch, FramePlace};
 use crate::error::Failure;
 use crate::model::{SchemaId, TableName, TableSchema};
@@ -59,6 +64,14 @@ impl<R> Writers<R> {
         self.0.contains_key(&schema)
     }
 
+    /// How rows of a schema are written.
+    pub(super) fn get(&self, schema: SchemaId) -> Option<&R> {
+        match &self.0.get(&schema)?.way {
+            Way::Open(rows) => Some(rows),
+            Way::Stopped | Way::Older => None,
+        }
+    }
+
     fn forget(&mut self, table: &TableName) {
         self.0.retain(|_, writer| writer.table != *table);
     }
@@ -76,6 +89,8 @@ impl<R> Writers<R> {
 pub(super) struct Section<'s> {
     /// Their table.
     pub(super) table: &'s TableName,
+    /// Their schema.
+    pub(super) schema: SchemaId,
     /// What was done to them.
     pub(super) op: RowOp,
     /// Row changes in it, as its header says.
@@ -84,6 +99,36 @@ pub(super) struct Section<'s> {
     pub(super) body: &'s [u8],
     /// Where and when they were changed.
     pub(super) moment: Moment,
+    /// The row changes as the source made them, where rules have made something else of them; `None`: they are these.
+    pub(super) raw: Option<Raw<'s>>,
+}
+
+/// The row changes of a section as they lie in the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw<'s> {
+    walker: &'s Plan,
+    op: RowOp,
+    body: &'s [u8],
+    first_ordinal: u32,
+}
+
+impl<'s> Raw<'s> {
+    /// What was done to the row with this ordinal, and its images.
+    fn row(self, ordinal: u32) -> Result<(RowOp, &'s [u8]), ImageError> {
+        let mut rest = self.body;
+        let mut row = self.first_ordinal;
+        loop {
+            let mut len = 0;
+            for _ in 0..self.op.images_per_row() {
+                len += self.walker.image_len(rest.get(len..).unwrap_or_default())?;
+            }
+            let (images, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+            if row == ordinal {
+                return Ok((self.op, images));
+            }
+            (rest, row) = (tail, row.saturating_add(1));
+        }
+    }
 }
 
 /// How a target takes rows.
@@ -177,6 +222,7 @@ fn write_sections<D: Writes>(
         };
         let rows = u64::from(section.rows);
         if lsn < *stored_before {
+            target.followed().letters.keep((lsn, first_ordinal), section.rows);
             target.followed_mut().counts.recover(table, rows);
             continue;
         }
@@ -190,7 +236,8 @@ fn write_sections<D: Writes>(
             Way::Older => Err(other_shape(table)),
             Way::Open(way) => {
                 let moment = Moment { epoch, frame, first_ordinal, commit_micros };
-                let whole = Section { table, op: section.op, rows: section.rows, body, moment };
+                let (schema, op, rows) = (section.schema, section.op, section.rows);
+                let whole = Section { table, schema, op, rows, body, moment, raw: None };
                 match rules {
                     None => target.write_section(way, whole),
                     Some(rules) => {
@@ -242,7 +289,9 @@ fn write_ruled<D: Writes>(
         let first = moment.first_ordinal.saturating_add(piece.first);
         let moment = Moment { first_ordinal: first, ..moment };
         let unmatched = target.followed().counts.of(table).unmatched;
-        let taken = target.write_section(way, Section { table, op: piece.op, rows: piece.rows, body, moment })?;
+        let raw = Raw { walker: rules.walker(), op, body: section.body, first_ordinal: section.moment.first_ordinal };
+        let piece_of = Section { op: piece.op, rows: piece.rows, body, moment, raw: Some(raw), ..section };
+        let taken = target.write_section(way, piece_of)?;
         if piece.is_quiet {
             target.followed_mut().counts.forgive(table, unmatched);
         }

@@ -196,6 +196,10 @@ fn stop_because<D: Definitions>(target: &mut D, table: &TableName, since: Lsn, r
     let followed = target.followed_mut();
     followed.counts.skip(table, given_up);
     followed.writers.stop(table);
+    if !D::ATOMIC {
+        // They are left out with the table, and none of them is written.
+        followed.letters.take_back(table, since);
+    }
 }
 
 /// Stops a table because the source dropped it. What is left out of its copy can be read nowhere any more.
@@ -375,6 +379,7 @@ pub(super) async fn forget<D: Definitions>(target: &mut D, lsn: Lsn, name: &Tabl
         followed.changes.note_done(name, lsn);
     }
     followed.tables.remove(name);
+    followed.letters.forget(name);
     rows::forget(target, name);
     Ok(())
 }

@@ -108,6 +108,8 @@ fn publish_sinks(status: &Status) {
             gauge!(name::SINK_LAST_SUCCESS, "sink" => label()).set(seconds);
         }
         counter!(name::ERRORS, "sink" => label()).absolute(sink.errors);
+        gauge!(name::DEAD_LETTERS, "sink" => label()).set(number(sink.dead_letters.count));
+        gauge!(name::DEAD_LETTER_BYTES, "sink" => label()).set(number(sink.dead_letters.bytes));
         for state in State::ALL {
             let count = sink.tables.get(&state).copied().unwrap_or_default();
             gauge!(name::TABLES, "sink" => label(), "state" => state.as_str()).set(number(count));

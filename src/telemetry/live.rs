@@ -152,7 +152,7 @@ pub fn now_micros() -> i64 {
 }
 
 /// A moment as it is shown.
-pub(super) fn rfc3339(micros: i64) -> String {
+pub(crate) fn rfc3339(micros: i64) -> String {
     let since = std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0));
     humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
 }

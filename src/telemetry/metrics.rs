@@ -140,6 +140,10 @@ metrics_table! {
         "Row changes left out because the sink has stopped the table", "How much is missing from a stopped table?";
     TABLE_STOPPED = "replicator_sink_stopped_tables", Gauge, ["sink"],
         "Captured tables that the sink leaves out because something is wrong with them", "Does a table need an operator?";
+    DEAD_LETTERS = "replicator_dead_letters", Gauge, ["sink"],
+        "Row changes that could not be written and that the log keeps", "Does the sink lack rows? See replicator dlq list";
+    DEAD_LETTER_BYTES = "replicator_dead_letter_bytes", Gauge, ["sink"],
+        "What they take of the log; of all sinks together at most dead_letters.max_bytes", "How much room is left before a table stops?";
     TABLE_DOUBTED = "replicator_sink_tables_in_doubt", Gauge, ["sink"],
         "Tables whose counts do not agree and that have not been replaced since", "Does a copy differ from its source?";
     SINK_WAITING = "replicator_sink_waiting", Gauge, ["sink"],

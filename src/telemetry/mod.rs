@@ -29,6 +29,7 @@ mod verdict;
 pub use counters::{Errors, SchemaChange, SchemaChanges};
 pub use exporter::Exporter;
 pub use filter::TableSelection;
+pub(crate) use live::rfc3339;
 pub use live::{Live, SourceRows, TableLive, now_micros};
 pub use records::{ReadLive, ReadShown, RecordLive, RecordsLive};
 pub use report::Reporter;
@@ -36,8 +37,8 @@ pub use sink_live::{BatchesLive, SinkInner, SinkLive, SinkPhase, SinkTableLive, 
 pub use source_live::{SourceInner, SourceLive, SourcePhase};
 pub use stated::StateStatus;
 pub use status::{
-    BatchStatus, ErrorsStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, Status,
-    StoppedTableStatus, WaitingStatus, WalStatus,
+    BatchStatus, ErrorsStatus, LettersStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus,
+    Status, StoppedTableStatus, WaitingStatus, WalStatus,
 };
 pub use table_status::{SinkRowsStatus, TableStatus};
 pub(crate) use tables::count_states;

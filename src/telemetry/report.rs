@@ -13,8 +13,8 @@ use wal::{CursorInfo, Lsn, Wal};
 use super::counters::class_word;
 use super::live::rfc3339;
 use super::status::{
-    BatchStatus, DETACHED, ErrorsStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus,
-    Status, StoppedTableStatus, WaitingStatus, WalStatus,
+    BatchStatus, DETACHED, ErrorsStatus, LettersStatus, Position, SinkStatus, SnapshotStatus, SnapshotTableStatus,
+    SourceStatus, Status, StoppedTableStatus, WaitingStatus, WalStatus,
 };
 use super::tables::Tables;
 use super::{
@@ -91,6 +91,11 @@ impl Reporter {
             schema_changes: self.schema_changes(),
             errors: self.errors(),
         };
+        for (sink, _) in &sinks {
+            if let Some(letters) = sink.letters() {
+                status.add_letters(&sink.name, letters.sum(), letters.sums());
+            }
+        }
         status.health = Health::of(&status);
         status
     }
@@ -231,6 +236,7 @@ impl Reporter {
             passed_over_frames: sink.frames_passed_over(),
             waiting: sink.waiting().map(waiting_status),
             stopped_tables: sink.stopped_tables().into_iter().map(stopped_status).collect(),
+            dead_letters: LettersStatus::default(),
             batches: sink.batches().into_iter().map(|(table, sent)| batch_status(&table, sent)).collect(),
         }
     }

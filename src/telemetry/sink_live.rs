@@ -1,13 +1,14 @@
 //! The live state of one sink.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
 use super::{Errors, lock, now_micros};
+use crate::dead::Letters;
 use crate::error::ErrorClass;
 use crate::model::{SchemaId, SinkRows, TableName};
 
@@ -81,6 +82,7 @@ pub struct SinkLive {
     stopped: Mutex<Vec<StoppedTableLive>>,
     old_copies: Mutex<BTreeMap<TableName, Lsn>>,
     batches: Mutex<BTreeMap<TableName, BatchesLive>>,
+    letters: OnceLock<Letters>,
 }
 
 /// What changes seldom about a sink.
@@ -166,7 +168,18 @@ impl SinkLive {
             stopped: Mutex::new(Vec::new()),
             old_copies: Mutex::default(),
             batches: Mutex::new(BTreeMap::new()),
+            letters: OnceLock::new(),
         }
+    }
+
+    /// Its dead letters are shown from here on.
+    pub fn show_letters(&self, letters: Letters) {
+        self.letters.get_or_init(|| letters);
+    }
+
+    /// Its dead letters.
+    pub fn letters(&self) -> Option<&Letters> {
+        self.letters.get()
     }
 
     /// A change of phase, with the error behind it. An attempt to open the sink again is a part of retrying.

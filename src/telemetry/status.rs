@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use wal::CursorInfo;
 
 use super::{Health, ReadShown, SinkPhase, SourcePhase, TableStatus};
+use crate::dead::Sum;
 use crate::error::sink_reset;
-use crate::model::{Names, SourcePosition};
+use crate::model::{Names, SourcePosition, TableName};
 use crate::table::State;
 
 /// The daemon at one moment.
@@ -247,6 +248,38 @@ pub struct SinkStatus {
     /// What sending took, by table; only of sinks that send batches.
     #[serde(default)]
     pub batches: Vec<BatchStatus>,
+    /// Row changes that it could not write, and that the log keeps.
+    #[serde(default)]
+    pub dead_letters: LettersStatus,
+}
+
+/// Dead letters of a sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LettersStatus {
+    /// How many.
+    pub count: u64,
+    /// What they take of the log.
+    pub bytes: u64,
+}
+
+impl Status {
+    /// Adds what there is of a sink's dead letters.
+    pub(crate) fn add_letters(&mut self, sink: &str, all: Sum, of_tables: impl IntoIterator<Item = (TableName, Sum)>) {
+        let Sum { count, bytes } = all;
+        if count == 0 {
+            return;
+        }
+        for shown in self.sinks.iter_mut().filter(|shown| shown.name == sink) {
+            shown.dead_letters = LettersStatus { count, bytes };
+        }
+        let mut of_tables: BTreeMap<String, Sum> =
+            of_tables.into_iter().map(|(table, sum)| (table.to_string(), sum)).collect();
+        for table in &mut self.tables {
+            if let (Some(sum), Some(at)) = (of_tables.remove(&table.table), table.sinks.get_mut(sink)) {
+                at.dead_letters = sum.count;
+            }
+        }
+    }
 }
 
 /// Why a sink is detached, where nothing more is known.
@@ -296,6 +329,7 @@ impl SinkStatus {
             waiting: None,
             stopped_tables: Vec::new(),
             batches: Vec::new(),
+            dead_letters: LettersStatus::default(),
         }
     }
 }

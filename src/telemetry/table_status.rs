@@ -42,6 +42,11 @@ pub struct TableStatus {
     pub sinks: BTreeMap<String, SinkRowsStatus>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 fn is_none_replaced(replaced: &ReplacedValues) -> bool {
     !replaced.any()
 }
@@ -76,6 +81,9 @@ pub struct SinkRowsStatus {
     /// Row changes that could not be written, and became dead letters.
     #[serde(default)]
     pub dead_lettered: u64,
+    /// Row changes among these that the log still keeps.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dead_letters: u64,
     /// Values that were replaced by what a policy says, if any were.
     #[serde(default, skip_serializing_if = "is_none_replaced")]
     pub replaced: ReplacedValues,
@@ -119,6 +127,7 @@ impl TableStatus {
                 recovered: counts.recovered,
                 ruled_out: counts.ruled_out,
                 dead_lettered: counts.dead_lettered,
+                dead_letters: 0,
                 replaced: counts.replaced,
                 sent: counts.sent,
                 before: rows.before,

@@ -5,7 +5,7 @@
 //! | verdict | what is so |
 //! |---|---|
 //! | ok | tables that are complete or being read, or left out by nature; a source, a log and sinks at work |
-//! | degraded | what is tried again or passes by itself: a sink or the source retried, a source never reached or not confirmed, a full log, a doubt that waits; and a cursor of a sink that is not configured |
+//! | degraded | what is tried again or passes by itself: a sink or the source retried, a source never reached or not confirmed, a full log, a doubt that waits; and a cursor of a sink that is not configured, and dead letters, which a command settles |
 //! | failed | what an operator has to look at: a table left out by doubt, unreadable or stopped; a sink or the source that has failed; a log out of service; no daemon |
 //!
 //! Tables that are not captured have no state, so they never count.
@@ -114,6 +114,7 @@ impl Health {
         reasons.extend(of_log(status));
         reasons.extend(of_source(status));
         reasons.extend(status.sinks.iter().filter_map(of_sink));
+        reasons.extend(status.sinks.iter().filter_map(of_letters));
         of_tables(status, &mut reasons);
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.status));
         Self { status: reasons.iter().map(|reason| reason.status).max().unwrap_or_default(), reasons }
@@ -275,6 +276,21 @@ fn of_sink(sink: &SinkStatus) -> Option<Reason> {
         why: sink.error.clone(),
         remedy: sink.remedy.clone(),
         ..Reason::new(verdict, What::Sink, sink.state.as_str())
+    })
+}
+
+/// Rows that are missing at a sink, until somebody settles that.
+fn of_letters(sink: &SinkStatus) -> Option<Reason> {
+    let why = match sink.dead_letters.count {
+        0 => return None,
+        1 => "1 row change could not be written".to_owned(),
+        count => format!("{count} row changes could not be written"),
+    };
+    Some(Reason {
+        sink: Some(sink.name.clone()),
+        why: Some(why),
+        remedy: Some(format!("replicator dlq list --sink {}", as_word(&sink.name))),
+        ..Reason::new(Verdict::Degraded, What::Sink, "dead_letters")
     })
 }
 

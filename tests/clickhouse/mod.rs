@@ -13,6 +13,7 @@ mod fixture; // a database that a version left is continued
 mod gaps; // what nobody knows of a table's rows
 mod interrupted; // a change of a definition is cut off after each of its requests
 mod isolation; // what is wrong with one table is that table's alone
+mod letters; // dead letters, killed before the cursor
 mod mirror; // names of tables, views, counts of batches
 mod refusals; // one table is refused what the server gives the others, for long
 mod rig; // the sink alone, driven like the delivery loop

@@ -46,6 +46,15 @@ impl Target for ClickHouse {
         self.server.exec(sql).await;
     }
 
+    async fn refuse(&self, mode: Mode, table: &str, column: &str) {
+        let check = format!("CHECK ifNull({column}, 0) != 13");
+        self.exec(&format!("ALTER TABLE {}.{table} ADD CONSTRAINT unlucky {check}", database(mode))).await;
+    }
+
+    async fn take_all(&self, mode: Mode, table: &str) {
+        self.exec(&format!("ALTER TABLE {}.{table} DROP CONSTRAINT unlucky", database(mode))).await;
+    }
+
     async fn value(&self, sql: &str) -> String {
         self.server.query(sql).await.trim_end().to_owned()
     }

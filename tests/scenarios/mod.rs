@@ -69,6 +69,7 @@ macro_rules! every_sink {
 
 mod batches; // batches that end by the limits of a table
 mod clickhouse; // the ClickHouse sink as the scenarios see it
+mod dead; // rows that are refused become dead letters
 mod defaults; // what older rows hold of a column that is added
 mod definitions; // definitions that change while the daemon runs, and while nobody reads
 mod faults; // the target is gone, dies in a commit, or refuses one table

@@ -23,6 +23,12 @@ impl Sqlite {
     fn file(&self, mode: Mode) -> PathBuf {
         self.directory.join(format!("{}.db", mode.name()))
     }
+
+    fn exec_at(&self, mode: Mode, sql: &str) {
+        let connection = open_sqlite(&self.file(mode));
+        connection.busy_timeout(PATIENCE).unwrap();
+        connection.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
+    }
 }
 
 impl Target for Sqlite {
@@ -56,9 +62,23 @@ impl Target for Sqlite {
     }
 
     async fn exec(&self, sql: &str) {
-        let connection = open_sqlite(&self.file(Mode::Mirror));
-        connection.busy_timeout(PATIENCE).unwrap();
-        connection.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
+        self.exec_at(Mode::Mirror, sql);
+    }
+
+    async fn refuse(&self, mode: Mode, table: &str, column: &str) {
+        for event in ["INSERT", "UPDATE"] {
+            self.exec_at(
+                mode,
+                &format!(
+                    "CREATE TRIGGER unlucky_{event} BEFORE {event} ON \"{table}\" WHEN new.\"{column}\" = 13
+                     BEGIN SELECT RAISE(ABORT, 'unlucky'); END"
+                ),
+            );
+        }
+    }
+
+    async fn take_all(&self, mode: Mode, _table: &str) {
+        self.exec_at(mode, "DROP TRIGGER unlucky_INSERT; DROP TRIGGER unlucky_UPDATE");
     }
 
     async fn value(&self, sql: &str) -> String {

@@ -64,6 +64,12 @@ pub trait Target: Sized {
     /// Runs a statement at the target, as somebody who is not the sink.
     async fn exec(&self, sql: &str);
 
+    /// From here on, a table takes no row whose `column` is 13.
+    async fn refuse(&self, mode: Mode, table: &str, column: &str);
+
+    /// Ends [`Target::refuse`].
+    async fn take_all(&self, mode: Mode, table: &str);
+
     /// The single value that a query gives somebody who is not the sink.
     async fn value(&self, sql: &str) -> String;
 

@@ -89,7 +89,15 @@ pub async fn deliver(wal: &Wal, name: &str, sink: Box<dyn Sink>, end: Lsn) {
     let (_goal, goal) = watch::channel(Goal::Reach(end));
     let (wishes, _wishes) = mpsc::unbounded_channel();
     let live = Arc::new(SinkLive::new(name, "fixture"));
-    let wiring = Wiring { wal: wal.clone(), live, shutdown: CancellationToken::new(), goal, wishes, looking: None };
+    let wiring = Wiring {
+        wal: wal.clone(),
+        live,
+        shutdown: CancellationToken::new(),
+        goal,
+        dead: replicator::dead::Hub::new(wal.clone(), u64::MAX),
+        wishes,
+        looking: None,
+    };
     Delivery::new(sink, wiring).run().await.unwrap();
 }
 

@@ -32,6 +32,10 @@ struct State {
     cuts: watch::Sender<u64>,
     /// While true nothing is passed on, and nothing is closed: the silence of a dead link.
     held: watch::Sender<bool>,
+    /// A request with this text is not passed on.
+    stalling: watch::Sender<Option<String>>,
+    /// There is such a request.
+    stalled: watch::Sender<bool>,
 }
 
 /// A listening proxy. It ends when it is dropped.
@@ -57,6 +61,8 @@ impl Proxy {
             requests_to_loss: AtomicU64::new(0),
             cuts: watch::Sender::new(0),
             held: watch::Sender::new(false),
+            stalling: watch::Sender::new(None),
+            stalled: watch::Sender::new(false),
         });
         let listener = tokio::spawn(accept(listener, Arc::clone(&state)));
         Self { port, state, listener }
@@ -144,6 +150,24 @@ impl Proxy {
         self.state.held.send_replace(false);
     }
 
+    /// Does not pass on what goes to the server and has this text in it, until [`Proxy::go_on`].
+    pub fn stall(&self, text: &str) {
+        self.state.stalling.send_replace(Some(text.to_owned()));
+    }
+
+    /// Waits until something is not passed on.
+    pub async fn is_stalled(&self) {
+        let mut stalled = self.state.stalled.subscribe();
+        let waited = tokio::time::timeout(Duration::from_mins(1), stalled.wait_for(|stalled| *stalled)).await;
+        assert!(waited.is_ok(), "nothing was stalled within a minute");
+    }
+
+    /// Ends [`Proxy::stall`]; what was not passed on by then never is.
+    pub fn go_on(&self) {
+        self.state.stalling.send_replace(None);
+        self.cut();
+    }
+
     /// Bytes that went to the server so far, over all connections.
     pub fn sent(&self) -> u64 {
         self.state.sent.load(Ordering::SeqCst)
@@ -200,6 +224,12 @@ async fn pass_to_server(
 ) {
     let mut buffer = vec![0; 64 << 10];
     while let Some(piece) = next_piece(&mut from, &mut buffer, state).await {
+        let is_stalled = state.stalling.borrow().as_ref().is_some_and(|text| contains(piece, text.as_bytes()));
+        if is_stalled {
+            state.stalled.send_replace(true);
+            // The connection ends with a cut, or with the proxy.
+            std::future::pending::<()>().await;
+        }
         if let Some(line) = piece.strip_prefix(b"POST ") {
             let end = line.iter().position(|byte| *byte == b'\r').unwrap_or(line.len());
             let is_query = piece.windows(10).any(|bytes| bytes == b"\r\n\r\nSELECT");
@@ -248,6 +278,10 @@ async fn pass_to_client(
             return;
         }
     }
+}
+
+fn contains(piece: &[u8], text: &[u8]) -> bool {
+    piece.windows(text.len()).any(|bytes| bytes == text)
 }
 
 /// What came next, once it may be passed on.

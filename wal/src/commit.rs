@@ -24,16 +24,53 @@ const TRIM_BLOCKS: usize = 32;
 pub(crate) struct LogState {
     pub(crate) tail: Tail,
     pub(crate) cursors: BTreeMap<String, CursorRecord>,
-    /// Bytes of the [large] values of the state.
-    pub(crate) state_bytes: u64,
+    pub(crate) state: StateBytes,
 }
 
-/// Values of the state that are as large as a page or larger. Smaller ones are in the headroom of the file.
+/// Values of the state that are as large as a page or larger.
 const LARGE: usize = 4096;
 
-/// What a value of the state counts for the size of the log.
+/// Bytes of smaller ones that are in the headroom of the file.
+const FREE: u64 = 4 << 20;
+
+/// What a small entry of the state takes besides its bytes.
+const ENTRY: usize = 16;
+
+/// What a large value of the state counts for the size of the log.
 pub(crate) fn large(value: &[u8]) -> u64 {
     if value.len() < LARGE { 0 } else { stored_bytes(value.len()) }
+}
+
+/// What the state takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StateBytes {
+    /// [`large`] values.
+    large: u64,
+    /// All other entries.
+    small: u64,
+}
+
+impl StateBytes {
+    /// What it counts for the size of the log.
+    pub(crate) fn counted(self) -> u64 {
+        self.large.saturating_add(self.small.saturating_sub(FREE))
+    }
+
+    /// With one entry more.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.large = self.large.saturating_add(large(value));
+        self.small = self.small.saturating_add(small(key, value));
+    }
+
+    /// With one entry less.
+    fn remove(&mut self, key: &[u8], value: &[u8]) {
+        self.large = self.large.saturating_sub(large(value));
+        self.small = self.small.saturating_sub(small(key, value));
+    }
+}
+
+fn small(key: &[u8], value: &[u8]) -> u64 {
+    if value.len() < LARGE { u64::try_from(key.len() + value.len() + ENTRY).unwrap_or(u64::MAX) } else { 0 }
 }
 
 /// An open transaction on a log.
@@ -58,7 +95,7 @@ impl<'t> Batch<'t> {
     }
 
     pub(crate) fn state_bytes(&self) -> u64 {
-        self.log.state_bytes
+        self.log.state.counted()
     }
 
     /// Stores blocks and state, and moves the visible end.
@@ -110,9 +147,12 @@ impl<'t> Batch<'t> {
                 None => state.remove(key.as_slice()),
             }
             .map_err(storage("put state"))?;
-            let before = before.map_or(0, |before| large(before.value()));
-            let bytes = &mut self.log.state_bytes;
-            *bytes = bytes.saturating_sub(before).saturating_add(value.as_deref().map_or(0, large));
+            if let Some(before) = before {
+                self.log.state.remove(key, before.value());
+            }
+            if let Some(value) = value {
+                self.log.state.add(key, value);
+            }
         }
         self.dirty = true;
         Ok(())
@@ -254,5 +294,28 @@ impl<'t> Batch<'t> {
         let mut log = self.transaction.open_table(LOG).map_err(storage("open the log's records"))?;
         log.insert(TAIL, bytes.as_slice()).map_err(storage("store the tail"))?;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_entries_of_the_state_count_beyond_what_the_file_has_room_for_besides() {
+        let mut state = StateBytes::default();
+        let (key, value) = ([0; 24], [0; 984]);
+        for _ in 0..4096 {
+            state.add(&key, &value);
+        }
+        assert_eq!(state.counted(), 0);
+        state.add(&key, &value);
+        assert_eq!(state.counted(), 1024);
+        let large_value = [0; LARGE];
+        state.add(&key, &large_value);
+        assert_eq!(state.counted(), 1024 + large(&large_value));
+        state.remove(&key, &value);
+        state.remove(&key, &large_value);
+        assert_eq!(state.counted(), 0);
     }
 }

@@ -20,7 +20,7 @@ use redb::{
 
 use crate::append::Appender;
 use crate::capacity::Limits;
-use crate::commit::{Batch, LogState, large};
+use crate::commit::{Batch, LogState, StateBytes};
 use crate::create;
 use crate::cursor::CursorRecord;
 use crate::error::{Error, storage};
@@ -143,13 +143,13 @@ pub(crate) fn load_from(transaction: &ReadTransaction) -> Result<(LogId, LogStat
         let record: CursorRecord = tables::decode("cursors", name.value(), record.value())?;
         cursors.insert(name.value().to_owned(), record);
     }
-    let mut state_bytes = 0_u64;
+    let mut state = StateBytes::default();
     let table = transaction.open_table(STATE).map_err(not_a_log)?;
     for entry in table.iter().map_err(storage("read the state"))? {
-        let (_, value) = entry.map_err(storage("read the state"))?;
-        state_bytes = state_bytes.saturating_add(large(value.value()));
+        let (key, value) = entry.map_err(storage("read the state"))?;
+        state.add(key.value(), value.value());
     }
-    Ok((id, LogState { tail, cursors, state_bytes }))
+    Ok((id, LogState { tail, cursors, state }))
 }
 
 /// A table that is missing or has other types means another kind of file; anything else is a failure of storage.

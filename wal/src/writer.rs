@@ -146,7 +146,7 @@ impl Writer {
     }
 
     fn fits(&self, append: &Append) -> bool {
-        let state = self.log.state_bytes.saturating_add(append.large_state());
+        let state = self.log.state.counted().saturating_add(append.large_state());
         self.shared.limits.fits(self.log.tail.live_bytes, self.disk, append.stored, state)
     }
 

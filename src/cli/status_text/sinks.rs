@@ -28,6 +28,10 @@ pub(super) fn sinks(status: &Status, lines: &mut Vec<String>) {
         if sink.state == SinkPhase::NotStarted {
             lines.push(format!("sink {} is configured and has not run yet", sink.name));
         }
+        if sink.dead_letters.count > 0 {
+            let (letters, size) = (count(sink.dead_letters.count), bytes(sink.dead_letters.bytes));
+            lines.push(format!("sink {}: {letters} dead letters, {size}: see replicator dlq list", sink.name));
+        }
         if let Some(waiting) = &sink.waiting {
             let (table, since) = (&waiting.table, &waiting.since);
             lines.push(format!("sink {}: waits since {since} for the schema of table {table}", sink.name));

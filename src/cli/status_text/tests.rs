@@ -68,6 +68,14 @@ fn a_waiting_sink_and_a_table_in_doubt_are_said_in_words() {
 }
 
 #[test]
+fn dead_letters_of_a_sink_are_said_with_the_command_that_shows_them() {
+    let letters = json!({"dead_letters": {"count": 1200, "bytes": 2048}});
+    let text = text(status(&json!({}), &letters, &json!({"sinks": {}})));
+    has_line(&text, "sink s: 1,200 dead letters, 2.0 KiB: see replicator dlq list");
+    has_line(&text, "health   degraded");
+}
+
+#[test]
 fn a_copy_without_trouble_shows_no_column_of_trouble() {
     let text = text(status(&json!({}), &json!({}), &json!({"sinks": {}})));
     for heading in SELDOM.iter().map(|(heading, _)| *heading).chain(["in doubt", "waits", "unknown", "stopped"]) {

@@ -295,12 +295,14 @@ async fn a_gap_in_which_tables_stopped_counts_their_rows_up_to_there_as_recovere
         let stop = |since| StoppedTable { since: Lsn::new(since), reason: "it was altered".to_owned() };
         let stopped = BTreeMap::from([(table(), stop(since)), (other_table(), stop(2))]);
 
+        let letters = crate::dead::Letters::in_memory();
         let gap = Gap {
             sink: "m",
             tables: &mut tables,
             catalog: &mut catalog,
             stopped: &stopped,
             rules: (&|_| false, &|_| true),
+            letters: &letters,
         };
         let state = gap.count(&reader, (Lsn::ZERO, Lsn::new(5))).unwrap();
 

@@ -1,13 +1,15 @@
 //! Sinks in memory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use wal::{LogId, Lsn};
 
 use crate::codec::frame::{Frame, TableChange};
+use crate::codec::row_image::Plan;
 use crate::codec::version::{Epoch, FramePlace};
+use crate::dead::{DeadLetter, LetterId, Letters};
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, TableName};
 use crate::sink::{
@@ -57,6 +59,8 @@ pub(super) struct Target {
     pub(super) wished: Vec<(TableName, String)>,
     /// Whether the end of each round is written as a note, before it is stored.
     pub(super) has_notes: bool,
+    /// Rows at these places become dead letters; a section with one has one row.
+    pub(super) refused: BTreeSet<Lsn>,
 }
 
 pub(super) struct Memory {
@@ -74,6 +78,9 @@ pub(super) struct Memory {
     pub(super) own: BTreeMap<TableName, RoundLimits>,
     stopped: BTreeMap<TableName, StoppedTable>,
     notes: Option<Notes>,
+    letters: Letters,
+    /// Rows of the round that are letters.
+    dead: BTreeMap<TableName, u64>,
 }
 
 impl Memory {
@@ -90,6 +97,8 @@ impl Memory {
             own: BTreeMap::new(),
             stopped: BTreeMap::new(),
             notes: None,
+            letters: Letters::in_memory(),
+            dead: BTreeMap::new(),
         }
     }
 
@@ -128,6 +137,10 @@ impl Sink for Memory {
         self.notes = Some(notes);
     }
 
+    fn keep_letters(&mut self, letters: Letters) {
+        self.letters = letters;
+    }
+
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         self.log = Some(log);
         let mut target = self.target.lock().unwrap();
@@ -160,7 +173,30 @@ impl Sink for Memory {
                 *self.recovered.entry(table).or_default() += u64::from(section.rows);
                 continue;
             }
-            *self.taken.entry(table).or_default() += u64::from(section.rows);
+            *self.taken.entry(table.clone()).or_default() += u64::from(section.rows);
+            let schema = schemas.get(section.schema)?;
+            if let Some(key) = &schema.key {
+                let key = Plan::walker(&schema).unwrap().key_hash(&key.columns, body).unwrap();
+                let is_refused = self.target.lock().unwrap().refused.contains(&place.lsn);
+                let mut book = self.letters.open();
+                if is_refused {
+                    let letter = DeadLetter {
+                        table: table.clone(),
+                        schema: section.schema,
+                        op: section.op,
+                        position: place.position,
+                        commit_micros: 0,
+                        at_micros: 0,
+                        reason: "it is refused".into(),
+                        keys: vec![key],
+                        image_bytes: section.bytes,
+                    };
+                    book.add(LetterId { lsn: place.lsn, ordinal }, letter, body).unwrap();
+                    *self.dead.entry(table).or_default() += 1;
+                    continue;
+                }
+                book.written(&table, key);
+            }
             self.round.push((place.lsn, body.to_vec(), ordinal));
         }
         Ok(())
@@ -198,6 +234,8 @@ impl Sink for Memory {
             std::future::pending::<()>().await;
         }
         self.target.lock().unwrap().tried.push(end);
+        self.letters.close(end);
+        self.letters.store().await?;
         if let Some(Fault::Commit(failure)) = self.fault(|fault| matches!(fault, Fault::Commit(_))) {
             return Err(failure);
         }
@@ -211,7 +249,8 @@ impl Sink for Memory {
             let counts = if self.stopped.contains_key(&table) {
                 RowCounts { skipped: taken, ..counts }
             } else {
-                RowCounts { acknowledged: taken, ..counts }
+                let dead_lettered = self.dead.remove(&table).unwrap_or_default();
+                RowCounts { acknowledged: taken - dead_lettered, dead_lettered, ..counts }
             };
             settled.push((table, counts));
         }
@@ -256,6 +295,7 @@ impl Sink for Memory {
         drop(target);
         self.round.clear();
         self.taken.clear();
+        self.dead.clear();
         self.recovered.clear();
     }
 

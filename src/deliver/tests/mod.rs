@@ -2,6 +2,7 @@
 
 mod audience;
 mod counts;
+mod dead;
 mod doubts;
 mod durable;
 mod memory;
@@ -213,7 +214,15 @@ impl Serve {
         let (_keep, goal) = watch::channel(self.goal);
         let (wishes, mut told) = mpsc::unbounded_channel();
         let live = Arc::clone(&self.live);
-        let wiring = Wiring { wal: wal.clone(), live, shutdown: self.shutdown, goal, wishes, looking: None };
+        let wiring = Wiring {
+            wal: wal.clone(),
+            live,
+            shutdown: self.shutdown,
+            goal,
+            dead: crate::dead::Hub::new(wal.clone(), u64::MAX),
+            wishes,
+            looking: None,
+        };
         let mut delivery = Delivery::new(sink, wiring);
         delivery.patience = self.patience.unwrap_or(delivery.patience);
         let result = delivery.run().await;
@@ -225,6 +234,7 @@ impl Serve {
         while let Ok(wish) = told.try_recv() {
             match wish {
                 Wish::Doubt { doubt, .. } => doubts.push(doubt),
+                Wish::Rows { .. } => panic!("there is no dead letter"),
                 Wish::NewSink { replaces, stored, .. } => {
                     assert_eq!(replaces, self.is_reset);
                     asked.push(stored);

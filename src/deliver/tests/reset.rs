@@ -77,7 +77,15 @@ async fn the_counts_of_a_sink_that_is_reset_begin_again_and_balance() {
     let (_keep, goal) = watch::channel(Goal::Reach(last));
     let live = Arc::new(SinkLive::new("m", "memory"));
     let shutdown = CancellationToken::new();
-    let wiring = Wiring { wal: log.wal.clone(), live, shutdown, goal, wishes, looking: None };
+    let wiring = Wiring {
+        wal: log.wal.clone(),
+        live,
+        shutdown,
+        goal,
+        dead: crate::dead::Hub::new(log.wal.clone(), u64::MAX),
+        wishes,
+        looking: None,
+    };
     let appended = move |reader: &Reader| Ok((vec![(table(), 5), (other_table(), 1)], reader.positions().durable));
     Delivery::new(sink, wiring).counting(Box::new(appended)).run().await.unwrap();
 

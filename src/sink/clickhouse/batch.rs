@@ -9,10 +9,11 @@ use std::time::Instant;
 use super::chunks::Chunks;
 use super::client::Client;
 use super::error::Refused;
+use super::halving::Kept;
 use super::insert::Insert;
 use super::writer::Opening;
 use crate::model::RowCounts;
-use crate::sink::rows::Taken;
+use crate::sink::rows::{Section, Taken};
 use crate::telemetry::BatchesLive;
 
 /// Rows of one table on their way.
@@ -21,6 +22,8 @@ pub(super) struct Batch {
     opening: Arc<Opening>,
     /// The row changes that were taken for it, and how many of them are two rows.
     taken: RowCounts,
+    /// The row changes themselves, where the sink takes dead letters.
+    kept: Vec<Kept>,
     began: Option<Instant>,
     insert: Option<Insert>,
 }
@@ -37,7 +40,14 @@ pub(super) struct Stored {
 impl Batch {
     /// An empty batch, for the INSERT that begins so.
     pub(super) fn new(opening: Arc<Opening>) -> Self {
-        Self { chunks: Chunks::new(), opening, taken: RowCounts::default(), began: None, insert: None }
+        Self {
+            chunks: Chunks::new(),
+            opening,
+            taken: RowCounts::default(),
+            kept: Vec::new(),
+            began: None,
+            insert: None,
+        }
     }
 
     /// Whether its INSERT has begun.
@@ -55,6 +65,27 @@ impl Batch {
         self.taken.replaced.add(self.chunks.take_replaced());
         self.taken.taken += u64::from(taken.rows);
         self.taken.split += u64::from(taken.split);
+        self.taken.dead_lettered += u64::from(taken.dead);
+    }
+
+    /// Keeps the row changes of a section, so that those are found that the server does not take.
+    pub(super) fn keep(&mut self, section: Section<'_>) {
+        self.kept.push(Kept::of(section));
+    }
+
+    /// What was kept.
+    pub(super) fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// Takes what was kept, and what the INSERT begins with.
+    pub(super) fn take_kept(&mut self) -> (Vec<Kept>, Arc<Opening>) {
+        (std::mem::take(&mut self.kept), Arc::clone(&self.opening))
+    }
+
+    /// What became of its row changes, where nothing is sent of them: all are dead letters.
+    pub(super) fn unsent(&self) -> RowCounts {
+        self.taken
     }
 
     /// Row changes that were taken for it.

@@ -89,6 +89,30 @@ const OF_ONE_TABLE: [u32; 13] = [159, 160, 241, 242, 243, 252, 285, 286, 319, 34
 /// `TIMEOUT_EXCEEDED` and `MEMORY_LIMIT_EXCEEDED`.
 const TOO_MUCH: [u32; 2] = [159, 241];
 
+/// Codes of what can be about a row of an INSERT, and not about its table: what a constraint or a materialized view says of its values.
+const OF_ROWS: [u32; 20] = [
+    6,   // CANNOT_PARSE_TEXT
+    26,  // CANNOT_PARSE_QUOTED_STRING
+    27,  // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+    38,  // CANNOT_PARSE_DATE
+    41,  // CANNOT_PARSE_DATETIME
+    69,  // ARGUMENT_OUT_OF_BOUND
+    72,  // CANNOT_PARSE_NUMBER
+    117, // INCORRECT_DATA
+    131, // TOO_LARGE_STRING_SIZE
+    153, // ILLEGAL_DIVISION
+    321, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+    349, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+    376, // CANNOT_PARSE_UUID
+    395, // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+    407, // DECIMAL_OVERFLOW
+    467, // CANNOT_PARSE_BOOL
+    469, // VIOLATED_CONSTRAINT
+    675, // CANNOT_PARSE_IPV4
+    676, // CANNOT_PARSE_IPV6
+    691, // UNKNOWN_ELEMENT_OF_ENUM
+];
+
 /// Codes of what is wrong for every table, and what to do about it.
 const SINK: [(u32, &str); 10] = [
     (81, "create the database, or set the sink's `database`"), // UNKNOWN_DATABASE
@@ -111,6 +135,11 @@ impl Refused {
     /// A request that cannot be made, for any table.
     pub(super) fn impossible(error: &dyn std::error::Error) -> Self {
         Self::without_code(Reach::Sink, format!("the request cannot be made: {error}"))
+    }
+
+    /// Whether it can be about some of the rows alone.
+    pub(super) fn is_of_rows(&self) -> bool {
+        self.reach == Reach::Table && self.code.is_some_and(|code| OF_ROWS.contains(&code))
     }
 
     /// What the server said, instead of doing it.

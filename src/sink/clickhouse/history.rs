@@ -5,32 +5,48 @@ use super::chunks::Chunks;
 use super::encode::{Encoder, RowError, Scratch};
 use super::layout::Layout;
 use crate::codec::frame::RowOp;
+use crate::codec::row_image::Plan;
 use crate::config::ValuePolicy;
 use crate::error::Failure;
-use crate::model::TableSchema;
-use crate::sink::rows::{Images, Lines, Moment, Taken, append, op_name};
+use crate::model::{TableName, TableSchema};
+use crate::sink::rows::{Images, Lettering, Lines, Moment, Taken, append, op_name};
 
 /// How rows of one schema are appended.
 #[derive(Debug)]
 pub(super) struct History {
+    table: TableName,
     encoder: Encoder,
 }
 
 impl History {
     /// For a changelog.
     pub(super) fn new(schema: &TableSchema, layout: &Layout, values: ValuePolicy) -> Result<Self, Failure> {
-        Ok(Self { encoder: Encoder::new(schema, &layout.sources(), &[], values)? })
+        Ok(Self { table: schema.name.clone(), encoder: Encoder::new(schema, &layout.sources(), &[], values)? })
     }
 
     /// Appends the changes of a section's body. After an error `out` ends with the last whole row: it may hold some of the section's rows.
-    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<Taken, RowError> {
-        append(&mut Appending { encoder: &self.encoder, name: op_name(op), at, out }, op, body)
+    pub(super) fn apply(
+        &self,
+        op: RowOp,
+        body: &[u8],
+        at: Moment,
+        out: &mut Chunks,
+        dead: &mut Lettering<'_>,
+    ) -> Result<Taken, RowError> {
+        append(&mut Appending { history: self, name: op_name(op), at, out }, op, body, dead)
+    }
+}
+
+impl History {
+    /// How images are read.
+    pub(super) fn reader(&self) -> &Plan {
+        self.encoder.plan()
     }
 }
 
 /// A section on its way into chunks.
 struct Appending<'a> {
-    encoder: &'a Encoder,
+    history: &'a History,
     name: &'static str,
     at: Moment,
     out: &'a mut Chunks,
@@ -39,8 +55,16 @@ struct Appending<'a> {
 impl Lines for Appending<'_> {
     type Error = RowError;
 
+    fn plan(&self) -> &Plan {
+        self.history.encoder.plan()
+    }
+
+    fn reason(&self, error: RowError) -> Result<String, RowError> {
+        error.reason(&self.history.table)
+    }
+
     fn line(&mut self, images: Images, bytes: &[u8], row: u32) -> Result<usize, RowError> {
-        let Self { encoder, name, at, out } = self;
+        let Self { history: History { encoder, .. }, name, at, out } = self;
         let ordinal = at.ordinal(row)?;
         let (line, scratch) = out.buffer();
         head(name, *at, ordinal, line);
@@ -122,8 +146,8 @@ mod tests {
         let layout = Layout::new(&ClickHouse(TYPES), schema, &options(Mode::History), "t".into()).unwrap();
         let history = History::new(schema, &layout, VALUES).unwrap();
         let mut chunks = Chunks::new();
-        let taken = history.apply(op, &images(schema, rows), AT, &mut chunks)?;
-        assert_eq!(taken, Taken { rows: u32::try_from(rows.len()).unwrap() / op.images_per_row(), split: 0 });
+        let taken = history.apply(op, &images(schema, rows), AT, &mut chunks, &mut Lettering::none())?;
+        assert_eq!(taken, Taken { rows: u32::try_from(rows.len()).unwrap() / op.images_per_row(), split: 0, dead: 0 });
         assert_eq!(chunks.rows(), u64::from(taken.rows));
         Ok(rows_of(&layout, chunks))
     }
@@ -158,11 +182,11 @@ mod tests {
         let history = History::new(&t, &layout, VALUES).unwrap();
         let mut chunks = Chunks::new();
         let body = images(&t, &[&["~", "7", "~"]]);
-        let taken = history.apply(RowOp::DeleteByKey, &body, AT, &mut chunks).unwrap();
-        assert_eq!(taken, Taken { rows: 1, split: 0 });
+        let taken = history.apply(RowOp::DeleteByKey, &body, AT, &mut chunks, &mut Lettering::none()).unwrap();
+        assert_eq!(taken, Taken { rows: 1, split: 0, dead: 0 });
         assert_eq!(rows_of(&layout, chunks), [line(5, "delete", "NULL;7;[];NULL;NULL;[]")]);
         // Of a whole row an empty array would be a value that it does not have.
-        let error = history.apply(RowOp::Delete, &body, AT, &mut Chunks::new()).unwrap_err();
+        let error = history.apply(RowOp::Delete, &body, AT, &mut Chunks::new(), &mut Lettering::none()).unwrap_err();
         assert!(error.to_string().contains("\"labels\" is NULL"), "{error}");
     }
 
@@ -173,7 +197,7 @@ mod tests {
         let history = History::new(&t, &layout, VALUES).unwrap();
         let mut chunks = Chunks::new();
         let body = images(&t, &[&["1", "a"], &["2", "b"], &["3", "c"]]);
-        let error = history.apply(RowOp::Update, &body, AT, &mut chunks).unwrap_err();
+        let error = history.apply(RowOp::Update, &body, AT, &mut chunks, &mut Lettering::none()).unwrap_err();
         assert!(matches!(error, RowError::Image(ImageError::TruncatedBitmap { .. })), "{error}");
         assert_eq!(rows_of(&layout, chunks), [line(5, "update", "1;'a';2;'b'")]);
     }

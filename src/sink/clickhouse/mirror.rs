@@ -13,15 +13,16 @@ use super::chunks::Chunks;
 use super::encode::{Encoder, RowError};
 use super::layout::Layout;
 use crate::codec::frame::RowOp;
-use crate::codec::row_image::Plan;
+use crate::codec::row_image::{ImageError, Plan};
 use crate::config::ValuePolicy;
 use crate::error::Failure;
-use crate::model::TableSchema;
-use crate::sink::rows::{Keyed, Moment, Taken, by_key};
+use crate::model::{TableName, TableSchema};
+use crate::sink::rows::{Keyed, Lettering, Moment, Taken, by_key};
 
 /// How rows of one schema are mirrored.
 #[derive(Debug)]
 pub(super) struct Mirror {
+    table: TableName,
     encoder: Encoder,
     /// The key's places in the schema.
     key_places: Vec<u16>,
@@ -32,6 +33,7 @@ impl Mirror {
     /// For a layout with a key.
     pub(super) fn new(schema: &TableSchema, layout: &Layout, values: ValuePolicy) -> Result<Self, Failure> {
         Ok(Self {
+            table: schema.name.clone(),
             encoder: Encoder::new(schema, &layout.sources(), &layout.key, values)?,
             key_places: layout.key_columns().filter_map(|column| u16::try_from(column.source).ok()).collect(),
             soft: layout.soft.is_some(),
@@ -39,8 +41,32 @@ impl Mirror {
     }
 
     /// Appends the rows of a section's body. After an error `out` ends with the last whole row: it may hold some of the section's rows.
-    pub(super) fn apply(&self, op: RowOp, body: &[u8], at: Moment, out: &mut Chunks) -> Result<Taken, RowError> {
-        by_key(&mut Appending { mirror: self, at, out }, op, body)
+    pub(super) fn apply(
+        &self,
+        op: RowOp,
+        body: &[u8],
+        at: Moment,
+        out: &mut Chunks,
+        dead: &mut Lettering<'_>,
+    ) -> Result<Taken, RowError> {
+        by_key(&mut Appending { mirror: self, at, out }, op, body, dead)
+    }
+}
+
+impl Mirror {
+    /// How whole images are read.
+    pub(super) fn reader(&self) -> &Plan {
+        self.encoder.plan()
+    }
+
+    /// Whether two images have one key.
+    pub(super) fn is_same_key(&self, one: &[u8], other: &[u8]) -> Result<bool, ImageError> {
+        self.reader().same_key(&self.key_places, one, other)
+    }
+
+    /// The hash of an image's key.
+    pub(super) fn key_hash(&self, image: &[u8]) -> Result<u128, ImageError> {
+        self.reader().key_hash(&self.key_places, image)
     }
 }
 
@@ -56,6 +82,10 @@ impl Keyed for Appending<'_> {
 
     fn plan(&self) -> &Plan {
         self.mirror.encoder.plan()
+    }
+
+    fn reason(&self, error: RowError) -> Result<String, RowError> {
+        error.reason(&self.mirror.table)
     }
 
     fn key_places(&self) -> &[u16] {
@@ -112,7 +142,7 @@ impl Appending<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::row_image::{ImageError, ImageWriter};
+    use crate::codec::row_image::ImageWriter;
     use crate::codec::version::{Epoch, FramePlace};
     use crate::config::{Mode, TableOptions};
     use crate::model::{ColumnType, Key};
@@ -138,7 +168,7 @@ mod tests {
         let layout = Layout::new(&ClickHouse(TYPES), schema, options, "t".into()).unwrap();
         let mirror = Mirror::new(schema, &layout, VALUES).unwrap();
         let mut chunks = Chunks::new();
-        let taken = mirror.apply(op, &images(schema, rows), AT, &mut chunks)?;
+        let taken = mirror.apply(op, &images(schema, rows), AT, &mut chunks, &mut Lettering::none())?;
         assert_eq!(taken.rows, u32::try_from(rows.len()).unwrap() / op.images_per_row());
         assert_eq!(u64::from(taken.rows + taken.split), chunks.rows());
         Ok(rows_of(&layout, chunks))
@@ -212,7 +242,7 @@ mod tests {
         let mirror = Mirror::new(&t, &layout, VALUES).unwrap();
         let body = images(&t, &[&["1", "2024-02-29"], &["2", "0000-00-00"], &["3", "2024-02-29"]]);
         let mut chunks = Chunks::new();
-        let error = mirror.apply(RowOp::Insert, &body, AT, &mut chunks).unwrap_err();
+        let error = mirror.apply(RowOp::Insert, &body, AT, &mut chunks, &mut Lettering::none()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "column \"day\" holds a date that names no day, and NULL does not stand in its column"
@@ -228,11 +258,11 @@ mod tests {
         let layout = Layout::new(&ClickHouse(TYPES), &t, &options(Mode::Mirror), "t".into()).unwrap();
         let mirror = Mirror::new(&t, &layout, VALUES).unwrap();
         let one = images(&t, &[&["1"]]);
-        let half = mirror.apply(RowOp::Update, &one, AT, &mut Chunks::new()).unwrap_err();
+        let half = mirror.apply(RowOp::Update, &one, AT, &mut Chunks::new(), &mut Lettering::none()).unwrap_err();
         assert!(matches!(half, RowError::Image(ImageError::TruncatedBitmap { .. })), "{half}");
         let last = Moment { first_ordinal: u32::MAX, ..AT };
         let two = images(&t, &[&["1"], &["2"]]);
-        let many = mirror.apply(RowOp::Insert, &two, last, &mut Chunks::new()).unwrap_err();
+        let many = mirror.apply(RowOp::Insert, &two, last, &mut Chunks::new(), &mut Lettering::none()).unwrap_err();
         assert!(matches!(many, RowError::Image(ImageError::TooManyRows)), "{many}");
     }
 
@@ -255,8 +285,8 @@ mod tests {
         let mut chunks = Chunks::new();
         chunks.buffer();
         let counted = allocation_counter::measure(|| {
-            assert_eq!(mirror.apply(RowOp::Update, &body, AT, &mut chunks).unwrap().rows, 1000);
-            assert_eq!(mirror.apply(RowOp::Delete, &body, AT, &mut chunks).unwrap().rows, 2000);
+            assert_eq!(mirror.apply(RowOp::Update, &body, AT, &mut chunks, &mut Lettering::none()).unwrap().rows, 1000);
+            assert_eq!(mirror.apply(RowOp::Delete, &body, AT, &mut chunks, &mut Lettering::none()).unwrap().rows, 2000);
         });
         assert_eq!(counted.count_total, 0);
     }

@@ -12,9 +12,11 @@ use tokio::task::JoinSet;
 use super::batch::{Batch, Stored};
 use super::client::Client;
 use super::error::Refused;
+use super::halving::Kept;
 use super::writer::Opening;
 use crate::config::BatchPlan;
-use crate::model::TableName;
+use crate::model::{RowCounts, TableName};
+use crate::sink::counts::Counts;
 
 /// INSERTs that may be open before their round ends. What a connection more brings is parsing by one more core of the server.
 const EARLY: usize = 8;
@@ -31,7 +33,10 @@ pub(super) type Ended = JoinSet<EndedInsert>;
 pub(super) struct EndedInsert {
     pub(super) table: TableName,
     /// Row changes in it.
-    pub(super) taken: u64,
+    pub(super) taken: RowCounts,
+    /// These, where the sink takes dead letters.
+    pub(super) kept: Vec<Kept>,
+    pub(super) opening: Arc<Opening>,
     pub(super) stored: Result<Stored, Refused>,
 }
 
@@ -86,6 +91,11 @@ impl RoundRows {
         }
     }
 
+    /// The row changes of a table, where the sink takes dead letters.
+    pub(super) fn kept(&self, table: &TableName) -> impl Iterator<Item = &Kept> {
+        self.halves.get(table).into_iter().chain(self.open.get(table)).flat_map(Batch::kept)
+    }
+
     /// Bytes of the round's rows.
     pub(super) fn bytes(&self) -> u64 {
         self.open.values().chain(self.halves.values()).map(|batch| batch.chunks.bytes()).sum()
@@ -101,19 +111,21 @@ impl RoundRows {
         taken
     }
 
-    /// Ends every INSERT of the round. The next one begins without rows.
-    pub(super) fn end_all(&mut self, client: &Client) -> Ended {
+    /// Ends every INSERT of the round, with what became of rows of which none is sent. The next one begins without rows.
+    pub(super) fn end_all(&mut self, client: &Client, counts: &mut Counts) -> Ended {
         self.early = 0;
         let mut ended = JoinSet::new();
-        for (table, batch) in std::mem::take(&mut self.halves).into_iter().chain(std::mem::take(&mut self.open)) {
+        for (table, mut batch) in std::mem::take(&mut self.halves).into_iter().chain(std::mem::take(&mut self.open)) {
             if batch.chunks.rows() == 0 {
+                counts.add(&table, batch.unsent());
                 continue;
             }
-            let taken = batch.taken();
+            let taken = batch.unsent();
+            let (kept, opening) = batch.take_kept();
             let connection = client.clone();
             let insert = async move {
                 let stored = batch.finish(&connection).await;
-                EndedInsert { table, taken, stored }
+                EndedInsert { table, taken, kept, opening, stored }
             };
             ended.spawn_on(insert, client.runtime());
         }

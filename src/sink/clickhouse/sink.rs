@@ -12,6 +12,7 @@ use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{BatchPlan, SinkPlan};
+use crate::dead::Letters;
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName, TableSchema};
 use crate::sink::batches::TableLimits;
@@ -25,7 +26,7 @@ use crate::sink::rows;
 use crate::sink::rules::{distrusts, leaves_out};
 use crate::sink::stops;
 use crate::sink::{
-    Captured, HandOver, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TakeOver, TargetState,
+    Captured, HandOver, Line, RoundLimits, Schemas, SentBatch, Settled, Sink, StoppedTable, TakeOver, TargetState,
 };
 
 /// Writes into one database of one server.
@@ -41,6 +42,7 @@ pub struct ClickHouseSink {
     stopped: BTreeMap<TableName, StoppedTable>,
     /// Of the last target, unless the server could not be reached since.
     counting: Counting,
+    letters: Letters,
 }
 
 impl ClickHouseSink {
@@ -59,6 +61,7 @@ impl ClickHouseSink {
             target: None,
             stopped: BTreeMap::new(),
             counting: Counting::Paused,
+            letters: Letters::in_memory(),
         })
     }
 
@@ -152,6 +155,10 @@ impl Sink for ClickHouseSink {
         true
     }
 
+    fn keep_letters(&mut self, letters: Letters) {
+        self.letters = letters;
+    }
+
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         self.rollback().await;
         // While it cannot be opened, no time of a refusal counts.
@@ -159,6 +166,7 @@ impl Sink for ClickHouseSink {
         let (mut target, state) =
             Target::open(&self.plan, &self.clickhouse, self.runtime.clone(), log, &mut self.opener).await?;
         target.followed.refusals.go_on(counting);
+        target.followed.letters = self.letters.clone();
         self.target = Some(target);
         Ok(state)
     }
@@ -166,7 +174,9 @@ impl Sink for ClickHouseSink {
     async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure> {
         self.rollback().await;
         let (plan, clickhouse) = (&self.plan, &self.clickhouse);
-        let (target, _) = Target::take_over(plan, clickhouse, self.runtime.clone(), taking, &mut self.opener).await?;
+        let (mut target, _) =
+            Target::take_over(plan, clickhouse, self.runtime.clone(), taking, &mut self.opener).await?;
+        target.followed.letters = self.letters.clone();
         after_take_over(self.target.insert(target), taking).await
     }
 
@@ -193,7 +203,7 @@ impl Sink for ClickHouseSink {
     }
 
     fn pending_bytes(&self) -> usize {
-        self.target.as_ref().map_or(0, Target::round_bytes)
+        self.target.as_ref().map_or(0, Target::round_bytes).saturating_add(self.letters.waiting_bytes())
     }
 
     async fn spill(&mut self) -> Result<(), Failure> {
@@ -230,6 +240,10 @@ impl Sink for ClickHouseSink {
         // Rows before the change go before it, also inside one source transaction.
         target.flush().await?;
         follow::change(target, At { place, origin }, change, &mut |id| schemas.get(id)).await
+    }
+
+    async fn try_line(&mut self, line: Line<'_>, schemas: &mut Schemas<'_>) -> Result<bool, Failure> {
+        self.opened()?.try_line(line, &mut |id| schemas.get(id)).await
     }
 
     async fn store(&mut self, end: Lsn) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ use super::client::Client;
 use super::creation::Creations;
 use super::cursor::Cursor;
 use super::error::Refused;
+use super::halving::Halved;
 use super::layout::ClickHouse;
 use super::names::literal;
 use super::registry;
@@ -26,6 +27,7 @@ use super::round::{Ended, EndedInsert, RoundRows};
 use super::writer::Rows;
 use super::{cursor, open, refusals};
 use crate::config::SinkPlan;
+use crate::dead::Letters;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{RowCounts, TableName};
 use crate::sink::claim::{Claim, Opener, taken};
@@ -33,9 +35,11 @@ use crate::sink::clickhouse::ClickHousePlan;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::Followed;
 use crate::sink::epoch::Owner;
+use crate::sink::follow::Lookup;
 use crate::sink::refusals::{accepted, weigh};
+use crate::sink::rows;
 use crate::sink::stops;
-use crate::sink::{SentBatch, TakeOver, TargetState};
+use crate::sink::{Line, SentBatch, TakeOver, TargetState};
 use crate::telemetry::BatchesLive;
 
 /// How often the server is asked for the parts of each table.
@@ -175,9 +179,10 @@ impl Target {
     pub(super) async fn send(&mut self, end: Lsn) -> Result<(), Failure> {
         self.end_creations().await?;
         let since = self.followed.began.take().unwrap_or(end);
-        let counts = std::mem::take(&mut self.followed.counts);
-        self.on_their_way =
-            Some(OnTheirWay { since, end: Some(end), counts, inserts: self.rows.end_all(&self.client) });
+        let mut counts = std::mem::take(&mut self.followed.counts);
+        let inserts = self.rows.end_all(&self.client, &mut counts);
+        self.followed.letters.close(end);
+        self.on_their_way = Some(OnTheirWay { since, end: Some(end), counts, inserts });
         Ok(())
     }
 
@@ -185,8 +190,9 @@ impl Target {
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         self.end_creations().await?;
         let since = self.followed.began.unwrap_or(Lsn::ZERO);
-        let counts = std::mem::take(&mut self.followed.counts);
-        self.on_their_way = Some(OnTheirWay { since, end: None, counts, inserts: self.rows.end_all(&self.client) });
+        let mut counts = std::mem::take(&mut self.followed.counts);
+        let inserts = self.rows.end_all(&self.client, &mut counts);
+        self.on_their_way = Some(OnTheirWay { since, end: None, counts, inserts });
         self.settle().await
     }
 
@@ -195,9 +201,10 @@ impl Target {
         let Some(OnTheirWay { since, end, mut counts, mut inserts }) = self.on_their_way.take() else { return Ok(()) };
         let mut first = None;
         let mut whole = BTreeSet::new();
+        let mut halved = Vec::new();
         let mut refused: BTreeMap<TableName, Failure> = BTreeMap::new();
         while let Some(done) = inserts.join_next().await {
-            let EndedInsert { table, taken, stored } =
+            let EndedInsert { table, taken, kept, opening, stored } =
                 done.map_err(|error| Refused::interrupted(&error).failure("insert rows"))?;
             match stored {
                 Ok(stored) => {
@@ -210,8 +217,12 @@ impl Target {
                     whole.insert(table.clone());
                     self.sent.push(SentBatch { table, batch: live });
                 }
+                Err(error) if error.is_of_rows() && !kept.is_empty() => {
+                    halved.push(Halved { table, taken, kept, opening, error });
+                }
                 Err(error) => {
                     let failure = error.failure(&format!("insert into the table of {table}"));
+                    let taken = taken.taken;
                     // They are left out if the table stops; if not, the round is given up.
                     counts.skip(&table, taken);
                     // Of two, the one that is about the table.
@@ -220,6 +231,16 @@ impl Target {
                         Some(other) => *other = failure,
                         None => drop(refused.insert(table, failure)),
                     }
+                }
+            }
+        }
+        for refusal in halved {
+            let (table, taken) = (refusal.table.clone(), refusal.taken.taken);
+            match self.halve(refusal).await? {
+                Ok(counted) => counts.add(&table, counted),
+                Err(failure) => {
+                    counts.skip(&table, taken);
+                    refused.insert(table, failure);
                 }
             }
         }
@@ -245,8 +266,10 @@ impl Target {
         stops::write_stops(self).await?;
         let Some(end) = end else {
             self.followed.counts.append(counts);
-            return Ok(());
+            return self.followed.letters.store_early().await;
         };
+        // Durable before the cursor is where their rows are left out.
+        self.followed.letters.store().await?;
         cursor::advance(&self.client, &self.plan.name, Cursor { owner: self.owner, claim: self.claim, applied: end })
             .await?;
         self.followed.applied = end;
@@ -256,6 +279,24 @@ impl Target {
             self.ask_parts().await;
         }
         Ok(())
+    }
+
+    /// Writes a line of a history that is kept as a dead letter. Its version makes it harmless where it is there already.
+    pub(super) async fn try_line(&mut self, line: Line<'_>, lookup: &mut Lookup<'_>) -> Result<bool, Failure> {
+        let counts = std::mem::take(&mut self.followed.counts);
+        let aside = Letters::in_memory();
+        let mut written = rows::try_line(self, line, lookup)?;
+        if written {
+            let letters = std::mem::replace(&mut self.followed.letters, aside.clone());
+            let stored = self.flush().await;
+            self.followed.letters = letters;
+            stored?;
+            written = aside.is_empty() && !self.followed.stops.has(&line.letter.table);
+        } else {
+            self.rows.drop_table(&line.letter.table);
+        }
+        self.followed.counts = counts;
+        Ok(written)
     }
 
     /// What became of the rows of the rounds that have settled since the last call.

@@ -11,10 +11,10 @@ use super::mirror::Mirror;
 use super::names::quoted;
 use super::target::Target;
 use crate::codec::version::Epoch;
-use crate::config::Mode;
+use crate::config::{Mode, OnRowError};
 use crate::error::Failure;
 use crate::model::TableSchema;
-use crate::sink::rows::{Section, Writes};
+use crate::sink::rows::{Lettering, Section, Writes};
 
 /// How the rows of one schema are written.
 pub(super) struct Rows {
@@ -72,12 +72,21 @@ impl Writes for Target {
     fn write_section(&mut self, rows: &mut Rows, section: Section<'_>) -> Result<u64, Failure> {
         let Section { table, op, body, moment, .. } = section;
         let batch = self.rows.of(table, &rows.insert);
+        let takes = self.plan.on_row_error == OnRowError::DeadLetter;
+        let mut dead = Lettering::of(self.followed.letters.open(), section, takes);
         let taken = match &rows.form {
-            Form::Mirror(rows) => rows.apply(op, body, moment, &mut batch.chunks),
-            Form::History(rows) => rows.apply(op, body, moment, &mut batch.chunks),
+            Form::Mirror(rows) => rows.apply(op, body, moment, &mut batch.chunks, &mut dead),
+            Form::History(rows) => rows.apply(op, body, moment, &mut batch.chunks, &mut dead),
         };
+        if taken.is_err() {
+            dead.take_back();
+        }
+        drop(dead);
         let taken = taken.map_err(|error| error.failure(table))?;
         batch.took(taken);
+        if takes {
+            batch.keep(section);
+        }
         if !self.creations.holds_back(table) {
             self.rows.send_full(&self.client, table);
         }

@@ -52,6 +52,11 @@ pub(super) struct RowRules {
 }
 
 impl RowRules {
+    /// Finds where images of the source's schema end.
+    pub(super) fn walker(&self) -> &Plan {
+        &self.walker
+    }
+
     /// For rows of a schema of the source; `None`: they go to the target as they are.
     ///
     /// # Errors

@@ -178,6 +178,7 @@ pub(super) fn defaults(
                     RowError::Value(problem) => problem.causes(unreadable()),
                     RowError::Image(error) => unreadable().caused_by(error),
                     RowError::Sqlite(error) => unreadable().caused_by(error),
+                    RowError::Full(error) => unreadable().caused_by(error),
                 })?,
             ColumnDefault::Value(_) | ColumnDefault::Unknown | ColumnDefault::Null => Value::Null,
         });

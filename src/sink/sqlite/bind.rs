@@ -10,7 +10,9 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Statement, ToSql};
 
 use crate::codec::row_image::{ImageError, Plain, PlainVisitor, Plan, ReadError, ValueError};
+use crate::dead::Full;
 use crate::model::TableSchema;
+use crate::sink::rows::NoLetter;
 use crate::sink::values::{Instead, Rules, ValueProblem};
 
 pub(super) use crate::sink::values::Scratch;
@@ -29,6 +31,18 @@ pub(super) enum RowError {
     /// One of its values cannot be written.
     #[error(transparent)]
     Value(#[from] Box<ValueProblem>),
+    /// It cannot be written, and there is no room for its dead letter.
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
+impl From<NoLetter> for RowError {
+    fn from(error: NoLetter) -> Self {
+        match error {
+            NoLetter::Image(error) => Self::Image(error),
+            NoLetter::Full(error) => Self::Full(error),
+        }
+    }
 }
 
 impl From<ReadError<Stop>> for RowError {

@@ -4,11 +4,12 @@
 
 use std::path::Path;
 
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 
 use super::bind::RowError;
 use crate::error::{ErrorClass, Failure};
 use crate::model::TableName;
+use crate::sink::rows::no_room;
 
 /// An error of SQLite while doing `what` ("open the database", "commit").
 pub(super) fn sqlite(path: &Path, what: &str, error: rusqlite::Error) -> Failure {
@@ -70,7 +71,30 @@ pub(super) fn row(path: &Path, table: &TableName, error: RowError) -> Failure {
         RowError::Value(problem) => {
             problem.causes(Failure::row(format!("a value of {table} cannot be written to \"{}\"", path.display())))
         }
+        RowError::Full(error) => no_room(table, error),
     }
+}
+
+/// Why a row change becomes a dead letter.
+///
+/// # Errors
+/// The error itself, where it is not about the row. What SQLite says of the statement, and not of the row, is about the table.
+pub(super) fn reason(
+    connection: &Connection,
+    (path, table): (&Path, &TableName),
+    error: RowError,
+) -> Result<String, RowError> {
+    let is_of_row = match &error {
+        RowError::Value(_) => true,
+        RowError::Image(_) | RowError::Full(_) => false,
+        // With the whole round taken back, the rows before this one are not written.
+        RowError::Sqlite(_) if connection.is_autocommit() => false,
+        RowError::Sqlite(error) => matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::TypeMismatch | ErrorCode::ConstraintViolation | ErrorCode::TooBig)
+        ),
+    };
+    if is_of_row { Ok(row(path, table, error).fact()) } else { Err(error) }
 }
 
 #[cfg(test)]

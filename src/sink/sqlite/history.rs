@@ -4,18 +4,21 @@
 //! written twice is an error. `_lsn` and `_ordinal` say where the row is in its log. Value columns have no declared
 //! type: a changelog holds values of every type its columns ever had, each as it was.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::bind::{RowError, Scratch, Slots, bind_image};
+use super::error::reason;
 use super::layout::{HISTORY_COLUMNS, Layout, REASON, quoted};
 use super::tally::Tally;
+use super::target::Letting;
 use crate::codec::civil::utc_text;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
-use crate::model::{RowCounts, TableSchema};
+use crate::model::{RowCounts, TableName, TableSchema};
 use crate::sink::layout::{after, before};
 use crate::sink::rows::{Images, Lines, Moment, append, op_name};
 use crate::sink::values::Rules;
@@ -58,9 +61,10 @@ impl History {
         connection: &Connection,
         op: RowOp,
         body: &[u8],
-        scratch: &mut Scratch,
+        letting: &mut Letting<'_>,
         at: Moment,
     ) -> Result<RowCounts, RowError> {
+        let Letting { path, table, scratch, dead } = letting;
         let sql = match op {
             RowOp::Insert | RowOp::Snapshot => &self.come,
             RowOp::Update => &self.pair,
@@ -68,8 +72,10 @@ impl History {
         };
         let mut statement = connection.prepare_cached(sql)?;
         bind_all(&mut statement, at, op_name(op))?;
-        let mut writing = Writing { history: self, statement, scratch, at, tally: Tally::default() };
-        let taken = append(&mut writing, op, body)?;
+        let refusal = (*path, *table);
+        let mut writing =
+            Writing { history: self, connection, refusal, statement, scratch, at, tally: Tally::default() };
+        let taken = append(&mut writing, op, body, dead)?;
         Ok(writing.tally.counts(taken))
     }
 }
@@ -77,6 +83,9 @@ impl History {
 /// A section on its way.
 struct Writing<'a> {
     history: &'a History,
+    connection: &'a Connection,
+    /// Of what a refusal speaks.
+    refusal: (&'a Path, &'a TableName),
     statement: CachedStatement<'a>,
     scratch: &'a mut Scratch,
     at: Moment,
@@ -86,8 +95,16 @@ struct Writing<'a> {
 impl Lines for Writing<'_> {
     type Error = RowError;
 
+    fn plan(&self) -> &Plan {
+        &self.history.all
+    }
+
+    fn reason(&self, error: RowError) -> Result<String, RowError> {
+        reason(self.connection, self.refusal, error)
+    }
+
     fn line(&mut self, images: Images, bytes: &[u8], row: u32) -> Result<usize, RowError> {
-        let Self { history: History { all, slots, columns, .. }, statement, scratch, at, tally } = self;
+        let Self { history: History { all, slots, columns, .. }, statement, scratch, at, tally, .. } = self;
         bind_line(statement, *at, at.ordinal(row)?)?;
         let mut used = bind_image(statement, VALUES, all, slots, bytes, scratch)?;
         if images == Images::Both {
@@ -104,14 +121,14 @@ pub(super) fn mark(
     connection: &Connection,
     target: &str,
     op: &str,
-    reason: Option<&str>,
+    why: Option<&str>,
     at: Moment,
 ) -> rusqlite::Result<()> {
     let sql = insert(target, std::iter::once(quoted(REASON)));
     let mut statement = connection.prepare_cached(&sql)?;
     bind_all(&mut statement, at, op)?;
     bind_line(&mut statement, at, at.first_ordinal)?;
-    statement.raw_bind_parameter(VALUES, reason)?;
+    statement.raw_bind_parameter(VALUES, why)?;
     statement.raw_execute().map(|_| ())
 }
 

@@ -12,16 +12,19 @@
 //! Keys compare as bytes here. The source's collation may be coarser ('a' and 'A' one key), so two keys that differ
 //! only in bytes never exist there at once, and an update from one to the other is a delete and an insert.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection};
 
 use super::bind::{RowError, Scratch, Slots, bind_image, bind_sought};
+use super::error::reason;
 use super::layout::{Layout, TargetColumn, quoted};
 use super::tally::Tally;
+use super::target::Letting;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::{Plan, PlanError};
-use crate::model::{RowCounts, TableSchema};
+use crate::model::{RowCounts, TableName, TableSchema};
 use crate::sink::rows::{Keyed, by_key};
 use crate::sink::values::Rules;
 
@@ -86,18 +89,20 @@ impl Mirror {
         connection: &Connection,
         op: RowOp,
         body: &[u8],
-        scratch: &mut Scratch,
+        at: &mut Letting<'_>,
     ) -> Result<RowCounts, RowError> {
+        let Letting { path, table, scratch, dead } = at;
         let mut writing = Writing {
             mirror: self,
             connection,
+            refusal: (path, table),
             scratch,
             tally: Tally::default(),
             put: None,
             update: None,
             delete: None,
         };
-        let taken = by_key(&mut writing, op, body)?;
+        let taken = by_key(&mut writing, op, body, dead)?;
         Ok(writing.tally.counts(taken))
     }
 }
@@ -106,6 +111,8 @@ impl Mirror {
 struct Writing<'a> {
     mirror: &'a Mirror,
     connection: &'a Connection,
+    /// Of what a refusal speaks.
+    refusal: (&'a Path, &'a TableName),
     scratch: &'a mut Scratch,
     tally: Tally,
     put: Option<CachedStatement<'a>>,
@@ -131,6 +138,14 @@ impl Keyed for Writing<'_> {
 
     fn plan(&self) -> &Plan {
         &self.mirror.all
+    }
+
+    fn reason(&self, error: RowError) -> Result<String, RowError> {
+        reason(self.connection, self.refusal, error)
+    }
+
+    fn unmatched(&mut self) -> Option<&mut u64> {
+        Some(self.tally.unmatched())
     }
 
     fn key_places(&self) -> &[u16] {

@@ -12,6 +12,7 @@ use super::target::Target;
 use crate::codec::frame::{Frame, TableChange};
 use crate::codec::version::FramePlace;
 use crate::config::{BatchPlan, SinkPlan};
+use crate::dead::Letters;
 use crate::error::Failure;
 use crate::model::{Origin, RowCounts, SchemaId, TableName, TableSchema};
 use crate::sink::batches::TableLimits;
@@ -24,7 +25,7 @@ use crate::sink::registry;
 use crate::sink::rows;
 use crate::sink::rules::{distrusts, leaves_out};
 use crate::sink::stops;
-use crate::sink::{Captured, HandOver, RoundLimits, Schemas, Settled, Sink, StoppedTable, TakeOver, TargetState};
+use crate::sink::{Captured, HandOver, Line, RoundLimits, Schemas, Settled, Sink, StoppedTable, TakeOver, TargetState};
 
 /// Writes into one SQLite file. Its calls block on the disk, so it wants a thread of its own.
 pub struct SqliteSink {
@@ -39,6 +40,7 @@ pub struct SqliteSink {
     doomed: BTreeMap<TableName, String>,
     /// Of rounds that are committed, since they were asked for.
     counts: Counts,
+    letters: Letters,
 }
 
 impl SqliteSink {
@@ -57,6 +59,7 @@ impl SqliteSink {
             stopped: BTreeMap::new(),
             doomed: BTreeMap::new(),
             counts: Counts::default(),
+            letters: Letters::in_memory(),
         })
     }
 
@@ -136,18 +139,24 @@ impl Sink for SqliteSink {
         self.target.as_ref().map_or_else(Vec::new, |target| registry::old_copies(&target.followed.tables))
     }
 
+    fn keep_letters(&mut self, letters: Letters) {
+        self.letters = letters;
+    }
+
     async fn open(&mut self, log: LogId) -> Result<TargetState, Failure> {
         // What an earlier error left is dropped like after a crash: its open transaction never was.
         drop(self.target.take());
         let (mut target, state) = Target::open(&self.path, &self.plan, log, &mut self.opener)?;
         target.followed.doomed = std::mem::take(&mut self.doomed);
+        target.followed.letters = self.letters.clone();
         self.target = Some(target);
         Ok(state)
     }
 
     async fn take_over(&mut self, taking: TakeOver<'_>) -> Result<(), Failure> {
         drop(self.target.take());
-        let (target, _) = Target::take_over(&self.path, &self.plan, taking, &mut self.opener)?;
+        let (mut target, _) = Target::take_over(&self.path, &self.plan, taking, &mut self.opener)?;
+        target.followed.letters = self.letters.clone();
         after_take_over(self.target.insert(target), taking).await
     }
 
@@ -176,13 +185,13 @@ impl Sink for SqliteSink {
         rows::write(target, place, frame)
     }
 
-    /// SQLite holds the round, and spills by itself.
+    /// SQLite holds the round, and spills by itself. Dead letters wait for the log.
     fn pending_bytes(&self) -> usize {
-        0
+        self.letters.waiting_bytes()
     }
 
     async fn spill(&mut self) -> Result<(), Failure> {
-        Ok(())
+        self.letters.store_early().await
     }
 
     /// Definitions change inside a transaction.
@@ -201,6 +210,10 @@ impl Sink for SqliteSink {
         target.begin()?;
         target.followed.begin(place.lsn);
         follow::change(target, At { place, origin }, change, &mut |id| schemas.get(id)).await
+    }
+
+    async fn try_line(&mut self, line: Line<'_>, schemas: &mut Schemas<'_>) -> Result<bool, Failure> {
+        self.opened()?.try_line(line, &mut |id| schemas.get(id)).await
     }
 
     async fn store(&mut self, end: Lsn) -> Result<(), Failure> {

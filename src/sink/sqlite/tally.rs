@@ -31,8 +31,13 @@ impl Tally {
         self.0.unmatched += 1;
     }
 
+    /// How many changes have found no row.
+    pub(super) fn unmatched(&mut self) -> &mut u64 {
+        &mut self.0.unmatched
+    }
+
     /// The counts, with what was taken.
     pub(super) fn counts(self, taken: Taken) -> RowCounts {
-        RowCounts { taken: taken.rows.into(), split: taken.split.into(), ..self.0 }
+        RowCounts { taken: taken.rows.into(), split: taken.split.into(), dead_lettered: taken.dead.into(), ..self.0 }
     }
 }

@@ -23,7 +23,7 @@ use super::{claim, cursor, open, registry};
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::PlanError;
 use crate::codec::version::Epoch;
-use crate::config::{Mode, SinkPlan, ValuePolicy};
+use crate::config::{Mode, OnRowError, SinkPlan, ValuePolicy};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::changes::Changes;
@@ -31,10 +31,11 @@ use crate::sink::claim::Opener;
 use crate::sink::counts::Counts;
 use crate::sink::definitions::Followed;
 use crate::sink::epoch::Owner;
-use crate::sink::rows::{Section, Writes};
+use crate::sink::follow::Lookup;
+use crate::sink::rows::{self, Lettering, Section, Writes};
 use crate::sink::stops;
 use crate::sink::values::{Rules, Stand};
-use crate::sink::{TakeOver, TargetState};
+use crate::sink::{Line, TakeOver, TargetState};
 
 /// An open database.
 pub(super) struct Target {
@@ -49,6 +50,14 @@ pub(super) struct Target {
     /// Of the versions of the rows that are written.
     pub(super) epoch: Epoch,
     pub(super) scratch: Scratch,
+}
+
+/// What rows are written with.
+pub(super) struct Letting<'l> {
+    pub(super) path: &'l Path,
+    pub(super) table: &'l TableName,
+    pub(super) scratch: &'l mut Scratch,
+    pub(super) dead: Lettering<'l>,
 }
 
 /// What is done with the savepoint of what one table needs.
@@ -185,6 +194,9 @@ impl Target {
             .check(&self.connection, &self.plan.name)
             .map_err(|error| self.fail("look who writes to the file", error))??;
         stops::write_stops(self).await?;
+        // Durable before the commit that leaves their rows out.
+        self.followed.letters.close(end);
+        self.followed.letters.store().await?;
         cursor::write(&self.connection, &self.plan.name, self.log, self.epoch, end)
             .map_err(|error| self.fail("write the cursor", error))?;
         let mut commit = self.connection.prepare_cached("COMMIT").map_err(|error| self.fail("commit", error))?;
@@ -198,6 +210,36 @@ impl Target {
         let counts = std::mem::take(&mut self.followed.counts);
         self.warn_of_keyless(&counts);
         Ok(counts)
+    }
+
+    /// Writes a line of a history that is kept as a dead letter, in a transaction of its own with the cursor as it is.
+    pub(super) async fn try_line(&mut self, line: Line<'_>, lookup: &mut Lookup<'_>) -> Result<bool, Failure> {
+        if self.has_line(line)? {
+            return Ok(true);
+        }
+        self.begin()?;
+        let counts = std::mem::take(&mut self.followed.counts);
+        let written = rows::try_line(self, line, lookup);
+        self.followed.counts = Counts::default();
+        if !matches!(written, Ok(true)) {
+            self.rollback()?;
+        }
+        let ended =
+            if matches!(written, Ok(true)) { self.commit(self.followed.applied).await.map(drop) } else { Ok(()) };
+        self.followed.counts = counts;
+        ended.and(written)
+    }
+
+    /// Whether a line is there: a crash came before its letter was removed.
+    fn has_line(&self, line: Line<'_>) -> Result<bool, Failure> {
+        let Some(table) = self.followed.tables.get(&line.letter.table) else { return Ok(false) };
+        if table.layout.mode != Mode::History {
+            return Ok(false);
+        }
+        let version = i64::try_from(rows::moment(self, line).version(line.id.ordinal)).unwrap_or(i64::MAX);
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE \"_version\" = ?1)", quoted(&table.layout.target));
+        let found = self.connection.query_row(&sql, [version], |row| row.get(0));
+        found.map_err(|error| self.fail("look for a line", error))
     }
 
     /// Where rows are told apart by all their values, a change that finds no row says that the copy differed from its
@@ -257,12 +299,20 @@ impl Writes for Target {
         }
         // What a section had that was taken back.
         self.scratch.take_replaced();
-        let (connection, scratch) = (&self.connection, &mut self.scratch);
+        let connection = &self.connection;
+        let takes = self.plan.on_row_error == OnRowError::DeadLetter;
+        let dead = Lettering::of(self.followed.letters.open(), section, takes);
+        let mut with = Letting { path: &self.path, table, scratch: &mut self.scratch, dead };
         let written = match rows {
-            Rows::Mirror(rows) => rows.apply(connection, op, body, scratch),
-            Rows::Keyless(rows) => rows.apply(connection, op, body, scratch),
-            Rows::History(rows) => rows.apply(connection, op, body, scratch, moment),
+            Rows::Mirror(rows) => rows.apply(connection, op, body, &mut with),
+            // Without a key, a row that is left out is never told apart again: the table stops.
+            Rows::Keyless(rows) => rows.apply(connection, op, body, with.scratch),
+            Rows::History(rows) => rows.apply(connection, op, body, &mut with, moment),
         };
+        if written.is_err() {
+            with.dead.take_back();
+        }
+        drop(with);
         match written {
             Ok(mut counts) => {
                 counts.replaced = self.scratch.take_replaced();

@@ -4,8 +4,8 @@ use super::*;
 use crate::model::ReplacedValues;
 use crate::table::State;
 use crate::telemetry::status::{
-    BatchStatus, ErrorsStatus, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus, StoppedTableStatus,
-    WaitingStatus, WalStatus,
+    BatchStatus, ErrorsStatus, LettersStatus, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus,
+    StoppedTableStatus, WaitingStatus, WalStatus,
 };
 use crate::telemetry::{Health, SinkRowsStatus, StateStatus, TableStatus};
 
@@ -23,6 +23,7 @@ fn at_sink() -> SinkRowsStatus {
         recovered: 39,
         ruled_out: 42,
         dead_lettered: 43,
+        dead_letters: 0,
         replaced: ReplacedValues { zero_dates: 44, invalid_text: 45, unconvertible: 46 },
         sent: 40,
         before: 41,
@@ -96,6 +97,7 @@ fn sample() -> Status {
                 since_lsn: 9,
                 reason: "gone".into(),
             }],
+            dead_letters: LettersStatus { count: 50, bytes: 51 },
             batches: vec![BatchStatus {
                 table: "shop.users".into(),
                 batches: 25,

@@ -74,7 +74,7 @@ fn left_over(name: &str, backlog_bytes: u64) -> SinkStatus {
 /// A case of the table: what is so, the verdict, and the reasons.
 type Case = (&'static str, fn(&mut Status), Verdict, &'static [&'static str]);
 
-const CASES: [Case; 29] = [
+const CASES: [Case; 30] = [
     ("a complete table", |_| {}, Verdict::Ok, &[]),
     ("a table that is being read", |status| everywhere(status, stated(State::Reading, 3)), Verdict::Ok, &[]),
     (
@@ -109,6 +109,12 @@ const CASES: [Case; 29] = [
         },
         Verdict::Degraded,
         &["sink local: retrying: disk full"],
+    ),
+    (
+        "a sink with dead letters",
+        |status| status.sinks[0].dead_letters.count = 2,
+        Verdict::Degraded,
+        &["sink local: dead_letters: 2 row changes could not be written (remedy: replicator dlq list --sink local)"],
     ),
     (
         "a sink that was stopped while it was tried again",

@@ -1,8 +1,10 @@
 //! Why a row or a table cannot be encoded. Messages name columns and types, never a value.
 
 use crate::codec::row_image::{ImageError, ReadError};
+use crate::dead::Full;
 use crate::error::Failure;
 use crate::model::{Column, ColumnType, TableName};
+use crate::sink::rows::{NoLetter, no_room};
 use crate::sink::values::ValueProblem;
 
 /// A row that cannot be encoded.
@@ -14,6 +16,18 @@ pub enum RowError {
     /// One of its values cannot be held by the target.
     #[error(transparent)]
     Value(#[from] Box<ValueProblem>),
+    /// It cannot be written, and there is no room for its dead letter.
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
+impl From<NoLetter> for RowError {
+    fn from(error: NoLetter) -> Self {
+        match error {
+            NoLetter::Image(error) => Self::Image(error),
+            NoLetter::Full(error) => Self::Full(error),
+        }
+    }
 }
 
 impl From<ReadError<Box<ValueProblem>>> for RowError {
@@ -33,6 +47,18 @@ impl RowError {
             Self::Value(problem) => {
                 problem.causes(Failure::row(format!("a value of {table} cannot be written to ClickHouse")))
             }
+            Self::Full(error) => no_room(table, error),
+        }
+    }
+
+    /// Why a row change becomes a dead letter.
+    ///
+    /// # Errors
+    /// The error itself, where it is not about the row.
+    pub(in crate::sink) fn reason(self, table: &TableName) -> Result<String, Self> {
+        match self {
+            Self::Image(_) | Self::Full(_) => Err(self),
+            Self::Value(_) => Ok(self.failure(table).fact()),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod contract;
 mod counts;
+mod dead;
 mod format;
 mod keyless;
 mod model;
