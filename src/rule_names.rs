@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use mysql_async::Conn;
 
-use crate::config::Plan;
+use crate::config::{Plan, TableFilter};
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
 use crate::sink::missing_columns;
@@ -45,7 +45,7 @@ pub const HINT: &str = "spell it as the source does, or take it out of the rule"
 /// The tables that rules are about.
 fn ruled(plan: &Plan) -> BTreeSet<TableName> {
     let of_sinks = plan.sinks.iter().flat_map(|sink| {
-        let literals = sink.filter.iter().flat_map(|filter| filter.literals());
+        let literals = sink.filter.iter().flat_map(TableFilter::literals);
         sink.ruled_tables().chain(literals).cloned()
     });
     let names = plan.source.filter.names();
@@ -57,7 +57,7 @@ pub fn unknown_names(plan: &Plan, tables: &[TableName], described: &[TableSchema
     let names = plan.source.filter.names();
     let mut unknown = Vec::new();
     for sink in &plan.sinks {
-        let literals = sink.filter.iter().flat_map(|filter| filter.literals());
+        let literals = sink.filter.iter().flat_map(TableFilter::literals);
         let ruled: BTreeSet<TableName> =
             sink.ruled_tables().chain(literals).map(|table| names.table(table.clone())).collect();
         for table in ruled {

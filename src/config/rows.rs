@@ -101,9 +101,8 @@ fn read_test(section: &Section<'_>) -> Option<RowTest> {
         return Some(RowTest::NotIn(read_values(&not_in)?));
     }
     let [from, above, to, below] = &ends;
-    let low = read_end((from, above))?;
-    let high = read_end((to, below))?;
-    Some(RowTest::Range { low, high })
+    let (low, high) = (read_end((from, above)), read_end((to, below)));
+    Some(RowTest::Range { low: low.ok()?, high: high.ok()? })
 }
 
 fn read_values(list: &Node<'_>) -> Option<Vec<Option<String>>> {
@@ -116,21 +115,25 @@ fn read_values(list: &Node<'_>) -> Option<Vec<Option<String>>> {
     Some(values)
 }
 
-fn read_end((included, excluded): (&Node<'_>, &Node<'_>)) -> Option<Option<RangeEnd>> {
+/// One end of a range, if it is written.
+fn read_end((included, excluded): (&Node<'_>, &Node<'_>)) -> Result<Option<RangeEnd>, Wrong> {
     let (end, is_included) = match (included.is_absent(), excluded.is_absent()) {
-        (true, true) => return Some(None),
+        (true, true) => return Ok(None),
         (false, true) => (included, true),
         (true, false) => (excluded, false),
         (false, false) => {
             excluded.problem("is written beside the same end of the range; keep one of the two");
-            return None;
+            return Err(Wrong);
         }
     };
-    match end.scalar()? {
-        Some(value) => Some(Some(RangeEnd { value, is_included })),
+    match end.scalar().ok_or(Wrong)? {
+        Some(value) => Ok(Some(RangeEnd { value, is_included })),
         None => {
             end.problem("an end of a range is a value");
-            None
+            Err(Wrong)
         }
     }
 }
+
+/// What is written is wrong, which has been noted.
+struct Wrong;

@@ -160,8 +160,10 @@ fn read_sink(item: Node<'_>, shared: &Shared<'_>, problems: &Problems) -> Option
     let on_row_error = section.key("on_row_error").choice(&ON_ROW_ERROR).unwrap_or_default();
     let captured = |table: &TableName| {
         let is_captured = shared.filter.is_none_or(|filter| filter.may_capture(table));
-        let is_taken =
-            filter.as_ref().is_none_or(|filter| filter.as_ref().is_none_or(|filter| filter.may_capture(table)));
+        let is_taken = match &filter {
+            OwnFilter::These(filter) => filter.may_capture(table),
+            OwnFilter::All | OwnFilter::Wrong => true,
+        };
         match (is_captured, is_taken) {
             (false, _) => Some("source.include and source.exclude leave it out"),
             (true, false) => Some("the sink's include and exclude leave it out"),
@@ -185,7 +187,11 @@ fn read_sink(item: Node<'_>, shared: &Shared<'_>, problems: &Problems) -> Option
     let settings = settings?;
     let plan = SinkPlan {
         table_name: settings.table_name(table_name),
-        filter: filter?,
+        filter: match filter {
+            OwnFilter::All => None,
+            OwnFilter::These(filter) => Some(filter),
+            OwnFilter::Wrong => return None,
+        },
         shared_rules: shared.rules.iter().flatten().cloned().collect(),
         rules: rules.iter().flatten().cloned().collect(),
         ddl,
@@ -209,13 +215,20 @@ fn read_sink(item: Node<'_>, shared: &Shared<'_>, problems: &Problems) -> Option
     Some(Read { plan, sink_type: sink_type.name, rules })
 }
 
-/// Which of the captured tables a sink gets; inner `None`: all of them.
-fn read_own_filter(section: &Section<'_>) -> Option<Option<TableFilter>> {
+/// Which of the captured tables a sink gets.
+enum OwnFilter {
+    All,
+    These(TableFilter),
+    /// What is written is wrong, which has been noted.
+    Wrong,
+}
+
+fn read_own_filter(section: &Section<'_>) -> OwnFilter {
     let (include, exclude) = (section.key("include"), section.key("exclude"));
     if include.is_absent() && exclude.is_absent() {
-        return Some(None);
+        return OwnFilter::All;
     }
-    read_filter(&include, &exclude, true).map(Some)
+    read_filter(&include, &exclude, true).map_or(OwnFilter::Wrong, OwnFilter::These)
 }
 
 fn check_own_zero_dates(

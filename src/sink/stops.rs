@@ -182,16 +182,16 @@ pub(super) fn stop_at<D: Definitions>(target: &mut D, table: &TableName, since: 
         return;
     }
     let reason = stops.reason(table, why);
-    stop_because(target, table, since, reason);
+    stop_because(target, table, since, &reason);
 }
 
 /// Stops a table that is not stopped, for a reason that says what is to be done.
-fn stop_because<D: Definitions>(target: &mut D, table: &TableName, since: Lsn, reason: String) {
+fn stop_because<D: Definitions>(target: &mut D, table: &TableName, since: Lsn, reason: &str) {
     let stops = &mut target.followed_mut().stops;
     let since = stops.before.remove(table).map_or(since, |before| before.min(since));
-    stops.stopped.insert(table.clone(), StoppedTable { since, reason: reason.clone() });
+    stops.stopped.insert(table.clone(), StoppedTable { since, reason: reason.to_owned() });
     stops.unwritten.insert(table.clone());
-    tracing::error!(sink = %target.plan().name, %table, error = %reason, "table stopped, the others go on");
+    tracing::error!(sink = %target.plan().name, %table, error = reason, "table stopped, the others go on");
     let given_up = target.give_up(table);
     let followed = target.followed_mut();
     followed.counts.skip(table, given_up);
@@ -309,7 +309,8 @@ async fn stop_unfit<D: Definitions>(target: &mut D, since: Lsn, captured: &Captu
     let altered = target.altered().await?;
     for (table, why, is_read_again) in unfit_now(target, altered, captured) {
         if is_read_again {
-            stop_because(target, &table, since, format!("{why}: it is read again, in place of what is there"));
+            let why = format!("{why}: it is read again, in place of what is there");
+            stop_because(target, &table, since, &why);
         } else {
             stop_at(target, &table, since, &why);
         }

@@ -279,12 +279,8 @@ fn spelled(ty: &ColumnType, text: &str) -> Result<String, String> {
         ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob { .. }
             if !text.starts_with("0x") =>
         {
-            use std::fmt::Write as _;
-            text.bytes().fold("0x".to_owned(), |mut hex, byte| {
-                // Writing to a string does not fail.
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+            let digits = text.bytes().map(|byte| format!("{byte:02x}"));
+            std::iter::once("0x".to_owned()).chain(digits).collect()
         }
         // A day stands for its beginning.
         ColumnType::DateTime { .. } | ColumnType::Timestamp { .. } if text.len() == 10 => format!("{text} 00:00:00"),

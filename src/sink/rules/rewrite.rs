@@ -116,20 +116,19 @@ struct Hashing<'k> {
 }
 
 impl Hashing<'_> {
-    fn put(&mut self, value: &[u8]) -> Result<(), ValueError> {
+    fn put(&mut self, value: &[u8]) {
         self.hash = self.key.hash(value);
-        Ok(())
     }
 
     /// A number by its text: an `f64` has up to 325 characters, and a sign.
-    fn printed(&mut self, value: std::fmt::Arguments<'_>) -> Result<(), ValueError> {
+    fn printed(&mut self, value: std::fmt::Arguments<'_>) {
         let mut digits = [0; 400];
         let mut rest = digits.as_mut_slice();
         // The text of every number fits.
         let written = rest.write_fmt(value);
         debug_assert!(written.is_ok());
         let len = 400 - rest.len();
-        self.put(digits.get(..len).unwrap_or_default())
+        self.put(digits.get(..len).unwrap_or_default());
     }
 }
 
@@ -142,22 +141,27 @@ impl PlainVisitor for Hashing<'_> {
     }
 
     fn int(&mut self, _column: usize, value: i64) -> Result<(), ValueError> {
-        self.printed(format_args!("{value}"))
+        self.printed(format_args!("{value}"));
+        Ok(())
     }
 
     fn uint(&mut self, _column: usize, value: u64) -> Result<(), ValueError> {
-        self.printed(format_args!("{value}"))
+        self.printed(format_args!("{value}"));
+        Ok(())
     }
 
     fn real(&mut self, _column: usize, value: f64) -> Result<(), ValueError> {
-        self.printed(format_args!("{value}"))
+        self.printed(format_args!("{value}"));
+        Ok(())
     }
 
     fn text(&mut self, _column: usize, value: &[u8]) -> Result<(), ValueError> {
-        self.put(value)
+        self.put(value);
+        Ok(())
     }
 
     fn bytes(&mut self, _column: usize, value: &[u8]) -> Result<(), ValueError> {
-        self.put(value)
+        self.put(value);
+        Ok(())
     }
 }
