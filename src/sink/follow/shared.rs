@@ -140,10 +140,8 @@ pub(super) async fn replace<D: Definitions>(
         if let Some(other) = written(target, name, &wanted.target).next() {
             return Err(another_shape(name, &wanted, &other.schema.name));
         }
-        if is_same_target && copy.layout.is_kept() {
-            target.rename_target(name, &at_target, &until(&at_target, lsn)).await?;
-        } else if is_same_target {
-            target.drop_target(name, &at_target).await?;
+        if is_same_target {
+            make_room(target, lsn, name, (&at_target, copy.layout.is_kept())).await?;
         } else {
             super::is_free(target, lsn, name, &wanted.target).await?;
         }
@@ -212,7 +210,31 @@ pub(super) async fn make<D: Definitions>(
     layout: &LayoutOf<D>,
 ) -> Result<(), Failure> {
     match joins(target, &schema.name, layout) {
+        Some(Err(_)) if is_to_be_made_again(target, &schema.name, &layout.target) => {
+            let is_kept = others(target, &schema.name, &layout.target).any(|other| other.layout.is_kept());
+            make_room(target, lsn, &schema.name, (&layout.target, is_kept)).await?;
+            target.create(lsn, &schema.name, layout).await
+        }
         Some(joined) => joined,
         None => create(target, lsn, schema, layout).await,
     }
+}
+
+/// Whether all that have rows in a target come again, under another configuration than it was made under.
+fn is_to_be_made_again<D: Definitions>(target: &D, name: &TableName, at_target: &str) -> bool {
+    written(target, name, at_target).next().is_none()
+        && others(target, name, at_target).all(|other| difference(target, other).is_some())
+}
+
+/// Takes a target out of the way of the one that is made in its place. One that has what no read brings again is kept under another name.
+async fn make_room<D: Definitions>(
+    target: &mut D,
+    lsn: wal::Lsn,
+    name: &TableName,
+    (at_target, is_kept): (&str, bool),
+) -> Result<(), Failure> {
+    if is_kept {
+        return target.rename_target(name, at_target, &until(at_target, lsn)).await;
+    }
+    target.drop_target(name, at_target).await
 }
