@@ -75,7 +75,7 @@ mod values;
 pub use clash::{CLASH_HINT, Clash, clashes};
 pub use kinds::{check, make, types};
 pub use notes::{Note, Notes};
-pub use rules::{NOT_TAKEN, missing_columns};
+pub use rules::{NOT_TAKEN, RowKeys, missing_columns};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -306,6 +306,14 @@ pub trait Sink: Send {
     /// Whether a table reaches the sink at all, by its name.
     fn takes(&self, _table: &TableName) -> bool {
         true
+    }
+
+    /// By which keys the target has rows of a schema; `None`: they have none.
+    ///
+    /// # Errors
+    /// Of class `Row`, where what is configured for the table cannot be followed.
+    fn row_keys(&self, schema: &TableSchema) -> Result<Option<RowKeys>, Failure> {
+        RowKeys::plain(schema)
     }
 
     /// Why a table of this schema does not reach the sink: it is configured so. `None`: it does.

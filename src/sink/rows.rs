@@ -19,7 +19,7 @@ pub(super) use self::line::{moment, try_line};
 pub(super) use self::moment::Moment;
 use super::definitions::{Definitions, LayoutOf};
 use super::follow::{self, Lookup};
-use super::rules::{Cut, Kind, RewriteError, RowRules, shown_schema};
+use super::rules::{Cut, Kind, RowRules, shown_schema};
 use super::stops::contain;
 use crate::codec::frame::{Frame, RowOp};
 use crate::codec::row_image::{ImageError, Plan};
@@ -72,6 +72,11 @@ impl<R> Writers<R> {
         }
     }
 
+    /// Finds where images of a schema end in the log, where rules make something else of its rows.
+    pub(super) fn walker(&self, schema: SchemaId) -> Option<&Plan> {
+        self.0.get(&schema)?.rules.as_ref().map(RowRules::walker)
+    }
+
     fn forget(&mut self, table: &TableName) {
         self.0.retain(|_, writer| writer.table != *table);
     }
@@ -107,8 +112,10 @@ pub(super) struct Section<'s> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw<'s> {
     walker: &'s Plan,
-    op: RowOp,
-    body: &'s [u8],
+    /// What was done to the rows.
+    pub(super) op: RowOp,
+    /// Their images.
+    pub(super) body: &'s [u8],
     first_ordinal: u32,
 }
 
@@ -118,17 +125,22 @@ impl<'s> Raw<'s> {
         let mut rest = self.body;
         let mut row = self.first_ordinal;
         loop {
-            let mut len = 0;
-            for _ in 0..self.op.images_per_row() {
-                len += self.walker.image_len(rest.get(len..).unwrap_or_default())?;
-            }
-            let (images, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+            let (images, tail) = first_change(self.walker, self.op, rest)?;
             if row == ordinal {
                 return Ok((self.op, images));
             }
             (rest, row) = (tail, row.saturating_add(1));
         }
     }
+}
+
+/// The images of the first row change of a body, and the rest.
+pub(super) fn first_change<'b>(walker: &Plan, op: RowOp, body: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), ImageError> {
+    let mut len = 0;
+    for _ in 0..op.images_per_row() {
+        len += walker.image_len(body.get(len..).unwrap_or_default())?;
+    }
+    Ok(body.split_at_checked(len).unwrap_or((body, &[])))
 }
 
 /// How a target takes rows.
@@ -281,7 +293,7 @@ fn write_ruled<D: Writes>(
     let mut scratch = std::mem::take(&mut target.followed_mut().rule_scratch);
     let cut = rules.cut(op, body, kind, &mut scratch);
     target.followed_mut().rule_scratch = scratch;
-    let Cut { pieces, ruled_out, made } = cut.map_err(|error| not_shown(table, error))?;
+    let Cut { pieces, ruled_out, made } = cut.map_err(|error| damaged(table, error))?;
     target.followed_mut().counts.rule_out(table, ruled_out.into());
     *done = ruled_out.into();
     for piece in pieces {
@@ -289,7 +301,8 @@ fn write_ruled<D: Writes>(
         let first = moment.first_ordinal.saturating_add(piece.first);
         let moment = Moment { first_ordinal: first, ..moment };
         let unmatched = target.followed().counts.of(table).unmatched;
-        let raw = Raw { walker: rules.walker(), op, body: section.body, first_ordinal: section.moment.first_ordinal };
+        let raw = section.body.get(piece.raw).unwrap_or_default();
+        let raw = Raw { walker: rules.walker(), op, body: raw, first_ordinal: first };
         let piece_of = Section { op: piece.op, rows: piece.rows, body, moment, raw: Some(raw), ..section };
         let taken = target.write_section(way, piece_of)?;
         if piece.is_quiet {
@@ -300,9 +313,6 @@ fn write_ruled<D: Writes>(
     Ok(*done)
 }
 
-fn not_shown(table: &TableName, error: RewriteError) -> Failure {
-    match error {
-        RewriteError::Image(error) => Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error),
-        RewriteError::Value(error) => Failure::row(format!("a value of {table} cannot be hashed")).caused_by(error),
-    }
+fn damaged(table: &TableName, error: ImageError) -> Failure {
+    Failure::fatal(format!("a row image of {table} is damaged")).caused_by(error)
 }

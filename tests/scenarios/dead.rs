@@ -101,6 +101,35 @@ every_sink! { mysql_first:
         world.assert_mirrored().await;
     }
 
+    async fn a_letter_of_a_row_that_rules_rewrite_is_the_row_of_the_source<T: Target>(kind: Kind) {
+        let mut world = World::<T>::on(crate::support::server::Server::start(kind).await, &[Mode::Mirror]).await;
+        let key = world.path("hash.key");
+        std::fs::write(&key, "a key\n").unwrap();
+        world.set("/hash_key_file", json!(key));
+        world.set("/tables", json!([{ "database": "shop", "table": "t", "hash": ["secret"] }]));
+        world.set("/sinks/0/source_tag", json!("src"));
+        world.set("/sinks/0/on_row_error", json!("dead_letter"));
+        world.sql("CREATE TABLE t (id INT PRIMARY KEY, secret VARCHAR(30), n INT NOT NULL); INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)").await;
+        let mut daemon = world.start();
+        world.caught_up(&mut daemon).await;
+        world.target.refuse(Mode::Mirror, "t", "n").await;
+        world.sql("INSERT INTO t VALUES (3, 'c', 3), (4, 'd', 13), (5, 'e', 5); UPDATE t SET n = 13 WHERE id = 1; DELETE FROM t WHERE id = 2").await;
+        world.caught_up(&mut daemon).await;
+        let hashed = |op: &str, id| (op.to_owned(), json!({ "id": id, "secret": "(hashed)", "n": 13 }));
+        assert_eq!(letters(&world), [hashed("insert", 4), hashed("update", 1)]);
+        assert_eq!(rows(&world, "t").await, [(1, 1), (3, 3), (5, 5)]);
+
+        world.target.take_all(Mode::Mirror, "t").await;
+        assert!(dlq(&world, &["retry"]).status.success());
+        daemon.wait_until("the letters are gone", |status| number(status) == 0).await;
+        let status = world.caught_up(&mut daemon).await;
+        assert_eq!(stopped(&status), [""; 0], "{status:#}");
+        assert_eq!(rows(&world, "t").await, [(1, 13), (3, 3), (4, 13), (5, 5)]);
+        let table = status["tables"].as_array().unwrap().iter().find(|table| table["table"] == "shop.t").unwrap();
+        assert_eq!(table["read"], 2 + 5 + 2, "the two rows were read, and not their table: {table:#}");
+        daemon.stop();
+    }
+
     async fn a_line_of_a_history_is_tried_again<T: Target>(kind: Kind) {
         let (world, mut daemon) = world::<T>(kind, Mode::History).await;
         world.sql("INSERT INTO t VALUES (4, 13); UPDATE t SET n = 4 WHERE id = 4; UPDATE t SET n = 13 WHERE id = 1").await;

@@ -102,6 +102,11 @@ pub struct World<T> {
 }
 
 impl<T: Target> World<T> {
+    /// A file of its own.
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.sandbox.path(name)
+    }
+
     /// With a mirror.
     pub async fn mirror(kind: Kind) -> Self {
         Self::on(Server::start(kind).await, &[Mode::Mirror]).await

@@ -113,6 +113,9 @@ const OF_ROWS: [u32; 20] = [
     691, // UNKNOWN_ELEMENT_OF_ENUM
 ];
 
+/// Those of [`OF_ROWS`] whose message quotes what an operator has written, and no value: of `throwIf`, and of a constraint.
+const WITHOUT_VALUES: [u32; 2] = [395, 469];
+
 /// Codes of what is wrong for every table, and what to do about it.
 const SINK: [(u32, &str); 10] = [
     (81, "create the database, or set the sink's `database`"), // UNKNOWN_DATABASE
@@ -342,7 +345,21 @@ fn without_rows(text: &str) -> String {
     let mut message: String = text.char_indices().take_while(|(at, _)| *at < end).map(|(_, c)| c).collect();
     message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     message.truncate(message.trim_end_matches([' ', ':', ',', '.']).len());
+    if code(text).is_some_and(|code| OF_ROWS.contains(&code) && !WITHOUT_VALUES.contains(&code)) {
+        message = without_quoted(&message);
+    }
     message
+}
+
+/// The message without what stands in quotes in it. A value may have quotes of its own: all between the first and the last one goes.
+fn without_quoted(message: &str) -> String {
+    match (message.find('\''), message.rfind('\'')) {
+        (Some(first), Some(last)) if first < last => {
+            let (before, after) = (message.get(..=first).unwrap_or_default(), message.get(last..).unwrap_or_default());
+            format!("{before}...{after}")
+        }
+        _ => message.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -407,7 +424,11 @@ mod tests {
         assert!(message.ends_with("Expression: (a > 0)"), "{message}");
         let text =
             "Code: 27. DB::Exception: Cannot parse input: expected ',' before: 'secret'\nRow 1:\nColumn 0, secret";
-        assert!(!refused(text).to_string().contains("Column 0"));
+        assert!(!refused(text).to_string().contains("secret"));
+        let text = "Code: 6. DB::Exception: Cannot parse string 'it's secret' as UInt32: syntax error at begin";
+        assert!(refused(text).to_string().ends_with("string '...' as UInt32: syntax error at begin"));
+        let text = "Code: 395. DB::Exception: no row of 'x': while executing 'FUNCTION throwIf('secret')'";
+        assert!(refused(text).to_string().ends_with("no row of 'x'"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::codec::row_image::{ImageError, Plan};
 use crate::dead::{DeadLetter, LetterId};
 use crate::error::Failure;
 use crate::model::{RowCounts, SchemaId, TableName};
-use crate::sink::rows::{Lettering, Moment, Section, no_room};
+use crate::sink::rows::{Lettering, Moment, Section, first_change, no_room};
 use crate::telemetry::now_micros;
 
 /// The row changes of a section, kept until they are stored.
@@ -26,13 +26,15 @@ pub(super) struct Kept {
     op: RowOp,
     moment: Moment,
     body: Box<[u8]>,
+    /// The changes as the source made them, where rules have made something else of them.
+    raw: Option<(RowOp, Box<[u8]>)>,
 }
 
 impl Kept {
     /// Of a section.
     pub(super) fn of(section: Section<'_>) -> Self {
-        let Section { schema, op, moment, body, .. } = section;
-        Self { schema, op, moment, body: body.into() }
+        let Section { schema, op, moment, body, raw, .. } = section;
+        Self { schema, op, moment, body: body.into(), raw: raw.map(|raw| (raw.op, raw.body.into())) }
     }
 }
 
@@ -56,7 +58,7 @@ struct Row {
     bytes: Bytes,
 }
 
-/// A row change.
+/// A row change, as the source made it.
 #[derive(Debug)]
 struct Change {
     id: LetterId,
@@ -107,7 +109,8 @@ impl Target {
         let (mut changes, mut rows) = (Vec::new(), Vec::new());
         for section in self.rows.kept(table) {
             if let Some(writer) = self.followed.writers.get(section.schema) {
-                each(section, &writer.form, &mut changes, &mut rows).map_err(unreadable)?;
+                let walker = self.followed.writers.walker(section.schema);
+                each(section, (&writer.form, walker), &mut changes, &mut rows).map_err(unreadable)?;
             }
         }
         let mut book = self.followed.letters.open();
@@ -124,7 +127,8 @@ impl Target {
         let (mut changes, mut rows) = (Vec::new(), Vec::new());
         for section in kept {
             let Some(writer) = self.followed.writers.get(section.schema) else { return Ok(None) };
-            each(&section, &writer.form, &mut changes, &mut rows).map_err(unreadable)?;
+            let walker = self.followed.writers.walker(section.schema);
+            each(&section, (&writer.form, walker), &mut changes, &mut rows).map_err(unreadable)?;
         }
         Ok(Some((changes, rows)))
     }
@@ -166,7 +170,7 @@ impl Target {
                     }
                     None => {
                         if let Some(key) = row.key {
-                            book.written(table, key);
+                            book.written_before(table, key, change.id);
                         }
                     }
                 }
@@ -205,9 +209,15 @@ struct Stored {
     sent: u64,
 }
 
-/// Adds the row changes of a section, and the rows that are sent of each.
-fn each(section: &Kept, form: &Form, changes: &mut Vec<Change>, rows: &mut Vec<Row>) -> Result<(), RowError> {
+/// Adds the row changes of a section, and the rows that are sent of each. The walker is of the changes as the source made them.
+fn each(
+    section: &Kept,
+    (form, walker): (&Form, Option<&Plan>),
+    changes: &mut Vec<Change>,
+    rows: &mut Vec<Row>,
+) -> Result<(), RowError> {
     let mut rest: &[u8] = &section.body;
+    let mut raw = section.raw.as_ref().zip(walker).map(|((op, body), walker)| (*op, &**body, walker));
     let mut row = 0;
     while !rest.is_empty() {
         let plan = form.plan();
@@ -219,6 +229,14 @@ fn each(section: &Kept, form: &Form, changes: &mut Vec<Change>, rows: &mut Vec<R
         };
         let (images, tail) = rest.split_at_checked(all).unwrap_or((rest, &[]));
         let (before, after) = images.split_at_checked(first).unwrap_or((images, &[]));
+        let as_made = match &mut raw {
+            Some((op, body, walker)) => {
+                let (images, tail) = first_change(walker, *op, body)?;
+                *body = tail;
+                (*op, images)
+            }
+            None => (section.op, images),
+        };
         let moment = Moment { first_ordinal: section.moment.ordinal(row)?, ..section.moment };
         let place = changes.len();
         let mut of_change = Vec::new();
@@ -243,8 +261,8 @@ fn each(section: &Kept, form: &Form, changes: &mut Vec<Change>, rows: &mut Vec<R
         if !of_change.is_empty() {
             let id = LetterId { lsn: moment.frame.lsn, ordinal: moment.first_ordinal };
             let count = u32::try_from(of_change.len()).unwrap_or(u32::MAX);
-            let (schema, op) = (section.schema, section.op);
-            changes.push(Change { id, schema, op, moment, images: images.into(), rows: count });
+            let (op, images) = (as_made.0, as_made.1.into());
+            changes.push(Change { id, schema: section.schema, op, moment, images, rows: count });
             rows.extend(of_change);
         }
         rest = tail;

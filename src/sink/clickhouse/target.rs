@@ -27,7 +27,6 @@ use super::round::{Ended, EndedInsert, RoundRows};
 use super::writer::Rows;
 use super::{cursor, open, refusals};
 use crate::config::SinkPlan;
-use crate::dead::Letters;
 use crate::error::{ErrorClass, Failure};
 use crate::model::{RowCounts, TableName};
 use crate::sink::claim::{Claim, Opener, taken};
@@ -281,22 +280,37 @@ impl Target {
         Ok(())
     }
 
-    /// Writes a line of a history that is kept as a dead letter. Its version makes it harmless where it is there already.
+    /// Writes a line of a history that is kept as a dead letter. Its version makes it harmless where it is there already, and a line that the
+    /// server refuses once more says nothing of its table.
     pub(super) async fn try_line(&mut self, line: Line<'_>, lookup: &mut Lookup<'_>) -> Result<bool, Failure> {
+        self.end_creations().await?;
         let counts = std::mem::take(&mut self.followed.counts);
-        let aside = Letters::in_memory();
-        let mut written = rows::try_line(self, line, lookup)?;
-        if written {
-            let letters = std::mem::replace(&mut self.followed.letters, aside.clone());
-            let stored = self.flush().await;
-            self.followed.letters = letters;
-            stored?;
-            written = aside.is_empty() && !self.followed.stops.has(&line.letter.table);
-        } else {
-            self.rows.drop_table(&line.letter.table);
-        }
+        let tried = rows::try_line(self, line, lookup);
+        let written = match tried {
+            Ok(true) => self.send_line().await,
+            tried => {
+                self.rows.drop_table(&line.letter.table);
+                tried
+            }
+        };
         self.followed.counts = counts;
-        Ok(written)
+        written
+    }
+
+    /// Sends a line, with no other row at hand; says whether the server takes it.
+    async fn send_line(&mut self) -> Result<bool, Failure> {
+        let mut inserts = self.rows.end_all(&self.client, &mut Counts::default());
+        let mut is_taken = true;
+        while let Some(done) = inserts.join_next().await {
+            let EndedInsert { table, stored, .. } =
+                done.map_err(|error| Refused::interrupted(&error).failure("insert rows"))?;
+            match stored.map_err(|error| error.failure(&format!("insert into the table of {table}"))) {
+                Ok(_) => {}
+                Err(failure) if failure.class == ErrorClass::Row => is_taken = false,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(is_taken)
     }
 
     /// What became of the rows of the rounds that have settled since the last call.

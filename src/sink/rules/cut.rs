@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use super::RowRules;
 use super::filter::RuleScratch;
-use super::rewrite::RewriteError;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::ImageError;
 
@@ -31,6 +30,8 @@ pub(in crate::sink) struct Piece {
     pub(in crate::sink) rows: u32,
     /// Their images, in the section's body or in the one that was made of it.
     pub(in crate::sink) images: Range<usize>,
+    /// The row changes they are of, in the section's body.
+    pub(in crate::sink) raw: Range<usize>,
     /// Rows that are taken away where they are there, and may not be.
     pub(in crate::sink) is_quiet: bool,
 }
@@ -57,14 +58,14 @@ impl RowRules {
     /// Cuts a section.
     ///
     /// # Errors
-    /// When an image is damaged, or a value cannot be brought into the form that the target is shown.
+    /// When an image is damaged.
     pub(in crate::sink) fn cut(
         &self,
         op: RowOp,
         body: &[u8],
         kind: Kind,
         room: &mut RuleScratch,
-    ) -> Result<Cut, RewriteError> {
+    ) -> Result<Cut, ImageError> {
         let mut cut = Cut { made: self.rewrite.as_ref().map(|_| Vec::with_capacity(body.len())), ..Cut::default() };
         let (mut at, mut row) = (0, 0);
         while at < body.len() {
@@ -75,7 +76,7 @@ impl RowRules {
             };
             match self.taken(op, body, (at, first_end, end), kind, room)? {
                 None => cut.ruled_out += 1,
-                Some(taken) => self.add(&mut cut, taken, body, row, room)?,
+                Some(taken) => self.add(&mut cut, taken, (body, at..end), row, room)?,
             }
             (at, row) = (end, row + 1);
         }
@@ -133,10 +134,10 @@ impl RowRules {
         &self,
         cut: &mut Cut,
         Taken { op, images, is_quiet }: Taken,
-        body: &[u8],
+        (body, raw): (&[u8], Range<usize>),
         row: u32,
         room: &mut RuleScratch,
-    ) -> Result<(), RewriteError> {
+    ) -> Result<(), ImageError> {
         let images = match (&self.rewrite, &mut cut.made) {
             (Some(rewrite), Some(made)) => {
                 let begin = made.len();
@@ -158,8 +159,9 @@ impl RowRules {
             {
                 last.rows += 1;
                 last.images.end = images.end;
+                last.raw.end = raw.end;
             }
-            _ => cut.pieces.push(Piece { op, first: row, rows: 1, images, is_quiet }),
+            _ => cut.pieces.push(Piece { op, first: row, rows: 1, images, raw, is_quiet }),
         }
         Ok(())
     }

@@ -14,10 +14,11 @@ pub(super) use self::cut::{Cut, Kind};
 use self::filter::Filter;
 pub(super) use self::filter::RuleScratch;
 use self::rewrite::Rewrite;
-pub(super) use self::rewrite::RewriteError;
 pub use self::schema::missing_columns;
 pub(super) use self::schema::{distrusts, hides_on, shown_schema, tag_of};
-use crate::codec::row_image::Plan;
+use std::sync::Arc;
+
+use crate::codec::row_image::{ImageError, Plan, Scratch};
 use crate::config::{Keyless, Mode, SinkPlan};
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
@@ -72,6 +73,59 @@ impl RowRules {
         let filters_by_key = filter.as_ref().is_some_and(|filter| filter.columns().all(|column| key.contains(&column)));
         let walker = Plan::walker(schema).map_err(|error| unreadable(&schema.name, error))?;
         Ok(Some(Self { walker, filters_by_key, filter, rewrite }))
+    }
+}
+
+/// Finds the keys of rows of one schema as a target has them, which is how dead letters know their rows.
+#[derive(Debug)]
+pub struct RowKeys {
+    walker: Plan,
+    rewrite: Option<Rewrite>,
+    /// Of the schema as the target is shown it.
+    shown: Plan,
+    key: Vec<u16>,
+    scratch: Scratch,
+    made: Vec<u8>,
+}
+
+impl RowKeys {
+    /// For rows of a schema at a sink; `None`: they have no key.
+    ///
+    /// # Errors
+    /// Of class `Row`, where a rule cannot be followed for this table.
+    pub(super) fn of(plan: &SinkPlan, schema: &TableSchema) -> Result<Option<Self>, Failure> {
+        let rewrite = Rewrite::new(plan, schema, &plan.options_for(&schema.name).hash)?;
+        let shown = shown_schema(plan, Arc::new(schema.clone()));
+        Self::new(schema, rewrite, &shown)
+    }
+
+    /// For rows that a target has as the source has them.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(super) fn plain(schema: &TableSchema) -> Result<Option<Self>, Failure> {
+        Self::new(schema, None, schema)
+    }
+
+    fn new(schema: &TableSchema, rewrite: Option<Rewrite>, shown: &TableSchema) -> Result<Option<Self>, Failure> {
+        let Some(key) = &shown.key else { return Ok(None) };
+        let plan = |of: &TableSchema| Plan::walker(of).map_err(|error| unreadable(&schema.name, error));
+        let (walker, shown_plan) = (plan(schema)?, plan(shown)?);
+        let (key, scratch, made) = (key.columns.clone(), Scratch::default(), Vec::new());
+        Ok(Some(Self { walker, rewrite, shown: shown_plan, key, scratch, made }))
+    }
+
+    /// The hash of the key of the first image of these, and how many bytes the image has.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn first(&mut self, images: &[u8]) -> Result<(u128, usize), ImageError> {
+        let Some(rewrite) = &self.rewrite else {
+            return Ok((self.shown.key_hash(&self.key, images)?, self.walker.image_len(images)?));
+        };
+        self.made.clear();
+        let used = rewrite.image(images, &mut self.scratch, &mut self.made)?;
+        Ok((self.shown.key_hash(&self.key, &self.made)?, used))
     }
 }
 

@@ -22,26 +22,6 @@ pub(super) struct Rewrite {
     tag: Box<[u8]>,
 }
 
-/// A row that cannot be brought into that form.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::sink) enum RewriteError {
-    /// The image is damaged.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// A value that is to be hashed is malformed.
-    #[error(transparent)]
-    Value(#[from] ValueError),
-}
-
-impl From<ReadError<ValueError>> for RewriteError {
-    fn from(error: ReadError<ValueError>) -> Self {
-        match error {
-            ReadError::Image(error) => Self::Image(error),
-            ReadError::Visitor(error) => Self::Value(error),
-        }
-    }
-}
-
 impl Rewrite {
     /// For rows of a schema; `None`: they are shown as they are.
     pub(super) fn new(plan: &SinkPlan, schema: &TableSchema, hash: &[String]) -> Result<Option<Self>, Failure> {
@@ -68,7 +48,7 @@ impl Rewrite {
     }
 
     /// Appends the first image of `bytes` in that form; says how many bytes it had.
-    pub(super) fn image(&self, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<usize, RewriteError> {
+    pub(super) fn image(&self, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<usize, ImageError> {
         let front = (usize::from(!self.tag.is_empty()), &*self.tag);
         self.plan.rewrite(bytes, front, out, |column, cell, out| match &self.key {
             Some(key) if self.is_hashed.get(column) == Some(&true) => {
@@ -101,9 +81,14 @@ pub(super) fn hash_cell(
     key: &HashKey,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
-) -> Result<(), RewriteError> {
+) -> Result<(), ImageError> {
     let mut hashing = Hashing { key, hash: [0; 64] };
-    plan.cell_plain(column, cell, &mut hashing, scratch)?;
+    match plan.cell_plain(column, cell, &mut hashing, scratch) {
+        Ok(()) => {}
+        // A value that is malformed has no text, and nobody is shown one: its bytes tell it from every other.
+        Err(ReadError::Visitor(_)) => hashing.put(cell),
+        Err(ReadError::Image(error)) => return Err(error),
+    }
     out.push(64);
     out.extend_from_slice(&hashing.hash);
     Ok(())

@@ -268,6 +268,49 @@ fn a_target_is_shown_hashes_and_the_tag_and_nothing_of_what_they_hide() {
 }
 
 #[test]
+fn the_keys_of_rows_are_those_that_the_target_has() {
+    let table = Arc::new(schema(vec![text("email", "latin1"), int("n")], key(&[0])));
+    let plan = plan(|plan, options| {
+        options.hash = vec!["email".into()];
+        plan.hash_key = HashKey::new(b"a key");
+        plan.source_tag = Some(SourceTag { column: "_source".into(), source: "main".into() });
+    });
+    let rows: [&[&str]; 2] = [&["a", "1"], &["b", "2"]];
+    let body = images(&table, &rows);
+    let rules = RowRules::of(&plan, &table).unwrap().unwrap();
+    let made = rules.cut(RowOp::Insert, &body, Kind::Other, &mut RuleScratch::default()).unwrap().made.unwrap();
+    let shown = shown_schema(&plan, Arc::clone(&table));
+    let at_target = Plan::walker(&shown).unwrap().key_hashes(&shown.key.as_ref().unwrap().columns, &made).unwrap();
+    let mut keys = RowKeys::of(&plan, &table).unwrap().unwrap();
+    let (first, used) = keys.first(&body).unwrap();
+    let (second, _) = keys.first(&body[used..]).unwrap();
+    assert_eq!([first, second], at_target[..]);
+    let plain = Plan::walker(&table).unwrap().key_hashes(&[0], &body).unwrap();
+    let mut keys = RowKeys::plain(&table).unwrap().unwrap();
+    assert_eq!((keys.first(&body).unwrap().0, used), (plain[0], keys.first(&body).unwrap().1));
+    assert!(RowKeys::plain(&schema(vec![int("n")], None)).unwrap().is_none());
+}
+
+#[test]
+fn a_malformed_value_is_hashed_and_stops_nothing() {
+    let table = schema(vec![int("id"), text("email", "utf8mb4")], key(&[0]));
+    let plan = plan(|plan, options| {
+        options.hash = vec!["email".into()];
+        plan.hash_key = HashKey::new(b"a key");
+    });
+    let rows: [&[&str]; 2] = [&["1", "xyz"], &["2", "xyw"]];
+    let mut body = images(&table, &rows);
+    for byte in body.iter_mut().filter(|byte| **byte == b'x') {
+        *byte = 0xff;
+    }
+    let rules = RowRules::of(&plan, &table).unwrap().unwrap();
+    let made = rules.cut(RowOp::Insert, &body, Kind::Other, &mut RuleScratch::default()).unwrap().made.unwrap();
+    let hashes: Vec<_> = made.windows(64).filter(|hash| hash.iter().all(u8::is_ascii_hexdigit)).collect();
+    assert_eq!(hashes.len(), 2);
+    assert_ne!(hashes[0], hashes[1]);
+}
+
+#[test]
 fn a_table_without_a_rule_goes_as_it_lies_in_the_log() {
     let table = Arc::new(schema(vec![int("id")], key(&[0])));
     let plan = plan(|_, _| {});

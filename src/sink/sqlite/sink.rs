@@ -23,7 +23,7 @@ use crate::sink::follow;
 use crate::sink::follow::replace::after_take_over;
 use crate::sink::registry;
 use crate::sink::rows;
-use crate::sink::rules::{distrusts, leaves_out};
+use crate::sink::rules::{RowKeys, distrusts, leaves_out};
 use crate::sink::stops;
 use crate::sink::{Captured, HandOver, Line, RoundLimits, Schemas, Settled, Sink, StoppedTable, TakeOver, TargetState};
 
@@ -103,6 +103,10 @@ impl Sink for SqliteSink {
 
     fn takes(&self, table: &TableName) -> bool {
         self.plan.takes(table)
+    }
+
+    fn row_keys(&self, schema: &TableSchema) -> Result<Option<RowKeys>, Failure> {
+        RowKeys::of(&self.plan, schema)
     }
 
     fn leaves_out(&self, schema: &TableSchema) -> Option<&'static str> {
