@@ -128,8 +128,10 @@ fn show(plan: &Plan, arguments: &LettersArgs) -> anyhow::Result<()> {
     let mut output = Output::new();
     let mut is_first = true;
     each(plan, query(arguments, true), |mut item| {
-        if let Some(sink) = plan.sinks.iter().find(|sink| sink.name == item.sink) {
-            item.as_at(sink);
+        let sink = plan.sinks.iter().find(|sink| sink.name == item.sink);
+        match sink {
+            Some(sink) => item.as_at(sink),
+            None => item.hide_values(),
         }
         if arguments.json {
             return output.json(&item);
@@ -137,7 +139,7 @@ fn show(plan: &Plan, arguments: &LettersArgs) -> anyhow::Result<()> {
         if !std::mem::take(&mut is_first) {
             output.line("")?;
         }
-        shown(&mut output, &item)
+        shown(&mut output, &item, sink.is_some())
     })?;
     if is_first && !arguments.json {
         output.line("no dead letters")?;
@@ -145,10 +147,14 @@ fn show(plan: &Plan, arguments: &LettersArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn shown(output: &mut Output, item: &LetterItem) -> anyhow::Result<bool> {
+fn shown(output: &mut Output, item: &LetterItem, is_configured: bool) -> anyhow::Result<bool> {
     let LetterItem { sink, database, table, lsn, ordinal, op, .. } = item;
     let again = if item.retry { ", to be tried again" } else { "" };
     output.line(&format!("{sink}  {database}.{table}  lsn {lsn} row {ordinal}  {op} of {}{again}", item.changed_at))?;
+    if !is_configured {
+        output
+            .line("  values  not shown: the configuration has no such sink, so which of them it hides is not known")?;
+    }
     let rows = [("key", &item.key), ("before", &item.before), ("after", &item.after)];
     for (what, values) in rows {
         if let Some(values) = values {

@@ -68,6 +68,8 @@ struct Round {
     added: BTreeMap<LetterId, (DeadLetter, Vec<u8>)>,
     /// Bytes of these.
     added_bytes: u64,
+    /// Those of them that are stored since an earlier try of the round.
+    again: BTreeSet<LetterId>,
     /// Stored ones that have ended.
     ended: BTreeSet<LetterId>,
     /// Stored ones of which the table or the keys have changed.
@@ -164,10 +166,12 @@ impl Book {
     /// A row change becomes a letter. An older one that is about the same row alone ends: the row is what this one says.
     pub fn add(&mut self, id: LetterId, letter: DeadLetter, images: Vec<u8>) {
         for key in &letter.keys {
-            self.written(&letter.table, *key);
+            self.written_before(&letter.table, *key, id);
         }
         // Said once more by the round that comes again, it is the letter that is stored.
-        self.drop_unproven(id);
+        if self.drop_unproven(id) {
+            self.open.again.insert(id);
+        }
         let bytes = letter.bytes();
         self.insert(id, &letter.table, letter.keys.clone(), bytes);
         self.open.added_bytes = self.open.added_bytes.saturating_add(bytes);
@@ -180,6 +184,9 @@ impl Book {
         if let Some((_, round)) = self.closed.iter_mut().find(|(end, _)| id.lsn <= *end)
             && let Some((letter, images)) = self.open.added.remove(&id)
         {
+            if self.open.again.remove(&id) {
+                round.again.insert(id);
+            }
             self.open.added_bytes = self.open.added_bytes.saturating_sub(letter.bytes());
             round.added.insert(id, (letter, images));
         }
@@ -199,7 +206,7 @@ impl Book {
     /// The row of a key is current at the target.
     pub fn written(&mut self, table: &TableName, key: u128) {
         let ids = self.tables.get_mut(table).and_then(|of| of.by_key.remove(&key)).unwrap_or_default();
-        self.are_current(table, key, &ids);
+        self.are_current(table, key, &ids, None);
     }
 
     /// The same by the row change at this place, which was committed: it ends letters before it, or is one itself and takes their place.
@@ -207,28 +214,31 @@ impl Book {
         let Some(ids) = self.tables.get_mut(table).and_then(|of| of.by_key.get_mut(&key)) else { return };
         let (before, later): (Vec<_>, Vec<_>) = ids.iter().partition(|id| **id < at);
         *ids = later;
-        self.are_current(table, key, &before);
+        self.are_current(table, key, &before, Some(at));
         if let Some(of) = self.tables.get_mut(table) {
             of.by_key.retain(|_, ids| !ids.is_empty());
         }
     }
 
-    /// Letters that no longer say anything about the row of a key.
-    fn are_current(&mut self, table: &TableName, key: u128, ids: &[LetterId]) {
+    /// Letters that no longer say anything about the row of a key, because of a row change at this place; `None`: in the open round.
+    fn are_current(&mut self, table: &TableName, key: u128, ids: &[LetterId], at: Option<LetterId>) {
         let Some(of) = self.tables.get_mut(table) else { return };
+        let closed = at.and_then(|at| self.closed.iter_mut().find(|(end, _)| at.lsn <= *end));
+        // A letter of an earlier round is stored with that round, which leaves its row out, and ends with this one.
+        let round = closed.map_or(&mut self.open, |(_, round)| round);
         for id in ids.iter().copied() {
             let Some(entry) = of.letters.get_mut(&id) else { continue };
             entry.keys.retain(|other| *other != key);
             if !entry.keys.is_empty() {
-                match self.open.added.get_mut(&id) {
+                match round.added.get_mut(&id) {
                     Some((letter, _)) => letter.keys.retain(|other| *other != key),
-                    None => self.open.change(id),
+                    None => round.change(id),
                 }
                 continue;
             }
             self.sum.remove(entry.bytes);
             of.letters.remove(&id);
-            self.open.end(id);
+            round.end(id);
         }
         if of.letters.is_empty() {
             self.tables.remove(table);
@@ -236,12 +246,14 @@ impl Book {
     }
 
     /// What a change of a table means for its letters: those of rows end where the rows go or come again. Lines of a history are missing still.
-    pub fn follow(&mut self, change: &TableChange) {
+    /// `before`: those of a place after it are of rows that came later, because the change is looked at once more.
+    pub fn follow(&mut self, change: &TableChange, before: Option<LetterId>) {
+        let is_before = |id: LetterId| before.is_none_or(|at| id < at);
         match change {
             TableChange::Truncate { table } | TableChange::Drop { table } | TableChange::ReplaceBegin { table, .. } => {
-                self.end(table, |entry| !entry.keys.is_empty());
+                self.end(table, |id, entry| is_before(id) && !entry.keys.is_empty());
             }
-            TableChange::Rename { from, to, .. } => self.rename(from, to),
+            TableChange::Rename { from, to, .. } => self.rename(from, to, is_before),
             TableChange::Schema { .. }
             | TableChange::ReplaceEnd { .. }
             | TableChange::Gap { .. }
@@ -251,7 +263,7 @@ impl Book {
 
     /// The copy of a table is gone, with whatever it was.
     pub fn forget(&mut self, table: &TableName) {
-        self.end(table, |_| true);
+        self.end(table, |_, _| true);
     }
 
     /// Letters of a table from this place on, which is in a round on its way, do not count: the rows are left out with their table.
@@ -262,6 +274,11 @@ impl Book {
             self.drop_entry(table, id);
             self.open.end(id);
         }
+    }
+
+    /// Whether a letter is stored of an earlier try of the round that comes again.
+    pub fn is_unproven(&self, id: LetterId) -> bool {
+        self.unproven.contains_key(&id)
     }
 
     /// These letters are gone from the log, and nothing is to be stored of them.
@@ -330,10 +347,12 @@ impl Book {
         self.sum.add(bytes);
     }
 
-    fn drop_unproven(&mut self, id: LetterId) {
-        if let Some((_, entry)) = self.unproven.remove(&id) {
+    fn drop_unproven(&mut self, id: LetterId) -> bool {
+        let dropped = self.unproven.remove(&id);
+        if let Some((_, entry)) = &dropped {
             self.sum.remove(entry.bytes);
         }
+        dropped.is_some()
     }
 
     fn drop_entry(&mut self, table: &TableName, id: LetterId) {
@@ -353,26 +372,30 @@ impl Book {
         }
     }
 
-    fn end(&mut self, table: &TableName, ends: impl Fn(&Entry) -> bool) {
+    fn end(&mut self, table: &TableName, ends: impl Fn(LetterId, &Entry) -> bool) {
         let Some(of) = self.tables.get(table) else { return };
-        let ended: Vec<_> = of.letters.iter().filter(|(_, entry)| ends(entry)).map(|(id, _)| *id).collect();
+        let ended: Vec<_> = of.letters.iter().filter(|(id, entry)| ends(**id, entry)).map(|(id, _)| *id).collect();
         for id in ended {
             self.drop_entry(table, id);
             self.open.end(id);
         }
     }
 
-    fn rename(&mut self, from: &TableName, to: &TableName) {
-        let Some(of) = self.tables.remove(from) else { return };
+    fn rename(&mut self, from: &TableName, to: &TableName, is_before: impl Fn(LetterId) -> bool) {
+        let Some(of) = self.tables.get(from) else { return };
+        let moved: Vec<_> = of.letters.keys().copied().filter(|id| is_before(*id)).collect();
         // The source has no other table of the name: what there is of one is of a table that is gone.
-        self.forget(to);
-        for id in of.letters.keys() {
-            match self.open.added.get_mut(id) {
+        self.end(to, |id, _| is_before(id));
+        for id in moved {
+            let Some(entry) = self.tables.get(from).and_then(|of| of.letters.get(&id)) else { continue };
+            let (keys, bytes) = (entry.keys.clone(), entry.bytes);
+            self.drop_entry(from, id);
+            self.insert(id, to, keys, bytes);
+            match self.open.added.get_mut(&id) {
                 Some((letter, _)) => letter.table.clone_from(to),
-                None => self.open.change(*id),
+                None => self.open.change(id),
             }
         }
-        self.tables.insert(to.clone(), of);
     }
 }
 
@@ -380,9 +403,12 @@ impl Round {
     /// A letter ends: one that is not stored never was.
     fn end(&mut self, id: LetterId) {
         self.changed.remove(&id);
-        match self.added.remove(&id) {
-            Some((letter, _)) => self.added_bytes = self.added_bytes.saturating_sub(letter.bytes()),
-            None => drop(self.ended.insert(id)),
+        let added = self.added.remove(&id);
+        if let Some((letter, _)) = &added {
+            self.added_bytes = self.added_bytes.saturating_sub(letter.bytes());
+        }
+        if self.again.remove(&id) || added.is_none() {
+            self.ended.insert(id);
         }
     }
 
@@ -392,6 +418,7 @@ impl Round {
 
     fn take_added(&mut self) -> impl Iterator<Item = (LetterId, DeadLetter, Vec<u8>)> + use<> {
         self.added_bytes = 0;
+        self.again.clear();
         std::mem::take(&mut self.added).into_iter().map(|(id, (letter, images))| (id, letter, images))
     }
 }

@@ -119,16 +119,13 @@ pub fn letters_of(state: &impl State, sink: &str) -> Result<Vec<(LetterId, DeadL
         .collect()
 }
 
-/// The images of a letter.
+/// The images of a letter; `None` where it has ended since it was read.
 ///
 /// # Errors
-/// Fatal, when the log cannot be read, or has no images of the letter.
-pub fn images_of(state: &impl State, sink: &str, id: LetterId) -> Result<Vec<u8>, Failure> {
+/// Fatal, when the log cannot be read, or the record is damaged.
+pub fn images_of(state: &impl State, sink: &str, id: LetterId) -> Result<Option<Vec<u8>>, Failure> {
     let row: Option<DeadRow> = stored::get(state, &id.key(&DEAD_ROWS, sink))?;
-    let LetterId { lsn, ordinal } = id;
-    row.map(|DeadRow(images)| images).ok_or_else(|| {
-        Failure::fatal(format!("the log has no images of the dead letter of lsn {lsn}, row {ordinal} at sink '{sink}'"))
-    })
+    Ok(row.map(|DeadRow(images)| images))
 }
 
 /// The letters of a sink that are to be tried again.

@@ -102,7 +102,15 @@ impl Letters {
     pub fn follow(&self, change: &TableChange) {
         let mut book = self.lock();
         if !book.is_empty() {
-            book.follow(change);
+            book.follow(change, None);
+        }
+    }
+
+    /// As [`Letters::follow`], of a change in this frame that the target has, and that the log looks at once more: letters of later rows stay.
+    pub fn follow_again(&self, change: &TableChange, lsn: Lsn) {
+        let mut book = self.lock();
+        if !book.is_empty() {
+            book.follow(change, Some(LetterId { lsn, ordinal: 0 }));
         }
     }
 
@@ -239,7 +247,7 @@ impl Open<'_> {
     /// # Errors
     /// When the letters of all sinks would take more than they may.
     pub fn add(&mut self, id: LetterId, letter: DeadLetter, images: &[u8]) -> Result<(), Full> {
-        self.letters.hub.take(&self.letters.sink, letter.bytes())?;
+        self.take(id, &letter)?;
         self.book.add(id, letter, images.to_vec());
         Ok(())
     }
@@ -249,9 +257,17 @@ impl Open<'_> {
     /// # Errors
     /// As [`Open::add`].
     pub fn add_late(&mut self, id: LetterId, letter: DeadLetter, images: &[u8]) -> Result<(), Full> {
-        self.letters.hub.take(&self.letters.sink, letter.bytes())?;
+        self.take(id, &letter)?;
         self.book.add_late(id, letter, images.to_vec());
         Ok(())
+    }
+
+    /// Takes the room of a letter, unless an earlier try of its round has.
+    fn take(&self, id: LetterId, letter: &DeadLetter) -> Result<(), Full> {
+        if self.book.is_unproven(id) {
+            return Ok(());
+        }
+        self.letters.hub.take(&self.letters.sink, letter.bytes())
     }
 
     /// The row of a key is current at the target.

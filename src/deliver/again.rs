@@ -1,10 +1,11 @@
 //! Dead letters that are to be tried again, between two rounds.
 //!
 //! In a mirror the rows are read again at the source, for this sink alone: they come through the log, so that no older row takes the place of a
-//! newer one, and whichever is written ends its letter. Where a row was to go, or which rows it is about is not known by its key of today, the
-//! read is of the table. In a history the line that is kept is written.
+//! newer one, and whichever is written ends its letter. Where a row was to go, or which rows it is about is not known by its current key, the
+//! table is read again. In a history the line that is kept is written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -20,6 +21,9 @@ use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
 use crate::sink::{Line, Schemas};
 use crate::table::{Keys, Reach};
+
+/// How long lines of histories are written before the delivery looks at what else there is to do.
+const AT_A_TIME: Duration = Duration::from_secs(1);
 
 /// What is read for letters of one table.
 struct Wanted {
@@ -59,6 +63,11 @@ impl Delivery {
         self.forget_wish(wanted.difference(&known).copied()).await?;
         let (of_rows, of_lines): (Vec<_>, Vec<_>) =
             letters.into_iter().partition(|(_, letter)| !letter.keys.is_empty());
+        if !self.write_lines(&reader, of_lines, open).await? {
+            // The log holds what is left; the source's turn comes with the last line.
+            self.letters.wake();
+            return Ok(());
+        }
         let mut of_tables: BTreeMap<TableName, Vec<(LetterId, DeadLetter)>> = BTreeMap::new();
         for (id, letter) in of_rows {
             of_tables.entry(letter.table.clone()).or_default().push((id, letter));
@@ -67,8 +76,25 @@ impl Delivery {
             let reach = reach(&reader, (&self.name, &table), &letters)?;
             self.wish_for_rows(table, Wanted { ids: letters.into_iter().map(|(id, _)| id).collect(), reach });
         }
-        for (id, letter) in of_lines {
-            let images = images_of(&reader, &self.name, id)?;
+        Ok(())
+    }
+
+    /// Writes lines of histories; false if there are more than are written at a time.
+    async fn write_lines(
+        &mut self,
+        reader: &wal::Reader,
+        lines: Vec<(LetterId, DeadLetter)>,
+        open: &mut Open,
+    ) -> Result<bool, Failure> {
+        let began = tokio::time::Instant::now();
+        for (id, letter) in lines {
+            if began.elapsed() >= AT_A_TIME || self.shutdown.is_cancelled() {
+                return Ok(false);
+            }
+            let Some(images) = images_of(reader, &self.name, id)? else {
+                self.forget_wish([id]).await?;
+                continue;
+            };
             let line = Line { id, letter: &letter, images: &images };
             let is_written = self.sink.try_line(line, &mut Schemas::new(&mut open.catalog)).await?;
             let (table, lsn) = (&letter.table, id.lsn);
@@ -77,11 +103,11 @@ impl Delivery {
                 let state = self.letters.discard(&BTreeSet::from([id]));
                 self.wal.put_state(state).await.map_err(unwritable)?;
             } else {
-                warn!(sink = %self.name, %table, %lsn, row = id.ordinal, "the line of a dead letter cannot be written still");
+                warn!(sink = %self.name, %table, %lsn, row = id.ordinal, "the line of a dead letter still cannot be written");
                 self.forget_wish([id]).await?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn forget_wish(&mut self, ids: impl IntoIterator<Item = LetterId>) -> Result<(), Failure> {
@@ -130,21 +156,27 @@ fn reach(
         let damaged = |error: &dyn std::fmt::Display| {
             Failure::fatal(format!("a dead letter of {table} at sink \"{sink}\" cannot be read: {error}"))
         };
-        let Some(key) = schema.key.as_ref().filter(|_| same_key(&schema, &newest)) else { return Ok(Reach::Whole) };
+        let Some(key) = schema.key.as_ref().filter(|_| same_key(&schema, &newest)) else {
+            // The row may be gone, and its current key is not known.
+            return Ok(Reach::Replace);
+        };
         let plan = Plan::walker(&schema).map_err(|error| damaged(&error))?;
-        let images = images_of(reader, sink, *id)?;
+        // One that has ended by now has a current row.
+        let Some(images) = images_of(reader, sink, *id)? else { continue };
         let image = match letter.op {
             RowOp::Insert | RowOp::Snapshot | RowOp::Delete | RowOp::DeleteByKey => images.as_slice(),
             RowOp::Update => {
-                let before = plan.image_len(&images).map_err(|error| damaged(&error))?;
-                images.get(before..).unwrap_or_default()
+                let used = plan.image_len(&images).map_err(|error| damaged(&error))?;
+                let (before, after) = images.split_at_checked(used).unwrap_or((&images, &[]));
+                let hash = |image: &[u8]| plan.key_hash(&key.columns, image).map_err(|error| damaged(&error));
+                let key_after = hash(after)?;
+                if hash(before)? != key_after && letter.keys != [key_after] {
+                    // The row of the key before the change may be there still.
+                    return Ok(Reach::Replace);
+                }
+                after
             }
         };
-        let hash = plan.key_hash(&key.columns, image).map_err(|error| damaged(&error))?;
-        if letter.keys.iter().any(|key| *key != hash) {
-            // The row of the key before the change is there still.
-            return Ok(Reach::Replace);
-        }
         let Some(fields) = plan.key_fields(&key.columns, image).map_err(|error| damaged(&error))? else {
             return Ok(Reach::Whole);
         };

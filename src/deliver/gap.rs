@@ -13,11 +13,10 @@ use super::tally::TableEvent;
 use super::walk::walk;
 use crate::codec::catalog::{Catalog, Resolved};
 use crate::codec::frame::{Frame, FrameHeader};
-use crate::codec::row_image::Plan;
 use crate::dead::{LetterId, Letters};
-use crate::error::Failure;
-use crate::model::{SchemaId, TableName, TableSchema};
-use crate::sink::StoppedTable;
+use crate::error::{ErrorClass, Failure};
+use crate::model::{SchemaId, TableName};
+use crate::sink::{RowKeys, Sink, StoppedTable};
 
 /// How the rows of a schema are counted.
 struct Counted {
@@ -29,20 +28,27 @@ struct Counted {
     stopped: Option<Lsn>,
 }
 
+/// What is known of the frames so far.
+#[derive(Default)]
+struct Seen {
+    schemas: HashMap<SchemaId, Counted>,
+    /// By which keys the target has the rows of a schema.
+    keys: HashMap<SchemaId, Option<RowKeys>>,
+    /// Tables whose records have changed.
+    changed: BTreeSet<TableName>,
+}
+
 /// Frames between the log's cursor and the target's.
 pub(super) struct Gap<'g> {
-    pub(super) sink: &'g str,
+    pub(super) name: &'g str,
+    /// It says which tables reach it, and by which keys it has their rows.
+    pub(super) sink: &'g dyn Sink,
     pub(super) tables: &'g mut Tables,
     pub(super) catalog: &'g mut Catalog,
     pub(super) stopped: &'g BTreeMap<TableName, StoppedTable>,
-    /// Whether a table of a schema does not reach the sink, and whether one of a name may.
-    pub(super) rules: (LeavesOut<'g>, Takes<'g>),
     /// Those that were stored for these frames are there.
     pub(super) letters: &'g Letters,
 }
-
-pub(super) type LeavesOut<'g> = &'g dyn Fn(&TableSchema) -> bool;
-pub(super) type Takes<'g> = &'g dyn Fn(&TableName) -> bool;
 
 impl Gap<'_> {
     /// Counts the frames in (`after`, `to`]; gives the state to store with the cursor. Where its rounds ended is not
@@ -52,8 +58,9 @@ impl Gap<'_> {
         reader: &Reader,
         (after, to): (Lsn, Lsn),
     ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
-        let (mut schemas, mut changed) = (HashMap::new(), BTreeSet::new());
-        walk(reader, (after, to), |lsn, frame| self.frame(lsn, frame, &mut schemas, &mut changed))?;
+        let mut seen = Seen::default();
+        walk(reader, (after, to), |lsn, frame| self.frame(lsn, frame, &mut seen))?;
+        let changed = seen.changed;
         self.letters.close(to);
         let mut state = self.tables.state(&changed)?;
         state.extend(self.letters.acknowledge(reader, to)?);
@@ -64,10 +71,9 @@ impl Gap<'_> {
         &mut self,
         lsn: Lsn,
         frame: &Frame<'_>,
-        schemas: &mut HashMap<SchemaId, Counted>,
-        changed: &mut BTreeSet<TableName>,
+        Seen { schemas, keys, changed }: &mut Seen,
     ) -> Result<(), Failure> {
-        let ours = frame.header.audience().includes(self.sink);
+        let ours = frame.header.audience().includes(self.name);
         let mut ordinal = 0_u32;
         for section in frame.described() {
             let first = ordinal;
@@ -79,7 +85,7 @@ impl Gap<'_> {
                     let table = resolved.schema().name.clone();
                     changed.insert(table.clone());
                     let stopped = self.stopped.get(&table).map(|stopped| stopped.since);
-                    let apart = (self.rules.0)(resolved.schema());
+                    let apart = self.sink.leaves_out(resolved.schema()).is_some();
                     let left_out = matches!(resolved, Resolved::LeftOut { .. });
                     new.insert(Counted { table, left_out, apart, stopped })
                 }
@@ -109,21 +115,21 @@ impl Gap<'_> {
         if !ours {
             return Ok(());
         }
-        self.end_letters(lsn, frame)?;
+        self.end_letters(lsn, frame, keys)?;
         let event = match &frame.header {
             FrameHeader::Rows(_) | FrameHeader::Check(_) => None,
             FrameHeader::Mark { mark, .. } => Some(TableEvent::of_mark(mark, lsn)),
             FrameHeader::Change { change, .. } => {
                 let reaching = followed(change, self.catalog)?;
                 if let Some(change) = &reaching {
-                    self.letters.follow(change);
+                    self.letters.follow_again(change, lsn);
                 }
                 TableEvent::of_change(change, reaching.as_deref())
             }
         };
         // A table that did not reach the sink did not come in unseen.
         let is_apart = |table: &TableName| self.tables.get(table).is_some_and(|at| at.apart.is_some());
-        let counts = |event: &TableEvent| (self.rules.1)(event.table()) && !is_apart(event.table());
+        let counts = |event: &TableEvent| self.sink.takes(event.table()) && !is_apart(event.table());
         if let Some(event) = event.filter(counts) {
             changed.extend(self.tables.happened(event));
         }
@@ -131,26 +137,37 @@ impl Gap<'_> {
     }
 
     /// Letters of rows that the frame writes, and that are not letters of it themselves, have ended with the round that the log does not know of.
-    fn end_letters(&mut self, lsn: Lsn, frame: &Frame<'_>) -> Result<(), Failure> {
+    fn end_letters(
+        &mut self,
+        lsn: Lsn,
+        frame: &Frame<'_>,
+        keys: &mut HashMap<SchemaId, Option<RowKeys>>,
+    ) -> Result<(), Failure> {
         if self.letters.is_empty() {
             return Ok(());
         }
         for (section, body, first_ordinal) in frame.sections() {
             let Resolved::Known(schema) = self.catalog.resolve(section.schema)? else { continue };
-            let Some(key) = &schema.key else { continue };
             let mut book = self.letters.open();
             if !book.has(&schema.name) {
                 continue;
             }
-            let failed = |error: &dyn std::fmt::Display| {
-                Failure::fatal(format!("rows of {} in frame {lsn} cannot be read: {error}", schema.name))
+            let keys = match keys.entry(section.schema) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => match self.sink.row_keys(&schema) {
+                    Ok(found) => new.insert(found),
+                    // The sink stops the table when it comes to it.
+                    Err(failure) if failure.class == ErrorClass::Row => new.insert(None),
+                    Err(failure) => return Err(failure),
+                },
             };
-            let plan = Plan::walker(&schema).map_err(|error| failed(&error))?;
+            let Some(keys) = keys else { continue };
             let mut rest = body;
             let mut images = 0;
             while !rest.is_empty() {
-                let hash = plan.key_hash(&key.columns, rest).map_err(|error| failed(&error))?;
-                let used = plan.image_len(rest).map_err(|error| failed(&error))?;
+                let (hash, used) = keys.first(rest).map_err(|error| {
+                    Failure::fatal(format!("rows of {} in frame {lsn} cannot be read", schema.name)).caused_by(error)
+                })?;
                 let ordinal = first_ordinal.saturating_add(images / section.op.images_per_row());
                 book.written_before(&schema.name, hash, LetterId { lsn, ordinal });
                 rest = rest.get(used..).unwrap_or_default();

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 use wal::{CursorInfo, Lsn, Reader};
 
 use super::doubt::{Doubt, not_replaced};
-use super::gap::{Gap, LeavesOut, Takes};
+use super::gap::Gap;
 use super::new_sink::captured_or_awaited;
 use super::resume::{LogView, Way, detached, resume, way};
 use super::round::Round;
@@ -16,7 +16,7 @@ use super::tally::{TableEvent, Tally};
 use crate::codec::catalog::Catalog;
 use crate::codec::stored::{Entry, Record, SINK_ROUND, SINK_START, encode, get};
 use crate::error::Failure;
-use crate::model::{SchemaId, TableName, TableSchema};
+use crate::model::{SchemaId, TableName};
 use crate::sink::{HandOver, NOT_TAKEN, RoundLimits, TargetState};
 
 /// What one opening of a sink works with.
@@ -280,11 +280,8 @@ impl Delivery {
             self.letters.load(reader, at)?;
             let state = {
                 let stopped = self.sink.stopped();
-                let leaves_out = |schema: &TableSchema| self.sink.leaves_out(schema).is_some();
-                let takes = |table: &TableName| self.sink.takes(table);
-                let rules: (LeavesOut<'_>, Takes<'_>) = (&leaves_out, &takes);
-                let letters = &self.letters;
-                let gap = Gap { sink: &self.name, tables: &mut tables, catalog: &mut catalog, stopped, rules, letters };
+                let (name, sink, letters) = (self.name.as_str(), self.sink.as_ref(), &self.letters);
+                let gap = Gap { name, sink, tables: &mut tables, catalog: &mut catalog, stopped, letters };
                 gap.count(reader, (cursor.lsn, at))?
             };
             self.wal.ack(&self.name, at, &[], state).await.map_err(unwritable)?;

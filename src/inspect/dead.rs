@@ -15,7 +15,7 @@ use crate::codec::stored::source_names;
 use crate::config::SinkPlan;
 use crate::dead::{DeadLetter, LetterId, images_of, letters_of, wanted_of};
 use crate::error::Failure;
-use crate::model::{SchemaId, TableName};
+use crate::model::{SchemaId, TableName, same_column};
 use crate::telemetry::rfc3339;
 
 /// Which letters.
@@ -85,17 +85,24 @@ impl LetterItem {
     /// As the sink would have the row: without the columns that it leaves out, by its names, and no value that it hashes.
     pub fn as_at(&mut self, plan: &SinkPlan) {
         let options = plan.options_for(&TableName::new(&self.database, &self.table));
-        let is = |names: &[String], column: &str| names.iter().any(|name| name.to_lowercase() == column.to_lowercase());
+        let is = |names: &[String], column: &str| names.iter().any(|name| same_column(name, column));
         for values in [&mut self.key, &mut self.before, &mut self.after].into_iter().flatten() {
             let shown = std::mem::take(values).into_iter().filter(|(column, _)| !is(&options.drop, column));
             *values = shown
                 .map(|(column, value)| {
                     let value = if is(&options.hash, &column) && !value.is_null() { "(hashed)".into() } else { value };
-                    let renamed = options.rename.iter().find(|(from, _)| from.to_lowercase() == column.to_lowercase());
+                    let renamed = options.rename.iter().find(|(from, _)| same_column(from, &column));
                     (renamed.map_or(column, |(_, to)| to.clone()), value)
                 })
                 .collect();
         }
+    }
+}
+
+impl LetterItem {
+    /// Without the values of its row: which of them the sink hides is not known.
+    pub fn hide_values(&mut self) {
+        (self.key, self.before, self.after) = (None, None, None);
     }
 }
 
@@ -138,7 +145,8 @@ pub fn letters(reader: &Reader, query: &LetterQuery, take: &mut dyn FnMut(&Lette
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(new) => new.insert(RowReader::new(catalog.get(letter.schema)?)?),
                 };
-                read(&mut item, rows, letter.op, &images_of(reader, sink, id)?)?;
+                let Some(images) = images_of(reader, sink, id)? else { continue };
+                read(&mut item, rows, letter.op, &images)?;
             }
             if !take(&item) {
                 return Ok(false);

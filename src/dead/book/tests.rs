@@ -106,12 +106,12 @@ fn what_takes_the_rows_of_a_table_away_or_brings_them_again_ends_letters_of_rows
     ];
     for change in changes {
         let mut book = book(&[(7, "t", &[1]), (8, "t", &[]), (9, "u", &[1])]);
-        book.follow(&change);
+        book.follow(&change, None);
         assert_eq!(round(&mut book, 101), (none(), none(), vec![7], none()), "{change:?}");
         assert!(book.has_key(&table("u"), 1));
     }
     let mut book = book(&[(7, "t", &[1]), (8, "t", &[])]);
-    book.follow(&TableChange::ReplaceEnd { table: table("t") });
+    book.follow(&TableChange::ReplaceEnd { table: table("t") }, None);
     assert_eq!(round(&mut book, 101), (none(), none(), none(), none()));
     book.forget(&table("t"));
     assert_eq!(round(&mut book, 102), (none(), none(), vec![7, 8], none()));
@@ -121,13 +121,33 @@ fn what_takes_the_rows_of_a_table_away_or_brings_them_again_ends_letters_of_rows
 fn letters_follow_their_table_to_its_new_name() {
     let mut book = book(&[(7, "t", &[1]), (9, "u", &[5])]);
     book.add(id(101), letter("t", &[2]), vec![9]);
-    book.follow(&TableChange::Rename { from: table("t"), to: table("u"), schema: SchemaId(1) });
+    book.follow(&TableChange::Rename { from: table("t"), to: table("u"), schema: SchemaId(1) }, None);
     assert!(!book.has(&table("t")) && book.has_key(&table("u"), 1) && !book.has_key(&table("u"), 5));
     book.close(Lsn::new(101));
     assert_eq!(book.due().added[0].1.table, table("u"));
     let outcome = book.acknowledge(Lsn::new(101));
     assert_eq!(outcome.ended, [id(9)]);
     assert_eq!(outcome.changed, [Changed { id: id(7), table: table("u"), keys: vec![1] }]);
+}
+
+#[test]
+fn a_change_that_is_looked_at_once_more_says_nothing_of_letters_after_it() {
+    let mut book = book(&[(7, "t", &[1]), (50, "t", &[2]), (60, "u", &[3])]);
+    book.follow(&TableChange::Truncate { table: table("t") }, Some(id(30)));
+    assert!(!book.has_key(&table("t"), 1) && book.has_key(&table("t"), 2));
+    book.follow(&TableChange::Rename { from: table("u"), to: table("t"), schema: SchemaId(1) }, Some(id(45)));
+    assert!(book.has_key(&table("u"), 3), "it is of a later table of the name");
+    assert_eq!(round(&mut book, 101), (none(), none(), vec![7], none()));
+}
+
+#[test]
+fn a_letter_that_comes_again_and_whose_row_is_written_later_in_the_round_is_gone() {
+    let stored = [(id(101), letter("t", &[1]))];
+    let mut book = Book::new(stored.into_iter().collect(), Lsn::new(100));
+    book.add(id(101), letter("t", &[1]), vec![9]);
+    book.written(&table("t"), 1);
+    assert_eq!(round(&mut book, 102), (none(), none(), vec![101], none()));
+    assert!(book.is_empty());
 }
 
 #[test]
@@ -162,9 +182,23 @@ fn the_next_round_may_end_letters_of_one_that_is_on_its_way() {
 }
 
 #[test]
+fn a_row_that_is_found_to_be_written_in_a_round_on_its_way_ends_letters_in_it() {
+    let mut book = book(&[(7, "t", &[1]), (8, "t", &[1, 2])]);
+    book.add(id(101), letter("t", &[3]), vec![9]);
+    book.close(Lsn::new(102));
+    book.written_before(&table("t"), 1, id(102));
+    book.written_before(&table("t"), 3, id(102));
+    assert_eq!(book.due().added.len(), 0, "it was never stored");
+    let outcome = book.acknowledge(Lsn::new(102));
+    assert_eq!(outcome.ended, [id(7)]);
+    assert_eq!(outcome.changed, [Changed { id: id(8), table: table("t"), keys: vec![2] }]);
+    assert_eq!(round(&mut book, 103), (none(), none(), none(), none()));
+}
+
+#[test]
 fn a_letter_that_is_discarded_is_not_written_again_by_what_has_changed_it() {
     let mut book = book(&[(7, "t", &[1]), (8, "t", &[2])]);
-    book.follow(&TableChange::Rename { from: table("t"), to: table("u"), schema: SchemaId(1) });
+    book.follow(&TableChange::Rename { from: table("t"), to: table("u"), schema: SchemaId(1) }, None);
     book.discard(&BTreeSet::from([id(7)]));
     assert_eq!(round(&mut book, 101), (none(), none(), none(), vec![(8, "u".into())]));
     assert!(!book.has_key(&table("u"), 1));

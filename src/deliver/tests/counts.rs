@@ -296,12 +296,13 @@ async fn a_gap_in_which_tables_stopped_counts_their_rows_up_to_there_as_recovere
         let stopped = BTreeMap::from([(table(), stop(since)), (other_table(), stop(2))]);
 
         let letters = crate::dead::Letters::in_memory();
+        let sink = Memory::new(&Arc::default(), VecDeque::new(), (HandOver::TargetTransaction, RoundLimits::default()));
         let gap = Gap {
-            sink: "m",
+            name: "m",
+            sink: &sink,
             tables: &mut tables,
             catalog: &mut catalog,
             stopped: &stopped,
-            rules: (&|_| false, &|_| true),
             letters: &letters,
         };
         let state = gap.count(&reader, (Lsn::ZERO, Lsn::new(5))).unwrap();
