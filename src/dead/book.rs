@@ -215,8 +215,10 @@ impl Book {
         let (before, later): (Vec<_>, Vec<_>) = ids.iter().partition(|id| **id < at);
         *ids = later;
         self.are_current(table, key, &before, Some(at));
-        if let Some(of) = self.tables.get_mut(table) {
-            of.by_key.retain(|_, ids| !ids.is_empty());
+        if let Some(of) = self.tables.get_mut(table)
+            && of.by_key.get(&key).is_some_and(Vec::is_empty)
+        {
+            of.by_key.remove(&key);
         }
     }
 
@@ -272,7 +274,8 @@ impl Book {
         let added: Vec<_> = of.letters.range(from..).map(|(id, _)| *id).collect();
         for id in added {
             self.drop_entry(table, id);
-            self.open.end(id);
+            let of_round = self.closed.iter_mut().find(|(end, _)| id.lsn <= *end);
+            of_round.map_or(&mut self.open, |(_, round)| round).end(id);
         }
     }
 
@@ -289,6 +292,7 @@ impl Book {
         }
         for round in std::iter::once(&mut self.open).chain(self.closed.iter_mut().map(|(_, round)| round)) {
             round.changed.retain(|id| !ids.contains(id));
+            ids.iter().for_each(|id| round.forget(*id));
         }
         for id in ids {
             self.drop_unproven(*id);
@@ -403,12 +407,18 @@ impl Round {
     /// A letter ends: one that is not stored never was.
     fn end(&mut self, id: LetterId) {
         self.changed.remove(&id);
-        let added = self.added.remove(&id);
-        if let Some((letter, _)) = &added {
-            self.added_bytes = self.added_bytes.saturating_sub(letter.bytes());
-        }
-        if self.again.remove(&id) || added.is_none() {
+        let is_stored = self.again.contains(&id) || !self.added.contains_key(&id);
+        self.forget(id);
+        if is_stored {
             self.ended.insert(id);
+        }
+    }
+
+    /// Nothing is stored of a letter.
+    fn forget(&mut self, id: LetterId) {
+        self.again.remove(&id);
+        if let Some((letter, _)) = self.added.remove(&id) {
+            self.added_bytes = self.added_bytes.saturating_sub(letter.bytes());
         }
     }
 

@@ -150,9 +150,8 @@ impl Letters {
     fn due(&self) -> Due {
         let mut book = self.lock();
         let due = book.due();
-        if !due.added.is_empty() || !due.removed.is_empty() {
-            self.hub.set(&self.sink, book.sum().bytes);
-        }
+        // Room that was taken for letters which have ended in the same round is free again.
+        self.hub.set(&self.sink, book.sum().bytes);
         due
     }
 

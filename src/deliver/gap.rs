@@ -149,7 +149,9 @@ impl Gap<'_> {
         for (section, body, first_ordinal) in frame.sections() {
             let Resolved::Known(schema) = self.catalog.resolve(section.schema)? else { continue };
             let mut book = self.letters.open();
-            if !book.has(&schema.name) {
+            // Of a stopped table no row was written.
+            let is_stopped = self.stopped.get(&schema.name).is_some_and(|stopped| stopped.since <= lsn);
+            if is_stopped || !book.has(&schema.name) {
                 continue;
             }
             let keys = match keys.entry(section.schema) {

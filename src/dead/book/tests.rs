@@ -196,6 +196,28 @@ fn a_row_that_is_found_to_be_written_in_a_round_on_its_way_ends_letters_in_it() 
 }
 
 #[test]
+fn letters_of_a_table_that_a_round_on_its_way_leaves_out_are_never_stored() {
+    let mut book = book(&[(7, "t", &[1])]);
+    book.add(id(101), letter("t", &[2]), vec![9]);
+    book.close(Lsn::new(102));
+    book.take_back(&table("t"), id(101));
+    assert_eq!(book.due().added.len(), 0);
+    assert_eq!(book.acknowledge(Lsn::new(102)), Outcome::default());
+    assert!(book.has_key(&table("t"), 1) && !book.has_key(&table("t"), 2));
+}
+
+#[test]
+fn a_letter_that_comes_again_and_is_discarded_meanwhile_is_gone() {
+    let stored = [(id(101), letter("t", &[1]))];
+    let mut book = Book::new(stored.into_iter().collect(), Lsn::new(100));
+    book.add(id(101), letter("t", &[1]), vec![9]);
+    book.discard(&BTreeSet::from([id(101)]));
+    assert_eq!(book.waiting_bytes(), 0);
+    assert_eq!(round(&mut book, 102), (none(), none(), none(), none()));
+    assert!(book.is_empty());
+}
+
+#[test]
 fn a_letter_that_is_discarded_is_not_written_again_by_what_has_changed_it() {
     let mut book = book(&[(7, "t", &[1]), (8, "t", &[2])]);
     book.follow(&TableChange::Rename { from: table("t"), to: table("u"), schema: SchemaId(1) }, None);

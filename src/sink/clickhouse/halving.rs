@@ -36,6 +36,10 @@ impl Kept {
         let Section { schema, op, moment, body, raw, .. } = section;
         Self { schema, op, moment, body: body.into(), raw: raw.map(|raw| (raw.op, raw.body.into())) }
     }
+
+    fn begin(&self) -> LetterId {
+        LetterId { lsn: self.moment.frame.lsn, ordinal: self.moment.first_ordinal }
+    }
 }
 
 /// An INSERT that the server has refused because of some of its rows.
@@ -47,6 +51,13 @@ pub(super) struct Halved {
     pub(super) opening: Arc<Opening>,
     /// What the server said of all of them.
     pub(super) error: Refused,
+}
+
+impl Halved {
+    /// Where its first row change is.
+    pub(super) fn begin(&self) -> Option<LetterId> {
+        self.kept.first().map(Kept::begin)
+    }
 }
 
 /// A row as it is sent.
@@ -72,7 +83,12 @@ struct Change {
 
 impl Target {
     /// Stores the rows of a refused INSERT that can be stored, and makes letters of the others. The inner error is about the table.
-    pub(super) async fn halve(&mut self, refused: Halved) -> Result<Result<RowCounts, Failure>, Failure> {
+    /// `others` are the row changes of the round's other INSERT into the table, which is stored.
+    pub(super) async fn halve(
+        &mut self,
+        refused: Halved,
+        others: &[Kept],
+    ) -> Result<Result<RowCounts, Failure>, Failure> {
         let Halved { table, taken, kept, opening, error } = refused;
         let what = format!("insert into the table of {table}");
         let Some((changes, rows)) = self.rows_again(kept)? else { return Ok(Err(error.failure(&what))) };
@@ -100,14 +116,15 @@ impl Target {
             }
         }
         let counted = self.letters_of(&table, (changes, rows), hunt.into_bad(), counts);
-        self.end_by_the_next_round(&table)?;
+        self.end_by_others(&table, others)?;
         Ok(counted)
     }
 
-    /// Rows of the next round were taken while it was not known which rows of this one are letters: they end those that are about the same keys.
-    fn end_by_the_next_round(&self, table: &TableName) -> Result<(), Failure> {
+    /// Rows of the other INSERT and of the next round were taken while it was not known which rows of this one are letters: they end earlier ones that
+    /// are about the same keys.
+    fn end_by_others(&self, table: &TableName, others: &[Kept]) -> Result<(), Failure> {
         let (mut changes, mut rows) = (Vec::new(), Vec::new());
-        for section in self.rows.kept(table) {
+        for section in others.iter().chain(self.rows.kept(table)) {
             if let Some(writer) = self.followed.writers.get(section.schema) {
                 let walker = self.followed.writers.walker(section.schema);
                 each(section, (&writer.form, walker), &mut changes, &mut rows).map_err(unreadable)?;

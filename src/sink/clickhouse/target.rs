@@ -18,7 +18,7 @@ use super::client::Client;
 use super::creation::Creations;
 use super::cursor::Cursor;
 use super::error::Refused;
-use super::halving::Halved;
+use super::halving::{Halved, Kept};
 use super::layout::ClickHouse;
 use super::names::literal;
 use super::registry;
@@ -200,7 +200,8 @@ impl Target {
         let Some(OnTheirWay { since, end, mut counts, mut inserts }) = self.on_their_way.take() else { return Ok(()) };
         let mut first = None;
         let mut whole = BTreeSet::new();
-        let mut halved = Vec::new();
+        let mut halved: Vec<Halved> = Vec::new();
+        let mut stored_rows: BTreeMap<TableName, Vec<Kept>> = BTreeMap::new();
         let mut refused: BTreeMap<TableName, Failure> = BTreeMap::new();
         while let Some(done) = inserts.join_next().await {
             let EndedInsert { table, taken, kept, opening, stored } =
@@ -214,6 +215,7 @@ impl Target {
                     let Acknowledged { rows: acknowledged, sent } = self.acknowledged(&table, &stored).await?;
                     counts.add(&table, RowCounts { acknowledged, sent, ..taken });
                     whole.insert(table.clone());
+                    stored_rows.entry(table.clone()).or_default().extend(kept);
                     self.sent.push(SentBatch { table, batch: live });
                 }
                 Err(error) if error.is_of_rows() && !kept.is_empty() => {
@@ -233,9 +235,12 @@ impl Target {
                 }
             }
         }
+        // A later row ends letters of earlier ones.
+        halved.sort_by_key(Halved::begin);
         for refusal in halved {
             let (table, taken) = (refusal.table.clone(), refusal.taken.taken);
-            match self.halve(refusal).await? {
+            let others = stored_rows.get(&table).map(Vec::as_slice).unwrap_or_default();
+            match self.halve(refusal, others).await? {
                 Ok(counted) => counts.add(&table, counted),
                 Err(failure) => {
                     counts.skip(&table, taken);

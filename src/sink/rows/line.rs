@@ -50,9 +50,14 @@ pub(in crate::sink) fn try_line<D: Writes>(
     let Some(layout) = layout_of(target, &schema, &table.layout, table.schema.same_image(&schema)) else {
         return Ok(false);
     };
-    let mut rows = target.rows_of(&schema, &layout)?;
+    let made = target.rows_of(&schema, &layout).and_then(|rows| Ok((rows, RowRules::of(target.plan(), &source)?)));
+    let (mut rows, rules) = match made {
+        Ok(made) => made,
+        // Its columns are not those that the rules are about, say: the line is kept.
+        Err(failure) if failure.class == ErrorClass::Row => return Ok(false),
+        Err(failure) => return Err(failure),
+    };
     let moment = moment(target, line);
-    let rules = RowRules::of(target.plan(), &source)?;
     let (table, schema, op) = (&letter.table, letter.schema, letter.op);
     let section = Section { table, schema, op, rows: 1, body: images, moment, raw: None };
     let aside = Letters::in_memory();

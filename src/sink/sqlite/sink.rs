@@ -198,9 +198,9 @@ impl Sink for SqliteSink {
         self.letters.store_early().await
     }
 
-    /// Definitions change inside a transaction.
-    fn is_barrier(&self, _lsn: Lsn, _change: &TableChange) -> bool {
-        false
+    /// Definitions change inside a transaction. Dead letters from before a rename are stored under the name from before it.
+    fn is_barrier(&self, _lsn: Lsn, change: &TableChange) -> bool {
+        matches!(change, TableChange::Rename { .. }) && !self.letters.is_empty()
     }
 
     async fn change(
