@@ -292,7 +292,9 @@ impl Book {
         }
         for round in std::iter::once(&mut self.open).chain(self.closed.iter_mut().map(|(_, round)| round)) {
             round.changed.retain(|id| !ids.contains(id));
-            ids.iter().for_each(|id| round.forget(*id));
+            for id in ids {
+                round.forget(*id);
+            }
         }
         for id in ids {
             self.drop_unproven(*id);
