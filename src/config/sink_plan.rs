@@ -29,7 +29,7 @@ pub struct SinkPlan {
     pub batch: BatchPlan,
     /// What is done when it holds a full log.
     pub on_full: OnFull,
-    /// What is done about a row that cannot be written.
+    /// What happens when a row cannot be written.
     pub on_row_error: OnRowError,
     /// The column that says of which source and database a row is.
     pub source_tag: Option<SourceTag>,
@@ -52,13 +52,13 @@ pub enum OnFull {
     },
 }
 
-/// What is done about a row that cannot be written.
+/// What happens when a row cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRowError {
     /// Its table stops.
     #[default]
     StopTable,
-    /// It becomes a dead letter, and its table goes on.
+    /// The row change becomes a dead letter, and its table goes on.
     DeadLetter,
 }
 

@@ -4,8 +4,8 @@
 //! the calendar (or one that names no day, where the target keeps these), or what a policy has put in the place of a
 //! value. What only the target knows, such as the range of a column, it asks for by [`Rules::unconvertible`].
 //!
-//! A row is told by its key. So nothing is put in the place of a key's value that another key may have as well: such a
-//! row cannot be written. That holds also for values that are different at the source and one in the form in which a
+//! The key identifies a row. So no policy replaces a value of a key by one that another row may have: such a row cannot
+//! be written. That holds also for values that are different at the source and one in the form in which a
 //! target holds them: two codes of one character, the label '' and the invalid value 0 of an `ENUM`.
 
 mod doubles;
@@ -204,7 +204,7 @@ impl Rules {
         )
     }
 
-    /// What is done about any other value that the target's column does not hold. It is told what the column holds, and
+    /// What happens to any other value that the target's column does not hold. The caller says what the column holds, and
     /// what else helps.
     ///
     /// # Errors

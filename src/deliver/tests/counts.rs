@@ -10,7 +10,7 @@ use crate::model::{Column, ColumnDefault, ColumnType, Key, KeyKind};
 use crate::sink::StoppedTable;
 
 /// [`table`] with a column for the key and another one.
-fn keyed() -> TableSchema {
+pub(super) fn keyed() -> TableSchema {
     let column = |name: &str| Column {
         name: name.into(),
         ty: ColumnType::Year,

@@ -1,22 +1,8 @@
 //! Dead letters over failures at every place between their store and the acknowledgement of their round.
 
+use super::counts::keyed;
 use super::*;
 use crate::dead::letters_of;
-use crate::model::{Column, ColumnDefault, ColumnType, Key, KeyKind};
-
-/// Of a year that is the key, and one more.
-fn keyed() -> TableSchema {
-    let column = |name: &str| Column {
-        name: name.into(),
-        ty: ColumnType::Year,
-        nullable: false,
-        default: ColumnDefault::Unknown,
-        attributes: None,
-        collation: None,
-    };
-    let key = Some(Key { kind: KeyKind::Primary, columns: vec![0] });
-    TableSchema { columns: vec![column("id"), column("v")], key, ..schema_of(table()) }
-}
 
 impl Log {
     async fn with_key(directory: &std::path::Path) -> Self {

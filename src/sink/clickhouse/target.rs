@@ -311,7 +311,10 @@ impl Target {
                 done.map_err(|error| Refused::interrupted(&error).failure("insert rows"))?;
             match stored.map_err(|error| error.failure(&format!("insert into the table of {table}"))) {
                 Ok(_) => {}
-                Err(failure) if failure.class == ErrorClass::Row => is_taken = false,
+                Err(failure) if failure.class == ErrorClass::Row => {
+                    tracing::warn!(sink = %self.plan.name, %table, error = %failure.chain(), "the server refuses the line of a dead letter");
+                    is_taken = false;
+                }
                 Err(failure) => return Err(failure),
             }
         }

@@ -7,7 +7,7 @@ use crate::codec::version::FramePlace;
 use crate::config::Mode;
 use crate::dead::Letters;
 use crate::error::{ErrorClass, Failure};
-use crate::model::TableSchema;
+use crate::model::{TableName, TableSchema};
 use crate::sink::Line;
 use crate::sink::definitions::LayoutOf;
 use crate::sink::follow::{Lookup, options_of};
@@ -54,7 +54,7 @@ pub(in crate::sink) fn try_line<D: Writes>(
     let (mut rows, rules) = match made {
         Ok(made) => made,
         // Its columns are not those that the rules are about, say: the line is kept.
-        Err(failure) if failure.class == ErrorClass::Row => return Ok(false),
+        Err(failure) if failure.class == ErrorClass::Row => return Ok(refused(&letter.table, &failure)),
         Err(failure) => return Err(failure),
     };
     let moment = moment(target, line);
@@ -69,7 +69,13 @@ pub(in crate::sink) fn try_line<D: Writes>(
     target.followed_mut().letters = letters;
     match written {
         Ok(_) => Ok(aside.is_empty()),
-        Err(failure) if failure.class == ErrorClass::Row => Ok(false),
+        Err(failure) if failure.class == ErrorClass::Row => Ok(refused(&source.name, &failure)),
         Err(failure) => Err(failure),
     }
+}
+
+/// Says why a line is not taken: its letter keeps the reason that it has.
+fn refused(table: &TableName, failure: &Failure) -> bool {
+    tracing::warn!(%table, error = %failure.chain(), "the line of a dead letter cannot be written");
+    false
 }

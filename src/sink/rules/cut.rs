@@ -7,7 +7,7 @@ use super::filter::RuleScratch;
 use crate::codec::frame::RowOp;
 use crate::codec::row_image::ImageError;
 
-/// How a target keeps the rows, as far as that decides what it is told.
+/// How a target keeps the rows: it decides which pieces the target gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sink) enum Kind {
     /// A mirror whose rows have a key. `is_filled`: its copy is filled from nothing by a read, so that a row which the read leaves out is not there.
