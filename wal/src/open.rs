@@ -8,8 +8,9 @@
 //! to its last complete commit.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -57,7 +58,7 @@ impl Options {
 
 pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, Appender), Error> {
     let limits = Limits::new(options.max_size)?;
-    std::fs::create_dir_all(directory).map_err(io("create", directory))?;
+    create_directory(directory).map_err(io("create", directory))?;
     let lock = take_lock(&directory.join(LOCK_FILE))?;
     let path = directory.join(LOG_FILE);
     if !path.try_exists().map_err(io("look for", &path))? {
@@ -67,6 +68,16 @@ pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, A
     let database = builder(options.cache_bytes).create_with_backend(file).map_err(storage("open the log file"))?;
     let store = Store { database, path: Some(path), read_only: false, _lock: Some(lock) };
     start(store, limits)
+}
+
+/// Makes the directory of the log if it is missing, for its owner alone: the log holds rows. One that is there stays as it is.
+fn create_directory(directory: &Path) -> std::io::Result<()> {
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder.recursive(true).create(directory)
 }
 
 pub(crate) fn open_with_backend(

@@ -1,6 +1,8 @@
 //! What readers see of groups, state and cursors, and when.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
+use std::os::unix::fs::PermissionsExt;
+
 use wal::{Appender, Error, GroupEnd, Lsn, Options, Reader, Wal};
 
 fn options() -> Options {
@@ -223,6 +225,18 @@ async fn a_lazy_acknowledgement_that_is_refused_puts_the_log_out_of_service() {
     assert!(matches!(appender.flush().await, Err(Error::Poisoned(_))));
     assert!(matches!(wal.reader().read(Lsn::ZERO, 1), Err(Error::Poisoned(_))));
     assert!(matches!(wal.shutdown().await, Err(Error::Poisoned(_))));
+}
+
+#[tokio::test]
+async fn a_directory_is_made_for_its_owner_alone_and_one_that_is_there_stays_as_it_is() {
+    let parent = tempfile::tempdir().unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let made = parent.path().join("some").join("log");
+    drop(Wal::open(&made, options()).unwrap());
+    assert_eq!(mode(&made), 0o700);
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o750)).unwrap();
+    drop(Wal::open(&made, options()).unwrap());
+    assert_eq!(mode(&made), 0o750);
 }
 
 #[tokio::test]
