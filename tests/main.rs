@@ -34,6 +34,7 @@ mod held_commits; // a transaction that the stream has and no read sees
 mod hidden_columns; // columns that the binlog has and the catalogue may hide
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod lives; // a captured table's whole life, at every kind of sink: denied, excluded, interrupted, gone, back
+mod many_tables; // small tables that are read together; a source that has nothing for the log
 mod mirror; // the copy equals the source, whatever happens to the source on the way
 mod names; // names of databases and tables, in whatever case a server, a statement or an operator writes them
 mod natures; // views, sequences, MERGE tables, temporary tables, renames: what is no table, and what only seems to change one

@@ -24,7 +24,7 @@ mod measure; // time and memory of a process; the table
 mod memory; // one transaction of 1 GB
 mod snapshot; // tables to log
 mod sqlite; // log to SQLite
-mod tables; // many small tables to ClickHouse
+mod tables; // many small tables to ClickHouse, and to SQLite
 
 use std::env;
 use std::process::ExitCode;
@@ -43,6 +43,7 @@ async fn main() -> ExitCode {
         "sqlite",
         "latency",
         "memory",
+        "small_tables",
         "ch_bulk",
         "ch_updates",
         "ch_latency",
@@ -78,6 +79,7 @@ async fn main() -> ExitCode {
                 "memory" => memory::run(kind, &mut table).await,
                 "ch_bulk" => clickhouse::bulk(kind, &mut table).await,
                 "ch_updates" => clickhouse::updates(kind, &mut table).await,
+                "small_tables" => tables::dump(kind, &mut table).await,
                 "ch_tables" => tables::run(kind, &mut table).await,
                 _ => clickhouse::latency(kind, &mut table).await,
             }

@@ -260,6 +260,16 @@ impl<L: Log> Ledger<L> {
         Ok(true)
     }
 
+    /// Whether the position has moved since it was last sealed.
+    pub fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Whether there are frames or state that were not handed over.
+    pub fn has_changed(&self) -> bool {
+        self.changed || self.log.pending_bytes() > 0
+    }
+
     /// The position after the last group.
     pub fn position(&self) -> SourcePosition {
         SourcePosition { gtid: self.executed.text(), ..self.position.clone() }

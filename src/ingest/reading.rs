@@ -21,10 +21,10 @@ use super::questions::Questions;
 use super::run::{Ended, Ingest};
 use crate::backoff::Backoff;
 use crate::error::Failure;
-use crate::model::FilePos;
+use crate::model::{FilePos, SourcePosition, TableName};
 use crate::source::mysql::binlog::{Beside, BinlogStream, Decoder, Item, RawEvent};
 use crate::source::mysql::ddl::SqlMode;
-use crate::source::mysql::snapshot::handoff::{Placed, Request, WindowId};
+use crate::source::mysql::snapshot::handoff::{BeginRead, Begun, PlaceChunk, Placed, Request, SnapshotMark, WindowId};
 use crate::source::mysql::watch::Watch;
 
 /// Longest time that what was read waits for more, while more keeps coming.
@@ -216,7 +216,7 @@ impl<'a> Session<'a> {
 
     /// At a boundary: what was read is handed over; says whether that was all there is to do.
     async fn settle(&mut self, decoder: &Decoder, dry: bool) -> Result<Option<Ended>, Failure> {
-        self.hand_over().await?;
+        self.hand_over_in_time().await?;
         self.current.stand(decoder, dry, &self.ctx.live.source);
         if self.ctx.shutdown.is_cancelled() {
             return Ok(Some(Ended::Stopped));
@@ -235,6 +235,30 @@ impl<'a> Session<'a> {
 
     /// Hands over what has ended, with its position, and shows its counters.
     pub(super) async fn hand_over(&mut self) -> Result<(), Failure> {
+        self.show();
+        if self.ctx.core.seal()? {
+            self.ctx.flush().await?;
+        }
+        self.handed_over();
+        Ok(())
+    }
+
+    /// As [`Session::hand_over`], but for a position alone that has moved a moment ago.
+    async fn hand_over_in_time(&mut self) -> Result<(), Failure> {
+        self.show();
+        if self.ctx.core.seal_in_time()? {
+            self.ctx.flush().await?;
+        }
+        self.handed_over();
+        Ok(())
+    }
+
+    fn handed_over(&mut self) {
+        self.flushed = Instant::now();
+        self.ctx.tell_readers();
+    }
+
+    fn show(&mut self) {
         // Before the position that is stored with it.
         self.show_asking();
         self.ctx.show_lives();
@@ -244,12 +268,6 @@ impl<'a> Session<'a> {
         for (table, counts) in self.ctx.core.changed_counts() {
             self.ctx.live.table(table).set(counts.shown());
         }
-        if self.ctx.core.seal()? {
-            self.ctx.flush().await?;
-        }
-        self.flushed = Instant::now();
-        self.ctx.tell_readers();
-        Ok(())
     }
 
     /// Takes one event; true if it was rows of a table that is not captured.
@@ -400,10 +418,31 @@ impl<'a> Session<'a> {
                     self.ctx.core.close_window(window);
                 }
             }
-            Request::CloseWindow { window } => self.ctx.core.close_window(window),
-            Request::PlaceChunk { window, schema, images, high, account, reply } => {
-                self.readers.insert(window, reply);
-                self.ctx.core.chunk(Chunk { window, schema, images, high, account })?;
+            Request::CloseWindow { window } => _ = self.ctx.core.close_window(window),
+            Request::PlaceChunks { chunks, high } => {
+                for PlaceChunk { window, schema, images, account, reply } in chunks {
+                    self.readers.insert(window, reply);
+                    self.ctx.core.chunk(Chunk { window, schema, images, high: high.clone(), account })?;
+                }
+            }
+            Request::OpenWindows { reply, .. } if reply.is_closed() => {}
+            Request::OpenWindows { windows, reply } => {
+                let waits = |(table, _): &(TableName, WindowId)| self.ctx.core.window_waits(table);
+                if !windows.is_empty() && windows.iter().all(waits) {
+                    self.ctx.held.push(Request::OpenWindows { windows, reply });
+                    return Ok(());
+                }
+                self.open_windows(&windows, reply);
+            }
+            Request::BeginReads { reads, reply } => self.begin_reads(&reads, reply)?,
+            Request::EndReads { reads, reply } => {
+                let mut wanted = Vec::with_capacity(reads.len());
+                for (table, number) in reads {
+                    wanted.push(self.ctx.core.mark(&SnapshotMark::Finished { table, number })?);
+                }
+                // Readers that hear that their tables are done find their rows durable.
+                self.make_durable().await?;
+                answer(reply, wanted);
             }
             Request::Divert { table, number, reply } => self.divert(&table, number, reply)?,
             Request::PlaceWhole(read) => self.place_whole(read)?,
@@ -438,6 +477,52 @@ impl<'a> Session<'a> {
             }
         }
         self.act().await
+    }
+
+    /// Opens the windows of tables that do not have to wait.
+    fn open_windows(&mut self, windows: &[(TableName, WindowId)], reply: oneshot::Sender<Vec<bool>>) {
+        let core = &mut self.ctx.core;
+        let mut opened = Vec::with_capacity(windows.len());
+        for (table, window) in windows {
+            let opens = !core.window_waits(table);
+            if opens {
+                core.open_window(*window, table);
+            }
+            opened.push(opens);
+        }
+        if let Err(opened) = reply.send(opened) {
+            for ((_, window), _) in windows.iter().zip(opened).filter(|(_, is_open)| *is_open) {
+                core.close_window(*window);
+            }
+        }
+    }
+
+    /// Begins reads whose tables were described in a window, and opens a window of each from here on. Of a table that
+    /// changed meanwhile nothing is begun.
+    fn begin_reads(
+        &mut self,
+        reads: &[BeginRead],
+        reply: oneshot::Sender<(SourcePosition, Vec<Begun>)>,
+    ) -> Result<(), Failure> {
+        let core = &mut self.ctx.core;
+        let mut begun = Vec::with_capacity(reads.len());
+        for BeginRead { table, number, described_in, window } in reads {
+            let is_described = core.close_window(*described_in);
+            begun.push(if !is_described || core.window_waits(table) {
+                Begun::Later
+            } else if core.mark(&SnapshotMark::Begun { table: table.clone(), number: *number, at_once: false })? {
+                core.open_window(*window, table);
+                Begun::Now
+            } else {
+                Begun::Unwanted
+            });
+        }
+        if let Err((_, begun)) = reply.send((core.position(), begun)) {
+            for (read, _) in reads.iter().zip(begun).filter(|(_, begun)| *begun == Begun::Now) {
+                core.close_window(read.window);
+            }
+        }
+        Ok(())
     }
 
     async fn make_durable(&mut self) -> Result<(), Failure> {

@@ -397,6 +397,11 @@ impl Tables {
         self.dirty.iter().filter_map(|index| self.all.get(*index))
     }
 
+    /// Whether [`Tables::changed_counters`] has any.
+    pub(super) fn has_changed_counters(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// The counters that have changed since this was last called, as records.
     pub(super) fn changed_counters(&mut self) -> Result<Changes, Failure> {
         let mut changes = Changes::with_capacity(self.dirty.len());

@@ -45,7 +45,7 @@ both_servers! {
 
         let said = once(&sandbox, 0);
 
-        assert!(!said.contains("a table is read"), "{said}");
+        assert!(!said.contains("a table was read"), "{said}");
         let status = stopped(&sandbox);
         for table in WHOLE {
             assert_stated(&status, table, "complete");

@@ -181,7 +181,7 @@ both_servers! {
         let said = once(&sandbox, 1);
 
         assert!(said.contains("sink 'renamed' failed") && said.contains("that this sink did not make"), "{said}");
-        assert!(!said.contains("a table is read"), "{said}");
+        assert!(!said.contains("a table was read"), "{said}");
         let status = stopped(&sandbox);
         assert_eq!((reads(&status), lines(&sandbox, "changelog").await), before, "{said}");
         for table in TABLES {

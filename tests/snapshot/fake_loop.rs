@@ -13,7 +13,9 @@ use replicator::codec::row_image::{
 };
 use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
-use replicator::source::mysql::snapshot::handoff::{Account, Diverted, Images, Placed, Request, SnapshotMark};
+use replicator::source::mysql::snapshot::handoff::{
+    Account, Diverted, Images, PlaceChunk, Placed, Request, SnapshotMark,
+};
 use replicator::source::mysql::snapshot::spool::Spool;
 use replicator::source::mysql::snapshot::{Coordinator, Job, Room};
 use replicator::source::mysql::stream_server::StreamServer;
@@ -264,7 +266,10 @@ impl Loop {
                     drop(reply.send(position(&mut connection, kind, &identity).await));
                 }
                 Request::CloseWindow { .. } | Request::Resync { .. } => {}
-                Request::PlaceChunk { schema, images, account, reply, .. } => {
+                Request::PlaceChunks { chunks, .. } => {
+                    // Only tables that are read together have more than one.
+                    let [chunk] = <[PlaceChunk; 1]>::try_from(chunks).unwrap();
+                    let PlaceChunk { schema, images, account, reply, .. } = chunk;
                     let name = schema.name.clone();
                     if !self.is_wanted(&name, account.number) {
                         reply.send(Placed::Unwanted).ok();
@@ -317,6 +322,9 @@ impl Loop {
                     }
                 }
                 Request::SinkAdded { .. } => panic!("no sink is added here"),
+                Request::OpenWindows { .. } | Request::BeginReads { .. } | Request::EndReads { .. } => {
+                    panic!("so few tables are not read together")
+                }
                 Request::Divert { table, number, reply } => {
                     if !self.is_wanted(&table, number) {
                         reply.send(Diverted::Unwanted).ok();

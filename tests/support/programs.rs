@@ -39,6 +39,12 @@ pub fn binlog_reader(kind: Kind) -> PathBuf {
     }
 }
 
+/// MariaDB's program that writes tables as statements.
+#[allow(dead_code, reason = "the benchmarks alone need it")]
+pub fn dumper() -> PathBuf {
+    find("REPLICATOR_MARIADB_DUMP", "mariadb-dump", Path::new("/usr/bin/mariadb-dump"))
+}
+
 /// The server's own command line client.
 pub fn client(kind: Kind) -> PathBuf {
     match kind {

@@ -1,7 +1,7 @@
 //! The lives of tables: events in, records and frames out. What an event makes of a table is [`crate::table::step`]'s; here it becomes
 //! a part of the open group.
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Core;
 use crate::codec::frame::{Audience, FrameHeader, Mark, TableChange};
@@ -99,8 +99,23 @@ impl<L: Log> Core<L> {
         audience: Audience,
         change: TableChange,
     ) -> Result<(), Failure> {
-        info!(table = %change.table(), change = change.kind(), "table changed");
+        let (table, kind) = (change.table(), change.kind());
+        if self.is_announced(&change) {
+            debug!(%table, "the definition of a table that is read is in the log");
+        } else {
+            info!(%table, change = kind, "table changed");
+        }
         self.single(FrameHeader::Change { origin: origin.clone(), audience, change })
+    }
+
+    /// Whether a change only says how a table is defined that is being read: nothing has changed at the source.
+    fn is_announced(&self, change: &TableChange) -> bool {
+        let TableChange::Schema { table, from, to, .. } = change else { return false };
+        let is_read = || {
+            let read = self.find(table).and_then(|(_, definition)| definition.life.read.as_ref());
+            read.is_some_and(Read::has_begun)
+        };
+        from.is_none_or(|from| from == *to) && is_read()
     }
 
     /// Takes what an operator, a sink or a reader says of a table. Between groups only.

@@ -97,6 +97,12 @@ impl Settings {
 /// What is not answered then is asked again at the next start.
 const ANSWER_WAIT: u64 = 10_000;
 
+/// A position that has moved over nothing that the log keeps is stored once in so many milliseconds, in the long run.
+/// It is so much of the binlog that a start reads again; a server keeps its files for longer.
+const POSITION_WAIT: u64 = 10_000;
+/// So many such positions are stored at once, where none was for a while: then the status is current.
+const POSITIONS_AHEAD: u64 = 4;
+
 /// What the core is told of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -173,6 +179,9 @@ pub struct Core<L> {
     now: u64,
     /// Microseconds since the epoch, as the driver said last: the time of frames that the core makes itself.
     wall: i64,
+    /// Until when the positions that were stored alone are paid for, by the clock of `now`: each costs
+    /// [`POSITION_WAIT`].
+    paid: u64,
 }
 
 impl Facts {
@@ -229,6 +238,7 @@ impl<L: Log> Core<L> {
             changed: Vec::new(),
             now: 0,
             wall: 0,
+            paid: 0,
         })
     }
 
@@ -446,5 +456,23 @@ impl<L: Log> Core<L> {
         let counters = self.tables.changed_counters()?;
         let sealed = self.ledger.seal(&counters)?;
         Ok(sealed || self.ledger.log().pending_bytes() > 0)
+    }
+
+    /// As [`Core::seal`]. A position that has moved over nothing that the log keeps is stored alone so often as
+    /// [`POSITION_WAIT`] allows, and otherwise waits for that, or for what the log keeps next. A source that writes to
+    /// other tables only does not make the log sync each of its transactions; after a crash the stream reads them
+    /// again.
+    ///
+    /// # Errors
+    /// As [`Core::seal`].
+    pub fn seal_in_time(&mut self) -> Result<bool, Failure> {
+        let is_alone = !self.ledger.has_changed() && !self.tables.has_changed_counters();
+        if is_alone {
+            if !self.ledger.has_moved() || self.paid > self.now.saturating_add(POSITIONS_AHEAD * POSITION_WAIT) {
+                return Ok(false);
+            }
+            self.paid = self.paid.max(self.now).saturating_add(POSITION_WAIT);
+        }
+        self.seal()
     }
 }

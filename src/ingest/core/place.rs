@@ -49,9 +49,9 @@ impl<L: Log> Core<L> {
         self.windows.begin_with(window, self.xa.recent.keys(index, self.now));
     }
 
-    /// Forgets a window.
-    pub fn close_window(&mut self, window: WindowId) {
-        self.windows.close(window);
+    /// Forgets a window; says whether a chunk that was read in it could still be placed.
+    pub fn close_window(&mut self, window: WindowId) -> bool {
+        self.windows.close(window).is_some_and(|window| window.is_valid())
     }
 
     /// Takes a chunk, and places it once the stream has passed it.
@@ -92,6 +92,7 @@ impl<L: Log> Core<L> {
         };
         let Some(read) = read else { return Ok(Placed::Unwanted) };
         let audience = read.audience.clone();
+        let is_first = read.stage == Stage::Begun;
         let is_unwatched = matches!(read.reach, Reach::Keys(_)) && is_on(Mutant::KeysReadWithoutWindow);
         let account = Account { number: read.number, ..account };
         let Some(window) = window.filter(Window::is_valid) else { return Ok(Placed::Discarded) };
@@ -122,8 +123,9 @@ impl<L: Log> Core<L> {
             return Ok(Placed::Discarded);
         }
         let current = self.current(table)?;
-        if images.rows == 0 && before.as_ref().is_some_and(|before| before.id == current.id) {
-            // A chunk without rows announces its table, also to a sink for which what the log said of it before came too early.
+        if (images.rows == 0 || is_first) && before.as_ref().is_some_and(|before| before.id == current.id) {
+            // The first chunk of a read announces its table, also to a sink for which what the log said of it before
+            // came too early.
             let change = TableChange::Schema {
                 table: schema.name.clone(),
                 from: Some(current.id),

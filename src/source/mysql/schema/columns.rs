@@ -1,5 +1,7 @@
 //! One row of `information_schema.COLUMNS` into a [`ColumnType`].
 
+use std::collections::{BTreeSet, HashMap};
+
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
@@ -27,16 +29,17 @@ pub(super) struct RawColumn {
     pub(super) collation: Option<String>,
     pub(super) extra: String,
     pub(super) expression: Option<String>,
+    /// The number of its collation, which the catalogue has in another place.
     pub(super) collation_id: Option<u16>,
 }
 
-/// What is asked of each column. A collation of MariaDB that goes with several character sets has no number there.
+/// What is asked of each column. The numbers of collations are asked for by themselves: MariaDB would make its list of
+/// all of them once for each column of a join.
 const ASKED: &str = "c.COLUMN_NAME, c.COLUMN_DEFAULT, c.IS_NULLABLE = 'YES', LOWER(c.DATA_TYPE), c.COLUMN_TYPE, \
     c.CHARACTER_OCTET_LENGTH, c.NUMERIC_PRECISION, c.NUMERIC_SCALE, c.DATETIME_PRECISION, c.CHARACTER_SET_NAME, \
-    c.COLLATION_NAME, c.EXTRA, c.GENERATION_EXPRESSION, n.ID";
+    c.COLLATION_NAME, c.EXTRA, c.GENERATION_EXPRESSION";
 /// Where it stands.
-const FROM: &str = "information_schema.COLUMNS c \
-    LEFT JOIN information_schema.COLLATIONS n ON n.COLLATION_NAME = c.COLLATION_NAME";
+const FROM: &str = "information_schema.COLUMNS c";
 
 /// The columns of tables of a database, in order, by the names of the tables. A table of which the catalogue's answer cannot be read has none.
 pub(super) async fn fetch_all(
@@ -55,7 +58,7 @@ pub(super) async fn fetch_all(
     let rows: Vec<mysql_async::Row> = conn.query(sql).await.map_err(|error| query_failure(&purpose, error))?;
     let mut tables: Vec<(String, Option<Vec<RawColumn>>)> = Vec::new();
     for mut row in rows {
-        let table: Option<String> = take(&mut row, 14);
+        let table: Option<String> = take(&mut row, 13);
         let unreadable = || Failure::fatal(format!("the catalogue's answer about \"{database}\" is not readable"));
         let (table, column) = (table.ok_or_else(unreadable)?, RawColumn::take(&mut row));
         if tables.last().is_none_or(|(last, _)| *last != table) {
@@ -68,7 +71,29 @@ pub(super) async fn fetch_all(
             });
         }
     }
-    Ok(tables.into_iter().filter_map(|(table, columns)| Some((table, columns?))).collect())
+    let mut tables: Vec<_> = tables.into_iter().filter_map(|(table, columns)| Some((table, columns?))).collect();
+    number_collations(conn, tables.iter_mut().flat_map(|(_, columns)| columns).collect()).await?;
+    Ok(tables)
+}
+
+/// Sets the numbers of the columns' collations. One of MariaDB that goes with several character sets has no number.
+async fn number_collations(conn: &mut Conn, columns: Vec<&mut RawColumn>) -> Result<(), Failure> {
+    let used: BTreeSet<String> =
+        columns.iter().filter_map(|column| Some(text_literal(column.collation.as_deref()?))).collect();
+    if used.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT COLLATION_NAME, ID FROM information_schema.COLLATIONS WHERE ID IS NOT NULL AND COLLATION_NAME IN ({})",
+        Vec::from_iter(used).join(", ")
+    );
+    let numbers: Vec<(String, u16)> =
+        conn.query(sql).await.map_err(|error| query_failure("ask for the numbers of collations", error))?;
+    let numbers: HashMap<String, u16> = numbers.into_iter().collect();
+    for column in columns {
+        column.collation_id = column.collation.as_ref().and_then(|collation| numbers.get(collation).copied());
+    }
+    Ok(())
 }
 
 /// The columns of a table in order; none when it does not exist.
@@ -79,13 +104,14 @@ pub(super) async fn fetch(conn: &mut Conn, table: &TableName) -> Result<Vec<RawC
     );
     let rows: Vec<mysql_async::Row> =
         conn.query(sql).await.map_err(|error| query_failure(&format!("describe table \"{table}\""), error))?;
-    rows.into_iter()
-        .map(|mut row| {
-            RawColumn::take(&mut row).ok_or_else(|| {
-                Failure::fatal(format!("the catalogue's answer about table \"{table}\" is not readable"))
-            })
-        })
-        .collect()
+    let mut columns = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        columns.push(RawColumn::take(&mut row).ok_or_else(|| {
+            Failure::fatal(format!("the catalogue's answer about table \"{table}\" is not readable"))
+        })?);
+    }
+    number_collations(conn, columns.iter_mut().collect()).await?;
+    Ok(columns)
 }
 
 fn take<T: mysql_async::prelude::FromValue>(row: &mut mysql_async::Row, place: usize) -> Option<T> {
@@ -108,7 +134,7 @@ impl RawColumn {
             collation: take(row, 10)?,
             extra: take::<Option<String>>(row, 11)?.unwrap_or_default().to_ascii_uppercase(),
             expression: take(row, 12)?,
-            collation_id: take(row, 13)?,
+            collation_id: None,
         })
     }
 

@@ -4,6 +4,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
 use super::failure::query_failure;
+use super::nature::Relation;
 use super::quote::text_literal;
 use crate::error::Failure;
 use crate::model::TableName;
@@ -28,6 +29,28 @@ pub async fn estimate(conn: &mut Conn, table: &TableName) -> Result<Estimate, Fa
     let row: Option<(u64, u64)> =
         conn.query_first(sql).await.map_err(|error| query_failure(&format!("size table \"{table}\""), error))?;
     Ok(row.map_or_else(Estimate::default, |(rows, row_bytes)| Estimate { rows, row_bytes }))
+}
+
+/// What each of these tables of a database is, and how large; by the catalogue's names.
+pub(super) async fn relations(
+    conn: &mut Conn,
+    database: &str,
+    tables: &[&str],
+) -> Result<Vec<(String, Relation, Estimate)>, Failure> {
+    let listed: Vec<String> = tables.iter().map(|table| text_literal(table)).collect();
+    let sql = format!(
+        "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, COALESCE(TABLE_ROWS, 0), COALESCE(AVG_ROW_LENGTH, 0) \
+         FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME IN ({})",
+        text_literal(database),
+        listed.join(", ")
+    );
+    let purpose = format!("look up the tables of \"{database}\"");
+    let rows: Vec<(String, String, Option<String>, u64, u64)> =
+        conn.query(sql).await.map_err(|error| query_failure(&purpose, error))?;
+    let relation = |(name, kind, engine, rows, row_bytes): (String, String, Option<String>, u64, u64)| {
+        (name, Relation::new(&kind, engine.as_deref()), Estimate { rows, row_bytes })
+    };
+    Ok(rows.into_iter().map(relation).collect())
 }
 
 /// Whether the table's engine reads by consistent views; every other engine needs a lock for that.

@@ -4,7 +4,7 @@
 //! privilege on columns. Opening the table tells one that is hidden from one that is gone.
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Error};
+use mysql_async::{Conn, Error, Row};
 
 use super::failure::{query_failure, says_broken, says_denied, says_no_such_table};
 use super::quote::table_identifier;
@@ -45,6 +45,54 @@ impl Existence {
 /// them is not enough.
 pub(super) fn open_statement(table: &TableName) -> String {
     format!("SELECT * FROM {} LIMIT 0", table_identifier(table))
+}
+
+/// Tables that are opened by one packet.
+const AT_ONCE: usize = 100;
+/// So many tables that cannot be opened are waited for, each for as long as the session waits for a lock; the rest
+/// counts as not opened.
+const MOST_REFUSED: usize = 3;
+
+/// Which of the tables can be opened by this account, with all of their columns. Of the others it is not known why.
+///
+/// # Errors
+/// When the server is not there any more.
+pub(super) async fn open_those(conn: &mut Conn, tables: &[TableName]) -> Result<Vec<bool>, Failure> {
+    let mut opened = Vec::with_capacity(tables.len());
+    let mut refused = 0;
+    while opened.len() < tables.len() && refused < MOST_REFUSED {
+        let statements: Vec<String> = tables.iter().skip(opened.len()).take(AT_ONCE).map(open_statement).collect();
+        let end = opened.len() + statements.len();
+        let mut answers = match conn.query_iter(statements.join("; ")).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                refuse(error)?;
+                opened.push(false);
+                refused += 1;
+                continue;
+            }
+        };
+        while opened.len() < end {
+            // The statements after one that fails are not done.
+            if let Err(error) = answers.collect::<Row>().await {
+                refuse(error)?;
+                opened.push(false);
+                refused += 1;
+                break;
+            }
+            opened.push(true);
+        }
+    }
+    opened.resize(tables.len(), false);
+    Ok(opened)
+}
+
+/// The server's own error is about the table; any other one is about the connection.
+fn refuse(error: Error) -> Result<(), Failure> {
+    match error {
+        Error::Server(_) => Ok(()),
+        error => Err(query_failure("open tables", error)),
+    }
 }
 
 /// Whether the table exists for this account, asked by opening it.

@@ -32,7 +32,7 @@ mod nature;
 mod quote;
 
 pub use added::added_default;
-pub use catalogue::{describe_all, describe_those};
+pub use catalogue::{describe_all, describe_those, describe_together};
 pub use describe::{ColumnFacts, Described, Locked, describe, describe_visible, lock_definition};
 pub use estimate::{Estimate, estimate};
 pub(in crate::source::mysql) use estimate::{engine_is_transactional, is_transactional};

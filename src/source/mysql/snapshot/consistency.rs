@@ -65,6 +65,25 @@ pub(super) async fn open_view(
     Ok(())
 }
 
+/// Opens a view for tables that are read together, as [`open_view`] does for one, where [`can_share_views`].
+pub(super) async fn open_shared_view(server: Server, slot: &mut Slot, stream: &SourcePosition) -> Result<(), Failure> {
+    match server.flavour {
+        Flavour::MariaDb => {
+            let at = FilePos { file: stream.file.clone(), pos: stream.pos };
+            snapshot_reaching(&mut slot.reader, &at).await.map(drop)
+        }
+        Flavour::MySql => wait_for_gtids(&mut slot.control, &stream.gtid).await,
+    }
+}
+
+/// Whether [`open_shared_view`] can open a view here: without GTIDs MySQL takes a lock of each table for one.
+pub(super) async fn can_share_views(server: Server, slot: &mut Slot) -> Result<bool, Failure> {
+    match server.flavour {
+        Flavour::MariaDb => Ok(true),
+        Flavour::MySql => gtid_mode_is_on(&mut slot.control).await,
+    }
+}
+
 /// Ends the view, so that the server can forget old row versions.
 pub(super) async fn close_view(conn: &mut Conn) -> Result<(), Failure> {
     conn.query_drop("COMMIT").await.map_err(|error| query_failure("end the snapshot's transaction", error))

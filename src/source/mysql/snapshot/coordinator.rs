@@ -1,13 +1,14 @@
-//! Runs the reads that the tables' records want: so many at once as chunks are read at once, one per table.
+//! Runs the reads that the tables' records want: so many readers at once as chunks are read at once. One has one table,
+//! or many small ones ([`super::together`]).
 //!
 //! It decides nothing about a table. The ingest loop says which read is due, by its number; a reader whose number is another one is
 //! stopped. What becomes of a read goes back to the loop as an event of its table.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -21,11 +22,12 @@ use super::progress::{Progress, Stage};
 use super::session::Sessions;
 use super::spool::Spool;
 use super::table::{self, End};
+use super::together::{self, Became};
 use crate::config::SourcePlan;
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::stream_server::StreamServer;
-use crate::table::{Event, Read};
+use crate::table::{Event, Reach, Read};
 use crate::telemetry::{Live, now_micros};
 
 /// How long a table that cannot be read is left alone before it is tried again.
@@ -60,9 +62,51 @@ pub struct Coordinator {
     /// The read of each table that is due, and how far it came in this process.
     due: HashMap<TableName, Progress>,
     /// Tables whose turn has not come.
-    waiting: VecDeque<TableName>,
+    waiting: Waiting,
+    /// Tables whose read is not done together with others: it was tried.
+    alone: HashSet<TableName>,
     /// The room on disk that reads have.
     room: Room,
+}
+
+/// Tables that wait for their turn, each once.
+#[derive(Debug, Default)]
+struct Waiting {
+    order: VecDeque<TableName>,
+    known: HashSet<TableName>,
+}
+
+impl Waiting {
+    fn push(&mut self, table: TableName) {
+        if self.known.insert(table.clone()) {
+            self.order.push_back(table);
+        }
+    }
+
+    fn remove(&mut self, table: &TableName) {
+        if self.known.remove(table) {
+            self.order.retain(|waiting| waiting != table);
+        }
+    }
+
+    /// Takes out the first tables, so many at most, for which this holds.
+    fn take(&mut self, most: usize, mut can_start: impl FnMut(&TableName) -> bool) -> Vec<TableName> {
+        let mut taken = Vec::new();
+        let mut left = VecDeque::with_capacity(self.order.len());
+        while let Some(table) = self.order.pop_front() {
+            if taken.len() == most {
+                left.push_back(table);
+                left.append(&mut self.order);
+            } else if can_start(&table) {
+                self.known.remove(&table);
+                taken.push(table);
+            } else {
+                left.push_back(table);
+            }
+        }
+        self.order = left;
+        taken
+    }
 }
 
 /// The room on disk that reads have.
@@ -80,17 +124,32 @@ impl fmt::Debug for Room {
 }
 
 /// A reader at work.
-struct Reader {
-    table: TableName,
-    number: u32,
-    handle: AbortHandle,
-    /// It has nothing left to do but to hear that its end is in the log.
-    is_ending: Arc<AtomicBool>,
+enum Reader {
+    /// Of one table.
+    One {
+        table: TableName,
+        number: u32,
+        handle: AbortHandle,
+        /// It has nothing left to do but to hear that its end is in the log.
+        is_ending: Arc<AtomicBool>,
+    },
+    /// Of many small ones. It is done in a moment, and the loop takes nothing of a read that is no longer wanted.
+    Together(HashMap<TableName, u32>),
+}
+
+impl Reader {
+    fn has(&self, of: &TableName) -> bool {
+        match self {
+            Self::One { table, .. } => table == of,
+            Self::Together(tables) => tables.contains_key(of),
+        }
+    }
 }
 
 /// A reader that has ended, or a pause that is over.
 enum Ended {
     Read(Box<Progress>, Result<End, Failure>),
+    Together(Vec<(Progress, Became)>),
     Paused { table: TableName, number: u32 },
 }
 
@@ -109,7 +168,15 @@ impl Coordinator {
         let keyless = plan.doubts.reread_keyless_rows;
         let (sessions, ingest) = (Sessions::new(plan, stream_server), Ingest::new(requests));
         let context = Context::new(sessions, ingest, Arc::clone(&room.spool), &settings, keyless, live);
-        Self { context: Arc::new(context), jobs, stop, due: HashMap::new(), waiting: VecDeque::new(), room }
+        Self {
+            context: Arc::new(context),
+            jobs,
+            stop,
+            due: HashMap::new(),
+            waiting: Waiting::default(),
+            alone: HashSet::new(),
+            room,
+        }
     }
 
     /// Runs reads until the token is cancelled. Whatever was in work then is taken up at the next start.
@@ -147,15 +214,20 @@ impl Coordinator {
         readers: &HashMap<Id, Reader>,
     ) {
         let number = read.as_ref().map(|read| read.number);
-        for reader in readers.values().filter(|reader| reader.table == table && Some(reader.number) != number) {
-            if !reader.is_ending.load(Ordering::Relaxed) {
+        for reader in readers.values() {
+            if let Reader::One { table: of, number: does, handle, is_ending } = reader
+                && *of == table
+                && Some(*does) != number
+                && !is_ending.load(Ordering::Relaxed)
+            {
                 tracing::info!(%table, "the read of a table is stopped: it is no longer wanted");
-                reader.handle.abort();
+                handle.abort();
             }
         }
+        self.alone.remove(&table);
         let Some(read) = read else {
             self.due.remove(&table);
-            self.waiting.retain(|waiting| *waiting != table);
+            self.waiting.remove(&table);
             self.context.hide(&table);
             return;
         };
@@ -173,7 +245,12 @@ impl Coordinator {
             }
         });
         self.context.show(&table, |entry| entry.error = None);
-        tracing::info!(%table, why = %read.why, "a table is read");
+        if read.reach == Reach::Whole && !read.is_doubt {
+            // The first read of a table: that it was read is said at its end.
+            tracing::debug!(%table, why = %read.why, "a table is read");
+        } else {
+            tracing::info!(%table, why = %read.why, "a table is read");
+        }
         let number = progress.number;
         self.due.insert(table.clone(), progress);
         if self.context.was_missing(&table) && unreadable {
@@ -181,14 +258,14 @@ impl Coordinator {
             self.pause(table, number, AGAIN, tasks);
         } else if let Some(pause) = pause(&read) {
             self.pause(table, number, pause, tasks);
-        } else if !self.waiting.contains(&table) {
-            self.waiting.push_back(table);
+        } else {
+            self.waiting.push(table);
         }
     }
 
     /// Leaves a table alone for a while.
     fn pause(&mut self, table: TableName, number: u32, pause: Duration, tasks: &mut JoinSet<Ended>) {
-        self.waiting.retain(|waiting| *waiting != table);
+        self.waiting.remove(&table);
         tasks.spawn(async move {
             tokio::time::sleep(pause).await;
             Ended::Paused { table, number }
@@ -201,21 +278,59 @@ impl Coordinator {
         let mut has_room = None;
         while readers.len() < self.context.parallel {
             let mut can_start = |table: &TableName| {
-                readers.values().all(|reader| reader.table != *table)
+                readers.values().all(|reader| !reader.has(table))
                     && (!self.due.get(table).is_some_and(needs_room)
                         || *has_room.get_or_insert_with(|| (self.room.in_log)()))
             };
-            let Some(place) = self.waiting.iter().position(&mut can_start) else { break };
-            let Some(table) = self.waiting.remove(place) else { break };
-            let Some(progress) = self.due.get(&table).cloned() else { continue };
-            let number = progress.number;
+            let may_be_together = |table: &TableName| {
+                !self.alone.contains(table) && self.due.get(table).is_some_and(together::may_be_together)
+            };
+            let many = self.waiting.order.iter().filter(|table| may_be_together(table) && can_start(table)).count();
+            let tables = if many >= together::FEWEST {
+                // Each reader gets its share.
+                let most = many.div_ceil(self.context.parallel).clamp(together::FEWEST, together::MOST);
+                self.waiting.take(most, |table| may_be_together(table) && can_start(table))
+            } else {
+                self.waiting.take(1, can_start)
+            };
+            if tables.is_empty() {
+                break;
+            }
+            let mut reads: Vec<Progress> = tables.iter().filter_map(|table| self.due.get(table).cloned()).collect();
             let context = Arc::clone(&self.context);
-            let is_ending = Arc::new(AtomicBool::new(false));
-            let ending = Arc::clone(&is_ending);
-            let handle = tasks.spawn(async move { read(context, progress, &ending).await });
-            readers.insert(handle.id(), Reader { table, number, handle, is_ending });
+            if many >= together::FEWEST {
+                let numbers = reads.iter().map(|progress| (progress.table.clone(), progress.number)).collect();
+                let handle = tasks.spawn(async move { Ended::Together(together::read(&context, reads).await) });
+                readers.insert(handle.id(), Reader::Together(numbers));
+            } else if let Some(progress) = reads.pop() {
+                let (table, number) = (progress.table.clone(), progress.number);
+                let is_ending = Arc::new(AtomicBool::new(false));
+                let ending = Arc::clone(&is_ending);
+                let handle = tasks.spawn(async move { read(context, progress, &ending).await });
+                readers.insert(handle.id(), Reader::One { table, number, handle, is_ending });
+            }
         }
         has_room == Some(false)
+    }
+
+    /// Tables that were read together: those that were not are read one by one.
+    fn ended_together(&mut self, tables: Vec<(Progress, Became)>) {
+        for (progress, became) in tables {
+            let table = progress.table.clone();
+            let Some(due) = self.due.get_mut(&table).filter(|due| due.number == progress.number) else { continue };
+            match became {
+                // The loop says which read is due next.
+                Became::Done | Became::Unwanted => {
+                    self.due.remove(&table);
+                    self.context.hide(&table);
+                }
+                Became::Alone => {
+                    *due = progress;
+                    self.alone.insert(table.clone());
+                    self.waiting.push(table);
+                }
+            }
+        }
     }
 
     fn ended(
@@ -234,17 +349,33 @@ impl Coordinator {
                 }
                 (table, number, failed)
             }
+            Ok((id, Ended::Together(tables))) => {
+                readers.remove(&id);
+                return self.ended_together(tables);
+            }
             Ok((_, Ended::Paused { table, number })) => {
-                if self.is_due(&table, number) && !self.waiting.contains(&table) {
-                    self.waiting.push_back(table);
+                if self.is_due(&table, number) {
+                    self.waiting.push(table);
                 }
                 return;
             }
             Err(error) => {
-                let Some(Reader { table, number, .. }) = readers.remove(&error.id()) else { return };
+                let Some(reader) = readers.remove(&error.id()) else { return };
                 if error.is_cancelled() {
                     return;
                 }
+                let (table, number) = match reader {
+                    Reader::One { table, number, .. } => (table, number),
+                    Reader::Together(tables) => {
+                        tracing::error!(%error, "a reader of many tables ended by a fault of its own, they are read one by one");
+                        let due = tables.into_iter().filter(|(table, number)| self.is_due(table, *number));
+                        for (table, _) in due.collect::<Vec<_>>() {
+                            self.alone.insert(table.clone());
+                            self.waiting.push(table);
+                        }
+                        return;
+                    }
+                };
                 tracing::error!(%table, %error, "the read of a table ended by a fault of its own");
                 (table, number, Some(format!("the read ended by a fault of its own: {error}")))
             }
@@ -288,10 +419,11 @@ fn pause(read: &Read) -> Option<Duration> {
 
 /// One reader's work, to its end or to what has to be said of the table.
 async fn read(context: Arc<Context>, mut progress: Progress, ending: &AtomicBool) -> Ended {
+    let started = Instant::now();
     let result = Box::pin(table::run(&context, &mut progress, ending)).await;
     let (table, number) = (&progress.table, progress.number);
     match &result {
-        Ok(End::Done) => tracing::info!(%table, rows = progress.rows, "a table was read"),
+        Ok(End::Done) => progress.say_it_was_read(started),
         Ok(End::Unwanted) => tracing::info!(%table, "the read of a table is no longer wanted"),
         Ok(End::Missing(end, server)) => {
             tracing::info!(%table, "the source has no such table, the stream is to say what became of it");

@@ -31,6 +31,13 @@
 //! A group that began before P and ends after it is in neither part: the read is discarded. A change of the table's definition or content
 //! by a statement discards it as well, and the rows that waited are lost: the table is read again.
 
+//! # Why small tables may be read together
+//! What a read asks of the loop is asked for many tables at once, and each of them is read as by itself
+//! ([`super::together`]). Windows are opened before the tables are described, so that a change of a definition
+//! meanwhile shows. Then each read begins, and has its window anew, at one boundary ([`Request::BeginReads`]): what the
+//! stream has changed before it is before the begin mark, and the view is opened after it. A chunk without bounds needs
+//! no largest key: it has every row of the view.
+
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -76,20 +83,33 @@ pub enum Request {
         /// Where the stream is.
         reply: oneshot::Sender<SourcePosition>,
     },
-    /// Place a chunk and close its window.
-    PlaceChunk {
-        /// The window.
-        window: WindowId,
-        /// Schema of the images, read inside the window.
-        schema: Arc<TableSchema>,
-        /// The rows.
-        images: Images,
-        /// Last position the SELECT can have seen.
+    /// Open a window of each of these tables, at one boundary.
+    OpenWindows {
+        /// The tables, with the names of their windows.
+        windows: Vec<(TableName, WindowId)>,
+        /// Sent once all are open but those of tables that have to wait ([`MayLackRows`]): whether each is.
+        reply: oneshot::Sender<Vec<bool>>,
+    },
+    /// Begin reads of which the windows are open, and open their windows again, all at one boundary.
+    BeginReads {
+        /// The reads.
+        reads: Vec<BeginRead>,
+        /// Where the stream is, and what became of each.
+        reply: oneshot::Sender<(SourcePosition, Vec<Begun>)>,
+    },
+    /// Place chunks and close their windows.
+    PlaceChunks {
+        /// The chunks.
+        chunks: Vec<PlaceChunk>,
+        /// Last position that their SELECTs can have seen.
         high: FilePos,
-        /// What is stored of the read in the same commit.
-        account: Account,
-        /// What became of it; sent once the chunk is appended.
-        reply: oneshot::Sender<Placed>,
+    },
+    /// End reads of which every row is placed.
+    EndReads {
+        /// The tables, with the numbers of the reads.
+        reads: Vec<(TableName, u32)>,
+        /// Sent once the end marks are durable: whether each read was still wanted.
+        reply: oneshot::Sender<Vec<bool>>,
     },
     /// Forget a window.
     CloseWindow {
@@ -150,6 +170,45 @@ pub enum Request {
         /// Sent once it is durable: how many tables are read, or why none is. Nothing is done if nobody waits for it.
         reply: oneshot::Sender<Result<usize, Failure>>,
     },
+}
+
+/// A chunk to be placed.
+#[derive(Debug)]
+pub struct PlaceChunk {
+    /// The window.
+    pub window: WindowId,
+    /// Schema of the images, read inside the window.
+    pub schema: Arc<TableSchema>,
+    /// The rows.
+    pub images: Images,
+    /// What is stored of the read in the same commit.
+    pub account: Account,
+    /// What became of it; sent once the chunk is appended.
+    pub reply: oneshot::Sender<Placed>,
+}
+
+/// A read to be begun with others.
+#[derive(Debug)]
+pub struct BeginRead {
+    /// The table.
+    pub table: TableName,
+    /// The read.
+    pub number: u32,
+    /// The window in which the table was described.
+    pub described_in: WindowId,
+    /// The window in which it is going to be read.
+    pub window: WindowId,
+}
+
+/// What became of the wish to begin a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It has begun, and its window is open.
+    Now,
+    /// The table changed since it was described, or has to wait: nothing was done.
+    Later,
+    /// The read is no longer wanted.
+    Unwanted,
 }
 
 /// Begin or end of a table's read.

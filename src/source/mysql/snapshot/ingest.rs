@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::handoff::{Account, Diverted, ExactRead, Images, Placed, Request, SnapshotMark, WindowId, may_lack_rows};
+use super::handoff::{
+    Account, BeginRead, Begun, Diverted, ExactRead, Images, PlaceChunk, Placed, Request, SnapshotMark, WindowId,
+    may_lack_rows,
+};
 use crate::error::Failure;
 use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
 use crate::table::Event;
@@ -39,11 +42,10 @@ impl Ingest {
 
     /// Opens a window; gives where the stream is.
     pub(super) async fn open_window(&self, table: &TableName) -> Result<(Window, SourcePosition), Failure> {
-        let id = WindowId(self.windows.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
         // From here on the window may be open at the loop, so it is closed if nobody waits for the answer.
-        let window = Window { id, requests: self.requests.clone(), open: true };
-        self.send(Request::OpenWindow { table: table.clone(), window: id, reply }).await?;
+        let window = self.window();
+        self.send(Request::OpenWindow { table: table.clone(), window: window.id, reply }).await?;
         let at = answer.await.map_err(|_| silent())?;
         Ok((window, at))
     }
@@ -58,10 +60,79 @@ impl Ingest {
         account: Account,
     ) -> Result<Placed, Failure> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::PlaceChunk { window: window.id, schema, images, high, account, reply };
-        self.send(request).await?;
+        let chunk = PlaceChunk { window: window.id, schema, images, account, reply };
+        self.send(Request::PlaceChunks { chunks: vec![chunk], high }).await?;
         window.open = false;
         answer.await.map_err(|_| silent())
+    }
+
+    /// Places chunks, each of which ends its window.
+    pub(super) async fn place_all(
+        &self,
+        chunks: Vec<(Window, Arc<TableSchema>, Images, Account)>,
+        high: FilePos,
+    ) -> Result<Vec<Placed>, Failure> {
+        let (mut asked, mut windows, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for (window, schema, images, account) in chunks {
+            let (reply, answer) = oneshot::channel();
+            asked.push(PlaceChunk { window: window.id, schema, images, account, reply });
+            windows.push(window);
+            answers.push(answer);
+        }
+        self.send(Request::PlaceChunks { chunks: asked, high }).await?;
+        windows.iter_mut().for_each(|window| window.open = false);
+        let mut placed = Vec::with_capacity(answers.len());
+        for answer in answers {
+            placed.push(answer.await.map_err(|_| silent())?);
+        }
+        Ok(placed)
+    }
+
+    /// Opens a window of each table at one boundary; `None` for a table that has to wait.
+    pub(super) async fn open_windows(&self, tables: &[TableName]) -> Result<Vec<Option<Window>>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        // From here on they may be open at the loop, so they are closed if nobody waits for the answer.
+        let windows: Vec<Window> = tables.iter().map(|_| self.window()).collect();
+        let asked = tables.iter().cloned().zip(windows.iter().map(|window| window.id)).collect();
+        self.send(Request::OpenWindows { windows: asked, reply }).await?;
+        let opened = answer.await.map_err(|_| silent())?;
+        Ok(windows.into_iter().zip(opened).map(|(window, is_open)| window.kept(is_open)).collect())
+    }
+
+    /// Begins reads, each of a table that was described in this window, and opens their windows anew at one boundary.
+    /// Gives where the stream is, and what became of each.
+    pub(super) async fn begin_reads(
+        &self,
+        reads: Vec<(TableName, u32, Window)>,
+    ) -> Result<(SourcePosition, Vec<(Begun, Option<Window>)>), Failure> {
+        let (reply, answer) = oneshot::channel();
+        let (mut asked, mut windows) = (Vec::with_capacity(reads.len()), Vec::with_capacity(reads.len()));
+        for (table, number, described_in) in reads {
+            let window = self.window();
+            asked.push(BeginRead { table, number, described_in: described_in.id, window: window.id });
+            windows.push((described_in, window));
+        }
+        self.send(Request::BeginReads { reads: asked, reply }).await?;
+        let (at, begun) = answer.await.map_err(|_| silent())?;
+        let mut answered = Vec::with_capacity(begun.len());
+        for ((described_in, window), begun) in windows.into_iter().zip(begun) {
+            // The loop has closed it.
+            drop(described_in.kept(false));
+            answered.push((begun, window.kept(begun == Begun::Now)));
+        }
+        Ok((at, answered))
+    }
+
+    /// Ends reads of which every row is placed; says of each whether it was still wanted, once that is durable.
+    pub(super) async fn end_reads(&self, reads: Vec<(TableName, u32)>) -> Result<Vec<bool>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::EndReads { reads, reply }).await?;
+        answer.await.map_err(|_| silent())
+    }
+
+    fn window(&self) -> Window {
+        let id = WindowId(self.windows.fetch_add(1, Ordering::Relaxed));
+        Window { id, requests: self.requests.clone(), open: true }
     }
 
     /// Appends a mark; false where the read is no longer wanted.
@@ -162,6 +233,14 @@ pub(super) struct StreamLost;
 
 pub(super) fn silent() -> Failure {
     Failure::retry("what a reader handed over was not answered").caused_by(StreamLost)
+}
+
+impl Window {
+    /// The window, if the loop has opened it.
+    fn kept(mut self, is_open: bool) -> Option<Self> {
+        self.open = is_open;
+        is_open.then_some(self)
+    }
 }
 
 impl Drop for Window {

@@ -5,6 +5,8 @@
 //! its proof). A table without such a key is read whole at one position ([`exact`]), and waits in files ([`spool`]). What is done is stored with the rows
 //! ([`progress`]), so that after a crash only unfinished ranges are read again.
 //!
+//! Many small tables are read at once ([`together`]).
+//!
 //! [`Coordinator`] runs the reads that the tables' records want. Nothing is dropped in silence: a read ends done, or the table's record
 //! says why it cannot be read, and it is tried again.
 
@@ -29,6 +31,7 @@ mod slots;
 pub mod spool;
 mod status;
 mod table;
+mod together;
 
 pub use asking::Backfill;
 pub use by_key::ByKey;

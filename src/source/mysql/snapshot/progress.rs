@@ -4,6 +4,8 @@
 //! works, and hands an [`Account`] over with every chunk. An account is true once its chunk is placed: chunks of a table are handed over
 //! one after another.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use super::handoff::Account;
@@ -116,6 +118,12 @@ impl Progress {
             Stage::Placed | Stage::Done => table::Stage::Placed,
         };
         Ok(Account { number: self.number, stage, rows: self.rows })
+    }
+
+    /// Says that every row is in the log. `since`: when this process began with it, or took it up again.
+    pub(super) fn say_it_was_read(&self, since: Instant) {
+        let seconds = since.elapsed().as_secs_f64();
+        tracing::info!(table = %self.table, rows = self.rows, seconds = format_args!("{seconds:.3}"), "a table was read");
     }
 
     /// The condition that rows must meet.

@@ -76,6 +76,30 @@ impl TableReader {
         format!("SELECT {} FROM {table}{filter}", self.select)
     }
 
+    /// Reads a table that is expected to have few rows, whole and into one buffer; `None` if it has more than `most`,
+    /// or more bytes than `budget`. The reader has rows pending then.
+    pub(super) async fn read_few(
+        &self,
+        conn: &mut Conn,
+        (most, budget): (u32, usize),
+        rate: &Rate,
+    ) -> Result<Option<Images>, Failure> {
+        let sql = format!("{} LIMIT {}", self.whole_statement(None), u64::from(most) + 1);
+        let statement = conn.prep(sql).await.map_err(|error| self.failure(error))?;
+        let mut images = Images::default();
+        let mut result = conn.exec_iter(&statement, ()).await.map_err(|error| self.failure(error))?;
+        while let Some(row) = result.next().await.map_err(|error| self.failure(error))? {
+            if images.rows == most || images.bytes.len() >= budget {
+                return Ok(None);
+            }
+            self.write(&row, &mut images)?;
+        }
+        drop(result);
+        rate.take(images.rows.into()).await;
+        conn.close(statement).await.map_err(|error| self.failure(error))?;
+        Ok(Some(images))
+    }
+
     /// Reads a range into one buffer of about `budget` bytes; one row may be larger than that. Cuts the range when the buffer is full.
     pub(super) async fn read_chunk(
         &self,
