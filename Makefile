@@ -1,6 +1,6 @@
 # What there is to do with this repository, on Debian 12 with Rust. Everything else that is needed is installed by scripts/.
 
-.PHONY: build test lint unit advisories demo bench drill simulate mutants fuzz clean
+.PHONY: build test quick lint unit advisories demo bench drill simulate mutants fuzz clean
 
 # Seconds per fuzz target.
 FUZZ_SECONDS ?= 60
@@ -14,6 +14,12 @@ build:
 
 # Everything that must hold before a change goes in. Real servers are installed where they are missing.
 test: tools lint unit
+
+# Format, lints, and every test that needs no server: a few minutes.
+quick:
+	scripts/install-tools.sh
+	$(MAKE) lint
+	cargo nextest run --workspace --locked -E 'not test(/^clickhouse::|on_(mysql|mariadb)$$/)'
 
 tools:
 	scripts/install-tools.sh

@@ -239,6 +239,30 @@ fn every_direct_dependency_is_explained() {
     assert!(checked > 30, "only {checked} dependencies were found");
 }
 
+/// `.config/nextest.toml` goes by the names: so many servers run at once, and `make quick` runs none.
+#[test]
+fn tests_that_start_a_server_are_named_after_it() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let unnamed: Vec<String> = rust_files(&tests)
+        .into_iter()
+        .filter(|path| !path.starts_with(tests.join("clickhouse")))
+        .flat_map(|path| unnamed_server_tests(&fs::read_to_string(path).unwrap()))
+        .collect();
+    assert!(
+        unnamed.is_empty(),
+        "these start a server, so their names end with `_on_mysql` or `_on_mariadb`: {unnamed:?}"
+    );
+}
+
+#[test]
+fn the_reader_of_tests_sees_which_start_a_server() {
+    let test = |name: &str, body: &str| format!("#[tokio::test]\nasync fn {name}() {{\n{body}\n}}\n");
+    let server = "    let sandbox = Sandbox::new(Kind::MySql).await;";
+    let text = [test("one", server), test("two_on_mysql", server), test("three", "    let four = 4;")].concat();
+    assert_eq!(unnamed_server_tests(&text), ["one"]);
+    assert!(unnamed_server_tests(&test("one", "").replace("}", "}\nasync fn two(kind: Kind) {}\n")).is_empty());
+}
+
 #[test]
 fn sources_are_ascii_and_no_file_is_named_after_nothing() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -336,6 +360,23 @@ fn top_level_names(list: &str) -> Vec<String> {
         }
     }
     names
+}
+
+/// The tests of a file that are asynchronous, name a kind of server in their body, and have none in their name.
+fn unnamed_server_tests(text: &str) -> Vec<String> {
+    let mut unnamed = Vec::new();
+    for test in text.split("#[tokio::test").skip(1) {
+        // A body ends with the first brace at the indentation of its test.
+        let Some((head, rest)) = test.split_once("async fn ") else { continue };
+        let indent = head.rsplit('\n').next().unwrap_or_default();
+        let body = rest.split(&format!("\n{indent}}}")).next().unwrap_or_default();
+        let name = name(body);
+        let is_named = name.ends_with("_on_mysql") || name.ends_with("_on_mariadb");
+        if !is_named && ["Kind::MySql", "Kind::MariaDb"].iter().any(|kind| body.contains(kind)) {
+            unnamed.push(name.to_owned());
+        }
+    }
+    unnamed
 }
 
 fn rust_files(directory: &Path) -> Vec<PathBuf> {

@@ -42,7 +42,7 @@ both_servers! {
 }
 
 #[tokio::test]
-async fn small_tables_share_the_commits_of_the_log_and_none_waits_for_one_that_is_locked() {
+async fn small_tables_share_the_commits_of_the_log_and_none_waits_for_one_that_is_locked_on_mariadb() {
     const TABLES: usize = 80;
     let sandbox = Sandbox::new(Kind::MariaDb).await;
     for number in 0..TABLES {
@@ -77,7 +77,7 @@ async fn small_tables_share_the_commits_of_the_log_and_none_waits_for_one_that_i
 }
 
 #[tokio::test]
-async fn a_source_that_writes_nothing_for_the_log_makes_hardly_a_commit_of_it() {
+async fn a_source_that_writes_nothing_for_the_log_makes_hardly_a_commit_of_it_on_mariadb() {
     let sandbox = Sandbox::new(Kind::MariaDb).await;
     sandbox
         .server

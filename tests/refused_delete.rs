@@ -11,7 +11,7 @@ fn letters(status: &Value) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delete_that_is_refused_is_a_letter_until_its_table_is_read_again() {
+async fn a_delete_that_is_refused_is_a_letter_until_its_table_is_read_again_on_mysql() {
     let mut sandbox = Sandbox::new(Kind::MySql).await;
     sandbox.set("/sinks/0/on_row_error", json!("dead_letter"));
     let sql = "CREATE TABLE t (id INT PRIMARY KEY, n INT); INSERT INTO t VALUES (1, 7), (2, 7), (3, 3)";
