@@ -37,7 +37,7 @@ pub use plan::{
 };
 pub use problem::{ConfigError, Problem};
 pub use rows::{RangeEnd, RowCondition, RowTest};
-pub use secret::Secret;
+pub use secret::{Password, Secret};
 pub use sink_plan::{Deletion, Keyless, Mode, OnFull, OnRowError, SinkPlan, SourceTag, TableOptions, TableRule};
 pub use sink_type::{Place, SinkKeys, SinkSettings, SinkType, sink_password_variable};
 pub use source::PASSWORD_VARIABLE;

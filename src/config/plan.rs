@@ -7,7 +7,7 @@ use std::time::Duration;
 use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
-use super::{Secret, SinkPlan, TlsPlan};
+use super::{Password, SinkPlan, TlsPlan};
 use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
@@ -44,7 +44,7 @@ pub struct SourcePlan {
     /// User.
     pub user: String,
     /// Password, from `REPLICATOR_SOURCE_PASSWORD` or `source.password_file`; may be empty.
-    pub password: Secret,
+    pub password: Password,
     /// Server id under which the dump is asked for; unique among the source's replicas.
     pub server_id: u32,
     /// Where a log without a position starts.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::file::Lookup;
 use super::source::read_password;
 use super::tree::{Node, Section};
-use super::{BatchPlan, Secret, SinkPlan, ZeroDates};
+use super::{BatchPlan, Password, SinkPlan, ZeroDates};
 use crate::error::Failure;
 
 /// What is particular to a sink, of whichever type.
@@ -59,7 +59,7 @@ pub struct SinkKeys<'e> {
 
 impl SinkKeys<'_> {
     /// The sink's password: from the environment, or from the file that `file` names. Neither is an empty password.
-    pub fn password(&self, file: &Node<'_>) -> Option<Secret> {
+    pub fn password(&self, file: &Node<'_>) -> Option<Password> {
         let variable = sink_password_variable(self.name.unwrap_or_default());
         read_password(file, &variable, (self.environment)(&variable))
     }

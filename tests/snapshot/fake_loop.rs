@@ -11,7 +11,7 @@ use mysql_async::{Conn, Opts, Row};
 use replicator::codec::row_image::{
     Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, Plan, RowVisitor, Text, Time, Timestamp, Uuid, ValueError,
 };
-use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
+use replicator::config::{Password, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
 use replicator::source::mysql::snapshot::handoff::{Account, Diverted, Images, Placed, Request, SnapshotMark};
 use replicator::source::mysql::snapshot::spool::Spool;
@@ -73,7 +73,7 @@ pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
         user: user.to_owned(),
-        password: Secret::new(PASSWORD),
+        password: Password::fixed(PASSWORD),
         server_id: 5400,
         startup: Startup::Initial,
         filter: TableFilter::new(captured.build().unwrap(), globset::GlobSet::empty()),

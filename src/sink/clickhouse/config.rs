@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::url::HttpUrl;
 use crate::config::{
-    BatchPlan, Place, Secret, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
+    BatchPlan, Place, Password, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
 };
 
 /// The word after `type:`.
@@ -37,7 +37,7 @@ pub struct ClickHousePlan {
     /// User.
     pub user: String,
     /// Password; may be empty.
-    pub password: Secret,
+    pub password: Password,
     /// Checks of the server's certificate; [`TlsMode::Disabled`] with `http`.
     pub tls: TlsPlan,
     /// Compression of what is sent.

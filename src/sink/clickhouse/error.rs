@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::names::shown;
+use crate::config::Password;
 use crate::error::Failure;
 use crate::tls::{tls_error, tls_hint, tls_may_recover};
 
@@ -116,6 +117,9 @@ const OF_ROWS: [u32; 20] = [
 /// Those of [`OF_ROWS`] whose message quotes what an operator has written, and no value: of `throwIf`, and of a constraint.
 const WITHOUT_VALUES: [u32; 2] = [395, 469];
 
+/// Codes of a user or a password that is not accepted, as in [`SINK`].
+pub(super) const NOT_LET_IN: [u32; 4] = [192, 193, 194, 516];
+
 /// Codes of what is wrong for every table, and what to do about it.
 const SINK: [(u32, &str); 10] = [
     (81, "create the database, or set the sink's `database`"), // UNKNOWN_DATABASE
@@ -138,6 +142,15 @@ impl Refused {
     /// A request that cannot be made, for any table.
     pub(super) fn impossible(error: &dyn std::error::Error) -> Self {
         Self::without_code(Reach::Sink, format!("the request cannot be made: {error}"))
+    }
+
+    /// Where the user was let in with another password of the same file before, a denial passes: an operator is changing it.
+    pub(super) fn under(self, password: &Password) -> Self {
+        if !self.code.is_some_and(|code| NOT_LET_IN.contains(&code)) || !password.may_change() {
+            return self;
+        }
+        let hint = "the sink's password_file holds another password than the server accepts; it is read again at each try";
+        Self { reach: Reach::Moment, hint: Some(hint.to_owned()), ..self }
     }
 
     /// Whether it can be about some of the rows alone.
@@ -257,7 +270,14 @@ impl Refused {
     /// As the failure of `what`.
     pub(super) fn failure(self, what: &str) -> Failure {
         match self.reach {
-            Reach::Moment => Failure::retry(format!("cannot {what}")).caused_by(self),
+            Reach::Moment => {
+                let hint = self.hint.clone();
+                let failure = Failure::retry(format!("cannot {what}")).caused_by(self);
+                match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
             Reach::Table => Failure::row(format!("cannot {what}")).caused_by(self),
             Reach::Sink => {
                 let known = self.code.and_then(|code| SINK.iter().find(|(known, _)| *known == code));
