@@ -23,7 +23,25 @@ pub struct Plan {
     pub http: HttpPlan,
     /// Rows that a sink could not write.
     pub dead_letters: DeadLetterPlan,
+    /// Log lines.
+    pub log: LogPlan,
 }
+
+/// The `log` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogPlan {
+    pub(super) level: Option<String>,
+}
+
+impl LogPlan {
+    /// The least level of log lines, or a filter of them.
+    pub fn level(&self) -> &str {
+        self.level.as_deref().unwrap_or(DEFAULT_LOG_LEVEL)
+    }
+}
+
+/// The least level of log lines, where nothing says another.
+pub(super) const DEFAULT_LOG_LEVEL: &str = "info";
 
 /// The `dead_letters` section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -148,7 +148,11 @@ mod tests {
         fs::write(&file, "two\r\n").unwrap();
         assert_eq!(same.read().unwrap().reveal(), "two");
         for gone in [true, false] {
-            if gone { fs::remove_file(&file).unwrap() } else { fs::write(&file, "\n").unwrap() }
+            if gone {
+                fs::remove_file(&file).unwrap()
+            } else {
+                fs::write(&file, "\n").unwrap()
+            }
             let failure = password.read().unwrap_err();
             assert_eq!(failure.class, crate::error::ErrorClass::Retry, "{}", failure.chain());
         }

@@ -24,6 +24,11 @@ pub trait SinkSettings: Any + Debug + Send + Sync {
 
     /// Where the sink writes, with its template of table names.
     fn place(&self, table_name: &str) -> Place;
+
+    /// The password of its account, if its target has accounts.
+    fn password(&self) -> Option<&Password> {
+        None
+    }
 }
 
 /// Where a sink writes: two sinks of one place would overwrite each other.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BatchPlan, Place, Password, Section, SinkKeys, SinkSettings, SinkType, ZeroDates};
+use super::{BatchPlan, Password, Place, Section, SinkKeys, SinkSettings, SinkType, ZeroDates};
 
 pub(super) const TYPES: [&SinkType; 2] = [
     &SinkType {

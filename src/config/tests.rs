@@ -162,7 +162,7 @@ metrics: {}
         "sinks[1].name: \"a\" is also the name of sinks[0]",
         "sinks[1].path: \"./one.db\" is also the file of sinks[0]",
         "http.listen: \"9180\" is not an address and port such as 127.0.0.1:9180 or [::1]:9180; \"none\" turns it off",
-        "metrics: unknown key; the keys here are source, wal, sinks, tables, hash_key_file, http, dead_letters",
+        "metrics: unknown key; the keys here are source, wal, sinks, tables, hash_key_file, http, dead_letters, log",
     ];
     assert_eq!(problems(text), expected);
     let shown = parse(Path::new("r.yaml"), text, &|_| Ok(None), &TYPES).unwrap_err().to_string();

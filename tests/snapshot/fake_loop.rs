@@ -17,7 +17,7 @@ use replicator::source::mysql::snapshot::handoff::{Account, Diverted, Images, Pl
 use replicator::source::mysql::snapshot::spool::Spool;
 use replicator::source::mysql::snapshot::{Coordinator, Job, Room};
 use replicator::source::mysql::stream_server::StreamServer;
-use replicator::table::{At, Event, Stage, TableRecord, step};
+use replicator::table::{At, ByHand, Event, Operated, Stage, TableRecord, step};
 use replicator::telemetry::{Live, ReadShown};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -263,7 +263,7 @@ impl Loop {
                 Request::OpenWindow { reply, .. } => {
                     drop(reply.send(position(&mut connection, kind, &identity).await));
                 }
-                Request::CloseWindow { .. } | Request::Resync { .. } => {}
+                Request::CloseWindow { .. } | Request::Resync { .. } | Request::Rules { .. } => {}
                 Request::PlaceChunk { schema, images, account, reply, .. } => {
                     let name = schema.name.clone();
                     if !self.is_wanted(&name, account.number) {
@@ -315,6 +315,12 @@ impl Loop {
                     if let Some(reply) = reply {
                         reply.send(()).ok();
                     }
+                }
+                Request::ByHand { table, by_hand, reply } => {
+                    if let ByHand::Read(ask) = by_hand {
+                        self.happens(&table, Event::Asked(ask));
+                    }
+                    reply.send(Ok(Operated::default())).ok();
                 }
                 Request::SinkAdded { .. } => panic!("no sink is added here"),
                 Request::Divert { table, number, reply } => {

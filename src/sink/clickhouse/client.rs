@@ -98,7 +98,14 @@ impl Client {
         let inserts = Inserts::new(http.build(connector), (plan, password), settings(plan))
             .map_err(|error| error.failure("make requests to the server"))?;
         let turns = Arc::new(Semaphore::new(ENDED_AT_ONCE));
-        Ok(Self { inner, inserts: Arc::new(inserts), runtime, timeout: plan.timeout, password: plan.password.clone(), turns })
+        Ok(Self {
+            inner,
+            inserts: Arc::new(inserts),
+            runtime,
+            timeout: plan.timeout,
+            password: plan.password.clone(),
+            turns,
+        })
     }
 
     /// Runs a statement to its end. `patient`: it may take as long as it takes, because it copies a table.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::url::HttpUrl;
 use crate::config::{
-    BatchPlan, Place, Password, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
+    BatchPlan, Password, Place, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
 };
 
 /// The word after `type:`.
@@ -97,6 +97,10 @@ impl SinkSettings for ClickHousePlan {
 
     fn table_name(&self, template: &str) -> String {
         format!("{}{template}", self.table_prefix)
+    }
+
+    fn password(&self) -> Option<&Password> {
+        Some(&self.password)
     }
 
     fn place(&self, table_name: &str) -> Place {

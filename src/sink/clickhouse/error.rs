@@ -149,7 +149,8 @@ impl Refused {
         if !self.code.is_some_and(|code| NOT_LET_IN.contains(&code)) || !password.may_change() {
             return self;
         }
-        let hint = "the sink's password_file holds another password than the server accepts; it is read again at each try";
+        let hint =
+            "the sink's password_file holds another password than the server accepts; it is read again at each try";
         Self { reach: Reach::Moment, hint: Some(hint.to_owned()), ..self }
     }
 
@@ -385,6 +386,7 @@ fn without_quoted(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorClass;
 
     fn refused(text: &str) -> Refused {
         clickhouse::error::Error::BadResponse(text.to_owned()).into()
@@ -456,5 +458,19 @@ mod tests {
         let failure = refused("Code: 516. DB::Exception: default: Authentication failed").failure("open the target");
         assert_eq!(failure.message, "cannot open the target");
         assert!(failure.hint.unwrap().contains("password_file"));
+    }
+
+    #[test]
+    fn a_denial_passes_once_a_password_of_the_same_file_was_accepted() {
+        let denied = || Refused::answered("Code: 516. DB::Exception: replicator: Authentication failed");
+        let password = Password::of_file("/nonexistent/password");
+        assert_eq!(denied().under(&password).failure("write").class, ErrorClass::Fatal);
+        assert_eq!(denied().under(&Password::fixed("x")).failure("write").class, ErrorClass::Fatal);
+        password.accepted();
+        let failure = denied().under(&password).failure("write");
+        assert_eq!(failure.class, ErrorClass::Retry);
+        assert!(failure.hint.unwrap().contains("read again at each try"));
+        let other = Refused::answered("Code: 497. DB::Exception: not enough privileges");
+        assert_eq!(other.under(&password).failure("write").class, ErrorClass::Fatal);
     }
 }
