@@ -41,7 +41,7 @@ use replicator::model::{
 };
 use replicator::sink::Note;
 use replicator::sink::sqlite::{self, SqlitePlan, SqliteSink};
-use replicator::table::{Capture, Complete, Reach, Read, Stage, TableRecord};
+use replicator::table::{Asker, Capture, Complete, Reach, Read, Stage, TableRecord};
 use replicator::telemetry::SinkLive;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -393,7 +393,7 @@ fn life(name: &TableName) -> TableRecord {
         since: Lsn::new(SNAPSHOT_END),
         since_micros: 1_795_251_600_000_000,
         is_told: false,
-        by_itself: false,
+        asker: Asker::Configured,
         until: None,
         is_doubt: false,
         leaves_out: false,
@@ -414,6 +414,7 @@ fn state_of_other() -> State {
     vec![
         (stored::SINK_ROWS.of_sink_table("other", &table("users")), Some(encoded(&users))),
         (stored::SINK_ROUND.of_sink("other"), Some(encoded(&round))),
+        (stored::SINK_PAUSED.of_sink("other"), Some(record(&stored::SINK_PAUSED, "with_reason"))),
         ([stored::SINK_NOTE.of_sink_tables("other"), b"offset".to_vec()].concat(), Some(encoded(&Note(b"7".to_vec())))),
         (letter.key(&stored::DEAD, "other"), Some(record(&stored::DEAD, "update"))),
         (letter.key(&stored::DEAD_AGAIN, "other"), Some(record(&stored::DEAD_AGAIN, "again"))),

@@ -101,6 +101,16 @@ impl Failure {
     }
 }
 
+/// The command that reads a table again which an operator has left out, for hints. `table` is a word for the shell already, or needs none.
+pub fn table_resume(table: &str) -> String {
+    format!("replicator table resume {table}")
+}
+
+/// The command that lets a sink that an operator has paused continue, for hints.
+pub fn sink_resume(sink: &str) -> String {
+    format!("replicator sink resume {sink}")
+}
+
 /// The command that gives a sink a new copy of every table, for hints.
 pub fn sink_reset(sink: &str) -> String {
     format!("replicator sink reset {sink}")

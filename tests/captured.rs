@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mysql_async::Conn;
-use replicator::config::Secret;
+use replicator::config::Password;
 use replicator::config::{self, SourcePlan};
 use replicator::model::{CheckItem, CheckStatus, TableName};
 use replicator::source::mysql::schema::{
@@ -184,7 +184,7 @@ both_servers! {
     async fn a_check_says_that_an_anonymous_account_took_the_login_and_grants_it_nothing(kind: Kind) {
         let server = Server::start(kind).await;
         server.exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); CREATE USER ''@'127.0.0.1'").await;
-        let source = SourcePlan { password: Secret::new(""), ..plan(&server, &["shop.a"]) };
+        let source = SourcePlan { password: Password::fixed(""), ..plan(&server, &["shop.a"]) };
 
         let items = preflight::checks(&source).await;
 

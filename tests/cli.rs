@@ -72,12 +72,19 @@ fn help_teaches_every_verb_with_examples() {
     {
         assert!(help.contains(word), "{word} is not in\n{help}");
     }
-    let verbs: [&[&str]; 9] = [
+    let verbs: [&[&str]; 16] = [
         &["start"],
         &["check"],
         &["status"],
         &["backfill"],
         &["resync"],
+        &["table", "list"],
+        &["table", "show"],
+        &["table", "skip"],
+        &["table", "resume"],
+        &["sink", "list"],
+        &["sink", "pause"],
+        &["sink", "resume"],
         &["wal", "inspect"],
         &["wal", "verify"],
         &["wal", "drop-cursor"],
@@ -235,7 +242,8 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
             dead: replicator::dead::Hub::new(wal.clone(), u64::MAX),
             wal: wal.clone(),
             backfills,
-            resets: tokio::sync::mpsc::channel(1).0,
+            sinks: tokio::sync::mpsc::channel(1).0,
+            tables: tokio::sync::mpsc::channel(1).0,
             resyncs: tokio::sync::mpsc::channel(1).0,
         },
         stop.clone(),
@@ -243,7 +251,7 @@ async fn commands_ask_a_running_daemon_and_a_second_start_is_refused() {
     let taken = tokio::spawn(async move {
         let request = queue.recv().await.unwrap();
         let queued = vec![request.jobs[0].name()];
-        request.reply.send(Ok(BackfillTaken { queued })).unwrap();
+        request.reply.send(Ok(BackfillTaken { queued, reads: Vec::new() })).unwrap();
         request.jobs
     });
 

@@ -15,6 +15,7 @@ mod support; // servers, the daemon, comparing both sides, random writers: no te
 mod addresses; // MariaDB's UUID, INET6 and INET4, which the binlog does not tell from bytes
 mod architecture; // the import rules between the modules of src/
 mod backfill; // tables that are read again on request: the copy equals the source
+mod by_hand; // what operators do by hand: tables, sinks, reads, passwords, a configuration that is read again
 mod captured; // which tables are captured, which cannot be, and which names of the configuration are no table
 mod charsets; // values and labels in every character set of a server, and vectors beside them
 mod churn; // a table that is created and dropped again and again

@@ -2,7 +2,7 @@
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use mysql_async::prelude::Queryable;
-use replicator::config::{Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter, TlsMode, TlsPlan};
+use replicator::config::{Password, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::error::{ErrorClass, Failure};
 use replicator::model::{CheckStatus, ServerIdentity, SourcePosition, TableName};
 use replicator::source::mysql::binlog::{BinlogStream, Decoder, Item};
@@ -23,7 +23,7 @@ fn plan(server: &Server, startup: Startup) -> SourcePlan {
         host: "127.0.0.1".into(),
         port: server.port(),
         user: USER.into(),
-        password: Secret::new(PASSWORD),
+        password: Password::fixed(PASSWORD),
         server_id: 5400,
         startup,
         filter: TableFilter::new(globs("shop.*"), globs("none.none")),
@@ -256,7 +256,7 @@ both_servers! {
     async fn a_wrong_password_is_an_error_that_names_its_setting_and_not_its_value(kind: Kind) {
         let server = Server::start(kind).await;
         let mut plan = plan(&server, Startup::Latest);
-        plan.password = Secret::new("letmein-123");
+        plan.password = Password::fixed("letmein-123");
         let failure = connect::connect(&plan).await.unwrap_err();
         assert_eq!(failure.class, ErrorClass::Fatal);
         assert!(failure.chain().contains("REPLICATOR_SOURCE_PASSWORD"), "{}", failure.chain());

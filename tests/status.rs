@@ -58,7 +58,8 @@ impl Served {
             reporter: reporter.clone(),
             wal: wal.clone(),
             backfills,
-            resets: tokio::sync::mpsc::channel(1).0,
+            sinks: tokio::sync::mpsc::channel(1).0,
+            tables: tokio::sync::mpsc::channel(1).0,
             resyncs: tokio::sync::mpsc::channel(1).0,
         };
         let control = ControlServer::bind(&directory).unwrap();

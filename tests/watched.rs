@@ -1,7 +1,7 @@
 //! What happens to the source's binlog, or to its address, while the stream's connection lives on: it is noticed, and
 //! named with the way out, or followed.
 
-use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
+use replicator::config::{Password, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::error::ErrorClass;
 use replicator::model::ServerIdentity;
 use replicator::source::mysql::question;
@@ -203,7 +203,7 @@ both_servers! {
             host: "127.0.0.1".into(),
             port: server.port(),
             user: USER.into(),
-            password: Secret::new(PASSWORD),
+            password: Password::fixed(PASSWORD),
             server_id: 5400,
             startup: Startup::Latest,
             filter: TableFilter::new(globset::GlobSet::empty(), globset::GlobSet::empty()),

@@ -26,6 +26,10 @@ Examples:
   replicator status                      how far is it, and what is the bottleneck?
   replicator backfill --table shop.users read a table again, also while the daemon runs
   replicator resync                      read every table again, in place of what the sinks have
+  replicator table list                  which tables are copied, and what is wrong with the others?
+  replicator table skip shop.users       leave a table out until `table resume`
+  replicator sink list                   what does each sink do?
+  replicator sink pause warehouse        stop a sink until `sink resume`; the log keeps everything for it
   replicator sink reset warehouse        give a sink a new copy of every table
   replicator dlq list                    which rows could not be written, and why?
   replicator wal inspect --table shop.users --rows
@@ -93,8 +97,17 @@ and exits. Rows are placed in the log so that they never overwrite newer ones.
 
 With --replace the new copy is built beside the old one, which stays readable until the new one is whole.
 
+A backfill that waits or runs is joined by a later one of the same table. A condition that the source does not understand is
+refused with the source's error, and nothing is stored.
+
+--wait follows the reads and ends when the tables are complete at every sink. --cancel gives up reads that operators have asked for.
+A table whose rows are not known without such a read (it had begun to replace the copies, or the table was left out before) is left
+out from then on, and `replicator table resume` reads it; any other one stays as complete as it was.
+
 Examples:
   replicator backfill --table shop.users
+  replicator backfill --table shop.users --wait && echo complete
+  replicator backfill --table shop.users --cancel
   replicator backfill --table shop.users --table shop.orders
   replicator backfill --table shop.orders --where \"created_at >= '2026-01-01'\"
   replicator backfill --table shop.users --replace
@@ -103,7 +116,10 @@ Examples:
 
 backfill.yaml:
   - { database: shop, table: users, replace: true }
-  - { database: shop, table: orders, where: \"id > 1000\", batch_size: 5000 }")]
+  - { database: shop, table: orders, where: \"id > 1000\", batch_size: 5000 }
+
+Exit codes: 0 taken (with --wait: complete; with --cancel: cancelled), 1 refused, or with --wait failed or cancelled,
+2 usage or configuration.")]
     Backfill(BackfillArgs),
     /// Read tables again in place of what the sinks have
     #[command(after_help = "\
@@ -122,7 +138,10 @@ Examples:
   replicator resync --table shop.users --table shop.orders
   replicator resync --json | jq .tables")]
     Resync(ResyncArgs),
-    /// Act on one sink
+    /// Look at tables, leave one out, and take that back
+    #[command(subcommand)]
+    Table(TableVerb),
+    /// Look at sinks, pause one, let it continue, and give it a new copy
     #[command(subcommand)]
     Sink(SinkVerb),
     /// Look at rows that could not be written, and settle them
@@ -208,7 +227,132 @@ pub(super) struct DiscardArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum TableVerb {
+    /// Every captured table with its state, trouble first
+    #[command(after_help = "\
+States: complete (every row, and every change since then), reading, left_out, unreadable; at a sink also stopped. A table that is
+in another state at a sink than as far as source and log go has a line for that sink.
+Works with and without a running daemon. What a sink has stopped is known to its target: without a daemon it is not shown.
+
+Examples:
+  replicator table list
+  replicator table list 'shop.*' --state left_out --state stopped
+  replicator table list --sink warehouse
+  replicator table list --json | jq -r '.[] | select(.state != \"complete\") | .table'")]
+    List(TableListArgs),
+    /// Everything that is known of one table
+    #[command(after_help = "\
+Its state and since when, at each sink; its schema and how that is known; the reads that are wanted, and why; its row counts; its dead
+letters; and the command that helps. Works with and without a running daemon.
+
+Examples:
+  replicator table show shop.users
+  replicator table show shop.users --json | jq .record.reads")]
+    Show(TableShowArgs),
+    /// Leave a table out from here on, until it is resumed
+    #[command(after_help = "\
+Its rows are not in the log from here on; they are counted as left out. Its copies stay as they are, its reads are cancelled, and the
+other tables go on. A history gets a line of kind gap. The verdict is degraded until the table is resumed. It lasts over restarts, and
+ends with the table: one that is dropped and created again is copied. Needs a running daemon; source.exclude works without.
+
+Examples:
+  replicator table skip shop.audit --reason 'a purge of 2e9 rows, until Monday'
+
+Exit codes: 0 it is left out, 1 it is not, 2 usage or configuration.")]
+    Skip(TableSkipArgs),
+    /// Read a table again that is left out, by an operator or because of a doubt
+    #[command(after_help = "\
+It is read whole in place of what the sinks have, beside the stream, and is complete at the end of that. Needs a running daemon.
+
+Examples:
+  replicator table resume shop.audit
+  replicator table resume shop.audit --wait && echo complete
+
+Exit codes: 0 it is read again (with --wait: complete), 1 it is not, 2 usage or configuration.")]
+    Resume(TableResumeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TableListArgs {
+    /// Only tables that match one of these globs over database.table
+    #[arg(value_name = "GLOB", value_parser = table_glob)]
+    pub(super) tables: Vec<GlobMatcher>,
+    /// Only tables in this state, at a sink or at the source; may be given more than once
+    #[arg(long = "state", value_name = "WORD", value_parser = state())]
+    pub(super) states: Vec<State>,
+    /// The state at this sink alone
+    #[arg(long, value_name = "NAME")]
+    pub(super) sink: Option<String>,
+    /// Print a JSON array
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TableShowArgs {
+    /// The table
+    #[arg(value_name = "DATABASE.TABLE", value_parser = table_name)]
+    pub(super) table: TableName,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TableSkipArgs {
+    /// The table
+    #[arg(value_name = "DATABASE.TABLE", value_parser = table_name)]
+    pub(super) table: TableName,
+    /// Why, for those who find it left out
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TableResumeArgs {
+    /// The table
+    #[arg(value_name = "DATABASE.TABLE", value_parser = table_name)]
+    pub(super) table: TableName,
+    /// Wait until it is complete at every sink
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum SinkVerb {
+    /// Every sink with what it does, how late it is, and what is wrong with it
+    #[command(after_help = "\
+Works with and without a running daemon.
+
+Examples:
+  replicator sink list
+  replicator sink list --json | jq -r '.[] | select(.state == \"paused\") | .name'")]
+    List(SinkListArgs),
+    /// Stop the delivery to a sink until it is resumed
+    #[command(after_help = "\
+The sink stops at the end of a round, and stays stopped over restarts. The log keeps everything for it, so a pause is what fills the log
+in the end: then the source waits (wal.max_size), or the sink loses its place if it has `on_full: detach`. The verdict is degraded
+until it is resumed. A sink that has failed can be paused as well: resuming it tries it again.
+With a daemon running it is done at once, without one the next start begins with it paused.
+
+Examples:
+  replicator sink pause warehouse --reason 'maintenance until 22:00'
+
+Exit codes: 0 it is paused, 1 it is not, 2 usage or configuration.")]
+    Pause(SinkPauseArgs),
+    /// Let a paused sink continue exactly where it stopped
+    #[command(after_help = "\
+Examples:
+  replicator sink resume warehouse
+
+Exit codes: 0 it continues, 1 it does not, 2 usage or configuration.")]
+    Resume(SinkResumeArgs),
     /// Give a sink a new copy of every table
     #[command(after_help = "\
 For a sink whose target and log do not fit any more (the target was emptied, restored or exchanged; the log was lost or restored), and
@@ -223,6 +367,34 @@ Examples:
 
 Exit codes: 0 it will be reset, 1 it cannot be (no such sink, no log), 2 usage or configuration.")]
     Reset(SinkResetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SinkListArgs {
+    /// Print a JSON array
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SinkPauseArgs {
+    /// Name of the sink in the configuration
+    pub(super) name: String,
+    /// Why, for those who find it paused
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SinkResumeArgs {
+    /// Name of the sink in the configuration
+    pub(super) name: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -338,6 +510,12 @@ pub(super) struct BackfillArgs {
     /// YAML file with a list of the same: database, table, where, batch_size, replace
     #[arg(long, value_name = "FILE", conflicts_with_all = ["database", "table", "condition", "batch_size", "replace"])]
     pub(super) tables: Option<PathBuf>,
+    /// Wait until the tables are complete at every sink; without a daemon that is always so
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// Give up the reads of these tables that operators have asked for
+    #[arg(long, conflicts_with_all = ["wait", "condition", "batch_size", "replace"])]
+    pub(super) cancel: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,12 +6,15 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::args::{BackfillArgs, Format, LogArgs, table_names};
+use super::by_hand::operator;
 use super::failure::Misuse;
 use super::output::Output;
-use super::{log_access, start};
+use super::table_skip::daemon;
+use super::{log_access, start, wait};
 use crate::config::Plan;
-use crate::control::{BackfillJob, BackfillTaken, Request};
-use crate::model::TableName;
+use crate::control::{BackfillJob, BackfillTaken, Request, TableTaken};
+use crate::error::table_resume;
+use crate::model::{TableName, as_word};
 use crate::pipeline::StartOptions;
 
 /// The tables that the arguments name.
@@ -45,14 +48,23 @@ fn read_file(file: &Path) -> anyhow::Result<Vec<BackfillJob>> {
     Ok(jobs)
 }
 
-pub(super) fn run(plan: Plan, jobs: Vec<BackfillJob>) -> anyhow::Result<()> {
-    // Under no rule for names; the daemon knows which one the source has.
-    if let Some(table) = jobs.iter().map(BackfillJob::name).find(|table| !plan.source.filter.may_capture(table)) {
-        return Err(Misuse(format!("\"{table}\" is not copied: source.include and source.exclude leave it out")).into());
+/// That the configuration captures the tables, under some rule for names; the daemon knows which one the source has.
+fn require_captured(plan: &Plan, jobs: &[BackfillJob]) -> Result<(), Misuse> {
+    match jobs.iter().map(BackfillJob::name).find(|table| !plan.source.filter.may_capture(table)) {
+        Some(table) => {
+            Err(Misuse(format!("\"{table}\" is not copied: source.include and source.exclude leave it out")))
+        }
+        None => Ok(()),
     }
+}
+
+/// Reads the tables, or has the daemon read them; waits for that if it `waits`.
+pub(super) fn run(plan: Plan, jobs: Vec<BackfillJob>, waits: bool) -> anyhow::Result<()> {
+    require_captured(&plan, &jobs)?;
     let count = jobs.len();
     let tables = if count == 1 { "1 table".to_owned() } else { format!("{count} tables") };
     if let Some(client) = log_access::daemon(&plan.wal.path)? {
+        let names: Vec<TableName> = jobs.iter().map(BackfillJob::name).collect();
         let taken: BackfillTaken =
             client.ask_one(&Request::Backfill { jobs }).context("the daemon did not take the tables")?;
         let mut output = Output::new();
@@ -60,12 +72,35 @@ pub(super) fn run(plan: Plan, jobs: Vec<BackfillJob>) -> anyhow::Result<()> {
             let line = "waits for a free place (source.snapshot.parallel); a daemon that stops before it is running forgets it";
             output.line(&format!("{table} {line}"))?;
         }
+        if waits {
+            let read = |table: &TableName| taken.reads.iter().find(|(name, _)| name == table).map(|(_, read)| *read);
+            wait::until_complete(&plan, names.iter().map(|table| (table.clone(), read(table))).collect())?;
+            return output.line(&format!("{tables} read again, and complete at every sink")).map(drop);
+        }
         return output.line(&format!("{tables} handed to the daemon; replicator status shows the progress")).map(drop);
     }
-    let bars = start::start_logs(&LogArgs { log_format: Format::Text, log_level: None })?;
+    let bars = start::start_logs(&plan, &LogArgs { log_format: Format::Text, log_level: None })?;
     let options = StartOptions { resume: true, once: true, backfills: jobs, ..StartOptions::default() };
     start::run_pipeline(plan, options, bars)?;
     Output::new().line(&format!("{tables} read again")).map(drop)
+}
+
+/// Gives up the reads of the tables that operators have asked for.
+pub(super) fn cancel(plan: &Plan, jobs: &[BackfillJob]) -> anyhow::Result<()> {
+    require_captured(plan, jobs)?;
+    let mut output = Output::new();
+    for table in jobs.iter().map(BackfillJob::name) {
+        let resume = table_resume(&as_word(&table.to_string()));
+        let why = format!("{} cancelled a read of it, without which its rows are not known", operator());
+        let taken: TableTaken = daemon(plan)?.ask_one(&Request::CancelReads { table: table.clone(), why })?;
+        output.line(&match taken.left_out {
+            None => format!("the read of {table} is cancelled; the table is as complete as it was"),
+            Some(why) => {
+                format!("the read of {table} is cancelled, and the table is left out: {why}; `{resume}` reads it")
+            }
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

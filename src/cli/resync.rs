@@ -47,7 +47,7 @@ pub(super) fn run(plan: Plan, resync: Resync, json: bool) -> anyhow::Result<()> 
             client.ask_one(&Request::Resync { resync }).context("the daemon did not take the tables")?;
         return print(&Printed { tables, sinks, done: false, failed_sinks }, json);
     }
-    let bars = start::start_logs(&LogArgs { log_format: Format::Text, log_level: None })?;
+    let bars = start::start_logs(&plan, &LogArgs { log_format: Format::Text, log_level: None })?;
     let taken = Arc::new(OnceLock::new());
     let options = StartOptions {
         // A log that is not there is made by nothing but a start: it may be another directory that is meant.

@@ -13,15 +13,7 @@ use crate::inspect;
 
 pub(super) fn run(plan: &Plan, arguments: &SinkResetArgs) -> anyhow::Result<()> {
     let name = &arguments.name;
-    if !plan.sinks.iter().any(|sink| sink.name == *name) {
-        let names: Vec<_> = plan.sinks.iter().map(|sink| format!("\"{}\"", sink.name)).collect();
-        return Err(Failure::fatal(format!("no sink \"{name}\" is configured"))
-            .hint(format!(
-                "the sinks are {}; the cursor of one that is not configured any more goes by `replicator wal drop-cursor {name}`",
-                names.join(", ")
-            ))
-            .into());
-    }
+    require_configured(plan, name)?;
     let said = match log_access::daemon(&plan.wal.path)? {
         Some(client) => {
             client.ask(&Request::ResetSink { name: name.clone() }, |_| true)?;
@@ -29,13 +21,25 @@ pub(super) fn run(plan: &Plan, arguments: &SinkResetArgs) -> anyhow::Result<()> 
         }
         None => {
             // Opened for reading first: a log that is not there is not made by this.
-            drop(log_access::open_stopped(&plan.wal.path)?);
+            inspect::may_reset(&log_access::open_stopped(&plan.wal.path)?, name)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.context("cannot start the runtime")?.block_on(reset_in_stopped(plan, name))?;
             "the next replicator start reads every table again for it"
         }
     };
     Output::new().line(&format!("sink \"{name}\" is reset: {said}")).map(drop)
+}
+
+/// That a sink of the name is configured.
+pub(super) fn require_configured(plan: &Plan, name: &str) -> Result<(), Failure> {
+    if plan.sinks.iter().any(|sink| sink.name == name) {
+        return Ok(());
+    }
+    let names: Vec<_> = plan.sinks.iter().map(|sink| format!("\"{}\"", sink.name)).collect();
+    Err(Failure::fatal(format!("no sink \"{name}\" is configured")).hint(format!(
+        "the sinks are {}; the cursor of one that is not configured any more goes by `replicator wal drop-cursor {name}`",
+        names.join(", ")
+    )))
 }
 
 async fn reset_in_stopped(plan: &Plan, name: &str) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! `replicator start`.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,30 +14,39 @@ use super::args::{Format, LogArgs, StartArgs};
 use super::failure::Said;
 use super::progress;
 use super::signals::Signals;
-use crate::config::Plan;
-use crate::pipeline::{self, StartOptions};
+use crate::config::{Plan, Tree};
+use crate::pipeline::{self, Reload, StartOptions};
 use crate::telemetry::logs;
 
-pub(super) fn run(plan: Plan, arguments: &StartArgs) -> anyhow::Result<()> {
+pub(super) fn run(plan: Plan, (path, tree): (PathBuf, Tree), arguments: &StartArgs) -> anyhow::Result<()> {
+    let given = level_given(&arguments.logs);
+    let reload = Reload { path, tree, sets_level: given.is_none(), asked: Arc::default() };
     let options = StartOptions {
+        reload: Some(reload),
         resume: arguments.resume,
         new_position: arguments.resync,
         once: arguments.once,
         ..StartOptions::default()
     };
-    let bars = start_logs(&arguments.logs)?;
+    let bars = start_logs_at(&arguments.logs, given.as_deref().unwrap_or(plan.log.level()))?;
     run_pipeline(plan, options, bars)
 }
 
-/// Starts logging; gives the bars if stderr is a terminal and its lines are for people.
-pub(super) fn start_logs(arguments: &LogArgs) -> anyhow::Result<Option<MultiProgress>> {
-    let level = match &arguments.log_level {
-        Some(level) => level.clone(),
-        None => std::env::var(logs::LEVEL_VARIABLE).unwrap_or_else(|_| "info".to_owned()),
-    };
+/// The level of log lines that the command line or the environment asks for.
+fn level_given(arguments: &LogArgs) -> Option<String> {
+    arguments.log_level.clone().or_else(|| std::env::var(logs::LEVEL_VARIABLE).ok())
+}
+
+/// Starts logging as the command line, the environment or the configuration says; gives the bars if stderr is a terminal and its lines are
+/// for people.
+pub(super) fn start_logs(plan: &Plan, arguments: &LogArgs) -> anyhow::Result<Option<MultiProgress>> {
+    start_logs_at(arguments, level_given(arguments).as_deref().unwrap_or(plan.log.level()))
+}
+
+fn start_logs_at(arguments: &LogArgs, level: &str) -> anyhow::Result<Option<MultiProgress>> {
     let people = matches!(arguments.log_format, Format::Text) && std::io::stderr().is_terminal();
     let bars = people.then(MultiProgress::new);
-    logs::start(arguments.log_format.into(), &level, bars.clone())?;
+    logs::start(arguments.log_format.into(), level, bars.clone())?;
     Ok(bars)
 }
 
@@ -56,7 +66,8 @@ pub(super) fn run_pipeline(plan: Plan, options: StartOptions, bars: Option<Multi
             Signals::listen().context("cannot listen for signals")?
         };
         // Aborted when the daemon has ended: neither owns anything.
-        let watch = workers.spawn(signals.watch(shutdown.clone()));
+        let asked = options.reload.as_ref().map(|reload| Arc::clone(&reload.asked));
+        let watch = workers.spawn(signals.watch(shutdown.clone(), asked));
         let shown = workers.spawn(progress::show(Arc::clone(&options.live), bars));
         let once = options.once;
         info!(version = env!("CARGO_PKG_VERSION"), once, "starting");

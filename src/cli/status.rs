@@ -9,11 +9,16 @@ use crate::control::Request;
 use crate::inspect;
 use crate::telemetry::{Status, TableSelection};
 
-pub(super) fn run(plan: &Plan, arguments: &StatusArgs) -> anyhow::Result<()> {
-    let mut status: Status = match log_access::daemon(&plan.wal.path)? {
+/// The status of the daemon, or what the log says without one.
+pub(super) fn of(plan: &Plan) -> anyhow::Result<Status> {
+    Ok(match log_access::daemon(&plan.wal.path)? {
         Some(client) => client.ask_one(&Request::Status)?,
         None => inspect::stopped_status(&log_access::open_stopped(&plan.wal.path)?, plan)?,
-    };
+    })
+}
+
+pub(super) fn run(plan: &Plan, arguments: &StatusArgs) -> anyhow::Result<()> {
+    let mut status = of(plan)?;
     let selection = TableSelection { names: arguments.tables.clone(), states: arguments.states.clone() };
     let mut output = Output::new();
     if arguments.json {

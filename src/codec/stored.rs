@@ -21,6 +21,7 @@
 //! | `rows/<sink>\0<database>\0<table>` | `TableAtSink`: what became of a table's rows at a sink | 1 | `deliver` |
 //! | `start/<sink>` | `CursorStart`: where the sink's cursor was created | 1 | `deliver` |
 //! | `round/<sink>` | `RoundBounds`: bounds of the round that may be under way | 1 | `deliver` |
+//! | `paused/<sink>` | `PausedSink`: an operator has stopped the sink's delivery | 1 | `deliver` |
 //! | `note/<sink>\0<name>` | `Note`: a small value that a sink keeps in the log | 1 | `sink` |
 //! | `dead/<sink>\0<LSN><ordinal>` (big-endian `u64`, `u32`) | `DeadLetter`: a row change that the sink could not write | 1 | `dead` |
 //! | `dead_again/<sink>\0<LSN><ordinal>` | `DeadAgain`: it is to be tried again | 1 | `dead` |
@@ -89,6 +90,7 @@ entries! {
     SINK_ROWS: "rows/", "what became of a table at a sink", "TableAtSink", 1, "deliver";
     SINK_START: "start/", "a cursor's start", "CursorStart", 1, "deliver";
     SINK_ROUND: "round/", "the bounds of a round", "RoundBounds", 1, "deliver";
+    SINK_PAUSED: "paused/", "the pause of a sink", "PausedSink", 1, "deliver";
     SINK_NOTE: "note/", "a note of a sink", "Note", 1, "sink";
     DEAD: "dead/", "a dead letter", "DeadLetter", 1, "dead";
     DEAD_AGAIN: "dead_again/", "a retry of a dead letter", "DeadAgain", 1, "dead";

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use serde_norway::Value;
 
 use super::problem::{ConfigError, Problems};
+use super::reload::Tree;
 use super::sinks::RulesOf;
 use super::tree::{Node, Section};
 use super::units;
 use crate::model::TableName;
 
-use super::{DeadLetterPlan, HttpPlan, Plan, SinkType, TableRule, WalPlan, hash_key, sinks, source};
+use super::{DeadLetterPlan, HttpPlan, LogPlan, Plan, SinkType, TableRule, WalPlan, hash_key, sinks, source};
 
 /// Where `/metrics` and `/health` are served: on this machine only.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9180";
@@ -34,6 +35,14 @@ const MIN_MAX_SIZE: u64 = 64 << 20;
 /// # Errors
 /// [`ConfigError`] with everything that is wrong.
 pub fn load(path: &Path, types: &[&SinkType]) -> Result<Plan, ConfigError> {
+    load_with_tree(path, types).map(|(plan, _)| plan)
+}
+
+/// As [`load`], with the file as it is written, to compare it with a later one.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_tree(path: &Path, types: &[&SinkType]) -> Result<(Plan, Tree), ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let environment = |name: &str| match std::env::var(name) {
         // A variable that is set to nothing says that there is no password.
@@ -41,7 +50,10 @@ pub fn load(path: &Path, types: &[&SinkType]) -> Result<Plan, ConfigError> {
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err("the environment variable is not UTF-8".to_owned()),
     };
-    parse(path, &text, &environment, types)
+    let plan = parse(path, &text, &environment, types)?;
+    let value =
+        serde_norway::from_str(&text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
+    Ok((plan, Tree::new(value)))
 }
 
 /// Gives the value of an environment variable.
@@ -98,8 +110,9 @@ fn read(value: &Value, environment: &Lookup<'_>, types: &[&SinkType], problems: 
     }
     let http = read_http(root.key("http").section());
     let dead_letters = read_dead_letters(root.key("dead_letters").section());
+    let log = read_log(root.key("log").section());
     root.finish();
-    Some(Plan { source: source?, wal, sinks, http, dead_letters })
+    Some(Plan { source: source?, wal, sinks, http, dead_letters, log })
 }
 
 fn read_wal(section: Section<'_>) -> WalPlan {
@@ -117,6 +130,12 @@ fn read_dead_letters(section: Section<'_>) -> DeadLetterPlan {
     let max_bytes = section.key("max_bytes").parsed(units::size).unwrap_or(DEFAULT_DEAD_LETTER_BYTES);
     section.finish();
     DeadLetterPlan { max_bytes }
+}
+
+fn read_log(section: Section<'_>) -> LogPlan {
+    let level = section.key("level").parsed(|text| units::log_filter(text).map(|()| text.to_owned()));
+    section.finish();
+    LogPlan { level }
 }
 
 fn read_http(section: Section<'_>) -> HttpPlan {

@@ -71,6 +71,7 @@ impl fmt::Debug for HashKey {
 /// Reads the key from the file that `file` names, or from the environment's `variable`.
 pub(super) fn read(file: &Node<'_>, variable: Option<String>) -> Option<HashKey> {
     let secret = read_password(file, HASH_KEY_VARIABLE, variable)?;
+    let secret = secret.read().map_err(|failure| file.problem(failure.fact())).ok()?;
     if secret.is_empty() { None } else { HashKey::new(secret.reveal().as_bytes()) }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use globset::GlobSet;
 
 use super::source::{DEFAULT_REREAD_KEYLESS_ROWS, DEFAULT_REREAD_PAUSE};
-use super::{Secret, SinkPlan, TlsPlan};
+use super::{Password, SinkPlan, TlsPlan};
 use crate::model::{Names, OnDoubt, Rules, TableName};
 
 /// The whole configuration.
@@ -23,7 +23,25 @@ pub struct Plan {
     pub http: HttpPlan,
     /// Rows that a sink could not write.
     pub dead_letters: DeadLetterPlan,
+    /// Log lines.
+    pub log: LogPlan,
 }
+
+/// The `log` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogPlan {
+    pub(super) level: Option<String>,
+}
+
+impl LogPlan {
+    /// The least level of log lines, or a filter of them.
+    pub fn level(&self) -> &str {
+        self.level.as_deref().unwrap_or(DEFAULT_LOG_LEVEL)
+    }
+}
+
+/// The least level of log lines, where nothing says another.
+pub(super) const DEFAULT_LOG_LEVEL: &str = "info";
 
 /// The `dead_letters` section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +62,7 @@ pub struct SourcePlan {
     /// User.
     pub user: String,
     /// Password, from `REPLICATOR_SOURCE_PASSWORD` or `source.password_file`; may be empty.
-    pub password: Secret,
+    pub password: Password,
     /// Server id under which the dump is asked for; unique among the source's replicas.
     pub server_id: u32,
     /// Where a log without a position starts.

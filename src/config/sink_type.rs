@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::file::Lookup;
 use super::source::read_password;
 use super::tree::{Node, Section};
-use super::{BatchPlan, Secret, SinkPlan, ZeroDates};
+use super::{BatchPlan, Password, SinkPlan, ZeroDates};
 use crate::error::Failure;
 
 /// What is particular to a sink, of whichever type.
@@ -24,6 +24,11 @@ pub trait SinkSettings: Any + Debug + Send + Sync {
 
     /// Where the sink writes, with its template of table names.
     fn place(&self, table_name: &str) -> Place;
+
+    /// The password of its account, if its target has accounts.
+    fn password(&self) -> Option<&Password> {
+        None
+    }
 }
 
 /// Where a sink writes: two sinks of one place would overwrite each other.
@@ -59,7 +64,7 @@ pub struct SinkKeys<'e> {
 
 impl SinkKeys<'_> {
     /// The sink's password: from the environment, or from the file that `file` names. Neither is an empty password.
-    pub fn password(&self, file: &Node<'_>) -> Option<Secret> {
+    pub fn password(&self, file: &Node<'_>) -> Option<Password> {
         let variable = sink_password_variable(self.name.unwrap_or_default());
         read_password(file, &variable, (self.environment)(&variable))
     }

@@ -1,16 +1,18 @@
 //! The `source` section.
 
-use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use globset::{GlobSet, GlobSetBuilder};
 
 use super::file::Lookup;
 use super::problem::Problems;
+use super::secret::read_secret;
 use super::tls;
 use super::tree::{Node, Section};
 use super::units::{self, SourceUrl};
-use super::{DoubtPlan, OnPurged, Secret, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter};
+use super::{DoubtPlan, OnPurged, Password, SnapshotPlan, SourcePlan, SpecificStart, Startup, TableFilter};
 use crate::model::{OnDoubt, TableName};
 
 /// Environment variable that holds the source's password.
@@ -104,24 +106,26 @@ pub(super) fn read(section: Section<'_>, environment: &Lookup<'_>, problems: &Pr
 }
 
 /// From the environment or a file; neither is an empty password.
-pub(super) fn read_password(file: &Node<'_>, name: &str, variable: Option<String>) -> Option<Secret> {
+pub(super) fn read_password(file: &Node<'_>, name: &str, variable: Option<String>) -> Option<Password> {
     if file.is_absent() {
-        return Some(variable.map(Secret::new).unwrap_or_default());
+        return Some(variable.map(Password::fixed).unwrap_or_default());
     }
     let path = file.name()?;
     if variable.is_some() {
         file.problem(format!("and the environment variable {name} are both set; keep one"));
         return None;
     }
-    let text =
-        fs::read_to_string(path).map_err(|error| file.problem(format!("cannot read \"{path}\": {error}"))).ok()?;
-    // Editors and `echo` end a file with one newline that is not part of the password.
-    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-    if text.is_empty() {
-        file.problem(format!("\"{path}\" holds no password"));
-        return None;
+    match read_secret(Path::new(path)) {
+        Ok(_) => Some(Password::of_file(path)),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            file.problem(format!("\"{path}\" holds no password"));
+            None
+        }
+        Err(error) => {
+            file.problem(format!("cannot read \"{path}\": {error}"));
+            None
+        }
     }
-    Some(Secret::new(text))
 }
 
 fn read_startup(section: &Section<'_>) -> Option<Startup> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BatchPlan, Place, Secret, Section, SinkKeys, SinkSettings, SinkType, ZeroDates};
+use super::{BatchPlan, Password, Place, Section, SinkKeys, SinkSettings, SinkType, ZeroDates};
 
 pub(super) const TYPES: [&SinkType; 2] = [
     &SinkType {
@@ -43,7 +43,7 @@ fn read_file(section: &Section<'_>, _: &SinkKeys<'_>) -> Option<Arc<dyn SinkSett
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) room: u32,
-    pub(super) password: Secret,
+    pub(super) password: Password,
     prefix: String,
 }
 

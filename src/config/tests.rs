@@ -41,7 +41,7 @@ fn what_is_left_out_has_its_documented_default() {
     assert_eq!(plan.source.tls, TlsPlan { mode: TlsMode::VerifyIdentity, ca_file: None });
     assert_eq!(plan.source.spool_max, 10 << 30);
     assert_eq!((plan.source.xa_bytes, plan.source.xa_wait), (64 << 20, Duration::from_mins(5)));
-    assert!(plan.source.password.is_empty());
+    assert!(plan.source.password.read().unwrap().is_empty());
     assert_eq!(plan.wal, WalPlan { path: "./replicator-wal".into(), max_size: 20 << 30 });
     assert_eq!(plan.http, HttpPlan { listen: Some("127.0.0.1:9180".parse().unwrap()), table_metrics: true });
     let [sink] = &plan.sinks[..] else { panic!("one sink") };
@@ -162,7 +162,7 @@ metrics: {}
         "sinks[1].name: \"a\" is also the name of sinks[0]",
         "sinks[1].path: \"./one.db\" is also the file of sinks[0]",
         "http.listen: \"9180\" is not an address and port such as 127.0.0.1:9180 or [::1]:9180; \"none\" turns it off",
-        "metrics: unknown key; the keys here are source, wal, sinks, tables, hash_key_file, http, dead_letters",
+        "metrics: unknown key; the keys here are source, wal, sinks, tables, hash_key_file, http, dead_letters, log",
     ];
     assert_eq!(problems(text), expected);
     let shown = parse(Path::new("r.yaml"), text, &|_| Ok(None), &TYPES).unwrap_err().to_string();
@@ -372,7 +372,7 @@ fn the_password_of_a_sink_is_found_by_the_sinks_name() {
     let text = SMALL.replace("name: local, type: file, path: replica.db", "name: my-sink, type: memory, room: 7");
     let environment = |name: &str| Ok((name == "REPLICATOR_SINK_MY_SINK_PASSWORD").then(|| "hunter3".to_owned()));
     let plan = parse(Path::new("r.yaml"), &text, &environment, &TYPES).unwrap();
-    assert_eq!(plan.sinks[0].settings::<Memory>().unwrap().password.reveal(), "hunter3");
+    assert_eq!(plan.sinks[0].settings::<Memory>().unwrap().password.read().unwrap().reveal(), "hunter3");
     assert!(!format!("{plan:?}").contains("hunter3"));
 }
 
@@ -382,9 +382,9 @@ fn the_password_comes_from_the_environment_or_a_file_and_never_from_both() {
     let file = directory.path().join("password");
     std::fs::write(&file, "hunter2 \n").unwrap();
     let text = SMALL.replace("server_id: 5400", &format!("server_id: 5400, password_file: '{}'", file.display()));
-    assert_eq!(plan(&text).source.password.reveal(), "hunter2 ");
+    assert_eq!(plan(&text).source.password.read().unwrap().reveal(), "hunter2 ");
     let from_environment = parse(Path::new("r.yaml"), SMALL, &|_| Ok(Some("hunter3".into())), &TYPES).unwrap();
-    assert_eq!(from_environment.source.password.reveal(), "hunter3");
+    assert_eq!(from_environment.source.password.read().unwrap().reveal(), "hunter3");
     assert!(!format!("{from_environment:?}").contains("hunter3"));
     let both = parse(Path::new("r.yaml"), &text, &|_| Ok(Some("hunter3".into())), &TYPES).unwrap_err().to_string();
     assert!(both.contains("source.password_file: and the environment variable REPLICATOR_SOURCE_PASSWORD"), "{both}");

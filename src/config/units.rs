@@ -163,6 +163,20 @@ fn decode_percent(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// That a text is a level of log lines, or a filter such as `info,replicator::source=debug`. A misspelt level would be taken for the name of
+/// a module, and silence everything.
+pub fn log_filter(text: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |directive: &str| {
+        let (_, level) = directive.split_once('=').unwrap_or(("", directive));
+        LEVELS.contains(&level.trim().to_ascii_lowercase().as_str())
+    };
+    if text.split(',').all(is_level) {
+        return Ok(());
+    }
+    Err(format!("\"{text}\" is not a log level such as info, or a filter such as info,replicator::source=debug"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

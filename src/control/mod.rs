@@ -12,6 +12,9 @@ mod socket;
 mod tests;
 
 pub use client::{Client, ClientError};
-pub use protocol::{BackfillJob, BackfillTaken, LettersTaken, Reply, Request, Resync, ResyncTaken};
-pub use server::{BackfillRequest, ControlServer, Daemon, ResetRequest, ResyncRequest, forget_sink, settle_letters};
+pub use protocol::{BackfillJob, BackfillTaken, LettersTaken, Reply, Request, Resync, ResyncTaken, TableTaken};
+pub use server::{
+    BackfillRequest, ControlServer, Daemon, ResyncRequest, SinkAsk, SinkRequest, TableAsk, TableRequest, forget_sink,
+    settle_letters,
+};
 pub use socket::SOCKET_FILE;

@@ -44,6 +44,46 @@ pub enum Request {
         /// Name of the sink.
         name: String,
     },
+    /// Stop the delivery of a sink, durably; no item.
+    PauseSink {
+        /// Name of the sink.
+        name: String,
+        /// Who asks for it.
+        by: String,
+        /// Why.
+        why: Option<String>,
+    },
+    /// Let a paused sink continue; no item.
+    ResumeSink {
+        /// Name of the sink.
+        name: String,
+    },
+    /// Leave a table out from here on; one item, a [`TableTaken`].
+    SkipTable {
+        /// The table.
+        table: TableName,
+        /// Who asks for it, and why.
+        why: String,
+    },
+    /// Read a table again that is left out; one item, a [`TableTaken`].
+    ResumeTable {
+        /// The table.
+        table: TableName,
+        /// Who asks for it.
+        why: String,
+    },
+    /// Give up the reads of a table that an operator has asked for; one item, a [`TableTaken`].
+    CancelReads {
+        /// The table.
+        table: TableName,
+        /// Who asks for it.
+        why: String,
+    },
+    /// What the log holds of one table; one item, a [`TableShown`](crate::inspect::TableShown).
+    Table {
+        /// The table.
+        table: TableName,
+    },
     /// Dead letters; items are [`LetterItem`](crate::inspect::LetterItem)s.
     Letters {
         /// Which.
@@ -89,6 +129,18 @@ impl From<Failure> for Reply {
 pub struct BackfillTaken {
     /// Tables that wait for a free place, and are not stored before they have one.
     pub queued: Vec<TableName>,
+    /// The numbers of the reads that bring the others.
+    #[serde(default)]
+    pub reads: Vec<(TableName, u32)>,
+}
+
+/// What became of what was asked of a table. It is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableTaken {
+    /// The number of the read that is wanted for it, or that was cancelled.
+    pub read: Option<u32>,
+    /// Why the table is left out now; `None`: it is not.
+    pub left_out: Option<String>,
 }
 
 /// Tables to read again in place of what sinks have.

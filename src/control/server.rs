@@ -17,11 +17,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::protocol::{BackfillJob, BackfillTaken, LettersTaken, MAX_REQUEST, Reply, Request, Resync, ResyncTaken};
+use super::protocol::{
+    BackfillJob, BackfillTaken, LettersTaken, MAX_REQUEST, Reply, Request, Resync, ResyncTaken, TableTaken,
+};
 use super::socket::{SOCKET_FILE, SocketPath};
 use crate::dead::Hub;
 use crate::error::Failure;
 use crate::inspect::{self, LetterQuery, Matched};
+use crate::model::TableName;
 use crate::telemetry::{Reporter, SinkPhase, SinkStatus};
 
 /// Items of an answer that wait for a slow reader.
@@ -36,13 +39,53 @@ pub struct BackfillRequest {
     pub reply: oneshot::Sender<Result<BackfillTaken, Failure>>,
 }
 
-/// A sink that somebody wants reset, and whom to tell whether that will be done.
+/// What an operator asks of a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkAsk {
+    /// To begin again with every table.
+    Reset,
+    /// To stop.
+    Pause {
+        /// Who asks for it.
+        by: String,
+        /// Why.
+        why: Option<String>,
+    },
+    /// To continue where it has stopped.
+    Resume,
+}
+
+/// What an operator asks of a sink, and where the answer goes.
 #[derive(Debug)]
-pub struct ResetRequest {
+pub struct SinkRequest {
     /// Its name.
     pub name: String,
-    /// Told once the log holds it, or why not; not when the sink has every table again.
+    /// What is asked.
+    pub ask: SinkAsk,
+    /// Sent once the log holds it, or why not; not when a reset sink has every table again.
     pub reply: oneshot::Sender<Result<(), Failure>>,
+}
+
+/// What an operator asks of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableAsk {
+    /// To be left out. Who, and why.
+    Skip(String),
+    /// To be read again, and no longer left out. Who.
+    Resume(String),
+    /// To give up the reads that an operator has asked for. Who.
+    Cancel(String),
+}
+
+/// What an operator asks of a table, and where the answer goes.
+#[derive(Debug)]
+pub struct TableRequest {
+    /// The table, as the operator spells it.
+    pub table: TableName,
+    /// What is asked.
+    pub ask: TableAsk,
+    /// Sent once it is stored, or why it is refused. Nothing is done for a caller that has gone before.
+    pub reply: oneshot::Sender<Result<TableTaken, Failure>>,
 }
 
 /// Tables that somebody wants read again in place of what sinks have.
@@ -65,8 +108,10 @@ pub struct Daemon {
     pub dead: Arc<Hub>,
     /// Where backfills go.
     pub backfills: mpsc::Sender<BackfillRequest>,
-    /// Where resets of sinks go.
-    pub resets: mpsc::Sender<ResetRequest>,
+    /// Where what is asked of sinks goes.
+    pub sinks: mpsc::Sender<SinkRequest>,
+    /// Where what is asked of tables goes.
+    pub tables: mpsc::Sender<TableRequest>,
     /// Where resyncs go.
     pub resyncs: mpsc::Sender<ResyncRequest>,
 }
@@ -176,9 +221,24 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
             send(&mut write, &dropped.map_or_else(Reply::from, |()| Reply::Done)).await
         }
         Request::ResetSink { name } => {
-            let reset = reset_sink(daemon, name).await;
+            let reset = ask_sink(daemon, name, SinkAsk::Reset).await;
             send(&mut write, &reset.map_or_else(Reply::from, |()| Reply::Done)).await
         }
+        Request::PauseSink { name, by, why } => {
+            let paused = ask_sink(daemon, name, SinkAsk::Pause { by, why }).await;
+            send(&mut write, &paused.map_or_else(Reply::from, |()| Reply::Done)).await
+        }
+        Request::ResumeSink { name } => {
+            let resumed = ask_sink(daemon, name, SinkAsk::Resume).await;
+            send(&mut write, &resumed.map_or_else(Reply::from, |()| Reply::Done)).await
+        }
+        Request::SkipTable { table, why } => table_answer(&mut write, daemon, table, TableAsk::Skip(why)).await,
+        Request::ResumeTable { table, why } => table_answer(&mut write, daemon, table, TableAsk::Resume(why)).await,
+        Request::CancelReads { table, why } => table_answer(&mut write, daemon, table, TableAsk::Cancel(why)).await,
+        Request::Table { table } => match inspect::table_shown(&daemon.wal.reader(), &table) {
+            Ok(shown) => one(&mut write, &shown).await,
+            Err(failure) => send(&mut write, &failure.into()).await,
+        },
         Request::Inspect { query } => {
             let reader = daemon.wal.reader();
             stream_items(&mut write, move |take| inspect::inspect(&reader, &query, take)).await
@@ -268,11 +328,24 @@ async fn hand_over(daemon: &Daemon, jobs: Vec<BackfillJob>) -> Result<BackfillTa
     answer.await.map_err(|_| gone())?
 }
 
-async fn reset_sink(daemon: &Daemon, name: String) -> Result<(), Failure> {
-    let gone = || Failure::fatal("the daemon is stopping and resets no sink");
+async fn ask_sink(daemon: &Daemon, name: String, ask: SinkAsk) -> Result<(), Failure> {
+    let gone = || Failure::fatal("the daemon is stopping, and does nothing to its sinks any more");
     let (reply, answer) = oneshot::channel();
-    daemon.resets.send(ResetRequest { name, reply }).await.map_err(|_| gone())?;
+    daemon.sinks.send(SinkRequest { name, ask, reply }).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?
+}
+
+async fn table_answer(write: &mut OwnedWriteHalf, daemon: &Daemon, table: TableName, ask: TableAsk) -> io::Result<()> {
+    let gone = || Failure::fatal("the daemon is stopping, or its stream was opened again; ask again");
+    let (reply, answer) = oneshot::channel();
+    let asked = async {
+        daemon.tables.send(TableRequest { table, ask, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    };
+    match stored_in_time(asked).await {
+        Ok(taken) => one(write, &taken).await,
+        Err(failure) => send(write, &failure.into()).await,
+    }
 }
 
 /// The sinks of a resync that take nothing.
@@ -281,7 +354,7 @@ fn failed_of(sinks: &[SinkStatus], resync: &Resync) -> Vec<String> {
     sinks.iter().filter(is_failed).map(|sink| sink.name.clone()).filter(|sink| resync.is_for(sink)).collect()
 }
 
-/// How long a resync may take to be stored; the asking side gives up after a minute.
+/// How long what is asked of tables may take to be stored; the asking side gives up after a minute.
 const STORED_WITHIN: Duration = Duration::from_secs(30);
 
 async fn take_resync(daemon: &Daemon, resync: Resync) -> Result<usize, Failure> {
@@ -291,9 +364,14 @@ async fn take_resync(daemon: &Daemon, resync: Resync) -> Result<usize, Failure> 
         daemon.resyncs.send(ResyncRequest { resync, reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     };
+    stored_in_time(asked).await
+}
+
+/// Waits until the loop has stored what is asked for; a loop whose source is away, or whose log is full, does so later.
+async fn stored_in_time<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::time::timeout(STORED_WITHIN, asked).await.unwrap_or_else(|_| {
         let seconds = STORED_WITHIN.as_secs();
-        Err(Failure::fatal(format!("the daemon has not stored within {seconds} s that the tables are wanted"))
+        Err(Failure::fatal(format!("the daemon has not stored within {seconds} s what it was asked for"))
             .hint("replicator status says whether the source is away or the log is full, and which tables are being read; then ask again"))
     })
 }

@@ -42,7 +42,8 @@ impl Running {
             wal: wal.clone(),
             dead: crate::dead::Hub::new(wal.clone(), u64::MAX),
             backfills,
-            resets: mpsc::channel(1).0,
+            sinks: mpsc::channel(1).0,
+            tables: mpsc::channel(1).0,
             resyncs: mpsc::channel(1).0,
         };
         let shutdown = CancellationToken::new();
@@ -111,7 +112,7 @@ async fn a_backfill_reaches_the_daemon_and_its_answer_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     let mut running = Running::start(directory.path()).await;
     for outcome in [
-        Ok(BackfillTaken { queued: vec![job("orders").name()] }),
+        Ok(BackfillTaken { queued: vec![job("orders").name()], reads: Vec::new() }),
         Err(Failure::fatal("no such table").hint("look again")),
     ] {
         let refused = outcome.is_err();
@@ -123,7 +124,7 @@ async fn a_backfill_reaches_the_daemon_and_its_answer_comes_back() {
         assert_eq!(request.jobs, [job("users")]);
         request.reply.send(outcome).unwrap();
         match asking.await.unwrap() {
-            Ok(BackfillTaken { queued }) => assert!(!refused && queued == [job("orders").name()]),
+            Ok(BackfillTaken { queued, .. }) => assert!(!refused && queued == [job("orders").name()]),
             Err(ClientError::Refused { message, hint }) => {
                 assert!(refused);
                 assert_eq!((message.as_str(), hint.as_deref()), ("no such table", Some("look again")));

@@ -1,6 +1,7 @@
 //! The dead letters of all sinks together.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytesize::ByteSize;
@@ -26,7 +27,7 @@ pub(crate) const MAKE_ROOM: &str =
 #[derive(Debug)]
 pub struct Hub {
     wal: Option<Wal>,
-    most: u64,
+    most: AtomicU64,
     sinks: Mutex<Sinks>,
 }
 
@@ -39,14 +40,21 @@ struct Sinks {
 impl Hub {
     /// Of a log, whose letters may take so many bytes.
     pub fn new(wal: Wal, most: u64) -> Arc<Self> {
-        // Letters are not trimmed: a log that is full of them would never take anything more.
-        let most = most.min(wal.stats().map_or(u64::MAX, |stats| stats.max_bytes / 4));
-        Arc::new(Self { wal: Some(wal), most, sinks: Mutex::default() })
+        let hub = Self { wal: Some(wal), most: AtomicU64::default(), sinks: Mutex::default() };
+        hub.limit(most);
+        Arc::new(hub)
     }
 
     /// Without a log: letters are gone with the process.
     pub(crate) fn in_memory(most: u64) -> Arc<Self> {
-        Arc::new(Self { wal: None, most, sinks: Mutex::default() })
+        Arc::new(Self { wal: None, most: AtomicU64::new(most), sinks: Mutex::default() })
+    }
+
+    /// From here on they may take so many bytes.
+    pub fn limit(&self, most: u64) {
+        // Letters are not trimmed: a log that is full of them would never take anything more.
+        let quarter = self.wal.as_ref().and_then(|wal| wal.stats().ok()).map_or(u64::MAX, |stats| stats.max_bytes / 4);
+        self.most.store(most.min(quarter), Ordering::Relaxed);
     }
 
     /// The letters of a sink.
@@ -60,8 +68,9 @@ impl Hub {
     pub(super) fn take(&self, sink: &str, bytes: u64) -> Result<(), Full> {
         let mut sinks = self.lock();
         let all: u64 = sinks.bytes.values().sum();
-        if all.saturating_add(bytes) > self.most {
-            return Err(Full { bytes: all, most: self.most });
+        let most = self.most.load(Ordering::Relaxed);
+        if all.saturating_add(bytes) > most {
+            return Err(Full { bytes: all, most });
         }
         *sinks.bytes.entry(sink.to_owned()).or_default() += bytes;
         Ok(())

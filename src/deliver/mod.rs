@@ -4,6 +4,7 @@
 //! - `resume` decides where a sink continues, from what its target says and what the log's cursor says. Pure.
 //! - `new_sink` is what the log holds of a sink before its first delivery.
 //! - `reset` gives up where a sink is, takes its target over, and wishes for every table again.
+//! - `pause` stops the delivery of a sink for an operator.
 //! - `open` is what one opening of the sink works with; `gap` counts what the target applied without the log knowing.
 //! - `walk` reads frames for what they say, and not for a sink.
 //! - `take` gives one frame to the sink, or passes it over.
@@ -24,6 +25,7 @@ mod gap;
 mod new_sink;
 mod open;
 mod own_limits;
+mod pause;
 mod pending;
 mod reset;
 mod resume;
@@ -39,6 +41,7 @@ pub use doubt::{Doubt, Wish, doubts};
 pub use followed::followed;
 pub use new_sink::{is_new, state_of_dropped_sink, state_of_new_sink};
 pub use open::{CursorStart, Looked, RoundBounds};
+pub use pause::{PausedSink, may_pause, may_reset, paused, store_pause};
 pub use reset::{Appended, allow_take_over, ask_for_reset, forbid_take_over};
 pub use run::{Delivery, Goal, Wiring};
 pub use tables::{Apart, Reading, TableAtSink, Tables, is_configured, tables_at};

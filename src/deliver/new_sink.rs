@@ -20,7 +20,7 @@ use super::run::{Delivery, unreadable, unwritable};
 use super::tables::{TableAtSink, Tables, tables_at};
 use super::walk::walk;
 use crate::codec::catalog::Catalog;
-use crate::codec::stored::{SINK_NOTE, SINK_ROUND, SINK_ROWS, SINK_START, encode, get};
+use crate::codec::stored::{SINK_NOTE, SINK_PAUSED, SINK_ROUND, SINK_ROWS, SINK_START, encode, get};
 use crate::dead;
 use crate::error::Failure;
 use crate::model::{SchemaId, SinkRows, TableName};
@@ -40,7 +40,8 @@ pub fn is_new(reader: &Reader, sink: &str) -> Result<bool, Failure> {
 /// # Errors
 /// When the log cannot be read or a record is damaged.
 pub fn state_of_dropped_sink(reader: &Reader, sink: &str) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
-    let mut state = vec![(SINK_START.of_sink(sink), None), (SINK_ROUND.of_sink(sink), None)];
+    let mut state =
+        vec![(SINK_START.of_sink(sink), None), (SINK_ROUND.of_sink(sink), None), (SINK_PAUSED.of_sink(sink), None)];
     let notes = reader.state_prefix(&SINK_NOTE.of_sink_tables(sink)).map_err(unreadable)?;
     state.extend(notes.into_iter().map(|(key, _)| (key, None)));
     state.extend(dead::keys_of_sink(reader, sink)?.into_iter().map(|key| (key, None)));

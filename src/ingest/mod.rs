@@ -45,7 +45,7 @@ mod xa;
 pub use pending::AskId;
 pub use refused::{RefusedPosition, refused_position};
 pub use run::{Ingest, Until, Wiring};
-pub use state::{Counts, asked_beside, counts, counts_and_end, forget_beside, stored_position};
+pub use state::{Counts, asked_beside, counts, counts_and_end, forget_beside, known_schema, stored_position};
 pub use unseen::{left_definitions, unseen_definitions};
 pub use xa::{
     XaPiece, XaRecord, XaTable, captured_from_here, prepared as prepared_transactions, unread as unread_transactions,

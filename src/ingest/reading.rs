@@ -26,6 +26,7 @@ use crate::source::mysql::binlog::{Beside, BinlogStream, Decoder, Item, RawEvent
 use crate::source::mysql::ddl::SqlMode;
 use crate::source::mysql::snapshot::handoff::{BeginRead, Begun, PlaceChunk, Placed, Request, SnapshotMark, WindowId};
 use crate::source::mysql::watch::Watch;
+use crate::table::{ByHand, Operated};
 
 /// Longest time that what was read waits for more, while more keeps coming.
 const FLUSH_EVERY: Duration = Duration::from_millis(10);
@@ -459,6 +460,21 @@ impl<'a> Session<'a> {
                     self.make_durable().await?;
                     answer(reply, ());
                 }
+            }
+            Request::Rules { doubts, describe_wait } => self.ctx.core.set_rules(doubts, describe_wait),
+            Request::ByHand { table, reply, .. } if reply.is_closed() => {
+                debug!(%table, "the caller was gone before its request about a table was stored");
+            }
+            Request::ByHand { table, by_hand, reply } => {
+                let is_cancelled = matches!(by_hand, ByHand::Cancel(_));
+                let operated = self.ctx.core.operate(&table, by_hand)?;
+                if let Ok(Operated { read, .. }) = &operated {
+                    if let Some(read) = read.filter(|_| is_cancelled) {
+                        self.ctx.live.cancelled(&table, read);
+                    }
+                    self.make_durable().await?;
+                }
+                answer(reply, operated.map_err(Failure::from));
             }
             Request::Resync { reply, .. } if reply.is_closed() => {
                 debug!("whoever asked for a resync was gone before it was stored");

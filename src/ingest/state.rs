@@ -10,7 +10,7 @@ use crate::codec::stored::{
 };
 use crate::error::Failure;
 use crate::model::{SchemaId, SourcePosition, TableName};
-use crate::source::mysql::follow::{Since, Typed};
+use crate::source::mysql::follow::{Provenance, Since, Typed};
 use crate::telemetry::SourceRows;
 
 impl Record for Counts {
@@ -147,13 +147,29 @@ pub fn counts_and_end(reader: &wal::Reader) -> Result<(Vec<(TableName, Counts)>,
     stored::of_tables_and_end(reader)
 }
 
+/// The schema of a table at the end of the log, and the word for how it is known; `None`: none is known.
+///
+/// # Errors
+/// When the log cannot be read or the record is damaged.
+pub fn known_schema(state: &impl State, table: &TableName) -> Result<Option<(SchemaId, &'static str)>, Failure> {
+    let record: Option<DefinitionRecord> = stored::get(state, &DEFINITION.of_table(table))?;
+    Ok(record.and_then(|record| {
+        let by = match record.since.provenance {
+            Provenance::TableMap => "table_map",
+            Provenance::Description => "description",
+            Provenance::Statement => "statement",
+        };
+        record.schema.map(|schema| (schema, by))
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::codec::stored::fixture;
     use crate::model::Attributes;
     use crate::source::mysql::ddl::{AddedDefault, AlterOp, Definition, Literal, TypeName};
-    use crate::source::mysql::follow::{ColumnSteps, Provenance};
+    use crate::source::mysql::follow::ColumnSteps;
 
     fn added(name: &str, default: AddedDefault) -> AlterOp {
         AlterOp::AddColumn {

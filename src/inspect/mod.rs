@@ -8,6 +8,7 @@ mod format;
 mod item;
 mod items;
 mod stopped;
+mod table;
 mod values;
 mod verdict;
 mod walk;
@@ -17,10 +18,11 @@ pub(crate) mod tests;
 
 #[cfg(test)]
 pub(crate) use crate::deliver::TableAtSink;
-pub use crate::deliver::{ask_for_reset, state_of_dropped_sink};
+pub use crate::deliver::{PausedSink, ask_for_reset, may_pause, may_reset, state_of_dropped_sink, store_pause};
 pub use dead::{LetterItem, LetterQuery, Matched, letters, matched};
 pub use format::check_format;
 pub use item::{ChangeItem, CheckItem, FrameItem, Item, Query, RowItem, SchemaItem, SectionItem};
 pub use stopped::stopped_status;
+pub use table::{FaultShown, ReadWanted, RecordShown, TableShown, table_shown};
 pub use verdict::{Verdict, verify};
 pub use walk::inspect;

@@ -7,14 +7,14 @@ use wal::{CursorInfo, Lsn, Reader};
 use crate::codec::stored::source_names;
 use crate::config::Plan;
 use crate::dead::{Book, letters_of};
-use crate::deliver::tables_at;
+use crate::deliver::{paused, tables_at};
 use crate::error::Failure;
 use crate::ingest::{counts, stored_position};
 use crate::model::TableName;
 use crate::table::{self, TableRecord};
 use crate::telemetry::{
     Health, Live, Position, SinkPhase, SinkStatus, SinkTableLive, SnapshotStatus, SnapshotTableStatus, SourcePhase,
-    SourceRows, SourceStatus, StateStatus, Status, TableStatus, WalStatus, count_states,
+    SourceRows, SourceStatus, StateStatus, Status, TableStatus, WalStatus, count_states, rfc3339,
 };
 
 /// The status that a log gives while nothing runs.
@@ -29,7 +29,7 @@ pub fn stopped_status(reader: &Reader, plan: &Plan) -> Result<Status, Failure> {
     let applied = |name: &str| cursors.iter().find(|cursor| cursor.name == name).map_or(Lsn::ZERO, |cursor| cursor.lsn);
     let configured = plan.sinks.iter().map(|sink| (sink.name.clone(), applied(&sink.name)));
     let tables = tables(reader, configured, &records)?.into_iter().map(|(_, table)| table).collect::<Vec<_>>();
-    let mut sinks = sinks(plan, &cursors);
+    let mut sinks = sinks(reader, plan, &cursors)?;
     for sink in &mut sinks {
         let states = tables.iter().filter_map(|table| table.sinks.get(&sink.name)?.stated.state);
         sink.tables = count_states(states);
@@ -92,17 +92,26 @@ fn reads(records: BTreeMap<TableName, TableRecord>) -> SnapshotStatus {
 }
 
 /// The sinks of the configuration, then the cursors that have none.
-fn sinks(plan: &Plan, cursors: &[CursorInfo]) -> Vec<SinkStatus> {
-    let configured = plan.sinks.iter().map(|sink| {
+fn sinks(reader: &Reader, plan: &Plan, cursors: &[CursorInfo]) -> Result<Vec<SinkStatus>, Failure> {
+    let mut shown = Vec::new();
+    for sink in &plan.sinks {
         let kind = Some(sink.settings.type_name());
-        match cursors.iter().find(|cursor| cursor.name == sink.name) {
+        shown.push(match cursors.iter().find(|cursor| cursor.name == sink.name) {
             Some(cursor) if cursor.detached => SinkStatus::of_cursor(cursor, kind, SinkPhase::Detached),
-            Some(cursor) => SinkStatus::of_cursor(cursor, kind, SinkPhase::Stopped),
+            Some(cursor) => match paused(reader, &sink.name)? {
+                None => SinkStatus::of_cursor(cursor, kind, SinkPhase::Stopped),
+                Some(pause) => SinkStatus {
+                    since: Some(rfc3339(pause.since_micros)),
+                    error: Some(pause.shown()),
+                    ..SinkStatus::of_cursor(cursor, kind, SinkPhase::Paused)
+                },
+            },
             None => SinkStatus::nothing_applied(&sink.name, kind, SinkPhase::NotStarted),
-        }
-    });
+        });
+    }
     let left_over = cursors.iter().filter(|cursor| !plan.sinks.iter().any(|sink| sink.name == cursor.name));
-    configured.chain(left_over.map(|cursor| SinkStatus::of_cursor(cursor, None, SinkPhase::Unconfigured))).collect()
+    shown.extend(left_over.map(|cursor| SinkStatus::of_cursor(cursor, None, SinkPhase::Unconfigured)));
+    Ok(shown)
 }
 
 /// What the log says of its tables. With each sink, what it has applied.

@@ -14,7 +14,7 @@ use wal::Wal;
 use super::supervisor::{Orders, Supervisor};
 use crate::config::Plan;
 use crate::dead::Hub;
-use crate::deliver::{Goal, Wish, state_of_new_sink};
+use crate::deliver::{Goal, Wish, paused, state_of_new_sink};
 use crate::error::Failure;
 use crate::ingest;
 use crate::telemetry::{Live, SinkLive, SinkPhase};
@@ -80,7 +80,7 @@ pub(super) struct Deliveries<'r> {
     pub(super) live: &'r Live,
     pub(super) stop: &'r CancellationToken,
     pub(super) goal: &'r watch::Sender<Goal>,
-    /// Cancelled by a sink that has failed for good.
+    /// Cancelled by a sink that has failed permanently, or is paused.
     pub(super) failed: &'r CancellationToken,
     pub(super) dead: &'r Arc<Hub>,
     /// Takes what the sinks wish of the source.
@@ -117,7 +117,13 @@ pub(super) async fn start_deliveries(
             asking: Arc::clone(run.asking),
             orders: ordered,
         };
-        let running = supervisor.start()?;
+        let running = match paused(&run.wal.reader(), &sink_plan.name)? {
+            Some(pause) => {
+                supervisor.show_paused(&pause);
+                None
+            }
+            None => Some(supervisor.start()?),
+        };
         orders.insert(sink_plan.name.clone(), order);
         served.push(Served { name: sink_plan.name.clone(), ended: workers.spawn(supervisor.serve(running)) });
     }
@@ -163,8 +169,8 @@ fn said(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it did not say why")
 }
 
-/// Ends the reading of a run that has to end, once a sink has failed for good and the log is full: nobody would ever empty it. Until then
-/// the other sinks get what they can.
+/// Ends the reading of a run that has to end, once a sink has failed permanently or is paused, and the log is full: nothing would ever empty
+/// it. Until then the other sinks get what they can.
 pub(super) async fn give_up_when_full(wal: Wal, failed: CancellationToken, reading: CancellationToken) {
     let mut positions = wal.positions();
     tokio::select! {

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wal::{CursorInfo, Lsn, Wal};
 
+use super::reload::OnFulls;
 use super::supervisor::{Order, Orders};
-use crate::config::{OnFull, SinkPlan};
+use crate::config::OnFull;
 
 /// How often it is looked who holds a full log.
 const LOOK: Duration = Duration::from_millis(250);
@@ -47,18 +48,27 @@ fn to_detach<'h>(holding: &'h Holding, limits: &BTreeMap<String, Duration>, now:
 }
 
 /// Detaches sinks from a log that is full for as long as their configuration says.
-pub(super) async fn detach_from_full_log(wal: Wal, sinks: Vec<SinkPlan>, orders: Orders, stop: CancellationToken) {
-    let limit = |sink: SinkPlan| match sink.on_full {
+pub(super) async fn detach_from_full_log(
+    wal: Wal,
+    mut on_fulls: watch::Receiver<OnFulls>,
+    orders: Orders,
+    stop: CancellationToken,
+) {
+    let limit = |(sink, on_full): &(String, OnFull)| match on_full {
         OnFull::Wait => None,
-        OnFull::Detach { after } => Some((sink.name, after)),
+        OnFull::Detach { after } => Some((sink.clone(), *after)),
     };
-    let limits: BTreeMap<String, Duration> = sinks.into_iter().filter_map(limit).collect();
-    if limits.is_empty() {
-        return;
-    }
     let mut positions = wal.positions();
     let mut held = Holding::new();
     loop {
+        let limits: BTreeMap<String, Duration> = on_fulls.borrow_and_update().iter().filter_map(limit).collect();
+        if limits.is_empty() {
+            tokio::select! {
+                changed = on_fulls.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            continue;
+        }
         let (full, durable) = {
             let positions = positions.borrow_and_update();
             (positions.full, positions.durable)
@@ -79,6 +89,8 @@ pub(super) async fn detach_from_full_log(wal: Wal, sinks: Vec<SinkPlan>, orders:
         }
         tokio::select! {
             changed = positions.changed() => if changed.is_err() { return },
+            // Without a sender they stay as they are.
+            Ok(()) = on_fulls.changed() => {}
             () = tokio::time::sleep(LOOK), if !held.is_empty() => {}
             () = stop.cancelled() => return,
         }

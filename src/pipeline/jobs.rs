@@ -10,13 +10,15 @@ use tracing::{error, info};
 use wal::{Lsn, Wal};
 
 use super::asking::Asking;
-use crate::control::{BackfillJob, BackfillRequest, BackfillTaken, Resync, ResyncRequest};
+use crate::control::{
+    BackfillJob, BackfillRequest, BackfillTaken, Resync, ResyncRequest, TableAsk, TableRequest, TableTaken,
+};
 use crate::deliver::{self, Doubt, Wish};
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::snapshot::handoff::Request;
 use crate::source::mysql::snapshot::{Backfill, Job};
-use crate::table::{self, Ask, Cause, Event, Reach};
+use crate::table::{self, Ask, ByHand, Cause, Event, Operated, Reach};
 
 /// The tables that are in doubt at a sink since an earlier run and that have to be read again for that: the log has no replace of them
 /// that the sink has not reached yet.
@@ -56,7 +58,7 @@ fn of_doubt(doubt: &Doubt) -> Event {
 }
 
 /// A table to be read, as the coordinator takes it, and the answer to it.
-pub(super) fn backfill_of(job: &BackfillJob) -> (Backfill, oneshot::Receiver<Result<(), Failure>>) {
+pub(super) fn backfill_of(job: &BackfillJob) -> (Backfill, oneshot::Receiver<Result<Option<u32>, Failure>>) {
     let (reply, answer) = oneshot::channel();
     let backfill = Backfill {
         table: job.name(),
@@ -101,10 +103,15 @@ async fn answer_backfill(request: BackfillRequest, jobs: mpsc::UnboundedSender<J
         answers.push((job.name(), stored));
     }
     let deadline = tokio::time::Instant::now() + QUEUED_AFTER;
-    let mut outcome = Ok(BackfillTaken { queued: Vec::new() });
+    let mut outcome = Ok(BackfillTaken::default());
     for (table, stored) in answers {
         let refused = match tokio::time::timeout_at(deadline, stored).await {
-            Ok(Ok(Ok(()))) => continue,
+            Ok(Ok(Ok(read))) => {
+                if let Ok(taken) = &mut outcome {
+                    taken.reads.extend(read.map(|read| (table, read)));
+                }
+                continue;
+            }
             Ok(Ok(Err(refused))) => refused,
             Ok(Err(_)) => Failure::fatal("the daemon is stopping"),
             Err(_) => {
@@ -142,6 +149,43 @@ pub(super) async fn forward_resyncs(
             // The sender of the answer went with the request.
             return;
         }
+    }
+}
+
+/// Hands what operators do to tables to the ingest loop, which answers.
+pub(super) async fn forward_tables(
+    mut asked: mpsc::Receiver<TableRequest>,
+    requests: mpsc::Sender<Request>,
+    stop: CancellationToken,
+) {
+    let mut answering = JoinSet::new();
+    loop {
+        let TableRequest { table, ask, reply } = tokio::select! {
+            request = asked.recv() => match request {
+                Some(request) => request,
+                None => return,
+            },
+            Some(_) = answering.join_next() => continue,
+            () = stop.cancelled() => return,
+        };
+        let by_hand = match ask {
+            TableAsk::Skip(why) => ByHand::Skip(why),
+            TableAsk::Resume(why) => ByHand::Resume(why),
+            TableAsk::Cancel(why) => ByHand::Cancel(why),
+        };
+        let requests = requests.clone();
+        answering.spawn(async move {
+            let (stored, answer) = oneshot::channel();
+            if requests.send(Request::ByHand { table, by_hand, reply: stored }).await.is_err() {
+                // The sender of the answer went with the request.
+                return;
+            }
+            if let Ok(operated) = answer.await {
+                let taken = operated.map(|Operated { read, left_out }| TableTaken { read, left_out });
+                // The caller may have gone; it is done all the same.
+                drop(reply.send(taken));
+            }
+        });
     }
 }
 

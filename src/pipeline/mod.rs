@@ -13,6 +13,7 @@ mod asking;
 mod deliveries;
 mod detach;
 mod jobs;
+mod reload;
 mod supervisor;
 
 use std::sync::{Arc, OnceLock};
@@ -27,12 +28,16 @@ use wal::{Options, Wal};
 use self::asking::Asking;
 use self::deliveries::{Deliveries, create_cursors, give_up_when_full, join_deliveries, start_deliveries};
 use self::detach::detach_from_full_log;
-use self::jobs::{backfill_of, doubted, forward_backfills, forward_resyncs, forward_wishes, refused_read};
-use self::supervisor::{Orders, forward_resets};
+use self::jobs::{
+    backfill_of, doubted, forward_backfills, forward_resyncs, forward_tables, forward_wishes, refused_read,
+};
+pub use self::reload::Reload;
+use self::reload::{Reloading, on_fulls};
+use self::supervisor::{Orders, forward_to_sinks};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon, Resync};
 use crate::dead::Hub;
-use crate::deliver::{Goal, allow_take_over, forbid_take_over, tables_at};
+use crate::deliver::{Goal, allow_take_over, forbid_take_over, paused, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
@@ -60,6 +65,8 @@ pub struct StartOptions {
     pub backfills: Vec<BackfillJob>,
     /// Tables to read again in place of what sinks have.
     pub resync: Option<AskedResync>,
+    /// The configuration is read again when that is asked for.
+    pub reload: Option<Reload>,
 }
 
 /// A resync that a start does.
@@ -147,6 +154,9 @@ async fn run_on(
         // What the log says holds until the sink is opened, which may take long.
         shown.load_tables(tables_at(&wal.reader(), &sink.name)?.into_iter().map(|(table, at)| (table, at.shown())));
         shown.show_letters(dead.of(&sink.name));
+        if let Some(pause) = paused(&wal.reader(), &sink.name)? {
+            shown.paused(pause.since_micros, pause.shown());
+        }
         live.add_sink(Arc::new(shown));
     }
 
@@ -154,10 +164,18 @@ async fn run_on(
     let stop = shutdown.child_token();
     let (jobs, job_queue) = mpsc::unbounded_channel();
     let (backfills, backfill_queue) = mpsc::channel(REQUESTS);
-    let (resets, reset_queue) = mpsc::channel(REQUESTS);
+    let (sink_requests, sink_queue) = mpsc::channel(REQUESTS);
+    let (table_requests, table_queue) = mpsc::channel(REQUESTS);
     let (resyncs, resync_queue) = mpsc::channel(REQUESTS);
-    let daemon =
-        Daemon { reporter: reporter.clone(), wal: wal.clone(), dead: Arc::clone(&dead), backfills, resets, resyncs };
+    let daemon = Daemon {
+        reporter: reporter.clone(),
+        wal: wal.clone(),
+        dead: Arc::clone(&dead),
+        backfills,
+        sinks: sink_requests,
+        tables: table_requests,
+        resyncs,
+    };
     // Bound where it is served, so that it answers while the stream keeps its own thread busy.
     let listening = {
         let _workers = workers.enter();
@@ -167,13 +185,20 @@ async fn run_on(
     let backfilling = workers.spawn(forward_backfills(backfill_queue, jobs.clone(), stop.clone()));
     let orders = Orders::default();
     let configured = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
-    let resetting =
-        workers.spawn(forward_resets(reset_queue, (configured, Arc::clone(&orders)), wal.clone(), stop.clone()));
+    let ordering =
+        workers.spawn(forward_to_sinks(sink_queue, (configured, Arc::clone(&orders)), wal.clone(), stop.clone()));
     let http = http.map(|server| {
         let exporter = Exporter::new(plan.http.table_metrics);
         workers.spawn(server.serve(reporter.clone(), exporter, stop.clone()))
     });
 
+    let (requests, request_queue) = mpsc::channel(REQUESTS);
+    let (on_full, on_fulls) = watch::channel(on_fulls(&plan.sinks));
+    let reloading = options.reload.clone().map(|reload| {
+        let (requests, jobs, dead) = (requests.clone(), jobs.clone(), Arc::clone(&dead));
+        let reloading = Reloading { reload, plan: plan.clone(), requests, jobs, on_full, dead };
+        workers.spawn(reloading.run(stop.clone()))
+    });
     let Some(contact) = first_contact::make(plan, &options, wal, &live, &stop).await? else { return Ok(()) };
     let plan = &contact.plan;
     create_cursors(plan, wal).await?;
@@ -191,6 +216,7 @@ async fn run_on(
     let refusals = ask_for_backfills(&options, &jobs, &asking, workers);
     let (goal, _) = watch::channel(Goal::Forever);
     let reading = stop.child_token();
+    let given_up = reading.clone();
     let sink_failed = stop.child_token();
     let (wishes, wish_queue) = mpsc::unbounded_channel();
     let deliveries = Deliveries {
@@ -204,16 +230,16 @@ async fn run_on(
         asking: &asking,
     };
     let served = start_deliveries(plan, workers, &deliveries, &orders).await?;
-    workers.spawn(detach_from_full_log(wal.clone(), plan.sinks.clone(), orders, stop.clone()));
+    workers.spawn(detach_from_full_log(wal.clone(), on_fulls, orders, stop.clone()));
     // The deliveries hold it: it ends with the last of them.
     drop(wishes);
     if options.once {
         workers.spawn(give_up_when_full(wal.clone(), sink_failed, reading.clone()));
     }
 
-    let (requests, request_queue) = mpsc::channel(REQUESTS);
     let wishing = workers.spawn(forward_wishes(doubts, wish_queue, requests.clone()));
     let resyncing = workers.spawn(forward_resyncs(resync_queue, requests.clone(), stop.clone()));
+    let operating = workers.spawn(forward_tables(table_queue, requests.clone(), stop.clone()));
     let refused_resync = ask_for_resync(options.resync.as_ref(), &requests, &asking, workers);
     let stream_server = StreamServer::new(contact.met.server.identity.clone());
     let spool = Spool::open(&plan.wal.path, plan.source.spool_max)?;
@@ -245,6 +271,8 @@ async fn run_on(
     };
     let read = Ingest::new(plan.source.clone(), wiring)?.run().await;
 
+    // Before everything is told to end.
+    let has_given_up = given_up.is_cancelled();
     let outcome = match read {
         Ok(end) if !shutdown.is_cancelled() => {
             goal.send_replace(Goal::Reach(end));
@@ -260,9 +288,13 @@ async fn run_on(
     join("snapshot coordinator", coordinator).await;
     join("forwarder of wishes", wishing).await;
     join("backfill forwarder", backfilling).await;
-    join("forwarder of resets", resetting).await;
+    join("forwarder to sinks", ordering).await;
+    join("forwarder to tables", operating).await;
     join("resync forwarder", resyncing).await;
     join("control socket", control).await;
+    if let Some(reloading) = reloading {
+        join("reader of the configuration", reloading).await;
+    }
     if let Some(http) = http {
         join("http listener", http).await;
     }
@@ -276,7 +308,15 @@ async fn run_on(
     if let Some(refused) = refused_resync.await.ok().flatten() {
         return Err(refused);
     }
-    reporter.status().has_brought_everything()
+    let status = reporter.status();
+    status.has_brought_everything()?;
+    if has_given_up {
+        // A sink that has failed is a reason of a failed verdict; one that is paused is not.
+        return Err(Failure::fatal("the log is full, so that not everything was copied").hint(
+            "replicator sink list names the sink that is paused: let it continue with `replicator sink resume`",
+        ));
+    }
+    Ok(())
 }
 
 /// Asks for the tables of a start's command line. The refusals are there once each of them is asked for or refused.

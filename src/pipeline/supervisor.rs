@@ -14,20 +14,24 @@ use wal::{Lsn, Reader, Wal};
 use super::asking::Asking;
 use super::deliveries::{Delivering, on_thread};
 use crate::config::{SinkPlan, TableFilter};
-use crate::control::ResetRequest;
+use crate::control::{SinkAsk, SinkRequest};
 use crate::dead::Hub;
-use crate::deliver::{self, Delivery, Goal, Wiring, Wish};
+use crate::deliver::{self, Delivery, Goal, PausedSink, Wiring, Wish};
 use crate::error::{Failure, sink_reset};
 use crate::ingest;
 use crate::model::TableName;
 use crate::sink;
-use crate::telemetry::{SinkLive, SinkPhase};
+use crate::telemetry::{SinkLive, SinkPhase, now_micros};
 
 /// What a sink is ordered to do.
 #[derive(Debug)]
 pub(super) enum Order {
     /// To begin again with every table. The reply says whether the log holds that.
     Reset(oneshot::Sender<Result<(), Failure>>),
+    /// To stop at the end of a round, until it is resumed. The reply says whether the log holds that.
+    Pause(PausedSink, oneshot::Sender<Result<(), Failure>>),
+    /// To continue where it was paused. The reply says whether the log holds that.
+    Resume(oneshot::Sender<Result<(), Failure>>),
     /// To leave the log, which is full, to the others. It is done once the sender is dropped.
     Detach(oneshot::Sender<()>),
 }
@@ -45,7 +49,7 @@ pub(super) struct Supervisor {
     /// Ends the run.
     pub(super) stop: CancellationToken,
     pub(super) goal: watch::Receiver<Goal>,
-    /// Cancelled when the sink has failed permanently.
+    /// Cancelled when the sink has failed permanently, or is paused.
     pub(super) failed: CancellationToken,
     pub(super) dead: Arc<Hub>,
     pub(super) wishes: mpsc::UnboundedSender<Wish>,
@@ -100,22 +104,32 @@ impl Supervisor {
         Ok(Running { stop, delivering: on_thread(delivery.run(), Arc::clone(&self.shown))? })
     }
 
-    /// Serves the sink until the run ends.
+    /// Serves the sink until the run ends. Without a delivery it is paused.
     ///
     /// # Errors
     /// What its last delivery failed with.
-    pub(super) async fn serve(mut self, mut running: Running) -> Result<(), Failure> {
+    pub(super) async fn serve(mut self, mut running: Option<Running>) -> Result<(), Failure> {
         loop {
-            let mut order = match self.watch(running).await {
-                Ended::ByItself(Ok(())) => return Ok(()),
-                Ended::ByItself(Err(failure)) => {
+            let mut order = match running {
+                None => {
+                    // It makes no room in a full log either.
                     self.failed.cancel();
                     match self.order_before_the_end().await {
                         Some(order) => order,
-                        None => return Err(failure),
+                        None => return Ok(()),
                     }
                 }
-                Ended::For(order) => order,
+                Some(running) => match self.watch(running).await {
+                    Ended::ByItself(Ok(())) => return Ok(()),
+                    Ended::ByItself(Err(failure)) => {
+                        self.failed.cancel();
+                        match self.order_before_the_end().await {
+                            Some(order) => order,
+                            None => return Err(failure),
+                        }
+                    }
+                    Ended::For(order) => order,
+                },
             };
             running = loop {
                 let failure = match self.obey(order).await {
@@ -128,6 +142,12 @@ impl Supervisor {
                 }
             };
         }
+    }
+
+    /// Shows that the sink is paused.
+    pub(super) fn show_paused(&self, pause: &PausedSink) {
+        info!(sink = %self.plan.name, "sink paused: {}", pause.shown());
+        self.shown.paused(pause.since_micros, pause.shown());
     }
 
     /// Waits until a delivery ends, or ends it for an order.
@@ -159,9 +179,23 @@ impl Supervisor {
         }
     }
 
-    /// Does what is ordered, while no delivery runs. The error says why none begins.
-    async fn obey(&self, order: Order) -> Result<Running, Failure> {
+    /// Does what is ordered, while no delivery runs; `None`: it is paused. The error says why no delivery begins.
+    async fn obey(&self, order: Order) -> Result<Option<Running>, Failure> {
+        let begun = || self.start().map(Some).inspect_err(|failure| self.show(SinkPhase::Failed, failure));
         match order {
+            Order::Pause(pause, reply) => {
+                let stored = deliver::store_pause(&self.wal, &self.plan.name, Some(&pause)).await;
+                answer(reply, stored).inspect_err(|failure| self.show(SinkPhase::Failed, failure))?;
+                self.show_paused(&pause);
+                Ok(None)
+            }
+            Order::Resume(reply) => {
+                let stored = deliver::store_pause(&self.wal, &self.plan.name, None).await;
+                answer(reply, stored).inspect_err(|failure| self.show(SinkPhase::Failed, failure))?;
+                info!(sink = %self.plan.name, "the sink continues");
+                self.shown.phase(SinkPhase::Stopped, None);
+                begun()
+            }
             Order::Reset(reply) => {
                 let stored = deliver::ask_for_reset(&self.wal, &self.plan.name).await;
                 let stored = stored.inspect_err(|failure| self.show(SinkPhase::Failed, failure));
@@ -170,22 +204,18 @@ impl Supervisor {
                     self.shown.load_tables([]);
                     self.shown.phase(SinkPhase::Stopped, None);
                 }
-                // Whoever asked may have gone; it is done all the same.
-                match stored {
-                    Ok(()) => drop(reply.send(Ok(()))),
-                    Err(failure) => {
-                        let hint = failure.hint.clone();
-                        let said = Failure { hint, ..Failure::fatal(failure.message.clone()) };
-                        drop(reply.send(Err(said)));
-                        return Err(failure);
-                    }
-                }
+                answer(reply, stored)?;
                 info!(sink = %self.plan.name, "the sink begins again");
-                self.start().inspect_err(|failure| self.show(SinkPhase::Failed, failure))
+                begun()
             }
             Order::Detach(done) => {
                 let name = &self.plan.name;
-                let failure = match self.wal.detach_cursor(name).await {
+                // It has lost its place, and comes back by a reset, which is no end of a pause.
+                let detached = match self.wal.detach_cursor(name).await {
+                    Ok(()) => deliver::store_pause(&self.wal, name, None).await,
+                    Err(error) => Err(Failure::fatal("the log cannot be written").caused_by(error)),
+                };
+                let failure = match detached {
                     Ok(()) => Failure::fatal(format!(
                         "sink '{name}' held the full log for too long (detach_after) and was detached from it"
                     ))
@@ -193,7 +223,7 @@ impl Supervisor {
                         "once it can be written to, run `{}`: every table is read again for it",
                         sink_reset(name)
                     )),
-                    Err(error) => Failure::fatal("the log cannot be written").caused_by(error),
+                    Err(failure) => failure,
                 };
                 self.show(SinkPhase::Detached, &failure);
                 drop(done);
@@ -209,21 +239,31 @@ impl Supervisor {
     }
 }
 
+/// Answers an operator, who may have gone: what is ordered is done all the same.
+fn answer(reply: oneshot::Sender<Result<(), Failure>>, stored: Result<(), Failure>) -> Result<(), Failure> {
+    let said = match &stored {
+        Ok(()) => Ok(()),
+        Err(failure) => Err(Failure { hint: failure.hint.clone(), ..Failure::fatal(failure.message.clone()) }),
+    };
+    drop(reply.send(said));
+    stored
+}
+
 /// What was ever appended of each table, and up to where.
 fn appended(reader: &Reader) -> Result<(Vec<(TableName, u64)>, Lsn), Failure> {
     let (counts, end) = ingest::counts_and_end(reader)?;
     Ok((counts.into_iter().map(|(table, counts)| (table, counts.appended)).collect(), end))
 }
 
-/// Hands the resets that are asked for to the sinks. Before they are supervised, the log takes them.
-pub(super) async fn forward_resets(
-    mut requests: mpsc::Receiver<ResetRequest>,
+/// Hands what is asked of the sinks to them. Before they are supervised, the log takes it.
+pub(super) async fn forward_to_sinks(
+    mut requests: mpsc::Receiver<SinkRequest>,
     (sinks, orders): (Vec<String>, Orders),
     wal: Wal,
     stop: CancellationToken,
 ) {
     loop {
-        let ResetRequest { name, reply } = tokio::select! {
+        let SinkRequest { name, ask, reply } = tokio::select! {
             request = requests.recv() => match request {
                 Some(request) => request,
                 None => return,
@@ -237,12 +277,36 @@ pub(super) async fn forward_resets(
         }
         // Held while the log takes it: no delivery begins meanwhile.
         let supervised = orders.lock().await;
-        match supervised.get(&name) {
-            Some(order) => {
-                // A sink that has ended drops it, and with it the sender of the reply.
-                drop(order.try_send(Order::Reset(reply)));
-            }
-            None => drop(reply.send(deliver::ask_for_reset(&wal, &name).await)),
+        if let Err(refused) = may_be_asked(&wal, &name, &ask) {
+            drop(reply.send(Err(refused)));
+            continue;
         }
+        let pause = |by, why| PausedSink { since_micros: now_micros(), by, why };
+        match supervised.get(&name) {
+            // A sink that has ended drops it, and with it the sender of the reply.
+            Some(order) => drop(order.try_send(match ask {
+                SinkAsk::Reset => Order::Reset(reply),
+                SinkAsk::Pause { by, why } => Order::Pause(pause(by, why), reply),
+                SinkAsk::Resume => Order::Resume(reply),
+            })),
+            None => {
+                let stored = match ask {
+                    SinkAsk::Reset => deliver::ask_for_reset(&wal, &name).await,
+                    SinkAsk::Pause { by, why } => deliver::store_pause(&wal, &name, Some(&pause(by, why))).await,
+                    SinkAsk::Resume => deliver::store_pause(&wal, &name, None).await,
+                };
+                drop(reply.send(stored));
+            }
+        }
+    }
+}
+
+/// Whether that can be asked of a sink: what was asked before may be in the way.
+fn may_be_asked(wal: &Wal, name: &str, ask: &SinkAsk) -> Result<(), Failure> {
+    let reader = wal.reader();
+    match ask {
+        SinkAsk::Pause { .. } => deliver::may_pause(&reader, name, true),
+        SinkAsk::Resume => deliver::may_pause(&reader, name, false),
+        SinkAsk::Reset => deliver::may_reset(&reader, name),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::doubt::Cause;
 use super::event::At;
-use super::record::{Ask, Keys, Reach, Read, Stage, TableRecord};
+use super::record::{Ask, Asker, Keys, Reach, Read, Stage, TableRecord};
 use crate::codec::frame::Audience;
 use crate::mutants::{Mutant, is_on};
 
@@ -41,7 +41,7 @@ impl TableRecord {
             Some(waiting) => {
                 let are_keys = waiting.is_of_keys() && matches!(ask.reach, Reach::Keys(_));
                 let joined = waiting.join(asked(ask));
-                let are_too_many = are_keys && !joined.is_of_keys() && joined.by_itself;
+                let are_too_many = are_keys && !joined.is_of_keys() && joined.by_itself();
                 Read { until: if are_too_many { until_rows } else { joined.until }, ..joined }
             }
         };
@@ -99,7 +99,7 @@ impl Read {
             is_doubt,
             leaves_out,
             is_told: false,
-            by_itself: cause.is_by_itself(),
+            asker: Asker::of(cause),
             until: None,
             stage: Stage::Waiting,
             rows: 0,
@@ -130,14 +130,16 @@ impl Read {
             && covers(&self.audience, &ask.audience)
             && (self.is_doubt || !ask.is_doubt)
             && (self.leaves_out || !ask.leaves_out)
-            && (!self.by_itself || ask.cause.is_by_itself())
+            && (!self.by_itself() || ask.cause.is_by_itself())
+            // What is cancelled is nothing that others wait for.
+            && (self.asker != Asker::Operator || ask.cause == Cause::ByHand)
             && ask.chunk_rows.is_none_or(|rows| self.chunk_rows == Some(rows))
     }
 
     /// A read that brings what this one, which waits, and the other bring. It is wanted since the earlier of them was. It begins
     /// when either may: a read of the table that is due brings the keys of the other as well, but not the other way round.
     fn join(self, other: Self) -> Self {
-        let by_itself = self.by_itself && other.by_itself;
+        let asker = self.asker.and(other.asker);
         let until = match (self.is_of_keys(), other.is_of_keys()) {
             (false, true) => self.until,
             (true, false) => other.until,
@@ -155,8 +157,8 @@ impl Read {
             is_doubt: self.is_doubt || other.is_doubt,
             leaves_out: self.leaves_out || other.leaves_out,
             is_told: self.is_told || other.is_told,
-            by_itself,
-            until: until.filter(|_| by_itself),
+            asker,
+            until: until.filter(|_| asker == Asker::Itself),
             stage: Stage::Waiting,
             number: self.number,
             rows: 0,

@@ -11,18 +11,23 @@ use crate::model::Rules;
 /// Why a read is asked for, as far as that decides when it may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// An operator, the configuration or a sink asks for it: it begins as soon as it can.
+    /// The configuration or a sink asks for it: it begins as soon as it can.
     Asked,
     /// A statement has defined the table otherwise. It begins by itself.
     Definition,
     /// The log does not have what happened to its rows. It begins by itself.
     Rows,
+    /// An operator asks for it, by name: it begins as soon as it can, and may be cancelled.
+    ByHand,
 }
 
 impl Cause {
     /// Whether nobody has asked for the read.
     pub fn is_by_itself(self) -> bool {
-        self != Self::Asked
+        match self {
+            Self::Asked | Self::ByHand => false,
+            Self::Definition | Self::Rows => true,
+        }
     }
 }
 
@@ -55,7 +60,7 @@ impl Rest {
             return None;
         }
         let begins = match cause {
-            Cause::Asked => true,
+            Cause::Asked | Cause::ByHand => true,
             // A definition is changed by somebody, and not by a job that does so all the time.
             Cause::Definition => self.reads < OVERTAKEN,
             Cause::Rows => overtakes && self.reads < OVERTAKEN,

@@ -145,6 +145,21 @@ pub enum Event {
     },
     /// The server has said how the table is defined.
     Answered,
+    /// An operator has it left out from here on.
+    SkipAsked {
+        /// Who, and why.
+        why: String,
+    },
+    /// An operator takes back that it is left out: it is read again in place of what the sinks have.
+    ResumeAsked {
+        /// Who.
+        why: String,
+    },
+    /// An operator gives up the reads of it that an operator has asked for.
+    ReadCancelled {
+        /// Who.
+        why: String,
+    },
     /// The server has no such table any more, and the stream has no statement that dropped it.
     Vanished {
         /// Why that is known, for an operator.

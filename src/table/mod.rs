@@ -7,11 +7,13 @@
 //! rollback, cut connection or crash leaves one without the other.
 //!
 //! - `record`: what is stored. `event`: what may happen. `step`: what comes of it; `progress`: of a read. `asks`: how wanted reads join.
+//! - `by_hand`: what operators do to a table.
 //! - `doubt`: when a read begins by itself, and how such reads are paced.
 //! - `start`: what a start makes of all of them.
 //! - `state`: the four states that a table may be in, and what they come to at a sink.
 
 mod asks;
+mod by_hand;
 mod doubt;
 #[cfg(test)]
 mod doubt_tests;
@@ -25,9 +27,10 @@ mod step;
 mod tests;
 mod whole;
 
+pub use by_hand::{ByHand, NotCancelled, Operated};
 pub use doubt::{Cause, Rest};
 pub use event::{Action, At, Event, Presence, Start};
-pub use record::{Ask, Awaited, Capture, Complete, Fault, Keys, Reach, Read, Stage, TableRecord, records};
+pub use record::{Ask, Asker, Awaited, By, Capture, Complete, Fault, Keys, Reach, Read, Stage, TableRecord, records};
 pub use start::{Started, Starting, start};
 pub use state::{AtSink, State, Stated};
 pub use step::step;

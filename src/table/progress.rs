@@ -14,7 +14,7 @@ impl TableRecord {
         self.captured(at);
         self.take_next_along();
         let Some(read) = &mut self.read else { return };
-        if read.by_itself && !read.has_begun() {
+        if read.by_itself() && !read.has_begun() {
             match read.reach {
                 Reach::Keys(_) => self.rest.begins_keys(at),
                 Reach::Part { .. } | Reach::Whole | Reach::Replace => self.rest.begins(read.until.is_some(), at),

@@ -65,8 +65,46 @@ pub struct Fault {
     pub since_micros: i64,
     /// Why, and the remedy, for an operator.
     pub why: String,
-    /// It is what the table is (its engine, its kind) and no fault of the copy.
-    pub by_nature: bool,
+    /// What makes it so.
+    pub by: By,
+}
+
+/// What makes a table be left out. Stored: new ones go to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    /// A fault: it is not known what its rows are, or it cannot be read.
+    Doubt,
+    /// What the table is (its engine, its kind), and no fault of the copy.
+    Nature,
+    /// An operator, until an operator takes it back.
+    Operator,
+}
+
+/// Who asks for a read. Stored: new ones go to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asker {
+    /// The configuration or a sink, or several together.
+    Configured,
+    /// No one: it begins by itself.
+    Itself,
+    /// An operator alone, who may cancel it.
+    Operator,
+}
+
+impl Asker {
+    /// Of a read that has this cause.
+    pub(super) fn of(cause: Cause) -> Self {
+        match cause {
+            Cause::Asked => Self::Configured,
+            Cause::Definition | Cause::Rows => Self::Itself,
+            Cause::ByHand => Self::Operator,
+        }
+    }
+
+    /// Of a read that is for both.
+    pub(super) fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Configured }
+    }
 }
 
 /// What the stream is waited for to settle: until it has read to a place, a statement may still say what became of the
@@ -155,6 +193,11 @@ impl Ask {
         Self { is_doubt: true, ..Self::new(reach, why) }
     }
 
+    /// A read that an operator asks for.
+    pub fn by_hand(reach: Reach, why: impl Into<String>) -> Self {
+        Self { cause: Cause::ByHand, ..Self::new(reach, why) }
+    }
+
     /// A read because it is not known what the table's rows are.
     pub fn doubt(reach: Reach, cause: Cause, why: impl Into<String>) -> Self {
         Self { is_doubt: true, cause, ..Self::new(reach, why) }
@@ -192,8 +235,8 @@ pub struct Read {
     pub leaves_out: bool,
     /// Every sink was told, where the doubt arose, that what happened to the rows since then is not known.
     pub is_told: bool,
-    /// Nobody has asked for it.
-    pub by_itself: bool,
+    /// Who asks for it.
+    pub asker: Asker,
     /// It does not begin before this time, in microseconds since the epoch.
     pub until: Option<i64>,
     /// How far it is.
@@ -283,6 +326,16 @@ impl TableRecord {
         Ok((TABLE.of_table(table), if self.is_known() { Some(stored::encode(self)?) } else { None }))
     }
 
+    /// Why it is left out, where an operator has said so.
+    pub fn by_operator(&self) -> Option<&Fault> {
+        self.left_out.as_ref().filter(|fault| fault.by == By::Operator)
+    }
+
+    /// Why it is left out, where that is because of what it is.
+    pub fn nature(&self) -> Option<&Fault> {
+        self.left_out.as_ref().filter(|fault| fault.by == By::Nature)
+    }
+
     /// Whether it says anything of the table.
     pub fn is_known(&self) -> bool {
         Self { reads: 0, rest: Rest::default(), ..self.clone() } != Self::default()
@@ -290,6 +343,11 @@ impl TableRecord {
 }
 
 impl Read {
+    /// Whether no one has asked for it.
+    pub fn by_itself(&self) -> bool {
+        self.asker == Asker::Itself
+    }
+
     /// Whether it has begun: the sinks have been told.
     pub fn has_begun(&self) -> bool {
         self.stage != Stage::Waiting
@@ -335,7 +393,7 @@ mod tests {
     fn a_table_record_is_stored_as_committed() {
         let since = Lsn::new(70_000);
         let captured = TableRecord { capture: Capture::Since(since), reads: 300, ..TableRecord::default() };
-        let fault = |by_nature| Fault { since, since_micros: 1_700_000_000_000_000, why: "denied".into(), by_nature };
+        let fault = |by| Fault { since, since_micros: 1_700_000_000_000_000, why: "denied".into(), by };
         let read = |reach, stage| Read {
             number: 300,
             reach,
@@ -347,7 +405,7 @@ mod tests {
             is_doubt: false,
             leaves_out: false,
             is_told: false,
-            by_itself: false,
+            asker: Asker::Configured,
             until: None,
             stage,
             rows: 0,
@@ -361,7 +419,7 @@ mod tests {
             is_doubt: true,
             leaves_out: true,
             is_told: true,
-            by_itself: true,
+            asker: Asker::Itself,
             until: Some(1_700_000_600_000_000),
             rows: 1 << 40,
             replaces: true,
@@ -375,11 +433,13 @@ mod tests {
             ("left", TableRecord { capture: Capture::Left(since), ..captured.clone() }),
             ("whole", TableRecord { complete: Some(Complete::Whole(since)), ..captured.clone() }),
             ("changes", TableRecord { complete: Some(Complete::Changes(since)), ..captured.clone() }),
-            ("left_out", TableRecord { left_out: Some(fault(true)), ..captured.clone() }),
-            ("unreadable", TableRecord { unreadable: Some(fault(false)), ..captured.clone() }),
+            ("left_out", TableRecord { left_out: Some(fault(By::Nature)), ..captured.clone() }),
+            ("skipped", TableRecord { left_out: Some(fault(By::Operator)), ..captured.clone() }),
+            ("unreadable", TableRecord { unreadable: Some(fault(By::Doubt)), ..captured.clone() }),
             ("awaits_its_creation", TableRecord { awaits: Some(awaits(true)), ..TableRecord::default() }),
             ("awaits_its_end", TableRecord { awaits: Some(awaits(false)), ..captured.clone() }),
             ("waiting", reading(read(part, Stage::Waiting))),
+            ("by_hand", reading(Read { asker: Asker::Operator, ..read(Reach::Whole, Stage::Waiting) })),
             ("keys", reading(read(Reach::Keys(keys), Stage::Waiting))),
             ("begun", reading(read(Reach::Whole, Stage::Begun))),
             ("at_once", reading(read(Reach::Replace, Stage::Whole))),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
-use super::record::{Capture, Complete, Fault, Read, TableRecord};
+use super::record::{By, Capture, Complete, Fault, Read, TableRecord};
 
 /// What can be said of a captured table, mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,8 +48,10 @@ pub struct Stated {
     pub since_micros: Option<i64>,
     /// Why; of a complete table, what it lacks.
     pub why: Option<String>,
-    /// It is left out because of what it is, or because an operator says so: no fault of the copy.
+    /// It is left out because of what it is, or because the configuration says so: no fault of the copy.
     pub by_nature: bool,
+    /// It is left out because an operator has said so, until one takes that back.
+    pub skipped: bool,
     /// The read is wanted because it is not known what the table's rows are, and has not begun.
     pub waiting_doubt: bool,
     /// Nobody has asked for that read: it waits for room in the log.
@@ -119,6 +121,7 @@ impl Stated {
             since_micros: None,
             why: why.map(str::to_owned),
             by_nature: false,
+            skipped: false,
             waiting_doubt: false,
             by_itself: false,
             until: None,
@@ -140,7 +143,7 @@ impl Stated {
             since: Some(read.since),
             since_micros: Some(read.since_micros),
             waiting_doubt,
-            by_itself: read.by_itself,
+            by_itself: read.by_itself(),
             until: read.until.filter(|_| waiting_doubt),
             reach: Some(read.reach.as_str()),
             ..reading
@@ -148,8 +151,9 @@ impl Stated {
     }
 
     fn fault(state: State, fault: &Fault) -> Self {
-        let Fault { since, since_micros, why, by_nature } = fault;
-        Self { state, since_micros: Some(*since_micros), by_nature: *by_nature, ..Self::complete(*since, Some(why)) }
+        let Fault { since, since_micros, why, by } = fault;
+        let (by_nature, skipped) = (*by == By::Nature, *by == By::Operator);
+        Self { state, since_micros: Some(*since_micros), by_nature, skipped, ..Self::complete(*since, Some(why)) }
     }
 
     /// What it comes to at a sink, which may be worse.
@@ -180,7 +184,7 @@ impl Stated {
     pub fn is_failed(&self) -> bool {
         match self.state {
             State::Complete | State::Reading => false,
-            State::LeftOut => !self.by_nature,
+            State::LeftOut => !self.by_nature && !self.skipped,
             State::Unreadable | State::Stopped => true,
         }
     }

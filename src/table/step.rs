@@ -3,7 +3,7 @@
 use super::asks::together;
 use super::doubt::Cause;
 use super::event::{Action, At, Event, Presence, Start};
-use super::record::{Ask, Awaited, Capture, Complete, Fault, Reach, Read, Stage, TableRecord};
+use super::record::{Ask, Awaited, By, Capture, Complete, Fault, Reach, Read, Stage, TableRecord};
 use crate::codec::frame::Audience;
 use crate::model::OnDoubt;
 use crate::mutants::{Mutant, is_on};
@@ -30,6 +30,9 @@ impl TableRecord {
             }
             // What is not captured, or is gone, needs no answer.
             Event::Silent { .. } | Event::Vanished { .. } if !self.is_captured() => {}
+            // What an operator has left out stays so, whatever else keeps it from being copied: that is found when it is resumed.
+            Event::Nature { .. } | Event::Vanished { .. } | Event::Skipped { .. } if self.is_skipped() => {}
+            Event::Started(Start { presence: Presence::ByNature(_) | Presence::Missing, .. }) if self.is_skipped() => {}
             Event::Started(start) => self.started(start, None, at, actions),
             Event::Skipped { start, why } => self.skipped(start, &why, at, actions),
             Event::Excluded if is_on(Mutant::CaptureNotRecorded) => {}
@@ -120,11 +123,14 @@ impl TableRecord {
                 }
             }
             Event::TooLarge { number, why } => {
-                if let Some(read) = self.current(number).filter(|read| read.by_itself) {
+                if let Some(read) = self.current(number).filter(|read| read.by_itself()) {
                     let why = format!("{}; {why}", read.why);
                     self.leave_out_in_doubt(&why, at, actions);
                 }
             }
+            Event::SkipAsked { why } => self.skip(&why, at, actions),
+            Event::ResumeAsked { why } => self.resume(&why, at, actions),
+            Event::ReadCancelled { why } => self.cancel_reads(&why, at, actions),
             Event::Silent { why } => self.cannot_be_read(why, at),
             // What its rows are is known nowhere. A table that comes back without a statement is read when somebody asks for it.
             Event::Vanished { why } => self.leave_out_in_doubt(&why, at, actions),
@@ -163,7 +169,7 @@ impl TableRecord {
 
     /// Wants a read. While the copies of every sink may differ from the source, the table is complete nowhere; while some keys may, it
     /// is but for these.
-    fn ask(&mut self, ask: Ask, at: At, actions: &mut Vec<Action>) {
+    pub(super) fn ask(&mut self, ask: Ask, at: At, actions: &mut Vec<Action>) {
         let is_doubt = ask.is_doubt && ask.audience == Audience::All;
         if is_doubt && !matches!(ask.reach, Reach::Keys(_)) {
             self.complete = None;
@@ -196,11 +202,14 @@ impl TableRecord {
 
     fn asked(&mut self, ask: Ask, at: At, actions: &mut Vec<Action>) {
         match self.left_out.take() {
-            // Nothing that is read would make it a table that can be copied.
-            Some(fault) if fault.by_nature => self.left_out = Some(fault),
+            // Nothing that is read would make it a table that can be copied. And what an operator has left out, an operator resumes.
+            Some(fault) if fault.by != By::Doubt => self.left_out = Some(fault),
             // Nor is it read by itself.
             Some(fault) if ask.cause.is_by_itself() => self.left_out = Some(fault),
-            Some(_) => self.ask(Ask::again(Reach::Replace, ask.why), at, actions),
+            Some(_) => {
+                let cause = ask.cause;
+                self.ask(Ask { cause, ..Ask::again(Reach::Replace, ask.why) }, at, actions);
+            }
             None if ask.cause.is_by_itself() && ask.audience == Audience::All => self.doubted(ask, at, actions),
             // Whether there is such a table is seen when the read begins.
             None => self.ask(ask, at, actions),
@@ -227,7 +236,7 @@ impl TableRecord {
         self.captured(at);
         let why = format!("{why}; replicator backfill --replace reads it again");
         actions.push(Action::Tell(format!("it is left out: {why}")));
-        self.leave_out(why.clone(), false, at);
+        self.leave_out(why.clone(), By::Doubt, at);
         actions.push(Action::DiscardWindows);
         actions.push(Action::LeaveOut { why });
     }
@@ -238,7 +247,7 @@ impl TableRecord {
         read.reach = Reach::Whole;
         read.stage = Stage::Waiting;
         read.rows = 0;
-        read.until = if read.by_itself { self.rest.until(Cause::Rows, false, at) } else { None };
+        read.until = if read.by_itself() { self.rest.until(Cause::Rows, false, at) } else { None };
         self.renumber();
     }
 
@@ -260,13 +269,13 @@ impl TableRecord {
     fn cannot_be_read(&mut self, why: String, at: At) {
         let before = self.unreadable.take();
         let (since, since_micros) = before.map_or((at.lsn, at.micros), |before| (before.since, before.since_micros));
-        self.unreadable = Some(Fault { since, since_micros, why, by_nature: false });
+        self.unreadable = Some(Fault { since, since_micros, why, by: By::Doubt });
     }
 
-    fn leave_out(&mut self, why: String, by_nature: bool, at: At) {
-        let before = self.left_out.take().filter(|before| before.by_nature == by_nature);
+    pub(super) fn leave_out(&mut self, why: String, by: By, at: At) {
+        let before = self.left_out.take().filter(|before| before.by == by);
         let (since, since_micros) = before.map_or((at.lsn, at.micros), |before| (before.since, before.since_micros));
-        self.left_out = Some(Fault { since, since_micros, why, by_nature });
+        self.left_out = Some(Fault { since, since_micros, why, by });
         self.complete = None;
         self.read = None;
         self.next = None;
@@ -279,12 +288,12 @@ impl TableRecord {
         if self.left_out.as_ref().is_none_or(|fault| fault.why != why) {
             actions.push(Action::Tell(format!("it is left out: {why}")));
         }
-        self.leave_out(why, true, at);
+        self.leave_out(why, By::Nature, at);
     }
 
     /// It is no longer what kept it from being copied.
     fn can_be_copied(&mut self, at: At, actions: &mut Vec<Action>) {
-        if self.left_out.take_if(|fault| fault.by_nature).is_some() {
+        if self.left_out.take_if(|fault| fault.by == By::Nature).is_some() {
             let why = "it could not be copied before, because of its engine or kind";
             self.ask(Ask::again(Reach::Replace, why), at, actions);
         }
@@ -324,7 +333,7 @@ impl TableRecord {
             return;
         }
         self.started_again();
-        if self.left_out.as_ref().is_some_and(|fault| fault.by_nature) && presence == Presence::Listed {
+        if self.nature().is_some() && presence == Presence::Listed {
             self.can_be_copied(at, actions);
             return;
         }
@@ -370,7 +379,7 @@ impl TableRecord {
             self.ask(Ask::again(Reach::Replace, why), at, actions);
         } else {
             let hint = "replicator backfill --replace reads it whole; startup_mode is not initial, so that is not done by itself";
-            self.leave_out(format!("{why} ({hint})"), false, at);
+            self.leave_out(format!("{why} ({hint})"), By::Doubt, at);
         }
     }
 

@@ -618,7 +618,7 @@ fn a_table_that_missed_a_part_of_the_stream_is_read_again_whatever_was_known_of_
     let gone = skipped(complete.clone(), Presence::Missing).event(Event::Passed);
     assert_eq!((gone.record.is_known(), gone.actions), (false, vec![Action::Drop]));
     let left_out = skipped(complete.clone(), Presence::ByNature("its engine is MERGE".into()));
-    assert!(left_out.record.left_out.is_some_and(|fault| fault.by_nature));
+    assert!(left_out.record.nature().is_some());
     let new = skipped(Life::default(), Presence::Listed);
     assert_eq!(new.record.read.map(|read| read.reach), Some(Reach::Whole), "it was made meanwhile");
     let excluded = complete.event(Event::Excluded);
@@ -636,4 +636,97 @@ fn a_gap_says_every_reason_that_the_sinks_were_not_told() {
     assert_eq!(told.actions, [Action::Gap { why: why.into() }]);
     let again = told.event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "statement format")));
     assert_eq!(again.actions, [], "once");
+}
+
+fn by_hand(reach: Reach) -> Event {
+    Event::Asked(Ask::by_hand(reach, "an operator asked for it"))
+}
+
+fn skip() -> Event {
+    Event::SkipAsked { why: "root skipped it".into() }
+}
+
+fn cancel() -> Event {
+    Event::ReadCancelled { why: "root cancelled a read of it".into() }
+}
+
+fn stated(life: &Life) -> Stated {
+    life.record.state(None).unwrap()
+}
+
+#[test]
+fn a_table_that_an_operator_has_left_out_stays_so_until_an_operator_takes_that_back() {
+    let skipped = complete().event(skip());
+    assert!(skipped.actions.contains(&Action::LeaveOut { why: "root skipped it".into() }), "{:?}", skipped.actions);
+    let is_out = |life: &Life| (stated(life).state, stated(life).skipped, stated(life).is_failed());
+    assert_eq!(is_out(&skipped), (State::LeftOut, true, false));
+    let start = |presence| Start { presence, end: end(), is_there: true, initial: true };
+    for event in [
+        Event::Started(start(Presence::Listed)),
+        Event::Started(start(Presence::Missing)),
+        Event::Started(start(Presence::ByNature("a MERGE table".into()))),
+        Event::Skipped { start: start(Presence::Listed), why: "purged".into() },
+        Event::Nature { left_out: Some("a MERGE table".into()) },
+        Event::Nature { left_out: None },
+        Event::Vanished { why: "it is gone".into() },
+        Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "a doubt")),
+        by_hand(Reach::Replace),
+        Event::RowsLost { why: "an ALTER".into() },
+        sink_added(),
+        Event::Met { initial: true },
+        Event::Passed,
+        cancel(),
+    ] {
+        let after = skipped.clone().event(event.clone());
+        assert_eq!(is_out(&after), (State::LeftOut, true, false), "{event:?}");
+        assert_eq!(after.record.read, None, "{event:?}");
+    }
+    let resumed = skipped.clone().event(Event::ResumeAsked { why: "root resumed it".into() });
+    assert_eq!(resumed.record.read.as_ref().map(|read| &read.reach), Some(&Reach::Replace));
+    assert_eq!(stated(&resumed.read()).state, State::Complete);
+    assert_eq!(stated(&skipped.event(Event::Dropped).event(Event::Created)).state, State::Complete, "another table");
+}
+
+#[test]
+fn a_cancelled_read_leaves_the_table_as_complete_as_it_was_or_says_that_it_is_not_known() {
+    let part = Reach::Part { condition: "id > 5".into() };
+    for reach in [part, Reach::Whole] {
+        let waiting = complete().event(by_hand(reach.clone()));
+        let begun = waiting.clone().begin();
+        for (life, marks) in [(waiting, 0), (begun, 2)] {
+            let after = life.event(cancel());
+            assert_eq!((stated(&after).state, &after.record.read), (State::Complete, &None), "{reach:?}");
+            let is_mark = |action: &&Action| {
+                matches!(action, Action::MarkBegun { whole: false, .. } | Action::MarkFinished { .. })
+            };
+            assert_eq!(after.actions.iter().filter(is_mark).count(), marks, "{reach:?}: {:?}", after.actions);
+        }
+    }
+    let waiting = complete().event(by_hand(Reach::Replace));
+    assert_eq!(stated(&waiting.clone().event(cancel())).state, State::Complete, "nothing has begun to replace it");
+    let at_once = |life: Life| {
+        let number = life.number();
+        life.event(Event::Begun { number, at_once: true, is_known: true })
+    };
+    for begun in [waiting.clone().begin(), at_once(waiting.clone())] {
+        let after = begun.clone().event(cancel());
+        assert_eq!((stated(&after).state, stated(&after).skipped), (State::LeftOut, true), "{:?}", after.record);
+        // A doubt that came meanwhile is read, which brings everything.
+        let doubted = begun.event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "a doubt"))).event(cancel());
+        assert_eq!(stated(&doubted).state, State::Reading);
+    }
+}
+
+#[test]
+fn a_read_that_is_for_others_too_is_not_cancelled() {
+    let waiting = complete().event(by_hand(Reach::Whole)).event(sink_added());
+    let begun = complete().event(sink_added()).begin();
+    for life in [waiting, begun] {
+        assert!(matches!(life.record.may_cancel(), Err(NotCancelled::NotByHand(_))), "{:?}", life.record);
+        assert_eq!(life.clone().event(cancel()).record, life.record);
+    }
+    assert_eq!(complete().record.may_cancel(), Err(NotCancelled::NoRead));
+    let for_one = Event::Asked(Ask::by_hand(Reach::Replace, "an operator asked for it").of_sink("b"));
+    let replacing = complete().event(for_one).begin();
+    assert_eq!(replacing.record.may_cancel(), Err(NotCancelled::Replaces(vec!["b".into()])));
 }

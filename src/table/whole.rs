@@ -2,7 +2,7 @@
 //! the read is for one sink only.
 
 use super::event::At;
-use super::record::{Ask, Reach, Read, Stage, TableRecord};
+use super::record::{Ask, Asker, Reach, Read, Stage, TableRecord};
 use crate::codec::frame::Audience;
 
 impl TableRecord {
@@ -53,7 +53,7 @@ impl Read {
 
     fn for_every_sink(self) -> Self {
         // What a part of them was read for is read with the rest; and so is what nobody has asked for.
-        Self { reach: Reach::Replace, audience: Audience::All, by_itself: false, until: None, ..self }
+        Self { reach: Reach::Replace, audience: Audience::All, asker: Asker::Configured, until: None, ..self }
     }
 }
 

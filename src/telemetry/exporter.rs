@@ -48,6 +48,8 @@ impl Exporter {
         }
         publish_source(status);
         publish_wal(status);
+        let skipped = status.tables.iter().filter(|table| table.stated.by_operator).count();
+        gauge!(name::TABLE_SKIPPED).set(number(u64::try_from(skipped).unwrap_or(u64::MAX)));
         publish_sinks(status);
         publish_tables(status, self.per_table);
     }

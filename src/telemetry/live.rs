@@ -63,6 +63,7 @@ pub struct Live {
     read_errors: Errors,
     sinks: Mutex<Vec<Arc<SinkLive>>>,
     tables: Mutex<BTreeMap<TableName, Arc<TableLive>>>,
+    cancelled: Mutex<BTreeMap<TableName, u32>>,
 }
 
 impl Live {
@@ -132,6 +133,16 @@ impl Live {
     /// Changes of definitions that the stream logged.
     pub fn schema_changes(&self) -> &SchemaChanges {
         &self.schema_changes
+    }
+
+    /// An operator has cancelled the read of this number.
+    pub fn cancelled(&self, table: &TableName, read: u32) {
+        lock(&self.cancelled).insert(table.clone(), read);
+    }
+
+    /// The number of the last read of each table that was cancelled.
+    pub fn cancelled_reads(&self) -> BTreeMap<TableName, u32> {
+        lock(&self.cancelled).clone()
     }
 
     /// The counters of a table, made if it is new.

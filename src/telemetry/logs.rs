@@ -4,12 +4,14 @@
 //! info = a state changed.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::log_filter;
 
 /// Form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,23 @@ pub const LEVEL_VARIABLE: &str = "REPLICATOR_LOG";
 #[error("\"{0}\" is not a log level such as info, or a filter such as info,replicator::source=debug")]
 pub struct BadFilter(String);
 
+/// Sets the filter of a process that logs.
+type SetFilter = dyn Fn(EnvFilter) -> bool + Send + Sync;
+
+static FILTER: OnceLock<Box<SetFilter>> = OnceLock::new();
+
+/// Sets the level, or the filter, of the log lines that come from here on.
+///
+/// # Errors
+/// [`BadFilter`], also where logging was not started.
+pub fn set_level(filter: &str) -> Result<(), BadFilter> {
+    let parsed = parse_filter(filter)?;
+    match FILTER.get().is_some_and(|set| set(parsed)) {
+        true => Ok(()),
+        false => Err(BadFilter(filter.to_owned())),
+    }
+}
+
 /// Starts logging; once per process. Lines give way to `progress` bars on a terminal.
 ///
 /// # Errors
@@ -37,8 +56,18 @@ pub fn start(format: LogFormat, filter: &str, progress: Option<MultiProgress>) -
     let color = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Stderr { progress });
     let started = match format {
-        LogFormat::Text => builder.with_ansi(color).with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).try_init(),
+        LogFormat::Text => {
+            let builder = builder.with_ansi(color).with_target(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            FILTER.get_or_init(|| Box::new(move |filter| handle.reload(filter).is_ok()));
+            builder.try_init()
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            FILTER.get_or_init(|| Box::new(move |filter| handle.reload(filter).is_ok()));
+            builder.try_init()
+        }
     };
     // It fails only where logging was started before, which a process does once.
     if let Err(error) = started {
@@ -49,14 +78,8 @@ pub fn start(format: LogFormat, filter: &str, progress: Option<MultiProgress>) -
 
 /// The parser takes any word for the name of a module, so that a misspelt level would silence everything: words are checked here.
 fn parse_filter(filter: &str) -> Result<EnvFilter, BadFilter> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let bad = || BadFilter(filter.to_owned());
-    for directive in filter.split(',') {
-        let (_, level) = directive.split_once('=').unwrap_or(("", directive));
-        if !LEVELS.contains(&level.trim().to_ascii_lowercase().as_str()) {
-            return Err(bad());
-        }
-    }
+    log_filter(filter).map_err(|_| bad())?;
     EnvFilter::try_new(filter).map_err(|_| bad())
 }
 

@@ -138,6 +138,8 @@ metrics_table! {
         "How much is missing from a table until it is read again?";
     ROWS_SKIPPED = "replicator_rows_skipped_total", Counter, ["sink", "table"],
         "Row changes left out because the sink has stopped the table", "How much is missing from a stopped table?";
+    TABLE_SKIPPED = "replicator_skipped_tables", Gauge, [],
+        "Captured tables that an operator has left out", "Is a table skipped that should be resumed?";
     TABLE_STOPPED = "replicator_sink_stopped_tables", Gauge, ["sink"],
         "Captured tables that the sink leaves out because something is wrong with them", "Does a table need an operator?";
     DEAD_LETTERS = "replicator_dead_letters", Gauge, ["sink"],

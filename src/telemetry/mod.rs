@@ -42,6 +42,6 @@ pub use status::{
 };
 pub use table_status::{SinkRowsStatus, TableStatus};
 pub(crate) use tables::count_states;
-pub use verdict::{Health, Reason, Verdict, What};
+pub use verdict::{Health, Reason, Verdict, What, remedy_of};
 
 use live::{lock, seconds_between};

@@ -21,7 +21,7 @@ use super::{
     BatchesLive, Errors, Health, Live, SinkLive, SinkPhase, StoppedTableLive, WaitingLive, now_micros, seconds_between,
 };
 use crate::codec::stored::{SOURCE_LSN, SOURCE_POSITION, SourceLsn, StoredPosition, get, source_names};
-use crate::error::sink_reset;
+use crate::error::{sink_reset, sink_resume};
 use crate::model::{Names, TableName};
 
 /// Reports on the daemon.
@@ -203,6 +203,7 @@ impl Reporter {
 
     fn sink(&self, sink: &SinkLive, applied: Lsn, cursor: Option<&CursorInfo>, durable: u64, now: i64) -> SinkStatus {
         let inner = sink.inner();
+        let phase = inner.phase;
         let is_detached = cursor.is_some_and(|cursor| cursor.detached);
         let complete = applied.raw() >= durable;
         // A sink that has everything is as late as the source itself.
@@ -231,7 +232,11 @@ impl Reporter {
             last_success_seconds: Some(seconds_between(last_success, now)),
             tables: BTreeMap::new(),
             error: inner.error.or_else(|| is_detached.then(|| DETACHED.to_owned())),
-            remedy: is_detached.then(|| sink_reset(&sink.name)),
+            remedy: match phase {
+                _ if is_detached => Some(sink_reset(&sink.name)),
+                SinkPhase::Paused => Some(sink_resume(&sink.name)),
+                _ => None,
+            },
             errors: sink.errors().all(),
             passed_over_frames: sink.frames_passed_over(),
             waiting: sink.waiting().map(waiting_status),

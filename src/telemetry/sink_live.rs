@@ -26,6 +26,8 @@ pub enum SinkPhase {
     Stopped,
     /// Stopped by an error.
     Failed,
+    /// An operator has stopped its delivery, until one lets it continue.
+    Paused,
     /// It lost its claim on a full log, and comes back by a reset.
     Detached,
     /// It is configured, and the log has no cursor of it yet: it has never run.
@@ -36,12 +38,13 @@ pub enum SinkPhase {
 
 impl SinkPhase {
     /// Every phase.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Opening,
         Self::Running,
         Self::Retrying,
         Self::Stopped,
         Self::Failed,
+        Self::Paused,
         Self::Detached,
         Self::NotStarted,
         Self::Unconfigured,
@@ -55,6 +58,7 @@ impl SinkPhase {
             Self::Retrying => "retrying",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
+            Self::Paused => "paused",
             Self::Detached => "detached",
             Self::NotStarted => "not_started",
             Self::Unconfigured => "unconfigured",
@@ -193,6 +197,11 @@ impl SinkLive {
         }
         inner.phase = phase;
         inner.error = error;
+    }
+
+    /// An operator has paused it then, and says why.
+    pub fn paused(&self, since_micros: i64, why: String) {
+        *lock(&self.inner) = SinkInner { phase: SinkPhase::Paused, error: Some(why), since_micros };
     }
 
     /// It has done what there was to do: what was tried again has succeeded.

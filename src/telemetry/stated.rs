@@ -21,9 +21,12 @@ pub struct StateStatus {
     /// Why, and the remedy; of a complete table, what it lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// It is left out because of what it is, or because an operator says so: no fault of the copy.
+    /// It is left out because of what it is, or because the configuration says so: no fault of the copy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_nature: bool,
+    /// It is left out because an operator has said so (`table skip`), until one takes that back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_operator: bool,
     /// It is not known what its rows are, and the read that settles that has not begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting_doubt: bool,
@@ -43,13 +46,25 @@ pub struct StateStatus {
 
 impl From<Stated> for StateStatus {
     fn from(stated: Stated) -> Self {
-        let Stated { state, since, since_micros, why, by_nature, waiting_doubt, by_itself, until, reach } = stated;
+        let Stated {
+            state,
+            since,
+            since_micros,
+            why,
+            by_nature,
+            skipped: by_operator,
+            waiting_doubt,
+            by_itself,
+            until,
+            reach,
+        } = stated;
         Self {
             state: Some(state),
             since_lsn: since.map(Lsn::raw),
             since: since_micros.map(rfc3339),
             why: why.filter(|why| !why.is_empty()),
             by_nature,
+            by_operator,
             waiting_doubt,
             by_itself,
             until: until.map(rfc3339),
@@ -107,14 +122,14 @@ impl StateStatus {
     pub fn is_failed(&self) -> bool {
         match self.state {
             None | Some(State::Complete | State::Reading) => false,
-            Some(State::LeftOut) => !self.by_nature,
+            Some(State::LeftOut) => !self.by_nature && !self.by_operator,
             Some(State::Unreadable | State::Stopped) => true,
         }
     }
 
     /// How much it needs an operator's look: tables are listed by it, the worst first.
     pub fn severity(&self) -> (bool, bool, Option<State>) {
-        (self.is_failed(), self.waiting_doubt, self.state)
+        (self.is_failed(), self.waiting_doubt || self.by_operator, self.state)
     }
 }
 

@@ -8,7 +8,7 @@ use wal::CursorInfo;
 
 use super::{Health, ReadShown, SinkPhase, SourcePhase, TableStatus};
 use crate::dead::Sum;
-use crate::error::sink_reset;
+use crate::error::{sink_reset, sink_resume};
 use crate::model::{Names, SourcePosition, TableName};
 use crate::table::State;
 
@@ -294,6 +294,7 @@ impl SinkStatus {
                 Some(format!("replicator wal drop-cursor {}", cursor.name)),
             ),
             SinkPhase::Detached => (Some(DETACHED), Some(sink_reset(&cursor.name))),
+            SinkPhase::Paused => (None, Some(sink_resume(&cursor.name))),
             _ => (None, None),
         };
         Self {

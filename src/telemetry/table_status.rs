@@ -20,6 +20,9 @@ pub struct TableStatus {
     /// How many reads of it there were, the one that is wanted included.
     #[serde(default)]
     pub reads: u32,
+    /// The number of the last read of it that an operator has cancelled since the start of the daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_read: Option<u32>,
     /// Row changes that came from the source: read = appended + filtered + `left_out`.
     pub read: u64,
     /// Row changes that are in the log: per sink, appended = before + applied + skipped + `ruled_out` + `dead_lettered` + `left_out` +

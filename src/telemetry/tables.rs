@@ -25,13 +25,15 @@ impl Tables {
         for name in sinks.iter().flat_map(|at| at.tables.keys()).chain(records.keys()) {
             tables.entry(name.clone()).or_default();
         }
+        let cancelled = live.cancelled_reads();
         let row = |(name, counts): (TableName, SourceRows)| {
             let known = records.get(&name);
             let record = known.map(|known| &*known.record);
             let at_sinks = sinks.iter().map(|at| at.table(&name, known));
             let status = TableStatus::new(&name, counts, StateStatus::of(record), at_sinks);
             let reads = record.map_or(0, |record| record.reads);
-            (TableStatus { reads, ..status }, known.map_or(0, |known| known.incomplete_since))
+            let cancelled_read = cancelled.get(&name).copied();
+            (TableStatus { reads, cancelled_read, ..status }, known.map_or(0, |known| known.incomplete_since))
         };
         Self { rows: tables.into_iter().map(row).collect() }
     }

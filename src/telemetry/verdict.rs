@@ -5,7 +5,7 @@
 //! | verdict | what is so |
 //! |---|---|
 //! | ok | tables that are complete or being read, or left out by nature; a source, a log and sinks at work |
-//! | degraded | what is tried again or passes by itself: a sink or the source retried, a source never reached or not confirmed, a full log, a doubt that waits; and a cursor of a sink that is not configured, and dead letters, which a command settles |
+//! | degraded | what is tried again or passes by itself: a sink or the source retried, a source never reached or not confirmed, a full log, a doubt that waits; a table that is skipped and a sink that is paused by an operator, who resumes it; and a cursor of a sink that is not configured, and dead letters, which a command settles |
 //! | failed | what an operator has to look at: a table left out by doubt, unreadable or stopped; a sink or the source that has failed; a log out of service; no daemon |
 //!
 //! Tables that are not captured have no state, so they never count.
@@ -16,7 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{SinkPhase, SinkStatus, SourcePhase, StateStatus, Status, TableStatus};
-use crate::error::{Failure, sink_reset};
+use crate::error::{Failure, sink_reset, table_resume};
 use crate::model::as_word;
 use crate::table::State;
 
@@ -224,6 +224,9 @@ fn of_log(status: &Status) -> Option<Reason> {
             let error = sink.error.as_deref().unwrap_or("see its error");
             format!("the source waits for room, and sink {}, which has failed, holds most: {error}", sink.name)
         }
+        Some(sink) if sink.state == SinkPhase::Paused => {
+            format!("the source waits for room, and sink {}, which is paused, holds most", sink.name)
+        }
         Some(sink) => format!("the source waits for room, and sink {} is the slowest", sink.name),
         None => "the source waits for room".to_owned(),
     };
@@ -265,7 +268,7 @@ fn of_source(status: &Status) -> Option<Reason> {
 
 fn of_sink(sink: &SinkStatus) -> Option<Reason> {
     let verdict = match sink.state {
-        SinkPhase::Retrying | SinkPhase::Unconfigured => Verdict::Degraded,
+        SinkPhase::Retrying | SinkPhase::Unconfigured | SinkPhase::Paused => Verdict::Degraded,
         SinkPhase::Failed | SinkPhase::Detached => Verdict::Failed,
         SinkPhase::Stopped if sink.error.is_some() => Verdict::Degraded,
         SinkPhase::Opening | SinkPhase::Running | SinkPhase::Stopped | SinkPhase::NotStarted => return None,
@@ -317,8 +320,11 @@ fn of_tables(status: &Status, reasons: &mut Vec<Reason>) {
     }
     for ((state, sink), count) in named {
         if let Some(more) = count.checked_sub(NAMED).filter(|more| *more > 0) {
-            let status = if state == IN_DOUBT { Verdict::Degraded } else { Verdict::Failed };
-            let filter = if state == IN_DOUBT { State::Reading.as_str() } else { &state };
+            let (status, filter) = match state.as_str() {
+                IN_DOUBT => (Verdict::Degraded, State::Reading.as_str()),
+                SKIPPED => (Verdict::Degraded, State::LeftOut.as_str()),
+                other => (Verdict::Failed, other),
+            };
             reasons.push(Reason {
                 sink,
                 why: Some(format!("{more} more tables")),
@@ -332,17 +338,22 @@ fn of_tables(status: &Status, reasons: &mut Vec<Reason>) {
 /// The word for a table that waits to be read because it is not known what its rows are.
 const IN_DOUBT: &str = "in_doubt";
 
+/// The word for a table that an operator has left out.
+const SKIPPED: &str = "skipped";
+
 fn of_state(stated: &StateStatus, sink: Option<&String>, table: &TableStatus, has_room: bool) -> Option<Reason> {
     let state = stated.state?;
     let (verdict, word) = if stated.is_failed() {
         (Verdict::Failed, state.as_str())
+    } else if stated.by_operator {
+        (Verdict::Degraded, SKIPPED)
     } else if stated.waiting_doubt || (!stated.by_nature && sink.is_some_and(|sink| is_doubted(table, sink))) {
         (Verdict::Degraded, IN_DOUBT)
     } else {
         return None;
     };
     let doubt = sink.and_then(|sink| table.sinks.get(sink)?.doubt.clone());
-    let mut why = if verdict == Verdict::Degraded { doubt.or_else(|| stated.why.clone()) } else { stated.why.clone() };
+    let mut why = if word == IN_DOUBT { doubt.or_else(|| stated.why.clone()) } else { stated.why.clone() };
     if let Some(why) = why.as_mut().filter(|_| stated.by_itself && !has_room) {
         why.push_str("; it is read by itself once the log is no more than half full");
     }
@@ -354,13 +365,23 @@ fn of_state(stated: &StateStatus, sink: Option<&String>, table: &TableStatus, ha
         since_lsn: stated.since_lsn,
         why,
         until: stated.until.clone(),
-        remedy: (waits || matches!(state, State::LeftOut | State::Stopped)).then(|| read_again(&table.table)),
+        remedy: remedy_of(stated, &table.table).or_else(|| waits.then(|| read_again(&table.table))),
         ..Reason::new(verdict, What::Table, word)
     })
 }
 
 fn is_doubted(table: &TableStatus, sink: &str) -> bool {
     table.sinks.get(sink).is_some_and(|at| at.doubt.is_some())
+}
+
+/// The command that settles the state of a table, if there is one.
+pub fn remedy_of(stated: &StateStatus, table: &str) -> Option<String> {
+    match stated.state? {
+        State::LeftOut if stated.by_nature => None,
+        State::LeftOut if stated.by_operator => Some(table_resume(&as_word(table))),
+        State::LeftOut | State::Stopped => Some(read_again(table)),
+        State::Complete | State::Reading | State::Unreadable => None,
+    }
 }
 
 /// The command that reads a table again in place of what the sinks have.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use replicator::model::TableName;
 use replicator::source::mysql::snapshot::handoff::Placed;
 use replicator::source::mysql::snapshot::{Progress, Stage};
-use replicator::table::{Ask, Cause, Event, Reach, Read};
+use replicator::table::{Ask, ByHand, Cause, Event, Reach, Read};
 
 use super::job::{Done, Job};
 use super::requests::{Actor, Reply, Request};
@@ -103,8 +103,13 @@ impl Coordinator {
     pub fn backfill(&mut self, name: Name, replace: bool) {
         trace::note(|| format!("operator: {name} is to be read again, replace {replace}"));
         let reach = if replace { Reach::Replace } else { Reach::Whole };
-        let event = Event::Asked(Ask::new(reach, "an operator asked for it"));
-        self.requests.push_back(Request::Happened { name, event, by: None });
+        self.by_hand(name, ByHand::Read(Ask::by_hand(reach, "an operator asked for it")));
+    }
+
+    /// An operator does something to a table.
+    pub fn by_hand(&mut self, name: Name, by_hand: ByHand) {
+        trace::note(|| format!("operator: {name}: {by_hand:?}"));
+        self.requests.push_back(Request::ByHand { name, by_hand });
     }
 
     /// A sink wishes that tables are read for it.

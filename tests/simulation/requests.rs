@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use replicator::model::FilePos;
 use replicator::source::mysql::snapshot::handoff::{Account, Images, Placed, SnapshotMark, WindowId};
-use replicator::table::Event;
+use replicator::table::{ByHand, Event};
 
 use super::tables::{Layout, Layouts, Name, Row};
 
@@ -23,6 +23,7 @@ pub enum Request {
     EndDiversion { name: Name, number: u32 },
     Mark { mark: SnapshotMark, by: Actor },
     Happened { name: Name, event: Event, by: Option<Actor> },
+    ByHand { name: Name, by_hand: ByHand },
     SinkAdded { sink: &'static str },
 }
 

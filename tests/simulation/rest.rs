@@ -1,6 +1,7 @@
 //! The end of a history: everything comes to rest, and then the copies are the tables, and every table is said to be complete.
 
 use replicator::ingest::ledger::Log as _;
+use replicator::table::ByHand;
 
 use super::daemon::{Daemon, Finding};
 use super::server::Server;
@@ -91,7 +92,7 @@ impl World {
                 left = Some("a table is left out by doubt");
                 // An operator has it read.
                 for name in left_out {
-                    daemon.coordinator.backfill(name, true);
+                    daemon.coordinator.by_hand(name, ByHand::Resume("an operator resumed it".to_owned()));
                 }
             } else if self.is_any_unknown() {
                 left = Some("a table is not known");

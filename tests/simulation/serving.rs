@@ -62,6 +62,11 @@ impl Daemon {
                     self.wait_until_durable(Whom::Reader(by), true)?;
                 }
             }
+            Request::ByHand { name, by_hand } => {
+                trace::note(|| format!("serve: {name}: {by_hand:?}"));
+                let operated = self.core.operate(&name.table(), by_hand).map_err(failed)?;
+                trace::note(|| format!("of {name}: {operated:?}"));
+            }
             Request::SinkAdded { sink } => {
                 trace::note(|| format!("serve: sink {sink} is new"));
                 self.core.sink_added(sink, false, &[]).map_err(failed)?;

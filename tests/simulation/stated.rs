@@ -57,7 +57,7 @@ impl Stated {
     }
 
     fn all_left_out(&self) -> impl Iterator<Item = Name> {
-        let is_left_out = |record: &TableRecord| record.left_out.as_ref().is_some_and(|fault| !fault.by_nature);
+        let is_left_out = |record: &TableRecord| record.left_out.is_some() && record.nature().is_none();
         self.records.iter().filter(move |(_, (_, record))| is_left_out(record)).map(|(name, _)| *name)
     }
 

@@ -5,6 +5,7 @@ use replicator::codec::stored::{SOURCE_POSITION, StoredPosition, encode};
 use replicator::ingest;
 use replicator::ingest::core::Settings;
 use replicator::source::mysql::schema::Flavour;
+use replicator::table::ByHand;
 
 use super::audit::Audit;
 use super::binlog::Ending;
@@ -80,6 +81,9 @@ pub struct World {
     pub(super) skipped: usize,
     pub(super) time: Time,
 }
+
+/// Why an operator leaves a table out. Its rows are not looked for from then on, as with `on_doubt: stop_table`.
+const LEFT_OUT: &str = "an operator has it left out, as stop_table does";
 
 /// What a history came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -291,7 +295,12 @@ impl World {
             Step::Backfill => {
                 let names: Vec<Name> = self.captured.names().filter(|name| server.visible(*name).is_some()).collect();
                 if let Some(name) = rng.pick(&names) {
-                    daemon.coordinator.backfill(*name, rng.percent(50));
+                    match rng.weighted(&[(6, 0), (3, 1), (2, 2), (1, 3)]) {
+                        0 => daemon.coordinator.backfill(*name, rng.percent(50)),
+                        1 => daemon.coordinator.by_hand(*name, ByHand::Cancel(LEFT_OUT.to_owned())),
+                        2 => daemon.coordinator.by_hand(*name, ByHand::Resume("an operator resumed it".to_owned())),
+                        _ => daemon.coordinator.by_hand(*name, ByHand::Skip(LEFT_OUT.to_owned())),
+                    }
                 }
             }
             Step::LostRow => {

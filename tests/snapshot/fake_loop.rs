@@ -11,7 +11,7 @@ use mysql_async::{Conn, Opts, Row};
 use replicator::codec::row_image::{
     Bytes, Date, DateTime, Decimal, Inet4, Inet6, Json, Plan, RowVisitor, Text, Time, Timestamp, Uuid, ValueError,
 };
-use replicator::config::{Secret, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
+use replicator::config::{Password, SnapshotPlan, SourcePlan, Startup, TableFilter, TlsMode, TlsPlan};
 use replicator::model::{ServerIdentity, SourcePosition, TableName, TableSchema};
 use replicator::source::mysql::snapshot::handoff::{
     Account, Diverted, Images, PlaceChunk, Placed, Request, SnapshotMark,
@@ -19,7 +19,7 @@ use replicator::source::mysql::snapshot::handoff::{
 use replicator::source::mysql::snapshot::spool::Spool;
 use replicator::source::mysql::snapshot::{Coordinator, Job, Room};
 use replicator::source::mysql::stream_server::StreamServer;
-use replicator::table::{At, Event, Stage, TableRecord, step};
+use replicator::table::{At, ByHand, Event, Operated, Stage, TableRecord, step};
 use replicator::telemetry::{Live, ReadShown};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -75,7 +75,7 @@ pub fn plan(server: &Server, user: &str, snapshot: SnapshotPlan) -> SourcePlan {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
         user: user.to_owned(),
-        password: Secret::new(PASSWORD),
+        password: Password::fixed(PASSWORD),
         server_id: 5400,
         startup: Startup::Initial,
         filter: TableFilter::new(captured.build().unwrap(), globset::GlobSet::empty()),
@@ -265,7 +265,7 @@ impl Loop {
                 Request::OpenWindow { reply, .. } => {
                     drop(reply.send(position(&mut connection, kind, &identity).await));
                 }
-                Request::CloseWindow { .. } | Request::Resync { .. } => {}
+                Request::CloseWindow { .. } | Request::Resync { .. } | Request::Rules { .. } => {}
                 Request::PlaceChunks { chunks, .. } => {
                     // Only tables that are read together have more than one.
                     let [chunk] = <[PlaceChunk; 1]>::try_from(chunks).unwrap();
@@ -320,6 +320,12 @@ impl Loop {
                     if let Some(reply) = reply {
                         reply.send(()).ok();
                     }
+                }
+                Request::ByHand { table, by_hand, reply } => {
+                    if let ByHand::Read(ask) = by_hand {
+                        self.happens(&table, Event::Asked(ask));
+                    }
+                    reply.send(Ok(Operated::default())).ok();
                 }
                 Request::SinkAdded { .. } => panic!("no sink is added here"),
                 Request::OpenWindows { .. } | Request::BeginReads { .. } | Request::EndReads { .. } => {

@@ -31,7 +31,12 @@ fn named(names: &[&str]) -> Vec<TableName> {
 }
 
 /// Asks for a read as an operator does; gives the answer.
-fn backfill(run: &Run, name: &str, condition: Option<&str>, replace: bool) -> oneshot::Receiver<Result<(), Failure>> {
+fn backfill(
+    run: &Run,
+    name: &str,
+    condition: Option<&str>,
+    replace: bool,
+) -> oneshot::Receiver<Result<Option<u32>, Failure>> {
     let (reply, answer) = oneshot::channel();
     let condition = condition.map(str::to_owned);
     run.jobs

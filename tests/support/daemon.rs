@@ -24,7 +24,7 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `replicator start ARGUMENTS --config CONFIG` with its output appended to `log`.
     pub fn start(config: &Path, arguments: &[&str], log: &Path) -> Self {
-        let mut command = program();
+        let mut command = program_for(config);
         command.arg("start").args(arguments).arg("--config").arg(config);
         Self { process: Process::spawn("replicator", &mut command, log), config: config.to_owned() }
     }
@@ -93,6 +93,11 @@ impl Daemon {
         self.process.signal(Signal::TERM);
     }
 
+    /// Asks it to read its configuration again (SIGHUP).
+    pub fn reload(&mut self) {
+        self.process.signal(Signal::HUP);
+    }
+
     /// Waits for it to end by itself and returns the exit code.
     pub fn wait(&mut self, limit: Duration) -> i32 {
         let status = self.process.wait(limit);
@@ -117,7 +122,7 @@ impl Drop for Daemon {
 
 /// Runs `replicator ARGUMENTS --config CONFIG` to its end, for at most `limit`.
 pub fn run(config: &Path, arguments: &[&str], limit: Duration) -> Output {
-    let mut command = program();
+    let mut command = program_for(config);
     command.args(arguments).arg("--config").arg(config);
     run_to_end(&mut command, limit)
 }
@@ -126,6 +131,17 @@ pub fn run(config: &Path, arguments: &[&str], limit: Duration) -> Output {
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_replicator"));
     command.env("REPLICATOR_SOURCE_PASSWORD", PASSWORD).env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// The program for a configuration: one that names a file of the source's password gets none from the environment.
+fn program_for(config: &Path) -> Command {
+    let mut command = program();
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let config: Value = serde_json::from_str(&text).unwrap_or_default();
+    if config["source"]["password_file"].is_string() {
+        command.env_remove("REPLICATOR_SOURCE_PASSWORD");
+    }
     command
 }
 

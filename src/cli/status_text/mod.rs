@@ -39,6 +39,21 @@ pub(super) fn render(status: &mut Status, selection: &TableSelection) -> Vec<Str
     lines
 }
 
+/// The sinks alone, with what is wrong with each.
+pub(super) fn sink_list(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
+    sinks::sinks(status, &mut lines);
+    // Without the empty line that parts them from what comes before.
+    lines.remove(0);
+    for sink in &status.sinks {
+        if let Some(error) = &sink.error {
+            let remedy = sink.remedy.as_ref().map_or(String::new(), |remedy| format!(" (remedy: {remedy})"));
+            lines.push(format!("sink {}: {}: {error}{remedy}", sink.name, sink.state.as_str()));
+        }
+    }
+    lines
+}
+
 fn health(status: &Status, lines: &mut Vec<String>) {
     let reasons = &status.health.reasons;
     lines.push(format!("health   {}", status.health.status.as_str()));
@@ -95,6 +110,7 @@ fn progress(status: &Status) -> String {
     if status.wal.full || status.source.state == SourcePhase::LogFull {
         let what = |sink: &SinkStatus| match sink.state {
             SinkPhase::Unconfigured => format!(": cursor {} of a sink that is not configured holds most", sink.name),
+            SinkPhase::Paused => format!(": sink {}, which is paused, holds most", sink.name),
             _ => format!(": sink {} is the slowest", sink.name),
         };
         return format!("the log is full and the source waits{}", slowest.map_or(String::new(), what));
@@ -104,6 +120,9 @@ fn progress(status: &Status) -> String {
     }
     if let Some(sink) = status.sinks.iter().find(|sink| sink.state == SinkPhase::Retrying) {
         return format!("sink {} is tried again", sink.name);
+    }
+    if let Some(sink) = status.sinks.iter().find(|sink| sink.state == SinkPhase::Paused) {
+        return format!("sink {} is paused", sink.name);
     }
     match status.snapshot.tables.len() {
         0 => {}

@@ -8,6 +8,7 @@
 //! - Requests of snapshot readers and answers are taken between groups only.
 
 mod answers;
+mod by_hand;
 mod compare;
 mod divert;
 mod ending;
@@ -31,6 +32,7 @@ mod unseen;
 mod xa;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wal::Lsn;
 
@@ -240,6 +242,12 @@ impl<L: Log> Core<L> {
             wall: 0,
             paid: 0,
         })
+    }
+
+    /// The configuration was read again: rules from here on.
+    pub fn set_rules(&mut self, doubts: DoubtPlan, describe_wait: Duration) {
+        self.settings.doubts = doubts;
+        self.settings.describe_wait = u64::try_from(describe_wait.as_millis()).unwrap_or(u64::MAX);
     }
 
     /// What time it is: milliseconds of a clock that only goes forward, and microseconds since the epoch.

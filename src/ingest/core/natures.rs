@@ -40,7 +40,7 @@ impl<L: Log> Core<L> {
         if !self.definition(table).kin.renamed_from.is_empty() {
             self.redefine(table).kin.renamed_from.clear();
         }
-        let is_left_out = self.life(table).left_out.as_ref().is_some_and(|fault| fault.by_nature);
+        let is_left_out = self.life(table).nature().is_some();
         if is_left_out && found.first_unsupported().is_none() {
             self.happens(table, Event::Nature { left_out: None }, origin)?;
         }
@@ -146,7 +146,7 @@ impl<L: Log> Core<L> {
             return Some(LeftOutBy::SystemVersioned.to_string());
         }
         let like = self.tables.find(create.like.as_ref()?)?;
-        self.life(like).left_out.as_ref().filter(|fault| fault.by_nature).map(|fault| fault.why.clone())
+        self.life(like).nature().map(|fault| fault.why.clone())
     }
 
     /// Whether an operation makes a table one that cannot be copied, or one that can.
@@ -170,11 +170,7 @@ pub(super) fn is_in_question(definition: &Definition) -> bool {
 
 /// Whether a table is left out as a MERGE table.
 pub(super) fn is_merge(definition: &Definition) -> bool {
-    definition
-        .life
-        .left_out
-        .as_ref()
-        .is_some_and(|fault| fault.by_nature && fault.why == LeftOutBy::merge().to_string())
+    definition.life.nature().is_some_and(|fault| fault.why == LeftOutBy::merge().to_string())
 }
 
 fn looks_like_a_sequence(Told { schema: seen, lacks }: &Told) -> bool {

@@ -2,13 +2,13 @@
 
 use super::Core;
 use crate::codec::frame::Audience;
-use crate::error::Failure;
+use crate::error::{Failure, table_resume};
 use crate::ingest::ledger::Log;
 use crate::ingest::tables::Table;
-use crate::model::TableName;
-use crate::table::{Ask, Event, Reach, TableRecord};
+use crate::model::{TableName, as_word};
+use crate::table::{Ask, Event, NotCancelled, Reach, TableRecord};
 
-/// Why a resync is refused. Then nothing of it is stored.
+/// Why what an operator asks for is refused. Then nothing of it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// No such sink is configured.
@@ -19,6 +19,12 @@ pub enum Refused {
     Unknown(TableName),
     /// The table cannot be copied, and why.
     ByNature(TableName, String),
+    /// An operator has left it out.
+    Skipped(TableName),
+    /// It is not left out.
+    NotLeftOut(TableName),
+    /// Its reads cannot be cancelled, and why.
+    NotCancelled(TableName, NotCancelled),
 }
 
 impl From<Refused> for Failure {
@@ -31,6 +37,24 @@ impl From<Refused> for Failure {
             Refused::Unknown(table) => Self::fatal(format!("the log knows no table \"{table}\""))
                 .hint("replicator status lists the captured tables"),
             Refused::ByNature(table, why) => Self::fatal(format!("table \"{table}\" cannot be copied: {why}")),
+            Refused::Skipped(table) => Self::fatal(format!("table \"{table}\" is skipped by an operator"))
+                .hint(format!("`{}` reads it again", table_resume(&as_word(&table.to_string())))),
+            Refused::NotLeftOut(table) => Self::fatal(format!("table \"{table}\" is not left out: there is nothing to resume"))
+                .hint(format!("`replicator table show {}` says what it is", as_word(&table.to_string()))),
+            Refused::NotCancelled(table, NotCancelled::NoRead) => {
+                Self::fatal(format!("no read of table \"{table}\" is wanted: there is nothing to cancel"))
+            }
+            Refused::NotCancelled(table, NotCancelled::NotByHand(why)) => {
+                Self::fatal(format!("the read of table \"{table}\" is not an operator's alone, and is not cancelled: {why}"))
+                    .hint(format!("`replicator table skip {}` leaves the table out", as_word(&table.to_string())))
+            }
+            Refused::NotCancelled(table, NotCancelled::Replaces(sinks)) => {
+                let sinks = sinks.join(", ");
+                Self::fatal(format!(
+                    "the read of table \"{table}\" has begun to replace what {sinks} has, and only its end makes that current"
+                ))
+                .hint(format!("wait for its end, or leave the table out: `replicator table skip {}`", as_word(&table.to_string())))
+            }
         }
     }
 }
@@ -50,7 +74,8 @@ impl<L: Log> Core<L> {
         let audience = if sinks.is_empty() { Audience::All } else { Audience::Sinks(sinks.to_vec()) };
         let origin = self.ledger.origin(self.wall);
         for table in &wanted {
-            let ask = Ask { audience: audience.clone(), ..Ask::new(Reach::Replace, "an operator asked for a resync") };
+            let ask =
+                Ask { audience: audience.clone(), ..Ask::by_hand(Reach::Replace, "an operator asked for a resync") };
             self.happens(*table, Event::Asked(ask), &origin)?;
         }
         self.commit_here()?;
@@ -65,7 +90,7 @@ impl<L: Log> Core<L> {
         if tables.is_empty() {
             let is_wanted = |table: &Table| {
                 let life = &table.definition.life;
-                (life.is_captured() || life.awaits.is_some()) && nature(life).is_none()
+                (life.is_captured() || life.awaits.is_some()) && nature(life).is_none() && life.by_operator().is_none()
             };
             return Ok(self.tables.iter().filter(|(_, table)| is_wanted(table)).map(|(index, _)| index).collect());
         }
@@ -83,6 +108,9 @@ impl<L: Log> Core<L> {
             if let Some(why) = nature(self.life(index)) {
                 return Err(Refused::ByNature(table, why.to_owned()));
             }
+            if self.life(index).by_operator().is_some() {
+                return Err(Refused::Skipped(table));
+            }
             if !wanted.contains(&index) {
                 wanted.push(index);
             }
@@ -93,5 +121,5 @@ impl<L: Log> Core<L> {
 
 /// Why a table cannot be copied by what it is.
 fn nature(life: &TableRecord) -> Option<&str> {
-    life.left_out.as_ref().filter(|fault| fault.by_nature).map(|fault| fault.why.as_str())
+    life.nature().map(|fault| fault.why.as_str())
 }

@@ -232,7 +232,7 @@ impl<L: Log> Core<L> {
         match why {
             Unread::Columns(why) => {
                 // What it is left out by already says more.
-                if self.life(table).left_out.as_ref().is_some_and(|fault| fault.by_nature) {
+                if self.life(table).nature().is_some() {
                     return Ok(());
                 }
                 self.happens(table, Event::Nature { left_out: Some(why.to_string()) }, origin)

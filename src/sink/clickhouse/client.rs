@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Refused;
 use super::insert::{Insert, Inserts};
+use crate::config::Password;
 use crate::error::Failure;
 use crate::sink::clickhouse::{ClickHousePlan, Compression};
 use crate::tls::client_config;
@@ -58,6 +59,7 @@ pub(super) struct Client {
     inserts: Arc<Inserts>,
     runtime: Handle,
     timeout: Duration,
+    password: Password,
     /// For INSERTs that begin when their round ends.
     turns: Arc<Semaphore>,
 }
@@ -69,12 +71,13 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// For a plan; requests run on `runtime`. Nothing is connected yet.
+    /// For a plan, with the password as it is now; requests run on `runtime`. Nothing is connected yet.
     ///
     /// # Errors
-    /// When the certificates of `tls.ca_file` cannot be read.
+    /// When the certificates of `tls.ca_file`, or the password, cannot be read.
     pub(super) fn new(plan: &ClickHousePlan, runtime: Handle) -> Result<Self, Failure> {
         let connector = connector(plan)?;
+        let password = plan.password.read()?;
         let mut http = HyperClient::builder(TokioExecutor::new());
         http.pool_idle_timeout(IDLE_TIMEOUT);
         let mut inner = clickhouse::Client::with_http_client(http.build(connector.clone()))
@@ -86,16 +89,23 @@ impl Client {
                 Compression::None => clickhouse::Compression::None,
                 Compression::Lz4 => clickhouse::Compression::Lz4,
             });
-        if !plan.password.is_empty() {
-            inner = inner.with_password(plan.password.reveal());
+        if !password.is_empty() {
+            inner = inner.with_password(password.reveal());
         }
         for (name, value) in settings(plan) {
             inner = inner.with_setting(name, value);
         }
-        let inserts = Inserts::new(http.build(connector), plan, settings(plan))
+        let inserts = Inserts::new(http.build(connector), (plan, password), settings(plan))
             .map_err(|error| error.failure("make requests to the server"))?;
         let turns = Arc::new(Semaphore::new(ENDED_AT_ONCE));
-        Ok(Self { inner, inserts: Arc::new(inserts), runtime, timeout: plan.timeout, turns })
+        Ok(Self {
+            inner,
+            inserts: Arc::new(inserts),
+            runtime,
+            timeout: plan.timeout,
+            password: plan.password.clone(),
+            turns,
+        })
     }
 
     /// Runs a statement to its end. `patient`: it may take as long as it takes, because it copies a table.
@@ -151,6 +161,11 @@ impl Client {
         Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Refused::abandoned())
     }
 
+    /// The server has let the user in.
+    pub(super) fn is_let_in(&self) {
+        self.password.accepted();
+    }
+
     /// Where requests run.
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
@@ -161,7 +176,7 @@ impl Client {
         request: impl Future<Output = Result<T, Refused>> + Send + 'static,
     ) -> Result<T, Refused> {
         match self.runtime.spawn(request).await {
-            Ok(answer) => answer,
+            Ok(answer) => answer.map_err(|refused| refused.under(&self.password)),
             Err(error) => Err(Refused::interrupted(&error)),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::url::HttpUrl;
 use crate::config::{
-    BatchPlan, Place, Secret, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
+    BatchPlan, Password, Place, Section, SinkKeys, SinkSettings, TlsMode, TlsPlan, duration_between, read_tls,
 };
 
 /// The word after `type:`.
@@ -37,7 +37,7 @@ pub struct ClickHousePlan {
     /// User.
     pub user: String,
     /// Password; may be empty.
-    pub password: Secret,
+    pub password: Password,
     /// Checks of the server's certificate; [`TlsMode::Disabled`] with `http`.
     pub tls: TlsPlan,
     /// Compression of what is sent.
@@ -97,6 +97,10 @@ impl SinkSettings for ClickHousePlan {
 
     fn table_name(&self, template: &str) -> String {
         format!("{}{template}", self.table_prefix)
+    }
+
+    fn password(&self) -> Option<&Password> {
+        Some(&self.password)
     }
 
     fn place(&self, table_name: &str) -> Place {

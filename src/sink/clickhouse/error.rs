@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::names::shown;
+use crate::config::Password;
 use crate::error::Failure;
 use crate::tls::{tls_error, tls_hint, tls_may_recover};
 
@@ -116,6 +117,9 @@ const OF_ROWS: [u32; 20] = [
 /// Those of [`OF_ROWS`] whose message quotes what an operator has written, and no value: of `throwIf`, and of a constraint.
 const WITHOUT_VALUES: [u32; 2] = [395, 469];
 
+/// Codes of a user or a password that is not accepted, as in [`SINK`].
+pub(super) const NOT_LET_IN: [u32; 4] = [192, 193, 194, 516];
+
 /// Codes of what is wrong for every table, and what to do about it.
 const SINK: [(u32, &str); 10] = [
     (81, "create the database, or set the sink's `database`"), // UNKNOWN_DATABASE
@@ -138,6 +142,16 @@ impl Refused {
     /// A request that cannot be made, for any table.
     pub(super) fn impossible(error: &dyn std::error::Error) -> Self {
         Self::without_code(Reach::Sink, format!("the request cannot be made: {error}"))
+    }
+
+    /// Where the user was let in with another password of the same file before, a denial passes: an operator is changing it.
+    pub(super) fn under(self, password: &Password) -> Self {
+        if !self.code.is_some_and(|code| NOT_LET_IN.contains(&code)) || !password.may_change() {
+            return self;
+        }
+        let hint =
+            "the sink's password_file holds another password than the server accepts; it is read again at each try";
+        Self { reach: Reach::Moment, hint: Some(hint.to_owned()), ..self }
     }
 
     /// Whether it can be about some of the rows alone.
@@ -257,7 +271,14 @@ impl Refused {
     /// As the failure of `what`.
     pub(super) fn failure(self, what: &str) -> Failure {
         match self.reach {
-            Reach::Moment => Failure::retry(format!("cannot {what}")).caused_by(self),
+            Reach::Moment => {
+                let hint = self.hint.clone();
+                let failure = Failure::retry(format!("cannot {what}")).caused_by(self);
+                match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
             Reach::Table => Failure::row(format!("cannot {what}")).caused_by(self),
             Reach::Sink => {
                 let known = self.code.and_then(|code| SINK.iter().find(|(known, _)| *known == code));
@@ -365,6 +386,7 @@ fn without_quoted(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorClass;
 
     fn refused(text: &str) -> Refused {
         clickhouse::error::Error::BadResponse(text.to_owned()).into()
@@ -436,5 +458,19 @@ mod tests {
         let failure = refused("Code: 516. DB::Exception: default: Authentication failed").failure("open the target");
         assert_eq!(failure.message, "cannot open the target");
         assert!(failure.hint.unwrap().contains("password_file"));
+    }
+
+    #[test]
+    fn a_denial_passes_once_a_password_of_the_same_file_was_accepted() {
+        let denied = || Refused::answered("Code: 516. DB::Exception: replicator: Authentication failed");
+        let password = Password::of_file("/nonexistent/password");
+        assert_eq!(denied().under(&password).failure("write").class, ErrorClass::Fatal);
+        assert_eq!(denied().under(&Password::fixed("x")).failure("write").class, ErrorClass::Fatal);
+        password.accepted();
+        let failure = denied().under(&password).failure("write");
+        assert_eq!(failure.class, ErrorClass::Retry);
+        assert!(failure.hint.unwrap().contains("read again at each try"));
+        let other = Refused::answered("Code: 497. DB::Exception: not enough privileges");
+        assert_eq!(other.under(&password).failure("write").class, ErrorClass::Fatal);
     }
 }

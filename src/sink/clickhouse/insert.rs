@@ -31,7 +31,7 @@ use url::Url;
 
 use super::error::Refused;
 use super::lz4;
-use crate::config::Secret;
+use crate::config::{Password, Secret};
 use crate::sink::clickhouse::{ClickHousePlan, Compression};
 
 /// More of an answer is not read: it is empty, or the text of an error.
@@ -43,7 +43,9 @@ pub(super) struct Inserts {
     /// With the database and the settings of every request.
     url: Url,
     user: String,
-    password: Secret,
+    /// As it was when this was made.
+    secret: Secret,
+    password: Password,
     compression: Compression,
     timeout: Duration,
 }
@@ -52,7 +54,7 @@ impl Inserts {
     /// For a plan. `settings` go with every request.
     pub(super) fn new<'s>(
         http: HyperClient<HttpsConnector<HttpConnector>, Body>,
-        plan: &ClickHousePlan,
+        (plan, secret): (&ClickHousePlan, Secret),
         settings: impl Iterator<Item = (&'s str, &'s str)>,
     ) -> Result<Self, Refused> {
         let mut url = Url::parse(&plan.url).map_err(|error| Refused::impossible(&error))?;
@@ -62,7 +64,7 @@ impl Inserts {
             url.query_pairs_mut().append_pair("decompress", "1");
         }
         let (user, password) = (plan.user.clone(), plan.password.clone());
-        Ok(Self { http, url, user, password, compression: plan.compression, timeout: plan.timeout })
+        Ok(Self { http, url, user, secret, password, compression: plan.compression, timeout: plan.timeout })
     }
 
     /// Begins one. Its request runs on `runtime`.
@@ -72,10 +74,11 @@ impl Inserts {
         let body = Body { queue, progress, compression: self.compression };
         let timeout = self.timeout;
         let answer = self.request(sql, body).map(|request| self.http.request(request));
+        let password = self.password.clone();
         let task = runtime.spawn(async move {
             let stored = async { stored(answer?.await.map_err(|error| Refused::from_network(error.into()))?).await };
             tokio::select! {
-                stored = stored => stored,
+                stored = stored => stored.map_err(|refused: Refused| refused.under(&password)),
                 () = stalled(seen, timeout) => Err(Refused::timed_out(timeout)),
             }
         });
@@ -88,8 +91,8 @@ impl Inserts {
         let mut request = Request::post(url.as_str())
             .header("User-Agent", concat!("replicator/", env!("CARGO_PKG_VERSION")))
             .header("X-ClickHouse-User", &self.user);
-        if !self.password.is_empty() {
-            request = request.header("X-ClickHouse-Key", self.password.reveal());
+        if !self.secret.is_empty() {
+            request = request.header("X-ClickHouse-Key", self.secret.reveal());
         }
         request.body(body).map_err(|error| Refused::impossible(&error))
     }

@@ -27,7 +27,9 @@ pub(super) async fn reach(client: &Client, plan: &ClickHousePlan) -> Result<(), 
         } else {
             failure
         }
-    })
+    })?;
+    client.is_let_in();
+    Ok(())
 }
 
 /// Tables that are not as the sink left them, with what is different. One whose change was begun is in between, and the change comes

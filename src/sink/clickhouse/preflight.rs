@@ -10,7 +10,7 @@ use wal::Lsn;
 use super::client::Client;
 use super::cursor::{Cursor, Found};
 use super::definitions::type_settings;
-use super::error::Refused;
+use super::error::{NOT_LET_IN, Refused};
 use super::layout::ClickHouse;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
 use super::registry::Table;
@@ -32,8 +32,6 @@ const FEW_BYTES: u64 = 5 << 30;
 const PRIVILEGES: [&str; 6] = ["SELECT", "INSERT", "ALTER COLUMN", "CREATE TABLE", "DROP TABLE", "TRUNCATE"];
 /// What `create_views` needs besides.
 const VIEW_PRIVILEGES: [&str; 2] = ["CREATE VIEW", "DROP VIEW"];
-/// Codes of a user or a password that is not accepted, as in `error`.
-const NOT_LET_IN: [u32; 4] = [192, 193, 194, 516];
 const UNKNOWN_DATABASE: u32 = 81;
 /// Where nothing more is known.
 const NO_ANSWER: &str =

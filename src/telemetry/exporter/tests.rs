@@ -111,6 +111,7 @@ fn sample() -> Status {
             table: "shop.users".into(),
             stated: StateStatus { state: Some(State::Reading), ..StateStatus::default() },
             reads: 1,
+            cancelled_read: None,
             read: 56,
             appended: 50,
             filtered: 1,

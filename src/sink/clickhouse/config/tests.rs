@@ -37,7 +37,7 @@ fn a_clickhouse_sink_has_defaults_for_everything_but_its_place() {
     let apply = DdlAction::Apply;
     let ddl = DdlPolicy { add: apply, drop: apply, rename: apply, retype: apply, truncate: apply, drop_table: apply };
     assert_eq!(plan.sinks[0].ddl, ddl);
-    assert!(found.password.is_empty());
+    assert!(found.password.read().unwrap().is_empty());
 }
 
 #[test]
@@ -53,7 +53,7 @@ sinks:
     let environment = |name: &str| Ok((name == "REPLICATOR_SINK_MY_CH_PASSWORD").then(|| "hunter3".to_owned()));
     let plan = parse(Path::new("r.yaml"), text, &environment, &types()).unwrap();
     let found = clickhouse(&plan);
-    assert_eq!(found.password.reveal(), "hunter3");
+    assert_eq!(found.password.read().unwrap().reveal(), "hunter3");
     assert_eq!(plan.sinks[0].target_name(&TableName::new("shop", "users")), "shop_shop_users");
     let batch = BatchPlan { max_rows: 7, max_bytes: 1 << 20, max_delay: Duration::from_millis(50) };
     assert_eq!(

@@ -29,9 +29,9 @@ pub fn is_about_the_server(failure: &Failure) -> bool {
     cause.is::<AnotherServer>()
         || cause.is::<io::Error>()
         || cause.is::<DriverError>()
-        // Too many connections, shutdown, killed, gone.
+        // Too many connections, denied while the password changes, shutdown, killed, gone.
         || cause.downcast_ref::<ServerError>().is_some_and(|error| {
-            matches!(error.code, 1040 | 1053 | 1203 | 1226 | 1317 | 1927 | 2002..=2013 | 3168 | 4031)
+            matches!(error.code, 1040 | ACCESS_DENIED | 1053 | 1203 | 1226 | 1317 | 1927 | 2002..=2013 | 3168 | 4031)
         })
 }
 

@@ -8,8 +8,8 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Opts, OptsBuilder, SslOpts};
 
 use super::meaning::{TURN_TLS_ON, classify, is_denied};
-use crate::config::{SourcePlan, TlsMode};
-use crate::error::Failure;
+use crate::config::{Secret, SourcePlan, TlsMode};
+use crate::error::{ErrorClass, Failure};
 
 /// Time for TCP, TLS and login together. A server that needs longer is as good as down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -37,7 +37,7 @@ const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', \
 const SKIP_HOST_NAME: &str = "NotValidForName";
 
 /// Driver options for the source.
-pub fn options(source: &SourcePlan) -> Opts {
+fn options(source: &SourcePlan, password: &Secret) -> Opts {
     let verifies = matches!(source.tls.mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
     let tls = (source.tls.mode != TlsMode::Disabled).then(|| {
         let authorities = source.tls.ca_file.iter().map(|file| file.clone().into()).collect();
@@ -51,7 +51,7 @@ pub fn options(source: &SourcePlan) -> Opts {
         .ip_or_hostname(source.host.as_str())
         .tcp_port(source.port)
         .user(Some(source.user.as_str()))
-        .pass((!source.password.is_empty()).then(|| source.password.reveal()))
+        .pass((!password.is_empty()).then(|| password.reveal()))
         // A socket found on the same host would bypass the address and the TLS that were asked for.
         .prefer_socket(false)
         .ssl_opts(tls)
@@ -79,18 +79,22 @@ pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
     let server = format!("{}:{}", source.host, source.port);
     let mut logins = 1;
     loop {
+        let password = source.password.read()?;
         // Boxed: the driver's future is large, and connections are rare. The driver panics at a server's key that is none, and at a
         // password that the key is too short for; what it had begun goes with it.
-        let attempt = AssertUnwindSafe(Box::pin(Conn::new(options(source)))).catch_unwind();
+        let attempt = AssertUnwindSafe(Box::pin(Conn::new(options(source, &password)))).catch_unwind();
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
-            Ok(Ok(Ok(connection))) => return Ok(connection),
+            Ok(Ok(Ok(connection))) => {
+                source.password.accepted();
+                return Ok(connection);
+            }
             Ok(Ok(Err(error))) => {
                 if is_denied(&error) && logins < LOGINS {
                     logins += 1;
                     tracing::info!(server, "the login was denied, and is tried once more");
                     continue;
                 }
-                return Err(refused(error, &server, source.tls.mode));
+                return Err(refused(error, &server, source));
             }
             Ok(Err(_panic)) => {
                 return Err(Failure::fatal(format!(
@@ -110,12 +114,17 @@ pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
     }
 }
 
-fn refused(error: Error, server: &str, mode: TlsMode) -> Failure {
+fn refused(error: Error, server: &str, source: &SourcePlan) -> Failure {
     // Neither server tells a wrong password from an account that demands TLS, nor MariaDB from a server that does.
     let denied = is_denied(&error);
     let failure = classify(error, &format!("connect to the source \"{server}\""));
+    if denied && source.password.may_change() {
+        // It was let in with another password before: an operator is changing it.
+        let hint = "source.password_file holds another password than the server accepts; it is read again at each try";
+        return Failure { class: ErrorClass::Retry, ..failure }.hint(hint);
+    }
     match failure.hint.clone() {
-        Some(hint) if denied && mode == TlsMode::Disabled => failure.hint(format!(
+        Some(hint) if denied && source.tls.mode == TlsMode::Disabled => failure.hint(format!(
             "{hint}; if the account or the server demands TLS (REQUIRE SSL, require_secure_transport), {TURN_TLS_ON}"
         )),
         _ => failure,
@@ -139,7 +148,6 @@ mod tests {
 
     use super::*;
     use crate::config::{PASSWORD_VARIABLE, parse};
-    use crate::error::ErrorClass;
 
     async fn send(stream: &mut TcpStream, number: u8, payload: &[u8]) {
         let mut packet = vec![u8::try_from(payload.len()).unwrap(), 0, 0, number];

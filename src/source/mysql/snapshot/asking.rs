@@ -10,7 +10,7 @@ use super::table::{denied, partial};
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::source::mysql::schema::{self, Existence, LeftOutBy, Nature, Relation, query_failure, table_identifier};
-use crate::table::{Ask, Event, Reach};
+use crate::table::{Ask, ByHand, Reach};
 
 /// A table to be read again.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub struct Backfill {
     pub chunk_rows: Option<u32>,
     /// The sinks' rows are replaced, so that rows that the source no longer has go too. Not with a condition.
     pub replace: bool,
-    /// Told once the read is stored, so that it survives a crash, or why it is refused. A refused one leaves nothing.
-    pub reply: oneshot::Sender<Result<(), Failure>>,
+    /// Sent once the read is stored, so that it survives a crash: its number; or why it is refused. A refused one leaves nothing.
+    pub reply: oneshot::Sender<Result<Option<u32>, Failure>>,
 }
 
 /// Tries a request, and hands it to the ingest loop.
@@ -34,7 +34,7 @@ pub(super) async fn ask(context: Arc<Context>, backfill: Backfill) {
     let mut retry = Retry::new();
     let asked = loop {
         let failure = match attempt(&context, &table, condition.as_deref(), (chunk_rows, replace)).await {
-            Ok(()) => break Ok(()),
+            Ok(number) => break Ok(number),
             Err(failure) => failure,
         };
         if let Err(failure) = retry.pause(&table, failure).await {
@@ -54,7 +54,7 @@ async fn attempt(
     table: &TableName,
     condition: Option<&str>,
     (chunk_rows, replace): (Option<u32>, bool),
-) -> Result<(), Failure> {
+) -> Result<Option<u32>, Failure> {
     if !context.sessions.captures(table) {
         return Err(Failure::fatal(format!("the running daemon does not capture table \"{table}\""))
             .hint("restart it after a change of source.include and source.exclude; it reads a table that it captures since by itself"));
@@ -97,6 +97,8 @@ async fn attempt(
         None if replace => Reach::Replace,
         None => Reach::Whole,
     };
-    let ask = Ask { chunk_rows, ..Ask::new(reach, "an operator asked for it") };
-    context.ingest.happened(table.clone(), Event::Asked(ask)).await
+    let ask = Ask { chunk_rows, ..Ask::by_hand(reach, "an operator asked for it") };
+    // An error of an earlier try is none of this one.
+    context.show(table, |entry| entry.error = None);
+    Ok(context.ingest.by_hand(table.clone(), ByHand::Read(ask)).await?.read)
 }

@@ -1,6 +1,7 @@
 //! What every part of a running snapshot shares.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,8 +37,7 @@ pub(super) struct Context {
     pub(super) rate: Rate,
     pub(super) chunk_rows: u32,
     pub(super) parallel: usize,
-    /// A table without a key for chunks that has more rows is read only if somebody asks for it.
-    pub(super) reread_keyless_rows: u64,
+    reread_keyless_rows: AtomicU64,
     readers: Mutex<HashMap<TableName, TableStatus>>,
     /// Tables that a reader did not find, until the loop has said what is due of them.
     missing: Mutex<HashSet<TableName>>,
@@ -62,7 +62,7 @@ impl Context {
             rate: Rate::new(settings.max_rows_per_second),
             chunk_rows: settings.chunk_rows.max(1),
             parallel,
-            reread_keyless_rows,
+            reread_keyless_rows: AtomicU64::new(reread_keyless_rows),
             readers: Mutex::default(),
             missing: Mutex::default(),
             live,
@@ -72,6 +72,17 @@ impl Context {
     /// Bytes one chunk may buffer.
     pub(super) fn chunk_bytes(&self) -> usize {
         CHUNK_BYTES.min(BUFFERS / self.parallel)
+    }
+
+    /// The limits are others from here on.
+    pub(super) fn limit(&self, max_rows_per_second: u64, reread_keyless_rows: u64) {
+        self.rate.set(max_rows_per_second);
+        self.reread_keyless_rows.store(reread_keyless_rows, Ordering::Relaxed);
+    }
+
+    /// A table without a key for chunks that has more rows is read only if somebody asks for it.
+    pub(super) fn reread_keyless_rows(&self) -> u64 {
+        self.reread_keyless_rows.load(Ordering::Relaxed)
     }
 
     /// A reader has not found the table.

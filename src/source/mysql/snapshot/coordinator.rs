@@ -49,6 +49,13 @@ pub enum Job {
         /// The table could not be read before.
         unreadable: bool,
     },
+    /// The configuration was read again: limits of the reads from here on.
+    Limits {
+        /// Rows read per second over all tables; 0: no limit.
+        max_rows_per_second: u64,
+        /// A table without a key for chunks that has more rows is not read by itself.
+        reread_keyless_rows: u64,
+    },
     /// An operator asks for a table to be read. What cannot be read is refused before it is asked of the loop.
     Backfill(Backfill),
 }
@@ -192,6 +199,9 @@ impl Coordinator {
                 () = self.stop.cancelled() => break,
                 job = self.jobs.recv(), if is_open => match job {
                     Some(Job::Read { table, read, unreadable }) => self.told(table, (read, unreadable), &mut tasks, &readers),
+                    Some(Job::Limits { max_rows_per_second, reread_keyless_rows }) => {
+                        self.context.limit(max_rows_per_second, reread_keyless_rows);
+                    }
                     Some(Job::Backfill(backfill)) => drop(asking.spawn(asking::ask(Arc::clone(&self.context), backfill))),
                     None => is_open = false,
                 },
@@ -239,7 +249,7 @@ impl Coordinator {
                 reach: read.reach.clone(),
                 chunk_rows: read.chunk_rows,
                 keys: None,
-                by_itself: read.by_itself,
+                by_itself: read.by_itself(),
                 stage: Stage::Waiting,
                 rows: 0,
             }

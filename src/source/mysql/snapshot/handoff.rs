@@ -39,13 +39,15 @@
 //! no largest key: it has every row of the view.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::spool::WholeCopy;
+use crate::config::DoubtPlan;
 use crate::error::Failure;
 use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
-use crate::table::{Event, Stage};
+use crate::table::{ByHand, Event, Operated, Stage};
 
 /// Names a window between the reader and the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -160,6 +162,22 @@ pub enum Request {
         except: Vec<TableName>,
         /// Sent once it is durable.
         reply: oneshot::Sender<()>,
+    },
+    /// The configuration was read again: rules from here on.
+    Rules {
+        /// What is done about doubts.
+        doubts: DoubtPlan,
+        /// How long delivery waits for an answer about a table.
+        describe_wait: Duration,
+    },
+    /// An operator does something to one table.
+    ByHand {
+        /// The table, as the operator spells it.
+        table: TableName,
+        /// What.
+        by_hand: ByHand,
+        /// Sent once it is durable: what has come of it, or why it is refused. Nothing is done if nobody waits for it.
+        reply: oneshot::Sender<Result<Operated, Failure>>,
     },
     /// An operator asks for tables to be read again in place of what sinks have.
     Resync {

@@ -14,7 +14,7 @@ use super::handoff::{
 };
 use crate::error::Failure;
 use crate::model::{FilePos, SourcePosition, TableName, TableSchema};
-use crate::table::Event;
+use crate::table::{ByHand, Event, Operated};
 
 /// The ingest loop, as the readers see it.
 #[derive(Debug)]
@@ -165,6 +165,13 @@ impl Ingest {
                 Ok(None)
             }
         }
+    }
+
+    /// Does to a table what an operator says; returns once that is durable.
+    pub(super) async fn by_hand(&self, table: TableName, by_hand: ByHand) -> Result<Operated, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::ByHand { table, by_hand, reply }).await?;
+        answer.await.map_err(|_| silent())?
     }
 
     /// Says what has happened to a table; returns once that is durable.

@@ -99,7 +99,7 @@ impl Progress {
             reach: read.reach.clone(),
             chunk_rows: read.chunk_rows,
             keys: None,
-            by_itself: read.by_itself,
+            by_itself: read.by_itself(),
             stage,
             rows: read.rows,
         })

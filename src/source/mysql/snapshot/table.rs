@@ -95,7 +95,7 @@ async fn begin(context: &Arc<Context>, progress: &mut Progress) -> Result<Option
     };
     let estimate = size(context, &mut conn, progress).await?;
     let at_once = described.chunk_key.is_none();
-    let limit = context.reread_keyless_rows;
+    let limit = context.reread_keyless_rows();
     if at_once && progress.by_itself && estimate.rows > limit {
         let why = format!(
             "it has no key for chunks and about {} rows, more than source.reread_keyless_rows ({limit}), and is not read by itself",
