@@ -13,10 +13,12 @@
 mod support; // servers, the daemon, comparing both sides, random writers: no test of the product itself
 
 mod addresses; // MariaDB's UUID, INET6 and INET4, which the binlog does not tell from bytes
+mod adopted; // tables at a target that replicator did not make: taken over as they are, or refused by name
 mod architecture; // the import rules between the modules of src/
 mod backfill; // tables that are read again on request: the copy equals the source
 mod captured; // which tables are captured, which cannot be, and which names of the configuration are no table
 mod charsets; // values and labels in every character set of a server, and vectors beside them
+mod checks; // what fits alone and not together: log, source and targets beside each other
 mod churn; // a table that is created and dropped again and again
 mod cli; // the program as a shell meets it, without a server
 mod clickhouse; // what is the ClickHouse sink's alone, against the engine itself
