@@ -65,7 +65,7 @@ install_mysql() {
         trap - EXIT
     fi
     local name
-    for name in mysqld mysql mysqlbinlog; do
+    for name in mysqld mysql mysqlbinlog mysqldump; do
         write_wrapper "$tree" "$name"
     done
     "$cache/bin/mysqld" --no-defaults --version >/dev/null || die "the MySQL in $tree does not start; remove that directory and run this again"

@@ -111,6 +111,12 @@ pub fn sink_resume(sink: &str) -> String {
     format!("replicator sink resume {sink}")
 }
 
+/// The source has ended this replica, because another one has connected with the same `server_id`: to start again would
+/// end that one. It is the server's error, as text.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SameServerId(pub String);
+
 /// The command that gives a sink a new copy of every table, for hints.
 pub fn sink_reset(sink: &str) -> String {
     format!("replicator sink reset {sink}")

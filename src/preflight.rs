@@ -1,70 +1,102 @@
-//! Whether a start would go well: what source, log, listener and sinks say before anything is changed.
+//! Whether a start would go well: what source, log, listener and sinks say before anything is changed, each alone and
+//! beside the others.
 
-use std::path::{Path, PathBuf};
+mod machine;
+mod position;
+mod targets;
+
+use std::collections::BTreeSet;
 
 use wal::Lsn;
 
 use crate::codec::stored::{self, SOURCE_POSITION, StoredPosition};
-use crate::config::{HttpPlan, Plan, WalPlan, show_size};
+use crate::config::Plan;
 use crate::control::{Client, ClientError, Request};
 use crate::deliver::{Apart, TableAtSink, tables_at};
 use crate::error::Failure;
-use crate::model::{CheckItem, CheckStatus, TableName};
+use crate::model::{CheckItem, CheckStatus, TableName, TableSchema};
 use crate::rule_names::{self, Unknown};
-use crate::sink::{self, CLASH_HINT, NOT_TAKEN, clashes};
+use crate::sink::{self, Against, CLASH_HINT, Checked, NOT_TAKEN, clashes};
 use crate::source::mysql::names::require_same_names;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::{connect, preflight, schema};
 use crate::table;
 use crate::telemetry::{Status, TableStatus};
 
-/// Checks everything that a start needs; changes nothing.
+/// Checks everything that a start needs; changes nothing. Where a daemon runs it holds the log, and says what of it
+/// is compared.
 pub async fn check(plan: &Plan) -> Vec<CheckItem> {
-    let running = match Client::connect(&plan.wal.path) {
-        Ok(_) => true,
-        Err(ClientError::NotRunning) => false,
-        Err(error) => return vec![CheckItem::fail("daemon", format!("{error}: {}", cause(&error)), None)],
+    let daemon = match Client::connect(&plan.wal.path) {
+        Ok(client) => match client.ask_one(&Request::Status) {
+            Ok(status) => Some(status),
+            Err(error) => return vec![not_reached(&error)],
+        },
+        Err(ClientError::NotRunning) => None,
+        Err(error) => return vec![not_reached(&error)],
     };
-    let mut items = preflight::checks(&plan.source).await;
-    if items.iter().all(|item| item.status != CheckStatus::Fail) {
-        items.extend(table_names(plan, running).await);
+    let daemon: Option<&Status> = daemon.as_ref();
+    let running = daemon.is_some();
+    // Whether a log can be read is a check of its own.
+    let log = if running { None } else { wal::Reader::open_read_only(&plan.wal.path).ok() };
+    let log = log.filter(|log| stored::check_format(log, log.positions().durable == Lsn::ZERO).is_ok());
+    let mut items = preflight::checks(&plan.source, running).await;
+    let is_source_good = items.iter().all(|item| item.status != CheckStatus::Fail);
+    let mut tables = Vec::new();
+    match captured_tables(plan, (daemon, log.as_ref())).await {
+        Ok(Captured { plan, tables: named, described, unknown, position }) => {
+            items.push(position);
+            if is_source_good {
+                items.extend([table_names(&plan, &named), rules(&plan, &unknown)]);
+            }
+            tables = described;
+        }
+        // It is among what was found of the source.
+        Err(_) if !is_source_good => {}
+        Err(failure) => {
+            let hint = failure.hint.clone();
+            items.push(CheckItem::fail("table names", failure.fact(), hint));
+        }
     }
-    items.extend([log(&plan.wal, running), disk(&plan.wal)]);
+    items.extend([machine::log(&plan.wal, running), machine::disk(&plan.wal)]);
     for sink_plan in &plan.sinks {
-        items.extend(sink::check(sink_plan).await);
+        let against = Against { log: log.as_ref().map(wal::Reader::id), tables: &tables };
+        let Checked { items: found, state } = sink::check(sink_plan, against).await;
+        items.extend(found);
+        items.extend(match daemon {
+            Some(status) => Some(targets::beside_daemon(sink_plan, status)),
+            None => targets::beside_log(sink_plan, state, log.as_ref()),
+        });
     }
-    items.extend(tables_that_come_in(plan, running));
-    items.push(listener(plan.http, running).await);
+    items.extend(tables_that_come_in(plan, (daemon, log.as_ref())));
+    items.push(machine::listener(plan.http, running).await);
     items
 }
 
-/// Whether every captured table has a name of its own at every sink, and the one that the log has for it. Asked only of a source that
-/// answers.
-async fn table_names(plan: &Plan, running: bool) -> Vec<CheckItem> {
+fn not_reached(error: &ClientError) -> CheckItem {
+    CheckItem::fail("daemon", format!("{error}: {}", machine::cause(error)), None)
+}
+
+/// Whether every captured table has a name of its own at every sink.
+fn table_names(plan: &Plan, tables: &[TableName]) -> CheckItem {
     const NAME: &str = "table names";
-    let Captured { plan, tables, unknown } = match captured_tables(plan, running).await {
-        Ok(captured) => captured,
-        Err(failure) => {
-            let hint = failure.hint.clone();
-            return vec![CheckItem::fail(NAME, Failure { hint: None, ..failure }.chain(), hint)];
-        }
-    };
-    let clashes: Vec<_> = plan.sinks.iter().flat_map(|sink| clashes(&tables, sink)).collect();
-    let names = if clashes.is_empty() {
-        CheckItem::ok(NAME, format!("each of the {} tables has its own at every sink", tables.len()))
-    } else {
-        let detail: Vec<_> = clashes.iter().map(ToString::to_string).collect();
-        CheckItem::fail(NAME, detail.join("; "), Some(CLASH_HINT.to_owned()))
-    };
-    vec![names, rules(&plan, &unknown)]
+    let clashes: Vec<_> = plan.sinks.iter().flat_map(|sink| clashes(tables, sink)).collect();
+    if clashes.is_empty() {
+        return CheckItem::ok(NAME, format!("each of the {} tables has its own at every sink", tables.len()));
+    }
+    let detail: Vec<_> = clashes.iter().map(ToString::to_string).collect();
+    CheckItem::fail(NAME, detail.join("; "), Some(CLASH_HINT.to_owned()))
 }
 
 /// Tables that sinks did not get, and are configured to get now: the next start reads them for those sinks.
-fn tables_that_come_in(plan: &Plan, running: bool) -> Vec<CheckItem> {
+fn tables_that_come_in(plan: &Plan, (daemon, log): (Option<&Status>, Option<&wal::Reader>)) -> Vec<CheckItem> {
     let mut items = Vec::new();
     for sink in &plan.sinks {
         let name = format!("sink {}: tables", sink.name);
-        let apart = if running { apart_at_daemon(plan, &sink.name) } else { apart_in_log(plan, &sink.name) };
+        let apart = match (daemon, log) {
+            (Some(status), _) => Ok(apart_at_daemon(plan, status, &sink.name)),
+            (None, Some(log)) => apart_in_log(plan, log, &sink.name),
+            (None, None) => Ok(Vec::new()),
+        };
         match apart {
             Ok(apart) => {
                 let come: Vec<String> =
@@ -84,19 +116,15 @@ fn tables_that_come_in(plan: &Plan, running: bool) -> Vec<CheckItem> {
 }
 
 /// Tables that the log says a sink does not get, by its name.
-fn apart_in_log(plan: &Plan, sink: &str) -> Result<Vec<TableName>, Failure> {
-    // Whether the log can be read is another check.
-    let Ok(reader) = wal::Reader::open_read_only(&plan.wal.path) else { return Ok(Vec::new()) };
-    let tables = tables_at(&reader, sink)?.into_iter();
+fn apart_in_log(plan: &Plan, log: &wal::Reader, sink: &str) -> Result<Vec<TableName>, Failure> {
+    let tables = tables_at(log, sink)?.into_iter();
     let is_captured = |table: &TableName| plan.source.filter.may_capture(table);
     let is_apart = |at: &TableAtSink| at.apart.as_ref().is_some_and(Apart::is_by_name);
     Ok(tables.filter(|(table, at)| is_apart(at) && is_captured(table)).map(|(table, _)| table).collect())
 }
 
 /// The same of a daemon that runs.
-fn apart_at_daemon(plan: &Plan, sink: &str) -> Result<Vec<TableName>, Failure> {
-    let client = Client::connect(&plan.wal.path).map_err(not_answered)?;
-    let status: Status = client.ask_one(&Request::Status).map_err(not_answered)?;
+fn apart_at_daemon(plan: &Plan, status: &Status, sink: &str) -> Vec<TableName> {
     let is_apart =
         |table: &TableStatus| table.sinks.get(sink).is_some_and(|at| at.stated.why.as_deref() == Some(NOT_TAKEN));
     let names = status.tables.iter().filter(|table| is_apart(table)).map(|table| table.table.as_str());
@@ -107,14 +135,10 @@ fn apart_at_daemon(plan: &Plan, sink: &str) -> Result<Vec<TableName>, Failure> {
             .filter_map(|(at, dot)| Some(TableName::new(name.get(..at)?, name.get(at + dot.len()..)?)));
         divided.find(|table| plan.source.filter.may_capture(table))
     };
-    Ok(names.filter_map(captured).collect())
+    names.filter_map(captured).collect()
 }
 
-fn not_answered(error: ClientError) -> Failure {
-    Failure::fatal("the daemon does not say what its sinks get").caused_by(error)
-}
-
-/// Whether what the rules of sinks name is there.
+/// Whether what the rules of sinks name is there at the source.
 fn rules(plan: &Plan, unknown: &[Unknown]) -> CheckItem {
     const NAME: &str = "rules of tables";
     if unknown.is_empty() {
@@ -133,165 +157,42 @@ struct Captured {
     plan: Plan,
     /// The tables that it captures.
     tables: Vec<TableName>,
+    /// As they are defined.
+    described: Vec<TableSchema>,
     /// What its rules name that is not there.
     unknown: Vec<Unknown>,
+    /// Whether the source has what follows the log's position.
+    position: CheckItem,
 }
 
-/// The configuration under the source's rule for names, and the tables that it captures.
-async fn captured_tables(plan: &Plan, running: bool) -> Result<Captured, Failure> {
+/// The configuration under the source's rule for names, the tables that it captures, and the log's position at the
+/// source.
+async fn captured_tables(
+    plan: &Plan,
+    (daemon, log): (Option<&Status>, Option<&wal::Reader>),
+) -> Result<Captured, Failure> {
     let mut connection = connect::connect(&plan.source).await?;
     let server = ServerInfo::probe(&mut connection).await?;
     let plan = plan.under(server.names)?;
-    let tables: Vec<TableName> = schema::list(&mut connection, &plan.source.filter).await?.copied().cloned().collect();
-    let unknown = rule_names::look_up(&mut connection, &server, &plan, &tables).await?;
+    let position = match daemon {
+        Some(status) => position::of_daemon(&mut connection, &server, &plan.source, status).await,
+        None => position::of_log(&mut connection, &server, &plan.source, log).await,
+    };
+    let tables: BTreeSet<TableName> =
+        schema::list(&mut connection, &plan.source.filter).await?.copied().cloned().collect();
+    let names = plan.source.filter.names();
+    let described =
+        schema::describe_those(&mut connection, server.flavour, names, |table| tables.contains(table)).await?;
+    let tables: Vec<TableName> = tables.into_iter().collect();
+    let unknown = rule_names::unknown_names(&plan, &tables, &described);
     // It has answered; a goodbye it does not hear changes nothing.
     drop(connection.disconnect().await);
-    // The log of a running daemon is locked, and the daemon itself notices another rule. Whether another log can be read is another check.
-    if !running && let Ok(reader) = wal::Reader::open_read_only(&plan.wal.path) {
-        let known: Vec<_> = table::records(&reader)?.into_iter().map(|(table, _)| table).collect();
-        if stored::get::<StoredPosition>(&reader, SOURCE_POSITION.key())?.is_some() {
-            require_same_names(stored::source_names(&reader)?, &server, &known)?;
+    // A running daemon itself notices another rule.
+    if let Some(log) = log {
+        let known: Vec<_> = table::records(log)?.into_iter().map(|(table, _)| table).collect();
+        if stored::get::<StoredPosition>(log, SOURCE_POSITION.key())?.is_some() {
+            require_same_names(stored::source_names(log)?, &server, &known)?;
         }
     }
-    Ok(Captured { plan, tables, unknown })
-}
-
-fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or(String::new(), ToString::to_string)
-}
-
-fn log(plan: &WalPlan, running: bool) -> CheckItem {
-    const NAME: &str = "log";
-    let path = plan.path.display();
-    if running {
-        return CheckItem::ok(NAME, format!("in use by the running daemon, in \"{path}\""));
-    }
-    if !plan.path.exists() {
-        return match writable(&existing_parent(&plan.path)) {
-            Ok(()) => CheckItem::ok(NAME, format!("start will make it in \"{path}\"")),
-            Err(error) => {
-                CheckItem::fail(NAME, format!("cannot be made in \"{path}\": {error}"), Some(mend_directory(plan)))
-            }
-        };
-    }
-    if let Err(error) = writable(&plan.path) {
-        return CheckItem::fail(NAME, format!("\"{path}\" cannot be written: {error}"), Some(mend_directory(plan)));
-    }
-    match wal::Reader::open_read_only(&plan.path) {
-        Ok(reader) => {
-            let durable = reader.positions().durable;
-            match stored::check_format(&reader, durable == Lsn::ZERO) {
-                Ok(()) => CheckItem::ok(NAME, format!("in \"{path}\", up to lsn {durable}")),
-                Err(failure) => {
-                    let hint = failure.hint.clone();
-                    CheckItem::fail(NAME, Failure { hint: None, ..failure }.chain(), hint)
-                }
-            }
-        }
-        Err(wal::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            CheckItem::ok(NAME, format!("start will make it in \"{path}\""))
-        }
-        Err(error) => CheckItem::fail(NAME, format!("{error} {}", cause(&error)).trim_end().to_owned(), None),
-    }
-}
-
-fn mend_directory(plan: &WalPlan) -> String {
-    format!("make \"{}\" a directory that this user may write, or change wal.path", plan.path.display())
-}
-
-/// The closest directory above that exists.
-fn existing_parent(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.ancestors().find(|path| path.exists()).map_or_else(|| PathBuf::from("/"), Path::to_owned)
-}
-
-fn writable(directory: &Path) -> std::io::Result<()> {
-    if !directory.is_dir() {
-        return Err(std::io::Error::from(std::io::ErrorKind::NotADirectory));
-    }
-    Ok(rustix::fs::access(directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
-}
-
-/// The log may take its limit: what it does not take yet must be free.
-fn disk(plan: &WalPlan) -> CheckItem {
-    const NAME: &str = "disk for the log";
-    let place = existing_parent(&plan.path);
-    let free = match rustix::fs::statvfs(&place) {
-        Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
-        Err(error) => {
-            return CheckItem::fail(NAME, format!("cannot be measured in \"{}\": {error}", place.display()), None);
-        }
-    };
-    let taken =
-        wal::Reader::open_read_only(&plan.path).and_then(|reader| reader.stats()).map_or(0, |stats| stats.disk_bytes);
-    let needed = plan.max_size.saturating_sub(taken);
-    let detail = format!("{} free, the log may take {} more", show_rounded(free), show_rounded(needed));
-    if free >= needed {
-        return CheckItem::ok(NAME, detail);
-    }
-    let mend = format!("set wal.max_size below {}, or make room", show_rounded(free.saturating_add(taken)));
-    CheckItem::warn(NAME, detail, Some(mend))
-}
-
-fn show_rounded(bytes: u64) -> String {
-    if bytes < 1 << 20 { show_size(bytes) } else { bytesize::ByteSize::b(bytes).display().iec().to_string() }
-}
-
-async fn listener(plan: HttpPlan, running: bool) -> CheckItem {
-    const NAME: &str = "http.listen";
-    let Some(address) = plan.listen else { return CheckItem::ok(NAME, "off") };
-    if running {
-        return CheckItem::ok(NAME, format!("{address}, in use by the running daemon"));
-    }
-    match tokio::net::TcpListener::bind(address).await {
-        Ok(_) if address.ip().is_loopback() => CheckItem::ok(NAME, address.to_string()),
-        Ok(_) => CheckItem::warn(
-            NAME,
-            format!("{address} is reached from other machines, without a password"),
-            Some("listen on 127.0.0.1, or keep others out by a firewall".to_owned()),
-        ),
-        Err(error) => CheckItem::fail(
-            NAME,
-            format!("cannot listen on {address}: {error}"),
-            Some("choose another address in http.listen, or none".to_owned()),
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wal_plan(path: &Path) -> WalPlan {
-        WalPlan { path: path.to_owned(), max_size: 64 << 20 }
-    }
-
-    #[test]
-    fn a_log_that_start_can_make_is_right_and_one_it_cannot_is_not() {
-        let directory = tempfile::tempdir().unwrap();
-        assert_eq!(log(&wal_plan(&directory.path().join("new/deep")), false).status, CheckStatus::Ok);
-        assert_eq!(log(&wal_plan(directory.path()), false).status, CheckStatus::Ok);
-        let file = directory.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        assert_eq!(log(&wal_plan(&file), false).status, CheckStatus::Fail);
-        assert_eq!(log(&wal_plan(&file.join("below")), false).status, CheckStatus::Fail);
-    }
-
-    #[test]
-    fn a_log_that_may_outgrow_its_disk_is_warned_of() {
-        let directory = tempfile::tempdir().unwrap();
-        assert_eq!(disk(&WalPlan { path: directory.path().to_owned(), max_size: 1 << 60 }).status, CheckStatus::Warn);
-        assert_eq!(disk(&wal_plan(directory.path())).status, CheckStatus::Ok);
-    }
-
-    #[tokio::test]
-    async fn a_listener_is_checked_by_taking_its_address() {
-        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let plan = HttpPlan { listen: Some(taken.local_addr().unwrap()), table_metrics: true };
-        assert_eq!(listener(plan, false).await.status, CheckStatus::Fail);
-        assert_eq!(listener(plan, true).await.status, CheckStatus::Ok);
-        drop(taken);
-        assert_eq!(listener(plan, false).await.status, CheckStatus::Ok);
-        assert_eq!(listener(HttpPlan { listen: None, table_metrics: true }, false).await.detail, "off");
-    }
+    Ok(Captured { plan, tables, described, unknown, position })
 }

@@ -48,6 +48,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
             "source",
             "sink",
             "control",
+            "ingest",
             "deliver",
             "rule_names",
             "wal",

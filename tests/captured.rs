@@ -142,7 +142,7 @@ both_servers! {
         limited(&server).await.disconnect().await.unwrap();
         server.exec(format!("GRANT SELECT ON shop.v TO {USER}@'%'")).await;
 
-        let items = preflight::checks(&plan(&server, &["shop.a", "shop.b", "SHOP.a", "shop.v", "shop.x*"])).await;
+        let items = preflight::checks(&plan(&server, &["shop.a", "shop.b", "SHOP.a", "shop.v", "shop.x*"]), false).await;
 
         let fixes: Vec<_> = found(&items, "source.include")
             .into_iter()
@@ -168,7 +168,7 @@ both_servers! {
             server.exec(grant(&format!("`shop`.`t{number}`"))).await;
         }
 
-        let items = preflight::checks(&plan(&server, &["shop.*"])).await;
+        let items = preflight::checks(&plan(&server, &["shop.*"]), false).await;
 
         let captured = found(&items, "captured tables")[0];
         assert!(captured.detail.starts_with("7: \"shop.t1\", ") && captured.detail.ends_with("and 2 more"), "{captured:?}");
@@ -186,7 +186,7 @@ both_servers! {
         server.exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); CREATE USER ''@'127.0.0.1'").await;
         let source = SourcePlan { password: Password::fixed(""), ..plan(&server, &["shop.a"]) };
 
-        let items = preflight::checks(&source).await;
+        let items = preflight::checks(&source, false).await;
 
         let account = found(&items, "source account")[0];
         assert_eq!(account.status, CheckStatus::Fail, "{account:?}");

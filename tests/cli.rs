@@ -159,6 +159,12 @@ fn a_wrong_configuration_exits_2_with_every_problem_and_changes_nothing() {
     let (code, _, stderr) = shell.run(&["start", "--config", "none.yaml"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("cannot read the configuration \"none.yaml\""), "{stderr}");
+    let looked = std::fs::canonicalize(shell.directory.path()).unwrap().join("none.yaml");
+    let hint = format!(
+        "hint: there is no file \"{}\"; name the configuration with --config FILE, or begin one with a copy of config.example.yaml",
+        looked.display()
+    );
+    assert!(stderr.contains(&hint), "{stderr}");
     let left: Vec<_> =
         std::fs::read_dir(shell.directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");

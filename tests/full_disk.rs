@@ -1,4 +1,5 @@
-//! A disk that has no room for a second copy of a table: a replace of it is refused by name before anything is built, and the copy that is there stays.
+//! A disk that is full. Without room for a second copy of a table, a replace of it is refused by name before anything is
+//! built, and the copy that is there stays. Without room for the log, the daemon ends, and says what to do.
 //!
 //! The disk is a file system in memory, so the test needs the right to mount one: it runs as root, as the scripts that install its servers do.
 
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use crate::support::cells::{Cell, open_sqlite, sqlite_rows};
 use crate::support::clickhouse::ClickHouseOptions;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, LIMIT};
 use crate::support::directory::fresh;
 use crate::support::sandbox::{DATABASE, Sandbox};
 use crate::support::server::{Kind, Server};
@@ -143,4 +144,36 @@ both_servers! {
     async fn a_replace_without_room_for_a_second_copy_stops_its_table_by_name(kind: Kind) {
         replaced_without_room(kind).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_disk_is_full_ends_the_daemon_with_what_is_free_and_what_to_do_on_mariadb() {
+    let mut sandbox = Sandbox::new(Kind::MariaDb).await;
+    let disk = Disk::mount(&sandbox.path("disk"), "96m");
+    sandbox.set("/wal/path", json!(disk.0.join("wal")));
+    sandbox
+        .server
+        .exec(format!("USE {DATABASE}; CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v LONGBLOB); INSERT INTO t (v) VALUES ('a')"))
+        .await;
+    let mut daemon = sandbox.start();
+    sandbox.caught_up(&mut daemon).await;
+    disk.fill(disk.free());
+    for _ in 0..4 {
+        sandbox.server.exec(format!("INSERT INTO {DATABASE}.t (v) VALUES (REPEAT(RANDOM_BYTES(1000), 4000))")).await;
+    }
+
+    assert_eq!(daemon.wait(LIMIT), 1, "{}", daemon.log());
+    let hint = |said: &str| {
+        let words = format!("hint: the disk of wal.path (\"{}\") is full, ", disk.0.join("wal").display());
+        assert!(said.contains(&words) && said.contains(" are free: make room there"), "{said}");
+    };
+    hint(&daemon.log());
+    let again = sandbox.run(&["start", "--once"]);
+    assert_eq!(again.status.code(), Some(1));
+    hint(&String::from_utf8_lossy(&again.stderr));
+
+    // As the hint says.
+    disk.empty();
+    sandbox.run_once();
+    sandbox.assert_mirrored().await;
 }

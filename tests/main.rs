@@ -13,11 +13,13 @@
 mod support; // servers, the daemon, comparing both sides, random writers: no test of the product itself
 
 mod addresses; // MariaDB's UUID, INET6 and INET4, which the binlog does not tell from bytes
+mod adopted; // tables at a target that replicator did not make: taken over as they are, or refused by name
 mod architecture; // the import rules between the modules of src/
 mod backfill; // tables that are read again on request: the copy equals the source
 mod by_hand; // what operators do by hand: tables, sinks, reads, passwords, a configuration that is read again
 mod captured; // which tables are captured, which cannot be, and which names of the configuration are no table
 mod charsets; // values and labels in every character set of a server, and vectors beside them
+mod checks; // what fits alone and not together: log, source and targets beside each other
 mod churn; // a table that is created and dropped again and again
 mod cli; // the program as a shell meets it, without a server
 mod clickhouse; // what is the ClickHouse sink's alone, against the engine itself
@@ -31,6 +33,7 @@ mod failover; // another server takes the place of the source
 mod full_disk; // a disk without room for a second copy of a table
 mod full_log; // a full log holds up neither a stop nor an error nor the end of a run
 mod groups; // what a transaction, a savepoint or a stop took back leaves no trace
+mod handoff; // a copy that another tool made, and the stream from its place on
 mod held_commits; // a transaction that the stream has and no read sees
 mod hidden_columns; // columns that the binlog has and the catalogue may hide
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing

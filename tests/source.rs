@@ -231,7 +231,7 @@ both_servers! {
     async fn check_finds_nothing_wrong_with_a_good_server_and_names_what_is_wrong_with_a_bad_one(kind: Kind) {
         let good = Server::start(kind).await;
         shop(&good).await;
-        let items = preflight::checks(&plan(&good, Startup::Initial)).await;
+        let items = preflight::checks(&plan(&good, Startup::Initial), false).await;
         let failed: Vec<_> = items.iter().filter(|item| item.status == CheckStatus::Fail).collect();
         assert!(failed.is_empty(), "{failed:?}");
         assert!(items.len() > 10, "{items:?}");
@@ -239,7 +239,7 @@ both_servers! {
         let bad = ServerOptions::new(kind).with_its_own_row_metadata().argument("--binlog-row-image=MINIMAL").start().await;
         bad.exec(format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM {USER}@'%'; CREATE DATABASE shop; CREATE TABLE shop.k (a INT)"))
             .await;
-        let items = preflight::checks(&SourcePlan { server_id: 1, ..plan(&bad, Startup::Initial) }).await;
+        let items = preflight::checks(&SourcePlan { server_id: 1, ..plan(&bad, Startup::Initial) }, false).await;
         let mend = |name: &str| {
             let item = items.iter().find(|item| item.name == name).unwrap_or_else(|| panic!("no {name}: {items:?}"));
             assert_eq!(item.status, CheckStatus::Fail, "{item:?}");

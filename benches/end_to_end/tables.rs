@@ -72,7 +72,10 @@ pub async fn dump(kind: Kind, table: &mut Table) {
         binlog::forget(&sandbox);
         ours.push(once(&sandbox));
         let compared = sandbox.assert_mirrored().await;
-        assert_eq!((compared.tables, compared.rows), (usize::try_from(MANY).unwrap(), usize::try_from(MANY * FEW).unwrap()));
+        assert_eq!(
+            (compared.tables, compared.rows),
+            (usize::try_from(MANY).unwrap(), usize::try_from(MANY * FEW).unwrap())
+        );
     }
     let (ours, reference) = (best(ours.into_iter()), best(references.into_iter()));
     let what = format!("{MANY} small tables to SQLite, {kind}");

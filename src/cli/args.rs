@@ -36,6 +36,7 @@ Examples:
                                          what does the log hold?
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration. status: also 3, an operator has to look.
+start: also 4, another replica has the same source.server_id, and the source has ended this one.
 The source's password comes from REPLICATOR_SOURCE_PASSWORD or source.password_file."
 )]
 pub(super) struct Arguments {

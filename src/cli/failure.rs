@@ -1,11 +1,13 @@
 //! Errors at the edge: the only place that prints one, and that turns one into an exit code.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
+use super::full_disk;
 use crate::config::ConfigError;
 use crate::control::ClientError;
-use crate::error::Failure;
+use crate::error::{Failure, SameServerId};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(super) enum Exit {
     Usage,
     /// It was asked for the state of things, and that is failed.
     NeedsOperator,
+    /// The source has ended it, because another replica has the same `source.server_id`.
+    SameServerId,
 }
 
 impl Exit {
@@ -27,6 +31,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::NeedsOperator => 3,
+            Self::SameServerId => 4,
         })
     }
 
@@ -36,6 +41,8 @@ impl Exit {
         };
         if error.is::<NeedsOperator>() {
             Self::NeedsOperator
+        } else if error.chain().any(<dyn std::error::Error>::is::<SameServerId>) {
+            Self::SameServerId
         } else if error.chain().any(is_usage) {
             Self::Usage
         } else {
@@ -59,8 +66,8 @@ pub(super) struct Said(pub(super) String);
 #[error("an operator has to look: the health is failed")]
 pub(super) struct NeedsOperator;
 
-/// Message, causes and hint, each on its line.
-pub(super) fn print(error: &anyhow::Error) {
+/// Message, causes and hint, each on its line. `config` is the configuration that the program was given.
+pub(super) fn print(error: &anyhow::Error, config: &Path) {
     let mut text = format!("error: {error}\n");
     for cause in error.chain().skip(1) {
         // A wrapper that only repeats its cause says nothing new.
@@ -68,21 +75,24 @@ pub(super) fn print(error: &anyhow::Error) {
         text.push_str(&cause.to_string());
         text.push('\n');
     }
-    if let Some(hint) = error.chain().find_map(hint_of) {
+    if let Some(hint) = error.chain().find_map(hint_of).or_else(|| full_disk::hint(error, config)) {
         text.push_str("  hint: ");
-        text.push_str(hint);
+        text.push_str(&hint);
         text.push('\n');
     }
     // Without a stderr there is nowhere left to say it.
     drop(std::io::stderr().write_all(text.as_bytes()));
 }
 
-fn hint_of<'e>(cause: &'e (dyn std::error::Error + 'static)) -> Option<&'e str> {
+fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(failure) = cause.downcast_ref::<Failure>() {
-        return failure.hint.as_deref();
+        return failure.hint.clone();
+    }
+    if let Some(config) = cause.downcast_ref::<ConfigError>() {
+        return config.hint();
     }
     match cause.downcast_ref::<ClientError>() {
-        Some(ClientError::Refused { hint, .. }) => hint.as_deref(),
+        Some(ClientError::Refused { hint, .. }) => hint.clone(),
         _ => None,
     }
 }
@@ -98,11 +108,13 @@ mod tests {
         assert_eq!(Exit::of(&anyhow::Error::from(Failure::fatal("x"))), Exit::Failed);
         assert_eq!(Exit::of(&anyhow::Error::from(Misuse("x".into()))), Exit::Usage);
         assert_eq!(Exit::of(&NeedsOperator.into()), Exit::NeedsOperator);
+        let ended = Failure::fatal("x").caused_by(SameServerId("same server_id".into()));
+        assert_eq!(Exit::of(&anyhow::Error::from(ended).context("start")), Exit::SameServerId);
     }
 
     #[test]
     fn the_hint_of_a_cause_is_found() {
         let error = anyhow::Error::from(Failure::fatal("inner").hint("do this")).context("outer");
-        assert_eq!(error.chain().find_map(hint_of), Some("do this"));
+        assert_eq!(error.chain().find_map(hint_of).as_deref(), Some("do this"));
     }
 }

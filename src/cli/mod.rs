@@ -1,7 +1,7 @@
 //! The command line: parse, run, exit code. One file per verb; `anyhow` lives only here.
 //!
 //! Arguments, configuration and logging fail before any runtime starts. Exit codes: 0 done, 1 failed, 2 usage or
-//! configuration; `status` also 3, an operator has to look.
+//! configuration; `status` also 3, an operator has to look; `start` also 4, another replica has its server id.
 
 mod args;
 mod backfill;
@@ -9,6 +9,7 @@ mod by_hand;
 mod check;
 mod dlq;
 mod failure;
+mod full_disk;
 mod log_access;
 mod output;
 mod progress;
@@ -42,11 +43,12 @@ use failure::Exit;
 pub fn main() -> ExitCode {
     // Usage errors and --help end here, with codes 2 and 0.
     let arguments = Arguments::parse();
+    let config = arguments.config.clone();
     match run(arguments) {
         Ok(()) => Exit::Done.code(),
         Err(error) => {
             let exit = Exit::of(&error);
-            failure::print(&error);
+            failure::print(&error, &config);
             exit.code()
         }
     }

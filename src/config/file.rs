@@ -16,7 +16,7 @@ use super::tree::{Node, Section};
 use super::units;
 use crate::model::TableName;
 
-use super::{DeadLetterPlan, HttpPlan, LogPlan, Plan, SinkType, TableRule, WalPlan, hash_key, sinks, source};
+use super::{DeadLetterPlan, HttpPlan, LogPlan, Plan, SinkType, Startup, TableRule, WalPlan, hash_key, sinks, source};
 
 /// Where `/metrics` and `/health` are served: on this machine only.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9180";
@@ -99,6 +99,7 @@ fn read(value: &Value, environment: &Lookup<'_>, types: &[&SinkType], problems: 
         rules: &rules,
         filter,
         source_name: source.as_ref().map_or("", |source| &source.name),
+        reads_tables: source.as_ref().is_some_and(|source| source.startup == Startup::Initial),
         hash_key,
         types,
         environment,

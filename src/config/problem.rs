@@ -59,6 +59,20 @@ impl ConfigError {
         }
     }
 
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<String> {
+        let Self::Read { path, source } = self else { return None };
+        if source.kind() != std::io::ErrorKind::NotFound {
+            return None;
+        }
+        let looked = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        Some(format!(
+            "there is no file \"{}\"; name the configuration with --config FILE, or begin one with a copy of config.example.yaml, \
+             which has every key with its default",
+            looked.display()
+        ))
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         match self {

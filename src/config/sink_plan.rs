@@ -31,6 +31,8 @@ pub struct SinkPlan {
     pub on_full: OnFull,
     /// What happens when a row cannot be written.
     pub on_row_error: OnRowError,
+    /// Whether a table at the target that replicator did not make is taken over.
+    pub adopt: bool,
     /// The column that says of which source and database a row is.
     pub source_tag: Option<SourceTag>,
     /// The key under which columns are hashed.
@@ -234,6 +236,7 @@ impl SinkPlan {
             batch,
             on_full: OnFull::Wait,
             on_row_error: OnRowError::StopTable,
+            adopt: false,
             source_tag: None,
             hash_key: None,
             settings,

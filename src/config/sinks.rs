@@ -39,6 +39,8 @@ pub(super) struct Shared<'s> {
     pub(super) filter: Option<&'s TableFilter>,
     /// The source's name.
     pub(super) source_name: &'s str,
+    /// Whether a new log reads every table.
+    pub(super) reads_tables: bool,
     /// The key under which columns are hashed.
     pub(super) hash_key: Option<HashKey>,
     pub(super) types: &'s [&'s SinkType],
@@ -158,6 +160,14 @@ fn read_sink(item: Node<'_>, shared: &Shared<'_>, problems: &Problems) -> Option
     let ddl = ddl::read(section.key("ddl").section());
     let on_full = read_on_full(&section.key("on_full"), &section.key("detach_after"));
     let on_row_error = section.key("on_row_error").choice(&ON_ROW_ERROR).unwrap_or_default();
+    let adopt = section.key("adopt");
+    let adopts = adopt.boolean().unwrap_or(false);
+    if adopts && shared.reads_tables {
+        adopt.problem(
+            "takes tables over with the rows that they have, and source.startup_mode: initial would read every table over them; \
+             set startup_mode to specific or latest (docs/handoff.md)",
+        );
+    }
     let captured = |table: &TableName| {
         let is_captured = shared.filter.is_none_or(|filter| filter.may_capture(table));
         let is_taken = match &filter {
@@ -197,6 +207,7 @@ fn read_sink(item: Node<'_>, shared: &Shared<'_>, problems: &Problems) -> Option
         ddl,
         on_full,
         on_row_error,
+        adopt: adopts,
         source_tag,
         hash_key: shared.hash_key.clone(),
         ..SinkPlan::new(

@@ -4,9 +4,10 @@
 //! differ after a crash between the two commits, and after somebody has restored, emptied or exchanged one of them.
 //! Every case that would lose or repeat a row silently stops the sink and says so.
 
-use wal::{LogId, Lsn};
+use wal::{LogId, Lsn, Reader};
 
-use super::open::Looked;
+use super::open::{CursorStart, Looked};
+use crate::codec::stored::{SINK_START, get};
 use crate::error::{Failure, sink_reset};
 use crate::sink::{Lost, TargetState};
 
@@ -47,6 +48,42 @@ pub(super) fn way(is_asked: bool, looked: Looked, resumed: Result<Lsn, Failure>)
         Ok(at) => Ok(Way::Continue(at)),
         Err(refused) if looked.allows_reset() => Ok(Way::Reset(Some(refused))),
         Err(refused) => Err(refused),
+    }
+}
+
+/// Where a start would continue with a sink whose target is in this state; `None`: it would begin again, as an operator
+/// has asked. Nothing is opened.
+///
+/// # Errors
+/// What the start would refuse, in its words; or when the log cannot be read.
+pub fn would_resume(reader: &Reader, sink: &str, target: TargetState) -> Result<Option<Lsn>, Failure> {
+    let positions = reader.positions();
+    let cursor = reader.cursors().into_iter().find(|cursor| cursor.name == sink);
+    let (at, is_detached, start) = match &cursor {
+        Some(cursor) => {
+            let start = get(reader, &SINK_START.of_sink(sink))?;
+            let start = start.unwrap_or(CursorStart { at: Lsn::ZERO, looked: Looked::Done });
+            (cursor.lsn, cursor.detached, start)
+        }
+        // Its cursor is made before everything that the log holds.
+        None => {
+            let at = positions.first.prev();
+            (at, false, CursorStart { at, looked: Looked::NotYet })
+        }
+    };
+    let view = LogView {
+        id: reader.id(),
+        first: positions.first,
+        durable: positions.durable,
+        cursor: at,
+        is_detached,
+        start: start.at,
+        is_new: start.looked == Looked::NotYet,
+        was_behind: start.looked == Looked::Ahead,
+    };
+    match way(start.looked == Looked::Reset, start.looked, resume(sink, target, view))? {
+        Way::Continue(at) => Ok(Some(at)),
+        Way::Reset(_) => Ok(None),
     }
 }
 

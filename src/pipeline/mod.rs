@@ -132,7 +132,8 @@ async fn run_on(
     inspect::check_format(&wal.reader())?;
     let live = Arc::clone(&options.live);
     let reporter = Reporter::new(Arc::clone(&live), wal.clone(), &plan.wal.path);
-    let http = match plan.http.listen {
+    // What ends by itself is not scraped, and may run beside a daemon that has the address.
+    let http = match plan.http.listen.filter(|_| !options.once) {
         Some(address) => Some(bound(workers.spawn(HttpServer::bind(address)).await)?),
         None => None,
     };

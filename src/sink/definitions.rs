@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytesize::ByteSize;
 use wal::Lsn;
 
+use super::adopt::{OurTable, TheirTable};
 use super::changes::Changes;
 use super::counts::Counts;
 use super::layout::{Dialect, Layout};
@@ -269,6 +270,16 @@ pub(super) trait Definitions: Send {
 
     /// Makes a table, unless it was made by the change at `lsn` before.
     async fn create(&mut self, lsn: Lsn, name: &TableName, layout: &Layout<TypeOf<Self>>) -> Result<(), Failure>;
+
+    /// The table that the sink makes of a layout of this schema.
+    fn our_table(&self, layout: &Layout<TypeOf<Self>>, schema: &TableSchema) -> OurTable;
+
+    /// What is under the name of a layout and the sink did not make; `None`: nothing is.
+    async fn their_table(&mut self, layout: &Layout<TypeOf<Self>>) -> Result<Option<TheirTable>, Failure>;
+
+    /// Makes a table the sink's that was compared with the layout: from here on it is as if the change at `lsn` had
+    /// made it. Its rows stay, or go.
+    async fn take_in(&mut self, lsn: Lsn, name: &TableName, of: (&Layout<TypeOf<Self>>, bool)) -> Result<(), Failure>;
 
     /// Takes steps on a table. `layout` and `schema` are those from here on.
     async fn alter(

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use wal::Lsn;
 
+use super::adopt::adopt;
 use super::columns::NameRule;
 use super::definitions::{At, Definitions, Found, Rebuild, TypeOf};
 use super::layout::{self, Dialect, Layout};
@@ -345,9 +346,20 @@ async fn create<D: Definitions>(
     layout: &Layout<TypeOf<D>>,
 ) -> Result<(), Failure> {
     let name = &schema.name;
+    if adopts(target, &layout.target).await? {
+        may_hold(target, name, &layout.target)?;
+        warn_of_rule(target, schema);
+        return adopt(target, lsn, schema, (layout, true)).await;
+    }
     is_free(target, lsn, name, &layout.target).await?;
     warn_of_rule(target, schema);
     target.create(lsn, name, layout).await
+}
+
+/// Whether the table under a name is one that may be taken over: none of replicator made it.
+async fn adopts<D: Definitions>(target: &mut D, at_target: &str) -> Result<bool, Failure> {
+    let adopts = target.plan().adopt;
+    Ok(adopts && matches!(target.find(at_target).await?, Some(Found::Foreign { maker: None })))
 }
 
 /// Refuses a name at the target under which there is anything that the change at `lsn` did not make.
@@ -393,7 +405,10 @@ pub(super) fn taken<D: Definitions>(target: &D, name: &TableName, at_target: &st
         "{} has a table or view \"{at_target}\" that this sink did not make for {name}, which is not written into it{by}",
         target.location()
     ))
-    .hint("rename or drop it, or set another `table_name` for the sink; another target needs `replicator sink reset NAME`")
+    .hint(
+        "rename or drop it, or set another `table_name` for the sink; another target needs `replicator sink reset NAME`; `adopt: true` of the \
+         sink takes a table over whose rows are the source's where the log begins",
+    )
 }
 
 /// Whether the names of these tables are free, or their tables were made by this sink. Asked before anything is read for the sink.

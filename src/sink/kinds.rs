@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use super::checking::{Against, Checked};
 use super::columns::NameRule;
 use super::{Sink, clickhouse, sqlite};
 use crate::config::{SinkPlan, SinkType};
@@ -22,7 +23,7 @@ pub(super) struct Kind {
     /// Its name, and how its section of the configuration is read.
     pub(super) config: SinkType,
     /// What `check` finds of its target. It changes nothing.
-    pub(super) check: fn(&SinkPlan) -> BoxFuture<'_, Result<Vec<CheckItem>, Failure>>,
+    pub(super) check: for<'a> fn(&'a SinkPlan, Against<'a>) -> BoxFuture<'a, Result<Checked, Failure>>,
     /// The sink of a plan, whose requests run on the runtime. Nothing is opened yet.
     pub(super) make: fn(&SinkPlan, &Handle) -> Result<Box<dyn Sink>, Failure>,
     /// When its target takes two names of tables for one.
@@ -43,12 +44,15 @@ pub fn make(plan: &SinkPlan, runtime: &Handle) -> Result<Box<dyn Sink>, Failure>
 }
 
 /// What `check` finds of a sink's target. It changes nothing.
-pub async fn check(plan: &SinkPlan) -> Vec<CheckItem> {
+pub async fn check(plan: &SinkPlan, against: Against<'_>) -> Checked {
     let found = match kind_of(plan) {
-        Ok(kind) => (kind.check)(plan).await,
+        Ok(kind) => (kind.check)(plan, against).await,
         Err(failure) => Err(failure),
     };
-    found.unwrap_or_else(|failure| vec![CheckItem::fail(format!("sink {}", plan.name), failure.chain(), None)])
+    found.unwrap_or_else(|failure| {
+        let items = vec![CheckItem::fail(format!("sink {}", plan.name), failure.chain(), None)];
+        Checked { items, state: None }
+    })
 }
 
 /// The kind of a plan's settings.

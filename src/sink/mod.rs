@@ -47,8 +47,10 @@
 //! - What is wrong with one row need not stop its table: the row change may become a dead letter ([`Sink::keep_letters`]).
 //! - Futures may be dropped at shutdown; what that leaves must look like a crash.
 
+mod adopt;
 mod batches;
 mod changes;
+mod checking;
 mod claim;
 mod clash;
 pub mod clickhouse;
@@ -72,6 +74,7 @@ mod stops;
 mod testing;
 mod values;
 
+pub use checking::{Against, Checked};
 pub use clash::{CLASH_HINT, Clash, clashes};
 pub use kinds::{check, make, types};
 pub use notes::{Note, Notes};

@@ -43,7 +43,7 @@ impl HttpServer {
         let refused = |error: std::io::Error| {
             Failure::fatal(format!("cannot listen on {address} (http.listen)"))
                 .caused_by(error)
-                .hint("choose another address in http.listen, or none")
+                .hint("set http.listen to an address that nothing else listens on, or to none")
         };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;

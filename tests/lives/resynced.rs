@@ -60,23 +60,6 @@ async fn after(server: &Server) {
         .await;
 }
 
-/// Removes the binlogs up to the current file.
-async fn purge(server: &Server) {
-    for _ in 0..100 {
-        // With the next event, a server notices that the reader of an older file has gone.
-        server.exec("FLUSH BINARY LOGS").await;
-        let (file, _) = server.position().await;
-        server.exec(format!("PURGE BINARY LOGS TO '{file}'")).await;
-        let files: Vec<mysql_async::Row> = server.query("SHOW BINARY LOGS").await;
-        if files.len() == 1 {
-            return;
-        }
-        // MariaDB keeps files that its recovery could need until a later checkpoint.
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("the binlogs are not purged");
-}
-
 async fn reset(server: &Server) {
     server
         .exec(match server.kind() {
@@ -146,7 +129,7 @@ both_servers! {
         tables(&sandbox.server).await;
         once(&sandbox, 0);
         gap(&sandbox.server).await;
-        purge(&sandbox.server).await;
+        sandbox.server.purge_binlogs().await;
         assert_refused(&sandbox, &["purged", "keep binlogs longer"]);
 
         sandbox.set("/source/snapshot", json!({ "chunk_rows": 1, "max_rows_per_second": 20 }));
@@ -166,7 +149,7 @@ both_servers! {
         // Nothing is read for a resync only where the mode of a start says so.
         sandbox.set("/source/startup_mode", json!("latest")).set("/source/on_purged", json!("resync"));
         gap(&sandbox.server).await;
-        purge(&sandbox.server).await;
+        sandbox.server.purge_binlogs().await;
         after(&sandbox.server).await;
 
         once(&sandbox, 0);

@@ -53,6 +53,14 @@ pub fn client(kind: Kind) -> PathBuf {
     }
 }
 
+/// The server's own program for dumps.
+pub fn dump(kind: Kind) -> PathBuf {
+    match kind {
+        Kind::MariaDb => find("REPLICATOR_MARIADB_DUMP", "mariadb-dump", Path::new("/usr/bin/mariadb-dump")),
+        Kind::MySql => find("REPLICATOR_MYSQLDUMP", "mysqldump", &cache_directory().join("bin/mysqldump")),
+    }
+}
+
 /// The launcher of ClickHouse servers, with the program that it runs: one's own, that on PATH, or the installed package.
 pub fn clickhouse_server() -> Command {
     let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/clickhouse_server.py");

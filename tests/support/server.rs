@@ -266,6 +266,23 @@ impl Server {
         text.replace('\n', "")
     }
 
+    /// Removes the binlogs up to the current file.
+    pub async fn purge_binlogs(&self) {
+        for _ in 0..100 {
+            // With the next event, a server notices that the reader of an older file has gone.
+            self.exec("FLUSH BINARY LOGS").await;
+            let (file, _) = self.position().await;
+            self.exec(format!("PURGE BINARY LOGS TO '{file}'")).await;
+            let files: Vec<mysql_async::Row> = self.query("SHOW BINARY LOGS").await;
+            if files.len() == 1 {
+                return;
+            }
+            // MariaDB keeps files that its recovery could need until a later checkpoint.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the binlogs are not purged");
+    }
+
     /// Shuts the server down in good order.
     pub fn stop(&mut self) {
         let process = self.process.as_mut().expect("the server runs");

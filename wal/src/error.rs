@@ -167,6 +167,22 @@ pub enum Error {
     Closed,
 }
 
+impl Error {
+    /// Whether the disk, or the share of it that the user may take, has no room.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_full(source),
+            Self::Storage { source, .. } => matches!(source.as_ref(), redb::Error::Io(error) if is_full(error)),
+            Self::Poisoned(first) => first.is_disk_full(),
+            _ => false,
+        }
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" by process {pid}"))
 }

@@ -82,8 +82,8 @@ impl Target {
     pub(super) fn creates(&self, lsn: Lsn, change: &TableChange) -> bool {
         let TableChange::Schema { table, .. } = change else { return false };
         let is_new = !self.followed.tables.contains_key(table) && !self.followed.stops.has(table);
-        // Tables that share a target are made one after the other.
-        let is_alone = self.plan.source_tag.is_none();
+        // Tables that share a target are made one after the other; one that may be taken over is looked at before.
+        let is_alone = self.plan.source_tag.is_none() && !self.plan.adopt;
         is_new && is_alone && lsn > self.followed.changes.stored_before(table)
     }
 

@@ -12,11 +12,12 @@ use super::names::{literal, quoted};
 use super::registry::{self, Table};
 use super::target::Target;
 use super::writer::Rows;
-use super::{beside, open, rebuild, refusals};
+use super::{adopt, beside, open, rebuild, refusals};
 use crate::codec::version::row_version;
 use crate::config::{DdlPolicy, SinkPlan};
 use crate::error::Failure;
 use crate::model::{TableName, TableSchema};
+use crate::sink::adopt::{OurTable, TheirTable, Under};
 use crate::sink::clickhouse::{ClickHousePlan, JsonType, SetType};
 use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Room, Share, Stop, Swap};
 use crate::sink::refusals::{Blame, Line};
@@ -83,6 +84,35 @@ impl Definitions for Target {
         let sql = layout.create_statement(&self.clickhouse.database, target, &self.made(lsn));
         let failed = |error: Refused| error.failure(&format!("create the table \"{target}\" of {name}"));
         self.client.execute(&sql, false).await.map_err(failed)
+    }
+
+    fn our_table(&self, layout: &Layout, _schema: &TableSchema) -> OurTable {
+        adopt::ours(layout, &self.clickhouse.database)
+    }
+
+    async fn their_table(&mut self, layout: &Layout) -> Result<Option<TheirTable>, Failure> {
+        let found = adopt::under(&self.client, (&self.clickhouse.database, &self.plan.name), layout).await;
+        match found.map_err(|error| error.failure("read the definition of a table"))? {
+            Under::Theirs(theirs) => Ok(Some(theirs)),
+            Under::Nothing | Under::Made => Ok(None),
+        }
+    }
+
+    /// The last step says whose it is: a change that was cut short before that is made again from its beginning.
+    async fn take_in(
+        &mut self,
+        lsn: Lsn,
+        name: &TableName,
+        (layout, keeps_rows): (&Layout, bool),
+    ) -> Result<(), Failure> {
+        let place = self.place(&layout.target);
+        let failed = |error: Refused| error.failure(&format!("take the table \"{}\" over for {name}", layout.target));
+        adopt::make_durable(&self.client, &place).await.map_err(failed)?;
+        if keeps_rows {
+            adopt::mark(&self.client, &place, &self.made(lsn)).await.map_err(failed)
+        } else {
+            self.empty(lsn, layout, "replace", None).await
+        }
     }
 
     async fn alter(&mut self, lsn: Lsn, layout: &Layout, schema: &TableSchema, steps: &[Step]) -> Result<(), Failure> {

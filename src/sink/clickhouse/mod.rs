@@ -17,6 +17,7 @@
 //! - `definitions`: what the server does to tables, over which [`follow`](super::follow) follows changes; `creation`: new tables, side by
 //!   side; `alter`, `commands`, `rebuild`, `copy`: columns and keys; `owner`: what is under a name
 
+mod adopt;
 mod alter;
 mod batch;
 mod beside;
@@ -70,7 +71,7 @@ use crate::config::{SinkType, ZeroDates};
 /// This kind of sink.
 pub(super) static KIND: Kind = Kind {
     config: SinkType { name: config::NAME, batch: config::BATCH, zero_dates: ZeroDates::Null, read: config::read },
-    check: |plan| Box::pin(preflight::preflight(plan)),
+    check: |plan, against| Box::pin(preflight::preflight(plan, against)),
     make: |plan, runtime| Ok(Box::new(ClickHouseSink::new(plan.clone(), runtime.clone())?)),
     table_names: layout::ClickHouse::TABLES,
 };

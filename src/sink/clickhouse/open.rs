@@ -9,6 +9,7 @@ use crate::config::Mode;
 use crate::error::Failure;
 use crate::model::TableName;
 use crate::sink::clickhouse::ClickHousePlan;
+use crate::sink::registry::Tables;
 
 /// Whether the server answers this user, and has the database.
 pub(super) async fn reach(client: &Client, plan: &ClickHousePlan) -> Result<(), Failure> {
@@ -35,19 +36,31 @@ pub(super) async fn reach(client: &Client, plan: &ClickHousePlan) -> Result<(), 
 /// Tables that are not as the sink left them, with what is different. One whose change was begun is in between, and the change comes
 /// again.
 pub(super) async fn altered(target: &Target) -> Result<Vec<(TableName, String)>, Failure> {
+    let is_in_between =
+        |name: &TableName| target.followed.stops.has(name) || target.followed.changes.is_unfinished(name);
+    altered_of(&target.client, &target.clickhouse.database, &target.followed.tables, is_in_between).await
+}
+
+/// Of these tables those that are not as the sink left them, with what is different.
+pub(super) async fn altered_of(
+    client: &Client,
+    database: &str,
+    tables: &Tables<String>,
+    is_in_between: impl Fn(&TableName) -> bool,
+) -> Result<Vec<(TableName, String)>, Failure> {
     let sql = format!(
         "SELECT table, name, type FROM system.columns WHERE database = {} AND default_kind NOT IN ('MATERIALIZED', 'ALIAS', 'EPHEMERAL')",
-        literal(&target.clickhouse.database)
+        literal(database)
     );
     let rows: Vec<(String, String, String)> =
-        target.client.rows(&sql).await.map_err(|error| error.failure("read the tables' columns"))?;
+        client.rows(&sql).await.map_err(|error| error.failure("read the tables' columns"))?;
     let mut found: HashMap<String, HashMap<String, String>> = HashMap::new();
     for (table, name, ty) in rows {
         found.entry(table).or_default().insert(name, ty);
     }
     let mut altered = Vec::new();
-    for (name, table) in &target.followed.tables {
-        if target.followed.stops.has(name) || target.followed.changes.is_unfinished(name) {
+    for (name, table) in tables {
+        if is_in_between(name) {
             continue;
         }
         let layout = &table.layout;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use tokio::runtime::Handle;
-use wal::Lsn;
+use wal::{LogId, Lsn};
 
 use super::client::Client;
 use super::cursor::{Cursor, Found};
@@ -14,13 +14,15 @@ use super::error::{NOT_LET_IN, Refused};
 use super::layout::ClickHouse;
 use super::names::{CURSORS, STOPPED, TABLES, literal, quoted};
 use super::registry::Table;
-use super::{ClickHousePlan, beside, cursor, registry};
+use super::{ClickHousePlan, adopt, beside, cursor, open, registry};
 use crate::codec::version::Epoch;
 use crate::config::{Mode, SinkPlan, TlsMode, is_loopback, sink_password_variable};
 use crate::error::{Failure, sink_reset};
 use crate::model::{CheckItem, TableName};
+use crate::sink::TargetState;
+use crate::sink::checking::{Against, Checked, LaidOut, Seen, lay_out, under_names};
 use crate::sink::definitions::FREE_ROOM;
-use crate::sink::registry::{SET_BACK, at_next_start, not_readable, unfit};
+use crate::sink::registry::{SET_BACK, Tables, at_next_start, not_readable, unfit};
 use crate::sink::stops::way_back;
 
 /// The oldest release whose settings and types are known to be those of the newest one tested: `Time64` needs no setting
@@ -32,6 +34,8 @@ const FEW_BYTES: u64 = 5 << 30;
 const PRIVILEGES: [&str; 6] = ["SELECT", "INSERT", "ALTER COLUMN", "CREATE TABLE", "DROP TABLE", "TRUNCATE"];
 /// What `create_views` needs besides.
 const VIEW_PRIVILEGES: [&str; 2] = ["CREATE VIEW", "DROP VIEW"];
+/// What `adopt` needs besides.
+const ADOPT_PRIVILEGES: [&str; 2] = ["ALTER SETTINGS", "ALTER MODIFY COMMENT"];
 const UNKNOWN_DATABASE: u32 = 81;
 /// Where nothing more is known.
 const NO_ANSWER: &str =
@@ -41,21 +45,34 @@ const NO_TLS_ANSWER: &str = "check that ClickHouse runs, and that the port in th
 const ACCESS_DENIED: u32 = 497;
 
 /// Checks the server, its version, the user's privileges and settings, the disks, and what the database holds of this sink.
-pub(super) async fn preflight(plan: &SinkPlan) -> Result<Vec<CheckItem>, Failure> {
+pub(super) async fn preflight(plan: &SinkPlan, against: Against<'_>) -> Result<Checked, Failure> {
     let clickhouse = plan.settings::<ClickHousePlan>()?;
     let check = Check { plan, clickhouse };
+    let (laid_out, said) = lay_out(&ClickHouse(clickhouse.types), plan, against.tables);
+    let only = |item| Ok(Checked { items: [vec![item], said.clone()].concat(), state: None });
     let client = match Client::new(clickhouse, Handle::current()) {
         Ok(client) => client,
-        Err(failure) => return Ok(vec![check.failed("server", failure)]),
+        Err(failure) => return only(check.failed("server", failure)),
     };
     if let Err(refused) = client.execute("SELECT 1 FORMAT Null", false).await {
-        return Ok(vec![check.unreachable(refused)]);
+        return only(check.unreachable(refused));
     }
     let mut items = vec![check.version(&client).await, check.tls()];
     let privileges = check.privileges(&client).await;
     items.extend([privileges, check.settings(&client).await, check.disks(&client).await]);
     items.push(check.target(&client).await);
-    Ok(items)
+    items.extend(said);
+    let state = match check.look_at_tables(&client, &laid_out, against.log).await {
+        Ok((seen, state)) => {
+            items.extend(under_names::<ClickHouse>(plan, &seen));
+            state
+        }
+        Err(failure) => {
+            items.push(check.failed("names at the target", failure));
+            None
+        }
+    };
+    Ok(Checked { items, state })
 }
 
 struct Check<'p> {
@@ -141,7 +158,9 @@ impl Check<'_> {
         let place = format!("{}.*", quoted(&self.clickhouse.database));
         let views: &[&str] = if self.clickhouse.create_views { &VIEW_PRIVILEGES } else { &[] };
         let shares: &[&str] = if self.plan.source_tag.is_some() { &["ALTER DELETE"] } else { &[] };
-        let wanted = PRIVILEGES.iter().chain(views).chain(shares).map(|privilege| (*privilege, place.as_str()));
+        let adopts: &[&str] = if self.plan.adopt { &ADOPT_PRIVILEGES } else { &[] };
+        let wanted =
+            PRIVILEGES.iter().chain(views).chain(shares).chain(adopts).map(|privilege| (*privilege, place.as_str()));
         // A server may be set to let everybody use every engine; then this one is there without a grant.
         let wanted = wanted.chain([("TABLE ENGINE", "ReplacingMergeTree")]);
         let mut missing = Vec::new();
@@ -283,8 +302,12 @@ impl Check<'_> {
         let stopped = stops.all();
         let unfit = unfit::<ClickHouse>(&tables, self.plan, &type_settings(self.clickhouse));
         let (again, kept) = at_next_start(&tables, unfit);
-        let stops_next = (unreadable.iter().map(|table| (table.clone(), not_readable(table))).chain(kept))
-            .find(|(table, _)| !stops.has(table));
+        let changes = registry::load_changes(client, &self.plan.name, epoch)
+            .await
+            .map_err(|error| error.failure("read how far the tables' changes have come"))?;
+        let altered = open::altered_of(client, shown, &tables, |table| changes.is_unfinished(table)).await?;
+        let unreadable = unreadable.iter().map(|table| (table.clone(), not_readable(table)));
+        let stops_next = (unreadable.chain(altered).chain(kept)).find(|(table, _)| !stops.has(table));
         if let Some((table, why)) = stops_next {
             return Err(
                 Failure::row(format!("{table} will be stopped at the next start: {why}")).hint(way_back(&table))
@@ -322,6 +345,45 @@ impl Check<'_> {
 }
 
 impl Check<'_> {
+    /// What is under the names of tables that the sink has not made yet, and what the database says to a log.
+    async fn look_at_tables(
+        &self,
+        client: &Client,
+        tables: &[LaidOut<String>],
+        log: Option<LogId>,
+    ) -> Result<(Vec<Seen>, Option<TargetState>), Failure> {
+        let (database, sink) = (self.clickhouse.database.as_str(), self.plan.name.as_str());
+        let registered = self.registered(client).await?;
+        let known = registered.as_ref().map(|(tables, _)| tables);
+        let mut seen = Vec::new();
+        for table in tables.iter().filter(|table| known.is_none_or(|known| !known.contains_key(&table.schema.name))) {
+            let under = adopt::under(client, (database, sink), &table.layout).await;
+            let under = under.map_err(|error| error.failure("read the definition of a table"))?;
+            seen.push(table.seen(self.plan, adopt::ours(&table.layout, database), under));
+        }
+        let Some((tables, unreadable)) = registered else { return Ok((seen, Some(TargetState::Fresh))) };
+        let found = cursor::read(client, sink).await?;
+        // A cursor of no round counts as none to whichever log comes.
+        let log = log.unwrap_or(LogId::new(0));
+        Ok((seen, Some(cursor::state(found, log, !tables.is_empty() || !unreadable.is_empty()))))
+    }
+
+    /// The sink's tables; `None`: the database has none of the sinks' own.
+    async fn registered(&self, client: &Client) -> Result<Option<(Tables<String>, Vec<TableName>)>, Failure> {
+        let sql = format!(
+            "SELECT count() FROM system.tables WHERE database = {} AND name IN ({}, {})",
+            literal(&self.clickhouse.database),
+            literal(CURSORS),
+            literal(TABLES)
+        );
+        let own: Vec<(u64,)> = client.rows(&sql).await.map_err(|error| error.failure("read the list of tables"))?;
+        if own.first().is_none_or(|(own,)| *own < 2) {
+            return Ok(None);
+        }
+        cursor::check_format(client, &self.clickhouse.database).await?;
+        registry::load(client, &self.plan.name).await.map(Some)
+    }
+
     /// What a replace of the largest table lacks.
     async fn lack(&self, client: &Client, tables: &BTreeMap<TableName, Table>) -> Result<Option<String>, Refused> {
         let database = &self.clickhouse.database;

@@ -15,11 +15,12 @@ use wal::Lsn;
 
 use super::rename::NOTHING_LOST;
 use super::shared;
-use super::{announce, is_free, options_of, register, shape, shaped, stored_options};
+use super::{adopts, announce, is_free, may_hold, options_of, register, shape, shaped, stored_options, taken};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
 use crate::sink::TakeOver;
+use crate::sink::adopt::adopt;
 use crate::sink::definitions::{At, Definitions, FREE_ROOM, Fate, Swap, TypeOf};
 use crate::sink::layout::{Dialect, Layout, TargetType, beside, until};
 use crate::sink::registry::{OldCopy, Table};
@@ -112,6 +113,10 @@ async fn build<D: Definitions>(
 ) -> Result<(), Failure> {
     let (name, lsn) = (&schema.name, at.lsn());
     let Some(line) = target.followed().tables.get(name).cloned() else {
+        let at_target = target.plan().target_name(name);
+        if adopts(target, &at_target).await? {
+            return take_over_empty(target, lsn, schema, at_target).await;
+        }
         return shape(target, lsn, schema, NOTHING_LOST).await;
     };
     hides_on(target.plan(), (&line.schema, schema), None)?;
@@ -200,6 +205,25 @@ async fn from_configuration<D: Definitions>(
     shared::make(target, lsn, schema, &layout).await?;
     let old = Some(copy.into_old(lsn, false));
     register(target, lsn, Table { old, ..Table::new(schema.clone(), stored_options(target, schema), layout) }).await
+}
+
+/// Takes a table over that no sink of replicator made, and whose rows come again: those that it has go. What no read brings
+/// again is not thrown away, so that one with soft deletion is refused.
+async fn take_over_empty<D: Definitions>(
+    target: &mut D,
+    lsn: Lsn,
+    schema: &TableSchema,
+    at_target: String,
+) -> Result<(), Failure> {
+    let name = &schema.name;
+    may_hold(target, name, &at_target)?;
+    let layout = Layout::new(target.dialect(), schema, &options_of(target, schema), at_target)?;
+    if layout.is_kept() {
+        return Err(taken(target, name, &layout.target, None));
+    }
+    adopt(target, lsn, schema, (&layout, false)).await?;
+    target.make_views(&layout).await?;
+    register(target, lsn, Table::new(schema.clone(), stored_options(target, schema), layout)).await
 }
 
 /// Makes an empty copy of this layout beside the one that has its name. The replace that fills it comes.

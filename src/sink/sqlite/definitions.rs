@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use wal::Lsn;
 
+use super::adopt;
 use super::alter::{self, defaults};
 use super::beside;
 use super::error::of_table;
@@ -19,6 +20,7 @@ use super::views;
 use crate::config::{DdlPolicy, Mode, SinkPlan};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
+use crate::sink::adopt::{OurTable, TheirTable, Under};
 use crate::sink::definitions::{At, Definitions, Followed, Found, Rebuild, Room, Share, Stop, Swap};
 use crate::sink::follow;
 use crate::sink::refusals::{Blame, Line};
@@ -79,6 +81,31 @@ impl Definitions for Target {
         self.connection
             .execute_batch(&layout.create_statement(target, &self.plan.name))
             .map_err(|error| self.refused(&format!("create the table \"{target}\" of {name}"), error))
+    }
+
+    fn our_table(&self, layout: &Layout, schema: &TableSchema) -> OurTable {
+        adopt::ours(layout, Some(schema))
+    }
+
+    async fn their_table(&mut self, layout: &Layout) -> Result<Option<TheirTable>, Failure> {
+        let found = adopt::under(&self.connection, &layout.target, &self.plan.name);
+        match found.map_err(|error| self.fail("read the definition of a table", error))? {
+            Under::Theirs(theirs) => Ok(Some(theirs)),
+            Under::Nothing | Under::Made => Ok(None),
+        }
+    }
+
+    async fn take_in(
+        &mut self,
+        lsn: Lsn,
+        name: &TableName,
+        (layout, keeps_rows): (&Layout, bool),
+    ) -> Result<(), Failure> {
+        if !keeps_rows {
+            self.empty(lsn, layout, "replace", None).await?;
+        }
+        adopt::take_in(&self.connection, &layout.target, &self.plan.name)
+            .map_err(|error| self.refused(&format!("take the table \"{}\" over for {name}", layout.target), error))
     }
 
     async fn alter(&mut self, lsn: Lsn, layout: &Layout, schema: &TableSchema, steps: &[Step]) -> Result<(), Failure> {

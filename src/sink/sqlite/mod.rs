@@ -19,6 +19,7 @@
 //! their `row_hash`. `definitions` is what SQLite does to tables, over which [`follow`](super::follow) follows
 //! changes: `alter` in place, `rebuild` by a copy, whose values `retype` converts. `preflight` is for `check`, `config` reads the keys of its section.
 
+mod adopt;
 mod alter;
 mod beside;
 mod bind;
@@ -61,7 +62,7 @@ use crate::config::{SinkType, ZeroDates};
 /// This kind of sink.
 pub(super) static KIND: Kind = Kind {
     config: SinkType { name: config::NAME, batch: SqlitePlan::BATCH, zero_dates: ZeroDates::Keep, read: config::read },
-    check: |plan| Box::pin(std::future::ready(preflight::preflight(plan))),
+    check: |plan, against| Box::pin(std::future::ready(preflight::preflight(plan, against))),
     make: |plan, _| Ok(Box::new(SqliteSink::new(plan.clone())?)),
     table_names: layout::Sqlite::TABLES,
 };

@@ -8,10 +8,13 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::layout::Sqlite;
 use super::registry::Table;
-use super::{SqlitePlan, beside, cursor, registry};
+use super::types::Storage;
+use super::{SqlitePlan, adopt, beside, cursor, registry};
 use crate::config::{Mode, SinkPlan};
 use crate::error::{Failure, sink_reset};
 use crate::model::CheckItem;
+use crate::sink::adopt::Under;
+use crate::sink::checking::{Against, Checked, LaidOut, Seen, lay_out, under_names};
 use crate::sink::definitions::FREE_ROOM;
 use crate::sink::registry::{SET_BACK, at_next_start, not_readable, unfit};
 use crate::sink::stops::{Stops, way_back};
@@ -21,8 +24,44 @@ use crate::sink::{Lost, TargetState};
 const FEW_BYTES: u64 = 1 << 30;
 
 /// Checks the directory, the disk and the file of a sink.
-pub(super) fn preflight(plan: &SinkPlan) -> Result<Vec<CheckItem>, Failure> {
-    Ok(preflight_of(plan, &plan.settings::<SqlitePlan>()?.path))
+pub(super) fn preflight(plan: &SinkPlan, against: Against<'_>) -> Result<Checked, Failure> {
+    let path = &plan.settings::<SqlitePlan>()?.path;
+    let mut items = preflight_of(plan, path);
+    let (laid_out, said) = lay_out(&Sqlite, plan, against.tables);
+    items.extend(said);
+    let state = match look_at_tables(plan, path, &laid_out) {
+        Ok((seen, state)) => {
+            items.extend(under_names::<Sqlite>(plan, &seen));
+            state
+        }
+        // A file that cannot be read is said above.
+        Err(_) => None,
+    };
+    Ok(Checked { items, state })
+}
+
+/// What is under the names of tables that the sink has not made yet, and what the file says of itself.
+fn look_at_tables(
+    plan: &SinkPlan,
+    path: &Path,
+    tables: &[LaidOut<Storage>],
+) -> rusqlite::Result<(Vec<Seen>, Option<TargetState>)> {
+    let ours = |table: &LaidOut<Storage>| adopt::ours(&table.layout, Some(&table.schema));
+    if !path.exists() {
+        let seen = tables.iter().map(|table| table.seen(plan, ours(table), Under::Nothing)).collect();
+        return Ok((seen, Some(TargetState::Fresh)));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let state = cursor::read(&connection, &plan.name)?.ok();
+    let registered =
+        if registry::is_there(&connection)? { registry::load(&connection, &plan.name)?.0 } else { BTreeMap::new() };
+    let mut seen = Vec::new();
+    for table in tables.iter().filter(|table| !registered.contains_key(&table.schema.name)) {
+        let under = adopt::under(&connection, &table.layout.target, &plan.name)?;
+        seen.push(table.seen(plan, ours(table), under));
+    }
+    Ok((seen, state))
 }
 
 fn preflight_of(plan: &SinkPlan, path: &Path) -> Vec<CheckItem> {

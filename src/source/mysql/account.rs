@@ -2,7 +2,8 @@
 //!
 //! The server looks for the account with the most specific host first and the user name second, so that an anonymous account
 //! (`''@'localhost'`) takes the login of a user whose own account has a wider host. No statement made here grants anything to an
-//! anonymous account: whoever connects without a name would have it.
+//! anonymous account, as whoever connects without a name would have it, or to an account of another user than that of
+//! `source.url`.
 
 use mysql_async::Conn;
 
@@ -69,8 +70,15 @@ impl Account {
     }
 
     /// The statement that grants `privilege` on `scope` (`*.*`, or quoted names) to the account; to the user that logged in where
-    /// the account is anonymous.
+    /// the account is anonymous. Where it is another user's no statement is made: what that one may do is for others to
+    /// say.
     pub fn grant(&self, privilege: &str, scope: &str) -> String {
+        if self.is_another() && !self.is_anonymous() {
+            let (own, held) = (quoted(&self.client), self.name());
+            return format!(
+                "let {own} log in as an account of its own that has {privilege} on {scope}: the login ended at {held}"
+            );
+        }
         let to = if self.is_anonymous() { quoted(&self.client) } else { self.name() };
         format!("GRANT {privilege} ON {scope} TO {to}")
     }
@@ -101,9 +109,10 @@ mod tests {
     }
 
     #[test]
-    fn a_proxied_account_is_the_one_that_has_the_privileges() {
+    fn another_users_account_is_granted_nothing() {
         let account = Account::new("readers@%", "replicator@10.0.0.7");
         assert!(account.is_another() && !account.is_anonymous());
-        assert_eq!(account.grant("SELECT", "`a`.`b`"), "GRANT SELECT ON `a`.`b` TO 'readers'@'%'");
+        let said = account.grant("SELECT", "`a`.`b`");
+        assert!(said.starts_with("let 'replicator'@'10.0.0.7' log in") && !said.contains("GRANT"), "{said}");
     }
 }

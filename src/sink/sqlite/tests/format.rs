@@ -8,6 +8,7 @@ use crate::codec::version::Epoch;
 use crate::config::Mode;
 use crate::error::ErrorClass;
 use crate::model::{CheckStatus, TableName};
+use crate::sink::checking::Against;
 use crate::sink::claim::Opener;
 use crate::sink::sqlite::SqlitePlan;
 use crate::sink::sqlite::preflight::preflight;
@@ -48,7 +49,8 @@ fn a_target_of_format_1_is_refused_by_name_and_not_changed() {
     let says = "the target of sink \"local\" was written in format 1, this version reads and writes format 4";
     assert_eq!(failure.message, says);
     assert_eq!(rig.read("SELECT name, sql FROM sqlite_schema ORDER BY name"), before);
-    let found = preflight(&rig.plan).unwrap().pop().unwrap();
+    let against = Against { log: None, tables: &[] };
+    let found = preflight(&rig.plan, against).unwrap().items.pop().unwrap();
     assert_eq!((found.status, found.detail.as_str()), (CheckStatus::Fail, says));
     assert_eq!(found.mend, failure.hint);
     rig.plan.name = "another".into();

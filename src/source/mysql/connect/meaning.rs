@@ -4,7 +4,7 @@ use std::io;
 
 use mysql_async::{DriverError, Error, IoError, ServerError};
 
-use crate::error::{ErrorClass, Failure, Unusable};
+use crate::error::{ErrorClass, Failure, SameServerId, Unusable};
 use crate::source::mysql::start::RESYNC;
 use crate::source::mysql::stream_server::AnotherServer;
 use crate::tls::{tls_error, tls_hint, tls_may_recover};
@@ -14,6 +14,11 @@ pub fn classify(error: Error, purpose: &str) -> Failure {
     let message = format!("cannot {purpose}");
     // The cause is the inner error: the driver's outer ones only repeat it.
     match error {
+        Error::Server(server) if names_another_replica(&server) => Failure::fatal(format!(
+            "{message}: another replica of the source has connected with the number in source.server_id"
+        ))
+        .hint(format!("the source serves one replica of a number, and has ended this one; {ONE_ID}, then start again"))
+        .caused_by(SameServerId(server.to_string())),
         Error::Server(server) => by_code(&server, message).caused_by(server),
         Error::Io(IoError::Io(io)) => by_io(&io, message).caused_by(io),
         Error::Io(IoError::Tls(tls)) => by_tls(tls_error(&tls), message).caused_by(tls),
@@ -36,7 +41,7 @@ pub fn is_about_the_server(failure: &Failure) -> bool {
 }
 
 /// `ER_ACCESS_DENIED_ERROR`.
-const ACCESS_DENIED: u16 = 1045;
+pub const ACCESS_DENIED: u16 = 1045;
 
 pub(super) const TURN_TLS_ON: &str = "set source.tls.mode to verify_identity";
 
@@ -127,23 +132,27 @@ fn by_code(error: &ServerError, message: String) -> Failure {
     }
 }
 
+/// What to do where two replicas have one number.
+const ONE_ID: &str = "give source.server_id a value that no other replica of the source has, or stop the other replica";
+
 /// Whether a server ends a dump for what it finds in its binlog, or misses there. Then a check of the position may say
 /// better why.
 pub fn is_about_the_binlog(error: &Error) -> bool {
-    matches!(error, Error::Server(error) if error.code == 1236 && !names_another_replica(&error.message.to_ascii_lowercase()))
+    matches!(error, Error::Server(error) if error.code == 1236 && !names_another_replica(error))
 }
 
-fn names_another_replica(text: &str) -> bool {
-    ["same server_uuid", "same server_id", "same server-id"].iter().any(|part| text.contains(part))
+/// Whether a server has ended a dump because another replica came with the same number: MySQL by an error of the dump
+/// thread, MariaDB by one of its own (`ER_SLAVE_SAME_ID`).
+fn names_another_replica(error: &ServerError) -> bool {
+    let text = error.message.to_ascii_lowercase();
+    let is_said = ["same server_uuid", "same server_id", "same server-id"].iter().any(|part| text.contains(part));
+    error.code == 4052 || (error.code == 1236 && is_said)
 }
 
 fn dump_error(text: &str, message: String) -> Failure {
     let text = text.to_ascii_lowercase();
     let is = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     let failure = Failure::fatal(message);
-    if names_another_replica(&text) {
-        return failure.hint("another replica uses the same server id; give source.server_id a value of its own");
-    }
     if is(&["misconfigured", "server_id"]) {
         return failure.hint("set server_id on the source, and a source.server_id that differs from it");
     }
@@ -196,13 +205,25 @@ mod tests {
         assert_eq!(classify(Error::Driver(DriverError::NoClientSslFlagFromServer), "do it").class, ErrorClass::Fatal);
     }
 
+    const SAME_ID: &str = "A replica with the same server_uuid/server_id as this replica has connected to the source";
+
+    #[test]
+    fn a_replica_of_the_same_number_is_an_error_of_its_own_at_both_servers() {
+        for (code, text) in
+            [(1236, SAME_ID), (4052, "A slave with the same server_uuid/server_id is already connected")]
+        {
+            let failure = server(code, text);
+            assert_eq!(failure.class, ErrorClass::Fatal, "{code}");
+            assert!(failure.source.as_ref().unwrap().is::<SameServerId>(), "{code}");
+            assert!(failure.fact().contains("source.server_id") && failure.fact().contains(text), "{}", failure.fact());
+            assert!(failure.hint.unwrap().contains("give source.server_id a value"), "{code}");
+        }
+    }
+
     #[test]
     fn the_dump_threads_errors_are_told_apart_by_their_text() {
         for (text, part) in [
-            (
-                "A replica with the same server_uuid/server_id as this replica has connected to the source",
-                "source.server_id",
-            ),
+            (SAME_ID, "source.server_id"),
             ("Cannot replicate because the source purged required binary logs.", "replicator start --resync"),
             ("Could not find first log file name in binary log index file", "replicator start --resync"),
             ("Client requested source to start replication from impossible position", "source.specific"),

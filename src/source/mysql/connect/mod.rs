@@ -6,5 +6,5 @@
 mod meaning;
 mod open;
 
-pub use meaning::{classify, is_about_the_binlog, is_about_the_server};
-pub use open::{connect, execute};
+pub use meaning::{ACCESS_DENIED, classify, is_about_the_binlog, is_about_the_server};
+pub use open::{connect, execute, login_without_password};

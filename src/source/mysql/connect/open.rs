@@ -36,7 +36,7 @@ const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', \
 /// looks at.
 const SKIP_HOST_NAME: &str = "NotValidForName";
 
-/// Driver options for the source.
+/// Driver options for the source, with the password as it is now.
 fn options(source: &SourcePlan, password: &Secret) -> Opts {
     let verifies = matches!(source.tls.mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
     let tls = (source.tls.mode != TlsMode::Disabled).then(|| {
@@ -114,7 +114,35 @@ pub async fn connect(source: &SourcePlan) -> Result<Conn, Failure> {
     }
 }
 
+/// Whether a login with no password is let in, and its connection: only an account without one lets it in.
+pub async fn login_without_password(source: &SourcePlan) -> Option<Conn> {
+    let attempt = AssertUnwindSafe(Box::pin(Conn::new(options(source, &Secret::default())))).catch_unwind();
+    tokio::time::timeout(CONNECT_TIMEOUT, attempt).await.ok()?.ok()?.ok()
+}
+
+/// How an anonymous account may be why a login is denied, from the server's words: `Access denied for user 'u'@'h'
+/// (using password: YES)`.
+fn shadowed(error: &Error) -> Option<String> {
+    let Error::Server(error) = error else { return None };
+    let (_, rest) = error.message.split_once("for user ")?;
+    let (client, used) = rest.split_once(" (using password: ")?;
+    let host = client.rsplit_once('@').filter(|_| used.starts_with("YES"))?.1;
+    Some(format!(
+        "if both are right, an anonymous account takes the login, as its host is closer than that of the user's account \
+         (SELECT user, host FROM mysql.user WHERE user = ''): DROP USER ''@{host}, or CREATE USER {client}"
+    ))
+}
+
 fn refused(error: Error, server: &str, source: &SourcePlan) -> Failure {
+    let shadowed = if is_denied(&error) { shadowed(&error) } else { None };
+    let failure = refused_of(error, server, source);
+    match (failure.hint.clone(), shadowed) {
+        (Some(hint), Some(shadowed)) => failure.hint(format!("{hint}; {shadowed}")),
+        _ => failure,
+    }
+}
+
+fn refused_of(error: Error, server: &str, source: &SourcePlan) -> Failure {
     // Neither server tells a wrong password from an account that demands TLS, nor MariaDB from a server that does.
     let denied = is_denied(&error);
     let failure = classify(error, &format!("connect to the source \"{server}\""));
@@ -208,12 +236,27 @@ mod tests {
     const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 
     fn plan_of(listener: &TcpListener) -> SourcePlan {
-        let text = format!(
-            "{{ source: {{ url: 'mysql://u@{}', server_id: 5400, include: ['shop.*'] }}, sinks: [] }}",
-            listener.local_addr().unwrap()
-        );
+        plan_at(&listener.local_addr().unwrap().to_string())
+    }
+
+    fn plan_at(address: &str) -> SourcePlan {
+        let text =
+            format!("{{ source: {{ url: 'mysql://u@{address}', server_id: 5400, include: ['shop.*'] }}, sinks: [] }}");
         let password = |name: &str| Ok((name == PASSWORD_VARIABLE).then(|| "sesame".to_owned()));
         parse(Path::new("replicator.yaml"), &text, &password, &[]).unwrap().source
+    }
+
+    #[test]
+    fn a_denied_login_with_a_password_names_the_anonymous_account_and_grants_nothing() {
+        let denied = |text: &str| {
+            let error = mysql_async::ServerError { code: 1045, message: text.into(), state: "28000".into() };
+            refused(Error::Server(error), "h:3306", &plan_at("h:3306")).hint.unwrap()
+        };
+        let said = denied("Access denied for user 'o@b'@'localhost' (using password: YES)");
+        assert!(said.ends_with("DROP USER ''@'localhost', or CREATE USER 'o@b'@'localhost'"), "{said}");
+        assert!(said.starts_with("check the user in source.url") && !said.contains("GRANT"), "{said}");
+        let without = denied("Access denied for user 'u'@'localhost' (using password: NO)");
+        assert!(!without.contains("anonymous"), "{without}");
     }
 
     #[tokio::test]

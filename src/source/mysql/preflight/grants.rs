@@ -105,7 +105,8 @@ pub(super) fn account(account: &Account, source: &SourcePlan) -> CheckItem {
     }
     if account.is_another() {
         let detail = format!("logged in as {held}, and not as an account of \"{user}\": its privileges count");
-        return CheckItem::warn(name, detail, None);
+        let mend = format!("let \"{user}\" log in as an account of its own, with the privileges of docs/privileges.md");
+        return CheckItem::warn(name, detail, Some(mend));
     }
     CheckItem::ok(name, held)
 }

@@ -1,28 +1,31 @@
-//! What `check` looks at in the source: every condition that would stop the stream or the snapshot, or lose something, found
-//! before it does, each with the statement that mends it.
+//! What `check` looks at in the source: every condition that would stop the stream or the snapshot, or lose
+//! something, found before it does, each with the statement that mends it.
 //!
 //! It reads only. It does not ask for a dump: a second one under the daemon's server id would end the daemon's own.
 
 mod grants;
+mod replicas;
 mod settings;
 mod tables;
 
-use mysql_async::Conn;
+use mysql_async::{Conn, ServerError};
 
 use super::account::Account;
-use super::connect::connect;
+use super::connect::{ACCESS_DENIED, connect, login_without_password};
 use super::server::{self, ServerInfo};
 use crate::config::{SourcePlan, TlsMode, is_loopback};
 use crate::error::Failure;
 use crate::model::CheckItem;
 
-/// Checks the source. What cannot be looked at because something before it failed is left out: that failure is in the list.
-pub async fn checks(source: &SourcePlan) -> Vec<CheckItem> {
+/// Checks the source. `is_running`: the daemon of this configuration is connected to it. What cannot be looked at
+/// because something before it failed is left out: that failure is in the list.
+pub async fn checks(source: &SourcePlan, is_running: bool) -> Vec<CheckItem> {
     let mut items = Vec::new();
     let mut connection = match connect(source).await {
         Ok(connection) => connection,
         Err(failure) => {
             items.push(failed("source connection", &failure));
+            items.extend(shadowed(source, &failure).await);
             return items;
         }
     };
@@ -36,6 +39,7 @@ pub async fn checks(source: &SourcePlan) -> Vec<CheckItem> {
             ));
             let source = &source.clone().under(server.names);
             items.extend(settings::checks(&server, source));
+            items.push(replicas::check(&mut connection, &server, source, is_running).await);
             items.extend(account(&mut connection, &server, source).await);
         }
         Err(failure) => items.push(failed("source version", &failure)),
@@ -45,7 +49,23 @@ pub async fn checks(source: &SourcePlan) -> Vec<CheckItem> {
     items
 }
 
-/// What the account may do, and what it sees. Of an anonymous account neither is looked at: what it lacks, nobody should grant it.
+/// Whether a login was denied because an anonymous account took it: one without a password lets the same user in
+/// without.
+async fn shadowed(source: &SourcePlan, failure: &Failure) -> Option<CheckItem> {
+    let denied = failure.source.as_ref().and_then(|cause| cause.downcast_ref::<ServerError>());
+    if denied.is_none_or(|error| error.code != ACCESS_DENIED)
+        || source.password.read().is_ok_and(|password| password.is_empty())
+    {
+        return None;
+    }
+    let mut connection = login_without_password(source).await?;
+    let account = Account::ask(&mut connection).await.ok()?;
+    drop(connection.disconnect().await);
+    account.is_anonymous().then(|| grants::account(&account, source))
+}
+
+/// What the account may do, and what it sees. Of an anonymous account neither is looked at: what it lacks, nobody
+/// should grant it.
 async fn account(connection: &mut Conn, server: &ServerInfo, source: &SourcePlan) -> Vec<CheckItem> {
     let account = match Account::ask(connection).await {
         Ok(account) => account,
