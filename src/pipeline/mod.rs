@@ -312,8 +312,9 @@ async fn run_on(
     status.has_brought_everything()?;
     if has_given_up {
         // A sink that has failed is a reason of a failed verdict; one that is paused is not.
-        return Err(Failure::fatal("the log is full, so that not everything was copied")
-            .hint("replicator sink list names the sink that is paused: let it continue with `replicator sink resume`"));
+        return Err(Failure::fatal("the log is full, so that not everything was copied").hint(
+            "replicator sink list names the sink that is paused: let it continue with `replicator sink resume`",
+        ));
     }
     Ok(())
 }
