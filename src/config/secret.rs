@@ -149,9 +149,9 @@ mod tests {
         assert_eq!(same.read().unwrap().reveal(), "two");
         for gone in [true, false] {
             if gone {
-                fs::remove_file(&file).unwrap()
+                fs::remove_file(&file).unwrap();
             } else {
-                fs::write(&file, "\n").unwrap()
+                fs::write(&file, "\n").unwrap();
             }
             let failure = password.read().unwrap_err();
             assert_eq!(failure.class, crate::error::ErrorClass::Retry, "{}", failure.chain());

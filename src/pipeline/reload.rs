@@ -17,6 +17,9 @@ use crate::source::mysql::snapshot::Job;
 use crate::source::mysql::snapshot::handoff::Request;
 use crate::telemetry::logs;
 
+/// Why a password is not taken over.
+const FROM_ENVIRONMENT: &str = "a password that comes from the environment, or is to, needs a restart";
+
 /// Where a running daemon's configuration comes from.
 #[derive(Clone, Debug)]
 pub struct Reload {
@@ -110,7 +113,6 @@ impl Reloading {
                 refused.push(("log.level".to_owned(), "it is no filter of log lines"));
             }
         }
-        const FROM_ENVIRONMENT: &str = "a password that comes from the environment, or is to, needs a restart";
         if has("source.password_file") && !self.plan.source.password.follow(&plan.source.password) {
             refused.push(("source.password_file".to_owned(), FROM_ENVIRONMENT));
         }

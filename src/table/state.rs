@@ -39,6 +39,7 @@ impl State {
 
 /// A state, since when, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
 pub struct Stated {
     /// The state.
     pub state: State,

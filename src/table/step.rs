@@ -31,8 +31,11 @@ impl TableRecord {
             // What is not captured, or is gone, needs no answer.
             Event::Silent { .. } | Event::Vanished { .. } if !self.is_captured() => {}
             // What an operator has left out stays so, whatever else keeps it from being copied: that is found when it is resumed.
-            Event::Nature { .. } | Event::Vanished { .. } | Event::Skipped { .. } if self.is_skipped() => {}
-            Event::Started(Start { presence: Presence::ByNature(_) | Presence::Missing, .. }) if self.is_skipped() => {}
+            Event::Nature { .. }
+            | Event::Vanished { .. }
+            | Event::Skipped { .. }
+            | Event::Started(Start { presence: Presence::ByNature(_) | Presence::Missing, .. })
+                if self.is_skipped() => {}
             Event::Started(start) => self.started(start, None, at, actions),
             Event::Skipped { start, why } => self.skipped(start, &why, at, actions),
             Event::Excluded if is_on(Mutant::CaptureNotRecorded) => {}

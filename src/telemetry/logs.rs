@@ -41,10 +41,7 @@ static FILTER: OnceLock<Box<SetFilter>> = OnceLock::new();
 /// [`BadFilter`], also where logging was not started.
 pub fn set_level(filter: &str) -> Result<(), BadFilter> {
     let parsed = parse_filter(filter)?;
-    match FILTER.get().is_some_and(|set| set(parsed)) {
-        true => Ok(()),
-        false => Err(BadFilter(filter.to_owned())),
-    }
+    if FILTER.get().is_some_and(|set| set(parsed)) { Ok(()) } else { Err(BadFilter(filter.to_owned())) }
 }
 
 /// Starts logging; once per process. Lines give way to `progress` bars on a terminal.

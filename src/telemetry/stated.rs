@@ -9,6 +9,7 @@ use crate::table::{AtSink, State, Stated, TableRecord};
 
 /// A table's state, as the status has it. What does not apply is left out of the document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold with any other")]
 pub struct StateStatus {
     /// The state; `None`: the table is not captured.
     pub state: Option<State>,

@@ -53,14 +53,11 @@ impl<L: Log> Core<L> {
             return Err(Refused::ByNature(table.clone(), fault.why.clone()));
         }
         match by_hand {
-            ByHand::Read(_) if life.by_operator().is_some() => Err(Refused::Skipped(table.clone())),
-            ByHand::Read(_) => Ok(()),
+            ByHand::Read(_) | ByHand::Skip(_) if life.by_operator().is_some() => Err(Refused::Skipped(table.clone())),
             ByHand::Cancel(_) => life.may_cancel().map_err(|why| Refused::NotCancelled(table.clone(), why)),
             ByHand::Skip(_) if !life.is_captured() => Err(Refused::Unknown(table.clone())),
-            ByHand::Skip(_) if life.by_operator().is_some() => Err(Refused::Skipped(table.clone())),
-            ByHand::Skip(_) => Ok(()),
             ByHand::Resume(_) if life.left_out.is_none() => Err(Refused::NotLeftOut(table.clone())),
-            ByHand::Resume(_) => Ok(()),
+            ByHand::Read(_) | ByHand::Skip(_) | ByHand::Resume(_) => Ok(()),
         }
     }
 }
