@@ -23,6 +23,7 @@ mod clickhouse; // what is the ClickHouse sink's alone, against the engine itsel
 mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
 mod copying; // what is at the source is at the sink, whenever it was written
+mod damaged_log; // a damaged log is named, whichever byte of it is another
 mod definitions; // definitions that changed while nobody was reading
 mod doubted; // where it is not known what a table's rows are: read again, paced, or left out by name
 mod doubts; // copies that are not what the counts say: found, and read again

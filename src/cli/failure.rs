@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::apart::Passed;
 use crate::config::ConfigError;
 use crate::control::ClientError;
 use crate::error::Failure;
@@ -18,6 +19,8 @@ pub(super) enum Exit {
     Usage,
     /// It was asked for the state of things, and that is failed.
     NeedsOperator,
+    /// As the process ended that did it in its place.
+    As(u8),
 }
 
 impl Exit {
@@ -27,6 +30,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::NeedsOperator => 3,
+            Self::As(code) => code,
         })
     }
 
@@ -34,7 +38,9 @@ impl Exit {
         let is_usage = |cause: &(dyn std::error::Error + 'static)| {
             cause.is::<ConfigError>() || cause.is::<Misuse>() || cause.is::<crate::telemetry::logs::BadFilter>()
         };
-        if error.is::<NeedsOperator>() {
+        if let Some(Passed(code)) = error.downcast_ref() {
+            Self::As(*code)
+        } else if error.is::<NeedsOperator>() {
             Self::NeedsOperator
         } else if error.chain().any(is_usage) {
             Self::Usage
@@ -61,6 +67,9 @@ pub(super) struct NeedsOperator;
 
 /// Message, causes and hint, each on its line.
 pub(super) fn print(error: &anyhow::Error) {
+    if error.is::<Passed>() {
+        return;
+    }
     let mut text = format!("error: {error}\n");
     for cause in error.chain().skip(1) {
         // A wrapper that only repeats its cause says nothing new.

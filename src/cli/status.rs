@@ -2,17 +2,19 @@
 
 use super::args::StatusArgs;
 use super::failure::{NeedsOperator, Said};
+use super::log_access::{self, LogAccess};
 use super::output::Output;
-use super::{log_access, status_text};
+use super::status_text;
 use crate::config::Plan;
 use crate::control::Request;
 use crate::inspect;
 use crate::telemetry::{Status, TableSelection};
 
 pub(super) fn run(plan: &Plan, arguments: &StatusArgs) -> anyhow::Result<()> {
-    let mut status: Status = match log_access::daemon(&plan.wal.path)? {
-        Some(client) => client.ask_one(&Request::Status)?,
-        None => inspect::stopped_status(&log_access::open_stopped(&plan.wal.path)?, plan)?,
+    let mut status: Status = match log_access::look(&plan.wal.path)? {
+        LogAccess::Daemon(client) => client.ask_one(&Request::Status)?,
+        LogAccess::Stopped(path) => inspect::stopped_status(&log_access::open_stopped(&path)?, plan)?,
+        LogAccess::Unreadable(why) => return Err(log_access::unreadable(&why)),
     };
     let selection = TableSelection { names: arguments.tables.clone(), states: arguments.states.clone() };
     let mut output = Output::new();

@@ -24,7 +24,8 @@
 //! the `writer` thread, which puts what has queued into one `commit`, publishes it (`tail`), and trims behind the
 //! slowest `cursor`; `read` gives blocks back. `tables` names what is stored, `open` locks and recovers, `file`
 //! reserves room on disk, `read_only` and its `overlay` do without changing the file, `verify` checks everything,
-//! `handle` owns the thread, `capacity` keeps the file within its limit.
+//! `handle` owns the thread, `capacity` keeps the file within its limit,
+//! `pieces` cuts large blocks, `guard` turns panics of redb into errors.
 //!
 //! # Example
 //! ```
@@ -61,11 +62,13 @@ mod create;
 mod cursor;
 mod error;
 mod file;
+mod guard;
 mod handle;
 mod log;
 mod lsn;
 mod open;
 mod overlay;
+mod pieces;
 mod read;
 mod read_only;
 pub mod record;
@@ -83,7 +86,7 @@ pub use log::Wal;
 pub use lsn::{LogId, Lsn};
 pub use open::Options;
 pub use read::{Reader, StateEntry};
-pub use record::{Block, FrameRef, Frames};
+pub use record::{Block, FrameRef, Frames, stored_frame};
 pub use stats::Stats;
 pub use tail::Positions;
 pub use verify::{Finding, VerifyReport};
