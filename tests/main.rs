@@ -31,6 +31,7 @@ mod failover; // another server takes the place of the source
 mod full_disk; // a disk without room for a second copy of a table
 mod full_log; // a full log holds up neither a stop nor an error nor the end of a run
 mod groups; // what a transaction, a savepoint or a stop took back leaves no trace
+mod gtid_order; // MariaDB's GTIDs where a domain goes back in its sequence
 mod held_commits; // a transaction that the stream has and no read sees
 mod hidden_columns; // columns that the binlog has and the catalogue may hide
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
