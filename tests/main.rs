@@ -34,6 +34,7 @@ mod groups; // what a transaction, a savepoint or a stop took back leaves no tra
 mod gtid_order; // MariaDB's GTIDs where a domain goes back in its sequence
 mod held_commits; // a transaction that the stream has and no read sees
 mod hidden_columns; // columns that the binlog has and the catalogue may hide
+mod huge; // what a huge row and a compressed transaction take of memory
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod lives; // a captured table's whole life, at every kind of sink: denied, excluded, interrupted, gone, back
 mod mirror; // the copy equals the source, whatever happens to the source on the way

@@ -7,4 +7,4 @@ mod meaning;
 mod open;
 
 pub use meaning::{classify, is_about_the_binlog, is_about_the_server};
-pub use open::{connect, execute, options};
+pub use open::{SESSION, connect, execute, options};
