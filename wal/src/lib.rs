@@ -8,9 +8,8 @@
 //! - What was acknowledged as durable survives the loss of power. What was not is gone as a whole: opening the log
 //!   discards an unfinished group.
 //! - A log takes at most `max_size` on disk, and at most twice the sum of what it held at its fullest and 4 MiB
-//!   ([`most_on_disk`]), however much goes through it, for frames that fit into a block, 128 KiB. With larger frames it
-//!   may take more than `max_size`: 1.31 times was measured. A full log makes the appender wait; it neither fails
-//!   nor drops anything.
+//!   ([`most_on_disk`]), however much goes through it. A full log makes the appender wait; it neither fails nor drops
+//!   anything.
 //! - After a failed write nothing works until the log is opened again: see [`Error::Poisoned`].
 //!
 //! It knows bytes, positions and cursors; not where frames come from, where they go, or what they mean.
