@@ -21,7 +21,7 @@ const MEMORY_MB: u64 = 150;
 const ROUNDS: usize = 12;
 
 /// Nothing waits for the server's disk: writing there is not what is tested.
-async fn fast_server(kind: Kind) -> Server {
+pub(crate) async fn fast_server(kind: Kind) -> Server {
     let redo = match kind {
         Kind::MySql => "--innodb-redo-log-capacity=4294967296",
         Kind::MariaDb => "--innodb-log-file-size=4294967296",
@@ -38,7 +38,7 @@ async fn fast_server(kind: Kind) -> Server {
         .await
 }
 
-async fn connect(server: &Server) -> Conn {
+pub(crate) async fn connect(server: &Server) -> Conn {
     let mut connection = Conn::new(server.root().db_name(Some(DATABASE))).await.unwrap();
     let limit = match server.kind() {
         Kind::MySql => "cte_max_recursion_depth",

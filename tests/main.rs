@@ -26,6 +26,7 @@ mod clickhouse; // what is the ClickHouse sink's alone, against the engine itsel
 mod comparison; // the comparison of both sides sees every difference
 mod connections; // the proxy of the test support cuts what it says
 mod copying; // what is at the source is at the sink, whenever it was written
+mod damaged_log; // a damaged log is named, whichever byte of it is another
 mod definitions; // definitions that changed while nobody was reading
 mod doubted; // where it is not known what a table's rows are: read again, paced, or left out by name
 mod doubts; // copies that are not what the counts say: found, and read again
@@ -33,9 +34,11 @@ mod failover; // another server takes the place of the source
 mod full_disk; // a disk without room for a second copy of a table
 mod full_log; // a full log holds up neither a stop nor an error nor the end of a run
 mod groups; // what a transaction, a savepoint or a stop took back leaves no trace
+mod gtid_order; // MariaDB's GTIDs where a domain goes back in its sequence
 mod handoff; // a copy that another tool made, and the stream from its place on
 mod held_commits; // a transaction that the stream has and no read sees
 mod hidden_columns; // columns that the binlog has and the catalogue may hide
+mod huge; // what a huge row and a compressed transaction take of memory
 mod large; // one transaction of 1 GB in bounded memory; a log whose file stops growing
 mod lives; // a captured table's whole life, at every kind of sink: denied, excluded, interrupted, gone, back
 mod many_tables; // small tables that are read together; a source that has nothing for the log

@@ -55,8 +55,7 @@ async fn read_until(
     marker: &str,
 ) -> Result<(Vec<String>, SourcePosition), Failure> {
     let mut decoder = Decoder::new(&point, plan.filter.clone(), info.collations.clone()).unwrap();
-    let connection = connect::connect(plan).await?;
-    let mut stream = BinlogStream::open(connection, &point, plan.server_id).await?;
+    let mut stream = BinlogStream::open(plan, &point, plan.server_id).await?;
     let mut texts: Vec<String> = Vec::new();
     loop {
         let event = stream.next().await?;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use wal::{Options, Wal};
 
 use super::args::{DiscardArgs, DlqVerb, LettersArgs};
 use super::failure::Misuse;
@@ -54,21 +53,18 @@ fn each(
             false
         })
     };
-    match access(plan)? {
-        LogAccess::Direct(reader) => inspect::letters(&reader, &query, &mut |item| go_on(take(item.clone())))?,
+    match log_access::look(&plan.wal.path)? {
+        LogAccess::Stopped(path) => {
+            let reader = log_access::open_stopped(&path)?;
+            inspect::letters(&reader, &query, &mut |item| go_on(take(item.clone())))?;
+        }
+        LogAccess::Unreadable(why) => return Err(log_access::unreadable(&why)),
         LogAccess::Daemon(client) => client.ask(&Request::Letters { query }, |item| {
             let item = serde_json::from_value(item).context("the daemon sent a letter that this version does not know");
             go_on(item.and_then(&mut take))
         })?,
     }
     taken
-}
-
-fn access(plan: &Plan) -> anyhow::Result<LogAccess> {
-    Ok(match log_access::daemon(&plan.wal.path)? {
-        Some(client) => LogAccess::Daemon(client),
-        None => LogAccess::Direct(log_access::open_stopped(&plan.wal.path)?),
-    })
 }
 
 /// Letters of one sink, table and reason.
@@ -206,7 +202,7 @@ fn count_of(letters: usize) -> String {
 }
 
 async fn settle_in_stopped(plan: &Plan, query: LetterQuery, discard: bool) -> anyhow::Result<LettersTaken> {
-    let (wal, _appender) = Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).context("cannot open the log")?;
+    let (wal, _appender) = log_access::open_to_write(plan)?;
     let dead = Hub::new(wal.clone(), plan.dead_letters.max_bytes);
     let settled = settle_letters((&wal, &dead), query, discard).await;
     wal.shutdown().await.context("cannot close the log")?;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::apart::Passed;
 use super::full_disk;
 use crate::config::ConfigError;
 use crate::control::ClientError;
@@ -22,6 +23,8 @@ pub(super) enum Exit {
     NeedsOperator,
     /// The source has ended it, because another replica has the same `source.server_id`.
     SameServerId,
+    /// As the process ended that did it in its place.
+    As(u8),
 }
 
 impl Exit {
@@ -32,6 +35,7 @@ impl Exit {
             Self::Usage => 2,
             Self::NeedsOperator => 3,
             Self::SameServerId => 4,
+            Self::As(code) => code,
         })
     }
 
@@ -39,7 +43,9 @@ impl Exit {
         let is_usage = |cause: &(dyn std::error::Error + 'static)| {
             cause.is::<ConfigError>() || cause.is::<Misuse>() || cause.is::<crate::telemetry::logs::BadFilter>()
         };
-        if error.is::<NeedsOperator>() {
+        if let Some(Passed(code)) = error.downcast_ref() {
+            Self::As(*code)
+        } else if error.is::<NeedsOperator>() {
             Self::NeedsOperator
         } else if error.chain().any(<dyn std::error::Error>::is::<SameServerId>) {
             Self::SameServerId
@@ -68,6 +74,9 @@ pub(super) struct NeedsOperator;
 
 /// Message, causes and hint, each on its line. `config` is the configuration that the program was given.
 pub(super) fn print(error: &anyhow::Error, config: &Path) {
+    if error.is::<Passed>() {
+        return;
+    }
     let mut text = format!("error: {error}\n");
     for cause in error.chain().skip(1) {
         // A wrapper that only repeats its cause says nothing new.

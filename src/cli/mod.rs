@@ -3,6 +3,7 @@
 //! Arguments, configuration and logging fail before any runtime starts. Exit codes: 0 done, 1 failed, 2 usage or
 //! configuration; `status` also 3, an operator has to look; `start` also 4, another replica has its server id.
 
+mod apart;
 mod args;
 mod backfill;
 mod by_hand;

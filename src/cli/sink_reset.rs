@@ -1,7 +1,6 @@
 //! `replicator sink reset`.
 
 use anyhow::Context;
-use wal::{Options, Wal};
 
 use super::args::SinkResetArgs;
 use super::log_access;
@@ -43,7 +42,7 @@ pub(super) fn require_configured(plan: &Plan, name: &str) -> Result<(), Failure>
 }
 
 async fn reset_in_stopped(plan: &Plan, name: &str) -> anyhow::Result<()> {
-    let (wal, _appender) = Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).context("cannot open the log")?;
+    let (wal, _appender) = log_access::open_to_write(plan)?;
     let stored = inspect::ask_for_reset(&wal, name).await;
     wal.shutdown().await.context("cannot close the log")?;
     Ok(stored?)

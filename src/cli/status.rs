@@ -2,8 +2,9 @@
 
 use super::args::StatusArgs;
 use super::failure::{NeedsOperator, Said};
+use super::log_access::{self, LogAccess};
 use super::output::Output;
-use super::{log_access, status_text};
+use super::status_text;
 use crate::config::Plan;
 use crate::control::Request;
 use crate::inspect;
@@ -11,9 +12,10 @@ use crate::telemetry::{Status, TableSelection};
 
 /// The status of the daemon, or what the log says without one.
 pub(super) fn of(plan: &Plan) -> anyhow::Result<Status> {
-    Ok(match log_access::daemon(&plan.wal.path)? {
-        Some(client) => client.ask_one(&Request::Status)?,
-        None => inspect::stopped_status(&log_access::open_stopped(&plan.wal.path)?, plan)?,
+    Ok(match log_access::look(&plan.wal.path)? {
+        LogAccess::Daemon(client) => client.ask_one(&Request::Status)?,
+        LogAccess::Stopped(path) => inspect::stopped_status(&log_access::open_stopped(&path)?, plan)?,
+        LogAccess::Unreadable(why) => return Err(log_access::unreadable(&why)),
     })
 }
 

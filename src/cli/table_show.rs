@@ -26,9 +26,10 @@ struct Printed {
 }
 
 pub(super) fn run(plan: &Plan, arguments: &TableShowArgs) -> anyhow::Result<()> {
-    let shown: TableShown = match log_access::daemon(&plan.wal.path)? {
-        Some(client) => client.ask_one(&Request::Table { table: arguments.table.clone() })?,
-        None => inspect::table_shown(&log_access::open_stopped(&plan.wal.path)?, &arguments.table)?,
+    let shown: TableShown = match log_access::look(&plan.wal.path)? {
+        LogAccess::Daemon(client) => client.ask_one(&Request::Table { table: arguments.table.clone() })?,
+        LogAccess::Stopped(path) => inspect::table_shown(&log_access::open_stopped(&path)?, &arguments.table)?,
+        LogAccess::Unreadable(why) => return Err(log_access::unreadable(&why)),
     };
     let status = status::of(plan)?.tables.into_iter().find(|table| table.table == shown.table);
     let Some(status) = status else {

@@ -1,7 +1,6 @@
 //! `replicator wal drop-cursor`.
 
 use anyhow::Context;
-use wal::{Options, Wal};
 
 use super::args::DropCursorArgs;
 use super::log_access;
@@ -30,7 +29,7 @@ pub(super) fn run(plan: &Plan, arguments: &DropCursorArgs) -> anyhow::Result<()>
 }
 
 async fn drop_in_stopped(plan: &Plan, name: &str) -> anyhow::Result<()> {
-    let (wal, _appender) = Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).context("cannot open the log")?;
+    let (wal, _appender) = log_access::open_to_write(plan)?;
     let dropped = forget_sink(&wal, name).await;
     wal.shutdown().await.context("cannot close the log")?;
     Ok(dropped?)

@@ -26,7 +26,9 @@ pub(super) fn run(config: &Path, arguments: &InspectArgs) -> anyhow::Result<()> 
     // The first error of the printer ends the walk; it is kept here because the walk only knows "enough".
     let mut printed: anyhow::Result<()> = Ok(());
     match log_access::open(config, arguments.path.as_ref())? {
-        LogAccess::Direct(reader) => {
+        LogAccess::Unreadable(why) => return Err(log_access::unreadable(&why)),
+        LogAccess::Stopped(path) => {
+            let reader = log_access::open_stopped(&path)?;
             inspect::inspect(&reader, &query, &mut |item| go_on(printer.item(item), &mut printed))?;
         }
         LogAccess::Daemon(client) => client.ask(&Request::Inspect { query }, |item| {

@@ -11,7 +11,8 @@ use crate::inspect::{self, Verdict};
 
 pub(super) fn run(config: &Path, arguments: &VerifyArgs) -> anyhow::Result<()> {
     let verdict: Verdict = match log_access::open(config, arguments.path.as_ref())? {
-        LogAccess::Direct(reader) => inspect::verify(&reader)?,
+        LogAccess::Stopped(path) => inspect::verify_stopped(&path)?,
+        LogAccess::Unreadable(why) => Verdict::unreadable(&why),
         LogAccess::Daemon(client) => client.ask_one(&Request::Verify)?,
     };
     let mut output = Output::new();

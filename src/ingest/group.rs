@@ -4,7 +4,7 @@
 //! group that is dropped leaves nothing. [`super::core`] commits it; there is no other way from here to the log, to the
 //! tables, or to the snapshot windows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::FxHashMap;
 
@@ -20,6 +20,10 @@ use crate::source::mysql::follow::FateChange;
 
 /// Changed keys that a group notes at most, 16 bytes each. Beyond, the windows of its tables are discarded when it commits.
 const MAX_KEYS: usize = 1_000_000;
+
+/// Savepoints that a group remembers, each with the counts of its tables. A transaction may set any number, and MariaDB does not say
+/// which it gives up. What is taken back to one that was forgotten is read again.
+pub(super) const MAX_SAVEPOINTS: usize = 1_000;
 
 /// Everything that the open group does.
 #[derive(Debug)]
@@ -48,7 +52,9 @@ pub(super) struct OpenGroup {
     pub(super) asked_beside: Vec<(Vec<u8>, Vec<u8>)>,
     /// Changes of tables that it logs.
     pub(super) changed: Vec<TableChange>,
-    savepoints: Vec<(String, Mark)>,
+    savepoints: VecDeque<(String, Mark)>,
+    /// There were more savepoints, before these.
+    forgot_savepoints: bool,
     /// Tables whose rows were taken back to a savepoint.
     cut_back: Vec<usize>,
     /// Tables whose rows may have been written through a MERGE table.
@@ -84,7 +90,8 @@ impl OpenGroup {
             decided_rows: wal::Lsn::ZERO,
             asked_beside: Vec::new(),
             changed: Vec::new(),
-            savepoints: Vec::new(),
+            savepoints: VecDeque::new(),
+            forgot_savepoints: false,
             cut_back: Vec::new(),
             beside: Vec::new(),
             xa: XaPart::default(),
@@ -121,6 +128,7 @@ impl OpenGroup {
         self.asked_beside.clear();
         self.changed.clear();
         self.savepoints.clear();
+        self.forgot_savepoints = false;
         self.cut_back.clear();
         self.beside.clear();
         self.xa.clear();
@@ -219,7 +227,11 @@ impl OpenGroup {
     pub(super) fn set_savepoint(&mut self, name: &str) {
         let diverted = self.diverted.clone();
         let mark = Mark { frames: self.frames.mark(), counts: self.counts.clone(), keys: self.keys.len(), diverted };
-        self.savepoints.push((name.to_owned(), mark));
+        if self.savepoints.len() == MAX_SAVEPOINTS {
+            self.savepoints.pop_front();
+            self.forgot_savepoints = true;
+        }
+        self.savepoints.push_back((name.to_owned(), mark));
     }
 
     /// Takes back what was done since a savepoint.
@@ -242,7 +254,8 @@ impl OpenGroup {
         };
         let last = last.map_or(first, |(last, _)| last);
         let tables = differs(&mark.counts);
-        let is_certain = last == first && there.eq_ignore_ascii_case(name);
+        // One that was forgotten may have had the same name, and is meant where a trigger has set this one.
+        let is_certain = last == first && there.eq_ignore_ascii_case(name) && !self.forgot_savepoints;
         let (frames, counts, keys) = (mark.frames, mark.counts.clone(), mark.keys);
         let diverted = mark.diverted.clone();
         if !tables.is_empty() && (self.dropped || !is_certain || !self.frames.cut_back(frames)) {

@@ -128,6 +128,29 @@ fn unwritable(error: wal::Error) -> Failure {
     Failure::fatal("the log cannot be written").caused_by(error)
 }
 
+/// That a group is too large for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooLarge {
+    /// Stored bytes of what there is of it.
+    pub(super) bytes: u64,
+    /// Stored bytes that a group may take.
+    pub(super) most: u64,
+    /// `wal.max_size`.
+    pub(super) max_size: u64,
+}
+
+impl TooLarge {
+    /// Whether a failure says so.
+    pub(super) fn of(failure: &Failure) -> Option<Self> {
+        match failure.source.as_ref()?.downcast_ref()? {
+            wal::Error::GroupTooLarge { bytes, most, max_size } => {
+                Some(Self { bytes: *bytes, most: *most, max_size: *max_size })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A boundary of the stream: everything before it was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Boundary<'a> {

@@ -20,6 +20,7 @@
 //! - `prepared`: reads that wait for transactions which were prepared before the log began.
 //! - `xa`: two-phase transactions that are prepared and have not ended.
 //! - `state`: the records that are kept beside the frames in the log.
+//! - `too_large`: a transaction that the log has no room for.
 //! - `refused`: a position from which the stream could not be read on. `unseen`: what a new position makes of definitions.
 
 pub mod core;
@@ -37,6 +38,7 @@ mod run;
 mod state;
 mod tables;
 mod tail;
+mod too_large;
 mod unseen;
 mod waits;
 mod windows;

@@ -15,14 +15,16 @@ use tracing::debug;
 use super::core::{Action, Chunk, Rows, SessionId};
 use super::current::Current;
 use super::diverting::Tails;
-use super::ledger::{Boundary, Log as _};
+use super::frames::FRAME_BYTES;
+use super::ledger::{Boundary, Log as _, TooLarge};
 use super::prepared::{Looked, Looks};
 use super::questions::Questions;
 use super::run::{Ended, Ingest};
+use super::too_large::{self, Rest};
 use crate::backoff::Backoff;
 use crate::error::Failure;
 use crate::model::{FilePos, SourcePosition, TableName};
-use crate::source::mysql::binlog::{Beside, BinlogStream, Decoder, Item, RawEvent};
+use crate::source::mysql::binlog::{Beside, BinlogStream, Decoder, Item, RawEvent, TableSlot};
 use crate::source::mysql::ddl::SqlMode;
 use crate::source::mysql::snapshot::handoff::{BeginRead, Begun, PlaceChunk, Placed, Request, SnapshotMark, WindowId};
 use crate::source::mysql::watch::Watch;
@@ -53,6 +55,10 @@ pub(super) struct Session<'a> {
     asks: bool,
     /// When it was last handed over.
     flushed: Instant,
+    /// The table of the last rows of the stream.
+    last_rows: Option<TableSlot>,
+    /// A table of which something large is on its way to the log.
+    large: Option<TableName>,
 }
 
 impl<'a> Session<'a> {
@@ -65,11 +71,66 @@ impl<'a> Session<'a> {
     ) -> Self {
         let (current, readers) = (Current::new(watch), HashMap::new());
         let tails = Tails::new(Arc::clone(&ctx.spool));
-        Self { ctx, questions, looks, current, target, readers, tails, asks: true, flushed: Instant::now() }
+        Self {
+            ctx,
+            questions,
+            looks,
+            current,
+            target,
+            readers,
+            tails,
+            asks: true,
+            flushed: Instant::now(),
+            last_rows: None,
+            large: None,
+        }
     }
 
     /// Reads until the loop ends.
     pub(super) async fn read(
+        &mut self,
+        stream: &mut BinlogStream,
+        decoder: &mut Decoder,
+        backoff: &mut Backoff,
+    ) -> Result<Ended, Failure> {
+        let ended = self.read_on(stream, decoder, backoff).await;
+        match ended.as_ref().err().and_then(TooLarge::of) {
+            Some(found) => Err(self.measure(found, stream, decoder).await),
+            None => ended,
+        }
+    }
+
+    /// Reads a transaction that is too large for the log to its end, to say how large it is.
+    async fn measure(&mut self, found: TooLarge, stream: &mut BinlogStream, decoder: &mut Decoder) -> Failure {
+        let last = self.last_rows.and_then(|slot| decoder.table(slot)).cloned();
+        let table = self.large.take().or(last);
+        let mut rest = Some(Rest::new(FRAME_BYTES));
+        while !decoder.at_boundary() {
+            let shutdown = self.ctx.shutdown.clone();
+            let event = tokio::select! {
+                event = stream.next() => event,
+                () = shutdown.cancelled() => Err(Failure::retry("stopped")),
+            };
+            let item = event.and_then(|event| {
+                if let Item::Rows { images, .. } = decoder.decode(&event)?
+                    && let Some(rest) = &mut rest
+                {
+                    rest.rows(images.len());
+                }
+                Ok(())
+            });
+            stream.release();
+            if item.is_err() {
+                // What is known of it so far is better than nothing.
+                rest = None;
+                break;
+            }
+        }
+        too_large::failure(found, table.as_ref(), rest)
+    }
+
+    /// Reads until the loop ends, or fails.
+    async fn read_on(
         &mut self,
         stream: &mut BinlogStream,
         decoder: &mut Decoder,
@@ -133,6 +194,9 @@ impl<'a> Session<'a> {
             events += 1;
             since_look += 1;
             filtered += u64::from(self.event(&event, decoder).await?);
+            // What the log is to have of it was copied. A large one must not be in memory while the log takes the copy over.
+            stream.release();
+            self.flush_fragments().await?;
             if self.ctx.core.has_spooling() {
                 self.spool().await?;
             }
@@ -255,6 +319,7 @@ impl<'a> Session<'a> {
     }
 
     fn handed_over(&mut self) {
+        self.large = None;
         self.flushed = Instant::now();
         self.ctx.tell_readers();
     }
@@ -287,9 +352,12 @@ impl<'a> Session<'a> {
                 }
             }
             Item::Rows { slot, op, rows, columns, images } => {
+                self.last_rows = Some(slot);
+                if images.len() >= FLUSH_BYTES {
+                    self.large = decoder.table(slot).cloned();
+                }
                 let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
                 core.rows(slot, Rows { op, rows, columns, images: &images }, &decoder.origin())?;
-                self.flush_fragments().await?;
             }
             Item::Schema { slot, told } => {
                 let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
@@ -423,6 +491,9 @@ impl<'a> Session<'a> {
             Request::PlaceChunks { chunks, high } => {
                 for PlaceChunk { window, schema, images, account, reply } in chunks {
                     self.readers.insert(window, reply);
+                    if images.bytes.len() >= FLUSH_BYTES {
+                        self.large = Some(schema.name.clone());
+                    }
                     self.ctx.core.chunk(Chunk { window, schema, images, high: high.clone(), account })?;
                 }
             }

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use wal::{Appender, Lsn, Reader, Wal};
 
 use super::core::{ChangedLife, Core, Due, Facts, Settings};
-use super::ledger::WalLog;
+use super::ledger::{TooLarge, WalLog};
 use super::prepared::{Looks, Wait};
 use super::questions::Questions;
 use super::reading::Session;
@@ -27,6 +27,7 @@ use crate::source::mysql::binlog::{BinlogStream, Decoder};
 use crate::source::mysql::meet::Met;
 use crate::source::mysql::names::require_started_with;
 use crate::source::mysql::places::binlog_end;
+use crate::source::mysql::question;
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::snapshot::Job;
 use crate::source::mysql::snapshot::handoff::Request;
@@ -196,7 +197,11 @@ impl Ingest {
                     // First: a full log may not take what was read before it.
                     error!(error = %failure.chain(), "source stopped");
                     self.live.source.phase(SourcePhase::Failed, Some(failure.chain()));
-                    self.make_durable(Patience::Moment).await?;
+                    match self.make_durable(Patience::Moment).await {
+                        // What does not fit is still there, and was said already.
+                        Err(again) if TooLarge::of(&again).is_some() => return Err(failure),
+                        made => made?,
+                    }
                     if let Err(unstored) = self.note_refusal(&failure).await {
                         error!(error = %unstored.chain(), "the log does not know why the source stopped: start --resync may not help");
                     }
@@ -380,7 +385,8 @@ async fn open(
     let collations = Arc::clone(&server.collations);
     let decoder = Decoder::new(&from, plan.filter.clone(), collations)
         .map_err(|error| Failure::fatal("the stored position cannot be read").caused_by(error))?;
-    let stream = BinlogStream::open(conn, &from, plan.server_id).await?;
+    question::close(conn).await;
+    let stream = BinlogStream::open(&plan, &from, plan.server_id).await?;
     info!(server = %server, file = %from.position.file, pos = from.position.pos, "reading the binlog");
     Ok(Opened { server, from: from.position, end, listed, stream, decoder, by_gtid })
 }

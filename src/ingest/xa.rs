@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use wal::Lsn;
 
-use super::group::may_be_same;
+use super::group::{MAX_SAVEPOINTS, may_be_same};
 use super::ledger::Changes;
 use crate::codec::frame::{RowOp, Section};
 use crate::codec::state::State;
@@ -201,7 +201,9 @@ pub(super) struct OpenXa {
     void: BTreeMap<usize, String>,
     /// Why the rows of every table are of no use.
     all_void: Option<String>,
-    savepoints: Vec<(String, Mark)>,
+    savepoints: VecDeque<(String, Mark)>,
+    /// There were more savepoints, before these.
+    forgot_savepoints: bool,
 }
 
 /// Where a savepoint was set.
@@ -226,7 +228,8 @@ impl OpenXa {
             rows: BTreeMap::new(),
             void: BTreeMap::new(),
             all_void: None,
-            savepoints: Vec::new(),
+            savepoints: VecDeque::new(),
+            forgot_savepoints: false,
         }
     }
 
@@ -295,7 +298,11 @@ impl OpenXa {
             rows: self.rows.clone(),
             void: self.void.clone(),
         };
-        self.savepoints.push((name.to_owned(), mark));
+        if self.savepoints.len() == MAX_SAVEPOINTS {
+            self.savepoints.pop_front();
+            self.forgot_savepoints = true;
+        }
+        self.savepoints.push_back((name.to_owned(), mark));
     }
 
     /// The source took back what was done since a savepoint. Says why nothing is kept of the transaction any more, where that is new: it
@@ -308,7 +315,7 @@ impl OpenXa {
             return (!self.rows.is_empty() && self.all_void.is_none()).then_some(why);
         };
         let last = last.map_or(first, |(last, _)| last);
-        let is_certain = last == first && there.eq_ignore_ascii_case(name);
+        let is_certain = last == first && there.eq_ignore_ascii_case(name) && !self.forgot_savepoints;
         let mark = mark.clone();
         self.savepoints.truncate(last + 1);
         if self.all_void.is_some() || mark.rows == self.rows {

@@ -1,11 +1,13 @@
 //! Whether a log is sound: the log crate's own checks, and that every frame can be decoded as far as its schemas go.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wal::{Lsn, Reader};
+use wal::{Finding, Lsn, Reader, VerifyReport};
 
+use super::format::{check_format, unopened};
 use super::values::RowReader;
 use crate::codec::catalog::Catalog;
 use crate::codec::frame::Frame;
@@ -37,6 +39,22 @@ impl Verdict {
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
     }
+
+    /// Of a log whose database cannot be read any further, and why.
+    pub fn unreadable(why: &str) -> Self {
+        Self { findings: vec![Finding::Database(why.to_owned()).to_string()], ..Self::default() }
+    }
+
+    fn of(report: &VerifyReport) -> Self {
+        Self {
+            blocks: report.blocks,
+            frames: report.frames,
+            transactions: report.groups,
+            rows: 0,
+            bytes: report.bytes,
+            findings: report.findings.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// Checks a whole log, and goes on after what it finds.
@@ -46,18 +64,28 @@ impl Verdict {
 pub fn verify(reader: &Reader) -> Result<Verdict, Failure> {
     let unreadable = |error| Failure::fatal("cannot read the log").caused_by(error);
     let report = reader.verify().map_err(unreadable)?;
-    let mut verdict = Verdict {
-        blocks: report.blocks,
-        frames: report.frames,
-        transactions: report.groups,
-        rows: 0,
-        bytes: report.bytes,
-        findings: report.findings.iter().map(ToString::to_string).collect(),
-    };
+    let mut verdict = Verdict::of(&report);
     if report.is_sound() {
         // A damaged block has no frames to look into, and has been reported.
         check_frames(reader, &mut verdict)?;
     }
+    Ok(verdict)
+}
+
+/// As [`verify`], of the log of a stopped daemon, or a copy, at `path`. That it cannot be opened, because it is damaged, is a finding
+/// like others.
+///
+/// # Errors
+/// When the log is in use, is of another format, or is no log.
+pub fn verify_stopped(path: &Path) -> Result<Verdict, Failure> {
+    let report = Reader::verify_stopped(path).map_err(|error| unopened(path, error))?;
+    if !report.is_sound() {
+        return Ok(Verdict::of(&report));
+    }
+    let mut verdict = Verdict::of(&report);
+    let reader = Reader::open_read_only(path).map_err(|error| unopened(path, error))?;
+    check_format(&reader)?;
+    check_frames(&reader, &mut verdict)?;
     Ok(verdict)
 }
 

@@ -109,8 +109,7 @@ async fn open_log(plan: &Plan) -> Result<(Wal, wal::Appender), Failure> {
             Err(error) => error,
         };
         if !matches!(error, wal::Error::Locked { .. }) {
-            let place = plan.wal.path.display();
-            return Err(Failure::fatal(format!("cannot open the log in '{place}'")).caused_by(error));
+            return Err(inspect::unopened(&plan.wal.path, error));
         }
         if tokio::time::Instant::now() >= deadline {
             return Err(Failure::fatal(format!("another process uses the log in '{}'", plan.wal.path.display()))

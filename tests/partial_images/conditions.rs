@@ -122,7 +122,7 @@ both_servers! {
         let info = server::ServerInfo::probe(&mut connection).await.unwrap();
         let point = start::resolve(&mut connection, &info, None, &Startup::Initial).await.unwrap();
         let mut decoder = Decoder::new(&point, plan.filter.clone(), Arc::clone(&info.collations)).unwrap();
-        let mut stream = BinlogStream::open(connection, &point, 77).await.unwrap();
+        let mut stream = BinlogStream::open(&plan, &point, 77).await.unwrap();
         for number in 0..keys.len() {
             server.exec(format!("SET SESSION binlog_row_image = 'MINIMAL'; UPDATE d.k{number} SET n = n + 100")).await;
         }

@@ -113,7 +113,7 @@ impl Stream {
         let info = server::ServerInfo::probe(&mut connection).await.unwrap();
         let start = start::resolve(&mut connection, &info, None, &Startup::Initial).await.unwrap();
         let decoder = Decoder::new(&start, plan.filter.clone(), Arc::clone(&info.collations)).unwrap();
-        Self { stream: BinlogStream::open(connection, &start, 77).await.unwrap(), decoder }
+        Self { stream: BinlogStream::open(&plan, &start, 77).await.unwrap(), decoder }
     }
 
     /// Reads on until so many bytes of rows have come; gives the last schema and the images.

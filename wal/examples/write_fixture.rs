@@ -1,6 +1,6 @@
 //! Writes a log of the current format for `tests/format.rs`: `cargo run -p replicator-wal --example write_fixture -- NAME`.
 //!
-//! NAME is that of the new file in `tests/fixtures`, as `v2.redb.gz`. One that exists is not written over: a fixture is what
+//! NAME is that of the new file in `tests/fixtures`, as `v3.redb.gz`. One that exists is not written over: a fixture is what
 //! an earlier version has left. Prints the identity of the log, which the test of the fixture expects.
 
 use std::error::Error;
@@ -27,8 +27,8 @@ fn main() -> Outcome<()> {
     Ok(writeln!(std::io::stdout(), "wrote {}, a log with the id {id}", path.display())?)
 }
 
-/// Everything that a log can hold: groups of one frame, of several and of an empty one, a group that was never finished,
-/// state put with a group and with a cursor, a cursor with a token and a detached one.
+/// Everything that a log can hold: groups of one frame, of several, of an empty one and of one that lies in pieces, a group that was never
+/// finished, state put with a group and with a cursor, a cursor with a token and a detached one.
 async fn fill(directory: &Path) -> Outcome<LogId> {
     let (wal, mut appender) = Wal::open(directory, Options::new(64 << 20))?;
     wal.create_cursor("local", Lsn::ZERO).await?;
@@ -40,6 +40,8 @@ async fn fill(directory: &Path) -> Outcome<LogId> {
     appender.append(&[b"and more of it"], GroupEnd::Ends)?;
     appender.append(&[b""], GroupEnd::Ends)?;
     appender.put_state(b"position", Some(b"after two"));
+    appender.flush_durable().await?;
+    appender.append(&[&vec![7; 300_000]], GroupEnd::Ends)?;
     appender.flush_durable().await?;
     appender.append(&[b"never finished"], GroupEnd::More)?;
     appender.flush_durable().await?;

@@ -13,7 +13,7 @@ use crate::command::{Append, Command, GroupsEnd, StateChanges, ask};
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::lsn::Lsn;
-use crate::record::{BlockWriter, Counters, MAX_PAYLOAD, SealedBlock, stored_bytes};
+use crate::record::{BlockWriter, Counters, MAX_PAYLOAD, SealedBlock, stored_block};
 use crate::tables::Tail;
 use crate::tail::{QUEUE_BYTES, Shared};
 
@@ -192,7 +192,7 @@ impl Appender {
         // All frames of the open group are in blocks of their own.
         while let Some(block) = self.sealed.pop_if(|block| block.first > after) {
             self.sealed_bytes -= block.bytes.len();
-            self.sealed_stored -= stored_bytes(block.bytes.len());
+            self.sealed_stored -= stored_block(block.bytes.len());
             self.shared().give_buffer(block.bytes);
         }
         let abandoned = self.start_block(open.first, open.before, false);
@@ -247,7 +247,7 @@ impl Appender {
         let continues = self.open.is_some();
         let full = self.start_block(self.next, counters, continues).seal();
         self.sealed_bytes += full.bytes.len();
-        self.sealed_stored += stored_bytes(full.bytes.len());
+        self.sealed_stored += stored_block(full.bytes.len());
         self.sealed.push(full);
     }
 
@@ -273,5 +273,5 @@ fn put(state: &mut State, key: &[u8], value: Option<&[u8]>) {
 
 /// Stored bytes of the blocks that begin after `end`.
 fn stored_after(blocks: &[SealedBlock], end: Lsn) -> u64 {
-    blocks.iter().filter(|block| block.first > end).map(|block| stored_bytes(block.bytes.len())).sum()
+    blocks.iter().filter(|block| block.first > end).map(|block| stored_block(block.bytes.len())).sum()
 }

@@ -7,11 +7,8 @@
 //! - At most twice the sum of what the log held at its fullest and 4 MiB ([`HEADROOM`]): [`most_on_disk`]. What went
 //!   through it does not count.
 //!
-//! The first and the third are promised for frames that fit into a block, 128 KiB. A larger frame needs one free run of
-//! pages, its size rounded up to a power of two; where the file has none it grows, and may take more than `max_size`.
-//! Measured near `max_size` with frames of up to 15 MB: at most 1.31 times `max_size`, and never more than the third.
-//! It is not prevented: such a frame would have to wait until the log is empty, and one of an open group, which holds
-//! the log itself, indefinitely.
+//! A frame that is larger than a block lies in [`pieces`](crate::pieces), so that it needs no larger free run of pages
+//! than a block does.
 //!
 //! The third follows from what redb does. It doubles a file, from 4 GiB on adds 4 GiB, when it finds no free run of
 //! pages for a block, and every commit that finds half of the file free at its end gives half of that back. Where the
@@ -31,7 +28,7 @@ const HEADROOM: u64 = 4 * MIB;
 pub(crate) const MIN_MAX_SIZE: u64 = 16 * MIB;
 
 /// What the file takes on disk at most if the log held `held` stored bytes at its fullest, as [`Stats::live_bytes`]
-/// counts them. `max_size` may allow less. Promised for frames that fit into a block, 128 KiB.
+/// counts them. `max_size` may allow less.
 ///
 /// [`Stats::live_bytes`]: crate::Stats::live_bytes
 #[must_use]

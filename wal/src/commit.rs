@@ -12,7 +12,8 @@ use crate::command::{Ack, Append, StateChanges};
 use crate::cursor::{CursorRecord, check_name, check_token, trim_floor};
 use crate::error::{Error, storage};
 use crate::lsn::Lsn;
-use crate::record::{Block, BlockHeader, Counters, stored_bytes};
+use crate::pieces;
+use crate::record::{BLOCK_BYTES, Block, BlockHeader, Counters, Damage, stored_bytes};
 use crate::tables::{self, BLOCKS, CURSORS, LOG, STATE, TAIL, Tail};
 
 /// Blocks that one commit trims beyond twice the number it appends. It bounds the time that a commit takes and how much is
@@ -101,8 +102,15 @@ impl<'t> Batch<'t> {
     /// Stores blocks and state, and moves the visible end.
     pub(crate) fn append(&mut self, append: &Append) -> Result<(), Error> {
         for block in &append.blocks {
+            let header;
+            let bytes = if block.bytes.len() > BLOCK_BYTES {
+                header = pieces::store(self.transaction, block.first.raw(), &block.bytes)?;
+                &header
+            } else {
+                &block.bytes
+            };
             let replaced =
-                self.blocks.insert(block.first.raw(), block.bytes.as_slice()).map_err(storage("append a block"))?;
+                self.blocks.insert(block.first.raw(), bytes.as_slice()).map_err(storage("append a block"))?;
             debug_assert!(replaced.is_none(), "LSNs are dense, so a block's key is new");
         }
         self.appended += append.blocks.len();
@@ -120,18 +128,25 @@ impl<'t> Batch<'t> {
     pub(crate) fn abort(&mut self, after: Lsn) -> Result<(), Error> {
         loop {
             let last = self.blocks.last().map_err(storage("find the last block"))?;
-            let last = last.map(|(key, value)| (key.value(), stored_bytes(value.value().len())));
+            let last = last.map(|(key, value)| {
+                let lie = Size { stored: stored_bytes(value.value().len()), in_pieces: false };
+                // Damage in what is thrown away does not matter.
+                (key.value(), Size::of(value.value()).unwrap_or(lie))
+            });
             match last {
-                Some((key, stored)) if key > after.raw() => self.remove(key, stored)?,
+                Some((key, size)) if key > after.raw() => self.remove(key, size)?,
                 _ => return Ok(()),
             }
         }
     }
 
-    fn remove(&mut self, key: u64, stored: u64) -> Result<(), Error> {
+    fn remove(&mut self, key: u64, Size { stored, in_pieces }: Size) -> Result<(), Error> {
         let removed = self.blocks.remove(key).map_err(storage("remove a block"))?;
         debug_assert!(removed.is_some(), "it was just read");
         drop(removed);
+        if in_pieces {
+            pieces::remove(self.transaction, key)?;
+        }
         self.log.tail.live_bytes = self.log.tail.live_bytes.saturating_sub(stored);
         Ok(())
     }
@@ -252,7 +267,8 @@ impl<'t> Batch<'t> {
         let mut range = self.blocks.range(..=lsn.raw()).map_err(storage("find a block"))?;
         let (key, value) = range.next_back().ok_or(Error::Missing(lsn))?.map_err(storage("read a block"))?;
         let key = Lsn::new(key.value());
-        Block::decode(value.value().to_vec()).map_err(|source| Error::Damaged { block: key, source })
+        let bytes = pieces::whole_in(self.transaction, key.raw(), value.value())?;
+        Block::decode(bytes).map_err(|source| Error::Damaged { block: key, source })
     }
 
     /// Removes whole blocks that nobody needs, a bounded number of them. Says whether there are more.
@@ -266,23 +282,23 @@ impl<'t> Batch<'t> {
             if self.log.tail.first > floor {
                 return Ok(false);
             }
-            let (key, last, stored) = self.first_block()?;
+            let (key, last, size) = self.first_block()?;
             if last > floor {
                 return Ok(false);
             }
-            self.remove(key, stored)?;
+            self.remove(key, size)?;
             self.log.tail.first = last.next();
         }
         Ok(self.log.tail.first <= floor)
     }
 
-    /// Key, last LSN and stored bytes of the first block.
-    fn first_block(&self) -> Result<(u64, Lsn, u64), Error> {
+    /// Key, last LSN and size of the first block.
+    fn first_block(&self) -> Result<(u64, Lsn, Size), Error> {
         let first = self.blocks.first().map_err(storage("find the first block"))?;
         let (key, value) = first.ok_or(Error::Missing(self.log.tail.first))?;
         let header = BlockHeader::decode(value.value())
             .map_err(|source| Error::Damaged { block: Lsn::new(key.value()), source })?;
-        Ok((key.value(), header.last, stored_bytes(value.value().len())))
+        Ok((key.value(), header.last, Size::of_header(&header, value.value().len())))
     }
 
     /// Writes the tail if it changed. Says whether there is anything to commit.
@@ -294,6 +310,24 @@ impl<'t> Batch<'t> {
         let mut log = self.transaction.open_table(LOG).map_err(storage("open the log's records"))?;
         log.insert(TAIL, bytes.as_slice()).map_err(storage("store the tail"))?;
         Ok(true)
+    }
+}
+
+/// What a block takes, and where.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    stored: u64,
+    in_pieces: bool,
+}
+
+impl Size {
+    /// Of a block of which these bytes lie in its place.
+    fn of(bytes: &[u8]) -> Result<Self, Damage> {
+        BlockHeader::decode(bytes).map(|header| Self::of_header(&header, bytes.len()))
+    }
+
+    fn of_header(header: &BlockHeader, lie: usize) -> Self {
+        Self { stored: header.stored(lie), in_pieces: header.in_pieces }
     }
 }
 

@@ -40,6 +40,14 @@ pub enum Error {
         #[source]
         source: Box<redb::Error>,
     },
+    /// The file is damaged in a way that the database below the log does not report but panics at.
+    #[error("cannot {action}: the database below the log is damaged, and gave up with: {panic}")]
+    Panicked {
+        /// What was attempted.
+        action: &'static str,
+        /// What the panic said, and where it was.
+        panic: String,
+    },
     /// The system refused the writer thread.
     #[error("cannot start the writer thread of the log")]
     Thread(#[source] std::io::Error),

@@ -8,9 +8,8 @@
 //! - What was acknowledged as durable survives the loss of power. What was not is gone as a whole: opening the log
 //!   discards an unfinished group.
 //! - A log takes at most `max_size` on disk, and at most twice the sum of what it held at its fullest and 4 MiB
-//!   ([`most_on_disk`]), however much goes through it, for frames that fit into a block, 128 KiB. With larger frames it
-//!   may take more than `max_size`: 1.31 times was measured. A full log makes the appender wait; it neither fails
-//!   nor drops anything.
+//!   ([`most_on_disk`]), however much goes through it. A full log makes the appender wait; it neither fails nor drops
+//!   anything.
 //! - After a failed write nothing works until the log is opened again: see [`Error::Poisoned`].
 //!
 //! It knows bytes, positions and cursors; not where frames come from, where they go, or what they mean.
@@ -24,7 +23,8 @@
 //! the `writer` thread, which puts what has queued into one `commit`, publishes it (`tail`), and trims behind the
 //! slowest `cursor`; `read` gives blocks back. `tables` names what is stored, `open` locks and recovers, `file`
 //! reserves room on disk, `read_only` and its `overlay` do without changing the file, `verify` checks everything,
-//! `handle` owns the thread, `capacity` keeps the file within its limit.
+//! `handle` owns the thread, `capacity` keeps the file within its limit,
+//! `pieces` cuts large blocks, `guard` turns panics of redb into errors.
 //!
 //! # Example
 //! ```
@@ -61,11 +61,13 @@ mod create;
 mod cursor;
 mod error;
 mod file;
+mod guard;
 mod handle;
 mod log;
 mod lsn;
 mod open;
 mod overlay;
+mod pieces;
 mod read;
 mod read_only;
 pub mod record;
@@ -83,7 +85,7 @@ pub use log::Wal;
 pub use lsn::{LogId, Lsn};
 pub use open::Options;
 pub use read::{Reader, StateEntry};
-pub use record::{Block, FrameRef, Frames};
+pub use record::{Block, FrameRef, Frames, stored_frame};
 pub use stats::Stats;
 pub use tail::Positions;
 pub use verify::{Finding, VerifyReport};

@@ -26,9 +26,10 @@ use crate::create;
 use crate::cursor::CursorRecord;
 use crate::error::{Error, storage};
 use crate::file::LogFile;
+use crate::guard::{Guarded, guard};
 use crate::handle::Handle;
 use crate::lsn::LogId;
-use crate::tables::{self, BLOCKS, CURSORS, IDENTITY, LOG, STATE, TAIL, Tail};
+use crate::tables::{self, BLOCKS, CURSORS, IDENTITY, LOG, PIECES, STATE, TAIL, Tail};
 use crate::tail::{Published, Shared, Store};
 use crate::writer;
 
@@ -65,9 +66,11 @@ pub(crate) fn open(directory: &Path, options: Options) -> Result<(Arc<Handle>, A
         create::file(directory, &path)?;
     }
     let file = LogFile::open(&path, options.max_size)?;
-    let database = builder(options.cache_bytes).create_with_backend(file).map_err(storage("open the log file"))?;
-    let store = Store { database, path: Some(path), read_only: false, _lock: Some(lock) };
-    start(store, limits)
+    guard("open the log file", || {
+        let database = builder(options.cache_bytes).create_with_backend(file).map_err(storage("open the log file"))?;
+        let store = Store { database: Guarded::new(database), path: Some(path), read_only: false, _lock: Some(lock) };
+        start(store, limits)
+    })
 }
 
 /// Makes the directory of the log if it is missing, for its owner alone: the log holds rows. One that is there stays as it is.
@@ -86,7 +89,7 @@ pub(crate) fn open_with_backend(
 ) -> Result<(Arc<Handle>, Appender), Error> {
     let limits = Limits::new(options.max_size)?;
     let database = builder(options.cache_bytes).create_with_backend(backend).map_err(storage("open the log file"))?;
-    let store = Store { database, path: None, read_only: false, _lock: None };
+    let store = Store { database: Guarded::new(database), path: None, read_only: false, _lock: None };
     start(store, limits)
 }
 
@@ -128,7 +131,7 @@ fn is_new(database: &Database) -> Result<bool, Error> {
     match tables.next() {
         None => Ok(true),
         Some(first) => {
-            let known = [BLOCKS.name(), LOG.name(), CURSORS.name(), STATE.name()];
+            let known = [BLOCKS.name(), PIECES.name(), LOG.name(), CURSORS.name(), STATE.name()];
             if known.contains(&first.name()) { Ok(false) } else { Err(Error::NotALog("it has other tables")) }
         }
     }

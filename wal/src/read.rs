@@ -10,8 +10,10 @@ use redb::{ReadOnlyTable, ReadTransaction};
 
 use crate::cursor::CursorInfo;
 use crate::error::{Error, storage};
+use crate::guard::guard;
 use crate::lsn::{LogId, Lsn};
 use crate::open::not_a_log;
+use crate::pieces;
 use crate::record::Block;
 use crate::stats::Stats;
 use crate::tables::{self, BLOCKS, LOG, STATE, TAIL, Tail};
@@ -61,12 +63,14 @@ impl Reader {
     /// The durable value of `key`.
     ///
     /// # Errors
-    /// [`Error::Storage`], or [`Error::Poisoned`] or [`Error::Closed`] if the log is out of service.
+    /// [`Error::Storage`] or [`Error::Panicked`], or [`Error::Poisoned`] or [`Error::Closed`] if the log is out of service.
     pub fn state(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let transaction = self.shared.store()?.begin_read()?;
-        let table = transaction.open_table(STATE).map_err(not_a_log)?;
-        let value = table.get(key).map_err(storage("read state"))?;
-        Ok(value.map(|value| value.value().to_vec()))
+        guard("read state", || {
+            let transaction = self.shared.store()?.begin_read()?;
+            let table = transaction.open_table(STATE).map_err(not_a_log)?;
+            let value = table.get(key).map_err(storage("read state"))?;
+            Ok(value.map(|value| value.value().to_vec()))
+        })
     }
 
     /// The durable keys that begin with `prefix`, in order, with their values, all as of one commit.
@@ -74,7 +78,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::state`].
     pub fn state_prefix(&self, prefix: &[u8]) -> Result<Vec<StateEntry>, Error> {
-        under(&self.shared.store()?.begin_read()?, prefix)
+        guard("read state", || under(&self.shared.store()?.begin_read()?, prefix))
     }
 
     /// The durable keys that begin with `prefix`, in order. Their values are not read.
@@ -82,17 +86,19 @@ impl Reader {
     /// # Errors
     /// As [`Reader::state`].
     pub fn state_keys(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        let transaction = self.shared.store()?.begin_read()?;
-        let table = transaction.open_table(STATE).map_err(not_a_log)?;
-        let mut found = Vec::new();
-        for entry in table.range(prefix..).map_err(storage("read state"))? {
-            let (key, _) = entry.map_err(storage("read state"))?;
-            if !key.value().starts_with(prefix) {
-                break;
+        guard("read state", || {
+            let transaction = self.shared.store()?.begin_read()?;
+            let table = transaction.open_table(STATE).map_err(not_a_log)?;
+            let mut found = Vec::new();
+            for entry in table.range(prefix..).map_err(storage("read state"))? {
+                let (key, _) = entry.map_err(storage("read state"))?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
+                found.push(key.value().to_vec());
             }
-            found.push(key.value().to_vec());
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     /// As [`Reader::state_prefix`], with the visible end of the log as of that commit.
@@ -100,10 +106,12 @@ impl Reader {
     /// # Errors
     /// As [`Reader::state`].
     pub fn state_prefix_and_end(&self, prefix: &[u8]) -> Result<(Vec<StateEntry>, Lsn), Error> {
-        let transaction = self.shared.store()?.begin_read()?;
-        let found = under(&transaction, prefix)?;
-        let log = transaction.open_table(LOG).map_err(not_a_log)?;
-        Ok((found, tail_of(&log)?.end))
+        guard("read state", || {
+            let transaction = self.shared.store()?.begin_read()?;
+            let found = under(&transaction, prefix)?;
+            let log = transaction.open_table(LOG).map_err(not_a_log)?;
+            Ok((found, tail_of(&log)?.end))
+        })
     }
 
     /// The frames after `after`, in blocks, in order, up to the visible end. Stops after the block with which it has at least
@@ -113,17 +121,19 @@ impl Reader {
     /// [`Error::Trimmed`] if the log no longer holds the frame after `after`; [`Error::Damaged`] or [`Error::Missing`] if it should and
     /// does not; else as [`Reader::state`].
     pub fn read(&self, after: Lsn, max_bytes: usize) -> Result<Vec<Block>, Error> {
-        let transaction = self.shared.store()?.begin_read()?;
-        let log = transaction.open_table(LOG).map_err(not_a_log)?;
-        let tail = tail_of(&log)?;
-        if after >= tail.end {
-            return Ok(Vec::new());
-        }
-        if after.next() < tail.first {
-            return Err(Error::Trimmed { first: tail.first, wanted: after.next() });
-        }
-        let table = transaction.open_table(BLOCKS).map_err(not_a_log)?;
-        collect(&table, after, tail.end, max_bytes)
+        guard("read blocks", || {
+            let transaction = self.shared.store()?.begin_read()?;
+            let log = transaction.open_table(LOG).map_err(not_a_log)?;
+            let tail = tail_of(&log)?;
+            if after >= tail.end {
+                return Ok(Vec::new());
+            }
+            if after.next() < tail.first {
+                return Err(Error::Trimmed { first: tail.first, wanted: after.next() });
+            }
+            let table = transaction.open_table(BLOCKS).map_err(not_a_log)?;
+            collect(&table, pieces::table(&transaction)?.as_ref(), (after, tail.end), max_bytes)
+        })
     }
 }
 
@@ -147,8 +157,8 @@ fn tail_of(log: &ReadOnlyTable<&'static str, &'static [u8]>) -> Result<Tail, Err
 
 fn collect(
     table: &ReadOnlyTable<u64, &'static [u8]>,
-    after: Lsn,
-    end: Lsn,
+    large: Option<&ReadOnlyTable<(u64, u32), &'static [u8]>>,
+    (after, end): (Lsn, Lsn),
     max_bytes: usize,
 ) -> Result<Vec<Block>, Error> {
     let wanted = after.next();
@@ -166,7 +176,10 @@ fn collect(
     for entry in table.range(from..=end.raw()).map_err(storage("read blocks"))? {
         let (key, value) = entry.map_err(storage("read a block"))?;
         let key = Lsn::new(key.value());
-        let block = Block::decode(value.value().to_vec()).map_err(|source| Error::Damaged { block: key, source })?;
+        // The page that it was copied from is not needed any more.
+        let whole = pieces::whole(large, key.raw(), value.value())?;
+        drop(value);
+        let block = Block::decode(whole).map_err(|source| Error::Damaged { block: key, source })?;
         let lies_right = block.header().first == key && key <= expected && block.last_lsn() >= expected;
         if !lies_right || (key < expected && !blocks.is_empty()) {
             return Err(Error::Missing(expected));

@@ -29,8 +29,7 @@ pub struct Stats {
     /// `max_size` of the options; 0 for a log that is open for reading only.
     pub max_bytes: u64,
     /// What the file takes on disk; 0 if the log is not in a file. At most `max_bytes`, and at most
-    /// [`most_on_disk`](crate::most_on_disk) of the largest `live_bytes` that there was, for frames that fit into a
-    /// block, 128 KiB. With larger frames it may take more than `max_bytes`: 1.31 times was measured.
+    /// [`most_on_disk`](crate::most_on_disk) of the largest `live_bytes` that there was.
     pub disk_bytes: u64,
     /// The length of the file, holes included.
     pub file_bytes: u64,

@@ -3,6 +3,7 @@
 //! | table     | key              | value                                                             |
 //! |-----------|------------------|-------------------------------------------------------------------|
 //! | `blocks`  | first LSN        | a block, see [`record`](crate::record)                            |
+//! | `pieces`  | first LSN, number | a piece of a large block, see [`pieces`](crate::pieces); made with the first of them |
 //! | `log`     | `identity`       | `REPLWAL\0`, format version (u32), log id (u128), little-endian    |
 //! | `log`     | `tail`           | [`Tail`], bincode                                                 |
 //! | `cursors` | name             | [`CursorRecord`](crate::cursor::CursorRecord), bincode            |
@@ -20,6 +21,7 @@ use crate::lsn::{LogId, Lsn};
 use crate::record::Counters;
 
 pub(crate) const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
+pub(crate) const PIECES: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("pieces");
 pub(crate) const LOG: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("log");
 pub(crate) const CURSORS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cursors");
 pub(crate) const STATE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use redb::{Database, ReadableDatabase};
+use redb::ReadableDatabase;
 use tokio::sync::{Semaphore, watch};
 
 use crate::capacity::Limits;
 use crate::cursor::{CursorInfo, CursorRecord};
 use crate::error::{Error, storage};
+use crate::guard::Guarded;
 use crate::lsn::{LogId, Lsn};
 use crate::stats::{Stats, file_sizes};
 use crate::tables::Tail;
@@ -41,7 +42,7 @@ pub struct Positions {
 /// The open database and what keeps others out of it. The lock goes last.
 #[derive(Debug)]
 pub(crate) struct Store {
-    pub(crate) database: Database,
+    pub(crate) database: Guarded,
     /// The file, if the log is in one.
     pub(crate) path: Option<PathBuf>,
     /// Nobody writes the file, this process included.

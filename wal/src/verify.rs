@@ -3,19 +3,23 @@
 //! Promises: it does not stop at the first finding, and what it reports is a contradiction in the log, not something that changed while
 //! it looked. It checks every checksum, that LSNs are dense and blocks lie under their first one, that groups and counters continue from block to
 //! block and end where the tail says, and that cursors stand between groups with the right counters; of a log that is not open elsewhere,
-//! also redb's own checksums and the stored size. Does not know what payloads mean.
+//! also redb's own checksums and the stored size. Where redb panics at damage, that is a finding too, with what was read before it.
+//! Does not know what payloads mean. What no process can catch is left to the caller: see `guard`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use redb::ReadOnlyTable;
+use redb::{ReadOnlyTable, ReadableTableMetadata};
 
 use crate::cursor::CursorRecord;
 use crate::error::{Error, storage};
+use crate::guard::guard;
 use crate::lsn::Lsn;
 use crate::open::{load_from, not_a_log};
+use crate::pieces;
 use crate::read::Reader;
 use crate::read_only::open_overlay;
-use crate::record::{Block, Counters, Damage, stored_bytes};
+use crate::record::{Block, BlockHeader, Counters, Damage, PIECE_BYTES, stored_bytes};
 use crate::tables::{BLOCKS, Tail};
 use crate::tail::Store;
 
@@ -103,9 +107,24 @@ pub enum Finding {
         /// What is recorded.
         found: u64,
     },
+    /// The pieces of large blocks are not those that the blocks should have.
+    #[error("the log holds {found} pieces of large blocks and should hold {expected}")]
+    Pieces {
+        /// As the blocks say.
+        expected: u64,
+        /// As there are.
+        found: u64,
+    },
     /// redb's own check of the file failed, or would have had to repair it.
     #[error("the database below the log is damaged: {0}")]
     Database(String),
+}
+
+/// The tables that blocks lie in.
+#[derive(Clone, Copy)]
+struct Tables<'t> {
+    blocks: &'t ReadOnlyTable<u64, &'static [u8]>,
+    pieces: Option<&'t ReadOnlyTable<(u64, u32), &'static [u8]>>,
 }
 
 /// What the blocks so far lead one to expect.
@@ -118,6 +137,8 @@ struct Walk {
     counters: Option<Counters>,
     group_open: Option<bool>,
     stored: u64,
+    /// Pieces of the large ones among the blocks.
+    pieces: u64,
 }
 
 impl Reader {
@@ -128,30 +149,59 @@ impl Reader {
     pub fn verify(&self) -> Result<VerifyReport, Error> {
         let store = self.shared().store()?;
         let mut findings = Vec::new();
-        if store.read_only {
-            check_database(&store, &mut findings)?;
+        if store.read_only
+            && let Err(error) = guard("check the database", || check_database(&store, &mut findings))
+        {
+            findings.push(of_database(error)?);
         }
-        let at_once = if store.read_only { usize::MAX } else { BLOCKS_AT_ONCE };
         let mut walk: Option<Walk> = None;
-        loop {
-            let transaction = store.begin_read()?;
-            let (_, log) = load_from(&transaction)?;
-            let table = transaction.open_table(BLOCKS).map_err(not_a_log)?;
-            let current = walk.get_or_insert_with(|| Walk::from(log.tail.first));
-            if log.tail.first > current.next {
-                // Trimmed while we looked.
-                current.restart(log.tail.first);
-            }
-            if current.blocks(&table, &log.tail, &log.cursors, at_once)? {
-                continue;
-            }
-            current.ends(&table, &log.tail, &log.cursors, store.read_only)?;
-            break;
+        if let Err(error) = guard("read the blocks", || walk_through(&store, &mut walk)) {
+            findings.push(of_database(error)?);
         }
         let mut report = walk.map(|walk| walk.report).unwrap_or_default();
         findings.append(&mut report.findings);
         report.findings = findings;
         Ok(report)
+    }
+
+    /// Checks the whole log of a stopped daemon, or a copy, at `path`, its directory or its file. That it cannot be opened, because it is
+    /// damaged, is a finding like others.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if a daemon has the log open; [`Error::Io`]; [`Error::NotALog`] or [`Error::UnknownFormat`] if the file is
+    /// something else, or says so.
+    pub fn verify_stopped(path: &Path) -> Result<VerifyReport, Error> {
+        let opened = Self::open_read_only(path).and_then(|reader| reader.verify());
+        opened.or_else(|error| Ok(VerifyReport { findings: vec![of_database(error)?], ..VerifyReport::default() }))
+    }
+}
+
+/// The finding that an error of reading is; the error where it says nothing of damage.
+fn of_database(error: Error) -> Result<Finding, Error> {
+    match error {
+        Error::Panicked { action, panic } => Ok(Finding::Database(format!("cannot {action}: {panic}"))),
+        Error::Storage { action, source } => Ok(Finding::Database(format!("cannot {action}: {source}"))),
+        Error::DamagedRecord { .. } => Ok(Finding::Database(error.to_string())),
+        other => Err(other),
+    }
+}
+
+fn walk_through(store: &Store, walk: &mut Option<Walk>) -> Result<(), Error> {
+    let at_once = if store.read_only { usize::MAX } else { BLOCKS_AT_ONCE };
+    loop {
+        let transaction = store.begin_read()?;
+        let (_, log) = load_from(&transaction)?;
+        let table = transaction.open_table(BLOCKS).map_err(not_a_log)?;
+        let current = walk.get_or_insert_with(|| Walk::from(log.tail.first));
+        if log.tail.first > current.next {
+            // Trimmed while we looked.
+            current.restart(log.tail.first);
+        }
+        let pieces = pieces::table(&transaction)?;
+        let tables = Tables { blocks: &table, pieces: pieces.as_ref() };
+        if !current.blocks(tables, &log.tail, &log.cursors, at_once)? {
+            return current.ends(tables, &log.tail, &log.cursors, store.read_only);
+        }
     }
 }
 
@@ -170,7 +220,15 @@ fn check_database(store: &Store, findings: &mut Vec<Finding>) -> Result<(), Erro
 
 impl Walk {
     fn from(first: Lsn) -> Self {
-        Self { report: VerifyReport::default(), next: first, lost: false, counters: None, group_open: None, stored: 0 }
+        Self {
+            report: VerifyReport::default(),
+            next: first,
+            lost: false,
+            counters: None,
+            group_open: None,
+            stored: 0,
+            pieces: 0,
+        }
     }
 
     fn restart(&mut self, first: Lsn) {
@@ -192,7 +250,7 @@ impl Walk {
     /// Walks some more visible blocks. Says whether there may be others.
     fn blocks(
         &mut self,
-        table: &ReadOnlyTable<u64, &'static [u8]>,
+        tables: Tables<'_>,
         tail: &Tail,
         cursors: &BTreeMap<String, CursorRecord>,
         at_once: usize,
@@ -200,10 +258,11 @@ impl Walk {
         if self.next > tail.end {
             return Ok(false);
         }
+        let table = tables.blocks;
         let range = table.range(self.next.raw()..=tail.end.raw()).map_err(storage("read blocks"))?;
         for entry in range.take(at_once) {
             let (key, value) = entry.map_err(storage("read a block"))?;
-            self.block(Lsn::new(key.value()), value.value(), cursors);
+            self.block(tables, Lsn::new(key.value()), value.value(), cursors)?;
             if self.next > tail.end {
                 return Ok(false);
             }
@@ -213,15 +272,39 @@ impl Walk {
         Ok(more)
     }
 
-    fn block(&mut self, key: Lsn, bytes: &[u8], cursors: &BTreeMap<String, CursorRecord>) {
+    fn block(
+        &mut self,
+        tables: Tables<'_>,
+        key: Lsn,
+        bytes: &[u8],
+        cursors: &BTreeMap<String, CursorRecord>,
+    ) -> Result<(), Error> {
         self.report.blocks += 1;
-        self.stored = self.stored.saturating_add(stored_bytes(bytes.len()));
+        let header = BlockHeader::decode(bytes);
+        let stored = header.as_ref().map_or(stored_bytes(bytes.len()), |header| header.stored(bytes.len()));
+        self.stored = self.stored.saturating_add(stored);
+        if let Ok(header) = header
+            && header.in_pieces
+        {
+            let pieces = header.block_bytes().div_ceil(PIECE_BYTES);
+            self.pieces = self.pieces.saturating_add(u64::try_from(pieces).unwrap_or(u64::MAX));
+        }
+        let decoded = match pieces::whole(tables.pieces, key.raw(), bytes) {
+            Ok(bytes) => Block::decode(bytes),
+            Err(Error::Damaged { source, .. }) => Err(source),
+            Err(error) => return Err(error),
+        };
+        self.decoded(key, decoded, cursors);
+        Ok(())
+    }
+
+    fn decoded(&mut self, key: Lsn, decoded: Result<Block, Damage>, cursors: &BTreeMap<String, CursorRecord>) {
         if key != self.next && !self.lost {
             self.find(Finding::Gap { expected: self.next, found: key });
             self.restart(key);
         }
         self.lost = false;
-        let block = match Block::decode(bytes.to_vec()) {
+        let block = match decoded {
             Ok(block) => block,
             Err(damage) => {
                 self.find(Finding::Damaged { block: key, damage });
@@ -296,7 +379,7 @@ impl Walk {
     /// Checks that the log ends where its tail says, and what lies behind.
     fn ends(
         &mut self,
-        table: &ReadOnlyTable<u64, &'static [u8]>,
+        tables: Tables<'_>,
         tail: &Tail,
         cursors: &BTreeMap<String, CursorRecord>,
         alone: bool,
@@ -317,18 +400,22 @@ impl Walk {
                 self.find(Finding::Cursor { name: name.clone(), lsn: cursor.lsn });
             }
         }
-        let behind = table.range(tail.end.next().raw()..).map_err(storage("read blocks"))?;
+        let behind = tables.blocks.range(tail.end.next().raw()..).map_err(storage("read blocks"))?;
         for entry in behind {
             let (key, value) = entry.map_err(storage("read a block"))?;
             let (blocks, frames, groups, bytes) =
                 (self.report.blocks, self.report.frames, self.report.groups, self.report.bytes);
-            self.block(Lsn::new(key.value()), value.value(), &BTreeMap::new());
+            self.block(tables, Lsn::new(key.value()), value.value(), &BTreeMap::new())?;
             let report = &mut self.report;
             (report.blocks, report.frames, report.groups, report.bytes) = (blocks, frames, groups, bytes);
             report.unfinished_blocks += 1;
         }
         if alone && self.stored != tail.live_bytes {
             self.find(Finding::StoredBytes { expected: self.stored, found: tail.live_bytes });
+        }
+        let found = tables.pieces.map_or(Ok(0), ReadableTableMetadata::len).map_err(storage("count pieces"))?;
+        if alone && found != self.pieces {
+            self.find(Finding::Pieces { expected: self.pieces, found });
         }
         Ok(())
     }

@@ -5,9 +5,7 @@
 //! wait, in order, and every other command is served. The first failure of storage, or a panic, puts the log out of
 //! service. When the thread ends, the database is closed and the lock is free.
 
-use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -19,6 +17,7 @@ use crate::command::{Ack, Append, Command, Reply};
 use crate::commit::{Batch, LogState};
 use crate::cursor::CursorInfo;
 use crate::error::{Error, storage};
+use crate::guard::quietly;
 use crate::tail::{Published, Shared, Store};
 
 /// How long a lazy acknowledgement may wait for a commit to ride with. Longer means that more is sent again after a
@@ -28,27 +27,19 @@ const LAZY_DELAY: Duration = Duration::from_millis(50);
 /// Runs the writer until it is told to stop, all handles are gone, or it fails.
 pub(crate) fn run(shared: &Arc<Shared>, store: Arc<Store>, log: LogState, commands: &Receiver<Command>) {
     let mut stop = None;
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
+    let outcome = quietly(|| {
         let mut writer = Writer::new(Arc::clone(shared), store, log);
         let result = writer.serve(commands);
         stop = writer.stop.take();
         result
-    }));
+    });
     match outcome {
         Ok(Ok(())) => {}
         Ok(Err(cause)) => shared.poison(cause),
-        Err(panic) => shared.poison(Error::WriterPanicked(panic_message(panic.as_ref()))),
+        Err(panic) => shared.poison(Error::WriterPanicked(panic)),
     }
     shared.close_store();
     drop(stop);
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "without a message".to_owned())
 }
 
 struct Writer {
@@ -209,7 +200,7 @@ impl Writer {
             Command::Abort { after } => {
                 for append in &mut self.held {
                     let dropped = append.blocks.extract_if(.., |block| block.first > after);
-                    let stored: u64 = dropped.map(|block| crate::record::stored_bytes(block.bytes.len())).sum();
+                    let stored: u64 = dropped.map(|block| crate::record::stored_block(block.bytes.len())).sum();
                     append.stored -= stored;
                 }
                 batch.abort(after)?;

@@ -116,10 +116,10 @@ async fn a_block_cut_at_any_length_is_noticed_with_its_offset() {
 async fn a_block_of_a_later_version_is_refused_by_number() {
     let directory = tempfile::tempdir().unwrap();
     make(directory.path()).await;
-    change(directory.path(), 4, |bytes| bytes[4] = 2);
-    let damage = Damage { offset: 4, kind: DamageKind::Version(2) };
+    change(directory.path(), 4, |bytes| bytes[4] = 3);
+    let damage = Damage { offset: 4, kind: DamageKind::Version(3) };
     assert_eq!(findings(directory.path()), [Finding::Damaged { block: Lsn::new(4), damage }]);
-    assert_eq!(damage.to_string(), "the block has unknown version 2 at offset 4");
+    assert_eq!(damage.to_string(), "the block has unknown version 3 at offset 4");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Logs of earlier formats, as they were written, still open and give what was put in.
 //!
 //! A fixture is a log file, compressed with gzip because redb's files are mostly empty. It is never written again: a new
-//! format gets a new one, by `cargo run -p replicator-wal --example write_fixture -- v2.redb.gz`, which says what is in it.
+//! format gets a new one, by `cargo run -p replicator-wal --example write_fixture -- v3.redb.gz`, which says what is in it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on panics with the place")]
 
 use std::fs::File;
@@ -65,6 +65,24 @@ async fn a_log_of_version_1_opens_and_gives_what_was_put_in() {
         detached: false,
     };
     assert_eq!(wal.cursors(), [gone, local]);
+}
+
+#[tokio::test]
+async fn a_log_with_a_block_in_pieces_opens_and_gives_what_was_put_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = GzDecoder::new(File::open(fixture("v2.redb.gz")).unwrap());
+    std::io::copy(&mut log, &mut File::create(directory.path().join("log.redb")).unwrap()).unwrap();
+
+    let (wal, mut appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
+    assert_eq!(appender.next_lsn(), Lsn::new(6));
+    appender.append(&[b"new"], GroupEnd::Ends).unwrap();
+    appender.flush_durable().await.unwrap();
+    let blocks = wal.reader().read(Lsn::new(3), usize::MAX).unwrap();
+    let frames: Vec<_> =
+        blocks.iter().flat_map(wal::Block::frames).map(|frame| frame.unwrap().payload.to_vec()).collect();
+    assert!(frames == [vec![], vec![7; 300_000], b"new".to_vec()]);
+    wal.shutdown().await.unwrap();
+    assert_eq!(Reader::open_read_only(directory.path()).unwrap().verify().unwrap().findings, []);
 }
 
 #[tokio::test]

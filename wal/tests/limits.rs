@@ -177,7 +177,7 @@ async fn a_group_that_can_never_fit_is_refused_by_name_and_can_be_abandoned() {
     let error = refused.expect("the group outgrows the log");
     assert_eq!(
         error.to_string(),
-        "one transaction takes 7340032 bytes, more than the 6291456 that wal.max_size of 16777216 leaves room for"
+        "one transaction takes 6292176 bytes, more than the 6291456 that wal.max_size of 16777216 leaves room for"
     );
     appender.abort_group().await.unwrap();
     assert_eq!(appender.next_lsn(), Lsn::new(2));

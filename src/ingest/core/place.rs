@@ -3,6 +3,7 @@
 //!
 //! The argument why that is right is in [`crate::source::mysql::snapshot::handoff`].
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tracing::debug;
@@ -139,6 +140,8 @@ impl<L: Log> Core<L> {
         let kept = self
             .snapshot_rows(table, &current, &images, (&audience, &origin), |hash| is_unwatched || !window.has(hash))?;
         let superseded = images.rows - kept;
+        // The group has a copy of them: a huge row must not be in memory once more while the log takes it over.
+        drop(images);
         self.placed(table, account, &origin)?;
         self.commit_here()?;
         debug!(table = %schema.name, kept, superseded, "snapshot chunk placed");
@@ -173,20 +176,24 @@ impl<L: Log> Core<L> {
         };
         let key = current.schema.key.as_ref().map(|key| key.columns.clone()).unwrap_or_default();
         let (mut rest, mut kept) = (images.bytes.as_slice(), 0_u32);
-        let (mut run, mut run_rows) = (Vec::with_capacity(PIECE.min(images.bytes.len())), 0_u32);
+        // Images that stand behind each other and are wanted.
+        let (mut run, mut run_rows) = (0..0, 0_u32);
+        let of = |run: &Range<usize>| images.bytes.get(run.clone()).unwrap_or_default();
         for _ in 0..images.rows {
             let len = current.plan.image_len(rest).map_err(damaged)?;
+            let begins = images.bytes.len() - rest.len();
             let (image, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
             rest = tail;
             let wanted = key.is_empty() || keep(current.plan.key_hash(&key, image).map_err(damaged)?);
             if wanted {
-                if !run.is_empty() && run.len() + image.len() > PIECE {
+                let follows = run.end == begins && run.len() + image.len() <= PIECE;
+                if !run.is_empty() && !follows {
                     let section = (current.id, RowOp::Snapshot, run_rows);
-                    self.group.frames.rows(&mut self.ledger, section, &run, origin)?;
-                    run.clear();
+                    self.group.frames.rows(&mut self.ledger, section, of(&run), origin)?;
+                    run = begins..begins;
                     run_rows = 0;
                 }
-                run.extend_from_slice(image);
+                run = if run.is_empty() { begins } else { run.start }..begins + image.len();
                 run_rows += 1;
                 kept += 1;
             }
@@ -199,7 +206,7 @@ impl<L: Log> Core<L> {
             )));
         }
         if run_rows > 0 {
-            self.group.frames.rows(&mut self.ledger, (current.id, RowOp::Snapshot, run_rows), &run, origin)?;
+            self.group.frames.rows(&mut self.ledger, (current.id, RowOp::Snapshot, run_rows), of(&run), origin)?;
         }
         let (read, filtered) = (u64::from(images.rows), u64::from(images.rows - kept));
         self.group.count(table, Counts { read, filtered, ..Counts::default() });

@@ -71,7 +71,7 @@ impl Inserts {
     pub(super) fn begin(&self, runtime: &Handle, sql: &str) -> Insert {
         let (pieces, queue) = mpsc::unbounded_channel();
         let (progress, seen) = watch::channel(Progress::Taken(Instant::now()));
-        let body = Body { queue, progress, compression: self.compression };
+        let body = Body { queue, progress, compression: self.compression, rest: Bytes::new() };
         let timeout = self.timeout;
         let answer = self.request(sql, body).map(|request| self.http.request(request));
         let password = self.password.clone();
@@ -181,6 +181,23 @@ pub(super) struct Body {
     queue: mpsc::UnboundedReceiver<Piece>,
     progress: watch::Sender<Progress>,
     compression: Compression,
+    /// What is left of a piece that is compressed in parts.
+    rest: Bytes,
+}
+
+impl Body {
+    /// The next part of a piece. Without compression a piece is sent as it is, and else in blocks: compressing needs as much memory as
+    /// the block has, and a row may be huge.
+    fn part(&mut self, bytes: Bytes) -> Bytes {
+        match self.compression {
+            Compression::None => bytes,
+            Compression::Lz4 => {
+                self.rest = bytes;
+                let block = self.rest.split_to(self.rest.len().min(lz4::MOST));
+                lz4::block(&block)
+            }
+        }
+    }
 }
 
 impl hyper::body::Body for Body {
@@ -189,19 +206,18 @@ impl hyper::body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
         let body = self.get_mut();
+        if !body.rest.is_empty() {
+            body.progress.send_replace(Progress::Taken(Instant::now()));
+            let rest = std::mem::take(&mut body.rest);
+            return Poll::Ready(Some(Ok(Frame::data(body.part(rest)))));
+        }
         let Poll::Ready(piece) = body.queue.poll_recv(context) else {
             body.progress.send_replace(Progress::Waiting);
             return Poll::Pending;
         };
         body.progress.send_replace(Progress::Taken(Instant::now()));
         Poll::Ready(match piece {
-            Some(Piece::Bytes(bytes)) => {
-                let bytes = match body.compression {
-                    Compression::None => bytes,
-                    Compression::Lz4 => lz4::block(&bytes),
-                };
-                Some(Ok(Frame::data(bytes)))
-            }
+            Some(Piece::Bytes(bytes)) => Some(Ok(Frame::data(body.part(bytes)))),
             Some(Piece::End) => None,
             None => Some(Err(GivenUp)),
         })
@@ -304,7 +320,7 @@ mod tests {
     fn body() -> (mpsc::UnboundedSender<Piece>, Body, watch::Receiver<Progress>) {
         let (pieces, queue) = mpsc::unbounded_channel();
         let (progress, seen) = watch::channel(Progress::Taken(Instant::now()));
-        (pieces, Body { queue, progress, compression: Compression::None }, seen)
+        (pieces, Body { queue, progress, compression: Compression::None, rest: Bytes::new() }, seen)
     }
 
     #[test]
@@ -321,6 +337,23 @@ mod tests {
         let (pieces, mut body, _seen) = self::body();
         drop(pieces);
         assert_eq!(poll(&mut body), Poll::Ready(Some(Err("the insert was given up".to_owned()))));
+    }
+
+    #[test]
+    fn a_huge_piece_is_compressed_in_parts_and_comes_whole() {
+        let (pieces, mut body, _seen) = body();
+        body.compression = Compression::Lz4;
+        let sent: Vec<u8> = (0..3 * lz4::MOST + 7).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        assert!(pieces.send(Piece::Bytes(Bytes::from(sent.clone()))).is_ok());
+        let mut received = Vec::new();
+        for _ in 0..4 {
+            let Poll::Ready(Some(Ok(block))) = poll(&mut body) else { panic!("a part is missing") };
+            let (head, compressed) = block.split_at(25);
+            let length = usize::try_from(u32::from_le_bytes(head[21..].try_into().unwrap())).unwrap();
+            received.extend(lz4_flex::block::decompress(compressed, length).unwrap());
+        }
+        assert!(received == sent);
+        assert_eq!(poll(&mut body), Poll::Pending);
     }
 
     #[test]

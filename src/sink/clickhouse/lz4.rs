@@ -10,6 +10,9 @@
 
 use bytes::Bytes;
 
+/// Bytes that are compressed as one block at most: a chunk of rows of the usual size is one.
+pub(super) const MOST: usize = 2 << 20;
+
 /// LZ4.
 const METHOD: u8 = 0x82;
 const CHECKSUM_BYTES: usize = 16;

@@ -17,4 +17,5 @@ pub mod snapshot;
 pub mod start;
 pub mod stream_server;
 pub mod watch;
+pub mod wire;
 pub mod xa;

@@ -113,6 +113,14 @@ pub async fn binlog_gtids(connection: &mut Conn) -> Result<String, Failure> {
     text(connection, "SELECT @@GLOBAL.gtid_binlog_pos", "read the source's GTID position").await
 }
 
+/// The last GTID of each server in each domain of MariaDB's binlog.
+///
+/// # Errors
+/// A classified [`Failure`].
+pub async fn binlog_state(connection: &mut Conn) -> Result<String, Failure> {
+    text(connection, "SELECT @@GLOBAL.gtid_binlog_state", "read the state of the source's binlog").await
+}
+
 /// MariaDB's GTID list at a position; `None` when the server does not know the position.
 ///
 /// # Errors

@@ -178,7 +178,9 @@ async fn resume_mariadb(
 ) -> Result<StartPoint, Failure> {
     let ours = parse_list(&stored.gtid)?;
     let end = parse_list(&places::binlog_gtids(connection).await?)?;
-    if let Some(domain) = ours.first_domain_ahead_of(&end) {
+    if let Some(domain) = ours.first_domain_ahead_of(&end)
+        && !has_out_of_order(connection, stored, same_server, &ours).await?
+    {
         return Err(lacks_ours(
             server,
             stored,
@@ -235,6 +237,25 @@ async fn resume_mariadb(
         .hint(RESYNC));
     }
     Ok(StartPoint { position, by: DumpBy::FilePos { mariadb: true } })
+}
+
+/// MariaDB: whether the source has GTIDs of ours whose sequences are ahead of its end. Without `gtid_strict_mode` a domain may go back in
+/// its sequence, so the end alone does not say what came before it. What each server has written to the domain does, and, where one
+/// server went back in its own, what the binlog says of the place up to which it was read.
+async fn has_out_of_order(
+    connection: &mut Conn,
+    stored: &SourcePosition,
+    same_server: bool,
+    ours: &GtidList,
+) -> Result<bool, Failure> {
+    if ours.is_in_binlog(&places::binlog_state(connection).await?).map_err(not_gtids)? {
+        return Ok(true);
+    }
+    if !same_server || by_file(&places::binlog_files(connection).await?, stored).is_err() {
+        return Ok(false);
+    }
+    let there = places::gtid_at(connection, &stored.file, stored.pos).await?.unwrap_or_default();
+    Ok(parse_list(&there)? == *ours)
 }
 
 /// MariaDB: refuses where the oldest file begins after the log's GTIDs. The dump would be refused there, too.

@@ -20,6 +20,15 @@
 //! | 40     | n     | `FRAMES_AT`      | the frames                                                               |
 //! | 40 + n | 4     | `CHECKSUM_BYTES` | CRC-32 (IEEE) of everything before it                                    |
 //!
+//! # Block, version 2: a block of more than 128 KiB
+//! | offset | bytes | constant         | meaning                                                                  |
+//! |--------|-------|------------------|--------------------------------------------------------------------------|
+//! | 0      | 40    |                  | the header of the block, with 2 at `VERSION_AT`                          |
+//! | 40     | 4     | `CHECKSUM_BYTES` | CRC-32 (IEEE) of everything before it                                    |
+//!
+//! The block itself, of version 1, is what its pieces ([`pieces`](crate::pieces)) are together. Version 1 of this length was written
+//! as it is, and is still read.
+//!
 //! # Frame
 //! | offset | bytes | constant              | meaning                                    |
 //! |--------|-------|-----------------------|--------------------------------------------|
@@ -38,13 +47,15 @@ use crate::lsn::Lsn;
 
 pub use damage::{Damage, DamageKind};
 pub use read::{Block, FrameRef, Frames};
-pub use write::with_checksum;
-pub(crate) use write::{BlockWriter, SealedBlock, stored_bytes};
+pub(crate) use write::{BlockWriter, SealedBlock, in_pieces, stored_block, stored_bytes};
+pub use write::{stored_frame, with_checksum};
 
 use damage::{damage, field, slice};
 
 const MAGIC: [u8; 4] = *b"WBLK";
 const VERSION: u16 = 1;
+/// Of the header of a block that lies in pieces.
+const VERSION_IN_PIECES: u16 = 2;
 
 const MAGIC_AT: usize = 0;
 const VERSION_AT: usize = 4;
@@ -75,7 +86,9 @@ const PAGE_OVERHEAD: usize = 16;
 /// pages: this is exactly what fills 128 KiB. Smaller blocks cost more tree per byte; larger ones cost memory and make
 /// every read of a single frame slower.
 pub(crate) const BLOCK_BYTES: usize = 128 * 1024 - PAGE_OVERHEAD;
-/// The largest payload of a frame. redb keeps values up to 3 GiB; 1 GiB is also the source's own limit on an event.
+/// Bytes of a piece of a larger block. Its key takes 4 bytes more than a block's.
+pub(crate) const PIECE_BYTES: usize = BLOCK_BYTES - 4;
+/// The largest payload of a frame: 1 GiB is also the source's own limit on an event.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 30;
 /// Frame bytes and ended groups from the creation of the log up to some position. The difference of two is exactly what
 /// lies between them.
@@ -104,6 +117,8 @@ pub struct BlockHeader {
     pub continues: bool,
     /// Whether the last frame leaves its group open.
     pub open_end: bool,
+    /// Whether this is all that lies in the place of the block, and its bytes lie in pieces.
+    pub in_pieces: bool,
 }
 
 impl BlockHeader {
@@ -116,8 +131,16 @@ impl BlockHeader {
             return Err(damage(MAGIC_AT, DamageKind::Magic));
         }
         let version = u16::from_le_bytes(field(bytes, VERSION_AT)?);
-        if version != VERSION {
+        if version != VERSION && version != VERSION_IN_PIECES {
             return Err(damage(VERSION_AT, DamageKind::Version(version)));
+        }
+        let in_pieces = version == VERSION_IN_PIECES;
+        if in_pieces {
+            let found = u32::from_le_bytes(field(bytes, FRAMES_AT)?);
+            let expected = crc32fast::hash(slice(bytes, 0, FRAMES_AT)?);
+            if found != expected || bytes.len() != FRAMES_AT + CHECKSUM_BYTES {
+                return Err(damage(FRAMES_AT, DamageKind::Checksum { found, expected }));
+            }
         }
         let flags = u16::from_le_bytes(field(bytes, FLAGS_AT)?);
         if flags & !(CONTINUES | OPEN_END) != 0 {
@@ -139,7 +162,7 @@ impl BlockHeader {
         };
         let fits = usize::try_from(frame_bytes).ok().and_then(|n| n.checked_add(FRAMES_AT + CHECKSUM_BYTES))
             == Some(bytes.len());
-        if !fits {
+        if !fits && !in_pieces {
             return Err(damage(FRAME_BYTES_AT, DamageKind::Length(frame_bytes)));
         }
         let countable = before.bytes.checked_add(u64::from(frame_bytes)).is_some()
@@ -155,9 +178,22 @@ impl BlockHeader {
             before,
             continues: flags & CONTINUES != 0,
             open_end: flags & OPEN_END != 0,
+            in_pieces,
         })
     }
+
+    /// Bytes of the whole block.
+    pub(crate) fn block_bytes(&self) -> usize {
+        // A block was made on a machine with as large a memory.
+        usize::try_from(self.frame_bytes).unwrap_or(usize::MAX).saturating_add(FRAMES_AT + CHECKSUM_BYTES)
+    }
+
+    /// What it takes of storage, where so many bytes lie in its place.
+    pub(crate) fn stored(&self, lie: usize) -> u64 {
+        if self.in_pieces { stored_block(self.block_bytes()) } else { stored_bytes(lie) }
+    }
 }
+
 impl Counters {
     /// Counts one more frame. The sums cannot overflow: the header was checked to have room for all frames, and a log of
     /// 2^64 bytes does not exist.

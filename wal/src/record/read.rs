@@ -2,7 +2,7 @@
 
 use super::{
     BlockHeader, CHECKSUM_BYTES, Counters, Damage, DamageKind, ENDS_GROUP, FRAME_FLAGS_AT, FRAME_HEADER_BYTES,
-    FRAME_LEN_AT, FRAMES_AT, damage, field, slice,
+    FRAME_LEN_AT, FRAMES_AT, VERSION_AT, VERSION_IN_PIECES, damage, field, slice,
 };
 use crate::lsn::Lsn;
 
@@ -22,6 +22,10 @@ impl Block {
     /// [`Damage`] if header, length or checksum are wrong.
     pub fn decode(bytes: Vec<u8>) -> Result<Self, Damage> {
         let header = BlockHeader::decode(&bytes)?;
+        if header.in_pieces {
+            // Whoever reads one puts it together first.
+            return Err(damage(VERSION_AT, DamageKind::Version(VERSION_IN_PIECES)));
+        }
         let checksum_at = bytes.len() - CHECKSUM_BYTES;
         let found = u32::from_le_bytes(field(&bytes, checksum_at)?);
         let expected = crc32fast::hash(slice(&bytes, 0, checksum_at)?);

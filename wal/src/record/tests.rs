@@ -86,4 +86,7 @@ fn a_full_block_takes_exactly_a_power_of_two() {
     assert_eq!(stored_bytes(BLOCK_BYTES + 1), 256 * 1024);
     assert_eq!(stored_bytes(4096), 8192);
     assert_eq!(stored_bytes(100), 232);
+    assert_eq!(stored_block(BLOCK_BYTES), 128 * 1024);
+    assert_eq!(stored_block(2 * PIECE_BYTES), 2 * 128 * 1024 + 120);
+    assert_eq!(stored_block(2 * PIECE_BYTES + 5000), 2 * 128 * 1024 + 8192 + 120);
 }

@@ -1,8 +1,8 @@
 //! Writing a block, and what storage it takes.
 
 use super::{
-    BLOCK_BYTES, CHECKSUM_BYTES, CONTINUES, Counters, ENDS_GROUP, FRAME_HEADER_BYTES, FRAMES_AT, MAGIC, OPEN_END, PAGE,
-    PAGE_OVERHEAD, VERSION,
+    BLOCK_BYTES, CHECKSUM_BYTES, CONTINUES, Counters, Damage, ENDS_GROUP, FRAME_HEADER_BYTES, FRAMES_AT, MAGIC,
+    OPEN_END, PAGE, PAGE_OVERHEAD, PIECE_BYTES, VERSION, VERSION_AT, VERSION_IN_PIECES, slice,
 };
 use crate::lsn::Lsn;
 
@@ -121,6 +121,33 @@ pub(crate) struct SealedBlock {
 pub(crate) fn stored_bytes(length: usize) -> u64 {
     let length = u64::try_from(length.saturating_add(PAGE_OVERHEAD)).unwrap_or(u64::MAX);
     if length <= PAGE { length.saturating_mul(2) } else { length.checked_next_power_of_two().unwrap_or(u64::MAX) }
+}
+
+/// As [`stored_bytes`], of a block that lies in pieces if it is large.
+pub(crate) fn stored_block(length: usize) -> u64 {
+    if length <= BLOCK_BYTES {
+        return stored_bytes(length);
+    }
+    let (full, rest) = (length / PIECE_BYTES, length % PIECE_BYTES);
+    let full = u64::try_from(full).unwrap_or(u64::MAX).saturating_mul(stored_bytes(BLOCK_BYTES));
+    let header = stored_bytes(FRAMES_AT + CHECKSUM_BYTES);
+    full.saturating_add(if rest == 0 { 0 } else { stored_bytes(rest) }).saturating_add(header)
+}
+
+/// Bytes of storage that a frame takes at most, by the length of its payload: as what `max_size` and [`Stats::live_bytes`] count.
+///
+/// [`Stats::live_bytes`]: crate::Stats::live_bytes
+pub fn stored_frame(payload: usize) -> u64 {
+    stored_block(payload.saturating_add(FRAMES_AT + FRAME_HEADER_BYTES + CHECKSUM_BYTES))
+}
+
+/// What lies in the place of a block that lies in pieces.
+pub(crate) fn in_pieces(block: &[u8]) -> Result<Vec<u8>, Damage> {
+    let mut header = slice(block, 0, FRAMES_AT)?.to_vec();
+    for (to, from) in header.iter_mut().skip(VERSION_AT).zip(VERSION_IN_PIECES.to_le_bytes()) {
+        *to = from;
+    }
+    Ok(with_checksum(header))
 }
 
 /// `bytes` and the checksum that makes them a block, if they are one otherwise. For the fuzzer, which cannot guess it.

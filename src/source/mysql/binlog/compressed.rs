@@ -1,5 +1,5 @@
 //! MariaDB's `log_bin_compress`: the tail of a `*_COMPRESSED` event in zlib form (MDEV-11065), and the header of MySQL's
-//! `TRANSACTION_PAYLOAD` (WL#3549), which the connection unpacks.
+//! `TRANSACTION_PAYLOAD` (WL#3549), whose events [`payload`](super::payload) unpacks.
 //!
 //! | bytes | field of a compressed tail |
 //! |---|---|
@@ -39,8 +39,26 @@ pub(super) fn decompress(tail: &[u8], part: &'static str) -> Result<Vec<u8>, Bin
     if u64::try_from(bytes.len()).ok() == Some(length) { Ok(bytes) } else { Err(damaged()) }
 }
 
-/// Bytes of events that a `TRANSACTION_PAYLOAD` event unpacks to.
-pub(super) fn payload_size(data: &[u8]) -> Result<u64, BinlogError> {
+/// How a `TRANSACTION_PAYLOAD` event is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    Zstd,
+    /// Its events stand in it as they are.
+    None,
+}
+
+/// What the header of a `TRANSACTION_PAYLOAD` event says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PayloadHeader {
+    pub(super) algorithm: Algorithm,
+    /// Bytes of events that it unpacks to.
+    pub(super) unpacked: u64,
+    /// Where in the data the payload begins.
+    pub(super) begins: usize,
+}
+
+/// The header of a `TRANSACTION_PAYLOAD` event.
+pub(super) fn payload(data: &[u8]) -> Result<PayloadHeader, BinlogError> {
     const END: u64 = 0;
     const SIZE: u64 = 1;
     const ALGORITHM: u64 = 2;
@@ -66,11 +84,13 @@ pub(super) fn payload_size(data: &[u8]) -> Result<u64, BinlogError> {
         }
     }
     let size = size.ok_or(BinlogError::Short { part })?;
-    match algorithm {
-        Some(ZSTD) => uncompressed.ok_or(BinlogError::Short { part }),
-        Some(NONE) => Ok(size),
-        _ => Err(BinlogError::Decompress { part: "transaction payload", source: None }),
-    }
+    let begins = data.len() - cursor.rest().len();
+    let (algorithm, unpacked) = match algorithm {
+        Some(ZSTD) => (Algorithm::Zstd, uncompressed.ok_or(BinlogError::Short { part })?),
+        Some(NONE) => (Algorithm::None, size),
+        _ => return Err(BinlogError::Decompress { part: "transaction payload", source: None }),
+    };
+    Ok(PayloadHeader { algorithm, unpacked, begins })
 }
 
 #[cfg(test)]
@@ -109,11 +129,13 @@ mod tests {
     fn the_payload_header_tells_how_many_bytes_of_events_come() {
         // Algorithm zstd, uncompressed size 300, payload size 5, end mark.
         let header = [2, 1, 0, 3, 3, 0xfc, 0x2c, 0x01, 1, 1, 5, 0, 1, 2, 3, 4, 5];
-        assert_eq!(payload_size(&header).unwrap(), 300);
-        assert_eq!(payload_size(&[2, 3, 0xfc, 0xff, 0x00, 1, 1, 5, 0, 1, 2, 3, 4, 5]).unwrap(), 5);
-        assert!(payload_size(&[2, 1, 7, 1, 1, 5, 0]).is_err());
+        let packed = PayloadHeader { algorithm: Algorithm::Zstd, unpacked: 300, begins: 12 };
+        assert_eq!(payload(&header).unwrap(), packed);
+        let plain = PayloadHeader { algorithm: Algorithm::None, unpacked: 5, begins: 9 };
+        assert_eq!(payload(&[2, 3, 0xfc, 0xff, 0x00, 1, 1, 5, 0, 1, 2, 3, 4, 5]).unwrap(), plain);
+        assert!(payload(&[2, 1, 7, 1, 1, 5, 0]).is_err());
         for cut in 0..11 {
-            assert!(payload_size(&header[..cut]).is_err(), "cut at {cut}");
+            assert!(payload(&header[..cut]).is_err(), "cut at {cut}");
         }
     }
 }

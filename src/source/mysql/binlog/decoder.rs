@@ -449,7 +449,7 @@ impl Decoder {
         if self.state != State::Named {
             return Err(BinlogError::OutOfPlace { name: "TRANSACTION_PAYLOAD", place: "outside a named group" });
         }
-        if compressed::payload_size(data)? == 0 {
+        if compressed::payload(data)?.unpacked == 0 {
             return Err(BinlogError::PayloadCut);
         }
         self.unpacking = true;

@@ -12,6 +12,7 @@ mod golden;
 mod gtid_event;
 pub mod kind;
 mod partial;
+mod payload;
 mod position;
 mod previous;
 mod query;

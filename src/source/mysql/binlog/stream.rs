@@ -1,35 +1,32 @@
 //! The dump: events in order, each verified against its checksum, with a bound on silence.
 //!
-//! The driver reads packets, strips the checksums and unpacks compressed transactions. Around it, this module
-//! - verifies the checksum of every event that has one (the driver does not);
-//! - knows which events came out of a compressed transaction, by counting the bytes that were announced: the driver
-//!   passes over a transaction that it cannot unpack in silence, and the [decoder](super::decoder) must notice;
-//! - turns the driver's panics on packets that are cut short into errors.
+//! An event lies where its packet was read ([`wire`](super::super::wire)); nothing copies it. The events of a compressed transaction come
+//! after the event that has them, one by one ([`payload`](super::payload)). A large event is in memory until the next one is asked for, or
+//! until [`BinlogStream::release`].
 //!
-//! What it cannot do: the driver allocates an event's announced size, and a compressed transaction's, before anyone
-//! here sees them. A hostile server can make the process run out of memory; the source is trusted that far.
+//! What it trusts the source with: memory for the largest event that the server sends, 1 GiB at most.
 //!
 //! Silence is bounded by heartbeats: the server is asked for one whenever it has sent nothing for [`HEARTBEAT`].
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_util::Stream;
-use mysql_async::binlog::BinlogChecksumAlg;
-use mysql_async::binlog::events::Event;
-use mysql_async::{BinlogStreamRequest, Conn, Sid};
+use mysql_async::{Error, IoError, Sid};
+use mysql_common::packets::binlog_request::BinlogRequest;
 
-use super::compressed;
 use super::error::BinlogError;
-use super::event::{EventHeader, RawEvent};
+use super::event::{EventHeader, HEADER_LEN, RawEvent};
 use super::kind;
+use super::payload::Payload;
+use crate::config::SourcePlan;
 use crate::error::Failure;
-use crate::source::mysql::connect::{classify, execute, is_about_the_binlog};
+use crate::model::ServerIdentity;
+use crate::source::mysql::connect::{classify, is_about_the_binlog};
 use crate::source::mysql::gtid::GtidSet;
 use crate::source::mysql::start::{DumpBy, StartPoint};
+use crate::source::mysql::stream_server::another;
+use crate::source::mysql::wire::{Packets, Session, Socket, server_error};
 
 /// After this much silence the server sends a heartbeat. It bounds how stale the reported lag of an idle server is.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -37,12 +34,14 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the connection is given up: many heartbeats, so that a busy server is not taken for a dead one.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Bytes that can be read from the socket at once. The driver begins with room for 8 KiB, and keeps what the largest packet it has met
-/// took: behind a row of this length, a dump of 120 MB took 505 calls where it had taken 3,787.
-const READ_BUFFER: usize = 128 << 10;
-
 /// The flag of a file that is being written; not part of its checksum.
 const IN_USE: u16 = 1;
+
+/// Bytes of a checksum.
+const CHECKSUM: usize = 4;
+
+/// What comes in front of an event in its packet: a zero.
+const OK: usize = 1;
 
 /// What is known about checksums in this stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,40 +55,36 @@ enum Checksums {
 }
 
 /// An open dump.
+#[derive(Debug)]
 pub struct BinlogStream {
     /// `None` once it has failed.
-    driver: Option<mysql_async::BinlogStream>,
-    event: Option<Event>,
+    packets: Option<Packets<Socket>>,
+    /// The compressed transaction whose events come out.
+    payload: Option<Payload>,
     header: EventHeader,
     /// Bytes of the event's data that are not checksum.
     data_len: usize,
-    unpacked: bool,
-    /// Bytes of events that are still to come out of a compressed transaction.
-    to_unpack: u64,
     checksums: Checksums,
     /// The server refused to send more.
     refused: bool,
 }
 
-impl std::fmt::Debug for BinlogStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BinlogStream")
-            .field("header", &self.header)
-            .field("checksums", &self.checksums)
-            .finish_non_exhaustive()
-    }
-}
-
 impl BinlogStream {
-    /// Asks for the dump from a checked start. The connection becomes the stream's.
+    /// Asks for the dump from a checked start, on a connection of its own.
     ///
     /// # Errors
-    /// A classified [`Failure`].
-    pub async fn open(mut connection: Conn, start: &StartPoint, server_id: u32) -> Result<Self, Failure> {
+    /// A classified [`Failure`]; to retry, where the connection has reached another server than the one that the start was checked
+    /// against.
+    pub async fn open(source: &SourcePlan, start: &StartPoint, server_id: u32) -> Result<Self, Failure> {
         let purpose = "set up the binlog dump";
+        let mut session = Session::open(source).await?;
+        require(&mut session, &start.position.server).await?;
         let period = HEARTBEAT.as_nanos();
-        // Each server version reads the name it knows. MariaDB hides GTID events from readers below capability 4 (MDEV-26).
-        let common = format!("SET @master_heartbeat_period = {period}, @source_heartbeat_period = {period}");
+        // Each server version reads the name it knows. MariaDB hides GTID events from readers below capability 4 (MDEV-26). A checksum
+        // comes with every event that has one in its file.
+        let common = format!(
+            "SET @master_binlog_checksum = 'ALL', @master_heartbeat_period = {period}, @source_heartbeat_period = {period}"
+        );
         let set = match &start.by {
             DumpBy::FilePos { mariadb: false } | DumpBy::MySqlGtid(_) => common,
             DumpBy::FilePos { mariadb: true } => format!("{common}, @mariadb_slave_capability = 4"),
@@ -98,25 +93,22 @@ impl BinlogStream {
                  @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
             ),
         };
-        execute(&mut connection, &set, purpose).await?;
-        execute(&mut connection, &format!("SELECT REPEAT('.', {READ_BUFFER})"), purpose).await?;
-        let request = BinlogStreamRequest::new(server_id).with_hostname(b"replicator");
+        session.execute(&set, purpose).await?;
+        let request = BinlogRequest::new(server_id);
         let request = match &start.by {
             DumpBy::FilePos { .. } => {
                 request.with_filename(start.position.file.as_bytes()).with_pos(start.position.pos)
             }
-            DumpBy::MySqlGtid(set) => request.with_gtid().with_gtid_set(sids(set)?),
+            DumpBy::MySqlGtid(set) => request.with_use_gtid(true).with_sids(sids(set)?),
             // The state set above decides; no file is named.
             DumpBy::MariaDbGtid(_) => request,
         };
-        let driver = connection.get_binlog_stream(request).await.map_err(|error| classify(error, purpose))?;
+        let packets = session.dump(&request, purpose).await?;
         Ok(Self {
-            driver: Some(driver),
-            event: None,
+            packets: Some(packets),
+            payload: None,
             header: EventHeader::default(),
             data_len: 0,
-            unpacked: false,
-            to_unpack: 0,
             checksums: Checksums::Unknown,
             refused: false,
         })
@@ -140,7 +132,7 @@ impl BinlogStream {
             None => match tokio::time::timeout(SILENCE, poll_fn(|context| self.poll_event(context))).await {
                 Ok(result) => result?,
                 Err(_) => {
-                    self.driver = None;
+                    self.packets = None;
                     return Err(Failure::retry(format!(
                         "the source has sent nothing for {} s, not even a heartbeat",
                         SILENCE.as_secs()
@@ -171,109 +163,170 @@ impl BinlogStream {
         self.refused
     }
 
-    /// The event that came last, once more.
+    /// The event that came last, once more; without its data if it was released.
     pub fn last(&self) -> RawEvent<'_> {
-        let data = self.event.as_ref().and_then(|event| event.data().get(..self.data_len)).unwrap_or_default();
-        RawEvent { header: self.header, data, unpacked: self.unpacked }
+        if let Some(payload) = &self.payload {
+            return RawEvent { header: payload.header(), data: payload.data(), unpacked: true };
+        }
+        let packet = self.packets.as_ref().map(Packets::last).unwrap_or_default();
+        let begin = data_begins();
+        let data = packet.get(begin..begin + self.data_len).unwrap_or_default();
+        RawEvent { header: self.header, data, unpacked: false }
+    }
+
+    /// Gives back the room of the last event, if it is large. What is to be kept of it was copied.
+    pub fn release(&mut self) {
+        if self.header.kind == kind::TRANSACTION_PAYLOAD && self.payload.is_none() {
+            // Its events are still to come out of it.
+            return;
+        }
+        if let Some(payload) = &mut self.payload {
+            payload.release();
+        } else if let Some(packets) = &mut self.packets {
+            packets.release();
+        }
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Some(driver) = &mut self.driver else {
+        match self.unpack() {
+            Ok(true) => return Poll::Ready(Ok(())),
+            Ok(false) => {}
+            Err(error) => return Poll::Ready(Err(self.failed(error))),
+        }
+        let Some(packets) = &mut self.packets else {
             return Poll::Ready(Err(Failure::retry("the binlog dump is closed")));
         };
-        // Safe to look at after a panic, because it is never looked at again.
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(driver).poll_next(context)));
-        let result = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Some(Ok(event)))) => self.accept(event),
-            Ok(Poll::Ready(Some(Err(error)))) => {
-                self.refused = is_about_the_binlog(&error);
-                Err(classify(error, "read the binlog dump"))
-            }
-            Ok(Poll::Ready(None)) => Err(Failure::retry("the source has ended the binlog dump")),
-            Err(_) => Err(Failure::retry("the source sent an event that is cut short")
-                .hint("if this stays, something on the way alters packets, or the server writes events replicator does not know")),
+        let result = match packets.poll_read(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => self.accept(),
+            Poll::Ready(Err(error)) => Err(classify(Error::Io(IoError::Io(error)), "read the binlog dump")),
         };
         if result.is_err() {
-            self.driver = None;
-            self.event = None;
+            self.packets = None;
         }
         Poll::Ready(result)
     }
 
-    fn accept(&mut self, event: Event) -> Result<(), Failure> {
-        let header = event.header();
-        self.header = EventHeader {
-            timestamp: header.timestamp(),
-            kind: header.event_type_raw(),
-            server_id: header.server_id(),
-            size: header.event_size(),
-            log_pos: header.log_pos(),
-            flags: header.flags_raw(),
-        };
-        self.verify(&event).map_err(|error| {
-            let (name, _) = kind::describe(self.header.kind);
-            error.at(name, "offset", u64::from(self.header.log_pos))
-        })?;
-        self.event = Some(event);
-        Ok(())
+    /// The next event of the compressed transaction that came last, or whose events come out. False: there is none.
+    fn unpack(&mut self) -> Result<bool, BinlogError> {
+        if self.payload.is_none()
+            && self.header.kind == kind::TRANSACTION_PAYLOAD
+            && let Some(packets) = &mut self.packets
+        {
+            // Not once more, after its events have come out.
+            self.header.kind = 0;
+            self.payload = Some(Payload::new(packets.take_last(), data_begins(), self.data_len)?);
+        }
+        let Some(payload) = &mut self.payload else { return Ok(false) };
+        if payload.advance()? {
+            return Ok(true);
+        }
+        self.payload = None;
+        Ok(false)
     }
 
-    /// Checks the checksum, and sets how much of the event is data.
-    fn verify(&mut self, event: &Event) -> Result<(), BinlogError> {
-        let data = event.data();
-        self.data_len = data.len();
-        self.unpacked = self.to_unpack > 0;
-        if self.unpacked {
-            // Covered by the checksum of the event they came in. More than was announced is noticed by the decoder, as the
-            // transaction's end is missing.
-            self.to_unpack = self.to_unpack.saturating_sub(u64::from(self.header.size));
-            return Ok(());
-        }
-        if self.header.kind == kind::FORMAT_DESCRIPTION {
-            self.checksums = match event.footer().get_checksum_alg() {
-                Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32)) => Checksums::On,
-                Ok(_) => Checksums::Off,
-                Err(_) => return Err(BinlogError::Damaged { part: "checksum algorithm" }),
-            };
-        }
-        match self.checksums {
-            Checksums::Off => {}
-            // The rotation in front of the format description may or may not have a checksum: it has one if it fits.
-            Checksums::Unknown => {
-                if let Some((body, footer)) = data.split_last_chunk::<4>()
-                    && checksum(self.header, body, &[]) == u32::from_le_bytes(*footer)
-                {
-                    self.data_len = body.len();
-                }
+    /// What is said of an event in a compressed transaction.
+    fn failed(&mut self, error: BinlogError) -> Failure {
+        self.packets = None;
+        self.payload = None;
+        let (name, _) = kind::describe(kind::TRANSACTION_PAYLOAD);
+        error.at(name, "offset", u64::from(self.header.log_pos))
+    }
+
+    /// Takes the packet that was just read.
+    fn accept(&mut self) -> Result<(), Failure> {
+        let packet = self.packets.as_ref().map(Packets::last).unwrap_or_default();
+        match packet {
+            [0, event @ ..] => {
+                let parsed = EventHeader::parse(event);
+                let data = event.get(usize::try_from(HEADER_LEN).unwrap_or(usize::MAX)..).unwrap_or_default();
+                let header = parsed.map_err(|error| error.at("next", "offset", u64::from(self.header.log_pos)))?;
+                let verified = verify(header, data, &mut self.checksums);
+                self.header = header;
+                self.data_len = verified.map_err(|error| {
+                    let (name, _) = kind::describe(header.kind);
+                    error.at(name, "offset", u64::from(header.log_pos))
+                })?;
+                Ok(())
             }
-            Checksums::On => {
-                let found = event.checksum().map(u32::from_le_bytes).ok_or(BinlogError::Short { part: "checksum" })?;
-                let mut header = self.header;
-                let mut trailer = &[][..];
-                if header.kind == kind::FORMAT_DESCRIPTION {
-                    header.flags &= !IN_USE;
-                    // The number of the algorithm stands between data and checksum; CRC32 is 1.
-                    trailer = &[1];
-                }
-                let computed = checksum(header, data, trailer);
-                if found != computed {
-                    return Err(BinlogError::Checksum { found, computed });
-                }
+            [0xfe, ..] if packet.len() < 9 => Err(Failure::retry("the source has ended the binlog dump")),
+            _ => {
+                let error = server_error(packet);
+                self.refused = is_about_the_binlog(&error);
+                Err(classify(error, "read the binlog dump"))
             }
         }
-        if self.header.kind == kind::TRANSACTION_PAYLOAD {
-            self.to_unpack = compressed::payload_size(data)?;
-        }
-        Ok(())
     }
 }
 
-fn checksum(header: EventHeader, data: &[u8], trailer: &[u8]) -> u32 {
+/// Where in a packet the data of its event begins.
+fn data_begins() -> usize {
+    OK + usize::try_from(HEADER_LEN).unwrap_or(0)
+}
+
+/// Refuses any server but the one that the start was checked against: an address may lead to several.
+async fn require(session: &mut Session, wanted: &ServerIdentity) -> Result<(), Failure> {
+    let purpose = "ask the source who it is";
+    let reached = match wanted {
+        ServerIdentity::MySql { .. } => {
+            // MariaDB has none of this name.
+            let row = session.row("SHOW GLOBAL VARIABLES LIKE 'server_uuid'", purpose).await?;
+            ServerIdentity::MySql { server_uuid: row.into_iter().nth(1).unwrap_or_default() }
+        }
+        ServerIdentity::MariaDb { .. } => {
+            let of = async |session: &mut Session, name: &str| {
+                let row = session.row(&format!("SHOW GLOBAL VARIABLES LIKE '{name}'"), purpose).await?;
+                Ok::<u32, Failure>(row.get(1).and_then(|value| value.parse().ok()).unwrap_or_default())
+            };
+            ServerIdentity::MariaDb {
+                server_id: of(session, "server\\_id").await?,
+                domain_id: of(session, "gtid\\_domain\\_id").await?,
+            }
+        }
+    };
+    if reached == *wanted { Ok(()) } else { Err(another(wanted, &reached)) }
+}
+
+/// Checks the checksum of an event. Returns how much of what follows its header is data.
+fn verify(header: EventHeader, data: &[u8], checksums: &mut Checksums) -> Result<usize, BinlogError> {
+    let short = || BinlogError::Short { part: "checksum" };
+    if header.kind == kind::FORMAT_DESCRIPTION {
+        // It always has the number of the algorithm and room for a checksum at its end; CRC32 is 1.
+        let (data, footer) = data.split_last_chunk::<CHECKSUM>().ok_or_else(short)?;
+        let (algorithm, body) = data.split_last().ok_or_else(short)?;
+        *checksums = match algorithm {
+            0 => Checksums::Off,
+            1 => Checksums::On,
+            _ => return Err(BinlogError::Damaged { part: "checksum algorithm" }),
+        };
+        if *checksums == Checksums::On {
+            let header = EventHeader { flags: header.flags & !IN_USE, ..header };
+            require_equal(u32::from_le_bytes(*footer), checksum(header, data))?;
+        }
+        return Ok(body.len());
+    }
+    match (*checksums, data.split_last_chunk::<CHECKSUM>()) {
+        (Checksums::On, None) => Err(short()),
+        (Checksums::On, Some((body, footer))) => {
+            require_equal(u32::from_le_bytes(*footer), checksum(header, body))?;
+            Ok(body.len())
+        }
+        // The rotation in front of the format description may or may not have a checksum: it has one if it fits.
+        (Checksums::Unknown, Some((body, footer))) if checksum(header, body) == u32::from_le_bytes(*footer) => {
+            Ok(body.len())
+        }
+        (Checksums::Unknown | Checksums::Off, _) => Ok(data.len()),
+    }
+}
+
+fn require_equal(found: u32, computed: u32) -> Result<(), BinlogError> {
+    if found == computed { Ok(()) } else { Err(BinlogError::Checksum { found, computed }) }
+}
+
+fn checksum(header: EventHeader, data: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&header.to_bytes());
     hasher.update(data);
-    hasher.update(trailer);
     hasher.finalize()
 }
 

@@ -7,4 +7,4 @@ mod meaning;
 mod open;
 
 pub use meaning::{ACCESS_DENIED, classify, is_about_the_binlog, is_about_the_server};
-pub use open::{connect, execute, login_without_password};
+pub use open::{SESSION, connect, execute, login_without_password, refused};

@@ -25,7 +25,7 @@ const MAX_PACKET: usize = 1 << 30;
 ///
 /// MySQL can be set to leave generated invisible primary keys out of the catalogue (from 8.0.30 on). They stand in the binlog, so the
 /// catalogue has to show them. MariaDB passes over a comment for that version.
-const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', \
+pub const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', \
     SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, SESSION wait_timeout = 28800 \
     /*!80030 , SESSION show_gipk_in_create_table_and_information_schema = ON */";
 
@@ -133,7 +133,8 @@ fn shadowed(error: &Error) -> Option<String> {
     ))
 }
 
-fn refused(error: Error, server: &str, source: &SourcePlan) -> Failure {
+/// What a login that was not let in, or did not come so far, means.
+pub fn refused(error: Error, server: &str, source: &SourcePlan) -> Failure {
     let shadowed = if is_denied(&error) { shadowed(&error) } else { None };
     let failure = refused_of(error, server, source);
     match (failure.hint.clone(), shadowed) {

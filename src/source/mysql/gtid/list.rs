@@ -29,16 +29,7 @@ impl GtidList {
     pub fn parse(text: &str) -> Result<Self, GtidTextError> {
         let mut list = Self::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let fail = || GtidTextError::new(part, "MariaDB GTID (domain-server-sequence)");
-            let mut numbers = part.split('-');
-            let (Some(domain), Some(server), Some(sequence), None) =
-                (numbers.next(), numbers.next(), numbers.next(), numbers.next())
-            else {
-                return Err(fail());
-            };
-            let domain = domain.parse().map_err(|_| fail())?;
-            let last =
-                Last { server: server.parse().map_err(|_| fail())?, sequence: sequence.parse().map_err(|_| fail())? };
+            let (domain, last) = parse_one(part)?;
             if list.domains.insert(domain, last).is_some() {
                 return Err(GtidTextError::new(part, "domain named only once"));
             }
@@ -66,13 +57,46 @@ impl GtidList {
         self.domains.get(&domain).copied()
     }
 
-    /// The first domain in which `self` is ahead of `other`: its sequence is higher, or `other` lacks the domain.
+    /// Whether a binlog holds, or held before it was purged, the last GTID of every domain. `state` is the binlog's own account,
+    /// `@@gtid_binlog_state`: the last GTID of each server that has written to each domain. Without `gtid_strict_mode` a domain may
+    /// go back in its sequence when another server writes to it (`0-1-1000`, then `0-2-500`), and the sequences of one server say what
+    /// those of the domain do not.
+    ///
+    /// # Errors
+    /// [`GtidTextError`] for a text that is none.
+    pub fn is_in_binlog(&self, state: &str) -> Result<bool, GtidTextError> {
+        let mut written = BTreeMap::new();
+        for part in state.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (domain, last) = parse_one(part)?;
+            written.insert((domain, last.server), last.sequence);
+        }
+        Ok(self.domains.iter().all(|(domain, mine)| {
+            written.get(&(*domain, mine.server)).is_some_and(|sequence| *sequence >= mine.sequence)
+        }))
+    }
+
+    /// The first domain in which `self` is ahead of `other`: its sequence is higher, or `other` lacks the domain. Within a domain this is
+    /// the order of time only where it holds to `gtid_strict_mode`.
     pub fn first_domain_ahead_of(&self, other: &Self) -> Option<u32> {
         self.domains
             .iter()
             .find(|(domain, mine)| other.last(**domain).is_none_or(|theirs| mine.sequence > theirs.sequence))
             .map(|(domain, _)| *domain)
     }
+}
+
+/// One GTID: its domain, and the rest.
+fn parse_one(part: &str) -> Result<(u32, Last), GtidTextError> {
+    let fail = || GtidTextError::new(part, "MariaDB GTID (domain-server-sequence)");
+    let mut numbers = part.split('-');
+    let (Some(domain), Some(server), Some(sequence), None) =
+        (numbers.next(), numbers.next(), numbers.next(), numbers.next())
+    else {
+        return Err(fail());
+    };
+    let domain = domain.parse().map_err(|_| fail())?;
+    let last = Last { server: server.parse().map_err(|_| fail())?, sequence: sequence.parse().map_err(|_| fail())? };
+    Ok((domain, last))
 }
 
 impl fmt::Display for GtidList {
@@ -116,6 +140,20 @@ mod tests {
         assert_eq!(list("0-1-5,1-1-5").first_domain_ahead_of(&list("0-2-6,1-1-5,2-1-1")), None);
         assert_eq!(list("0-1-7").first_domain_ahead_of(&list("0-1-6")), Some(0));
         assert_eq!(list("0-1-1,3-1-1").first_domain_ahead_of(&list("0-1-6")), Some(3));
+    }
+
+    #[test]
+    fn a_binlog_has_a_list_whose_servers_have_written_that_far_in_whatever_order() {
+        let list = |text| GtidList::parse(text).unwrap();
+        assert!(list("0-1-1000").is_in_binlog("0-1-1000,0-2-500").unwrap());
+        assert!(list("0-2-500,3-1-7").is_in_binlog("0-1-1000,0-2-500,3-1-8").unwrap());
+        for (ours, state) in
+            [("0-1-1000", "0-2-500"), ("0-1-1000", "0-1-999,0-2-2000"), ("3-1-1", "0-1-9"), ("0-1-1", "")]
+        {
+            assert!(!list(ours).is_in_binlog(state).unwrap(), "{ours} in {state}");
+        }
+        assert!(list("").is_in_binlog("").unwrap());
+        assert!(list("").is_in_binlog("0-1").is_err());
     }
 
     proptest! {
