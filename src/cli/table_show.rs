@@ -4,6 +4,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::args::TableShowArgs;
+use super::log_access::LogAccess;
 use super::output::{Output, count, table};
 use super::{log_access, status};
 use crate::config::Plan;
