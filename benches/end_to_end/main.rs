@@ -44,6 +44,7 @@ async fn main() -> ExitCode {
         "latency",
         "memory",
         "small_tables",
+        "known_tables",
         "ch_bulk",
         "ch_updates",
         "ch_latency",
@@ -80,6 +81,7 @@ async fn main() -> ExitCode {
                 "ch_bulk" => clickhouse::bulk(kind, &mut table).await,
                 "ch_updates" => clickhouse::updates(kind, &mut table).await,
                 "small_tables" => tables::dump(kind, &mut table).await,
+                "known_tables" => tables::known(kind, &mut table).await,
                 "ch_tables" => tables::run(kind, &mut table).await,
                 _ => clickhouse::latency(kind, &mut table).await,
             }

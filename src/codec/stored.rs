@@ -276,14 +276,14 @@ fn under<T: Record>(state: &impl State, prefix: &[u8]) -> Result<Vec<(TableName,
 }
 
 fn records<T: Record>(prefix: &[u8], entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<(TableName, T)>, Failure> {
-    entries
-        .into_iter()
-        .map(|(key, value)| {
-            let name = table_of_key(prefix, &key)
-                .ok_or_else(|| Failure::fatal(format!("{} in the log has a damaged key", T::ENTRY.what)))?;
-            Ok((name, decode(&value)?))
-        })
-        .collect()
+    // There may be ten thousand: no room is taken beyond theirs.
+    let mut records = Vec::with_capacity(entries.len());
+    for (key, value) in entries {
+        let name = table_of_key(prefix, &key)
+            .ok_or_else(|| Failure::fatal(format!("{} in the log has a damaged key", T::ENTRY.what)))?;
+        records.push((name, decode(&value)?));
+    }
+    Ok(records)
 }
 
 /// The table of a key made by [`Entry::of_table`] or [`Entry::of_sink_table`], whose `prefix` ends before the database.

@@ -402,9 +402,17 @@ async fn stream_items<T: Serialize + 'static>(
     send(write, &ended.map_or_else(Reply::from, |()| Reply::Done)).await
 }
 
+/// [`Reply::Item`], as its parts are: those of many tables take less memory than a tree of values.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Sent<'i, T> {
+    Item(&'i T),
+}
+
 async fn one(write: &mut OwnedWriteHalf, item: &impl Serialize) -> io::Result<()> {
-    let item = serde_json::to_value(item).map_err(io::Error::other)?;
-    send(write, &Reply::Item(item)).await?;
+    let mut line = serde_json::to_vec(&Sent::Item(item)).map_err(io::Error::other)?;
+    line.push(b'\n');
+    write.write_all(&line).await?;
     send(write, &Reply::Done).await
 }
 

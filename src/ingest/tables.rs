@@ -183,6 +183,9 @@ impl Tables {
         let mut pending = Vec::new();
         let mut left_out: HashMap<SchemaId, Option<SchemaId>> = HashMap::new();
         let mut unnamed: HashMap<SchemaId, Lacks> = HashMap::new();
+        let definitions = state::definitions(state)?;
+        // There may be ten thousand: no room is taken beyond theirs.
+        tables.all.reserve_exact(definitions.len());
         for (id, record) in all_schemas(state)? {
             tables.next_schema = tables.next_schema.max(id.0);
             let schema = Arc::new(record.schema().clone());
@@ -204,7 +207,7 @@ impl Tables {
             }
         }
         tables.next_schema += 1;
-        for (name, record) in state::definitions(state)? {
+        for (name, record) in definitions {
             // A table record may be older than the decision that rows under its schema are left out.
             let mut schema = record.schema;
             while let Some(before) = schema.and_then(|id| left_out.get(&id)) {

@@ -275,7 +275,7 @@ async fn reshaped<D: Definitions>(
     old: &Table<TypeOf<D>>,
     (schema, wanted): (&TableSchema, &Layout<TypeOf<D>>),
     follows: Follows<'_>,
-) -> Result<(Layout<TypeOf<D>>, Option<OldCopy<TypeOf<D>>>), Failure> {
+) -> Result<(Layout<TypeOf<D>>, Option<Box<OldCopy<TypeOf<D>>>>), Failure> {
     let name = &schema.name;
     hides_on(target.plan(), (&old.schema, schema), Some(follows.renamed))?;
     if shared::is_changed_already(target, old, (schema, wanted))? {
@@ -292,15 +292,19 @@ async fn reshaped<D: Definitions>(
                 "the table's new key cannot be told from its copy: the copy stays as it is until the source has read the table again"
             );
             replace::begin_empty(target, lsn, name, &mut layout).await?;
-            let seen = OldCopy { lacks_rows: true, ..old.clone().into_old(lsn, true) };
+            let mut seen = old.clone().into_old(lsn, true);
+            seen.lacks_rows = true;
             return Ok((layout, Some(seen)));
         }
         Way::Rebuild { origins, is_filled } => {
             let left = left_columns(target, lsn, (old, &layout), &origins).await?;
             let rebuild = Rebuild { old, schema, layout: &layout, origins: &origins, is_filled, left };
             target.rebuild(lsn, rebuild).await?;
-            let seen = old.old.clone();
-            return Ok((layout, seen.map(|seen| OldCopy { lacks_rows: seen.lacks_rows || !is_filled, ..seen })));
+            let mut seen = old.old.clone();
+            if let Some(seen) = &mut seen {
+                seen.lacks_rows |= !is_filled;
+            }
+            return Ok((layout, seen));
         }
     }
     Ok((layout, old.old.clone()))

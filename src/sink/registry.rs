@@ -23,8 +23,9 @@ pub(super) struct Table<T> {
     pub(super) options: StoredOptions,
     /// The columns that are written, as they are at the target.
     pub(super) layout: Layout<T>,
-    /// The copy that readers see, while this one is built beside it.
-    pub(super) old: Option<OldCopy<T>>,
+    /// The copy that readers see, while this one is built beside it. Few tables have one, and it is as large as the
+    /// rest.
+    pub(super) old: Option<Box<OldCopy<T>>>,
 }
 
 /// A copy that is not written any more, and that readers see until the one that is built beside it takes its place.
@@ -316,7 +317,7 @@ impl<T: TargetType> Table<T> {
         let layout = layout_of(&schema, &options, line.target.clone(), columns)?;
         let old = match line.old.as_str() {
             "" => None,
-            text => Some(OldCopy::read(serde_json::from_str(text).ok()?)?),
+            text => Some(Box::new(OldCopy::read(serde_json::from_str(text).ok()?)?)),
         };
         Some(Self { schema, options, layout, old })
     }
@@ -335,14 +336,17 @@ impl<T: TargetType> Table<T> {
     pub(super) fn shown(&self) -> Self {
         match self.old.clone() {
             None => self.clone(),
-            Some(OldCopy { schema, options, layout, .. }) => Self { schema, options, layout, old: None },
+            Some(old) => {
+                let OldCopy { schema, options, layout, .. } = *old;
+                Self { schema, options, layout, old: None }
+            }
         }
     }
 
     /// This copy as one that is not written from `since` on. `is_alike`: the new one is defined as it is.
-    pub(super) fn into_old(self, since: Lsn, is_alike: bool) -> OldCopy<T> {
+    pub(super) fn into_old(self, since: Lsn, is_alike: bool) -> Box<OldCopy<T>> {
         let Self { schema, options, layout, old: _ } = self;
-        OldCopy { since, is_alike, lacks_rows: false, schema, options, layout }
+        Box::new(OldCopy { since, is_alike, lacks_rows: false, schema, options, layout })
     }
 
     /// The names of its tables at the target.

@@ -5,7 +5,7 @@ mod tables;
 use metrics::{Label, Recorder, Unit, counter, gauge, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use self::tables::publish_tables;
+use self::tables::{publish_states_without_sinks, write_tables};
 use super::metrics::{self as name, Kind, METRICS};
 use super::{SinkPhase, SourcePhase, Status, Verdict};
 use crate::table::State;
@@ -32,26 +32,30 @@ impl Exporter {
                 Kind::Gauge => recorder.describe_gauge(metric.name.into(), None::<Unit>, metric.help.into()),
             }
         }
-        with_local_recorder(&recorder, || self.publish(status));
-        recorder.handle().render()
+        with_local_recorder(&recorder, || publish(status));
+        let mut text = recorder.handle().render();
+        write_tables(&mut text, status, self.per_table);
+        text
     }
+}
 
-    fn publish(self, status: &Status) {
-        gauge!(name::BUILD_INFO, "version" => status.version.clone()).set(1.0);
-        gauge!(name::UPTIME).set(number(status.uptime_seconds));
-        for verdict in Verdict::ALL {
-            gauge!(name::HEALTH, "status" => verdict.as_str()).set(flag(status.health.status == verdict));
-        }
-        for errors in &status.errors {
-            let labels = labels([("type", &errors.kind), ("class", &errors.class)]);
-            counter!(name::ALL_ERRORS, labels).absolute(errors.count);
-        }
-        publish_source(status);
-        publish_wal(status);
-        let skipped = status.tables.iter().filter(|table| table.stated.by_operator).count();
-        gauge!(name::TABLE_SKIPPED).set(number(u64::try_from(skipped).unwrap_or(u64::MAX)));
-        publish_sinks(status);
-        publish_tables(status, self.per_table);
+fn publish(status: &Status) {
+    gauge!(name::BUILD_INFO, "version" => status.version.clone()).set(1.0);
+    gauge!(name::UPTIME).set(number(status.uptime_seconds));
+    for verdict in Verdict::ALL {
+        gauge!(name::HEALTH, "status" => verdict.as_str()).set(flag(status.health.status == verdict));
+    }
+    for errors in &status.errors {
+        let labels = labels([("type", &errors.kind), ("class", &errors.class)]);
+        counter!(name::ALL_ERRORS, labels).absolute(errors.count);
+    }
+    publish_source(status);
+    publish_wal(status);
+    let skipped = status.tables.iter().filter(|table| table.stated.by_operator).count();
+    gauge!(name::TABLE_SKIPPED).set(number(u64::try_from(skipped).unwrap_or(u64::MAX)));
+    publish_sinks(status);
+    if status.sinks.is_empty() {
+        publish_states_without_sinks(status);
     }
 }
 

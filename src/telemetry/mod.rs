@@ -9,6 +9,7 @@
 //! - [`http`]: `/metrics` and `/health`.
 //! - [`logs`]: where log lines go. No line, metric or status holds a row value or a secret.
 
+mod by_sink;
 mod counters;
 mod exporter;
 mod filter;
@@ -26,6 +27,7 @@ mod table_status;
 mod tables;
 mod verdict;
 
+pub use by_sink::BySink;
 pub use counters::{Errors, SchemaChange, SchemaChanges};
 pub use exporter::Exporter;
 pub use filter::TableSelection;

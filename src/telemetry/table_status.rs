@@ -2,11 +2,9 @@
 //! side of the source, the delivery loop what it hands over, the sink what it takes and what its target acknowledges.
 //! Only `applied` and `pending` are derived, here. States come from the table's record and from nothing else.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::{SinkTableLive, SourceRows, StateStatus};
+use super::{BySink, SinkTableLive, SourceRows, StateStatus};
 use crate::model::{ReplacedValues, TableName};
 
 /// State and row counters of one table.
@@ -34,15 +32,15 @@ pub struct TableStatus {
     #[serde(default)]
     pub left_out: u64,
     /// Row changes that are applied at the target, by sink: acknowledged + netted - split + recovered.
-    pub applied: BTreeMap<String, u64>,
+    pub applied: BySink<u64>,
     /// Row changes left out because the sink has stopped the table, by sink.
     #[serde(default)]
-    pub skipped: BTreeMap<String, u64>,
+    pub skipped: BySink<u64>,
     /// Row changes on their way, by sink.
-    pub pending: BTreeMap<String, u64>,
+    pub pending: BySink<u64>,
     /// How the sinks count, by sink.
     #[serde(default)]
-    pub sinks: BTreeMap<String, SinkRowsStatus>,
+    pub sinks: BySink<SinkRowsStatus>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]

@@ -108,7 +108,7 @@ pub(super) fn tables(status: &Status, selection: &TableSelection, lines: &mut Ve
         let mut row = vec![table.table.clone()];
         row.extend(table.states().map(word));
         row.extend([table.read, table.appended, table.filtered].map(count));
-        row.extend(sinks.iter().map(|sink| count(table.applied.get(*sink).copied().unwrap_or(0))));
+        row.extend(sinks.iter().map(|sink| count(table.applied.get(sink).copied().unwrap_or(0))));
         row.extend(seldom.iter().map(|(_, rows)| count(rows(table))));
         rows.add_row(row);
     }

@@ -23,6 +23,9 @@ const PAGE_BYTES: u32 = 8192;
 /// process's memory limit.
 const CACHE_KIB: u32 = 24 * 1024;
 
+/// What the cache takes while the lines of the tables are read, which is once.
+const LITTLE_CACHE_KIB: u32 = 512;
+
 /// Pages in the write-ahead file after which a commit copies them into the database: 32 MiB. Smaller copies hot pages more
 /// often, larger makes readers slower and the file bigger.
 const CHECKPOINT_PAGES: u32 = 4096;
@@ -45,6 +48,17 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     set_up(&connection, path).map_err(fail)??;
     Ok(connection)
+}
+
+/// Reads with little of a cache: the pages of the lines of many tables would fill it, and nothing reads them again.
+pub(super) fn with_little_cache<T>(
+    connection: &Connection,
+    read: impl FnOnce() -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.pragma_update(None, "cache_size", -i64::from(LITTLE_CACHE_KIB))?;
+    let read = read();
+    connection.pragma_update(None, "cache_size", -i64::from(CACHE_KIB))?;
+    read
 }
 
 fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<Result<(), Failure>> {

@@ -116,7 +116,7 @@ impl Target {
         let state = cursor::read(&connection, &plan.name).map_err(fail)??;
         let create = || cursor::create(&connection).and_then(|()| registry::create(&connection));
         create().and_then(|()| claim::create(&connection)).map_err(fail)?;
-        let lines = registry::load(&connection, &plan.name).map_err(fail)?;
+        let lines = open::with_little_cache(&connection, || registry::load(&connection, &plan.name)).map_err(fail)?;
         let stored = match state {
             TargetState::At { log, epoch, .. } => Some(Owner { log, epoch }),
             TargetState::Fresh | TargetState::Lost(_) => None,

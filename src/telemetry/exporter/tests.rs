@@ -7,7 +7,7 @@ use crate::telemetry::status::{
     BatchStatus, ErrorsStatus, LettersStatus, SinkStatus, SnapshotStatus, SnapshotTableStatus, SourceStatus,
     StoppedTableStatus, WaitingStatus, WalStatus,
 };
-use crate::telemetry::{Health, SinkRowsStatus, StateStatus, TableStatus};
+use crate::telemetry::{BySink, Health, SinkRowsStatus, StateStatus, TableStatus};
 
 fn at_sink() -> SinkRowsStatus {
     SinkRowsStatus {
@@ -32,7 +32,7 @@ fn at_sink() -> SinkRowsStatus {
 }
 
 fn sample() -> Status {
-    let one = |value: u64| BTreeMap::from([("local".to_owned(), value)]);
+    let one = |value: u64| BySink::from([("local".to_owned(), value)]);
     Status {
         version: "9.9.9".into(),
         running: true,
@@ -119,7 +119,7 @@ fn sample() -> Status {
             applied: one(20),
             skipped: one(4),
             pending: one(2),
-            sinks: BTreeMap::from([("local".to_owned(), at_sink())]),
+            sinks: BySink::from([("local".to_owned(), at_sink())]),
         }],
         schema_changes: BTreeMap::from([("alter".to_owned(), 42)]),
         errors: vec![ErrorsStatus { kind: "read".into(), class: "retry".into(), count: 43 }],

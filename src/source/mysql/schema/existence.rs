@@ -3,6 +3,8 @@
 //! `information_schema` shows nothing of a table on which the account has no privilege, and only the granted columns where it has a
 //! privilege on columns. Opening the table tells one that is hidden from one that is gone.
 
+use std::time::{Duration, Instant};
+
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Error, Row};
 
@@ -49,9 +51,11 @@ pub(super) fn open_statement(table: &TableName) -> String {
 
 /// Tables that are opened by one packet.
 const AT_ONCE: usize = 100;
-/// So many tables that cannot be opened are waited for, each for as long as the session waits for a lock; the rest
-/// counts as not opened.
-const MOST_REFUSED: usize = 3;
+/// A table that cannot be opened is waited for as long as the session waits for a lock, where another one has it. After
+/// so many of them the rest counts as not opened.
+const MOST_LOCKED: u32 = 3;
+/// A refusal that takes longer is a wait for a lock.
+const LONG: Duration = Duration::from_millis(200);
 
 /// Which of the tables can be opened by this account, with all of their columns. Of the others it is not known why.
 ///
@@ -59,8 +63,9 @@ const MOST_REFUSED: usize = 3;
 /// When the server is not there any more.
 pub(super) async fn open_those(conn: &mut Conn, tables: &[TableName]) -> Result<Vec<bool>, Failure> {
     let mut opened = Vec::with_capacity(tables.len());
-    let mut refused = 0;
-    while opened.len() < tables.len() && refused < MOST_REFUSED {
+    let mut locked = 0;
+    while opened.len() < tables.len() && locked < MOST_LOCKED {
+        let mut asked = Instant::now();
         let statements: Vec<String> = tables.iter().skip(opened.len()).take(AT_ONCE).map(open_statement).collect();
         let end = opened.len() + statements.len();
         let mut answers = match conn.query_iter(statements.join("; ")).await {
@@ -68,7 +73,7 @@ pub(super) async fn open_those(conn: &mut Conn, tables: &[TableName]) -> Result<
             Err(error) => {
                 refuse(error)?;
                 opened.push(false);
-                refused += 1;
+                locked += u32::from(asked.elapsed() >= LONG);
                 continue;
             }
         };
@@ -77,10 +82,11 @@ pub(super) async fn open_those(conn: &mut Conn, tables: &[TableName]) -> Result<
             if let Err(error) = answers.collect::<Row>().await {
                 refuse(error)?;
                 opened.push(false);
-                refused += 1;
+                locked += u32::from(asked.elapsed() >= LONG);
                 break;
             }
             opened.push(true);
+            asked = Instant::now();
         }
     }
     opened.resize(tables.len(), false);

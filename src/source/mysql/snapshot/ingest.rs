@@ -80,7 +80,9 @@ impl Ingest {
             answers.push(answer);
         }
         self.send(Request::PlaceChunks { chunks: asked, high }).await?;
-        windows.iter_mut().for_each(|window| window.open = false);
+        for window in &mut windows {
+            window.open = false;
+        }
         let mut placed = Vec::with_capacity(answers.len());
         for answer in answers {
             placed.push(answer.await.map_err(|_| silent())?);

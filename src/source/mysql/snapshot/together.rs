@@ -11,7 +11,7 @@
 //! of them keeps the others waiting for long.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::consistency::{self, binlog_end};
 use super::context::Context;
@@ -35,9 +35,11 @@ pub(super) const FEWEST: usize = 16;
 const SMALL_BYTES: u64 = 256 << 10;
 /// Bytes after which a table is not small, whatever the estimate was.
 const BUDGET: usize = 1 << 20;
-/// Tables that could not be read, after each of which the others waited, perhaps for a lock. The rest is read one by
-/// one.
+/// Tables that could not be read, and for which the others waited: for a lock of another session. After so many the
+/// rest is read one by one.
 const MOST_FAILED: u32 = 3;
+/// A table that fails after longer was waited for.
+const LONG: Duration = Duration::from_millis(200);
 
 /// What became of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +166,7 @@ async fn read_rows(
     let (mut ready, mut bytes, mut failed) = (Vec::new(), 0, 0);
     let mut is_whole = true;
     for Small { place, window, schema, reader, most_rows } in reads {
+        let asked = Instant::now();
         match reader.read_few(&mut slot.reader, (most_rows, BUDGET), &context.rate).await {
             Ok(Some(images)) => {
                 bytes += images.bytes.len();
@@ -176,7 +179,7 @@ async fn read_rows(
             }
             Err(failure) if connect::is_about_the_server(&failure) => return Err(failure),
             Err(failure) => {
-                failed += 1;
+                failed += u32::from(asked.elapsed() >= LONG);
                 tracing::debug!(table = %schema.name, error = failure.chain(), "a table is not read together with others");
             }
         }
