@@ -2,7 +2,7 @@
 //!
 //! A block of more than 128 KiB holds a single frame. redb keeps a value in one run of pages, whose size is a power of two, and reads and
 //! writes it as a whole: such a block would take up to twice its size on disk and in memory, beside the block itself. So it is stored in
-//! pieces that each fill what a block fills, and in its place lies its header alone ([`record`](crate::record), version 2).
+//! pieces that each fill what a block fills, and in its place lies its header alone ([`record`], version 2).
 //!
 //! Promises: what is in memory is the block and one piece. A piece that is missing, or too many, is damage with its block's key.
 

@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(read.capabilities, 0x800b_f7ff);
         assert_eq!(read.challenge, b"saltsaltpepperpepper");
         assert_eq!(read.plugin, b"caching_sha2_password");
-        for cut in 0..packet.len() - 22 {
+        for cut in 0..packet.len() - 23 {
             assert!(greeting(&packet[..cut]).is_err(), "{cut}");
         }
         let Error::Server(error) = greeting(b"\xff\x10\x04Too many connections").unwrap_err() else { panic!() };
