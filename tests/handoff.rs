@@ -98,9 +98,10 @@ async fn handed_over(mut sandbox: Sandbox, kind: Kind, by: &str) {
     sandbox.set("/source/specific", specific);
     sandbox.set("/sinks/0/adopt", json!(true));
     let config = sandbox.written_config().display().to_string();
-    let target = match sandbox.has_clickhouse() {
-        true => format!("--clickhouse {} --database {REPLICA}", sandbox.clickhouse().url()),
-        false => format!("--sqlite {}", sandbox.sqlite().display()),
+    let target = if sandbox.has_clickhouse() {
+        format!("--clickhouse {} --database {REPLICA}", sandbox.clickhouse().url())
+    } else {
+        format!("--sqlite {}", sandbox.sqlite().display())
     };
     let sink = sandbox.config()["sinks"][0]["name"].as_str().unwrap().to_owned();
     let (_, said) = script(kind, words(&format!("load --dump {dump} --config {config} --sink {sink} {target}"))).await;
@@ -113,9 +114,10 @@ async fn handed_over(mut sandbox: Sandbox, kind: Kind, by: &str) {
     sandbox.run_once();
     sandbox.server.exec(format!("INSERT INTO {DATABASE}.later VALUES (1, 1)")).await;
     sandbox.run_once();
-    let compared = match sandbox.has_clickhouse() {
-        true => sandbox.assert_mirrored_to_clickhouse().await,
-        false => sandbox.assert_mirrored().await,
+    let compared = if sandbox.has_clickhouse() {
+        sandbox.assert_mirrored_to_clickhouse().await
+    } else {
+        sandbox.assert_mirrored().await
     };
     assert!(compared.tables == 3 && compared.rows > 50, "{compared:?}");
 }

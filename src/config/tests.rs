@@ -308,7 +308,7 @@ fn the_type_of_a_sink_decides_its_keys_and_its_place() {
     assert_eq!(
         problem_of("path: replica.db", "path: a, room: 7"),
         "sinks[0].room: unknown key; the keys here are \
-        name, type, table_name, include, exclude, mode, deletion, soft_delete_column, keyless, source_tag, zero_dates, invalid_text, unconvertible, ddl, on_full, detach_after, on_row_error, tables, batch, path"
+        name, type, table_name, include, exclude, mode, deletion, soft_delete_column, keyless, source_tag, zero_dates, invalid_text, unconvertible, ddl, on_full, detach_after, on_row_error, adopt, tables, batch, path"
     );
 }
 

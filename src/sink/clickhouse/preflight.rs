@@ -2,7 +2,7 @@
 //!
 //! The first thing that fails hides what comes after it: without a user there are no privileges to look at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::runtime::Handle;
 use wal::{LogId, Lsn};
@@ -20,6 +20,7 @@ use crate::config::{Mode, SinkPlan, TlsMode, is_loopback, sink_password_variable
 use crate::error::{Failure, sink_reset};
 use crate::model::{CheckItem, TableName};
 use crate::sink::TargetState;
+use crate::sink::adopt::Under;
 use crate::sink::checking::{Against, Checked, LaidOut, Seen, lay_out, under_names};
 use crate::sink::definitions::FREE_ROOM;
 use crate::sink::registry::{SET_BACK, Tables, at_next_start, not_readable, unfit};
@@ -355,9 +356,18 @@ impl Check<'_> {
         let (database, sink) = (self.clickhouse.database.as_str(), self.plan.name.as_str());
         let registered = self.registered(client).await?;
         let known = registered.as_ref().map(|(tables, _)| tables);
+        let sql = format!("SELECT name FROM system.tables WHERE database = {}", literal(database));
+        let there: Vec<(String,)> =
+            client.rows(&sql).await.map_err(|error| error.failure("read the list of tables"))?;
+        let there: BTreeSet<String> = there.into_iter().map(|(name,)| name).collect();
         let mut seen = Vec::new();
         for table in tables.iter().filter(|table| known.is_none_or(|known| !known.contains_key(&table.schema.name))) {
-            let under = adopt::under(client, (database, sink), &table.layout).await;
+            // Of many tables, hardly any is there.
+            let under = if there.contains(&table.layout.target) {
+                adopt::under(client, (database, sink), &table.layout).await
+            } else {
+                Ok(Under::Nothing)
+            };
             let under = under.map_err(|error| error.failure("read the definition of a table"))?;
             seen.push(table.seen(self.plan, adopt::ours(&table.layout, database), under));
         }
