@@ -12,7 +12,7 @@ use crate::control::Request;
 use crate::error::Failure;
 use crate::inspect::{self, TableShown};
 use crate::model::as_word;
-use crate::telemetry::{StateStatus, TableStatus, remedy_of};
+use crate::telemetry::{BySink, StateStatus, TableStatus, remedy_of};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -55,7 +55,7 @@ pub(super) fn run(plan: &Plan, arguments: &TableShowArgs) -> anyhow::Result<()> 
 fn lines(printed: &Printed) -> Vec<String> {
     let Printed { status, shown, remedy } = printed;
     let mut lines = vec![format!("table    {}", status.table), format!("state    {}", stated(&status.stated))];
-    for (sink, at) in &status.sinks {
+    for (sink, at) in status.sinks.iter() {
         lines.push(format!("at {sink}: {}", stated(&at.stated)));
     }
     if let Some(remedy) = remedy {
@@ -114,7 +114,7 @@ fn lines(printed: &Printed) -> Vec<String> {
         let command = format!("replicator dlq show --sink {} --table {}", as_word(sink), as_word(&status.table));
         lines.push(format!("{letters} dead letters at {sink}: {command}"));
     }
-    for (sink, at) in &status.sinks {
+    for (sink, at) in status.sinks.iter() {
         if let Some(doubt) = &at.doubt {
             lines.push(format!("in doubt at {sink}: {doubt}"));
         }
@@ -145,9 +145,8 @@ fn counts(status: &TableStatus) -> String {
     source.extend([read, appended, filtered, left_out].map(|rows| count(*rows)));
     source.resize(8, String::new());
     rows.add_row(source);
-    for (sink, at) in &status.sinks {
-        let of =
-            |by_sink: &std::collections::BTreeMap<String, u64>| count(by_sink.get(sink).copied().unwrap_or_default());
+    for (sink, at) in status.sinks.iter() {
+        let of = |by_sink: &BySink<u64>| count(by_sink.get(sink).copied().unwrap_or_default());
         rows.add_row([
             format!("at {sink}"),
             String::new(),
