@@ -119,6 +119,9 @@ pub(super) struct Waiting {
     pub(super) plain: HashSet<TableName>,
     /// Tables of which the server has not said how they are defined, and when it is asked again, in milliseconds.
     pub(super) silent: HashMap<usize, u64>,
+    /// Tables that differ from what is known without a statement, whose reads wait for the answer: until when, in
+    /// milliseconds.
+    pub(super) unexplained: HashMap<usize, u64>,
     /// Ids that were left out in this run, and what was known before each.
     left_out: HashMap<SchemaId, Option<Current>>,
     last_ask: u64,
@@ -136,6 +139,11 @@ impl Waiting {
         self.pending.iter().any(|waiter| waiter.table == table)
     }
 
+    /// Whether a table is asked about, or the stream has not come to the place of the answer.
+    pub(super) fn is_asked(&self, table: usize) -> bool {
+        self.asked.contains_key(&table) || self.early.iter().any(|early| early.table == table)
+    }
+
     /// Whether there is anything to look at when time passes or the stream moves.
     pub(super) fn is_empty(&self, now: u64) -> bool {
         self.silent.values().all(|again| now < *again)
@@ -143,6 +151,7 @@ impl Waiting {
             && self.decided.is_empty()
             && self.overdue.is_empty()
             && self.early.is_empty()
+            && self.unexplained.is_empty()
             && self.engines.values().all(|asked| asked.answer.is_none())
             && self.merges.values().all(|asked| asked.answer.is_none())
     }

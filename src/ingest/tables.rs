@@ -85,6 +85,8 @@ pub(super) struct Table {
     awaits: Option<(u64, u64)>,
     /// The number of the read that readers have tried in vain, in this process.
     tried: Option<u32>,
+    /// A read that has not begun waits for the server's answer about the table.
+    waits_for_answer: bool,
 }
 
 impl Table {
@@ -92,6 +94,11 @@ impl Table {
     pub(super) fn was_tried(&self) -> bool {
         let Definition { life, .. } = &self.definition;
         life.unreadable.is_some() && life.read.as_ref().map(|read| read.number) == self.tried
+    }
+
+    /// The read that a reader is to do now.
+    fn due(&self, sinks: &[String]) -> Option<&Read> {
+        self.definition.due(sinks).filter(|read| read.has_begun() || !self.waits_for_answer)
     }
 
     /// Row counters as of the last group.
@@ -262,6 +269,7 @@ impl Tables {
             told: None,
             awaits: None,
             tried: None,
+            waits_for_answer: false,
         });
         self.by_name.insert(name.clone(), index);
         index
@@ -337,6 +345,7 @@ impl Tables {
             self.awaiting.insert((file, pos, index));
             table.awaits = Some((file, pos));
         }
+        // Also while it waits for an answer: it is going to be due.
         keep(&mut self.reading, index, table.definition.due(&self.sinks).is_some());
         self.lives.push(index);
     }
@@ -344,6 +353,14 @@ impl Tables {
     /// Tables that wait for the stream to come to a place, the nearest first.
     pub(super) fn awaiting(&self) -> impl Iterator<Item = usize> {
         self.awaiting.iter().map(|(.., table)| *table)
+    }
+
+    /// Whether a read of the table that has not begun waits for the server's answer about it.
+    pub(super) fn wait_for_answer(&mut self, index: usize, waits: bool) {
+        if let Some(table) = self.all.get_mut(index).filter(|table| table.waits_for_answer != waits) {
+            table.waits_for_answer = waits;
+            self.lives.push(index);
+        }
     }
 
     /// The read of this number was tried in vain.
@@ -372,7 +389,7 @@ impl Tables {
         for index in indexes {
             let Some(table) = self.all.get_mut(index) else { continue };
             let life = &table.definition.life;
-            let due = table.definition.due(&self.sinks).cloned();
+            let due = table.due(&self.sinks).cloned();
             let number = due.as_ref().map(|read| read.number);
             let due = match due {
                 _ if table.told == number => Due::AsBefore,

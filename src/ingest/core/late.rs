@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::{Action, Core};
+use super::{ANSWER_WAIT, Action, Core};
 use crate::codec::catalog::SchemaRecord;
 use crate::codec::stored::{ASKED, SCHEMA, TYPES, encode};
 use crate::error::Failure;
@@ -28,6 +28,7 @@ impl<L: Log> Core<L> {
         self.decide_overdue()?;
         self.look_at_answers()?;
         self.look_at_early()?;
+        self.look_at_unexplained();
         self.look_at_engines()?;
         self.look_at_merges()?;
         self.look_at_deadlines()?;
@@ -174,6 +175,24 @@ impl<L: Log> Core<L> {
             self.waiting.silent.extract_if(|_, again| now >= *again).map(|(table, _)| table).collect();
         for table in due {
             self.ask_once(table);
+        }
+    }
+
+    /// Rows show that a table is another one than is known, and the server is asked what it is: a read of it begins
+    /// after the answer. One that begins earlier goes by the old definition, and the answer would make it be done
+    /// again. It waits for no longer than a run that has to end would.
+    pub(super) fn read_after_the_answer(&mut self, table: usize) {
+        self.waiting.unexplained.entry(table).or_insert(self.now.saturating_add(ANSWER_WAIT));
+        self.tables.wait_for_answer(table, true);
+    }
+
+    fn look_at_unexplained(&mut self) {
+        let (now, waiting) = (self.now, &self.waiting);
+        let is_over = |table: usize, until: u64| now >= until || !waiting.is_asked(table);
+        let over = waiting.unexplained.iter().filter(|(table, until)| is_over(**table, **until));
+        for table in over.map(|(table, _)| *table).collect::<Vec<_>>() {
+            self.waiting.unexplained.remove(&table);
+            self.tables.wait_for_answer(table, false);
         }
     }
 

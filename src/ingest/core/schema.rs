@@ -52,6 +52,7 @@ impl<L: Log> Core<L> {
             }
             Mapped::Unexplained => {
                 self.ask_once(table);
+                self.read_after_the_answer(table);
                 self.is_unexplained(table, origin)?;
                 return Ok(Bound::LeftOut);
             }

@@ -1,14 +1,15 @@
 //! What the snapshot readers and the ingest loop say to each other.
 //!
 //! # Why a chunk is exact where it is placed
-//! A chunk that contains every change up to *low* may stand in the log at any stream position *Q* that has passed *high*,
-//! the last position its SELECT can have seen, less the rows whose key changed in (low, Q]: a row whose key did not change
-//! in there is the same at low, at the read, and at Q; a row whose key did is told by the stream itself.
-//! The reader opens a window ([`Request::OpenWindow`]): from then on the ingest loop notes the keys that the stream changes in
-//! the table. The answer says where the stream was. The reader makes sure that low is not before that position, so that
-//! every change in (low, Q] is noted, then reads, takes high, and hands the chunk over ([`Request::PlaceChunk`]). The loop
-//! places it at the first transaction boundary at or after high, without the noted keys. A change of the table's
-//! definition or content (DDL, TRUNCATE) inside the window makes the chunk worthless: [`Placed::Discarded`], read again.
+//! A chunk that contains every change up to *low* may stand in the log at any stream position *Q* that has passed
+//! *high*, the last position its SELECT can have seen, less the rows whose key changed in (low, Q]: a row whose key did
+//! not change in there is the same at low, at the read, and at Q; a row whose key did is told by the stream itself. The
+//! reader opens a window ([`Request::OpenWindow`]): from then on the ingest loop notes the keys that the stream changes
+//! in the table. The answer says where the stream was. The reader makes sure that low is not before that position, so
+//! that every change in (low, Q] is noted, then reads, takes high, and hands the chunk over ([`Request::PlaceChunks`]).
+//! The loop places it at the first transaction boundary at or after high, without the noted keys. A change of the
+//! table's definition or content (DDL, TRUNCATE) inside the window makes the chunk worthless: [`Placed::Discarded`],
+//! read again.
 //!
 //! # Why the last chunk may end at the largest key
 //! The largest key is read under a view that contains everything up to the position *B* of the window it is read in
