@@ -156,7 +156,11 @@ impl<'a> Session<'a> {
                         }
                         let looks_again = self.ctx.core.has_to_look() || !self.ctx.held.is_empty();
                         tokio::select! {
-                            event = stream.next() => event?,
+                            event = stream.next() => {
+                                // What it begins to wait for waits from here on, and not since the last look.
+                                self.ctx.set_time();
+                                event?
+                            }
                             looked = self.looks.next() => {
                                 self.looked(looked)?;
                                 continue;
