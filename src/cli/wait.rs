@@ -149,7 +149,7 @@ impl Progress {
             return;
         }
         let text = if self.is_terminal { format!("\r\x1b[2K{line}") } else { format!("{line}\n") };
-        // Without a stderr there is nobody to follow it.
+        // Without a stderr no one follows it.
         drop(std::io::stderr().write_all(text.as_bytes()));
         self.said = Some((Instant::now(), line));
     }

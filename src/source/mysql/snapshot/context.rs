@@ -80,7 +80,7 @@ impl Context {
         self.reread_keyless_rows.store(reread_keyless_rows, Ordering::Relaxed);
     }
 
-    /// A table without a key for chunks that has more rows is read only if somebody asks for it.
+    /// A table without a key for chunks that has more rows is read only where that is asked for.
     pub(super) fn reread_keyless_rows(&self) -> u64 {
         self.reread_keyless_rows.load(Ordering::Relaxed)
     }

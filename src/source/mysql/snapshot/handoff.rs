@@ -177,7 +177,7 @@ pub enum Request {
         table: TableName,
         /// What.
         by_hand: ByHand,
-        /// Sent once it is durable: what has come of it, or why it is refused. Nothing is done if nobody waits for it.
+        /// Sent once it is durable: what has come of it, or why it is refused. Nothing is done for a caller that has gone.
         reply: oneshot::Sender<Result<Operated, Failure>>,
     },
     /// An operator asks for tables to be read again in place of what sinks have.
