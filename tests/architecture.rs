@@ -261,7 +261,7 @@ fn the_reader_of_tests_sees_which_start_a_server() {
     let server = "    let sandbox = Sandbox::new(Kind::MySql).await;";
     let text = [test("one", server), test("two_on_mysql", server), test("three", "    let four = 4;")].concat();
     assert_eq!(unnamed_server_tests(&text), ["one"]);
-    assert!(unnamed_server_tests(&test("one", "").replace("}", "}\nasync fn two(kind: Kind) {}\n")).is_empty());
+    assert!(unnamed_server_tests(&test("one", "").replace('}', "}\nasync fn two(kind: Kind) {}\n")).is_empty());
 }
 
 #[test]
