@@ -28,7 +28,7 @@ pub(super) fn run(plan: Plan, (path, tree): (PathBuf, Tree), arguments: &StartAr
         once: arguments.once,
         ..StartOptions::default()
     };
-    let bars = start_logs_at(&arguments.logs, given.as_deref().unwrap_or(plan.log.level()))?;
+    let bars = start_logs_at(&arguments.logs, given.as_deref().unwrap_or(&plan.log.level))?;
     run_pipeline(plan, options, bars)
 }
 
@@ -40,7 +40,7 @@ fn level_given(arguments: &LogArgs) -> Option<String> {
 /// Starts logging as the command line, the environment or the configuration says; gives the bars if stderr is a terminal and its lines are
 /// for people.
 pub(super) fn start_logs(plan: &Plan, arguments: &LogArgs) -> anyhow::Result<Option<MultiProgress>> {
-    start_logs_at(arguments, level_given(arguments).as_deref().unwrap_or(plan.log.level()))
+    start_logs_at(arguments, level_given(arguments).as_deref().unwrap_or(&plan.log.level))
 }
 
 fn start_logs_at(arguments: &LogArgs, level: &str) -> anyhow::Result<Option<MultiProgress>> {

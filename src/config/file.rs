@@ -136,7 +136,7 @@ fn read_dead_letters(section: Section<'_>) -> DeadLetterPlan {
 fn read_log(section: Section<'_>) -> LogPlan {
     let level = section.key("level").parsed(|text| units::log_filter(text).map(|()| text.to_owned()));
     section.finish();
-    LogPlan { level }
+    level.map_or_else(LogPlan::default, |level| LogPlan { level })
 }
 
 fn read_http(section: Section<'_>) -> HttpPlan {

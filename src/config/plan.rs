@@ -28,20 +28,17 @@ pub struct Plan {
 }
 
 /// The `log` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPlan {
-    pub(super) level: Option<String>,
+    /// The least level of log lines, or a filter of them.
+    pub level: String,
 }
 
-impl LogPlan {
-    /// The least level of log lines, or a filter of them.
-    pub fn level(&self) -> &str {
-        self.level.as_deref().unwrap_or(DEFAULT_LOG_LEVEL)
+impl Default for LogPlan {
+    fn default() -> Self {
+        Self { level: "info".to_owned() }
     }
 }
-
-/// The least level of log lines, where nothing says another.
-pub(super) const DEFAULT_LOG_LEVEL: &str = "info";
 
 /// The `dead_letters` section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

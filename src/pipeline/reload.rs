@@ -109,7 +109,7 @@ impl Reloading {
                     "log.level".to_owned(),
                     "--log-level or REPLICATOR_LOG decides, as long as the daemon runs",
                 ));
-            } else if logs::set_level(plan.log.level()).is_err() {
+            } else if logs::set_level(&plan.log.level).is_err() {
                 refused.push(("log.level".to_owned(), "it is no filter of log lines"));
             }
         }

@@ -28,6 +28,7 @@ wal: { zz: 1 }
 sinks: [{ type: sqlite, zz: 1 }, { type: clickhouse, zz: 1, tls: { zz: 1 }, batch: { zz: 1 }, ddl: { zz: 1 } }]
 tables: [{ zz: 1, batch: { zz: 1 } }]
 http: { zz: 1 }
+log: { zz: 1 }
 zz: 1
 ";
     let documentation = include_str!("../../../docs/configuration.md");
