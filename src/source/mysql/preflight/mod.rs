@@ -1,5 +1,5 @@
 //! What `check` looks at in the source: every condition that would stop the stream or the snapshot, or lose
-//! something, found before it does, each with the statement that mends it.
+//! something, found before it does, each with the statement that fixes it.
 //!
 //! It reads only. It does not ask for a dump: a second one under the daemon's server id would end the daemon's own.
 

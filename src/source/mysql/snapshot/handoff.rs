@@ -3,7 +3,7 @@
 //! # Why a chunk is exact where it is placed
 //! A chunk that contains every change up to *low* may stand in the log at any stream position *Q* that has passed
 //! *high*, the last position its SELECT can have seen, less the rows whose key changed in (low, Q]: a row whose key did
-//! not change in there is the same at low, at the read, and at Q; a row whose key did is told by the stream itself. The
+//! not change in there is the same at low, at the read, and at Q; a row whose key did comes with the stream itself. The
 //! reader opens a window ([`Request::OpenWindow`]): from then on the ingest loop notes the keys that the stream changes
 //! in the table. The answer says where the stream was. The reader makes sure that low is not before that position, so
 //! that every change in (low, Q] is noted, then reads, takes high, and hands the chunk over ([`Request::PlaceChunks`]).
@@ -35,7 +35,7 @@
 //! # Why small tables may be read together
 //! What a read asks of the loop is asked for many tables at once, and each of them is read as by itself
 //! ([`super::together`]). Windows are opened before the tables are described, so that a change of a definition
-//! meanwhile shows. Then each read begins, and has its window anew, at one boundary ([`Request::BeginReads`]): what the
+//! meanwhile shows. Then each read begins, and has its window opened again, at one boundary ([`Request::BeginReads`]): what the
 //! stream has changed before it is before the begin mark, and the view is opened after it. A chunk without bounds needs
 //! no largest key: it has every row of the view.
 

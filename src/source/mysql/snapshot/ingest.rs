@@ -101,7 +101,7 @@ impl Ingest {
         Ok(windows.into_iter().zip(opened).map(|(window, is_open)| window.kept(is_open)).collect())
     }
 
-    /// Begins reads, each of a table that was described in this window, and opens their windows anew at one boundary.
+    /// Begins reads, each of a table that was described in this window, and opens their windows again at one boundary.
     /// Gives where the stream is, and what became of each.
     pub(super) async fn begin_reads(
         &self,

@@ -30,7 +30,7 @@ const SECURE_CONNECTION: u32 = 1 << 15;
 const PLUGIN_AUTH: u32 = 1 << 19;
 const OURS: u32 = LONG_PASSWORD | LONG_FLAG | PROTOCOL_41 | TRANSACTIONS | SECURE_CONNECTION | PLUGIN_AUTH;
 
-/// Largest packet that is taken, as the server is told.
+/// Largest packet that is taken, as it is said to the server.
 const LARGEST: u32 = 1 << 30;
 /// `utf8mb4_general_ci`.
 const COLLATION: u8 = 45;
@@ -96,7 +96,7 @@ pub(super) async fn login(
     Ok(packets)
 }
 
-/// What the client can do; with the user behind it, a login, and without, a wish for TLS.
+/// What the client can do; with the user after it, a login, and without, a wish for TLS.
 fn client(capabilities: u32) -> Vec<u8> {
     let mut packet = capabilities.to_le_bytes().to_vec();
     packet.extend_from_slice(&LARGEST.to_le_bytes());
@@ -177,7 +177,7 @@ async fn whole_password(packets: &mut Packets<Socket>, password: &str, challenge
     Ok(mysql_common::crypto::encrypt(&bytes, key))
 }
 
-/// What shows that the password is known. The hashing plugins take 20 bytes of the challenge, behind which a zero may stand; `ed25519`
+/// What shows that the password is known. The hashing plugins take 20 bytes of the challenge, after which a zero may stand; `ed25519`
 /// signs all 32, whose last may be a zero.
 fn proof(plugin: &AuthPlugin<'_>, password: &str, challenge: &[u8]) -> Result<Vec<u8>, Error> {
     let length = if *plugin == AuthPlugin::Ed25519 { 32 } else { CHALLENGE };

@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(packets.read().await.unwrap().len(), 2 << 20);
         packets.release();
         assert_eq!((packets.large.capacity(), packets.last()), (0, &[][..]));
-        // A header that announces 16 MiB, and nothing behind it.
+        // A header that announces 16 MiB, and nothing after it.
         theirs.write_all(&[0xff, 0xff, 0xff, number]).await.unwrap();
         let waiting = tokio::time::timeout(std::time::Duration::from_millis(1), packets.read()).await;
         assert!(waiting.is_err());

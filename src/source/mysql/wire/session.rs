@@ -130,16 +130,16 @@ fn texts(row: &[u8], columns: usize) -> Option<Vec<String>> {
     let mut rest = row;
     let mut found = Vec::new();
     for _ in 0..columns {
-        let (length, behind) = match rest {
+        let (length, after) = match rest {
             // NULL has no text.
-            [0xfb, behind @ ..] => (0, behind),
-            [0xfc, a, b, behind @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), behind),
-            [length @ 0..=0xfa, behind @ ..] => (usize::from(*length), behind),
+            [0xfb, after @ ..] => (0, after),
+            [0xfc, a, b, after @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), after),
+            [length @ 0..=0xfa, after @ ..] => (usize::from(*length), after),
             _ => return None,
         };
-        let (text, behind) = behind.split_at_checked(length)?;
+        let (text, after) = after.split_at_checked(length)?;
         found.push(String::from_utf8(text.to_vec()).ok()?);
-        rest = behind;
+        rest = after;
     }
     Some(found)
 }
