@@ -10,18 +10,19 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 
 /// Set for the child: it does the work itself.
 const CHILD: &str = "REPLICATOR_READS_STOPPED_LOG";
 
 /// Memory that any log needs.
 const MEMORY: u64 = 512 << 20;
-/// Memory for a frame of the largest size: the database's page for it, rounded up to a power of two, and copies.
-const MEMORY_OF_FRAMES: u64 = 4 << 30;
+/// Memory for the rows of a frame of the largest size, in the log and as they are printed: bytes take twice as many digits, and the line
+/// of a document is made of them.
+const MEMORY_OF_FRAMES: u64 = 12 << 30;
 /// Processor time that any log needs, in seconds.
 const SECONDS: u64 = 10;
 /// Bytes of the file for which there is one second more: a hundredth of what one core checks.
@@ -67,16 +68,22 @@ pub(super) fn run() -> anyhow::Result<Ended> {
     }
     let status = child.wait().context("cannot wait for the process that reads the log")?;
     let Some(code) = status.code().and_then(|code| u8::try_from(code).ok()) else {
-        return Ok(Ended::Damage(ended_by(status)));
+        let signal = status.signal().unwrap_or_default();
+        if signal == Signal::KILL.as_raw() || signal == Signal::TERM.as_raw() || signal == Signal::INT.as_raw() {
+            // Nothing that a log does to its reader.
+            anyhow::bail!(
+                "the process that reads the log was ended with signal {signal}: by an operator, or because this machine has no memory left"
+            );
+        }
+        return Ok(Ended::Damage(ended_by(signal)));
     };
     // Without a stderr there is nowhere left to say it.
     drop(std::io::stderr().write_all(&said));
     Ok(Ended::Code(code))
 }
 
-fn ended_by(status: ExitStatus) -> String {
-    let signal = status.signal().unwrap_or_default();
-    if signal == Signal::XCPU.as_raw() || signal == Signal::KILL.as_raw() {
+fn ended_by(signal: i32) -> String {
+    if signal == Signal::XCPU.as_raw() {
         "reading it takes more processor time than an undamaged log of this size can: it leads in a circle".to_owned()
     } else if signal == Signal::ABORT.as_raw() {
         "reading it takes more memory than an undamaged log of this size can, or gave up in the middle".to_owned()
@@ -90,9 +97,12 @@ pub(super) fn bound(path: &Path) -> anyhow::Result<()> {
     let file = if path.is_dir() { path.join("log.redb") } else { path.to_owned() };
     // A file that is not there is somebody else's error.
     let size = file.metadata().map_or(0, |metadata| metadata.len());
-    let memory = MEMORY + size.saturating_mul(3).min(MEMORY_OF_FRAMES);
+    let memory = MEMORY + size.saturating_mul(8).min(MEMORY_OF_FRAMES);
     let seconds = SECONDS + size / BYTES_A_SECOND;
-    let limit = |resource, soft, hard| {
+    let limit = |resource, soft: u64, hard: u64| {
+        // A limit that this process was given already may be lower, and nobody may raise it.
+        let given = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let (soft, hard) = (soft.min(given), hard.min(given));
         setrlimit(resource, Rlimit { current: Some(soft), maximum: Some(hard) })
             .context("cannot bound what reading the log may take")
     };

@@ -124,7 +124,7 @@ impl Log for WalLog {
     }
 }
 
-fn unwritable(error: wal::Error) -> Failure {
+pub(super) fn unwritable(error: wal::Error) -> Failure {
     Failure::fatal("the log cannot be written").caused_by(error)
 }
 

@@ -16,7 +16,7 @@ use super::core::{Action, Chunk, Rows, SessionId};
 use super::current::Current;
 use super::diverting::Tails;
 use super::frames::FRAME_BYTES;
-use super::ledger::{Boundary, Log as _, TooLarge};
+use super::ledger::{Boundary, Log as _, TooLarge, unwritable};
 use super::prepared::{Looked, Looks};
 use super::questions::Questions;
 use super::run::{Ended, Ingest};
@@ -215,7 +215,8 @@ impl<'a> Session<'a> {
                 }
                 continue;
             }
-            if since_look >= LOOK_EVERY {
+            // Each transaction of large rows by itself: they would add up in memory.
+            if since_look >= LOOK_EVERY || self.wants_flush() {
                 since_look = 0;
                 backoff.reset();
                 self.current.heed()?;
@@ -308,8 +309,7 @@ impl<'a> Session<'a> {
         if self.ctx.core.seal()? {
             self.ctx.flush().await?;
         }
-        self.handed_over();
-        Ok(())
+        self.handed_over()
     }
 
     /// As [`Session::hand_over`], but for a position alone that has moved a moment ago.
@@ -318,14 +318,15 @@ impl<'a> Session<'a> {
         if self.ctx.core.seal_in_time()? {
             self.ctx.flush().await?;
         }
-        self.handed_over();
-        Ok(())
+        self.handed_over()
     }
 
-    fn handed_over(&mut self) {
+    fn handed_over(&mut self) -> Result<(), Failure> {
         self.large = None;
         self.flushed = Instant::now();
         self.ctx.tell_readers();
+        // A source that has nothing for a log that is out of service learns it all the same.
+        self.ctx.wal.check().map_err(unwritable)
     }
 
     fn show(&mut self) {
@@ -599,7 +600,7 @@ impl<'a> Session<'a> {
         let mut begun = Vec::with_capacity(reads.len());
         for BeginRead { table, number, described_in, window } in reads {
             let is_described = core.close_window(*described_in);
-            begun.push(if !is_described || core.window_waits(table) {
+            begun.push(if !is_described || core.window_of_new_read_waits(table) {
                 Begun::Later
             } else if core.mark(&SnapshotMark::Begun { table: table.clone(), number: *number, at_once: false })? {
                 core.open_window(*window, table);

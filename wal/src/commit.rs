@@ -129,7 +129,8 @@ impl<'t> Batch<'t> {
         loop {
             let last = self.blocks.last().map_err(storage("find the last block"))?;
             let last = last.map(|(key, value)| {
-                let lie = Size { stored: stored_bytes(value.value().len()), in_pieces: false };
+                // Its pieces go, if it has any: another block will have its key.
+                let lie = Size { stored: stored_bytes(value.value().len()), in_pieces: true };
                 // Damage in what is thrown away does not matter.
                 (key.value(), Size::of(value.value()).unwrap_or(lie))
             });

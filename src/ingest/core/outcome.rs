@@ -294,6 +294,12 @@ impl<L: Log> Core<L> {
         self.xa.recent.has_unknown(index, self.now)
     }
 
+    /// Whether a window of a table has to wait whose read begins with it. What is known of rows that a view may lack is known for what the
+    /// log has of the table before, which does not count for a new read.
+    pub fn window_of_new_read_waits(&self, table: &TableName) -> bool {
+        self.tables.find(table).is_some_and(|index| self.xa.recent.has(index, self.now))
+    }
+
     /// Whether the copy of a whole table, read at a place, may lack rows that its place counts.
     pub fn may_lack_rows(&self, table: &TableName, at: &FilePos) -> bool {
         self.tables.find(table).is_some_and(|index| self.diversions.may_lack_rows(index, at))

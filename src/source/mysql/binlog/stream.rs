@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use mysql_async::{Error, IoError, Sid};
 use mysql_common::packets::binlog_request::BinlogRequest;
+use tokio::time::Instant;
 
 use super::error::BinlogError;
 use super::event::{EventHeader, HEADER_LEN, RawEvent};
@@ -33,6 +34,15 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Silence after which the connection is given up: many heartbeats, so that a busy server is not taken for a dead one.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Waits without a byte, after that, before it is: a process that was held up finds what has come meanwhile.
+const LAST_WAITS: u8 = 3;
+
+/// The longest of them.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Time for everything that is said before the dump begins.
+const SET_UP: Duration = Duration::from_mins(1);
 
 /// The flag of a file that is being written; not part of its checksum.
 const IN_USE: u16 = 1;
@@ -67,6 +77,10 @@ pub struct BinlogStream {
     checksums: Checksums,
     /// The server refused to send more.
     refused: bool,
+    /// Bytes that had come when the last of them were noticed, and when that was. A wait that another one takes the place of counts on.
+    heard: (u64, Instant),
+    /// Waits since then that were over without a byte.
+    last_waits: u8,
 }
 
 impl BinlogStream {
@@ -76,6 +90,15 @@ impl BinlogStream {
     /// A classified [`Failure`]; to retry, where the connection has reached another server than the one that the start was checked
     /// against.
     pub async fn open(source: &SourcePlan, start: &StartPoint, server_id: u32) -> Result<Self, Failure> {
+        let set_up = Self::set_up(source, start, server_id);
+        tokio::time::timeout(SET_UP, set_up).await.unwrap_or_else(|_| {
+            let what =
+                format!("the source has not answered in {} s while the binlog dump was set up", SET_UP.as_secs());
+            Err(Failure::retry(what))
+        })
+    }
+
+    async fn set_up(source: &SourcePlan, start: &StartPoint, server_id: u32) -> Result<Self, Failure> {
         let purpose = "set up the binlog dump";
         let mut session = Session::open(source).await?;
         require(&mut session, &start.position.server).await?;
@@ -111,6 +134,8 @@ impl BinlogStream {
             data_len: 0,
             checksums: Checksums::Unknown,
             refused: false,
+            heard: (0, Instant::now()),
+            last_waits: 0,
         })
     }
 
@@ -129,18 +154,35 @@ impl BinlogStream {
         });
         match ready.await {
             Some(result) => result?,
-            None => match tokio::time::timeout(SILENCE, poll_fn(|context| self.poll_event(context))).await {
-                Ok(result) => result?,
-                Err(_) => {
+            None => self.wait().await?,
+        }
+        Ok(self.last())
+    }
+
+    /// Waits for an event as long as bytes come.
+    async fn wait(&mut self) -> Result<(), Failure> {
+        loop {
+            let received = self.packets.as_ref().map_or(0, Packets::received);
+            if received != self.heard.0 {
+                self.heard = (received, Instant::now());
+                self.last_waits = 0;
+            }
+            let mut left = SILENCE.saturating_sub(self.heard.1.elapsed());
+            if left.is_zero() {
+                if self.last_waits == LAST_WAITS {
                     self.packets = None;
                     return Err(Failure::retry(format!(
                         "the source has sent nothing for {} s, not even a heartbeat",
                         SILENCE.as_secs()
                     )));
                 }
-            },
+                self.last_waits += 1;
+                left = LAST_WAIT;
+            }
+            if let Ok(result) = tokio::time::timeout(left, poll_fn(|context| self.poll_event(context))).await {
+                return result;
+            }
         }
-        Ok(self.last())
     }
 
     /// The next event if it is there already. `None` means that [`Self::next`] would wait, or that the runtime wants this

@@ -21,7 +21,7 @@ use super::progress::{Progress, Stage};
 use super::read::TableReader;
 use super::slots::Slot;
 use crate::error::Failure;
-use crate::model::{TableName, TableSchema};
+use crate::model::{SourcePosition, TableName, TableSchema};
 use crate::source::mysql::connect;
 use crate::source::mysql::schema::{self, Described, Estimate, Nature};
 use crate::table::Reach;
@@ -144,8 +144,7 @@ async fn read_in(context: &Arc<Context>, slot: &mut Slot, tables: &mut [(Progres
     if reads.is_empty() || !consistency::can_share_views(server, slot).await? {
         return Ok(());
     }
-    consistency::open_shared_view(server, slot, &at).await?;
-    read_rows(context, slot, reads, tables).await?;
+    read_rows(context, slot, (reads, &at), tables).await?;
     end(context, tables, started).await
 }
 
@@ -156,20 +155,24 @@ fn is_small(described: &Described, estimate: Estimate, most_rows: u32) -> bool {
         && estimate.rows.saturating_mul(estimate.row_bytes) <= SMALL_BYTES
 }
 
-/// Reads the tables under the view that is open, and hands them over.
+/// Reads the tables under views that hold everything up to `at`, and hands them over. No view is open while rows wait for their place, which
+/// a full log or a slow stream may keep from them for long: it would hold up statements about the tables at the source.
 async fn read_rows(
     context: &Context,
     slot: &mut Slot,
-    reads: Vec<Small>,
+    (reads, at): (Vec<Small>, &SourcePosition),
     tables: &mut [(Progress, Became)],
 ) -> Result<(), Failure> {
-    let (mut ready, mut bytes, mut failed) = (Vec::new(), 0, 0);
+    let server = slot.server;
+    let (mut ready, mut bytes, mut rows, mut failed) = (Vec::new(), 0, 0_u64, 0);
     let mut is_whole = true;
+    consistency::open_shared_view(server, slot, at).await?;
     for Small { place, window, schema, reader, most_rows } in reads {
         let asked = Instant::now();
         match reader.read_few(&mut slot.reader, (most_rows, BUDGET), &context.rate).await {
             Ok(Some(images)) => {
                 bytes += images.bytes.len();
+                rows += u64::from(images.rows);
                 ready.push(Chunk { place, window, schema, images });
             }
             // Rows of it are pending on the connection that has the view.
@@ -186,9 +189,11 @@ async fn read_rows(
         if failed == MOST_FAILED {
             break;
         }
-        if bytes >= context.chunk_bytes() {
-            bytes = 0;
+        if bytes >= context.chunk_bytes() || rows >= context.rate.chunk_limit() {
+            (bytes, rows) = (0, 0);
+            consistency::close_view(&mut slot.reader).await?;
             place_rows(context, slot, std::mem::take(&mut ready), tables).await?;
+            consistency::open_shared_view(server, slot, at).await?;
         }
     }
     if is_whole {

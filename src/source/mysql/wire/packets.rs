@@ -60,6 +60,8 @@ pub struct Packets<S> {
     last: Place,
     /// The number of the next packet, either way.
     number: u8,
+    /// Bytes that have come since it was opened.
+    received: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
@@ -75,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
             goes_on: false,
             last: Place::Buffer(0..0),
             number: 0,
+            received: 0,
         }
     }
 
@@ -91,6 +94,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     /// The socket.
     pub fn socket(&self) -> &S {
         &self.socket
+    }
+
+    /// Bytes that have come: also of a packet that is not whole yet.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// The packet that was read last, until it is released.
@@ -205,6 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
                 return Poll::Ready(Err(closed()));
             }
             self.unread.end += read;
+            self.received += count(read);
         }
         Poll::Ready(Ok(()))
     }
@@ -233,6 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
                 return Poll::Ready(Err(closed()));
             }
             self.filled += read;
+            self.received += count(read);
             to_come -= read;
         }
         self.to_come = Some(0);
@@ -261,6 +271,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         self.number = 0;
         self.write(payload).await
     }
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn closed() -> Error {
