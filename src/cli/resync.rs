@@ -11,7 +11,7 @@ use super::output::Output;
 use super::{log_access, start};
 use crate::config::Plan;
 use crate::control::{Request, Resync, ResyncTaken};
-use crate::error::sink_reset;
+use crate::error::{sink_reset, sink_resume};
 use crate::pipeline::{AskedResync, StartOptions};
 
 /// What the arguments ask for.
@@ -31,6 +31,8 @@ struct Printed {
     done: bool,
     /// Sinks that have failed: nothing reaches them until they are reset, or start again.
     failed_sinks: Vec<String>,
+    /// Sinks that are paused: nothing reaches them until they are resumed.
+    paused_sinks: Vec<String>,
 }
 
 pub(super) fn run(plan: Plan, resync: Resync, json: bool) -> anyhow::Result<()> {
@@ -43,9 +45,9 @@ pub(super) fn run(plan: Plan, resync: Resync, json: bool) -> anyhow::Result<()> 
     }
     let sinks = Some(resync.sinks.clone()).filter(|sinks| !sinks.is_empty());
     if let Some(client) = log_access::daemon(&plan.wal.path)? {
-        let ResyncTaken { tables, failed_sinks } =
+        let ResyncTaken { tables, failed_sinks, paused_sinks } =
             client.ask_one(&Request::Resync { resync }).context("the daemon did not take the tables")?;
-        return print(&Printed { tables, sinks, done: false, failed_sinks }, json);
+        return print(&Printed { tables, sinks, done: false, failed_sinks, paused_sinks }, json);
     }
     let bars = start::start_logs(&plan, &LogArgs { log_format: Format::Text, log_level: None })?;
     let taken = Arc::new(OnceLock::new());
@@ -59,7 +61,7 @@ pub(super) fn run(plan: Plan, resync: Resync, json: bool) -> anyhow::Result<()> 
     };
     start::run_pipeline(plan, options, bars)?;
     let tables = taken.get().copied().unwrap_or_default();
-    print(&Printed { tables, sinks, done: true, failed_sinks: Vec::new() }, json)
+    print(&Printed { tables, sinks, done: true, failed_sinks: Vec::new(), paused_sinks: Vec::new() }, json)
 }
 
 fn print(printed: &Printed, json: bool) -> anyhow::Result<()> {
@@ -77,6 +79,9 @@ fn print(printed: &Printed, json: bool) -> anyhow::Result<()> {
     for sink in &printed.failed_sinks {
         let way = "nothing reaches it until it is fixed and the daemon is started again, or until";
         output.line(&format!("sink \"{sink}\" has failed: {way} `{}`", sink_reset(sink)))?;
+    }
+    for sink in &printed.paused_sinks {
+        output.line(&format!("sink \"{sink}\" is paused: nothing reaches it until `{}`", sink_resume(sink)))?;
     }
     Ok(())
 }

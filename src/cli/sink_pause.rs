@@ -2,7 +2,6 @@
 
 use anyhow::Context;
 use serde::Serialize;
-use wal::{Options, Wal};
 
 use super::args::{SinkPauseArgs, SinkResumeArgs};
 use super::by_hand::operator;
@@ -66,7 +65,7 @@ fn ask(plan: &Plan, name: &str, request: &Request, pause: Option<&PausedSink>) -
 }
 
 async fn store_in_stopped(plan: &Plan, name: &str, pause: Option<&PausedSink>) -> anyhow::Result<()> {
-    let (wal, _appender) = Wal::open(&plan.wal.path, Options::new(plan.wal.max_size)).context("cannot open the log")?;
+    let (wal, _appender) = log_access::open_to_write(plan)?;
     let stored = inspect::store_pause(&wal, name, pause).await;
     wal.shutdown().await.context("cannot close the log")?;
     Ok(stored?)

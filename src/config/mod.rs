@@ -37,7 +37,7 @@ pub use plan::{
     TableFilter, WalPlan, is_of_the_server,
 };
 pub use problem::{ConfigError, Problem};
-pub use reload::{LIVE, Tree, is_live};
+pub use reload::{LIVE, Taken, Tree, is_live};
 pub use rows::{RangeEnd, RowCondition, RowTest};
 pub use secret::{Password, Secret};
 pub use sink_plan::{Deletion, Keyless, Mode, OnFull, OnRowError, SinkPlan, SourceTag, TableOptions, TableRule};

@@ -3,7 +3,7 @@
 //! The two files are compared value by value, so that each changed setting has its name. [`LIVE`] is the one list of those that a running
 //! daemon takes over; `docs/configuration.md` has the same, which a test holds it to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_norway::Value;
 
@@ -43,6 +43,46 @@ impl Tree {
         let mut changed = BTreeSet::new();
         compare("", Some(&self.0), Some(&other.0), &mut changed);
         changed
+    }
+}
+
+/// What a running daemon has taken over of the files that it has read.
+#[derive(Debug)]
+pub struct Taken {
+    /// The file that was read last.
+    last: Tree,
+    /// The live settings of it that were refused, each with the file that it still is as in.
+    refused: BTreeMap<String, Tree>,
+}
+
+impl Taken {
+    /// Everything as in this file.
+    pub fn all_of(tree: Tree) -> Self {
+        Self { last: tree, refused: BTreeMap::new() }
+    }
+
+    /// The live settings in which a file differs from what was taken over. One that was refused does so until it is taken over, or taken back.
+    pub fn changed(&self, file: &Tree) -> BTreeSet<String> {
+        let mut changed = self.last.changed(file);
+        changed.retain(|path| is_live(path));
+        for (path, taken) in &self.refused {
+            if taken.changed(file).contains(path) {
+                changed.insert(path.clone());
+            } else {
+                changed.remove(path);
+            }
+        }
+        changed
+    }
+
+    /// A file was taken over, but for these settings of those that have changed.
+    pub fn take<'p>(&mut self, file: Tree, refused: impl IntoIterator<Item = &'p String>) {
+        let before = std::mem::replace(&mut self.last, file);
+        let mut earlier = std::mem::take(&mut self.refused);
+        for path in refused {
+            let taken = earlier.remove(path).unwrap_or_else(|| before.clone());
+            self.refused.insert(path.clone(), taken);
+        }
     }
 }
 
@@ -133,6 +173,25 @@ mod tests {
         let live: Vec<&String> = changed.iter().filter(|path| is_live(path)).collect();
         assert_eq!(live, ["log.level", "sinks[0].detach_after", "sinks[0].on_full"]);
         assert!(before.changed(&before).is_empty());
+    }
+
+    #[test]
+    fn a_setting_that_was_refused_has_changed_until_it_is_taken_over_or_taken_back() {
+        let file = |on_doubt: &str, mode: &str| {
+            tree(&format!("{{ tables: [{{ table: a, on_doubt: {on_doubt}, mode: {mode} }}], log: {{ level: info }} }}"))
+        };
+        let path = "tables[0].on_doubt".to_owned();
+        let changed = BTreeSet::from([path.clone()]);
+        let mut taken = Taken::all_of(file("reread", "mirror"));
+        for again in ["history", "history", "mirror"] {
+            let read = file("stop_table", again);
+            assert_eq!(taken.changed(&read), changed, "{again}");
+            taken.take(read, [&path]);
+        }
+        assert!(taken.changed(&file("reread", "mirror")).is_empty(), "it is as it was taken over last");
+        taken.take(file("stop_table", "mirror"), []);
+        assert!(taken.changed(&file("stop_table", "mirror")).is_empty());
+        assert_eq!(taken.changed(&file("reread", "mirror")), changed);
     }
 
     #[test]

@@ -176,6 +176,8 @@ pub struct ResyncTaken {
     pub tables: usize,
     /// Sinks of those that it is for that have failed or were detached: nothing reaches them before they are reset, or start again.
     pub failed_sinks: Vec<String>,
+    /// Sinks of those that it is for that are paused: nothing reaches them before they are resumed.
+    pub paused_sinks: Vec<String>,
 }
 
 /// One table to read again.

@@ -211,8 +211,10 @@ async fn answer(stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
         },
         Request::Resync { resync } => match take_resync(daemon, resync.clone()).await {
             Ok(tables) => {
-                let failed_sinks = failed_of(&daemon.reporter.status().sinks, &resync);
-                one(&mut write, &ResyncTaken { tables, failed_sinks }).await
+                let sinks = daemon.reporter.status().sinks;
+                let failed_sinks = sinks_in(&[SinkPhase::Failed, SinkPhase::Detached], &sinks, &resync);
+                let paused_sinks = sinks_in(&[SinkPhase::Paused], &sinks, &resync);
+                one(&mut write, &ResyncTaken { tables, failed_sinks, paused_sinks }).await
             }
             Err(failure) => send(&mut write, &failure.into()).await,
         },
@@ -348,10 +350,10 @@ async fn table_answer(write: &mut OwnedWriteHalf, daemon: &Daemon, table: TableN
     }
 }
 
-/// The sinks of a resync that take nothing.
-fn failed_of(sinks: &[SinkStatus], resync: &Resync) -> Vec<String> {
-    let is_failed = |sink: &&SinkStatus| matches!(sink.state, SinkPhase::Failed | SinkPhase::Detached);
-    sinks.iter().filter(is_failed).map(|sink| sink.name.clone()).filter(|sink| resync.is_for(sink)).collect()
+/// The sinks of a resync that are in one of these states: they take nothing.
+fn sinks_in(states: &[SinkPhase], sinks: &[SinkStatus], resync: &Resync) -> Vec<String> {
+    let is_in = |sink: &&SinkStatus| states.contains(&sink.state) && resync.is_for(&sink.name);
+    sinks.iter().filter(is_in).map(|sink| sink.name.clone()).collect()
 }
 
 /// How long what is asked of tables may take to be stored; the asking side gives up after a minute.

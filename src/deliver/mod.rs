@@ -41,7 +41,7 @@ pub use doubt::{Doubt, Wish, doubts};
 pub use followed::followed;
 pub use new_sink::{is_new, state_of_dropped_sink, state_of_new_sink};
 pub use open::{CursorStart, Looked, RoundBounds};
-pub use pause::{PausedSink, may_pause, may_reset, paused, store_pause};
+pub use pause::{PausedSink, end_pauses_of_detached, may_pause, may_reset, paused, store_pause};
 pub use reset::{Appended, allow_take_over, ask_for_reset, forbid_take_over};
 pub use resume::would_resume;
 pub use run::{Delivery, Goal, Wiring};

@@ -5,7 +5,7 @@ use wal::{Reader, Wal};
 
 use super::run::unwritable;
 use crate::codec::stored::{Entry, Record, SINK_PAUSED, encode, get};
-use crate::error::{Failure, sink_resume};
+use crate::error::{Failure, sink_reset, sink_resume};
 use crate::telemetry::rfc3339;
 
 /// The pause of a sink.
@@ -51,11 +51,30 @@ pub async fn store_pause(wal: &Wal, sink: &str, pause: Option<&PausedSink>) -> R
     wal.put_state(vec![(SINK_PAUSED.of_sink(sink), pause.map(encode).transpose()?)]).await.map_err(unwritable)
 }
 
+/// A start ends the pauses of sinks that were detached from the log. Such a sink comes back by a reset, which a pause is in the way of.
+///
+/// # Errors
+/// Fatal, when the log cannot be read, or is out of service.
+pub async fn end_pauses_of_detached(wal: &Wal) -> Result<(), Failure> {
+    for cursor in wal.cursors().iter().filter(|cursor| cursor.detached) {
+        if paused(&wal.reader(), &cursor.name)?.is_some() {
+            store_pause(wal, &cursor.name, None).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a pause, or its end, can be asked for as a sink is.
 ///
 /// # Errors
-/// Fatal, when it is paused already, or is not.
+/// Fatal, when it is paused already, or is not; or when it is to be paused and was detached from the log, which keeps nothing for it.
 pub fn may_pause(reader: &Reader, sink: &str, pauses: bool) -> Result<(), Failure> {
+    if pauses && reader.cursors().iter().any(|cursor| cursor.name == sink && cursor.detached) {
+        return Err(Failure::fatal(format!(
+            "sink \"{sink}\" was detached from the full log: there is nothing to pause"
+        ))
+        .hint(format!("it comes back by `{}`", sink_reset(sink))));
+    }
     match (paused(reader, sink)?, pauses) {
         (Some(pause), true) => Err(Failure::fatal(format!("sink \"{sink}\" is paused already: {}", pause.shown()))),
         (None, false) => {
@@ -82,6 +101,29 @@ pub fn may_reset(reader: &Reader, sink: &str) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::codec::stored::fixture;
+    use wal::{Lsn, Options};
+
+    #[tokio::test]
+    async fn a_sink_that_was_detached_is_not_paused_and_a_start_ends_a_pause_that_it_had() {
+        let directory = tempfile::tempdir().unwrap();
+        let (wal, _appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
+        let pause = PausedSink { since_micros: 1, by: "root".into(), why: None };
+        for sink in ["detached", "paused"] {
+            wal.create_cursor(sink, Lsn::ZERO).await.unwrap();
+            may_pause(&wal.reader(), sink, true).unwrap();
+            store_pause(&wal, sink, Some(&pause)).await.unwrap();
+        }
+        wal.detach_cursor("detached").await.unwrap();
+
+        end_pauses_of_detached(&wal).await.unwrap();
+
+        let reader = wal.reader();
+        assert_eq!((paused(&reader, "detached").unwrap(), paused(&reader, "paused").unwrap()), (None, Some(pause)));
+        let refused = may_pause(&reader, "detached", true).unwrap_err();
+        assert!(refused.message.contains("detached") && refused.hint.unwrap().contains("sink reset detached"));
+        may_reset(&reader, "detached").unwrap();
+        wal.shutdown().await.unwrap();
+    }
 
     #[test]
     fn a_pause_is_stored_as_committed() {

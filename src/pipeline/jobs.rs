@@ -174,18 +174,31 @@ pub(super) async fn forward_tables(
             TableAsk::Cancel(why) => ByHand::Cancel(why),
         };
         let requests = requests.clone();
-        answering.spawn(async move {
-            let (stored, answer) = oneshot::channel();
-            if requests.send(Request::ByHand { table, by_hand, reply: stored }).await.is_err() {
-                // The sender of the answer went with the request.
-                return;
-            }
-            if let Ok(operated) = answer.await {
-                let taken = operated.map(|Operated { read, left_out }| TableTaken { read, left_out });
-                // The caller may have gone; it is done all the same.
-                drop(reply.send(taken));
-            }
-        });
+        answering.spawn(ask_of_table(requests, (table, by_hand), reply));
+    }
+}
+
+/// Waits for the ingest loop's answer for as long as the caller does: one that has given up was told that nothing is done, and the loop does
+/// nothing for a request whose answer is not waited for.
+async fn ask_of_table(
+    requests: mpsc::Sender<Request>,
+    (table, by_hand): (TableName, ByHand),
+    mut reply: oneshot::Sender<Result<TableTaken, Failure>>,
+) {
+    let (stored, answer) = oneshot::channel();
+    let operated = async {
+        // A loop that is gone drops the request, and with it the sender of the answer.
+        drop(requests.send(Request::ByHand { table, by_hand, reply: stored }).await);
+        answer.await
+    };
+    let operated = tokio::select! {
+        operated = operated => operated,
+        () = reply.closed() => return,
+    };
+    if let Ok(operated) = operated {
+        let taken = operated.map(|Operated { read, left_out }| TableTaken { read, left_out });
+        // The caller may have gone in this moment; it is done all the same.
+        drop(reply.send(taken));
     }
 }
 
@@ -243,6 +256,26 @@ mod tests {
 
     fn table(name: &str) -> TableName {
         TableName::new("d", name)
+    }
+
+    #[tokio::test]
+    async fn what_a_caller_asked_of_a_table_before_it_gave_up_is_answered_to_nobody() {
+        let (asked, queue) = mpsc::channel(1);
+        let (requests, mut taken) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let forwarding = tokio::spawn(forward_tables(queue, requests, stop.clone()));
+        let (reply, caller) = oneshot::channel();
+        let ask = TableAsk::Skip("an operator said so".into());
+        asked.send(TableRequest { table: table("t"), ask, reply }).await.unwrap();
+        let Some(Request::ByHand { mut reply, .. }) = taken.recv().await else { panic!("the loop is asked") };
+        assert!(!reply.is_closed());
+
+        drop(caller);
+
+        // This is what the loop looks at before it does anything.
+        reply.closed().await;
+        stop.cancel();
+        forwarding.await.unwrap();
     }
 
     #[tokio::test]

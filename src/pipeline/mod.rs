@@ -37,7 +37,7 @@ use self::supervisor::{Orders, forward_to_sinks};
 use crate::config::Plan;
 use crate::control::{BackfillJob, ControlServer, Daemon, Resync};
 use crate::dead::Hub;
-use crate::deliver::{Goal, allow_take_over, forbid_take_over, paused, tables_at};
+use crate::deliver::{Goal, allow_take_over, end_pauses_of_detached, forbid_take_over, paused, tables_at};
 use crate::error::Failure;
 use crate::first_contact;
 use crate::ingest::{self, Ingest, Until, Wiring};
@@ -148,6 +148,7 @@ async fn run_on(
         // All of them count, also of sinks that are not configured.
         dead.of(&cursor.name).load(&wal.reader(), cursor.lsn)?;
     }
+    end_pauses_of_detached(wal).await?;
     // From the first status on, every sink is there.
     for sink in &plan.sinks {
         let shown = SinkLive::new(&sink.name, sink.settings.type_name());

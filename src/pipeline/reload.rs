@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{self, OnFull, Plan, SinkPlan, Tree};
+use crate::config::{self, OnFull, Plan, SinkPlan, Taken, Tree};
 use crate::dead::Hub;
 use crate::sink;
 use crate::source::mysql::snapshot::Job;
@@ -19,6 +19,9 @@ use crate::telemetry::logs;
 
 /// Why a password is not taken over.
 const FROM_ENVIRONMENT: &str = "a password that comes from the environment, or is to, needs a restart";
+
+/// Why a rule about doubts is not taken over.
+const OTHER_RULES: &str = "it is taken over once nothing else in `tables` differs from the start, or with a restart";
 
 /// Where a running daemon's configuration comes from.
 #[derive(Clone, Debug)]
@@ -55,8 +58,8 @@ pub(super) struct Reloading {
 impl Reloading {
     /// Reads the file again whenever that is asked for.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        // As the live settings were last taken over; the others are compared with the start.
-        let mut taken = self.reload.tree.clone();
+        // What the live settings are compared with; the others are compared with the start.
+        let mut taken = Taken::all_of(self.reload.tree.clone());
         loop {
             tokio::select! {
                 () = self.reload.asked.notified() => {}
@@ -73,8 +76,7 @@ impl Reloading {
                     continue;
                 }
             };
-            let mut changed: BTreeSet<String> =
-                taken.changed(&tree).into_iter().filter(|path| config::is_live(path)).collect();
+            let mut changed = taken.changed(&tree);
             let mut stays = self.reload.tree.changed(&tree);
             stays.retain(|path| !config::is_live(path));
             let refused = tokio::select! {
@@ -85,7 +87,7 @@ impl Reloading {
                 warn!(setting = %path, "{why}");
                 changed.remove(path);
             }
-            taken = tree;
+            taken.take(tree, refused.iter().map(|(path, _)| path));
             let none = changed.is_empty() && stays.is_empty() && refused.is_empty();
             info!(changed = %listed(&changed), "the configuration was read again{}", if none { ": nothing has changed" } else { "" });
             if !stays.is_empty() {
@@ -137,9 +139,11 @@ impl Reloading {
         source.snapshot.max_rows_per_second = plan.source.snapshot.max_rows_per_second;
         let tables = source.doubts.tables.clone();
         source.doubts = plan.source.doubts.clone();
-        if stays.iter().any(|path| path.starts_with("tables")) {
+        let is_of_rules = |path: &&String| path.starts_with("tables");
+        if stays.iter().any(|path| is_of_rules(&path)) {
             // Rules that come, go or change otherwise wait for the restart as a whole.
             source.doubts.tables = tables;
+            refused.extend(changed.iter().filter(is_of_rules).map(|path| (path.clone(), OTHER_RULES)));
         }
         source.describe_wait = plan.source.describe_wait;
         if has("source.snapshot.max_rows_per_second") || has("source.reread_keyless_rows") {

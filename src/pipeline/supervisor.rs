@@ -154,7 +154,7 @@ impl Supervisor {
     async fn watch(&mut self, mut running: Running) -> Ended {
         tokio::select! {
             ended = running.delivering.end() => Ended::ByItself(ended),
-            Some(order) = self.orders.recv() => {
+            Some(order) = next_order(&mut self.orders, &self.wal, &self.plan.name) => {
                 if let Order::Detach(_) = order
                     && let Err(error) = self.wal.detach_cursor(&self.plan.name).await
                 {
@@ -175,7 +175,7 @@ impl Supervisor {
             () = self.stop.cancelled() => None,
             // The sender is gone with the run.
             _ = reached => None,
-            order = self.orders.recv() => order,
+            order = next_order(&mut self.orders, &self.wal, &self.plan.name) => order,
         }
     }
 
@@ -236,6 +236,26 @@ impl Supervisor {
         error!(sink = %self.plan.name, error = %failure.chain(), "sink {}", phase.as_str());
         self.shown.failed(failure.class);
         self.shown.phase(phase, Some(failure.chain()));
+    }
+}
+
+/// The next order that can be obeyed. What was obeyed since it was asked for may be in its way: then whoever asks is told.
+async fn next_order(orders: &mut mpsc::Receiver<Order>, wal: &Wal, sink: &str) -> Option<Order> {
+    loop {
+        let order = orders.recv().await?;
+        let reader = wal.reader();
+        let may = match &order {
+            Order::Reset(_) => deliver::may_reset(&reader, sink),
+            Order::Pause(..) => deliver::may_pause(&reader, sink, true),
+            Order::Resume(_) => deliver::may_pause(&reader, sink, false),
+            Order::Detach(_) => Ok(()),
+        };
+        match (may, order) {
+            (Err(refused), Order::Reset(reply) | Order::Pause(_, reply) | Order::Resume(reply)) => {
+                drop(reply.send(Err(refused)));
+            }
+            (Ok(()) | Err(_), order) => return Some(order),
+        }
     }
 }
 
@@ -308,5 +328,38 @@ fn may_be_asked(wal: &Wal, name: &str, ask: &SinkAsk) -> Result<(), Failure> {
         SinkAsk::Pause { .. } => deliver::may_pause(&reader, name, true),
         SinkAsk::Resume => deliver::may_pause(&reader, name, false),
         SinkAsk::Reset => deliver::may_reset(&reader, name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wal::Options;
+
+    #[tokio::test]
+    async fn an_order_that_an_earlier_one_has_come_in_the_way_of_is_refused_and_the_next_one_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let (wal, _appender) = Wal::open(directory.path(), Options::new(64 << 20)).unwrap();
+        wal.create_cursor("s", Lsn::ZERO).await.unwrap();
+        let (send, mut orders) = mpsc::channel(3);
+        let pause = || PausedSink { since_micros: 1, by: "root".into(), why: None };
+        // All three were asked for while the first one was being stored.
+        let (paused, reset, again, resumed) =
+            (oneshot::channel(), oneshot::channel(), oneshot::channel(), oneshot::channel());
+        send.send(Order::Pause(pause(), paused.0)).await.unwrap();
+        assert!(matches!(next_order(&mut orders, &wal, "s").await, Some(Order::Pause(..))));
+        deliver::store_pause(&wal, "s", Some(&pause())).await.unwrap();
+        for order in [Order::Reset(reset.0), Order::Pause(pause(), again.0), Order::Resume(resumed.0)] {
+            send.send(order).await.unwrap();
+        }
+
+        assert!(matches!(next_order(&mut orders, &wal, "s").await, Some(Order::Resume(_))));
+
+        let refused = reset.1.await.unwrap().unwrap_err();
+        assert!(refused.message.contains("is paused") && refused.hint.unwrap().contains("sink resume s"));
+        assert!(again.1.await.unwrap().unwrap_err().message.contains("is paused already"));
+        drop(send);
+        assert!(next_order(&mut orders, &wal, "s").await.is_none());
+        wal.shutdown().await.unwrap();
     }
 }

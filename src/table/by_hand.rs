@@ -54,6 +54,12 @@ impl TableRecord {
         }
     }
 
+    /// The number of the last read that a cancel ends.
+    pub fn cancellable(&self) -> Option<u32> {
+        let mut wanted = [&self.next, &self.read].into_iter().flatten();
+        wanted.find(|read| read.asker == Asker::Operator).map(|read| read.number)
+    }
+
     /// Whether an operator has left it out.
     pub(super) fn is_skipped(&self) -> bool {
         self.by_operator().is_some()

@@ -712,8 +712,10 @@ fn a_cancelled_read_leaves_the_table_as_complete_as_it_was_or_says_that_it_is_no
         let after = begun.clone().event(cancel());
         assert_eq!((stated(&after).state, stated(&after).skipped), (State::LeftOut, true), "{:?}", after.record);
         // A doubt that came meanwhile is read, which brings everything.
-        let doubted = begun.event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "a doubt"))).event(cancel());
-        assert_eq!(stated(&doubted).state, State::Reading);
+        let number = begun.number();
+        let doubted = begun.event(Event::Asked(Ask::doubt(Reach::Replace, Cause::Rows, "a doubt")));
+        assert_eq!(doubted.record.cancellable(), Some(number), "{:?}", doubted.record);
+        assert_eq!(stated(&doubted.event(cancel())).state, State::Reading);
     }
 }
 

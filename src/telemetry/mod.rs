@@ -44,6 +44,8 @@ pub use status::{
 };
 pub use table_status::{SinkRowsStatus, TableStatus};
 pub(crate) use tables::count_states;
+#[cfg(test)]
+pub(crate) use verdict::tests::healthy;
 pub use verdict::{Health, Reason, Verdict, What, remedy_of};
 
 use live::{lock, seconds_between};

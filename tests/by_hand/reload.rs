@@ -31,17 +31,23 @@ const TAKEN: &str = "the configuration was read again";
 async fn a_configuration_that_is_read_again_changes_what_is_live_and_names_what_needs_a_restart_on_mariadb() {
     let mut sandbox = Sandbox::new(Kind::MariaDb).await;
     sandbox.server.exec("CREATE TABLE shop.a (id INT PRIMARY KEY, v INT); INSERT INTO shop.a VALUES (1, 1)").await;
+    let rule = |on_doubt: &str| json!([{ "table": "shop.other", "on_doubt": on_doubt }]);
+    sandbox.set("/tables", rule("reread"));
     let mut daemon = sandbox.start();
     sandbox.caught_up(&mut daemon).await;
 
+    sandbox.set("/tables", json!([{ "table": "shop.other", "on_doubt": "stop_table", "mode": "history" }]));
     sandbox.set("/source/on_doubt", json!("stop_table"));
     sandbox.set("/source/snapshot", json!({ "parallel": 3, "max_rows_per_second": 1000 }));
     sandbox.set("/sinks/0/mode", json!("history"));
     let said = reload(&sandbox, &mut daemon, "needs a restart").await;
     assert!(said.contains("changed=source.on_doubt, source.snapshot.max_rows_per_second"), "{said}");
-    assert!(said.contains("settings=sinks[0].mode, source.snapshot.parallel"), "{said}");
+    assert!(said.contains("settings=sinks[0].mode, source.snapshot.parallel, tables[0].mode"), "{said}");
+    let waits = "setting=tables[0].on_doubt";
+    assert!(said.contains(waits), "{said}");
     sandbox.set("/log", json!({ "level": "warn" }));
-    reload(&sandbox, &mut daemon, "needs a restart").await;
+    let said = reload(&sandbox, &mut daemon, "needs a restart").await;
+    assert!(said.contains(waits), "it is named again: {said}");
 
     // The rule about doubts holds, and the level is another one: the first line is a warning, the second is none.
     let before = daemon.log().len();
@@ -64,7 +70,9 @@ async fn a_configuration_that_is_read_again_changes_what_is_live_and_names_what_
     let said = reload(&sandbox, &mut daemon, TAKEN).await;
     assert!(!said.is_empty());
     sandbox.set("/sinks/0/mode", json!("mirror"));
-    reload(&sandbox, &mut daemon, TAKEN).await;
+    sandbox.set("/tables", rule("stop_table"));
+    let said = reload(&sandbox, &mut daemon, TAKEN).await;
+    assert!(said.contains("changed=tables[0].on_doubt") && !said.contains(waits), "{said}");
     let resumed = sandbox.run(&["table", "resume", "shop.a", "--wait"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     sandbox.caught_up(&mut daemon).await;

@@ -63,8 +63,24 @@ async fn a_paused_sink_stays_paused_over_a_restart_and_continues_where_it_stoppe
     // The read, the insert, and an update of both rows: each once.
     assert_eq!(sandbox.assert_logged("a").await, 4);
 
+    let mut daemon = sandbox.start();
+    sandbox.caught_up(&mut daemon).await;
+    well(&sandbox, &["sink", "pause", "local"]);
+    // The table stays complete at the sink, which has none of the rows of the read.
+    let said = refused(&sandbox, 1, &["backfill", "--table", "shop.a", "--where", "id = 1", "--wait"]);
+    assert!(said.contains("sink local is paused"), "{said}");
+    let taken = json(&sandbox, &["resync", "--table", "shop.a", "--json"]);
+    assert_eq!((&taken["paused_sinks"], &taken["failed_sinks"]), (&json!(["local"]), &json!([])), "{taken:#}");
+    well(&sandbox, &["sink", "resume", "local"]);
+    sandbox.caught_up(&mut daemon).await;
+    daemon.stop();
+    sandbox.assert_mirrored().await;
+
     well(&sandbox, &["sink", "pause", "local"]);
     assert!(well(&sandbox, &["sink", "list"]).contains("paused"));
+    // A new table is complete at the other sink alone, which is all that such a run is to bring.
+    sandbox.server.exec("CREATE TABLE shop.b (id INT PRIMARY KEY)").await;
+    sandbox.run_once();
     well(&sandbox, &["sink", "resume", "local"]);
     sandbox.run_once();
 }

@@ -159,7 +159,7 @@ both_servers! {
         reset(&sandbox.server).await;
         assert_refused(&sandbox, &["reset"]);
         let taken: Value = serde_json::from_str(&String::from_utf8(sandbox.run(&["resync", "--json"]).stdout).unwrap()).unwrap();
-        assert_eq!(taken, json!({ "tables": 7, "sinks": null, "done": true, "failed_sinks": [] }));
+        assert_eq!(taken, json!({ "tables": 7, "sinks": null, "done": true, "failed_sinks": [], "paused_sinks": [] }));
         assert_copied_but(&sandbox, &[]).await;
     }
 
@@ -304,7 +304,7 @@ both_servers! {
 
         let output = sandbox.run(&["resync", "--json"]);
         let taken: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(taken, json!({ "tables": 7, "sinks": null, "done": false, "failed_sinks": [] }));
+        assert_eq!(taken, json!({ "tables": 7, "sinks": null, "done": false, "failed_sinks": [], "paused_sinks": [] }));
         let status = sandbox.caught_up(&mut daemon).await;
         for table in ["kept", "wide", "gone", "moved", "again", "loose", "keys_of"] {
             assert_stated(&status, table, "complete");

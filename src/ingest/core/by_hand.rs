@@ -26,8 +26,8 @@ impl<L: Log> Core<L> {
             let life = core.life(index);
             life.next.as_ref().or(life.read.as_ref()).map(|read| read.number)
         };
-        let before = read_of(self);
-        let is_cancelled = matches!(by_hand, ByHand::Cancel(_));
+        // Of a cancel the read that it ends; another one may follow it, and goes on.
+        let cancelled = matches!(by_hand, ByHand::Cancel(_)).then(|| self.life(index).cancellable());
         let event = match by_hand {
             ByHand::Read(ask) => Event::Asked(ask),
             ByHand::Cancel(why) => Event::ReadCancelled { why },
@@ -38,7 +38,7 @@ impl<L: Log> Core<L> {
         self.happens(index, event, &origin)?;
         self.commit_here()?;
         self.pass_lives()?;
-        let read = if is_cancelled { before } else { read_of(self) };
+        let read = cancelled.unwrap_or_else(|| read_of(self));
         Ok(Ok(Operated { read, left_out: self.life(index).left_out.as_ref().map(|fault| fault.why.clone()) }))
     }
 

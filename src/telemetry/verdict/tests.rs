@@ -4,7 +4,7 @@ use super::*;
 use crate::telemetry::{SinkRowsStatus, SnapshotStatus, SourceStatus, WalStatus};
 
 /// A daemon that reads, with a sink `local` that runs and a table `shop.users` that is complete.
-fn healthy() -> Status {
+pub(crate) fn healthy() -> Status {
     let mut sink = SinkStatus::nothing_applied("local", Some("sqlite"), SinkPhase::Running);
     sink.backlog_bytes = 5;
     let mut status = Status {
@@ -323,6 +323,13 @@ fn a_run_that_was_to_bring_everything_has_not_if_a_table_failed_or_is_still_to_b
         let ended = status.has_brought_everything();
         assert_eq!(ended.is_err(), verdict == Verdict::Failed || reads, "{what}: {ended:?}");
     }
+    let mut status = healthy();
+    status.sinks[0].state = SinkPhase::Paused;
+    at_sink(&mut status).stated = stated(State::Reading, 3);
+    status.health = Health::of(&status);
+    status.has_brought_everything().expect("a paused sink is passed over");
+    status.tables[0].stated = stated(State::Reading, 3);
+    assert!(status.has_brought_everything().is_err(), "the log does not have all of the table");
     let mut status = healthy();
     status.tables[0].stated = stated(State::Unreadable, 3);
     at_sink(&mut status).stated = stated(State::Stopped, 7);
