@@ -134,6 +134,38 @@ async fn a_table_that_cannot_be_taken_over_stops_by_name_and_is_not_written_on_m
     assert!(said.contains("sinks[0].adopt: ") && said.contains("set startup_mode to specific or latest"), "{said}");
 }
 
+/// The first thing that happens to a table is what ends its rows: the rows at the target do not outlive it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_ended_before_their_table_was_taken_over_stop_it_by_name_on_mariadb() {
+    let mut sandbox = Sandbox::new(Kind::MariaDb).await;
+    begun(&mut sandbox, "CREATE TABLE d (id INT PRIMARY KEY); CREATE TABLE r (id INT PRIMARY KEY)").await;
+    let file = rusqlite::Connection::open(sandbox.sqlite()).unwrap();
+    file.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+        .unwrap();
+    for table in ["d", "r"] {
+        file.execute_batch(&format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY); INSERT INTO {table} VALUES (9)"))
+            .unwrap();
+    }
+    sandbox.set("/sinks/0/adopt", json!(true));
+    run(
+        &sandbox,
+        "TRUNCATE TABLE t; INSERT INTO t VALUES (7, 'g'); DROP TABLE d; RENAME TABLE r TO s; INSERT INTO s VALUES (1)",
+    )
+    .await;
+    let said = refused(&sandbox);
+    for what in ["shop.t was truncated", "shop.d was dropped", "shop.r was renamed to shop.s"] {
+        assert!(said.contains(&format!("{what} before it was taken over")), "{what}: {said}");
+    }
+    // Other tables of these names, after a start that looks at what is stopped.
+    run(&sandbox, "CREATE TABLE d (id INT PRIMARY KEY); INSERT INTO d VALUES (1); CREATE TABLE r (id INT PRIMARY KEY); INSERT INTO r VALUES (2)").await;
+    refused(&sandbox);
+    for table in ["t", "d", "r", "s"] {
+        assert!(sandbox.run(&["backfill", "--replace", "--table", &format!("shop.{table}")]).status.success());
+    }
+    sandbox.run_once();
+    sandbox.assert_mirrored().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_a_clickhouse_is_taken_over_with_its_rows_or_refused_by_name_on_mysql() {
     let mut sandbox = Sandbox::with_clickhouse(Kind::MySql).await;
@@ -152,6 +184,13 @@ async fn a_table_of_a_clickhouse_is_taken_over_with_its_rows_or_refused_by_name_
         (
             &format!("({columns}) ENGINE = ReplacingMergeTree(_version, _is_deleted) PARTITION BY id % 2 ORDER BY id"),
             "it is partitioned by id % 2",
+        ),
+        (
+            &format!(
+                "({}) ENGINE = ReplacingMergeTree(_version, _is_deleted) ORDER BY id",
+                columns.replace("Nullable(String)", "Nullable(String) TTL toDateTime(id) + INTERVAL 1 DAY")
+            ),
+            "a column of it has a TTL",
         ),
         (
             &format!(

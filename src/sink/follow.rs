@@ -366,6 +366,23 @@ async fn adopts<D: Definitions>(target: &mut D, at_target: &str) -> Result<bool,
     Ok(adopts && matches!(target.find(at_target).await?, Some(Found::Foreign { maker: None })))
 }
 
+/// Whether the target has rows of a table that the sink would take over with the table's next definition, and has not yet. What happens to the
+/// table until then cannot be done to them.
+pub(super) async fn awaits_take_over<D: Definitions>(target: &mut D, name: &TableName) -> Result<bool, Failure> {
+    if target.followed().tables.contains_key(name) || !target.plan().takes(name) {
+        return Ok(false);
+    }
+    let at_target = target.plan().target_name(name);
+    adopts(target, &at_target).await
+}
+
+/// Why a table stops whose rows at the target would outlive what happened to it.
+fn outlived(name: &TableName, what: &str) -> Failure {
+    Failure::row(format!(
+        "{name} was {what} before it was taken over: the rows that the target has of it are not the source's any more"
+    ))
+}
+
 /// Refuses a name at the target under which there is anything that the change at `lsn` did not make.
 async fn is_free<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName, at_target: &str) -> Result<(), Failure> {
     may_hold(target, name, at_target)?;
