@@ -38,6 +38,10 @@ async fn begun(sandbox: &mut Sandbox, more: &str) {
 /// A second table, which does not change.
 const QUIET: &str = "CREATE TABLE u (id INT PRIMARY KEY); INSERT INTO u VALUES (1)";
 
+/// What `check` says of both where they can be taken over.
+const TAKEN_OVER: &str = "taken over as they are: shop.t; shop.u (each with its first change; `backfill --replace` before that empties it \
+                          until its rows are read)";
+
 /// Rows that change, come and go, and definitions that change.
 async fn change(sandbox: &Sandbox) {
     run(sandbox, "UPDATE t SET v = 'B' WHERE id = 2; DELETE FROM t WHERE id = 1; INSERT INTO t VALUES (4, 'd')").await;
@@ -78,7 +82,18 @@ async fn a_table_of_a_sqlite_file_is_taken_over_with_its_rows_or_refused_by_name
     assert!((code, status.as_str()) == (1, "fail") && mend.contains("set `adopt: true`"), "{mend}");
     sandbox.set("/sinks/0/adopt", json!(true));
     let (code, status, detail, _) = names(&sandbox);
-    assert_eq!((code, status.as_str(), detail.as_str()), (0, "ok", "taken over as they are: shop.t; shop.u"));
+    assert_eq!((code, status.as_str(), detail.as_str()), (0, "ok", TAKEN_OVER));
+
+    // Rows that are there are as the rules make them, or they are not the copy.
+    sandbox.set("/tables", json!([{ "database": DATABASE, "table": "t", "hash": ["v"] }]));
+    std::fs::write(sandbox.path("hash.key"), "0123456789abcdef0123456789abcdef").unwrap();
+    sandbox.set("/hash_key_file", json!(sandbox.path("hash.key")));
+    let output = sandbox.run(&["check", "--json"]);
+    let items: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let ruled = items.iter().find(|item| item["name"] == "sink local: rules of rows taken over");
+    let ruled = ruled.unwrap_or_else(|| panic!("{items:#?}"));
+    assert_eq!((&ruled["status"], &ruled["tables"]), (&json!("warn"), &json!(["shop.t"])));
+    sandbox.set("/tables", json!([]));
 
     // One that is read before it has changed: its own rows go.
     assert!(sandbox.run(&["backfill", "--replace", "--table", "shop.u"]).status.success());
@@ -220,7 +235,7 @@ async fn a_table_of_a_clickhouse_is_taken_over_with_its_rows_or_refused_by_name_
     sandbox.clickhouse().exec("TRUNCATE TABLE replica.t").await;
     sandbox.clickhouse().exec("INSERT INTO replica.t (id, v) VALUES (1, 'a'), (2, 'b'), (3, NULL)").await;
     let (code, status, detail, _) = names(&sandbox);
-    assert_eq!((code, status.as_str(), detail.as_str()), (0, "ok", "taken over as they are: shop.t; shop.u"));
+    assert_eq!((code, status.as_str(), detail.as_str()), (0, "ok", TAKEN_OVER));
 
     // One that is read before it has changed: its own rows go.
     assert!(sandbox.run(&["backfill", "--replace", "--table", "shop.u"]).status.success());
