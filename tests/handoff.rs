@@ -174,10 +174,10 @@ fn a_dump_that_is_not_what_the_sink_lacks_is_refused_before_anything_is_made() {
     let other = ("other.t", r#"CREATE TABLE "other_t" ("id" INTEGER)"#);
     for (missing, ruled, says) in [
         (&[generated, other][..], &[][..], r#"no values of "v" of "shop.t": it leaves generated columns out"#),
-        (&[plain, other, ("shop.gone", "CREATE")], &[], "lacks tables that the dump does not have: shop.gone"),
+        (&[plain, other, ("shop.gone", "CREATE")][..], &[][..], "lacks tables that the dump does not have: shop.gone"),
         (
-            &[plain, other],
-            &["shop.t"],
+            &[plain, other][..],
+            &["shop.t"][..],
             r#"a rule of the sink renames, drops, hashes or chooses what is written of "shop.t""#,
         ),
     ] {
