@@ -2,7 +2,8 @@
 """Reads a dump of mysqldump or mariadb-dump for scripts/handoff.sh: its place in the binlog, and its rows into the tables of a sink.
 
 Rows are read from the INSERT statements. A value is written as replicator writes it, by the type of
-the column at the target. What a rule of the sink renames, drops or hashes is not known here: such a table is refused by name.
+the column at the target. What a rule of the sink renames, drops, hashes or chooses is not known here, nor the values of columns that
+the dump leaves out (generated ones): such a table is refused by name, before anything is made.
 """
 
 import argparse
@@ -21,6 +22,14 @@ VALUE = re.compile(
 )
 INSERT = re.compile(rb"INSERT INTO `((?:[^`]|``)+)` \(((?:`(?:[^`]|``)+`(?:, ?)?)+)\) VALUES\s*")
 NAME = re.compile(rb"`((?:[^`]|``)+)`")
+CREATE = re.compile(rb"CREATE TABLE (?:IF NOT EXISTS )?`((?:[^`]|``)+)`")
+COLUMN = re.compile(rb"\s+`((?:[^`]|``)+)` (float\b)?")
+# The database of what follows: the dump's head, and the statements of a dump of several.
+DATABASE = re.compile(rb"(?:-- Host: .*?\s+Database: (\S.*?)\s*$|USE `((?:[^`]|``)+)`;)")
+# How to get a table that is not loaded.
+OTHERWISE = (
+    "name it in the sink's `exclude` and load the others; taken out of `exclude` once the stream runs, it is read by itself"
+)
 ESCAPES = {b"0": b"\0", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"Z": b"\x1a"}
 # Rows that go to a ClickHouse at once: each request is one part of the table.
 BATCH = 50_000
@@ -59,22 +68,46 @@ def position(path):
     raise Refused("it has neither a GTID nor a file and position")
 
 
-def rows_of(path):
+def database_of(line, database):
+    """The database of what follows a line."""
+    found = DATABASE.match(line)
+    if not found:
+        return database
+    return found[1].decode() if found[1] else name_of(found[2])
+
+
+def named(database, quoted):
+    """The name of a table with that of its database, as `replicator check` says it."""
+    if database is None:
+        raise Refused("the dump does not say its database: make it without --skip-comments and --compact")
+    return f"{database}.{name_of(quoted)}"
+
+
+def head_of(line, database):
+    """Table and columns of an INSERT, and where its rows begin; None: the line begins none."""
+    if not line.startswith(b"INSERT INTO "):
+        return None
+    head = INSERT.match(line)
+    if not head:
+        raise Refused("an INSERT of the dump has no list of columns: make the dump with --complete-insert")
+    return named(database, head[1]), [name_of(quoted) for quoted in NAME.findall(head[2])], head.end()
+
+
+def rows_of(path, tables):
     """Table, columns, and rows of (kind, bytes) for each line of an INSERT: mariadb-dump has a line for each row, mysqldump one for all."""
-    open_insert = None
+    open_insert, database = None, None
     with open(path, "rb") as dump:
         for line in dump:
             at = 0
             if open_insert is None:
-                if not line.startswith(b"INSERT INTO "):
-                    continue
-                head = INSERT.match(line)
+                database = database_of(line, database)
+                head = head_of(line, database)
                 if not head:
-                    raise Refused("an INSERT of the dump has no list of columns: make the dump with --complete-insert")
-                open_insert = name_of(head[1]), [name_of(quoted) for quoted in NAME.findall(head[2])]
-                at = head.end()
+                    continue
+                *open_insert, at = head
             rows, ends = values_of(line, at)
-            yield *open_insert, rows
+            if open_insert[0] in tables:
+                yield *open_insert, rows
             if ends:
                 open_insert = None
     if open_insert:
@@ -113,19 +146,36 @@ def values_of(line, at):
     return rows, False
 
 
-def floats_of(path):
-    """The columns of type FLOAT, whose four bytes replicator widens."""
-    floats, table = set(), None
+class Dumped:
+    """A table of a dump."""
+
+    def __init__(self):
+        # In the order of the table, and those of its rows; None: it has no rows.
+        self.columns, self.filled = [], None
+        # Those of type FLOAT, whose four bytes replicator widens.
+        self.floats = set()
+
+
+def tables_of(path):
+    """The tables of a dump, by their names with the database."""
+    tables, database, table = {}, None, None
     with open(path, "rb") as dump:
         for line in dump:
-            found = re.match(rb"CREATE TABLE (?:IF NOT EXISTS )?`((?:[^`]|``)+)`", line)
-            if found:
-                table = name_of(found[1])
-            elif table and (found := re.match(rb"\s+`((?:[^`]|``)+)` float\b", line)):
-                floats.add((table, name_of(found[1])))
+            database = database_of(line, database)
+            if found := CREATE.match(line):
+                table = tables.setdefault(named(database, found[1]), Dumped())
+            elif table and (found := COLUMN.match(line)):
+                table.columns.append(name_of(found[1]))
+                if found[2]:
+                    table.floats.add(name_of(found[1]))
             elif line.startswith(b")"):
                 table = None
-    return floats
+            elif head := head_of(line, database):
+                name, filled, _ = head
+                if name not in tables:
+                    raise Refused(f'the dump has rows of "{name}" without its CREATE TABLE: make it without --no-create-info')
+                tables[name].filled = tables[name].filled or filled
+    return tables
 
 
 def findings(path, sink):
@@ -150,7 +200,30 @@ def wanted(path, sink):
             f'no table is missing at the sink "{sink}": is `adopt: true` set for it, and does it exist in the configuration? '
             "What is loaded already need not be loaded again"
         )
-    return list(zip(tables, statements))
+    ruled = {table for item in items if item["name"] == f"sink {sink}: rules of rows taken over" for table in item["tables"]}
+    return dict(zip(tables, statements)), ruled
+
+
+def may_load(target, missing, ruled, dumped):
+    """Refuses, before anything is made, what the dump does not have as the sink would."""
+    if others := sorted(missing.keys() - dumped.keys()):
+        raise Refused(
+            f"the sink lacks tables that the dump does not have: {', '.join(others)}; dump them as well, of the same moment, or {OTHERWISE}"
+        )
+    for table, statement in missing.items():
+        if table in ruled:
+            raise Refused(
+                f'a rule of the sink renames, drops, hashes or chooses what is written of "{table}", and the dump has all of it as it is: '
+                f"load this table with a tool that does the same, or {OTHERWISE}"
+            )
+        there = dumped[table]
+        if there.filled is None:
+            continue
+        if lacking := [column for column in there.filled if target.quoted(column) not in statement]:
+            raise Refused(f'the sink\'s table for "{table}" has no column "{lacking[0]}", which the dump has')
+        left_out = [column for column in there.columns if column not in there.filled and target.quoted(column) in statement]
+        if left_out:
+            raise Refused(f'the dump has no values of "{left_out[0]}" of "{table}": it leaves generated columns out; {OTHERWISE}')
 
 
 class SQLite:
@@ -158,6 +231,10 @@ class SQLite:
 
     def __init__(self, path):
         self.connection = sqlite3.connect(path, isolation_level=None)
+
+    @staticmethod
+    def quoted(name):
+        return '"' + name.replace('"', '""') + '"'
 
     def make(self, statement):
         self.connection.execute(statement)
@@ -184,9 +261,9 @@ class SQLite:
         return whole if whole < 1 << 63 else str(whole)
 
     def load(self, target, columns, types, batches):
-        names = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+        names = ", ".join(map(self.quoted, columns))
         marks = ", ".join("?" for _ in columns)
-        quoted = '"' + target.replace('"', '""') + '"'
+        quoted = self.quoted(target)
         loaded = 0
         for row in batches:
             values = [self.value(ty, is_float, value) for (ty, is_float), value in zip(types, row)]
@@ -220,6 +297,10 @@ class ClickHouse:
         except urllib.error.HTTPError as error:
             raise Refused(f"ClickHouse: {error.read().decode(errors='replace').strip()}") from None
 
+    @staticmethod
+    def quoted(name):
+        return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
     def make(self, statement):
         self.ask(statement)
         target = re.match(r"CREATE TABLE `(?:[^`\\]|\\.)+`\.`((?:[^`\\]|\\.)+)`", statement)[1]
@@ -242,8 +323,7 @@ class ClickHouse:
         return raw
 
     def load(self, target, columns, types, batches):
-        quote = lambda name: "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-        sql = f"INSERT INTO {quote(target)} ({', '.join(map(quote, columns))}) FORMAT TabSeparated"
+        sql = f"INSERT INTO {self.quoted(target)} ({', '.join(map(self.quoted, columns))}) FORMAT TabSeparated"
         loaded, lines = 0, []
         for row in batches:
             lines.append(b"\t".join(self.value(ty, value) for (ty, _), value in zip(types, row)))
@@ -264,24 +344,19 @@ class ClickHouse:
 
 def load(arguments):
     target = SQLite(arguments.sqlite) if arguments.sqlite else ClickHouse(arguments.clickhouse, arguments.database, arguments.user)
-    missing, floats = wanted(arguments.found, arguments.sink), floats_of(arguments.dump)
+    (missing, ruled), dumped = wanted(arguments.found, arguments.sink), tables_of(arguments.dump)
+    may_load(target, missing, ruled, dumped)
+    for table in sorted(dumped.keys() - missing.keys()):
+        print(f"   left out  {table}: it is not among the tables that the sink lacks", file=sys.stderr)
     target.begin()
     made = {}
-    for table, statement in missing:
-        made[table.split(".", 1)[1]] = target.make(statement)
+    for table, statement in missing.items():
+        made[table] = target.make(statement)
         print(f"   made  {statement}", file=sys.stderr)
     counts = dict.fromkeys(made, 0)
-    for table, columns, rows in rows_of(arguments.dump):
-        if table not in made:
-            raise Refused(f'the dump has rows of "{table}", which is not among the missing tables of the sink')
+    for table, columns, rows in rows_of(arguments.dump, made):
         there = target.columns(made[table])
-        lacking = [column for column in columns if column not in there]
-        if lacking:
-            raise Refused(
-                f'"{made[table]}" has no column "{lacking[0]}": a rule of the sink renames, drops or hashes it; load this table with a tool that '
-                "does the same"
-            )
-        types = [(there[column], (table, column) in floats) for column in columns]
+        types = [(there[column], column in dumped[table].floats) for column in columns]
         counts[table] += target.load(made[table], columns, types, rows)
     target.commit()
     for table, count in counts.items():

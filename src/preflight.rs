@@ -12,7 +12,7 @@ use wal::Lsn;
 use crate::codec::stored::{self, SOURCE_POSITION, StoredPosition};
 use crate::config::Plan;
 use crate::control::{Client, ClientError, Request};
-use crate::deliver::{Apart, TableAtSink, tables_at};
+use crate::deliver::{Apart, TableAtSink, tables_at, would_read_all};
 use crate::error::Failure;
 use crate::model::{CheckItem, CheckStatus, TableName, TableSchema};
 use crate::rule_names::{self, Unknown};
@@ -59,7 +59,9 @@ pub async fn check(plan: &Plan) -> Vec<CheckItem> {
     }
     items.extend([machine::log(&plan.wal, running), machine::disk(&plan.wal)]);
     for sink_plan in &plan.sinks {
-        let against = Against { log: log.as_ref().map(wal::Reader::id), tables: &tables };
+        // A record that is damaged is a finding of the log beside the target.
+        let reads_all = log.as_ref().is_some_and(|log| would_read_all(log, &sink_plan.name).unwrap_or(false));
+        let against = Against { log: log.as_ref().map(wal::Reader::id), tables: &tables, reads_all };
         let Checked { items: found, state } = sink::check(sink_plan, against).await;
         items.extend(found);
         items.extend(match daemon {

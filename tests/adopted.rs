@@ -38,6 +38,10 @@ async fn begun(sandbox: &mut Sandbox, more: &str) {
 /// A second table, which does not change.
 const QUIET: &str = "CREATE TABLE u (id INT PRIMARY KEY); INSERT INTO u VALUES (1)";
 
+/// What `check` says of both where they can be taken over.
+const TAKEN_OVER: &str = "taken over as they are: shop.t; shop.u (each with its first change; `backfill --replace` before that empties it \
+                          until its rows are read)";
+
 /// Rows that change, come and go, and definitions that change.
 async fn change(sandbox: &Sandbox) {
     run(sandbox, "UPDATE t SET v = 'B' WHERE id = 2; DELETE FROM t WHERE id = 1; INSERT INTO t VALUES (4, 'd')").await;
@@ -78,7 +82,18 @@ async fn a_table_of_a_sqlite_file_is_taken_over_with_its_rows_or_refused_by_name
     assert!((code, status.as_str()) == (1, "fail") && mend.contains("set `adopt: true`"), "{mend}");
     sandbox.set("/sinks/0/adopt", json!(true));
     let (code, status, detail, _) = names(&sandbox);
-    assert_eq!((code, status.as_str(), detail.as_str()), (0, "ok", "taken over as they are: shop.t; shop.u"));
+    assert_eq!((code, status.as_str(), detail.as_str()), (0, "ok", TAKEN_OVER));
+
+    // Rows that are there are as the rules make them, or they are not the copy.
+    sandbox.set("/tables", json!([{ "database": DATABASE, "table": "t", "hash": ["v"] }]));
+    std::fs::write(sandbox.path("hash.key"), "0123456789abcdef0123456789abcdef").unwrap();
+    sandbox.set("/hash_key_file", json!(sandbox.path("hash.key")));
+    let output = sandbox.run(&["check", "--json"]);
+    let items: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let ruled = items.iter().find(|item| item["name"] == "sink local: rules of rows taken over");
+    let ruled = ruled.unwrap_or_else(|| panic!("{items:#?}"));
+    assert_eq!((&ruled["status"], &ruled["tables"]), (&json!("warn"), &json!(["shop.t"])));
+    sandbox.set("/tables", json!([]));
 
     // One that is read before it has changed: its own rows go.
     assert!(sandbox.run(&["backfill", "--replace", "--table", "shop.u"]).status.success());
@@ -134,6 +149,38 @@ async fn a_table_that_cannot_be_taken_over_stops_by_name_and_is_not_written_on_m
     assert!(said.contains("sinks[0].adopt: ") && said.contains("set startup_mode to specific or latest"), "{said}");
 }
 
+/// The first thing that happens to a table is what ends its rows: the rows at the target do not outlive it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_ended_before_their_table_was_taken_over_stop_it_by_name_on_mariadb() {
+    let mut sandbox = Sandbox::new(Kind::MariaDb).await;
+    begun(&mut sandbox, "CREATE TABLE d (id INT PRIMARY KEY); CREATE TABLE r (id INT PRIMARY KEY)").await;
+    let file = rusqlite::Connection::open(sandbox.sqlite()).unwrap();
+    file.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+        .unwrap();
+    for table in ["d", "r"] {
+        file.execute_batch(&format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY); INSERT INTO {table} VALUES (9)"))
+            .unwrap();
+    }
+    sandbox.set("/sinks/0/adopt", json!(true));
+    run(
+        &sandbox,
+        "TRUNCATE TABLE t; INSERT INTO t VALUES (7, 'g'); DROP TABLE d; RENAME TABLE r TO s; INSERT INTO s VALUES (1)",
+    )
+    .await;
+    let said = refused(&sandbox);
+    for what in ["shop.t was truncated", "shop.d was dropped", "shop.r was renamed to shop.s"] {
+        assert!(said.contains(&format!("{what} before it was taken over")), "{what}: {said}");
+    }
+    // Other tables of these names, after a start that looks at what is stopped.
+    run(&sandbox, "CREATE TABLE d (id INT PRIMARY KEY); INSERT INTO d VALUES (1); CREATE TABLE r (id INT PRIMARY KEY); INSERT INTO r VALUES (2)").await;
+    refused(&sandbox);
+    for table in ["t", "d", "r", "s"] {
+        assert!(sandbox.run(&["backfill", "--replace", "--table", &format!("shop.{table}")]).status.success());
+    }
+    sandbox.run_once();
+    sandbox.assert_mirrored().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_a_clickhouse_is_taken_over_with_its_rows_or_refused_by_name_on_mysql() {
     let mut sandbox = Sandbox::with_clickhouse(Kind::MySql).await;
@@ -152,6 +199,13 @@ async fn a_table_of_a_clickhouse_is_taken_over_with_its_rows_or_refused_by_name_
         (
             &format!("({columns}) ENGINE = ReplacingMergeTree(_version, _is_deleted) PARTITION BY id % 2 ORDER BY id"),
             "it is partitioned by id % 2",
+        ),
+        (
+            &format!(
+                "({}) ENGINE = ReplacingMergeTree(_version, _is_deleted) ORDER BY id",
+                columns.replace("Nullable(String)", "Nullable(String) TTL toDateTime(id) + INTERVAL 1 DAY")
+            ),
+            "a column of it has a TTL",
         ),
         (
             &format!(
@@ -181,7 +235,7 @@ async fn a_table_of_a_clickhouse_is_taken_over_with_its_rows_or_refused_by_name_
     sandbox.clickhouse().exec("TRUNCATE TABLE replica.t").await;
     sandbox.clickhouse().exec("INSERT INTO replica.t (id, v) VALUES (1, 'a'), (2, 'b'), (3, NULL)").await;
     let (code, status, detail, _) = names(&sandbox);
-    assert_eq!((code, status.as_str(), detail.as_str()), (0, "ok", "taken over as they are: shop.t; shop.u"));
+    assert_eq!((code, status.as_str(), detail.as_str()), (0, "ok", TAKEN_OVER));
 
     // One that is read before it has changed: its own rows go.
     assert!(sandbox.run(&["backfill", "--replace", "--table", "shop.u"]).status.success());

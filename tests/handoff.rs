@@ -145,6 +145,62 @@ async fn a_dump_and_the_stream_from_its_file_and_offset_on_are_the_source_on_mys
     handed_over(Sandbox::with_clickhouse_on(server, ClickHouse::start().await).await, Kind::MySql, "file").await;
 }
 
+/// A dump of two databases that have a table of one name, one of them with a generated column.
+const TWO: &str = "-- Host: 127.0.0.1    Database: shop\nUSE `shop`;\nCREATE TABLE `t` (\n  `id` int NOT NULL,\n  \
+                   `v` int GENERATED ALWAYS AS (`id` + 1) VIRTUAL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB;\n\
+                   INSERT INTO `t` (`id`) VALUES (1),\n(2);\nUSE `other`;\nCREATE TABLE `t` (\n  `id` int NOT NULL\n);\n\
+                   INSERT INTO `t` (`id`) VALUES (7);\n";
+
+#[test]
+fn a_dump_that_is_not_what_the_sink_lacks_is_refused_before_anything_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let [dump, found, file] = ["dump.sql", "found.json", "copy.db"].map(|name| directory.path().join(name));
+    std::fs::write(&dump, TWO).unwrap();
+    let load = |missing: &[(&str, &str)], ruled: &[&str]| {
+        let (tables, statements): (Vec<&str>, Vec<&str>) = missing.iter().copied().unzip();
+        let items = json!([
+            { "name": "sink s: names at the target", "status": "warn", "detail": "", "mend": statements.join("\n"), "tables": tables },
+            { "name": "sink s: rules of rows taken over", "status": "warn", "detail": "", "tables": ruled },
+        ]);
+        std::fs::write(&found, items.to_string()).unwrap();
+        let mut command = Command::new("python3");
+        command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/handoff_dump.py")).arg("load").arg(&dump);
+        command.arg("--check").arg(&found).args(["--sink", "s", "--sqlite"]).arg(&file);
+        let output = run_to_end(&mut command, LIMIT);
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let generated = ("shop.t", r#"CREATE TABLE "shop_t" ("id" INTEGER PRIMARY KEY, "v" INTEGER)"#);
+    let plain = ("shop.t", r#"CREATE TABLE "shop_t" ("id" INTEGER PRIMARY KEY)"#);
+    let other = ("other.t", r#"CREATE TABLE "other_t" ("id" INTEGER)"#);
+    for (missing, ruled, says) in [
+        (&[generated, other][..], &[][..], r#"no values of "v" of "shop.t": it leaves generated columns out"#),
+        (&[plain, other, ("shop.gone", "CREATE")][..], &[][..], "lacks tables that the dump does not have: shop.gone"),
+        (
+            &[plain, other][..],
+            &["shop.t"][..],
+            r#"a rule of the sink renames, drops, hashes or chooses what is written of "shop.t""#,
+        ),
+    ] {
+        let (is_loaded, said) = load(missing, ruled);
+        assert!(!is_loaded && said.contains(says) && !said.contains("made"), "{said}");
+    }
+
+    let (is_loaded, said) = load(&[plain], &[]);
+    assert!(is_loaded && said.contains("left out  other.t"), "{said}");
+    std::fs::remove_file(&file).unwrap();
+    let (is_loaded, said) = load(&[plain, other], &[]);
+    assert!(is_loaded, "{said}");
+    let copy = rusqlite::Connection::open(&file).unwrap();
+    let ids: String = copy
+        .query_row(
+            "SELECT (SELECT group_concat(id) FROM shop_t) || '; ' || (SELECT group_concat(id) FROM other_t)",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(ids, "1,2; 7");
+}
+
 #[test]
 fn the_runbook_names_every_step_of_the_script_and_the_script_says_how_it_is_used() {
     let book = include_str!("../docs/handoff.md");

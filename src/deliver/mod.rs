@@ -39,7 +39,7 @@ mod walk;
 
 pub use doubt::{Doubt, Wish, doubts};
 pub use followed::followed;
-pub use new_sink::{is_new, state_of_dropped_sink, state_of_new_sink};
+pub use new_sink::{is_new, state_of_dropped_sink, state_of_new_sink, would_read_all};
 pub use open::{CursorStart, Looked, RoundBounds};
 pub use pause::{PausedSink, end_pauses_of_detached, may_pause, may_reset, paused, store_pause};
 pub use reset::{Appended, allow_take_over, ask_for_reset, forbid_take_over};

@@ -35,6 +35,23 @@ pub fn is_new(reader: &Reader, sink: &str) -> Result<bool, Failure> {
     Ok(start.is_some_and(|start| matches!(start.looked, Looked::NotYet | Looked::Reset)))
 }
 
+/// Whether the next start reads every table for a sink whose target knows nothing: the log has not all that such a target needs, or the sink is to
+/// be reset.
+///
+/// # Errors
+/// When the log cannot be read or a record is damaged.
+pub fn would_read_all(reader: &Reader, sink: &str) -> Result<bool, Failure> {
+    if !reader.cursors().iter().any(|cursor| cursor.name == sink) {
+        return Ok(reader.positions().trimmed > Lsn::ZERO);
+    }
+    let start: Option<CursorStart> = get(reader, &SINK_START.of_sink(sink))?;
+    Ok(start.is_some_and(|start| match start.looked {
+        Looked::NotYet | Looked::TakeOver => start.at > Lsn::ZERO,
+        Looked::Reset => true,
+        Looked::Done | Looked::Wishes | Looked::Ahead => false,
+    }))
+}
+
 /// State changes for a sink whose cursor was dropped: nothing of it stays but which of its copies are in doubt.
 ///
 /// # Errors

@@ -135,6 +135,18 @@ pub(super) fn refused(name: &TableName, at_target: &str, differences: &[String],
         .hint(format!("change it to what replicator would make, or rename or drop it: {}", ours.statement))
 }
 
+/// Why a table is not taken over while every table is read for the sink.
+pub(super) fn read_over(name: &TableName, at_target: &str) -> Failure {
+    Failure::row(format!(
+        "\"{at_target}\" is not taken over for {name}: every table is read from the source for this sink, whose place is not in the log \
+         (it is new to a log that was trimmed, or it is to be reset), and the rows would be read over those that are there"
+    ))
+    .hint(
+        "drop or rename the table at the target, and the sink makes it and gets its rows from the source; `adopt: true` is for a log that begins \
+         where the rows of the target end: an empty `wal.path`, and `startup_mode: specific`",
+    )
+}
+
 /// Why no table of this shape is taken over; `None`: one may be.
 pub(super) fn never<T>(plan: &SinkPlan, name: &TableName, layout: &Layout<T>) -> Option<Failure> {
     if layout.mode == Mode::History {

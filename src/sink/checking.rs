@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wal::LogId;
 
 use super::TargetState;
-use super::adopt::{OurTable, Under, differences, never, refused};
+use super::adopt::{OurTable, Under, differences, never, read_over, refused};
 use super::layout::{Dialect, Layout, options_for};
 use super::rules::{RowRules, leaves_out, shown_schema};
 use crate::config::{Mode, SinkPlan};
@@ -24,6 +24,8 @@ pub struct Against<'a> {
     pub log: Option<LogId>,
     /// The captured tables as the source defines them; none where it does not say.
     pub tables: &'a [TableSchema],
+    /// The next start reads every table for this sink, if its target knows nothing.
+    pub reads_all: bool,
 }
 
 /// What was found of a sink.
@@ -40,6 +42,8 @@ pub(super) struct LaidOut<T> {
     /// As the target is shown it.
     pub(super) schema: Arc<TableSchema>,
     pub(super) layout: Layout<T>,
+    /// The keys of the rules by which the target has other rows than the source.
+    rules: Vec<&'static str>,
 }
 
 /// What is under the name of a table.
@@ -50,6 +54,8 @@ pub(super) struct Seen {
     pub(super) under: Under,
     /// Why it would not be taken over, whatever it is.
     pub(super) never: Option<Failure>,
+    /// The keys of the rules by which the target has other rows than the source.
+    pub(super) rules: Vec<&'static str>,
 }
 
 impl<T> LaidOut<T> {
@@ -57,7 +63,7 @@ impl<T> LaidOut<T> {
     pub(super) fn seen(&self, plan: &SinkPlan, ours: OurTable, under: Under) -> Seen {
         let name = self.schema.name.clone();
         let never = never(plan, &name, &self.layout);
-        Seen { at_target: self.layout.target.clone(), ours, under, never, name }
+        Seen { at_target: self.layout.target.clone(), ours, under, never, rules: self.rules.clone(), name }
     }
 }
 
@@ -100,10 +106,24 @@ pub(super) fn lay_out<D: Dialect>(
 
 fn lay_out_one<D: Dialect>(dialect: &D, plan: &SinkPlan, schema: &TableSchema) -> Result<LaidOut<D::Type>, Failure> {
     RowRules::of(plan, schema)?;
+    let rules = row_rules(plan, schema);
     let schema = shown_schema(plan, Arc::new(schema.clone()));
     let options = options_for::<D>(plan, &schema.name, Some(&schema));
     let layout = Layout::new(dialect, &schema, &options, plan.target_name(&schema.name))?;
-    Ok(LaidOut { schema, layout })
+    Ok(LaidOut { schema, layout, rules })
+}
+
+/// The keys of the rules that make something else of a table's rows.
+fn row_rules(plan: &SinkPlan, schema: &TableSchema) -> Vec<&'static str> {
+    let options = plan.options_for(&schema.name);
+    let has = |name: &String| schema.columns.iter().any(|column| same_column(name, &column.name));
+    let rules = [
+        ("rename", options.rename.iter().any(|(name, _)| has(name))),
+        ("drop", options.drop.iter().any(has)),
+        ("hash", options.hash.iter().any(has)),
+        ("rows", !options.rows.is_empty()),
+    ];
+    rules.into_iter().filter(|(_, applies)| *applies).map(|(key, _)| key).collect()
 }
 
 /// What rules make of the columns of a mirror's key.
@@ -123,16 +143,20 @@ fn key_rules(plan: &SinkPlan, schema: &TableSchema) -> Vec<String> {
     said
 }
 
-/// What is to be said of what is under the names of tables that the sink has not made yet.
-pub(super) fn under_names<D: Dialect>(plan: &SinkPlan, seen: &[Seen]) -> Vec<CheckItem> {
+/// What is to be said of what is under the names of tables that the sink has not made yet. `reads_all`: every table is read for it.
+pub(super) fn under_names<D: Dialect>(plan: &SinkPlan, seen: &[Seen], reads_all: bool) -> Vec<CheckItem> {
     let (mut free, mut taken, mut missing, mut fits) = (0, Vec::new(), Vec::new(), Vec::new());
     for table in seen {
         match &table.under {
-            Under::Nothing if plan.adopt && table.never.is_none() => missing.push(table),
+            Under::Nothing if plan.adopt && table.never.is_none() && !reads_all => missing.push(table),
             Under::Nothing | Under::Made => free += 1,
             Under::Theirs(theirs) => {
                 let differences = differences(&table.ours, theirs, D::COLUMNS);
                 match &table.never {
+                    _ if plan.adopt && reads_all => taken.push((&table.name, {
+                        let failure = read_over(&table.name, &table.at_target);
+                        (failure.message, failure.hint)
+                    })),
                     Some(failure) if plan.adopt => {
                         taken.push((&table.name, (failure.message.clone(), failure.hint.clone())));
                     }
@@ -166,12 +190,35 @@ pub(super) fn under_names<D: Dialect>(plan: &SinkPlan, seen: &[Seen]) -> Vec<Che
     }
     if !fits.is_empty() {
         let names: Vec<String> = fits.iter().map(ToString::to_string).collect();
-        items.push(CheckItem::ok(name.clone(), format!("taken over as they are: {}", listed(&names))).about(names));
+        let detail = format!(
+            "taken over as they are: {} (each with its first change; `backfill --replace` before that empties it until its rows are read)",
+            listed(&names)
+        );
+        items.push(CheckItem::ok(name.clone(), detail).about(names));
     }
+    items.extend(taken_over_by_rules(plan, missing.iter().map(|table| &table.name).chain(fits), seen));
     if items.is_empty() && free > 0 {
         items.push(CheckItem::ok(name, "none is taken by what this sink did not make"));
     }
     items
+}
+
+/// Tables whose rows the sink takes as they are, and of which the rules make something else than the source has.
+fn taken_over_by_rules<'t>(
+    plan: &SinkPlan,
+    taken_over: impl Iterator<Item = &'t TableName>,
+    seen: &[Seen],
+) -> Option<CheckItem> {
+    let taken_over: BTreeSet<&TableName> = taken_over.collect();
+    let ruled = || seen.iter().filter(|table| !table.rules.is_empty() && taken_over.contains(&table.name));
+    let facts: Vec<String> = ruled().map(|table| format!("{} ({})", table.name, table.rules.join(", "))).collect();
+    if facts.is_empty() {
+        return None;
+    }
+    let detail = format!("their rows at the target have to be as the rules make them: {}", listed(&facts));
+    let mend = "load them as the rules say: nothing looks at rows that are taken over".to_owned();
+    let names = ruled().map(|table| table.name.to_string()).collect();
+    Some(CheckItem::warn(named(plan, "rules of rows taken over"), detail, Some(mend)).about(names))
 }
 
 /// A table that is there, and that the configuration does not take over.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use wal::Lsn;
 
-use super::adopt::adopt;
+use super::adopt::{adopt, read_over};
 use super::columns::NameRule;
 use super::definitions::{At, Definitions, Found, Rebuild, TypeOf};
 use super::layout::{self, Dialect, Layout};
@@ -366,6 +366,23 @@ async fn adopts<D: Definitions>(target: &mut D, at_target: &str) -> Result<bool,
     Ok(adopts && matches!(target.find(at_target).await?, Some(Found::Foreign { maker: None })))
 }
 
+/// Whether the target has rows of a table that the sink would take over with the table's next definition, and has not yet. What happens to the
+/// table until then cannot be done to them.
+pub(super) async fn awaits_take_over<D: Definitions>(target: &mut D, name: &TableName) -> Result<bool, Failure> {
+    if target.followed().tables.contains_key(name) || !target.plan().takes(name) {
+        return Ok(false);
+    }
+    let at_target = target.plan().target_name(name);
+    adopts(target, &at_target).await
+}
+
+/// Why a table stops whose rows at the target would outlive what happened to it.
+fn outlived(name: &TableName, what: &str) -> Failure {
+    Failure::row(format!(
+        "{name} was {what} before it was taken over: the rows that the target has of it are not the source's any more"
+    ))
+}
+
 /// Refuses a name at the target under which there is anything that the change at `lsn` did not make.
 async fn is_free<D: Definitions>(target: &mut D, lsn: Lsn, name: &TableName, at_target: &str) -> Result<(), Failure> {
     may_hold(target, name, at_target)?;
@@ -402,6 +419,12 @@ pub(super) fn may_hold<D: Definitions>(target: &D, name: &TableName, at_target: 
         .hint("set the sink's `table_name` so that every source table has its own, for example \"{database}_{table}\""))
 }
 
+/// What frees the name of a table at the target.
+const FREE: &str =
+    "rename or drop it, or set another `table_name` for the sink; another target needs `replicator sink reset NAME`";
+/// What else there is for one who has not set it.
+const ADOPT: &str = "; `adopt: true` of the sink takes a table over whose rows are the source's where the log begins";
+
 /// What is under the name of a table was not made by this sink.
 pub(super) fn taken<D: Definitions>(target: &D, name: &TableName, at_target: &str, maker: Option<String>) -> Failure {
     let by = maker.map_or_else(String::new, |log| format!(" (log {log} did, through a sink of this name)"));
@@ -409,13 +432,11 @@ pub(super) fn taken<D: Definitions>(target: &D, name: &TableName, at_target: &st
         "{} has a table or view \"{at_target}\" that this sink did not make for {name}, which is not written into it{by}",
         target.location()
     ))
-    .hint(
-        "rename or drop it, or set another `table_name` for the sink; another target needs `replicator sink reset NAME`; `adopt: true` of the \
-         sink takes a table over whose rows are the source's where the log begins",
-    )
+    .hint(format!("{FREE}{}", if target.plan().adopt { "" } else { ADOPT }))
 }
 
-/// Whether the names of these tables are free, or their tables were made by this sink. Asked before anything is read for the sink.
+/// Whether the names of these tables are free, or their tables were made by this sink. Asked before everything is read for the sink: no table is
+/// taken over then.
 pub(super) async fn can_make<D: Definitions>(target: &mut D, tables: &[TableName]) -> Result<(), Failure> {
     let known = &target.followed().tables;
     let wanted: BTreeMap<String, &TableName> = (tables.iter().filter(|table| !known.contains_key(*table)))
@@ -424,6 +445,9 @@ pub(super) async fn can_make<D: Definitions>(target: &mut D, tables: &[TableName
     let foreign = target.foreign_of(wanted.keys().cloned().collect()).await?;
     match foreign.and_then(|name| wanted.get_key_value(&name)) {
         None => Ok(()),
-        Some((name, table)) => Err(Failure { class: ErrorClass::Fatal, ..taken(target, table, name, None) }),
+        Some((name, table)) => {
+            let failure = if target.plan().adopt { read_over(table, name) } else { taken(target, table, name, None) };
+            Err(Failure { class: ErrorClass::Fatal, ..failure })
+        }
     }
 }

@@ -272,6 +272,8 @@ async fn let_go_of_dropped<D: Definitions>(target: &mut D, applied: Lsn) -> Resu
             }
             // What was built beside the copy that somebody has dropped goes as well.
             target.drop_target(&table, &line.layout.target).await?;
+        } else if follow::awaits_take_over(target, &table).await? {
+            continue;
         }
         let version = next_version(target, applied, &table);
         forget(target, version, &table).await?;

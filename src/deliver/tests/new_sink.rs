@@ -50,6 +50,8 @@ async fn nothing_is_pending_at_a_sink_that_is_new_to_a_trimmed_log_once_it_has_e
     log.wal.put_state(state).await.unwrap();
     log.wal.drop_cursor("m").await.unwrap();
     log.wal.create_cursor("m", trimmed).await.unwrap();
+    assert!(would_read_all(&log.wal.reader(), "m").unwrap());
+    assert!(!would_read_all(&log.wal.reader(), "another").unwrap(), "the log has all of it");
     let pending = async |log: &Log| {
         [log.at_sink(&table()).await.rows.pending(7), log.at_sink(&other_table()).await.rows.pending(1)]
     };
@@ -57,6 +59,7 @@ async fn nothing_is_pending_at_a_sink_that_is_new_to_a_trimmed_log_once_it_has_e
     Serve::until(last).run(&log.wal).await.result.unwrap();
 
     assert_eq!(pending(&log).await, [0, 0]);
+    assert!(!would_read_all(&log.wal.reader(), "m").unwrap(), "it was said that they are to be read");
     assert_eq!(log.at_sink(&table()).await.rows.before, 3);
 }
 

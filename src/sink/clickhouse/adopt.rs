@@ -41,15 +41,18 @@ struct Listed {
     engine_full: String,
     partition_key: String,
     sorting_key: String,
+    statement: String,
 }
 
 /// What is under a name in the database.
 pub(super) async fn under(client: &Client, (database, sink): (&str, &str), layout: &Layout) -> Result<Under, Refused> {
     let target = &layout.target;
     let of = format!("database = {} AND name = {}", literal(database), literal(target));
-    let sql = format!("SELECT comment, engine, engine_full, partition_key, sorting_key FROM system.tables WHERE {of}");
-    let tables: Vec<(String, String, String, String, String)> = client.rows(&sql).await?;
-    let Some((comment, engine, engine_full, partition_key, sorting_key)) = tables.into_iter().next() else {
+    let sql = format!(
+        "SELECT comment, engine, engine_full, partition_key, sorting_key, create_table_query FROM system.tables WHERE {of}"
+    );
+    let tables: Vec<(String, String, String, String, String, String)> = client.rows(&sql).await?;
+    let Some((comment, engine, engine_full, partition_key, sorting_key, statement)) = tables.into_iter().next() else {
         return Ok(Under::Nothing);
     };
     if maker(sink, &comment).is_some() {
@@ -62,7 +65,7 @@ pub(super) async fn under(client: &Client, (database, sink): (&str, &str), layou
     );
     let columns: Vec<(String, String, String)> = client.rows(&sql).await?;
     let mut theirs = TheirTable { columns: columns.into_iter().map(column).collect(), ..TheirTable::default() };
-    let listed = Listed { comment, engine, engine_full, partition_key, sorting_key };
+    let listed = Listed { comment, engine, engine_full, partition_key, sorting_key, statement };
     theirs.own = cannot_hold(&listed, layout);
     theirs.key = keys(&listed.sorting_key);
     let has_version = theirs.columns.iter().any(|column| column.name == VERSION && column.ty == "UInt64");
@@ -87,7 +90,7 @@ fn column((name, ty, default_kind): (String, String, String)) -> TheirColumn {
 
 /// What keeps a table from holding a mirror, whatever its columns are.
 fn cannot_hold(listed: &Listed, layout: &Layout) -> Vec<String> {
-    let Listed { comment, engine, engine_full, partition_key, .. } = listed;
+    let Listed { comment, engine, engine_full, partition_key, statement, .. } = listed;
     if comment.starts_with(ANY_SINK) {
         return vec!["another sink of replicator made it".to_owned()];
     }
@@ -111,8 +114,26 @@ fn cannot_hold(listed: &Listed, layout: &Layout) -> Vec<String> {
     }
     if bare.contains(" TTL ") {
         own.push("it has a TTL, which would take rows away that the source has".to_owned());
+    } else if unquoted(statement).contains(" TTL ") {
+        own.push("a column of it has a TTL, which would take values away that the source has".to_owned());
     }
     own
+}
+
+/// A statement without its names in quotes and its strings: comments and defaults are of an operator's own.
+fn unquoted(statement: &str) -> String {
+    let (mut bare, mut within) = (String::new(), None);
+    let mut chars = statement.chars();
+    while let Some(c) = chars.next() {
+        match (within, c) {
+            (Some(_), '\\') => drop(chars.next()),
+            (Some(quote), _) if c == quote => within = None,
+            (Some(_), _) => {}
+            (None, '`' | '\'' | '"') => within = Some(c),
+            (None, _) => bare.push(c),
+        }
+    }
+    bare
 }
 
 /// The columns of a sorting key, which the server shows with or without the parentheses around it.
@@ -198,6 +219,10 @@ mod tests {
             cannot(&listed("ReplacingMergeTree(_version, _is_deleted) ORDER BY (k, id) SETTINGS x = 8192")),
             [""; 0]
         );
+        let named = "CREATE TABLE d.t (`a TTL b` Int32 COMMENT 'it\\'s no TTL of `k`') ENGINE";
+        let named =
+            Listed { statement: named.into(), ..listed("ReplacingMergeTree(_version, _is_deleted) ORDER BY id") };
+        assert_eq!(cannot(&named), [""; 0]);
         for (listed, reason) in [
             (
                 listed("MergeTree ORDER BY id"),
@@ -212,6 +237,13 @@ mod tests {
                 "it is partitioned by toYYYYMM(d)",
             ),
             (listed("ReplacingMergeTree(_version, _is_deleted) ORDER BY id TTL d + toIntervalDay(1)"), "it has a TTL"),
+            (
+                Listed {
+                    statement: "CREATE TABLE d.t (`id` Int32, `k` String TTL d + toIntervalDay(1)) ENGINE".into(),
+                    ..listed("ReplacingMergeTree(_version, _is_deleted) ORDER BY id")
+                },
+                "a column of it has a TTL",
+            ),
             (listed("View"), "it is a view"),
             (
                 Listed { comment: "replicator sink b, log 1, epoch 1, made at lsn 2".into(), ..listed("MergeTree") },

@@ -65,7 +65,8 @@ pub(super) async fn preflight(plan: &SinkPlan, against: Against<'_>) -> Result<C
     items.extend(said);
     let state = match check.look_at_tables(&client, &laid_out, against.log).await {
         Ok((seen, state)) => {
-            items.extend(under_names::<ClickHouse>(plan, &seen));
+            let is_read = against.reads_all && state == Some(TargetState::Fresh);
+            items.extend(under_names::<ClickHouse>(plan, &seen, is_read));
             state
         }
         Err(failure) => {

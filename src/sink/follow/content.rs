@@ -5,7 +5,7 @@
 
 use super::replace::{drop_all, given_up, swapped};
 use super::shared::{drop_copy, share_of, take_out};
-use super::{announce, notes_gaps, register};
+use super::{announce, awaits_take_over, notes_gaps, outlived, register};
 use crate::config::{DdlAction, Mode};
 use crate::error::Failure;
 use crate::model::TableName;
@@ -21,7 +21,9 @@ pub(super) async fn truncate<D: Definitions>(target: &mut D, at: At<'_>, name: &
             return Err(Failure::row(format!("{name} was truncated, and `ddl.truncate` says to stop then")));
         }
     }
-    let Some(table) = target.followed().tables.get(name).cloned() else { return Ok(()) };
+    let Some(table) = target.followed().tables.get(name).cloned() else {
+        return if awaits_take_over(target, name).await? { Err(outlived(name, "truncated")) } else { Ok(()) };
+    };
     announce(target, at.lsn(), name).await?;
     empty(target, at, &table, "truncate").await?;
     register(target, at.lsn(), table).await
@@ -50,7 +52,10 @@ pub(super) async fn gap<D: Definitions>(
 
 /// One that is being replaced goes with both of its copies. Where rows that it deleted are kept, those of the new copy are all there are.
 pub(super) async fn drop_table<D: Definitions>(target: &mut D, at: At<'_>, name: &TableName) -> Result<(), Failure> {
-    let Some(table) = target.followed().tables.get(name).cloned() else { return Ok(()) };
+    let Some(table) = target.followed().tables.get(name).cloned() else {
+        let is_left = target.policy().drop_table != DdlAction::Ignore && awaits_take_over(target, name).await?;
+        return if is_left { Err(outlived(name, "dropped")) } else { Ok(()) };
+    };
     match target.policy().drop_table {
         DdlAction::Apply => {}
         DdlAction::Ignore if table.old.is_none() => return Ok(()),
@@ -85,6 +90,9 @@ pub(super) async fn drop_stopped<D: Definitions>(target: &mut D, at: At<'_>, nam
     if target.policy().drop_table == DdlAction::Stop {
         stop_dropped(target, name);
         return Ok(());
+    }
+    if awaits_take_over(target, name).await? {
+        return Err(outlived(name, "dropped"));
     }
     // What was built beside the copy when it stopped has not all of its rows.
     let table = match target.followed().tables.get(name).cloned() {

@@ -5,7 +5,7 @@
 
 use super::replace::{given_up, is_beside};
 use super::shared::{drop_copy, may_be_renamed, share_of};
-use super::{announce, ended, shape, shaped, stored_options_as};
+use super::{announce, awaits_take_over, ended, outlived, shape, shaped, stored_options_as};
 use crate::config::{DdlAction, Mode};
 use crate::error::{ErrorClass, Failure};
 use crate::model::{TableName, TableSchema};
@@ -15,7 +15,7 @@ use crate::sink::refusals;
 use crate::sink::registry::Table;
 use crate::sink::reshape::Follows;
 use crate::sink::rows;
-use crate::sink::stops::{revive, stop_at, write_stops};
+use crate::sink::stops::{revive, stop_at, stop_gone, write_stops};
 
 pub(super) const NOTHING_LOST: Follows<'static> = Follows { renamed: &[], lost: false };
 
@@ -25,6 +25,12 @@ pub(super) async fn rename<D: Definitions>(
     (from, to): (&TableName, &TableName),
     schema: &TableSchema,
 ) -> Result<(), Failure> {
+    if awaits_take_over(target, from).await? {
+        // The old name as well: another table that gets it would meet these rows.
+        let failure = outlived(from, &format!("renamed to {to}"));
+        stop_gone(target, from, &failure.chain());
+        return Err(failure);
+    }
     if let Some(why) = target.followed().stops.get(from) {
         let reason = format!("it was stopped under its old name {from}: {}", why.reason);
         return carry_stopped(target, at, (from, to), &reason).await;

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::layout::{Layout, mark};
+use super::layout::{Layout, mark, quoted};
 use super::registry;
 use crate::model::TableSchema;
 use crate::sink::adopt::{OurColumn, OurTable, TheirColumn, TheirTable, Under};
@@ -125,23 +125,33 @@ fn folding(connection: &Connection, target: &str) -> rusqlite::Result<Option<Str
 }
 
 /// Where the list of columns begins in a statement that made a table, as SQLite keeps it: `CREATE TABLE`, a name in
-/// any of its quotes, and the list.
+/// any of its quotes or without them, and the list. With anything else before the list, such as a comment, there is
+/// none: a parenthesis may be part of that.
 fn list_of(sql: &str) -> Option<usize> {
     const BEGIN: &str = "CREATE TABLE ";
     let name = sql.strip_prefix(BEGIN)?;
     let close = match name.chars().next()? {
-        quote @ ('"' | '`' | '\'') => quote,
-        '[' => ']',
-        _ => return sql.find('('),
+        quote @ ('"' | '`' | '\'') => Some(quote),
+        '[' => Some(']'),
+        _ => None,
     };
-    let mut at = BEGIN.len() + 1;
-    loop {
-        at += sql.get(at..)?.find(close)? + 1;
-        // A quote in a name is there twice.
-        if !sql.get(at..)?.starts_with(close) || close == ']' {
-            break;
+    let mut at = BEGIN.len();
+    match close {
+        Some(close) => {
+            at += 1;
+            loop {
+                at += sql.get(at..)?.find(close)? + 1;
+                // A quote in a name is there twice.
+                if !sql.get(at..)?.starts_with(close) || close == ']' {
+                    break;
+                }
+                at += 1;
+            }
         }
-        at += 1;
+        None => {
+            let is_in_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii();
+            at += name.find(|c| !is_in_name(c))?;
+        }
     }
     let rest = sql.get(at..)?;
     rest.trim_start().starts_with('(').then(|| at + rest.len() - rest.trim_start().len())
@@ -162,7 +172,9 @@ pub(super) fn take_in(connection: &Connection, target: &str, sink: &str) -> rusq
     let marked = marked.and_then(|_| connection.pragma_update(None, "schema_version", version + 1));
     // With it the connection's own copy of the schema goes.
     connection.pragma_update(None, "writable_schema", "RESET")?;
-    marked
+    marked?;
+    // A definition that SQLite cannot read is taken back with the transaction.
+    connection.prepare(&format!("SELECT * FROM {}", quoted(target))).map(drop)
 }
 
 #[cfg(test)]
@@ -219,6 +231,10 @@ mod tests {
                 "another sink of replicator made it",
             ),
             (
+                "CREATE TABLE t /* a (b) */ (id INTEGER PRIMARY KEY, name TEXT)",
+                "its definition in the file cannot be read",
+            ),
+            (
                 "CREATE TABLE t (id INT COLLATE NOCASE PRIMARY KEY, name TEXT) WITHOUT ROWID",
                 "its key compares column \"id\" by a collation, and has to by bytes",
             ),
@@ -256,6 +272,7 @@ mod tests {
     fn the_list_of_columns_is_found_after_every_name() {
         for sql in [
             "CREATE TABLE t(id)",
+            "CREATE TABLE t\n (id)",
             "CREATE TABLE \"a (\"\"b\" (id)",
             "CREATE TABLE [a (b] (id)",
             "CREATE TABLE `a``(` (id)",
@@ -264,7 +281,13 @@ mod tests {
             let at = list_of(sql).unwrap();
             assert_eq!(&sql[at..], "(id)", "{sql}");
         }
-        for sql in ["CREATE TABLE \"t", "CREATE VIEW v AS SELECT 1", "CREATE VIRTUAL TABLE t USING fts5(a)"] {
+        for sql in [
+            "CREATE TABLE \"t",
+            "CREATE VIEW v AS SELECT 1",
+            "CREATE VIRTUAL TABLE t USING fts5(a)",
+            "CREATE TABLE t /* a (b) */ (id)",
+            "CREATE TABLE \"t\" -- (b)\n (id)",
+        ] {
             assert_eq!(list_of(sql), None, "{sql}");
         }
     }

@@ -31,7 +31,8 @@ pub(super) fn preflight(plan: &SinkPlan, against: Against<'_>) -> Result<Checked
     items.extend(said);
     let state = match look_at_tables(plan, path, &laid_out) {
         Ok((seen, state)) => {
-            items.extend(under_names::<Sqlite>(plan, &seen));
+            let is_read = against.reads_all && state == Some(TargetState::Fresh);
+            items.extend(under_names::<Sqlite>(plan, &seen, is_read));
             state
         }
         // A file that cannot be read is said above.

@@ -49,7 +49,7 @@ fn a_target_of_format_1_is_refused_by_name_and_not_changed() {
     let says = "the target of sink \"local\" was written in format 1, this version reads and writes format 4";
     assert_eq!(failure.message, says);
     assert_eq!(rig.read("SELECT name, sql FROM sqlite_schema ORDER BY name"), before);
-    let against = Against { log: None, tables: &[] };
+    let against = Against { log: None, tables: &[], reads_all: false };
     let found = preflight(&rig.plan, against).unwrap().items.pop().unwrap();
     assert_eq!((found.status, found.detail.as_str()), (CheckStatus::Fail, says));
     assert_eq!(found.mend, failure.hint);
