@@ -168,7 +168,8 @@ async fn rows_that_ended_before_their_table_was_taken_over_stop_it_by_name_on_ma
     )
     .await;
     let said = refused(&sandbox);
-    for what in ["shop.t was truncated", "shop.d was dropped", "shop.r was renamed to shop.s"] {
+    // A rename of a table whose definition the log does not have yet is a drop, and a table that is read.
+    for what in ["shop.t was truncated", "shop.d was dropped", "shop.r was dropped"] {
         assert!(said.contains(&format!("{what} before it was taken over")), "{what}: {said}");
     }
     // Other tables of these names, after a start that looks at what is stopped.
