@@ -31,12 +31,12 @@ const TAKEN: &str = "the configuration was read again";
 async fn a_configuration_that_is_read_again_changes_what_is_live_and_names_what_needs_a_restart_on_mariadb() {
     let mut sandbox = Sandbox::new(Kind::MariaDb).await;
     sandbox.server.exec("CREATE TABLE shop.a (id INT PRIMARY KEY, v INT); INSERT INTO shop.a VALUES (1, 1)").await;
-    let rule = |on_doubt: &str| json!([{ "table": "shop.other", "on_doubt": on_doubt }]);
+    let rule = |on_doubt: &str| json!([{ "database": "shop", "table": "other", "on_doubt": on_doubt }]);
     sandbox.set("/tables", rule("reread"));
     let mut daemon = sandbox.start();
     sandbox.caught_up(&mut daemon).await;
 
-    sandbox.set("/tables", json!([{ "table": "shop.other", "on_doubt": "stop_table", "mode": "history" }]));
+    sandbox.set("/tables", json!([{ "database": "shop", "table": "other", "on_doubt": "stop_table", "mode": "history" }]));
     sandbox.set("/source/on_doubt", json!("stop_table"));
     sandbox.set("/source/snapshot", json!({ "parallel": 3, "max_rows_per_second": 1000 }));
     sandbox.set("/sinks/0/mode", json!("history"));
