@@ -89,7 +89,9 @@ async fn a_source_that_writes_nothing_for_the_log_makes_hardly_a_commit_of_it_on
     let events = |status: &serde_json::Value| status["source"]["events"].as_u64().unwrap();
 
     // No event but heartbeats, of which one comes a second.
-    let idle = sandbox.caught_up(&mut daemon).await;
+    let done = sandbox.caught_up(&mut daemon).await;
+    // What the sink has acknowledged, and the position after it, are stored a moment later.
+    let idle = daemon.wait_until("three heartbeats have come", |status| events(status) >= events(&done) + 3).await;
     let later = daemon.wait_until("four heartbeats have come", |status| events(status) >= events(&idle) + 4).await;
     assert_eq!(commits(&later), commits(&idle), "{later:#}");
 
