@@ -36,7 +36,8 @@ async fn a_configuration_that_is_read_again_changes_what_is_live_and_names_what_
     let mut daemon = sandbox.start();
     sandbox.caught_up(&mut daemon).await;
 
-    sandbox.set("/tables", json!([{ "database": "shop", "table": "other", "on_doubt": "stop_table", "mode": "history" }]));
+    sandbox
+        .set("/tables", json!([{ "database": "shop", "table": "other", "on_doubt": "stop_table", "mode": "history" }]));
     sandbox.set("/source/on_doubt", json!("stop_table"));
     sandbox.set("/source/snapshot", json!({ "parallel": 3, "max_rows_per_second": 1000 }));
     sandbox.set("/sinks/0/mode", json!("history"));
