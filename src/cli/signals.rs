@@ -46,9 +46,9 @@ impl Signals {
         info!(signal = first, "stopping; a second signal stops at once");
         shutdown.cancel();
         tokio::select! {
-            second = self.next(None) => warn!(signal = second, "stopped at once; the next start goes on from what is durable"),
+            second = self.next(None) => warn!(signal = second, "stopped at once; the next start continues from what is durable"),
             () = tokio::time::sleep(PATIENCE) => {
-                error!(seconds = PATIENCE.as_secs(), "not stopped in time, ended; the next start goes on from what is durable");
+                error!(seconds = PATIENCE.as_secs(), "not stopped in time, ended; the next start continues from what is durable");
             }
         }
         std::process::exit(1);

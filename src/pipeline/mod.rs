@@ -272,7 +272,7 @@ async fn run_on(
     };
     let read = Ingest::new(plan.source.clone(), wiring)?.run().await;
 
-    // Before everything is told to end.
+    // Before everything is asked to end.
     let has_given_up = given_up.is_cancelled();
     let outcome = match read {
         Ok(end) if !shutdown.is_cancelled() => {

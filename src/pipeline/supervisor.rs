@@ -239,7 +239,7 @@ impl Supervisor {
     }
 }
 
-/// The next order that can be obeyed. What was obeyed since it was asked for may be in its way: then whoever asks is told.
+/// The next order that can be obeyed. An order that was obeyed since may rule it out: then it is refused with the reason.
 async fn next_order(orders: &mut mpsc::Receiver<Order>, wal: &Wal, sink: &str) -> Option<Order> {
     loop {
         let order = orders.recv().await?;

@@ -1,7 +1,6 @@
 //! Values by sink.
 
 use std::collections::BTreeMap;
-use std::ops::Index;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -73,7 +72,9 @@ impl<T> BySink<T> {
     }
 }
 
-impl<T> Index<&str> for BySink<T> {
+/// For tests alone: the program asks with [`BySink::get`].
+#[cfg(test)]
+impl<T> std::ops::Index<&str> for BySink<T> {
     type Output = T;
 
     /// # Panics

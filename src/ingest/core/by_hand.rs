@@ -26,7 +26,7 @@ impl<L: Log> Core<L> {
             let life = core.life(index);
             life.next.as_ref().or(life.read.as_ref()).map(|read| read.number)
         };
-        // Of a cancel the read that it ends; another one may follow it, and goes on.
+        // A cancel ends this read; one that follows it is not touched.
         let cancelled = matches!(by_hand, ByHand::Cancel(_)).then(|| self.life(index).cancellable());
         let event = match by_hand {
             ByHand::Read(ask) => Event::Asked(ask),
